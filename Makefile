@@ -1,0 +1,72 @@
+# What can be done here; `make` alone tells it too. Everything happens in .venv, made from a lock of exact versions.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup mirror test check lint types layers pytest test-clients lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the virtual environment .venv, with bulkdl and all that its tests need
+
+$(READY): .requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "bulkdl needs Python 3.11 or later: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+mirror: $(READY) ## a first mirror in ./mirror, from the demonstration archive: no account, no network
+	@echo "1. A Series list, from its manifest:"
+	@$(BIN)/bulkdl mirror --archive demo --manifest manifests/sample.tcia --to mirror
+	@echo "2. A Collection, by its name:"
+	@$(BIN)/bulkdl mirror --archive demo --collection BULKDL-PHANTOM --to mirror
+	@echo "3. Every file against the journal:"
+	@$(BIN)/bulkdl verify mirror
+	@echo
+	@echo "./mirror now holds COLLECTION/PATIENT/STUDY/SERIES/INSTANCE.dcm, and its journal in ./mirror/.bulkdl."
+	@echo "Next:"
+	@echo "  $(BIN)/bulkdl status mirror                                     what it holds and owes"
+	@echo "  $(BIN)/bulkdl serve mirror                                      serve it to any TCIA client"
+	@echo "  $(BIN)/bulkdl plan --archive demo --everything                  what else the demonstration archive has"
+	@echo "  $(BIN)/bulkdl mirror --collection NAME --to DIR                 a Collection of TCIA itself"
+
+test: check pytest ## everything that CI runs: lint, types, layers, tests
+
+check: lint types layers
+
+lint: $(READY) ## ruff: style and common mistakes
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+layers: $(READY) ## import-linter: the layers of the design
+	$(BIN)/lint-imports
+
+pytest: $(READY) ## the tests, with coverage of branches
+	$(BIN)/coverage erase
+	$(BIN)/pytest --cov --cov-report=term
+
+test-clients: $(READY) .venv-tcia-utils/.ready ## public clients, unmodified, against the embedded archive
+	BULKDL=$(abspath $(BIN))/bulkdl .venv-tcia-utils/bin/pytest -c tests/clients/pytest.ini tests/clients/test_tcia_utils.py
+
+.venv-%/.ready: .requirements/client-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+lock: $(READY) ## renew the lock of exact versions
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	  --custom-compile-command 'make lock' --group dev --all-extras pyproject.toml --output-file .requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	  --custom-compile-command 'make lock' --group client-tcia-utils --output-file .requirements/client-tcia-utils.txt
+
+clean: ## remove what make made, but for mirrors
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -1,0 +1,446 @@
+"""The one user of aiohttp's client: executes a dialect's requests, and gives records, bodies or our own errors.
+
+Questions are repeated here, with the `Patience` that is handed in; bodies are not, because only the caller knows what
+it has already written: `open_instance` and `open_bundle` are one attempt each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from bulkdl import __version__
+from bulkdl.archive.dialect import Dialect, Request, read_record
+from bulkdl.archive.endpoints import Endpoint
+from bulkdl.archive.profiles import Profile
+from bulkdl.archive.row_reader import RowReader
+from bulkdl.errors import (
+    AccessDenied,
+    ArchiveUnreachable,
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    NotFound,
+    RequestRejected,
+    ServerFailed,
+    ShortBody,
+    TimedOut,
+    TooManyRequests,
+    UnexpectedAnswer,
+)
+from bulkdl.flow.pacing import Sample
+from bulkdl.flow.patience import Patience
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
+from bulkdl.model.records import InstanceKey, Series, SeriesSize
+
+_CONNECT_SECONDS: Final = 30
+# An archive builds the zip of a Series while it sends it, and a listing of a large Collection before it sends it.
+_SILENCE_SECONDS: Final = 120.0
+_READ_BUFFER_BYTES: Final = 1 << 18
+_MOST_REDIRECTS: Final = 5
+_ROWS_AT_ONCE: Final = 500
+_ERROR_TEXT_BYTES: Final = 2_000
+_MD5_BYTES: Final = 16
+_OVERLOADED: Final = frozenset({502, 503, 504})
+
+_IDENTITY: Final = {"Accept-Encoding": "identity"}  # so that Content-Length counts the bytes of the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How an archive is reached. `proxy` is a URL, `ca_bundle` a PEM file that is trusted instead of the system's.
+
+    `silence_seconds` is how long an archive may send nothing before a request counts as timed out.
+    """
+
+    proxy: str | None = None
+    ca_bundle: str | None = None
+    silence_seconds: float = _SILENCE_SECONDS
+
+
+class Body:
+    """A successful answer under way. `length` is the number of bytes announced, None where nothing was."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        self.length = response.content_length if encoding == "identity" else None
+        self.content_type = response.content_type
+        self.headers: Mapping[str, str] = response.headers
+        self.received = 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, in pieces of whatever size they came.
+
+        Raises:
+            RequestFailed: as `ArchiveClient` says; `ShortBody` if the end came early.
+        """
+        with _mapped_errors():
+            async for chunk in self._response.content.iter_any():
+                self.received += len(chunk)
+                yield chunk
+        self._check_length()
+
+    async def read(self) -> bytes:
+        """All bytes. Meant for bodies whose length is known to be small.
+
+        Raises:
+            RequestFailed: as `chunks`.
+        """
+        with _mapped_errors():
+            content = await self._response.read()
+        self.received = len(content)
+        self._check_length()
+        return content
+
+    def _check_length(self) -> None:
+        if self.length is not None and self.received != self.length:
+            raise ShortBody(f"{self.received:,} bytes came, {self.length:,} were announced")
+
+
+class _mapped_errors:  # noqa: N801 - reads as the function it stands for; a class costs half of contextmanager
+    """Turns aiohttp's errors into ours."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and isinstance(error, (aiohttp.ClientError, TimeoutError, OSError, ValueError)):
+            raise _translate(error) from error
+
+
+def _translate(error: BaseException) -> Exception:  # noqa: C901, PLR0911 - a table, in the form of a match
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+            return ArchiveUnreachable(f"the certificate of {error.host} is not trusted: {reason} (see --ca-bundle)")
+        case aiohttp.ClientConnectorDNSError():
+            return ConnectFailed(f"the host {error.host} is not known: {_reason(error)}")
+        case aiohttp.ClientProxyConnectionError():
+            return ConnectFailed(f"the proxy {error.host}:{error.port} cannot be reached: {_reason(error)}")
+        case aiohttp.ClientHttpProxyError():
+            return ConnectFailed(f"the proxy refused: {error.status} {error.message}")
+        case aiohttp.ClientConnectorError():
+            return ConnectFailed(f"{error.host}:{error.port} cannot be reached: {_reason(error)}")
+        case aiohttp.ConnectionTimeoutError():
+            return ConnectFailed(f"no connection within {_CONNECT_SECONDS} s")
+        case TimeoutError():
+            return TimedOut("no byte came for too long")
+        case aiohttp.ClientPayloadError():
+            return ShortBody(f"the body was cut: {_reason(error)}")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return ConnectionLost(f"the connection broke: {_reason(error)}")
+        case aiohttp.InvalidURL():
+            return ConfigurationError("the archive's address cannot be used")
+        case _:
+            return ConnectionLost(f"no valid answer: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "os_error", None) or error
+    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return " ".join(str(text).split())[:200]
+
+
+class ArchiveClient:
+    """One archive, for one run. Made by `connect`.
+
+    Every method may raise `RequestFailed` (its subclasses say how), `ArchiveUnreachable` and `Interrupted`, those that
+    repeat only after the attempts are spent. `requests` counts what was sent, repetitions and redirects included; so it
+    does what aiohttp repeats by itself, when a connection that it used again turns out to be closed.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        session: aiohttp.ClientSession,
+        patience: Patience,
+        *,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.profile = profile
+        self.dialect: Dialect = profile.dialect()
+        self.patience = patience
+        self.requests = 0
+        self._session = session
+        self._note = note
+        self._base = URL(profile.url, encoded=True)
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    async def collections(self) -> list[str]:
+        """The names of all Collections that may be seen."""
+        rows = await self._rows(self.dialect.collections(), "the list of collections")
+        return [str(row["Collection"]) for row in rows if row.get("Collection")]
+
+    async def series(self, criteria: Mapping[str, str], take: Callable[[list[Series]], Awaitable[None]]) -> int:
+        """Hand the Series that meet all of `criteria` to `take`, some hundreds at a time, and return their number.
+
+        A list that is cut is asked for again from its beginning: `take` may get a Series twice. Rows that cannot be
+        right are noted and left out.
+        """
+        request = self.dialect.series(criteria)
+        what = "the series of " + (", ".join(criteria.values()) or "the archive")
+
+        async def once(_: int) -> int:
+            count = 0
+            batch: list[Series] = []
+            async with aclosing(self._stream_rows(request)) as rows:
+                async for row in rows:
+                    try:
+                        batch.append(read_record(Series, request.endpoint.attributes, row))
+                    except ValueError as error:
+                        self._note(f"the archive sent a row that cannot be right, left out: {error}")
+                        continue
+                    count += 1
+                    if len(batch) >= _ROWS_AT_ONCE:
+                        await take(batch)
+                        batch = []
+            if batch:
+                await take(batch)
+            return count
+
+        count, _ = await self.patience.attempt(what, once)
+        return count
+
+    async def instances(self, series_uid: SeriesUid) -> list[SopInstanceUid]:
+        """The SOP Instance UIDs of a Series, in the archive's order, each once."""
+        rows = await self._rows(self.dialect.instances(series_uid), f"the instances of series {series_uid}")
+        found: dict[SopInstanceUid, None] = {}
+        for row in rows:
+            uid = row.get("SOPInstanceUID")
+            if isinstance(uid, str) and is_uid(uid):
+                found[SopInstanceUid(uid)] = None
+            else:
+                self._note(f"series {series_uid}: the archive listed an instance that has no UID, left out")
+        return list(found)
+
+    async def size(self, series_uid: SeriesUid) -> SeriesSize:
+        """Bytes and number of instances of a Series, None where the archive does not say."""
+        request = self.dialect.size(series_uid)
+        rows = await self._rows(request, f"the size of series {series_uid}")
+        try:
+            return read_record(SeriesSize, request.endpoint.attributes, rows[0] if rows else {})
+        except ValueError:  # for a Series that it does not know, NBIA sends one row without values
+            return SeriesSize(None, None)
+
+    async def checksum(self, sop_uid: SopInstanceUid) -> bytes | None:
+        """The MD5 of an instance, 16 bytes; None where the archive cannot tell."""
+        request = self.dialect.checksum(sop_uid)
+        if request is None:
+            return None
+        (_, content), _ = await self.patience.attempt(f"the checksum of {sop_uid}", lambda _: self._read(request))
+        with suppress(ValueError):
+            digest = bytes.fromhex(content.decode("ascii"))
+            return digest if len(digest) == _MD5_BYTES else None
+        return None
+
+    async def query(self, endpoint: Endpoint, parameters: Mapping[str, str]) -> tuple[str, bytes]:
+        """Ask `endpoint` with parameters as they go over the wire; content type and body, as the archive sent them."""
+        request = self.dialect.verbatim(endpoint, parameters)
+        answer, _ = await self.patience.attempt(endpoint.name, lambda _: self._read(request))
+        return answer
+
+    # --- bodies, one attempt each -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def open_instance(self, key: InstanceKey) -> AsyncIterator[Body]:
+        """Ask for one instance; leaving the block ends the request."""
+        async with self._ask(self.dialect.instance(key), headers=_IDENTITY) as body:
+            _refuse_texts(body, "a DICOM file")
+            yield body
+
+    @asynccontextmanager
+    async def open_bundle(self, series_uid: SeriesUid) -> AsyncIterator[Body]:
+        """Ask for the zip of a Series; leaving the block ends the request."""
+        async with self._ask(self.dialect.bundle(series_uid), headers=_IDENTITY) as body:
+            _refuse_texts(body, "a zip")
+            yield body
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    async def _rows(self, request: Request, what: str) -> list[dict[str, Any]]:
+        async def once(_: int) -> list[dict[str, Any]]:
+            async with aclosing(self._stream_rows(request)) as rows:
+                return [row async for row in rows]
+
+        rows, _ = await self.patience.attempt(what, once)
+        return rows
+
+    async def _stream_rows(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
+        reader = RowReader()
+        async with self._ask(request) as body:
+            try:
+                async for chunk in body.chunks():
+                    for row in reader.feed(chunk):
+                        yield row
+                for row in reader.close():
+                    yield row
+            except ValueError as error:
+                raise UnexpectedAnswer(f"{request.endpoint.name} answered {error}") from error
+
+    async def _read(self, request: Request) -> tuple[str, bytes]:
+        async with self._ask(request) as body:
+            return body.content_type, await body.read()
+
+    @asynccontextmanager
+    async def _ask(self, request: Request, *, headers: Mapping[str, str] | None = None) -> AsyncIterator[Body]:
+        """Send one request, follow its redirects, and yield the body of a success."""
+        url = self._base.join(URL(request.path)).with_query(request.query)
+        started = time.monotonic()
+        body: Body | None = None
+        refused = failed = False
+        try:
+            async with self._send(url, headers or {}) as response:
+                _raise_for_status(response, await _error_text(response))
+                body = Body(response)
+                yield body
+        except TooManyRequests:
+            refused = True
+            raise
+        except ServerFailed as error:
+            refused = error.status in _OVERLOADED
+            raise
+        except (ConnectFailed, ConnectionLost, TimedOut, ShortBody):
+            failed = True
+            raise
+        finally:
+            size_bytes = body.received if body is not None else 0
+            self.patience.finished(Sample(time.monotonic() - started, size_bytes, refused=refused, failed=failed))
+
+    @asynccontextmanager
+    async def _send(self, url: URL, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        for _ in range(_MOST_REDIRECTS + 1):
+            with _mapped_errors():
+                response = await self._session.get(url, headers=headers, allow_redirects=False)
+            try:
+                location = response.headers.get("Location") if response.status in {301, 302, 303, 307, 308} else None
+                if location is None:
+                    yield response
+                    return
+                url = _redirected(url, location)
+            finally:
+                response.release() if response.content.at_eof() else response.close()
+        raise UnexpectedAnswer(f"more than {_MOST_REDIRECTS} redirects")
+
+
+def _redirected(url: URL, location: str) -> URL:
+    try:
+        target = url.join(URL(location))
+        if target.scheme not in {"http", "https"} or not target.host:
+            raise ValueError(f"{target.scheme!r} is not followed")  # noqa: TRY301 - told like the others
+    except ValueError as error:
+        raise UnexpectedAnswer("a redirect to no web address") from error
+    if url.scheme == "https" and target.scheme == "http":
+        raise UnexpectedAnswer(f"a redirect from https to http ({target.host}), not followed")
+    return target
+
+
+async def _error_text(response: aiohttp.ClientResponse) -> str:
+    if response.status < 300:  # noqa: PLR2004 - the border of success
+        return ""
+    with suppress(aiohttp.ClientError, TimeoutError):
+        text = (await response.content.read(_ERROR_TEXT_BYTES)).decode("utf-8", errors="replace")
+        if "<" not in text[:200]:
+            return ": " + " ".join(text.split())[:200] if text.strip() else ""
+    return ""
+
+
+def _raise_for_status(response: aiohttp.ClientResponse, text: str) -> None:
+    status = response.status
+    message = f"the archive answered {status} {response.reason or ''}".rstrip() + text
+    if status in {200, 203, 206}:
+        return
+    wait = _retry_after_seconds(response.headers.get("Retry-After"))
+    if status == 204:  # noqa: PLR2004 - "no content"
+        raise NotFound(message, status=status)
+    if status in {401, 403, 407}:
+        raise AccessDenied(message, status=status)
+    if status in {404, 410}:
+        raise NotFound(message, status=status)
+    if status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004 - both ask for patience
+        raise TooManyRequests(message, status=status, retry_after_seconds=wait)
+    if status in {408, 425} or status >= 500:  # noqa: PLR2004 - faults of the server's side
+        raise ServerFailed(message, status=status, retry_after_seconds=wait)
+    if status >= 400:  # noqa: PLR2004 - the rest of the client's faults
+        raise RequestRejected(message, status=status)
+    raise UnexpectedAnswer(message, status=status)
+
+
+def _retry_after_seconds(header: str | None) -> float | None:
+    """Seconds of a Retry-After header, a number or a date (RFC 9110 §10.2.3); None for rubbish."""
+    if not header:
+        return None
+    if header.isascii() and header.strip().isdigit():
+        return float(header)
+    try:
+        moment = email.utils.parsedate_to_datetime(header)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _refuse_texts(body: Body, due: str) -> None:
+    if body.content_type.startswith("text/") or body.content_type in {"application/json", "application/xml"}:
+        raise UnexpectedAnswer(f"{body.content_type} came where {due} was due")
+
+
+@asynccontextmanager
+async def connect(
+    profile: Profile,
+    patience: Patience,
+    *,
+    access: Access | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[ArchiveClient]:
+    """A client for the archive of `profile`; its connections end with the block. `note` is told of odd answers.
+
+    Raises:
+        ConfigurationError: the certificate bundle cannot be read.
+    """
+    access = access or Access()
+
+    async def count(_session: object, _context: object, _headers: object) -> None:
+        client.requests += 1
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(count)
+    connector = aiohttp.TCPConnector(limit=0, ssl=await _tls(access.ca_bundle), ttl_dns_cache=300)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        proxy=access.proxy,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=access.silence_seconds),
+        read_bufsize=_READ_BUFFER_BYTES,
+        headers={"User-Agent": f"bulkdl/{__version__}"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        raise_for_status=False,
+        trace_configs=[tracing],
+    ) as session:
+        client = ArchiveClient(profile, session, patience, note=note)
+        yield client
+
+
+async def _tls(ca_bundle: str | None) -> ssl.SSLContext | bool:
+    if ca_bundle is None:
+        return True
+    try:
+        return await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"the certificates in {ca_bundle} cannot be read: {_reason(error)}") from error
+
+
+def host_of(profile: Profile) -> str:
+    """The host name of an archive."""
+    return urlsplit(profile.url).hostname or ""

@@ -1,0 +1,64 @@
+"""`bulkdl mirror`: the main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bulkdl.cli.options import (
+    ArchiveOptions,
+    OutputOptions,
+    SectionedCommand,
+    archive_options,
+    fetch_options,
+    output_options,
+    selection_options,
+)
+from bulkdl.cli.output import interrupted
+from bulkdl.cli.reach import choose_archive
+from bulkdl.cli.verbs import finish_run, run_verb
+from bulkdl.errors import Interrupted
+from bulkdl.model.selection import Selection
+from bulkdl.model.settings import FetchSettings
+from bulkdl.operations.mirror import mirror as mirror_verb
+
+
+@click.command(cls=SectionedCommand)
+@click.option(
+    "--to", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), required=True, help="The mirror's folder."
+)
+@click.option("--layout", metavar="TEMPLATE|NAME", help="Where instances lie in a new mirror.")
+@click.option("--yes", is_flag=True, help="Do not ask before a whole archive is mirrored.")
+@selection_options
+@fetch_options
+@archive_options
+@output_options
+def mirror(
+    *,
+    to: Path,
+    layout: str | None,
+    yes: bool,
+    selection: Selection,
+    settings: FetchSettings,
+    archive: ArchiveOptions,
+    output: OutputOptions,
+) -> int:
+    """Bring what is selected into the mirror at DIR.
+
+    Run again with the same arguments, it goes on where it stopped, and fetches only what is missing.
+    """
+    choice = choose_archive(archive)
+    if selection.everything and not yes and sys.stdin.isatty():
+        question = f"Mirror the whole archive {archive.name} into {to}?"
+        if not click.confirm(question, err=True):
+            raise Interrupted("nothing was done")
+    report = run_verb(
+        lambda sink, stop: mirror_verb(
+            selection, to, archive=choice, settings=settings, layout=layout, sink=sink, stop=stop
+        ),
+        output,
+        when_interrupted=interrupted(str(to)),
+    )
+    return finish_run(report, output)

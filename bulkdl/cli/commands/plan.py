@@ -1,0 +1,65 @@
+"""`bulkdl plan`: what a mirror of the selection would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bulkdl.cli.exits import for_plan
+from bulkdl.cli.options import (
+    ArchiveOptions,
+    OutputOptions,
+    SectionedCommand,
+    archive_options,
+    fetch_options,
+    output_options,
+    selection_options,
+)
+from bulkdl.cli.output import document, plan_complaint, plan_text, tcia_manifest
+from bulkdl.cli.reach import choose_archive
+from bulkdl.cli.running import unless_stopped
+from bulkdl.cli.verbs import finish, run_verb
+from bulkdl.model.selection import Selection
+from bulkdl.model.settings import FetchSettings
+from bulkdl.operations.plan import plan as plan_verb
+from bulkdl.store.failures import disk_errors
+
+
+@click.command(cls=SectionedCommand)
+@click.option(
+    "--to", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="The mirror to compare with."
+)
+@click.option(
+    "--save",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the Series found to FILE, as a .tcia manifest.",
+)
+@selection_options
+@fetch_options
+@archive_options
+@output_options
+def plan(
+    *,
+    to: Path | None,
+    save: Path | None,
+    selection: Selection,
+    settings: FetchSettings,
+    archive: ArchiveOptions,
+    output: OutputOptions,
+) -> int:
+    """Resolve the selection and say what would be fetched: series, instances, bytes, free disk. Fetches nothing."""
+    choice = choose_archive(archive)
+    report = run_verb(
+        lambda sink, stop: unless_stopped(
+            plan_verb(selection, archive=choice, to=to, settings=settings, sink=sink, stop=stop), stop
+        ),
+        output,
+        when_interrupted="interrupted; nothing was fetched",
+    )
+    if save is not None:
+        with disk_errors("write", save):
+            save.write_text(tcia_manifest(report.archive, report.series_uids), encoding="utf-8")
+    text = document(report.as_json()) if output.as_json else plan_text(report)
+    return finish(text, plan_complaint(report), for_plan(report))

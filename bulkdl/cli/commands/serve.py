@@ -1,0 +1,129 @@
+"""`bulkdl serve`: mirrors, folders of DICOM files or the demonstration collections, as an archive."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulkdl.cli.options import JSON_OPTION, SectionedCommand
+from bulkdl.cli.reach import cache_folder
+from bulkdl.cli.running import run, unless_stopped
+from bulkdl.cli.words import command, one_line
+from bulkdl.errors import Interrupted
+from bulkdl.operations.serve import Served, serving
+from bulkdl.server.app import AccessRecord
+from bulkdl.store.failures import disk_errors
+from bulkdl.store.space import human_bytes
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--demo", is_flag=True, help="Serve the demonstration collections.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 picks a free one.")
+@click.option("--collection", metavar="NAME", help="The Collection of files that tell none and lie in no folder.")
+@click.option(
+    "--access-log",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append one JSON line for each request.",
+)
+@click.option(*JSON_OPTION[0], is_flag=True, help="Print the address as a JSON document.")
+def serve(
+    *,
+    paths: tuple[Path, ...],
+    demo: bool,
+    host: str,
+    port: int,
+    collection: str | None,
+    access_log: Path | None,
+    as_json: bool,
+) -> int:
+    """Serve mirrors or plain folders of DICOM files through the APIs of TCIA, until Ctrl-C.
+
+    The address is printed on standard output as soon as it answers.
+    """
+    ctx = click.get_current_context()
+    if demo and (paths or collection):
+        raise click.UsageError("--demo brings its own files: give neither PATH nor --collection with it", ctx)
+    if not demo and not paths:
+        raise click.UsageError("nothing is given to serve: name a mirror or a folder, or --demo", ctx)
+
+    async def serve_for_good(log: Callable[[AccessRecord], None] | None) -> None:
+        async with serving(
+            paths, cache=cache_folder(), demo=demo, collection=collection, host=host, port=port, access_log=log
+        ) as served:
+            _announce(served, as_json=as_json)
+            await asyncio.Event().wait()
+
+    with _logging(access_log) if access_log is not None else nullcontext() as log:
+        try:
+            run(lambda stop: unless_stopped(serve_for_good(log), stop), when_interrupted="stopped")
+        except Interrupted:
+            return 0  # which is how a server ends
+    raise AssertionError("it serves until it is interrupted")
+
+
+def _announce(served: Served, *, as_json: bool) -> None:
+    print(json.dumps({"url": served.url}) if as_json else served.url, flush=True)
+    totals, report = served.report.totals, served.report
+    say = [
+        (
+            f"serving {totals.instances:,} instances in {totals.series:,} series of {totals.patients:,} patients,"
+            f" {human_bytes(totals.size_bytes)}"
+        ),
+    ]
+    if report.duplicates:
+        say.append(f"{report.duplicates:,} files are copies of others")
+    if report.conflicts:
+        say.append(f"{len(report.conflicts):,} share a SOP Instance UID with another file; one of each is served")
+    if report.unservable_by_reason:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.unservable_by_reason.items())
+        say.append(f"{sum(report.unservable_by_reason.values()):,} files cannot be served: {reasons}")
+    say.append(f"to mirror from it: {command('plan', '--archive', served.url, '--everything')}; Ctrl-C ends it")
+    for line in say:
+        print(one_line(line), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _logging(path: Path) -> Iterator[Callable[[AccessRecord], None]]:
+    """A function that appends each request to the file at `path`. A disk that is full ends the log, not the server."""
+    with disk_errors("write", path):
+        lines = path.open("a", encoding="utf-8", buffering=1)
+    is_open = True
+
+    def log(record: AccessRecord) -> None:
+        nonlocal is_open
+        if not is_open:
+            return
+        try:
+            lines.write(json.dumps(_log_entry(record)) + "\n")
+        except OSError as error:
+            is_open = False
+            print(f"the access log ends here: {error.strerror or error}", file=sys.stderr, flush=True)
+
+    try:
+        yield log
+    finally:
+        with suppress(OSError):
+            lines.close()
+
+
+def _log_entry(record: AccessRecord) -> dict[str, Any]:
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "method": record.method,
+        "path": record.path_qs,
+        "status": record.status,
+        "bytes": record.bytes_sent,
+        "seconds": round(record.seconds, 6),
+        "note": record.note,
+    }

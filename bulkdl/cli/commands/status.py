@@ -1,0 +1,44 @@
+"""`bulkdl status`: what a mirror holds and owes, from its journal alone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bulkdl.cli.options import JSON_OPTION, SectionedCommand
+from bulkdl.cli.output import document, status_text
+from bulkdl.operations.status import status as status_verb
+
+_REFRESH_SECONDS: Final = 2.0
+_CLEAR: Final = "\x1b[H\x1b[J"  # to the corner, and erase from there: what every terminal understands
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
+@click.option(*JSON_OPTION[0], **JSON_OPTION[1])
+def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
+    """Say what the mirror at DIR holds and owes, by Collection and by failure."""
+    if watch and as_json:
+        raise click.UsageError("--watch and --json do not go together: --json prints one document and ends")
+    if watch:
+        _watch(mirror)
+        return 0
+    report = status_verb(mirror)
+    print(document(report.as_json()) if as_json else status_text(report))
+    return 0
+
+
+def _watch(mirror: Path) -> None:
+    """Show the status until Ctrl-C or SIGTERM, which is how watching is meant to end."""
+    before = _CLEAR if sys.stdout.isatty() else ""
+    try:
+        while True:
+            print(f"{before}{status_text(status_verb(mirror))}\n", flush=True)
+            time.sleep(_REFRESH_SECONDS)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,85 @@
+"""From a report, or an error, to the exit code of the contract. Pure."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from bulkdl.errors import (
+    AccessDenied,
+    ArchiveError,
+    ArchiveRefused,
+    BulkdlError,
+    DiskError,
+    Interrupted,
+    JournalError,
+    MirrorLocked,
+    UserError,
+)
+from bulkdl.model.reports import PlanReport, RunOutcome, RunReport, VerifyReport
+
+
+class Exit(IntEnum):
+    """How the command ends. The first eight are the contract's; scripts rely on them."""
+
+    OK = 0
+    INCOMPLETE = 1
+    USAGE = 2
+    REFUSED = 3
+    UNREACHABLE = 4
+    DISK = 5
+    LOCKED = 6
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141  # what a shell reports for a command whose reader went away: 128 + SIGPIPE
+
+
+DEFECT: Final = Exit.INCOMPLETE
+"""For an exception that nobody foresaw."""
+
+# The first class that fits decides, so the special come before the general.
+_BY_ERROR: Final[tuple[tuple[type[BulkdlError], Exit], ...]] = (
+    (UserError, Exit.USAGE),
+    (JournalError, Exit.USAGE),
+    (ArchiveRefused, Exit.REFUSED),
+    (AccessDenied, Exit.REFUSED),
+    (ArchiveError, Exit.UNREACHABLE),
+    (DiskError, Exit.DISK),
+    (MirrorLocked, Exit.LOCKED),
+    (Interrupted, Exit.INTERRUPTED),
+)
+
+_BY_OUTCOME: Final = {
+    RunOutcome.COMPLETE: Exit.OK,
+    RunOutcome.PARTIAL: Exit.INCOMPLETE,
+    RunOutcome.INTERRUPTED: Exit.INTERRUPTED,
+    RunOutcome.FAILED: Exit.UNREACHABLE,
+}
+
+
+def for_error(error: BulkdlError) -> Exit:
+    """The exit code of an error that ended the command."""
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), Exit.INCOMPLETE)
+
+
+def for_run(report: RunReport) -> Exit:
+    """The exit code of `mirror` and `resume`."""
+    return _BY_OUTCOME[report.outcome]
+
+
+def for_verify(report: VerifyReport) -> Exit:
+    """The exit code of `verify`: 0 only where all is sound, or was mended, and nothing is owed."""
+    if report.repair is not None and report.repair.outcome is not RunOutcome.COMPLETE:
+        return for_run(report.repair)
+    return Exit.INCOMPLETE if remaining_problems(report) or report.owed else Exit.OK
+
+
+def remaining_problems(report: VerifyReport) -> int:
+    """How many problems are left: all, or after complete repairs those that no repair touches, as foreign files."""
+    if report.repair is None or report.repair.outcome is not RunOutcome.COMPLETE:
+        return len(report.problems)
+    return sum(problem.instance is None for problem in report.problems)
+
+
+def for_plan(report: PlanReport) -> Exit:
+    """The exit code of `plan`: 1 where something that was asked for by name is not in the archive."""
+    return Exit.INCOMPLETE if report.failures else Exit.OK

@@ -1,0 +1,163 @@
+"""The command `bulkdl`: finds the command that is asked for, runs it, and turns every ending into an exit code.
+
+A command's module is imported when the command is invoked, so that `--version` and `--help` cost nothing of what
+mirroring needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bulkdl import __version__
+from bulkdl.cli import exits
+from bulkdl.cli.words import one_line
+from bulkdl.errors import BulkdlError
+
+_COMMANDS: Final = {
+    "mirror": "Bring what is selected into a folder, and go on where that stopped.",
+    "resume": "Go on with everything that a mirror still owes.",
+    "plan": "Say what a mirror of the selection would take; fetch nothing.",
+    "status": "Say what a mirror holds and owes.",
+    "verify": "Audit every file of a mirror against its journal.",
+    "query": "Call one endpoint of an archive.",
+    "serve": "Serve mirrors or folders of DICOM files as an archive.",
+}
+
+
+class _Commands(click.Group):
+    """A group that knows the names and one line of each command, and imports a command's module on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See click."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See click."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"bulkdl.cli.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click. A name that is no command is answered with the nearest one."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            guesses = get_close_matches(name, _COMMANDS, n=1)
+            hint = f"; did you mean {guesses[0]}?" if guesses else f" (known: {', '.join(_COMMANDS)})"
+            raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    name="bulkdl",
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, message="bulkdl %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Mirror DICOM collections of The Cancer Imaging Archive: resumable, validated, journalled."""
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError(f"no command is given (known: {', '.join(_COMMANDS)})", ctx)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `bulkdl ARGUMENTS`; the exit code of the contract. Expected failures are one line on standard error."""
+    _prepare_streams()
+    try:
+        code = _invoke(list(arguments))
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        code = end.exit_code
+    except click.UsageError as error:
+        code = _fail(_usage(error), exits.Exit.USAGE)
+    except click.ClickException as error:
+        code = _fail(error.format_message(), exits.Exit.USAGE)
+    except BulkdlError as error:
+        code = _fail(str(error), exits.for_error(error))
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("interrupted", exits.Exit.INTERRUPTED)
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        code = exits.Exit.BROKEN_PIPE
+    except Exception as error:  # the last resort: a defect is told in one line as well
+        if os.environ.get("BULKDL_TRACEBACK"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        code = _fail(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)", exits.DEFECT)
+    return int(code)
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Not `cli.main`: that one prints and exits on its own when it is interrupted or its reader goes away."""
+    with cli.make_context("bulkdl", arguments) as ctx:
+        result = cli.invoke(ctx)
+    return int(result or exits.Exit.OK)
+
+
+def _usage(error: click.UsageError) -> str:
+    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter) and error.param:
+        text = f"{'/'.join(error.param.opts) or error.param.name}: {error.message}"
+        if error.ctx is not None:
+            from bulkdl.cli.options import origin  # noqa: PLC0415 - not before a command was found
+
+            if (place := origin(error.ctx, error.param)) is not None:
+                text += f" (set in {place})"
+    elif isinstance(error, click.NoSuchOption) and error.possibilities:
+        text = f"there is no option {error.option_name}; did you mean {error.possibilities[0]}?"
+    elif isinstance(error, click.NoSuchOption):
+        text = f"there is no option {error.option_name}"
+    else:
+        message = error.format_message()
+        text = f"{message[:1].lower()}{message[1:]}"
+    where = error.ctx.command_path if error.ctx is not None else "bulkdl"
+    return f"{text.rstrip('.')} (see {where} --help)"
+
+
+def _fail(message: str, code: exits.Exit) -> exits.Exit:
+    with suppress(OSError):
+        print(f"bulkdl: {one_line(message)}", file=sys.stderr, flush=True)
+    return code
+
+
+def _prepare_streams() -> None:
+    """Have three streams that never fail for their own sake.
+
+    A command may be started with some of them closed: then Python has None there, and the next file that is opened
+    would take the place of standard output. Names of patients and files may hold letters that the terminal's encoding
+    does not have: those are escaped.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+            setattr(sys, name, nowhere)
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _let_go_of_stdout() -> None:
+    """Whoever read standard output is gone: what is still buffered must not fail once more when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,269 @@
+"""Reports as text for people, and as the JSON documents of the contract. Everything here returns text; nothing prints.
+
+Whatever an archive or a disk named is shown through `one_line` of `words`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from bulkdl.cli.exits import remaining_problems
+from bulkdl.cli.words import command, duration, one_line, plural, table
+from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.model.reports import (
+    CollectionStatus,
+    Failure,
+    PlanReport,
+    RunOutcome,
+    RunReport,
+    SeriesCounts,
+    StatusReport,
+    VerifyReport,
+)
+from bulkdl.store.space import human_bytes
+
+_MOST_SHOWN: Final = 10
+
+_HEADLINES: Final = {
+    RunOutcome.COMPLETE: "Complete",
+    RunOutcome.PARTIAL: "Partial",
+    RunOutcome.INTERRUPTED: "Interrupted",
+    RunOutcome.FAILED: "Failed",
+}
+
+
+def document(values: dict[str, Any]) -> str:
+    """One JSON document."""
+    return json.dumps(values, indent=1)
+
+
+def error_document(error: BulkdlError) -> str:
+    """The JSON document of a run that an error ended."""
+    outcome = RunOutcome.INTERRUPTED if isinstance(error, Interrupted) else RunOutcome.FAILED
+    return document({"outcome": outcome.value, "error": error.code, "message": one_line(str(error))})
+
+
+# --- mirror, resume ---------------------------------------------------------------------------------------------------
+
+
+def run_text(report: RunReport) -> str:
+    """What a run did, how much, where, and what failed."""
+    of = report.instances
+    parts = [f"{of.fetched:,} fetched", f"{of.reused:,} already there"]
+    parts += [f"{of.failed:,} failed"] if of.failed else []
+    parts += [f"{of.quarantined:,} quarantined"] if of.quarantined else []
+    lines = [
+        (
+            f"{_HEADLINES[report.outcome]}: {_series(report.series)}; "
+            f"{of.selected:,} {plural('instance', of.selected)}: {', '.join(parts)}"
+        ),
+        (
+            f"{human_bytes(report.bytes_fetched)} in {duration(report.seconds)}"
+            f" ({human_bytes(round(report.bytes_fetched / report.seconds)) if report.seconds else '0 B'}/s),"
+            f" {report.requests:,} {plural('request', report.requests)},"
+            f" {report.retries:,} {plural('retry', report.retries)}"
+        ),
+        f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
+        *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
+    ]
+    if report.outcome is RunOutcome.COMPLETE:
+        lines.append(f"To audit every file: {command('verify', report.mirror)}")
+    return "\n".join(lines)
+
+
+def run_complaint(report: RunReport) -> str | None:
+    """The one line on standard error where a run did not bring everything; None where it did."""
+    resume = command("resume", report.mirror)
+    missing = report.instances.failed + report.instances.quarantined
+    match report.outcome:
+        case RunOutcome.COMPLETE:
+            return None
+        case RunOutcome.PARTIAL:
+            if missing:
+                what = f"{missing:,} of {report.instances.selected:,} instances"
+            elif report.series.failed:
+                what = f"{report.series.failed:,} of {report.series.selected:,} series"
+            else:
+                return "the archive has nothing for some of what was asked for; all else is in the mirror"
+            status = command("status", report.mirror)
+            return f"{what} could not be had; all others are kept; {status} names them, {resume} tries again"
+        case RunOutcome.INTERRUPTED:
+            return interrupted(report.mirror)
+        case RunOutcome.FAILED:
+            return f"the run failed; what was finished is kept; go on with: {resume}"
+
+
+def interrupted(mirror: str) -> str:
+    """What a run that was interrupted says."""
+    return f"interrupted; what was finished is kept; go on with: {command('resume', mirror)}"
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def status_text(report: StatusReport) -> str:
+    """What a mirror holds and owes, by Collection and by failure."""
+    state = f"at work: {report.running}" if report.running else f"last run: {report.last_outcome or 'none ended'}"
+    lines = [
+        f"{one_line(report.mirror)}, mirrored from {one_line(report.archive)}",
+        one_line(f"run {report.run}, {state}"),
+        (
+            f"{_series(report.series)}; {report.held:,} of {report.selected:,} instances held,"
+            f" {human_bytes(report.bytes_mirror)}"
+        ),
+    ]
+    owed = [
+        f"{count:,} {word}"
+        for count, word in (
+            (report.owed, "owed"),
+            (report.failed, "failed"),
+            (report.quarantined, "quarantined"),
+        )
+        if count
+    ]
+    if report.unlisted_series:
+        owed.append(f"{report.unlisted_series:,} series not listed yet")
+    if owed:
+        lines.append(", ".join(owed))
+    if report.collections:
+        lines += ["", _collections(report.collections)]
+    if report.failures_by_error:
+        rows = sorted(report.failures_by_error.items(), key=lambda entry: (-entry[1], entry[0]))
+        lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
+    lines += _failures(report.failures, report.mirror, asked=True)
+    if owed and not report.running:
+        lines.append(f"To go on: {command('resume', report.mirror)}")
+    return "\n".join(lines)
+
+
+def _collections(entries: Iterable[CollectionStatus]) -> str:
+    return table(
+        ("collection", "series", "instances", "held", "owed", "failed", "quarantined", "size"),
+        (
+            (
+                entry.collection,
+                f"{entry.series:,}",
+                f"{entry.instances:,}",
+                f"{entry.held:,}",
+                f"{entry.owed:,}",
+                f"{entry.failed:,}",
+                f"{entry.quarantined:,}",
+                human_bytes(entry.size_bytes),
+            )
+            for entry in entries
+        ),
+    )
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+def verify_text(report: VerifyReport) -> str:
+    """What an audit found, and what its repairs did."""
+    lines = [
+        (
+            f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files sound,"
+            f" {human_bytes(report.bytes_checked)} read in {duration(report.seconds)}"
+        )
+    ]
+    if report.owed:
+        lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not looked at")
+    shown = report.problems[:_MOST_SHOWN]
+    if shown:
+        lines.append(table(("problem", "file"), ((found.problem.value, found.path) for found in shown), left=2))
+    if (more := len(report.problems) - len(shown)) > 0:
+        lines.append(f"… and {more:,} more: {command('verify', report.mirror, '--json')}")
+    if report.repair is not None:
+        lines += ["Repaired:", run_text(report.repair)]
+    return "\n".join(lines)
+
+
+def verify_complaint(report: VerifyReport) -> str | None:
+    """The one line on standard error where an audit leaves something; None where all is well."""
+    if report.repair is not None and (complaint := run_complaint(report.repair)) is not None:
+        return complaint
+    if count := remaining_problems(report):
+        found = f"{count:,} {plural('problem', count)}"
+        if any(problem.instance is not None for problem in report.problems) and report.repair is None:
+            return f"{found} found; nothing was changed; to mend: {command('verify', '--repair', report.mirror)}"
+        return f"{found} left: files that the journal does not know are never touched; move them away yourself"
+    if report.owed:
+        resume = command("resume", report.mirror)
+        return f"{report.owed:,} {plural('instance', report.owed)} still owed; go on with: {resume}"
+    return None
+
+
+# --- plan -------------------------------------------------------------------------------------------------------------
+
+
+def plan_text(report: PlanReport) -> str:
+    """What a mirror of the selection would take."""
+    owed = report.instances_selected - report.instances_held
+    about = "" if report.exact else "at least "
+    sizes = f"{about}{human_bytes(report.bytes_selected)} selected, {human_bytes(report.bytes_held)} held"
+    free = f", {human_bytes(report.bytes_free)} free on disk" if report.bytes_free is not None else ""
+    requests = f"about {report.requests:,} {plural('request', report.requests)}"
+    when = f", {duration(report.seconds_expected)}" if report.seconds_expected is not None else ""
+    lines = [
+        f"From {one_line(report.archive)}" + (f" into {one_line(report.mirror)}" if report.mirror else ""),
+        (
+            f"{report.series.selected:,} series, {report.instances_selected:,} instances:"
+            f" {report.instances_held:,} held, {owed:,} to fetch"
+        ),
+        sizes + free,
+        requests + when,
+    ]
+    if report.collections:
+        lines += ["", _collections(report.collections)]
+    lines += _failures(report.failures, report.mirror or "", asked=True)
+    return "\n".join(lines)
+
+
+def plan_complaint(report: PlanReport) -> str | None:
+    """The one line on standard error where the archive lacks what was asked for by name."""
+    if not report.failures:
+        return None
+    count = len(report.failures)
+    verb = "is" if count == 1 else "are"
+    return f"{count:,} of what was asked for by name {verb} not in the archive"
+
+
+def tcia_manifest(archive: str, series_uids: Iterable[str]) -> str:
+    """Series as an NBIA `.tcia` manifest, version 3: the keys that NBIA's `ManifestMaker` writes, in its order."""
+    lines = (
+        f"downloadServerUrl={archive}",
+        "includeAnnotation=false",
+        "noOfrRetry=4",
+        "databasketId=manifest-bulkdl.tcia",
+        "manifestVersion=3.0",
+        "ListOfSeriesToDownload=",
+        *series_uids,
+    )
+    return "\n".join(lines) + "\n"
+
+
+# --- parts of the above -----------------------------------------------------------------------------------------------
+
+
+def _series(counts: SeriesCounts) -> str:
+    failed = f", {counts.failed:,} failed" if counts.failed else ""
+    return f"{counts.complete:,} of {counts.selected:,} series complete{failed}"
+
+
+def _failures(failures: Sequence[Failure], mirror: str, *, left_out: int = 0, asked: bool = False) -> list[str]:
+    """The first failures, a line each. `asked`: the reader has asked for them, so `status` is no news."""
+    if not failures:
+        return []
+    shown = failures[:_MOST_SHOWN]
+    lines = [one_line(_failure(failed)) for failed in shown]
+    if (more := len(failures) - len(shown) + left_out) > 0:
+        lines.append(f"… and {more:,} more" + ("" if asked else f": {command('status', mirror)}"))
+    return ["Failed:", *(f"  {line}" for line in lines)]
+
+
+def _failure(failed: Failure) -> str:
+    """What failed, and why. A criterion that found nothing has neither instance nor Series."""
+    name = failed.instance or (f"series {failed.series}" if failed.series else "")
+    return f"{name}: {failed.message}" if name else failed.message

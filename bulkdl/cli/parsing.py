@@ -1,0 +1,79 @@
+"""Words of the command line → values: durations, rates, counts, dates, KEY=VALUE. Pure.
+
+Every function raises `ValueError` with a message that says what is wrong and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Final
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_DURATION: Final = re.compile(
+    rf"(?:(?P<d>{_NUMBER})d)?(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m)?(?:(?P<s>{_NUMBER})s)?", re.ASCII
+)
+_PLAIN: Final = re.compile(_NUMBER, re.ASCII)
+_SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+# A small b would be bits to some and bytes to others, so it is refused.
+_RATE: Final = re.compile(rf"(?P<number>{_NUMBER}) ?(?:(?P<prefix>[kKMGT])(?P<binary>i)?)?B?(?:/s)?", re.ASCII)
+_POWERS: Final = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `15m`, `90s`, `2h`, `1h30m`, `1.5h`, `2d`, or of a plain number of seconds."""
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        raise ValueError(f"{text!r} is no duration (such as 15m, 90s, 1h30m, or a number of seconds)")
+    return sum(float(number) * _SECONDS[unit] for unit, number in found.groupdict().items() if number)
+
+
+def parse_rate(text: str) -> float:
+    """Bytes a second of `50MB/s`, `500kB/s`, `10MiB/s`, or of a plain number of bytes; `/s` and `B` may be left out."""
+    found = _RATE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no rate (such as 50MB/s, 500kB/s, 10MiB/s, or a number of bytes a second)")
+    base = 1024 if found["binary"] else 1000
+    rate = float(found["number"]) * float(base ** _POWERS.get(found["prefix"] or "", 0))
+    if rate <= 0:
+        raise ValueError(f"{text!r} would let nothing through")
+    return rate
+
+
+def parse_count(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not _COUNT.fullmatch(text) or int(text) < 1:
+        raise ValueError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
+def parse_count_or_auto(text: str) -> int | None:
+    """A whole number of 1 or more, or None for `auto`."""
+    if text == "auto":
+        return None
+    try:
+        return parse_count(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor auto") from None
+
+
+def parse_date(text: str) -> date:
+    """A day written YYYY-MM-DD."""
+    try:
+        if _DATE.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no date (YYYY-MM-DD)")
+
+
+def parse_pair(text: str) -> tuple[str, str]:
+    """The key and the value of `KEY=VALUE`; the value may be empty and may hold `=`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"{text!r} is not of the form KEY=VALUE")
+    return key, value

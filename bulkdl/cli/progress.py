@@ -1,0 +1,231 @@
+"""Sinks that show a run on standard error: bars, plain lines, JSON lines, or nothing.
+
+A reader of standard error that goes away ends the showing, never the run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Final, NoReturn, Protocol, TextIO
+
+from tqdm import tqdm
+
+from bulkdl.cli.words import duration, one_line
+from bulkdl.model.events import ArchiveBack, ArchiveDown, Event, Noted, Progress, Retrying, RunStarted, Sink, Verifying
+from bulkdl.store.space import human_bytes
+
+Clock = Callable[[], float]
+
+_PLAIN_SECONDS: Final = 5.0
+_SPEED_SECONDS: Final = 10.0
+_BAR: Final = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
+
+
+class ProgressMode(StrEnum):
+    """The choices of `--progress`."""
+
+    AUTO = "auto"
+    BARS = "bars"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"
+
+
+class _Display(Protocol):
+    def show(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def display(mode: ProgressMode, stream: TextIO, *, clock: Clock = time.monotonic) -> Iterator[Sink]:
+    """A sink that shows events on `stream` as `mode` says, until the block ends. Bars need a terminal."""
+    shown: _Display
+    match mode:
+        case ProgressMode.NONE:
+            shown = _Nothing()
+        case ProgressMode.JSON:
+            shown = _JsonLines(stream)
+        case ProgressMode.AUTO | ProgressMode.BARS if stream.isatty():
+            shown = _Bars(stream, clock)
+        case _:
+            shown = _PlainLines(stream, clock)
+    is_watched = True
+
+    def sink(event: Event) -> None:
+        nonlocal is_watched
+        if is_watched:
+            try:
+                shown.show(event)
+            except OSError:
+                is_watched = False
+
+    try:
+        yield sink
+    finally:
+        if is_watched:
+            try:
+                shown.close()
+            except OSError:
+                is_watched = False
+
+
+class _Nothing:
+    def show(self, event: Event) -> None:
+        del event
+
+    def close(self) -> None:
+        return
+
+
+class _JsonLines:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, event: Event) -> None:
+        self._stream.write(json.dumps({"event": event.name, **asdict(event)}) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        return
+
+
+class _PlainLines:
+    """A line every few seconds, and one for each event that a person should know of."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._speed = _Speed(clock)
+        self._last = clock()
+        self._retries = 0
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Progress | Verifying):
+            self._speed.add(event.bytes_fetched if isinstance(event, Progress) else event.bytes_checked)
+            if self._clock() - self._last >= _PLAIN_SECONDS:
+                self._last = self._clock()
+                self._line(self._describe(event) if isinstance(event, Progress) else self._describe_audit(event))
+        elif isinstance(event, Retrying):
+            self._retries += 1
+        elif (text := announcement(event)) is not None:
+            self._line(text)
+
+    def close(self) -> None:
+        return
+
+    def _describe(self, now: Progress) -> str:
+        words = [
+            f"{now.series_done:,} of {now.series_selected:,} series",
+            f"{now.instances_held:,} of {now.instances_selected:,} instances",
+            f"{human_bytes(now.bytes_fetched)} fetched",
+            self._speed.text(),
+        ]
+        if now.instances_failed:
+            words.append(f"{now.instances_failed:,} failed")
+        if self._retries:
+            words.append(f"{self._retries:,} retries")
+        if now.resolving:
+            words.append("still resolving")
+        return ", ".join(words)
+
+    def _describe_audit(self, now: Verifying) -> str:
+        return f"{now.checked:,} of {now.held:,} files, {self._speed.text()}, {now.problems:,} problems"
+
+    def _line(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+
+class _Bars:
+    """A bar for the stage under way: the audit, or the run.
+
+    It appears with the first counts, so that a run that never begins leaves none behind.
+    """
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._speed = _Speed(clock)
+        self._bar: tqdm[NoReturn] | None = None
+        self._stage: type[Event] | None = None
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            stage = "resolving, " if event.resolving else ""
+            self._draw(
+                event,
+                f"{stage}{event.series_done:,}/{event.series_selected:,} series ",
+                (event.instances_held, event.instances_selected, "instances"),
+                event.bytes_fetched,
+                f"{event.instances_failed:,} failed" if event.instances_failed else "",
+            )
+        elif isinstance(event, Verifying):
+            problems = f"{event.problems:,} problems" if event.problems else ""
+            self._draw(event, "verifying ", (event.checked, event.held, "files"), event.bytes_checked, problems)
+        elif (text := announcement(event)) is not None:
+            tqdm.write(text, file=self._stream)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+    def _draw(self, event: Event, title: str, counts: tuple[int, int, str], size_bytes: int, complaint: str) -> None:
+        done, total, unit = counts
+        if self._bar is None or self._stage is not type(event):
+            self.close()
+            self._stage = type(event)
+            self._speed = _Speed(self._clock)
+            self._bar = _new_bar(self._stream, done, unit)
+        bar = self._bar
+        self._speed.add(size_bytes)
+        bar.total = total or None
+        bar.n = done
+        bar.set_description_str(title, refresh=False)
+        bar.set_postfix_str(", ".join(filter(None, (self._speed.text(), complaint))), refresh=False)
+        bar.refresh()
+
+
+def _new_bar(stream: TextIO, done: int, unit: str) -> tqdm[NoReturn]:
+    return tqdm(file=stream, initial=done, bar_format=_BAR, unit=unit, dynamic_ncols=True)
+
+
+class _Speed:
+    """Bytes a second, over the last seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque([(clock(), 0)])
+
+    def add(self, total_bytes: int) -> None:
+        now = self._clock()
+        self._seen.append((now, total_bytes))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= _SPEED_SECONDS:  # noqa: PLR2004 - a difference needs two
+            self._seen.popleft()
+
+    def text(self) -> str:
+        (first, before), (last, after) = self._seen[0], self._seen[-1]
+        return f"{human_bytes(round((after - before) / (last - first)) if last > first else 0)}/s"
+
+
+def announcement(event: Event) -> str | None:
+    """The line that a person is told of an event; None for one that only counts."""
+    match event:
+        case RunStarted():
+            return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
+        case ArchiveDown():
+            patience = duration(event.give_up_in_seconds)
+            return one_line(f"the archive does not answer ({event.message}); waiting, for {patience} at most")
+        case ArchiveBack():
+            return f"the archive answers again, after {duration(event.after_seconds)}"
+        case Noted():
+            return one_line(event.message)
+        case _:
+            return None

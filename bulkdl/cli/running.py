@@ -1,0 +1,85 @@
+"""One verb on an event loop of its own, and what Ctrl-C and SIGTERM do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from bulkdl.cli.signals import SIGNALS
+from bulkdl.errors import Interrupted
+from bulkdl.flow.pool import companion
+from bulkdl.model.events import Noted, Sink, ignore
+
+Result = TypeVar("Result")
+
+
+def run(
+    action: Callable[[asyncio.Event], Awaitable[Result]],
+    *,
+    when_interrupted: str,
+    notice: str | None = None,
+    sink: Sink = ignore,
+) -> Result:
+    """Await `action(stop)` on a new event loop; its result.
+
+    The first signal sets `stop`, and tells `notice` to `sink`; the action ends in good order, and its result counts.
+    The second cancels the action. After that, signals do what they do to any process.
+
+    Raises:
+        Interrupted: cancelled, or the action raised it; says `when_interrupted`.
+        BulkdlError: whatever the action raises.
+    """
+    before = [(number, signal.getsignal(number)) for number in SIGNALS]
+    _silence_libraries()
+    try:
+        return asyncio.run(_supervised(action, notice, sink))
+    except (asyncio.CancelledError, KeyboardInterrupt, Interrupted) as error:
+        raise Interrupted(when_interrupted) from error
+    finally:
+        for number, handler in before:  # the loop left those of a new process behind
+            signal.signal(number, handler)
+
+
+def _silence_libraries() -> None:
+    """Keep standard error for our own words: libraries would log there by themselves, tracebacks and all."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())
+
+
+async def _supervised(action: Callable[[asyncio.Event], Awaitable[Result]], notice: str | None, sink: Sink) -> Result:
+    loop, task, stop = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
+
+    def on_signal() -> None:
+        if not stop.is_set():
+            stop.set()
+            if notice is not None:
+                sink(Noted(notice))
+            return
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+        if task is not None:
+            task.cancel()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    return await action(stop)
+
+
+async def unless_stopped(action: Awaitable[Result], stop: asyncio.Event) -> Result:
+    """Await an action of which a half is worth nothing: it is cancelled as soon as `stop` is set.
+
+    Raises:
+        Interrupted: `stop` was set first.
+    """
+    async with companion(_interrupt_when(stop)):
+        return await action
+    raise AssertionError("the block above always leaves")
+
+
+async def _interrupt_when(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise Interrupted("stopped")

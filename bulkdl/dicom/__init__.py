@@ -1,0 +1,1 @@
+"""The one importer of pydicom: headers, validation, phantoms. Blocking; called in threads or processes."""

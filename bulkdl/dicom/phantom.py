@@ -1,0 +1,584 @@
+"""A made-up collection, for volume and for pictures: head and body of three Patients, twice, with a growing tumour.
+
+Each Study has a CT and a PET of head, chest and upper abdomen, T1 and T2 weighted MR of the head, an RT Structure Set
+and a Segmentation, which refer to the CT. The files are the same, byte for byte, on each machine: the anatomy is cut in
+whole numbers, the noise is the raw output of PCG64 (which numpy promises to keep, unlike its distributions), UIDs and
+dates are derived or fixed.
+
+Source: PS3.3 §A.3, §A.4, §A.19, §A.21 and §A.51 for what the objects must hold. Values of tissues are rounded from
+common figures (Hounsfield units; signal and uptake relative to each other); nobody should measure anything by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bulkdl.dicom.anatomy import UNITS_PER_MM, Body, Ellipsoid, Grid, Tissue
+from bulkdl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
+
+PHANTOM_COLLECTION = "BULKDL-PHANTOM"
+
+_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+_RLE = "1.2.840.10008.1.2.5"
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+_PET_IMAGE = "1.2.840.10008.5.1.4.1.1.128"
+_RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, and yet what RT Structure Sets refer to studies by
+
+_ROOT = uuid.UUID("6b1f3c52-6f0e-5f43-9d53-0a3a5b1c7e11")  # of all UIDs here, which are UUIDs under 2.25 (PS3.5 §B.2)
+
+_BODY_Z_MM = range(-408, 192, 12)
+_HEAD_Z_MM = range(-30, 160, 10)
+_CT_GRID = Grid(256, 900)  # 1.7578125 mm
+_PET_GRID = Grid(128, 1800)
+_MR_GRID = Grid(128, 1024)
+
+# One number for each Tissue, in its order.
+_HOUNSFIELD = (-1000, 40, -100, 55, 900, 250, 36, 28, 8, -820, 50, 45, 62, 52, 40, 25, -150, 48)
+_T1_SIGNAL = (0, 320, 900, 350, 40, 520, 430, 560, 110, 30, 200, 360, 480, 380, 330, 250, 0, 300)
+_T2_SIGNAL = (0, 300, 480, 260, 30, 300, 460, 330, 1000, 20, 150, 320, 260, 520, 560, 600, 0, 780)
+_BECQUEREL_PER_ML = (0, 2600, 1200, 3000, 2800, 5600, 36000, 17000, 1500, 1900, 7600, 12500, 11000, 9200, 14000, 7000)
+_UPTAKE = (*_BECQUEREL_PER_ML, 0, 52000)
+
+_F18_HALF_LIFE_SECONDS = 6586.2
+_INJECTED_BECQUEREL = 350_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    patient_id: str
+    name: str
+    sex: str
+    birth_date: str
+    age: str
+    size_percent: int
+    weight_kg: int
+    site: str
+    tumours: tuple[Ellipsoid, Ellipsoid]
+    """One for each time point."""
+
+
+_PATIENTS = (
+    _Patient(
+        *("PHANTOM-001", "Phantom^One", "F", "19440101", "057Y", 94, 61, "LUNG"),
+        (Ellipsoid(Tissue.TUMOUR, -76, 0, -204, 13, 12, 14), Ellipsoid(Tissue.TUMOUR, -76, 0, -204, 21, 19, 22)),
+    ),
+    _Patient(
+        *("PHANTOM-002", "Phantom^Two", "M", "19390101", "062Y", 104, 82, "LIVER"),
+        (Ellipsoid(Tissue.TUMOUR, -86, -8, -348, 15, 14, 15), Ellipsoid(Tissue.TUMOUR, -86, -8, -348, 24, 23, 24)),
+    ),
+    _Patient(
+        *("PHANTOM-003", "Phantom^Three", "O", "19520101", "049Y", 100, 74, "BRAIN"),
+        (Ellipsoid(Tissue.TUMOUR, 34, -22, 96, 11, 13, 12), Ellipsoid(Tissue.TUMOUR, 34, -22, 96, 18, 20, 19)),
+    ),
+)
+_STUDIES = (("20010305", "baseline", 0.0), ("20010604", "follow-up", 91.0))
+
+
+def write_phantoms(folder: Path) -> None:
+    """Write the collection as `folder`/Patient/Study/Series/*.dcm, over what is there: about 850 files, 60 MB.
+
+    Raises:
+        ConfigurationError: numpy is not installed.
+    """
+    if importlib.util.find_spec("numpy") is None:
+        raise ConfigurationError("the phantom collection needs numpy: pip install 'bulkdl[demo]'")
+    for patient in _PATIENTS:
+        for number in range(len(_STUDIES)):
+            _write_study(folder, patient, number)
+
+
+def _write_study(folder: Path, patient: _Patient, number: int) -> None:
+    study = _Study(patient, number)
+    place = folder / patient.patient_id / f"STUDY-{number + 1}"
+    compressed = patient is _PATIENTS[-1]
+    ct = [_ct(study, index, z_mm) for index, z_mm in enumerate(_BODY_Z_MM)]
+    _write(place / "CT", ct)
+    _write(place / "PET", [_pet(study, index, z_mm) for index, z_mm in enumerate(_BODY_Z_MM)])
+    _write(place / "T1", [_mr(study, _T1, index, z_mm) for index, z_mm in enumerate(_HEAD_Z_MM)])
+    _write(place / "T2", [_mr(study, _T2, index, z_mm) for index, z_mm in enumerate(_HEAD_Z_MM)], compressed=compressed)
+    _write(place / "RTSTRUCT", [_structure_set(study, ct)])
+    _write(place / "SEG", [_segmentation(study, ct)])
+
+
+def _write(place: Path, instances: list[Dataset], *, compressed: bool = False) -> None:
+    from pydicom import dcmwrite  # noqa: PLC0415
+
+    place.mkdir(parents=True, exist_ok=True)
+    for index, instance in enumerate(instances, start=1):
+        if compressed:
+            instance.compress(_RLE, encoding_plugin="pydicom", generate_instance_uid=False)
+        dcmwrite(place / f"{index:03}.dcm", instance, enforce_file_format=True)
+
+
+def _uid(*names: str) -> UID:
+    from pydicom.uid import UID  # noqa: PLC0415
+
+    return UID(f"2.25.{uuid.uuid5(_ROOT, '/'.join(names)).int}")
+
+
+# --- what all objects have --------------------------------------------------------------------------------------------
+
+
+class _Study:
+    """A Patient at one time point, and the modules that every object of the Study has."""
+
+    def __init__(self, patient: _Patient, number: int) -> None:
+        self.patient = patient
+        self.date, self.name, self.offset_days = _STUDIES[number]
+        self.body = Body(patient.size_percent, patient.tumours[number])
+        self.key = f"{patient.patient_id}/{self.date}"
+        self.study_uid = _uid(self.key)
+        self.frame_of_reference_uid = _uid(self.key, "frame of reference")
+
+    def instance(self, sop_class: str, modality: str, series: str, number: int, index: int) -> Dataset:
+        """An object with the modules Patient, General Study, General Series, Equipment and SOP Common."""
+        from pydicom.dataset import Dataset, FileMetaDataset  # noqa: PLC0415
+        from pydicom.uid import UID  # noqa: PLC0415
+
+        made = Dataset()
+        made.SpecificCharacterSet = "ISO_IR 192"
+        made.InstanceCreationDate = self.date
+        made.InstanceCreationTime = "120000"
+        made.SOPClassUID = sop_class
+        made.SOPInstanceUID = _uid(self.key, series, str(index))
+        made.StudyDate = made.SeriesDate = self.date
+        made.StudyTime = "100000"
+        made.SeriesTime = f"10{number:02}00"
+        made.AccessionNumber = ""
+        made.Modality = modality
+        made.Manufacturer = "bulkdl"
+        made.ReferringPhysicianName = ""
+        made.StudyDescription = f"Head and body phantom, {self.name}"
+        made.SeriesDescription = series
+        made.ManufacturerModelName = "Phantom"
+        made.PatientName = self.patient.name
+        made.PatientID = self.patient.patient_id
+        made.PatientBirthDate = self.patient.birth_date
+        made.PatientSex = self.patient.sex
+        made.QualityControlSubject = "YES"
+        made.PatientAge = self.patient.age
+        made.PatientSize = f"{1.75 * self.patient.size_percent / 100:.2f}"
+        made.PatientWeight = str(self.patient.weight_kg)
+        made.PatientIdentityRemoved = "YES"
+        made.DeidentificationMethod = "made up"
+        made.LongitudinalTemporalOffsetFromEvent = self.offset_days
+        made.LongitudinalTemporalEventType = "ENROLLMENT"
+        ctp = made.private_block(0x0013, "CTP", create=True)
+        ctp.add_new(0x10, "LO", PHANTOM_COLLECTION)
+        ctp.add_new(0x13, "LO", "99990001")
+        made.DeviceSerialNumber = "1"
+        made.SoftwareVersions = "1"
+        made.StudyInstanceUID = self.study_uid
+        made.SeriesInstanceUID = _uid(self.key, series)
+        made.StudyID = self.date
+        made.SeriesNumber = str(number)
+        made.InstanceNumber = str(index + 1)
+        made.file_meta = FileMetaDataset()
+        made.file_meta.MediaStorageSOPClassUID = UID(sop_class)
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+        made.file_meta.TransferSyntaxUID = UID(_EXPLICIT_LITTLE)
+        made.file_meta.ImplementationClassUID = _uid("implementation")
+        made.file_meta.ImplementationVersionName = "BULKDL_PHANTOM"
+        return made
+
+    def image(
+        self,
+        sop_class: str,
+        modality: str,
+        series: str,
+        number: int,
+        index: int,
+        *,
+        z_mm: int,
+        grid: Grid,
+        step_mm: int,
+    ) -> Dataset:
+        """An object with the modules General Image, Frame of Reference and Image Plane too; 16 bits, no pixels yet."""
+        made = self.instance(sop_class, modality, series, number, index)
+        made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        made.AcquisitionDate = made.ContentDate = self.date
+        made.AcquisitionTime = made.ContentTime = f"10{number:02}00"
+        made.AcquisitionNumber = "1"
+        made.PatientPosition = "HFS"
+        made.FrameOfReferenceUID = self.frame_of_reference_uid
+        made.PositionReferenceIndicator = ""
+        made.SliceThickness = str(step_mm)
+        made.ImagePositionPatient = _position(grid, z_mm)
+        made.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+        made.SliceLocation = str(z_mm)
+        made.PixelSpacing = [f"{grid.spacing_units / UNITS_PER_MM}"] * 2  # exact: a power of two divides it
+        made.SamplesPerPixel = 1
+        made.PhotometricInterpretation = "MONOCHROME2"
+        made.Rows = made.Columns = grid.size
+        made.BitsAllocated = 16
+        made.BitsStored = 16
+        made.HighBit = 15
+        made.PixelRepresentation = 1
+        return made
+
+    def cut(self, values: tuple[int, ...], z_mm: int, grid: Grid) -> NDArray[np.int32]:
+        """A slice of the body, each tissue as its value, its edges softened as a scanner's are."""
+        import numpy as np  # noqa: PLC0415
+
+        labels = self.body.slice_at(z_mm * UNITS_PER_MM, grid)
+        return _soften(np.array(values, dtype=np.int32)[labels])
+
+    def noise(self, series: str, index: int, grid: Grid) -> NDArray[np.int32]:
+        """Bell-shaped noise, rows by columns, of standard deviation 1000."""
+        import numpy as np  # noqa: PLC0415
+
+        seed = int.from_bytes(hashlib.sha256(f"{self.key}/{series}/{index}".encode()).digest()[:8], "big")
+        raw = np.random.PCG64(seed).random_raw(grid.size * grid.size)
+        bell = np.full(raw.shape, -1020, dtype=np.int32)  # the sum of eight bytes: mean 1020, deviation 209
+        for shift in range(0, 64, 8):
+            bell += (raw >> np.uint64(shift) & np.uint64(0xFF)).astype(np.int32)
+        return (bell * 1000 // 209).reshape(grid.size, grid.size)
+
+
+def _soften(image: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Weigh each pixel with its neighbours, 1-2-1 along rows and columns; the outermost pixels stay as they are."""
+    softened = image.copy()
+    softened[1:-1, :] = (image[:-2, :] + 2 * image[1:-1, :] + image[2:, :]) // 4
+    across = softened.copy()
+    across[:, 1:-1] = (softened[:, :-2] + 2 * softened[:, 1:-1] + softened[:, 2:]) // 4
+    return across
+
+
+def _position(grid: Grid, z_mm: int) -> list[str]:
+    first = f"{grid.first_units / UNITS_PER_MM}"
+    return [first, first, str(z_mm)]
+
+
+def _set_pixels(made: Dataset, image: NDArray[np.int32], low: int, high: int) -> None:
+    made.PixelData = image.clip(low, high).astype("<i2").tobytes()
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def _ct(study: _Study, index: int, z_mm: int) -> Dataset:
+    made = study.image(_CT_IMAGE, "CT", "CT body", 1, index, z_mm=z_mm, grid=_CT_GRID, step_mm=_BODY_Z_MM.step)
+    made.BodyPartExamined = "WHOLEBODY"
+    made.ProtocolName = "CT head to liver"
+    made.ScanOptions = "HELICAL MODE"
+    made.KVP = "120"
+    made.DataCollectionDiameter = "500"
+    made.ReconstructionDiameter = "450"
+    made.ConvolutionKernel = "STANDARD"
+    made.GantryDetectorTilt = "0"
+    made.XRayTubeCurrent = "200"
+    made.Exposure = "100"
+    made.WindowCenter = "40"
+    made.WindowWidth = "400"
+    made.RescaleIntercept = "0"
+    made.RescaleSlope = "1"
+    made.RescaleType = "HU"
+    noise = study.noise("CT body", index, _CT_GRID)
+    _set_pixels(made, study.cut(_HOUNSFIELD, z_mm, _CT_GRID) + noise * 14 // 1000, -1024, 3071)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighting:
+    series: str
+    number: int
+    signal: tuple[int, ...]
+    repetition_ms: str
+    echo_ms: str
+    echo_train: str
+
+
+_T1 = _Weighting("MR T1 head", 3, _T1_SIGNAL, "550", "12", "1")
+_T2 = _Weighting("MR T2 head", 4, _T2_SIGNAL, "4200", "98", "9")
+
+
+def _mr(study: _Study, weighting: _Weighting, index: int, z_mm: int) -> Dataset:
+    series, number = weighting.series, weighting.number
+    made = study.image(_MR_IMAGE, "MR", series, number, index, z_mm=z_mm, grid=_MR_GRID, step_mm=_HEAD_Z_MM.step)
+    made.ImageType = ["ORIGINAL", "PRIMARY", "M"]
+    made.BodyPartExamined = "HEAD"
+    made.ProtocolName = series
+    made.ScanningSequence = "SE"
+    made.SequenceVariant = "SK"
+    made.ScanOptions = ""
+    made.MRAcquisitionType = "2D"
+    made.RepetitionTime = weighting.repetition_ms
+    made.EchoTime = weighting.echo_ms
+    made.EchoTrainLength = weighting.echo_train
+    made.MagneticFieldStrength = "1.5"
+    made.FlipAngle = "90"
+    made.SpacingBetweenSlices = str(_HEAD_Z_MM.step)
+    made.WindowCenter = "450"
+    made.WindowWidth = "900"
+    noise = study.noise(series, index, _MR_GRID)
+    _set_pixels(made, abs(study.cut(weighting.signal, z_mm, _MR_GRID) + noise * 18 // 1000), 0, 4095)
+    return made
+
+
+def _pet(study: _Study, index: int, z_mm: int) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    made = study.image(_PET_IMAGE, "PT", "PET body", 2, index, z_mm=z_mm, grid=_PET_GRID, step_mm=_BODY_Z_MM.step)
+    made.ImageType = ["ORIGINAL", "PRIMARY"]
+    made.BodyPartExamined = "WHOLEBODY"
+    made.ProtocolName = "FDG PET head to liver"
+    made.CollimatorType = "NONE"
+    made.CorrectedImage = ["ATTN", "DECY", "SCAT", "RAN"]
+    made.RescaleIntercept = "0"
+    made.RescaleSlope = "2"
+    made.WindowCenter = "15000"
+    made.WindowWidth = "30000"
+    fdg = Dataset()
+    fdg.Radiopharmaceutical = "Fluorodeoxyglucose"
+    fdg.RadiopharmaceuticalStartTime = "090000"
+    fdg.RadionuclideTotalDose = str(_INJECTED_BECQUEREL)
+    fdg.RadionuclideHalfLife = str(_F18_HALF_LIFE_SECONDS)
+    fdg.RadionuclidePositronFraction = "0.97"
+    fdg.RadionuclideCodeSequence = [_code("77004003", "SCT", "^18^Fluorine")]
+    fdg.RadiopharmaceuticalCodeSequence = [_code("35321007", "SCT", "Fluorodeoxyglucose F^18^")]
+    made.RadiopharmaceuticalInformationSequence = [fdg]
+    made.PatientOrientationCodeSequence = [_code("102538003", "SCT", "recumbent")]
+    made.PatientGantryRelationshipCodeSequence = [_code("102540001", "SCT", "headfirst")]
+    made.SeriesType = ["WHOLE BODY", "IMAGE"]
+    made.Units = "BQML"
+    made.CountsSource = "EMISSION"
+    made.RandomsCorrectionMethod = "DLYD"
+    made.AttenuationCorrectionMethod = "measured, CT"
+    made.DecayCorrection = "START"
+    made.ReconstructionMethod = "made up"
+    made.ScatterCorrectionMethod = "modelled"
+    made.NumberOfSlices = len(_BODY_Z_MM)
+    made.FrameReferenceTime = "90000"
+    made.ActualFrameDuration = "180000"
+    made.DecayFactor = "1"
+    made.ImageIndex = index + 1
+    activity = _soften(study.cut(_UPTAKE, z_mm, _PET_GRID)) // 2  # twice softened: PET sees less sharply
+    noise = study.noise("PET body", index, _PET_GRID)
+    _set_pixels(made, activity + noise * (activity // 16 + 40) // 1000, 0, 32767)
+    return made
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    code = Dataset()
+    code.CodeValue = value
+    code.CodingSchemeDesignator = scheme
+    code.CodeMeaning = meaning
+    return code
+
+
+# --- what refers to the CT --------------------------------------------------------------------------------------------
+
+
+def _reference(instance: Dataset) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = instance.SOPClassUID
+    reference.ReferencedSOPInstanceUID = instance.SOPInstanceUID
+    return reference
+
+
+def _structure_set(study: _Study, ct: list[Dataset]) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    made = study.instance(_RT_STRUCTURE_SET, "RTSTRUCT", "Structures", 5, 0)
+    made.OperatorsName = ""
+    made.FrameOfReferenceUID = study.frame_of_reference_uid
+    made.PositionReferenceIndicator = ""
+    made.StructureSetLabel = "TUMOUR AND LIVER"
+    made.StructureSetDate = study.date
+    made.StructureSetTime = "120000"
+    series = Dataset()
+    series.SeriesInstanceUID = ct[0].SeriesInstanceUID
+    series.ContourImageSequence = [_reference(instance) for instance in ct]
+    referenced = Dataset()
+    referenced.ReferencedSOPClassUID = _STUDY_CLASS
+    referenced.ReferencedSOPInstanceUID = study.study_uid
+    referenced.RTReferencedSeriesSequence = [series]
+    frame = Dataset()
+    frame.FrameOfReferenceUID = study.frame_of_reference_uid
+    frame.RTReferencedStudySequence = [referenced]
+    made.ReferencedFrameOfReferenceSequence = [frame]
+    made.StructureSetROISequence = []
+    made.ROIContourSequence = []
+    made.RTROIObservationsSequence = []
+    regions = (
+        ("Tumour", "GTV", ["255", "64", "64"], study.body.tumour),
+        ("Liver", "ORGAN", ["160", "96", "32"], study.body.liver),
+    )
+    for number, (name, kind, colour, shape) in enumerate(regions, start=1):
+        region = Dataset()
+        region.ROINumber = str(number)
+        region.ReferencedFrameOfReferenceUID = study.frame_of_reference_uid
+        region.ROIName = name
+        region.ROIGenerationAlgorithm = "AUTOMATIC"
+        made.StructureSetROISequence.append(region)
+        contour = Dataset()
+        contour.ROIDisplayColor = colour
+        contour.ContourSequence = [_contour(shape, instance) for instance in ct if _outline(shape, instance)]
+        contour.ReferencedROINumber = str(number)
+        made.ROIContourSequence.append(contour)
+        observation = Dataset()
+        observation.ObservationNumber = str(number)
+        observation.ReferencedROINumber = str(number)
+        observation.RTROIInterpretedType = kind
+        observation.ROIInterpreter = ""
+        made.RTROIObservationsSequence.append(observation)
+    made.ApprovalStatus = "UNAPPROVED"
+    return made
+
+
+def _contour(shape: Ellipsoid, instance: Dataset) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    outline = _outline(shape, instance)
+    contour = Dataset()
+    contour.ContourImageSequence = [_reference(instance)]
+    contour.ContourGeometricType = "CLOSED_PLANAR"
+    contour.NumberOfContourPoints = str(len(outline) // 3)
+    contour.ContourData = outline
+    return contour
+
+
+_CONTOUR_POINTS = 36
+
+
+def _outline(shape: Ellipsoid, instance: Dataset) -> list[str]:
+    """Where an ellipsoid cuts the plane of an image: x, y, z of each point in mm, nothing where it does not."""
+    z_mm = int(instance.ImagePositionPatient[2])
+    within = 1 - ((z_mm - shape.z) / shape.rz) ** 2
+    if within <= 0:
+        return []
+    scale = math.sqrt(within)
+    outline = []
+    for point in range(_CONTOUR_POINTS):
+        angle = 2 * math.pi * point / _CONTOUR_POINTS
+        x, y = shape.x + shape.rx * scale * math.cos(angle), shape.y + shape.ry * scale * math.sin(angle)
+        outline += [f"{x:.2f}", f"{y:.2f}", str(z_mm)]  # two digits, which every machine computes alike
+    return outline
+
+
+def _segmentation(study: _Study, ct: list[Dataset]) -> Dataset:
+    import numpy as np  # noqa: PLC0415
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    masks = [study.body.tumour_at(z_mm * UNITS_PER_MM, _CT_GRID) for z_mm in _BODY_Z_MM]
+    shown = [(instance, mask) for instance, mask in zip(ct, masks, strict=True) if mask.any()]
+    made = study.instance(_SEGMENTATION, "SEG", "Tumour", 6, 0)
+    made.ImageType = ["DERIVED", "PRIMARY"]
+    made.ContentDate = study.date
+    made.ContentTime = "120000"
+    made.FrameOfReferenceUID = study.frame_of_reference_uid
+    made.PositionReferenceIndicator = ""
+    made.ContentLabel = "TUMOUR"
+    made.ContentDescription = f"Tumour of the {study.patient.site.lower()}"
+    made.ContentCreatorName = ""
+    made.SamplesPerPixel = 1
+    made.PhotometricInterpretation = "MONOCHROME2"
+    made.NumberOfFrames = str(len(shown))
+    made.Rows = made.Columns = _CT_GRID.size
+    made.BitsAllocated = 1
+    made.BitsStored = 1
+    made.HighBit = 0
+    made.PixelRepresentation = 0
+    made.LossyImageCompression = "00"
+    made.SegmentationType = "BINARY"
+    made.SegmentSequence = [_segment()]
+    series = Dataset()
+    series.SeriesInstanceUID = ct[0].SeriesInstanceUID
+    series.ReferencedInstanceSequence = [_reference(instance) for instance, _ in shown]
+    made.ReferencedSeriesSequence = [series]
+    organization = Dataset()
+    organization.DimensionOrganizationUID = _uid(study.key, "dimensions")
+    made.DimensionOrganizationSequence = [organization]
+    made.DimensionIndexSequence = [
+        _dimension(organization, 0x0062000B, 0x0062000A),  # Referenced Segment Number
+        _dimension(organization, 0x00200032, 0x00209113),  # Image Position (Patient)
+    ]
+    made.SharedFunctionalGroupsSequence = [_shared_groups(ct[0])]
+    made.PerFrameFunctionalGroupsSequence = [
+        _frame_groups(instance, position) for position, (instance, _) in enumerate(shown, start=1)
+    ]
+    bits = np.packbits(np.stack([mask for _, mask in shown]).ravel(), bitorder="little").tobytes()
+    made.PixelData = bits + b"\0" * (len(bits) % 2)
+    return made
+
+
+def _segment() -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    segment = Dataset()
+    segment.SegmentNumber = 1
+    segment.SegmentLabel = "Tumour"
+    segment.SegmentAlgorithmType = "AUTOMATIC"
+    segment.SegmentAlgorithmName = "phantom"
+    segment.SegmentedPropertyCategoryCodeSequence = [_code("49755003", "SCT", "Morphologically Abnormal Structure")]
+    segment.SegmentedPropertyTypeCodeSequence = [_code("108369006", "SCT", "Neoplasm")]
+    return segment
+
+
+def _dimension(organization: Dataset, pointer: int, group: int) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    dimension = Dataset()
+    dimension.DimensionOrganizationUID = organization.DimensionOrganizationUID
+    dimension.DimensionIndexPointer = pointer
+    dimension.FunctionalGroupPointer = group
+    return dimension
+
+
+def _shared_groups(image: Dataset) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    measures = Dataset()
+    measures.SliceThickness = image.SliceThickness
+    measures.SpacingBetweenSlices = image.SliceThickness
+    measures.PixelSpacing = image.PixelSpacing
+    orientation = Dataset()
+    orientation.ImageOrientationPatient = image.ImageOrientationPatient
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [orientation]
+    return shared
+
+
+def _frame_groups(image: Dataset, position: int) -> Dataset:
+    from pydicom.dataset import Dataset  # noqa: PLC0415
+
+    source = _reference(image)
+    source.PurposeOfReferenceCodeSequence = [
+        _code("121322", "DCM", "Source image for image processing operation"),
+    ]
+    derivation = Dataset()
+    derivation.SourceImageSequence = [source]
+    derivation.DerivationCodeSequence = [_code("113076", "DCM", "Segmentation")]
+    content = Dataset()
+    content.DimensionIndexValues = [1, position]
+    plane = Dataset()
+    plane.ImagePositionPatient = image.ImagePositionPatient
+    segment = Dataset()
+    segment.ReferencedSegmentNumber = 1
+    groups = Dataset()
+    groups.DerivationImageSequence = [derivation]
+    groups.FrameContentSequence = [content]
+    groups.PlanePositionSequence = [plane]
+    groups.SegmentIdentificationSequence = [segment]
+    return groups

@@ -1,0 +1,1 @@
+"""The worker pool: from what is owed to what is held."""

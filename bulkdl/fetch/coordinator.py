@@ -1,0 +1,235 @@
+"""Journal → workers → journal: the one place that decides who fetches what, and the only one that records it.
+
+The journal is the queue. What is owed is read from it page by page, in the order of Collection, Patient, Study and
+Series, given to the workers, and written back as outcomes in groups. Nothing here grows with the size of the mirror.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from bulkdl.archive.client import ArchiveClient
+from bulkdl.errors import Interrupted
+from bulkdl.fetch.processes import RemoteWorker
+from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
+from bulkdl.flow.pool import Crew, Upstream, companion, first_set
+from bulkdl.journal.desk import JournalDesk
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import Run, WorkCursor
+from bulkdl.model.events import InstanceGivenUp, Progress, Sink
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.settings import Transport
+from bulkdl.model.states import Outcome
+
+_PAGE: Final = 32  # Series read from the journal at once
+_INSTANCES: Final = 500  # of one Series given to a worker at once
+_INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a whole
+_GROUP: Final = 500  # outcomes in one transaction, at most
+_TICK_SECONDS: Final = 0.25  # and no outcome waits longer for its transaction
+_GRACE_SECONDS: Final = 5.0  # for what is in flight when the run is told to stop
+_BUSY_SHARE: Final = 0.85  # of a core, above which this process is the bottleneck
+_BUSY_TICKS: Final = 8
+_WORTH_A_PROCESS: Final = 1_000  # instances still owed
+
+
+class Coordinator:
+    """Fetches what one run owes. `counts` says what came of it so far.
+
+    `client` is shared with whoever resolves; the first worker uses it too. More workers are processes of their own.
+    """
+
+    def __init__(
+        self,
+        desk: JournalDesk,
+        run: Run,
+        settings: WorkerSettings,
+        client: ArchiveClient,
+        *,
+        sink: Sink,
+        stop: asyncio.Event,
+    ) -> None:
+        self._desk = desk
+        self._run = run
+        self._settings = settings
+        self._client = client
+        self._sink = sink
+        self._stop = stop
+        self.outcomes: Counter[Outcome] = Counter()
+        self.bytes_fetched = 0
+        self._remote: list[RemoteWorker] = []
+        self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
+        self._unrecorded: list[InstanceOutcome] = []
+        self._recording = asyncio.Lock()
+        self._let_go_of_some = asyncio.Event()
+
+    def traffic(self) -> Traffic:
+        """What all workers, and whoever shares the client, sent so far."""
+        patience = self._client.patience
+        total = Traffic(self._client.requests, patience.retries, patience.permits.in_use)
+        for remote in self._remote:
+            there = remote.traffic
+            total = Traffic(
+                total.requests + there.requests, total.retries + there.retries, total.in_flight + there.in_flight
+            )
+        return total
+
+    async def fetch(self, upstream: Upstream, only: Iterable[SeriesWork] | None = None) -> None:
+        """Fetch until `upstream` has ended and nothing is owed, or the run is told to stop; or fetch `only` these.
+
+        Whatever ends it, the outcomes that were delivered are journalled when it returns or raises.
+
+        Raises:
+            BulkdlError: what must stop the run.
+            Interrupted: told to stop, and something in flight did not end within seconds.
+        """
+        try:
+            async with companion(self._tick(upstream)), companion(self._cut_off()):
+                await self._work(self._owed(upstream) if only is None else self._given(only))
+        finally:
+            await self._record()
+
+    async def _work(self, source: AsyncIterator[SeriesWork]) -> None:
+        queue: asyncio.Queue[SeriesWork | None] = asyncio.Queue(maxsize=1)
+
+        async def items() -> AsyncIterator[SeriesWork]:
+            while (work := await queue.get()) is not None:
+                yield work
+            queue.put_nowait(None)  # the end is for every worker
+
+        async def feed() -> None:
+            async for work in source:
+                await queue.put(work)
+            await queue.put(None)
+
+        with make_threads() as threads:
+            async with Crew() as crew:
+                self._hire = lambda: self._start_process(crew, items)
+                local = Worker(self._settings, self._client, threads)
+                crew.join(feed(), name="feed")
+                crew.join(local.run(items(), self._deliver), name="worker-0")
+                for _ in range((self._settings.fetch.workers or 1) - 1):
+                    self._hire()
+
+    _hire: Callable[[], None]
+
+    def _start_process(self, crew: Crew, items: Callable[[], AsyncIterator[SeriesWork]]) -> None:
+        """Start one more worker, and share the requests in flight, and the rate, evenly anew."""
+        number = len(self._remote) + 1
+        ceiling = max(1, self._settings.ceiling // (number + 1))
+        rate = self._settings.rate_limit_bytes
+        share = replace(self._settings, ceiling=ceiling, rate_limit_bytes=rate / (number + 1) if rate else None)
+        self._client.patience.share(ceiling, rate_bytes=share.rate_limit_bytes)
+        for remote in self._remote:
+            remote.share(ceiling)
+        worker = RemoteWorker(share, sink=self._sink, stop=self._stop, give_back=self._give_back)
+        self._remote.append(worker)
+        crew.join(worker.run(items(), self._deliver), name=f"worker-{number}")
+
+    async def _owed(self, upstream: Upstream) -> AsyncIterator[SeriesWork]:
+        """What is owed, page by page, again from the start whenever there is news, until there is no more."""
+        zips = self._settings.fetch.transport is not Transport.SINGLE
+        per_item = _INSTANCES_FOR_A_ZIP if zips else _INSTANCES
+        while not self._stop.is_set():
+            self._let_go_of_some.clear()
+            upstream.changed.clear()
+            had_ended, skip, gave_out = upstream.has_ended, frozenset(self._in_hand), False
+            cursor: WorkCursor | None = None
+            while not self._stop.is_set():
+                page, cursor = await self._desk(
+                    Journal.owed_work, self._run, after=cursor, limit=_PAGE, instances_per_item=per_item
+                )
+                for work in page:
+                    if work.series_uid not in skip:
+                        gave_out = True
+                        self._in_hand[work.series_uid] += len(work.sop_uids)
+                        yield work
+                if cursor is None:
+                    break
+            if gave_out:
+                continue
+            if had_ended and not self._in_hand:
+                return
+            # What is in hand may come back, from a worker that died, and what is to come may be listed meanwhile.
+            await first_set(self._let_go_of_some, upstream.changed, self._stop)
+
+    async def _given(self, only: Iterable[SeriesWork]) -> AsyncIterator[SeriesWork]:
+        for work in only:
+            if self._stop.is_set():
+                return
+            self._in_hand[work.series_uid] += len(work.sop_uids)
+            yield work
+
+    def _give_back(self, work: SeriesWork, outcomes: int) -> None:
+        """A worker died: what it had of `work`, but for the `outcomes` it delivered, is owed still."""
+        self._let_go(work.series_uid, len(work.sop_uids) - outcomes)
+
+    def _let_go(self, series_uid: str, instances: int) -> None:
+        self._in_hand[series_uid] -= instances
+        if self._in_hand[series_uid] <= 0:
+            del self._in_hand[series_uid]
+        self._let_go_of_some.set()
+
+    async def _deliver(self, outcome: InstanceOutcome) -> None:
+        self._unrecorded.append(outcome)
+        if outcome.error is not None:
+            message = outcome.message or ""
+            self._sink(InstanceGivenUp(outcome.series_uid, outcome.sop_uid, outcome.error, message))
+        if len(self._unrecorded) >= _GROUP:
+            await self._record()
+
+    async def _record(self) -> None:
+        """Journal what was delivered, in one transaction."""
+        async with self._recording:
+            group, self._unrecorded = self._unrecorded, []
+            if not group:
+                return
+            await asyncio.shield(self._desk(Journal.record_outcomes, self._run, group))
+            for outcome in group:
+                self.outcomes[outcome.outcome] += 1
+                if outcome.outcome is Outcome.FETCHED:
+                    self.bytes_fetched += outcome.size_bytes
+                self._let_go(outcome.series_uid, 1)
+
+    async def _tick(self, upstream: Upstream) -> None:
+        """Record what waits, say where things stand, and hire while this process is the bottleneck."""
+        busy, cpu_before, before = 0, time.process_time(), time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            await self._record()
+            owed = await self._announce(upstream)
+            cpu, now = time.process_time(), time.monotonic()
+            is_busy = (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
+            busy, cpu_before, before = (busy + 1 if is_busy else 0), cpu, now
+            may_grow = self._settings.fetch.workers is None and len(self._remote) + 1 < (os.cpu_count() or 1)
+            if may_grow and busy >= _BUSY_TICKS and owed >= _WORTH_A_PROCESS:
+                self._hire()
+                busy = 0
+
+    async def _announce(self, upstream: Upstream) -> int:
+        counts = await self._desk(Journal.counts, self._run)
+        self._sink(
+            Progress(
+                series_selected=counts.series_selected,
+                series_done=counts.series_complete + counts.series_failed,
+                instances_selected=counts.instances_selected,
+                instances_held=counts.held,
+                instances_failed=counts.failed + counts.quarantined,
+                bytes_fetched=self.bytes_fetched,
+                bytes_selected=counts.promised_bytes,
+                in_flight=self.traffic().in_flight,
+                resolving=not upstream.has_ended,
+            )
+        )
+        return counts.owed
+
+    async def _cut_off(self) -> None:
+        """Told to stop: what is in flight may end within seconds, no longer."""
+        await self._stop.wait()
+        await asyncio.sleep(_GRACE_SECONDS)
+        raise Interrupted("stopped before all that was in flight had ended")

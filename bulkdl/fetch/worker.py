@@ -1,0 +1,201 @@
+"""A whole worker: takes Series that owe instances, and gives outcomes. One event loop, one archive, one mirror.
+
+It requests, streams, hashes, checks with pydicom, writes, syncs and renames; a body never leaves it. The coordinator
+alone decides who gets which Series, and journals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from bulkdl.archive.client import Access, ArchiveClient, connect
+from bulkdl.archive.profiles import Profile
+from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.fetch.download import Downloader, targets_of
+from bulkdl.fetch.planning import TransportChooser
+from bulkdl.fetch.sealing import Sealer, Target
+from bulkdl.flow.pacing import ByteRate, Limiter
+from bulkdl.flow.patience import Patience
+from bulkdl.flow.pool import run_pool
+from bulkdl.model.events import ArchiveBack, ArchiveDown, Noted, Retrying, Sink
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.store.files import FolderSync, MirrorFiles
+
+Deliver = Callable[[InstanceOutcome], Awaitable[None]]
+
+DEFAULT_CEILING: Final = 64
+# Threads sync files and folders, and hash what is large. A disk answers many syncs at once hardly slower than one.
+_THREADS: Final = 8
+_SPARE_JOBS: Final = 4  # so that a permit finds a taker while others wait out a failure
+_SINGLES_AFTER_A_BUNDLE: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """All that a worker needs; it may be sent to another process, where `access` holds no more than it must.
+
+    `ceiling` is this worker's share of the requests in flight, `rate_limit_bytes` of the bytes a second.
+    """
+
+    profile: Profile
+    access: Access
+    root: Path
+    fetch: FetchSettings
+    ceiling: int
+    rate_limit_bytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went over the wire so far."""
+
+    requests: int
+    retries: int
+    in_flight: int
+
+
+def make_patience(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> Patience:
+    """The limits and the endurance that `settings` ask for; `sink` is told of failures that are waited out."""
+    now = time.monotonic()
+
+    def announce_retry(what: str, error: BulkdlError, attempt: int, wait: float) -> None:
+        sink(Retrying(what, error.code, str(error), attempt, wait))
+
+    def announce_outage(error: BulkdlError | None, seconds: float) -> None:
+        sink(ArchiveBack(seconds) if error is None else ArchiveDown(str(error), seconds))
+
+    fixed = settings.fetch.concurrency is not None
+    return Patience(
+        limiter=Limiter(ceiling=settings.ceiling, first=settings.ceiling if fixed else 8, now=now),
+        max_attempts=settings.fetch.max_attempts,
+        give_up_after_seconds=settings.fetch.give_up_after_seconds,
+        stop=stop,
+        rate=ByteRate(settings.rate_limit_bytes, now=now) if settings.rate_limit_bytes else None,
+        announce_retry=announce_retry,
+        announce_outage=announce_outage,
+    )
+
+
+class Worker:
+    """One worker at work. `client` and its patience are shared with whoever else asks this archive."""
+
+    def __init__(self, settings: WorkerSettings, client: ArchiveClient, threads: ThreadPoolExecutor) -> None:
+        self._settings = settings
+        self._client = client
+        self._files = MirrorFiles(settings.root, private=settings.fetch.private)
+        self._sealer = Sealer(
+            self._files,
+            FolderSync(self._files, threads),
+            threads,
+            level=settings.fetch.validation,
+            accept_unsound=settings.fetch.accept_unsound,
+        )
+        self._downloader = Downloader(client, self._files, self._sealer, client.patience)
+        self._chooser = TransportChooser(settings.fetch.transport)
+
+    def traffic(self) -> Traffic:
+        """What went over the wire so far."""
+        patience = self._client.patience
+        return Traffic(self._client.requests, patience.retries, patience.permits.in_use)
+
+    def share(self, ceiling: int) -> None:
+        """Change how many requests it may have in flight."""
+        self._client.patience.share(ceiling)
+
+    async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
+        """Fetch everything that `items` owe and hand each outcome to `deliver`, until they end.
+
+        Raises:
+            BulkdlError: what must stop the run; what was delivered stands.
+        """
+
+        async def jobs() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+            async for work in items:
+                targets = await self._adopt(targets_of(work), deliver)
+                if len(targets) == len(work.sop_uids) and self._chooser.choose(work) is Transport.ZIP:
+                    yield partial(self._by_bundle, work, deliver)
+                else:
+                    for target in targets:
+                        yield partial(self._singly, target, deliver)
+
+        async def do(job: Callable[[], Awaitable[None]]) -> None:
+            with suppress(Interrupted):  # told to stop: what waits stays owed, what is in flight ends
+                await job()
+
+        await run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch")
+
+    async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
+        """Deliver what lies at its place already, unknown to the journal; return the rest."""
+        lying = await self._sealer.in_thread(self._files.existing, targets[0].folder) if targets else {}
+        rest: list[Target] = []
+        for target in targets:
+            outcome = await self._sealer.adopt(target) if target.name in lying else None
+            if outcome is None:
+                rest.append(target)
+            else:
+                await deliver(outcome)
+        return rest
+
+    async def _singly(self, target: Target, deliver: Deliver) -> None:
+        started = time.monotonic()
+        outcome = await self._downloader.instance(target)
+        if outcome.attempts == 1 and outcome.error is None:
+            self._chooser.measured(Transport.SINGLE, instances=1, seconds=time.monotonic() - started)
+        await deliver(outcome)
+
+    async def _by_bundle(self, work: SeriesWork, deliver: Deliver) -> None:
+        started = time.monotonic()
+        brought = await self._downloader.bundle(work, deliver)
+        if brought:
+            seconds = time.monotonic() - started
+            self._chooser.measured(Transport.ZIP, instances=len(brought), seconds=seconds)
+
+        async def missing() -> AsyncIterator[Target]:
+            for target in targets_of(work):
+                if target.key.sop_uid not in brought:
+                    yield target
+
+        async def fetch(target: Target) -> None:
+            await self._singly(target, deliver)
+
+        if len(brought) < len(work.sop_uids):
+            await run_pool(missing(), fetch, workers=_SINGLES_AFTER_A_BUNDLE, name="after-bundle")
+
+
+async def work_alone(
+    settings: WorkerSettings,
+    items: AsyncIterator[SeriesWork],
+    deliver: Deliver,
+    *,
+    sink: Sink,
+    stop: asyncio.Event,
+    started: Callable[[Worker], None],
+) -> None:
+    """Run one worker with connections and threads of its own, as a process does. `started` is given the worker.
+
+    Raises:
+        BulkdlError: what must stop the run.
+    """
+    patience = make_patience(settings, sink, stop)
+    with ExitStack() as stack:
+        threads = stack.enter_context(make_threads())
+        async with connect(
+            settings.profile, patience, access=settings.access, note=lambda text: sink(Noted(text))
+        ) as client:
+            worker = Worker(settings, client, threads)
+            started(worker)
+            await worker.run(items, deliver)
+
+
+def make_threads() -> ThreadPoolExecutor:
+    """Threads for what blocks: syncs, renames, large hashes."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkdl-disk")

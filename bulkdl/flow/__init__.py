@@ -1,0 +1,1 @@
+"""How work flows: machinery that knows nothing of DICOM or HTTP."""

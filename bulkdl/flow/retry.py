@@ -1,0 +1,68 @@
+"""After a failure: try again, give this one up, or stop the run. One pure function; chance is handed in.
+
+Waits are exponential with full jitter (a uniform draw up to the cap of the attempt), so that many workers that failed
+together do not return together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from bulkdl.errors import (
+    AccessDenied,
+    BulkdlError,
+    BundleError,
+    DiskError,
+    InstanceError,
+    NotFound,
+    RequestFailed,
+    RequestRejected,
+    UnsoundAtSource,
+)
+
+BASE_SECONDS: Final = 0.5
+CAP_SECONDS: Final = 60.0
+# An archive may ask for a day; after an hour we look whether it meant it.
+MOST_RETRY_AFTER_SECONDS: Final = 3600.0
+
+
+class Verdict(Enum):
+    """What to do next."""
+
+    RETRY = auto()
+    GIVE_UP = auto()
+    STOP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and after how long."""
+
+    verdict: Verdict
+    wait_seconds: float = 0.0
+
+
+def decide(error: BulkdlError, attempt: int, *, max_attempts: int, chance: Callable[[], float]) -> Decision:
+    """Judge the failure of attempt number `attempt` (the first is 1).
+
+    `chance` gives a number from 0 to 1. Errors that no repetition mends give the instance up at once; refused access
+    and a disk that cannot be written stop the run.
+    """
+    if isinstance(error, (AccessDenied, DiskError)):
+        return Decision(Verdict.STOP)
+    if not isinstance(error, (RequestFailed, InstanceError, BundleError)):
+        return Decision(Verdict.STOP)
+    if isinstance(error, (NotFound, RequestRejected, UnsoundAtSource)) or attempt >= max_attempts:
+        return Decision(Verdict.GIVE_UP)
+    wait = backoff_seconds(attempt, chance=chance)
+    if isinstance(error, RequestFailed) and error.retry_after_seconds is not None:
+        wait = max(wait, min(error.retry_after_seconds, MOST_RETRY_AFTER_SECONDS))
+    return Decision(Verdict.RETRY, wait)
+
+
+def backoff_seconds(attempt: int, *, chance: Callable[[], float]) -> float:
+    """The wait after attempt number `attempt` failed: up to 0.5 s, 1 s, 2 s, … 60 s."""
+    return chance() * min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(attempt - 1, 16))

@@ -1,0 +1,157 @@
+"""Values to columns and back; what must never reach a column is left out on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkdl.journal.rows import HeldInstance, SeriesRow
+from bulkdl.journal.schema import UNLISTED
+from bulkdl.model.ids import SeriesUid, StudyUid
+from bulkdl.model.records import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_COLUMNS: Final = ("series_uid", "study_uid", "patient_id", "collection", "modality", "image_count", "size_bytes")
+_DATES: Final = frozenset({"series_date", "study_date", "released"})
+_MOMENTS: Final = frozenset({"submitted"})
+_TELL_OF_CHANGE: Final = ("image_count", "size_bytes", "submitted", "released")
+
+_SECRET_NAME: Final = re.compile(r"password|token|secret|api_?key|authorization|cookie", re.IGNORECASE)
+_SECRET_IN_URL: Final = re.compile(
+    r"(?<=://)[^/@\s]+@|(?<=[?&])(?:password|token|secret|api_?key)=[^&\s]*", re.IGNORECASE
+)
+_MESSAGE_CHARACTERS: Final = 1000
+
+
+def moment(now: datetime) -> str:
+    """A moment as the tables hold it: ISO 8601, UTC, to the second."""
+    return now.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def without_secrets(text: str) -> str:
+    """A text without what stands before `@` in an address, and without passwords, keys and tokens of its query."""
+    return _SECRET_IN_URL.sub("", text)
+
+
+def one_line(message: str) -> str:
+    """A message as the tables hold it: one line of bounded length, without secrets."""
+    return without_secrets(" ".join(message.split()))[:_MESSAGE_CHARACTERS]
+
+
+def settings_text(settings: Mapping[str, object]) -> str:
+    """The settings of a run as JSON, but for those whose names speak of secrets."""
+    kept = {
+        name: without_secrets(value) if isinstance(value, str) else value
+        for name, value in settings.items()
+        if not _SECRET_NAME.search(name)
+    }
+    return json.dumps(kept, default=str, ensure_ascii=False)
+
+
+def series_columns(series: Series) -> tuple[object, ...]:
+    """The columns of `statements.SERIES_COLUMNS`."""
+    rest = {
+        field.name: value
+        for field in fields(series)
+        if field.name not in _COLUMNS and (value := getattr(series, field.name)) is not None
+    }
+    return (
+        series.series_uid,
+        series.study_uid or "",
+        *(getattr(series, name) for name in _COLUMNS[2:]),
+        json.dumps(rest, default=_iso, ensure_ascii=False),
+    )
+
+
+def _iso(value: object) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a record cannot hold {value!r}")
+
+
+def series_from(columns: Sequence[Any]) -> Series:
+    """A Series from the columns of `statements.SERIES_COLUMNS`."""
+    series_uid, study_uid, patient_id, collection, modality, image_count, size_bytes, record = columns
+    rest: dict[str, Any] = json.loads(record)
+    for name in _DATES & rest.keys():
+        rest[name] = date.fromisoformat(rest[name])
+    for name in _MOMENTS & rest.keys():
+        rest[name] = datetime.fromisoformat(rest[name])
+    return Series(
+        series_uid=SeriesUid(series_uid),
+        study_uid=StudyUid(study_uid) if study_uid else None,
+        patient_id=patient_id,
+        collection=collection,
+        modality=modality,
+        image_count=image_count,
+        size_bytes=size_bytes,
+        **rest,
+    )
+
+
+def merged(before: Series, after: Series) -> Series:
+    """The later record, with what it leaves out taken from the earlier one: not all dialects tell as much."""
+    told = {
+        field.name: value
+        for field in fields(after)
+        if (value := getattr(after, field.name)) is not None and value != ""
+    }
+    return replace(before, **told)
+
+
+def is_changed(before: Series, after: Series) -> bool:
+    """Whether the archive now says something else of what the Series holds; silence is no change."""
+    pairs = ((getattr(before, name), getattr(after, name)) for name in _TELL_OF_CHANGE)
+    return any(old is not None and new is not None and old != new for old, new in pairs)
+
+
+def series_row(row: Sequence[Any]) -> SeriesRow:
+    """A row of `statements.SERIES_ROW`."""
+    *columns, error, message, attempts = row
+    *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = columns
+    return SeriesRow(
+        id=number,
+        series=series_from(columns),
+        folder=folder,
+        is_listed=listing != UNLISTED,
+        owed=owed,
+        held=held,
+        failed=failed,
+        quarantined=quarantined,
+        withdrawn=withdrawn,
+        held_bytes=held_bytes,
+        error=error,
+        message=message,
+        attempts=attempts or 0,
+    )
+
+
+def held_instance(row: Sequence[Any]) -> HeldInstance:
+    """A row of `statements.HELD_OF_SERIES`."""
+    series_id, series_uid, sop_uid, folder, name, size_bytes, md5, digest, mtime_ns, syntax = row
+    return HeldInstance(
+        series_id=series_id,
+        series_uid=series_uid,
+        sop_uid=sop_uid,
+        path=instance_path(folder, sop_uid, name),
+        size_bytes=size_bytes,
+        md5=md5,
+        sha256=digest,
+        mtime_ns=mtime_ns,
+        transfer_syntax_uid=syntax,
+    )
+
+
+def file_name(sop_uid: str, name: str | None) -> str:
+    """The name of an instance's file in the folder of its Series."""
+    return f"{sop_uid}.dcm" if name is None else name
+
+
+def instance_path(folder: str, sop_uid: str, name: str | None) -> str:
+    """The path of an instance's file below the mirror."""
+    return f"{folder}/{file_name(sop_uid, name)}" if folder else file_name(sop_uid, name)

@@ -1,0 +1,234 @@
+"""Opening the file of a journal: made whole or not at all, recognised before it is touched, never overwritten.
+
+A new journal is built beside its place and renamed into it, so a file there without our tables is always damage,
+never a start that was cut short. Durability: WAL with `synchronous=FULL`, a sync of the log at each commit.
+
+Source: the SQLite file format (sqlite.org/fileformat2.html §1.3: magic text at 0, application id at 68), the pages on
+WAL ("Read-Only Databases") and URI file names (`mode`, `immutable`).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from bulkdl.errors import BulkdlError, DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
+from bulkdl.errors import MirrorUnwritable as Unwritable
+from bulkdl.journal import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MAGIC: Final = b"SQLite format 3\x00"
+_HEADER_BYTES: Final = 100
+_APPLICATION_ID_AT: Final = 68
+
+_UNREADABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_UNWRITABLE: Final = {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_AUTH,
+}
+_ADVICE: Final = "nothing was overwritten: set it aside and mirror again, files already here are not fetched twice"
+
+
+def create(path: Path) -> None:
+    """Put an empty journal of the newest version at `path`, where none is.
+
+    Raises:
+        DiskFull: no space for it.
+        MirrorUnwritable: the folder is missing or cannot be written.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        for leftover in (new, *_companions(new)):
+            leftover.unlink(missing_ok=True)
+        with translated(path):
+            connection = _connect(new, "rwc")
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                _migrate(connection)
+            finally:
+                connection.close()
+        _sync(new)
+        new.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise Unwritable(f"no journal can be made at {path} ({error.strerror}); nothing was changed") from error
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """Open the journal at `path` for its one writer, migrating it where an earlier version wrote it.
+
+    Raises:
+        JournalUnreadable: it is damaged, or no journal at all. It stands as it was.
+        JournalTooNew: a later version wrote it.
+        DiskFull, MirrorUnwritable: it cannot be written.
+    """
+    _recognise(path)
+    with translated(path):
+        connection = _connect(path, "rw")
+    try:
+        with translated(path):
+            _check(connection, path)  # before anything that may write
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA wal_autocheckpoint = 4096")  # 16 MB: fewer syncs of the main file
+            connection.execute("PRAGMA cache_size = -16384")  # 16 MB
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            _migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open the journal at `path` without ever writing it, beside a writer too.
+
+    Reading a WAL file takes two small files beside it. Where they cannot be made, nobody can be writing either, and the
+    file is read as one that does not change.
+
+    Raises:
+        JournalUnreadable: it is missing, damaged, or no journal at all.
+        JournalTooNew: a later version wrote it.
+        JournalError: an earlier version wrote it, so it is to be opened for writing once.
+    """
+    _recognise(path)
+    try:
+        with translated(path):
+            return _opened_to_read(path, "ro")
+    except (Unwritable, DiskFull):
+        if _log_bytes(path):
+            raise
+    with translated(path):
+        return _opened_to_read(path, "ro&immutable=1")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Let the errors of SQLite out as our own.
+
+    Raises:
+        JournalUnreadable: damage was met.
+        DiskFull, MirrorUnwritable: the file, or its log, cannot be written.
+        MirrorLocked: another program holds a lock on it.
+        JournalError: anything else that SQLite refuses.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translation(error, path) from error
+    except (OverflowError, UnicodeEncodeError) as error:  # numbers beyond 64 bits, half a surrogate pair
+        raise JournalError(f"the journal {path} cannot hold such a value ({error}); nothing was recorded") from error
+
+
+def _translation(error: sqlite3.Error, path: Path) -> BulkdlError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the low byte is the primary code
+    if code in _UNREADABLE:
+        return JournalUnreadable(f"the journal {path} is damaged ({error}); {_ADVICE}")
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(f"the disk is full: the journal {path} cannot grow; all that it holds is kept")
+    if code in _UNWRITABLE:
+        return Unwritable(f"the journal {path} cannot be used ({error}); all that it holds is kept")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return MirrorLocked(f"another program holds a lock on the journal {path}; try again when it has ended")
+    return JournalError(f"the journal {path} refused this ({error}); the group of facts was not recorded")
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # A connection may pass from the thread that opened it to the one that uses it: never two at a time, which is
+    # the caller's promise. Transactions are begun and ended in so many words (isolation_level None).
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10.0, isolation_level=None, check_same_thread=False
+    )
+
+
+def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
+    connection = _connect(path, mode)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        version = _check(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    if version < schema.VERSION:
+        connection.close()
+        raise JournalError(f"an earlier bulkdl wrote the journal {path}; `bulkdl resume` once brings it up to date")
+    return connection
+
+
+def _recognise(path: Path) -> None:
+    """Look at the first bytes, before SQLite is let near the file."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError as error:
+        raise JournalUnreadable(f"there is no journal at {path}: not a mirror of bulkdl") from error
+    except OSError as error:
+        raise JournalUnreadable(f"the journal {path} cannot be opened ({error.strerror}); {_ADVICE}") from error
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        raise JournalUnreadable(f"{path} is damaged or no journal; {_ADVICE}")
+    if header[_APPLICATION_ID_AT : _APPLICATION_ID_AT + 4] != schema.APPLICATION_ID.to_bytes(4):
+        raise JournalUnreadable(f"{path} is another program's SQLite file, not a journal; {_ADVICE}")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of the journal, which is one that we can read, in a file that is not cut."""
+    version = _number(connection, "PRAGMA user_version")
+    if version > schema.VERSION:
+        raise JournalTooNew(
+            f"the journal {path} is of version {version}, this bulkdl knows {schema.VERSION}: install a later bulkdl"
+        )
+    if version < 1:
+        raise JournalUnreadable(f"the journal {path} holds no tables; {_ADVICE}")
+    connection.execute("SELECT name FROM sqlite_master").fetchall()  # a damaged schema shows here, not in mid-run
+    promised = _number(connection, "PRAGMA page_count") * _number(connection, "PRAGMA page_size")
+    if not _log_bytes(path) and path.stat().st_size < promised:  # with a log, the last pages may be there
+        raise JournalUnreadable(f"the journal {path} is cut: {path.stat().st_size} of {promised} bytes; {_ADVICE}")
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the newest version, each step whole or not at all."""
+    version = _number(connection, "PRAGMA user_version")
+    for number, script in enumerate(schema.MIGRATIONS[version:], start=version + 1):
+        marks = f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {number};"
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE; {script} {marks} COMMIT;")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _number(connection: sqlite3.Connection, question: str) -> int:
+    (value,) = connection.execute(question).fetchone()
+    return int(value)
+
+
+def _log_bytes(path: Path) -> int:
+    """How long the write-ahead log is; 0 where there is none."""
+    log, _ = _companions(path)
+    try:
+        return log.stat().st_size if log.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

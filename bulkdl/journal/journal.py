@@ -1,0 +1,528 @@
+"""`Journal`: facts recorded and questions answered, in the words of the domain.
+
+One object has the one connection that writes; it blocks, so it is called from one thread that is its own. Each method
+that records is one transaction: when it has returned, its facts have been synced to the disk, and when it raises, none
+of them was recorded. Questions are answered from keys and from totals that triggers keep (`schema`), never by loading
+what is counted; what may be long comes in pages.
+
+Whether a fact is true on the disk is the caller's affair: an instance is reported as held only after its file and its
+folder are synced.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import datetime
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from bulkdl.errors import LayoutError
+from bulkdl.journal import connection, recording, statements
+from bulkdl.journal.columns import (
+    file_name,
+    held_instance,
+    instance_path,
+    moment,
+    series_from,
+    series_row,
+    settings_text,
+    without_secrets,
+)
+from bulkdl.journal.rows import (
+    Counts,
+    HeldInstance,
+    InstanceRow,
+    Run,
+    RunRow,
+    SelectionRow,
+    SeriesRow,
+    UnlistedSeries,
+    WorkCursor,
+)
+from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, WHOLE
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.outcomes import SeriesWork
+from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome
+from bulkdl.model.selection import Selection
+from bulkdl.model.states import STATE_AFTER, InstanceState
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from bulkdl.model.ids import SopInstanceUid
+    from bulkdl.model.outcomes import InstanceOutcome
+    from bulkdl.model.records import InstanceKey, Series
+
+_STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
+
+
+def _selection_of(run: Run | None) -> int | None:
+    return None if run is None else run.selection_id
+
+
+class Journal:
+    """The journal of one mirror. A context manager; `close` may be called twice."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self._claims: dict[str, str] = {}  # folders given out, recorded with the Series that lie in them
+
+    @classmethod
+    def create_or_open(cls, path: Path) -> Self:
+        """Open the journal at `path` to write it, made new where no file is. Its folder must be there.
+
+        Raises:
+            JournalUnreadable: there is a file, and it is damaged or no journal. It is left as it is.
+            JournalTooNew: a later version wrote it.
+            DiskFull, MirrorUnwritable: it cannot be made or written.
+        """
+        if not path.exists():
+            connection.create(path)
+        return cls(path, connection.open_to_write(path))
+
+    @classmethod
+    def open_readonly(cls, path: Path) -> Self:
+        """Open the journal at `path` for questions alone: beside a writer, and in a folder that cannot be written.
+
+        Raises:
+            JournalUnreadable: it is missing, damaged, or no journal.
+            JournalTooNew: a later version wrote it.
+            JournalError: an earlier version wrote it, and it must be opened for writing once.
+        """
+        return cls(path, connection.open_to_read(path))
+
+    def close(self) -> None:
+        """Give the file back. What was recorded is on the disk already."""
+        with connection.translated(self.path):
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Answer all questions of the block from one moment, whatever a writer does meanwhile. Keep it short."""
+        with connection.translated(self.path):
+            self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with connection.translated(self.path):
+                self._database.execute("COMMIT")
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def begin_run(
+        self,
+        *,
+        verb: str,
+        archive_name: str,
+        archive_url: str,
+        selection: Selection | None,
+        settings: Mapping[str, object],
+        now: datetime,
+    ) -> Run:
+        """Note that a run begins. The same criteria, in any order, are the same selection of an archive of that name.
+
+        Settings whose names speak of passwords, keys or tokens are left out, and such parts of addresses too.
+        """
+        with self._writing() as database:
+            name, url = without_secrets(archive_name), without_secrets(archive_url)
+            database.execute(
+                "INSERT INTO archive (name, url) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET url = excluded.url",
+                (name, url),
+            )
+            (archive_id,) = database.execute("SELECT id FROM archive WHERE name = ?", (name,)).fetchone()
+            selection_id = None if selection is None else recording.selection_id(database, archive_id, selection)
+            run_id = database.execute(
+                "INSERT INTO run (verb, archive_id, selection_id, settings, started_at) VALUES (?, ?, ?, ?, ?)",
+                (verb, archive_id, selection_id, settings_text(settings), moment(now)),
+            ).lastrowid
+        return Run(id=int(run_id or 0), archive_id=archive_id, selection_id=selection_id)
+
+    def end_resolving(self, run: Run) -> None:
+        """Note that all Series of the run's selection are recorded: its resolving came to the end."""
+        with self._writing() as database:
+            database.execute("UPDATE selection SET resolved_run_id = ? WHERE id = ?", (run.id, run.selection_id))
+
+    def end_run(self, run_id: int, *, outcome: RunOutcome, counts: Mapping[str, object], now: datetime) -> None:
+        """Note how a run ended; `counts` are kept as JSON, for people."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE run SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?",
+                (moment(now), outcome.value, json.dumps(counts, default=str), run_id),
+            )
+
+    def last_run(self) -> RunRow | None:
+        """The latest run, ended or not; None before the first."""
+        row = self._row(
+            "SELECT r.id, r.verb, a.name, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome "
+            "FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id DESC LIMIT 1"
+        )
+        if row is None:
+            return None
+        run_id, verb, name, url, selection_id, started, ended, outcome = row
+        return RunRow(
+            id=run_id,
+            verb=verb,
+            archive_name=name,
+            archive_url=url,
+            selection_id=selection_id,
+            started_at=datetime.fromisoformat(started),
+            ended_at=datetime.fromisoformat(ended) if ended else None,
+            outcome=RunOutcome(outcome) if outcome else None,
+        )
+
+    def selections(self) -> list[SelectionRow]:
+        """Every selection that was ever mirrored here, oldest first."""
+        rows = self._rows(
+            "SELECT q.id, q.criteria, a.name, a.url, q.resolved_run_id IS NOT NULL "
+            "FROM selection AS q JOIN archive AS a ON a.id = q.archive_id ORDER BY q.id"
+        )
+        return [
+            SelectionRow(
+                id=number,
+                selection=Selection.from_json(json.loads(criteria)),
+                archive_name=name,
+                archive_url=url,
+                is_resolved=bool(resolved),
+            )
+            for number, criteria, name, url, resolved in rows
+        ]
+
+    # --- places -------------------------------------------------------------------------------------------------------
+
+    def settle_layout(self, wanted: str | None, default: str) -> str:
+        """The template of the mirror's folders: settled by its first run, to `wanted` or else `default`, for good.
+
+        Raises:
+            LayoutError: the mirror has another layout than the one that is wanted.
+        """
+        row = self._row("SELECT value FROM mirror WHERE name = 'layout'")
+        if row is None:
+            settled = wanted or default
+            with self._writing() as database:
+                database.execute("INSERT INTO mirror (name, value) VALUES ('layout', ?)", (settled,))
+            return settled
+        if wanted is not None and wanted != row[0]:
+            raise LayoutError(f"this mirror has the layout {row[0]}, and keeps it; use another folder for {wanted}")
+        return str(row[0])
+
+    def is_taken(self, key: str, owner: str) -> bool:
+        """Whether the folder of `key` belongs to another than `owner`; it is `owner`'s from now on if it was free.
+
+        The claim is recorded with the next Series (`record_series`). Made for `Layout.folder`.
+        """
+        known = self._claims.get(key)
+        if known is None:
+            row = self._row("SELECT owner FROM folder_owner WHERE key = ?", (key,))
+            known = row[0] if row else self._claims.setdefault(key, owner)
+        return bool(known != owner)
+
+    # --- facts --------------------------------------------------------------------------------------------------------
+
+    def record_series(self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime) -> None:
+        """Note Series as the archive describes them, each with its folder, and that the run's selection holds them.
+
+        Safe to repeat. What a record leaves out and an earlier one said is kept, and so is the folder of a Series that
+        has one. Its instances are to be asked for (again) when it is new, when its count, size or dates changed, and
+        when the selection wants instances that were not asked for yet. What failed in an earlier run is owed again.
+
+        Raises:
+            JournalError: a folder is that of another Series already (`series_in_folder` tells); nothing was recorded.
+        """
+        with self._writing() as database:
+            database.executemany("INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)", self._claims.items())
+            for record, folder in series:
+                series_id, listing = recording.take_series(database, run, record, folder, moment(now))
+                recording.link_series(database, run, series_id, record.series_uid, listing)
+                recording.owe_earlier_failures(database, run, series_id)
+        self._claims.clear()
+
+    def record_instances(
+        self, run: Run, series_uid: SeriesUid, sop_uids: Sequence[SopInstanceUid], names: Sequence[str | None]
+    ) -> None:
+        """Note the instances of a Series, all of them or those that `unlisted_series` called wanted, as listed.
+
+        `names` are their file names, as many as `sop_uids`; None stands for `<sop_uid>.dcm`. New ones become owed,
+        known ones keep their state and name. An instance asked for by name that the archive does not list is recorded
+        too, and given its outcome (`not-found`) by `record_outcomes`.
+
+        Raises:
+            JournalError: the Series was never recorded.
+        """
+        with self._writing() as database:
+            series_id = recording.known_series(database, series_uid)
+            rows = sorted(zip(sop_uids, names, strict=True), key=itemgetter(0))  # neighbours in the file
+            database.executemany(
+                "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)",
+                ((series_id, sop_uid, name, run.id) for sop_uid, name in rows),
+            )
+            listing = WHOLE if recording.wanted_instances(database, series_id) is None else IN_PART
+            database.execute("UPDATE series SET listing = ? WHERE id = ?", (listing, series_id))
+
+    def record_series_failure(
+        self, run: Run, series_uid: SeriesUid, *, error: str, message: str, attempts: int
+    ) -> None:
+        """Note that a Series as a whole cannot be had, or not wholly. The archive need not have known it."""
+        with self._writing() as database:
+            series_id, listing = recording.take_unknown_series(database, run, series_uid)
+            recording.link_series(database, run, series_id, series_uid, listing)
+            recording.note_failure(database, run, (series_id, ""), recording.Reason(error, message, attempts))
+
+    def record_outcomes(self, run: Run, outcomes: Sequence[InstanceOutcome]) -> None:
+        """Note how instances ended, in one transaction.
+
+        A held instance is held whatever it was before. The failure of an instance that is held already, or withdrawn,
+        changes nothing: its file is still in place.
+
+        Raises:
+            JournalError: an instance was never recorded; the whole group was not.
+        """
+        with self._writing() as database:
+            series_ids = {uid: recording.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
+            held = [outcome for outcome in outcomes if STATE_AFTER[outcome.outcome] is InstanceState.HELD]
+            recording.hold(database, run, series_ids, held)
+            for outcome in outcomes:
+                if STATE_AFTER[outcome.outcome] is not InstanceState.HELD:
+                    recording.give_up(database, run, series_ids[outcome.series_uid], outcome)
+
+    def owe_again(self, run: Run) -> int:
+        """Owe again what failed or was quarantined, of the run's selection or of everything; how many that were.
+
+        Series that failed as a whole are to be listed again, but for those that the archive did not know: only
+        resolving may find them.
+        """
+        with self._writing() as database:
+            scope = {"selection": run.selection_id}
+            instances = database.execute(statements.OWE_INSTANCES_AGAIN, {**scope, "run": run.id}).rowcount
+            database.execute(statements.UNLIST_FAILED, scope)
+            series = database.execute(statements.FORGET_SERIES_FAILURES, scope).rowcount
+        return instances + series
+
+    def owe(self, run: Run, keys: Sequence[InstanceKey]) -> None:
+        """Owe again instances that were held, and whose files turned out missing or damaged. Others stay as they are.
+
+        Raises:
+            JournalError: a Series was never recorded.
+        """
+        with self._writing() as database:
+            series_ids = {uid: recording.known_series(database, uid) for uid in {key.series_uid for key in keys}}
+            database.executemany(
+                "UPDATE instance SET state = 0, size_bytes = NULL, md5 = NULL, sha256 = NULL, mtime_ns = NULL, "
+                "transfer_syntax_id = NULL, notes = NULL, run_id = ? WHERE series_id = ? AND sop_uid = ? AND state = 1",
+                ((run.id, series_ids[key.series_uid], key.sop_uid) for key in keys),
+            )
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def unlisted_series(self, run: Run | None, *, after: int = 0, limit: int = 100) -> list[UnlistedSeries]:
+        """Series whose instances are to be asked for, by id from behind `after`. Those that failed are left out."""
+        rows = self._rows(statements.UNLISTED_SERIES, {"selection": _selection_of(run), "after": after, "limit": limit})
+        with connection.translated(self.path):
+            return [
+                UnlistedSeries(
+                    id=number,
+                    series=series_from(columns),
+                    folder=folder,
+                    wanted=recording.wanted_instances(self._database, number),
+                )
+                for *columns, number, folder in rows
+            ]
+
+    def owed_work(
+        self, run: Run | None, *, after: WorkCursor | None, limit: int, instances_per_item: int = 500
+    ) -> tuple[list[SeriesWork], WorkCursor | None]:
+        """The next items of work behind `after`, by Collection, Patient, Study, Series and instance; at most `limit`.
+
+        The cursor returned is for the next call; None says that this pass is at its end. A pass gives out what is owed
+        as it goes by: what was listed behind it is found by another pass, begun with None, and what is in flight is
+        still owed, so that pass gives it out again. A Series that owes more than `instances_per_item` comes in several
+        items, none of them `whole`.
+        """
+        work: list[SeriesWork] = []
+        cursor = after or WorkCursor("", "", "", "", "")
+        while len(work) < limit:
+            page = self._rows(
+                statements.OWING_SERIES,
+                {
+                    "selection": _selection_of(run),
+                    "collection": cursor.collection,
+                    "patient_id": cursor.patient_id,
+                    "study_uid": cursor.study_uid,
+                    "series_uid": cursor.series_uid,
+                    "limit": limit + 1,  # the first may be the one of the cursor, with nothing left
+                },
+            )
+            for row in page:
+                _, series_uid, study_uid, patient_id, collection, *_ = row
+                begun = cursor.sop_uid if series_uid == cursor.series_uid else ""
+                items = self._items(run, row, begun, limit - len(work), instances_per_item)
+                work += items
+                last = items[-1].sop_uids[-1] if items else begun
+                cursor = WorkCursor(collection, patient_id, study_uid, series_uid, last)
+                if len(work) == limit:
+                    return work, cursor
+            if len(page) <= limit:
+                return work, None
+        return work, cursor
+
+    def _items(self, run: Run | None, row: Sequence[Any], after: str, limit: int, size: int) -> list[SeriesWork]:
+        """The work of one owing Series, in items of `size` instances."""
+        series_id, series_uid, study_uid, _, _, folder, image_count, size_bytes, untouched, owed, narrowed = row
+        statement = statements.OWED_WANTED_INSTANCES if narrowed else statements.OWED_INSTANCES
+        items: list[SeriesWork] = []
+        while len(items) < limit:
+            found = self._rows(
+                statement,
+                {
+                    "series": series_id,
+                    "series_uid": series_uid,
+                    "selection": _selection_of(run),
+                    "after": after,
+                    "limit": size,
+                },
+            )
+            if not found:
+                break
+            after = found[-1][0]
+            items.append(
+                SeriesWork(
+                    series_uid=series_uid,
+                    study_uid=study_uid or None,
+                    folder=folder,
+                    sop_uids=tuple(sop_uid for sop_uid, _ in found),
+                    names=tuple(file_name(sop_uid, name) for sop_uid, name in found),
+                    image_count=image_count,
+                    size_bytes=size_bytes,
+                    whole=bool(untouched) and len(found) == owed,
+                )
+            )
+            if len(found) < size:
+                break
+        return items
+
+    def counts(self, run: Run | None) -> Counts:
+        """How the run's selection stands, or everything. Costs some 100 ns a Series."""
+        row = self._row(statements.COUNTS, {"selection": _selection_of(run)})
+        return Counts(**{field.name: value or 0 for field, value in zip(fields(Counts), row, strict=True)})
+
+    def collections(self, run: Run | None = None) -> list[CollectionStatus]:
+        """How each Collection stands, by name."""
+        return [
+            CollectionStatus(
+                collection=name,
+                series=series,
+                instances=instances,
+                held=held,
+                owed=owed,
+                failed=failed,
+                quarantined=quarantined,
+                size_bytes=size_bytes,
+            )
+            for name, series, instances, held, owed, failed, quarantined, size_bytes in self._rows(
+                statements.COLLECTIONS, {"selection": _selection_of(run)}
+            )
+        ]
+
+    def failures(self, run: Run | None = None, *, limit: int) -> list[Failure]:
+        """The first failures: instances, and Series as a whole, that are not in the mirror."""
+        return [
+            Failure(series_uid, sop_uid or None, error, message, attempts)
+            for series_uid, sop_uid, error, message, attempts in self._rows(
+                statements.FAILURES, {"selection": _selection_of(run), "limit": limit}
+            )
+        ]
+
+    def failures_by_error(self, run: Run | None = None) -> dict[str, int]:
+        """How many instances, and Series as a whole, failed with each code of `bulkdl.errors`."""
+        return dict(self._rows(statements.FAILURES_BY_ERROR, {"selection": _selection_of(run)}))
+
+    def held(self, *, after: tuple[int, str] | None = None, limit: int) -> list[HeldInstance]:
+        """Files of the mirror, by series id and SOP Instance UID from behind `after`; fewer than `limit` at the end."""
+        series_id, sop_uid = after or (0, "")
+        found: list[HeldInstance] = []
+        while True:
+            rows = self._rows(statements.HELD_OF_SERIES, (series_id, sop_uid, limit - len(found)))
+            found += (held_instance(row) for row in rows)
+            if len(found) == limit:
+                return found
+            following = self._row(
+                "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1", (series_id,)
+            )
+            if following is None:
+                return found
+            series_id, sop_uid = following[0], ""
+
+    def series(self, *, after: int = 0, limit: int) -> list[SeriesRow]:
+        """Every Series, by id from behind `after`."""
+        rows = self._rows(statements.SERIES_PAGE, (after, limit))
+        return [series_row(row) for row in rows]
+
+    def find_series(self, series_uid: SeriesUid) -> SeriesRow | None:
+        """One Series; None where it was never recorded."""
+        row = self._row(statements.SERIES_BY_UID, (series_uid,))
+        return None if row is None else series_row(row)
+
+    def series_in_folder(self, folder: str) -> SeriesUid | None:
+        """The Series to which `folder` was given; upper and lower case of ASCII letters count as the same."""
+        row = self._row("SELECT series_uid FROM series WHERE folder = ?", (folder,))
+        return None if row is None else SeriesUid(row[0])
+
+    def instances(self, series_uid: SeriesUid, *, after: str = "", limit: int) -> list[InstanceRow]:
+        """The recorded instances of a Series, by SOP Instance UID from behind `after`."""
+        rows = self._rows(
+            "SELECT i.sop_uid, s.folder, i.name, i.state, i.size_bytes "
+            "FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id "
+            "WHERE s.series_uid = ? AND i.sop_uid > ? ORDER BY i.sop_uid LIMIT ?",
+            (series_uid, after, limit),
+        )
+        return [
+            InstanceRow(
+                sop_uid=sop_uid, path=instance_path(folder, sop_uid, name), state=_STATES[state], size_bytes=size_bytes
+            )
+            for sop_uid, folder, name, state, size_bytes in rows
+        ]
+
+    def holds(self, key: InstanceKey) -> bool:
+        """Whether the instance is in the mirror, as far as the journal knows."""
+        row = self._row(
+            "SELECT i.state FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id "
+            "WHERE s.series_uid = ? AND i.sop_uid = ?",
+            (key.series_uid, key.sop_uid),
+        )
+        return row is not None and row[0] == STATE_NUMBERS[InstanceState.HELD]
+
+    # --- the database -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: synced when the block has ended, undone when it raises."""
+        with connection.translated(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # after some errors SQLite has rolled back by itself
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _rows(self, question: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Any]:
+        with connection.translated(self.path):
+            return self._database.execute(question, values).fetchall()
+
+    def _row(self, question: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> Any:
+        with connection.translated(self.path):
+            return self._database.execute(question, values).fetchone()

@@ -1,0 +1,153 @@
+"""What a journal hands out: values, with the words of the domain for the numbers of the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.records import Series
+from bulkdl.model.reports import RunOutcome, SeriesCounts
+from bulkdl.model.selection import Selection
+from bulkdl.model.states import InstanceState
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution on the mirror, as its own questions name it. Without a selection it concerns all of the journal."""
+
+    id: int
+    archive_id: int
+    selection_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as it was journalled. `outcome` and `ended_at` are None while it runs, and for ever if it was killed."""
+
+    id: int
+    verb: str
+    archive_name: str
+    archive_url: str
+    selection_id: int | None
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: RunOutcome | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionRow:
+    """A selection of the mirror. `is_resolved`: some run has resolved it to the end."""
+
+    id: int
+    selection: Selection
+    archive_name: str
+    archive_url: str
+    is_resolved: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """A Series and what the journal knows of its instances.
+
+    `folder` is relative to the mirror, with `/`; None for a Series that the archive did not know. `is_listed`: its
+    instances, as far as they are wanted, are recorded. `error`, `message` and `attempts` are of the Series as a whole.
+    """
+
+    id: int
+    series: Series
+    folder: str | None
+    is_listed: bool
+    owed: int
+    held: int
+    failed: int
+    quarantined: int
+    withdrawn: int
+    held_bytes: int
+    error: str | None = None
+    message: str | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlistedSeries:
+    """A Series whose instances are to be asked for. `wanted` are the only ones to record; None means all."""
+
+    id: int
+    series: Series
+    folder: str
+    wanted: frozenset[SopInstanceUid] | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkCursor:
+    """The last instance that `owed_work` gave out; the next call goes on behind it."""
+
+    collection: str
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRow:
+    """One instance and where it stands. `path` is relative to the mirror, with `/`."""
+
+    sop_uid: SopInstanceUid
+    path: str
+    state: InstanceState
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldInstance:
+    """A file of the mirror. `path` is relative to the mirror, with `/`; `md5` and `sha256` are digests.
+
+    `series_id` and `sop_uid` together are the place from which `Journal.held` goes on.
+    """
+
+    series_id: int
+    series_uid: SeriesUid
+    sop_uid: SopInstanceUid
+    path: str
+    size_bytes: int
+    md5: bytes | None
+    sha256: bytes | None
+    mtime_ns: int
+    transfer_syntax_uid: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How a selection, or the whole mirror, stands.
+
+    `series_complete` + `series_failed` + those still owing are `series_selected`; `series_unlisted` are among those
+    owing. A Series with failures counts as failed once nothing of it is owed. `promised_instances` and `promised_bytes`
+    are sums of what the archive said of each Series; `series_unsized` counts those of which it gave no size, or of
+    which only some instances are selected.
+    """
+
+    series_selected: int = 0
+    series_complete: int = 0
+    series_failed: int = 0
+    series_unlisted: int = 0
+    owed: int = 0
+    held: int = 0
+    failed: int = 0
+    quarantined: int = 0
+    withdrawn: int = 0
+    held_bytes: int = 0
+    promised_instances: int = 0
+    promised_bytes: int = 0
+    series_unsized: int = 0
+
+    @property
+    def instances_selected(self) -> int:
+        """Instances that are known to be wanted, withdrawn ones left out."""
+        return self.owed + self.held + self.failed + self.quarantined
+
+    @property
+    def series(self) -> SeriesCounts:
+        """The `series` block of the reports."""
+        return SeriesCounts(self.series_selected, self.series_complete, self.series_failed)

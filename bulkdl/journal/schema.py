@@ -1,0 +1,307 @@
+"""The tables of a journal: one SQLite file for each mirror, made to be read with any SQLite tool.
+
+This module holds the scripts that make and migrate the tables, and says what is in them. Opening the file is
+`connection`'s affair, facts and questions are `journal`'s.
+
+Reading it
+==========
+Nothing is disturbed by looking, not even a run under way::
+
+    $ sqlite3 -readonly DIR/.bulkdl/journal.sqlite
+    sqlite> SELECT * FROM v_collections;
+    sqlite> SELECT path, md5, sha256 FROM v_instances WHERE series_uid = '1.3.6.1…' AND state = 'held';
+    sqlite> SELECT error, count(*) FROM v_failures GROUP BY error;
+    sqlite> SELECT series_uid, instance, message FROM v_failures WHERE error = 'unsound' LIMIT 20;
+    sqlite> SELECT folder, held, owed FROM v_series WHERE collection = 'TCGA-GBM' AND owed > 0;
+    sqlite> SELECT series_uid, json_extract(record, '$.description') FROM series WHERE collection = 'TCGA-GBM';
+    sqlite> SELECT id, verb, started_at, outcome FROM v_runs ORDER BY id DESC LIMIT 5;
+
+Views
+=====
+- `v_collections`: collection, series, instances, held, owed, failed, quarantined, withdrawn, held_bytes.
+- `v_series`: series_uid, study_uid, patient_id, collection, modality, folder, listing (in words), image_count and
+  size_bytes (of the archive), held, owed, failed, quarantined, withdrawn, held_bytes; error and message concern the
+  Series as a whole.
+- `v_instances`: series_uid, sop_uid, state (in words), path (below the mirror), size_bytes, md5, sha256 (hexadecimal),
+  mtime_ns, transfer_syntax_uid, notes, run_id. Ask for one Series: there may be millions of rows.
+- `v_failures`: series_uid, instance (null for a Series as a whole), state, error, message, attempts, run_id.
+- `v_runs`: id, verb, archive, url, selection_id, started_at, ended_at, outcome, counts.
+
+Tables
+======
+Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. There is no secret in any column.
+
+- `mirror`: what is true of the mirror as a whole, by name: `layout` is the template of its folders.
+- `folder_owner`: which true names own a folder whose name holds text. `key` is the path without case and in one form of
+  Unicode, `owner` a digest of the true names: two Collections that only differ so get different folders, for ever.
+- `archive`: `name` is the profile or the address that the user gave, `url` where it was last found.
+- `selection`: what was asked of an archive. `criteria` is the JSON of `model.selection.Selection`; `digest` the SHA-256
+  of it with every list sorted, so that the same criteria are one selection; `resolved_run_id` the last run that
+  resolved it to the end.
+- `selection_instance`: the instances that a selection names one by one, which narrows their Series to them.
+- `run`: one execution on the mirror. `settings` and `counts` are JSON; `outcome` is null while it runs, and for ever if
+  it was killed.
+- `series`: a Series as the archive describes it. `record` is a JSON object of what has no column of its own. `folder`
+  is relative to the mirror, with `/`; it never changes once given, and is null for a Series that was asked for by
+  name and that the archive did not know. `listing` is 0 when the instances are to be asked for, 1 when those that the
+  selections name are recorded, 2 when all are. `owes` is 1 while instances are owed. `updated_at`: when the record
+  last changed.
+- `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
+  `run_id` is the last run that found it there.
+- `instance`: one row for each SOP Instance; the bulk of the file, some 165 bytes a row. `state` is 0 owed, 1 held,
+  2 failed, 3 quarantined, 4 withdrawn. `name` is the file's name in the folder where it is not `<sop_uid>.dcm`.
+  `size_bytes`, `md5`, `sha256`, `mtime_ns` (of the file) and `transfer_syntax_id` are null until it is held. `notes` is
+  a JSON list of what is odd about it and was let pass. `run_id`: the run that last changed the row.
+- `transfer_syntax`: the transfer syntax UIDs.
+- `failure`: why a failed or quarantined instance is not in the mirror; for a Series as a whole `sop_uid` is empty.
+  `error` is a code of `bulkdl.errors`.
+- `tally`: numbers of each Series, so that totals are added up without a look at instances. It is derived: triggers
+  alone write it.
+
+Indexes: what is asked often is found by a key. `series_owing` holds only Series that owe, in the order of fetching,
+`tally_unlisted` only those whose instances are to be asked for; both are nearly empty when a mirror is complete.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bulkdl.model.states import InstanceState
+
+APPLICATION_ID: Final = 0x42444C4A  # "BDLJ", for file(1) and for us: no other program's SQLite file is taken for ours
+
+STATE_NUMBERS: Final[dict[InstanceState, int]] = {
+    InstanceState.OWED: 0,
+    InstanceState.HELD: 1,
+    InstanceState.FAILED: 2,
+    InstanceState.QUARANTINED: 3,
+    InstanceState.WITHDRAWN: 4,
+}
+
+UNLISTED: Final = 0
+IN_PART: Final = 1
+WHOLE: Final = 2
+"""The listing of a Series."""
+
+_VERSION_1: Final = """
+CREATE TABLE mirror (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE folder_owner (
+  key TEXT PRIMARY KEY,
+  owner TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE archive (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  url TEXT NOT NULL
+);
+
+CREATE TABLE selection (
+  id INTEGER PRIMARY KEY,
+  archive_id INTEGER NOT NULL REFERENCES archive (id),
+  criteria TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  resolved_run_id INTEGER REFERENCES run (id),
+  UNIQUE (archive_id, digest)
+);
+
+CREATE TABLE selection_instance (
+  selection_id INTEGER NOT NULL REFERENCES selection (id),
+  series_uid TEXT NOT NULL,
+  sop_uid TEXT NOT NULL,
+  PRIMARY KEY (selection_id, series_uid, sop_uid)
+) WITHOUT ROWID;
+
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY,
+  verb TEXT NOT NULL,
+  archive_id INTEGER NOT NULL REFERENCES archive (id),
+  selection_id INTEGER REFERENCES selection (id),
+  settings TEXT NOT NULL,
+  started_at TEXT NOT NULL,
+  ended_at TEXT,
+  outcome TEXT,
+  counts TEXT
+);
+
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY,
+  series_uid TEXT NOT NULL UNIQUE,
+  study_uid TEXT NOT NULL DEFAULT '',
+  patient_id TEXT NOT NULL DEFAULT '',
+  collection TEXT NOT NULL DEFAULT '',
+  modality TEXT,
+  image_count INTEGER,
+  size_bytes INTEGER,
+  folder TEXT UNIQUE COLLATE NOCASE,
+  listing INTEGER NOT NULL DEFAULT 0 CHECK (listing BETWEEN 0 AND 2),
+  owes INTEGER NOT NULL DEFAULT 0,
+  archive_id INTEGER NOT NULL REFERENCES archive (id),
+  updated_at TEXT NOT NULL,
+  record TEXT NOT NULL DEFAULT '{}'
+);
+CREATE INDEX series_owing ON series (collection, patient_id, study_uid, series_uid) WHERE owes = 1;
+
+CREATE TABLE selection_series (
+  selection_id INTEGER NOT NULL REFERENCES selection (id),
+  series_id INTEGER NOT NULL REFERENCES series (id),
+  narrowed INTEGER NOT NULL,
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  PRIMARY KEY (selection_id, series_id)
+) WITHOUT ROWID;
+CREATE INDEX selection_series_narrowed ON selection_series (selection_id, series_id) WHERE narrowed = 1;
+CREATE INDEX selection_series_by_series ON selection_series (series_id, narrowed);
+
+CREATE TABLE transfer_syntax (
+  id INTEGER PRIMARY KEY,
+  uid TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE instance (
+  series_id INTEGER NOT NULL REFERENCES series (id),
+  sop_uid TEXT NOT NULL,
+  state INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 4),
+  name TEXT,
+  size_bytes INTEGER,
+  md5 BLOB,
+  sha256 BLOB,
+  mtime_ns INTEGER,
+  transfer_syntax_id INTEGER,
+  notes TEXT,
+  run_id INTEGER NOT NULL,
+  PRIMARY KEY (series_id, sop_uid)
+) WITHOUT ROWID;
+
+CREATE TABLE failure (
+  series_id INTEGER NOT NULL REFERENCES series (id),
+  sop_uid TEXT NOT NULL DEFAULT '',
+  error TEXT NOT NULL,
+  message TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  PRIMARY KEY (series_id, sop_uid)
+) WITHOUT ROWID;
+
+CREATE TABLE tally (
+  series_id INTEGER PRIMARY KEY REFERENCES series (id),
+  collection TEXT NOT NULL,
+  image_count INTEGER,
+  size_bytes INTEGER,
+  listing INTEGER NOT NULL,
+  has_error INTEGER NOT NULL DEFAULT 0,
+  owed INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0,
+  quarantined INTEGER NOT NULL DEFAULT 0,
+  withdrawn INTEGER NOT NULL DEFAULT 0,
+  held_bytes INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX tally_unlisted ON tally (series_id) WHERE listing = 0 AND has_error = 0;
+
+CREATE TRIGGER series_added AFTER INSERT ON series BEGIN
+  INSERT INTO tally (series_id, collection, image_count, size_bytes, listing)
+  VALUES (new.id, new.collection, new.image_count, new.size_bytes, new.listing);
+END;
+
+CREATE TRIGGER series_changed AFTER UPDATE OF collection, image_count, size_bytes, listing ON series BEGIN
+  UPDATE tally SET
+    collection = new.collection, image_count = new.image_count, size_bytes = new.size_bytes, listing = new.listing
+  WHERE series_id = new.id;
+END;
+
+CREATE TRIGGER instance_added AFTER INSERT ON instance BEGIN
+  UPDATE tally SET
+    owed = owed + (new.state = 0),
+    held = held + (new.state = 1),
+    failed = failed + (new.state = 2),
+    quarantined = quarantined + (new.state = 3),
+    withdrawn = withdrawn + (new.state = 4),
+    held_bytes = held_bytes + (new.state = 1) * ifnull(new.size_bytes, 0)
+  WHERE series_id = new.series_id;
+END;
+
+CREATE TRIGGER instance_changed AFTER UPDATE OF state, size_bytes ON instance BEGIN
+  UPDATE tally SET
+    owed = owed + (new.state = 0) - (old.state = 0),
+    held = held + (new.state = 1) - (old.state = 1),
+    failed = failed + (new.state = 2) - (old.state = 2),
+    quarantined = quarantined + (new.state = 3) - (old.state = 3),
+    withdrawn = withdrawn + (new.state = 4) - (old.state = 4),
+    held_bytes = held_bytes + (new.state = 1) * ifnull(new.size_bytes, 0)
+                            - (old.state = 1) * ifnull(old.size_bytes, 0)
+  WHERE series_id = new.series_id;
+END;
+
+CREATE TRIGGER instance_removed AFTER DELETE ON instance BEGIN
+  UPDATE tally SET
+    owed = owed - (old.state = 0),
+    held = held - (old.state = 1),
+    failed = failed - (old.state = 2),
+    quarantined = quarantined - (old.state = 3),
+    withdrawn = withdrawn - (old.state = 4),
+    held_bytes = held_bytes - (old.state = 1) * ifnull(old.size_bytes, 0)
+  WHERE series_id = old.series_id;
+  DELETE FROM failure WHERE series_id = old.series_id AND sop_uid = old.sop_uid;
+END;
+
+CREATE TRIGGER instance_mended AFTER UPDATE OF state ON instance
+WHEN old.state IN (2, 3) AND new.state NOT IN (2, 3) BEGIN
+  DELETE FROM failure WHERE series_id = new.series_id AND sop_uid = new.sop_uid;
+END;
+
+CREATE TRIGGER owing_changed AFTER UPDATE OF owed ON tally WHEN (old.owed > 0) <> (new.owed > 0) BEGIN
+  UPDATE series SET owes = new.owed > 0 WHERE id = new.series_id;
+END;
+
+CREATE TRIGGER series_failed AFTER INSERT ON failure WHEN new.sop_uid = '' BEGIN
+  UPDATE tally SET has_error = 1 WHERE series_id = new.series_id;
+END;
+
+CREATE TRIGGER series_mended AFTER DELETE ON failure WHEN old.sop_uid = '' BEGIN
+  UPDATE tally SET has_error = 0 WHERE series_id = old.series_id;
+END;
+
+CREATE VIEW v_collections AS
+SELECT collection, count(*) AS series, sum(owed + held + failed + quarantined) AS instances, sum(held) AS held,
+  sum(owed) AS owed, sum(failed) AS failed, sum(quarantined) AS quarantined, sum(withdrawn) AS withdrawn,
+  sum(held_bytes) AS held_bytes
+FROM tally GROUP BY collection;
+
+CREATE VIEW v_series AS
+SELECT s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.folder,
+  CASE s.listing WHEN 0 THEN 'unlisted' WHEN 1 THEN 'in part' ELSE 'whole' END AS listing, s.image_count, s.size_bytes,
+  t.held, t.owed, t.failed, t.quarantined, t.withdrawn, t.held_bytes, f.error, f.message
+FROM series AS s
+JOIN tally AS t ON t.series_id = s.id
+LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = '';
+
+CREATE VIEW v_instances AS
+SELECT s.series_uid, i.sop_uid,
+  CASE i.state WHEN 0 THEN 'owed' WHEN 1 THEN 'held' WHEN 2 THEN 'failed' WHEN 3 THEN 'quarantined' ELSE 'withdrawn' END
+    AS state,
+  CASE s.folder WHEN '' THEN '' ELSE s.folder || '/' END || ifnull(i.name, i.sop_uid || '.dcm') AS path, i.size_bytes,
+  lower(hex(i.md5)) AS md5, lower(hex(i.sha256)) AS sha256, i.mtime_ns, x.uid AS transfer_syntax_uid, i.notes, i.run_id
+FROM instance AS i
+JOIN series AS s ON s.id = i.series_id
+LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id;
+
+CREATE VIEW v_failures AS
+SELECT s.series_uid, nullif(f.sop_uid, '') AS instance,
+  CASE i.state WHEN 3 THEN 'quarantined' ELSE 'failed' END AS state, f.error, f.message, f.attempts, f.run_id
+FROM failure AS f
+JOIN series AS s ON s.id = f.series_id
+LEFT JOIN instance AS i ON i.series_id = f.series_id AND i.sop_uid = f.sop_uid;
+
+CREATE VIEW v_runs AS
+SELECT r.id, r.verb, a.name AS archive, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome, r.counts
+FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1,)
+"""The script that leads from version n to n + 1 stands at n. A script that was released is never changed."""
+
+VERSION: Final = len(MIGRATIONS)

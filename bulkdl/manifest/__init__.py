@@ -1,0 +1,73 @@
+"""Readers of manifests: content in, `Manifest` out; opening files is the caller's affair.
+
+`read_manifest` tells the format by the content, never by the name. A new format is a module beside these, and a line in
+`read_manifest`.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+from bulkdl.errors import ManifestError
+from bulkdl.manifest import plain, tabular, tcia
+from bulkdl.manifest.base import Manifest
+
+__all__ = ["Manifest", "read_manifest"]
+
+_SUPPORTED = "supported are NBIA .tcia, CSV and TSV with a column of series UIDs, and plain lists of series UIDs"
+_BINARY = (
+    (b"PK\x03\x04", "an XLSX workbook or another zip file: save its sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save its sheet as CSV"),
+    (b"\x1f\x8b", "a gzip file: unpack it first"),
+    (b"%PDF", "a PDF document"),
+)
+_DICM_OFFSET = 128
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+def read_manifest(content: bytes, *, source: str) -> Manifest:
+    """Read a manifest of any supported format. `source` is its name in messages.
+
+    Raises:
+        ManifestError: it is empty, of a kind that is not supported (the message says which), or broken in a line.
+    """
+    for magic, what in _BINARY:
+        if content.startswith(magic):
+            raise ManifestError(f"this is {what}; {_SUPPORTED}", source=source)
+    if content[_DICM_OFFSET : _DICM_OFFSET + 4] == b"DICM":
+        raise ManifestError(f"this is a DICOM file; {_SUPPORTED}", source=source)
+    text = _decode(content, source)
+    if not text.strip():
+        raise ManifestError("it is empty: no series are named", source=source)
+    if (what_else := _other_text(text)) is not None:
+        raise ManifestError(f"this is {what_else}; {_SUPPORTED}", source=source)
+    if tcia.recognises(text):
+        return tcia.parse(text, source=source)
+    if plain.recognises(text):
+        return plain.parse(text, source=source)
+    return tabular.parse(text, source=source)
+
+
+def _decode(content: bytes, source: str) -> str:
+    for bom, encoding in _BOMS:
+        if content.startswith(bom):
+            return content[len(bom) :].decode(encoding, "replace")
+    if b"\0" in content:
+        raise ManifestError(f"this is a binary file; {_SUPPORTED}", source=source)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")  # spreadsheets still write it; UIDs and the names of columns are ASCII
+
+
+def _other_text(text: str) -> str | None:
+    lines = (stripped for line in text.splitlines() if (stripped := line.strip()) and not stripped.startswith("#"))
+    first = next(lines, "#")
+    if first.startswith(("{", "[")):
+        return "JSON"
+    if first.startswith("<"):
+        return "XML or HTML"
+    words = first.split()
+    if words[0] in {"cp", "s5cmd"} and any(word.startswith(("s3://", "gs://")) for word in words):
+        return "an s5cmd manifest of the Imaging Data Commons"
+    return None

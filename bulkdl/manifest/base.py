@@ -1,0 +1,56 @@
+"""What every reader of manifests returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bulkdl.errors import InvalidUid, ManifestError
+from bulkdl.model.ids import parse_series_uid, parse_sop_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bulkdl.model.ids import SeriesUid, SopInstanceUid
+    from bulkdl.model.records import SeriesSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A list of Series, in the order of the file, each once.
+
+    `instances` narrows some of the Series to single instances, as `Selection.instances` does: pairs of a Series UID and
+    its SOP Instance UIDs. `settings` are the manifest's own key-value pairs as written, to be shown and never obeyed.
+    `expected` holds what the manifest says of a Series' size and number of instances, where it does. `format` is a word
+    for people: `tcia`, `list`, `csv`, `tsv`.
+    """
+
+    series: tuple[SeriesUid, ...]
+    format: str
+    instances: tuple[tuple[SeriesUid, tuple[SopInstanceUid, ...]], ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict)
+
+
+def series_uid_at(text: str, *, source: str, line: int) -> SeriesUid:
+    """A Series Instance UID that stands in a line of a manifest.
+
+    Raises:
+        ManifestError: it is no UID; names the line.
+    """
+    try:
+        return parse_series_uid(text)
+    except InvalidUid as error:
+        raise ManifestError(str(error), source=source, line=line) from error
+
+
+def sop_uid_at(text: str, *, source: str, line: int) -> SopInstanceUid:
+    """A SOP Instance UID that stands in a line of a manifest.
+
+    Raises:
+        ManifestError: it is no UID; names the line.
+    """
+    try:
+        return parse_sop_uid(text)
+    except InvalidUid as error:
+        raise ManifestError(str(error), source=source, line=line) from error

@@ -1,0 +1,59 @@
+"""UIDs that have been looked at.
+
+PS3.5 §9.1 allows 1 to 64 characters, digits and dots, no leading zeros, a registered root. Archives hold UIDs that
+break the last two (`61.7.…`, components with leading zeros), so no more than the alphabet and the length is demanded.
+Whoever makes a path or a URL of one must still escape it: `..` passes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+from bulkdl.errors import InvalidUid
+
+StudyUid = NewType("StudyUid", str)
+SeriesUid = NewType("SeriesUid", str)
+SopInstanceUid = NewType("SopInstanceUid", str)
+
+_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
+_SHOWN_CHARACTERS = 80
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` is 1 to 64 digits and dots."""
+    return _UID.fullmatch(text) is not None
+
+
+def _parse(text: str) -> str:
+    if not is_uid(text):
+        shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+        raise InvalidUid(f"{shown!r} is not a UID (1 to 64 digits and dots)")
+    return text
+
+
+def parse_study_uid(text: str) -> StudyUid:
+    """A Study Instance UID (0020,000D).
+
+    Raises:
+        InvalidUid: `text` is not 1 to 64 digits and dots.
+    """
+    return StudyUid(_parse(text))
+
+
+def parse_series_uid(text: str) -> SeriesUid:
+    """A Series Instance UID (0020,000E).
+
+    Raises:
+        InvalidUid: `text` is not 1 to 64 digits and dots.
+    """
+    return SeriesUid(_parse(text))
+
+
+def parse_sop_uid(text: str) -> SopInstanceUid:
+    """A SOP Instance UID (0008,0018).
+
+    Raises:
+        InvalidUid: `text` is not 1 to 64 digits and dots.
+    """
+    return SopInstanceUid(_parse(text))

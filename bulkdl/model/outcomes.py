@@ -1,0 +1,50 @@
+"""Work for a worker, and what becomes of it: plain values that cross threads and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.states import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesWork:
+    """A Series with the instances it still owes, in the order to fetch them.
+
+    `folder` is the Series' folder relative to the mirror, with `/`; `names` are the file names of the owed instances in
+    it, as many as `sop_uids`. `image_count` and `size_bytes` are the archive's words on the whole Series; `whole` is
+    True where all of it is owed.
+    """
+
+    series_uid: SeriesUid
+    study_uid: str | None
+    folder: str
+    sop_uids: tuple[SopInstanceUid, ...]
+    names: tuple[str, ...]
+    image_count: int | None = None
+    size_bytes: int | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceOutcome:
+    """The one outcome of one instance.
+
+    Of a held instance `size_bytes`, `md5`, `sha256` (digests, 16 and 32 bytes), `mtime_ns` and `transfer_syntax_uid`
+    are those of the file in the mirror; `notes` says what is odd about it and was let pass. Of the others `error` is
+    the code of `bulkdl.errors`, `message` one line, `attempts` how often it was tried in this run.
+    """
+
+    series_uid: SeriesUid
+    sop_uid: SopInstanceUid
+    outcome: Outcome
+    attempts: int = 0
+    size_bytes: int = 0
+    md5: bytes | None = None
+    sha256: bytes | None = None
+    mtime_ns: int = 0
+    transfer_syntax_uid: str | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    message: str | None = None

@@ -1,0 +1,90 @@
+"""What an archive tells us, in one vocabulary and one set of types, whatever its dialect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """A Patient of a Collection. Absent values are None."""
+
+    patient_id: str
+    collection: str = ""
+    name: str | None = None
+    birth_date: date | None = None
+    sex: str | None = None
+    ethnic_group: str | None = None
+    phantom: bool | None = None
+    species_code: str | None = None
+    species_description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A Study of a Patient. `series_count` is the archive's own count."""
+
+    study_uid: StudyUid
+    patient_id: str = ""
+    collection: str = ""
+    study_date: date | None = None
+    description: str | None = None
+    study_id: str | None = None
+    admitting_diagnosis: str | None = None
+    patient_age: str | None = None
+    patient_name: str | None = None
+    patient_birth_date: date | None = None
+    patient_sex: str | None = None
+    ethnic_group: str | None = None
+    series_count: int | None = None
+    longitudinal_event_type: str | None = None
+    longitudinal_offset_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A Series. `image_count` and `size_bytes` are the archive's own words, which may be missing or stale."""
+
+    series_uid: SeriesUid
+    study_uid: StudyUid | None = None
+    patient_id: str = ""
+    collection: str = ""
+    modality: str | None = None
+    image_count: int | None = None
+    size_bytes: int | None = None
+    body_part: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    software_versions: str | None = None
+    protocol: str | None = None
+    description: str | None = None
+    series_number: int | None = None
+    series_date: date | None = None
+    annotations: bool | None = None
+    submitted: datetime | None = None
+    released: date | None = None
+    license_name: str | None = None
+    license_uri: str | None = None
+    collection_uri: str | None = None
+    study_description: str | None = None
+    study_date: date | None = None
+    third_party: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSize:
+    """What getSeriesSize says: bytes and number of instances of one Series."""
+
+    size_bytes: int | None
+    image_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceKey:
+    """One SOP Instance as the archive's calls name it: by its Series and itself."""
+
+    series_uid: SeriesUid
+    sop_uid: SopInstanceUid

@@ -1,0 +1,1 @@
+"""The verbs, the front door of the library. Each returns a report of `bulkdl.model.reports`."""

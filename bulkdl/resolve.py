@@ -1,0 +1,221 @@
+"""A selection becomes Series, and Series become instances to fetch: the first two stages of the pipeline.
+
+The narrowest questions that lose nothing are asked: one getSeries for a Collection, a Patient, a Study or a Series that
+is named, whatever else narrows it; what the archive does not sift, `Selection.matches` does. NBIA v1 compares
+modalities, body parts and makers by the collation of its database, so those are sent only where nothing else narrows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import product
+from typing import Final
+
+from bulkdl.archive.client import ArchiveClient
+from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ShortAtSource
+from bulkdl.flow.pool import Upstream, run_pool
+from bulkdl.journal.desk import JournalDesk
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import Run, UnlistedSeries
+from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.records import Series
+from bulkdl.model.selection import Selection
+from bulkdl.model.states import Outcome
+from bulkdl.store.layout import instance_name
+
+_QUESTIONS_AT_ONCE: Final = 8
+_LISTS_AT_ONCE: Final = 8
+_PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One getSeries: its criteria, and the Series that it asks for by name, if it does."""
+
+    criteria: Mapping[str, str]
+    series_uid: str | None = None
+
+    def __str__(self) -> str:
+        words = (f"{name.replace('_', ' ')} {value}" for name, value in self.criteria.items())
+        return ", ".join(words) or "the whole archive"
+
+
+def questions(selection: Selection, collections: tuple[str, ...] = ()) -> list[Question]:
+    """The getSeries that find `selection`. `collections` are all names, wanted only for a whole archive."""
+    if selection.series:
+        return [Question({"series_uid": uid}, series_uid=uid) for uid in selection.series]
+    if selection.patients and selection.collections:
+        pairs = product(selection.collections, selection.patients)
+        return [Question({"collection": collection, "patient_id": patient}) for collection, patient in pairs]
+    for name, values in (
+        ("shared_list", selection.shared_lists),
+        ("study_uid", selection.studies),
+        ("patient_id", selection.patients),
+        ("collection", selection.collections),
+        ("model", selection.models),
+        ("manufacturer", selection.manufacturers),
+        ("body_part", selection.body_parts),
+        ("modality", selection.modalities),
+    ):
+        if values:
+            return [Question({name: value}) for value in values]
+    return [Question({"collection": collection}) for collection in collections]
+
+
+@dataclass(slots=True)
+class Resolution:
+    """What came of resolving: how many Series, and the questions to which the archive had no answer."""
+
+    series: int = 0
+    unanswered: list[Question] = field(default_factory=list)
+
+
+async def resolve(
+    selection: Selection, client: ArchiveClient, take: Callable[[list[Series]], Awaitable[None]]
+) -> Resolution:
+    """Ask for the Series of `selection` and hand those that match to `take`, in batches, while they come.
+
+    A Series may come more than once. A question that the archive answers with nothing is no error here: it is returned,
+    for the caller to report.
+
+    Raises:
+        SelectionError: the selection holds nothing to ask for.
+        BulkdlError: as `ArchiveClient` says.
+    """
+    selection.check()
+    everything = tuple(await client.collections()) if selection.everything else ()
+    found = Resolution()
+
+    async def ask(question: Question) -> None:
+        matching = 0
+
+        async def keep(batch: list[Series]) -> None:
+            nonlocal matching
+            batch = [_completed(series, question) for series in batch]
+            if chosen := [series for series in batch if selection.matches(series)]:
+                matching += len(chosen)
+                await take(chosen)
+
+        try:
+            answered = await client.series(question.criteria, keep)
+        except (NotFound, RequestRejected):
+            answered = 0
+        found.series += matching
+        if not answered or (question.series_uid and not matching):
+            found.unanswered.append(question)
+
+    async def each() -> AsyncIterator[Question]:
+        for question in questions(selection, everything):
+            yield question
+
+    await run_pool(each(), ask, workers=_QUESTIONS_AT_ONCE, name="resolve")
+    return found
+
+
+def _completed(series: Series, question: Question) -> Series:
+    """The record with what the question says and the answer left out, as archives do with what they were asked for."""
+    if not series.collection and (collection := question.criteria.get("collection")):
+        series = replace(series, collection=collection)
+    if not series.patient_id and (patient := question.criteria.get("patient_id")):
+        series = replace(series, patient_id=patient)
+    return series
+
+
+async def list_instances(
+    desk: JournalDesk, run: Run, client: ArchiveClient, *, upstream: Upstream, downstream: Upstream
+) -> None:
+    """Ask for the instances of each Series that the journal has and knows no instances of, until `upstream` ends.
+
+    One getSOPInstanceUIDs for a Series. A list shorter than the archive's own count is asked for once more before it is
+    believed, and then noted as the Series' failure; what is on it is fetched all the same.
+
+    Raises:
+        BulkdlError: what must stop the run. A list that cannot be had is a failure of its Series.
+    """
+
+    async def unlisted() -> AsyncIterator[UnlistedSeries]:
+        while True:
+            upstream.changed.clear()
+            had_ended, asked, after = upstream.has_ended, False, 0
+            while page := await desk(Journal.unlisted_series, run, after=after, limit=_PAGE):
+                for row in page:
+                    after = row.id
+                    if row.series.series_uid not in in_hand:
+                        asked = True
+                        in_hand.add(row.series.series_uid)
+                        yield row
+            if asked:
+                continue
+            if had_ended:
+                return
+            await upstream.changed.wait()
+
+    in_hand: set[str] = set()  # no more than are being asked about
+
+    async def ask(row: UnlistedSeries) -> None:
+        try:
+            await _list_one(row, desk, run, client)
+        finally:
+            in_hand.discard(row.series.series_uid)
+        downstream.more()
+
+    await run_pool(unlisted(), ask, workers=_LISTS_AT_ONCE, name="list")
+
+
+async def _list_one(row: UnlistedSeries, desk: JournalDesk, run: Run, client: ArchiveClient) -> None:
+    uid, promised = row.series.series_uid, row.series.image_count
+    try:
+        listed = await client.instances(uid)
+        if not listed or len(listed) < (promised or 0):
+            again = await client.instances(uid)
+            listed = list(dict.fromkeys([*listed, *again]))
+    except AccessDenied:
+        raise
+    except RequestFailed as error:
+        await desk(
+            Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
+        )
+        return
+    wanted = listed if row.wanted is None else [sop_uid for sop_uid in listed if sop_uid in row.wanted]
+    missing = sorted((row.wanted or frozenset()) - set(listed))
+    names = [_own_name(sop_uid) for sop_uid in (*wanted, *missing)]
+    await desk(Journal.record_instances, run, uid, [*wanted, *missing], names)
+    if missing:
+        message = "the archive does not list this instance in its series"
+        outcomes = [
+            InstanceOutcome(
+                series_uid=uid, sop_uid=sop_uid, outcome=Outcome.FAILED, error="not-found", message=message, attempts=1
+            )
+            for sop_uid in missing
+        ]
+        await desk(Journal.record_outcomes, run, outcomes)
+    if not listed or len(listed) < (promised or 0):
+        message = f"the archive lists {len(listed):,} instances and counts {promised:,}" if listed else "no instances"
+        await desk(Journal.record_series_failure, run, uid, error=ShortAtSource.code, message=message, attempts=2)
+
+
+def _own_name(sop_uid: SopInstanceUid) -> str | None:
+    """The file name of an instance where it is not simply `<sop_uid>.dcm`; the journal keeps no other."""
+    name = instance_name(sop_uid)
+    return None if name == f"{sop_uid}.dcm" else name
+
+
+async def explain_nothing(selection: Selection, unanswered: list[Question], client: ArchiveClient) -> str:
+    """One line on a selection that found no Series at all, with a suggestion for a Collection that is misspelt."""
+    told = "; ".join(str(question) for question in unanswered[:3]) or "the criteria together"
+    if len(unanswered) > 3:  # noqa: PLR2004 - as many as were told
+        told += f"; and {len(unanswered) - 3} more"
+    hint = ""
+    if selection.collections:
+        by_folded = {name.casefold(): name for name in await client.collections()}
+        guesses = [
+            by_folded[guess]
+            for wanted in selection.collections
+            for guess in get_close_matches(wanted.casefold(), by_folded, n=1, cutoff=0.5)
+            if guess != wanted.casefold()
+        ]
+        hint = f"; did you mean {', '.join(guesses)}?" if guesses else ""
+    return f"the archive has no series for {told}{hint}"

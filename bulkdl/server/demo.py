@@ -1,0 +1,234 @@
+"""The demonstration archive: real scans that are on the machine already, and phantoms that are made on it.
+
+The real ones come with pydicom and with pydicom-data (an extra, left out where it is not installed); the phantoms need
+numpy and are made once, into a cache. Which file belongs to which Collection is told here, by its path; where several
+files claim to be one instance, `scan` chooses, and files of pydicom go before those of pydicom-data.
+
+Sources: the packages' own README files say where the scans come from and under which licence; both packages are
+distributed under the MIT licence, and hold data that others made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bulkdl.dicom.phantom import PHANTOM_COLLECTION, write_phantoms
+from bulkdl.dicom.samples import pydicom_data_samples, pydicom_samples
+from bulkdl.errors import DiskError
+from bulkdl.server.catalog import About, Catalog, Root, ScanReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PYDICOM_LICENSE: Final = "MIT License"
+_PYDICOM_LICENSE_URI: Final = "https://github.com/pydicom/pydicom/blob/main/LICENSE"
+_PYDICOM_CITATION: Final = "Mason, D., et al. pydicom: an open source DICOM library. https://github.com/pydicom/pydicom"
+_DATA_LICENSE_URI: Final = "https://github.com/pydicom/pydicom-data/blob/master/LICENSE"
+_DATA_CITATION: Final = "pydicom-data: test files of pydicom. https://github.com/pydicom/pydicom-data"
+
+
+def _of_pydicom(description: str, origin: str = "") -> About:
+    return About(
+        description=description,
+        citation=" ".join(filter(None, (origin, _PYDICOM_CITATION))),
+        license_name=_PYDICOM_LICENSE,
+        license_uri=_PYDICOM_LICENSE_URI,
+        collection_uri="https://github.com/pydicom/pydicom",
+    )
+
+
+def _of_pydicom_data(description: str, origin: str = "") -> About:
+    return About(
+        description=description,
+        citation=" ".join(filter(None, (origin, _DATA_CITATION))),
+        license_name=_PYDICOM_LICENSE,
+        license_uri=_DATA_LICENSE_URI,
+        collection_uri="https://github.com/pydicom/pydicom-data",
+    )
+
+
+_TESTS: Final = "test_files/"
+
+_PYDICOM: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
+    (
+        "PYDICOM-UNSOUND",
+        _of_pydicom(
+            "Instances of image classes that hold no pixel data, as pydicom's tests want them. They are served like "
+            "all others, but whoever validates calls them unsound: mirroring them takes --accept-unsound."
+        ),
+        (f"{_TESTS}dicomdirtests/TINY_ALPHA/*", "charset_files/chrJapMulti*", "charset_files/chrKoreanMulti*"),
+    ),
+    (
+        "PYDICOM-DICOMDIR",
+        _of_pydicom(
+            "CR, CT and MR of two Patients, several Studies and Series each, reduced to 16 x 16 pixels.",
+            "Scans of https://www.pcir.org, freely available image sets.",
+        ),
+        (f"{_TESTS}dicomdirtests/*",),
+    ),
+    (
+        "PYDICOM-CHARSETS",
+        _of_pydicom(
+            "One Patient for each of many character sets; test patterns, 32 x 32 pixels.",
+            "Clunie, D. http://www.dclunie.com/images/charset/.",
+        ),
+        ("charset_files/*",),
+    ),
+    (
+        "PYDICOM-RT-SR-ECG",
+        _of_pydicom(
+            "What is no picture, or more than one: radiotherapy plan and dose, structured reports, a segmentation, a "
+            "12-lead ECG.",
+            "Segmentation: Fedorov, A. https://github.com/qiicr/dcmqi. Reports: OFFIS e.V., https://dcmtk.org.",
+        ),
+        tuple(
+            f"{_TESTS}{name}" for name in ("rt*", "badVR.dcm", "reportsi*", "test-SR.dcm", "liver*", "waveform_ecg.dcm")
+        ),
+    ),
+    (
+        "PYDICOM-SECONDARY",
+        _of_pydicom(
+            "Secondary captures in colour, compressed in many ways.",
+            "Files named SC_jpeg_no_color_transform: tiles of TCGA slides, obtained from TCIA.",
+        ),
+        (f"{_TESTS}SC_*",),
+    ),
+    (
+        "PYDICOM-IMAGES",
+        _of_pydicom(
+            "Small CT, MR, NM and US images in a dozen transfer syntaxes.",
+            "Some of ftp://medical.nema.org/MEDICAL/Dicom/DataSets/WG04/, of GDCM (BSD licence), of "
+            "http://www.barre.nom.fr/medical/samples/.",
+        ),
+        (f"{_TESTS}*",),
+    ),
+)
+
+_PYDICOM_DATA: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
+    (
+        "Pancreas-CT",
+        About(
+            description="One slice of TCIA's Collection, most of its attributes written as of unknown type.",
+            citation=(
+                "Roth, H., Farag, A., Turkbey, E. B., Lu, L., Liu, J., & Summers, R. M. (2016). Data From Pancreas-CT. "
+                "The Cancer Imaging Archive. https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU"
+            ),
+            license_name="Creative Commons Attribution 3.0 Unported License",
+            license_uri="https://creativecommons.org/licenses/by/3.0/",
+            collection_uri="https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU",
+        ),
+        ("explicit_VR-UN.dcm",),
+    ),
+    (
+        "PYDICOM-DATA-WG04",
+        _of_pydicom_data(
+            "Full-size CR, MR, NM and US images, uncompressed and in JPEG 2000.",
+            "ftp://medical.nema.org/MEDICAL/Dicom/DataSets/WG04/.",
+        ),
+        ("MR2_*", "RG1_*", "RG3_*", "US1_*", "JPEG*", "JPGLossless*"),
+    ),
+    (
+        "PYDICOM-DATA-MULTIFRAME",
+        _of_pydicom_data(
+            "Enhanced CT and MR, a segmentation, and loops of ultrasound: many frames in one instance.",
+            "eCT_Supplemental: ftp://medical.nema.org/medical/dicom/Multiframe/CT/. gdcm-US-ALOKA-16: GDCM (BSD "
+            "licence). Segmentation: Fedorov, A. https://github.com/qiicr/dcmqi.",
+        ),
+        ("eCT_*", "emri_*", "liver*", "color*", "OBXXXX1A*", "gdcm-US-*"),
+    ),
+    ("PYDICOM-DATA-OTHER", _of_pydicom_data("What else pydicom's tests need in full size."), ("*",)),
+)
+
+_PHANTOMS: Final = About(
+    description=(
+        "A made-up head and body: CT, MR and PET of several Patients at several times, with RT Structure Sets and "
+        "Segmentations that refer to them. Made on this machine; the same bytes on every machine."
+    ),
+    citation="bulkdl: phantoms of its demonstration archive.",
+    license_name="CC0 1.0 Universal",
+    license_uri="https://creativecommons.org/publicdomain/zero/1.0/",
+)
+
+
+def demo_catalog(cache: Path, *, progress: Callable[[int], None] | None = None) -> tuple[Catalog, ScanReport]:
+    """The catalogue of the demonstration archive, up to date, and what was found for it.
+
+    The first call takes some seconds, later ones do not.
+
+    `cache` is a folder for the catalogue and the phantoms. Several processes may share it; installations that hold the
+    scans in different places have catalogues of their own. `progress` is told the number of files seen so far.
+
+    Raises:
+        DiskError: the cache cannot be written.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        roots = demo_roots(cache)
+    except OSError as error:
+        raise DiskError(f"the demonstration archive cannot be made in {cache}: {error.strerror or error}") from error
+    places = "\0".join(str(root.path.absolute()) for root in roots)
+    catalog = Catalog.open(cache / f"demo-{hashlib.blake2b(os.fsencode(places), digest_size=8).hexdigest()}.sqlite")
+    try:
+        return catalog, catalog.scan(roots, progress=progress)
+    except BaseException:
+        catalog.close()
+        raise
+
+
+def demo_roots(cache: Path) -> list[Root]:
+    """The folders of the demonstration archive, phantoms made where they are wanting; Collections go by them.
+
+    Raises:
+        OSError: the phantoms cannot be written.
+    """
+    arranged = ((pydicom_samples(), _PYDICOM), (pydicom_data_samples(), _PYDICOM_DATA))
+    roots = [
+        Root(folder, name, about, patterns)
+        for folder, collections in arranged
+        if folder is not None
+        for name, about, patterns in collections
+    ]
+    if (phantoms := _phantoms(cache)) is not None:
+        roots.append(Root(phantoms, PHANTOM_COLLECTION, _PHANTOMS))
+    return roots
+
+
+def _phantoms(cache: Path) -> Path | None:
+    """The folder of the phantoms; None without numpy.
+
+    It is named after the generator's source, so a changed generator makes them anew. It gets its name when it is whole.
+    """
+    if importlib.util.find_spec("numpy") is None:
+        return None
+    folder = cache / f"phantoms-{_generator_digest()}"
+    if folder.is_dir():
+        return folder
+    made = Path(tempfile.mkdtemp(prefix="phantoms-being-made-", dir=cache))
+    try:
+        write_phantoms(made)
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another process was faster
+                raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    for old in cache.glob("phantoms-????????????????"):
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _generator_digest() -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for module in ("bulkdl.dicom.anatomy", "bulkdl.dicom.phantom"):
+        found = importlib.util.find_spec(module)
+        if found is not None and found.origin is not None:
+            digest.update(Path(found.origin).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,182 @@
+"""The catalogue's file: its tables, and how it is opened.
+
+A catalogue only repeats what the served folders say, so one of another version, or a damaged one, is thrown away and
+made again; anything else that lies at its path is left alone. What goes into the tables is `scan`'s affair, what is
+asked of them `catalog`'s.
+
+Tables
+======
+- `file`: every file that was found. `root` is its folder's place among the served ones, `scan` the last scan that saw
+  it, `reason` why it is not servable. `head_id` is what it says of Patient, Study and Series. `md5` and `sound`
+  (structure validation) are filled in when first wanted. `served` is 1 for the one file of each instance that goes out.
+- `head`: what the heads of files say, each text once; a JSON object, see `files.Facts`.
+- `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of the
+  record of `bulkdl.model.records`; columns named `…_key` hold values in upper case, which is how NBIA compares.
+- `meta`: `roots` (what was scanned), `totals`.
+
+Paths are the bytes of the file system, which need be no text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from bulkdl.errors import DiskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_APPLICATION_ID: Final = 0x62646361  # "bdca"
+_VERSION: Final = 1
+_BUSY_SECONDS: Final = 60.0
+_MAGIC: Final = b"SQLite format 3\0"
+_ID_ENDS_AT: Final = 72  # where SQLite's header keeps the application id: https://www.sqlite.org/fileformat.html
+
+_SCRIPT: Final = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_VERSION};
+
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE head (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record TEXT NOT NULL);
+
+CREATE TABLE file (
+    id INTEGER PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,
+    root INTEGER NOT NULL,
+    scan INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    reason TEXT,
+    series_uid TEXT,
+    sop_uid TEXT,
+    head_id INTEGER REFERENCES head,
+    instance_number INTEGER,
+    acquisition_number INTEGER,
+    md5 BLOB,
+    sound INTEGER,
+    served INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX file_by_instance ON file (series_uid, sop_uid) WHERE reason IS NULL;
+CREATE INDEX file_by_sop ON file (sop_uid) WHERE served = 1;
+CREATE INDEX file_unservable ON file (root, path) WHERE reason IS NOT NULL;
+
+CREATE TABLE collection (collection_key TEXT PRIMARY KEY, name TEXT NOT NULL, about TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE patient (
+    collection_key TEXT NOT NULL,
+    patient_key TEXT NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (collection_key, patient_key)
+) WITHOUT ROWID;
+CREATE INDEX patient_by_id ON patient (patient_key);
+
+CREATE TABLE study (
+    collection_key TEXT NOT NULL,
+    patient_key TEXT NOT NULL,
+    study_uid TEXT NOT NULL,
+    series_count INTEGER NOT NULL DEFAULT 0,
+    record TEXT NOT NULL,
+    PRIMARY KEY (collection_key, patient_key, study_uid)
+) WITHOUT ROWID;
+CREATE INDEX study_by_uid ON study (study_uid);
+CREATE INDEX study_by_patient ON study (patient_key);
+
+CREATE TABLE series (
+    series_uid TEXT PRIMARY KEY,
+    collection_key TEXT NOT NULL,
+    patient_key TEXT NOT NULL,
+    study_uid TEXT,
+    modality_key TEXT,
+    body_part_key TEXT,
+    manufacturer_key TEXT,
+    model_key TEXT,
+    record TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX series_by_collection ON series (collection_key, series_uid);
+CREATE INDEX series_by_patient ON series (patient_key, series_uid);
+CREATE INDEX series_by_study ON series (study_uid, series_uid);
+"""
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open the catalogue at `path` for writing; make it, or make it anew, where there is none that can be used.
+
+    Raises:
+        DiskError: it cannot be made or opened, or another kind of file lies there.
+    """
+    with translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_ours = _bears_our_mark(path)
+        database = _connect(path)
+        try:
+            if _is_current(database):
+                return database
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+                database.close()
+                raise
+        database.close()
+        if not is_ours:
+            raise DiskError(f"{path} is no catalogue of bulkdl; it was left as it is")
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+        database = _connect(path)
+        _is_current(database)
+        return database
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open the catalogue at `path` for questions, to be asked by one thread at a time."""
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
+    )
+    database.execute("PRAGMA query_only = 1")
+    return database
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the disk raise into our own errors."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise DiskError(
+            f"the catalogue {path} cannot be used: {error}; it may be deleted, and is made again"
+        ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def _is_current(database: sqlite3.Connection) -> bool:
+    """Whether the tables are of this version; an empty file is given them."""
+    application_id = database.execute("PRAGMA application_id").fetchone()[0]
+    if application_id != _APPLICATION_ID and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return False  # before anything is changed
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")  # a catalogue that is lost is made again
+    database.execute("BEGIN IMMEDIATE")
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    is_new: bool = version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if is_new:
+        for statement in _SCRIPT.split(";"):
+            database.execute(statement)
+    database.execute("COMMIT")
+    return is_new or version == _VERSION
+
+
+def _bears_our_mark(path: Path) -> bool:
+    """Whether the file, as it lies there, is marked as a catalogue; only then may it be thrown away."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_ID_ENDS_AT)
+    except FileNotFoundError:
+        return False
+    if start and not start.startswith(_MAGIC):
+        raise DiskError(f"{path} is no catalogue of bulkdl; it was left as it is")
+    return start.endswith(_APPLICATION_ID.to_bytes(4, "big"))

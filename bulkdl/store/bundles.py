@@ -1,0 +1,358 @@
+"""The zip of a Series, read while it arrives: bytes in, entries out. Pure.
+
+An entry is known by its position alone. Its name is passed on to be compared or shown and is never made a path, so that
+`..`, absolute names, links and names that come twice are harmless. What holds an instance, and which, the caller sees
+from the bytes.
+
+Everything a zip says about itself is held against what came: the CRC and both sizes of each entry, and at the end the
+number of entries and the place of the central directory. `EntryEnded` is announced after those of its entry were
+compared; until then its bytes are only a claim. A stream that ends before the end record is cut, however well it ends:
+an archive that dies half-way may close its connection in good order.
+
+What is understood: entries stored with known sizes, or deflated; data descriptors with and without their signature, of
+32 and 64 bits; ZIP64. That covers java.util.zip, which NBIA uses (deflated, sizes behind the data), and Python's
+zipfile. Stored entries whose size is only told afterwards cannot be read as a stream, by anyone. Source: PKWARE's
+APPNOTE.TXT 6.3.10; section numbers below are its own.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from bulkdl.errors import BundleError
+
+_LOCAL: Final = b"PK\x03\x04"
+_CENTRAL: Final = b"PK\x01\x02"
+_DESCRIPTOR: Final = b"PK\x07\x08"
+_END_64: Final = b"PK\x06\x06"
+_LOCATOR_64: Final = b"PK\x06\x07"
+_END: Final = b"PK\x05\x06"
+
+_LOCAL_FIELDS = struct.Struct("<4s5H3I2H")  # 4.3.7
+_CENTRAL_FIELDS = struct.Struct("<4s6H3I5H2I")  # 4.3.12
+_END_64_FIELDS = struct.Struct("<4sQ2H2I4Q")  # 4.3.14
+_LOCATOR_64_FIELDS = struct.Struct("<4sIQI")  # 4.3.15
+_END_FIELDS = struct.Struct("<4s4H2IH")  # 4.3.16
+_EXTRA_HEAD = struct.Struct("<2H")
+_EXTRA_SIZES = struct.Struct("<2Q")
+
+_STORED = 0
+_DEFLATED = 8
+_ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13  # 4.4.4
+_PATCHED = 1 << 5
+_SIZES_BEHIND = 1 << 3
+_NAME_IS_UTF8 = 1 << 11
+_EXTRA_64 = 0x0001  # 4.5.3
+_ALL_16 = 0xFFFF
+_ALL_32 = 0xFFFFFFFF
+
+_MD5 = re.compile(r"[0-9a-fA-F]{32}", re.ASCII)
+_PIECE_BYTES = 1 << 20
+_LONGEST_DESCRIPTOR = 24
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleLimits:
+    """What a bundle may ask of us; bytes are counted unpacked.
+
+    A bundle larger than `free_ratio_bytes` may not unpack to more than `max_ratio` times what came. Below that, any
+    ratio is let pass: an empty mask shrinks a thousand times.
+    """
+
+    max_entry_bytes: int = 16 << 30
+    max_total_bytes: int = 1 << 40
+    max_entries: int = 1_000_000
+    max_ratio: int = 200
+    free_ratio_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class EntryStarted:
+    """An entry begins. The first has `position` 1. `name` is hostile text; `size_bytes` is None where not yet told."""
+
+    position: int
+    name: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryData:
+    """The next bytes of the entry, at most a mebibyte."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EntryEnded:
+    """The entry is whole: its checksum and sizes are those that the zip names."""
+
+    position: int
+    size_bytes: int
+
+
+BundleEvent = EntryStarted | EntryData | EntryEnded
+_Result = TypeVar("_Result")
+_Steps = Generator[BundleEvent | None, None, _Result]
+
+
+class BundleReader:
+    """Reads one bundle. Feed it every chunk, in order, and then `close` it."""
+
+    def __init__(self, limits: BundleLimits | None = None) -> None:
+        self._limits = limits or BundleLimits()
+        self._buffer = bytearray()
+        self._offset = 0  # of the first byte of the buffer in the zip
+        self._total_bytes = 0
+        self._entries = 0
+        self._is_closed = False
+        self._failure: BundleError | None = None
+        self._steps = self._read()
+
+    def feed(self, chunk: bytes) -> Iterator[BundleEvent]:
+        """What `chunk` brings. It must be used up before the next call; events before a failure are good.
+
+        Raises:
+            BundleError: the zip is broken, hostile, or of a kind that cannot be read as a stream. Every later call
+                raises it again.
+        """
+        self._buffer += chunk
+        return self._advance()
+
+    def close(self) -> Iterator[BundleEvent]:
+        """The end of the stream, to be used up like `feed`: it makes sure that the zip was whole.
+
+        Raises:
+            BundleError: the zip is cut, or was broken before.
+        """
+        self._is_closed = True
+        return self._advance()
+
+    def _advance(self) -> Iterator[BundleEvent]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            for event in self._steps:
+                if event is None:
+                    return
+                yield event
+        except BundleError as error:
+            self._failure = error
+            raise
+        if self._buffer:
+            self._failure = BundleError("there are bytes behind the end of the zip")
+            raise self._failure
+
+    # `_read` and what it calls tell the story of a zip from its first byte to its last; `yield None` asks for more.
+
+    def _read(self) -> _Steps[None]:
+        while (signature := (yield from self._peek(4))) == _LOCAL:
+            yield from self._read_entry()
+        directory_offset = self._offset
+        listed = 0
+        while signature == _CENTRAL:
+            fields = _CENTRAL_FIELDS.unpack((yield from self._take(_CENTRAL_FIELDS.size)))
+            yield from self._take(fields[10] + fields[11] + fields[12])  # name, extra field, comment
+            listed += 1
+            signature = yield from self._peek(4)
+        true_end = (listed, self._offset - directory_offset, directory_offset)
+        end_64 = (yield from self._read_end_64()) if signature == _END_64 else None
+        end = _END_FIELDS.unpack((yield from self._take(_END_FIELDS.size)))
+        if end[0] != _END:
+            raise BundleError(
+                f"byte {self._offset - _END_FIELDS.size:,} of the zip should begin a record, and does not"
+            )
+        yield from self._take(end[7])  # a comment
+        if not _agree(end[4:7], end_64, true_end):
+            raise BundleError("the end of the zip does not agree with its content")
+        if listed != self._entries:
+            raise BundleError(f"the zip lists {listed:,} entries and holds {self._entries:,}")
+
+    def _read_end_64(self) -> _Steps[tuple[int, int, int]]:
+        begins = self._offset
+        fields = _END_64_FIELDS.unpack((yield from self._take(_END_64_FIELDS.size)))
+        more_bytes = fields[1] + 12 - _END_64_FIELDS.size  # the size does not count itself and the signature
+        if not 0 <= more_bytes <= _PIECE_BYTES:
+            raise BundleError("the end record of the zip has an impossible size")
+        yield from self._take(more_bytes)
+        locator = _LOCATOR_64_FIELDS.unpack((yield from self._take(_LOCATOR_64_FIELDS.size)))
+        if (locator[0], locator[2]) != (_LOCATOR_64, begins):
+            raise BundleError("the end of the zip does not agree with its content")
+        return fields[7], fields[8], fields[9]
+
+    def _read_entry(self) -> _Steps[None]:
+        fields = _LOCAL_FIELDS.unpack((yield from self._take(_LOCAL_FIELDS.size)))
+        _, _, flags, method, _, _, crc, packed_bytes, size_bytes, name_bytes, extra_bytes = fields
+        name = yield from self._take(name_bytes)
+        extra = yield from self._take(extra_bytes)
+        self._entries += 1
+        self._refuse_what_cannot_be_read(flags, method)
+        if _ALL_32 in {packed_bytes, size_bytes} and (sizes_64 := _sizes_64(extra)) is not None:
+            size_bytes, packed_bytes = sizes_64
+        sizes_behind = bool(flags & _SIZES_BEHIND)
+        if sizes_behind and method == _STORED and not packed_bytes:
+            raise BundleError(f"entry {self._entries} is stored with its size behind it: it cannot be read as a stream")
+        if not sizes_behind and size_bytes > self._limits.max_entry_bytes:
+            raise BundleError(f"entry {self._entries} is larger than {self._limits.max_entry_bytes:,} bytes")
+        yield EntryStarted(self._entries, _shown(name, flags), None if sizes_behind else size_bytes)
+
+        begins = self._offset
+        if method == _STORED:
+            came_crc, came_bytes = yield from self._copy(packed_bytes)
+        else:
+            came_crc, came_bytes = yield from self._inflate(None if sizes_behind else packed_bytes)
+        came = (came_crc, self._offset - begins, came_bytes)
+        is_whole = (
+            (yield from self._match_descriptor(*came)) if sizes_behind else came == (crc, packed_bytes, size_bytes)
+        )
+        if not is_whole:
+            raise BundleError(f"entry {self._entries} is broken: its checksum and sizes are not those named")
+        yield EntryEnded(self._entries, came_bytes)
+
+    def _refuse_what_cannot_be_read(self, flags: int, method: int) -> None:
+        if self._entries > self._limits.max_entries:
+            raise BundleError(f"the zip holds more than {self._limits.max_entries:,} entries")
+        if flags & _ENCRYPTED:
+            raise BundleError(f"entry {self._entries} is encrypted")
+        if flags & _PATCHED or method not in {_STORED, _DEFLATED}:
+            raise BundleError(f"entry {self._entries} is packed by a method that is not known ({method})")
+
+    def _copy(self, left: int) -> _Steps[tuple[int, int]]:
+        """The data of a stored entry; returns CRC and size."""
+        crc = size_bytes = 0
+        while left:
+            yield from self._need(1)
+            piece = self._cut(min(left, _PIECE_BYTES, len(self._buffer)))
+            left -= len(piece)
+            crc = zlib.crc32(piece, crc)
+            size_bytes += len(piece)
+            self._count(len(piece), size_bytes)
+            yield EntryData(piece)
+        return crc, size_bytes
+
+    def _inflate(self, left: int | None) -> _Steps[tuple[int, int]]:
+        """The data of a deflated entry of `left` packed bytes, None where only the data tells; returns CRC and size."""
+        crc = size_bytes = 0
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        is_over = False
+        while not is_over:
+            if left == 0:
+                raise BundleError(f"entry {self._entries} is broken: its data goes on behind its end")
+            yield from self._need(1)
+            packed = self._cut(len(self._buffer) if left is None else min(left, len(self._buffer)))
+            if left is not None:
+                left -= len(packed)
+            piece = b""
+            while packed or len(piece) == _PIECE_BYTES:
+                try:
+                    piece = stream.decompress(packed, _PIECE_BYTES)
+                except zlib.error as error:
+                    raise BundleError(f"entry {self._entries} is broken: {error}") from error
+                is_over = stream.eof
+                packed = b"" if is_over else stream.unconsumed_tail  # at the end it may repeat `unused_data`
+                crc = zlib.crc32(piece, crc)
+                size_bytes += len(piece)
+                self._count(len(piece), size_bytes)
+                if piece:
+                    yield EntryData(piece)
+        self._put_back(stream.unused_data)
+        return crc, size_bytes
+
+    def _match_descriptor(self, crc: int, packed_bytes: int, size_bytes: int) -> _Steps[bool]:
+        """Whether what stands behind the data says the same, in one of the four forms in use (4.3.9).
+
+        The longest is asked for: it fits even where the shortest stands, because a record of 22 bytes or more follows.
+        Wide numbers are tried first: narrow ones cannot pass for them, as what follows begins with PK, not with zeros.
+        """
+        sizes = [struct.pack("<I2Q", crc, packed_bytes, size_bytes)]
+        if max(packed_bytes, size_bytes) <= _ALL_32:
+            sizes.append(struct.pack("<3I", crc, packed_bytes, size_bytes))
+        seen = yield from self._peek(_LONGEST_DESCRIPTOR)
+        for form in (signature + values for signature in (_DESCRIPTOR, b"") for values in sizes):
+            if seen.startswith(form):
+                self._cut(len(form))
+                return True
+        return False
+
+    def _count(self, more_bytes: int, entry_bytes: int) -> None:
+        self._total_bytes += more_bytes
+        limits = self._limits
+        if entry_bytes > limits.max_entry_bytes:
+            raise BundleError(f"entry {self._entries} is larger than {limits.max_entry_bytes:,} bytes")
+        if self._total_bytes > limits.max_total_bytes:
+            raise BundleError(f"the zip unpacks to more than {limits.max_total_bytes:,} bytes")
+        if self._total_bytes > max(limits.free_ratio_bytes, limits.max_ratio * self._offset):
+            raise BundleError(f"the zip unpacks to more than {limits.max_ratio} times its size")
+
+    def _need(self, count: int) -> _Steps[None]:
+        while len(self._buffer) < count:
+            if self._is_closed:
+                raise BundleError(f"the zip is cut after {self._offset + len(self._buffer):,} bytes")
+            yield None
+
+    def _peek(self, count: int) -> _Steps[bytes]:
+        yield from self._need(count)
+        return bytes(self._buffer[:count])
+
+    def _take(self, count: int) -> _Steps[bytes]:
+        yield from self._need(count)
+        return self._cut(count)
+
+    def _cut(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._offset += count
+        return data
+
+    def _put_back(self, data: bytes) -> None:
+        self._buffer[:0] = data
+        self._offset -= len(data)
+
+
+def parse_md5hashes(text: str) -> dict[str, str]:
+    """Read `md5hashes.csv`, which NBIA puts at the end of a bundle: the name of each entry → MD5, lower-case hex.
+
+    The file is written without quotes (`Filename,MD5Hash`, then a row for each image, in no order). A row whose second
+    field is no MD5 is left out: NBIA writes `null` where it never knew one.
+    """
+    hashes = {}
+    for line in text.splitlines():
+        name, _, md5 = line.rpartition(",")
+        if _MD5.fullmatch(md5.strip()):
+            hashes[name] = md5.strip().lower()
+    return hashes
+
+
+def _agree(end: tuple[int, ...], end_64: tuple[int, ...] | None, true_end: tuple[int, ...]) -> bool:
+    """Whether the end records name the true count, size and place of the central directory.
+
+    A field of the short record that is all ones leaves its value to the record of 64 bits (4.4.1.4).
+    """
+    if end_64 is None:
+        return end == true_end
+    all_ones = (_ALL_16, _ALL_32, _ALL_32)
+    return end_64 == true_end and all(
+        value in {true_value, ones} for value, true_value, ones in zip(end, true_end, all_ones, strict=True)
+    )
+
+
+def _sizes_64(extra: bytes) -> tuple[int, int] | None:
+    """Unpacked and packed size of a ZIP64 field (4.5.3), None where there is none that holds both."""
+    place = 0
+    while place + _EXTRA_HEAD.size <= len(extra):
+        kind, length = _EXTRA_HEAD.unpack_from(extra, place)
+        place += _EXTRA_HEAD.size
+        if kind == _EXTRA_64 and length >= _EXTRA_SIZES.size and place + _EXTRA_SIZES.size <= len(extra):
+            size_bytes, packed_bytes = _EXTRA_SIZES.unpack_from(extra, place)
+            return size_bytes, packed_bytes
+        place += length
+    return None
+
+
+def _shown(name: bytes, flags: int) -> str:
+    return name.decode("utf-8" if flags & _NAME_IS_UTF8 else "cp437", "replace")[:_SHOWN_CHARACTERS]

@@ -1,0 +1,526 @@
+"""The files of a mirror: partial → committed, or quarantined. The one writer below the mirror's folder.
+
+The order of durability, which the journal relies on:
+
+1. The bytes are in a partial file in `.bulkdl/partial/`, and synced (`write_partial`, `PartialStream.finish`).
+2. The partial file is renamed to its place, in a folder whose own entry is synced (`ensure_folder`, `commit`).
+3. The folder is synced (`sync_folder`; `FolderSync` does it for many instances at once).
+4. Only then does the journal say that the instance is held.
+
+If the power goes before 3, a file of whole, synced bytes may lie at its place, unknown to the journal; the next run
+finds it (`existing`) and adopts it, after `sync_folder`. There is never half a file under a final name.
+
+Where a name is, `layout` decides; what is sound, `dicom`. Paths come in relative to the mirror, with `/`. Except for
+`PartialStream` and `FolderSync`, everything here blocks and is meant for threads; several may call at once. Symbolic
+links below the mirror's root are neither written through nor followed: the root itself may be one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import stat
+import sys
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiofiles
+
+from bulkdl.errors import DiskError, MirrorUnwritable
+from bulkdl.store.failures import disk_errors
+from bulkdl.store.layout import uid_component
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator, Mapping
+    from concurrent.futures import Executor
+
+    from aiofiles.threadpool.binary import AsyncFileIO
+
+_OURS = ".bulkdl"
+_KNOWN_FOLDERS = 4096
+_STREAM_BYTES = 1 << 20
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_DIRECTORY = getattr(os, "O_DIRECTORY", 0)
+
+
+class FoundKind(StrEnum):
+    """What `walk` came upon."""
+
+    FILE = "file"
+    LINK = "link"  # a symbolic link, not followed
+    SPECIAL = "special"  # a socket, a pipe, a device
+    UNREADABLE = "unreadable"  # a folder that cannot be listed
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file in the mirror; `path` is relative to it. Size and time of modification are 0 unless it is a FILE."""
+
+    path: str
+    kind: FoundKind
+    size_bytes: int = 0
+    mtime_ns: int = 0
+
+
+class MirrorFiles:
+    """The files of the mirror at `root`. With `private`, what is made is for its owner alone (0700, 0600).
+
+    Each process makes its own from the same two values.
+    """
+
+    def __init__(self, root: Path, *, private: bool = False) -> None:
+        self.root = root.resolve()
+        self.private = private
+        self.journal_path = self.root / _OURS / "journal.sqlite"
+        self.partial_folder = self.root / _OURS / "partial"
+        self.quarantine_folder = self.root / _OURS / "quarantine"
+        self._known = _KnownFolders()
+
+    def prepare(self) -> None:
+        """Make the mirror's folder and our own below it, durably. Safe to repeat; touches nothing that is there.
+
+        Raises:
+            DiskError: it cannot be made, or something else is in its place.
+        """
+        missing = [folder for folder in (*reversed(self.root.parents), self.root) if not folder.exists()]
+        for folder in missing:
+            self._make_folder(folder)
+        for relative in (_OURS, f"{_OURS}/partial", f"{_OURS}/quarantine"):
+            self._ensure(relative)
+
+    def absolute(self, relative: str) -> Path:
+        """The path of a committed file or folder.
+
+        Raises:
+            MirrorUnwritable: `relative` leads out of the mirror, or to our own files.
+        """
+        parts = relative.split("/")
+        if parts[0] == _OURS or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
+            raise MirrorUnwritable(f"{relative!a} is no place for an instance in the mirror")
+        return self.root / relative
+
+    # --- partial ------------------------------------------------------------------------------------------------------
+
+    def partial_path(self, name: str) -> Path:
+        """Where the partial file `name` is; see `partial_name`."""
+        return self.partial_folder / name
+
+    def partial_size(self, name: str) -> int | None:
+        """The bytes that the partial file `name` holds, None where there is none."""
+        try:
+            found = self.partial_path(name).lstat()
+        except OSError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def write_partial(self, name: str, data: bytes | bytearray | memoryview) -> Path:
+        """Write the whole partial file `name` and sync it; what was there is replaced. On failure nothing is left.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        path = self.partial_path(name)
+        with disk_errors("write", path):
+            descriptor = self._open_new(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                _sync(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                with suppress(OSError):
+                    path.unlink()
+                raise
+            os.close(descriptor)
+        return path
+
+    async def open_partial_stream(
+        self, name: str, *, keep_bytes: int = 0, executor: Executor | None = None
+    ) -> PartialStream:
+        """Open the partial file `name` for a body that is too large for memory.
+
+        The first `keep_bytes` of what is there already are kept, to resume after them; the rest is cut off.
+
+        Raises:
+            DiskError: it cannot be opened, or holds fewer than `keep_bytes`.
+        """
+        path = self.partial_path(name)
+
+        def opener(file: str, flags: int) -> int:
+            cut = 0 if keep_bytes else os.O_TRUNC
+            return self._open_new(Path(file), (flags & ~os.O_TRUNC) | os.O_CREAT | cut)
+
+        with disk_errors("write", path):
+            file = await aiofiles.open(path, "r+b", buffering=0, opener=opener, executor=executor)
+            try:
+                if keep_bytes:
+                    await _cut_after(keep_bytes, file, path)
+            except BaseException:
+                await file.close()
+                raise
+        return PartialStream(path, file, executor)
+
+    def discard_stale_partials(self, keep: Container[str] = ()) -> int:
+        """Remove the partial files of earlier runs, but those named in `keep`; returns how many.
+
+        For whoever holds the mirror's lock, before any worker starts.
+
+        Raises:
+            DiskError: they cannot be removed.
+        """
+        removed = 0
+        with disk_errors("clear", self.partial_folder), os.scandir(self.partial_folder) as entries:
+            for entry in entries:
+                if entry.name not in keep and not entry.is_dir(follow_symlinks=False):
+                    Path(entry).unlink()
+                    removed += 1
+        return removed
+
+    # --- committed ----------------------------------------------------------------------------------------------------
+
+    def ensure_folder(self, relative: str) -> None:
+        """Make the folder `relative` and those above it where they are missing, each entry synced. Safe to repeat.
+
+        A folder counts as made only once its parent was synced by us: one that we merely find may have been made an
+        instant ago, by a run that was killed before it could sync.
+
+        Raises:
+            DiskError: it cannot be made, or a file or a link is in its place.
+        """
+        self.absolute(relative)
+        self._ensure(relative)
+
+    def commit(self, partial: Path, relative: str) -> int:
+        """Rename a synced partial file to its place, replacing what is there; returns its mtime in nanoseconds.
+
+        The folder must be there (`ensure_folder`; it is made again if someone removed it meanwhile). It is not synced:
+        the file may be journalled only after `sync_folder` or `FolderSync.synced`.
+
+        Raises:
+            DiskError: it cannot be renamed; the partial file is still there.
+        """
+        final = self.absolute(relative)
+        with disk_errors("put in place", final):
+            mtime_ns = partial.lstat().st_mtime_ns
+            try:
+                partial.replace(final)
+            except FileNotFoundError:
+                if (folder := relative.rpartition("/")[0]) == "":
+                    raise
+                self._known.forget(folder)
+                self._ensure(folder)
+                partial.replace(final)
+        return mtime_ns
+
+    def sync_folder(self, relative: str) -> None:
+        """Sync the entries of a folder; `""` is the mirror's own.
+
+        Raises:
+            DiskError: it cannot be synced: nothing renamed into it may be journalled.
+        """
+        path = self.absolute(relative) if relative else self.root
+        with disk_errors("sync", path):
+            _sync_directory(path)
+
+    def remove(self, relative: str) -> None:
+        """Remove a committed file, durably. Nothing happens where there is none.
+
+        Raises:
+            DiskError: it cannot be removed.
+        """
+        path = self.absolute(relative)
+        with disk_errors("remove", path), suppress(FileNotFoundError):
+            path.unlink()
+            _sync_directory(path.parent)
+
+    def existing(self, relative: str) -> dict[str, int]:
+        """The regular files in a folder: names and sizes in bytes. Empty where there is no such folder.
+
+        Raises:
+            MirrorUnwritable: the folder cannot be read.
+        """
+        path = self.absolute(relative)
+        with disk_errors("read", path):
+            try:
+                with os.scandir(path) as entries:
+                    return {
+                        entry.name: entry.stat(follow_symlinks=False).st_size
+                        for entry in entries
+                        if entry.is_file(follow_symlinks=False)
+                    }
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+
+    def walk(self) -> Iterator[Found]:
+        """Every file of the mirror but our own, folder by folder, names in order. Folders themselves are not reported.
+
+        Names that are no UTF-8 come with lone surrogates (PEP 383).
+        """
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(self.root / folder) as entries:
+                    here = sorted(entries, key=lambda entry: entry.name)
+            except OSError:
+                yield Found(folder, FoundKind.UNREADABLE)
+                continue
+            below = []
+            for entry in here:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if path == _OURS:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(path)
+                elif (found := _found(path, entry)) is not None:
+                    yield found
+            folders.extend(reversed(below))
+
+    # --- quarantined --------------------------------------------------------------------------------------------------
+
+    def quarantine(
+        self, content: Path | bytes, *, sop_uid: str, details: Mapping[str, Any], keep_at_most: int = 3
+    ) -> Path:
+        """Keep unsound bytes aside for a look: a file is moved, bytes are written. Returns where.
+
+        `details` (what was asked, what came; no secrets) goes into a small JSON file beside it. Of one instance the
+        last `keep_at_most` are kept. Not synced: nothing relies on it.
+
+        Raises:
+            DiskError: it cannot be written; a file that was to be moved is still where it was.
+        """
+        stem = uid_component(sop_uid)
+        slots = [self.quarantine_folder / f"{stem}.{number}.dcm" for number in range(1, keep_at_most + 1)]
+        with disk_errors("quarantine", slots[0]):
+            path = next((slot for slot in slots if not slot.exists()), None) or min(slots, key=_last_changed)
+            if isinstance(content, bytes):
+                self._write(path, content)
+            else:
+                content.replace(path)
+                os.utime(path)  # so that the slots are in the order of their use
+            text = json.dumps(details, indent=2, ensure_ascii=False, default=str)
+            self._write(path.with_suffix(".json"), f"{text}\n".encode("utf-8", "backslashreplace"))
+        return path
+
+    # --- below --------------------------------------------------------------------------------------------------------
+
+    def _open_new(self, path: Path, flags: int) -> int:
+        return os.open(path, flags | _NO_FOLLOW | _BINARY, 0o600 if self.private else 0o666)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with open(path, "wb", opener=lambda file, flags: self._open_new(Path(file), flags)) as file:
+            file.write(data)
+
+    def _ensure(self, relative: str) -> None:
+        if self._known.holds(relative):
+            return
+        parent = relative.rpartition("/")[0]
+        if parent:
+            self._ensure(parent)
+        self._make_folder(self.root / relative)
+        self._known.add(relative)
+
+    def _make_folder(self, path: Path) -> None:
+        with disk_errors("make the folder", path):
+            try:
+                path.mkdir(mode=0o700 if self.private else 0o777)
+            except FileExistsError as error:
+                if not stat.S_ISDIR(path.lstat().st_mode):
+                    raise MirrorUnwritable(
+                        f"{path} is a link or a file where the mirror needs a folder; move it away, then resume"
+                    ) from error
+            _sync_directory(path.parent)
+
+
+class PartialStream:
+    """A partial file that is being written by one task. Ends with `finish` or `abort`, once."""
+
+    def __init__(self, path: Path, file: AsyncFileIO, executor: Executor | None) -> None:
+        self.path = path
+        self._file = file
+        self._executor = executor
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    async def write(self, chunk: bytes) -> None:
+        """Append `chunk`. Small chunks are gathered, because each trip to a thread costs more than its bytes.
+
+        Raises:
+            DiskError: it cannot be written; `abort` is still due.
+        """
+        self._waiting.append(chunk)
+        self._waiting_bytes += len(chunk)
+        if self._waiting_bytes >= _STREAM_BYTES:
+            await self._flush()
+
+    async def finish(self) -> None:
+        """Write what is left, sync and close. The file is then ready for `MirrorFiles.commit`.
+
+        Raises:
+            DiskError: it cannot be written; the file is closed, and nothing in it can be relied on.
+        """
+        try:
+            await self._flush()
+            with disk_errors("sync", self.path):
+                await asyncio.get_running_loop().run_in_executor(self._executor, _sync, self._file.fileno())
+        finally:
+            await self._file.close()
+
+    async def abort(self, *, keep: bool = False) -> None:
+        """Close, and remove the file; with `keep` what came so far stays, to be resumed. Never raises a DiskError."""
+        with suppress(DiskError):
+            if keep and not self._file.closed:
+                await self._flush()
+        self._waiting.clear()
+        with suppress(OSError):
+            await self._file.close()
+        if not keep:
+            with suppress(OSError):
+                self.path.unlink()
+
+    async def _flush(self) -> None:
+        data = memoryview(self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting))
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        with disk_errors("write", self.path):
+            while data:
+                data = data[await self._file.write(data) :]
+
+
+class FolderSync:
+    """Group commit: many instances of a folder wait for one sync of it.
+
+    Belongs to one event loop. `executor` takes the blocking calls; None is the loop's own.
+    """
+
+    def __init__(self, files: MirrorFiles, executor: Executor | None = None) -> None:
+        self._sync: Callable[[str], None] = files.sync_folder
+        self._executor = executor
+        self._folders: dict[str, _FolderState] = {}
+
+    async def synced(self, folder: str) -> None:
+        """Return once a sync of `folder` has ended that began after this call; callers share it.
+
+        A caller that is cancelled takes nothing from the others.
+
+        Raises:
+            DiskError: it cannot be synced.
+        """
+        state = self._folders.setdefault(folder, _FolderState())
+        wanted = state.begun + 1
+        state.callers += 1
+        try:
+            async with state.lock:
+                if state.ended >= wanted:
+                    return
+                state.begun += 1
+                number = state.begun
+                await asyncio.get_running_loop().run_in_executor(self._executor, self._sync, folder)
+                state.ended = number
+        finally:
+            state.callers -= 1
+            if not state.callers:
+                self._folders.pop(folder, None)
+
+
+@dataclass(slots=True)
+class _FolderState:
+    """Syncs of one folder are numbered from 1; `ended` is the last that ended well."""
+
+    begun: int = 0
+    ended: int = 0
+    callers: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class _KnownFolders:
+    """The folders used last that are known to be there; a bounded set, safe for threads."""
+
+    def __init__(self) -> None:
+        self._paths: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def holds(self, path: str) -> bool:
+        with self._lock:
+            if path not in self._paths:
+                return False
+            self._paths.move_to_end(path)
+            return True
+
+    def add(self, path: str) -> None:
+        with self._lock:
+            self._paths[path] = None
+            if len(self._paths) > _KNOWN_FOLDERS:
+                self._paths.popitem(last=False)
+
+    def forget(self, path: str) -> None:
+        """Forget `path` and the folders above it."""
+        with self._lock:
+            while path:
+                self._paths.pop(path, None)
+                path = path.rpartition("/")[0]
+
+
+def partial_name(series_uid: str, sop_uid: str) -> str:
+    """The name of the partial file of an instance: always the same, so that a later run finds what was left."""
+    return f"{hashlib.sha256(f'{series_uid}/{sop_uid}'.encode()).hexdigest()[:32]}.part"
+
+
+def _found(path: str, entry: os.DirEntry[str]) -> Found | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # removed since the folder was read
+        return None
+    except OSError:
+        return Found(path, FoundKind.UNREADABLE)
+    if stat.S_ISLNK(status.st_mode):
+        return Found(path, FoundKind.LINK)
+    if not stat.S_ISREG(status.st_mode):
+        return Found(path, FoundKind.SPECIAL)
+    return Found(path, FoundKind.FILE, status.st_size, status.st_mtime_ns)
+
+
+async def _cut_after(keep_bytes: int, file: AsyncFileIO, path: Path) -> None:
+    if await file.seek(0, os.SEEK_END) < keep_bytes:
+        raise MirrorUnwritable(f"{path} holds fewer than {keep_bytes} bytes: it cannot be resumed there")
+    await file.truncate(keep_bytes)
+    await file.seek(keep_bytes)
+
+
+def _last_changed(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def _sync(descriptor: int) -> None:
+    if sys.platform == "darwin":
+        # fsync of macOS leaves the bytes in the drive's cache (its manual page); not every file system knows better.
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    if sys.platform == "win32":  # folders cannot be opened there, and NTFS journals its entries
+        return
+    descriptor = os.open(path, os.O_RDONLY | _DIRECTORY)
+    try:
+        _sync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot sync folders, and need not
+            raise
+    finally:
+        os.close(descriptor)

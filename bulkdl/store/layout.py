@@ -1,0 +1,281 @@
+"""Where an instance lies below the mirror's folder: series → relative folder, SOP Instance UID → file name. Pure.
+
+A path is made one component at a time, and every component is safe on every common file system (ext4, XFS, APFS, NTFS,
+exFAT, SMB): no separators, no control or invisible characters, no device names of Windows, no blanks or dots at the
+ends, Unicode NFC, at most 240 bytes. Three rules keep different ids apart:
+
+- A UID holds digits and dots only; dots at its ends become `_`, one for one. Nothing else is needed.
+- A text that is safe as it stands stays as it is: `TCGA-GBM` remains `TCGA-GBM`. One that had to be changed gets `~`
+  and eight hexadecimal digits of the SHA-256 of the true text. A text that brings a `~` of its own gets them too, so
+  that it cannot pose as a changed one.
+- Two safe texts may still be one name to a file system without case (`abc`, `ABC`). No function of one name can know
+  that, so whoever keeps the names (the journal) answers the question `taken`, under the key `fold`; the name that
+  comes second is then written with the hash as well.
+
+A Series always has a folder of its own, because every layout must name `{series}` unmistakably.
+
+Sources: device names and forbidden characters: Microsoft, "Naming Files, Paths, and Namespaces"; APFS refuses
+unassigned code points and ext4 with casefold ignores the default-ignorable ones (the file systems' own documentation).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+import unicodedata
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from bulkdl.errors import LayoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bulkdl.model.records import Series
+
+_FORBIDDEN = frozenset('/\\<>:"|?*\x7f')
+_DEVICE = re.compile(
+    r"(CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[0-9]|LPT[0-9]) *(\..*)?", re.IGNORECASE | re.DOTALL
+)
+# Marks and letters that are drawn as nothing, and that some file systems ignore when they compare names.
+_IGNORABLE = frozenset(
+    chr(code)
+    for first, last in (
+        (0x034F, 0x034F),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x180B, 0x180F),
+        (0x3164, 0x3164),
+        (0xFE00, 0xFE0F),
+        (0xFFA0, 0xFFA0),
+        (0xE0100, 0xE01EF),
+    )
+    for code in range(first, last + 1)
+)
+_TEXT_BYTES = 100
+_LEAST_TEXT_BYTES = 24
+_UID_BYTES = 64
+_COMPONENT_BYTES = 240
+_SUFFIX_BYTES = 9
+_NO_UID = "unknown"
+
+_UIDS: Final = {"series": "series_uid", "study": "study_uid"}
+_TEXTS: Final = {
+    "collection": "collection",
+    "patient": "patient_id",
+    "modality": "modality",
+    "body_part": "body_part",
+    "manufacturer": "manufacturer",
+    "model": "model",
+    "protocol": "protocol",
+    "description": "description",
+    "series_number": "series_number",
+    "series_date": "series_date",
+    "study_description": "study_description",
+    "study_date": "study_date",
+}
+
+_NAMED = {
+    "tcia": "{collection}/{patient}/{study}/{series}",
+    # The "classic" folders of the NBIA Data Retriever (LocalSeriesDownloader.java): the same four levels.
+    "nbia": "{collection}/{patient}/{study}/{series}",
+    # After its "descriptive" folders, with whole UIDs: the last five characters it keeps do not tell series apart.
+    "descriptive": (
+        "{collection}/{patient}/{study_date}-{study_description}-{study}/{series_number}-{description}-{series}"
+    ),
+    "flat": "{series}",
+}
+
+
+def fold(path: str) -> str:
+    """The key under which two paths are one to some file system: without case, and in one form of Unicode.
+
+    It errs on the safe side: what differs here differs everywhere.
+    """
+    key = path
+    for _ in range(3):  # NFKC may bring a letter with case to light, and case mapping may undo NFKC
+        key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).upper().casefold())
+    return key
+
+
+def instance_name(sop_uid: str) -> str:
+    """The file name of an instance in the folder of its Series."""
+    return f"{uid_component(sop_uid)}.dcm"
+
+
+def uid_component(uid: str) -> str:
+    """A UID as a component of a path, changed only where it begins or ends with dots; different UIDs stay different."""
+    inner = uid.strip(".")
+    if len(inner) == len(uid):
+        return uid
+    before = len(uid) - len(uid.lstrip("."))
+    return "_" * before + inner + "_" * (len(uid) - before - len(inner))
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a template, the attribute of `Series` that fills it, and how many bytes a text may take."""
+
+    attribute: str
+    is_uid: bool
+    limit_bytes: int = _TEXT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A template of folders, as `parse_layout` makes it. `template` is its text."""
+
+    template: str
+    components: tuple[tuple[str | _Field, ...], ...]
+
+    def folder(self, series: Series, *, taken: Callable[[str, str], bool] | None = None) -> str:
+        """The folder of `series`, relative to the mirror, with `/`.
+
+        `taken(key, owner)` is asked for each folder on the way down whose name holds text: does another than `owner`
+        have the folder whose `fold`ed path is `key`? If so, this one's name gets the hash of its true text. `owner` is
+        an opaque key of the true names: equal names, equal key. Whoever answers remembers the first owner of each key,
+        and so gives the same folders ever after.
+        """
+        path = ""
+        for component in self.components:
+            name, true_text = _render(component, series)
+            if taken is not None and true_text is not None:
+                owner = hashlib.sha256(f"{path}/{true_text}".encode("utf-8", "surrogatepass")).hexdigest()
+                if taken(fold(path + name), owner):
+                    name = _suffixed(_cleaned(name), true_text, limit=_COMPONENT_BYTES)
+            path += f"{name}/"
+        return path.removesuffix("/")
+
+    def alternative(self, series: Series) -> str:
+        """The folder of `series` with the hash of the true text on every component that holds text."""
+        return self.folder(series, taken=lambda _key, _owner: True)
+
+
+def parse_layout(text: str) -> Layout:
+    """Read a layout: `tcia` (the default), `nbia`, `descriptive`, `flat`, or a template.
+
+    A template is folders with `/` between them, made of fields such as `{patient}` and of plain text:
+    `{collection}/{patient}/{study_date}-{study}/{series}`.
+
+    Raises:
+        LayoutError: an unknown field or name, text that is not safe in a file name, a folder that may grow too long, or
+            a template that could put two Series into one folder: `{series}` must begin or end a folder's name, and be
+            parted from what comes next to it by something that no UID holds, such as `-`.
+    """
+    template = _NAMED.get(text, text)
+    if "{" not in template:
+        raise LayoutError(
+            f"{text!r} is no layout: known are {', '.join(_NAMED)}, and templates such as {_NAMED['tcia']}"
+        )
+    components = tuple(_parse_component(component, template) for component in template.split("/"))
+    if not any(_tells_series_apart(component) for component in components):
+        raise LayoutError(
+            f"the layout {text!r} does not keep two Series apart: one folder's name must begin or end with {{series}}, "
+            "with something such as - between it and the rest"
+        )
+    return Layout(template, components)
+
+
+def _parse_component(text: str, template: str) -> tuple[str | _Field, ...]:
+    parts: list[str | _Field] = []
+    try:
+        for literal, name, spec, conversion in string.Formatter().parse(text):
+            if literal:
+                parts.append(literal)
+            if name is None:
+                continue
+            if spec or conversion or name not in _UIDS | _TEXTS:
+                shown = f"{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}"
+                raise LayoutError(f"{{{shown}}} is no field of a layout: known are {', '.join(_UIDS | _TEXTS)}")
+            parts.append(_Field((_UIDS | _TEXTS)[name], name in _UIDS))
+    except ValueError as error:
+        raise LayoutError(f"the layout {template!r} cannot be read: {error}") from error
+    probe = "".join(part if isinstance(part, str) else "x" for part in parts)
+    if not probe or _cleaned(probe) != probe or "~" in fold(probe):
+        raise LayoutError(f"{text!r} in the layout {template!r} is not safe as a folder's name on every file system")
+    return _with_limits(parts, text)
+
+
+def _with_limits(parts: list[str | _Field], text: str) -> tuple[str | _Field, ...]:
+    """Share the room of one folder's name among its fields of text, after what UIDs and plain text may take."""
+    texts = [part for part in parts if isinstance(part, _Field) and not part.is_uid]
+    fixed = sum(len(part.encode()) if isinstance(part, str) else _UID_BYTES * part.is_uid for part in parts)
+    room = _COMPONENT_BYTES - _SUFFIX_BYTES - 1 - fixed  # `_render` may add a suffix, and `_cleaned` one character
+    limit = min(_TEXT_BYTES, room // max(len(texts), 1))
+    if room < 0 or limit < _LEAST_TEXT_BYTES:
+        raise LayoutError(f"{text!r} holds too much for the name of one folder: part it with /")
+    return tuple(replace(part, limit_bytes=limit) if isinstance(part, _Field) else part for part in parts)
+
+
+def _tells_series_apart(component: tuple[str | _Field, ...]) -> bool:
+    def is_series(part: str | _Field) -> bool:
+        return isinstance(part, _Field) and part.attribute == _UIDS["series"]
+
+    def parts_it(text: str | _Field, edge: int) -> bool:
+        return isinstance(text, str) and text[edge] not in "0123456789._"
+
+    if len(component) == 1:
+        return is_series(component[0])
+    return (is_series(component[0]) and parts_it(component[1], 0)) or (
+        is_series(component[-1]) and parts_it(component[-2], -1)
+    )
+
+
+def _render(component: tuple[str | _Field, ...], series: Series) -> tuple[str, str | None]:
+    """The safe name of one folder, and the true text that it stands for: None where it holds only UIDs."""
+    name, true_text, has_text = "", "", False
+    for part in component:
+        if isinstance(part, str):
+            name += part
+            true_text += part
+            continue
+        value = getattr(series, part.attribute)
+        text = "" if value is None else str(value)
+        if part.is_uid:
+            name += uid_component(text) if text else _NO_UID
+        else:
+            has_text = True
+            name += _safe(text, part.limit_bytes)
+        true_text += f"\0{text}\0"  # so that "a" + "bc" is another than "ab" + "c"
+    if not has_text:
+        return name, None
+    if (cleaned := _cleaned(name)) != name:  # parts that are safe alone may be `CO` and `N`
+        name = _suffixed(cleaned, true_text, limit=_COMPONENT_BYTES)
+    return name, true_text
+
+
+def _safe(text: str, limit: int) -> str:
+    if not text:
+        return "_"
+    cleaned = _cleaned(text)
+    if cleaned == text and text != "_" and len(text.encode()) <= limit and "~" not in fold(text):
+        return text
+    return _suffixed(cleaned, text, limit=limit)
+
+
+def _cleaned(text: str) -> str:
+    """`text` with what is unsafe replaced; safe text comes back as it is."""
+    name = "".join("_" if _is_unsafe(character) else character for character in unicodedata.normalize("NFC", text))
+    body = name.strip(" .")
+    before = len(name) - len(name.lstrip(" ."))
+    name = "_" * before + body + "_" * (len(name) - before - len(body))
+    return f"_{name}" if _DEVICE.fullmatch(unicodedata.normalize("NFKC", name)) else name
+
+
+def _suffixed(cleaned: str, true_text: str, *, limit: int) -> str:
+    kept = cleaned.encode()[: limit - _SUFFIX_BYTES].decode(errors="ignore")
+    return f"{kept}~{hashlib.sha256(true_text.encode('utf-8', 'surrogatepass')).hexdigest()[: _SUFFIX_BYTES - 1]}"
+
+
+def _is_unsafe(character: str) -> bool:
+    if character.isascii():
+        return character in _FORBIDDEN or character < " "
+    if unicodedata.category(character)[0] in "CZ" or character in _IGNORABLE:
+        return True
+    # Programs that pass through an older code page turn a full-width solidus into a plain one.
+    plain = unicodedata.normalize("NFKC", character)
+    return any(c in _FORBIDDEN or c < " " or c == "." for c in plain)
+
+
+DEFAULT_LAYOUT: Final = parse_layout("tcia")

@@ -1,0 +1,139 @@
+"""One process per mirror: a lock of the kernel on `.bulkdl/lock`.
+
+The kernel lets go of it when the process ends, however it ends, so there are no stale locks. What is written into the
+file only serves the message. The file stays when the lock is given back: removing it would let two processes lock two
+files of one name. The lock belongs to the open file, which programs started by us do not inherit (PEP 446); a plain
+fork would, so workers are spawned, never forked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from bulkdl.errors import MirrorLocked
+from bulkdl.store.failures import disk_errors
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_NAME = Path(".bulkdl", "lock")
+_WINDOWS_BYTE = 1 << 30  # far behind the text: a locked byte cannot be read by others
+_NOTE_BYTES = 4096
+# `holder` takes the lock for an instant to see whether it is free; who wants it for good asks again.
+_TRIES = 5
+_PAUSE_SECONDS = 0.02
+
+
+class MirrorLock:
+    """The lock of the mirror at `root`, to be used in a `with` statement. `verb` tells others what we are doing."""
+
+    def __init__(self, root: Path, verb: str = "bulkdl", *, private: bool = False) -> None:
+        self._root = root.resolve()
+        self._verb = verb
+        self._private = private
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Take the lock; makes the folder of the mirror where it is missing.
+
+        Raises:
+            MirrorLocked: another process has it; the message names it.
+            DiskError: the lock's file cannot be written.
+        """
+        path = self._root / _NAME
+        with disk_errors("make the lock", path):
+            path.parent.mkdir(mode=0o700 if self._private else 0o777, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(path, flags, 0o600 if self._private else 0o666)
+        try:
+            with disk_errors("lock", path):
+                self._take(descriptor)
+                _write_note(descriptor, self._verb)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def _take(self, descriptor: int) -> None:
+        for _ in range(_TRIES):
+            if _lock(descriptor):
+                return
+            time.sleep(_PAUSE_SECONDS)
+        raise MirrorLocked(f"{self._root} is in use by {_describe(descriptor)}; nothing was done: wait until it ends")
+
+    def release(self) -> None:
+        """Give the lock back; safe to repeat."""
+        if self._descriptor is not None:
+            with suppress(OSError):  # on a full disk too, the lock is given back
+                os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def holder(root: Path) -> str | None:
+    """Who works on the mirror at `root`, in words; None if nobody does, or there is no mirror. Takes no lock."""
+    try:
+        descriptor = os.open(root.resolve() / _NAME, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if _lock(descriptor, shared=True) else _describe(descriptor)
+    except OSError:  # a file system without locks: nobody could have one
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Try to lock, without waiting. Closing the descriptor unlocks."""
+    if sys.platform == "win32":
+        os.lseek(descriptor, _WINDOWS_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_note(descriptor: int, verb: str) -> None:
+    started_at = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    note = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": started_at, "verb": verb}
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, json.dumps(note).encode())
+
+
+def _describe(descriptor: int) -> str:
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        note = json.loads(os.read(descriptor, _NOTE_BYTES))
+        return f"`{note['verb']}` (process {note['pid']} on {note['host']}, since {note['started_at']})"
+    except (OSError, ValueError, KeyError, TypeError):  # it is just being written
+        return "another process"

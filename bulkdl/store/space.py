@@ -1,0 +1,68 @@
+"""How much the mirror's file system still takes: bytes and files, measured before and during a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bulkdl.errors import DiskFull
+from bulkdl.store.failures import disk_errors
+
+_UNITS = ("kB", "MB", "GB", "TB", "PB")
+_STEP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is free for us on a file system. `free_inodes` is None where no limit is told."""
+
+    free_bytes: int
+    free_inodes: int | None = None
+
+
+def measure(path: Path) -> Space:
+    """The free space where `path` is, or will be: its nearest parent that exists is asked.
+
+    Raises:
+        MirrorUnwritable: the file system does not tell.
+    """
+    place = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would need rights on every folder of a missing path
+    with disk_errors("measure the free space of", place):
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not hasattr(os, "statvfs"):
+            return Space(shutil.disk_usage(place).free)
+        found = os.statvfs(place)
+    # Btrfs and some network file systems count no inodes, and say 0 of 0.
+    return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+
+
+def check_fits(space: Space, need_bytes: int, need_files: int) -> None:
+    """Refuse to begin what cannot end: `need_bytes` more bytes in `need_files` more files and folders.
+
+    Raises:
+        DiskFull: it does not fit; the message says by how much.
+    """
+    if need_bytes > space.free_bytes:
+        raise DiskFull(
+            f"{human_bytes(need_bytes)} are needed, {human_bytes(space.free_bytes)} are free: "
+            f"{human_bytes(need_bytes - space.free_bytes)} too little; nothing was fetched"
+        )
+    if space.free_inodes is not None and need_files > space.free_inodes:
+        raise DiskFull(
+            f"{need_files:,} files are needed, inodes for {space.free_inodes:,} are free; nothing was fetched"
+        )
+
+
+def human_bytes(count: int) -> str:
+    """A number of bytes for people, in powers of 1000: `812 B`, `52.8 MB`."""
+    if count < _STEP:
+        return f"{count} B"
+    value = float(count)
+    for unit in _UNITS:
+        value /= _STEP
+        if round(value, 1) < _STEP or unit == _UNITS[-1]:
+            return f"{value:.1f} {unit}"
+    raise AssertionError

@@ -1,0 +1,264 @@
+"""The command as a shell sees it: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import types
+from pathlib import Path
+
+import click
+import pytest
+
+from bulkdl import __version__
+from bulkdl.cli import main
+from bulkdl.store.files import MirrorFiles
+from bulkdl.store.lock import MirrorLock
+
+COMMANDS = ("mirror", "resume", "plan", "status", "verify", "query", "serve")
+COMMAND = (sys.executable, "-m", "bulkdl")
+NOBODY = "http://127.0.0.1:9/nbia-api/services"
+HEAVY = ("asyncio", "aiohttp", "pydicom", "numpy", "sqlite3", "tqdm", "ssl")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("BULKDL_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def bulkdl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_version_is_one_line() -> None:
+    ended = bulkdl("--version")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"bulkdl {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"]])
+def test_version_and_help_pay_for_nothing_that_mirroring_needs(words: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from bulkdl.cli.main import run\n"
+        f"run({words})\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.stderr == "[]\n"
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["-h"]) == 0
+    text = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"\n  {name} " in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([name, "--help"]) == 0
+    assert f"Usage: bulkdl {name} " in capsys.readouterr().out
+
+
+def test_help_shows_options_in_their_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    main.run(["mirror", "--help"])
+    text = capsys.readouterr().out
+    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert [heading.split()[0].rstrip(":") for heading in headings] == [
+        "Options",
+        "Selection",
+        "Fetching",
+        "Archive",
+        "Output",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param([], "no command is given", id="nothing"),
+        pytest.param(["miror"], "there is no command 'miror'; did you mean mirror?", id="misspelt command"),
+        pytest.param(["xyz"], "known: mirror, resume", id="unknown command"),
+        pytest.param(["--frobnicate"], "there is no option --frobnicate", id="unknown option"),
+        pytest.param(["mirror", "--colection", "x"], "did you mean --collection?", id="misspelt option"),
+        pytest.param(["mirror", "--collection", "x"], "missing option '--to' (see bulkdl mirror --help)", id="no --to"),
+        pytest.param(["mirror", "--to", "m"], "nothing is selected", id="no selection"),
+        pytest.param(["plan", "--since", "2024-13-01"], "--since: '2024-13-01' is no date (YYYY-MM-DD)", id="no date"),
+        pytest.param(["plan", "--series", "x"], "--series: 'x' is not a UID", id="no UID"),
+        pytest.param(
+            ["plan", "--collection", "x", "--transport", "ftp"], "--transport: 'ftp' is not one of", id="choice"
+        ),
+        pytest.param(["plan", "--collection", "x", "--archive", "tcai"], "did you mean tcia?", id="profile"),
+        pytest.param(["plan", "--collection", "x", "--api-key", "s3cret"], "takes no API key", id="key"),
+        pytest.param(["status", "nowhere"], "nowhere is no mirror", id="no mirror"),
+        pytest.param(["status"], "missing argument 'DIR'", id="no folder"),
+        pytest.param(["status", "--watch", "--json", "x"], "do not go together", id="watch and json"),
+        pytest.param(["serve"], "nothing is given to serve", id="serve nothing"),
+        pytest.param(["serve", "--demo", "x"], "--demo brings its own files", id="serve both"),
+        pytest.param(["query"], "no endpoint is given", id="query nothing"),
+        pytest.param(["query", "getSeries", "x"], "'x' is not of the form KEY=VALUE", id="no pair"),
+        pytest.param(["query", "getSeries", "a=1", "a=2"], "a parameter is given twice", id="pair twice"),
+    ],
+)
+def test_wrong_words_are_answered_in_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("bulkdl: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert "s3cret" not in err
+
+
+def test_a_bad_value_of_the_environment_names_the_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
+    assert main.run(["plan", "--collection", "x"]) == 2
+    assert "(set in the environment variable SSL_CERT_FILE)" in capsys.readouterr().err
+
+
+def test_a_mirror_that_somebody_works_on_exits_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    MirrorFiles(tmp_path).prepare()
+    with MirrorLock(tmp_path, "mirror"):
+        code = main.run(
+            ["mirror", "--archive", NOBODY, "--collection", "x", "--to", str(tmp_path), "--progress", "none"]
+        )
+    assert code == 6
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_defect_is_one_line_too_and_its_traceback_is_a_wish_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("of all\nthings")
+
+    module = types.ModuleType("bulkdl.cli.commands.status")
+    monkeypatch.setattr(module, "status", click.Command("status", callback=broken), raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert main.run(["status"]) == 1
+    assert capsys.readouterr().err == (
+        "bulkdl: internal error: ZeroDivisionError: of all things (set BULKDL_TRACEBACK=1 to see where)\n"
+    )
+    monkeypatch.setenv("BULKDL_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        main.run(["status"])
+
+
+def test_closed_streams_are_no_defect(tmp_path: Path) -> None:
+    """As a daemon's are: nothing can be said, and the exit code still tells."""
+    ended = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -m bulkdl query --list <&- >&- 2>&-', sys.executable], check=False, cwd=tmp_path
+    )
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("progress", ["auto", "plain", "none"])
+def test_an_archive_that_is_not_there_exits_4(progress: str) -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody else can, and every connection is refused
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/nbia-api/services"
+        ended = bulkdl(
+            *("plan", "--archive", url, "--collection", "x", "--give-up-after", "0", "--json"),
+            *("--progress", progress),
+        )
+    assert ended.returncode == 4
+    assert json.loads(ended.stdout)["error"] == "unreachable"
+    lines = ended.stderr.splitlines()
+    assert lines[-1].startswith("bulkdl: the archive could not be reached")
+    if progress == "none":
+        assert len(lines) == 1
+
+
+def test_a_mirror_that_cannot_be_written_exits_5(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    ended = bulkdl(
+        *("mirror", "--archive", NOBODY, "--collection", "x"),
+        *("--to", str(tmp_path / "file" / "m"), "--progress", "none"),
+    )
+    assert ended.returncode == 5
+    assert ended.stderr.count("\n") == 1
+
+
+class SilentArchive:
+    """Takes one connection, reads the request, and never answers."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/nbia-api/services"
+        self.asked = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with connection:
+            connection.recv(1000)
+            self.asked.set()
+            while connection.recv(1000):
+                pass
+
+    def close(self) -> None:
+        self._listening.close()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_signals_end_a_run_at_once_and_say_how_to_resume(number: int, tmp_path: Path) -> None:
+    archive = SilentArchive()
+    words = [
+        "mirror",
+        "--archive",
+        archive.url,
+        "--collection",
+        "x",
+        "--to",
+        str(tmp_path / "m"),
+        "--progress",
+        "plain",
+    ]
+    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert archive.asked.wait(30)
+        assert process.stderr.readline().startswith("run 1: from ")
+        process.send_signal(number)
+        assert process.stderr.readline().startswith("stopping: ")
+        process.send_signal(number)
+        _, err = process.communicate()
+    archive.close()
+    assert process.returncode == 130
+    assert err == (f"bulkdl: interrupted; what was finished is kept; go on with: bulkdl resume {tmp_path / 'm'}\n")
+
+
+def test_a_query_ends_with_the_first_signal() -> None:
+    archive = SilentArchive()
+    words = ["query", "--archive", archive.url, "getCollectionValues"]
+    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert archive.asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    archive.close()
+    assert process.returncode == 130
+    assert (out, err) == ("", "bulkdl: interrupted before the archive had answered\n")
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        ended = subprocess.run(
+            [*COMMAND, "query", "--list"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path
+        )
+    assert (ended.returncode, ended.stderr) == (141, "")

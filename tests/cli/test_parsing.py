@@ -1,0 +1,104 @@
+"""Words of the command line are read exactly, or refused with what would be right."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.cli.parsing import parse_count, parse_count_or_auto, parse_date, parse_duration, parse_pair, parse_rate
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("15m", 900), ("90s", 90), ("2h", 7200), ("1h30m", 5400), ("1.5h", 5400), ("45", 45), ("0", 0), ("1d1s", 86401)],
+)
+def test_reads_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@given(hours=st.integers(0, 999), minutes=st.integers(0, 999), seconds=st.integers(0, 999))
+def test_a_duration_is_the_sum_of_its_parts(hours: int, minutes: int, seconds: int) -> None:
+    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "15 m", "-5s", "5x", "1m1h", "1e3", "inf", "nan", "\u0663s", "15M"])
+def test_refuses_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("50MB/s", 50e6),
+        ("50MB", 50e6),
+        ("50M", 50e6),
+        ("1.5 GB/s", 1.5e9),
+        ("500kB/s", 500e3),
+        ("500KB/s", 500e3),
+        ("10MiB/s", 10 * 2**20),
+        ("1KiB", 1024),
+        ("2000", 2000),
+        ("2000B/s", 2000),
+        ("2000/s", 2000),
+    ],
+)
+def test_reads_rates(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "MB/s", "50Mb/s", "50mb", "50 MB / s", "-1MB", "50iB", "50MB/h", "50XB"])
+def test_refuses_what_is_no_rate(text: str) -> None:
+    """Megabits above all: read as megabytes they would be eight times too fast for whoever set a limit."""
+    with pytest.raises(ValueError, match="is no rate"):
+        parse_rate(text)
+
+
+def test_refuses_a_rate_of_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing through"):
+        parse_rate("0MB/s")
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["k", "M", "G", "T"]))
+def test_a_binary_rate_is_the_larger_one(number: int, prefix: str) -> None:
+    assert parse_rate(f"{number}{prefix}iB/s") > parse_rate(f"{number}{prefix}B/s")
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_read_or_refused_and_never_worse(text: str) -> None:
+    for parse in (parse_duration, parse_rate, parse_count_or_auto, parse_date, parse_pair):
+        with suppress(ValueError):
+            parse(text)
+
+
+def test_auto_is_no_number() -> None:
+    assert parse_count_or_auto("auto") is None
+    assert parse_count_or_auto("8") == 8
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "8.5", "many", "", "\uff11", "1" * 40])
+def test_refuses_counts_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="no whole number of 1 or more"):
+        parse_count(text)
+    with pytest.raises(ValueError, match="nor auto"):
+        parse_count_or_auto(text)
+
+
+@pytest.mark.parametrize("text", ["2024-13-01", "2024-02-30", "01.02.2024", "20240201", "2024-2-1", "2024-W01-1", ""])
+def test_refuses_what_is_no_date(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no date \(YYYY-MM-DD\)"):
+        parse_date(text)
+
+
+def test_a_value_may_hold_the_sign_that_ends_the_key() -> None:
+    assert parse_pair("Collection=a=b") == ("Collection", "a=b")
+    assert parse_pair("Collection=") == ("Collection", "")
+
+
+@pytest.mark.parametrize("text", ["Collection", "=x", ""])
+def test_refuses_what_is_no_pair(text: str) -> None:
+    with pytest.raises(ValueError, match="KEY=VALUE"):
+        parse_pair(text)

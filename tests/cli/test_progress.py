@@ -1,0 +1,170 @@
+"""Progress shows what a person, or a program, needs to know, and never disturbs the run."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from bulkdl.cli.progress import ProgressMode, display
+from bulkdl.model.events import (
+    ArchiveBack,
+    ArchiveDown,
+    InstanceGivenUp,
+    Noted,
+    Progress,
+    Retrying,
+    RunStarted,
+    Verifying,
+)
+
+STARTED = RunStarted(3, "/data/m", "https://archive.test/")
+DOWN = ArchiveDown("no route", 900)
+BACK = ArchiveBack(75)
+RETRYING = Retrying("1.2", "server-error", "500", 1, 0.5)
+GIVEN_UP = InstanceGivenUp("1.2", "1.2.3", "unsound", "cut")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        del text
+        raise BrokenPipeError
+
+
+class HandMovedClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def progress(held: int, *, size_bytes: int = 0, failed: int = 0, resolving: bool = False) -> Progress:
+    return Progress(
+        series_selected=4,
+        series_done=1,
+        instances_selected=2000,
+        instances_held=held,
+        instances_failed=failed,
+        bytes_fetched=size_bytes,
+        bytes_selected=0,
+        in_flight=8,
+        resolving=resolving,
+    )
+
+
+def test_plain_gives_a_line_every_five_seconds_and_no_more() -> None:
+    stream, clock = io.StringIO(), HandMovedClock()
+    with display(ProgressMode.PLAIN, stream, clock=clock) as sink:
+        for _ in range(40):
+            clock.now += 0.25
+            sink(progress(1500, size_bytes=int((clock.now - 100) * 2_000_000), failed=2, resolving=True))
+    assert stream.getvalue().splitlines() == [
+        "1 of 4 series, 1,500 of 2,000 instances, 10.0 MB fetched, 2.0 MB/s, 2 failed, still resolving",
+        "1 of 4 series, 1,500 of 2,000 instances, 20.0 MB fetched, 2.0 MB/s, 2 failed, still resolving",
+    ]
+
+
+def test_plain_counts_retries_and_does_not_list_them() -> None:
+    stream, clock = io.StringIO(), HandMovedClock()
+    with display(ProgressMode.PLAIN, stream, clock=clock) as sink:
+        sink(RETRYING)
+        sink(RETRYING)
+        sink(GIVEN_UP)
+        clock.now += 5
+        sink(progress(3))
+    assert stream.getvalue().endswith("2 retries\n")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_plain_tells_at_once_what_a_person_waits_for() -> None:
+    stream = io.StringIO()
+    with display(ProgressMode.PLAIN, stream, clock=HandMovedClock()) as sink:
+        for event in (STARTED, DOWN, BACK, Noted("with\nbreaks")):
+            sink(event)
+    assert stream.getvalue().splitlines() == [
+        "run 3: from https://archive.test/ into /data/m",
+        "the archive does not answer (no route); waiting, for 15 min 0 s at most",
+        "the archive answers again, after 1 min 15 s",
+        "with breaks",
+    ]
+
+
+def test_plain_shows_an_audit() -> None:
+    stream, clock = io.StringIO(), HandMovedClock()
+    with display(ProgressMode.PLAIN, stream, clock=clock) as sink:
+        clock.now += 5
+        sink(Verifying(500, 2000, 50_000_000, 1))
+    assert stream.getvalue() == "500 of 2,000 files, 10.0 MB/s, 1 problems\n"
+
+
+def test_json_gives_every_event_as_one_object_a_line() -> None:
+    stream = io.StringIO()
+    events = [STARTED, progress(1), RETRYING, DOWN, BACK, GIVEN_UP, Noted("x"), Verifying(1, 2, 3, 0)]
+    with display(ProgressMode.JSON, stream) as sink:
+        for event in events:
+            sink(event)
+    objects = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [entry["event"] for entry in objects] == [event.name for event in events]
+    assert objects[0] == {
+        "event": "run-started",
+        "run": 3,
+        "mirror": "/data/m",
+        "archive": "https://archive.test/",
+    }
+
+
+def test_none_leaves_standard_error_empty() -> None:
+    stream = Terminal()
+    with display(ProgressMode.NONE, stream) as sink:
+        for event in (STARTED, progress(1), DOWN):
+            sink(event)
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("mode", [ProgressMode.AUTO, ProgressMode.BARS])
+def test_bars_are_drawn_on_a_terminal_and_nowhere_else(mode: ProgressMode) -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        with display(mode, stream, clock=HandMovedClock()) as sink:
+            sink(progress(1500, failed=2, resolving=True))
+    assert "resolving, 1/4 series" in terminal.getvalue()
+    assert "1500/2000 instances" in terminal.getvalue()
+    assert "2 failed" in terminal.getvalue()
+    assert pipe.getvalue() == ""
+
+
+def test_bars_give_way_to_what_is_announced() -> None:
+    stream = Terminal()
+    with display(ProgressMode.BARS, stream, clock=HandMovedClock()) as sink:
+        sink(progress(1))
+        sink(DOWN)
+    assert "the archive does not answer" in stream.getvalue()
+
+
+def test_an_audit_and_its_repairs_have_a_bar_each() -> None:
+    stream = Terminal()
+    with display(ProgressMode.BARS, stream, clock=HandMovedClock()) as sink:
+        sink(Verifying(2000, 2000, 50_000_000, 1))
+        sink(progress(1))
+    assert "2000/2000 files" in stream.getvalue()
+    assert "1/2000 instances" in stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.JSON, ProgressMode.BARS])
+def test_a_run_outlives_whoever_watched_it(mode: ProgressMode) -> None:
+    """`bulkdl mirror … 2>&1 | head` must not end a mirror half-way."""
+
+    class GoneTerminal(Gone):
+        def isatty(self) -> bool:
+            return mode is ProgressMode.BARS
+
+    with display(mode, GoneTerminal(), clock=HandMovedClock()) as sink:
+        sink(STARTED)
+        sink(progress(1))

@@ -1,0 +1,102 @@
+"""The first signal asks, the second insists; what the caller had set up comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+
+import pytest
+
+from bulkdl.cli.running import run, unless_stopped
+from bulkdl.errors import DiskFull, Interrupted
+from bulkdl.model.events import Event, Noted
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+def test_gives_the_result() -> None:
+    async def action(stop: asyncio.Event) -> str:
+        return "stopped" if stop.is_set() else "done"
+
+    assert run(action, when_interrupted="") == "done"
+
+
+@BOTH
+def test_the_first_signal_lets_the_action_end_in_good_order(number: int) -> None:
+    told: list[Event] = []
+
+    async def action(stop: asyncio.Event) -> str:
+        os.kill(os.getpid(), number)
+        await stop.wait()
+        return "a report"
+
+    assert run(action, when_interrupted="", notice="stopping", sink=told.append) == "a report"
+    assert told == [Noted("stopping")]
+
+
+@BOTH
+def test_the_second_signal_cancels(number: int) -> None:
+    """Whatever the action still waits for."""
+
+    async def action(stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await stop.wait()
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
+
+    with pytest.raises(Interrupted, match="go on with: bulkdl resume"):
+        run(action, when_interrupted="go on with: bulkdl resume")
+
+
+def test_an_interruption_that_the_action_raises_is_worded_by_the_command() -> None:
+    async def action(stop: asyncio.Event) -> None:
+        del stop
+        raise Interrupted("inner words")
+
+    with pytest.raises(Interrupted, match="outer words"):
+        run(action, when_interrupted="outer words")
+
+
+def test_other_errors_pass() -> None:
+    async def action(stop: asyncio.Event) -> None:
+        del stop
+        raise DiskFull("full")
+
+    with pytest.raises(DiskFull):
+        run(action, when_interrupted="")
+
+
+def test_the_handlers_of_before_come_back() -> None:
+    async def action(stop: asyncio.Event) -> None:
+        del stop
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    run(action, when_interrupted="")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_what_a_half_is_worth_nothing_of_ends_with_the_first_signal() -> None:
+    async def action(stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await unless_stopped(asyncio.Event().wait(), stop)
+
+    with pytest.raises(Interrupted):
+        run(action, when_interrupted="")
+
+
+def test_what_is_done_before_a_signal_gives_its_result() -> None:
+    async def value() -> int:
+        return 3
+
+    assert run(lambda stop: unless_stopped(value(), stop), when_interrupted="") == 3
+
+
+def test_what_libraries_log_stays_off_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    async def action(stop: asyncio.Event) -> None:
+        del stop
+        logging.getLogger("aiohttp.server").error("Error handling request\nTraceback …")
+
+    run(action, when_interrupted="")
+    assert capfd.readouterr().err == ""

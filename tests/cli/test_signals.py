@@ -1,0 +1,37 @@
+"""Before and after the event loop, a signal ends the command as an interruption."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_before_the_work_begins_exits_130_in_one_line(name: str) -> None:
+    script = (
+        "import signal, sys\n"
+        "import bulkdl.__main__ as command\n"
+        "class Signalling:\n"
+        "    def find_spec(self, module, *rest):\n"
+        "        if module == 'bulkdl.cli.main':\n"
+        f"            signal.raise_signal(signal.{name})\n"
+        "sys.meta_path.insert(0, Signalling())\n"
+        "sys.exit(command.main())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 130
+    assert ended.stderr == "bulkdl: interrupted before anything was done\n"
+
+
+def test_a_signal_after_the_end_does_not_change_the_exit_code() -> None:
+    script = (
+        "import signal, sys\n"
+        "from bulkdl.__main__ import main\n"
+        "sys.argv = ['bulkdl', 'nonsense']\n"
+        "code = main()\n"
+        "signal.raise_signal(signal.SIGTERM)\n"
+        "sys.exit(code)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 2

@@ -1,0 +1,500 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    MPEG2MPML,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    SegmentationStorage,
+)
+
+from bulkdl.dicom.part10 import open_data_set, read_meta
+from bulkdl.dicom.validation import Verdict, validate
+from bulkdl.errors import ConfigurationError, Unsound, WrongObject
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.records import InstanceKey
+from bulkdl.model.settings import ValidationLevel
+from tests.support.dicom_samples import (
+    NATIVE,
+    SERIES_UID,
+    SOP_UID,
+    encapsulated,
+    encoded,
+    image,
+    pydicom_file,
+    pydicom_files,
+)
+
+_RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+_BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
+_EXPECTED = InstanceKey(SeriesUid(SERIES_UID), SopInstanceUid(SOP_UID))
+
+# Everything with a preamble and UIDs in pydicom's package that is not sound, and why.
+_UNSOUND = {
+    "MR_truncated.dcm": r"\(7FE0,0010\) claims 8192 bytes where there are 8130",
+    "rtplan_truncated.dcm": r"\(300A,00B0\) claims 976 bytes where there are 711",
+    "badVR.dcm": "Number of Frames is no number: b'1A'",
+    "chrJapMulti.dcm": "an image without pixel data",
+    "chrJapMultiExplicitIR6.dcm": "an image without pixel data",
+    "chrKoreanMulti.dcm": "an image without pixel data",
+    "meta_missing_tsyntax.dcm": "no Transfer Syntax UID",
+    "nested_priv_SQ.dcm": r"\(0001,0001\) does not belong into a data set",
+}
+_NOT_SERVABLE = ("no DICOM preamble", "a DICOMDIR", "no SOP Instance UID", "no Series Instance UID")
+
+
+def _structure(source: bytes | Path) -> Verdict:
+    return validate(source, level=ValidationLevel.STRUCTURE, expected=None)
+
+
+def _reason_against(source: bytes | Path) -> str:
+    try:
+        _structure(source)
+    except Unsound as error:
+        return str(error)
+    return "none"
+
+
+def _is_sound(content: bytes) -> bool:
+    return _reason_against(content) == "none"
+
+
+def _is_image(path: Path) -> bool:
+    content = path.read_bytes()
+    return _is_sound(content) and _ends_of_pixel_data(content) != []
+
+
+def _ends_of_pixel_data(content: bytes) -> list[int]:
+    """Where a cut leaves a whole image behind: the ends of its pixel data and of what stands after that."""
+    file = io.BytesIO(content)
+    meta = read_meta(file, len(content))
+    if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        return [len(content)]
+    walk = open_data_set(file, len(content), meta)
+    return [element.offset + element.length for element in walk.elements() if element.tag >= 0x7FE00008]
+
+
+_IMAGES = [path for path in pydicom_files() if _is_image(path)]
+
+# --- identity ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ValidationLevel)
+def test_says_what_a_sound_instance_is(level: ValidationLevel) -> None:
+    assert validate(encoded(image()), level=level, expected=_EXPECTED) == Verdict(
+        sop_uid=SOP_UID,
+        series_uid=SERIES_UID,
+        study_uid="1.2.3.2",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+    )
+
+
+@pytest.mark.parametrize("level", ValidationLevel)
+@pytest.mark.parametrize("other", [("1.2.9", SOP_UID, "Series"), (SERIES_UID, "1.2.9", "SOP")], ids=["series", "sop"])
+def test_refuses_another_instance_than_was_asked_for(level: ValidationLevel, other: tuple[str, str, str]) -> None:
+    expected = InstanceKey(SeriesUid(other[0]), SopInstanceUid(other[1]))
+    with pytest.raises(WrongObject, match=rf"{other[2]} Instance UID 1\.2\.3\.., asked for was 1\.2\.9"):
+        validate(encoded(image()), level=level, expected=expected)
+
+
+def test_bytes_a_view_of_them_and_a_file_get_the_same_verdict(tmp_path: Path) -> None:
+    content = encoded(image())
+    path = tmp_path / "image.dcm"
+    path.write_bytes(content)
+    view = validate(memoryview(content), level=ValidationLevel.STRUCTURE, expected=None)
+    assert _structure(content) == _structure(path) == view
+
+
+def test_a_different_media_storage_uid_is_noted() -> None:
+    verdict = _structure(pydicom_file("rtdose.dcm"))
+    assert verdict.notes == ("Media Storage SOP Instance UID is 1.2.999.999.99.9.9999.9999.20030818153516",)
+
+
+def test_a_data_set_written_otherwise_than_declared_is_noted() -> None:
+    assert _structure(pydicom_file("SC_rgb_jpeg.dcm")).notes == ("implicit VR, against its transfer syntax",)
+
+
+def test_refuses_what_pydicom_would_take_for_another_instance() -> None:
+    second = b"\x08\x00\x18\x00UI\x08\x001.2.3.9\0"
+    with pytest.raises(Unsound, match="pydicom reads another SOP Instance UID"):
+        validate(encoded(image()) + second, level=ValidationLevel.HEADER, expected=_EXPECTED)
+
+
+@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.9", "1.02.3", "1.2.840.10008.1.20", "x"])
+def test_refuses_transfer_syntaxes_that_nobody_knows(uid: str) -> None:
+    content = encoded(image()).replace(b"1.2.840.10008.1.2.1\0", uid.encode().ljust(20, b"\0"))
+    with pytest.raises(Unsound, match=r"Transfer Syntax UID .* is not known"):
+        validate(content, level=ValidationLevel.HEADER, expected=None)
+
+
+def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(Unsound, match="not readable: Is a directory"):
+        _structure(tmp_path)
+
+
+# --- the files of pydicom ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", pydicom_files(), ids=lambda path: path.name)
+def test_judges_every_file_of_pydicom(path: Path) -> None:
+    reason = _reason_against(path)
+    if path.name in _UNSOUND:
+        assert re.match(_UNSOUND[path.name], reason)
+    elif "TINY_ALPHA" in path.parts:
+        assert reason.startswith((*_NOT_SERVABLE, "an image without pixel data"))
+    else:
+        assert reason.startswith(("none", *_NOT_SERVABLE))
+
+
+def test_fifty_images_without_pixels_are_not_sound() -> None:
+    tiny = [path for path in pydicom_files() if "TINY_ALPHA" in path.parts and path.name.startswith("IM")]
+    assert len(tiny) == 50
+    assert not any(_is_sound(path.read_bytes()) for path in tiny)
+
+
+# --- cut files --------------------------------------------------------------------------------------------------------
+
+
+def _undefined() -> bytes:
+    made = image()
+    made["ReferencedImageSequence"].is_undefined_length = True
+    made.ReferencedImageSequence[0].is_undefined_length_sequence_item = True
+    return encoded(made)
+
+
+_SMALL = {
+    **{syntax.keyword: encoded(image(), syntax) for syntax in NATIVE},
+    "undefined lengths": _undefined(),
+    "encapsulated": encapsulated([b"one frame ", b"another one "], NumberOfFrames=2),
+    "segmentation": encoded(image(SOPClassUID=SegmentationStorage, BitsAllocated=1, PixelData=b"\x0f\xf0")),
+    "dose": encoded(image(SOPClassUID=_RT_DOSE, DoseUnits="GY")),
+    "odd": encoded(image(Rows=3, Columns=1, BitsAllocated=8, PixelData=b"abc\0")),
+}
+
+
+@pytest.mark.parametrize("content", _SMALL.values(), ids=_SMALL)
+def test_a_small_image_is_sound_whole_and_unsound_cut_anywhere(content: bytes) -> None:
+    assert _is_sound(content)
+    assert [cut for cut in range(len(content)) if _is_sound(content[:cut])] == []
+
+
+@pytest.mark.parametrize("path", _IMAGES, ids=lambda path: path.name)
+def test_an_image_of_pydicom_is_unsound_without_its_last_bytes(path: Path) -> None:
+    content = path.read_bytes()
+    whole = set(_ends_of_pixel_data(content))
+    cuts = [cut for cut in range(len(content) - 40, len(content)) if cut not in whole]
+    assert [cut for cut in cuts if _is_sound(content[:cut])] == []
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_an_image_of_pydicom_is_unsound_cut_anywhere(data: st.DataObject) -> None:
+    content = data.draw(st.sampled_from(_IMAGES)).read_bytes()
+    cut = data.draw(st.integers(0, len(content) - 1))
+    assert not _is_sound(content[:cut]) or cut in _ends_of_pixel_data(content)
+
+
+def test_a_cut_file_is_unsound_on_disk_too(tmp_path: Path) -> None:
+    path = tmp_path / "cut.dcm"
+    path.write_bytes(encoded(image())[:-1])
+    with pytest.raises(Unsound, match=r"\(7FE0,0010\) claims 32 bytes where there are 31"):
+        _structure(path)
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 8, b"\xfe\xff\x0d\xe0\0\0\0\0", b"\0", b"<html>not found</html>"])
+def test_what_follows_the_data_set_must_be_elements(tail: bytes) -> None:
+    assert not _is_sound(encoded(image()) + tail)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_whatever_the_bytes_the_verdict_is_one_of_three(data: st.DataObject) -> None:
+    content = bytearray(data.draw(st.sampled_from(list(_SMALL.values()))))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    with contextlib.suppress(Unsound, WrongObject):
+        validate(bytes(content), level=ValidationLevel.STRUCTURE, expected=_EXPECTED)
+
+
+# --- deflated ---------------------------------------------------------------------------------------------------------
+
+
+def _deflated(tail: bytes = b"", *, odd: bool | None = None) -> bytes:
+    """A deflated image with `tail` in the place of its padding; `odd` picks one whose stream is of odd length."""
+    plain = encoded(image())
+    start = read_meta(io.BytesIO(plain), len(plain)).end
+    head = encoded(image(), DeflatedExplicitVRLittleEndian)
+    head = head[: read_meta(io.BytesIO(head), len(head)).end]
+    for level in range(10):
+        packer = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
+        stream = packer.compress(plain[start:]) + packer.flush()
+        if odd is None or len(stream) % 2 == odd:
+            return head + stream + tail
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("content", "sound"),
+    [
+        (_deflated(odd=False), True),
+        (_deflated(b"\0", odd=True), True),
+        (_deflated(odd=True), False),
+        (_deflated(b"\0", odd=False), False),
+        (_deflated(b"12345678", odd=False), False),
+    ],
+    ids=["even", "odd and padded", "odd", "even and padded", "followed by something"],
+)
+def test_a_deflated_data_set_ends_the_file_on_an_even_byte(content: bytes, *, sound: bool) -> None:
+    assert _is_sound(content) is sound
+
+
+def test_the_trailer_of_gzip_is_let_pass() -> None:
+    assert _structure(pydicom_file("image_dfl.dcm")).notes == ()
+
+
+def test_a_deflated_data_set_that_is_cut_is_said_to_be() -> None:
+    with pytest.raises(Unsound, match="the deflated data set is cut"):
+        _structure(_deflated()[:-10])
+
+
+def test_a_deflated_image_of_some_size_is_sound() -> None:
+    pixels = bytes(3 * 1024 * 1024)
+    assert _is_sound(encoded(image(Rows=1536, Columns=1024, PixelData=pixels), DeflatedExplicitVRLittleEndian))
+
+
+@pytest.mark.slow
+def test_a_deflated_bomb_is_refused() -> None:
+    bomb = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    stream = b"".join(bomb.compress(bytes(1 << 24)) for _ in range(17)) + bomb.flush()
+    head = _deflated()
+    head = head[: read_meta(io.BytesIO(head), len(head)).end]
+    with pytest.raises(Unsound, match="a deflated data set of more than"):
+        _structure(head + stream)
+
+
+# --- pixel data -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attributes", "needed"),
+    [
+        ({}, 32),
+        ({"NumberOfFrames": 3}, 96),
+        ({"SamplesPerPixel": 3}, 96),
+        ({"BitsAllocated": 1}, 2),
+        ({"BitsAllocated": 1, "Rows": 3, "Columns": 3, "NumberOfFrames": 3}, 4),
+        ({"BitsAllocated": 8, "SamplesPerPixel": 3, "PhotometricInterpretation": "YBR_FULL_422"}, 32),
+        ({"BitsAllocated": 32}, 64),
+    ],
+    ids=["plain", "frames", "samples", "single bits", "bits across frames", "subsampled", "long"],
+)
+def test_native_pixel_data_is_as_long_as_its_attributes_promise(attributes: dict[str, object], needed: int) -> None:
+    assert _structure(encoded(image(PixelData=bytes(needed), **attributes))).notes == ()
+    longer = _structure(encoded(image(PixelData=bytes(needed + 2), **attributes)))
+    assert longer.notes == (f"{needed + 2} bytes of pixel data where the image needs {needed}",)
+    with pytest.raises(Unsound, match=f"{needed - 2} bytes of pixel data where the image needs {needed}"):
+        _structure(encoded(image(PixelData=bytes(needed - 2), **attributes)))
+
+
+def test_the_padding_of_pixel_data_is_nothing_odd() -> None:
+    assert _structure(encoded(image(Rows=3, Columns=1, BitsAllocated=8, PixelData=b"abc\0"))).notes == ()
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"])
+def test_pixel_data_needs_the_attributes_that_give_its_length(keyword: str) -> None:
+    with pytest.raises(Unsound, match="pixel data without"):
+        _structure(encoded(image(**{keyword: None})))
+
+
+@pytest.mark.parametrize(("keyword", "bits"), [("FloatPixelData", 32), ("DoubleFloatPixelData", 64)])
+def test_pixels_may_be_floating_point(keyword: str, bits: int) -> None:
+    attributes = {"PixelData": None, "BitsAllocated": bits, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.30"}
+    assert _is_sound(encoded(image(**attributes, **{keyword: bytes(16 * bits // 8)})))
+    assert not _is_sound(encoded(image(**attributes, **{keyword: bytes(15 * bits // 8)})))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sound"),
+    [
+        ({}, False),
+        ({"SOPClassUID": SegmentationStorage}, False),
+        ({"SOPClassUID": _BASIC_TEXT_SR}, True),
+        ({"SOPClassUID": _RT_DOSE, "DoseUnits": "GY"}, False),
+        ({"SOPClassUID": _RT_DOSE, "DoseUnits": "GY", "Rows": None}, True),
+        ({"SOPClassUID": _RT_DOSE, "Rows": None}, False),
+        ({"SOPClassUID": "1.2.3.4.5"}, True),
+    ],
+    ids=["CT", "SEG", "SR", "dose grid", "dose curves", "half a dose", "private"],
+)
+def test_only_images_need_pixel_data(attributes: dict[str, object], *, sound: bool) -> None:
+    assert _is_sound(encoded(image(PixelData=None, **attributes))) is sound
+
+
+def test_every_frame_needs_a_fragment() -> None:
+    with pytest.raises(Unsound, match="1 fragments of pixel data for 2 frames"):
+        _structure(encapsulated([b"only one"], NumberOfFrames=2))
+
+
+def test_a_video_may_be_one_fragment() -> None:
+    assert _is_sound(encapsulated([b"many frames in one"], MPEG2MPML, NumberOfFrames=200))
+
+
+def test_an_offset_table_of_another_length_is_noted() -> None:
+    content = encapsulated([b"frame"])
+    at = content.index(b"\xfe\xff\x00\xe0\x04\0\0\0\0\0\0\0")
+    odd = content[: at + 4] + b"\x08\0\0\0" + bytes(8) + content[at + 12 :]
+    assert _structure(odd).notes == ("a Basic Offset Table of 8 bytes for 1 frames",)
+
+
+def test_native_and_encapsulated_pixel_data_are_not_confused() -> None:
+    encapsulated_inside = encapsulated([b"frame"]).replace(b"1.2.840.10008.1.2.4.80", b"1.2.840.10008.1.2.1\0\0\0")
+    with pytest.raises(Unsound, match="undefined length in a native transfer syntax"):
+        _structure(encapsulated_inside)
+    native_inside = encoded(image()).replace(b"\x14\x001.2.840.10008.1.2.1\0", b"\x14\x001.2.840.10008.1.2.5\0")
+    with pytest.raises(Unsound, match="defined length in an encapsulated transfer syntax"):
+        _structure(native_inside)
+
+
+# --- sequences --------------------------------------------------------------------------------------------------------
+
+
+def _nested(depth: int) -> bytes:
+    made = Dataset()
+    for _ in range(depth):
+        outer = Dataset()
+        outer.ReferencedImageSequence = [made]
+        outer["ReferencedImageSequence"].is_undefined_length = True
+        made = outer
+    return encoded(image(ReferencedImageSequence=made.ReferencedImageSequence))
+
+
+def test_sequences_may_nest_but_not_without_end() -> None:
+    assert _is_sound(_nested(40))
+    with pytest.raises(Unsound, match="sequences nest deeper than 64"):
+        _structure(_nested(70))
+
+
+@pytest.mark.parametrize("syntax", NATIVE[:3], ids=lambda uid: uid.keyword)
+def test_looks_into_sequences_of_defined_length(syntax: UID) -> None:
+    content = encoded(image(), syntax)
+    item = bytes.fromhex("fffee000" if syntax is NATIVE[2] else "feff00e0")
+    at = content.index(item) + 4
+    longer = bytearray(content)
+    longer[at + (3 if syntax is NATIVE[2] else 0)] += 2
+    with pytest.raises(Unsound, match=r"\(FFFE,E000\) claims"):
+        _structure(bytes(longer))
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------------
+
+
+def _pixels(source: bytes | Path) -> Verdict:
+    return validate(source, level=ValidationLevel.PIXELS, expected=None)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *(
+            "MR_small_RLE.dcm",
+            "MR_small_jp2klossless.dcm",
+            "MR_small_jpeg_ls_lossless.dcm",
+            "SC_rgb_small_odd_jpeg.dcm",
+        ),
+        *("MR_small_bigendian.dcm", "image_dfl.dcm", "SC_ybr_full_422_uncompressed.dcm", "liver_1frame.dcm"),
+        *("J2K_pixelrep_mismatch.dcm", "SC_rgb_rle_16bit_2frame.dcm", "SC_rgb_jpeg.dcm"),
+    ],
+)
+def test_decodes_what_archives_hold(file: str) -> None:
+    assert not any("decoded" in note for note in _pixels(pydicom_file(file)).notes)
+
+
+def test_pixel_data_that_does_not_decode_is_unsound() -> None:
+    content = encapsulated([b"no JPEG-LS at all"])
+    assert _is_sound(content)
+    with pytest.raises(Unsound, match="pixel data cannot be decoded"):
+        _pixels(content)
+
+
+def test_a_frame_that_decodes_to_too_little_is_unsound() -> None:
+    content = pydicom_file("MR_small_jpeg_ls_lossless.dcm").read_bytes()
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    taller = content.replace(rows + b"\x40\x00", rows + b"\x80\x00")
+    assert _is_sound(taller)
+    with pytest.raises(Unsound, match="pixel data cannot be decoded"):
+        _pixels(taller)
+
+
+def test_a_decoder_that_is_not_installed_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"no decoder for High-Throughput.*bulkdl\[pixels\]"):
+        _pixels(encapsulated([b"frame"], HTJ2KLossless))
+
+
+def test_numpy_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ConfigurationError, match=r"bulkdl\[pixels\]"):
+        _pixels(encapsulated([b"frame"], JPEG2000Lossless))
+
+
+@pytest.mark.parametrize("content", [encapsulated([b"frame"], MPEG2MPML), pydicom_file("JPGExtended.dcm").read_bytes()])
+def test_what_no_decoder_can_do_is_noted(content: bytes) -> None:
+    (note,) = _pixels(content).notes
+    assert note.startswith("pixels not decoded")
+
+
+# --- cost -------------------------------------------------------------------------------------------------------------
+
+
+def _sparse(path: Path, head: bytes, hole_bytes: int, tail: bytes = b"") -> Path:
+    """A file of zeros but for its ends, which takes no room on disk."""
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + hole_bytes)
+        file.seek(0, io.SEEK_END)
+        file.write(tail)
+    return path
+
+
+def _peak_bytes(source: Path, level: ValidationLevel) -> int:
+    tracemalloc.start()
+    try:
+        validate(source, level=level, expected=None)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+_FRAMES, _FRAME_BYTES = 256, 512 * 512 * 2
+
+
+@pytest.mark.parametrize("level", ValidationLevel)
+def test_a_large_file_is_not_read_into_memory(level: ValidationLevel, tmp_path: Path) -> None:
+    made = encoded(image(Rows=512, Columns=512, NumberOfFrames=_FRAMES, PixelData=b"??"))
+    head = made[:-6] + (_FRAMES * _FRAME_BYTES).to_bytes(4, "little")
+    validate(made, level=ValidationLevel.HEADER, expected=None)  # what is imported late, is imported
+    large = _sparse(tmp_path / "large.dcm", head, _FRAMES * _FRAME_BYTES)
+    assert _peak_bytes(large, level) < 8 << 20
+
+
+def test_a_large_fragment_is_not_read_into_memory(tmp_path: Path) -> None:
+    made = encapsulated([b"??"])
+    at = made.rindex(b"\x02\0\0\0??")
+    validate(made, level=ValidationLevel.STRUCTURE, expected=None)
+    head = made[:at] + (64 << 20).to_bytes(4, "little")
+    large = _sparse(tmp_path / "large.dcm", head, 64 << 20, made[at + 6 :])
+    assert _peak_bytes(large, ValidationLevel.STRUCTURE) < 8 << 20

@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bulkdl.errors import DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked, MirrorUnwritable
+from bulkdl.journal import schema
+from bulkdl.journal.connection import translated
+from bulkdl.journal.journal import Journal
+from tests.support.journals import NOW, begin, filled, folder, list_instances, outcome, record, record_listed
+
+Damage = Callable[[Path], object]
+Opening = Callable[[Path], Journal]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+def sound(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def held_by_series(path: Path) -> dict[str, int]:
+    with Journal.open_readonly(path) as journal:
+        return {row.series.series_uid: row.held for row in journal.series(limit=1_000_000) if row.held}
+
+
+# --- making and opening -----------------------------------------------------------------------------------------------
+
+
+def test_makes_a_journal_that_other_programs_can_tell(path: Path) -> None:
+    Journal.create_or_open(path).close()
+    assert [entry.name for entry in path.parent.iterdir()] == ["journal.sqlite"]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (0x42444C4A,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_syncs_each_transaction(path: Path) -> None:
+    with Journal.create_or_open(path) as journal:
+        assert journal._database.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_finds_everything_when_opened_again(path: Path) -> None:
+    filled(path, series=2, instances=3).close()
+    with Journal.create_or_open(path) as journal:
+        assert journal.counts(None).held == 6
+
+
+def test_starts_afresh_where_making_was_cut_short(path: Path) -> None:
+    path.with_name("journal.sqlite.new").write_bytes(b"half of it")
+    Journal.create_or_open(path).close()
+    assert sound(path)
+
+
+def test_says_that_the_folder_is_missing(tmp_path: Path) -> None:
+    with pytest.raises((MirrorUnwritable, DiskFull), match="journal"):
+        Journal.create_or_open(tmp_path / "nowhere" / "journal.sqlite")
+
+
+def test_copes_with_names_that_mean_something_in_an_address(tmp_path: Path) -> None:
+    folder = tmp_path / "50% ?mode=memory#é"
+    folder.mkdir()
+    Journal.create_or_open(folder / "journal.sqlite").close()
+    assert (folder / "journal.sqlite").stat().st_size > 0
+    Journal.open_readonly(folder / "journal.sqlite").close()
+
+
+# --- refusing ---------------------------------------------------------------------------------------------------------
+
+
+def another_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mail (id)")
+        connection.commit()
+
+
+def without_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute("VACUUM")
+
+
+def cut(path: Path, keep: float) -> None:
+    filled(path, series=20, instances=20).close()
+    os.truncate(path, int(path.stat().st_size * keep))
+
+
+def cut_in_the_last_page(path: Path) -> None:
+    filled(path, series=20, instances=20).close()
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def damaged_schema(path: Path) -> None:
+    filled(path, series=1, instances=1).close()
+    content = bytearray(path.read_bytes())
+    content[100:400] = b"\xff" * 300
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("no journal at all\n" * 100),
+    "zeros": lambda path: path.write_bytes(bytes(8192)),
+    "only-the-magic": lambda path: path.write_bytes(b"SQLite format 3\x00"),
+    "header-of-noise": lambda path: path.write_bytes(b"SQLite format 3\x00" + b"\xa5" * 8000),
+    "another-program": another_program,
+    "without-tables": without_tables,
+    "cut-in-half": lambda path: cut(path, 0.5),
+    "cut-near-the-end": lambda path: cut(path, 0.97),
+    "cut-in-the-last-page": cut_in_the_last_page,
+    "cut-to-the-header": lambda path: cut(path, 0.0005),
+    "damaged-schema": damaged_schema,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("opening", [Journal.create_or_open, Journal.open_readonly], ids=["write", "read"])
+def test_refuses_what_is_no_sound_journal_and_leaves_it_alone(path: Path, damage: Damage, opening: Opening) -> None:
+    damage(path)
+    before = path.read_bytes()
+    with pytest.raises(JournalUnreadable, match="nothing was overwritten") as caught:
+        opening(path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_says_that_there_is_no_journal(path: Path) -> None:
+    with pytest.raises(JournalUnreadable, match="there is no journal"):
+        Journal.open_readonly(path)
+    assert not path.exists()
+
+
+def test_does_not_take_a_folder_for_a_journal(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(JournalUnreadable, match="cannot be opened"):
+        Journal.create_or_open(path)
+
+
+@pytest.mark.parametrize("opening", [Journal.create_or_open, Journal.open_readonly], ids=["write", "read"])
+def test_refuses_the_journal_of_a_later_version(path: Path, opening: Opening) -> None:
+    Journal.create_or_open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    with pytest.raises(JournalTooNew, match=f"version {schema.VERSION + 1}"):
+        opening(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "ours"),
+    [
+        (sqlite3.SQLITE_CORRUPT, JournalUnreadable),
+        (sqlite3.SQLITE_FULL, DiskFull),
+        (sqlite3.SQLITE_READONLY, MirrorUnwritable),
+        (sqlite3.SQLITE_IOERR_FSYNC, MirrorUnwritable),
+        (sqlite3.SQLITE_BUSY, MirrorLocked),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, JournalError),
+    ],
+)
+def test_lets_no_error_of_sqlite_out(path: Path, code: int, ours: type[Exception]) -> None:
+    error = sqlite3.OperationalError("of SQLite")
+    error.sqlite_errorcode = code
+    with pytest.raises(ours) as caught, translated(path):
+        raise error
+    assert type(caught.value) is ours
+    assert caught.value.__cause__ is error
+
+
+def test_says_that_the_disk_is_full_and_keeps_what_it_has(path: Path) -> None:
+    with filled(path, series=1, instances=2) as journal:
+        pages = journal._database.execute("PRAGMA page_count").fetchone()[0]
+        journal._database.execute(f"PRAGMA max_page_count = {pages + 2}")
+        run = begin(journal)
+        journal.record_series(run, [(record(1), folder(1))], now=NOW)
+        with pytest.raises(DiskFull, match="kept"):
+            list_instances(journal, run, 1, range(5000))
+        assert journal.counts(None).held == 2
+    assert sound(path)
+
+
+# --- migrating --------------------------------------------------------------------------------------------------------
+
+
+def test_brings_an_earlier_journal_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(path, series=1, instances=2).close()
+    later = (*schema.MIGRATIONS, "CREATE TABLE later (id INTEGER PRIMARY KEY);")
+    monkeypatch.setattr(schema, "MIGRATIONS", later)
+    monkeypatch.setattr(schema, "VERSION", len(later))
+    with pytest.raises(JournalError, match="earlier bulkdl"):
+        Journal.open_readonly(path)
+    with Journal.create_or_open(path) as journal:
+        assert journal._database.execute("SELECT * FROM later").fetchall() == []
+        assert journal.counts(None).held == 2
+    Journal.open_readonly(path).close()
+
+
+def test_undoes_a_migration_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(path, series=1, instances=2).close()
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE half (id); CREATE TABLE series (id);"))
+    monkeypatch.setattr(schema, "VERSION", len(schema.MIGRATIONS))
+    with pytest.raises(JournalError):
+        Journal.create_or_open(path)
+    monkeypatch.undo()
+    with Journal.create_or_open(path) as journal:
+        assert journal.counts(None).held == 2
+        assert journal._database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
+
+
+# --- reading beside a writer ------------------------------------------------------------------------------------------
+
+
+def test_reads_beside_a_writer(path: Path) -> None:
+    with filled(path, series=1, instances=2) as writer, Journal.open_readonly(path) as reader:
+        assert reader.counts(None).held == 2
+        run = begin(writer)
+        record_listed(writer, run, 1, range(3))
+        assert reader.counts(None).owed == 3
+
+
+def test_answers_a_whole_report_from_one_moment(path: Path) -> None:
+    with filled(path, series=1, instances=2) as writer, Journal.open_readonly(path) as reader:
+        run = begin(writer)
+        with reader.snapshot():
+            before = reader.counts(None)
+            record_listed(writer, run, 1, range(3))
+            assert reader.counts(None) == before
+        assert reader.counts(None).owed == 3
+
+
+def test_a_reader_cannot_write(path: Path) -> None:
+    filled(path, series=1, instances=1).close()
+    with Journal.open_readonly(path) as reader, pytest.raises(MirrorUnwritable):
+        begin(reader)
+
+
+def test_reads_where_nothing_can_be_made_beside_the_journal(path: Path) -> None:
+    filled(path, series=1, instances=2).close()
+    path.with_name("journal.sqlite-wal").mkdir()  # holds for root too, whom a read-only folder does not stop
+    with Journal.open_readonly(path) as reader:
+        assert reader.counts(None).held == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="a read-only folder does not stop root")
+def test_reads_a_mirror_in_a_read_only_folder(path: Path) -> None:
+    filled(path, series=1, instances=2).close()
+    path.parent.chmod(0o555)
+    try:
+        with Journal.open_readonly(path) as reader:
+            assert reader.counts(None).held == 2
+        assert [entry.name for entry in path.parent.iterdir()] == ["journal.sqlite"]
+    finally:
+        path.parent.chmod(0o755)
+
+
+# --- the power goes ---------------------------------------------------------------------------------------------------
+
+
+def test_holds_only_whole_groups_wherever_its_log_is_cut(path: Path, tmp_path: Path) -> None:
+    """As when the power goes: of the log, any beginning may have reached the disk."""
+    size, groups = 7, 12
+    seen = set()
+    with Journal.create_or_open(path) as journal:
+        run = begin(journal)
+        for number in range(groups):
+            record_listed(journal, run, number, range(size))
+            journal.record_outcomes(run, [outcome(number, i) for i in range(size)])
+        log = path.with_name("journal.sqlite-wal").read_bytes()
+        for step in range(40):
+            copy = tmp_path / f"{step}" / "journal.sqlite"
+            copy.parent.mkdir()
+            shutil.copy(path, copy)
+            copy.with_name("journal.sqlite-wal").write_bytes(log[: len(log) * step // 40])
+            Journal.create_or_open(copy).close()
+            assert sound(copy)
+            held = held_by_series(copy)
+            assert set(held.values()) <= {size}
+            seen.add(len(held))
+    assert len(seen) > groups // 2
+
+
+@pytest.mark.parametrize("groups_before", [1, 2, 5, 13, 34])
+def test_keeps_what_it_committed_when_its_process_is_killed(path: Path, groups_before: int) -> None:
+    size = 40
+    command = [sys.executable, str(ROOT / "tests/support/journal_writer.py"), str(path), str(size)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for _ in range(groups_before):
+            process.stdout.readline()
+        process.kill()
+        said = [int(line) for line in process.stdout if line.endswith("\n")]
+    with Journal.create_or_open(path) as journal:
+        committed = journal.counts(None)
+    assert committed.held % size == 0
+    assert committed.held >= max([groups_before, *said]) * size
+    assert sound(path)
+    assert set(held_by_series(path).values()) == {size}

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from bulkdl.errors import ManifestError
+from bulkdl.manifest import plain
+
+
+def test_reads_uids_in_order_and_once() -> None:
+    text = "1.2.3.4\n1.2.3.3,\n\n# comment\n  1.2.3.4 # again\n'1.2.3.2'\r\n"
+    assert plain.parse(text, source="list").series == ("1.2.3.4", "1.2.3.3", "1.2.3.2")
+
+
+def test_says_which_line_is_wrong() -> None:
+    with pytest.raises(ManifestError, match=r"list, line 3: '1\.2\.3\.4 1\.2\.3\.5' is not a UID"):
+        plain.parse("1.2.3.3\n\n1.2.3.4 1.2.3.5\n", source="list")
+
+
+def test_refuses_a_list_of_comments() -> None:
+    with pytest.raises(ManifestError, match="empty"):
+        plain.parse("# nothing\n\n", source="list")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_list"),
+    [
+        ("1.2.3.4\n", True),
+        ("# comment\n1.2.3.4 # comment\n", True),
+        ("1.2.3.4x\n1.2.3.5\n", True),
+        ("1.2.3.4,\n1.2.3.5,\n", True),
+        ("1.2.3.4,1.2.3.5\n", False),
+        ("1.2.3.4\t1.2.3.5\n", False),
+        ("SeriesInstanceUID\n1.2.3.4\n", False),
+        ("12\n13\n", False),
+        ("", False),
+    ],
+)
+def test_a_list_is_told_from_a_table(text: str, is_list: bool) -> None:  # noqa: FBT001 - a table of cases
+    assert plain.recognises(text) == is_list

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.errors import ManifestError
+from bulkdl.manifest import tabular
+from bulkdl.manifest.base import Manifest
+from bulkdl.model.records import SeriesSize
+
+
+def parse(text: str) -> Manifest:
+    return tabular.parse(text, source="t.csv")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SeriesInstanceUID",
+        "Series Instance UID",
+        "Series UID",
+        "Series ID",
+        "series_instance_uid",
+        '"Series UID"',
+        " seriesinstanceuid ",
+        "pet_series_instance_uid",
+    ],
+)
+def test_the_column_may_be_spelt_in_many_ways(name: str) -> None:
+    assert parse(f"PatientID,{name},Modality\nP1,1.2.3,CT\nP2,1.2.4,MR\n").series == ("1.2.3", "1.2.4")
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n,;\t|\"'"), max_size=20)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=8), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]))
+def test_separators_quotes_and_texts_change_nothing(texts: list[str], delimiter: str, end: str) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=end)
+    writer.writerow(["Series Description", "SeriesInstanceUID"])
+    writer.writerows([text, f"1.2.{number}"] for number, text in enumerate(texts))
+    assert parse(out.getvalue()).series == tuple(f"1.2.{number}" for number in range(len(texts)))
+
+
+@pytest.mark.parametrize(("delimiter", "file_format"), [(",", "csv"), (";", "csv"), ("\t", "tsv")])
+def test_says_what_kind_of_table_it_was(delimiter: str, file_format: str) -> None:
+    assert parse(f"Modality{delimiter}SeriesInstanceUID\nCT{delimiter}1.2.3\n").format == file_format
+
+
+def test_the_separator_is_the_one_that_shows_a_column_of_series() -> None:
+    assert parse("SeriesInstanceUID;Size, in mm, of a, b, c\n1.2.3;4\n").series == ("1.2.3",)
+
+
+def test_comments_and_excels_separator_line_may_come_first() -> None:
+    assert parse("sep=;\n# comment; with one\n\nModality;Series UID\nCT;1.2.3\n").series == ("1.2.3",)
+
+
+def test_pairs_are_read_row_by_row_and_once() -> None:
+    text = "pet_series_uid,ct_series_uid,series_instance_uid\n1.1,1.2,1.1\n,2.2,NA\n3.1,nan,1.1\n"
+    assert parse(text).series == ("1.1", "1.2", "2.2", "3.1")
+
+
+def test_a_column_of_instances_narrows_the_series() -> None:
+    text = "SeriesInstanceUID,SOP Instance UID\n1.1,1.1.1\n1.2,1.2.1\n1.1,1.1.2\n1.1,1.1.1\n1.3,\n1.2,\n"
+    manifest = parse(text)
+    assert manifest.series == ("1.1", "1.2", "1.3")
+    assert manifest.instances == (("1.1", ("1.1.1", "1.1.2")),)
+
+
+def test_exact_sizes_and_counts_are_expected() -> None:
+    text = "Series UID,Number of Images,File Size\n1.1,118.0,62000000\n1.2,1,17.89 MB\n1.3,,\n1.1,7,7\n"
+    assert parse(text).expected == {"1.1": SeriesSize(62_000_000, 118), "1.2": SeriesSize(None, 1)}
+
+
+def test_sizes_of_single_instances_are_not_taken_for_those_of_series() -> None:
+    assert parse("SeriesInstanceUID,SOPInstanceUID,FileSize\n1.1,1.1.1,5\n").expected == {}
+
+
+def test_without_a_header_columns_of_uids_are_read() -> None:
+    text = "1001,3.5,1.2.3.4,1.2.3.5\n1002,3.7,1.2.3.6,\n"
+    assert parse(text).series == ("1.2.3.4", "1.2.3.5", "1.2.3.6")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("SeriesInstanceUID\n1.2.3\n1.2.x\n", 3, "'1.2.x' is not a UID"),
+        ('Note,SeriesInstanceUID\n"two\nlines",1.2.3\nx,y\n', 4, "'y' is not a UID"),
+        ("SeriesInstanceUID,Modality\n1.2.3,CT\n,CT\n", 3, "names no series"),
+        ("Modality,SeriesInstanceUID\nCT,1.2.3\nCT\n", 3, "names no series"),
+        ("SeriesInstanceUID,SOPInstanceUID\n1.2.3,abc\n", 2, "'abc' is not a UID"),
+        ("SeriesInstanceUID,Note\n1.2.3," + "x" * 200_000, 2, "field larger than"),
+    ],
+    ids=["no UID", "after a cell of two lines", "empty cell", "short row", "instance", "huge cell"],
+)
+def test_says_which_line_is_wrong(text: str, line: int, says: str) -> None:
+    with pytest.raises(ManifestError, match=f"t.csv, line {line}: ") as caught:
+        parse(text)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("SeriesInstanceUID,Modality\n", "a header and no rows"),
+        ("PatientID,Modality\nP1,CT\n", "no column of series UIDs"),
+        ("PatientID,StudyInstanceUID\nP1,1.2.3\n", "table of studies .* --study"),
+        ("name,drs_uri\nx,drs://y\n", "Cancer Research Data Commons"),
+        ("collectionName\timageUrl\nx\thttp://y\n", "PathDB"),
+        ("ct_series_uid,pet_series_uid,SOPInstanceUID\n1.1,1.2,1.1.1\n", "which belongs to which"),
+        ("just some words\nand more\n", "no column of series UIDs"),
+        ("# only a comment\n", "empty"),
+    ],
+)
+def test_says_what_a_table_without_series_looks_like(text: str, says: str) -> None:
+    with pytest.raises(ManifestError, match=says):
+        parse(text)

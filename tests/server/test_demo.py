@@ -1,0 +1,98 @@
+"""The demonstration archive: real scans and phantoms, arranged, and sound where they say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkdl.dicom.phantom import PHANTOM_COLLECTION
+from bulkdl.dicom.samples import pydicom_samples
+from bulkdl.dicom.validation import validate
+from bulkdl.errors import Unsound
+from bulkdl.model.settings import ValidationLevel
+from bulkdl.server.catalog import Catalog, Root, Totals
+from bulkdl.server.demo import demo_catalog, demo_roots
+from tests.support.dicom_files import instances
+
+UNSOUND = "PYDICOM-UNSOUND"
+
+
+OLD, HALF_MADE = "phantoms-0123456789abcdef", "phantoms-being-made-x"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with phantoms of an older generator, and some that were never finished."""
+    cache = tmp_path_factory.mktemp("demo")
+    for name in (OLD, HALF_MADE):
+        (cache / name).mkdir()
+        (cache / name / "x.dcm").write_bytes(next(instances(series=1, per_series=1, collection=name)).content)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def demo(cache: Path) -> Iterator[Catalog]:
+    catalog, _ = demo_catalog(cache)
+    yield catalog
+    catalog.close()
+
+
+def test_every_collection_has_a_licence_and_a_citation(demo: Catalog) -> None:
+    for collection in demo.collections():
+        about = demo.about(collection)
+        assert all((about.description, about.citation, about.license_name, about.license_uri)), collection
+    assert all(series.license_name for series in demo.series())
+
+
+def test_every_instance_is_sound_but_those_of_the_collection_that_says_so(demo: Catalog) -> None:
+    unsound = set()
+    for series in demo.series():
+        for file in demo.files(series.series_uid):
+            try:
+                validate(file.path, level=ValidationLevel.STRUCTURE)
+            except Unsound:
+                unsound.add((series.collection, file.sop_uid))
+    assert {collection for collection, _ in unsound} == {UNSOUND}
+    assert len(unsound) == sum(series.image_count or 0 for series in demo.series(collection=UNSOUND)) == 52
+
+
+@pytest.mark.usefixtures("demo")
+def test_pydicoms_own_files_are_all_there(cache: Path, tmp_path: Path) -> None:
+    roots = [root for root in demo_roots(cache) if root.path == pydicom_samples()]
+    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
+        report = catalog.scan(roots)
+        everything = catalog.scan([Root(root.path) for root in roots[:1]])
+    assert (report.totals.series, report.totals.instances) == (49, 129)
+    assert everything.totals.instances == report.totals.instances
+
+
+def test_the_phantoms_are_a_collection_of_their_own(demo: Catalog) -> None:
+    series = list(demo.series(collection=PHANTOM_COLLECTION))
+    assert sum(one.image_count or 0 for one in series) >= 500
+    assert {one.modality for one in series} >= {"CT", "MR", "PT", "RTSTRUCT", "SEG"}
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_second_start_makes_and_reads_nothing(cache: Path) -> None:
+    before = sorted(cache.iterdir())
+    catalog, report = demo_catalog(cache)
+    with catalog:
+        assert (report.read, report.removed) == (0, 0)
+        assert report.totals != Totals()
+    assert sorted(path for path in cache.iterdir() if not path.name.endswith(("-wal", "-shm"))) == [
+        path for path in before if not path.name.endswith(("-wal", "-shm"))
+    ]
+
+
+def test_half_made_phantoms_are_never_served(demo: Catalog, cache: Path) -> None:
+    """A process that is killed while it makes them leaves a folder that nobody takes for the phantoms."""
+    assert (cache / HALF_MADE).exists()
+    served = [file.path for series in demo.series() for file in demo.files(series.series_uid)]
+    assert not [path for path in served if HALF_MADE in path.parts]
+
+
+@pytest.mark.usefixtures("demo")
+def test_phantoms_of_an_older_generator_make_room(cache: Path) -> None:
+    assert not (cache / OLD).exists()

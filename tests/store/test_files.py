@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import aiofiles
+import pytest
+
+from bulkdl.errors import DiskFull, MirrorUnwritable
+from bulkdl.store.failures import disk_errors
+from bulkdl.store.files import FolderSync, Found, FoundKind, MirrorFiles, PartialStream, partial_name
+
+as_root = pytest.mark.skipif(
+    hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere, whatever the permissions say"
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> MirrorFiles:
+    files = MirrorFiles(tmp_path / "mirror")
+    files.prepare()
+    return files
+
+
+def put(files: MirrorFiles, path: str, data: bytes = b"DICM") -> None:
+    files.ensure_folder(path.rpartition("/")[0])
+    files.commit(files.write_partial("x.part", data), path)
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+# --- preparing --------------------------------------------------------------------------------------------------------
+
+
+def test_prepare_makes_the_mirror_and_may_be_repeated(tmp_path: Path) -> None:
+    for _ in range(2):
+        MirrorFiles(tmp_path / "a" / "b").prepare()
+    assert below(tmp_path) == ["a", "a/b", "a/b/.bulkdl", "a/b/.bulkdl/partial", "a/b/.bulkdl/quarantine"]
+
+
+def test_a_private_mirror_is_for_its_owner_alone(tmp_path: Path) -> None:
+    files = MirrorFiles(tmp_path / "mirror", private=True)
+    files.prepare()
+    put(files, "C/P/i.dcm")
+    files.quarantine(b"bad", sop_uid="1.2", details={})
+    for path in (files.root, *files.root.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+@as_root
+def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(MirrorUnwritable, match="Permission denied"):
+            MirrorFiles(tmp_path / "mirror").prepare()
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_in_the_place_of_the_mirror_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mirror").write_text("")
+    with pytest.raises(MirrorUnwritable, match="mirror"):
+        MirrorFiles(tmp_path / "mirror").prepare()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_no_space_and_no_quota_are_a_full_disk(number: int) -> None:
+    with pytest.raises(DiskFull) as caught, disk_errors("write", "x"):
+        raise OSError(number, os.strerror(number))
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE])
+def test_other_troubles_are_an_unwritable_mirror(number: int) -> None:
+    with pytest.raises(MirrorUnwritable), disk_errors("write", "x"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_a_message_is_one_line_whatever_the_path_holds() -> None:
+    with pytest.raises(MirrorUnwritable) as caught, disk_errors("write", "a\n\x1b[31mb"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
+async def test_a_stream_onto_a_full_disk_says_so() -> None:
+    """The device file that is always full stands for the disk: the error comes from the kernel."""
+    stream = PartialStream(Path("/dev/full"), await aiofiles.open("/dev/full", "wb", buffering=0), None)
+    with pytest.raises(DiskFull, match="No space left"):
+        await stream.write(b"x" * (1 << 20))
+    await stream.abort(keep=True)
+
+
+# --- partial and committed --------------------------------------------------------------------------------------------
+
+
+def test_a_partial_file_becomes_a_committed_one(files: MirrorFiles) -> None:
+    files.ensure_folder("C/P/1.2/1.2.3")
+    partial = files.write_partial(partial_name("1.2.3", "1.2.3.4"), b"DICM")
+    mtime_ns = files.commit(partial, "C/P/1.2/1.2.3/1.2.3.4.dcm")
+    files.sync_folder("C/P/1.2/1.2.3")
+    final = files.absolute("C/P/1.2/1.2.3/1.2.3.4.dcm")
+    assert final.read_bytes() == b"DICM"
+    assert final.stat().st_mtime_ns == mtime_ns
+    assert below(files.partial_folder) == []
+
+
+def test_a_partial_file_replaces_what_an_earlier_run_left(files: MirrorFiles) -> None:
+    files.write_partial("x.part", b"longer than the next")
+    assert files.write_partial("x.part", b"next").read_bytes() == b"next"
+
+
+def test_a_partial_name_is_stable_short_and_its_own() -> None:
+    assert partial_name("1.2", "3") == partial_name("1.2", "3")
+    assert len({partial_name("1.2", "3"), partial_name("1", "2.3"), partial_name("1.2", "4")}) == 3
+    assert len(partial_name("1." * 32, "2." * 32)) < 40
+
+
+def test_committing_replaces_what_is_there(files: MirrorFiles) -> None:
+    put(files, "C/i.dcm", b"old")
+    put(files, "C/i.dcm", b"new")
+    assert files.absolute("C/i.dcm").read_bytes() == b"new"
+
+
+def test_a_folder_that_vanished_is_made_again(files: MirrorFiles) -> None:
+    put(files, "C/P/i.dcm")
+    files.absolute("C/P/i.dcm").unlink()
+    files.absolute("C/P").rmdir()
+    files.absolute("C").rmdir()
+    files.commit(files.write_partial("x.part", b"DICM"), "C/P/i.dcm")
+    assert files.existing("C/P") == {"i.dcm": 4}
+
+
+def test_a_failed_commit_keeps_the_partial_file(files: MirrorFiles) -> None:
+    files.ensure_folder("C/i.dcm")  # a folder where the file should be
+    partial = files.write_partial("x.part", b"DICM")
+    with pytest.raises(MirrorUnwritable):
+        files.commit(partial, "C/i.dcm")
+    assert partial.read_bytes() == b"DICM"
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/x", "a/../../x", "a//x", "", ".", ".bulkdl/journal.sqlite", "a\\..\\x", "a\0"]
+)
+def test_nothing_is_written_out_of_the_mirror_or_over_our_own_files(files: MirrorFiles, path: str) -> None:
+    with pytest.raises(MirrorUnwritable, match="is no place"):
+        files.absolute(path)
+
+
+def test_a_link_in_the_place_of_a_folder_is_not_written_through(files: MirrorFiles, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (files.root / "C").symlink_to(tmp_path / "outside")
+    with pytest.raises(MirrorUnwritable, match="is a link or a file"):
+        files.ensure_folder("C/P")
+    assert below(tmp_path / "outside") == []
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(files: MirrorFiles, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    files.ensure_folder("C")
+    (files.root / "C" / "i.dcm").symlink_to(victim)
+    (files.partial_folder / "x.part").symlink_to(victim)
+    with pytest.raises(MirrorUnwritable):
+        files.write_partial("x.part", b"DICM")
+    files.commit(files.write_partial("y.part", b"DICM"), "C/i.dcm")
+    assert victim.read_text() == "mine"
+    assert not (files.root / "C" / "i.dcm").is_symlink()
+
+
+def test_many_threads_may_make_the_same_folders(files: MirrorFiles) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(files.ensure_folder, [f"C/P{n % 4}/S/{n}" for n in range(64)]))
+    assert len(below(files.root / "C")) == 4 + 4 + 64
+
+
+def test_stale_partial_files_are_removed_but_for_those_to_resume(files: MirrorFiles) -> None:
+    for name in ("a.part", "b.part", "c.part"):
+        files.write_partial(name, b"x")
+    assert files.discard_stale_partials(keep={"b.part"}) == 2
+    assert below(files.partial_folder) == ["b.part"]
+
+
+def test_existing_lists_files_and_sizes(files: MirrorFiles) -> None:
+    put(files, "C/a.dcm", b"12345")
+    files.ensure_folder("C/folder")
+    (files.root / "C" / "link").symlink_to(files.root / "C" / "a.dcm")
+    assert files.existing("C") == {"a.dcm": 5}
+    assert files.existing("nowhere") == {}
+    assert files.existing("C/a.dcm") == {}
+
+
+def test_remove_is_safe_to_repeat(files: MirrorFiles) -> None:
+    put(files, "C/a.dcm")
+    for _ in range(2):
+        files.remove("C/a.dcm")
+    assert files.existing("C") == {}
+
+
+def test_walk_finds_every_file_but_our_own_and_follows_no_link(files: MirrorFiles, tmp_path: Path) -> None:
+    for path in ("B/P/2.dcm", "A/1.dcm", "B/P/1.dcm"):
+        put(files, path)
+    files.write_partial("left.part", b"x")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("")
+    (files.root / "A" / "link").symlink_to(tmp_path / "outside")
+    os.mkfifo(files.root / "A" / "pipe")
+    (files.root / "notes.txt").write_text("mine")
+    found = list(files.walk())
+    assert [(one.path, one.kind) for one in found] == [
+        ("notes.txt", FoundKind.FILE),
+        ("A/1.dcm", FoundKind.FILE),
+        ("A/link", FoundKind.LINK),
+        ("A/pipe", FoundKind.SPECIAL),
+        ("B/P/1.dcm", FoundKind.FILE),
+        ("B/P/2.dcm", FoundKind.FILE),
+    ]
+    status = files.absolute("B/P/2.dcm").stat()
+    assert found[-1] == Found("B/P/2.dcm", FoundKind.FILE, status.st_size, status.st_mtime_ns)
+
+
+@as_root
+def test_walk_reports_a_folder_that_cannot_be_read(files: MirrorFiles) -> None:
+    put(files, "A/1.dcm")
+    files.absolute("A").chmod(0)
+    try:
+        assert list(files.walk()) == [Found("A", FoundKind.UNREADABLE)]
+    finally:
+        files.absolute("A").chmod(0o700)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_bytes_are_synced_before_the_rename_and_every_folder_before_it_is_used(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch, *, is_stream: bool
+) -> None:
+    """The order that the journal relies on: bytes, folders from the top down, the rename, its folder."""
+    synced: list[Path | None] = []
+    fsync = os.fsync
+
+    def noting_fsync(descriptor: int) -> None:
+        here = os.fstat(descriptor)
+        known = (path for path in (files.root, *files.root.rglob("*")) if os.path.samestat(path.lstat(), here))
+        synced.append(next(known))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    if is_stream:
+        stream = await files.open_partial_stream("x.part")
+        await stream.write(b"DICM")
+        await stream.finish()
+        partial = stream.path
+    else:
+        partial = files.write_partial("x.part", b"DICM")
+    files.ensure_folder("C/P")
+    files.ensure_folder("C/P")
+    files.commit(partial, "C/P/i.dcm")
+    files.sync_folder("C/P")
+    assert synced == [files.partial_folder / "x.part", files.root, files.root / "C", files.root / "C" / "P"]
+
+
+def test_a_folder_that_is_merely_found_is_synced_too(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed may have made it, and not lived to sync it."""
+    (files.root / "C").mkdir()
+    count = 0
+    fsync = os.fsync
+
+    def counting_fsync(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", counting_fsync)
+    files.ensure_folder("C")
+    assert count == 1
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_large_body_streams_to_a_partial_file(files: MirrorFiles) -> None:
+    chunk = bytes(range(256)) * 1024
+    stream = await files.open_partial_stream("x.part")
+    for _ in range(10):
+        await stream.write(chunk)
+    await stream.finish()
+    assert stream.path.read_bytes() == chunk * 10
+    assert files.partial_size("x.part") == len(chunk) * 10
+
+
+async def test_a_body_that_was_cut_is_resumed_where_it_stopped(files: MirrorFiles) -> None:
+    stream = await files.open_partial_stream("x.part")
+    await stream.write(b"0123456789")
+    await stream.abort(keep=True)
+    assert files.partial_size("x.part") == 10
+    stream = await files.open_partial_stream("x.part", keep_bytes=8)
+    await stream.write(b"A")
+    await stream.finish()
+    assert stream.path.read_bytes() == b"01234567A"
+
+
+async def test_a_stream_from_the_start_forgets_what_was_there(files: MirrorFiles) -> None:
+    files.write_partial("x.part", b"something long")
+    stream = await files.open_partial_stream("x.part")
+    await stream.write(b"new")
+    await stream.finish()
+    assert stream.path.read_bytes() == b"new"
+
+
+async def test_an_aborted_stream_leaves_nothing(files: MirrorFiles) -> None:
+    stream = await files.open_partial_stream("x.part")
+    await stream.write(b"x" * (1 << 21))
+    await stream.abort()
+    assert files.partial_size("x.part") is None
+    assert below(files.partial_folder) == []
+
+
+async def test_resuming_after_more_than_there_is_fails(files: MirrorFiles) -> None:
+    files.write_partial("x.part", b"123")
+    with pytest.raises(MirrorUnwritable, match="fewer than 4 bytes"):
+        await files.open_partial_stream("x.part", keep_bytes=4)
+
+
+# --- group commit -----------------------------------------------------------------------------------------------------
+
+
+class SlowFiles(MirrorFiles):
+    """Real syncs, each held back until the test lets it go on; counts them."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.begun = 0
+        self.began = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+
+    def sync_folder(self, relative: str) -> None:
+        self.begun += 1
+        self.began.release()
+        self.go_on.acquire()
+        super().sync_folder(relative)
+
+
+async def test_waiting_instances_share_one_sync_that_began_after_they_asked(files: MirrorFiles) -> None:
+    files.ensure_folder("C")
+    slow = SlowFiles(files.root)
+    folder_sync = FolderSync(slow)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(folder_sync.synced("C"))
+        await asyncio.to_thread(slow.began.acquire)
+        later = [group.create_task(folder_sync.synced("C")) for _ in range(50)]
+        await asyncio.gather(*(asyncio.sleep(0) for _ in later))  # each has asked while the first sync runs
+        slow.go_on.release()
+        await first
+        await asyncio.to_thread(slow.began.acquire)
+        assert not any(task.done() for task in later)  # the first sync is not theirs
+        slow.go_on.release()
+    assert slow.begun == 2
+
+
+async def test_one_caller_that_is_cancelled_takes_nothing_from_the_others(files: MirrorFiles) -> None:
+    files.ensure_folder("C")
+    slow = SlowFiles(files.root)
+    folder_sync = FolderSync(slow)
+    first = asyncio.create_task(folder_sync.synced("C"))
+    await asyncio.to_thread(slow.began.acquire)
+    second = asyncio.create_task(folder_sync.synced("C"))
+    first.cancel()
+    slow.go_on.release()
+    slow.go_on.release()
+    await second
+    assert first.cancelled() or first.cancelling()
+    assert slow.begun == 2
+
+
+async def test_a_sync_that_fails_is_nobodys_success(files: MirrorFiles) -> None:
+    folder_sync = FolderSync(files)
+    results = await asyncio.gather(*(folder_sync.synced("missing") for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [MirrorUnwritable] * 3
+
+
+async def test_folders_in_use_are_remembered_only_while_in_use(files: MirrorFiles) -> None:
+    files.ensure_folder("C")
+    folder_sync = FolderSync(files)
+    await folder_sync.synced("C")
+    assert folder_sync._folders == {}
+
+
+# --- quarantine -------------------------------------------------------------------------------------------------------
+
+
+def test_unsound_bytes_are_kept_with_what_is_known_of_them(files: MirrorFiles) -> None:
+    moved = files.quarantine(
+        files.write_partial("x.part", b"bad"), sop_uid="1.2.3", details={"asked": "1.2.3", "näme": 1}
+    )
+    written = files.quarantine(b"worse", sop_uid="1.2.3", details={"path": Path("p")})
+    assert (moved.read_bytes(), written.read_bytes()) == (b"bad", b"worse")
+    assert json.loads(moved.with_suffix(".json").read_text(encoding="utf-8")) == {"asked": "1.2.3", "näme": 1}
+    assert json.loads(written.with_suffix(".json").read_text(encoding="utf-8")) == {"path": "p"}
+    assert below(files.partial_folder) == []
+
+
+def test_only_the_last_few_of_one_instance_are_kept(files: MirrorFiles) -> None:
+    for n in range(5):
+        path = files.quarantine(b"%d" % n, sop_uid="1.2", details={"n": n})
+        os.utime(path, ns=(n, n))  # clocks of file systems may be too coarse to tell them apart
+    files.quarantine(b"other", sop_uid="1.2.3", details={})
+    kept = sorted(path.read_bytes() for path in files.quarantine_folder.glob("1.2.?.dcm"))
+    assert kept == [b"2", b"3", b"4"]
+    assert len(below(files.quarantine_folder)) == 2 * (3 + 1)
+
+
+def test_a_hostile_uid_stays_in_the_quarantine(files: MirrorFiles) -> None:
+    path = files.quarantine(b"bad", sop_uid="..", details={})
+    assert path == files.quarantine_folder / "__.1.dcm"

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import unicodedata
+from datetime import date
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bulkdl.errors import LayoutError
+from bulkdl.model.ids import parse_series_uid, parse_study_uid
+from bulkdl.model.records import Series
+from bulkdl.store.layout import DEFAULT_LAYOUT, fold, instance_name, parse_layout, uid_component
+
+NASTY = [
+    "",
+    " ",
+    ".",
+    "..",
+    "...",
+    "_",
+    "__",
+    "~",
+    "a/b",
+    "a\\b",
+    "/etc/passwd",
+    "../../up",
+    ".bulkdl",
+    "BULKDL~1",
+    "C:",
+    "a:stream",
+    "nul\0byte",
+    "new\nline",
+    "CON",
+    "con",
+    "Con.dcm",
+    "com1",
+    "COM\u00b9",
+    "LPT9.tar.gz",
+    "AUX ",
+    "ends.",
+    "ends ",
+    " begins",
+    "abc",
+    "ABC",
+    "a_b",
+    "e\u0301",
+    "\u00e9",
+    "\ufb01",
+    "fi",
+    "Stra\u00dfe",
+    "STRASSE",
+    "\u0131",
+    "I",
+    "i",
+    "\u212a",
+    "k",
+    "ab\u202egpj",
+    "a\u200bb",
+    "a\u00adb",
+    "a\ufe0fb",
+    "a\u00a0b",
+    "\uff0e\uff0e",
+    "a\uff0fb",
+    "\u2026",
+    "\ud800",
+    "\U000e0041",
+    "\uffff",
+    "x" * 300,
+    "x" * 299 + "y",
+    "\u6f22" * 100,
+    "a\uff5e12345678",
+]
+TEXTS = st.one_of(st.sampled_from(NASTY), st.text(max_size=12), st.text(max_size=300))
+UIDS = st.text(alphabet="0123456789.", min_size=1, max_size=64)
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
+
+
+def series(
+    collection: str = "TCGA-GBM", patient: str = "TCGA-06-0119", study: str = "1.2.3", uid: str = "1.2.3.4"
+) -> Series:
+    return Series(
+        series_uid=parse_series_uid(uid), study_uid=parse_study_uid(study), patient_id=patient, collection=collection
+    )
+
+
+def assert_portable(path: str) -> None:
+    for component in path.split("/"):
+        assert component not in {"", ".", ".."}
+        assert len(component.encode()) <= 255
+        assert unicodedata.is_normalized("NFC", component)
+        assert component == component.strip(" .")
+        assert component.split(".")[0].rstrip(" ").upper() not in DEVICES
+        assert not any(c in '\\:*?"<>|' or unicodedata.category(c)[0] == "C" for c in component)
+
+
+class Registry:
+    """The part of a journal: the first owner of a folded path keeps it."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+
+    def taken(self, key: str, owner: str) -> bool:
+        return self.owners.setdefault(key, owner) != owner
+
+
+def test_default_is_collection_patient_study_series() -> None:
+    assert DEFAULT_LAYOUT.folder(series()) == "TCGA-GBM/TCGA-06-0119/1.2.3/1.2.3.4"
+    assert instance_name("1.2.3.4.5") == "1.2.3.4.5.dcm"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TCGA-GBM",
+        "NSCLC-Radiomics",
+        "CPTAC",
+        "Head-Neck Cetuximab",
+        "0522c0001",
+        "QIN_LUNG.v2",
+        "Köln",
+        "漢字",
+        "O'Neil+1",
+    ],
+)
+def test_common_names_stay_as_they_are(name: str) -> None:
+    assert DEFAULT_LAYOUT.folder(series(collection=name)).split("/")[0] == name
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("a/b", "a_b~"),
+        ("..", "__~"),
+        (".bulkdl", "_bulkdl~"),
+        ("CON.dcm", "_CON.dcm~"),
+        ("ends.", "ends_~"),
+        ("ab\u202egpj", "ab_gpj~"),
+        ("_", "_~"),
+        ("a~1", "a~1~"),
+        ("a\u00a0b", "a_b~"),
+        ("a\u2028b", "a_b~"),
+        ("a\ufe0fb", "a_b~"),
+        ("a\u3164b", "a_b~"),
+        ("a\uff0fb", "a_b~"),
+        ("a\u2026b", "a_b~"),
+        ("e\u0301", "\u00e9~"),
+    ],
+)
+def test_an_unsafe_name_is_mended_and_marked(name: str, begins: str) -> None:
+    component = DEFAULT_LAYOUT.folder(series(collection=name)).split("/")[0]
+    assert component.startswith(begins)
+    assert len(component) == len(begins) + 8
+
+
+def test_a_name_that_is_missing_has_a_folder_all_the_same() -> None:
+    nameless = Series(series_uid=parse_series_uid("1.2"))
+    assert DEFAULT_LAYOUT.folder(nameless) == "_/_/unknown/1.2"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("abc", "ABC"),
+        ("e\u0301", "\u00c9"),
+        ("Stra\u00dfe", "STRASSE"),
+        ("\ufb01", "FI"),
+        ("\u0131", "i"),
+        ("\u212a", "k"),
+        ("\u03c3", "\u03c2"),
+    ],
+)
+def test_names_that_some_file_system_takes_for_one_have_one_key(one: str, other: str) -> None:
+    assert fold(f"x/{one}") == fold(f"X/{other}")
+
+
+@given(TEXTS, TEXTS, UIDS, UIDS)
+def test_a_folder_is_portable_and_inside(collection: str, patient: str, study: str, uid: str) -> None:
+    one = series(collection, patient, study, uid)
+    for layout in map(parse_layout, ("tcia", "descriptive", "flat", "{modality}{collection}-{patient}/{series}")):
+        for folder in (layout.folder(one), layout.alternative(one)):
+            assert_portable(folder)
+            assert not folder.startswith(".")
+            assert fold(folder.split("/")[0]) != fold(".bulkdl")
+
+
+@given(TEXTS, TEXTS)
+@example("CO", "N")
+def test_parts_that_are_safe_alone_are_safe_together(collection: str, patient: str) -> None:
+    assert_portable(parse_layout("{collection}{patient}/{series}").folder(series(collection, patient)))
+
+
+@given(TEXTS, TEXTS)
+def test_two_names_never_share_a_path(one: str, other: str) -> None:
+    """Either their paths differ on every file system, or the one that comes second is moved aside."""
+    first, second = series(collection=one), series(collection=other)
+    apart = fold(DEFAULT_LAYOUT.folder(first)) != fold(DEFAULT_LAYOUT.folder(second))
+    assert apart or one == other or fold(DEFAULT_LAYOUT.alternative(second)) != fold(DEFAULT_LAYOUT.folder(first))
+    assert one == other or DEFAULT_LAYOUT.alternative(first) != DEFAULT_LAYOUT.alternative(second)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=12, unique=True))
+def test_with_a_registry_every_patient_has_a_folder_of_its_own(names: list[tuple[str, str]]) -> None:
+    registry = Registry()
+    layout = parse_layout("{collection}/{patient}/{series}")
+
+    def folders() -> list[str]:
+        return [layout.folder(series(*name), taken=registry.taken).rpartition("/")[0] for name in names]
+
+    first = folders()
+    assert len({fold(folder) for folder in first}) == len(names)
+    assert folders() == first  # and it stays there
+
+
+def test_a_collision_moves_only_the_name_that_collides() -> None:
+    registry = Registry()
+    assert DEFAULT_LAYOUT.folder(series("abc", "p1"), taken=registry.taken).startswith("abc/p1/")
+    assert DEFAULT_LAYOUT.folder(series("abc", "P1"), taken=registry.taken).startswith("abc/P1~")
+    assert DEFAULT_LAYOUT.folder(series("abc", "p2"), taken=registry.taken).startswith("abc/p2/")
+
+
+@given(UIDS, UIDS)
+@example("1.2", "1.2.")
+@example(".", "..")
+@example(".1", "1.")
+def test_two_uids_never_share_a_name(one: str, other: str) -> None:
+    assert (uid_component(one) == uid_component(other)) == (one == other)
+    assert_portable(instance_name(one))
+
+
+@given(UIDS, UIDS, TEXTS, TEXTS)
+def test_two_series_never_share_a_folder(one: str, other: str, patient: str, other_patient: str) -> None:
+    for layout in map(parse_layout, ("flat", "{patient}-{series}", "{series} {patient}/{modality}")):
+        folders = {layout.folder(series(patient=p, uid=u)) for p, u in ((patient, one), (other_patient, other))}
+        assert one == other or len(folders) == 2
+
+
+def test_a_template_takes_fields_of_the_series_and_plain_text() -> None:
+    one = Series(
+        series_uid=parse_series_uid("1.2"),
+        patient_id="P1",
+        modality="CT",
+        study_date=date(2001, 2, 3),
+        series_number=7,
+        description="T1/axial",
+    )
+    folder = parse_layout("by patient/{patient}/{study_date}/{modality}-{series_number}-{description}-{series}").folder(
+        one
+    )
+    assert folder.startswith("by patient/P1/2001-02-03/CT-7-T1_axial~")
+    assert folder.endswith("-1.2")
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("nonsense", "known are tcia"),
+        ("{subject}/{series}", "{subject} is no field"),
+        ("{series!r}", "{series!r} is no field"),
+        ("{series:>80}", "{series:>80} is no field"),
+        ("{series.__class__}", "no field"),
+        ("{}", "{} is no field"),
+        ("{series", "cannot be read"),
+        ("{collection}/{patient}", "does not keep two Series apart"),
+        ("{patient}{series}", "does not keep two Series apart"),
+        ("{patient}_{series}", "does not keep two Series apart"),
+        ("{patient}-{series}-{modality}", "does not keep two Series apart"),
+        ("/{series}", "not safe"),
+        ("{series}/", "not safe"),
+        ("{patient}//{series}", "not safe"),
+        ("../{series}", "not safe"),
+        (".bulkdl/{series}", "not safe"),
+        ("CON/{series}", "not safe"),
+        ("a~b/{series}", "not safe"),
+        ("{patient}\\{series}", "not safe"),
+        ("{patient}./{series}", "not safe"),
+        ("{collection}-{patient}-{modality}-{model}-{protocol}-{description}-{body_part}-{series}", "too much"),
+        ("{study}-{series}-{study}-{series}", "too much"),
+    ],
+)
+def test_refuses_a_template_that_cannot_be_used(template: str, says: str) -> None:
+    with pytest.raises(LayoutError) as caught:
+        parse_layout(template)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkdl.errors import DiskFull
+from bulkdl.store.space import Space, check_fits, human_bytes, measure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_measures_where_a_mirror_will_be(tmp_path: Path) -> None:
+    space = measure(tmp_path / "not" / "there" / "yet")
+    assert space.free_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.5)
+    assert space.free_inodes is None or space.free_inodes > 0
+
+
+def test_what_just_fits_is_let_pass() -> None:
+    check_fits(Space(1000, 10), 1000, 10)
+    check_fits(Space(1000, None), 1000, 10**9)
+
+
+def test_says_how_many_bytes_are_too_little() -> None:
+    with pytest.raises(DiskFull, match=r"216\.0 GB are needed, 16\.0 GB are free: 200\.0 GB too little"):
+        check_fits(Space(16_000_000_000), 216_000_000_000, 1)
+
+
+def test_counts_inodes_where_they_are_limited() -> None:
+    with pytest.raises(DiskFull, match=r"50,000 files are needed, inodes for 12 are free"):
+        check_fits(Space(10**12, 12), 1, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (52_770_000, "52.8 MB"), (999_999, "1.0 MB"), (10**18, "1000.0 PB")],
+)
+def test_bytes_are_written_for_people(count: int, text: str) -> None:
+    assert human_bytes(count) == text

@@ -1,0 +1,112 @@
+"""The command itself, in processes of its own, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+BULKDL = (sys.executable, "-m", "bulkdl")
+OBJECTS = frozenset({"getSingleImage", "getImage", "getImageWithMD5Hash"})
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The environment of a command that keeps its cache and its configuration away from the user's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BULKDL_")}
+    return {**kept, "XDG_CACHE_HOME": str(cache), "XDG_CONFIG_HOME": str(cache / "config")}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as the embedded archive logged it."""
+
+    endpoint: str
+    query: dict[str, list[str]]
+    status: int
+
+
+@dataclass(frozen=True)
+class RunningArchive:
+    """An embedded archive in a process of its own."""
+
+    url: str
+    log: Path
+
+    def requests(self) -> list[Asked]:
+        """Every request so far."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        found = []
+        for line in lines:
+            entry = json.loads(line)
+            parts = urlsplit(entry["path"])
+            found.append(Asked(parts.path.rpartition("/")[2], parse_qs(parts.query), entry["status"]))
+        return found
+
+    def object_requests(self) -> list[Asked]:
+        """The requests for instances and zips."""
+        return [asked for asked in self.requests() if asked.endpoint in OBJECTS]
+
+
+@contextmanager
+def serve(*arguments: str | Path, cache: Path, log: Path) -> Iterator[RunningArchive]:
+    """Run `bulkdl serve` on a free port."""
+    command = [*BULKDL, "serve", *map(str, arguments), "--port", "0", "--json", "--access-log", str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(cache)) as process:
+        assert process.stdout is not None
+        try:
+            yield RunningArchive(json.loads(process.stdout.readline())["url"], log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output."""
+        parsed: dict[str, Any] = json.loads(self.out)
+        return parsed
+
+
+def run(*arguments: str | Path, cache: Path, stdin: str | None = None) -> Finished:
+    """Run `bulkdl` to its end."""
+    done = subprocess.run(
+        [*BULKDL, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment(cache),
+        input=stdin,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def start(arguments: Sequence[str | Path], *, cache: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start `bulkdl` in a process group of its own, to be killed or interrupted; it does not outlive the block."""
+    with subprocess.Popen(
+        [*BULKDL, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(cache),
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

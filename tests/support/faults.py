@@ -1,0 +1,298 @@
+"""An HTTP/1.1 server that misbehaves on order: it cuts, drops, stalls, lies, redirects and refuses.
+
+Bytes are written by hand on plain sockets, because a proper server would mend or refuse half of what is tried here. A
+script decides what becomes of each request:
+
+    def script(seen: Seen) -> Action:
+        if seen.ordinal == 1:
+            return drop()
+        return answer(b"[]", headers={"Content-Type": "application/json"})
+
+    async with FaultyServer(script) as server:
+        ...  # requests to server.url
+        assert [seen.path for seen in server.requests] == ["/v1/getSeries"] * 2
+
+`in_turn(drop(), answer(b"[]"))` is the same script: one action for each request, the last one for all that follow.
+Nothing waits by the clock: `stall` and `drip` go on when the test says so. Leaving the block drops every connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import struct
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Self
+from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from types import TracebackType
+
+    Script = Callable[["Seen"], "Action"]
+    Action = Callable[["Exchange"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as the server saw it.
+
+    `target` is path and query as they came; `ordinal` counts requests for this very target, `number` all requests;
+    the first is 1. `connection` tells connections apart: two requests with the same number shared one.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    ordinal: int
+    number: int
+    connection: int
+
+    @property
+    def path(self) -> str:
+        """The path, without the query."""
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters, decoded."""
+        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
+
+
+class Exchange:
+    """One request and the connection to answer it on, as an action gets them."""
+
+    def __init__(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
+        self.seen = seen
+        self._writer = writer
+        self.is_over = False  # whether the connection is gone, or must go
+
+    async def send(self, content: bytes) -> None:
+        """Put bytes on the wire."""
+        self._writer.write(content)
+        await self._writer.drain()
+
+    async def send_head(self, status: int, headers: Mapping[str, str]) -> None:
+        """The status line and headers."""
+        phrase = HTTPStatus(status).phrase if status in HTTPStatus else "Odd"
+        lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        await self.send("\r\n".join(lines).encode("latin-1"))
+
+    async def send_chunk(self, content: bytes) -> None:
+        """One chunk of a chunked body; an empty one ends it."""
+        await self.send(f"{len(content):x}\r\n".encode() + content + b"\r\n")
+
+    def drop(self, *, reset: bool = False) -> None:
+        """End the connection, in good order or with a reset."""
+        self.is_over = True
+        if reset:
+            # Closing a socket that lingers for no time at all sends RST.
+            raw: socket.socket = self._writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._writer.transport.abort()
+        else:
+            self._writer.close()
+
+
+# --- actions ----------------------------------------------------------------------------------------------------------
+
+
+def answer(
+    body: bytes = b"", *, status: int = 200, headers: Mapping[str, str] | None = None, chunked: bool = False
+) -> Action:
+    """A whole answer; with Content-Length, unless it is chunked or `headers` tell another length."""
+
+    async def act(exchange: Exchange) -> None:
+        framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(body))}
+        await exchange.send_head(status, {**framing, **(headers or {})})
+        if not chunked:
+            await exchange.send(body)
+            return
+        if body:
+            await exchange.send_chunk(body)
+        await exchange.send_chunk(b"")
+
+    return act
+
+
+def json(text: str, **options: bool) -> Action:
+    """A whole answer that says of itself that it is JSON."""
+    return answer(text.encode(), headers={"Content-Type": "application/json"}, **options)
+
+
+def zipped(body: bytes, *, headers: Mapping[str, str] | None = None, keep: int | None = None) -> Action:
+    """A whole answer with Content-Encoding gzip; of the encoded bytes no more than `keep`."""
+    encoded = gzip.compress(body)[:keep]
+    return answer(encoded, headers={"Content-Encoding": "gzip", **(headers or {})})
+
+
+def redirect(location: str, *, status: int = 302) -> Action:
+    """Elsewhere, please."""
+    return answer(status=status, headers={"Location": location})
+
+
+def drop(*, reset: bool = False) -> Action:
+    """The connection ends before a word of the answer."""
+
+    async def act(exchange: Exchange) -> None:
+        exchange.drop(reset=reset)
+
+    return act
+
+
+def cut(
+    body: bytes,
+    *,
+    after: int,
+    announced: int | None = None,
+    chunked: bool = False,
+    reset: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Action:
+    """An answer that ends `after` bytes of its body. `announced` is its Content-Length, if not that of the body."""
+
+    async def act(exchange: Exchange) -> None:
+        length = len(body) if announced is None else announced
+        framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(length)}
+        await exchange.send_head(200, {**framing, **(headers or {})})
+        if chunked and after:
+            await exchange.send_chunk(body[:after])
+        elif after:
+            await exchange.send(body[:after])
+        exchange.drop(reset=reset)
+
+    return act
+
+
+def stall(
+    released: asyncio.Event, body: bytes = b"", *, after: int | None = None, headers: Mapping[str, str] | None = None
+) -> Action:
+    """An answer that stops `after` bytes of its body, or before its first word, until `released` is set."""
+
+    async def act(exchange: Exchange) -> None:
+        if after is None:
+            await released.wait()
+        await exchange.send_head(200, {"Content-Length": str(len(body)), **(headers or {})})
+        await exchange.send(body[: after or 0])
+        await released.wait()
+        await exchange.send(body[after or 0 :])
+
+    return act
+
+
+def drip(
+    turns: asyncio.Semaphore, body: bytes, *, piece_bytes: int = 1, headers: Mapping[str, str] | None = None
+) -> Action:
+    """An answer in pieces, each of which waits for one release of `turns`."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(200, {"Content-Length": str(len(body)), **(headers or {})})
+        for start in range(0, len(body), piece_bytes):
+            await turns.acquire()
+            await exchange.send(body[start : start + piece_bytes])
+
+    return act
+
+
+def raw(content: bytes) -> Action:
+    """These bytes, whatever they are, and the end of the connection."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(content)
+        exchange.drop()
+
+    return act
+
+
+def in_turn(*actions: Action) -> Script:
+    """A script of one action for each request, whatever it asks; the last one for all that follow."""
+
+    def script(seen: Seen) -> Action:
+        return actions[min(seen.number, len(actions)) - 1]
+
+    return script
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+class FaultyServer:
+    """Serves `script` on a free port of this machine while the block lasts.
+
+    `requests` are all that were seen, in order; `most_at_once` how many were being answered at the same time.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.requests: list[Seen] = []
+        self.connections = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self._ordinals: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._serving: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """The address of the server, with a slash at its end."""
+        return f"http://127.0.0.1:{self._port}/"
+
+    async def __aenter__(self) -> Self:
+        await self.come_back()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.go_away()
+
+    async def come_back(self) -> None:
+        """Listen, on the port of before if there was one."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def go_away(self) -> None:
+        """Refuse connections from now on, and drop those that there are."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        self.connections += 1
+        try:
+            with suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
+                await self._serve(reader, writer, self.connections)
+        finally:
+            self._serving.discard(task)
+            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            line, _, rest = head.partition(b"\r\n")
+            method, target, _ = line.decode("latin-1").split(" ")
+            headers = dict(BytesHeaderParser().parsebytes(rest).items())
+            self._ordinals[target] += 1
+            seen = Seen(method, target, headers, self._ordinals[target], len(self.requests) + 1, connection)
+            self.requests.append(seen)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            exchange = Exchange(seen, writer)
+            try:
+                await self.script(seen)(exchange)
+            finally:
+                self.at_once -= 1
+            if exchange.is_over:
+                return

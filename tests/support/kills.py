@@ -1,0 +1,122 @@
+"""Kill a mirror at random instants, again and again, and look at what is left each time.
+
+`python -m tests.support.kills --kills 50 --instances 2000` is the long form; the tests run a short one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.commands import run, serve, start
+from tests.support.dicom_files import instances, write_folder
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+
+PER_SERIES = 40
+
+
+@dataclass(frozen=True)
+class Torture:
+    """What came of it. `allowed` is how many object requests there may be at most."""
+
+    kills: int
+    instances: int
+    object_requests: int
+    allowed: int
+    wrong: tuple[str, ...]
+
+
+def torture(folder: Path, *, kills: int, instances_wanted: int, concurrency: int, transport: str, seed: int) -> Torture:
+    """Mirror `instances_wanted` made-up instances with `kills` SIGKILLs on the way, then to the end.
+
+    After each kill every visible file must be right, and the journal must hold nothing that is not there.
+    """
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    made_up = write_folder(folder / "archive", instances(series=instances_wanted // PER_SERIES, per_series=PER_SERIES))
+    wanted = checksums_of(made_up)
+    mirror = folder / "mirror"
+    cache = folder / "cache"
+    wrong: list[str] = []
+    with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
+        first = ("mirror", "--archive", archive.url, "--everything", "--to", mirror)
+        options = ("--concurrency", str(concurrency), "--transport", transport, "--progress", "none", "--yes")
+        alive = _seconds_to_the_first_file(first, options, mirror, cache)
+        for number in range(kills):
+            command = ("resume", mirror) if number % 3 == 2 else first
+            # The speed limit stretches the run, so that kills fall all over it.
+            rate = len(made_up) * len(made_up[0].content) / kills / alive
+            with start([*command, *options, "--rate-limit", f"{rate:.0f}"], cache=cache) as process:
+                time.sleep(chance.uniform(0, 3 * alive))
+                _kill(process)
+            wrong += _look(mirror, wanted, f"after kill {number + 1}")
+        done = run(*first, *options, "--json", cache=cache)
+        if done.code != 0:
+            wrong.append(f"in the end: exit {done.code}: {done.err}")
+        if checksums_on_disk(mirror) != wanted or journalled_checksums(mirror) != wanted:
+            wrong.append("in the end: the mirror is not what was asked for")
+        requests = len(archive.object_requests())
+    allowed = len(made_up) + (kills + 1) * (concurrency + 4)
+    return Torture(kills, len(made_up), requests, allowed, tuple(wrong))
+
+
+def _seconds_to_the_first_file(
+    command: tuple[object, ...], options: tuple[str, ...], mirror: Path, cache: Path
+) -> float:
+    """How long a run takes until it writes: kills within thrice that time fall on all its stages."""
+    started = time.monotonic()
+    with start([*map(str, command), *options], cache=cache) as process:
+        while not list(mirror.glob("*/**/*.dcm")) and process.poll() is None:
+            time.sleep(0.005)
+        seconds = time.monotonic() - started
+        _kill(process)
+    return seconds
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def _look(mirror: Path, wanted: dict[str, str], when: str) -> list[str]:
+    visible = checksums_on_disk(mirror)
+    wrong = [f"{when}: {path} is not right" for path, found in visible.items() if wanted.get(path) != found]
+    if (mirror / ".bulkdl" / "journal.sqlite").exists():
+        held = journalled_checksums(mirror)
+        wrong += [f"{when}: {path} is journalled and not there" for path in held if visible.get(path) != held[path]]
+    return wrong
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--instances", type=int, default=2000)
+    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--transport", default="single")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = torture(
+            Path(folder),
+            kills=options.kills,
+            instances_wanted=options.instances,
+            concurrency=options.concurrency,
+            transport=options.transport,
+            seed=options.seed,
+        )
+    print(f"seed {options.seed}: {found}")  # noqa: T201 - a script
+    sys.exit(bool(found.wrong) or found.object_requests > found.allowed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The largest resident size of a process and all below it, sampled while it runs.
+
+`python -m tests.support.memory 10000 50000` mirrors that many made-up instances each and prints what it took.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from tests.support.commands import serve, start
+from tests.support.dicom_files import instances, write_folder
+
+PER_SERIES = 100
+
+
+def peak_bytes(process: psutil.Process, *, every_seconds: float = 0.05) -> int:
+    """Watch a process until it ends; the largest sum of resident sizes of its tree."""
+    peak = 0
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        total = 0
+        with suppress(psutil.Error):
+            for member in (process, *process.children(recursive=True)):
+                with suppress(psutil.Error):
+                    total += member.memory_info().rss
+        peak = max(peak, total)
+        time.sleep(every_seconds)
+    return peak
+
+
+def mirror_and_watch(folder: Path, count: int, *options: str) -> int:
+    """Mirror `count` made-up instances; the peak of the command's tree of processes, in bytes."""
+    write_folder(folder / "archive", instances(series=count // PER_SERIES, per_series=PER_SERIES))
+    cache = folder / "cache"
+    with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
+        command = ("mirror", "--archive", archive.url, "--everything", "--to", folder / "mirror", "--progress", "none")
+        with start([*command, *options], cache=cache) as process:
+            peak = peak_bytes(psutil.Process(process.pid))
+            process.communicate()
+        if process.returncode != 0:
+            raise AssertionError(f"the mirror ended with {process.returncode}")
+    return peak
+
+
+def main() -> None:
+    for count in map(int, sys.argv[1:]):
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.monotonic()
+            peak = mirror_and_watch(Path(folder), count)
+            seconds = time.monotonic() - started
+            print(f"{count:,} instances: {peak / 1e6:.0f} MB at most, {seconds:.0f} s with all")  # noqa: T201 - a script
+
+
+if __name__ == "__main__":
+    main()

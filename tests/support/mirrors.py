@@ -1,0 +1,36 @@
+"""What a mirror must look like, judged without bulkdl's own eyes."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+from tests.support.dicom_files import MadeUp
+
+
+def checksums_on_disk(mirror: Path) -> dict[str, str]:
+    """SHA-256 of every visible file, by its path relative to the mirror."""
+    return {
+        str(path.relative_to(mirror)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in mirror.rglob("*")
+        if path.is_file() and ".bulkdl" not in path.parts
+    }
+
+
+def checksums_of(made_up: list[MadeUp]) -> dict[str, str]:
+    """The same for a complete mirror of `made_up` in the default layout."""
+    return {
+        f"{one.collection}/{one.patient_id}/{one.study_uid}/{one.series_uid}/{one.sop_uid}.dcm": hashlib.sha256(
+            one.content
+        ).hexdigest()
+        for one in made_up
+    }
+
+
+def journalled_checksums(mirror: Path) -> dict[str, str]:
+    """SHA-256 of every instance that the journal calls held, by path, read with plain SQLite."""
+    with sqlite3.connect(f"file:{mirror / '.bulkdl' / 'journal.sqlite'}?mode=ro", uri=True) as database:
+        rows = database.execute("SELECT path, sha256 FROM v_instances WHERE state = 'held'").fetchall()
+    database.close()
+    return dict(rows)
