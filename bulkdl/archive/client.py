@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import errno
+import re
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,7 +34,9 @@ from bulkdl.errors import (
     ConfigurationError,
     ConnectFailed,
     ConnectionLost,
+    MirrorUnwritable,
     NotFound,
+    RequestFailed,
     RequestRejected,
     ServerFailed,
     ShortBody,
@@ -45,8 +50,10 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import InstanceKey, Series, SeriesSize
 
 _CONNECT_SECONDS: Final = 30
+_ANSWER_SECONDS: Final = 4 * _CONNECT_SECONDS  # name, several addresses, proxy, TLS; then the silence
 # An archive builds the zip of a Series while it sends it, and a listing of a large Collection before it sends it.
 _SILENCE_SECONDS: Final = 120.0
+_LOWEST_BYTES_PER_SECOND: Final = 100.0  # a connection that trickles is as dead as a silent one
 _READ_BUFFER_BYTES: Final = 1 << 18
 _MOST_REDIRECTS: Final = 5
 _ROWS_AT_ONCE: Final = 500
@@ -55,27 +62,50 @@ _MD5_BYTES: Final = 16
 _OVERLOADED: Final = frozenset({502, 503, 504})
 
 _IDENTITY: Final = {"Accept-Encoding": "identity"}  # so that Content-Length counts the bytes of the file
+_FOR_ANYBODY: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range"})
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How an archive is reached. `proxy` is a URL, `ca_bundle` a PEM file that is trusted instead of the system's.
 
-    `silence_seconds` is how long an archive may send nothing before a request counts as timed out.
+    `silence_seconds` is how long an archive may send nothing before a request counts as timed out. A body that comes
+    more slowly than `lowest_bytes_per_second` for as long is timed out too; there is no limit on the whole.
     """
 
     proxy: str | None = None
     ca_bundle: str | None = None
     silence_seconds: float = _SILENCE_SECONDS
+    lowest_bytes_per_second: float = _LOWEST_BYTES_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is still to come of an object of `length` bytes that `validator` names: all from byte `start` on."""
+
+    start: int
+    length: int
+    validator: str
 
 
 class Body:
-    """A successful answer under way. `length` is the number of bytes announced, None where nothing was."""
+    """A successful answer under way. `length` is the number of bytes announced, None where nothing was.
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    `start` is where in the object the bytes begin, more than 0 where the rest of one was asked for. `validator` tells
+    whether a later answer is of the same object: an entity tag or a date (RFC 9110 §8.8), None where there is none.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, access: Access) -> None:
         self._response = response
+        self._access = access
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         self.length = response.content_length if encoding == "identity" else None
+        self.start = 0
+        self.is_part = response.status == HTTPStatus.PARTIAL_CONTENT
+        tag = response.headers.get("ETag", "")
+        # A weak tag may stand for other bytes that mean the same, so it proves nothing here.
+        self.validator = tag if tag.startswith('"') else response.headers.get("Last-Modified")
         self.content_type = response.content_type
         self.headers: Mapping[str, str] = response.headers
         self.received = 0
@@ -86,9 +116,21 @@ class Body:
         Raises:
             RequestFailed: as `ArchiveClient` says; `ShortBody` if the end came early.
         """
+        content, clock = self._response.content, time.monotonic
+        # Only the time that we wait for bytes counts, not what the caller takes to deal with them.
+        waited, since = 0.0, 0
         with _mapped_errors():
-            async for chunk in self._response.content.iter_any():
+            while True:
+                asked = clock()
+                chunk = await content.readany()
+                if not chunk:
+                    break
                 self.received += len(chunk)
+                waited += clock() - asked
+                if waited >= self._access.silence_seconds:
+                    if self.received - since < self._access.lowest_bytes_per_second * waited:
+                        raise TimedOut(f"only {self.received - since:,} bytes came in {waited:.0f} s")
+                    waited, since = 0.0, self.received
                 yield chunk
         self._check_length()
 
@@ -98,8 +140,12 @@ class Body:
         Raises:
             RequestFailed: as `chunks`.
         """
+        if self.length is None:
+            return b"".join([chunk async for chunk in self.chunks()])
+        slowest_seconds = self._access.silence_seconds + self.length / self._access.lowest_bytes_per_second
         with _mapped_errors():
-            content = await self._response.read()
+            async with asyncio.timeout(slowest_seconds):
+                content = await self._response.read()
         self.received = len(content)
         self._check_length()
         return content
@@ -122,6 +168,8 @@ class _mapped_errors:  # noqa: N801 - reads as the function it stands for; a cla
 
 def _translate(error: BaseException) -> Exception:  # noqa: C901, PLR0911 - a table, in the form of a match
     match error:
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return MirrorUnwritable("too many open files: no connection can be made; raise the limit (ulimit -n)")
         case aiohttp.ClientConnectorCertificateError():
             reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
             return ArchiveUnreachable(f"the certificate of {error.host} is not trusted: {reason} (see --ca-bundle)")
@@ -136,7 +184,7 @@ def _translate(error: BaseException) -> Exception:  # noqa: C901, PLR0911 - a ta
         case aiohttp.ConnectionTimeoutError():
             return ConnectFailed(f"no connection within {_CONNECT_SECONDS} s")
         case TimeoutError():
-            return TimedOut("no byte came for too long")
+            return TimedOut("no byte, or too few of them, came for too long")
         case aiohttp.ClientPayloadError():
             return ShortBody(f"the body was cut: {_reason(error)}")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
@@ -166,6 +214,7 @@ class ArchiveClient:
         profile: Profile,
         session: aiohttp.ClientSession,
         patience: Patience,
+        access: Access,
         *,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -174,8 +223,9 @@ class ArchiveClient:
         self.patience = patience
         self.requests = 0
         self._session = session
+        self._access = access
         self._note = note
-        self._base = URL(profile.url, encoded=True)
+        self._base = URL(profile.url)
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -241,10 +291,7 @@ class ArchiveClient:
         if request is None:
             return None
         (_, content), _ = await self.patience.attempt(f"the checksum of {sop_uid}", lambda _: self._read(request))
-        with suppress(ValueError):
-            digest = bytes.fromhex(content.decode("ascii"))
-            return digest if len(digest) == _MD5_BYTES else None
-        return None
+        return _md5_in(content)
 
     async def query(self, endpoint: Endpoint, parameters: Mapping[str, str]) -> tuple[str, bytes]:
         """Ask `endpoint` with parameters as they go over the wire; content type and body, as the archive sent them."""
@@ -255,11 +302,30 @@ class ArchiveClient:
     # --- bodies, one attempt each -------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def open_instance(self, key: InstanceKey) -> AsyncIterator[Body]:
-        """Ask for one instance; leaving the block ends the request."""
-        async with self._ask(self.dialect.instance(key), headers=_IDENTITY) as body:
+    async def open_instance(self, key: InstanceKey, *, rest: Rest | None = None) -> AsyncIterator[Body]:
+        """Ask for one instance, or the `rest` of it; leaving the block ends the request.
+
+        An archive that knows no ranges, or holds another object by now, sends the whole: see `Body.start`.
+        """
+        headers = _IDENTITY
+        if rest is not None:
+            headers = {**_IDENTITY, "Range": f"bytes={rest.start}-", "If-Range": rest.validator}
+        async with self._ask(self.dialect.instance(key), headers=headers) as body:
             _refuse_texts(body, "a DICOM file")
+            if body.is_part:
+                _check_part(body, rest)
             yield body
+
+    async def checksum_once(self, sop_uid: SopInstanceUid) -> bytes | None:
+        """As `checksum`, for who holds a permit already: one attempt, and None where it fails."""
+        request = self.dialect.checksum(sop_uid)
+        if request is None:
+            return None
+        try:
+            _, content = await self._read(request)
+        except RequestFailed:
+            return None
+        return _md5_in(content)
 
     @asynccontextmanager
     async def open_bundle(self, series_uid: SeriesUid) -> AsyncIterator[Body]:
@@ -304,7 +370,7 @@ class ArchiveClient:
         try:
             async with self._send(url, headers or {}) as response:
                 _raise_for_status(response, await _error_text(response))
-                body = Body(response)
+                body = Body(response, self._access)
                 yield body
         except TooManyRequests:
             refused = True
@@ -323,13 +389,16 @@ class ArchiveClient:
     async def _send(self, url: URL, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         for _ in range(_MOST_REDIRECTS + 1):
             with _mapped_errors():
-                response = await self._session.get(url, headers=headers, allow_redirects=False)
+                async with asyncio.timeout(_ANSWER_SECONDS + self._access.silence_seconds):  # headers may trickle, too
+                    response = await self._session.get(url, headers=headers, allow_redirects=False)
             try:
                 location = response.headers.get("Location") if response.status in {301, 302, 303, 307, 308} else None
                 if location is None:
                     yield response
                     return
-                url = _redirected(url, location)
+                url, before = _redirected(url, location), url
+                if url.origin() != before.origin():  # a key or a token is the archive's own, and nobody else's
+                    headers = {name: value for name, value in headers.items() if name in _FOR_ANYBODY}
             finally:
                 response.release() if response.content.at_eof() else response.close()
         raise UnexpectedAnswer(f"more than {_MOST_REDIRECTS} redirects")
@@ -392,6 +461,29 @@ def _retry_after_seconds(header: str | None) -> float | None:
         return None
 
 
+def _check_part(body: Body, rest: Rest | None) -> None:
+    """Whether a 206 is the rest that was asked for, to the end of the same object; else it is nothing.
+
+    Raises:
+        UnexpectedAnswer: it is not.
+    """
+    found = _CONTENT_RANGE.fullmatch(body.headers.get("Content-Range", ""))
+    if found is None or rest is None:
+        raise UnexpectedAnswer("a part came where a whole was due")
+    first, last, size = map(int, found.groups())
+    is_the_rest = (first, last + 1, size) == (rest.start, rest.length, rest.length)
+    if not is_the_rest or body.validator not in {None, rest.validator}:
+        raise UnexpectedAnswer("another part than the one that was asked for came")
+    body.start = rest.start
+
+
+def _md5_in(content: bytes) -> bytes | None:
+    with suppress(ValueError):
+        digest = bytes.fromhex(content.decode("ascii"))
+        return digest if len(digest) == _MD5_BYTES else None
+    return None
+
+
 def _refuse_texts(body: Body, due: str) -> None:
     if body.content_type.startswith("text/") or body.content_type in {"application/json", "application/xml"}:
         raise UnexpectedAnswer(f"{body.content_type} came where {due} was due")
@@ -428,7 +520,7 @@ async def connect(
         raise_for_status=False,
         trace_configs=[tracing],
     ) as session:
-        client = ArchiveClient(profile, session, patience, note=note)
+        client = ArchiveClient(profile, session, patience, access, note=note)
         yield client
 
 

@@ -26,6 +26,8 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "nlst": "nbia-v1+https://nlst.cancerimagingarchive.net/nbia-api/services",
 }
 
+_HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
+
 _DIALECTS: Final[Mapping[str, type[NbiaV1]]] = {"nbia-v1": NbiaV1, "nbia": NbiaV1}
 
 
@@ -65,8 +67,8 @@ def _from_address(address: str, *, name: str) -> Profile:
         kind, rest = "", address
     try:
         parts = urlsplit(rest)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-            raise ValueError(f"{parts.scheme!r} is not spoken")  # noqa: TRY301 - told like the others
+        if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
+            raise ValueError("scheme, host or port")  # noqa: TRY301 - told like what urlsplit refuses
     except ValueError as error:
         raise ConfigurationError(f"{_without_secrets(rest)!r} is no http or https address") from error
     if parts.username or parts.password:

@@ -6,6 +6,7 @@ A reader of standard error that goes away ends the showing, never the run.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ Clock = Callable[[], float]
 
 _PLAIN_SECONDS: Final = 5.0
 _SPEED_SECONDS: Final = 10.0
+# Some terminals say that they have no columns and no rows, and tqdm would then draw nothing. Our one bar needs one row.
+_COLUMNS: Final = 80
+_ROWS: Final = 20
 _BAR: Final = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
 
 
@@ -186,6 +190,7 @@ class _Bars:
             self._bar = _new_bar(self._stream, done, unit)
         bar = self._bar
         self._speed.add(size_bytes)
+        bar.ncols = _columns(self._stream)
         bar.total = total or None
         bar.n = done
         bar.set_description_str(title, refresh=False)
@@ -194,7 +199,15 @@ class _Bars:
 
 
 def _new_bar(stream: TextIO, done: int, unit: str) -> tqdm[NoReturn]:
-    return tqdm(file=stream, initial=done, bar_format=_BAR, unit=unit, dynamic_ncols=True)
+    return tqdm(file=stream, initial=done, bar_format=_BAR, unit=unit, ncols=_columns(stream), nrows=_ROWS)
+
+
+def _columns(stream: TextIO) -> int:
+    """The width of the terminal now."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
 
 
 class _Speed:

@@ -80,6 +80,7 @@ def make_patience(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> 
         give_up_after_seconds=settings.fetch.give_up_after_seconds,
         stop=stop,
         rate=ByteRate(settings.rate_limit_bytes, now=now) if settings.rate_limit_bytes else None,
+        wait_scale=settings.fetch.wait_scale,
         announce_retry=announce_retry,
         announce_outage=announce_outage,
     )

@@ -180,16 +180,22 @@ class Outage:
     between them. While it is away one request at a time goes out to probe.
     """
 
-    _FIRST_PROBE_SECONDS: Final = 1.0
-    _SLOWEST_PROBE_SECONDS: Final = 30.0
     _ROW: Final = 24
     _DIFFERENT: Final = 8  # a few instances that the archive chokes on are no outage
 
-    def __init__(self, *, give_up_after_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        give_up_after_seconds: float,
+        first_probe_seconds: float = 1.0,
+        slowest_probe_seconds: float = 30.0,
+    ) -> None:
         self._give_up_after = give_up_after_seconds
+        self._first_probe = first_probe_seconds
+        self._slowest_probe = slowest_probe_seconds
         self.since: float | None = None
         self.probe_at = 0.0
-        self._probe_wait = self._FIRST_PROBE_SECONDS
+        self._probe_wait = first_probe_seconds
         self._unanswered = 0
         self._unanswered_names: set[str] = set()
 
@@ -207,7 +213,7 @@ class Outage:
         self.since = None
         self._unanswered = 0
         self._unanswered_names.clear()
-        self._probe_wait = self._FIRST_PROBE_SECONDS
+        self._probe_wait = self._first_probe
 
     def went_unanswered(self, what: str, now: float) -> bool:
         """The archive itself gave no answer to `what`; whether that is news, as in `unreachable`."""
@@ -228,7 +234,7 @@ class Outage:
         elif now < self.probe_at:
             return False
         else:
-            self._probe_wait = min(self._probe_wait * 2, self._SLOWEST_PROBE_SECONDS)
+            self._probe_wait = min(self._probe_wait * 2, self._slowest_probe)
         remaining = max(0.0, self.since + self._give_up_after - now)
         self.probe_at = now + min(self._probe_wait, remaining)
         return True

@@ -33,6 +33,8 @@ from bulkdl.flow.retry import Verdict, decide
 Result = TypeVar("Result")
 
 _GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
+_FIRST_PROBE_SECONDS: Final = 1.0
+_SLOWEST_PROBE_SECONDS: Final = 30.0
 
 
 class Permits:
@@ -83,7 +85,8 @@ class Patience:
     """Attempts at one archive: at most as many at once as the limiter allows, repeated as `flow.retry` says.
 
     `announce_retry(what, error, attempt, wait)` and `announce_outage(error or None, seconds)` are told of what happens;
-    `stop` ends all waiting, with `Interrupted`, when it is set. `chance` gives numbers from 0 to 1.
+    `stop` ends all waiting, with `Interrupted`, when it is set. `chance` gives numbers from 0 to 1; `wait_scale`
+    stretches every wait between attempts.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Patience:
         announce_retry: Callable[[str, BulkdlError, int, float], None] = lambda *_: None,
         announce_outage: Callable[[BulkdlError | None, float], None] = lambda *_: None,
         chance: Callable[[], float] = random.random,
+        wait_scale: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limiter = limiter
@@ -104,7 +108,12 @@ class Patience:
         self.retries = 0
         self.stop = stop
         self._max_attempts = max_attempts
-        self._outage = Outage(give_up_after_seconds=give_up_after_seconds)
+        self._wait_scale = wait_scale
+        self._outage = Outage(
+            give_up_after_seconds=give_up_after_seconds,
+            first_probe_seconds=_FIRST_PROBE_SECONDS * wait_scale,
+            slowest_probe_seconds=_SLOWEST_PROBE_SECONDS * wait_scale,
+        )
         self._give_up_after = give_up_after_seconds
         self._probing = False
         self._paused_until = 0.0
@@ -145,8 +154,10 @@ class Patience:
                 failure.attempts = attempt
                 raise failure
             self.retries += 1
-            self._announce_retry(what, failure, attempt, decision.wait_seconds)
-            await self.sleep(decision.wait_seconds)
+            # Nobody is waited for longer than the caller waits for the archive as a whole.
+            wait = min(decision.wait_seconds, self._give_up_after) * self._wait_scale
+            self._announce_retry(what, failure, attempt, wait)
+            await self.sleep(wait)
 
     def finished(self, sample: Sample) -> None:
         """Tell the limiter of a request that has ended, well or not."""
@@ -190,7 +201,7 @@ class Patience:
             is_news = self._outage.went_unanswered(what, now)
         else:
             if isinstance(error, TooManyRequests):
-                wait = min(error.retry_after_seconds or 0.0, self._give_up_after)
+                wait = min(error.retry_after_seconds or 0.0, self._give_up_after) * self._wait_scale
                 self._paused_until = max(self._paused_until, now + wait)
             if isinstance(error, (RequestFailed, InstanceError, BundleError)):
                 self._answered(began)

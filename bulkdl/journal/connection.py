@@ -80,7 +80,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA wal_autocheckpoint = 4096")  # 16 MB: fewer syncs of the main file
-            connection.execute("PRAGMA cache_size = -16384")  # 16 MB
+            connection.execute("PRAGMA cache_size = -4096")  # 4 MB: Series are written one after the other
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(connection)
     except BaseException:

@@ -27,6 +27,7 @@ class FetchSettings:
     """Settings of one run. `concurrency` is the ceiling of requests in flight, None for the adaptive default.
 
     `workers` counts processes, None for automatic; `rate_limit_bytes` is bytes a second for the whole run.
+    `wait_scale` stretches or shortens all that is waited out between attempts, so that tests need not wait.
     """
 
     concurrency: int | None = None
@@ -38,3 +39,4 @@ class FetchSettings:
     give_up_after_seconds: float = 900.0
     accept_unsound: bool = False
     private: bool = False
+    wait_scale: float = 1.0

@@ -61,8 +61,8 @@ class Root:
 class Facts:
     """What is known of a servable file.
 
-    `head` is a JSON object of what instances of a Series have in common: `collection`, and the values of the records
-    `patient`, `study` and `series`, absent ones left out, dates in ISO 8601.
+    `head` is a JSON object of what instances of a Series have in common: `collection`, the values of the records
+    `patient`, `study` and `series`, and what these have no room for, `extra`; absent ones left out, dates in ISO 8601.
     """
 
     series_uid: str
@@ -185,13 +185,12 @@ def _head(header: Header) -> str:
         "series_date": header.series_date,
         "annotations": False,
     }
-    return _dump(header.collection, patient, study, series)
+    extra = {"site": header.site, "sop_class_uid": header.sop_class_uid}
+    return _dump(header.collection, patient=patient, study=study, series=series, extra=extra)
 
 
-def _dump(
-    collection: str | None, patient: Mapping[str, Any], study: Mapping[str, Any], series: Mapping[str, Any]
-) -> str:
-    groups = {"patient": to_json(patient), "study": to_json(study), "series": to_json(series)}
+def _dump(collection: str | None, **groups: Mapping[str, Any]) -> str:
+    groups = {name: to_json(values) for name, values in groups.items()}
     return json.dumps({"collection": collection, **groups}, ensure_ascii=False)
 
 
@@ -228,4 +227,4 @@ def _head_of_record(record: Series) -> str:
         "study_date": series.pop("study_date"),
         "description": series.pop("study_description"),
     }
-    return _dump(collection, patient, study, series)
+    return _dump(collection, patient=patient, study=study, series=series)

@@ -16,7 +16,7 @@ import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import count, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -134,6 +134,7 @@ class _Scan:
         self._number = database.execute("SELECT coalesce(max(scan), 0) + 1 FROM file").fetchone()[0]
         self._heads: dict[str, int] = {}
         self._seen = self._unchanged = self._read = self._removed = 0
+        self._numbers = count(1)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -324,9 +325,13 @@ class _Scan:
             **head["series"],  # last, because a mirror's journal knows licence and dates better than the root
         }
         keys = (collection.upper(), patient["patient_id"].upper())
+        since = series.get("released") or series["submitted"]
         add = self._database.execute
         add("INSERT OR IGNORE INTO collection VALUES (?, ?, ?)", (keys[0], collection, _dump(about)))
-        add("INSERT OR IGNORE INTO patient VALUES (?, ?, ?)", (*keys, _dump({**patient, **owner})))
+        add(
+            "INSERT OR IGNORE INTO patient VALUES (?, ?, ?, ?)",
+            (*keys, next(self._numbers), _dump({**patient, **owner})),
+        )
         if "study_uid" in study:
             of_patient = {
                 "patient_name": patient.get("name"),
@@ -335,15 +340,16 @@ class _Scan:
                 "ethnic_group": patient.get("ethnic_group"),
             }
             add(
-                "INSERT OR IGNORE INTO study (collection_key, patient_key, study_uid, record) VALUES (?, ?, ?, ?)",
-                (*keys, study["study_uid"], _dump({**study, **owner, **to_json(of_patient)})),
+                "INSERT OR IGNORE INTO study (collection_key, patient_key, study_uid, number, record) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (*keys, study["study_uid"], next(self._numbers), _dump({**study, **owner, **to_json(of_patient)})),
             )
         add(
-            "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(series_uid, *keys, study.get("study_uid")),
                 *(_key(series.get(name)) for name in ("modality", "body_part", "manufacturer", "model")),
-                _dump(series),
+                *(next(self._numbers), since, _dump(series), _dump(head.get("extra", {}))),
             ),
         )
 
@@ -367,7 +373,7 @@ class _Scan:
             if len(listed) < _LISTED:
                 listed.append(Unservable(Path(os.fsdecode(raw)), reason))
         return ScanReport(
-            totals=read_totals(self._database),
+            totals=_read_totals(self._database),
             files=self._seen,
             unchanged=self._unchanged,
             read=self._read,
@@ -387,10 +393,14 @@ class _Rival:
     sound: int | None
 
 
-def read_totals(database: sqlite3.Connection) -> Totals:
-    """The totals as they were after the last scan."""
+def totals_of(text: str | None) -> Totals:
+    """The totals as the last scan wrote them; all are 0 where none did."""
+    return Totals() if text is None else Totals(**json.loads(text))
+
+
+def _read_totals(database: sqlite3.Connection) -> Totals:
     found = database.execute("SELECT value FROM meta WHERE name = 'totals'").fetchone()
-    return Totals() if found is None else Totals(**json.loads(found[0]))
+    return totals_of(found and found[0])
 
 
 def _dump(values: Mapping[str, Any]) -> str:

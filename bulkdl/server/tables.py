@@ -12,6 +12,8 @@ Tables
 - `head`: what the heads of files say, each text once; a JSON object, see `files.Facts`.
 - `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of the
   record of `bulkdl.model.records`; columns named `…_key` hold values in upper case, which is how NBIA compares.
+  `number` is the small number that NBIA's search names a row by, and differs from scan to scan. `since` of a Series is
+  its release, or else its submission; `extra` is a JSON object of what the record has no room for.
 - `meta`: `roots` (what was scanned), `totals`.
 
 Paths are the bytes of the file system, which need be no text.
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BUSY_SECONDS: Final = 60.0
 _MAGIC: Final = b"SQLite format 3\0"
 _ID_ENDS_AT: Final = 72  # where SQLite's header keeps the application id: https://www.sqlite.org/fileformat.html
@@ -69,6 +71,7 @@ CREATE TABLE collection (collection_key TEXT PRIMARY KEY, name TEXT NOT NULL, ab
 CREATE TABLE patient (
     collection_key TEXT NOT NULL,
     patient_key TEXT NOT NULL,
+    number INTEGER NOT NULL,
     record TEXT NOT NULL,
     PRIMARY KEY (collection_key, patient_key)
 ) WITHOUT ROWID;
@@ -79,6 +82,7 @@ CREATE TABLE study (
     patient_key TEXT NOT NULL,
     study_uid TEXT NOT NULL,
     series_count INTEGER NOT NULL DEFAULT 0,
+    number INTEGER NOT NULL,
     record TEXT NOT NULL,
     PRIMARY KEY (collection_key, patient_key, study_uid)
 ) WITHOUT ROWID;
@@ -94,11 +98,15 @@ CREATE TABLE series (
     body_part_key TEXT,
     manufacturer_key TEXT,
     model_key TEXT,
-    record TEXT NOT NULL
+    number INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    record TEXT NOT NULL,
+    extra TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX series_by_collection ON series (collection_key, series_uid);
 CREATE INDEX series_by_patient ON series (patient_key, series_uid);
 CREATE INDEX series_by_study ON series (study_uid, series_uid);
+CREATE INDEX series_by_number ON series (number);
 """
 
 

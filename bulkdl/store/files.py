@@ -27,7 +27,7 @@ import sys
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Executor
 
     from aiofiles.threadpool.binary import AsyncFileIO
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _OURS = ".bulkdl"
 _KNOWN_FOLDERS = 4096
 _STREAM_BYTES = 1 << 20
+_NOTE = ".json"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
@@ -72,6 +73,20 @@ class Found:
     kind: FoundKind
     size_bytes: int = 0
     mtime_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPartial:
+    """What is known of a partial file that may be resumed.
+
+    `source` and `validator` tell of which object it is, `length` how many bytes that has; the first `synced_bytes` of
+    the file are on the disk, whatever came after them may not be.
+    """
+
+    source: str
+    validator: str
+    length: int
+    synced_bytes: int
 
 
 class MirrorFiles:
@@ -173,8 +188,49 @@ class MirrorFiles:
                 raise
         return PartialStream(path, file, executor)
 
-    def discard_stale_partials(self, keep: Container[str] = ()) -> int:
-        """Remove the partial files of earlier runs, but those named in `keep`; returns how many.
+    def note_partial(self, name: str, kept: KeptPartial) -> None:
+        """Note beside the partial file `name` what it is of; a note that a power cut takes away costs its bytes only.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        note = self.partial_path(name + _NOTE)
+        with disk_errors("write", note):
+            new = note.with_name(note.name + ".new")
+            self._write(new, json.dumps(asdict(kept)).encode())
+            new.replace(note)
+
+    def kept_partials(self) -> dict[str, KeptPartial]:
+        """The partial files that may be resumed, by name: each has a note, and holds the bytes that it promises.
+
+        Raises:
+            DiskError: the folder cannot be read.
+        """
+        found: dict[str, KeptPartial] = {}
+        for note in self._notes():
+            name = note.removesuffix(_NOTE)
+            with suppress(OSError, ValueError, TypeError):
+                kept = KeptPartial(**json.loads(self.partial_path(note).read_bytes()))
+                if 0 < kept.synced_bytes <= min(self.partial_size(name) or 0, kept.length):
+                    found[name] = kept
+        return found
+
+    def _notes(self) -> list[str]:
+        with disk_errors("read", self.partial_folder), os.scandir(self.partial_folder) as entries:
+            return [entry.name for entry in entries if entry.name.endswith(_NOTE)]
+
+    def forget_partial(self, name: str) -> None:
+        """Remove the note beside the partial file `name`, if there is one.
+
+        Raises:
+            DiskError: it cannot be removed.
+        """
+        note = self.partial_path(name + _NOTE)
+        with disk_errors("remove", note):
+            note.unlink(missing_ok=True)
+
+    def discard_stale_partials(self) -> int:
+        """Remove the partial files of earlier runs, but those that may be resumed; returns how many.
 
         For whoever holds the mirror's lock, before any worker starts.
 
@@ -182,6 +238,8 @@ class MirrorFiles:
             DiskError: they cannot be removed.
         """
         removed = 0
+        kept = self.kept_partials()
+        keep = {*kept, *(name + _NOTE for name in kept)}
         with disk_errors("clear", self.partial_folder), os.scandir(self.partial_folder) as entries:
             for entry in entries:
                 if entry.name not in keep and not entry.is_dir(follow_symlinks=False):
@@ -366,6 +424,16 @@ class PartialStream:
         if self._waiting_bytes >= _STREAM_BYTES:
             await self._flush()
 
+    async def checkpoint(self) -> None:
+        """Write and sync what came so far.
+
+        Raises:
+            DiskError: it cannot be written; `abort` is still due.
+        """
+        await self._flush()
+        with disk_errors("sync", self.path):
+            await asyncio.get_running_loop().run_in_executor(self._executor, _sync, self._file.fileno())
+
     async def finish(self) -> None:
         """Write what is left, sync and close. The file is then ready for `MirrorFiles.commit`.
 
@@ -373,9 +441,7 @@ class PartialStream:
             DiskError: it cannot be written; the file is closed, and nothing in it can be relied on.
         """
         try:
-            await self._flush()
-            with disk_errors("sync", self.path):
-                await asyncio.get_running_loop().run_in_executor(self._executor, _sync, self._file.fileno())
+            await self.checkpoint()
         finally:
             await self._file.close()
 
@@ -392,6 +458,8 @@ class PartialStream:
                 self.path.unlink()
 
     async def _flush(self) -> None:
+        if not self._waiting:
+            return
         data = memoryview(self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting))
         self._waiting.clear()
         self._waiting_bytes = 0

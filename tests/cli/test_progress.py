@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
+import termios
 
 import pytest
 
@@ -155,6 +158,21 @@ def test_an_audit_and_its_repairs_have_a_bar_each() -> None:
         sink(progress(1))
     assert "2000/2000 files" in stream.getvalue()
     assert "1/2000 instances" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("rows", "columns", "shown"), [(0, 0, 80), (24, 60, 60)])
+def test_a_bar_is_as_wide_as_its_terminal_even_where_that_says_0(
+    rows: int, columns: int, shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = os.openpty()
+    termios.tcsetwinsize(follower, (rows, columns))
+    with os.fdopen(leader, "rb", buffering=0) as screen, os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)  # tqdm measures no other stream
+        with display(ProgressMode.BARS, terminal, clock=HandMovedClock()) as sink:
+            sink(progress(1500))
+        terminal.flush()
+        drawn = screen.read(10_000).decode()
+    assert max(len(line.strip()) for line in drawn.split("\r")) == shown
 
 
 @pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.JSON, ProgressMode.BARS])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -72,9 +73,16 @@ def test_the_handlers_of_before_come_back() -> None:
     async def action(stop: asyncio.Event) -> None:
         del stop
 
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    run(action, when_interrupted="")
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    def handler(number: int, frame: object) -> None:
+        del number, frame
+
+    before = [(number, signal.signal(number, handler)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        run(action, when_interrupted="")
+        assert [signal.getsignal(number) for number, _ in before] == [handler, handler]
+    finally:
+        for number, previous in before:
+            signal.signal(number, previous)
 
 
 def test_what_a_half_is_worth_nothing_of_ends_with_the_first_signal() -> None:
@@ -93,10 +101,14 @@ def test_what_is_done_before_a_signal_gives_its_result() -> None:
     assert run(lambda stop: unless_stopped(value(), stop), when_interrupted="") == 3
 
 
-def test_what_libraries_log_stays_off_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    async def action(stop: asyncio.Event) -> None:
-        del stop
-        logging.getLogger("aiohttp.server").error("Error handling request\nTraceback …")
-
-    run(action, when_interrupted="")
-    assert capfd.readouterr().err == ""
+def test_what_libraries_log_stays_off_standard_error() -> None:
+    """In a process of its own, because pytest takes care of logging in this one."""
+    script = (
+        "import logging\n"
+        "from bulkdl.cli.running import run\n"
+        "async def action(stop):\n"
+        "    logging.getLogger('aiohttp.server').error('Error handling request')\n"
+        "run(action, when_interrupted='')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""

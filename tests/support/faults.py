@@ -26,16 +26,17 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
+from http.client import responses
+from typing import TYPE_CHECKING, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    Script = Callable[["Seen"], "Action"]
-    Action = Callable[["Exchange"], Awaitable[None]]
+Action: TypeAlias = "Callable[[Exchange], Awaitable[None]]"
+Script: TypeAlias = "Callable[[Seen], Action]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Seen:
     """A request as the server saw it.
 
     `target` is path and query as they came; `ordinal` counts requests for this very target, `number` all requests;
-    the first is 1. `connection` tells connections apart: two requests with the same number shared one.
+    the first is 1. Names of `headers` are in small letters. `connection` tells connections apart: two requests with
+    the same number shared one.
     """
 
     method: str
@@ -79,8 +81,12 @@ class Exchange:
 
     async def send_head(self, status: int, headers: Mapping[str, str]) -> None:
         """The status line and headers."""
-        phrase = HTTPStatus(status).phrase if status in HTTPStatus else "Odd"
-        lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        lines = [
+            f"HTTP/1.1 {status} {responses.get(status, 'Odd')}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
         await self.send("\r\n".join(lines).encode("latin-1"))
 
     async def send_chunk(self, content: bytes) -> None:
@@ -222,13 +228,14 @@ def in_turn(*actions: Action) -> Script:
 
 
 class FaultyServer:
-    """Serves `script` on a free port of this machine while the block lasts.
+    """Serves `script` on a free port of this machine while the block lasts, in the clear or with `tls`.
 
     `requests` are all that were seen, in order; `most_at_once` how many were being answered at the same time.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
+        self._tls = tls
         self.requests: list[Seen] = []
         self.connections = 0
         self.at_once = 0
@@ -237,11 +244,12 @@ class FaultyServer:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._serving: set[asyncio.Task[None]] = set()
+        self._mistakes: list[Exception] = []  # of the script; raised when the block is left
 
     @property
     def url(self) -> str:
         """The address of the server, with a slash at its end."""
-        return f"http://127.0.0.1:{self._port}/"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}/"
 
     async def __aenter__(self) -> Self:
         await self.come_back()
@@ -251,10 +259,12 @@ class FaultyServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.go_away()
+        if error is None and self._mistakes:
+            raise self._mistakes[0]
 
     async def come_back(self) -> None:
         """Listen, on the port of before if there was one."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def go_away(self) -> None:
@@ -264,7 +274,7 @@ class FaultyServer:
             self._server = None
         for task in self._serving:
             task.cancel()
-        await asyncio.gather(*self._serving)
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -274,16 +284,21 @@ class FaultyServer:
         try:
             with suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer, self.connections)
+        except Exception as mistake:  # noqa: BLE001 - it is the test's, and told there
+            self._mistakes.append(mistake)
         finally:
             self._serving.discard(task)
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
         while True:
-            head = await reader.readuntil(b"\r\n\r\n")
+            first = await reader.readexactly(1)
+            if not first.isalpha():
+                return  # no HTTP; the greeting of TLS, say, which would be waited for in vain
+            head = first + await reader.readuntil(b"\r\n\r\n")
             line, _, rest = head.partition(b"\r\n")
             method, target, _ = line.decode("latin-1").split(" ")
-            headers = dict(BytesHeaderParser().parsebytes(rest).items())
+            headers = {name.lower(): value for name, value in BytesHeaderParser().parsebytes(rest).items()}
             self._ordinals[target] += 1
             seen = Seen(method, target, headers, self._ordinals[target], len(self.requests) + 1, connection)
             self.requests.append(seen)

@@ -34,10 +34,13 @@ class Torture:
     wrong: tuple[str, ...]
 
 
-def torture(folder: Path, *, kills: int, instances_wanted: int, concurrency: int, transport: str, seed: int) -> Torture:
+def torture(
+    folder: Path, *, kills: int, instances_wanted: int, concurrency: int, transport: str, workers: int, seed: int
+) -> Torture:
     """Mirror `instances_wanted` made-up instances with `kills` SIGKILLs on the way, then to the end.
 
-    After each kill every visible file must be right, and the journal must hold nothing that is not there.
+    The command alone is killed: worker processes have to notice, and the next run must not mind them. After each kill
+    every visible file must be right, and the journal must hold nothing that is not there.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
     made_up = write_folder(folder / "archive", instances(series=instances_wanted // PER_SERIES, per_series=PER_SERIES))
@@ -47,7 +50,8 @@ def torture(folder: Path, *, kills: int, instances_wanted: int, concurrency: int
     wrong: list[str] = []
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
         first = ("mirror", "--archive", archive.url, "--everything", "--to", mirror)
-        options = ("--concurrency", str(concurrency), "--transport", transport, "--progress", "none", "--yes")
+        options = ("--concurrency", str(concurrency), "--transport", transport, "--workers", str(workers))
+        options = (*options, "--progress", "none", "--yes")
         alive = _seconds_to_the_first_file(first, options, mirror, cache)
         for number in range(kills):
             command = ("resume", mirror) if number % 3 == 2 else first
@@ -63,7 +67,7 @@ def torture(folder: Path, *, kills: int, instances_wanted: int, concurrency: int
         if checksums_on_disk(mirror) != wanted or journalled_checksums(mirror) != wanted:
             wrong.append("in the end: the mirror is not what was asked for")
         requests = len(archive.object_requests())
-    allowed = len(made_up) + (kills + 1) * (concurrency + 4)
+    allowed = len(made_up) + (kills + 1) * (concurrency + 4 * workers)
     return Torture(kills, len(made_up), requests, allowed, tuple(wrong))
 
 
@@ -82,7 +86,7 @@ def _seconds_to_the_first_file(
 
 def _kill(process: subprocess.Popen[str]) -> None:
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
     process.wait()
@@ -103,6 +107,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--transport", default="single")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -112,6 +117,7 @@ def main() -> None:
             instances_wanted=options.instances,
             concurrency=options.concurrency,
             transport=options.transport,
+            workers=options.workers,
             seed=options.seed,
         )
     print(f"seed {options.seed}: {found}")  # noqa: T201 - a script

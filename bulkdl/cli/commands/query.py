@@ -10,7 +10,7 @@ from bulkdl.archive.endpoints import Answer
 from bulkdl.cli import parsing
 from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
 from bulkdl.cli.reach import choose_archive
-from bulkdl.cli.running import run
+from bulkdl.cli.running import run, unless_stopped
 from bulkdl.cli.words import table
 from bulkdl.operations.common import ArchiveChoice
 from bulkdl.operations.query import endpoints
@@ -56,7 +56,7 @@ def query(
     if _is_binary(endpoint, choice) and sys.stdout.isatty():
         raise click.UsageError("the answer is no text: send it to a file, with > FILE", click.get_current_context())
     answer = run(
-        lambda stop: query_verb(endpoint, asked, archive=choice),
+        lambda stop: unless_stopped(query_verb(endpoint, asked, archive=choice), stop),
         when_interrupted="interrupted before the archive had answered",
     )
     sys.stdout.flush()

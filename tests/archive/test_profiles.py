@@ -1,0 +1,101 @@
+"""Names and addresses of archives: what is understood, what is refused, and what is never shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from bulkdl.archive.nbia import NbiaV1
+from bulkdl.archive.profiles import BUILT_IN, find_profile
+from bulkdl.errors import ConfigurationError
+
+TCIA = "https://nbia.cancerimagingarchive.net/nbia-api/services/"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_name_is_an_archive(name: str) -> None:
+    profile = find_profile(name)
+    assert profile.name == name
+    assert profile.url.startswith("https://")
+    assert isinstance(profile.dialect(), NbiaV1)
+
+
+@pytest.mark.parametrize(
+    ("address", "url", "kind"),
+    [
+        (TCIA, TCIA, "nbia"),
+        (TCIA.rstrip("/"), TCIA, "nbia"),
+        (f"{TCIA}v1", TCIA, "nbia-v1"),
+        (f"{TCIA}v1/", TCIA, "nbia-v1"),
+        ("nbia-v1+http://localhost:8080", "http://localhost:8080/", "nbia-v1"),
+        ("nbia-v1+http://host/a+b/", "http://host/a+b/", "nbia-v1"),
+        ("http://[::1]:8080/nbia-api/services", "http://[::1]:8080/nbia-api/services/", "nbia"),
+        (f"{TCIA}?x=1#y", TCIA, "nbia"),
+    ],
+)
+def test_an_address_tells_what_is_spoken_there(address: str, url: str, kind: str) -> None:
+    profile = find_profile(address)
+    assert (profile.url, profile.kind) == (url, kind)
+
+
+def test_the_user_s_own_names_are_known_too() -> None:
+    profile = find_profile("lab", {"lab": "http://lab:8080/nbia-api/services"})
+    assert (profile.name, profile.url) == ("lab", "http://lab:8080/nbia-api/services/")
+
+
+def test_a_user_may_send_a_built_in_name_elsewhere() -> None:
+    assert find_profile("tcia", {"tcia": "http://lab/nbia-api/services"}).url == "http://lab/nbia-api/services/"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tica", "did you mean tcia"),
+        ("nothing-like-it", "known: demo, nbia-v1, nlst, tcia"),
+        ("https://example.org/", "its path tells no kind of archive"),
+        ("dicomweb+https://example.org/", "'dicomweb' is no kind of archive"),
+        ("ftp://example.org/nbia-api/services", "no http or https address"),
+        ("https:///nbia-api/services", "no http or https address"),
+        ("https://[::1/nbia-api/services", "no http or https address"),
+        ("https://host:99999/nbia-api/services", "no http or https address"),
+        ("https://host:port/nbia-api/services", "no http or https address"),
+        ("https://host:0/nbia-api/services", "no http or https address"),
+        ("https://b\u00fccher.example/nbia-api/services", "no http or https address"),
+        ("https://a\\b/nbia-api/services", "no http or https address"),
+        ("", "no archive profile"),
+    ],
+)
+def test_what_is_no_archive_is_refused_with_a_reason(name: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words.replace("?", r"\?")):
+        find_profile(name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:SECRET@host/nbia-api/services",
+        "https://SECRET@host/nbia-api/services",
+        "ftp://me:SECRET@host/x",
+        "https://me:SECRET@[::1/x",
+        "https://me:SECRET@host:port/x",
+        "https://host/x?api_key=SECRET",
+        "ftp://host/x?api_key=SECRET#SECRET",
+        "kind+https://host/x?token=SECRET",
+    ],
+)
+def test_a_secret_in_an_address_is_never_shown(address: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        find_profile(address)
+    assert "SECRET" not in str(caught.value)
+
+
+@given(st.text() | st.text(".:-[]@\\/a1\u00fc").map(lambda rest: f"http://{rest}/nbia-api/services"))
+def test_whatever_is_typed_is_a_profile_or_a_matter_of_configuration(text: str) -> None:
+    try:
+        profile = find_profile(text)
+    except ConfigurationError:
+        return
+    assert profile.url.endswith("/")
+    assert URL(profile.url).host

@@ -1,0 +1,150 @@
+"""What the smaller commands print, against an embedded archive of a few made-up instances."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import RunningArchive, run, serve, start
+from tests.support.dicom_files import instances, write_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    write_folder(folder, instances(series=3, per_series=2, collection="FIRST"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+    with serve(folder, cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
+        yield running
+
+
+# --- query ------------------------------------------------------------------------------------------------------------
+
+
+def test_query_passes_the_archives_answer_on(archive: RunningArchive, cache: Path) -> None:
+    answer = run("query", "--archive", archive.url, "GETSERIES", "Collection=FIRST", cache=cache)
+    assert answer.code == 0
+    assert len(json.loads(answer.out)) == 3
+    assert answer.err == ""
+
+
+def test_query_asks_for_another_format(archive: RunningArchive, cache: Path) -> None:
+    answer = run("query", "--archive", archive.url, "getCollectionValues", "--format", "csv", cache=cache)
+    assert list(csv.reader(io.StringIO(answer.out))) == [["Collection"], ["FIRST"]]
+
+
+def test_query_lists_the_endpoints_without_asking_anybody(cache: Path) -> None:
+    answer = run("query", "--archive", "http://127.0.0.1:9/nbia-api/services", "--list", cache=cache)
+    assert answer.code == 0
+    assert "getSOPInstanceUIDs " in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [(["getSerie"], "did you mean getSeries?"), (["getSeries", "Colection=FIRST"], "did you mean Collection")],
+    ids=["endpoint", "parameter"],
+)
+def test_query_sends_nothing_that_is_misspelt(
+    archive: RunningArchive, cache: Path, words: list[str], hint: str
+) -> None:
+    """NBIA would answer a misspelt criterion with everything it has."""
+    before = len(archive.requests())
+    answer = run("query", "--archive", archive.url, *words, cache=cache)
+    assert answer.code == 2
+    assert hint in answer.err
+    assert len(archive.requests()) == before
+
+
+# --- plan, status -----------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_plan_mirrors_what_was_planned(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "plan.tcia"
+    words = ("--archive", archive.url, "--progress", "none")
+    planned = run("plan", *words, "--collection", "FIRST", "--save", saved, cache=cache)
+    assert (planned.code, planned.err) == (0, "")
+    assert "3 series, 6 instances: 0 held, 6 to fetch" in planned.out
+    mirrored = run("mirror", *words, "--manifest", saved, "--to", tmp_path / "m", cache=cache)
+    assert (mirrored.code, mirrored.err) == (0, "")
+    assert mirrored.out.startswith("Complete: 3 of 3 series complete; 6 instances: 6 fetched, 0 already there\n")
+
+
+def test_a_plan_that_cannot_be_saved_exits_5(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+    words = ("--archive", archive.url, "--progress", "none", "--collection", "FIRST")
+    planned = run("plan", *words, "--save", tmp_path / "nowhere" / "plan.tcia", cache=cache)
+    assert planned.code == 5
+    assert planned.err.count("\n") == 1
+
+
+@pytest.fixture
+def mirror(archive: RunningArchive, cache: Path, tmp_path: Path) -> Path:
+    to = tmp_path / "m"
+    assert run("mirror", "--archive", archive.url, "--collection", "FIRST", "--to", to, cache=cache).code == 0
+    return to
+
+
+def test_status_is_text_or_one_document(mirror: Path, cache: Path) -> None:
+    text = run("status", mirror, cache=cache)
+    assert (text.code, text.err) == (0, "")
+    assert "FIRST            3          6     6" in text.out
+    document = run("status", mirror, "--json", cache=cache).document()
+    assert document["instances"] == {"selected": 6, "held": 6, "owed": 0, "failed": 0, "quarantined": 0}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watching_ends_well_with_a_signal(mirror: Path, cache: Path, number: int) -> None:
+    with start(["status", "--watch", mirror], cache=cache) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith(str(mirror))
+        watching.send_signal(number)
+        _, err = watching.communicate()
+    assert (watching.returncode, err) == (0, "")
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+def test_verify_exits_1_for_what_it_finds_and_0_once_it_is_mended(mirror: Path, cache: Path) -> None:
+    damaged = next(mirror.rglob("*.dcm"))
+    damaged.write_bytes(b"damage")
+    found = run("verify", mirror, "--progress", "none", cache=cache)
+    assert found.code == 1
+    assert "5 of 6 files sound" in found.out
+    assert found.err.endswith(f"to mend: bulkdl verify --repair {mirror}\n")
+    mended = run("verify", mirror, "--repair", "--progress", "none", cache=cache)
+    assert (mended.code, mended.err) == (0, "")
+    assert run("verify", mirror, "--progress", "none", cache=cache).code == 0
+
+
+# --- serve ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_prints_its_address_and_ends_well_with_a_signal(folder: Path, cache: Path, number: int) -> None:
+    with start(["serve", folder, "--port", "0"], cache=cache) as serving:
+        assert serving.stdout is not None
+        assert serving.stdout.readline().startswith("http://127.0.0.1:")
+        serving.send_signal(number)
+        out, err = serving.communicate()
+    assert (serving.returncode, out) == (0, "")
+    assert "serving 6 instances in 3 series of 2 patients" in err
+
+
+def test_serve_logs_each_request_as_one_json_line(archive: RunningArchive, cache: Path) -> None:
+    run("query", "--archive", archive.url, "getSeries", "Collection=FIRST", cache=cache)
+    last = json.loads(archive.log.read_text().splitlines()[-1])
+    assert last["method"] == "GET"
+    assert last["path"] == "/nbia-api/services/v1/getSeries?Collection=FIRST"
+    assert last["status"] == 200
+    assert last["bytes"] > 100
+    assert last.keys() == {"time", "method", "path", "status", "bytes", "seconds", "note"}

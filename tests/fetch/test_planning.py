@@ -1,0 +1,105 @@
+"""Which transport a Series takes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.fetch.planning import TransportChooser
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.outcomes import SeriesWork
+from bulkdl.model.settings import Transport
+
+SINGLE, ZIP = Transport.SINGLE, Transport.ZIP
+
+
+def work(owed: int, *, of: int | None = None, size_bytes: int | None = 10_000_000) -> SeriesWork:
+    return SeriesWork(
+        series_uid=SeriesUid("1"),
+        study_uid=None,
+        folder="f",
+        sop_uids=tuple(SopInstanceUid(f"1.{number}") for number in range(owed)),
+        names=tuple(f"1.{number}.dcm" for number in range(owed)),
+        image_count=owed if of is None else of,
+        size_bytes=size_bytes,
+        whole=of is None,
+    )
+
+
+def choices(chooser: TransportChooser, count: int = 120, series: SeriesWork | None = None) -> list[Transport]:
+    return [chooser.choose(series or work(100)) for _ in range(count)]
+
+
+def informed(*, single: float, bundle: float) -> TransportChooser:
+    """A chooser that has measured these seconds for an instance."""
+    chooser = TransportChooser(Transport.AUTO)
+    chooser.measured(SINGLE, instances=1, seconds=single)
+    chooser.measured(ZIP, instances=100, seconds=100 * bundle)
+    return chooser
+
+
+def test_the_cheaper_transport_carries_nearly_everything() -> None:
+    assert choices(informed(single=1, bundle=2)).count(SINGLE) >= 108
+    assert choices(informed(single=2, bundle=1)).count(ZIP) >= 108
+
+
+@pytest.mark.parametrize(("single", "bundle", "other"), [(1, 2, ZIP), (2, 1, SINGLE)])
+def test_the_other_is_tried_now_and_then(single: float, bundle: float, other: Transport) -> None:
+    assert 5 <= choices(informed(single=single, bundle=bundle)).count(other) <= 12
+
+
+def test_an_archive_that_changes_is_noticed() -> None:
+    chooser = informed(single=1, bundle=2)
+    for _ in range(10):
+        chooser.measured(SINGLE, instances=1, seconds=4)
+    assert choices(chooser).count(ZIP) >= 108
+
+
+def test_singles_come_first_while_nothing_is_known() -> None:
+    assert choices(TransportChooser(Transport.AUTO), 2) == [SINGLE, ZIP]
+
+
+def test_trials_are_made_on_small_series_only() -> None:
+    large = work(100, size_bytes=200_000_000)
+    assert set(choices(informed(single=1, bundle=2), series=large)) == {SINGLE}
+
+
+@pytest.mark.parametrize(
+    "series",
+    [work(3), work(100, size_bytes=2 << 30), work(50, of=100), work(3, of=3 + 1)],
+    ids=["few instances", "a huge zip", "half is held already", "few are owed"],
+)
+def test_a_zip_must_be_worth_it(series: SeriesWork) -> None:
+    assert set(choices(informed(single=9, bundle=1), series=series)) == {SINGLE}
+
+
+def test_a_series_of_which_little_is_held_may_come_as_a_zip() -> None:
+    assert informed(single=9, bundle=1).choose(work(90, of=100)) is ZIP
+
+
+def test_a_fixed_transport_is_kept() -> None:
+    assert set(choices(TransportChooser(SINGLE))) == {SINGLE}
+    assert set(choices(TransportChooser(ZIP))) == {ZIP}
+    assert TransportChooser(ZIP).choose(work(1)) is ZIP
+
+
+def test_the_rest_of_a_series_is_no_reason_for_a_zip_even_if_zips_are_wanted() -> None:
+    """What is held already would come once more."""
+    assert TransportChooser(ZIP).choose(work(1, of=100)) is SINGLE
+
+
+@given(
+    transport=st.sampled_from(Transport),
+    owed=st.integers(0, 50),
+    of=st.none() | st.integers(0, 100),
+    size=st.none() | st.integers(0, 2**40),
+    costs=st.lists(st.tuples(st.sampled_from([SINGLE, ZIP]), st.integers(0, 5), st.floats(0, 1e6))),
+)
+def test_there_is_always_a_choice(
+    transport: Transport, owed: int, of: int | None, size: int | None, costs: list[tuple[Transport, int, float]]
+) -> None:
+    chooser = TransportChooser(transport)
+    for kind, instances, seconds in costs:
+        chooser.measured(kind, instances=instances, seconds=seconds)
+    assert chooser.choose(work(owed, of=of, size_bytes=size)) in {SINGLE, ZIP}

@@ -1,0 +1,136 @@
+"""What is asked for: refused when it is nothing, matched without case, kept as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.errors import InvalidUid, SelectionError
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
+from bulkdl.model.records import Series
+from bulkdl.model.selection import Selection
+
+SERIES = Series(
+    series_uid=SeriesUid("1.1"),
+    study_uid=StudyUid("1.2"),
+    patient_id="LUNG-001",
+    collection="Demo-Lung",
+    modality="CT",
+    body_part="CHEST",
+    manufacturer="ACME",
+    model="Scan 16",
+    released=date(2021, 7, 15),
+    submitted=datetime(2020, 1, 1, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize("selection", [Selection(), Selection(since=date(2020, 1, 1))], ids=["empty", "a date alone"])
+def test_a_selection_of_nothing_is_refused(selection: Selection) -> None:
+    with pytest.raises(SelectionError, match="nothing is selected"):
+        selection.check()
+
+
+def test_everything_and_something_contradict_each_other() -> None:
+    with pytest.raises(SelectionError, match="collections, modalities"):
+        Selection(everything=True, collections=("A",), modalities=("CT",)).check()
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [Selection(everything=True), Selection(everything=True, since=date(2020, 1, 1)), Selection(shared_lists=("L",))],
+)
+def test_a_selection_of_something_is_taken(selection: Selection) -> None:
+    selection.check()
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("collections", "DEMO-LUNG", "Demo"),
+        ("patients", "lung-001", "LUNG-00"),
+        ("modalities", "ct", "MR"),
+        ("body_parts", "chest", "HEAD"),
+        ("manufacturers", "acme", "ACME, Inc."),
+        ("models", "scan 16", "Scan*"),
+        ("studies", "1.2", "1.20"),
+        ("series", "1.1", "1.10"),
+    ],
+)
+class TestOneCriterion:
+    def test_one_value_of_several_is_enough(self, field: str, good: str, bad: str) -> None:
+        assert Selection(**{field: (bad, good)}).matches(SERIES)
+
+    def test_another_value_does_not_match(self, field: str, good: str, bad: str) -> None:
+        assert good != bad
+        assert not Selection(**{field: (bad,)}).matches(SERIES)
+
+    def test_two_criteria_narrow(self, field: str, good: str, bad: str) -> None:
+        others: dict[str, Any] = {"collections": ("Demo-Lung",), "modalities": ("CT",)}
+        assert Selection(**{**others, field: (good,)}).matches(SERIES)
+        assert not Selection(**{**others, field: (bad,)}).matches(SERIES)
+
+    def test_a_series_that_does_not_say_does_not_match(self, field: str, good: str, bad: str) -> None:
+        assert good != bad
+        silent = Series(series_uid=SeriesUid("9"))
+        assert not Selection(**{field: (good,)}).matches(silent)
+
+
+@pytest.mark.parametrize(
+    ("series", "matches"),
+    [
+        (SERIES, True),
+        (replace(SERIES, released=date(2021, 7, 14)), False),
+        (replace(SERIES, released=None), False),
+        (replace(SERIES, released=None, submitted=datetime(2021, 7, 15, tzinfo=UTC)), True),
+        (replace(SERIES, released=None, submitted=None), True),
+    ],
+    ids=["released that day", "a day early", "submitted early", "submitted that day", "no date at all"],
+)
+def test_since_keeps_what_cannot_be_told_to_be_old(series: Series, *, matches: bool) -> None:
+    assert Selection(everything=True, since=date(2021, 7, 15)).matches(series) is matches
+
+
+def test_everything_matches_everything() -> None:
+    assert Selection(everything=True).matches(SERIES)
+
+
+TEXTS = st.lists(st.text(min_size=1), max_size=3).map(tuple)
+UIDS = st.lists(st.text("0123456789.", min_size=1, max_size=64), max_size=3).map(tuple)
+SELECTIONS = st.builds(
+    Selection,
+    collections=TEXTS,
+    patients=TEXTS,
+    studies=UIDS,
+    series=UIDS,
+    instances=st.lists(st.tuples(UIDS.filter(bool).map(lambda uids: SeriesUid(uids[0])), UIDS), max_size=2).map(tuple),
+    modalities=TEXTS,
+    body_parts=TEXTS,
+    manufacturers=TEXTS,
+    models=TEXTS,
+    shared_lists=TEXTS,
+    since=st.none() | st.dates(),
+    everything=st.booleans(),
+)
+
+
+@given(SELECTIONS)
+def test_a_selection_comes_back_from_json_as_it_went(selection: Selection) -> None:
+    """A resumed run selects exactly what the first one did."""
+    assert Selection.from_json(json.loads(json.dumps(selection.as_json()))) == selection
+
+
+@pytest.mark.parametrize("name", ["series", "studies"])
+def test_a_journalled_selection_is_checked_again(name: str) -> None:
+    with pytest.raises(InvalidUid):
+        Selection.from_json({name: ["../x"]})
+
+
+def test_a_selection_can_be_a_key() -> None:
+    one = Selection(series=(SeriesUid("1"),), instances=((SeriesUid("1"), (SopInstanceUid("2"),)),))
+    assert len({one, replace(one)}) == 1
