@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLIENTS := nbiatoolkit tcia-utils tciaclient
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mirror test check lint types layers pytest test-clients lock clean
+.PHONY: help setup mirror test check lint types layers pytest torture fuzz test-clients lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,10 +53,23 @@ layers: $(READY) ## import-linter: the layers of the design
 
 pytest: $(READY) ## the tests, with coverage of branches
 	$(BIN)/coverage erase
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --numprocesses auto --cov --cov-report=term
 
-test-clients: $(READY) .venv-tcia-utils/.ready ## public clients, unmodified, against the embedded archive
-	BULKDL=$(abspath $(BIN))/bulkdl .venv-tcia-utils/bin/pytest -c tests/clients/pytest.ini tests/clients/test_tcia_utils.py
+torture: $(READY) ## the long forms: 300 kills at chosen and random instants, and a soup of all faults
+	$(BIN)/python -m tests.support.torture --kills 300
+	$(BIN)/python -m tests.support.soup --instances 2000
+
+fuzz: $(READY) ## property tests with many more examples, for as long as you let them
+	$(BIN)/pytest -p tests.support.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
+	  tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
+	  tests/archive/test_renderings.py tests/dicom/test_validation.py tests/journal/test_totals.py
+
+test-clients: $(READY) $(CLIENTS:%=.venv-%/.ready) ## public clients, unmodified, against the embedded archive
+	@for client in $(CLIENTS); do \
+	  echo "$$client:"; \
+	  BULKDL=$(abspath $(BIN))/bulkdl .venv-$$client/bin/pytest -c tests/clients/pytest.ini -q \
+	    tests/clients/test_$$(echo $$client | tr - _).py || exit; \
+	done
 
 .venv-%/.ready: .requirements/client-%.txt
 	$(PYTHON) -m venv $(@D)
@@ -65,8 +79,11 @@ test-clients: $(READY) .venv-tcia-utils/.ready ## public clients, unmodified, ag
 lock: $(READY) ## renew the lock of exact versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
 	  --custom-compile-command 'make lock' --group dev --all-extras pyproject.toml --output-file .requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
-	  --custom-compile-command 'make lock' --group client-tcia-utils --output-file .requirements/client-tcia-utils.txt
+	@for client in $(CLIENTS); do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --upgrade \
+	    --custom-compile-command 'make lock' --group client-$$client --output-file .requirements/client-$$client.txt \
+	    || exit; \
+	done
 
 clean: ## remove what make made, but for mirrors
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

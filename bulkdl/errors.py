@@ -45,17 +45,20 @@ door; they stay reachable as `__cause__`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class BulkdlError(Exception):
     """The root of the tree. `str(error)` is one line for people; `code` is stable, for programs.
 
-    `attempts` is how often the failed action was tried before it was given up, where that was counted.
+    `attempts` is how often the failed action was tried before it was given up, where that was counted. `report` is the
+    JSON document of the run that the error ended, where there was one.
     """
 
     code: ClassVar[str] = "error"
     attempts: int = 0
+    report: Mapping[str, object] | None = None
 
 
 # --- the user ---------------------------------------------------------------------------------------------------------

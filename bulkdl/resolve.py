@@ -1,17 +1,18 @@
 """A selection becomes Series, and Series become instances to fetch: the first two stages of the pipeline.
 
 The narrowest questions that lose nothing are asked: one getSeries for a Collection, a Patient, a Study or a Series that
-is named, whatever else narrows it; what the archive does not sift, `Selection.matches` does. NBIA v1 compares
-modalities, body parts and makers by the collation of its database, so those are sent only where nothing else narrows.
+is named (or one for thousands of Series, where the archive's family has such a question), whatever else narrows it;
+what the archive does not sift, `Selection.matches` does. NBIA v1 compares modalities, body parts and makers by the
+collation of its database, so those are sent only where nothing else narrows.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import product
-from typing import Final
+from typing import Final, TypeVar
 
 from bulkdl.archive.client import ArchiveClient
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ShortAtSource
@@ -19,16 +20,20 @@ from bulkdl.flow.pool import Upstream, run_pool
 from bulkdl.journal.desk import JournalDesk
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
-from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import Series
+from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
 from bulkdl.store.layout import instance_name
 
+Item = TypeVar("Item")
+
 _QUESTIONS_AT_ONCE: Final = 8
 _LISTS_AT_ONCE: Final = 8
 _PAGE: Final = 100
+_ASKED_BEFORE_BELIEVED: Final = 4  # an archive in trouble, or one whose token ran out, may answer with nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +50,14 @@ class Question:
 
 def questions(selection: Selection, collections: tuple[str, ...] = ()) -> list[Question]:
     """The getSeries that find `selection`. `collections` are all names, wanted only for a whole archive."""
+    if selection.shared_lists:  # first: what is in them only the archive knows, and `matches` sifts the rest
+        return [Question({"shared_list": name}) for name in dict.fromkeys(selection.shared_lists)]
     if selection.series:
-        return [Question({"series_uid": uid}, series_uid=uid) for uid in selection.series]
+        return [Question({"series_uid": uid}, series_uid=uid) for uid in dict.fromkeys(selection.series)]
     if selection.patients and selection.collections:
-        pairs = product(selection.collections, selection.patients)
+        pairs = product(dict.fromkeys(selection.collections), dict.fromkeys(selection.patients))
         return [Question({"collection": collection, "patient_id": patient}) for collection, patient in pairs]
     for name, values in (
-        ("shared_list", selection.shared_lists),
         ("study_uid", selection.studies),
         ("patient_id", selection.patients),
         ("collection", selection.collections),
@@ -61,16 +67,34 @@ def questions(selection: Selection, collections: tuple[str, ...] = ()) -> list[Q
         ("modality", selection.modalities),
     ):
         if values:
-            return [Question({name: value}) for value in values]
+            return [Question({name: value}) for value in dict.fromkeys(values)]
     return [Question({"collection": collection}) for collection in collections]
 
 
 @dataclass(slots=True)
 class Resolution:
-    """What came of resolving: how many Series, and the questions to which the archive had no answer."""
+    """What came of resolving: how many Series, and the questions that found none.
+
+    `unanswered` are those to which the archive has nothing; `broken` those that it could not be brought to answer, each
+    with its last failure: what they would have found is not known.
+    """
 
     series: int = 0
     unanswered: list[Question] = field(default_factory=list)
+    broken: list[tuple[Question, RequestFailed]] = field(default_factory=list)
+
+    def failures(self) -> list[Failure]:
+        """One for each question that found none; `series` is empty where the question does not name one."""
+        nothing = "the archive does not have this series, or does not show it"
+        missing = [
+            Failure(uid, None, NotFound.code, nothing if uid else f"the archive has no series for {question}", 1)
+            for question in self.unanswered
+            for uid in [question.series_uid or ""]
+        ]
+        return missing + [
+            Failure(question.series_uid or "", None, error.code, f"{question}: {error}", error.attempts)
+            for question, error in self.broken
+        ]
 
 
 async def resolve(
@@ -86,33 +110,83 @@ async def resolve(
         BulkdlError: as `ArchiveClient` says.
     """
     selection.check()
-    everything = tuple(await client.collections()) if selection.everything else ()
-    found = Resolution()
+    asked = questions(selection, tuple(await client.collections()) if selection.everything else ())
+    at_once = client.dialect.series_at_once if all(question.series_uid for question in asked) else 1
+    batches = (asked[start : start + at_once] for start in range(0, len(asked), at_once))
+    asking = _Asking(selection, client, take)
+    await run_pool(_each(batches), asking.ask, workers=_QUESTIONS_AT_ONCE, name="resolve")
+    return asking.found
 
-    async def ask(question: Question) -> None:
-        matching = 0
 
-        async def keep(batch: list[Series]) -> None:
-            nonlocal matching
-            batch = [_completed(series, question) for series in batch]
-            if chosen := [series for series in batch if selection.matches(series)]:
-                matching += len(chosen)
-                await take(chosen)
+class _Asking:
+    """Puts questions to the archive, and hands on what matches of the answers."""
+
+    def __init__(
+        self, selection: Selection, client: ArchiveClient, take: Callable[[list[Series]], Awaitable[None]]
+    ) -> None:
+        self.found = Resolution()
+        self._client = client
+        self._take = take
+        self._named = frozenset(selection.series)  # a manifest may name many thousands
+        self._selection = replace(selection, series=())
+
+    async def ask(self, batch: Sequence[Question]) -> None:
+        """Ask one question, or several that each name a Series together."""
+        if len(batch) == 1:
+            await self._ask_one(batch[0])
+            return
+        matching: set[str] = set()
+
+        async def keep(answered: list[Series]) -> None:
+            matching.update(await self._hand_on(answered))
 
         try:
-            answered = await client.series(question.criteria, keep)
+            await self._client.series_by_uids([SeriesUid(question.series_uid or "") for question in batch], keep)
+        except (NotFound, RequestRejected):  # an archive that knows no such question, or one UID that it cannot bear
+            await run_pool(_each(batch), self._ask_one, workers=_QUESTIONS_AT_ONCE, name="resolve-singly")
+            return
+        except AccessDenied:
+            raise
+        except RequestFailed as error:
+            self.found.broken += [(question, error) for question in batch]
+            return
+        self.found.series += len(matching)
+        self.found.unanswered += [question for question in batch if question.series_uid not in matching]
+
+    async def _ask_one(self, question: Question) -> None:
+        matching = 0
+
+        async def keep(answered: list[Series]) -> None:
+            nonlocal matching
+            matching += len(await self._hand_on([_completed(series, question) for series in answered]))
+
+        try:
+            answered = await self._client.series(question.criteria, keep)
         except (NotFound, RequestRejected):
             answered = 0
-        found.series += matching
+        except AccessDenied:
+            raise
+        except RequestFailed as error:
+            self.found.series += matching
+            self.found.broken.append((question, error))
+            return
+        self.found.series += matching
         if not answered or (question.series_uid and not matching):
-            found.unanswered.append(question)
+            self.found.unanswered.append(question)
 
-    async def each() -> AsyncIterator[Question]:
-        for question in questions(selection, everything):
-            yield question
+    async def _hand_on(self, answered: list[Series]) -> list[SeriesUid]:
+        chosen = [series for series in answered if self._matches(series)]
+        if chosen:
+            await self._take(chosen)
+        return [series.series_uid for series in chosen]
 
-    await run_pool(each(), ask, workers=_QUESTIONS_AT_ONCE, name="resolve")
-    return found
+    def _matches(self, series: Series) -> bool:
+        return (not self._named or series.series_uid in self._named) and self._selection.matches(series)
+
+
+async def _each(items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item
 
 
 def _completed(series: Series, question: Question) -> Series:
@@ -129,7 +203,7 @@ async def list_instances(
 ) -> None:
     """Ask for the instances of each Series that the journal has and knows no instances of, until `upstream` ends.
 
-    One getSOPInstanceUIDs for a Series. A list shorter than the archive's own count is asked for once more before it is
+    One getSOPInstanceUIDs for a Series. A list shorter than the archive's own count is asked for again before it is
     believed, and then noted as the Series' failure; what is on it is fetched all the same.
 
     Raises:
@@ -169,9 +243,11 @@ async def _list_one(row: UnlistedSeries, desk: JournalDesk, run: Run, client: Ar
     uid, promised = row.series.series_uid, row.series.image_count
     try:
         listed = await client.instances(uid)
-        if not listed or len(listed) < (promised or 0):
-            again = await client.instances(uid)
-            listed = list(dict.fromkeys([*listed, *again]))
+        asked = 1
+        while (not listed or len(listed) < (promised or 0)) and asked < _ASKED_BEFORE_BELIEVED:
+            await client.patience.back_off(asked)
+            listed = list(dict.fromkeys([*listed, *await client.instances(uid)]))
+            asked += 1
     except AccessDenied:
         raise
     except RequestFailed as error:
@@ -194,7 +270,7 @@ async def _list_one(row: UnlistedSeries, desk: JournalDesk, run: Run, client: Ar
         await desk(Journal.record_outcomes, run, outcomes)
     if not listed or len(listed) < (promised or 0):
         message = f"the archive lists {len(listed):,} instances and counts {promised:,}" if listed else "no instances"
-        await desk(Journal.record_series_failure, run, uid, error=ShortAtSource.code, message=message, attempts=2)
+        await desk(Journal.record_series_failure, run, uid, error=ShortAtSource.code, message=message, attempts=asked)
 
 
 def _own_name(sop_uid: SopInstanceUid) -> str | None:

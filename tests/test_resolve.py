@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import date
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkdl.archive.client import connect
 from bulkdl.archive.nbia import NbiaV1
+from bulkdl.archive.profiles import Profile
+from bulkdl.flow.pacing import Limiter
+from bulkdl.flow.patience import Patience
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
-from bulkdl.resolve import Question, _completed, questions
+from bulkdl.resolve import Question, _completed, questions, resolve
+from tests.support import faults
+from tests.support.faults import Action, FaultyServer, Script, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,3 +180,75 @@ def test_what_the_archive_says_is_left_as_it_is() -> None:
 def test_what_was_not_asked_for_stays_unknown() -> None:
     bare = Series(series_uid=SeriesUid("1"))
     assert _completed(bare, Question({"modality": "CT"})) is bare
+
+
+# --- many Series by name ----------------------------------------------------------------------------------------------
+
+
+def rows_of(uids: list[str]) -> str:
+    return json.dumps([{"SeriesInstanceUID": uid, "Modality": "CT"} for uid in uids])
+
+
+async def resolved(
+    script: Script, uids: list[str], *, kind: str = "nbia-v4", **criteria: tuple[str, ...]
+) -> tuple[set[str], set[str | None], list[str]]:
+    """The Series that are found, those that are not, and the paths that were asked."""
+    found: set[str] = set()
+
+    async def take(batch: list[Series]) -> None:
+        found.update(series.series_uid for series in batch)
+
+    patience = Patience(
+        limiter=Limiter(ceiling=16), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event(), chance=lambda: 0.0
+    )
+    selection = Selection(series=tuple(SeriesUid(uid) for uid in uids), **criteria)
+    async with FaultyServer(script) as server, connect(Profile("x", server.url, kind), patience) as client:
+        resolution = await resolve(selection, client, take)
+        assert resolution.series == len(found)
+        return found, {question.series_uid for question in resolution.unanswered}, [s.path for s in server.requests]
+
+
+def answering(known: set[str]) -> Script:
+    """An archive that has these Series, by one and by many."""
+
+    def script(seen: Seen) -> Action:
+        form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
+        asked = form["list"].split(",") if "list" in form else [seen.query["SeriesInstanceUID"]]
+        return faults.json(rows_of([uid for uid in asked if uid in known]))
+
+    return script
+
+
+async def test_a_manifest_of_thousands_costs_a_few_questions() -> None:
+    uids = [f"1.2.{number}" for number in range(4_500)]
+    missing = {uids[7], uids[4_400]}
+    found, unanswered, paths = await resolved(answering(set(uids) - missing), uids)
+    assert found == set(uids) - missing
+    assert unanswered == missing
+    assert paths == ["/v4/getSeriesMetadata"] * 3
+
+
+async def test_a_family_that_takes_one_at_a_time_is_asked_one_at_a_time() -> None:
+    found, unanswered, paths = await resolved(answering({"1.1", "1.2"}), ["1.1", "1.2", "1.3"], kind="nbia-v1")
+    assert (found, unanswered) == ({"1.1", "1.2"}, {"1.3"})
+    assert paths == ["/v1/getSeries"] * 3
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+async def test_an_archive_that_refuses_the_question_for_many_is_asked_for_each(status: int) -> None:
+    one_by_one = answering({"1.1", "1.2"})
+    found, unanswered, paths = await resolved(
+        lambda seen: faults.answer(status=status) if seen.method == "POST" else one_by_one(seen), ["1.1", "1.2", "1.3"]
+    )
+    assert (found, unanswered) == ({"1.1", "1.2"}, {"1.3"})
+    assert paths == ["/v4/getSeriesMetadata", *["/v4/getSeries"] * 3]
+
+
+async def test_what_was_not_asked_for_is_not_taken() -> None:
+    found, unanswered, _ = await resolved(lambda _: faults.json(rows_of(["1.1", "6.6"])), ["1.1", "1.2"])
+    assert (found, unanswered) == ({"1.1"}, {"1.2"})
+
+
+async def test_a_series_that_is_named_and_does_not_match_is_reported() -> None:
+    found, unanswered, _ = await resolved(answering({"1.1", "1.2"}), ["1.1", "1.2"], modalities=("MR",))
+    assert (found, unanswered) == (set(), {"1.1", "1.2"})

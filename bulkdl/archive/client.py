@@ -7,30 +7,34 @@ it has already written: `open_instance` and `open_bundle` are one attempt each.
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
 import errno
 import re
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 from yarl import URL
 
 from bulkdl import __version__
-from bulkdl.archive.dialect import Dialect, Request, read_record
+from bulkdl.archive.auth import Credentials, Token, Tokens
+from bulkdl.archive.dialect import Dialect, Identity, Request, read_record
 from bulkdl.archive.endpoints import Endpoint
+from bulkdl.archive.inflating import ENCODINGS, Inflater
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import (
     AccessDenied,
     ArchiveUnreachable,
+    BulkdlError,
     ConfigurationError,
     ConnectFailed,
     ConnectionLost,
@@ -62,6 +66,10 @@ _MD5_BYTES: Final = 16
 _OVERLOADED: Final = frozenset({502, 503, 504})
 
 _IDENTITY: Final = {"Accept-Encoding": "identity"}  # so that Content-Length counts the bytes of the file
+_LOGOUT_SECONDS: Final = 5.0
+_NOT_BELIEVED: Final = frozenset({401, 403})  # NBIA's own client takes both for an expired token
+_PERHAPS_NOT_BELIEVED: Final = frozenset({500})  # what v4's getSeries makes of one
+_NOTHING: Final = frozenset({b"", b"[]", b"null"})
 _FOR_ANYBODY: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range"})
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
 
@@ -72,12 +80,24 @@ class Access:
 
     `silence_seconds` is how long an archive may send nothing before a request counts as timed out. A body that comes
     more slowly than `lowest_bytes_per_second` for as long is timed out too; there is no limit on the whole.
+    `credentials` go to the archive itself alone.
     """
 
     proxy: str | None = None
     ca_bundle: str | None = None
     silence_seconds: float = _SILENCE_SECONDS
     lowest_bytes_per_second: float = _LOWEST_BYTES_PER_SECOND
+    credentials: Credentials = field(default_factory=Credentials)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show, the password of the proxy included, as it is written and as it is sent."""
+        parts = urlsplit(self.proxy or "")
+        if not parts.password:
+            return self.credentials.secrets
+        password = unquote(parts.password)
+        sent = base64.b64encode(f"{unquote(parts.username or '')}:{password}".encode()).decode("ascii")
+        return (*self.credentials.secrets, parts.password, password, sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +116,15 @@ class Body:
     whether a later answer is of the same object: an entity tag or a date (RFC 9110 §8.8), None where there is none.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, access: Access) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, access: Access, token: Token | None = None) -> None:
         self._response = response
         self._access = access
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        self.length = response.content_length if encoding == "identity" else None
+        self.token = token  # the one it was asked for with
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+        if encoding != "identity" and encoding not in ENCODINGS:
+            raise UnexpectedAnswer(f"the answer is encoded as {encoding[:20]!r}, which nobody asked for")
+        self._inflater = Inflater() if encoding in ENCODINGS else None
+        self.length = response.content_length if self._inflater is None else None
         self.start = 0
         self.is_part = response.status == HTTPStatus.PARTIAL_CONTENT
         tag = response.headers.get("ETag", "")
@@ -118,21 +142,23 @@ class Body:
         """
         content, clock = self._response.content, time.monotonic
         # Only the time that we wait for bytes counts, not what the caller takes to deal with them.
-        waited, since = 0.0, 0
+        waited, came = 0.0, 0
         with _mapped_errors():
             while True:
                 asked = clock()
                 chunk = await content.readany()
                 if not chunk:
                     break
-                self.received += len(chunk)
+                came += len(chunk)
                 waited += clock() - asked
                 if waited >= self._access.silence_seconds:
-                    if self.received - since < self._access.lowest_bytes_per_second * waited:
-                        raise TimedOut(f"only {self.received - since:,} bytes came in {waited:.0f} s")
-                    waited, since = 0.0, self.received
-                yield chunk
-        self._check_length()
+                    if came < self._access.lowest_bytes_per_second * waited:
+                        raise TimedOut(f"only {came:,} bytes came in {waited:.0f} s")
+                    waited, came = 0.0, 0
+                for piece in (chunk,) if self._inflater is None else self._inflated(chunk):
+                    self.received += len(piece)
+                    yield piece
+        self._check_end()
 
     async def read(self) -> bytes:
         """All bytes. Meant for bodies whose length is known to be small.
@@ -147,10 +173,22 @@ class Body:
             async with asyncio.timeout(slowest_seconds):
                 content = await self._response.read()
         self.received = len(content)
-        self._check_length()
+        self._check_end()
         return content
 
-    def _check_length(self) -> None:
+    def _inflated(self, chunk: bytes) -> Iterator[bytes]:
+        assert self._inflater is not None  # noqa: S101 - the caller looked
+        try:
+            yield from self._inflater.feed(chunk)
+        except ValueError as error:
+            raise ShortBody(f"the body cannot be decoded: {error}") from error
+
+    def _check_end(self) -> None:
+        if self._inflater is not None:
+            try:
+                self._inflater.close()
+            except ValueError as error:
+                raise ShortBody(f"the body was cut: {error}") from error
         if self.length is not None and self.received != self.length:
             raise ShortBody(f"{self.received:,} bytes came, {self.length:,} were announced")
 
@@ -205,8 +243,7 @@ class ArchiveClient:
     """One archive, for one run. Made by `connect`.
 
     Every method may raise `RequestFailed` (its subclasses say how), `ArchiveUnreachable` and `Interrupted`, those that
-    repeat only after the attempts are spent. `requests` counts what was sent, repetitions and redirects included; so it
-    does what aiohttp repeats by itself, when a connection that it used again turns out to be closed.
+    repeat only after the attempts are spent. `requests` counts what was sent, repetitions and redirects included.
     """
 
     def __init__(
@@ -224,8 +261,9 @@ class ArchiveClient:
         self.requests = 0
         self._session = session
         self._access = access
-        self._note = note
+        self._tell = note
         self._base = URL(profile.url)
+        self._tokens = Tokens(access.credentials, self._post)
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -241,8 +279,21 @@ class ArchiveClient:
         right are noted and left out.
         """
         request = self.dialect.series(criteria)
-        what = "the series of " + (", ".join(criteria.values()) or "the archive")
+        return await self._hand_series(
+            request, "the series of " + (", ".join(criteria.values()) or "the archive"), take
+        )
 
+    async def series_by_uids(
+        self, series_uids: Sequence[SeriesUid], take: Callable[[list[Series]], Awaitable[None]]
+    ) -> int:
+        """As `series`, for Series that are named: no more than `dialect.series_at_once`, in one question.
+
+        Those that the archive does not have, or may not show, are missing from its answer.
+        """
+        what = f"the series {series_uids[0]}" if len(series_uids) == 1 else f"{len(series_uids):,} series"
+        return await self._hand_series(self.dialect.series_by_uids(series_uids), what, take)
+
+    async def _hand_series(self, request: Request, what: str, take: Callable[[list[Series]], Awaitable[None]]) -> int:
         async def once(_: int) -> int:
             count = 0
             batch: list[Series] = []
@@ -293,13 +344,36 @@ class ArchiveClient:
         (_, content), _ = await self.patience.attempt(f"the checksum of {sop_uid}", lambda _: self._read(request))
         return _md5_in(content)
 
-    async def query(self, endpoint: Endpoint, parameters: Mapping[str, str]) -> tuple[str, bytes]:
+    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
+        """The MD5 that stands for a whole Series (getMD5Hierarchy), 16 bytes; None where the archive has none."""
+        request = self.dialect.hierarchy_checksum(series_uid)
+        if request is None:
+            return None
+        what = f"the checksum of series {series_uid}"
+        (_, content), _ = await self.patience.attempt(what, lambda _: self._read(request))
+        return _md5_in(content)
+
+    async def metadata(self, endpoint: Endpoint) -> tuple[str, bytes] | None:
+        """What the archive itself says about `endpoint`: content type and body; None where it says nothing."""
+        request = self.dialect.metadata(endpoint)
+        if request is None:
+            return None
+        answer, _ = await self.patience.attempt(f"about {endpoint.name}", lambda _: self._read(request))
+        return answer
+
+    async def query(self, endpoint: Endpoint, parameters: Iterable[tuple[str, str]]) -> tuple[str, bytes]:
         """Ask `endpoint` with parameters as they go over the wire; content type and body, as the archive sent them."""
         request = self.dialect.verbatim(endpoint, parameters)
         answer, _ = await self.patience.attempt(endpoint.name, lambda _: self._read(request))
         return answer
 
     # --- bodies, one attempt each -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def open(self, endpoint: Endpoint, parameters: Iterable[tuple[str, str]]) -> AsyncIterator[Body]:
+        """Ask `endpoint` with parameters as they go over the wire; leaving the block ends the request."""
+        async with self._ask(self.dialect.verbatim(endpoint, parameters)) as body:
+            yield body
 
     @asynccontextmanager
     async def open_instance(self, key: InstanceKey, *, rest: Rest | None = None) -> AsyncIterator[Body]:
@@ -345,32 +419,47 @@ class ArchiveClient:
         return rows
 
     async def _stream_rows(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
-        reader = RowReader()
-        async with self._ask(request) as body:
-            try:
-                async for chunk in body.chunks():
-                    for row in reader.feed(chunk):
-                        yield row
-                for row in reader.close():
-                    yield row
-            except ValueError as error:
-                raise UnexpectedAnswer(f"{request.endpoint.name} answered {error}") from error
+        is_believed = False
+        while not is_believed:
+            reader, count = RowReader(), 0
+            async with self._ask(request) as body:
+                try:
+                    async for chunk in body.chunks():
+                        for row in reader.feed(chunk):
+                            count += 1
+                            yield _no_error(row)
+                    for row in reader.close():
+                        count += 1
+                        yield _no_error(row)
+                except ValueError as error:
+                    said = self._without_secrets(str(error))
+                    raise UnexpectedAnswer(f"{request.endpoint.name} answered {said}") from error
+            is_believed = count > 0 or not await self._renewed_if_doubtful(body.token)
 
     async def _read(self, request: Request) -> tuple[str, bytes]:
-        async with self._ask(request) as body:
-            return body.content_type, await body.read()
+        while True:
+            async with self._ask(request) as body:
+                content = await body.read()
+            if content.strip() not in _NOTHING or not await self._renewed_if_doubtful(body.token):
+                return body.content_type, content
+
+    async def _renewed_if_doubtful(self, token: Token | None) -> bool:
+        """Whether "nothing found" may only mean that the token has expired: then there is a fresh one to ask with."""
+        if token is None or not self._tokens.is_doubtful(token):
+            return False
+        await self._tokens.renewed(token)
+        return True
 
     @asynccontextmanager
     async def _ask(self, request: Request, *, headers: Mapping[str, str] | None = None) -> AsyncIterator[Body]:
         """Send one request, follow its redirects, and yield the body of a success."""
-        url = self._base.join(URL(request.path)).with_query(request.query)
         started = time.monotonic()
         body: Body | None = None
         refused = failed = False
         try:
-            async with self._send(url, headers or {}) as response:
-                _raise_for_status(response, await _error_text(response))
-                body = Body(response, self._access)
+            async with self._identified(request, headers or {}) as (response, token):
+                _raise_for_status(response, await _error_text(response, self._without_secrets))
+                body = Body(response, self._access, token)
                 yield body
         except TooManyRequests:
             refused = True
@@ -386,17 +475,86 @@ class ArchiveClient:
             self.patience.finished(Sample(time.monotonic() - started, size_bytes, refused=refused, failed=failed))
 
     @asynccontextmanager
-    async def _send(self, url: URL, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        for _ in range(_MOST_REDIRECTS + 1):
+    async def _identified(
+        self, request: Request, headers: Mapping[str, str]
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, Token | None]]:
+        """The answer to a request that says who is asking; where that is refused, to one with another token."""
+        token = await self._token(request.identity)
+        query, key = request.query, self._access.credentials.api_key
+        if key is not None and request.identity is Identity.KEY:
+            if self._access.credentials.is_key_in_query:
+                query = (*query, ("api_key", key))
+            else:
+                headers = {**headers, "api_key": key}
+        url = self._base.join(URL(request.path)).with_query(query)
+        form = request.form if request.endpoint.method == "POST" else None
+        if token is None:
+            async with self._send(url, headers, form) as response:
+                yield response, None
+            return
+        for is_last in (False, True):
+            async with self._send(url, {**headers, "Authorization": f"Bearer {token.value}"}, form) as response:
+                if is_last or response.status not in _NOT_BELIEVED:
+                    if response.status in _PERHAPS_NOT_BELIEVED and self._tokens.is_doubtful(token):
+                        self._tokens.distrust(token)
+                    yield response, token
+                    return
+            token = await self._tokens.renewed(token)
+
+    async def _token(self, identity: Identity) -> Token | None:
+        is_known = self._access.credentials.username is not None
+        if identity is Identity.TOKEN or (identity is Identity.TOKEN_IF_ANY and is_known):
+            return await self._tokens.current()
+        return None
+
+    async def _post(self, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        url = self._base.join(URL(path))
+        async with self._send(url, _IDENTITY, tuple(form.items()), redirects=0) as response:
+            return response.status, await Body(response, self._access).read()
+
+    async def log_out(self) -> None:
+        """End the login, if there is one. That it cannot be ended is no loss: tokens expire."""
+        if (token := self._tokens.to_log_out) is None:
+            return
+        with suppress(BulkdlError, TimeoutError):
+            async with asyncio.timeout(_LOGOUT_SECONDS):
+                headers = {"Authorization": f"Bearer {token}"}
+                async with self._send(self._base.join(URL("logout")), headers, (), redirects=0):
+                    pass
+
+    def _note(self, text: str) -> None:
+        self._tell(self._without_secrets(text))
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in (*self._access.secrets, *self._tokens.secrets):
+            text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
+        return text
+
+    @asynccontextmanager
+    async def _send(
+        self,
+        url: URL,
+        headers: Mapping[str, str],
+        form: tuple[tuple[str, str], ...] | None = None,
+        *,
+        redirects: int = _MOST_REDIRECTS,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer at the end of so many `redirects` at most; with 0, whatever comes. A `form` is posted."""
+        for _ in range(redirects + 1):
+            method, data = ("GET", None) if form is None else ("POST", aiohttp.FormData(form))
             with _mapped_errors():
                 async with asyncio.timeout(_ANSWER_SECONDS + self._access.silence_seconds):  # headers may trickle, too
-                    response = await self._session.get(url, headers=headers, allow_redirects=False)
+                    response = await self._session.request(
+                        method, url, data=data, headers=headers, allow_redirects=False
+                    )
             try:
                 location = response.headers.get("Location") if response.status in {301, 302, 303, 307, 308} else None
-                if location is None:
+                if location is None or not redirects:
                     yield response
                     return
                 url, before = _redirected(url, location), url
+                if response.status in {301, 302, 303}:  # what was posted is answered over there: RFC 9110 §15.4
+                    form = None
                 if url.origin() != before.origin():  # a key or a token is the archive's own, and nobody else's
                     headers = {name: value for name, value in headers.items() if name in _FOR_ANYBODY}
             finally:
@@ -416,11 +574,11 @@ def _redirected(url: URL, location: str) -> URL:
     return target
 
 
-async def _error_text(response: aiohttp.ClientResponse) -> str:
-    if response.status < 300:  # noqa: PLR2004 - the border of success
+async def _error_text(response: aiohttp.ClientResponse, without_secrets: Callable[[str], str]) -> str:
+    if response.status < 300 or "Content-Encoding" in response.headers:  # noqa: PLR2004 - the border of success
         return ""
     with suppress(aiohttp.ClientError, TimeoutError):
-        text = (await response.content.read(_ERROR_TEXT_BYTES)).decode("utf-8", errors="replace")
+        text = without_secrets((await response.content.read(_ERROR_TEXT_BYTES)).decode("utf-8", errors="replace"))
         if "<" not in text[:200]:
             return ": " + " ".join(text.split())[:200] if text.strip() else ""
     return ""
@@ -477,6 +635,18 @@ def _check_part(body: Body, rest: Rest | None) -> None:
     body.start = rest.start
 
 
+def _no_error(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, if it is one: TCIA v3 sends its errors as an object of JSON, sometimes as a success.
+
+    Raises:
+        ValueError: it is an error.
+    """
+    for name in ("errorMessage", "errorDescription"):
+        if name in row:
+            raise ValueError(f"with an error: {' '.join(str(row[name]).split())[:200]}")
+    return row
+
+
 def _md5_in(content: bytes) -> bytes | None:
     with suppress(ValueError):
         digest = bytes.fromhex(content.decode("ascii"))
@@ -515,13 +685,20 @@ async def connect(
         proxy=access.proxy,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=access.silence_seconds),
         read_bufsize=_READ_BUFFER_BYTES,
-        headers={"User-Agent": f"bulkdl/{__version__}"},
+        headers={"User-Agent": f"bulkdl/{__version__}", "Accept-Encoding": "gzip, deflate"},
         cookie_jar=aiohttp.DummyCookieJar(),
         raise_for_status=False,
+        auto_decompress=False,  # see `inflating`
         trace_configs=[tracing],
     ) as session:
+        # aiohttp would repeat by itself what fails on a connection that was used before: one more attempt than was
+        # allowed, and counted by nobody. There is no public switch; its own test client uses this one.
+        session._retry_connection = False  # noqa: SLF001 - see above
         client = ArchiveClient(profile, session, patience, access, note=note)
-        yield client
+        try:
+            yield client
+        finally:
+            await client.log_out()
 
 
 async def _tls(ca_bundle: str | None) -> ssl.SSLContext | bool:

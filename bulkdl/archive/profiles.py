@@ -13,22 +13,39 @@ from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from bulkdl.archive.dialect import Dialect
-from bulkdl.archive.nbia import NbiaV1
+from bulkdl.archive.dialect import Dialect, TableDialect
+from bulkdl.archive.nbia import NbiaV1, NbiaV2, NbiaV4
+from bulkdl.archive.tcia_v3 import TciaV3
 from bulkdl.errors import ConfigurationError
 
 DEMO: Final = "demo"
 DEFAULT: Final = "tcia"
 
+_NBIA: Final = "https://nbia.cancerimagingarchive.net/nbia-api/services"
+
 BUILT_IN: Final[Mapping[str, str]] = {
-    "tcia": "nbia-v1+https://nbia.cancerimagingarchive.net/nbia-api/services",
-    "nbia-v1": "nbia-v1+https://nbia.cancerimagingarchive.net/nbia-api/services",
-    "nlst": "nbia-v1+https://nlst.cancerimagingarchive.net/nbia-api/services",
+    "tcia": f"nbia-v4+{_NBIA}",
+    "nbia-v1": f"nbia-v1+{_NBIA}",
+    "nbia-v2": f"nbia-v2+{_NBIA}",
+    "tcia-v3": "tcia-v3+https://services.cancerimagingarchive.net/services/v3",
+    "tcia-v3-test": "tcia-v3+https://services-test.cancerimagingarchive.net/services/v3",
+    "nlst": "nbia-v4+https://nlst.cancerimagingarchive.net/nbia-api/services",
 }
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-_DIALECTS: Final[Mapping[str, type[NbiaV1]]] = {"nbia-v1": NbiaV1, "nbia": NbiaV1}
+_DIALECTS: Final[Mapping[str, type[TableDialect]]] = {
+    "nbia": NbiaV4,
+    "nbia-v1": NbiaV1,
+    "nbia-v2": NbiaV2,
+    "nbia-v4": NbiaV4,
+    "tcia-v3": TciaV3,
+}
+
+# Ends of paths that tell what is spoken there. Bindaas, the platform of TCIA v3, names a resource behind the version.
+_NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")
+_TCIA_ADDRESS: Final = re.compile(r"/services/v[34]/(?:TCIA|SharedList)(?:/query)?$")
+_TCIA_ENDPOINTS: Final = re.compile(r"(?:/(?:TCIA|SharedList)(?:/query)?)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ def _from_address(address: str, *, name: str) -> Profile:
     kind, plus, rest = address.partition("+")
     if not (plus and "://" not in kind):
         kind, rest = "", address
+    said = kind
     try:
         parts = urlsplit(rest)
         if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
@@ -74,17 +92,25 @@ def _from_address(address: str, *, name: str) -> Profile:
     if parts.username or parts.password:
         raise ConfigurationError("an archive's address may not hold a name or password: it would be printed and kept")
     path = parts.path.rstrip("/")
-    if path.endswith("/nbia-api/services/v1"):
-        kind, path = kind or "nbia-v1", path.removesuffix("/v1")
-    elif path.endswith("/nbia-api/services"):
-        kind = kind or "nbia"
+    kind, path = _told_by(path, kind)
     if kind not in _DIALECTS:
         told = f"{kind!r} is no kind of archive" if kind else "its path tells no kind of archive"
-        hint = f"use …/nbia-api/services, or KIND+URL with KIND one of {', '.join(_DIALECTS)}"
+        hint = f"use …/nbia-api/services or …/services/v3/TCIA, or KIND+URL with KIND one of {', '.join(_DIALECTS)}"
         raise ConfigurationError(f"{_without_secrets(rest)!r}: {told}; {hint}")
-    return Profile(
-        name if name != address else rest, urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", "")), kind
-    )
+    if name == address:  # a run goes by this name, and is resumed by it
+        name = f"{said}{'+' if said else ''}{urlunsplit((parts.scheme, parts.netloc, parts.path, '', ''))}"
+    return Profile(name, urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", "")), kind)
+
+
+def _told_by(path: str, kind: str) -> tuple[str, str]:
+    """What is spoken at `path`, unless `kind` says so, and the path with no more than the base address of that."""
+    if kind == "tcia-v3" or (not kind and _TCIA_ADDRESS.search(path)):
+        return "tcia-v3", _TCIA_ENDPOINTS.sub("", path)
+    found = _NBIA_ADDRESS.search(path)
+    if found is None:
+        return kind, path
+    version = found["version"]
+    return kind or (f"nbia-{version}" if version else "nbia"), path[: found.end("base")]
 
 
 def _without_secrets(address: str) -> str:

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bulkdl.archive.endpoints import Attribute, Kind
 
-JsonValue: TypeAlias = str | int | float | bool | None
-Value: TypeAlias = str | int | float | bool | date | datetime | None
+JsonValue: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
+Value: TypeAlias = str | int | float | bool | date | datetime | list[Any] | dict[str, Any] | None
 Rows: TypeAlias = Iterable[Mapping[str, JsonValue]]
 
 _CHUNK_CHARACTERS = 1 << 16
@@ -33,6 +33,7 @@ _MONTHS = {
     name: number
     for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)  # noqa: SIM905 - shorter
 }
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _AMERICAN = re.compile(r"(\d{2})[-/](\d{2})[-/](\d{4})", re.ASCII)
 _JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{2}) (\d{2}):(\d{2}):(\d{2}) \S+ (\d{4})", re.ASCII)
 
@@ -58,13 +59,41 @@ def to_wire(attribute: Attribute, value: Value) -> JsonValue:
     return value
 
 
+def to_wire_v4(attribute: Attribute, value: Value) -> JsonValue:
+    """A value as NBIA v4 writes it: days and times as `03-11-2008`, Yes for what is released, the rest as v1."""
+    if isinstance(value, date):
+        return f"{value:%m-%d-}{value.year:04}"
+    if attribute.field == "is_released" and value is not None:
+        return "Yes" if value else "No"
+    return to_wire(attribute, value)
+
+
+def to_wire_tcia_v3(attribute: Attribute, value: Value) -> JsonValue:
+    """A value as TCIA v3 writes it: days as `2008-03-11`, a sum of sizes, which SQL makes a decimal, as text."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if attribute.name == "TotalSizeInBytes" and value is not None:
+        return str(value)
+    return to_wire(attribute, value)
+
+
+def to_wire_text(attribute: Attribute, value: Value) -> str | None:
+    """A value as NBIA's getSeriesMetaData writes it: always text, times and most days as Java's `Date.toString()`."""
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001 - archives tell no zone
+        month = tuple(_MONTHS)[moment.month - 1]
+        return f"{_WEEKDAYS[moment.weekday()]} {month} {moment.day:02} {moment:%H:%M:%S} UTC {moment.year:04}"
+    wired = to_wire(attribute, value)
+    return None if wired is None else _plain(wired)
+
+
 def from_wire(attribute: Attribute, value: object) -> Value:
     """A value as any of the families sends it, as our records keep it.
 
     Numbers and flags may come as text. Dates come as ISO 8601, `20080311`, `03-11-2008` (month first), a Java timestamp
     or Java text; DATE gives a date, TIMESTAMP a datetime without a zone (UTC, where the text told one as an offset; the
     zone names of Java text are ambiguous and dropped). YES_NO and FLAG give a bool. The empty text is None, and so is
-    a blank one or the word null where no text is wanted.
+    a blank one or the word null where no text is wanted. NESTED is left as JSON has it.
 
     Raises:
         ValueError: not a value of this kind.
@@ -129,6 +158,12 @@ def _date(value: object) -> date:
     return _moment(value).date()
 
 
+def _nested(value: object) -> Value:
+    if isinstance(value, list | dict | int | str):
+        return value
+    raise TypeError("no JSON")
+
+
 def _moment(value: object) -> datetime:
     if not isinstance(value, str):
         raise TypeError("no text")
@@ -149,6 +184,7 @@ _DECODERS: Mapping[Kind, Callable[[object], Value]] = {
     Kind.YES_NO: _flag,
     Kind.DATE: _date,
     Kind.TIMESTAMP: _timestamp,
+    Kind.NESTED: _nested,
 }
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -181,11 +217,12 @@ def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
 
 
 def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """One line of `Results`, `Row` and an element for each value that is not None, typed with its Java class."""
-    elements = [
-        (attribute.name, f"<{attribute.name} type='{_java_class(attribute)}'>", f"</{attribute.name}>")
-        for attribute in attributes
-    ]
+    """One line of `Results`, `Row` and an element for each value that is not None, typed with its Java class.
+
+    A name that cannot be a tag, such as `Date Released`, which NBIA writes all the same, gets underlines.
+    """
+    tags = [(attribute, _UNFIT_FOR_A_TAG.sub("_", attribute.name)) for attribute in attributes]
+    elements = [(attribute.name, f"<{tag} type='{_java_class(attribute)}'>", f"</{tag}>") for attribute, tag in tags]
 
     def row_text(row: Mapping[str, JsonValue]) -> str:
         found = ((row.get(name), start, end) for name, start, end in elements)
@@ -248,6 +285,7 @@ def _quoted(texts: Iterable[str]) -> str:
     return ",".join('"' + text.replace('"', '""') + '"' for text in texts) + "\n"
 
 
+_UNFIT_FOR_A_TAG = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
 _UNSAFE = re.compile(r"[&<>/\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "/": "&#x2f;"}
 

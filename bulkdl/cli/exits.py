@@ -16,7 +16,7 @@ from bulkdl.errors import (
     MirrorLocked,
     UserError,
 )
-from bulkdl.model.reports import PlanReport, RunOutcome, RunReport, VerifyReport
+from bulkdl.model.reports import AdoptReport, PlanReport, RunOutcome, RunReport, VerifyReport
 
 
 class Exit(IntEnum):
@@ -71,6 +71,11 @@ def for_verify(report: VerifyReport) -> Exit:
     if report.repair is not None and report.repair.outcome is not RunOutcome.COMPLETE:
         return for_run(report.repair)
     return Exit.INCOMPLETE if remaining_problems(report) or report.owed else Exit.OK
+
+
+def for_adoption(report: AdoptReport) -> Exit:
+    """The exit code of `adopt`."""
+    return _BY_OUTCOME[report.outcome]
 
 
 def remaining_problems(report: VerifyReport) -> int:

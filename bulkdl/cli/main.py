@@ -29,7 +29,10 @@ _COMMANDS: Final = {
     "plan": "Say what a mirror of the selection would take; fetch nothing.",
     "status": "Say what a mirror holds and owes.",
     "verify": "Audit every file of a mirror against its journal.",
+    "adopt": "Take a folder that another program filled into a mirror.",
     "query": "Call one endpoint of an archive.",
+    "describe": "Say what an endpoint of an archive takes and returns.",
+    "archives": "List the archives that are known, and whether each answers.",
     "serve": "Serve mirrors or folders of DICOM files as an archive.",
 }
 

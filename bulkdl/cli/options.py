@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,9 +18,9 @@ from click.core import ParameterSource
 from bulkdl.cli import parsing
 from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
-from bulkdl.errors import ConfigurationError, InvalidUid, ManifestError
+from bulkdl.errors import InvalidUid, ManifestError
 from bulkdl.model.ids import parse_series_uid, parse_study_uid
-from bulkdl.model.selection import Selection
+from bulkdl.model.selection import Selection, merge_series
 from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
 
 Function = Callable[..., Any]
@@ -98,13 +98,21 @@ def _python_name(names: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveOptions:
-    """Which archive, as the caller named it. `is_chosen`: on the command line, not by a default or the environment."""
+    """Which archive, as the caller named it. `is_chosen`: on the command line, not by a default or the environment.
+
+    `given` names those of `api_key`, `username` and `password_file` that were written on the command line, so for this
+    very archive; those of the environment or the configuration may be there for others.
+    """
 
     name: str
     is_chosen: bool
     profiles: Mapping[str, str]
     proxy: str | None
     ca_bundle: str | None
+    api_key: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password_file: Path | None = None
+    given: frozenset[str] = frozenset()
 
 
 def _build_archive(
@@ -117,8 +125,7 @@ def _build_archive(
     proxy: str | None,
     config: Path | None,
 ) -> ArchiveOptions:
-    del api_key, username, password_file, config
-    _refuse_credentials(archive)
+    del config
     configuration: Configuration = click.get_current_context().meta[_CONFIGURATION]
     return ArchiveOptions(
         name=archive,
@@ -126,18 +133,11 @@ def _build_archive(
         profiles=configuration.profiles,
         proxy=proxy,
         ca_bundle=ca_bundle,
+        api_key=api_key,
+        username=username,
+        password_file=password_file,
+        given=frozenset(name for name in ("api_key", "username", "password_file") if _is_given(name)),
     )
-
-
-def _refuse_credentials(archive: str) -> None:
-    """Refuse a key or login given outright: every dialect there is speaks to open data only, and would ignore it.
-
-    Those of the environment or the configuration are there for other archives, and are left unused.
-    """
-    for option, what in (("api_key", "API key"), ("username", "login"), ("password_file", "login")):
-        if _is_given(option):
-            flag = option.replace("_", "-")
-            raise ConfigurationError(f"the archive {archive} takes no {what}; leave out --{flag}")
 
 
 def _is_given(name: str) -> bool:
@@ -215,35 +215,6 @@ def _build_selection(*, manifest: tuple[str, ...], **criteria: Any) -> Selection
     selection = merge_series([own, *(_read_manifest(path) for path in manifest)])
     selection.check()
     return selection
-
-
-def merge_series(selections: list[Selection]) -> Selection:
-    """The first selection, with the Series of all: in order, each once.
-
-    A Series that one names whole is whole; one that all narrow keeps the instances of each.
-    """
-    narrowed: dict[Any, dict[Any, None] | None] = {}  # dicts, because sets would lose the order
-    for selection in selections:
-        instances = dict(selection.instances)
-        for uid in selection.series:
-            before = narrowed.get(uid, {})
-            here = instances.get(uid)
-            narrowed[uid] = None if before is None or here is None else {**before, **dict.fromkeys(here)}
-    first = selections[0]
-    return Selection(
-        collections=first.collections,
-        patients=first.patients,
-        studies=first.studies,
-        series=tuple(narrowed),
-        instances=tuple((uid, tuple(sops)) for uid, sops in narrowed.items() if sops is not None),
-        modalities=first.modalities,
-        body_parts=first.body_parts,
-        manufacturers=first.manufacturers,
-        models=first.models,
-        shared_lists=first.shared_lists,
-        since=first.since,
-        everything=first.everything,
-    )
 
 
 def _read_manifest(path: str) -> Selection:

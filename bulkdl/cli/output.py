@@ -13,9 +13,12 @@ from bulkdl.cli.exits import remaining_problems
 from bulkdl.cli.words import command, duration, one_line, plural, table
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.model.reports import (
+    AdoptReport,
     CollectionStatus,
     Failure,
     PlanReport,
+    Problem,
+    ProblemKind,
     RunOutcome,
     RunReport,
     SeriesCounts,
@@ -40,9 +43,10 @@ def document(values: dict[str, Any]) -> str:
 
 
 def error_document(error: BulkdlError) -> str:
-    """The JSON document of a run that an error ended."""
+    """The JSON document of a run that an error ended: its report, where it came so far, and the error."""
     outcome = RunOutcome.INTERRUPTED if isinstance(error, Interrupted) else RunOutcome.FAILED
-    return document({"outcome": outcome.value, "error": error.code, "message": one_line(str(error))})
+    ended = {"outcome": outcome.value, "error": error.code, "message": one_line(str(error))}
+    return document({**(error.report or {}), **ended})
 
 
 # --- mirror, resume ---------------------------------------------------------------------------------------------------
@@ -172,12 +176,19 @@ def verify_text(report: VerifyReport) -> str:
         lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not looked at")
     shown = report.problems[:_MOST_SHOWN]
     if shown:
-        lines.append(table(("problem", "file"), ((found.problem.value, found.path) for found in shown), left=2))
+        rows = ((found.problem.value, _place(found)) for found in shown)
+        lines.append(table(("problem", "file"), rows, left=2))
     if (more := len(report.problems) - len(shown)) > 0:
         lines.append(f"… and {more:,} more: {command('verify', report.mirror, '--json')}")
+    if report.series_compared is not None:
+        lines.append(f"{report.series_compared:,} series compared with the archive")
     if report.repair is not None:
         lines += ["Repaired:", run_text(report.repair)]
     return "\n".join(lines)
+
+
+def _place(problem: Problem) -> str:
+    return f"{problem.path}: {problem.message}" if problem.message else problem.path
 
 
 def verify_complaint(report: VerifyReport) -> str | None:
@@ -188,11 +199,49 @@ def verify_complaint(report: VerifyReport) -> str | None:
         found = f"{count:,} {plural('problem', count)}"
         if any(problem.instance is not None for problem in report.problems) and report.repair is None:
             return f"{found} found; nothing was changed; to mend: {command('verify', '--repair', report.mirror)}"
+        if all(problem.problem is ProblemKind.DIFFERS for problem in report.problems):
+            return f"{found} found: the archive holds something else; nothing was changed; `mirror` brings what is new"
         return f"{found} left: files that the journal does not know are never touched; move them away yourself"
     if report.owed:
         resume = command("resume", report.mirror)
         return f"{report.owed:,} {plural('instance', report.owed)} still owed; go on with: {resume}"
     return None
+
+
+# --- adopt ------------------------------------------------------------------------------------------------------------
+
+
+def adopt_text(report: AdoptReport) -> str:
+    """What an adoption took in, and what it did not."""
+    lines = [
+        (
+            f"{_HEADLINES[report.outcome]}: {report.adopted:,} of {report.found:,} instances adopted, of"
+            f" {report.series:,} series, {human_bytes(report.bytes_adopted)}, in {duration(report.seconds)}"
+        )
+    ]
+    if report.already:
+        lines.append(f"{report.already:,} were there already, or came twice")
+    if report.others:
+        lines.append(f"{report.others:,} other {plural('file', report.others)} left alone")
+    if report.problems:
+        shown = report.problems[:_MOST_SHOWN]
+        lines += ["Refused, and left where they are:"]
+        lines += [f"  {one_line(f'{problem.path}: {problem.message}')}" for problem in shown]
+        if (more := report.refused - len(shown)) > 0:
+            lines.append(f"… and {more:,} more")
+    lines.append(f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)}")
+    if report.outcome is not RunOutcome.INTERRUPTED:
+        lines.append(f"To fetch what the adopted series still lack: {command('resume', report.mirror)}")
+    return "\n".join(lines)
+
+
+def adopt_complaint(report: AdoptReport) -> str | None:
+    """The one line on standard error where an adoption left something out; None where it took all."""
+    if report.outcome is RunOutcome.INTERRUPTED:
+        return "interrupted; what was adopted is kept; the same command goes on"
+    if not report.refused:
+        return None
+    return f"{report.refused:,} of {report.found:,} instances were refused; they are where they were; all others are in"
 
 
 # --- plan -------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,18 @@ from typing import Final, NoReturn, Protocol, TextIO
 from tqdm import tqdm
 
 from bulkdl.cli.words import duration, one_line
-from bulkdl.model.events import ArchiveBack, ArchiveDown, Event, Noted, Progress, Retrying, RunStarted, Sink, Verifying
+from bulkdl.model.events import (
+    Adopting,
+    ArchiveBack,
+    ArchiveDown,
+    Event,
+    Noted,
+    Progress,
+    Retrying,
+    RunStarted,
+    Sink,
+    Verifying,
+)
 from bulkdl.store.space import human_bytes
 
 Clock = Callable[[], float]
@@ -111,11 +122,11 @@ class _PlainLines:
         self._retries = 0
 
     def show(self, event: Event) -> None:
-        if isinstance(event, Progress | Verifying):
-            self._speed.add(event.bytes_fetched if isinstance(event, Progress) else event.bytes_checked)
+        if isinstance(event, Progress | Verifying | Adopting):
+            self._speed.add(_bytes_of(event))
             if self._clock() - self._last >= _PLAIN_SECONDS:
                 self._last = self._clock()
-                self._line(self._describe(event) if isinstance(event, Progress) else self._describe_audit(event))
+                self._line(self._describe_any(event))
         elif isinstance(event, Retrying):
             self._retries += 1
         elif (text := announcement(event)) is not None:
@@ -123,6 +134,16 @@ class _PlainLines:
 
     def close(self) -> None:
         return
+
+    def _describe_any(self, event: Progress | Verifying | Adopting) -> str:
+        match event:
+            case Progress():
+                return self._describe(event)
+            case Verifying():
+                return self._describe_audit(event)
+            case Adopting():
+                refused = f", {event.refused:,} refused" if event.refused else ""
+                return f"{event.adopted:,} of {event.found:,} instances adopted, {self._speed.text()}{refused}"
 
     def _describe(self, now: Progress) -> str:
         words = [
@@ -173,6 +194,9 @@ class _Bars:
         elif isinstance(event, Verifying):
             problems = f"{event.problems:,} problems" if event.problems else ""
             self._draw(event, "verifying ", (event.checked, event.held, "files"), event.bytes_checked, problems)
+        elif isinstance(event, Adopting):
+            refused = f"{event.refused:,} refused" if event.refused else ""
+            self._draw(event, "adopting ", (event.adopted, event.found, "instances"), event.bytes_adopted, refused)
         elif (text := announcement(event)) is not None:
             tqdm.write(text, file=self._stream)
 
@@ -226,6 +250,16 @@ class _Speed:
     def text(self) -> str:
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         return f"{human_bytes(round((after - before) / (last - first)) if last > first else 0)}/s"
+
+
+def _bytes_of(event: Progress | Verifying | Adopting) -> int:
+    match event:
+        case Progress():
+            return event.bytes_fetched
+        case Verifying():
+            return event.bytes_checked
+        case Adopting():
+            return event.bytes_adopted
 
 
 def announcement(event: Event) -> str | None:

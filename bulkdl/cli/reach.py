@@ -1,20 +1,25 @@
-"""How the chosen archive is reached: the caller's options and the environment's proxies → `ArchiveChoice`."""
+"""How the chosen archive is reached: the caller's options, proxies and passwords → `ArchiveChoice`."""
 
 from __future__ import annotations
 
+import os
+import sys
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import click
 import platformdirs
 
+from bulkdl.archive.auth import GUEST, Credentials
 from bulkdl.archive.client import Access
-from bulkdl.archive.profiles import DEMO, find_profile
+from bulkdl.archive.profiles import DEMO, Profile, find_profile
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError
 from bulkdl.operations.common import ArchiveChoice
-from bulkdl.operations.status import status
+from bulkdl.operations.status import archive_of
 
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -23,20 +28,27 @@ def choose_archive(options: ArchiveOptions) -> ArchiveChoice:
     """The archive that the options name.
 
     Raises:
-        ConfigurationError: no such profile, or a proxy that cannot be used.
+        ConfigurationError: no such profile, a proxy that cannot be used, or a key or login that is of no use there.
     """
-    url = None if options.name == DEMO else find_profile(options.name, options.profiles).url
-    return _choice(options, url)
+    profile = None if options.name == DEMO else find_profile(options.name, options.profiles)
+    return _choice(options, profile.url if profile else None, _credentials(options, options.name, profile))
 
 
 def choose_archive_of(mirror: Path, options: ArchiveOptions) -> ArchiveChoice:
-    """The archive that the options name outright, or else the one that `mirror` came from: only its proxy matters here.
+    """The archive that the options name outright, or else the one that `mirror` came from: how it is reached.
 
     Raises:
-        ConfigurationError: no such profile, or a proxy that cannot be used.
+        ConfigurationError: as `choose_archive`.
         JournalError: `mirror` is none.
     """
-    return choose_archive(options) if options.is_chosen else _choice(options, status(mirror).archive)
+    if options.is_chosen:
+        return choose_archive(options)
+    name, url = archive_of(mirror)
+    profile = None
+    if name != DEMO:
+        with suppress(ConfigurationError):  # a profile that is gone from the configuration; told when it is needed
+            profile = find_profile(name, options.profiles)
+    return _choice(options, url, _credentials(options, name, profile))
 
 
 def cache_folder() -> Path:
@@ -44,12 +56,54 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("bulkdl")
 
 
-def _choice(options: ArchiveOptions, url: str | None) -> ArchiveChoice:
+def _credentials(options: ArchiveOptions, name: str, profile: Profile | None) -> Credentials:
+    """What the archive is to be told of the caller; `profile` is None for one that takes neither key nor login."""
+    dialect = profile.dialect() if profile is not None else None
+    takes_key = dialect is not None and dialect.takes_key
+    takes_login = dialect is not None and dialect.takes_login
+    for option, what, is_taken in (
+        ("api_key", "API key", takes_key),
+        ("username", "login", takes_login),
+        ("password_file", "login", takes_login),
+    ):
+        if option in options.given and not is_taken:
+            flag = option.replace("_", "-")
+            raise ConfigurationError(f"the archive {name} takes no {what}; leave out --{flag}")
+    key = options.api_key if takes_key else None
+    if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key and key):
+        raise ConfigurationError("the API key is no word of plain letters; correct --api-key or BULKDL_API_KEY")
+    if not takes_login:
+        return Credentials(api_key=key)
+    if "password_file" in options.given and options.username is None:
+        raise ConfigurationError("whose password is it? --password-file needs --username")
+    if options.username is None:
+        return Credentials()
+    return Credentials(username=options.username, password=_password(options.username, options.password_file))
+
+
+def _password(username: str, file: Path | None) -> str:
+    if username == GUEST:
+        return ""
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise ConfigurationError(f"the password file {str(file)!r} cannot be read: {reason}") from error
+    if (password := os.environ.get("BULKDL_PASSWORD")) is not None:
+        return password
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"no password for {username}: set BULKDL_PASSWORD, or name a --password-file")
+    prompted: str = click.prompt(f"Password of {username}", hide_input=True, err=True)
+    return prompted
+
+
+def _choice(options: ArchiveOptions, url: str | None, credentials: Credentials) -> ArchiveChoice:
     """`url` is None for the demonstration archive, which lives in this process and is reached without a proxy."""
     proxy = None
     if url is not None:
         proxy = _checked(options.proxy) if options.proxy else _proxy_of_environment(url)
-    access = Access(proxy=proxy, ca_bundle=options.ca_bundle)
+    access = Access(proxy=proxy, ca_bundle=options.ca_bundle, credentials=credentials)
     return ArchiveChoice(name=options.name, profiles=options.profiles, access=access, cache=cache_folder())
 
 

@@ -1,6 +1,6 @@
 """The head of a DICOM file: who it is, and what a catalogue tells of it.
 
-Reads the elements up to the group of relationships (0020) and never the pixel data, some hundred microseconds a file.
+Reads the elements up to the spacing of pixels (0028,0030) and never the pixel data, some hundred microseconds a file.
 The values are taken from the file's own bytes instead of pydicom's converted ones: pydicom warns about odd values, by
 a mechanism that threads share, where a catalogue only wants them absent. Texts are decoded by pydicom's tables.
 
@@ -11,6 +11,7 @@ private block "CTP" of group 0013, element 10.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from dataclasses import dataclass
 from datetime import date
@@ -48,6 +49,7 @@ _SPECIES_CODE_SEQUENCE = 0x00102202
 _LONGITUDINAL_OFFSET = 0x00120052
 _LONGITUDINAL_EVENT_TYPE = 0x00120053
 _BODY_PART = 0x00180015
+_SLICE_THICKNESS = 0x00180050
 _SOFTWARE_VERSIONS = 0x00181020
 _PROTOCOL = 0x00181030
 _STUDY = 0x0020000D
@@ -56,17 +58,20 @@ _STUDY_ID = 0x00200010
 _SERIES_NUMBER = 0x00200011
 _ACQUISITION_NUMBER = 0x00200012
 _INSTANCE_NUMBER = 0x00200013
+_PIXEL_SPACING = 0x00280030
 
 _CODE_VALUE = 0x00080100
-_LAST = _INSTANCE_NUMBER
+_LAST_NEEDED = _INSTANCE_NUMBER  # what is cut or odd behind it does no harm
+_LAST = _PIXEL_SPACING
 _WANTED = frozenset(
     (
         *(_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE, _SERIES_DATE, _MODALITY, _MANUFACTURER),
         *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _ADMITTING_DIAGNOSIS, _MODEL),
         *(_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _QUALITY_CONTROL_SUBJECT, _AGE, _ETHNIC_GROUP),
         *(_SPECIES_DESCRIPTION, _LONGITUDINAL_OFFSET, _LONGITUDINAL_EVENT_TYPE),
-        *(_BODY_PART, _SOFTWARE_VERSIONS, _PROTOCOL),
+        *(_BODY_PART, _SLICE_THICKNESS, _SOFTWARE_VERSIONS, _PROTOCOL),
         *(_STUDY, _SERIES, _STUDY_ID, _SERIES_NUMBER, _ACQUISITION_NUMBER, _INSTANCE_NUMBER),
+        _PIXEL_SPACING,
     )
 )
 _CTP_GROUP = 0x0013
@@ -88,6 +93,7 @@ class Header:
 
     Texts are without padding; the values of an attribute that has several stay joined by a backslash, as in the file.
     `patient_age` is as written (`061Y`). `collection` and `site` are CTP's; `phantom` is Quality Control Subject.
+    Lengths are in mm; `pixel_spacing_mm` is the distance of rows.
     """
 
     sop_uid: SopInstanceUid
@@ -124,6 +130,8 @@ class Header:
     software_versions: str | None = None
     instance_number: int | None = None
     acquisition_number: int | None = None
+    slice_thickness_mm: float | None = None
+    pixel_spacing_mm: float | None = None
 
 
 def read_header(source: Path | bytes | BinaryIO) -> Header:
@@ -159,29 +167,36 @@ class _Values:
         self._raw: dict[int, bytes] = {}
         self._ctp: dict[int, bytes] = {}
         self.species_code: str | None = None
+        self._is_identified = False
         try:
             self._collect()
         except Unsound as error:
-            raise Unsound(f"not readable: {error}") from error
+            if not self._is_identified:
+                raise Unsound(f"not readable: {error}") from error
 
     def _collect(self) -> None:
-        blocks = set()
+        blocks: set[int] = set()
         for element in self._walk.elements(into_sequences=False):
             tag = element.tag
-            if tag > _LAST and _SOP_INSTANCE in self._raw and _SERIES in self._raw:
-                return
+            if tag > _LAST_NEEDED and _SOP_INSTANCE in self._raw and _SERIES in self._raw:
+                self._is_identified = True
+                if tag > _LAST:
+                    return
             if tag in _WANTED:
                 if element.length <= _LONGEST_VALUE:
                     self._raw[tag] = self._walk.value(element)
             elif tag >> 16 == _CTP_GROUP and element.length <= _LONGEST_VALUE:
-                block, number = tag >> 8 & 0xFF, tag & 0xFF
-                if block == 0:
-                    if self._walk.value(element).strip(b" \0") == _CTP:
-                        blocks.add(number)
-                elif block in blocks:
-                    self._ctp.setdefault(number, self._walk.value(element))
+                self._collect_ctp(element, blocks)
             elif tag == _SPECIES_CODE_SEQUENCE:
                 self.species_code = self._code_value(element)
+
+    def _collect_ctp(self, element: Element, blocks: set[int]) -> None:
+        block, number = element.tag >> 8 & 0xFF, element.tag & 0xFF
+        if block == 0:
+            if self._walk.value(element).strip(b" \0") == _CTP:
+                blocks.add(number)
+        elif block in blocks:
+            self._ctp.setdefault(number, self._walk.value(element))
 
     def _code_value(self, sequence: Element) -> str | None:
         for element in self._walk.first_item(sequence):
@@ -213,6 +228,13 @@ class _Values:
         except ValueError:
             return None
         return number if -(1 << 31) <= number < 1 << 31 else None  # the range of IS (PS3.5 §6.2)
+
+    def millimetres(self, tag: int) -> float | None:
+        try:
+            length = float((self.text(tag) or "").split("\\")[0])
+        except ValueError:
+            return None
+        return length if 0 < length < math.inf else None
 
     def double(self, tag: int) -> float | None:
         raw = self._raw.get(tag, b"")
@@ -287,4 +309,6 @@ def _header(meta: Meta, values: _Values) -> Header:
         software_versions=values.text(_SOFTWARE_VERSIONS),
         instance_number=values.integer(_INSTANCE_NUMBER),
         acquisition_number=values.integer(_ACQUISITION_NUMBER),
+        slice_thickness_mm=values.millimetres(_SLICE_THICKNESS),
+        pixel_spacing_mm=values.millimetres(_PIXEL_SPACING),
     )

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from bulkdl.errors import BulkdlError
-from bulkdl.fetch.processes import PIPE_BYTES, Batch, NoMoreWork, Share, Stop, packed, receive
+from bulkdl.fetch.pipes import PIPE_BYTES, packed, receive
+from bulkdl.fetch.remote import Batch, NoMoreWork, Share, Stop
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
+from bulkdl.flow.allocator import steady_allocator
 from bulkdl.flow.pool import companion
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
@@ -101,6 +103,7 @@ async def _live() -> None:
 def main() -> None:
     """Be a worker process. Ctrl-C reaches the parent too, and it is the parent who decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    steady_allocator()
     asyncio.run(_live())
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from bulkdl.archive.client import ArchiveClient
 from bulkdl.errors import Interrupted
-from bulkdl.fetch.processes import RemoteWorker
+from bulkdl.fetch.remote import RemoteWorker
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
 from bulkdl.flow.pool import Crew, Upstream, companion, first_set
 from bulkdl.journal.desk import JournalDesk
@@ -26,6 +26,7 @@ from bulkdl.model.events import InstanceGivenUp, Progress, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.states import Outcome
+from bulkdl.store.space import check_room, measure
 
 _PAGE: Final = 32  # Series read from the journal at once
 _INSTANCES: Final = 500  # of one Series given to a worker at once
@@ -197,11 +198,16 @@ class Coordinator:
                 self._let_go(outcome.series_uid, 1)
 
     async def _tick(self, upstream: Upstream) -> None:
-        """Record what waits, say where things stand, and hire while this process is the bottleneck."""
+        """Record what waits, watch the disk, say where things stand, and hire while this process is the bottleneck.
+
+        Raises:
+            DiskError: the disk is full, or the journal cannot be written.
+        """
         busy, cpu_before, before = 0, time.process_time(), time.monotonic()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             await self._record()
+            check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
             cpu, now = time.process_time(), time.monotonic()
             is_busy = (cpu - cpu_before) / (now - before) >= _BUSY_SHARE

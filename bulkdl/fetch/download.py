@@ -11,27 +11,33 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.client import ArchiveClient, Body
+from bulkdl.archive.client import ArchiveClient, Body, Rest
 from bulkdl.errors import (
     AccessDenied,
     BundleError,
     ChecksumMismatch,
     InstanceError,
+    Interrupted,
+    NotFound,
     RequestFailed,
     RequestRejected,
+    UnexpectedAnswer,
     Unsound,
+    UnsoundAtSource,
 )
-from bulkdl.fetch.sealing import Hashing, Prepared, Sealer, Seen, Target, compare_md5
+from bulkdl.fetch.sealing import Hashing, Prepared, Sealer, Seen, Target, compare_md5, unsound_at_source
 from bulkdl.flow.patience import Patience
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.states import Outcome
 from bulkdl.store.bundles import BundleEvent, BundleReader, EntryData, EntryEnded, EntryStarted, parse_md5hashes
-from bulkdl.store.files import MirrorFiles, PartialStream, partial_name
+from bulkdl.store.failures import disk_errors
+from bulkdl.store.files import KeptPartial, MirrorFiles, PartialStream, partial_name
 
 # Bodies up to here stay in memory until they are written once; larger ones go to a partial file as they come.
 MEMORY_BYTES: Final = 4 << 20
+CHECKPOINT_BYTES: Final = 16 << 20  # of a large body are synced, and noted, at a time
 _MOST_BUNDLE_ATTEMPTS: Final = 2
 _MOST_TEXT_ENTRY_BYTES: Final = 64 << 20
 _PREAMBLE_BYTES: Final = 132
@@ -46,7 +52,11 @@ def targets_of(work: SeriesWork) -> list[Target]:
 
 
 class Incoming:
-    """The bytes of one instance on their way in: in memory while they are few, else streamed to a partial file."""
+    """The bytes of one instance on their way in: in memory while they are few, else streamed to a partial file.
+
+    Where the archive says which object it is (`is_of`), the partial file outlives a failure and the process: it is
+    synced now and then, with a note beside it of how far.
+    """
 
     def __init__(self, files: MirrorFiles, sealer: Sealer, name: str) -> None:
         self._files = files
@@ -56,15 +66,39 @@ class Incoming:
         self._in_memory = 0
         self._stream: PartialStream | None = None
         self._hashing = Hashing()
+        self._written = 0
+        self._kept: KeptPartial | None = None
+
+    async def resume(self, kept: KeptPartial) -> None:
+        """Go on after what was kept.
+
+        Raises:
+            DiskError: it cannot be read or written.
+        """
+        self._stream = await self._files.open_partial_stream(self._name, keep_bytes=kept.synced_bytes)
+        self._kept = kept
+        with disk_errors("read", self._stream.path):
+            await self._sealer.in_thread(self._hashing.update_from, self._stream.path)
+        self._written = kept.synced_bytes
+
+    def is_of(self, source: str, validator: str, length: int) -> None:
+        """What comes is, from its first byte, the object of `length` bytes that `validator` names at `source`."""
+        self._kept = KeptPartial(source, validator, length, 0)
 
     async def take(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """The next bytes.
+
+        Raises:
+            DiskError: they cannot be written.
+        """
         self._pieces.append(chunk)
         self._in_memory += len(chunk)
         if self._stream is None and self._in_memory > MEMORY_BYTES:
             self._stream = await self._files.open_partial_stream(self._name)
         if self._stream is not None and self._in_memory >= 1 << 20:
             await self._write(self._stream)
+            if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
+                await self._checkpoint(self._stream, self._kept)
 
     async def _write(self, stream: PartialStream) -> None:
         content = b"".join(self._pieces)
@@ -72,6 +106,24 @@ class Incoming:
         self._in_memory = 0
         await self._sealer.in_thread(self._hashing.update, content)
         await stream.write(content)
+        self._written += len(content)
+
+    async def _checkpoint(self, stream: PartialStream, kept: KeptPartial) -> None:
+        await stream.checkpoint()
+        self._kept = replace(kept, synced_bytes=self._written)
+        await self._sealer.in_thread(self._files.note_partial, self._name, self._kept)
+
+    async def keep(self) -> KeptPartial | None:
+        """The bytes broke off: keep them for another attempt, where they can be resumed. `drop` is still due.
+
+        Raises:
+            DiskError: they cannot be written.
+        """
+        if self._stream is not None and self._kept is not None:
+            await self._write(self._stream)
+            await self._checkpoint(self._stream, self._kept)
+            return self._kept
+        return None
 
     def in_memory(self) -> bytes | None:
         """All bytes so far, if they are still in memory."""
@@ -91,13 +143,15 @@ class Incoming:
         await self._write(stream)
         await stream.finish()
         self._stream = None
+        if self._kept is not None and self._kept.synced_bytes:
+            await self._sealer.in_thread(self._files.forget_partial, self._name)
         return await self._sealer.prepare_file(stream.path, self._hashing.digests(), expected=expected, seen=seen)
 
     async def drop(self) -> None:
-        """Forget the bytes; safe after `prepare`."""
+        """Forget the bytes, but for what the last checkpoint keeps; safe after `prepare`."""
         self._pieces.clear()
         if self._stream is not None:
-            await self._stream.abort()
+            await self._stream.abort(keep=self._kept is not None and self._kept.synced_bytes > 0)
             self._stream = None
 
 
@@ -109,6 +163,15 @@ class Downloader:
         self._files = files
         self._sealer = sealer
         self._patience = patience
+        self._kept: dict[str, KeptPartial] = {}
+
+    async def find_kept(self) -> None:
+        """Look for what an earlier run kept; once, before the first instance.
+
+        Raises:
+            DiskError: the folder of partial files cannot be read.
+        """
+        self._kept = await self._sealer.in_thread(self._files.kept_partials)
 
     async def instance(self, target: Target) -> InstanceOutcome:
         """Fetch one instance by getSingleImage, as often as it takes, and tell how it ended.
@@ -118,13 +181,15 @@ class Downloader:
             ArchiveUnreachable, DiskError, Interrupted: the run must stop.
         """
         seen = Seen()
+        name = partial_name(target.key.series_uid, target.key.sop_uid)
 
         async def once(_: int) -> InstanceOutcome:
-            incoming = Incoming(self._files, self._sealer, partial_name(target.key.series_uid, target.key.sop_uid))
+            incoming = Incoming(self._files, self._sealer, name)
             try:
-                async with self._client.open_instance(target.key) as body:
-                    await self._receive(body, incoming)
+                await self._receive_instance(target.key, name, incoming)
                 return await self._sealer.commit(await incoming.prepare(target.key, seen), target)
+            except (Unsound, UnsoundAtSource) as error:
+                raise await self._judged(error, target.key.sop_uid, seen) from error
             finally:
                 await incoming.drop()
 
@@ -136,15 +201,59 @@ class Downloader:
             return failed(target.key, error)
         return replace(outcome, attempts=attempts)
 
+    async def _receive_instance(self, key: InstanceKey, name: str, incoming: Incoming) -> None:
+        """One request: for the whole, or for the rest of what was kept."""
+        source, kept = self._client.profile.url, self._kept.get(name)
+        rest = None
+        is_there = kept is not None and (self._files.partial_size(name) or 0) >= kept.synced_bytes
+        if kept is not None and is_there and kept.source == source and kept.synced_bytes < kept.length:
+            rest = Rest(kept.synced_bytes, kept.length, kept.validator)
+        try:
+            async with self._client.open_instance(key, rest=rest) as body:
+                if body.start and kept is not None:
+                    del self._kept[name]
+                    await incoming.resume(kept)
+                else:
+                    await self._forget(name)
+                    if body.validator is not None and body.length is not None and body.length > MEMORY_BYTES:
+                        incoming.is_of(source, body.validator, body.length)
+                await self._receive(body, incoming)
+        except (RequestFailed, Interrupted) as error:
+            if (kept := await incoming.keep()) is not None:
+                self._kept[name] = kept
+            elif rest is not None and isinstance(error, (RequestRejected, UnexpectedAnswer)):
+                await self._forget(name)  # it does not understand ranges, or the object has changed
+                raise UnexpectedAnswer(f"asked for the rest of an instance: {error}") from error
+            raise
+
+    async def _forget(self, name: str) -> None:
+        if self._kept.pop(name, None) is not None:
+            await self._sealer.in_thread(self._files.forget_partial, name)
+
+    async def _judged(self, error: Unsound | UnsoundAtSource, sop_uid: SopInstanceUid, seen: Seen) -> InstanceError:
+        """What the archive's own checksum says of unsound bytes: are they its own, or were they damaged on the way?"""
+        archives = await self._client.checksum_once(sop_uid)
+        if archives is None or seen.md5 is None:
+            return error
+        if archives != seen.md5:
+            mismatch = ChecksumMismatch(f"MD5 {seen.md5.hex()} came, the archive says {archives.hex()}; {error}")
+            seen.forget()
+            return mismatch
+        if isinstance(error, UnsoundAtSource) or self._sealer.accepts_unsound:
+            return error  # what may be taken in is, when the same bytes come again
+        return unsound_at_source(error)
+
     async def _receive(self, body: Body, incoming: Incoming) -> None:
         if body.length is not None and body.length <= MEMORY_BYTES:
             content = await body.read()
             await self._patience.received(len(content))
             await incoming.take(content)
-            return
-        async for chunk in body.chunks():
-            await self._patience.received(len(chunk))
-            await incoming.take(chunk)
+        else:
+            async for chunk in body.chunks():
+                await self._patience.received(len(chunk))
+                await incoming.take(chunk)
+        if (held := incoming.in_memory()) is not None:
+            _refuse_what_is_no_file(held)
 
     async def bundle(
         self, work: SeriesWork, deliver: Callable[[InstanceOutcome], Awaitable[None]]
@@ -171,18 +280,37 @@ class Downloader:
             except AccessDenied:
                 raise
             except (RequestFailed, BundleError) as error:
-                is_last = attempt >= _MOST_BUNDLE_ATTEMPTS or isinstance(error, RequestRejected)
+                is_last = attempt >= _MOST_BUNDLE_ATTEMPTS or isinstance(error, (NotFound, RequestRejected))
                 if not unpacking.ready and not is_last:
                     raise
             finally:
                 await unpacking.drop()
-            for sop_uid, prepared in unpacking.ready.items():
-                outcome = await self._sealer.commit(prepared, wanted[sop_uid])
-                brought.add(sop_uid)
+            if not unpacking.ready:
+                return
+            ready = [(prepared, wanted[sop_uid]) for sop_uid, prepared in unpacking.ready.items()]
+            for outcome in await self._sealer.commit_all(ready):
+                brought.add(outcome.sop_uid)
                 await deliver(replace(outcome, attempts=attempt))
 
-        await self._patience.attempt(f"the zip of series {work.series_uid}", once)
+        try:
+            await self._patience.attempt(f"the zip of series {work.series_uid}", once)
+        except AccessDenied:
+            raise
+        except (RequestFailed, BundleError):
+            pass  # no more attempts are allowed: what it would have brought is fetched singly
         return frozenset(brought)
+
+
+def _refuse_what_is_no_file(content: bytes) -> None:
+    """Tell an answer in words, or none, from a damaged file: a page or a document that calls itself DICOM.
+
+    Raises:
+        UnexpectedAnswer: it is one.
+    """
+    if not content:
+        raise UnexpectedAnswer("an empty answer came where a DICOM file was due")
+    if content[128:_PREAMBLE_BYTES] != b"DICM" and content[:256].lstrip()[:1] in {b"<", b"{", b"["}:
+        raise UnexpectedAnswer("a text came where a DICOM file was due")
 
 
 class Unpacking:

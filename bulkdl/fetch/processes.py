@@ -1,182 +1,69 @@
-"""The same worker in a process of its own: the one place that starts processes.
+"""Processes of our own: the one place that starts them.
 
-Parent and child exchange pickled values over the child's standard input and output, each with its length before it:
-`WorkerSettings` first, then `SeriesWork` one way and outcomes, events and traffic the other. Secrets go that way alone,
-never by arguments or environment. A child whose input ends, because its parent ended or died, leaves at once.
+Parent and child exchange pickled values over the child's standard input and output; see `pipes`. Secrets go that way
+alone, never by arguments or environment. A child whose input ends, because its parent ended or died, leaves at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import pickle
-import struct
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Self
 
-from bulkdl.errors import BulkdlError
-from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
-from bulkdl.flow.pool import companion, first_set, together
-from bulkdl.model.events import Event, Noted, Sink
-from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
-
-PIPE_BYTES: Final = 1 << 22
-_LENGTH: Final = struct.Struct(">I")
-# Instances that a worker is given ahead of what it has delivered, as a multiple of what it may have in flight.
-_AHEAD: Final = 4
+from bulkdl.fetch.pipes import PIPE_BYTES, packed, receive
+from bulkdl.store.failures import disk_errors
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """From now on at most so many requests in flight."""
+async def start_process(module: str) -> asyncio.subprocess.Process:
+    """Start a process that runs `module`, with pipes to and from it.
 
-    ceiling: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Take no more work."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoMoreWork:
-    """All has been given out: end when it is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What a child has to say."""
-
-    outcomes: tuple[InstanceOutcome, ...]
-    events: tuple[Event, ...]
-    traffic: Traffic
-    error: BulkdlError | None = None
-
-
-class RemoteWorker:
-    """A worker process, seen from its parent. `traffic` is its last word on what it sent."""
-
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        *,
-        sink: Sink,
-        stop: asyncio.Event,
-        give_back: Callable[[SeriesWork, int], None],
-    ) -> None:
-        self.traffic = Traffic(0, 0, 0)
-        self._settings = settings
-        self._ceiling = settings.ceiling
-        self._sink = sink
-        self._stop = stop
-        self._give_back = give_back
-        self._process: asyncio.subprocess.Process | None = None
-        self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first instance, until all is delivered
-        self._delivered: Counter[tuple[str, str]] = Counter()
-        self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # instance → key of its work
-        self._less = asyncio.Event()
-
-    def share(self, ceiling: int) -> None:
-        """Change how many requests it may have in flight."""
-        self._ceiling = ceiling
-        self._send(Share(ceiling))
-
-    async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
-        """Start the process, feed it from `items`, and deliver what comes, until both have ended.
-
-        A process that dies is no error of the run: what it had and did not deliver is given back.
-
-        Raises:
-            BulkdlError: what the worker says must stop the run.
-        """
-        process = await asyncio.create_subprocess_exec(
+    Raises:
+        MirrorUnwritable: it cannot be started: too many files are open, or memory or processes are short.
+    """
+    with disk_errors("start a process of", module):
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "bulkdl.fetch.child",
+            module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=PIPE_BYTES,
         )
-        self._process = process
-        ended = asyncio.Event()
-        try:
-            self._send(self._settings)
-            async with companion(self._tell_stop()):
-                await together(self._feed(items, ended), self._listen(process, deliver, ended))
-        finally:
-            if not ended.is_set():
-                with suppress(ProcessLookupError):
-                    process.kill()
-            await process.wait()
-            for key, work in self._given.items():
-                self._give_back(work, self._delivered[key])
 
-    async def _tell_stop(self) -> None:
-        await self._stop.wait()
-        self._send(Stop())
 
-    async def _feed(self, items: AsyncIterator[SeriesWork], ended: asyncio.Event) -> None:
-        while not ended.is_set():
-            while len(self._owner) >= self._ceiling * _AHEAD and not ended.is_set():
-                self._less.clear()
-                await first_set(self._less, ended)
-            if ended.is_set():
-                return
-            try:
-                work = await anext(items)
-            except StopAsyncIteration:
-                break
-            key = (work.series_uid, work.sop_uids[0])
-            self._given[key] = work
-            self._owner.update({(work.series_uid, sop_uid): key for sop_uid in work.sop_uids})
-            self._send(work)
-        self._send(NoMoreWork())
+class AnsweringProcess:
+    """A process that runs `module` and answers questions, one after the other; its inside is `pipes.answer_all`.
 
-    async def _listen(self, process: asyncio.subprocess.Process, deliver: Deliver, ended: asyncio.Event) -> None:
+    It is ended with the block: whatever is asked of it must not be worth finishing.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = await start_process(self._module)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None  # noqa: S101 - the block was entered
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    async def ask(self, question: object) -> Any:
+        """The answer; None when the process has died, now or before."""
+        process = self._process
+        assert process is not None  # noqa: S101 - the block was entered
+        assert process.stdin is not None  # noqa: S101 - it was asked for
         assert process.stdout is not None  # noqa: S101 - it was asked for
         try:
-            while (said := await receive(process.stdout)) is not None:
-                batch: Batch = said
-                self.traffic = batch.traffic
-                for event in batch.events:
-                    self._sink(event)
-                for outcome in batch.outcomes:
-                    self._settle(outcome)
-                    await deliver(outcome)
-                self._less.set()
-                if batch.error is not None:
-                    raise batch.error
-        finally:
-            ended.set()
-        if self._given and not self._stop.is_set():
-            self._sink(Noted(f"a worker process died (status {await process.wait()}); its work is given to others"))
-
-    def _settle(self, outcome: InstanceOutcome) -> None:
-        key = self._owner.pop((outcome.series_uid, outcome.sop_uid))
-        self._delivered[key] += 1
-        if self._delivered[key] == len(self._given[key].sop_uids):
-            del self._given[key], self._delivered[key]
-
-    def _send(self, message: object) -> None:
-        process = self._process
-        if process is None or process.stdin is None or process.stdin.is_closing():
-            return
-        process.stdin.write(packed(message))
-
-
-def packed(message: object) -> bytes:
-    """A message as it goes over a pipe."""
-    content = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(content)) + content
-
-
-async def receive(stream: asyncio.StreamReader) -> Any:
-    """The next message; None when the other side has ended."""
-    try:
-        (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
-        return pickle.loads(await stream.readexactly(length))  # noqa: S301 - from our own parent or child
-    except asyncio.IncompleteReadError:
-        return None
+            process.stdin.write(packed(question))
+            await process.stdin.drain()
+        except ConnectionError:
+            return None
+        return await receive(process.stdout)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from bulkdl.dicom.validation import Verdict, validate
 from bulkdl.errors import ChecksumMismatch, InstanceError, Unsound, UnsoundAtSource
+from bulkdl.fetch.decoding import Decoders
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import InstanceKey
@@ -54,6 +55,16 @@ class Hashing:
         self._sha256.update(chunk)
         self._size += len(chunk)
 
+    def update_from(self, path: Path) -> None:
+        """Take in a file. Blocking.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_READ_BYTES):
+                self.update(chunk)
+
     def digests(self) -> Digests:
         """Size and checksums of what was taken in so far."""
         return Digests(self._size, self._md5.digest(), self._sha256.digest())
@@ -72,9 +83,7 @@ def digests_of_file(path: Path) -> Digests:
         OSError: it cannot be read.
     """
     hashing = Hashing()
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_READ_BYTES):
-            hashing.update(chunk)
+    hashing.update_from(path)
     return hashing.digests()
 
 
@@ -113,12 +122,14 @@ class Sealer:
         *,
         level: ValidationLevel,
         accept_unsound: bool,
+        decoders: Decoders,
     ) -> None:
         self._files = files
         self._folders = folders
         self._threads = threads
         self._level = level
-        self._accept_unsound = accept_unsound
+        self.accepts_unsound = accept_unsound
+        self._decoders = decoders
 
     async def in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
         """Run a blocking call in one of the threads."""
@@ -131,14 +142,26 @@ class Sealer:
             InstanceError: the bytes cannot be taken; they are in quarantine.
             DiskError: they cannot be written.
         """
-        if len(content) <= INLINE_BYTES and self._level is not ValidationLevel.PIXELS:
-            checked = self._check(content, digests_of(content), expected, seen)
+        if self._level is ValidationLevel.PIXELS:
+            found = await self._decode(content, expected)
+            return await self.in_thread(self._prepare_large, content, name, expected, seen, found)
+        if len(content) <= INLINE_BYTES:
+            found = self._look(content, expected)
+            checked = self._weigh(found, content, digests_of(content), expected, seen)
             partial = await self.in_thread(self._files.write_partial, name, content)
             return Prepared(partial, *checked)
-        return await self.in_thread(self._prepare_large, content, name, expected, seen)
+        return await self.in_thread(self._prepare_large, content, name, expected, seen, None)
 
-    def _prepare_large(self, content: bytes, name: str, expected: InstanceKey | None, seen: Seen) -> Prepared:
-        checked = self._check(content, digests_of(content), expected, seen)
+    def _prepare_large(
+        self,
+        content: bytes,
+        name: str,
+        expected: InstanceKey | None,
+        seen: Seen,
+        found: Verdict | InstanceError | None,
+    ) -> Prepared:
+        found = found or self._look(content, expected)
+        checked = self._weigh(found, content, digests_of(content), expected, seen)
         return Prepared(self._files.write_partial(name, content), *checked)
 
     async def prepare_file(
@@ -149,23 +172,45 @@ class Sealer:
         Raises:
             InstanceError: the file cannot be taken; it is in quarantine.
         """
-        checked = await self.in_thread(self._check, partial, digests, expected, seen)
+        found = await self._look_at(partial, expected)
+        checked = await self.in_thread(self._weigh, found, partial, digests, expected, seen)
         return Prepared(partial, *checked)
 
-    def _check(
-        self, source: bytes | Path, digests: Digests, expected: InstanceKey | None, seen: Seen
-    ) -> tuple[Digests, Verdict | None, tuple[str, ...]]:
+    async def _look_at(self, path: Path, expected: InstanceKey | None) -> Verdict | InstanceError:
+        if self._level is ValidationLevel.PIXELS:
+            return await self._decode(path, expected)
+        return await self.in_thread(self._look, path, expected)
+
+    def _look(self, source: bytes | Path, expected: InstanceKey | None) -> Verdict | InstanceError:
         try:
-            verdict = validate(source, level=self._level, expected=expected)
+            return validate(source, level=self._level, expected=expected)
         except InstanceError as error:
-            came_before = seen.again(digests.sha256)
-            if isinstance(error, Unsound) and came_before:
-                if self._accept_unsound and expected is not None:
-                    return digests, None, (f"unsound: {error}",)
-                error = UnsoundAtSource(f"the archive holds it so: {error} (--accept-unsound takes it in)")
-            self.put_aside(source, expected.sop_uid if expected else None, error)
-            raise error from None
-        return digests, verdict, verdict.notes
+            return error
+
+    async def _decode(self, source: bytes | Path, expected: InstanceKey | None) -> Verdict | InstanceError:
+        try:
+            return await self._decoders.validate(source, expected)
+        except InstanceError as error:
+            return error
+
+    def _weigh(
+        self,
+        found: Verdict | InstanceError,
+        source: bytes | Path,
+        digests: Digests,
+        expected: InstanceKey | None,
+        seen: Seen,
+    ) -> tuple[Digests, Verdict | None, tuple[str, ...]]:
+        """What to make of what was found: take it, or put it aside and raise."""
+        if isinstance(found, Verdict):
+            return digests, found, found.notes
+        came_before = seen.again(digests)
+        if isinstance(found, Unsound) and came_before:
+            if self.accepts_unsound and expected is not None:
+                return digests, None, (f"unsound: {found}",)
+            found = unsound_at_source(found)
+        self.put_aside(source, expected.sop_uid if expected else None, found)
+        raise found
 
     def put_aside(self, source: bytes | Path, sop_uid: SopInstanceUid | None, error: InstanceError) -> None:
         """Move what cannot be taken to quarantine, with a note of why. Blocking."""
@@ -178,13 +223,25 @@ class Sealer:
         Raises:
             DiskError: the mirror cannot be written.
         """
-        mtime_ns = await self.in_thread(self._rename, prepared.partial, target)
-        await self._folders.synced(target.folder)
-        return _held(target, prepared.digests, prepared.verdict, prepared.notes, mtime_ns, Outcome.FETCHED)
+        (outcome,) = await self.commit_all([(prepared, target)])
+        return outcome
 
-    def _rename(self, partial: Path, target: Target) -> int:
-        self._files.ensure_folder(target.folder)
-        return self._files.commit(partial, target.path)
+    async def commit_all(self, ready: Sequence[tuple[Prepared, Target]]) -> list[InstanceOutcome]:
+        """The same for instances of one folder, which is synced once for all of them.
+
+        Raises:
+            DiskError: the mirror cannot be written; what was renamed by then will be adopted.
+        """
+        mtimes_ns = await self.in_thread(self._rename_all, ready)
+        await self._folders.synced(ready[0][1].folder)
+        return [
+            _held(target, prepared.digests, prepared.verdict, prepared.notes, mtime_ns, Outcome.FETCHED)
+            for (prepared, target), mtime_ns in zip(ready, mtimes_ns, strict=True)
+        ]
+
+    def _rename_all(self, ready: Sequence[tuple[Prepared, Target]]) -> list[int]:
+        self._files.ensure_folder(ready[0][1].folder)
+        return [self._files.commit(prepared.partial, target.path) for prepared, target in ready]
 
     async def adopt(self, target: Target) -> InstanceOutcome | None:
         """Take in a file that lies under its final name but is not journalled; None where it is not sound.
@@ -194,31 +251,43 @@ class Sealer:
         """
         path = self._files.absolute(target.path)
         try:
-            verdict, digests, mtime_ns = await self.in_thread(self._look_at, path, target.key)
-        except InstanceError as error:
-            await self.in_thread(self.put_aside, path, target.key.sop_uid, error)
-            return None
+            found = await self._look_at(path, target.key)
+            if isinstance(found, InstanceError):
+                await self.in_thread(self.put_aside, path, target.key.sop_uid, found)
+                return None
+            digests = await self.in_thread(digests_of_file, path)
+            mtime_ns = path.stat().st_mtime_ns
         except OSError:
             return None
         await self._folders.synced(target.folder)
-        return _held(target, digests, verdict, verdict.notes, mtime_ns, Outcome.REUSED)
-
-    def _look_at(self, path: Path, expected: InstanceKey) -> tuple[Verdict, Digests, int]:
-        verdict = validate(path, level=self._level, expected=expected)
-        return verdict, digests_of_file(path), path.stat().st_mtime_ns
+        return _held(target, digests, found, found.notes, mtime_ns, Outcome.REUSED)
 
 
 class Seen:
     """Whether the same unsound bytes came before; one for each instance that is being fetched."""
 
     def __init__(self) -> None:
-        self._digest: bytes | None = None
+        self._digests: Digests | None = None
 
-    def again(self, digest: bytes) -> bool:
-        """Whether the last unsound body had this digest too."""
-        came_before = self._digest == digest
-        self._digest = digest
+    @property
+    def md5(self) -> bytes | None:
+        """MD5 of the last unsound body, None where none came."""
+        return self._digests.md5 if self._digests is not None else None
+
+    def forget(self) -> None:
+        """The last unsound body was damaged on the way: it says nothing of the archive."""
+        self._digests = None
+
+    def again(self, digests: Digests) -> bool:
+        """Whether the last unsound body had these digests too."""
+        came_before = self._digests == digests
+        self._digests = digests
         return came_before
+
+
+def unsound_at_source(error: Unsound) -> UnsoundAtSource:
+    """The same finding, on bytes that are the archive's own."""
+    return UnsoundAtSource(f"the archive holds it so: {error} (--accept-unsound takes it in)")
 
 
 def compare_md5(digests: Digests, archives: bytes) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 from bulkdl.archive.client import Access, ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.fetch.decoding import Decoders
 from bulkdl.fetch.download import Downloader, targets_of
 from bulkdl.fetch.planning import TransportChooser
 from bulkdl.fetch.sealing import Sealer, Target
@@ -92,6 +93,7 @@ class Worker:
     def __init__(self, settings: WorkerSettings, client: ArchiveClient, threads: ThreadPoolExecutor) -> None:
         self._settings = settings
         self._client = client
+        self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
         self._sealer = Sealer(
             self._files,
@@ -99,6 +101,7 @@ class Worker:
             threads,
             level=settings.fetch.validation,
             accept_unsound=settings.fetch.accept_unsound,
+            decoders=self._decoders,
         )
         self._downloader = Downloader(client, self._files, self._sealer, client.patience)
         self._chooser = TransportChooser(settings.fetch.transport)
@@ -128,11 +131,14 @@ class Worker:
                     for target in targets:
                         yield partial(self._singly, target, deliver)
 
+        await self._downloader.find_kept()
+
         async def do(job: Callable[[], Awaitable[None]]) -> None:
             with suppress(Interrupted):  # told to stop: what waits stays owed, what is in flight ends
                 await job()
 
-        await run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch")
+        async with self._decoders:
+            await run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch")
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
         """Deliver what lies at its place already, unknown to the journal; return the rest."""

@@ -28,7 +28,7 @@ from bulkdl.errors import (
 )
 from bulkdl.flow.pacing import ByteRate, Limiter, Outage, Sample
 from bulkdl.flow.pool import first_set
-from bulkdl.flow.retry import Verdict, decide
+from bulkdl.flow.retry import Verdict, backoff_seconds, decide
 
 Result = TypeVar("Result")
 
@@ -64,7 +64,7 @@ class Permits:
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """Hold a permit for the length of the block."""
-        if self.in_use < self.limit and not self._waiting:
+        if self.in_use < self.limit:  # then nobody waits
             self.in_use += 1
         else:
             waiter = asyncio.get_running_loop().create_future()
@@ -176,6 +176,14 @@ class Patience:
         """Account for bytes that came, and wait where a rate limit asks for it."""
         if self._rate is not None and (wait := self._rate.wait_seconds(size_bytes, now=self._clock())) > 0:
             await self.sleep(wait)
+
+    async def back_off(self, attempt: int) -> None:
+        """Wait as after attempt number `attempt`, for an answer that came but is not believed.
+
+        Raises:
+            Interrupted: `stop` was set.
+        """
+        await self.sleep(backoff_seconds(attempt, chance=self._chance) * self._wait_scale)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, but not beyond `stop`.

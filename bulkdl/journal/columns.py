@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.journal.rows import HeldInstance, SeriesRow
-from bulkdl.journal.schema import UNLISTED
+from bulkdl.journal.schema import IN_PART, UNLISTED
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
 
@@ -119,6 +119,7 @@ def series_row(row: Sequence[Any]) -> SeriesRow:
         series=series_from(columns),
         folder=folder,
         is_listed=listing != UNLISTED,
+        is_in_part=listing == IN_PART,
         owed=owed,
         held=held,
         failed=failed,

@@ -34,7 +34,10 @@ _UNWRITABLE: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 }
-_ADVICE: Final = "nothing was overwritten: set it aside and mirror again, files already here are not fetched twice"
+_ADVICE: Final = (
+    "nothing was overwritten; `bulkdl adopt --rebuild` on the mirror's folder sets it aside, and makes a new one of "
+    "the files that are here"
+)
 
 
 def create(path: Path) -> None:
@@ -56,6 +59,7 @@ def create(path: Path) -> None:
             finally:
                 connection.close()
         _sync(new)
+        _set_log_aside(path)
         new.replace(path)
         _sync(path.parent)
     except OSError as error:
@@ -224,6 +228,15 @@ def _log_bytes(path: Path) -> int:
 
 def _companions(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _set_log_aside(path: Path) -> None:
+    """Rename the log of a journal that is lost: SQLite would play it into the new one, and so damage it."""
+    log, index = _companions(path)
+    if log.exists():
+        number = next(n for n in range(1, 10_000) if not log.with_name(f"lost-{n}.{log.name}").exists())
+        log.replace(log.with_name(f"lost-{number}.{log.name}"))
+    index.unlink(missing_ok=True)  # only an index into the log
 
 
 def _sync(path: Path) -> None:

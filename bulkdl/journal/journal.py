@@ -18,7 +18,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from bulkdl.errors import LayoutError
+from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal import connection, recording, statements
 from bulkdl.journal.columns import (
     file_name,
@@ -33,6 +33,7 @@ from bulkdl.journal.columns import (
 from bulkdl.journal.rows import (
     Counts,
     HeldInstance,
+    HeldPlace,
     InstanceRow,
     Run,
     RunRow,
@@ -96,6 +97,16 @@ class Journal:
             JournalError: an earlier version wrote it, and it must be opened for writing once.
         """
         return cls(path, connection.open_to_read(path))
+
+    def check(self) -> None:
+        """Read the whole file, and hold its tables against their indexes. Takes long for a large one.
+
+        Raises:
+            JournalUnreadable: it is damaged.
+        """
+        row = self._row("PRAGMA quick_check(1)")
+        if row is None or row[0] != "ok":
+            raise JournalUnreadable(f"the journal {self.path} is damaged: {row[0] if row else 'no answer'}")
 
     def close(self) -> None:
         """Give the file back. What was recorded is on the disk already."""
@@ -271,6 +282,40 @@ class Journal:
             )
             listing = WHOLE if recording.wanted_instances(database, series_id) is None else IN_PART
             database.execute("UPDATE series SET listing = ? WHERE id = ?", (listing, series_id))
+
+    def record_found(
+        self,
+        run: Run,
+        series: Sequence[tuple[Series, str]],
+        outcomes: Sequence[InstanceOutcome],
+        names: Sequence[str | None],
+        *,
+        now: datetime,
+    ) -> None:
+        """Note sound instances that were found on the disk, and `series` as their heads tell of them.
+
+        `names` are as in `record_instances`. A Series that is known keeps its record. Of a new one the instances are
+        still to be asked for: only the archive knows whether these are all.
+
+        Raises:
+            JournalError: the Series of an instance is not known; a folder is that of another Series.
+        """
+        with self._writing() as database:
+            database.executemany("INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)", self._claims.items())
+            for record, folder in series:
+                known = database.execute("SELECT folder FROM series WHERE series_uid = ?", (record.series_uid,))
+                if (known.fetchone() or (None,))[0] is None:
+                    recording.take_series(database, run, record, folder, moment(now))
+            series_ids = {uid: recording.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
+            database.executemany(
+                "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)",
+                (
+                    (series_ids[outcome.series_uid], outcome.sop_uid, name, run.id)
+                    for outcome, name in zip(outcomes, names, strict=True)
+                ),
+            )
+            recording.hold(database, run, series_ids, outcomes)
+        self._claims.clear()
 
     def record_series_failure(
         self, run: Run, series_uid: SeriesUid, *, error: str, message: str, attempts: int
@@ -503,6 +548,19 @@ class Journal:
             (key.series_uid, key.sop_uid),
         )
         return row is not None and row[0] == STATE_NUMBERS[InstanceState.HELD]
+
+    def find_held(self, key: InstanceKey) -> HeldPlace | None:
+        """Where an instance is in the mirror, as far as the journal knows; None for one that is not."""
+        row = self._row(
+            "SELECT s.folder, i.name, i.size_bytes, i.run_id FROM series AS s "
+            "CROSS JOIN instance AS i ON i.series_id = s.id "
+            "WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = ?",
+            (key.series_uid, key.sop_uid, STATE_NUMBERS[InstanceState.HELD]),
+        )
+        if row is None:
+            return None
+        folder, name, size_bytes, run_id = row
+        return HeldPlace(path=instance_path(folder, key.sop_uid, name), size_bytes=size_bytes, run_id=run_id)
 
     # --- the database -------------------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ class SeriesRow:
     series: Series
     folder: str | None
     is_listed: bool
+    is_in_part: bool
     owed: int
     held: int
     failed: int
@@ -98,6 +99,15 @@ class InstanceRow:
     path: str
     state: InstanceState
     size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPlace:
+    """Where a held instance is, relative to the mirror, with `/`; `run_id` is the run that brought it there."""
+
+    path: str
+    size_bytes: int
+    run_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,17 @@ class Verifying(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Adopting(Event):
+    """Where an adoption stands: instances found so far, those that were adopted, their bytes, and those refused."""
+
+    name: ClassVar[str] = "adopting"
+    found: int
+    adopted: int
+    bytes_adopted: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying(Event):
     """A request failed and will be repeated."""
 

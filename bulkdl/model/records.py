@@ -78,8 +78,8 @@ class Series:
 class SeriesSize:
     """What getSeriesSize says: bytes and number of instances of one Series."""
 
-    size_bytes: int | None
-    image_count: int | None
+    size_bytes: int | None = None
+    image_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,27 +146,42 @@ class StatusReport:
 
 
 class ProblemKind(StrEnum):
-    """How a file disagrees with the journal."""
+    """How a file disagrees with the journal, or (`differs`) a whole Series with the archive."""
 
     MISSING = "missing"
     TRUNCATED = "truncated"
     ALTERED = "altered"
     FOREIGN = "foreign"
     UNREADABLE = "unreadable"
+    DIFFERS = "differs"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One file that disagrees with the journal. `path` is relative to the mirror; a foreign file has no `instance`."""
+    """One file that disagrees with the journal. `path` is relative to the mirror; a foreign file has no `instance`.
+
+    Where a Series differs from the archive's, `path` is its folder, `series` its UID, and `message` says in what.
+    """
 
     path: str
     problem: ProblemKind
     instance: str | None = None
+    series: str | None = None
+    message: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """An entry of `problems`; what does not apply to it is left out."""
+        values = {"path": self.path, "problem": self.problem.value, "instance": self.instance}
+        further = {"series": self.series, "message": self.message}
+        return {**values, **{name: value for name, value in further.items() if value is not None}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What `verify` found. `repair` is the report of the repairs, where they were asked for."""
+    """What `verify` found. `repair` is the report of the repairs, where they were asked for.
+
+    `series_compared` counts the Series that were held against the archive's, None where that was not asked for.
+    """
 
     mirror: str
     series: SeriesCounts
@@ -177,6 +192,7 @@ class VerifyReport:
     seconds: float
     problems: tuple[Problem, ...] = ()
     repair: RunReport | None = None
+    series_compared: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
@@ -186,11 +202,62 @@ class VerifyReport:
             "instances": {"checked": self.checked, "sound": self.sound, "owed": self.owed},
             "bytes": {"checked": self.bytes_checked},
             "seconds": round(self.seconds, 3),
-            "problems": [
-                {"path": found.path, "problem": found.problem.value, "instance": found.instance}
-                for found in self.problems
-            ],
+            "problems": [found.as_json() for found in self.problems],
+            **({"compared": {"series": self.series_compared}} if self.series_compared is not None else {}),
             **({"repair": self.repair.as_json()} if self.repair else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that `adopt` did not take, and why; `path` is relative to the folder that was adopted."""
+
+    path: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptReport:
+    """What `adopt` took in.
+
+    `found` = `adopted` + `already` (in the mirror before, or found twice) + `refused`. `others` are files that are no
+    DICOM, or no business of ours; they were left alone. `series` had instances adopted, `bytes_adopted` are theirs.
+    """
+
+    mirror: str
+    source: str
+    run: int
+    outcome: RunOutcome
+    series: int
+    found: int
+    adopted: int
+    already: int
+    refused: int
+    others: int
+    bytes_adopted: int
+    bytes_mirror: int
+    seconds: float
+    problems: tuple[Refusal, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `adopt --json`."""
+        return {
+            "mirror": self.mirror,
+            "source": self.source,
+            "run": self.run,
+            "outcome": self.outcome.value,
+            "series": {"adopted": self.series},
+            "instances": {
+                "found": self.found,
+                "adopted": self.adopted,
+                "already": self.already,
+                "refused": self.refused,
+            },
+            "files": {"others": self.others},
+            "bytes": {"adopted": self.bytes_adopted, "mirror": self.bytes_mirror},
+            "seconds": round(self.seconds, 3),
+            "problems": [asdict(problem) for problem in self.problems],
         }
 
 

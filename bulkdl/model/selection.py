@@ -10,7 +10,7 @@ from bulkdl.errors import SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bulkdl.model.records import Series
 
@@ -106,3 +106,32 @@ class Selection:
             since=date.fromisoformat(document["since"]) if document.get("since") else None,
             everything=bool(document.get("everything", False)),
         )
+
+
+def merge_series(selections: Sequence[Selection]) -> Selection:
+    """The first selection, with the Series of all: in order, each once.
+
+    A Series that one names whole is whole; one that all narrow keeps the instances of each.
+    """
+    narrowed: dict[SeriesUid, dict[SopInstanceUid, None] | None] = {}  # dicts, because sets would lose the order
+    for selection in selections:
+        instances = dict(selection.instances)
+        for uid in selection.series:
+            before = narrowed.get(uid, {})
+            here = instances.get(uid)
+            narrowed[uid] = None if before is None or here is None else {**before, **dict.fromkeys(here)}
+    first = selections[0]
+    return Selection(
+        collections=first.collections,
+        patients=first.patients,
+        studies=first.studies,
+        series=tuple(narrowed),
+        instances=tuple((uid, tuple(sops)) for uid, sops in narrowed.items() if sops is not None),
+        modalities=first.modalities,
+        body_parts=first.body_parts,
+        manufacturers=first.manufacturers,
+        models=first.models,
+        shared_lists=first.shared_lists,
+        since=first.since,
+        everything=first.everything,
+    )

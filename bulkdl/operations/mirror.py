@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bulkdl.archive.client import Access, ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import Interrupted, JournalUnreadable, NotFound, SelectionError
+from bulkdl.errors import BulkdlError, Interrupted, JournalUnreadable, SelectionError
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_patience
 from bulkdl.flow.pool import Upstream, together
@@ -27,7 +27,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.states import Outcome
 from bulkdl.operations.common import FAILURES_TOLD, ArchiveChoice, find_archive, now, open_mirror, require_mirror
-from bulkdl.resolve import Question, Resolution, explain_nothing, list_instances, resolve
+from bulkdl.resolve import Resolution, explain_nothing, list_instances, resolve
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
 from bulkdl.store.space import check_fits, measure
@@ -180,8 +180,9 @@ class Session:
     sink: Sink
     stop: asyncio.Event
     _resolved: Upstream = field(default_factory=Upstream)
-    _unanswered: list[Question] = field(default_factory=list)
+    _unfound: list[Failure] = field(default_factory=list)  # what is no Series of the journal's
     _only: int | None = None
+    _was_cut_short: bool = False
 
     async def carry_out(self, resolving: Callable[[], Awaitable[None]]) -> RunReport:
         """Run all stages to their end, and report. The journal learns how it ended whatever happens.
@@ -210,7 +211,6 @@ class Session:
 
     async def _to_the_end(self, work: Awaitable[None]) -> RunReport:
         started = time.monotonic()
-        outcome = RunOutcome.FAILED
         try:
             try:
                 await work
@@ -218,11 +218,13 @@ class Session:
                 self.stop.set()
             outcome = await self._judge()
         except asyncio.CancelledError:
-            outcome = RunOutcome.INTERRUPTED
+            await self._report(RunOutcome.INTERRUPTED, time.monotonic() - started)
             raise
-        finally:
-            report = await asyncio.shield(self._report(outcome, time.monotonic() - started))
-        return report
+        except BulkdlError as error:
+            report = await self._report(RunOutcome.FAILED, time.monotonic() - started)
+            error.report = report.as_json()
+            raise
+        return await self._report(outcome, time.monotonic() - started)
 
     async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> None:
         """Put the Series of `selection` into the journal, as those of `run`.
@@ -238,24 +240,28 @@ class Session:
             self._resolved.more()
 
         found = await resolve(selection, self.client, take)
-        await self._report_unanswered(selection, found, run)
-        await self.desk(Journal.end_resolving, run)
+        await self._report_unfound(selection, found, run)
+        if not found.broken:
+            await self.desk(Journal.end_resolving, run)
         await self._check_space()
 
-    async def _report_unanswered(self, selection: Selection, found: Resolution, run: Run) -> None:
-        named = [question.series_uid for question in found.unanswered if question.series_uid]
-        for series_uid in named:
-            await self.desk(
-                Journal.record_series_failure,
-                run,
-                SeriesUid(series_uid),
-                error=NotFound.code,
-                message="the archive does not have this series, or does not show it",
-                attempts=1,
-            )
-        if not found.series and not named and selection.since is None:
+    async def _report_unfound(self, selection: Selection, found: Resolution, run: Run) -> None:
+        failures = found.failures()
+        if not found.series and found.broken:
+            raise found.broken[0][1]
+        if not found.series and selection.since is None and not any(failure.series for failure in failures):
             raise SelectionError(await explain_nothing(selection, found.unanswered, self.client))
-        self._unanswered += [question for question in found.unanswered if not question.series_uid]
+        self._unfound += [failure for failure in failures if not failure.series]
+        for failure in failures:
+            if failure.series:
+                await self.desk(
+                    Journal.record_series_failure,
+                    run,
+                    SeriesUid(failure.series),
+                    error=failure.error,
+                    message=failure.message,
+                    attempts=failure.attempts,
+                )
 
     async def _check_space(self) -> None:
         counts = await self.desk(Journal.counts, self.run)
@@ -265,8 +271,10 @@ class Session:
 
     async def _stage(self, stage: Awaitable[None], downstream: Upstream) -> None:
         """Run a stage, and tell the next one when it has ended; told to stop, it simply ends."""
-        with suppress(Interrupted):
+        try:
             await stage
+        except Interrupted:
+            self._was_cut_short = True
         downstream.end()
 
     async def _list(self, resolved: Upstream, listed: Upstream) -> None:
@@ -276,9 +284,9 @@ class Session:
         if self._only is not None:
             return self._judge_repairs(self._only)
         counts = await self.desk(Journal.counts, self.run)
-        if self.stop.is_set() and (counts.owed or counts.series_unlisted or not self._resolved.has_ended):
+        if self.stop.is_set() and (counts.owed or counts.series_unlisted or self._was_cut_short):
             return RunOutcome.INTERRUPTED
-        if counts.series_failed or counts.failed or counts.quarantined or self._unanswered:
+        if counts.series_failed or counts.failed or counts.quarantined or self._unfound:
             return RunOutcome.PARTIAL
         return RunOutcome.COMPLETE
 
@@ -314,10 +322,6 @@ class Session:
         traffic = self.coordinator.traffic()
         failures = await self.desk(Journal.failures, self.run, limit=FAILURES_TOLD)
         total = sum((await self.desk(Journal.failures_by_error, self.run)).values())
-        nameless = [
-            Failure("", None, NotFound.code, f"the archive has no series for {question}", 1)
-            for question in self._unanswered[:FAILURES_TOLD]
-        ]
         report = RunReport(
             mirror=str(self.files.root),
             archive=self.profile.url,
@@ -330,7 +334,7 @@ class Session:
             requests=traffic.requests,
             retries=traffic.retries,
             seconds=seconds,
-            failures=(*failures, *nameless),
+            failures=(*failures, *self._unfound[:FAILURES_TOLD]),
             failures_left_out=max(0, total - len(failures)),
         )
         document = report.as_json()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkdl.archive.client import ArchiveClient, connect
-from bulkdl.errors import NotFound, SelectionError
+from bulkdl.errors import SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_patience
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
@@ -93,13 +93,11 @@ async def _plan(selection: Selection, client: ArchiveClient, to: Path | None) ->
     finally:
         if journal is not None:
             journal.close()
-    named = [question for question in found.unanswered if question.series_uid]
-    if not found.series and not named and selection.since is None:
+    failures = tuple(found.failures())
+    if not found.series and found.broken:
+        raise found.broken[0][1]
+    if not found.series and selection.since is None and not any(failure.series for failure in failures):
         raise SelectionError(await explain_nothing(selection, found.unanswered, client))
-    failures = tuple(
-        Failure(question.series_uid or "", None, NotFound.code, f"the archive has no series for {question}", 1)
-        for question in found.unanswered
-    )
     return _report(sums, failures, client, to)
 
 

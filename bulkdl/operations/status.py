@@ -13,6 +13,17 @@ from bulkdl.store.lock import holder
 _FAILURES_TOLD: Final = 100
 
 
+def archive_of(mirror: Path) -> tuple[str, str]:
+    """Name and address of the archive that the last run on a mirror asked; empty where there was no run. Blocking.
+
+    Raises:
+        JournalError: there is no mirror, or its journal cannot be read.
+    """
+    with Journal.open_readonly(require_mirror(mirror)) as journal:
+        last = journal.last_run()
+        return (last.archive_name, last.archive_url) if last else ("", "")
+
+
 def status(mirror: Path) -> StatusReport:
     """How the mirror stands at this moment. Blocking.
 

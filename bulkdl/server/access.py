@@ -235,6 +235,7 @@ class Gate:
         self._rules = rules or AccessRules()
         self._clock = clock
         self._lock = threading.Lock()
+        self._any_password = next((user.password for user in self._rules.users.values()), _NOBODYS_PASSWORD)
         self._keys = frozenset(_digest(key) for key in self._rules.keys)
         self._access: dict[bytes, _Grant] = {}
         self._refresh: dict[bytes, _Grant] = {}
@@ -244,6 +245,11 @@ class Gate:
     def needs_key(self) -> bool:
         """Whether TCIA v3 asks for a key."""
         return bool(self._keys)
+
+    @property
+    def has_users(self) -> bool:
+        """Whether anybody but the guest can log in."""
+        return bool(self._rules.users)
 
     def is_key(self, key: str | None) -> bool:
         """Whether `key` is a known one, or none is needed."""
@@ -266,11 +272,12 @@ class Gate:
         return self._viewer_named(name)
 
     def log_in(self, username: str, password: str) -> Login | None:
-        """Tokens for a user; None where name or password are wrong. Takes a while, so that guessing does, too."""
+        """Tokens for a user; None where name or password are wrong. Blocks for as long as a hash takes."""
         if username == GUEST and username not in self._rules.users:
             return self._issue(GUEST)
         user = self._rules.users.get(username)
-        stored = user.password if user is not None else _NOBODYS_PASSWORD
+        # A name that nobody has takes as long as one that somebody has, so that time does not tell names.
+        stored = user.password if user is not None else self._any_password
         return self._issue(username) if _is_password(password, stored) and user is not None else None
 
     def refresh(self, refresh_token: str) -> Login | None:

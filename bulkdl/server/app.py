@@ -1,64 +1,79 @@
-"""The embedded archive's HTTP face: request → catalogue → rendering, as NBIA's own server answers.
+"""The embedded archive's HTTP face: it says who asks, reads what is asked, and sends what was found.
 
-Which endpoints there are, their parameters and attributes, is read in `archive.endpoints`; formats are written by
-`archive.renderings`. What is here is NBIA's behaviour: an empty body for nothing found, errors as English sentences
-with odd labels, unknown parameters ignored, 500 for an unknown instance. Source: `V1_*.java` and `getData.java` of its
-API. Better than the real one: instances have an ETag and honour Range.
+Which endpoints there are, their parameters and attributes, is read in `archive.endpoints`; where each family is, in
+`families`. Rows are found by `finding`, other answers made by `replying`, instances and zips sent by `images`. What is
+here is how the servers themselves behave: empty bodies for nothing found, errors as English sentences with odd labels,
+500 for what is unknown. Source: `V1_*.java`, `V2_*.java`, `v4/*.java` and `getData.java` of NBIA's API, and Bindaas.
 
-The catalogue blocks, so it is asked in a few threads; long answers are made there too, a chunk at a time when the
-client has taken the one before. The exception is sending an instance: opening a local file takes less time than a
-change of threads. No path is made of anything that a client sends.
+No path is made of anything that a client sends, and what is hidden from a client is hidden below, in `questions`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import io
+import json
 import logging
-import os
 import re
-from collections import OrderedDict
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from email.utils import formatdate, parsedate_to_datetime
-from html import escape
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
-from bulkdl.archive.endpoints import NBIA_V1, Answer, Endpoint
-from bulkdl.archive.renderings import RENDERINGS, Rendering, to_wire
+from bulkdl.archive.endpoints import NBIA_ADVANCED, Answer, Attribute, Endpoint
+from bulkdl.archive.renderings import RENDERINGS, JsonValue, Rendering
 from bulkdl.errors import BulkdlError, ConfigurationError
-from bulkdl.server.bundles import bundle, new_names, open_served, sequential_names
+from bulkdl.server.access import AccessRules, Gate, Unknown, Viewer
+from bulkdl.server.asking import Asked, Refused
+from bulkdl.server.catalog import Catalog
+from bulkdl.server.families import FAMILIES, SERVICES_PATH, Asks, Family
+from bulkdl.server.finding import find_rows
+from bulkdl.server.front_page import front_page
+from bulkdl.server.images import Images
+from bulkdl.server.logins import Logins
+from bulkdl.server.quirks import Quirk
+from bulkdl.server.replying import reply
+from bulkdl.server.sending import Failure, Stream, Threads
+from bulkdl.server.shared_lists import SharedLists
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from multidict import MultiMapping
 
-    from bulkdl.model.records import Patient
-    from bulkdl.server.catalog import Catalog, ServedFile
+__all__ = ["SERVICES_PATH", "AccessRecord", "make_app", "serving"]
 
-SERVICES_PATH: Final = "/nbia-api/services"
-
-_V1: Final = f"{SERVICES_PATH}/v1/"
-_THREADS: Final = 4
-_CACHED_FILES: Final = 200_000
-_READ_AT_ONCE_BYTES: Final = 1 << 16
 _SHUTDOWN_SECONDS: Final = 2.0
 _BACKLOG: Final = 1024
-_WITHOUT_SECOND_COMMA: Final = frozenset({"getSeriesSize", "getSOPInstanceUIDs", "getContentsByName"})
-_FAILED: Final = b"Server was not able to process your request\nnull"
-_RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
-
-_Result = TypeVar("_Result")
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
+_LARGEST_FORM_BYTES: Final = 1 << 24
+_MOST_FIELDS: Final = 100_000
+_LONGEST_NAME: Final = 80
+_CHUNK_CHARACTERS: Final = 1 << 16
+_TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
+_LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))
+_WITHOUT_SECOND_COMMA: Final = frozenset(
+    (
+        *("getSeriesSize", "getSOPInstanceUIDs", "getSeriesMetaData", "getContentsByName"),
+        *("NewPatientsInCollection", "NewStudiesInPatientCollection"),
+    )
+)
+_FOR_ANYBODY: Final = frozenset({"up"})
+_FORMAT: Final = "format"
+_KEY: Final = "api_key"
+_SECRET: Final = re.compile(r"((?:^|[?&])api_key=)[^&]*", re.IGNORECASE)
+_PARAMETER_MISSING: Final = 471  # Bindaas has numbers of its own
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRecord:
-    """One request that was answered. `bytes_sent` is of the body; `note` says why it failed, where that is known."""
+    """One request that was answered. `bytes_sent` is of the body; `note` says why it failed, where that is known.
+
+    An API key in the address is left out of `path_qs`.
+    """
 
     method: str
     path_qs: str
@@ -68,13 +83,32 @@ class AccessRecord:
     note: str | None = None
 
 
-def make_app(catalog: Catalog, *, middlewares: Sequence[Any] = ()) -> web.Application:
-    """The archive as an aiohttp application. The catalogue stays the caller's, who closes it afterwards."""
-    archive = _Archive(catalog)
-    app = web.Application(middlewares=middlewares)
+def make_app(
+    catalog: Catalog,
+    *,
+    rules: AccessRules | None = None,
+    quirks: frozenset[Quirk] = frozenset(),
+    middlewares: Sequence[Any] = (),
+) -> web.Application:
+    """The archive as an aiohttp application. The catalogue stays the caller's, who closes it afterwards.
+
+    Raises:
+        DiskError: the shared lists beside the catalogue cannot be read.
+    """
+    archive = _Archive(catalog, rules or AccessRules(), quirks)
+    app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_FORM_BYTES)
     app.router.add_get("/", archive.welcome)
-    for endpoint in NBIA_V1.values():
-        app.router.add_get(_V1 + endpoint.path, archive.answering(endpoint))
+    for family in FAMILIES:
+        for endpoint in family.endpoints.values():
+            app.router.add_route(endpoint.method, family.base + endpoint.path, archive.answering(family, endpoint))
+            if endpoint.method == "GET":
+                app.router.add_route("HEAD", family.base + endpoint.path, archive.answering(family, endpoint))
+            if family.is_tcia:
+                app.router.add_get(f"{family.base}{endpoint.path}/metadata", archive.describing(family, endpoint))
+    for path in _TOKEN_PATHS:
+        app.router.add_post(path, archive.token)
+    for method, path in _LOGOUT_PATHS:
+        app.router.add_route(method, path, archive.log_out)
     app.router.add_route("*", "/{anything:.*}", _not_found)
     app.on_cleanup.append(archive.close)
     return app
@@ -87,6 +121,8 @@ async def serving(
     host: str = "127.0.0.1",
     port: int = 0,
     access_log: Callable[[AccessRecord], None] | None = None,
+    rules: AccessRules | None = None,
+    quirks: frozenset[Quirk] = frozenset(),
     middlewares: Sequence[Any] = (),
 ) -> AsyncIterator[str]:
     """Serve for the length of the block; gives the base address, `http://127.0.0.1:PORT/nbia-api/services`.
@@ -96,9 +132,10 @@ async def serving(
 
     Raises:
         ConfigurationError: nobody can listen at that address.
+        DiskError: the shared lists beside the catalogue cannot be read.
     """
     runner = web.AppRunner(
-        make_app(catalog, middlewares=middlewares),
+        make_app(catalog, rules=rules, quirks=quirks, middlewares=middlewares),
         access_log_class=_access_logger(access_log) if access_log else AbstractAccessLogger,
         access_log=logging.getLogger(__name__) if access_log else None,
         shutdown_timeout=_SHUTDOWN_SECONDS,
@@ -115,70 +152,85 @@ async def serving(
         await runner.cleanup()
 
 
+_Given: TypeAlias = "dict[str, list[str]] | MultiMapping[str]"
+"""Parameters as they came: of a form, or of an address alone."""
+
+
 def _access_logger(sink: Callable[[AccessRecord], None]) -> type[AbstractAccessLogger]:
     class Logger(AbstractAccessLogger):
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
             sent, note = 0, None
-            if isinstance(response, _Stream):
+            if isinstance(response, Stream):
                 sent, note = response.bytes_sent, response.note
             elif isinstance(response, web.Response) and isinstance(response.body, bytes) and request.method != "HEAD":
                 sent = len(response.body)
-            if isinstance(response, _Failure):
+            if isinstance(response, Failure):
                 note = response.note
-            sink(AccessRecord(request.method, request.path_qs, response.status, sent, time, note))
+            path_qs = _SECRET.sub(r"\1…", request.path_qs)
+            sink(AccessRecord(request.method, path_qs, response.status, sent, time, note))
 
     return Logger
 
 
-class _Stream(web.StreamResponse):
-    """An answer that knows how much of its body it has sent, and why it ended early."""
-
-    bytes_sent = 0
-    note: str | None = None
-
-    async def send(self, chunk: bytes) -> None:
-        await self.write(chunk)
-        self.bytes_sent += len(chunk)
+# --- who asks ---------------------------------------------------------------------------------------------------------
 
 
-class _Failure(web.Response):
-    """What NBIA answers to everything that goes wrong; `note` is for our own log."""
-
-    def __init__(self, note: str) -> None:
-        super().__init__(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=_FAILED, content_type="text/plain")
-        self.note = note
-
-
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _CollectionName:
-    collection: str
+def _identified(request: web.Request, family: Family, endpoint: Endpoint, gate: Gate) -> Viewer | Unknown:
+    """Who asks, as far as the family wants to know; NO_TOKEN too for a key that is missing or unknown."""
+    if family.asks is Asks.NOTHING or endpoint.name in _FOR_ANYBODY:
+        return gate.guest
+    if family.asks is Asks.KEY:
+        is_known = not gate.needs_key or gate.is_key(request.query.get(_KEY) or request.headers.get(_KEY))
+        return gate.guest if is_known else Unknown.NO_TOKEN
+    who = gate.viewer(request.headers.get("Authorization"))
+    return gate.guest if who is Unknown.NO_TOKEN and family.asks is Asks.TOKEN_IF_ANY else who
 
 
-def _with_species(patient: Patient) -> Patient:
-    """NBIA takes whoever is not said to be an animal for a human, and nobody for a phantom."""
-    if patient.species_code is None and patient.species_description is None:
-        patient = replace(patient, species_code="337915000", species_description="Homo sapiens")
-    return replace(patient, phantom=bool(patient.phantom))
+def _unknown(who: Unknown, family: Family, endpoint: Endpoint, quirks: frozenset[Quirk]) -> web.Response:
+    """The answer to somebody who is not known."""
+    refused = web.Response(status=HTTPStatus.UNAUTHORIZED)
+    if family.asks is Asks.KEY:
+        return refused
+    refused.headers["WWW-Authenticate"] = "Bearer"
+    if Quirk.EMPTY_TOKEN not in quirks or family.name == "nbia-advanced" or endpoint.name in NBIA_ADVANCED:
+        return refused
+    if endpoint.answer is not Answer.ROWS or endpoint.name == "getCollectionValues":
+        return Failure("no token") if who is Unknown.NO_TOKEN else refused
+    if family.asks is Asks.TOKEN_IF_ANY and endpoint.name == "getSeries":
+        return Failure("broken SQL")
+    return web.Response(body=b"")
 
 
-_ROWS: Final[Mapping[str, Callable[[Catalog, dict[str, str]], Iterable[object]]]] = {
-    "getCollectionValues": lambda catalog, _: map(_CollectionName, catalog.collections()),
-    "getPatient": lambda catalog, criteria: map(_with_species, catalog.patients(**criteria)),
-    "getPatientStudy": lambda catalog, criteria: catalog.studies(**criteria),
-    "getSeries": lambda catalog, criteria: catalog.series(**criteria),
-    "getSeriesSize": lambda catalog, criteria: [catalog.series_size(**criteria)],
-    "getSOPInstanceUIDs": lambda catalog, criteria: catalog.files(**criteria),
-    "getContentsByName": lambda _catalog, _criteria: (),  # nobody can share a list here yet; unknown names give nothing
-}
+# --- formats ----------------------------------------------------------------------------------------------------------
 
 
-def _rendering(name: str, endpoint: Endpoint) -> tuple[Rendering, dict[str, str]] | None:
-    """How to write the format of that name, and headers that go with it; None for a format that NBIA does not know."""
+def _nulls_and_all(_attributes: Sequence[Attribute], rows: Iterable[Mapping[str, JsonValue]]) -> Iterator[bytes]:
+    """JSON as Jackson writes it: nulls stay, and nothing found is an empty array."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    pieces, size, between = ["["], 0, ""
+    for row in rows:
+        pieces.append(between + encode(row))
+        between = ","
+        size += len(pieces[-1])
+        if size >= _CHUNK_CHARACTERS:
+            yield "".join(pieces).encode(errors="replace")
+            pieces, size = [], 0
+    yield "".join([*pieces, "]"]).encode(errors="replace")
+
+
+_OBJECTS: Final = Rendering("application/json", _nulls_and_all)
+_NULLS_LEFT_OUT: Final = frozenset({"getCollectionOrSeriesForDOI"})
+
+
+def _rendering(family: Family, endpoint: Endpoint, word: str) -> tuple[Rendering, dict[str, str]] | None:
+    """How to write the format of that name, and headers that go with it; None for a format that is not known."""
+    word = word.upper()
+    if family.is_tcia:
+        found = family.renderings.get(word)
+        return None if found is None else (found, {})
+    if endpoint.name in _OBJECT_ENDPOINTS:
+        return _OBJECTS, {}
     is_single = len(endpoint.attributes) == 1
-    word = name.upper()
     if word == "CSV-DOWNLOAD":
         content_type = "application/force-download" if is_single else "text/csv"
         rendering = Rendering(content_type, RENDERINGS["CSV"].write)
@@ -189,208 +241,215 @@ def _rendering(name: str, endpoint: Endpoint) -> tuple[Rendering, dict[str, str]
     return None if found is None else (found, {})
 
 
+_OBJECT_ENDPOINTS: Final = frozenset(
+    endpoint.name
+    for endpoint in NBIA_ADVANCED.values()
+    if endpoint.answer is Answer.ROWS and endpoint.default_format == "JSON" and endpoint.name not in _NULLS_LEFT_OUT
+)
+
+
+def _written(asked: Asked, *, as_text: bool) -> Iterator[Mapping[str, JsonValue]]:
+    """The rows as they go over the wire. Nothing is found before the first is wanted."""
+    to_wire = asked.family.writer(asked.endpoint)
+    attributes = asked.endpoint.attributes
+    for row in find_rows(asked):
+        wired = {attribute.name: to_wire(attribute, row.get(attribute.field)) for attribute in attributes}
+        yield {name: _texts(value) for name, value in wired.items()} if as_text else wired
+
+
+def _texts(value: JsonValue) -> JsonValue:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _quirked(chunks: Iterator[bytes], quirks: frozenset[Quirk]) -> Iterator[bytes]:
+    """JSON with the habits that were asked for; an answer that has them is short, or fits in memory at least."""
+    body = b"".join(chunks)
+    if Quirk.SINGLE_OBJECT in quirks and body:
+        rows = json.loads(body)
+        if isinstance(rows, list) and len(rows) == 1:
+            body = json.dumps(rows[0], ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    if Quirk.ESCAPED_SLASHES in quirks:
+        body = body.replace(b"/", rb"\/")
+    if body:
+        yield body
+
+
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
 class _Archive:
-    """What the handlers share: the catalogue, the threads to ask it in, and the files of the latest Series."""
+    """What the handlers share."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, rules: AccessRules, quirks: frozenset[Quirk]) -> None:
         self._catalog = catalog
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkdl-server")
-        self._files: OrderedDict[str, dict[str, ServedFile]] = OrderedDict()
-        self._cached = 0
-        self._generation = catalog.generation
+        self._quirks = quirks
+        self._gate = Gate(rules)
+        self._threads = Threads()
+        self._logins = Logins(self._gate, self._threads)
+        self._lists = SharedLists(catalog.path.with_suffix(".shared-lists.json"))
+        self._images = Images(catalog, self._threads, quirks)
 
     async def close(self, _app: web.Application) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.close()
 
-    def answering(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def answering(self, family: Family, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler of an endpoint."""
-        answer = {
-            Answer.ROWS: self._rows,
-            Answer.INSTANCE: self._instance,
-            Answer.BUNDLE: self._bundle,
-            Answer.TEXT: self._text,
-        }[endpoint.answer]
+        answer = self._how(family, endpoint)
         required = endpoint.required
-        sentence = _sentence(endpoint).encode()
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            query = request.query
-            for name in required:
-                if name not in query:
-                    return web.Response(status=400, body=sentence, content_type="application/json")
+            who = _identified(request, family, endpoint, self._gate)
+            if not isinstance(who, Viewer):
+                return _unknown(who, family, endpoint, self._quirks)
             try:
-                return await answer(request, endpoint)
+                given = await _posted(request) if endpoint.method == "POST" else request.query
+                if endpoint.is_strict:
+                    _check_names(endpoint, given)
+                for name in required:
+                    if name not in given:
+                        return _missing(family, endpoint, name)
+                return await answer(request, who, given)
+            except Refused as refused:
+                return _refusal(refused)
             except ConnectionError:
                 raise  # the client has left
             except (BulkdlError, OSError) as error:
-                return _Failure(str(error))
+                return Failure(str(error), as_tcia="The request could not be executed" if family.is_tcia else None)
 
-        return handle
+        return _timed(handle) if family.is_tcia else handle
 
-    async def _in_thread(self, work: Callable[..., _Result], *arguments: object) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+    def _how(
+        self, family: Family, endpoint: Endpoint
+    ) -> Callable[[web.Request, Viewer, _Given], Awaitable[web.StreamResponse]]:
+        async def rows(request: web.Request, who: Viewer, given: _Given) -> web.StreamResponse:
+            return await self._rows(request, self._asked(request, family, endpoint, who, given))
 
-    # --- rows and texts -----------------------------------------------------------------------------------------------
+        async def instance(request: web.Request, who: Viewer, _given: _Given) -> web.StreamResponse:
+            return await self._images.send_instance(request, family, who)
 
-    async def _rows(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
-        criteria = {p.field: request.query[p.name] for p in endpoint.parameters if p.name in request.query}
-        format_name = request.query.get("format", "JSON")
-        found = _rendering(format_name, endpoint)
-        rendering, headers = found or (RENDERINGS["JSON"], {})
-        rows = (
-            {attribute.name: to_wire(attribute, getattr(record, attribute.field)) for attribute in endpoint.attributes}
-            for record in _ROWS[endpoint.name](self._catalog, criteria)
+        async def zipped(request: web.Request, who: Viewer, _given: _Given) -> web.StreamResponse:
+            questions = self._catalog.seen_without(who.hidden)
+            return await self._images.send_bundle(request, family, endpoint, questions)
+
+        async def whole(request: web.Request, who: Viewer, given: _Given) -> web.StreamResponse:
+            made = await self._threads.do(reply, self._asked(request, family, endpoint, who, given))
+            return web.Response(
+                status=made.status, body=made.body, headers={**made.headers, "Content-Type": made.content_type}
+            )
+
+        return {Answer.ROWS: rows, Answer.INSTANCE: instance, Answer.BUNDLE: zipped}.get(endpoint.answer, whole)
+
+    def _asked(self, request: web.Request, family: Family, endpoint: Endpoint, who: Viewer, given: _Given) -> Asked:
+        return Asked(
+            family=family,
+            endpoint=endpoint,
+            viewer=who,
+            questions=self._catalog.seen_without(who.hidden),
+            given=given if isinstance(given, dict) else {name: given.getall(name) for name in given},
+            gate=self._gate,
+            lists=self._lists,
+            origin=str(request.url.origin()),
         )
+
+    async def _rows(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        endpoint, family = asked.endpoint, asked.family
+        words = asked.given.get(_FORMAT) if endpoint.has_format else None
+        word = words[0] if words else endpoint.default_format
+        found = _rendering(family, endpoint, word)
+        rendering, headers = found or (RENDERINGS["JSON"], {})
+        is_json = rendering.content_type == "application/json"
+        rows = _written(asked, as_text=is_json and Quirk.SIZES_AS_STRINGS in self._quirks)
         chunks = rendering.write(endpoint.attributes, rows)
-        first = await self._in_thread(next, chunks, b"")
+        if is_json and self._quirks & {Quirk.SINGLE_OBJECT, Quirk.ESCAPED_SLASHES}:
+            chunks = _quirked(chunks, self._quirks)
+        first = await self._threads.do(next, chunks, b"")
         if first and found is None:
-            return _Failure(f"unknown format {format_name[:20]!r}")
-        second = await self._in_thread(next, chunks, b"") if first else b""
+            note = f"unknown format {word[:20]!r}"
+            return Failure(note, as_tcia="Output format is not supported" if family.is_tcia else None)
+        second = await self._threads.do(next, chunks, b"") if first else b""
         headers["Content-Type"] = rendering.content_type
         if not second:
             return web.Response(body=first, headers=headers)
-        return await self._stream(request, headers, chunks, first, second)
+        return await self._threads.stream(request, headers, chunks, first, second)
 
-    async def _text(self, request: web.Request, _endpoint: Endpoint) -> web.StreamResponse:
-        file = await self._in_thread(self._catalog.find_instance, request.query["SOPInstanceUid"])
-        digest = b"" if file is None else await self._in_thread(self._catalog.md5, file)
-        return web.Response(body=digest.hex().encode(), content_type="text/plain")
+    def describing(self, family: Family, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """The handler of an endpoint's metadata."""
+        body = json.dumps(_metadata(endpoint), indent=1).encode()
 
-    async def _stream(
-        self,
-        request: web.Request,
-        headers: Mapping[str, str],
-        chunks: Iterator[bytes],
-        *first: bytes,
-        notes: Sequence[str] = (),
-    ) -> web.StreamResponse:
-        """Send chunks as they are made; `notes` is looked at when all are."""
-        response = _Stream(headers=headers)
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
+        async def handle(request: web.Request) -> web.StreamResponse:
+            who = _identified(request, family, endpoint, self._gate)
+            if not isinstance(who, Viewer):
+                return _unknown(who, family, endpoint, self._quirks)
+            return web.Response(body=body, content_type="application/json")
+
+        return _timed(handle)
+
+    # --- logins and the front page ------------------------------------------------------------------------------------
+
+    async def token(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for tokens."""
         try:
-            for chunk in first:
-                await response.send(chunk)
-            while chunk := await self._in_thread(next, chunks, b""):
-                await response.send(chunk)
-            await response.write_eof()
-        finally:
-            response.note = "; ".join(notes) or None
-            if isinstance(chunks, Generator):
-                with suppress(ValueError):  # a thread may still be at work on the chunk that nobody waits for
-                    chunks.close()
-        return response
+            fields = await _posted(request)
+            return await self._logins.token({name: values[0] for name, values in fields.items()})
+        except Refused as refused:
+            return _refusal(refused)
 
-    # --- bundles ------------------------------------------------------------------------------------------------------
+    async def log_out(self, request: web.Request) -> web.StreamResponse:
+        """End a session."""
+        return await self._logins.log_out(request)
 
-    async def _bundle(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
-        series_uid = request.query["SeriesInstanceUID"]
-        files = await self._in_thread(self._catalog.files, series_uid)
-        if not files:
-            sentence = f"Image with given SeriesInstanceUID,{series_uid}, is not in public domain."
-            return web.Response(status=400, body=sentence.encode(errors="replace"), content_type="application/json")
-        wants_new = request.query.get("NewFileNames", "").lower() == "yes"
-        with_md5 = endpoint.name == "getImageWithMD5Hash"
-        notes: list[str] = []
-        chunks = bundle(
-            files,
-            new_names(files) if wants_new and not with_md5 else sequential_names(files),
-            license_text=None if with_md5 else await self._in_thread(self._license, series_uid),
-            md5_of=self._catalog.md5 if with_md5 else None,
-            on_failure=notes.append,
-        )
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Disposition": f'attachment; filename="{files[0].series_uid}.zip"',
-        }
-        return await self._stream(request, headers, chunks, notes=notes)
-
-    def _license(self, series_uid: str) -> str:
-        series = next(self._catalog.series(series_uid=series_uid), None)
-        if series is None:
-            return ""
-        about = self._catalog.about(series.collection)
-        lines = [
-            f"Collection: {series.collection}",
-            f"License: {series.license_name or 'Not Specified'}",
-            f"License URL: {series.license_uri or 'Not Specified'}",
-            *([f"Citation: {about.citation}"] if about.citation else []),
-        ]
-        return "\n".join(lines) + "\n"
-
-    # --- single instances ---------------------------------------------------------------------------------------------
-
-    async def _instance(self, request: web.Request, _endpoint: Endpoint) -> web.StreamResponse:
-        query = request.query
-        files = self._cached_files(query["SeriesInstanceUID"]) or await self._load(query["SeriesInstanceUID"])
-        file = files.get(query["SOPInstanceUID"])
-        if file is None:
-            return _Failure("no such instance")
-        with open_served(file) as source:
-            return await _send(request, file, source)
-
-    def _cached_files(self, series_uid: str) -> dict[str, ServedFile] | None:
-        if self._generation != self._catalog.generation:
-            self._generation = self._catalog.generation
-            self._files.clear()
-            self._cached = 0
-        found = self._files.get(series_uid)
-        if found is not None:
-            self._files.move_to_end(series_uid)
-        return found
-
-    async def _load(self, series_uid: str) -> dict[str, ServedFile]:
-        files = {file.sop_uid: file for file in await self._in_thread(self._catalog.files, series_uid)}
-        if files and series_uid not in self._files:
-            self._files[series_uid] = files
-            self._cached += len(files)
-            while self._cached > _CACHED_FILES and len(self._files) > 1:
-                self._cached -= len(self._files.popitem(last=False)[1])
-        return files
-
-    # --- the front page -----------------------------------------------------------------------------------------------
-
-    async def welcome(self, _request: web.Request) -> web.Response:
+    async def welcome(self, request: web.Request) -> web.StreamResponse:
         """A page for people who open the address in a browser."""
-        page = await self._in_thread(_welcome_page, self._catalog)
+        questions = self._catalog.seen_without(self._gate.guest.hidden)
+        try:
+            page = await self._threads.do(front_page, questions, str(request.url.origin()))
+        except BulkdlError as error:
+            return Failure(str(error))
         return web.Response(body=page.encode(errors="replace"), content_type="text/html", charset="utf-8")
 
 
-async def _send(request: web.Request, file: ServedFile, source: io.FileIO) -> web.StreamResponse:
-    """Send an instance, or the part that is asked for: small ones with their headers, others by sendfile."""
-    size_bytes, mtime_ns = file.size_bytes, os.fstat(source.fileno()).st_mtime_ns
-    etag, modified = f'"{mtime_ns:x}-{size_bytes:x}"', formatdate(mtime_ns // 10**9, usegmt=True)
-    headers = {
-        "Content-Type": "application/dicom",
-        "Content-Disposition": f"attachment; filename={file.sop_uid}.dcm",
-        "Accept-Ranges": "bytes",
-        "ETag": etag,
-        "Last-Modified": modified,
-    }
-    status, start, count = HTTPStatus.OK, 0, size_bytes
-    if (wanted := request.headers.get("Range")) and _is_current(request.headers.get("If-Range"), etag, modified):
-        status, start, count = _part(wanted, size_bytes)
-        if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return web.Response(status=status, headers={"Content-Range": f"bytes */{size_bytes}"})
-        if status is HTTPStatus.PARTIAL_CONTENT:
-            headers["Content-Range"] = f"bytes {start}-{start + count - 1}/{size_bytes}"
-    if count <= _READ_AT_ONCE_BYTES:
-        source.seek(start)
-        return web.Response(status=status, body=source.read(count), headers=headers)
-    response = _Stream(status=status, headers=headers)
-    response.content_length = count
-    await response.prepare(request)
-    if request.method != "HEAD" and request.transport is not None:
-        response.bytes_sent = await asyncio.get_running_loop().sendfile(request.transport, source, start, count)
-        if response.bytes_sent < count and request.transport is not None:
-            request.transport.abort()  # the file was cut just now, and the length is announced already
-    await response.write_eof()
-    return response
+async def _posted(request: web.Request) -> dict[str, list[str]]:
+    """The fields of a form, as texts that can be written anywhere, and what the address adds; files are left out."""
+    try:
+        if request.content_type == _FORM_TYPE:  # aiohttp would take no more than a thousand fields
+            text = (await request.read()).decode(errors="replace")
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        else:
+            pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
+    except (ValueError, LookupError, RuntimeError, HttpProcessingError) as error:  # what aiohttp raises on bad forms
+        raise Refused("The form cannot be read.") from error
+    fields: dict[str, list[str]] = {}
+    for name, value in pairs:
+        fields.setdefault(_clean(name), []).append(_clean(value))
+    return {**{name: request.query.getall(name) for name in request.query}, **fields}
+
+
+def _clean(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def _check_names(endpoint: Endpoint, given: Iterable[str]) -> None:
+    for name in given:
+        if endpoint.parameter(name) is None and not (endpoint.has_format and name == _FORMAT):
+            allowed = [parameter.name for parameter in endpoint.parameters] + [_FORMAT] * endpoint.has_format
+            kind = "form" if endpoint.method == "POST" else "query"
+            raise Refused(f"Invalid {kind} parameter: '{name}'. Allowed parameters are: [{', '.join(allowed)}]")
+
+
+def _missing(family: Family, endpoint: Endpoint, name: str) -> web.Response:
+    if family.is_tcia:
+        said = {
+            "errorDescription": "A mandatory query parameter was not given",
+            "suggestedAction": "See the API documentation",
+            "detailedMessage": name,
+        }
+        body = json.dumps(said, separators=(",", ":")).encode()
+        return web.Response(status=_PARAMETER_MISSING, body=body, content_type="application/json")
+    return web.Response(status=400, body=_sentence(endpoint).encode(), content_type="application/json")
+
+
+def _refusal(refused: Refused) -> web.Response:
+    return web.Response(status=refused.status, body=str(refused).encode(errors="replace"), content_type="text/plain")
 
 
 def _sentence(endpoint: Endpoint) -> str:
@@ -399,60 +458,54 @@ def _sentence(endpoint: Endpoint) -> str:
     return f"A parameter, {' and '.join(endpoint.required)}{comma} {verb} required for this API call."
 
 
+def _timed(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """With the headers that Bindaas adds, where they are not sent yet."""
+
+    async def timed(request: web.Request) -> web.StreamResponse:
+        start = time.perf_counter()
+        response = await handle(request)
+        if not response.prepared:
+            response.headers["Bindaas-version"] = "bulkdl"
+            response.headers["Vendor"] = "bulkdl"
+            response.headers["responseTime"] = str(round((time.perf_counter() - start) * 1000))
+        return response
+
+    return timed
+
+
+def _metadata(endpoint: Endpoint) -> dict[str, Any]:
+    """What TCIA v3 tells of an endpoint; the names of its parts are our own, since nobody wrote them down."""
+    parameters = [{"name": parameter.name, "required": parameter.required} for parameter in endpoint.parameters]
+    if endpoint.has_format:
+        parameters.append({"name": _FORMAT, "required": False})
+    kinds = {Answer.BUNDLE: ["ZIP"], Answer.INSTANCE: ["DICOM"]}
+    return {
+        "name": endpoint.name,
+        "description": endpoint.description,
+        "queryParameters": parameters,
+        "returnTypes": kinds.get(endpoint.answer, [name for name in _TOLD_FORMATS if name in endpoint.formats]),
+        "attributes": [
+            {
+                "name": attribute.name,
+                "dicomTag": f"{attribute.tag[:4]} {attribute.tag[4:]}" if attribute.tag else "NA",
+                "description": attribute.description,
+            }
+            for attribute in endpoint.attributes
+        ],
+    }
+
+
+_TOLD_FORMATS: Final = ("CSV", "HTML", "XML", "JSON")
+
+
 async def _not_found(request: web.Request) -> web.Response:
-    is_known = request.path in {_V1 + endpoint.path for endpoint in NBIA_V1.values()}
-    status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND
+    known = {family.base + endpoint.path for family in FAMILIES for endpoint in family.endpoints.values()}
+    status = HTTPStatus.METHOD_NOT_ALLOWED if request.path in known else HTTPStatus.NOT_FOUND
+    if status is HTTPStatus.NOT_FOUND and any(request.path.startswith(f.base) for f in FAMILIES if f.is_tcia):
+        name = request.path.removesuffix("/metadata").rpartition("/")[2][:_LONGEST_NAME]
+        return Failure("no such endpoint", as_tcia=f"QueryEndpoint [{name}] not found")
     said = f"{status.value} - {status.phrase}"
     page = f"<html><head><title>{said}</title></head><body><h1>HTTP Status {said}</h1></body></html>"
     return web.Response(status=status, body=page.encode(), content_type="text/html")
-
-
-def _is_current(if_range: str | None, etag: str, modified: str) -> bool:
-    """Whether a Range is to be honoured (RFC 9110 §13.1.5): no condition, our ETag, or our very date."""
-    if if_range is None or if_range == etag:
-        return True
-    with suppress(ValueError, TypeError):
-        return parsedate_to_datetime(if_range) == parsedate_to_datetime(modified)
-    return False
-
-
-def _part(wanted: str, size_bytes: int) -> tuple[HTTPStatus, int, int]:
-    """Status, first byte and count for a Range; what is no single range gives the whole (RFC 9110 §14.2)."""
-    whole = HTTPStatus.OK, 0, size_bytes
-    unsatisfiable = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 0, 0
-    found = _RANGE.fullmatch(wanted)
-    if found is None or found.groups() == ("", ""):
-        return whole
-    first, last = found.groups()
-    if not first:
-        count = min(int(last), size_bytes)
-        return (HTTPStatus.PARTIAL_CONTENT, size_bytes - count, count) if count else unsatisfiable
-    start, end = int(first), int(last) if last else size_bytes - 1
-    if last and end < start:
-        return whole
-    count = min(end, size_bytes - 1) - start + 1
-    return (HTTPStatus.PARTIAL_CONTENT, start, count) if count > 0 else unsatisfiable
-
-
-def _welcome_page(catalog: Catalog) -> str:
-    totals = catalog.totals()
-    collections = []
-    for name in catalog.collections()[:1000]:
-        about = catalog.about(name)
-        told = [about.description, about.citation, about.license_name]
-        collections.append(f"<li><b>{escape(name)}</b><br>{'<br>'.join(escape(text) for text in told if text)}</li>")
-    endpoints = []
-    for endpoint in NBIA_V1.values():
-        parameters = "&".join(f"{p.name}=…" for p in endpoint.parameters)
-        address = f"{_V1}{endpoint.path}" + (f"?{parameters}" if parameters else "")
-        shown = escape(address)
-        linked = shown if endpoint.required else f'<a href="{escape(_V1 + endpoint.path)}">{shown}</a>'
-        endpoints.append(f"<li><code>{linked}</code><br>{escape(endpoint.description)}</li>")
-    return (
-        "<!DOCTYPE html><html lang='en'><head><title>bulkdl archive</title></head><body><h1>A bulkdl archive</h1>"
-        f"<p>{totals.collections:,} Collections, {totals.patients:,} Patients, {totals.series:,} Series, "
-        f"{totals.instances:,} instances, {totals.size_bytes:,} bytes, served through the NBIA Search API. "
-        f"Mirror it with <code>bulkdl mirror --archive http://ADDRESS{SERVICES_PATH} --everything --to DIR</code>.</p>"
-        f"<h2>Collections</h2><ul>{''.join(collections)}</ul><h2>Endpoints</h2><ul>{''.join(endpoints)}</ul>"
-        "</body></html>"
-    )

@@ -68,6 +68,14 @@ def new_names(files: Sequence[ServedFile]) -> list[str]:
     return [f"{acquisition:0{widths[0]}}-{instance:0{widths[1]}}.dcm" for acquisition, instance in counted]
 
 
+def original_names(files: Sequence[ServedFile]) -> list[str]:
+    """The names of the files themselves; where several have the same, a number goes before it."""
+    names = [file.path.name.encode(errors="replace").decode() for file in files]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{number:08}-{name}" for number, name in enumerate(names, start=1)]
+
+
 def bundle(
     files: Sequence[ServedFile],
     names: Sequence[str],

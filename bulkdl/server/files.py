@@ -185,7 +185,12 @@ def _head(header: Header) -> str:
         "series_date": header.series_date,
         "annotations": False,
     }
-    extra = {"site": header.site, "sop_class_uid": header.sop_class_uid}
+    extra = {
+        "site": header.site,
+        "sop_class_uid": header.sop_class_uid,
+        "pixel_spacing_mm": header.pixel_spacing_mm,
+        "slice_thickness_mm": header.slice_thickness_mm,
+    }
     return _dump(header.collection, patient=patient, study=study, series=series, extra=extra)
 
 

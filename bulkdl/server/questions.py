@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
@@ -26,6 +26,8 @@ from bulkdl.server.files import About
 from bulkdl.server.scan import Totals
 
 _PAGE: Final = 500
+_MOST_DIGITS: Final = 18  # as many as surely fit the database's integers
+_MOST_NUMBERS: Final = 10_000
 _DATES: Final = ("birth_date", "patient_birth_date", "study_date", "series_date", "released")
 _FILE_COLUMNS: Final = "id, path, series_uid, sop_uid, size_bytes, mtime_ns, instance_number, acquisition_number, md5"
 _VALUE_COLUMNS: Final = {"modality": "modality_key", "body_part": "body_part_key", "manufacturer": "manufacturer_key"}
@@ -70,6 +72,8 @@ class SeriesDetail:
     study: Study | None
     site: str | None = None
     sop_class_uid: str | None = None
+    pixel_spacing_mm: float | None = None
+    slice_thickness_mm: float | None = None
 
 
 class Questions:
@@ -124,6 +128,12 @@ class Questions:
         where, values = self.where(("t.collection_key = ?", (collection.upper(),)))
         found = self.ask(f"SELECT about FROM collection AS t {where}", values)
         return About(**_with_dates(json.loads(found[0][0]) if found else {}))
+
+    def newest(self, collection: str) -> datetime | None:
+        """When a Collection last got something new; None, for an unknown one."""
+        where, values = self.where(("t.collection_key = ?", (collection.upper(),)))
+        (found,) = self.ask(f"SELECT max(t.since) FROM series AS t {where}", values)
+        return None if found[0] is None else datetime.fromisoformat(found[0])
 
     def values(self, of: str, **criteria: str | None) -> list[str]:
         """The different values of `modality`, `body_part` or `manufacturer`, ordered without case.
@@ -269,6 +279,18 @@ class Questions:
         files = (_file(row) for row in rows)
         return next((file for file in files if not self.hidden or self.collection_of(file.series_uid)), None)
 
+    def file_numbered(self, number: str) -> ServedFile | None:
+        """The file of that number in the catalogue."""
+        rows = self.ask(f"SELECT {_FILE_COLUMNS} FROM file WHERE id = ? AND served = 1", (_number(number),))
+        file = _file(rows[0]) if rows else None
+        return file if file is not None and self.collection_of(file.series_uid) is not None else None
+
+    def series_numbered(self, numbers: Sequence[str]) -> list[str]:
+        """The UIDs of the Series of these numbers, unknown ones left out."""
+        known = [_number(number) for number in numbers[:_MOST_NUMBERS]]
+        where, values = self.where(among("t.number", known))
+        return [uid for (uid,) in self.ask(f"SELECT t.series_uid FROM series AS t {where} ORDER BY 1", values)]
+
     # --- machinery ----------------------------------------------------------------------------------------------------
 
     def where(self, *conditions: Condition) -> Condition:
@@ -318,7 +340,7 @@ def among(column: str, wanted: Sequence[Any]) -> Condition:
     return f"{column} IN ({', '.join('?' * len(wanted))})", wanted
 
 
-def _series_conditions(  # noqa: D417 - the criteria of `Questions.series`
+def _series_conditions(
     *,
     collection: str | None = None,
     patient_id: str | None = None,
@@ -350,6 +372,11 @@ def _exists(joined: str, of_series: Sequence[Condition]) -> Condition:
     """That a row of `t` has a Series, joined so, which meets the conditions."""
     text = " AND ".join([joined, *(condition for condition, _ in of_series)])
     return f"EXISTS (SELECT 1 FROM series AS s WHERE {text})", [value for _, values in of_series for value in values]
+
+
+def _number(text: str) -> int | None:
+    """The number of a row; None, which no row has, for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _upper(value: str | None) -> str | None:

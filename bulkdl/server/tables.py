@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 2
+_VERSION: Final = 3
 _BUSY_SECONDS: Final = 60.0
 _MAGIC: Final = b"SQLite format 3\0"
 _ID_ENDS_AT: Final = 72  # where SQLite's header keeps the application id: https://www.sqlite.org/fileformat.html

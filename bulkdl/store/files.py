@@ -10,6 +10,9 @@ The order of durability, which the journal relies on:
 If the power goes before 3, a file of whole, synced bytes may lie at its place, unknown to the journal; the next run
 finds it (`existing`) and adopts it, after `sync_folder`. There is never half a file under a final name.
 
+A partial file of a large body may be resumed, by a later attempt or another run: a note beside it (`note_partial`)
+tells which object it is of, and how many of its bytes are synced. Those beyond may be anything after a power cut.
+
 Where a name is, `layout` decides; what is sound, `dicom`. Paths come in relative to the mirror, with `/`. Except for
 `PartialStream` and `FolderSync`, everything here blocks and is meant for threads; several may call at once. Symbolic
 links below the mirror's root are neither written through nor followed: the root itself may be one.

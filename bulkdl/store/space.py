@@ -12,6 +12,8 @@ from bulkdl.store.failures import disk_errors
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
+_RESERVED_BYTES = 4 << 20
+_RESERVED_FILES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,18 @@ def check_fits(space: Space, need_bytes: int, need_files: int) -> None:
         raise DiskFull(
             f"{need_files:,} files are needed, inodes for {space.free_inodes:,} are free; nothing was fetched"
         )
+
+
+def check_room(space: Space) -> None:
+    """Refuse to go on when only as much is left as the journal needs to end in good order.
+
+    Raises:
+        DiskFull: there is no room for more.
+    """
+    if space.free_bytes < _RESERVED_BYTES or (space.free_inodes is not None and space.free_inodes < _RESERVED_FILES):
+        left = human_bytes(space.free_bytes)
+        inodes = "" if space.free_inodes is None else f" and {space.free_inodes:,} inodes"
+        raise DiskFull(f"the disk is full: {left}{inodes} are left; what was finished is kept: make room, then resume")
 
 
 def human_bytes(count: int) -> str:

@@ -37,7 +37,7 @@ V1 = NbiaV1()
         ),
         (V1.bundle(SERIES), "v1/getImageWithMD5Hash", {"SeriesInstanceUID": "1.2"}),
         (V1.checksum(SOP), "v1/getM5HashForImage", {"SOPInstanceUid": "1.2.3"}),
-        (V1.verbatim(NBIA_V1["getSeries"], {"Odd": "x"}), "v1/getSeries", {"Odd": "x"}),
+        (V1.verbatim(NBIA_V1["getSeries"], [("Odd", "x")]), "v1/getSeries", {"Odd": "x"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from bulkdl.archive.nbia import NbiaV1
 from bulkdl.archive.profiles import BUILT_IN, find_profile
 from bulkdl.errors import ConfigurationError
 
@@ -19,7 +18,7 @@ def test_every_built_in_name_is_an_archive(name: str) -> None:
     profile = find_profile(name)
     assert profile.name == name
     assert profile.url.startswith("https://")
-    assert isinstance(profile.dialect(), NbiaV1)
+    assert profile.dialect().name == profile.kind
 
 
 @pytest.mark.parametrize(
@@ -33,11 +32,27 @@ def test_every_built_in_name_is_an_archive(name: str) -> None:
         ("nbia-v1+http://host/a+b/", "http://host/a+b/", "nbia-v1"),
         ("http://[::1]:8080/nbia-api/services", "http://[::1]:8080/nbia-api/services/", "nbia"),
         (f"{TCIA}?x=1#y", TCIA, "nbia"),
+        (f"{TCIA}v2", TCIA, "nbia-v2"),
+        (f"{TCIA}v4", TCIA, "nbia-v4"),
+        (f"nbia-v2+{TCIA}v4", TCIA, "nbia-v2"),
+        ("http://host/services/v3/TCIA", "http://host/services/v3/", "tcia-v3"),
+        ("http://host/services/v3/TCIA/query/", "http://host/services/v3/", "tcia-v3"),
+        ("http://host/services/v4/TCIA", "http://host/services/v4/", "tcia-v3"),
+        ("tcia-v3+http://host/services/v3/TCIA", "http://host/services/v3/", "tcia-v3"),
+        ("tcia-v3+http://host/a", "http://host/a/", "tcia-v3"),
     ],
 )
 def test_an_address_tells_what_is_spoken_there(address: str, url: str, kind: str) -> None:
     profile = find_profile(address)
     assert (profile.url, profile.kind) == (url, kind)
+
+
+@pytest.mark.parametrize("address", ["tcia-v3+http://host/a", f"nbia-v2+{TCIA}v4", f"{TCIA}v2", f"{TCIA}?x=1"])
+def test_an_archive_is_found_again_by_its_name(address: str) -> None:
+    """A run is journalled with the name, and `resume` has nothing else."""
+    profile = find_profile(address)
+    assert find_profile(profile.name) == profile
+    assert "?" not in profile.name
 
 
 def test_the_user_s_own_names_are_known_too() -> None:
@@ -53,7 +68,7 @@ def test_a_user_may_send_a_built_in_name_elsewhere() -> None:
     ("name", "words"),
     [
         ("tica", "did you mean tcia"),
-        ("nothing-like-it", "known: demo, nbia-v1, nlst, tcia"),
+        ("nothing-like-it", "known: demo, nbia-v1, nbia-v2, nlst, tcia, tcia-v3"),
         ("https://example.org/", "its path tells no kind of archive"),
         ("dicomweb+https://example.org/", "'dicomweb' is no kind of archive"),
         ("ftp://example.org/nbia-api/services", "no http or https address"),

@@ -17,7 +17,7 @@ from bulkdl.archive.endpoints import NBIA_V1, Attribute, Endpoint, Kind
 from bulkdl.archive.renderings import RENDERINGS, JsonValue, Value, from_wire, rows_to_json, to_wire
 
 DATA = Path(__file__).parent / "data"
-EXAMPLES = sorted(path.name for path in DATA.glob("nbia_v1_*.*"))
+EXAMPLES = sorted(path.name for path in DATA.glob("nbia_v1_get*.*"))
 
 VALUES: dict[Kind, st.SearchStrategy[Value]] = {
     Kind.TEXT: st.text(min_size=1),
@@ -28,6 +28,7 @@ VALUES: dict[Kind, st.SearchStrategy[Value]] = {
     Kind.YES_NO: st.booleans(),
     Kind.DATE: st.dates(),
     Kind.TIMESTAMP: st.datetimes(),
+    Kind.NESTED: st.lists(st.integers()),
 }
 
 
@@ -135,7 +136,8 @@ def test_writes_the_documented_bytes(name: str) -> None:
     assert written == (DATA / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith(".json")])
+# All values of getSeriesMetaData are texts, dates in three forms: they are read, and written by the server's own rules.
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith(".json") and "MetaData" not in name])
 def test_values_of_the_documented_answers_survive_reading_and_writing(name: str) -> None:
     endpoint, rows = example_rows(name)
     again = [{a.name: to_wire(a, from_wire(a, row.get(a.name))) for a in endpoint.attributes} for row in rows]

@@ -144,7 +144,7 @@ def test_serve_logs_each_request_as_one_json_line(archive: RunningArchive, cache
     run("query", "--archive", archive.url, "getSeries", "Collection=FIRST", cache=cache)
     last = json.loads(archive.log.read_text().splitlines()[-1])
     assert last["method"] == "GET"
-    assert last["path"] == "/nbia-api/services/v1/getSeries?Collection=FIRST"
+    assert last["path"] == "/nbia-api/services/v4/getSeries?Collection=FIRST"
     assert last["status"] == 200
     assert last["bytes"] > 100
     assert last.keys() == {"time", "method", "path", "status", "bytes", "seconds", "note"}

@@ -24,7 +24,7 @@ from bulkdl.cli.options import (
     selection_options,
 )
 from bulkdl.cli.progress import ProgressMode
-from bulkdl.errors import ConfigurationError, ManifestError, SelectionError
+from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
@@ -202,19 +202,18 @@ def test_only_the_command_line_chooses_an_archive_for_a_mirror_that_has_one(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--api-key", "k"), ("--username", "me"), ("--password-file", "p")], ids=lambda words: words[0]
+    "arguments", [("--api-key", "s3cret"), ("--username", "me"), ("--password-file", "p")], ids=lambda words: words[0]
 )
-def test_a_key_that_an_archive_has_no_use_for_is_refused_and_not_shown(
-    parse: Parse, arguments: tuple[str, str]
-) -> None:
-    with pytest.raises(ConfigurationError, match=f"takes no .*{arguments[0]}$"):
-        parse(*arguments)
+def test_a_key_of_the_command_line_is_for_this_archive(parse: Parse, arguments: tuple[str, str]) -> None:
+    options = parse(*arguments)["archive"]
+    assert options.given == {arguments[0].lstrip("-").replace("-", "_")}
+    assert "s3cret" not in repr(options)
 
 
 def test_a_key_of_the_environment_is_for_other_archives(parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULKDL_API_KEY", "k")
     monkeypatch.setenv("BULKDL_USERNAME", "me")
-    assert parse()["archive"].name == "tcia"
+    assert not parse()["archive"].given
 
 
 def test_a_bad_value_is_traced_to_where_it_was_set(

@@ -1,40 +1,25 @@
 """The public Python client tcia_utils 3.3.5, unmodified but for its base address, against `bulkdl serve --demo`.
 
-It runs in an environment of its own (`make test-clients`), where bulkdl is not installed: the command is named by the
-environment variable BULKDL.
+It speaks NBIA v4, and v1 for shared lists. It runs in an environment of its own (`make test-clients`).
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import json
-import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tcia_utils import nbia
 
 COLLECTION = "BULKDL-PHANTOM"
-
-
-@pytest.fixture(scope="session")
-def archive() -> Iterator[str]:
-    """The base address of a running demonstration archive."""
-    command = [os.environ["BULKDL"], "serve", "--demo", "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield json.loads(server.stdout.readline())["url"]
-        finally:
-            server.terminate()
+REAL_ADDRESS = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 
 
 @pytest.fixture(autouse=True)
-def _pointed_at_v1(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nbia, "setApiUrl", lambda *_: f"{archive.rstrip('/')}/v1/")
+def _pointed_here(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = nbia.setApiUrl
+    monkeypatch.setattr(nbia, "setApiUrl", lambda *words: choose(*words).replace(REAL_ADDRESS, archive))
 
 
 def smallest_series() -> dict[str, object]:
@@ -47,14 +32,37 @@ def several_slices() -> dict[str, object]:
     return min(series, key=lambda row: row["ImageCount"])
 
 
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
 def test_collections_are_listed() -> None:
     assert {"Collection": COLLECTION} in nbia.getCollections()
+
+
+def test_modalities_body_parts_and_manufacturers_are_listed() -> None:
+    assert {"Modality": "CT"} in nbia.getModality(collection=COLLECTION)
+    assert nbia.getBodyPart(collection=COLLECTION, modality="CT")
+    assert {"Manufacturer": "bulkdl"} in nbia.getManufacturer(collection=COLLECTION)
 
 
 def test_patients_of_a_collection_are_listed() -> None:
     patients = nbia.getPatient(collection=COLLECTION)
     assert len(patients) >= 3
     assert {patient["Collection"] for patient in patients} == {COLLECTION}
+
+
+def test_patients_with_a_modality_are_listed() -> None:
+    found = nbia.getPatientByCollectionAndModality(COLLECTION, "CT")
+    everybody = {patient["PatientId"] for patient in nbia.getPatient(collection=COLLECTION)}
+    assert {patient["PatientId"] for patient in found} <= everybody
+
+
+def test_what_is_new_since_a_day_is_listed() -> None:
+    patients = nbia.getPatient(collection=COLLECTION)
+    assert len(nbia.getNewPatientsInCollection(COLLECTION, "1999/12/31")) == len(patients)
+    patient = patients[0]["PatientId"]
+    assert nbia.getNewStudiesInPatient(COLLECTION, patient, "1999/12/31")
+    assert len(nbia.getUpdatedSeries("1999/12/31")) >= len(nbia.getSeries(collection=COLLECTION))
 
 
 def test_studies_of_a_patient_are_listed() -> None:
@@ -83,6 +91,73 @@ def test_the_size_of_a_series_agrees_with_its_record() -> None:
 def test_as_many_instances_are_listed_as_are_counted() -> None:
     series = several_slices()
     assert len(nbia.getSopInstanceUids(series["SeriesInstanceUID"])) == series["ImageCount"]
+
+
+def test_patients_are_counted() -> None:
+    (counted,) = (row for row in nbia.getCollectionPatientCounts() if row["Collection"] == COLLECTION)
+    assert int(counted["Count"]) == len(nbia.getPatient(collection=COLLECTION))
+    for counts in (nbia.getModalityCounts, nbia.getBodyPartCounts, nbia.getManufacturerCounts):
+        assert all(int(row["Count"]) > 0 for row in counts(collection=COLLECTION))
+
+
+def test_collections_are_described() -> None:
+    assert COLLECTION in {row["collectionName"] for row in nbia.getCollectionDescriptions()}
+
+
+def test_metadata_of_many_series_come_in_one_answer() -> None:
+    series = nbia.getSeries(collection=COLLECTION)
+    frame = nbia.getSeriesList([row["SeriesInstanceUID"] for row in series])
+    assert set(frame["SeriesInstanceUID"]) == {row["SeriesInstanceUID"] for row in series}
+    assert frame["ImageCount"].sum() == sum(row["ImageCount"] for row in series)
+
+
+def test_the_elements_of_a_series_are_shown() -> None:
+    series = smallest_series()
+    frame = nbia.getDicomTags(series["SeriesInstanceUID"])
+    (modality,) = frame.loc[frame["element"] == "(0008,0060)", "data"]
+    assert modality == series["Modality"]
+
+
+@pytest.mark.parametrize("modality", ["SEG", "RTSTRUCT"])
+def test_a_segmentation_leads_to_the_series_it_was_drawn_on(modality: str) -> None:
+    segmentation = nbia.getSeries(collection=COLLECTION, modality=modality)[0]
+    referred = nbia.getSegRefSeries(segmentation["SeriesInstanceUID"])
+    (original,) = nbia.getSeries(seriesUid=referred)
+    assert original["PatientID"] == segmentation["PatientID"]
+
+
+# --- simple search ----------------------------------------------------------------------------------------------------
+
+
+def test_simple_search_finds_patients() -> None:
+    found = nbia.getSimpleSearch(collections=[COLLECTION], modalities=["CT"], size=100)
+    wanted = nbia.getPatientByCollectionAndModality(COLLECTION, "CT")
+    assert {row["subjectId"] for row in found["resultSet"]} == {row["PatientId"] for row in wanted}
+    assert found["totalPatients"] == len(wanted)
+
+
+def test_simple_search_gives_pages() -> None:
+    pages = [
+        nbia.getSimpleSearch(collections=[COLLECTION], start=start, size=1)["resultSet"][0]["subjectId"]
+        for start in range(2)
+    ]
+    assert len(set(pages)) == 2
+
+
+def test_simple_search_gives_series_uids() -> None:
+    uids = nbia.getSimpleSearch(collections=[COLLECTION], modalities=["CT"], format="uids")
+    assert {row["SeriesInstanceUID"] for row in nbia.getSeries(collection=COLLECTION, modality="CT")} <= set(uids)
+
+
+def test_simple_search_saves_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nbia.getSimpleSearch(collections=[COLLECTION], format="manifest")
+    (manifest,) = tmp_path.glob("manifest-*.tcia")
+    listed = nbia.manifestToList(str(manifest))
+    assert {uid for uid in listed if uid} == {row["SeriesInstanceUID"] for row in nbia.getSeries(collection=COLLECTION)}
+
+
+# --- downloads --------------------------------------------------------------------------------------------------------
 
 
 def test_a_single_instance_is_downloaded(tmp_path: Path) -> None:
@@ -116,8 +191,9 @@ def test_a_series_is_downloaded_with_its_licence(tmp_path: Path) -> None:
     assert all(name.startswith("1-") for name in names - {"LICENSE"})
 
 
-def test_the_series_of_a_manifest_are_downloaded(tmp_path: Path) -> None:
+def test_the_series_of_a_manifest_are_downloaded_and_described(tmp_path: Path) -> None:
     manifest = Path(__file__).parents[2] / "manifests" / "sample.tcia"
-    nbia.downloadSeries(str(manifest), input_type="manifest", path=str(tmp_path))
+    frame = nbia.downloadSeries(str(manifest), input_type="manifest", path=str(tmp_path), format="df")
     wanted = set(manifest.read_text().split("ListOfSeriesToDownload=")[1].split())
     assert {path.name for path in tmp_path.iterdir()} == wanted
+    assert set(frame["SeriesInstanceUID"]) == wanted

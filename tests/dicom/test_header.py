@@ -36,6 +36,28 @@ def test_reads_what_a_catalogue_wants() -> None:
     assert header.phantom is None
 
 
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.keyword)
+def test_reads_lengths(syntax: UID) -> None:
+    header = read_header(encoded(image(SliceThickness="2.5", PixelSpacing=["0.75", "0.5"]), syntax))
+    assert (header.slice_thickness_mm, header.pixel_spacing_mm) == (2.5, 0.75)
+
+
+@pytest.mark.parametrize("raw", [b"", b"0 ", b"-1", b"nan ", b"1e999 ", b"wide"])
+def test_a_length_that_is_none_is_absent(raw: bytes) -> None:
+    content = encoded(image(SliceThickness="1" * (len(raw) or 2)))
+    written = content.replace(
+        b"DS" + struct.pack("<H", len(raw) or 2) + b"1" * (len(raw) or 2), b"DS" + struct.pack("<H", len(raw)) + raw
+    )
+    assert written != content
+    assert read_header(written).slice_thickness_mm is None
+
+
+def test_a_file_that_is_cut_behind_its_uids_is_read_without_its_spacing() -> None:
+    content = encoded(image(InstanceNumber="7", ImageComments="words", PixelSpacing=["0.75", "0.5"]))
+    header = read_header(content[: content.index(b"\x28\0\x30\0") + 10])
+    assert (header.instance_number, header.pixel_spacing_mm) == (7, None)
+
+
 def test_a_path_its_bytes_and_an_open_file_say_the_same() -> None:
     path = pydicom_file("CT_small.dcm")
     with path.open("rb") as file:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
+from pydicom.pixels.decoders import HTJ2KLosslessDecoder
 from pydicom.uid import (
     MPEG2MPML,
     UID,
@@ -440,7 +441,8 @@ def test_a_frame_that_decodes_to_too_little_is_unsound() -> None:
         _pixels(taller)
 
 
-def test_a_decoder_that_is_not_installed_is_named() -> None:
+def test_a_decoder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HTJ2KLosslessDecoder, "_available", {})
     with pytest.raises(ConfigurationError, match=r"no decoder for High-Throughput.*bulkdl\[pixels\]"):
         _pixels(encapsulated([b"frame"], HTJ2KLossless))
 

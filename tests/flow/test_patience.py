@@ -368,6 +368,26 @@ def test_stop_ends_all_waiting(waiting: Callable[[Patience], Awaitable[None]]) -
     run(main())
 
 
+def test_stop_does_not_wait_for_a_probe_that_is_under_way() -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        patient = patience(stop=stop)
+
+        async def silent(_: int) -> None:
+            await asyncio.sleep(0 if clock() < 1 else 120)
+            raise ConnectFailed("refused")
+
+        probe = asyncio.ensure_future(patient.attempt("probe", silent))
+        await asyncio.sleep(0.5)
+        asyncio.get_running_loop().call_later(10, stop.set)
+        with pytest.raises(Interrupted):
+            await patient.attempt("x", away(until=1e9))
+        assert clock() == 10.5
+        probe.cancel()
+
+    run(main())
+
+
 def test_nothing_new_begins_after_stop() -> None:
     async def main() -> None:
         stop = asyncio.Event()

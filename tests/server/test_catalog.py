@@ -397,6 +397,14 @@ def test_every_attribute_of_a_file_reaches_its_record(served: Path, tmp_path: Pa
     assert (series.software_versions, series.study_description) == ("1\\2", "s")
 
 
+def test_lengths_of_a_file_reach_its_detail(served: Path, tmp_path: Path) -> None:
+    put(served, "x.dcm", one(SliceThickness="2.5", PixelSpacing=["0.75", "0.5"]))
+    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
+        catalog.scan([Root(served)])
+        (detail,) = catalog.details()
+    assert (detail.slice_thickness_mm, detail.pixel_spacing_mm) == (2.5, 0.75)
+
+
 def test_answers_of_many_pages_are_whole(served: Path, tmp_path: Path) -> None:
     wanted = set()
     for number in range(1203):

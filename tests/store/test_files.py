@@ -14,7 +14,7 @@ import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.store.failures import disk_errors
-from bulkdl.store.files import FolderSync, Found, FoundKind, MirrorFiles, PartialStream, partial_name
+from bulkdl.store.files import FolderSync, Found, FoundKind, KeptPartial, MirrorFiles, PartialStream, partial_name
 
 as_root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere, whatever the permissions say"
@@ -184,9 +184,35 @@ def test_many_threads_may_make_the_same_folders(files: MirrorFiles) -> None:
 
 def test_stale_partial_files_are_removed_but_for_those_to_resume(files: MirrorFiles) -> None:
     for name in ("a.part", "b.part", "c.part"):
-        files.write_partial(name, b"x")
-    assert files.discard_stale_partials(keep={"b.part"}) == 2
-    assert below(files.partial_folder) == ["b.part"]
+        files.write_partial(name, b"xy")
+    kept = KeptPartial("https://archive.example.org/", '"tag"', 9, 2)
+    files.note_partial("b.part", kept)
+    assert files.discard_stale_partials() == 2
+    assert below(files.partial_folder) == ["b.part", "b.part.json"]
+    assert files.kept_partials() == {"b.part": kept}
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"source": "x"}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 3}',
+        b'{"source": "x", "validator": "v", "length": 1, "synced_bytes": 2}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 0}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": "2"}',
+    ],
+    ids=["empty", "cut", "list", "null", "short", "more than there is", "more than all", "nothing", "mistyped"],
+)
+def test_a_partial_file_whose_note_does_not_fit_is_no_beginning(files: MirrorFiles, note: bytes) -> None:
+    files.write_partial("a.part", b"xy")
+    (files.partial_folder / "a.part.json").write_bytes(note)
+    assert files.kept_partials() == {}
+    files.discard_stale_partials()
+    assert below(files.partial_folder) == []
 
 
 def test_existing_lists_files_and_sizes(files: MirrorFiles) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.errors import DiskFull
-from bulkdl.store.space import Space, check_fits, human_bytes, measure
+from bulkdl.store.space import Space, check_fits, check_room, human_bytes, measure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,3 +39,22 @@ def test_counts_inodes_where_they_are_limited() -> None:
 )
 def test_bytes_are_written_for_people(count: int, text: str) -> None:
     assert human_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("space", "is_enough"),
+    [
+        (Space(1 << 30), True),
+        (Space(1 << 30, 1000), True),
+        (Space(1 << 20), False),
+        (Space(0), False),
+        (Space(1 << 30, 3), False),
+        (Space(1 << 30, 0), False),
+    ],
+)
+def test_room_is_left_for_the_journal_to_end_in_good_order(space: Space, *, is_enough: bool) -> None:
+    if is_enough:
+        check_room(space)
+    else:
+        with pytest.raises(DiskFull, match="resume"):
+            check_room(space)

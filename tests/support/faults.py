@@ -54,6 +54,7 @@ class Seen:
     ordinal: int
     number: int
     connection: int
+    body: bytes = b""
 
     @property
     def path(self) -> str:
@@ -300,7 +301,8 @@ class FaultyServer:
             method, target, _ = line.decode("latin-1").split(" ")
             headers = {name.lower(): value for name, value in BytesHeaderParser().parsebytes(rest).items()}
             self._ordinals[target] += 1
-            seen = Seen(method, target, headers, self._ordinals[target], len(self.requests) + 1, connection)
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            seen = Seen(method, target, headers, self._ordinals[target], len(self.requests) + 1, connection, body)
             self.requests.append(seen)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)

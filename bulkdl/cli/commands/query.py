@@ -1,20 +1,26 @@
-"""`bulkdl query`: one endpoint of an archive, its answer as it comes."""
+"""`bulkdl query`: one endpoint of an archive, its answer as it comes or as a table."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import click
 
-from bulkdl.archive.endpoints import Answer
+from bulkdl.archive.endpoints import Answer, Endpoint
 from bulkdl.cli import parsing
 from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
 from bulkdl.cli.reach import choose_archive
 from bulkdl.cli.running import run, unless_stopped
-from bulkdl.cli.words import table
+from bulkdl.cli.words import one_line, table
+from bulkdl.errors import UnexpectedAnswer
 from bulkdl.operations.common import ArchiveChoice
-from bulkdl.operations.query import endpoints
+from bulkdl.operations.query import endpoints, find, rows_of
 from bulkdl.operations.query import query as query_verb
+
+_BINARY: Final = frozenset({Answer.INSTANCE, Answer.BUNDLE, Answer.PICTURE})
+_LISTS: Final = frozenset({Answer.ROWS, Answer.OBJECT})
 
 
 @click.command(cls=SectionedCommand)
@@ -23,10 +29,9 @@ from bulkdl.operations.query import query as query_verb
 @click.option(
     "--format",
     "answer_format",
-    type=click.Choice(["json", "csv", "xml", "html"]),
-    default="json",
-    show_default=True,
-    help="What to ask the archive for; its answer is passed on unchanged.",
+    type=click.Choice(["table", "csv", "json", "xml", "html"]),
+    help="What to ask the archive for; its answer is passed on unchanged, but drawn for table. "
+    "Otherwise what it sends unasked, mostly json.",
 )
 @click.option("--list", "only_list", is_flag=True, help="List the endpoints and their parameters.")
 @archive_options
@@ -34,7 +39,7 @@ def query(
     *,
     endpoint: str | None,
     parameters: tuple[tuple[str, str], ...],
-    answer_format: str,
+    answer_format: str | None,
     only_list: bool,
     archive: ArchiveOptions,
 ) -> int:
@@ -48,23 +53,69 @@ def query(
         return 0
     if endpoint is None:
         raise click.UsageError("no endpoint is given; --list names them", click.get_current_context())
-    asked = dict(parameters)
-    if len(asked) < len(parameters):
-        raise click.UsageError("a parameter is given twice", click.get_current_context())
-    if answer_format != "json":  # which every archive sends unasked
-        asked["format"] = answer_format
-    if _is_binary(endpoint, choice) and sys.stdout.isatty():
+    asked = find(endpoint, choice)
+    words = [*parameters, *_format_words(asked, answer_format)]
+    if asked.answer in _BINARY and sys.stdout.isatty():
         raise click.UsageError("the answer is no text: send it to a file, with > FILE", click.get_current_context())
     answer = run(
-        lambda stop: unless_stopped(query_verb(endpoint, asked, archive=choice), stop),
+        lambda stop: unless_stopped(query_verb(endpoint, words, archive=choice), stop),
         when_interrupted="interrupted before the archive had answered",
     )
+    _print(_drawn(asked, answer.body) if answer_format == "table" else answer.body)
+    return 0
+
+
+def _format_words(endpoint: Endpoint, wanted: str | None) -> list[tuple[str, str]]:
+    """The parameter that asks for a format, where one is wanted and the endpoint lets it be chosen."""
+    if wanted is None:
+        return []
+    offered = [name.removesuffix("-DOWNLOAD").lower() for name in endpoint.formats]
+    if wanted == "table":
+        if endpoint.answer not in _LISTS:
+            raise click.UsageError(f"{endpoint.name} answers with no table", click.get_current_context())
+        wanted = "json" if "json" in offered or not offered else offered[0]
+    elif wanted not in offered:
+        told = f"in {', '.join(offered)}" if offered else "in a form of its own; leave out --format"
+        raise click.UsageError(f"{endpoint.name} answers {told}", click.get_current_context())
+    return [("format", wanted)] if endpoint.has_format else []
+
+
+def _print(body: bytes) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(answer.body)
-    if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
+    sys.stdout.buffer.write(body)
+    if sys.stdout.isatty() and not body.endswith(b"\n"):
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
-    return 0
+
+
+def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
+    """The rows of an answer as a table: the columns of the endpoint that hold anything, then those it does not know."""
+    from tabulate import tabulate  # noqa: PLC0415 - most queries draw nothing
+
+    try:
+        rows = rows_of(body)
+    except ValueError as error:
+        raise UnexpectedAnswer(f"{endpoint.name} answered {error}") from error
+    if not rows:
+        return b"nothing was found\n"
+    names = _columns(endpoint, rows)
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    drawn = tabulate(cells, headers=names, tablefmt="simple", disable_numparse=True)
+    return f"{drawn}\n".encode(errors="backslashreplace")
+
+
+def _columns(endpoint: Endpoint, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    filled = dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and value != "")
+    known = [attribute.name for attribute in endpoint.attributes if attribute.name in filled]
+    return [*known, *(name for name in filled if name not in known)]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return one_line(str(value))
 
 
 def _listing(choice: ArchiveChoice) -> str:
@@ -73,8 +124,3 @@ def _listing(choice: ArchiveChoice) -> str:
         for entry in endpoints(choice)
     )
     return table(("endpoint", "answers with", "parameters"), rows, left=3)
-
-
-def _is_binary(endpoint: str, choice: ArchiveChoice) -> bool:
-    binary = {entry.name.casefold() for entry in endpoints(choice) if entry.answer in {Answer.INSTANCE, Answer.BUNDLE}}
-    return endpoint.casefold() in binary

@@ -18,8 +18,9 @@ from bulkdl.cli.reach import cache_folder
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.cli.words import command, one_line
 from bulkdl.errors import Interrupted
-from bulkdl.operations.serve import Served, serving
+from bulkdl.operations.serve import Served, read_rules, serving
 from bulkdl.server.app import AccessRecord
+from bulkdl.server.quirks import read_quirks
 from bulkdl.store.failures import disk_errors
 from bulkdl.store.space import human_bytes
 
@@ -36,6 +37,19 @@ from bulkdl.store.space import human_bytes
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append one JSON line for each request.",
 )
+@click.option(
+    "--api-key-file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="API keys, one a line: TCIA v3 then asks for one.",
+)
+@click.option(
+    "--users-file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML: users, and the restricted Collections that only some of them may see.",
+)
+@click.option("--quirks", metavar="NAME,NAME", help="Behave like the real archives where that endangers a client.")
 @click.option(*JSON_OPTION[0], is_flag=True, help="Print the address as a JSON document.")
 def serve(
     *,
@@ -45,21 +59,52 @@ def serve(
     port: int,
     collection: str | None,
     access_log: Path | None,
+    api_key_file: Path | None,
+    users_file: Path | None,
+    quirks: str | None,
     as_json: bool,
 ) -> int:
     """Serve mirrors or plain folders of DICOM files through the APIs of TCIA, until Ctrl-C.
 
-    The address is printed on standard output as soon as it answers.
-    """
+    The address is printed on standard output as soon as it answers. It speaks TCIA v3 (/services/v3/TCIA/query) and
+    NBIA v1, v2, v4 and Advanced (/nbia-api/services); its front page lists every endpoint, and tells what differs from
+    the real archives and why.
+
+    A users file is TOML:
+
+    \b
+      token_seconds = 7200
+      [restricted]
+      collections = ["SECRET-LUNG"]
+      [users.alice]
+      password = "…"
+      collections = ["SECRET-LUNG"]
+
+    The password is itself, or what bulkdl.server.access.hash_password makes of it. The guest, nbia_guest, needs none
+    and sees what is not restricted.
+
+    Quirks: empty-token, no-content-length, sizes-as-strings, single-object, escaped-slashes, short-zip.
+    """  # noqa: D301 - click takes the backspace for the mark of lines to leave alone
     ctx = click.get_current_context()
     if demo and (paths or collection):
         raise click.UsageError("--demo brings its own files: give neither PATH nor --collection with it", ctx)
     if not demo and not paths:
         raise click.UsageError("nothing is given to serve: name a mirror or a folder, or --demo", ctx)
 
+    rules = read_rules(api_key_file=api_key_file, users_file=users_file)
+    habits = read_quirks(quirks.split(",") if quirks is not None else ())
+
     async def serve_for_good(log: Callable[[AccessRecord], None] | None) -> None:
         async with serving(
-            paths, cache=cache_folder(), demo=demo, collection=collection, host=host, port=port, access_log=log
+            paths,
+            cache=cache_folder(),
+            demo=demo,
+            collection=collection,
+            host=host,
+            port=port,
+            access_log=log,
+            rules=rules,
+            quirks=habits,
         ) as served:
             _announce(served, as_json=as_json)
             await asyncio.Event().wait()
@@ -88,6 +133,8 @@ def _announce(served: Served, *, as_json: bool) -> None:
     if report.unservable_by_reason:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.unservable_by_reason.items())
         say.append(f"{sum(report.unservable_by_reason.values()):,} files cannot be served: {reasons}")
+    if served.unmatched:
+        say.append(f"restricted, but not here, which may be a misspelt name: {', '.join(served.unmatched)}")
     say.append(f"to mirror from it: {command('plan', '--archive', served.url, '--everything')}; Ctrl-C ends it")
     for line in say:
         print(one_line(line), file=sys.stderr, flush=True)

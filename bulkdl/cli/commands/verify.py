@@ -31,6 +31,8 @@ from bulkdl.operations.verify import verify as verify_verb
 @click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Compare sizes only; read no file.")
 @click.option("--repair", is_flag=True, help="Fetch again what is damaged.")
+@click.option("--remote", is_flag=True, help="Ask the archive, too, whether it holds the same.")
+@click.option("--from-start", is_flag=True, help="Begin anew, where an interrupted audit could go on.")
 @fetch_options
 @archive_options
 @output_options
@@ -39,22 +41,30 @@ def verify(
     mirror: Path,
     quick: bool,
     repair: bool,
+    remote: bool,
+    from_start: bool,
     settings: FetchSettings,
     archive: ArchiveOptions,
     output: OutputOptions,
 ) -> int:
     """Audit every file of the mirror at DIR against its journal: missing, truncated, altered, foreign.
 
-    Repairs come from the archive that the mirror came from, unless --archive names another that holds the same.
+    An audit that was interrupted goes on where it stopped, if that is not longer than a week ago.
+
+    Repairs, and the answers to --remote, come from the archive that the mirror came from, unless --archive names
+    another that holds the same.
     """
     choice = choose_archive_of(mirror, archive)
-    words = ("verify", *(["--quick"] if quick else []), *(["--repair"] if repair else []), str(mirror))
+    flags = (("--quick", quick), ("--repair", repair), ("--remote", remote))
+    words = ("verify", *(flag for flag, is_set in flags if is_set), str(mirror))
 
     async def audit(sink: Sink, stop: asyncio.Event) -> VerifyReport:
         report = await verify_verb(
             mirror,
             quick=quick,
             repair=repair,
+            remote=remote,
+            from_start=from_start,
             archive=choice,
             is_archive_chosen=archive.is_chosen,
             settings=settings,
@@ -68,7 +78,7 @@ def verify(
     report = run_verb(
         audit,
         output,
-        when_interrupted=f"interrupted before every file was looked at; begin again with: {command(*words)}",
+        when_interrupted=f"interrupted before every file was looked at; go on with: {command(*words)}",
     )
     text = document(report.as_json()) if output.as_json else verify_text(report)
     return finish(text, verify_complaint(report), for_verify(report))

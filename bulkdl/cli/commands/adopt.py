@@ -1,0 +1,81 @@
+"""`bulkdl adopt`: take a folder that another program filled into a mirror."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bulkdl.cli.exits import for_adoption
+from bulkdl.cli.options import ArchiveOptions, OutputOptions, SectionedCommand, archive_options, output_options
+from bulkdl.cli.output import adopt_complaint, adopt_text, document
+from bulkdl.cli.reach import cache_folder
+from bulkdl.cli.verbs import finish, run_verb
+from bulkdl.model.settings import FetchSettings, ValidationLevel
+from bulkdl.operations.adopt import Adoption
+from bulkdl.operations.adopt import adopt as adopt_verb
+from bulkdl.operations.common import ArchiveChoice
+from bulkdl.store.intake import Intake
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--to", metavar="DIR", type=click.Path(path_type=Path), help="The mirror; without it, FOLDER itself becomes one."
+)
+@click.option(
+    "--by",
+    type=click.Choice([each.value for each in Intake]),
+    default=Intake.LINK.value,
+    show_default=True,
+    help="How files get into DIR. Across file systems a link becomes a copy.",
+)
+@click.option("--collection", metavar="NAME", help="The Collection of all that is adopted.")
+@click.option("--layout", metavar="TEMPLATE|NAME", help="Where instances lie in a new mirror.")
+@click.option(
+    "--validate",
+    type=click.Choice([each.value for each in ValidationLevel]),
+    default=FetchSettings().validation.value,
+    show_default=True,
+    help="How closely each instance is looked at.",
+)
+@click.option("--rebuild", is_flag=True, help="Set a journal that cannot be read aside first.")
+@archive_options
+@output_options
+def adopt(
+    *,
+    folder: Path,
+    to: Path | None,
+    by: str,
+    collection: str | None,
+    layout: str | None,
+    validate: str,
+    rebuild: bool,
+    archive: ArchiveOptions,
+    output: OutputOptions,
+) -> int:
+    """Take the instances below FOLDER into a mirror: validated, hashed, journalled, and not fetched again.
+
+    FOLDER may be one of the NBIA Data Retriever, tcia_utils, the IDC's tools, or any other; zips are looked into.
+    Within FOLDER itself files are moved to their places. Nothing is ever overwritten; what is no DICOM, unsound or
+    there twice stays where it is. What the adopted Series lack is fetched by `bulkdl resume DIR` or `bulkdl mirror`.
+    """
+    adoption = Adoption(
+        source=folder,
+        to=to or folder,
+        by=Intake(by),
+        collection=collection,
+        layout=layout,
+        validation=ValidationLevel(validate),
+        rebuild=rebuild,
+    )
+    choice = ArchiveChoice(name=archive.name, profiles=archive.profiles, cache=cache_folder())
+    report = run_verb(
+        lambda sink, stop: adopt_verb(
+            adoption, archive=choice, is_archive_chosen=archive.is_chosen, sink=sink, stop=stop
+        ),
+        output,
+        when_interrupted="interrupted; what was adopted is kept; the same command goes on",
+    )
+    text = document(report.as_json()) if output.as_json else adopt_text(report)
+    return finish(text, adopt_complaint(report), for_adoption(report))

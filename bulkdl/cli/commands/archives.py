@@ -1,0 +1,80 @@
+"""`bulkdl archives`: the archives that are known, and whether each answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import click
+
+from bulkdl.cli.exits import Exit
+from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
+from bulkdl.cli.output import document
+from bulkdl.cli.reach import choose_archive
+from bulkdl.cli.running import run, unless_stopped
+from bulkdl.cli.words import one_line, table
+from bulkdl.operations.archives import ArchiveReport, Outcome, known_archives
+from bulkdl.operations.archives import archives as archives_verb
+from bulkdl.operations.common import ArchiveChoice
+
+_CHECKS: Final = ("name", "proxy", "tls", "api", "image")
+
+
+@click.command(cls=SectionedCommand)
+@click.option(*JSON_OPTION[0], **JSON_OPTION[1])
+@archive_options
+def archives(*, as_json: bool, archive: ArchiveOptions) -> int:
+    """List the archives that are known, and whether each answers: name, proxy, TLS, API, and one image.
+
+    With --archive, only that one is looked at, and the exit code tells: 0 when it answers, 3 when it refuses, 4 when it
+    does not answer.
+    """
+    choices = (choose_archive(archive),) if archive.is_chosen else _all(archive)
+    reports = run(
+        lambda stop: unless_stopped(archives_verb(choices), stop),
+        when_interrupted="interrupted before every archive had answered",
+    )
+    if as_json:
+        print(document({"archives": [report.as_json() for report in reports]}))
+    else:
+        print(_text(reports))
+    return _code(reports) if archive.is_chosen else Exit.OK
+
+
+def _all(options: ArchiveOptions) -> tuple[ArchiveChoice, ...]:
+    """All archives that have a name. A key or a login belongs to the default archive, and goes to no other."""
+    others = replace(options, api_key=None, username=None, password_file=None, given=frozenset())
+    return tuple(
+        choose_archive(options if name == options.name else replace(others, name=name))
+        for name in known_archives(options.profiles)
+    )
+
+
+def _code(reports: Sequence[ArchiveReport]) -> Exit:
+    errors = {verdict.error for report in reports for verdict in report.verdicts if verdict.error is not None}
+    if errors & {"refused", "access-denied"}:
+        return Exit.REFUSED
+    return Exit.UNREACHABLE if errors else Exit.OK
+
+
+def _text(reports: Sequence[ArchiveReport]) -> str:
+    lines = [table(("archive", "speaks", *_CHECKS, "address"), (_row(report) for report in reports), left=8)]
+    failed = [
+        f"{report.name}: {verdict.check}: {verdict.message}"
+        for report in reports
+        for verdict in report.verdicts
+        if verdict.outcome is Outcome.FAILED
+    ]
+    return "\n".join([*lines, *(["", *map(one_line, failed)] if failed else [])])
+
+
+def _row(report: ArchiveReport) -> tuple[str, ...]:
+    found = {verdict.check: verdict.outcome for verdict in report.verdicts}
+    outcomes = (found.get(check, Outcome.SKIPPED) for check in _CHECKS)
+    return (
+        report.name,
+        report.kind,
+        *("-" if each is Outcome.SKIPPED else each.value for each in outcomes),
+        report.url,
+    )

@@ -1,0 +1,73 @@
+"""`bulkdl describe`: what an endpoint takes and returns."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
+from bulkdl.cli.output import document
+from bulkdl.cli.reach import choose_archive
+from bulkdl.cli.running import run, unless_stopped
+from bulkdl.cli.words import one_line, table
+from bulkdl.operations.describe import describe as describe_verb
+
+_LISTS: Final = (
+    ("Parameters", "queryParameters", {"name": "name", "required": "", "type": "type", "description": "means"}),
+    ("Returns", "attributes", {"name": "name", "dicomTag": "tag", "type": "type", "description": "means"}),
+)
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("endpoint")
+@click.option(*JSON_OPTION[0], **JSON_OPTION[1])
+@archive_options
+def describe(*, endpoint: str, as_json: bool, archive: ArchiveOptions) -> int:
+    """Describe ENDPOINT of the archive: parameters, formats, returned attributes with their DICOM tags.
+
+    TCIA v3 archives are asked for their own description; for others it comes with bulkdl.
+    """
+    choice = choose_archive(archive)
+    found = run(
+        lambda stop: unless_stopped(describe_verb(endpoint, archive=choice), stop),
+        when_interrupted="interrupted before the archive had answered",
+    )
+    if found.untold is not None:
+        reason = f"the archive's own description could not be had ({found.untold}); this one comes with bulkdl"
+        print(f"bulkdl: {one_line(reason)}", file=sys.stderr)
+    print(document(dict(found.document)) if as_json else _text(found.document))
+    return 0
+
+
+def _text(described: Mapping[str, Any]) -> str:
+    """The document for people; one with keys of its own is shown as it is."""
+    parts = [(title, described.get(key), columns) for title, key, columns in _LISTS]
+    if "name" not in described or not all(_is_table(rows) for _, rows, _ in parts):
+        return json.dumps(described, indent=2, ensure_ascii=False)
+    heading = f"{described['name']}: {described.get('description', '')}"
+    formats = ", ".join(str(name).lower() for name in described.get("returnTypes") or ())
+    lines = [one_line(heading), *([f"Formats: {one_line(formats)}"] if formats else [])]
+    for title, rows, columns in parts:
+        if rows:
+            lines += ["", f"{title}:", *(f"  {line}" for line in _table(rows, columns).splitlines())]
+    return "\n".join(lines)
+
+
+def _is_table(rows: object) -> bool:
+    return rows is None or (isinstance(rows, list) and all(isinstance(row, dict) for row in rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    shown = [key for key in columns if any(row.get(key) for row in rows)]
+    cells = ([_cell(key, row.get(key)) for key in shown] for row in rows)
+    return table([columns[key] for key in shown], cells, left=len(shown))
+
+
+def _cell(key: str, value: object) -> str:
+    if key == "required":
+        return "required" if value is True else ""
+    return "" if value in {None, "NA"} else str(value)

@@ -1,0 +1,179 @@
+"""A small picture of an instance, as the pages of archives show it: JPEG, the middle one of its frames.
+
+Grey values go through the modality LUT and the first VOI window or LUT, or, where there is none, from the smallest to
+the largest. gdcm is never asked: it may end the process on a corrupt frame, and whoever asks for a picture is a server.
+So there is no picture in a transfer syntax that nothing else decodes.
+
+Source: PS3.3 §C.11.1 (Modality LUT), §C.11.2 (VOI LUT), §C.7.6.3 (Image Pixel module).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from bulkdl.dicom.part10 import open_data_set, read_meta
+from bulkdl.dicom.quiet import pydicom_kept_quiet
+from bulkdl.errors import ConfigurationError, Unsound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+    from pydicom.pixels.decoders.base import Decoder
+
+_KINDS_OF_PIXEL_DATA: Final = {
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+    0x7FE00010: "PixelData",
+}
+_PIXEL_DATA: Final = frozenset(_KINDS_OF_PIXEL_DATA)
+_ATTRIBUTES: Final = [
+    *(0x00280002, 0x00280004, 0x00280006, 0x00280008, 0x00280010, 0x00280011),  # the image's shape
+    *(0x00280100, 0x00280101, 0x00280103, 0x7FE00001, 0x7FE00002),  # its bits, and where frames are
+    *(0x00281050, 0x00281051, 0x00281056, 0x00283010),  # VOI window, its function, VOI LUT
+    *(0x00281052, 0x00281053, 0x00283000),  # rescaling, modality LUT
+    *range(0x00281101, 0x00281104),  # palette, its descriptors
+    *range(0x00281201, 0x00281204),  # and its data
+    *range(0x00281221, 0x00281224),  # or the same in segments
+]
+_PLUGINS: Final = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")  # the last is pydicom's own, for RLE
+_LARGEST_FRAME_BYTES: Final = 1 << 27
+_SAMPLES_PER_PIXEL_SHOWN: Final = 4  # in each direction; more of a large image need not be looked at
+_BUFFER_BYTES: Final = 1 << 15
+
+
+def thumbnail(path: Path, *, size: int = 128) -> bytes:
+    """A JPEG picture of an instance, no wider and no higher than `size` pixels, and never larger than the image.
+
+    Raises:
+        Unsound: there is nothing to be seen, it cannot be decoded, or safely so, or is unreasonably large.
+        ConfigurationError: numpy or Pillow is not installed.
+    """
+    if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("PIL") is None:
+        raise ConfigurationError("thumbnails need numpy and Pillow: pip install 'bulkdl[pixels]'")
+    try:
+        with path.open("rb", buffering=_BUFFER_BYTES) as file, pydicom_kept_quiet():
+            return _drawn(file, size)
+    except Unsound:
+        raise
+    except OSError as error:
+        raise Unsound(f"not readable: {error.strerror or error}") from error
+    except Exception as error:  # pydicom and decoders raise what they like
+        raise Unsound(f"no picture can be made: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _drawn(file: BinaryIO, size: int) -> bytes:
+    import numpy as np  # noqa: PLC0415 - heavy, and an extra
+    from PIL import Image  # noqa: PLC0415 - the same
+
+    with np.errstate(all="ignore"):
+        frame, attributes, photometric = _middle_frame(file)
+        step = max(1, max(frame.shape[:2]) // (size * _SAMPLES_PER_PIXEL_SHOWN))
+        picture = Image.fromarray(_in_bytes(frame[::step, ::step], attributes, photometric))
+    picture.thumbnail((size, size))
+    written = io.BytesIO()
+    picture.save(written, "JPEG")
+    return written.getvalue()
+
+
+def _middle_frame(file: BinaryIO) -> tuple[NDArray[Any], Dataset, str]:
+    """The samples of a frame, the attributes that say how to show them, and what the samples mean."""
+    from pydicom import dcmread  # noqa: PLC0415 - heavy, and most of those who import this never draw
+    from pydicom.pixels.decoders.base import get_decoder  # noqa: PLC0415
+    from pydicom.pixels.utils import as_pixel_options  # noqa: PLC0415
+    from pydicom.uid import UID  # noqa: PLC0415
+
+    end = file.seek(0, io.SEEK_END)
+    meta = read_meta(file, end)
+    walk = open_data_set(file, end, meta)
+    pixel_data = next(walk.elements(_PIXEL_DATA), None)
+    if pixel_data is None:
+        raise Unsound("no pixel data")
+    file.seek(0)
+    attributes = dcmread(file, stop_before_pixels=True, specific_tags=_ATTRIBUTES)
+    options = as_pixel_options(attributes, pixel_keyword=_KINDS_OF_PIXEL_DATA[pixel_data.tag])
+    samples = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    if samples * options["bits_allocated"] > _LARGEST_FRAME_BYTES * 8:
+        raise Unsound(f"a frame of {samples} samples is too large for a picture")
+    decoder = get_decoder(UID(meta.transfer_syntax_uid or ""))
+    frame, made = decoder.as_array(
+        walk.open_at(pixel_data),
+        index=int(options.get("number_of_frames") or 1) // 2,
+        decoding_plugin=_plugin(decoder),
+        **options,
+    )
+    return frame, attributes, str(made["photometric_interpretation"])
+
+
+def _plugin(decoder: Decoder) -> str:
+    """Which plugin is to decode; none is needed for native pixel data."""
+    if not decoder.UID.is_encapsulated:
+        return ""
+    for name in _PLUGINS:
+        if name in decoder.available_plugins:
+            return name
+    raise Unsound(f"no decoder for {decoder.UID.name} that is safe to use here")
+
+
+def _in_bytes(frame: NDArray[Any], attributes: Dataset, photometric: str) -> NDArray[np.uint8]:
+    """The frame in grey or RGB of 8 bits."""
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi  # noqa: PLC0415 - needs numpy
+
+    if photometric == "PALETTE COLOR":
+        frame = apply_color_lut(frame, attributes)
+        return _shifted(frame, frame.dtype.itemsize * 8)
+    if frame.ndim > 2:  # noqa: PLR2004 - rows and columns
+        return _shifted(frame, attributes.BitsStored)
+    grey = apply_modality_lut(frame, attributes)
+    grey = _stretched(apply_voi(grey, attributes)) if "VOILUTSequence" in attributes else _windowed(grey, attributes)
+    shown: NDArray[np.uint8] = ((1 - grey if photometric == "MONOCHROME1" else grey) * 255 + 0.5).astype("uint8")
+    return shown
+
+
+def _shifted(colours: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    shown: NDArray[np.uint8] = (colours >> max(bits - 8, 0)).astype("uint8")
+    return shown
+
+
+def _windowed(grey: NDArray[Any], attributes: Dataset) -> NDArray[np.float32]:
+    """From 0 to 1 by the first window (PS3.3 §C.11.2.1.2), stretched where there is none."""
+    import numpy as np  # noqa: PLC0415 - an extra
+
+    centre, width = _first(attributes.get("WindowCenter")), _first(attributes.get("WindowWidth"))
+    function = str(attributes.get("VOILUTFunction") or "LINEAR")
+    if centre is None or width is None or width < 1:
+        return _stretched(grey)
+    values = _finite(grey)
+    if function == "SIGMOID":
+        shown = 1 / (1 + np.exp(-4 * (values - centre) / width))
+    elif function == "LINEAR_EXACT":
+        shown = (values - centre) / width + 0.5
+    else:
+        shown = (values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5
+    clipped: NDArray[np.float32] = np.clip(shown, 0, 1)
+    return clipped
+
+
+def _stretched(grey: NDArray[Any]) -> NDArray[np.float32]:
+    """From 0 for the smallest to 1 for the largest; an even image is black."""
+    values = _finite(grey)
+    least, most = values.min(), values.max()
+    scaled: NDArray[np.float32] = (values - least) / ((most - least) or 1)
+    return scaled
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
+    import numpy as np  # noqa: PLC0415 - an extra
+
+    return np.nan_to_num(values.astype(np.float32), nan=0, posinf=0, neginf=0)
+
+
+def _first(value: object) -> float | None:
+    """The first of the values of an attribute."""
+    several = value if isinstance(value, list | tuple) or hasattr(value, "__iter__") else [value]
+    one = next(iter(several), None)
+    return None if one is None or one == "" else float(one)

@@ -1,0 +1,29 @@
+"""Keeping the memory of a long run flat, on Linux with glibc; elsewhere nothing needs to be done, or can be.
+
+Bodies of all sizes come and go in several threads. glibc answers by raising the size above which it gives memory back
+at once, and by a heap for each thread, and its heaps fray: measured, a mirror's resident size grew by 10 MB for each
+30,000 instances while Python held no more objects than before. With these three settings it stays where it was.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import Final
+
+# Parameters of mallopt(3), and what we set them to.
+_TRIM_THRESHOLD: Final = (-1, 1 << 20)
+_MMAP_THRESHOLD: Final = (-3, 1 << 18)
+_ARENA_MAX: Final = (-8, 2)
+
+
+def steady_allocator() -> None:
+    """Set glibc's allocator for a run of days. For processes of our own: it concerns the process as a whole."""
+    if sys.platform != "linux":
+        return
+    import ctypes  # noqa: PLC0415 - wanted by long runs alone
+
+    with suppress(OSError, AttributeError):  # another C library
+        set_option = ctypes.CDLL(None).mallopt
+        for option, value in (_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX):
+            set_option(option, value)

@@ -1,0 +1,294 @@
+"""The simple search of NBIA's portal: criteria of many kinds in one form, Patients as the answer, and counts of values.
+
+Values of one criterion are alternatives, different criteria narrow. What the catalogue does not know of a Series
+matches no range: a filter that is passed over would give too much. Source: `SearchUtil.java` and
+`PatientSearchSummary.java`.
+"""
+
+# ruff: noqa: S608 - SQL is put together from names of our own; what anybody sends is bound
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any, Final
+
+from bulkdl.server.questions import Condition, Questions, among
+
+_PAGE: Final = 500
+_MOST_CRITERIA: Final = 2_000
+_LARGEST_PAGE: Final = 10_000
+_AGES: Final = {"D": 1, "W": 7, "M": 30, "Y": 365}
+_HUMAN: Final = "337915000"
+
+_COLUMNS: Final[Mapping[str, str]] = {
+    "CollectionCriteria": "t.collection_key",
+    "ImageModalityCriteria": "t.modality_key",
+    "AnatomicalSiteCriteria": "t.body_part_key",
+    "BodyPartExaminedCriteria": "t.body_part_key",
+    "ManufacturerCriteria": "t.manufacturer_key",
+    "ModelCriteria": "t.model_key",
+    "SoftwareVersionCriteria": "upper(json_extract(t.record, '$.software_versions'))",
+    "PatientCriteria": "t.patient_key",
+    "PatientSexCriteria": "upper(json_extract(p.record, '$.sex'))",
+    "StudyCriteria": "t.study_uid",
+    "SeriesCriteria": "t.series_uid",
+    "SpeciesCriteria": f"coalesce(json_extract(p.record, '$.species_code'), '{_HUMAN}')",
+}
+_JOINED: Final = (
+    "series AS t JOIN patient AS p ON p.collection_key = t.collection_key AND p.patient_key = t.patient_key "
+    "LEFT JOIN study AS st ON st.collection_key = t.collection_key AND st.patient_key = t.patient_key "
+    "AND st.study_uid = t.study_uid"
+)
+_FACETS: Final = (
+    ("bodyParts", "json_extract(t.record, '$.body_part')"),
+    ("modalities", "json_extract(t.record, '$.modality')"),
+    ("collections", "json_extract(t.record, '$.collection')"),
+    ("species", f"coalesce(json_extract(p.record, '$.species_code'), '{_HUMAN}')"),
+)
+_ORDERS: Final = {"subject": "patient_key", "studies": "studies", "series": "series", "collection": "collection_key"}
+_LENGTHS: Final = {
+    "PixelSpacingRangeCriteria": "json_extract(t.extra, '$.pixel_spacing_mm')",
+    "SliceThicknessRangeCriteria": "json_extract(t.extra, '$.slice_thickness_mm')",
+}
+_LONGEST_MM: Final = 1e9
+
+
+class BadForm(ValueError):
+    """A form that cannot be understood; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleSearch:
+    """A search as its form tells it. A Series matches the `conditions`; Patients need `min_studies` of such Studies."""
+
+    conditions: tuple[Condition, ...] = ()
+    modalities: frozenset[str] = field(default_factory=frozenset)
+    needs_all_modalities: bool = False
+    min_studies: int = 0
+    start: int = 0
+    size: int = 10
+    order: str = "subject"
+    descending: bool = False
+
+
+def read_form(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
+    """The search of a form's fields; `date_format` is for `strptime`.
+
+    Raises:
+        BadForm: a number or a date is none, or the kind of a criterion is unknown.
+    """
+    wanted: dict[str, list[str]] = {}
+    conditions: list[Condition] = []
+    needs_all, min_studies = False, 0
+    for number, kind in _criteria(form):
+        value = form.get(f"value{number}", "")
+        if kind in _COLUMNS:
+            wanted.setdefault(_COLUMNS[kind], []).append(value)
+        elif kind == "MinNumberOfStudiesCriteria":
+            min_studies = _number(value, kind)
+        elif kind == "ModalityAndedSearchCriteria":
+            needs_all = value.lower() == "all"
+        else:
+            conditions.append(_condition(kind, value, form, str(number), date_format))
+    conditions += (among(column, [value.upper() for value in values]) for column, values in wanted.items())
+    return SimpleSearch(
+        conditions=tuple(conditions),
+        modalities=frozenset(value.upper() for value in wanted.get("t.modality_key", ())),
+        needs_all_modalities=needs_all,
+        min_studies=min_studies,
+        start=_number(form.get("start") or "0", "start"),
+        size=min(_number(form.get("size") or "10", "size"), _LARGEST_PAGE),
+        order=form.get("sortField") or "subject",
+        descending=(form.get("sortDirection") or "").lower() == "descending",
+    )
+
+
+def _criteria(form: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """The numbered criteria; NBIA stops at the first number that is missing."""
+    for number in count():
+        kind = form.get(f"criteriaType{number}")
+        if kind is None:
+            return
+        if number >= _MOST_CRITERIA:
+            raise BadForm(f"there are more than {_MOST_CRITERIA:,} criteria")
+        yield number, kind
+
+
+def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date_format: str) -> Condition:
+    if kind == "DescriptionCriteria":
+        return _described(value)
+    if kind == "DateRangeCriteria":
+        first, last = (_day(form.get(name + number), date_format) for name in ("fromDate", "toDate"))
+        return "substr(t.since, 1, 10) BETWEEN ? AND ?", (first or "0001-01-01", last or "9999-12-31")
+    if kind == "PatientAgeRangeCriteria":
+        return _aged(form.get("from" + number, ""), form.get("to" + number, ""))
+    if kind in _LENGTHS:
+        least, most = (_millimetres(form.get(name + number, "")) for name in ("from", "to"))
+        return f"{_LENGTHS[kind]} BETWEEN ? AND ?", (least or 0.0, _LONGEST_MM if most is None else most)
+    raise BadForm(f"unknown criterion: {kind[:80]}")
+
+
+def _number(text: str, name: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 31:
+        raise BadForm(f"{name} is no number")
+    return number
+
+
+def _day(text: str | None, date_format: str) -> str | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, date_format).date().isoformat()  # noqa: DTZ007 - days have no zone
+    except ValueError:
+        raise BadForm("a date is none") from None
+
+
+def _millimetres(text: str) -> float | None:
+    """A length, with its unit or without; None for an end of a range that is left open."""
+    text = text.strip().lower().removesuffix("mm").strip()
+    if not text:
+        return None
+    try:
+        length = float(text)
+    except ValueError:
+        length = -1.0
+    if not 0 <= length <= _LONGEST_MM:
+        raise BadForm("a length is none")
+    return length
+
+
+def _described(text: str) -> Condition:
+    """That the words stand in the description of the Series, whatever their case."""
+    pattern = "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+    return "json_extract(t.record, '$.description') LIKE ? ESCAPE '\\'", (pattern,)
+
+
+def _aged(first: str, last: str) -> Condition:
+    """That the age at the Study, which DICOM writes as `061Y`, is in a range of years, or of what its letter says."""
+    age = "json_extract(st.record, '$.patient_age')"
+    units = " ".join(f"WHEN '{unit}' THEN {days}" for unit, days in _AGES.items())
+    in_days = f"CAST(substr({age}, 1, 3) AS INTEGER) * CASE substr({age}, 4, 1) {units} END"
+    return f"{in_days} BETWEEN ? AND ?", (_days(first, 0), _days(last, 1 << 31))
+
+
+def _days(text: str, default: int) -> int:
+    text = text.strip().upper()
+    if not text:
+        return default
+    unit = _AGES.get(text[-1])
+    return _number(text if unit is None else text[:-1], "an age") * (unit or _AGES["Y"])
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def found_series(questions: Questions, search: SimpleSearch) -> Iterator[str]:
+    """The UIDs of all Series of the Patients found that match, by UID."""
+    head, values = _matching(questions, search)
+    after = ""
+    while True:
+        rows = questions.ask(
+            f"{head} SELECT series_uid FROM found WHERE series_uid > ? ORDER BY series_uid LIMIT {_PAGE}",
+            [*values, after],
+        )
+        yield from (uid for (uid,) in rows)
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1][0]
+
+
+def summary(questions: Questions, search: SimpleSearch, *, authorized: bool) -> dict[str, Any]:
+    """One page of Patients, and counts over all of them, as NBIA's JSON has it; `authorized` is v4's addition."""
+    head, values = _matching(questions, search)
+    direction = "DESC" if search.descending else "ASC"
+    order = _ORDERS.get(search.order, "patient_key")
+    patients = questions.ask(
+        f"{head} SELECT collection_key, patient_key, count(DISTINCT study_uid) AS studies, count(*) AS series "
+        f"FROM found GROUP BY collection_key, patient_key ORDER BY {order} {direction}, patient_key, collection_key "
+        "LIMIT ? OFFSET ?",
+        [*values, search.size, search.start],
+    )
+    ((total, most, fewest),) = questions.ask(
+        f"{head} SELECT count(*), max(n), min(n) FROM (SELECT count(DISTINCT study_uid) AS n FROM found "
+        "GROUP BY collection_key, patient_key)",
+        values,
+    )
+    counted: dict[str, Any] = {}
+    for name, _ in _FACETS:
+        rows = questions.ask(
+            f"{head} SELECT {name}, count(DISTINCT collection_key || char(0) || patient_key) FROM found "
+            f"WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1",
+            values,
+        )
+        counted[name] = [{"value": value, "count": patients_with} for value, patients_with in rows]
+    return {
+        "resultSet": _results(questions, (head, values), patients, authorized=authorized),
+        "totalPatients": total,
+        **counted,
+        **({"maxTimepoints": most, "minTimepoints": fewest} if total else {}),
+        "sort": f"{search.order}:{'descending' if search.descending else 'ascending'}",
+    }
+
+
+def _results(
+    questions: Questions, matching: Condition, page: Sequence[Sequence[Any]], *, authorized: bool
+) -> list[dict[str, Any]]:
+    """The Patients of a page, in its order; its rows begin with two keys and end with two counts."""
+    head, values = matching
+    keys = [key for row in page for key in row[:2]]
+    rows_by_patient: dict[tuple[str, str], list[Sequence[Any]]] = {}
+    for row in questions.ask(
+        f"{head} SELECT collection_key, patient_key, patient_id, collections, patient_number, study_number, "
+        "series_number, modalities, bodyParts FROM found WHERE (collection_key, patient_key) IN "
+        f"(VALUES {', '.join(['(?, ?)'] * len(page)) or '(NULL, NULL)'}) ORDER BY study_number, series_number",
+        [*values, *keys],
+    ):
+        rows_by_patient.setdefault((row[0], row[1]), []).append(row[2:])
+    return [
+        _patient(rows_by_patient[collection_key, patient_key], studies, series, authorized=authorized)
+        for collection_key, patient_key, studies, series in page
+    ]
+
+
+def _patient(rows: Sequence[Sequence[Any]], studies: int, series: int, *, authorized: bool) -> dict[str, Any]:
+    by_study: dict[int | None, list[int]] = {}
+    for row in rows:
+        by_study.setdefault(row[3], []).append(row[4])
+    return {
+        "subjectId": rows[0][0],
+        "project": rows[0][1],
+        "id": rows[0][2],
+        "totalNumberOfStudies": studies,
+        "totalNumberOfSeries": series,
+        "studyIdentifiers": [
+            {"studyIdentifier": study, "seriesIdentifiers": numbers} for study, numbers in by_study.items()
+        ],
+        "modalities": sorted({row[5] for row in rows if row[5] is not None}),
+        "bodyParts": sorted({row[6] for row in rows if row[6] is not None}),
+        **({"authorized": 1} if authorized else {}),
+    }
+
+
+def _matching(questions: Questions, search: SimpleSearch) -> Condition:
+    """The WITH of a question to `found`: all Series that match, of Patients that have enough of them."""
+    where, values = questions.where(*search.conditions)
+    facets = ", ".join(f"{expression} AS {name}" for name, expression in _FACETS)
+    enough, needed = ["count(DISTINCT study_uid) >= ?"], [search.min_studies]
+    if search.needs_all_modalities:
+        enough.append("count(DISTINCT modality_key) >= ?")
+        needed.append(len(search.modalities))
+    head = (
+        "WITH matching AS MATERIALIZED (SELECT t.collection_key, t.patient_key, t.study_uid, t.series_uid, "
+        "t.modality_key, json_extract(p.record, '$.patient_id') AS patient_id, p.number AS patient_number, "
+        f"st.number AS study_number, t.number AS series_number, {facets} FROM {_JOINED} {where}), "
+        "found AS (SELECT * FROM matching WHERE (collection_key, patient_key) IN (SELECT collection_key, patient_key "
+        f"FROM matching GROUP BY collection_key, patient_key HAVING {' AND '.join(enough)}))"
+    )
+    return head, [*values, *needed]

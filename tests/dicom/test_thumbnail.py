@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.uid import UID, JPEGLossless
+
+from bulkdl.dicom import thumbnail as module
+from bulkdl.dicom.thumbnail import thumbnail
+from bulkdl.errors import ConfigurationError, Unsound
+from tests.support.dicom_samples import NATIVE, encapsulated, encoded, image, pydicom_file, pydicom_files
+
+NEAR = 6  # JPEG is lossy
+
+
+def grey(path: Path, content: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """The grey values of the picture of `content`."""
+    path.write_bytes(content)
+    with Image.open(io.BytesIO(thumbnail(path))) as shown:
+        assert shown.mode == "L"
+        return np.asarray(shown).astype(int)
+
+
+def halves(left: int, right: int, **attributes: object) -> dict[str, object]:
+    """Attributes of an image of 16 by 16, the halves of which are even."""
+    row = struct.pack("<16h", *[left] * 8, *[right] * 8)
+    return {"Rows": 16, "Columns": 16, "PixelRepresentation": 1, "PixelData": row * 16, **attributes}
+
+
+@pytest.mark.parametrize("syntax", [NATIVE[0], NATIVE[1], NATIVE[3]], ids=lambda uid: uid.keyword)
+def test_without_a_window_the_smallest_is_black_and_the_largest_white(tmp_path: Path, syntax: UID) -> None:
+    shown = grey(tmp_path / "x", encoded(image(**halves(-1000, 3000)), syntax))
+    assert shown.shape == (16, 16)
+    assert shown[:, :7].max() < NEAR
+    assert shown[:, 9:].min() > 255 - NEAR
+
+
+def test_an_image_is_seen_through_its_first_window_after_rescaling(tmp_path: Path) -> None:
+    attributes = halves(
+        *(0, 50), RescaleSlope="2", RescaleIntercept="-50", WindowCenter=["0", "900"], WindowWidth=["201", "1"]
+    )
+    shown = grey(tmp_path / "x", encoded(image(**attributes)))
+    assert abs(int(shown[0, 0]) - 64) < NEAR  # -50 in a window from -100 to 100
+    assert abs(int(shown[0, 15]) - 191) < NEAR
+
+
+def test_monochrome1_is_white_where_it_is_small(tmp_path: Path) -> None:
+    shown = grey(tmp_path / "x", encoded(image(**halves(0, 100, PhotometricInterpretation="MONOCHROME1"))))
+    assert shown[0, 0] > 255 - NEAR
+    assert shown[0, 15] < NEAR
+
+
+def test_the_middle_frame_is_shown(tmp_path: Path) -> None:
+    dark, bright = (struct.pack("<h", value) * 256 for value in (0, 100))
+    attributes = halves(0, 0, NumberOfFrames="3", PixelData=dark + bright + dark)
+    attributes |= {"WindowCenter": "50", "WindowWidth": "101"}
+    assert grey(tmp_path / "x", encoded(image(**attributes))).min() > 255 - NEAR
+
+
+def test_colours_are_as_they_are(tmp_path: Path) -> None:
+    attributes = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "Rows": 16, "Columns": 16}
+    path = tmp_path / "x"
+    path.write_bytes(encoded(image(PixelData=bytes((200, 100, 20)) * 256, **attributes, **bits)))
+    with Image.open(io.BytesIO(thumbnail(path))) as shown:
+        assert np.abs(np.asarray(shown).astype(int) - (200, 100, 20)).max() < NEAR
+
+
+def test_a_picture_is_no_larger_than_wanted_and_keeps_its_shape() -> None:
+    with Image.open(io.BytesIO(thumbnail(pydicom_file("CT_small.dcm"), size=32))) as shown:
+        assert shown.size == (32, 32)
+    with Image.open(io.BytesIO(thumbnail(pydicom_file("examples_overlay.dcm"), size=64))) as shown:
+        assert shown.size == (64, 40)
+
+
+def test_gdcm_is_not_asked(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(encapsulated([b"no JPEG"], JPEGLossless))
+    with pytest.raises(Unsound, match=r"no decoder for JPEG Lossless.* that is safe"):
+        thumbnail(path)
+
+
+def test_a_frame_that_is_unreasonably_large_is_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(encoded(image(Rows=65535, Columns=65535)))
+    with pytest.raises(Unsound, match="too large for a picture"):
+        thumbnail(path)
+
+
+def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigurationError, match="numpy and Pillow"):
+        thumbnail(pydicom_file("CT_small.dcm"))
+
+
+def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(Unsound, match="not readable: No such file"):
+        thumbnail(tmp_path / "missing.dcm")
+
+
+def test_whatever_the_file_it_is_a_picture_or_unsound() -> None:
+    drawn = 0
+    for path in pydicom_files():
+        try:
+            content = thumbnail(path)
+        except Unsound:
+            continue
+        with Image.open(io.BytesIO(content)) as shown:
+            assert max(shown.size) <= 128, path.name
+        drawn += 1
+    assert drawn > 40

@@ -1,0 +1,120 @@
+"""Every way in which a request for an instance can fail: once in passing, and once for good.
+
+In passing: the run completes, and `retries` counts the failure. For good: exactly that instance is named, with the
+right code, after exactly as many attempts as were allowed, and nothing happens to its neighbours.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bulkdl.model.reports import RunOutcome
+from tests.support.bad_archive import DICOM, BadArchive, endpoint_of
+from tests.support.dicom_files import instances
+from tests.support.faults import Action, Seen, answer, redirect
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.wrong_answers import CIRCLE, FAULTS, FOR_GOOD, Wrong, flipped
+
+MADE_UP = list(instances(series=2, per_series=4))
+VICTIM = MADE_UP[2]
+IMPATIENT = {"silence_seconds": 0.3}
+ATTEMPTS = 3
+
+
+def failing(wrong: Wrong, *, times: int) -> Callable[[Seen], Action | None]:
+    def fault(seen: Seen) -> Action | None:
+        if endpoint_of(seen) != "getSingleImage" or seen.query["SOPInstanceUID"] != VICTIM.sop_uid:
+            return None
+        return wrong(VICTIM) if seen.ordinal <= times or CIRCLE in seen.query else None
+
+    return fault
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_what_fails_in_passing_is_repeated_and_counted(tmp_path: Path, name: str) -> None:
+    async with BadArchive(MADE_UP, failing(FAULTS[name][0], times=1)) as archive:
+        report = await archive.mirror(tmp_path, access=IMPATIENT, give_up_after_seconds=20.0)
+        assert report.outcome is RunOutcome.COMPLETE
+        assert report.retries == 1
+        assert report.requests == len(archive.server.requests)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
+    assert journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+@pytest.mark.parametrize("name", [*FAULTS, *FOR_GOOD])
+async def test_what_fails_for_good_is_named_and_its_neighbours_are_whole(tmp_path: Path, name: str) -> None:
+    wrong, code = {**FAULTS, **FOR_GOOD}[name]
+    attempts = 1 if name in FOR_GOOD else ATTEMPTS
+    async with BadArchive(MADE_UP, failing(wrong, times=10**6)) as archive:
+        report = await archive.mirror(tmp_path, access=IMPATIENT, max_attempts=ATTEMPTS)
+        asked = [seen for seen in archive.asked("getSingleImage") if seen.query["SOPInstanceUID"] == VICTIM.sop_uid]
+    assert report.outcome is RunOutcome.PARTIAL
+    (failure,) = report.failures
+    assert (failure.series, failure.instance, failure.attempts) == (VICTIM.series_uid, VICTIM.sop_uid, attempts)
+    assert code in {failure.error, "*"}
+    assert failure.message
+    assert "\n" not in failure.message
+    assert len(asked) == attempts or name == "redirected in a circle"
+    assert report.retries == attempts - 1
+    assert report.instances.failed + report.instances.quarantined == 1
+    assert report.instances.fetched == len(MADE_UP) - 1
+    rest = checksums_of([one for one in MADE_UP if one is not VICTIM])
+    assert checksums_on_disk(tmp_path / "mirror") == rest
+    assert journalled_checksums(tmp_path / "mirror") == rest
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["with a checksum", "without"])
+async def test_an_unsound_file_of_the_archive_is_told_apart_from_the_wire(tmp_path: Path, *, knows: bool) -> None:
+    damaged = replace(VICTIM, content=flipped(VICTIM.content))
+    made_up = [damaged if one is VICTIM else one for one in MADE_UP]
+    async with BadArchive(made_up) as archive:
+        archive.knows_checksums = knows
+        report = await archive.mirror(tmp_path)
+    (failure,) = report.failures
+    assert (failure.instance, failure.error) == (VICTIM.sop_uid, "unsound-at-source")
+    assert failure.attempts == (1 if knows else 2)
+    assert report.instances.quarantined == 1
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["with a checksum", "without"])
+async def test_an_unsound_file_is_taken_in_where_that_is_asked_for(tmp_path: Path, *, knows: bool) -> None:
+    damaged = replace(VICTIM, content=flipped(VICTIM.content))
+    made_up = [damaged if one is VICTIM else one for one in MADE_UP]
+    async with BadArchive(made_up) as archive:
+        archive.knows_checksums = knows
+        report = await archive.mirror(tmp_path, accept_unsound=True)
+    assert report.outcome is RunOutcome.COMPLETE
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
+
+
+async def test_an_archive_that_sends_gzip_unasked_is_understood(tmp_path: Path) -> None:
+    def fault(seen: Seen) -> Action | None:
+        if endpoint_of(seen) != "getSingleImage":
+            return None
+        found = next(one for one in MADE_UP if one.sop_uid == seen.query["SOPInstanceUID"])
+        return answer(gzip.compress(found.content), headers={**DICOM, "Content-Encoding": "gzip"})
+
+    async with BadArchive(MADE_UP, fault) as archive:
+        report = await archive.mirror(tmp_path)
+    assert (report.outcome, report.retries) == (RunOutcome.COMPLETE, 0)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_followed_to_another_server(tmp_path: Path, status: int) -> None:
+    async with BadArchive(MADE_UP) as elsewhere:
+
+        def fault(seen: Seen) -> Action | None:
+            is_object = endpoint_of(seen) == "getSingleImage"
+            return redirect(elsewhere.server.url.rstrip("/") + seen.target, status=status) if is_object else None
+
+        async with BadArchive(MADE_UP, fault) as archive:
+            report = await archive.mirror(tmp_path)
+            sent = len(archive.server.requests) + len(elsewhere.server.requests)
+    assert (report.outcome, report.retries, report.requests) == (RunOutcome.COMPLETE, 0, sent)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)

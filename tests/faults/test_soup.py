@@ -1,0 +1,20 @@
+"""All faults at once, one answer in five: the short form of `python -m tests.support.soup`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bulkdl.model.reports import RunOutcome
+from bulkdl.model.settings import Transport
+from tests.support.soup import soup
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_a_run_through_a_soup_of_all_faults_ends_well(tmp_path: Path, transport: Transport) -> None:
+    found = await soup(tmp_path, instances_wanted=300, share=0.2, transport=transport, seed=20_200_102)
+    assert found.wrong == ()
+    assert found.served_wrong > 5
+    assert found.report.outcome in {RunOutcome.COMPLETE, RunOutcome.PARTIAL}

@@ -1,0 +1,123 @@
+"""The verbs as functions: blocking, within a running loop, and as coroutines; against an embedded archive."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import bulkdl
+from bulkdl.errors import ConfigurationError, InvalidUid, ManifestError, SelectionError
+from bulkdl.model.events import Event
+from bulkdl.model.reports import RunOutcome
+from tests.support.commands import RunningArchive, serve
+from tests.support.dicom_files import instances, uid, write_folder
+
+ONE, TWO, THREE = (uid("series", number) for number in range(3))
+
+
+@pytest.fixture(scope="module")
+def archive(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+    folder = tmp_path_factory.mktemp("archive")
+    write_folder(folder, instances(series=3, per_series=2, collection="FIRST"))
+    with serve(folder, cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
+        yield running
+
+
+def test_a_mirror_is_planned_made_verified_and_looked_at(archive: RunningArchive, tmp_path: Path) -> None:
+    to = tmp_path / "m"
+    planned = bulkdl.plan(collection="FIRST", archive=archive.url)
+    report = bulkdl.mirror(collection="FIRST", to=to, archive=archive.url)
+    assert planned.instances_selected == report.instances.fetched == 6
+    assert report.outcome is RunOutcome.COMPLETE
+    assert bulkdl.verify(to).sound == bulkdl.status(to).held == 6
+    assert bulkdl.resume(to).instances.fetched == 0
+
+
+async def test_blocking_verbs_work_where_a_loop_runs_already(archive: RunningArchive, tmp_path: Path) -> None:
+    """A notebook runs its cells in a loop."""
+    report = bulkdl.mirror(collection="FIRST", to=tmp_path / "m", archive=archive.url)
+    assert report.instances.fetched == 6
+
+
+async def test_each_verb_has_an_async_twin(archive: RunningArchive, tmp_path: Path) -> None:
+    to = tmp_path / "m"
+    planned = await bulkdl.plan_async(collection="FIRST", archive=archive.url)
+    report = await bulkdl.mirror_async(collection="FIRST", to=to, archive=archive.url)
+    assert planned.instances_selected == report.instances.fetched == 6
+    assert (await bulkdl.resume_async(to)).outcome is RunOutcome.COMPLETE
+    assert (await bulkdl.verify_async(to, quick=True)).sound == 6
+    assert (await bulkdl.status_async(to)).held == 6
+    answer = await bulkdl.query_async("getCollectionValues", archive=archive.url)
+    assert [record["collection"] for record in answer] == ["FIRST"]
+
+
+async def test_a_mirror_ends_as_interrupted_when_it_is_told_to_stop(archive: RunningArchive, tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    report = await bulkdl.mirror_async(collection="FIRST", to=tmp_path / "m", archive=archive.url, stop=stop)
+    assert report.outcome is RunOutcome.INTERRUPTED
+
+
+async def test_progress_comes_to_the_sink_in_the_thread_that_works(archive: RunningArchive, tmp_path: Path) -> None:
+    events: list[tuple[Event, threading.Thread]] = []
+    bulkdl.mirror(
+        collection="FIRST",
+        to=tmp_path / "m",
+        archive=archive.url,
+        sink=lambda event: events.append((event, threading.current_thread())),
+    )
+    assert events[0][0].name == "run-started"
+    assert threading.main_thread() not in {thread for _, thread in events}
+
+
+def test_an_error_is_raised_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean tcia"):
+        bulkdl.mirror(collection="FIRST", to=tmp_path / "m", archive="tcai")
+
+
+async def test_an_error_is_raised_as_it_is_where_a_loop_runs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean tcia"):
+        bulkdl.mirror(collection="FIRST", to=tmp_path / "m", archive="tcai")
+
+
+# --- what is selected -------------------------------------------------------------------------------------------------
+
+
+def test_criteria_are_one_value_or_several() -> None:
+    selection = bulkdl.select(collection="A", modality=["CT", "MR"], series="1.2.3", since="2024-01-31")
+    assert (selection.collections, selection.modalities) == (("A",), ("CT", "MR"))
+    assert selection.series == ("1.2.3",)
+    assert selection.since == date(2024, 1, 31)
+
+
+def test_manifests_are_read_and_merged(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text(f"{ONE}\n{TWO}\n")
+    (tmp_path / "two.txt").write_text(f"{TWO}\n{THREE}\n")
+    selection = bulkdl.select(manifest=[tmp_path / "one.txt", str(tmp_path / "two.txt")], series="1.2.9")
+    assert selection.series == ("1.2.9", ONE, TWO, THREE)
+
+
+@pytest.mark.parametrize(
+    ("criteria", "error"),
+    [
+        ({}, SelectionError),
+        ({"colection": "A"}, SelectionError),
+        ({"since": "31.1.2024", "collection": "A"}, SelectionError),
+        ({"series": "one"}, InvalidUid),
+        ({"manifest": "not-there.tcia"}, ManifestError),
+    ],
+    ids=["nothing", "unknown criterion", "no date", "no UID", "no manifest"],
+)
+def test_refuses_what_selects_nothing_sensible(criteria: dict[str, str], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        bulkdl.select(**criteria)  # type: ignore[arg-type]
+
+
+def test_a_selection_and_criteria_do_not_go_together(tmp_path: Path) -> None:
+    with pytest.raises(SelectionError, match="further criteria"):
+        bulkdl.mirror(bulkdl.select(collection="A"), patient="P", to=tmp_path)

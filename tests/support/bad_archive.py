@@ -1,0 +1,186 @@
+"""A small NBIA v1 archive of made-up instances that answers well, but for the requests that a test makes it fail.
+
+def fault(seen: Seen) -> Action | None:
+    return drop() if seen.query.get("SOPInstanceUID") == victim and seen.ordinal == 1 else None
+
+async with BadArchive(made_up, fault) as archive:
+    report = await archive.mirror(tmp_path)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from bulkdl.archive.client import Access
+from bulkdl.model.events import Sink, ignore
+from bulkdl.model.reports import RunReport
+from bulkdl.model.selection import Selection
+from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.operations.common import ArchiveChoice
+from bulkdl.operations.mirror import mirror, resume
+from tests.support.commands import BULKDL, Finished, environment
+from tests.support.dicom_files import MadeUp
+from tests.support.faults import Action, FaultyServer, Seen, answer
+
+Fault: TypeAlias = "Callable[[Seen], Action | None]"
+
+DICOM = {"Content-Type": "application/dicom"}
+ZIP = {"Content-Type": "application/zip"}
+JSON = {"Content-Type": "application/json"}
+OBJECTS = frozenset({"getSingleImage", "getImage", "getImageWithMD5Hash"})
+QUICK = FetchSettings(
+    transport=Transport.SINGLE, workers=1, concurrency=4, max_attempts=3, wait_scale=0.01, give_up_after_seconds=20.0
+)
+
+
+def no_fault(_: Seen) -> Action | None:
+    """All is well."""
+    return None
+
+
+def endpoint_of(seen: Seen) -> str:
+    """The name of the endpoint that was asked."""
+    return seen.path.rpartition("/")[2]
+
+
+def zip_of(members: Sequence[tuple[str, bytes]], *, hashes: bool = True) -> bytes:
+    """A zip of named contents, with their md5hashes.csv."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        for name, content in members:
+            made.writestr(name, content)
+        if hashes:
+            lines = [f"{name},{hashlib.md5(content).hexdigest()}" for name, content in members]  # noqa: S324 - no secret
+            made.writestr("md5hashes.csv", "\n".join(lines))
+    return buffer.getvalue()
+
+
+class BadArchive:
+    """Serves `made_up`; what `fault` gives for a request is done instead of the right answer."""
+
+    def __init__(self, made_up: Sequence[MadeUp], fault: Fault = no_fault) -> None:
+        self.made_up = list(made_up)
+        self.fault = fault
+        self.knows_checksums = True
+        self.server = FaultyServer(self._script)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.server)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def address(self) -> str:
+        """Its address, as `--archive` takes it."""
+        return f"nbia-v1+{self.server.url}"
+
+    def asked(self, endpoint: str) -> list[Seen]:
+        """The requests for one endpoint so far."""
+        return [seen for seen in self.server.requests if endpoint_of(seen) == endpoint]
+
+    def object_requests(self) -> int:
+        """How many requests for instances and zips there were."""
+        return sum(endpoint_of(seen) in OBJECTS for seen in self.server.requests)
+
+    def choice(self, folder: Path, **access: Any) -> ArchiveChoice:
+        """How `bulkdl.operations` reach it; `access` changes `Access`."""
+        return ArchiveChoice(cache=folder / "cache", name=self.address, access=Access(**access))
+
+    async def mirror(self, folder: Path, *, sink: Sink = ignore, access: Any = None, **settings: Any) -> RunReport:
+        """Mirror everything into `folder`/mirror, quickly; `settings` change `QUICK`."""
+        wanted = Selection(series=tuple(dict.fromkeys(one.series_uid for one in self.made_up)))
+        return await mirror(
+            wanted,
+            folder / "mirror",
+            archive=self.choice(folder, **(access or {})),
+            settings=replace(QUICK, **settings),
+            sink=sink,
+        )
+
+    async def resume(self, folder: Path, *, access: Any = None, **settings: Any) -> RunReport:
+        """Go on with what `mirror` left."""
+        return await resume(
+            folder / "mirror", archive=self.choice(folder, **(access or {})), settings=replace(QUICK, **settings)
+        )
+
+    # --- the right answers --------------------------------------------------------------------------------------------
+
+    def _script(self, seen: Seen) -> Action:
+        return self.fault(seen) or self.right(seen)
+
+    def right(self, seen: Seen) -> Action:
+        """The answer of an archive in good health."""
+        query = seen.query
+        of_series = [one for one in self.made_up if one.series_uid == query.get("SeriesInstanceUID")]
+        match endpoint_of(seen):
+            case "getSeries":
+                return answer(json.dumps(self.rows(of_series)).encode(), headers=JSON)
+            case "getSOPInstanceUIDs":
+                return answer(json.dumps([{"SOPInstanceUID": one.sop_uid} for one in of_series]).encode(), headers=JSON)
+            case "getSingleImage":
+                found = self.find(query["SOPInstanceUID"])
+                return answer(found.content, headers=DICOM) if found else answer(b"", status=500)
+            case "getImageWithMD5Hash" if of_series:
+                return answer(zip_of(self.members(of_series)), headers=ZIP)
+            case "getM5HashForImage" if self.knows_checksums and (found := self.find(query["SOPInstanceUid"])):
+                return answer(hashlib.md5(found.content).hexdigest().encode(), headers={"Content-Type": "text/plain"})  # noqa: S324 - no secret
+            case _:
+                return answer(b"", status=404)
+
+    def find(self, sop_uid: str) -> MadeUp | None:
+        """The instance of that UID."""
+        return next((one for one in self.made_up if one.sop_uid == sop_uid), None)
+
+    def rows(self, of_series: Sequence[MadeUp]) -> list[dict[str, Any]]:
+        """What getSeries answers."""
+        if not of_series:
+            return []
+        first = of_series[0]
+        return [
+            {
+                "SeriesInstanceUID": first.series_uid,
+                "StudyInstanceUID": first.study_uid,
+                "PatientID": first.patient_id,
+                "Collection": first.collection,
+                "Modality": "CT",
+                "ImageCount": len(of_series),
+                "FileSize": sum(len(one.content) for one in of_series),
+            }
+        ]
+
+    def members(self, of_series: Sequence[MadeUp]) -> list[tuple[str, bytes]]:
+        """What is in the zip of a Series."""
+        return [(f"{number:04}.dcm", one.content) for number, one in enumerate(of_series, start=1)]
+
+
+async def command(*arguments: str | Path, cache: Path) -> Finished:
+    """Run `bulkdl` to its end, while archives in this process answer it."""
+    process = await start_command(*arguments, cache=cache)
+    out, err = await process.communicate()
+    return Finished(process.returncode or 0, out.decode(), err.decode())
+
+
+async def start_command(*arguments: str | Path, cache: Path) -> asyncio.subprocess.Process:
+    """Start `bulkdl`."""
+    return await asyncio.create_subprocess_exec(
+        *BULKDL,
+        *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(cache),
+    )

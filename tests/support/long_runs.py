@@ -1,0 +1,34 @@
+"""A pytest plugin for long runs of the property tests: many times the examples, no deadline, and never the same twice.
+
+    .venv/bin/python -m pytest -p tests.support.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
+        tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
+        tests/archive/test_renderings.py tests/dicom/test_validation.py tests/journal/test_totals.py
+
+Tests that name a number of examples of their own get `FACTOR` times as many.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    import pytest
+
+FACTOR: Final = 100
+
+settings.register_profile(
+    "long", max_examples=100 * FACTOR, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Stretch the tests that have settings of their own."""
+    for item in items:
+        test: Any = getattr(item, "obj", None)
+        test = getattr(test, "__func__", test)
+        own = getattr(test, "_hypothesis_internal_use_settings", None)
+        if isinstance(own, settings) and own.max_examples != 100 * FACTOR:
+            stretched = settings(own, max_examples=own.max_examples * FACTOR, deadline=None, derandomize=False)
+            test._hypothesis_internal_use_settings = stretched

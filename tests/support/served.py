@@ -1,0 +1,106 @@
+"""A folder served for a test, and somebody who asks it things."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bulkdl.archive.endpoints import Endpoint
+from bulkdl.server.access import AccessRules
+from bulkdl.server.app import AccessRecord, serving
+from bulkdl.server.catalog import Catalog, Root
+from bulkdl.server.families import SERVICES_PATH, Family
+from bulkdl.server.quirks import Quirk
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def kind(self) -> str:
+        return self.headers.get("Content-Type", "")
+
+
+@dataclass
+class Served:
+    """A running archive."""
+
+    origin: str
+    session: aiohttp.ClientSession
+    catalog: Catalog
+    log: list[AccessRecord] = field(default_factory=list)
+
+    async def ask(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Any = None,
+        data: Any = None,
+    ) -> Answer:
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        url = self.origin + path
+        async with self.session.request(
+            method, url, headers=sent, params=params, data=data, allow_redirects=False
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def nbia(self, path: str, **more: Any) -> Answer:
+        """Ask below `/nbia-api/services/`."""
+        return await self.ask(f"{SERVICES_PATH}/{path}", **more)
+
+    async def endpoint(self, family: Family, endpoint: Endpoint, values: Any = (), **more: Any) -> Answer:
+        """Ask an endpoint, with its values where they belong."""
+        place = "data" if endpoint.method == "POST" else "params"
+        pairs = values.items() if isinstance(values, dict) else values
+        return await self.ask(
+            family.base + endpoint.path,
+            method=endpoint.method,
+            **{place: aiohttp.FormData(list(pairs)) if place == "data" else list(pairs)},
+            **more,
+        )
+
+    async def log_in(self, name: str = "nbia_guest", password: str = "") -> str:
+        """A token for somebody."""
+        form = {"username": name, "password": password, "grant_type": "password", "client_id": "nbia"}
+        answer = await self.ask("/nbia-api/oauth/token", method="POST", data=form)
+        assert answer.status == 200, answer.body
+        token: str = answer.document["access_token"]
+        return token
+
+
+@asynccontextmanager
+async def served(
+    *roots: Root,
+    catalog: Path,
+    rules: AccessRules | None = None,
+    quirks: frozenset[Quirk] = frozenset(),
+) -> AsyncIterator[Served]:
+    """Serve folders for the length of the block, with a catalogue at that path."""
+    log: list[AccessRecord] = []
+    with Catalog.open(catalog) as opened:
+        opened.scan(roots)
+        async with (
+            serving(opened, access_log=log.append, rules=rules, quirks=quirks) as base,
+            aiohttp.ClientSession() as session,
+        ):
+            yield Served(base.removesuffix(SERVICES_PATH), session, opened, log)

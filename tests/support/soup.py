@@ -1,0 +1,127 @@
+"""A soup of all faults: a share of all answers is wrong, in every way at once. Does the run end well all the same?
+
+`python -m tests.support.soup --instances 2000` is the long form; the tests run a short one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bulkdl.model.reports import RunReport
+from bulkdl.model.settings import Transport
+from tests.support.bad_archive import JSON, ZIP, BadArchive, endpoint_of, zip_of
+from tests.support.dicom_files import instances
+from tests.support.faults import Action, Seen, answer, cut, drop
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.wrong_answers import CIRCLE, FAULTS
+
+PER_SERIES = 20
+
+
+@dataclass(frozen=True)
+class Soup:
+    """What came of it; `wrong` is what must not be."""
+
+    report: RunReport
+    served_wrong: int
+    wrong: tuple[str, ...]
+
+
+async def soup(
+    folder: Path, *, instances_wanted: int, share: float, transport: Transport, seed: int, attempts: int = 8
+) -> Soup:
+    """Mirror `instances_wanted` made-up instances from an archive of whose answers `share` are wrong."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    made_up = list(instances(series=instances_wanted // PER_SERIES, per_series=PER_SERIES))
+    served_wrong = 0
+
+    def fault(seen: Seen) -> Action | None:
+        nonlocal served_wrong
+        if CIRCLE in seen.query:
+            return chance.choice(list(FAULTS.values()))[0](made_up[0])
+        if endpoint_of(seen) == "getSeries" or chance.random() >= share:
+            return None
+        served_wrong += 1
+        if endpoint_of(seen) == "getSingleImage":
+            one = archive.find(seen.query["SOPInstanceUID"])
+            assert one is not None
+            return chance.choice(list(FAULTS.values()))[0](one)
+        of_series = [one for one in made_up if one.series_uid == seen.query.get("SeriesInstanceUID")]
+        if endpoint_of(seen) == "getSOPInstanceUIDs":
+            texts = [b"", b"[]", b"null", b"<html>", b"[{", b'[{"SOPInstanceUID":']
+            broken = [answer(text, headers=JSON) for text in texts]
+            return chance.choice([*broken, drop(), answer(b"", status=500), answer(b"", status=503)])
+        whole = zip_of(archive.members(of_series))
+        missing = zip_of(archive.members(of_series[: len(of_series) // 2]))
+        return chance.choice(
+            [
+                cut(whole, after=len(whole) // 2, headers=ZIP),
+                answer(whole[: len(whole) // 3], headers=ZIP),
+                answer(missing, headers=ZIP),
+                answer(b"", headers=ZIP),
+                answer(b"", status=500),
+                drop(),
+            ]
+        )
+
+    async with BadArchive(made_up, fault) as archive:
+        report = await archive.mirror(
+            folder,
+            access={"silence_seconds": 0.4},
+            max_attempts=attempts,
+            concurrency=16,
+            transport=transport,
+            give_up_after_seconds=30.0,
+        )
+        sent = len(archive.server.requests)
+    wrong = judge(report, folder / "mirror", checksums_of(made_up))
+    if report.requests != sent:
+        wrong.append(f"{report.requests} requests are reported, {sent} were sent")
+    return Soup(report, served_wrong, tuple(wrong))
+
+
+def judge(report: RunReport, mirror: Path, wanted: dict[str, str]) -> list[str]:
+    """What must not be: anything wrong that is visible, a report that does not add up, more than 2 % missing."""
+    visible, counts = checksums_on_disk(mirror), report.instances
+    wrong = [path for path, found in visible.items() if wanted.get(path) != found]
+    if visible != journalled_checksums(mirror):
+        wrong.append("the journal is not what is there")
+    if counts.fetched + counts.reused + counts.failed + counts.quarantined != counts.selected:
+        wrong.append(f"the report does not add up: {counts}")
+    missing = len(wanted) - len(visible)
+    if missing > len(wanted) // 50:
+        wrong.append(f"{missing} instances are missing")
+    if sum(one.instance is not None for one in report.failures) < missing and not report.failures_left_out:
+        wrong.append("not all that is missing is named")
+    return wrong
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--instances", type=int, default=2000)
+    parser.add_argument("--share", type=float, default=0.2)
+    parser.add_argument("--transport", default="single")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(
+            soup(
+                Path(folder),
+                instances_wanted=options.instances,
+                share=options.share,
+                transport=Transport(options.transport),
+                seed=options.seed,
+            )
+        )
+    print(f"seed {options.seed}: {found}")  # noqa: T201 - a script
+    sys.exit(bool(found.wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Kill a mirror hundreds of times, at fault points inside it and from outside, and look at what is left each time.
+
+`python -m tests.support.torture --kills 300` is the long form; the tests run a short one. Every run begins with the
+recovery from the kill before, so recoveries are killed as often as anything else. A mirror that got complete in spite
+of it all is judged, removed, and begun anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.commands import BULKDL, environment, run, serve
+from tests.support.dicom_files import instances, write_folder
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+
+CONCURRENCY = 6
+_PER_SERIES = 20
+_INSTANCES = 400
+_OUTSIDE = "outside"
+# How many such calls a run may be allowed before its end, at most.
+_LATEST = {"write": 60, "fsync": 120, "rename": 60, "unlink": 3, "commit": 12, _OUTSIDE: 0}
+_LONGEST_LIFE_SECONDS = 2.5
+
+
+@dataclass
+class Torture:
+    """What came of it. `allowed` is how many object requests there may be at most."""
+
+    seed: int
+    kills: int = 0
+    runs: int = 0
+    complete: int = 0
+    object_requests: int = 0
+    by_point: dict[str, int] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def allowed(self) -> int:
+        return _INSTANCES * self.complete + self.kills * (CONCURRENCY + 4)
+
+
+def torture(folder: Path, *, kills: int, seed: int) -> Torture:
+    """Mirror, with so many kills on the way, and then to the end."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    found = Torture(seed)
+    made_up = write_folder(
+        folder / "archive", instances(series=_INSTANCES // _PER_SERIES, per_series=_PER_SERIES, rows=64)
+    )
+    wanted = checksums_of(made_up)
+    mirror, cache = folder / "mirror", folder / "cache"
+    with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
+        begin = ("mirror", "--archive", archive.url, "--everything", "--to", str(mirror))
+        while found.kills < kills:
+            can_resume = (mirror / ".bulkdl" / "journal.sqlite").exists() and chance.random() < 0.4
+            options = (
+                *("--progress", "none", "--yes", "--concurrency", str(CONCURRENCY)),
+                *("--transport", chance.choice(["single", "single", "zip"])),
+                *("--workers", chance.choice(["1", "1", "1", "2"])),
+            )
+            point = chance.choice(list(_LATEST))
+            name = point if point == _OUTSIDE else point + chance.choice(["", "-after"])
+            at = chance.randint(1, max(1, _LATEST[point]))
+            command = (*(("resume", str(mirror)) if can_resume else begin), *options)
+            when = f"run {found.runs + 1}, {name}:{at}, {' '.join(command)}"
+            code, err = _run(command, name, at, cache, chance.uniform(0, _LONGEST_LIFE_SECONDS))
+            found.runs += 1
+            found.wrong += look(mirror, wanted, when)
+            if code == -signal.SIGKILL:
+                found.kills += 1
+                found.by_point[name] = found.by_point.get(name, 0) + 1
+            elif code == 0 and not can_resume:
+                found.complete += 1
+                found.wrong += _judge(mirror, wanted, when)
+                shutil.rmtree(mirror)
+            elif code not in {0, 2}:  # 2: nothing had been begun that could be resumed
+                found.wrong.append(f"{when}: exit {code}: {err}")
+        done = run(*begin, "--progress", "none", "--yes", cache=cache)
+        found.complete += 1
+        if done.code != 0:
+            found.wrong.append(f"in the end: exit {done.code}: {done.err}")
+        found.wrong += _judge(mirror, wanted, "in the end")
+        found.object_requests = len(archive.object_requests())
+    return found
+
+
+def _run(command: tuple[str, ...], name: str, at: int, cache: Path, life_seconds: float) -> tuple[int, str]:
+    entry = BULKDL if name == _OUTSIDE else (sys.executable, "-m", "tests.support.fault_points", f"{name}:{at}")
+    with subprocess.Popen(
+        [*entry, *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(cache),
+        start_new_session=True,
+    ) as process:
+        if name == _OUTSIDE:
+            time.sleep(life_seconds)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        try:
+            _, err = process.communicate(timeout=120)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its workers, where it died alone
+    return process.returncode, err
+
+
+def look(mirror: Path, wanted: dict[str, str], when: str) -> list[str]:
+    """What is wrong with what is visible, and with what the journal says of it."""
+    visible = checksums_on_disk(mirror)
+    wrong = [f"{when}: {path} is not right" for path, found in visible.items() if wanted.get(path) != found]
+    if (mirror / ".bulkdl" / "journal.sqlite").exists():
+        held = journalled_checksums(mirror)
+        wrong += [f"{when}: {path} is journalled and not there" for path in held if visible.get(path) != held[path]]
+    return wrong
+
+
+def _judge(mirror: Path, wanted: dict[str, str], when: str) -> list[str]:
+    is_whole = checksums_on_disk(mirror) == wanted and journalled_checksums(mirror) == wanted
+    left = [path.name for path in (mirror / ".bulkdl" / "partial").iterdir()]
+    return ([] if is_whole else [f"{when}: not what was asked for"]) + [f"{when}: {name} is left" for name in left]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = torture(Path(folder), kills=options.kills, seed=options.seed)
+    print(f"{found}; {found.allowed} object requests were allowed")  # noqa: T201 - a script
+    sys.exit(bool(found.wrong) or found.object_requests > found.allowed)
+
+
+if __name__ == "__main__":
+    main()
