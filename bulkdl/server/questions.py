@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -76,7 +77,7 @@ class SeriesDetail:
     slice_thickness_mm: float | None = None
 
 
-class Questions:
+class Questions(ABC):
     """What can be asked; who asks does not see `hidden` Collections, named in upper case."""
 
     def __init__(self, hidden: frozenset[str] = frozenset()) -> None:
@@ -85,10 +86,11 @@ class Questions:
             ((f"t.collection_key NOT IN ({', '.join('?' * len(hidden))})", sorted(hidden)),) if hidden else ()
         )
 
+    @abstractmethod
     def ask(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of an SQL question; what is hidden is left out by `where`, not here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def md5(self, file: ServedFile) -> bytes:
         """The MD5 of a file: remembered, or computed now and remembered.
 
@@ -96,7 +98,6 @@ class Questions:
             OSError: the file cannot be read.
             DiskError: the catalogue cannot be written.
         """
-        raise NotImplementedError
 
     # --- counts and names ---------------------------------------------------------------------------------------------
 

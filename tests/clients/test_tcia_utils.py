@@ -1,6 +1,7 @@
 """The public Python client tcia_utils 3.3.5, unmodified but for its base address, against `bulkdl serve --demo`.
 
-It speaks NBIA v4, and v1 for shared lists. It runs in an environment of its own (`make test-clients`).
+It speaks NBIA v4, and v1 for shared lists; pointed at v1, it searches and downloads there too. It runs in an
+environment of its own (`make test-clients`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,23 @@ COLLECTION = "BULKDL-PHANTOM"
 REAL_ADDRESS = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 
 
+IN_BOTH = pytest.mark.parametrize("family", ["v4", "v1"])
+
+
+@pytest.fixture
+def family() -> str:
+    """The NBIA family that the client is pointed at; `IN_BOTH` says otherwise."""
+    return "v4"
+
+
 @pytest.fixture(autouse=True)
-def _pointed_here(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def _pointed_here(archive: str, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     choose = nbia.setApiUrl
-    monkeypatch.setattr(nbia, "setApiUrl", lambda *words: choose(*words).replace(REAL_ADDRESS, archive))
+
+    def here(*words: str) -> str:
+        return choose(*words).replace(REAL_ADDRESS, archive).replace("/v4/", f"/{family}/")
+
+    monkeypatch.setattr(nbia, "setApiUrl", here)
 
 
 def smallest_series() -> dict[str, object]:
@@ -35,16 +49,19 @@ def several_slices() -> dict[str, object]:
 # --- search -----------------------------------------------------------------------------------------------------------
 
 
+@IN_BOTH
 def test_collections_are_listed() -> None:
     assert {"Collection": COLLECTION} in nbia.getCollections()
 
 
+@IN_BOTH
 def test_modalities_body_parts_and_manufacturers_are_listed() -> None:
     assert {"Modality": "CT"} in nbia.getModality(collection=COLLECTION)
     assert nbia.getBodyPart(collection=COLLECTION, modality="CT")
     assert {"Manufacturer": "bulkdl"} in nbia.getManufacturer(collection=COLLECTION)
 
 
+@IN_BOTH
 def test_patients_of_a_collection_are_listed() -> None:
     patients = nbia.getPatient(collection=COLLECTION)
     assert len(patients) >= 3
@@ -65,6 +82,7 @@ def test_what_is_new_since_a_day_is_listed() -> None:
     assert len(nbia.getUpdatedSeries("1999/12/31")) >= len(nbia.getSeries(collection=COLLECTION))
 
 
+@IN_BOTH
 def test_studies_of_a_patient_are_listed() -> None:
     patient = nbia.getPatient(collection=COLLECTION)[0]["PatientId"]
     studies = nbia.getStudy(collection=COLLECTION, patientId=patient)
@@ -72,22 +90,26 @@ def test_studies_of_a_patient_are_listed() -> None:
     assert all(study["SeriesCount"] > 0 for study in studies)
 
 
+@IN_BOTH
 def test_series_come_as_a_data_frame_with_their_sizes() -> None:
     frame = nbia.getSeries(collection=COLLECTION, format="df")
     assert frame["SeriesInstanceUID"].is_unique
     assert (frame["FileSize"] > 0).all()
 
 
+@IN_BOTH
 def test_an_unknown_collection_has_no_series() -> None:
     assert nbia.getSeries(collection="NO-SUCH-COLLECTION") is None
 
 
+@IN_BOTH
 def test_the_size_of_a_series_agrees_with_its_record() -> None:
     series = smallest_series()
     (size,) = nbia.getSeriesSize(series["SeriesInstanceUID"])
     assert (size["ObjectCount"], size["TotalSizeInBytes"]) == (series["ImageCount"], series["FileSize"])
 
 
+@IN_BOTH
 def test_as_many_instances_are_listed_as_are_counted() -> None:
     series = several_slices()
     assert len(nbia.getSopInstanceUids(series["SeriesInstanceUID"])) == series["ImageCount"]
@@ -160,6 +182,7 @@ def test_simple_search_saves_a_manifest(tmp_path: Path, monkeypatch: pytest.Monk
 # --- downloads --------------------------------------------------------------------------------------------------------
 
 
+@IN_BOTH
 def test_a_single_instance_is_downloaded(tmp_path: Path) -> None:
     series_uid = smallest_series()["SeriesInstanceUID"]
     sop_uid = nbia.getSopInstanceUids(series_uid)[0]["SOPInstanceUID"]
@@ -169,6 +192,7 @@ def test_a_single_instance_is_downloaded(tmp_path: Path) -> None:
     assert sop_uid.encode() in content
 
 
+@IN_BOTH
 def test_a_series_is_downloaded_with_checksums_that_hold(tmp_path: Path) -> None:
     series = several_slices()
     series_uid = series["SeriesInstanceUID"]
@@ -182,6 +206,7 @@ def test_a_series_is_downloaded_with_checksums_that_hold(tmp_path: Path) -> None
         assert hashlib.md5(content, usedforsecurity=False).hexdigest() == row["MD5Hash"]
 
 
+@IN_BOTH
 def test_a_series_is_downloaded_with_its_licence(tmp_path: Path) -> None:
     series = several_slices()
     nbia.downloadSeries([series], path=str(tmp_path))
