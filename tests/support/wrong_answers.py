@@ -30,17 +30,17 @@ def page(status: int = 200, kind: str = "text/html") -> Action:
     return answer(b"<html><body>Welcome</body></html>", status=status, headers={"Content-Type": kind})
 
 
-# Worth another attempt, each with the code of the failure when there is none left; * is one of several.
+# Worth another attempt, each with the code of the failure when there is none left.
 FAULTS: dict[str, tuple[Wrong, str]] = {
     "dropped before the headers": (lambda _: drop(), "connection-lost"),
     "reset before the headers": (lambda _: drop(reset=True), "connection-lost"),
     "dropped after the headers": (lambda one: cut(one.content, after=0, headers=DICOM), "short-body"),
     "dropped in the body": (lambda one: cut(one.content, after=200, headers=DICOM), "short-body"),
-    "reset in the body": (lambda one: cut(one.content, after=200, reset=True, headers=DICOM), "*"),
+    "reset in the body": (lambda one: cut(one.content, after=200, reset=True, headers=DICOM), "short-body"),
     "chunked and cut": (lambda one: cut(one.content, after=200, chunked=True, headers=DICOM), "short-body"),
     "without a length, and cut": (
         lambda one: raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom\r\n\r\n" + one.content[:400]),
-        "*",
+        "checksum-mismatch",
     ),
     "no HTTP at all": (lambda _: raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "connection-lost"),
     "silent": (lambda _: stall(asyncio.Event()), "timed-out"),

@@ -1,0 +1,155 @@
+"""Faults of the network, the silence and the disk as who runs the command meets them: a code, and one line."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bulkdl.model.events import ArchiveDown, Event
+from bulkdl.model.reports import RunOutcome
+from tests.support.bad_archive import DICOM, BadArchive, command, endpoint_of
+from tests.support.commands import environment
+from tests.support.dicom_files import instances
+from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, stall
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+
+ROOT = Path(__file__).parents[2]
+CERTIFICATE = ROOT / "tests" / "archive" / "data" / "self_signed.pem"
+MADE_UP = list(instances(series=2, per_series=4))
+MORE = list(instances(series=1, per_series=2, seed="more"))
+VICTIM = MADE_UP[2]
+
+
+def words(address: str, mirror: Path) -> list[str | Path]:
+    uids = dict.fromkeys(one.series_uid for one in [*MADE_UP, *MORE])
+    series = [word for uid in uids for word in ("--series", uid)]
+    quiet = ("--progress", "none", "--yes", "--transport", "single", "--workers", "1")
+    return ["mirror", "--archive", address, *series, "--to", mirror, *quiet]
+
+
+def closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+UNREACHABLE: dict[str, tuple[Callable[[BadArchive], tuple[str, tuple[str, ...]]], str]] = {
+    "refused": (lambda _: (f"nbia-v1+http://127.0.0.1:{closed_port()}/", ()), "cannot be reached"),
+    "no such host": (lambda _: ("nbia-v1+http://archive.invalid/", ()), "is not known"),
+    "proxy refused": (lambda one: (one.address, ("--proxy", f"http://127.0.0.1:{closed_port()}")), "the proxy"),
+}
+
+
+@pytest.mark.parametrize("name", UNREACHABLE)
+async def test_an_archive_that_cannot_be_reached_is_exit_4_and_costs_nothing(tmp_path: Path, name: str) -> None:
+    reach, said = UNREACHABLE[name]
+    mirror = tmp_path / "mirror"
+    async with BadArchive(MADE_UP) as archive:
+        done = await command(*words(archive.address, mirror), cache=tmp_path / "cache")
+        assert done.code in {0, 1}  # the archive does not have the third Series yet
+        address, more = reach(archive)
+        done = await command(*words(address, mirror), *more, "--give-up-after", "1s", cache=tmp_path / "cache")
+    assert (done.code, len(done.err.splitlines())) == (4, 1), done.err
+    assert said in done.err
+    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(MADE_UP)
+
+
+async def test_a_certificate_that_nobody_trusts_is_exit_4_without_waiting(tmp_path: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(CERTIFICATE)
+    async with FaultyServer(lambda _: answer(b"[]"), tls=tls) as server:
+        done = await command(*words(f"nbia-v1+{server.url}", tmp_path / "mirror"), cache=tmp_path / "cache")
+        assert server.requests == []
+    assert (done.code, len(done.err.splitlines())) == (4, 1), done.err
+    assert "is not trusted" in done.err
+
+
+@pytest.mark.parametrize("point", ["write", "fsync", "rename"])
+@pytest.mark.parametrize("error", ["EDQUOT", "EIO", "EROFS"])
+async def test_a_disk_that_fails_is_exit_5_and_the_run_goes_on_when_it_is_mended(
+    tmp_path: Path, error: str, point: str
+) -> None:
+    mirror = tmp_path / "mirror"
+    async with BadArchive([*MADE_UP, *MORE]) as archive:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.support.failing_disk", f"{error}:{point}:5"),
+            *map(str, words(archive.address, mirror)),
+            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            env=environment(tmp_path / "cache"),
+            cwd=ROOT,
+        )
+        _, err = await process.communicate()
+        assert (process.returncode, len(err.splitlines())) == (5, 1), err.decode()
+        visible, wanted = checksums_on_disk(mirror), checksums_of([*MADE_UP, *MORE])
+        assert visible.items() <= wanted.items()
+        if (mirror / ".bulkdl" / "journal.sqlite").exists():
+            assert journalled_checksums(mirror).items() <= visible.items()
+        done = await command(*words(archive.address, mirror), cache=tmp_path / "cache")
+        assert (done.code, done.err) == (0, "")
+    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == wanted
+
+
+def trickle(content: bytes) -> Action:
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(200, {"Content-Length": str(len(content)), **DICOM})
+        for position in range(len(content)):
+            await exchange.send(content[position : position + 1])
+            await asyncio.sleep(0.05)
+
+    return act
+
+
+SLOW: dict[str, Callable[[], Action]] = {
+    "silent": lambda: stall(asyncio.Event()),
+    "stalled after the headers": lambda: stall(asyncio.Event(), VICTIM.content, after=0, headers=DICOM),
+    "stalled in the body": lambda: stall(asyncio.Event(), VICTIM.content, after=300, headers=DICOM),
+    "a trickle": lambda: trickle(VICTIM.content),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("times", [1, 10**6], ids=["in passing", "for good"])
+async def test_what_comes_too_slowly_is_timed_out(tmp_path: Path, name: str, times: int) -> None:
+    def fault(seen: Seen) -> Action | None:
+        is_it = endpoint_of(seen) == "getSingleImage" and seen.query["SOPInstanceUID"] == VICTIM.sop_uid
+        return SLOW[name]() if is_it and seen.ordinal <= times else None
+
+    async with BadArchive(MADE_UP, fault) as archive:
+        report = await archive.mirror(tmp_path, access={"silence_seconds": 0.3}, max_attempts=3)
+        asked = [s for s in archive.asked("getSingleImage") if s.query["SOPInstanceUID"] == VICTIM.sop_uid]
+    if times == 1:
+        assert (report.outcome, report.retries, len(asked)) == (RunOutcome.COMPLETE, 1, 2)
+        return
+    (failure,) = report.failures
+    assert (failure.instance, failure.error, failure.attempts) == (VICTIM.sop_uid, "timed-out", 3)
+    assert len(asked) == 3
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of([one for one in MADE_UP if one is not VICTIM])
+
+
+async def test_an_archive_that_refuses_at_first_is_waited_for_and_counted(tmp_path: Path) -> None:
+    down = asyncio.Event()
+
+    def sink(event: Event) -> None:
+        if isinstance(event, ArchiveDown):
+            down.set()
+
+    async with BadArchive(MADE_UP) as archive, asyncio.TaskGroup() as group:
+        await archive.server.go_away()
+
+        async def return_later() -> None:
+            await down.wait()
+            await archive.server.come_back()
+
+        group.create_task(return_later())
+        report = await archive.mirror(tmp_path, sink=sink)
+    assert report.outcome is RunOutcome.COMPLETE
+    assert report.retries >= 1
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
