@@ -1,11 +1,12 @@
 """The largest resident size of a process and all below it, sampled while it runs.
 
-`python -m tests.support.memory 10000 50000` mirrors that many made-up instances each and prints what it took.
+`python -m tests.support.memory 10000 50000 --workers=2` mirrors that many made-up instances each, with the options of
+`bulkdl mirror` that follow, and prints what it took. Say how many workers, to compare: each is a process.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import time
 from contextlib import suppress
@@ -48,10 +49,13 @@ def mirror_and_watch(folder: Path, count: int, *options: str) -> int:
 
 
 def main() -> None:
-    for count in map(int, sys.argv[1:]):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("counts", type=int, nargs="+")
+    given, options = parser.parse_known_args()
+    for count in given.counts:
         with tempfile.TemporaryDirectory() as folder:
             started = time.monotonic()
-            peak = mirror_and_watch(Path(folder), count)
+            peak = mirror_and_watch(Path(folder), count, *options)
             seconds = time.monotonic() - started
             print(f"{count:,} instances: {peak / 1e6:.0f} MB at most, {seconds:.0f} s with all")  # noqa: T201 - a script
 
