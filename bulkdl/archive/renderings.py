@@ -84,7 +84,7 @@ def to_wire_text(attribute: Attribute, value: Value) -> str | None:
         month = tuple(_MONTHS)[moment.month - 1]
         return f"{_WEEKDAYS[moment.weekday()]} {month} {moment.day:02} {moment:%H:%M:%S} UTC {moment.year:04}"
     wired = to_wire(attribute, value)
-    return None if wired is None else _plain(wired)
+    return None if wired is None else plain(wired)
 
 
 def from_wire(attribute: Attribute, value: object) -> Value:
@@ -212,8 +212,8 @@ def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     """A header and rows, every field quoted; one column alone is written raw, as NBIA does."""
     names = [attribute.name for attribute in attributes]
     if len(names) == 1:
-        return _framed(f"{names[0]}\n", (f"{_plain(row.get(names[0]))}\n" for row in rows))
-    return _framed(_quoted(names), (_quoted([_plain(row.get(name)) for name in names]) for row in rows))
+        return _framed(f"{names[0]}\n", (f"{plain(row.get(names[0]))}\n" for row in rows))
+    return _framed(_quoted(names), (_quoted([plain(row.get(name)) for name in names]) for row in rows))
 
 
 def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
@@ -258,13 +258,18 @@ RENDERINGS: Mapping[str, Rendering] = {
 
 
 def _framed(start: str, pieces: Iterable[str], end: str = "", *, between: str = "") -> Iterator[bytes]:
-    """`start`, the pieces and `end` in chunks of some 64 KiB; nothing at all where there are no pieces."""
+    """`start`, the pieces and `end` in chunks; nothing at all where there are no pieces."""
     remaining = iter(pieces)
     first = next(remaining, None)
-    if first is None:
-        return
-    chunk, size = [start, first], len(first)
-    for piece in chain.from_iterable((between, piece) for piece in remaining) if between else remaining:
+    if first is not None:
+        rest = chain.from_iterable((between, piece) for piece in remaining) if between else remaining
+        yield from in_chunks(start + first, rest, end)
+
+
+def in_chunks(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
+    """`start`, the pieces and `end` in chunks of some 64 KiB."""
+    chunk, size = [start], len(start)
+    for piece in pieces:
         chunk.append(piece)
         size += len(piece)
         if size >= _CHUNK_CHARACTERS:
@@ -273,7 +278,8 @@ def _framed(start: str, pieces: Iterable[str], end: str = "", *, between: str = 
     yield "".join([*chunk, end]).encode(errors="replace")
 
 
-def _plain(value: JsonValue) -> str:
+def plain(value: JsonValue) -> str:
+    """A value as text: nothing for None, Java's words for a bool."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -292,7 +298,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "/": "&#x2f;"}
 
 def _escaped(value: JsonValue) -> str:
     """Text of an element; characters that XML forbids become blanks."""
-    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), _plain(value))
+    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
 
 
 def _java_class(attribute: Attribute) -> str:

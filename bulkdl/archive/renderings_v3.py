@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bulkdl.archive.endpoints import Attribute, Kind
-from bulkdl.archive.renderings import JsonValue, Rendering, Rows
+from bulkdl.archive.renderings import JsonValue, Rendering, Rows, in_chunks, plain
 
-_CHUNK_CHARACTERS = 1 << 16
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _UNSAFE = re.compile(r"[&<>\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -30,13 +29,13 @@ def rows_to_json(_attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes
     """An array of flat objects, which may be empty; a value that is None leaves its key out."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     objects = (encode({name: value for name, value in row.items() if value is not None}) for row in rows)
-    return _framed("[", (f",{text}" if number else text for number, text in enumerate(objects)), "]")
+    return in_chunks("[", (f",{text}" if number else text for number, text in enumerate(objects)), "]")
 
 
 def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     """A header, and rows that each begin with a line break."""
     names = [attribute.name for attribute in attributes]
-    return _framed(",".join(names), ("\n" + ",".join(_field(row.get(name)) for name in names) for row in rows))
+    return in_chunks(",".join(names), ("\n" + ",".join(_field(row.get(name)) for name in names) for row in rows))
 
 
 def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
@@ -46,7 +45,7 @@ def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     def row_text(row: Mapping[str, JsonValue]) -> str:
         return "".join(f"{start}{_escaped(row.get(name))}{end}" for name, start, end in elements)
 
-    return _framed("<Results>\n", (f"<Row>\n{row_text(row)}</Row>\n" for row in rows), "</Results>")
+    return in_chunks("<Results>\n", (f"<Row>\n{row_text(row)}</Row>\n" for row in rows), "</Results>")
 
 
 def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
@@ -57,7 +56,7 @@ def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]
     def row_text(row: Mapping[str, JsonValue]) -> str:
         return "".join(f"<TD>{_escaped(row.get(name))}</TD>" for name in names)
 
-    return _framed(
+    return in_chunks(
         f"<HTML><BODY><P ALIGN='center'><TABLE id='data' BORDER=1><thead><TR>{heading}</TR></thead><tbody>",
         (f"<TR>{row_text(row)}</TR>" for row in rows),
         "</tbody></TABLE></P></BODY></HTML",
@@ -73,33 +72,13 @@ RENDERINGS_V3: Mapping[str, Rendering] = {
 """The formats by the words of the `format` parameter."""
 
 
-def _framed(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
-    """`start`, the pieces and `end` in chunks of some 64 KiB."""
-    chunk, size = [start], 0
-    for piece in pieces:
-        chunk.append(piece)
-        size += len(piece)
-        if size >= _CHUNK_CHARACTERS:
-            yield "".join(chunk).encode(errors="replace")
-            chunk, size = [], 0
-    yield "".join([*chunk, end]).encode(errors="replace")
-
-
-def _plain(value: JsonValue) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
 def _field(value: JsonValue) -> str:
-    text = _plain(value)
+    text = plain(value)
     return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
 
 
 def _escaped(value: JsonValue) -> str:
-    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), _plain(value))
+    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
 
 
 def _sql_type(attribute: Attribute) -> str:
