@@ -146,8 +146,11 @@ class Body:
         with _mapped_errors():
             while True:
                 asked = clock()
-                chunk = await content.readany()
+                # As it came: `readany` would copy all that waits. The end of a chunk of HTTP may come without bytes.
+                chunk, is_end_of_chunk = await content.readchunk()
                 if not chunk:
+                    if is_end_of_chunk:
+                        continue
                     break
                 came += len(chunk)
                 waited += clock() - asked
@@ -263,6 +266,7 @@ class ArchiveClient:
         self._access = access
         self._tell = note
         self._base = URL(profile.url)
+        self._urls: dict[str, URL] = {}
         self._tokens = Tokens(access.credentials, self._post)
 
     # --- questions ----------------------------------------------------------------------------------------------------
@@ -486,7 +490,7 @@ class ArchiveClient:
                 query = (*query, ("api_key", key))
             else:
                 headers = {**headers, "api_key": key}
-        url = self._base.join(URL(request.path)).with_query(query)
+        url = self._url(request.path).with_query(query)
         form = request.form if request.endpoint.method == "POST" else None
         if token is None:
             async with self._send(url, headers, form) as response:
@@ -500,6 +504,11 @@ class ArchiveClient:
                     yield response, token
                     return
             token = await self._tokens.renewed(token)
+
+    def _url(self, path: str) -> URL:
+        if path not in self._urls:  # a handful: one for each endpoint
+            self._urls[path] = self._base.join(URL(path))
+        return self._urls[path]
 
     async def _token(self, identity: Identity) -> Token | None:
         is_known = self._access.credentials.username is not None

@@ -18,7 +18,7 @@ from bulkdl.flow.pool import companion
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 
-_TICK_SECONDS: Final = 0.1
+_TICK_SECONDS: Final = 0.05
 
 
 class Child:

@@ -35,7 +35,7 @@ _GROUP: Final = 500  # outcomes in one transaction, at most
 _TICK_SECONDS: Final = 0.25  # and no outcome waits longer for its transaction
 _GRACE_SECONDS: Final = 5.0  # for what is in flight when the run is told to stop
 _BUSY_SHARE: Final = 0.85  # of a core, above which this process is the bottleneck
-_BUSY_TICKS: Final = 8
+_BUSY_TICKS: Final = 2
 _WORTH_A_PROCESS: Final = 1_000  # instances still owed
 
 

@@ -5,6 +5,7 @@ A request's permit is held until the instance has its name, so a process that di
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from collections.abc import Set as AbstractSet
@@ -61,7 +62,7 @@ class Incoming:
     def __init__(self, files: MirrorFiles, sealer: Sealer, name: str) -> None:
         self._files = files
         self._sealer = sealer
-        self._name = name
+        self.name = name
         self._pieces: list[bytes] = []
         self._in_memory = 0
         self._stream: PartialStream | None = None
@@ -75,7 +76,7 @@ class Incoming:
         Raises:
             DiskError: it cannot be read or written.
         """
-        self._stream = await self._files.open_partial_stream(self._name, keep_bytes=kept.synced_bytes)
+        self._stream = await self._files.open_partial_stream(self.name, keep_bytes=kept.synced_bytes)
         self._kept = kept
         with disk_errors("read", self._stream.path):
             await self._sealer.in_thread(self._hashing.update_from, self._stream.path)
@@ -94,24 +95,22 @@ class Incoming:
         self._pieces.append(chunk)
         self._in_memory += len(chunk)
         if self._stream is None and self._in_memory > MEMORY_BYTES:
-            self._stream = await self._files.open_partial_stream(self._name)
+            self._stream = await self._files.open_partial_stream(self.name)
         if self._stream is not None and self._in_memory >= 1 << 20:
             await self._write(self._stream)
             if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
                 await self._checkpoint(self._stream, self._kept)
 
     async def _write(self, stream: PartialStream) -> None:
-        content = b"".join(self._pieces)
-        self._pieces.clear()
-        self._in_memory = 0
-        await self._sealer.in_thread(self._hashing.update, content)
-        await stream.write(content)
-        self._written += len(content)
+        pieces, size_bytes = self._pieces, self._in_memory
+        self._pieces, self._in_memory = [], 0
+        await stream.write(pieces, watch=self._hashing.update)
+        self._written += size_bytes
 
     async def _checkpoint(self, stream: PartialStream, kept: KeptPartial) -> None:
         await stream.checkpoint()
         self._kept = replace(kept, synced_bytes=self._written)
-        await self._sealer.in_thread(self._files.note_partial, self._name, self._kept)
+        await self._sealer.in_thread(self._files.note_partial, self.name, self._kept)
 
     async def keep(self) -> KeptPartial | None:
         """The bytes broke off: keep them for another attempt, where they can be resumed. `drop` is still due.
@@ -137,14 +136,14 @@ class Incoming:
         """The bytes are complete: validate them; see `Sealer.prepare`."""
         content = self.in_memory()
         if content is not None:
-            return await self._sealer.prepare(content, name=self._name, expected=expected, seen=seen)
+            return await self._sealer.prepare(content, name=self.name, expected=expected, seen=seen)
         stream = self._stream
         assert stream is not None  # noqa: S101 - what is not in memory was streamed
         await self._write(stream)
         await stream.finish()
         self._stream = None
         if self._kept is not None and self._kept.synced_bytes:
-            await self._sealer.in_thread(self._files.forget_partial, self._name)
+            await self._sealer.in_thread(self._files.forget_partial, self.name)
         return await self._sealer.prepare_file(stream.path, self._hashing.digests(), expected=expected, seen=seen)
 
     async def drop(self) -> None:
@@ -187,6 +186,9 @@ class Downloader:
             incoming = Incoming(self._files, self._sealer, name)
             try:
                 await self._receive_instance(target.key, name, incoming)
+                content = incoming.in_memory()
+                if content is not None:
+                    return await self._sealer.seal(content, target, name=name, seen=seen)
                 return await self._sealer.commit(await incoming.prepare(target.key, seen), target)
             except (Unsound, UnsoundAtSource) as error:
                 raise await self._judged(error, target.key.sop_uid, seen) from error
@@ -333,6 +335,7 @@ class Unpacking:
         self._name = ""
         self._by_name: dict[str, SopInstanceUid] = {}
         self._checksums: dict[str, str] = {}
+        self._writing: list[asyncio.Future[int]] = []
 
     async def take(self, chunk: bytes) -> None:
         """The next bytes of the zip.
@@ -342,6 +345,8 @@ class Unpacking:
             DiskError: what is in it cannot be written.
         """
         await self._follow(self._reader.feed(chunk))
+        while self._writing:
+            await self._writing.pop()
 
     async def close(self) -> None:
         """The zip has ended; hold its checksums against what came.
@@ -350,6 +355,8 @@ class Unpacking:
             BundleError: it is cut.
         """
         await self._follow(self._reader.close())
+        while self._writing:
+            await self._writing.pop()
         for name, checksum in self._checksums.items():
             sop_uid = self._by_name.get(name)
             if sop_uid is None or sop_uid not in self.ready:
@@ -381,27 +388,53 @@ class Unpacking:
                 self._checksums = parse_md5hashes(content.decode("utf-8", errors="replace"))
             return
         try:
-            prepared = await entry.prepare(None, Seen())
+            if content is not None and self._sealer.is_quick(content):
+                await self._take_quick(content, entry.name)
+            else:
+                await self._take_slow(await entry.prepare(None, Seen()))
         except InstanceError:
-            return  # it is in quarantine, and will be fetched singly
+            pass  # it is in quarantine, and will be fetched singly
         finally:
             await entry.drop()
+
+    async def _take_quick(self, content: bytes, name: str) -> None:
+        prepared = self._sealer.check_now(content, name=name, expected=None, seen=Seen())
+        if (sop_uid := self._wanted_of(prepared)) is None:
+            return
+        if sop_uid in self.ready:
+            await self._sealer.in_thread(self._sealer.put_aside, content, sop_uid, _twice())
+            return
+        self._writing.append(self._sealer.write_soon(content, name=name))
+        self._is_ready(sop_uid, prepared)
+
+    async def _take_slow(self, prepared: Prepared) -> None:
+        if (sop_uid := self._wanted_of(prepared)) is None:
+            await self._sealer.in_thread(prepared.partial.unlink)
+        elif sop_uid in self.ready:
+            await self._sealer.in_thread(self._sealer.put_aside, prepared.partial, sop_uid, _twice())
+        else:
+            self._is_ready(sop_uid, prepared)
+
+    def _wanted_of(self, prepared: Prepared) -> SopInstanceUid | None:
         verdict = prepared.verdict
         if verdict is None or verdict.series_uid != self._series_uid or verdict.sop_uid not in self._wanted:
-            await self._sealer.in_thread(prepared.partial.unlink)
-            return
-        if verdict.sop_uid in self.ready:
-            error = Unsound("the zip holds this instance twice")
-            await self._sealer.in_thread(self._sealer.put_aside, prepared.partial, verdict.sop_uid, error)
-            return
-        self.ready[verdict.sop_uid] = prepared
-        self._by_name[self._name] = verdict.sop_uid
+            return None
+        return verdict.sop_uid
+
+    def _is_ready(self, sop_uid: SopInstanceUid, prepared: Prepared) -> None:
+        self.ready[sop_uid] = prepared
+        self._by_name[self._name] = sop_uid
 
     async def drop(self) -> None:
-        """Forget an entry that is not complete."""
+        """Forget an entry that is not complete, and wait for those that are being written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
         if self._entry is not None:
             await self._entry.drop()
             self._entry = None
+
+
+def _twice() -> Unsound:
+    return Unsound("the zip holds this instance twice")
 
 
 def failed(key: InstanceKey, error: RequestFailed | InstanceError) -> InstanceOutcome:

@@ -18,13 +18,18 @@ _LARGEST_TRIAL_BYTES: Final = 1 << 26
 _TRIAL_EVERY: Final = 12
 _FIRST_TRIAL: Final = 2
 _MEMORY: Final = 0.3  # weight of the newest measurement
+# What our own core does for each transport besides, in seconds: where it is the bottleneck, the times that permits are
+# held say more of the core than of the archive. Measured: a request, and a byte of a deflated entry.
+_REQUEST_SECONDS: Final = 300e-6
+_INFLATE_SECONDS: Final = 5e-9
 
 
 class TransportChooser:
     """Chooses a transport for each Series, and learns from how long each took on this archive.
 
-    The cost of a transport is the time that a permit is held per instance. The one that is cheaper so far is used, the
-    other is tried now and then on a small Series, because archives change.
+    The cost of a transport is the time that an instance takes: that of a permit, shared by those in flight, and that of
+    our own core. The one that is cheaper so far is used, the other is tried now and then on a small Series, because
+    archives change.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -48,9 +53,12 @@ class TransportChooser:
             return Transport.ZIP if cheaper is Transport.SINGLE else Transport.SINGLE
         return cheaper
 
-    def measured(self, transport: Transport, *, instances: int, seconds: float) -> None:
-        """Learn that `instances` took `seconds` of held permits."""
-        cost = seconds / max(instances, 1)
+    def measured(
+        self, transport: Transport, *, instances: int, size_bytes: int, seconds: float, in_flight: int
+    ) -> None:
+        """Learn that `instances` of `size_bytes` in all took `seconds` of a permit, one of `in_flight`."""
+        own = _REQUEST_SECONDS * instances if transport is Transport.SINGLE else _INFLATE_SECONDS * size_bytes
+        cost = (seconds / max(in_flight, 1) + own) / max(instances, 1)
         before = self._cost.get(transport, cost)
         self._cost[transport] = before + _MEMORY * (cost - before)
 

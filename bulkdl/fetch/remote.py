@@ -22,6 +22,7 @@ from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 
 # Instances that a worker is given ahead of what it has delivered, as a multiple of what it may have in flight.
 _AHEAD: Final = 4
+_LEAST_AHEAD: Final = 512  # so that it does not run dry between two of its reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class RemoteWorker:
             self._given[key] = work
             self._owner.update({(work.series_uid, sop_uid): key for sop_uid in work.sop_uids})
             self._send(work)
-            while len(self._owner) >= self._ceiling * _AHEAD:
+            while len(self._owner) >= max(self._ceiling * _AHEAD, _LEAST_AHEAD):
                 self._less.clear()
                 await self._less.wait()
         self._send(NoMoreWork())

@@ -23,6 +23,7 @@ from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.states import Outcome
 from bulkdl.store.files import FolderSync, MirrorFiles
+from bulkdl.store.writing import GroupWriter
 
 Result = TypeVar("Result")
 
@@ -127,6 +128,7 @@ class Sealer:
         self._files = files
         self._folders = folders
         self._threads = threads
+        self._writer = GroupWriter(files, threads)
         self._level = level
         self.accepts_unsound = accept_unsound
         self._decoders = decoders
@@ -145,12 +147,24 @@ class Sealer:
         if self._level is ValidationLevel.PIXELS:
             found = await self._decode(content, expected)
             return await self.in_thread(self._prepare_large, content, name, expected, seen, found)
-        if len(content) <= INLINE_BYTES:
-            found = self._look(content, expected)
-            checked = self._weigh(found, content, digests_of(content), expected, seen)
-            partial = await self.in_thread(self._files.write_partial, name, content)
-            return Prepared(partial, *checked)
         return await self.in_thread(self._prepare_large, content, name, expected, seen, None)
+
+    def is_quick(self, content: bytes) -> bool:
+        """Whether `content` is checked faster than it is handed to a thread: see `check_now`."""
+        return len(content) <= INLINE_BYTES and self._level is not ValidationLevel.PIXELS
+
+    def check_now(self, content: bytes, *, name: str, expected: InstanceKey | None, seen: Seen) -> Prepared:
+        """The first half of `prepare`, for what `is_quick`: validate. `write_soon` is the other.
+
+        Raises:
+            InstanceError: the bytes cannot be taken; they are in quarantine.
+        """
+        checked = self._weigh(self._look(content, expected), content, digests_of(content), expected, seen)
+        return Prepared(self._files.partial_path(name), *checked)
+
+    def write_soon(self, content: bytes, *, name: str) -> asyncio.Future[int]:
+        """Put bytes, synced, into the partial file `name`, beside others; done when it is done, or has failed."""
+        return self._writer.write(name, content, None)
 
     def _prepare_large(
         self,
@@ -217,6 +231,19 @@ class Sealer:
         details = {"asked_for": sop_uid, "error": error.code, "message": str(error)}
         self._files.quarantine(source, sop_uid=sop_uid or "unknown", details=details)
 
+    async def seal(self, content: bytes, target: Target, *, name: str, seen: Seen) -> InstanceOutcome:
+        """Validate bytes and put them in their place: `prepare` and `commit` in one, with one trip to a thread.
+
+        Raises:
+            InstanceError: the bytes cannot be taken; they are in quarantine.
+            DiskError: they cannot be written.
+        """
+        if not self.is_quick(content):
+            return await self.commit(await self.prepare(content, name=name, expected=target.key, seen=seen), target)
+        prepared = self.check_now(content, name=name, expected=target.key, seen=seen)
+        mtime_ns = await self._writer.write(name, content, target.path)
+        return _held(target, prepared, mtime_ns, Outcome.FETCHED)
+
     async def commit(self, prepared: Prepared, target: Target) -> InstanceOutcome:
         """Give a prepared instance its final name; when this returns, a power cut cannot take it away.
 
@@ -235,7 +262,7 @@ class Sealer:
         mtimes_ns = await self.in_thread(self._rename_all, ready)
         await self._folders.synced(ready[0][1].folder)
         return [
-            _held(target, prepared.digests, prepared.verdict, prepared.notes, mtime_ns, Outcome.FETCHED)
+            _held(target, prepared, mtime_ns, Outcome.FETCHED)
             for (prepared, target), mtime_ns in zip(ready, mtimes_ns, strict=True)
         ]
 
@@ -260,7 +287,7 @@ class Sealer:
         except OSError:
             return None
         await self._folders.synced(target.folder)
-        return _held(target, digests, found, found.notes, mtime_ns, Outcome.REUSED)
+        return _held(target, Prepared(path, digests, found, found.notes), mtime_ns, Outcome.REUSED)
 
 
 class Seen:
@@ -300,9 +327,8 @@ def compare_md5(digests: Digests, archives: bytes) -> None:
         raise ChecksumMismatch(f"MD5 {digests.md5.hex()} came, the archive says {archives.hex()}")
 
 
-def _held(
-    target: Target, digests: Digests, verdict: Verdict | None, notes: tuple[str, ...], mtime_ns: int, outcome: Outcome
-) -> InstanceOutcome:
+def _held(target: Target, prepared: Prepared, mtime_ns: int, outcome: Outcome) -> InstanceOutcome:
+    digests, verdict = prepared.digests, prepared.verdict
     return InstanceOutcome(
         series_uid=target.key.series_uid,
         sop_uid=target.key.sop_uid,
@@ -312,5 +338,5 @@ def _held(
         sha256=digests.sha256,
         mtime_ns=mtime_ns,
         transfer_syntax_uid=verdict.transfer_syntax_uid if verdict else None,
-        notes=notes,
+        notes=prepared.notes,
     )

@@ -33,11 +33,12 @@ from bulkdl.store.files import FolderSync, MirrorFiles
 
 Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 
-DEFAULT_CEILING: Final = 64
+DEFAULT_CEILING: Final = 256
 # Threads sync files and folders, and hash what is large. A disk answers many syncs at once hardly slower than one.
 _THREADS: Final = 8
 _SPARE_JOBS: Final = 4  # so that a permit finds a taker while others wait out a failure
 _SINGLES_AFTER_A_BUNDLE: Final = 8
+_MOST_BUNDLES: Final = 8  # of a worker under way: each holds memory, and none spares more than the others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,7 @@ class Worker:
         )
         self._downloader = Downloader(client, self._files, self._sealer, client.patience)
         self._chooser = TransportChooser(settings.fetch.transport)
+        self._bundles = asyncio.Semaphore(_MOST_BUNDLES)
 
     def traffic(self) -> Traffic:
         """What went over the wire so far."""
@@ -156,15 +158,22 @@ class Worker:
         started = time.monotonic()
         outcome = await self._downloader.instance(target)
         if outcome.attempts == 1 and outcome.error is None:
-            self._chooser.measured(Transport.SINGLE, instances=1, seconds=time.monotonic() - started)
+            self._measured(Transport.SINGLE, 1, outcome.size_bytes, started)
         await deliver(outcome)
 
     async def _by_bundle(self, work: SeriesWork, deliver: Deliver) -> None:
-        started = time.monotonic()
-        brought = await self._downloader.bundle(work, deliver)
-        if brought:
-            seconds = time.monotonic() - started
-            self._chooser.measured(Transport.ZIP, instances=len(brought), seconds=seconds)
+        size_bytes = 0
+
+        async def weigh_and_deliver(outcome: InstanceOutcome) -> None:
+            nonlocal size_bytes
+            size_bytes += outcome.size_bytes
+            await deliver(outcome)
+
+        async with self._bundles:
+            started = time.monotonic()
+            brought = await self._downloader.bundle(work, weigh_and_deliver)
+            if brought:
+                self._measured(Transport.ZIP, len(brought), size_bytes, started)
 
         async def missing() -> AsyncIterator[Target]:
             for target in targets_of(work):
@@ -176,6 +185,15 @@ class Worker:
 
         if len(brought) < len(work.sop_uids):
             await run_pool(missing(), fetch, workers=_SINGLES_AFTER_A_BUNDLE, name="after-bundle")
+
+    def _measured(self, transport: Transport, instances: int, size_bytes: int, started: float) -> None:
+        self._chooser.measured(
+            transport,
+            instances=instances,
+            size_bytes=size_bytes,
+            seconds=time.monotonic() - started,
+            in_flight=self._client.patience.permits.in_use,
+        )
 
 
 async def work_alone(

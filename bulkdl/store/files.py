@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiofiles
 
-from bulkdl.errors import DiskError, MirrorUnwritable
+from bulkdl.errors import MirrorUnwritable
 from bulkdl.store.failures import disk_errors
 from bulkdl.store.layout import uid_component
 
@@ -45,14 +45,13 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from aiofiles.threadpool.binary import AsyncFileIO
 
 _OURS = ".bulkdl"
 _KNOWN_FOLDERS = 4096
-_STREAM_BYTES = 1 << 20
 _NOTE = ".json"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -413,32 +412,35 @@ class PartialStream:
         self.path = path
         self._file = file
         self._executor = executor
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
 
-    async def write(self, chunk: bytes) -> None:
-        """Append `chunk`. Small chunks are gathered, because each trip to a thread costs more than its bytes.
+    async def write(self, chunks: Sequence[bytes], *, watch: Callable[[bytes], None] = lambda _: None) -> None:
+        """Append `chunks`, in one trip to a thread, where `watch` is shown each of them too.
 
         Raises:
-            DiskError: it cannot be written; `abort` is still due.
+            DiskError: they cannot be written; `abort` is still due.
         """
-        self._waiting.append(chunk)
-        self._waiting_bytes += len(chunk)
-        if self._waiting_bytes >= _STREAM_BYTES:
-            await self._flush()
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._append, chunks, watch)
+
+    def _append(self, chunks: Sequence[bytes], watch: Callable[[bytes], None]) -> None:
+        with disk_errors("write", self.path):
+            descriptor = self._file.fileno()
+            for chunk in chunks:
+                watch(chunk)
+                data = memoryview(chunk)
+                while data:
+                    data = data[os.write(descriptor, data) :]
 
     async def checkpoint(self) -> None:
-        """Write and sync what came so far.
+        """Sync what was written so far.
 
         Raises:
             DiskError: it cannot be written; `abort` is still due.
         """
-        await self._flush()
         with disk_errors("sync", self.path):
             await asyncio.get_running_loop().run_in_executor(self._executor, _sync, self._file.fileno())
 
     async def finish(self) -> None:
-        """Write what is left, sync and close. The file is then ready for `MirrorFiles.commit`.
+        """Sync and close. The file is then ready for `MirrorFiles.commit`.
 
         Raises:
             DiskError: it cannot be written; the file is closed, and nothing in it can be relied on.
@@ -450,25 +452,11 @@ class PartialStream:
 
     async def abort(self, *, keep: bool = False) -> None:
         """Close, and remove the file; with `keep` what came so far stays, to be resumed. Never raises a DiskError."""
-        with suppress(DiskError):
-            if keep and not self._file.closed:
-                await self._flush()
-        self._waiting.clear()
         with suppress(OSError):
             await self._file.close()
         if not keep:
             with suppress(OSError):
                 self.path.unlink()
-
-    async def _flush(self) -> None:
-        if not self._waiting:
-            return
-        data = memoryview(self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting))
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        with disk_errors("write", self.path):
-            while data:
-                data = data[await self._file.write(data) :]
 
 
 class FolderSync:

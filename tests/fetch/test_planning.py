@@ -31,11 +31,23 @@ def choices(chooser: TransportChooser, count: int = 120, series: SeriesWork | No
     return [chooser.choose(series or work(100)) for _ in range(count)]
 
 
+def learn(
+    chooser: TransportChooser,
+    transport: Transport,
+    *,
+    seconds: float,
+    instances: int = 1,
+    size_bytes: int = 0,
+    in_flight: int = 1,
+) -> None:
+    chooser.measured(transport, instances=instances, size_bytes=size_bytes, seconds=seconds, in_flight=in_flight)
+
+
 def informed(*, single: float, bundle: float) -> TransportChooser:
     """A chooser that has measured these seconds for an instance."""
     chooser = TransportChooser(Transport.AUTO)
-    chooser.measured(SINGLE, instances=1, seconds=single)
-    chooser.measured(ZIP, instances=100, seconds=100 * bundle)
+    learn(chooser, SINGLE, seconds=single)
+    learn(chooser, ZIP, instances=100, seconds=100 * bundle)
     return chooser
 
 
@@ -52,7 +64,7 @@ def test_the_other_is_tried_now_and_then(single: float, bundle: float, other: Tr
 def test_an_archive_that_changes_is_noticed() -> None:
     chooser = informed(single=1, bundle=2)
     for _ in range(10):
-        chooser.measured(SINGLE, instances=1, seconds=4)
+        learn(chooser, SINGLE, seconds=4)
     assert choices(chooser).count(ZIP) >= 108
 
 
@@ -101,5 +113,21 @@ def test_there_is_always_a_choice(
 ) -> None:
     chooser = TransportChooser(transport)
     for kind, instances, seconds in costs:
-        chooser.measured(kind, instances=instances, seconds=seconds)
+        learn(chooser, kind, instances=instances, seconds=seconds)
     assert chooser.choose(work(owed, of=of, size_bytes=size)) in {SINGLE, ZIP}
+
+
+def test_where_our_own_core_is_the_limit_a_request_is_spared_but_no_large_body_is_inflated() -> None:
+    # Sixteen in flight on loopback: what a permit is held for is the wait for our own core.
+    for size_bytes, expected in ((10_000, ZIP), (500_000, SINGLE)):
+        chooser = TransportChooser(Transport.AUTO)
+        learn(chooser, SINGLE, seconds=0.016, size_bytes=size_bytes, in_flight=16)
+        learn(chooser, ZIP, seconds=1.6, instances=100, size_bytes=100 * size_bytes, in_flight=16)
+        assert choices(chooser).count(expected) >= 100
+
+
+def test_a_permit_held_long_by_many_in_flight_costs_no_more_than_its_share() -> None:
+    chooser = TransportChooser(Transport.AUTO)
+    learn(chooser, SINGLE, seconds=0.1, in_flight=100)  # 1 ms each
+    learn(chooser, ZIP, seconds=1, instances=100, in_flight=2)  # 5 ms each
+    assert choices(chooser).count(SINGLE) >= 100

@@ -95,7 +95,7 @@ async def test_a_stream_onto_a_full_disk_says_so() -> None:
     """The device file that is always full stands for the disk: the error comes from the kernel."""
     stream = PartialStream(Path("/dev/full"), await aiofiles.open("/dev/full", "wb", buffering=0), None)
     with pytest.raises(DiskFull, match="No space left"):
-        await stream.write(b"x" * (1 << 20))
+        await stream.write([b"x" * (1 << 20)])
     await stream.abort(keep=True)
 
 
@@ -280,7 +280,7 @@ async def test_bytes_are_synced_before_the_rename_and_every_folder_before_it_is_
     monkeypatch.setattr(os, "fsync", noting_fsync)
     if is_stream:
         stream = await files.open_partial_stream("x.part")
-        await stream.write(b"DICM")
+        await stream.write([b"DICM"])
         await stream.finish()
         partial = stream.path
     else:
@@ -315,7 +315,7 @@ async def test_a_large_body_streams_to_a_partial_file(files: MirrorFiles) -> Non
     chunk = bytes(range(256)) * 1024
     stream = await files.open_partial_stream("x.part")
     for _ in range(10):
-        await stream.write(chunk)
+        await stream.write([chunk])
     await stream.finish()
     assert stream.path.read_bytes() == chunk * 10
     assert files.partial_size("x.part") == len(chunk) * 10
@@ -323,11 +323,11 @@ async def test_a_large_body_streams_to_a_partial_file(files: MirrorFiles) -> Non
 
 async def test_a_body_that_was_cut_is_resumed_where_it_stopped(files: MirrorFiles) -> None:
     stream = await files.open_partial_stream("x.part")
-    await stream.write(b"0123456789")
+    await stream.write([b"0123456789"])
     await stream.abort(keep=True)
     assert files.partial_size("x.part") == 10
     stream = await files.open_partial_stream("x.part", keep_bytes=8)
-    await stream.write(b"A")
+    await stream.write([b"A"])
     await stream.finish()
     assert stream.path.read_bytes() == b"01234567A"
 
@@ -335,14 +335,14 @@ async def test_a_body_that_was_cut_is_resumed_where_it_stopped(files: MirrorFile
 async def test_a_stream_from_the_start_forgets_what_was_there(files: MirrorFiles) -> None:
     files.write_partial("x.part", b"something long")
     stream = await files.open_partial_stream("x.part")
-    await stream.write(b"new")
+    await stream.write([b"new"])
     await stream.finish()
     assert stream.path.read_bytes() == b"new"
 
 
 async def test_an_aborted_stream_leaves_nothing(files: MirrorFiles) -> None:
     stream = await files.open_partial_stream("x.part")
-    await stream.write(b"x" * (1 << 21))
+    await stream.write([b"x" * (1 << 21)])
     await stream.abort()
     assert files.partial_size("x.part") is None
     assert below(files.partial_folder) == []
