@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from bulkdl.cli.signals import ignore_signals, raise_on_signals
 
@@ -21,5 +24,17 @@ def main() -> int:
         ignore_signals()  # the exit code is settled; one that comes while Python shuts down must not change it
 
 
+def command() -> NoReturn:
+    """The console script. It ends without taking the interpreter apart: that takes 0.1 s after a mirror (measured).
+
+    Nothing is left to do by then: files are closed, threads joined, children waited for; see `cli.running`.
+    """
+    code = main()
+    with suppress(OSError, ValueError):  # a reader that went away, or a stream that was closed from the start
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

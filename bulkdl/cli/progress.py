@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Final, NoReturn, Protocol, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TextIO
 
 from bulkdl.cli.words import duration, one_line
 from bulkdl.model.events import (
@@ -31,6 +29,9 @@ from bulkdl.model.events import (
     Verifying,
 )
 from bulkdl.store.space import human_bytes
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Clock = Callable[[], float]
 
@@ -198,6 +199,8 @@ class _Bars:
             refused = f"{event.refused:,} refused" if event.refused else ""
             self._draw(event, "adopting ", (event.adopted, event.found, "instances"), event.bytes_adopted, refused)
         elif (text := announcement(event)) is not None:
+            from tqdm import tqdm  # noqa: PLC0415 - only bars need it, and it costs 25 ms
+
             tqdm.write(text, file=self._stream)
 
     def close(self) -> None:
@@ -223,6 +226,8 @@ class _Bars:
 
 
 def _new_bar(stream: TextIO, done: int, unit: str) -> tqdm[NoReturn]:
+    from tqdm import tqdm  # noqa: PLC0415 - only bars need it, and it costs 25 ms
+
     return tqdm(file=stream, initial=done, bar_format=_BAR, unit=unit, ncols=_columns(stream), nrows=_ROWS)
 
 

@@ -13,7 +13,7 @@ from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.progress import display
 from bulkdl.cli.words import one_line
 from bulkdl.errors import BulkdlError
-from bulkdl.flow.allocator import steady_allocator
+from bulkdl.flow.tuning import tune_process
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import RunReport
 
@@ -30,7 +30,7 @@ def run_verb(
     Raises:
         BulkdlError: what the action raised. With `--json` its document was printed first.
     """
-    steady_allocator()
+    tune_process()
     try:
         with display(options.progress, sys.stderr) as sink:
             return running.run(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -136,6 +137,7 @@ def validate(
         WrongObject: it is not the `expected` one.
         ConfigurationError: at level `pixels`, no decoder for its transfer syntax is installed.
     """
+    load_pydicom()
     try:
         if isinstance(source, Path):
             with source.open("rb", buffering=_BUFFER_BYTES) as file:
@@ -143,6 +145,15 @@ def validate(
         return _validate(io.BytesIO(source), level, expected)
     except OSError as error:
         raise Unsound(f"not readable: {error.strerror or error}") from error
+
+
+_LOADING = threading.Lock()  # two threads that import a package with circles in it may both fail
+
+
+def load_pydicom() -> None:
+    """Import pydicom now, not when the first instance is there: it takes a tenth of a second or more. Blocking."""
+    with _LOADING:
+        import pydicom.filereader  # noqa: PLC0415, F401
 
 
 def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | None) -> Verdict:

@@ -9,12 +9,13 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Final
 
+from bulkdl.dicom.headers_alone import read_headers_alone
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.pipes import PIPE_BYTES, packed, receive
 from bulkdl.fetch.remote import Batch, NoMoreWork, Share, Stop
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
-from bulkdl.flow.allocator import steady_allocator
 from bulkdl.flow.pool import companion
+from bulkdl.flow.tuning import tune_process
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 
@@ -31,6 +32,7 @@ class Child:
         self._outcomes: list[InstanceOutcome] = []
         self._events: list[Event] = []
         self._worker: Worker | None = None
+        self._begun = 0
 
     async def live(self) -> None:
         """Work until the parent says that there is no more, then say the last word."""
@@ -50,13 +52,15 @@ class Child:
                 )
         except BulkdlError as raised:
             error = raised
-        self._say(error)
+        self._say(is_last=True, error=error)
 
     def _started(self, worker: Worker) -> None:
         self._worker = worker
 
     async def _items(self) -> AsyncIterator[SeriesWork]:
         while not self._stop.is_set() and (work := await self._work.get()) is not None:
+            self._begun += 1
+            self._say()  # at once: the next is on its way while this one is at work
             yield work
 
     async def _deliver(self, outcome: InstanceOutcome) -> None:
@@ -82,14 +86,15 @@ class Child:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             if self._outcomes or self._events:
-                self._say(None)
+                self._say()
 
-    def _say(self, error: BulkdlError | None) -> None:
-        outcomes, events = tuple(self._outcomes), tuple(self._events)
+    def _say(self, *, is_last: bool = False, error: BulkdlError | None = None) -> None:
+        outcomes, events, begun = tuple(self._outcomes), tuple(self._events), self._begun
         self._outcomes.clear()
         self._events.clear()
+        self._begun = 0
         traffic = self._worker.traffic() if self._worker is not None else Traffic(0, 0, 0)
-        sys.stdout.buffer.write(packed(Batch(outcomes, events, traffic, error)))
+        sys.stdout.buffer.write(packed(Batch(outcomes, events, traffic, begun, is_last, error)))
         sys.stdout.buffer.flush()
 
 
@@ -103,7 +108,8 @@ async def _live() -> None:
 def main() -> None:
     """Be a worker process. Ctrl-C reaches the parent too, and it is the parent who decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    steady_allocator()
+    tune_process()
+    read_headers_alone()
     asyncio.run(_live())
 
 

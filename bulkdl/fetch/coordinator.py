@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
+from itertools import count
 from typing import Final
 
 from bulkdl.archive.client import ArchiveClient
@@ -33,9 +34,10 @@ _INSTANCES: Final = 500  # of one Series given to a worker at once
 _INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a whole
 _GROUP: Final = 500  # outcomes in one transaction, at most
 _TICK_SECONDS: Final = 0.25  # and no outcome waits longer for its transaction
+_FIRST_TICKS: Final = 10  # come faster, so that a second process is at work early
+_FIRST_TICK_SECONDS: Final = 0.1
 _GRACE_SECONDS: Final = 5.0  # for what is in flight when the run is told to stop
 _BUSY_SHARE: Final = 0.85  # of a core, above which this process is the bottleneck
-_BUSY_TICKS: Final = 2
 _WORTH_A_PROCESS: Final = 1_000  # instances still owed
 
 
@@ -185,12 +187,19 @@ class Coordinator:
             await self._record()
 
     async def _record(self) -> None:
-        """Journal what was delivered, in one transaction."""
+        """Journal what was delivered, in one transaction. Who is cancelled meanwhile leaves it to end by itself."""
+        await asyncio.shield(self._record_all())
+
+    async def _record_all(self) -> None:
         async with self._recording:
             group, self._unrecorded = self._unrecorded, []
             if not group:
                 return
-            await asyncio.shield(self._desk(Journal.record_outcomes, self._run, group))
+            try:
+                await self._desk(Journal.record_outcomes, self._run, group)
+            except BaseException:
+                self._unrecorded[:0] = group  # for the last one who records, who is there to hear of it
+                raise
             for outcome in group:
                 self.outcomes[outcome.outcome] += 1
                 if outcome.outcome is Outcome.FETCHED:
@@ -203,19 +212,18 @@ class Coordinator:
         Raises:
             DiskError: the disk is full, or the journal cannot be written.
         """
-        busy, cpu_before, before = 0, time.process_time(), time.monotonic()
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
+        cpu_before, before = time.process_time(), time.monotonic()
+        for number in count():
+            await asyncio.sleep(_FIRST_TICK_SECONDS if number < _FIRST_TICKS else _TICK_SECONDS)
             await self._record()
             check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
             cpu, now = time.process_time(), time.monotonic()
             is_busy = (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
-            busy, cpu_before, before = (busy + 1 if is_busy else 0), cpu, now
+            cpu_before, before = cpu, now
             may_grow = self._settings.fetch.workers is None and len(self._remote) + 1 < (os.cpu_count() or 1)
-            if may_grow and busy >= _BUSY_TICKS and owed >= _WORTH_A_PROCESS:
+            if may_grow and is_busy and owed >= _WORTH_A_PROCESS:
                 self._hire()
-                busy = 0
 
     async def _announce(self, upstream: Upstream) -> int:
         counts = await self._desk(Journal.counts, self._run)
@@ -232,7 +240,7 @@ class Coordinator:
                 resolving=not upstream.has_ended,
             )
         )
-        return counts.owed
+        return max(counts.owed, counts.promised_instances - counts.held)
 
     async def _cut_off(self) -> None:
         """Told to stop: what is in flight may end within seconds, no longer."""

@@ -63,7 +63,7 @@ class Incoming:
         self._files = files
         self._sealer = sealer
         self.name = name
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._in_memory = 0
         self._stream: PartialStream | None = None
         self._hashing = Hashing()
@@ -86,7 +86,7 @@ class Incoming:
         """What comes is, from its first byte, the object of `length` bytes that `validator` names at `source`."""
         self._kept = KeptPartial(source, validator, length, 0)
 
-    async def take(self, chunk: bytes) -> None:
+    async def take(self, chunk: bytes | memoryview) -> None:
         """The next bytes.
 
         Raises:
@@ -128,9 +128,11 @@ class Incoming:
         """All bytes so far, if they are still in memory."""
         if self._stream is not None:
             return None
-        if len(self._pieces) > 1:
-            self._pieces = [b"".join(self._pieces)]
-        return self._pieces[0] if self._pieces else b""
+        if len(self._pieces) == 1 and isinstance(whole := self._pieces[0], bytes):
+            return whole
+        whole = b"".join(self._pieces)
+        self._pieces = [whole]
+        return whole
 
     async def prepare(self, expected: InstanceKey | None, seen: Seen) -> Prepared:
         """The bytes are complete: validate them; see `Sealer.prepare`."""

@@ -46,9 +46,12 @@ class TransportChooser:
         if len(work.sop_uids) < _WORTH_A_ZIP or (work.size_bytes or 0) > _LARGEST_ZIP_BYTES:
             return Transport.SINGLE
         self._chosen += 1
+        is_small = (work.size_bytes or 0) <= _LARGEST_TRIAL_BYTES
+        if not self._cost:  # one of each, to begin with
+            return Transport.ZIP if self._chosen == 1 and is_small else Transport.SINGLE
         single, bundle = self._cost.get(Transport.SINGLE), self._cost.get(Transport.ZIP)
         cheaper = Transport.SINGLE if bundle is None or (single is not None and single <= bundle) else Transport.ZIP
-        is_trial = self._chosen % _TRIAL_EVERY == _FIRST_TRIAL and (work.size_bytes or 0) <= _LARGEST_TRIAL_BYTES
+        is_trial = self._chosen % _TRIAL_EVERY == _FIRST_TRIAL and is_small
         if is_trial:
             return Transport.ZIP if cheaper is Transport.SINGLE else Transport.SINGLE
         return cheaper

@@ -20,9 +20,9 @@ from bulkdl.flow.pool import companion
 from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 
-# Instances that a worker is given ahead of what it has delivered, as a multiple of what it may have in flight.
-_AHEAD: Final = 4
-_LEAST_AHEAD: Final = 512  # so that it does not run dry between two of its reports
+# Items of work that a worker has not begun yet: enough that it never runs dry between two words with its parent, and no
+# more, because at the end of a run they would keep one worker at work after all others are done.
+_AHEAD: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,16 @@ class NoMoreWork:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a child has to say."""
+    """What a child has to say: what came of its work, and how many items of it were `begun` since its last word.
+
+    After its very last word nothing comes any more.
+    """
 
     outcomes: tuple[InstanceOutcome, ...]
     events: tuple[Event, ...]
     traffic: Traffic
+    begun: int
+    is_last: bool = False
     error: BulkdlError | None = None
 
 
@@ -65,7 +70,6 @@ class RemoteWorker:
     ) -> None:
         self.traffic = Traffic(0, 0, 0)
         self._settings = settings
-        self._ceiling = settings.ceiling
         self._sink = sink
         self._stop = stop
         self._give_back = give_back
@@ -73,11 +77,10 @@ class RemoteWorker:
         self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first instance, until all is delivered
         self._delivered: Counter[tuple[str, str]] = Counter()
         self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # instance → key of its work
-        self._less = asyncio.Event()
+        self._ahead = asyncio.Semaphore(_AHEAD)
 
     def share(self, ceiling: int) -> None:
         """Change how many requests it may have in flight."""
-        self._ceiling = ceiling
         self._send(Share(ceiling))
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
@@ -106,14 +109,13 @@ class RemoteWorker:
         self._send(Stop())
 
     async def _feed(self, items: AsyncIterator[SeriesWork]) -> None:
+        await self._ahead.acquire()
         async for work in items:
             key = (work.series_uid, work.sop_uids[0])
             self._given[key] = work
             self._owner.update({(work.series_uid, sop_uid): key for sop_uid in work.sop_uids})
             self._send(work)
-            while len(self._owner) >= max(self._ceiling * _AHEAD, _LEAST_AHEAD):
-                self._less.clear()
-                await self._less.wait()
+            await self._ahead.acquire()  # before the next is taken: another worker may be hungry
         self._send(NoMoreWork())
 
     async def _listen(self, process: asyncio.subprocess.Process, deliver: Deliver) -> None:
@@ -126,9 +128,12 @@ class RemoteWorker:
             for outcome in batch.outcomes:
                 self._settle(outcome)
                 await deliver(outcome)
-            self._less.set()
+            for _ in range(batch.begun):
+                self._ahead.release()
             if batch.error is not None:
                 raise batch.error
+            if batch.is_last:
+                return
         if self._given and not self._stop.is_set():
             self._sink(Noted(f"a worker process died (status {await process.wait()}); its work is given to others"))
 

@@ -18,14 +18,16 @@ from typing import Final
 
 from bulkdl.archive.client import Access, ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
+from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.fetch.decoding import Decoders
 from bulkdl.fetch.download import Downloader, targets_of
 from bulkdl.fetch.planning import TransportChooser
 from bulkdl.fetch.sealing import Sealer, Target
+from bulkdl.flow.load import Load
 from bulkdl.flow.pacing import ByteRate, Limiter
 from bulkdl.flow.patience import Patience
-from bulkdl.flow.pool import run_pool
+from bulkdl.flow.pool import run_pool, together
 from bulkdl.model.events import ArchiveBack, ArchiveDown, Noted, Retrying, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
@@ -39,6 +41,8 @@ _THREADS: Final = 8
 _SPARE_JOBS: Final = 4  # so that a permit finds a taker while others wait out a failure
 _SINGLES_AFTER_A_BUNDLE: Final = 8
 _MOST_BUNDLES: Final = 8  # of a worker under way: each holds memory, and none spares more than the others
+_BUNDLES_OF_BUSY: Final = 2  # one at work and one on its way: a busy worker leaves the others to workers that are not
+_LOOK_AGAIN_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,10 @@ class Worker:
         )
         self._downloader = Downloader(client, self._files, self._sealer, client.patience)
         self._chooser = TransportChooser(settings.fetch.transport)
-        self._bundles = asyncio.Semaphore(_MOST_BUNDLES)
+        self._load = Load()
+        self._under_way = 0
+        self._bundles = 0
+        self._one_ended = asyncio.Event()
 
     def traffic(self) -> Traffic:
         """What went over the wire so far."""
@@ -125,22 +132,49 @@ class Worker:
         """
 
         async def jobs() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+            await self._room()
             async for work in items:
                 targets = await self._adopt(targets_of(work), deliver)
                 if len(targets) == len(work.sop_uids) and self._chooser.choose(work) is Transport.ZIP:
+                    self._bundles += 1
                     yield partial(self._by_bundle, work, deliver)
+                    await self._room()
                 else:
                     for target in targets:
                         yield partial(self._singly, target, deliver)
+                        await self._room()
 
         await self._downloader.find_kept()
 
         async def do(job: Callable[[], Awaitable[None]]) -> None:
-            with suppress(Interrupted):  # told to stop: what waits stays owed, what is in flight ends
-                await job()
+            self._under_way += 1
+            try:
+                with suppress(Interrupted):  # told to stop: what waits stays owed, what is in flight ends
+                    await job()
+            finally:
+                self._under_way -= 1
+                self._one_ended.set()
 
         async with self._decoders:
-            await run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch")
+            await together(
+                self._sealer.in_thread(load_pydicom),  # while the archive is thinking about the first answers
+                run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch"),
+            )
+
+    async def _room(self) -> None:
+        """Wait until one more job would find a permit soon; then the next Series is chosen for by what is known then.
+
+        A Series that is taken early is kept from workers that are idle, so a busy worker takes few.
+        """
+        while not self._has_room():
+            self._one_ended.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
+                    await self._one_ended.wait()
+
+    def _has_room(self) -> bool:
+        most_bundles = _BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES
+        return self._bundles < most_bundles and self._under_way < self._client.patience.permits.limit + _SPARE_JOBS
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
         """Deliver what lies at its place already, unknown to the journal; return the rest."""
@@ -169,11 +203,13 @@ class Worker:
             size_bytes += outcome.size_bytes
             await deliver(outcome)
 
-        async with self._bundles:
-            started = time.monotonic()
+        started = time.monotonic()
+        try:
             brought = await self._downloader.bundle(work, weigh_and_deliver)
-            if brought:
-                self._measured(Transport.ZIP, len(brought), size_bytes, started)
+        finally:
+            self._bundles -= 1
+        if brought:
+            self._measured(Transport.ZIP, len(brought), size_bytes, started)
 
         async def missing() -> AsyncIterator[Target]:
             for target in targets_of(work):

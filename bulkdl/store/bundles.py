@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from bulkdl.errors import BundleError
+from bulkdl.store.deflating import DEFLATE_ERROR, MAX_WBITS, crc32, decompressobj
 
 _LOCAL: Final = b"PK\x03\x04"
 _CENTRAL: Final = b"PK\x01\x02"
@@ -83,9 +83,9 @@ class EntryStarted:
 
 @dataclass(frozen=True, slots=True)
 class EntryData:
-    """The next bytes of the entry, at most a mebibyte."""
+    """The next bytes of the entry, at most a mebibyte; a view of the chunk that brought them, where it can be one."""
 
-    data: bytes
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,9 @@ class BundleReader:
 
     def __init__(self, limits: BundleLimits | None = None) -> None:
         self._limits = limits or BundleLimits()
-        self._buffer = bytearray()
-        self._offset = 0  # of the first byte of the buffer in the zip
+        self._buffer = b""
+        self._at = 0  # the first byte of the buffer that is not used up
+        self._offset = 0  # of that byte in the zip
         self._total_bytes = 0
         self._entries = 0
         self._is_closed = False
@@ -121,7 +122,9 @@ class BundleReader:
             BundleError: the zip is broken, hostile, or of a kind that cannot be read as a stream. Every later call
                 raises it again.
         """
-        self._buffer += chunk
+        # Hardly ever is more left over than the beginning of a record: the bytes of instances are not copied here.
+        self._buffer = self._buffer[self._at :] + chunk if self._left() else chunk
+        self._at = 0
         return self._advance()
 
     def close(self) -> Iterator[BundleEvent]:
@@ -144,7 +147,7 @@ class BundleReader:
         except BundleError as error:
             self._failure = error
             raise
-        if self._buffer:
+        if self._left():
             self._failure = BundleError("there are bytes behind the end of the zip")
             raise self._failure
 
@@ -227,9 +230,9 @@ class BundleReader:
         crc = size_bytes = 0
         while left:
             yield from self._need(1)
-            piece = self._cut(min(left, _PIECE_BYTES, len(self._buffer)))
+            piece = self._view(min(left, _PIECE_BYTES))
             left -= len(piece)
-            crc = zlib.crc32(piece, crc)
+            crc = crc32(piece, crc)
             size_bytes += len(piece)
             self._count(len(piece), size_bytes)
             yield EntryData(piece)
@@ -238,29 +241,29 @@ class BundleReader:
     def _inflate(self, left: int | None) -> _Steps[tuple[int, int]]:
         """The data of a deflated entry of `left` packed bytes, None where only the data tells; returns CRC and size."""
         crc = size_bytes = 0
-        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        stream = decompressobj(-MAX_WBITS)
         is_over = False
         while not is_over:
             if left == 0:
                 raise BundleError(f"entry {self._entries} is broken: its data goes on behind its end")
             yield from self._need(1)
-            packed = self._cut(len(self._buffer) if left is None else min(left, len(self._buffer)))
+            packed: bytes | memoryview = self._view(self._left() if left is None else left)
             if left is not None:
                 left -= len(packed)
             piece = b""
             while packed or len(piece) == _PIECE_BYTES:
                 try:
                     piece = stream.decompress(packed, _PIECE_BYTES)
-                except zlib.error as error:
+                except DEFLATE_ERROR as error:
                     raise BundleError(f"entry {self._entries} is broken: {error}") from error
                 is_over = stream.eof
                 packed = b"" if is_over else stream.unconsumed_tail  # at the end it may repeat `unused_data`
-                crc = zlib.crc32(piece, crc)
+                crc = crc32(piece, crc)
                 size_bytes += len(piece)
                 self._count(len(piece), size_bytes)
                 if piece:
                     yield EntryData(piece)
-        self._put_back(stream.unused_data)
+        self._put_back(len(stream.unused_data))
         return crc, size_bytes
 
     def _match_descriptor(self, crc: int, packed_bytes: int, size_bytes: int) -> _Steps[bool]:
@@ -290,28 +293,35 @@ class BundleReader:
             raise BundleError(f"the zip unpacks to more than {limits.max_ratio} times its size")
 
     def _need(self, count: int) -> _Steps[None]:
-        while len(self._buffer) < count:
+        while self._left() < count:
             if self._is_closed:
-                raise BundleError(f"the zip is cut after {self._offset + len(self._buffer):,} bytes")
+                raise BundleError(f"the zip is cut after {self._offset + self._left():,} bytes")
             yield None
+
+    def _left(self) -> int:
+        return len(self._buffer) - self._at
 
     def _peek(self, count: int) -> _Steps[bytes]:
         yield from self._need(count)
-        return bytes(self._buffer[:count])
+        return self._buffer[self._at : self._at + count]
 
     def _take(self, count: int) -> _Steps[bytes]:
         yield from self._need(count)
         return self._cut(count)
 
     def _cut(self, count: int) -> bytes:
-        data = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        self._offset += count
-        return data
+        return bytes(self._view(count))
 
-    def _put_back(self, data: bytes) -> None:
-        self._buffer[:0] = data
-        self._offset -= len(data)
+    def _view(self, most: int) -> memoryview:
+        """The next bytes, at most so many, used up."""
+        view = memoryview(self._buffer)[self._at : self._at + most]
+        self._at += len(view)
+        self._offset += len(view)
+        return view
+
+    def _put_back(self, count: int) -> None:
+        self._at -= count
+        self._offset -= count
 
 
 def parse_md5hashes(text: str) -> dict[str, str]:

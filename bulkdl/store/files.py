@@ -413,7 +413,9 @@ class PartialStream:
         self._file = file
         self._executor = executor
 
-    async def write(self, chunks: Sequence[bytes], *, watch: Callable[[bytes], None] = lambda _: None) -> None:
+    async def write(
+        self, chunks: Sequence[bytes | memoryview], *, watch: Callable[[bytes | memoryview], None] = lambda _: None
+    ) -> None:
         """Append `chunks`, in one trip to a thread, where `watch` is shown each of them too.
 
         Raises:
@@ -421,7 +423,7 @@ class PartialStream:
         """
         await asyncio.get_running_loop().run_in_executor(self._executor, self._append, chunks, watch)
 
-    def _append(self, chunks: Sequence[bytes], watch: Callable[[bytes], None]) -> None:
+    def _append(self, chunks: Sequence[bytes | memoryview], watch: Callable[[bytes | memoryview], None]) -> None:
         with disk_errors("write", self.path):
             descriptor = self._file.fileno()
             for chunk in chunks:

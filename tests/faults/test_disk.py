@@ -138,13 +138,13 @@ async def test_too_many_open_files_are_no_fault_of_the_archive(tmp_path: Path) -
                 return None
 
             async def act(exchange: Exchange) -> None:
-                await asyncio.sleep(0.2)  # so that connections are many at once
+                await asyncio.sleep(0.5)  # so that connections are many at once
                 await archive.right(seen)(exchange)
 
             return act
 
         archive.fault = slowly
-        words = arguments(archive, tmp_path / "mirror", "--concurrency", "60")
+        words = arguments(archive, tmp_path / "mirror", "--concurrency", "60", "--transport", "single")
         process = await asyncio.create_subprocess_exec(
             *("sh", "-c", 'ulimit -n 32; exec "$@"', "sh"),
             *BULKDL,

@@ -68,12 +68,13 @@ def test_an_archive_that_changes_is_noticed() -> None:
     assert choices(chooser).count(ZIP) >= 108
 
 
-def test_singles_come_first_while_nothing_is_known() -> None:
-    assert choices(TransportChooser(Transport.AUTO), 2) == [SINGLE, ZIP]
+def test_one_series_by_zip_and_singles_after_it_while_nothing_is_known() -> None:
+    assert choices(TransportChooser(Transport.AUTO), 4) == [ZIP, SINGLE, SINGLE, SINGLE]
 
 
 def test_trials_are_made_on_small_series_only() -> None:
     large = work(100, size_bytes=200_000_000)
+    assert set(choices(TransportChooser(Transport.AUTO), series=large)) == {SINGLE}
     assert set(choices(informed(single=1, bundle=2), series=large)) == {SINGLE}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bulkdl.archive.profiles import DEMO
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -19,6 +20,7 @@ from bulkdl.cli.options import (
 from bulkdl.cli.output import interrupted
 from bulkdl.cli.reach import choose_archive
 from bulkdl.cli.verbs import finish_run, run_verb
+from bulkdl.dicom.headers_alone import read_headers_alone
 from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
@@ -54,6 +56,8 @@ def mirror(
         question = f"Mirror the whole archive {archive.name} into {to}?"
         if not click.confirm(question, err=True):
             raise Interrupted("nothing was done")
+    if choice.name != DEMO:  # whose phantoms are made here
+        read_headers_alone()
     report = run_verb(
         lambda sink, stop: mirror_verb(
             selection, to, archive=choice, settings=settings, layout=layout, sink=sink, stop=stop

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bulkdl.archive.profiles import DEMO
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -17,6 +18,7 @@ from bulkdl.cli.options import (
 from bulkdl.cli.output import interrupted
 from bulkdl.cli.reach import choose_archive_of
 from bulkdl.cli.verbs import finish_run, run_verb
+from bulkdl.dicom.headers_alone import read_headers_alone
 from bulkdl.model.settings import FetchSettings
 from bulkdl.operations.mirror import resume as resume_verb
 
@@ -32,6 +34,8 @@ def resume(*, mirror: Path, settings: FetchSettings, archive: ArchiveOptions, ou
     The archive is the one that the mirror came from, unless --archive names another that holds the same.
     """
     choice = choose_archive_of(mirror, archive)
+    if choice.name != DEMO:  # whose phantoms are made here
+        read_headers_alone()
     report = run_verb(
         lambda sink, stop: resume_verb(
             mirror, archive=choice, is_archive_chosen=archive.is_chosen, settings=settings, sink=sink, stop=stop
