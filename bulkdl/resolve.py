@@ -30,8 +30,9 @@ from bulkdl.store.layout import instance_name
 
 Item = TypeVar("Item")
 
-_QUESTIONS_AT_ONCE: Final = 8
-_LISTS_AT_ONCE: Final = 8
+# As far as the limit of requests in flight lets them: who fetches waits for the same permits, first come, first served.
+_QUESTIONS_AT_ONCE: Final = 32
+_LISTS_AT_ONCE: Final = 32
 _PAGE: Final = 100
 _ASKED_BEFORE_BELIEVED: Final = 4  # an archive in trouble, or one whose token ran out, may answer with nothing
 

@@ -18,7 +18,7 @@ from typing import Final
 from bulkdl.archive.client import ArchiveClient
 from bulkdl.errors import Interrupted
 from bulkdl.fetch.remote import RemoteWorker
-from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
+from bulkdl.fetch.worker import Learned, Traffic, Worker, WorkerSettings, make_threads
 from bulkdl.flow.pool import Crew, Upstream, companion, first_set
 from bulkdl.journal.desk import JournalDesk
 from bulkdl.journal.journal import Journal
@@ -66,6 +66,7 @@ class Coordinator:
         self.outcomes: Counter[Outcome] = Counter()
         self.bytes_fetched = 0
         self._remote: list[RemoteWorker] = []
+        self._spare: RemoteWorker | None = None  # started, and not hired yet
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._unrecorded: list[InstanceOutcome] = []
         self._recording = asyncio.Lock()
@@ -112,27 +113,44 @@ class Coordinator:
 
         with make_threads() as threads:
             async with Crew() as crew:
-                self._hire = lambda: self._start_process(crew, items)
                 local = Worker(self._settings, self._client, threads)
+
+                def start_process() -> RemoteWorker:
+                    worker = RemoteWorker(sink=self._sink, stop=self._stop, give_back=self._give_back)
+                    crew.join(worker.run(items(), self._deliver), name=f"worker-{len(self._remote) + 1}")
+                    return worker
+
+                async def work_here() -> None:
+                    await local.run(items(), self._deliver)
+                    if self._spare is not None:
+                        self._spare.dismiss()
+
+                self._start_process, self._learned = start_process, local.learned
                 crew.join(feed(), name="feed")
-                crew.join(local.run(items(), self._deliver), name="worker-0")
+                crew.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
                     self._hire()
 
-    _hire: Callable[[], None]
+    _start_process: Callable[[], RemoteWorker]
+    _learned: Callable[[], Learned]
 
-    def _start_process(self, crew: Crew, items: Callable[[], AsyncIterator[SeriesWork]]) -> None:
-        """Start one more worker, and share the requests in flight, and the rate, evenly anew."""
-        number = len(self._remote) + 1
-        ceiling = max(1, self._settings.ceiling // (number + 1))
+    def _hire(self) -> None:
+        """Have one more worker at work, and share the requests in flight, and the rate, evenly anew."""
+        worker, self._spare = self._spare or self._start_process(), None
+        workers = len(self._remote) + 2
+        ceiling = max(1, self._settings.ceiling // workers)
         rate = self._settings.rate_limit_bytes
-        share = replace(self._settings, ceiling=ceiling, rate_limit_bytes=rate / (number + 1) if rate else None)
+        share = replace(
+            self._settings,
+            ceiling=ceiling,
+            rate_limit_bytes=rate / workers if rate else None,
+            learned=self._learned(),
+        )
         self._client.patience.share(ceiling, rate_bytes=share.rate_limit_bytes)
         for remote in self._remote:
             remote.share(ceiling)
-        worker = RemoteWorker(share, sink=self._sink, stop=self._stop, give_back=self._give_back)
         self._remote.append(worker)
-        crew.join(worker.run(items(), self._deliver), name=f"worker-{number}")
+        worker.hire(share)
 
     async def _owed(self, upstream: Upstream) -> AsyncIterator[SeriesWork]:
         """What is owed, page by page, again from the start whenever there is news, until there is no more."""
@@ -212,18 +230,22 @@ class Coordinator:
         Raises:
             DiskError: the disk is full, or the journal cannot be written.
         """
-        cpu_before, before = time.process_time(), time.monotonic()
+        cpu_before, before, done_before = time.process_time(), time.monotonic(), 0
         for number in count():
             await asyncio.sleep(_FIRST_TICK_SECONDS if number < _FIRST_TICKS else _TICK_SECONDS)
             await self._record()
             check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
             cpu, now = time.process_time(), time.monotonic()
-            is_busy = (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
-            cpu_before, before = cpu, now
+            done = self.outcomes.total()  # before the first is done it is imports that keep the core busy
+            is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
+            cpu_before, before, done_before = cpu, now, done
             may_grow = self._settings.fetch.workers is None and len(self._remote) + 1 < (os.cpu_count() or 1)
-            if may_grow and is_busy and owed >= _WORTH_A_PROCESS:
-                self._hire()
+            if may_grow and owed >= _WORTH_A_PROCESS:
+                if is_busy:
+                    self._hire()
+                elif self._spare is None:
+                    self._spare = self._start_process()  # to be ready by the time that it is needed
 
     async def _announce(self, upstream: Upstream) -> int:
         counts = await self._desk(Journal.counts, self._run)

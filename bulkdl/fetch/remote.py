@@ -16,13 +16,13 @@ from bulkdl.errors import BulkdlError
 from bulkdl.fetch.pipes import packed, receive
 from bulkdl.fetch.processes import start_process
 from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
-from bulkdl.flow.pool import companion
+from bulkdl.flow.pool import companion, first_set
 from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 
 # Items of work that a worker has not begun yet: enough that it never runs dry between two words with its parent, and no
 # more, because at the end of a run they would keep one worker at work after all others are done.
-_AHEAD: Final = 2
+_AHEAD: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,21 @@ class Batch:
 
 
 class RemoteWorker:
-    """A worker process, seen from its parent. `traffic` is its last word on what it sent."""
+    """A worker process, seen from its parent. `traffic` is its last word on what it sent.
+
+    Once it runs it makes itself ready, and does nothing until it is told to by `hire`.
+    """
 
     def __init__(
         self,
-        settings: WorkerSettings,
         *,
         sink: Sink,
         stop: asyncio.Event,
         give_back: Callable[[SeriesWork, int], None],
     ) -> None:
         self.traffic = Traffic(0, 0, 0)
-        self._settings = settings
+        self._settings: WorkerSettings | None = None
+        self._called = asyncio.Event()
         self._sink = sink
         self._stop = stop
         self._give_back = give_back
@@ -79,12 +82,21 @@ class RemoteWorker:
         self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # instance → key of its work
         self._ahead = asyncio.Semaphore(_AHEAD)
 
+    def hire(self, settings: WorkerSettings) -> None:
+        """Let it begin."""
+        self._settings = settings
+        self._called.set()
+
+    def dismiss(self) -> None:
+        """It is not needed any more, if it was not hired yet."""
+        self._called.set()
+
     def share(self, ceiling: int) -> None:
         """Change how many requests it may have in flight."""
         self._send(Share(ceiling))
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
-        """Start the process, feed it from `items`, and deliver what comes, until both have ended.
+        """Start the process, and once hired feed it from `items` and deliver what comes, until both have ended.
 
         A process that dies is no error of the run: what it had and did not deliver is given back.
 
@@ -93,6 +105,9 @@ class RemoteWorker:
         """
         self._process = process = await start_process("bulkdl.fetch.child")
         try:
+            await first_set(self._called, self._stop)
+            if self._settings is None:
+                return
             self._send(self._settings)
             # A process that died is fed no longer: what it had is needed for the others to find their end.
             async with companion(self._tell_stop()), companion(self._feed(items)):

@@ -25,7 +25,7 @@ from bulkdl.fetch.download import Downloader, targets_of
 from bulkdl.fetch.planning import TransportChooser
 from bulkdl.fetch.sealing import Sealer, Target
 from bulkdl.flow.load import Load
-from bulkdl.flow.pacing import ByteRate, Limiter
+from bulkdl.flow.pacing import FIRST_LIMIT, ByteRate, Limiter
 from bulkdl.flow.patience import Patience
 from bulkdl.flow.pool import run_pool, together
 from bulkdl.model.events import ArchiveBack, ArchiveDown, Noted, Retrying, Sink
@@ -40,7 +40,7 @@ DEFAULT_CEILING: Final = 256
 _THREADS: Final = 8
 _SPARE_JOBS: Final = 4  # so that a permit finds a taker while others wait out a failure
 _SINGLES_AFTER_A_BUNDLE: Final = 8
-_MOST_BUNDLES: Final = 8  # of a worker under way: each holds memory, and none spares more than the others
+_MOST_BUNDLES: Final = 16  # of a worker under way: each holds memory, and none spares more than the others
 _BUNDLES_OF_BUSY: Final = 2  # one at work and one on its way: a busy worker leaves the others to workers that are not
 _LOOK_AGAIN_SECONDS: Final = 0.1
 
@@ -58,6 +58,15 @@ class WorkerSettings:
     fetch: FetchSettings
     ceiling: int
     rate_limit_bytes: float | None = None
+    learned: Learned | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a worker has found out of an archive, for one that joins: its limit, and the costs of transports."""
+
+    limit: int
+    chooser: TransportChooser
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +89,9 @@ def make_patience(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> 
         sink(ArchiveBack(seconds) if error is None else ArchiveDown(str(error), seconds))
 
     fixed = settings.fetch.concurrency is not None
+    first = max(FIRST_LIMIT, settings.learned.limit // 2 if settings.learned is not None else 0)
     return Patience(
-        limiter=Limiter(ceiling=settings.ceiling, first=settings.ceiling if fixed else 8, now=now),
+        limiter=Limiter(ceiling=settings.ceiling, first=settings.ceiling if fixed else first, now=now),
         max_attempts=settings.fetch.max_attempts,
         give_up_after_seconds=settings.fetch.give_up_after_seconds,
         stop=stop,
@@ -109,11 +119,16 @@ class Worker:
             decoders=self._decoders,
         )
         self._downloader = Downloader(client, self._files, self._sealer, client.patience)
-        self._chooser = TransportChooser(settings.fetch.transport)
+        learned = settings.learned
+        self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
         self._load = Load()
         self._under_way = 0
         self._bundles = 0
         self._one_ended = asyncio.Event()
+
+    def learned(self) -> Learned:
+        """What it has found out so far."""
+        return Learned(self._client.patience.permits.limit, self._chooser.twin())
 
     def traffic(self) -> Traffic:
         """What went over the wire so far."""

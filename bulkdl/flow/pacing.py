@@ -12,12 +12,18 @@ from typing import Final
 # small instances steer the limit by their number and large ones by their bytes.
 REQUEST_WEIGHT_BYTES: Final = 32_768
 
-_FIRST_LIMIT: Final = 8
+FIRST_LIMIT: Final = 8
 # A step is worth it if it brings this share of what it would bring to an archive without limits. Archives saturate
 # softly: asking for a half would stop too early, asking for little would follow the noise.
 _WORTH: Final = 1 / 3
 _COARSE_STEP: Final = 1 / 2
 _FINEST_STEP: Final = 1 / 8
+_FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling paid so far: a round of requests tells a half from a whole
+# While it opens it cannot tell a step that paid from connections that warm up. Beyond so many bytes in flight a line of
+# 1 Gbit/s and 80 ms is full (10 MB) and its queue too, and what is lost there costs more than waiting (measured).
+_OPENING_BYTES: Final = 20 << 20
+_LARGE_BYTES: Final = 4 << 20  # more of one body is never in flight
+_MEAN_WEIGHT: Final = 0.1  # of the newest size
 _COARSE_WINDOW_SECONDS: Final = 0.25
 _FINE_WINDOW_SECONDS: Final = 1.0
 _LONGEST_WINDOW_SECONDS: Final = 5.0  # or two rounds of requests, if these are slower
@@ -50,13 +56,15 @@ class Limiter:
     limit stays between 1 and `ceiling`.
     """
 
-    def __init__(self, *, ceiling: int, first: int = _FIRST_LIMIT, now: float = 0.0) -> None:
+    def __init__(self, *, ceiling: int, first: int = FIRST_LIMIT, now: float = 0.0) -> None:
         self.ceiling = ceiling
         self.limit = max(1, min(first, ceiling))
         self._held = self.limit  # where to return to when a trial does not pay
         self._held_goodput = 0.0  # 0 is: not measured yet
         self._step = 1.0  # of the next trial, as a share of what is held
         self._upwards = True
+        self._is_opening = True  # every step so far was worth it
+        self._mean_bytes = 0.0
         self._rest = 0  # windows until the next trial
         self._changed_at = now
         self._open_window(now)
@@ -92,6 +100,8 @@ class Limiter:
             self._back_off(now)
             return
         if not sample.failed:
+            size_bytes = min(sample.size_bytes, _LARGE_BYTES)
+            self._mean_bytes += (size_bytes - self._mean_bytes) * (_MEAN_WEIGHT if self._mean_bytes else 1.0)
             self._units += sample.size_bytes + REQUEST_WEIGHT_BYTES
         if self._has_seen_enough(now - self._since):
             is_used = self._in_flight >= self._done * self.limit * _IN_USE
@@ -104,6 +114,8 @@ class Limiter:
 
     def _has_seen_enough(self, seconds: float) -> bool:
         """Whether the window tells a step of the present size from noise: smaller steps need more requests."""
+        if self._is_opening:
+            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit
         step = abs(self.limit - self._held) / self._held or max(self._step, 1 / self._held)
         least_seconds = _COARSE_WINDOW_SECONDS if step >= _COARSE_STEP else _FINE_WINDOW_SECONDS
         if seconds < least_seconds or self._done < 2 * self.limit:
@@ -124,6 +136,7 @@ class Limiter:
             self._hold(self.limit, goodput=goodput, now=now)
             self._try(now)
             return
+        self._is_opening = False
         self._hold(self._held, goodput=self._held_goodput, now=now)
         if self._step > _FINEST_STEP and self._step * self._held > 1:
             self._step = max(_FINEST_STEP, self._step / 2)
@@ -133,6 +146,8 @@ class Limiter:
     def _try(self, now: float) -> None:
         step = max(1, round(self._held * self._step))
         limit = max(1, min(self._held + step if self._upwards else self._held - step, self.ceiling))
+        if self._is_opening and limit * self._mean_bytes > _OPENING_BYTES:
+            limit = min(limit, max(self._held, int(_OPENING_BYTES / self._mean_bytes)))
         if limit == self._held:
             self._turn()
             return
@@ -141,6 +156,7 @@ class Limiter:
         self._open_window(now)
 
     def _turn(self) -> None:
+        self._is_opening = False
         self._upwards = not self._upwards
         self._step = _FINEST_STEP
         self._rest = _SETTLED_WINDOWS
@@ -153,6 +169,7 @@ class Limiter:
         self._open_window(now)
 
     def _back_off(self, now: float) -> None:
+        self._is_opening = False
         lower = self._held if self.limit > self._held else max(1, int(self.limit * _BACK_OFF))
         self._hold(lower, goodput=0.0, now=now)
         self._changed_at = now

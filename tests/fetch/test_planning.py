@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_the_cheaper_transport_carries_nearly_everything() -> None:
 
 @pytest.mark.parametrize(("single", "bundle", "other"), [(1, 2, ZIP), (2, 1, SINGLE)])
 def test_the_other_is_tried_now_and_then(single: float, bundle: float, other: Transport) -> None:
-    assert 5 <= choices(informed(single=single, bundle=bundle)).count(other) <= 12
+    assert 2 <= choices(informed(single=single, bundle=bundle)).count(other) <= 12
 
 
 def test_an_archive_that_changes_is_noticed() -> None:
@@ -68,8 +70,32 @@ def test_an_archive_that_changes_is_noticed() -> None:
     assert choices(chooser).count(ZIP) >= 108
 
 
-def test_one_series_by_zip_and_singles_after_it_while_nothing_is_known() -> None:
-    assert choices(TransportChooser(Transport.AUTO), 4) == [ZIP, SINGLE, SINGLE, SINGLE]
+def test_while_nothing_is_known_small_instances_begin_with_zips_and_large_ones_without() -> None:
+    small, large = work(100, size_bytes=1_000_000), work(100, size_bytes=50_000_000)
+    assert set(choices(TransportChooser(Transport.AUTO), 20, small)) == {ZIP}
+    assert set(choices(TransportChooser(Transport.AUTO), 20, large)) == {SINGLE}
+
+
+def test_of_what_nobody_knows_the_size_is_thought_to_be_large() -> None:
+    assert TransportChooser(Transport.AUTO).choose(work(100, size_bytes=None)) is SINGLE
+
+
+def test_once_an_instance_was_small_zips_are_thought_to_pay() -> None:
+    chooser = TransportChooser(Transport.AUTO)
+    learn(chooser, SINGLE, seconds=0.1, size_bytes=10_000)
+    assert chooser.choose(work(100, size_bytes=None)) is ZIP
+
+
+def test_a_twin_knows_as_much_and_tries_nothing_at_once() -> None:
+    chooser = informed(single=2, bundle=1)
+    choices(chooser, 23)
+    assert set(choices(chooser.twin(), 20)) == {ZIP}
+
+
+def test_trials_that_teach_nothing_become_rarer() -> None:
+    chosen = choices(informed(single=1, bundle=2), 300)
+    trials = [number for number, transport in enumerate(chosen, 1) if transport is ZIP]
+    assert [after - before for before, after in pairwise(trials)] == [24, 48, 96, 96]
 
 
 def test_trials_are_made_on_small_series_only() -> None:

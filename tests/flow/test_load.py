@@ -31,7 +31,7 @@ def test_it_counts_as_busy_until_something_is_known() -> None:
 def test_a_thread_that_waits_is_not_busy() -> None:
     clocks = Clocks()
     load = clocks.load()
-    clocks.pass_by(0.1, used=0.02)
+    clocks.pass_by(0.2, used=0.02)
     assert not load.is_busy
 
 
