@@ -459,14 +459,15 @@ class ArchiveClient:
         """Send one request, follow its redirects, and yield the body of a success."""
         started = time.monotonic()
         body: Body | None = None
-        refused = failed = False
+        refused = throttled = failed = False
         try:
             async with self._identified(request, headers or {}) as (response, token):
                 _raise_for_status(response, await _error_text(response, self._without_secrets))
                 body = Body(response, self._access, token)
                 yield body
-        except TooManyRequests:
-            refused = True
+        except TooManyRequests as error:
+            throttled = error.status == HTTPStatus.TOO_MANY_REQUESTS
+            refused = not throttled
             raise
         except ServerFailed as error:
             refused = error.status in _OVERLOADED
@@ -476,7 +477,9 @@ class ArchiveClient:
             raise
         finally:
             size_bytes = body.received if body is not None else 0
-            self.patience.finished(Sample(time.monotonic() - started, size_bytes, refused=refused, failed=failed))
+            self.patience.finished(
+                Sample(time.monotonic() - started, size_bytes, refused=refused, throttled=throttled, failed=failed)
+            )
 
     @asynccontextmanager
     async def _identified(

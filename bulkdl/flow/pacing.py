@@ -28,18 +28,24 @@ _COARSE_WINDOW_SECONDS: Final = 0.25
 _FINE_WINDOW_SECONDS: Final = 1.0
 _LONGEST_WINDOW_SECONDS: Final = 5.0  # or two rounds of requests, if these are slower
 _SETTLED_WINDOWS: Final = 4
-_WINDOWS_AFTER_REFUSAL: Final = 12
+_FIRST_REST_SECONDS: Final = 3.0  # after a refusal; twice as long after each one that follows soon
+_LONGEST_REST_SECONDS: Final = 24.0
+_SOON_SECONDS: Final = 60.0
 _BACK_OFF: Final = 0.7
 _IN_USE: Final = 0.75  # of the limit; with fewer requests in flight on average, a window says nothing of it
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One finished request. `refused`: the archive asked for patience (429, 503); `failed`: it broke off."""
+    """One finished request.
+
+    `refused`: the archive has too much to do (503); `throttled`: it came too soon (429); `failed`: it broke off.
+    """
 
     seconds: float
     size_bytes: int
     refused: bool = False
+    throttled: bool = False
     failed: bool = False
 
 
@@ -66,6 +72,10 @@ class Limiter:
         self._is_opening = True  # every step so far was worth it
         self._mean_bytes = 0.0
         self._rest = 0  # windows until the next trial
+        self._rest_until = now
+        self._rest_seconds = _FIRST_REST_SECONDS
+        self._refused_at = -_SOON_SECONDS
+        self._proven = self.limit  # the highest limit that was worth it, while nothing was refused
         self._changed_at = now
         self._open_window(now)
 
@@ -88,6 +98,8 @@ class Limiter:
 
     def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
         """Take in a finished request; `in_flight` counts the others still under way, and may be below the limit."""
+        if sample.throttled:  # that is for `throttle.RequestPace` to answer
+            return
         began_before = now - sample.seconds < self._changed_at
         if began_before and (not self._done or sample.refused or sample.failed):
             if not self._done:
@@ -127,12 +139,13 @@ class Limiter:
             known = self._held_goodput
             self._held_goodput = (known + goodput) / 2 if known else goodput
             self._rest -= 1
-            if self._rest < 0:
+            if self._rest < 0 and now >= self._rest_until:
                 self._try(now)
             return
         worth = 1 + (self.limit / self._held - 1) * _WORTH
         if goodput >= worth * self._held_goodput:
             self._step = min(1.0, 2 * self._step) if self._upwards else _FINEST_STEP
+            self._proven = self.limit if not self._upwards else max(self._proven, self.limit)
             self._hold(self.limit, goodput=goodput, now=now)
             self._try(now)
             return
@@ -173,7 +186,12 @@ class Limiter:
         lower = self._held if self.limit > self._held else max(1, int(self.limit * _BACK_OFF))
         self._hold(lower, goodput=0.0, now=now)
         self._changed_at = now
-        self._upwards, self._step, self._rest = True, _FINEST_STEP, _WINDOWS_AFTER_REFUSAL
+        is_soon = now - self._refused_at < _SOON_SECONDS
+        self._rest_seconds = min(2 * self._rest_seconds, _LONGEST_REST_SECONDS) if is_soon else _FIRST_REST_SECONDS
+        self._refused_at, self._rest_until = now, now + self._rest_seconds
+        # Far below what went well before the way back is short; close to it each step is one into the unknown.
+        self._upwards, self._rest = True, 0
+        self._step = 1.0 if 2 * lower <= self._proven else _FINEST_STEP
 
 
 class ByteRate:

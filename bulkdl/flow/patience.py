@@ -29,6 +29,7 @@ from bulkdl.errors import (
 from bulkdl.flow.pacing import ByteRate, Limiter, Outage, Sample
 from bulkdl.flow.pool import first_set
 from bulkdl.flow.retry import Verdict, backoff_seconds, decide
+from bulkdl.flow.throttle import RequestPace
 
 Result = TypeVar("Result")
 
@@ -118,6 +119,7 @@ class Patience:
         self._probing = False
         self._paused_until = 0.0
         self._rate = rate
+        self._pace = RequestPace()
         self._announce_retry = announce_retry
         self._announce_outage = announce_outage
         self._chance = chance
@@ -160,8 +162,13 @@ class Patience:
             await self.sleep(wait)
 
     def finished(self, sample: Sample) -> None:
-        """Tell the limiter of a request that has ended, well or not."""
-        self.limiter.record(sample, in_flight=max(0, self.permits.in_use - 1), now=self._clock())
+        """Tell the limits of a request that has ended, well or not."""
+        now = self._clock()
+        self.limiter.record(sample, in_flight=max(0, self.permits.in_use - 1), now=now)
+        if sample.throttled:
+            self._pace.refused(now, began=now - sample.seconds)
+        elif not sample.failed:
+            self._pace.took(now)
         if self.limiter.limit != self.permits.limit:
             self.permits.resize(self.limiter.limit)
 
@@ -256,6 +263,7 @@ class Patience:
                     self._probing = True
                     await self.sleep(self._outage.probe_at - self._clock())
                 async with self.permits.one():
+                    await self.sleep(self._pace.wait_seconds(self._clock()))
                     if self.stop.is_set():
                         raise Interrupted("stopped before the next attempt")
                     if self._paused_until > self._clock() or (self._outage.is_away and not is_probe):

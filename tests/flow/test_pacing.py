@@ -1,15 +1,7 @@
-"""The limiter against simulated archives; the rate limit and the outage by themselves.
-
-The archives have a knee: up to K requests in flight each is served at full speed, beyond it they queue, so that latency
-has doubled at 2 K, and what comes on top is refused with 503. Latencies and sizes are noisy. All chance is seeded.
-"""
+"""The limiter against simulated archives; the rate limit and the outage by themselves."""
 
 from __future__ import annotations
 
-import heapq
-import random
-from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,89 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkdl.flow.pacing import ByteRate, Limiter, Outage, Sample
+from tests.support.simulated_archive import Archive, cliff, queueing, run, soft
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIMULATED = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-
-
-def queueing(load: float) -> float:
-    """Times of latency at `load` (requests in flight, K is 1): a fair queue before a fixed number of servers."""
-    return max(1.0, load)
-
-
-def soft(load: float) -> float:
-    """The same with a knee that is round."""
-    return (1 + load**3) ** (1 / 3)
-
-
-def cliff(load: float) -> float:
-    """Latency doubles at once when K is passed."""
-    return 1.0 if load <= 1 else 2.0
-
-
-@dataclass
-class Archive:
-    """An archive in simulated time, kept busy by as many requests as the limiter allows."""
-
-    knee: Callable[[float], int]
-    latency_seconds: float = 0.1
-    slowed: Callable[[float], float] = queueing
-    size_bytes: int = 500_000
-    noise: float = 0.4
-    seed: int = 1
-    most_requests: int = 10**9
-    refuses: bool = True
-
-
-@dataclass
-class Course:
-    """What came of a simulation, from the moment of `after` on. `best` is what the best fixed limit would have got."""
-
-    got: float = 0.0
-    best: float = 0.0
-    finished: int = 0
-    refused: int = 0
-    limit: int = 0
-    most: int = 0
-
-    @property
-    def share(self) -> float:
-        return self.got / self.best
-
-    @property
-    def refused_share(self) -> float:
-        return self.refused / self.finished
-
-
-def run(archive: Archive, limiter: Limiter, *, seconds: float, after: float, now: float = 0.0) -> Course:
-    chance = random.Random(archive.seed)  # noqa: S311 - no secret is made
-    spread = archive.noise
-    course = Course()
-    under_way: list[tuple[float, int, float, bool]] = []
-    numbers = count()
-    best_load = max((load / 100 for load in range(1, 201)), key=lambda load: load / archive.slowed(load))
-    while now < seconds:
-        while len(under_way) < min(limiter.limit, archive.most_requests):
-            load = (len(under_way) + 1) / archive.knee(now)
-            refused = archive.refuses and load > 2
-            takes = archive.latency_seconds * (0.3 if refused else archive.slowed(load))
-            takes *= chance.lognormvariate(-spread * spread / 2, spread)
-            heapq.heappush(under_way, (now + takes, next(numbers), now, refused))
-        before, (now, _, began, refused) = now, heapq.heappop(under_way)
-        size = 0 if refused else int(archive.size_bytes * chance.lognormvariate(-spread * spread / 2, spread))
-        if now >= after:
-            rate = archive.knee(now) * best_load / archive.slowed(best_load) / archive.latency_seconds
-            course.best += rate * (now - max(before, after))
-            course.got += not refused
-            course.finished += 1
-            course.refused += refused
-        limiter.record(Sample(now - began, size, refused=refused), in_flight=len(under_way), now=now)
-        course.limit = limiter.limit
-        course.most = max(course.most, limiter.limit)
-        assert 1 <= limiter.limit <= limiter.ceiling
-    return course
 
 
 KNEES = pytest.mark.parametrize("knee", [4, 6, 10, 16, 27, 40, 64])

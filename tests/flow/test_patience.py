@@ -303,6 +303,28 @@ def test_who_waited_for_a_permit_is_paused_too() -> None:
     run(main())
 
 
+def test_an_archive_that_counts_requests_gets_no_more_than_it_took_in_a_second() -> None:
+    async def main() -> None:
+        patient = patience(limit=64)
+        await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(11)))
+        patient.finished(Sample(clock(), 0, throttled=True))
+        ended = await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(40)))
+        starts = sorted(seconds for seconds, _ in ended)
+        assert all(later - earlier > 1.0 for earlier, later in zip(starts, starts[10:], strict=False))
+
+    run(main())
+
+
+def test_the_limit_of_requests_in_flight_is_not_moved_by_a_request_that_came_too_soon() -> None:
+    async def main() -> None:
+        patient = patience(limit=64)
+        for _ in range(64):
+            patient.finished(Sample(0.0, 0, throttled=True))
+        assert patient.permits.limit == 64
+
+    run(main())
+
+
 def test_nobody_else_is_paused_for_longer_than_the_caller_waits() -> None:
     async def main() -> None:
         patient = patience(give_up_after_seconds=60)
