@@ -13,7 +13,7 @@ _MEMORY_SECONDS: Final = 10.0  # a refusal hardly takes longer
 _BELOW: Final = 0.99  # of what the archive took: on its border every stumble of the line would be a refusal
 _LESS: Final = 0.95  # when that was still too much
 _LOWEST: Final = 0.2  # requests a second
-_BREATH_SECONDS: Final = 0.1  # after a refusal: what was too much in the last second must not count in the next
+_BREATH_SECONDS: Final = 0.25  # after a refusal: what was too much in the last second must not count in the next
 _MORE: Final = 1.05
 _FIRST_LOOK_SECONDS: Final = 30.0  # until more is tried; twice as long after each time that it was refused
 _LONGEST_LOOK_SECONDS: Final = 600.0
@@ -34,6 +34,7 @@ class RequestPace:
         self._changed_at = 0.0
         self._asked = 0  # for a place since then, and how many were held back: a pace that nobody feels proves nothing
         self._held_back = 0
+        self._lowered_at = -1.0
         self._first_refused = 0.0  # when the first request began that was refused
         self._look_seconds = _FIRST_LOOK_SECONDS
         self._began: list[float] = []  # of late, in order, but for those that were refused
@@ -72,6 +73,9 @@ class RequestPace:
         elif began < self._changed_at:
             if self._first_refused:  # of the same burst: the archive took fewer than it seemed
                 self._proven = self.per_second = self._accepted()
+                self._next_at = self._changed_at + 1.0 + self._asked / self.per_second
+        elif began < self._lowered_at + 1.5:  # the second that was too full is not over
+            self._next_at = max(self._next_at, now + _BREATH_SECONDS)
         elif self.per_second > self._proven:
             self._look_seconds = min(2 * self._look_seconds, _LONGEST_LOOK_SECONDS)
             self._lower(self._proven, now)
@@ -86,6 +90,7 @@ class RequestPace:
     def _lower(self, per_second: float, now: float) -> None:
         self._proven = per_second
         self._set(per_second, now)
+        self._lowered_at = now
         self._next_at = max(self._next_at, now + _BREATH_SECONDS)
 
     def _set(self, per_second: float, now: float) -> None:
