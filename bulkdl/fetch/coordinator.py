@@ -18,7 +18,7 @@ from typing import Final
 from bulkdl.archive.client import ArchiveClient
 from bulkdl.errors import Interrupted
 from bulkdl.fetch.remote import RemoteWorker
-from bulkdl.fetch.worker import Learned, Traffic, Worker, WorkerSettings, make_threads
+from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
 from bulkdl.flow.pool import Crew, Upstream, companion, first_set
 from bulkdl.journal.desk import JournalDesk
 from bulkdl.journal.journal import Journal
@@ -67,6 +67,7 @@ class Coordinator:
         self.bytes_fetched = 0
         self._remote: list[RemoteWorker] = []
         self._spare: RemoteWorker | None = None  # started, and not hired yet
+        self._all_is_given_out = False
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._unrecorded: list[InstanceOutcome] = []
         self._recording = asyncio.Lock()
@@ -122,17 +123,18 @@ class Coordinator:
 
                 async def work_here() -> None:
                     await local.run(items(), self._deliver)
+                    self._all_is_given_out = True
                     if self._spare is not None:
                         self._spare.dismiss()
 
-                self._start_process, self._learned = start_process, local.learned
+                self._start_process, self._local = start_process, local
                 crew.join(feed(), name="feed")
                 crew.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
                     self._hire()
 
     _start_process: Callable[[], RemoteWorker]
-    _learned: Callable[[], Learned]
+    _local: Worker
 
     def _hire(self) -> None:
         """Have one more worker at work, and share the requests in flight, and the rate, evenly anew."""
@@ -144,7 +146,7 @@ class Coordinator:
             self._settings,
             ceiling=ceiling,
             rate_limit_bytes=rate / workers if rate else None,
-            learned=self._learned(),
+            learned=self._local.learned(),
         )
         self._client.patience.share(ceiling, rate_bytes=share.rate_limit_bytes)
         for remote in self._remote:
@@ -237,11 +239,11 @@ class Coordinator:
             check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
             cpu, now = time.process_time(), time.monotonic()
-            done = self.outcomes.total()  # before the first is done it is imports that keep the core busy
+            done = self._local.looked_at  # before the first it is imports that keep the core busy
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
             may_grow = self._settings.fetch.workers is None and len(self._remote) + 1 < (os.cpu_count() or 1)
-            if may_grow and owed >= _WORTH_A_PROCESS:
+            if may_grow and owed >= _WORTH_A_PROCESS and not self._all_is_given_out:
                 if is_busy:
                     self._hire()
                 elif self._spare is None:

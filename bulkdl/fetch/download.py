@@ -27,6 +27,7 @@ from bulkdl.errors import (
     UnsoundAtSource,
 )
 from bulkdl.fetch.sealing import Hashing, Prepared, Sealer, Seen, Target, compare_md5, unsound_at_source
+from bulkdl.flow.load import Turnstile
 from bulkdl.flow.patience import Patience
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
@@ -165,6 +166,7 @@ class Downloader:
         self._sealer = sealer
         self._patience = patience
         self._kept: dict[str, KeptPartial] = {}
+        self._turnstile = Turnstile()
 
     async def find_kept(self) -> None:
         """Look for what an earlier run kept; once, before the first instance.
@@ -190,6 +192,7 @@ class Downloader:
                 await self._receive_instance(target.key, name, incoming)
                 content = incoming.in_memory()
                 if content is not None:
+                    await self._turnstile.passed()
                     return await self._sealer.seal(content, target, name=name, seen=seen)
                 return await self._sealer.commit(await incoming.prepare(target.key, seen), target)
             except (Unsound, UnsoundAtSource) as error:
@@ -279,6 +282,7 @@ class Downloader:
                 async with self._client.open_bundle(work.series_uid) as body:
                     async for chunk in body.chunks():
                         await self._patience.received(len(chunk))
+                        await self._turnstile.passed()
                         await unpacking.take(chunk)
                 await unpacking.close()
             except AccessDenied:

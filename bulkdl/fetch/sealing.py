@@ -131,6 +131,7 @@ class Sealer:
         self._writer = GroupWriter(files, threads)
         self._level = level
         self.accepts_unsound = accept_unsound
+        self.looked_at = 0  # bodies, sound or not
         self._decoders = decoders
 
     async def in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
@@ -196,6 +197,7 @@ class Sealer:
         return await self.in_thread(self._look, path, expected)
 
     def _look(self, source: bytes | Path, expected: InstanceKey | None) -> Verdict | InstanceError:
+        self.looked_at += 1
         try:
             return validate(source, level=self._level, expected=expected)
         except InstanceError as error:

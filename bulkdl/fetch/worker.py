@@ -126,6 +126,11 @@ class Worker:
         self._bundles = 0
         self._one_ended = asyncio.Event()
 
+    @property
+    def looked_at(self) -> int:
+        """How many bodies it has looked at so far."""
+        return self._sealer.looked_at
+
     def learned(self) -> Learned:
         """What it has found out so far."""
         return Learned(self._client.patience.permits.limit, self._chooser.twin())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bulkdl.flow.load import Load
+import asyncio
+
+from bulkdl.flow.load import Load, Turnstile
 
 
 class Clocks:
@@ -42,3 +44,31 @@ def test_the_last_window_counts() -> None:
     assert not load.is_busy
     clocks.pass_by(0.2, used=0.19)
     assert load.is_busy
+
+
+async def test_one_passes_in_each_round_of_the_loop() -> None:
+    turnstile, rounds, passed = Turnstile(), 0, []
+
+    def count() -> None:
+        nonlocal rounds
+        rounds += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    async def pass_by() -> None:
+        await turnstile.passed()
+        passed.append(rounds)
+
+    asyncio.get_running_loop().call_soon(count)
+    await asyncio.gather(*(pass_by() for _ in range(50)))
+    assert len(set(passed)) == 50
+
+
+async def test_who_is_cancelled_while_waiting_keeps_nobody_from_passing() -> None:
+    turnstile = Turnstile()
+    waiting = [asyncio.ensure_future(turnstile.passed()) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in waiting[1::2]:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await turnstile.passed()
+    assert [task.cancelled() for task in waiting] == [False, True] * 5
