@@ -176,7 +176,7 @@ class Coordinator:
                     break
             if gave_out:
                 continue
-            if had_ended and not self._in_hand:
+            if had_ended and not skip and not self._in_hand:
                 return
             # What is in hand may come back, from a worker that died, and what is to come may be listed meanwhile.
             await first_set(self._let_go_of_some, upstream.changed, self._stop)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkdl.errors import DiskFull
 from bulkdl.fetch.coordinator import Coordinator
+from bulkdl.flow.pool import Upstream
 from bulkdl.journal.rows import Run
 from bulkdl.model.events import ignore
-from tests.support.journals import outcome
+from bulkdl.model.outcomes import SeriesWork
+from bulkdl.model.settings import Transport
+from tests.support.journals import outcome, series_uid, sop_uid
 
 if TYPE_CHECKING:
     from bulkdl.journal.desk import JournalDesk
+
+
+RUN = Run(id=1, archive_id=1, selection_id=None)
 
 
 class SlowDesk:
@@ -33,9 +40,25 @@ class SlowDesk:
 
 
 def coordinator(desk: JournalDesk | SlowDesk) -> Coordinator:
-    run = Run(id=1, archive_id=1, selection_id=None)
     nobody: Any = None
-    return Coordinator(desk, run, nobody, nobody, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
+    return Coordinator(desk, RUN, nobody, nobody, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
+
+
+async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again() -> None:
+    """A worker died while what it had was being passed over: the run must not end with that owed."""
+    work = SeriesWork(series_uid=series_uid(0), study_uid=None, folder="f", sop_uids=(sop_uid(0, 0),), names=("n",))
+    settings = SimpleNamespace(fetch=SimpleNamespace(transport=Transport.AUTO))
+
+    async def desk(*_: Any, **__: Any) -> tuple[list[SeriesWork], None]:
+        if made._in_hand:
+            made._give_back(work, 0)
+        return [work], None
+
+    made = Coordinator(desk, RUN, settings, None, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
+    made._in_hand[work.series_uid] = 1
+    upstream = Upstream()
+    upstream.end()
+    assert await anext(made._owed(upstream)) == work
 
 
 async def test_recording_that_is_cut_off_is_counted_all_the_same() -> None:
