@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CLIENTS := nbiatoolkit tcia-utils tciaclient
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mirror test check lint types layers pytest torture fuzz test-clients lock clean
+.PHONY: help setup mirror test check lint types layers pytest torture fuzz bench test-clients lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ fuzz: $(READY) ## property tests with many more examples, for as long as you let
 	$(BIN)/pytest -p tests.support.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
 	  tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
 	  tests/archive/test_renderings.py tests/dicom/test_validation.py tests/journal/test_totals.py
+
+bench: $(READY) ## ours beside curl, wget2 and aria2, and the goals of speed; minutes, needs Debian's nginx-light
+	$(BIN)/python -m tests.bench
 
 test-clients: $(READY) $(CLIENTS:%=.venv-%/.ready) ## public clients, unmodified, against the embedded archive
 	@for client in $(CLIENTS); do \

@@ -24,6 +24,12 @@ def environment(cache: Path) -> dict[str, str]:
     return {**kept, "XDG_CACHE_HOME": str(cache), "XDG_CONFIG_HOME": str(cache / "config")}
 
 
+def loops_by_uvloop() -> dict[str, str]:
+    """What to add to an environment so that a command, and the workers that it starts, run their loops by uvloop."""
+    paths = [str(Path(__file__).with_name("uvloop_site")), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 @dataclass(frozen=True)
 class Asked:
     """One request as the embedded archive logged it."""

@@ -34,7 +34,14 @@ class Soup:
 
 
 async def soup(
-    folder: Path, *, instances_wanted: int, share: float, transport: Transport, seed: int, attempts: int = 8
+    folder: Path,
+    *,
+    instances_wanted: int,
+    share: float,
+    transport: Transport,
+    seed: int,
+    attempts: int = 8,
+    workers: int = 1,
 ) -> Soup:
     """Mirror `instances_wanted` made-up instances from an archive of whose answers `share` are wrong."""
     chance = random.Random(seed)  # noqa: S311 - no secret
@@ -77,6 +84,7 @@ async def soup(
             max_attempts=attempts,
             concurrency=16,
             transport=transport,
+            workers=workers,
             give_up_after_seconds=30.0,
         )
         sent = len(archive.server.requests)
@@ -107,6 +115,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=2000)
     parser.add_argument("--share", type=float, default=0.2)
     parser.add_argument("--transport", default="single")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -116,6 +125,7 @@ def main() -> None:
                 instances_wanted=options.instances,
                 share=options.share,
                 transport=Transport(options.transport),
+                workers=options.workers,
                 seed=options.seed,
             )
         )

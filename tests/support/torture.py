@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.commands import BULKDL, environment, run, serve
+from tests.support.commands import BULKDL, environment, loops_by_uvloop, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
@@ -50,8 +51,16 @@ class Torture:
         return _INSTANCES * self.complete + self.kills * (CONCURRENCY + 4)
 
 
-def torture(folder: Path, *, kills: int, seed: int) -> Torture:
-    """Mirror, with so many kills on the way, and then to the end."""
+def torture(
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    transports: Sequence[str] = ("single", "single", "zip"),
+    workers: Sequence[str] = ("1", "1", "1", "2"),
+    by_uvloop: bool = False,
+) -> Torture:
+    """Mirror, with so many kills on the way, and then to the end; each run by one of `transports` and `workers`."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     found = Torture(seed)
     made_up = write_folder(
@@ -59,21 +68,22 @@ def torture(folder: Path, *, kills: int, seed: int) -> Torture:
     )
     wanted = checksums_of(made_up)
     mirror, cache = folder / "mirror", folder / "cache"
+    env = environment(cache) | (loops_by_uvloop() if by_uvloop else {})
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
         begin = ("mirror", "--archive", archive.url, "--everything", "--to", str(mirror))
         while found.kills < kills:
             can_resume = (mirror / ".bulkdl" / "journal.sqlite").exists() and chance.random() < 0.4
             options = (
                 *("--progress", "none", "--yes", "--concurrency", str(CONCURRENCY)),
-                *("--transport", chance.choice(["single", "single", "zip"])),
-                *("--workers", chance.choice(["1", "1", "1", "2"])),
+                *("--transport", chance.choice(transports)),
+                *("--workers", chance.choice(workers)),
             )
             point = chance.choice(list(_LATEST))
             name = point if point == _OUTSIDE else point + chance.choice(["", "-after"])
             at = chance.randint(1, max(1, _LATEST[point]))
             command = (*(("resume", str(mirror)) if can_resume else begin), *options)
             when = f"run {found.runs + 1}, {name}:{at}, {' '.join(command)}"
-            code, err = _run(command, name, at, cache, chance.uniform(0, _LONGEST_LIFE_SECONDS))
+            code, err = _run(command, name, at, env, chance.uniform(0, _LONGEST_LIFE_SECONDS))
             found.runs += 1
             found.wrong += look(mirror, wanted, when)
             if code == -signal.SIGKILL:
@@ -85,23 +95,24 @@ def torture(folder: Path, *, kills: int, seed: int) -> Torture:
                 shutil.rmtree(mirror)
             elif code not in {0, 2}:  # 2: nothing had been begun that could be resumed
                 found.wrong.append(f"{when}: exit {code}: {err}")
-        done = run(*begin, "--progress", "none", "--yes", cache=cache)
+        last = (*begin, "--progress", "none", "--yes", "--transport", transports[0], "--workers", workers[-1])
+        code, err = _run(last, "write", 10**9, env, 0.0)
         found.complete += 1
-        if done.code != 0:
-            found.wrong.append(f"in the end: exit {done.code}: {done.err}")
+        if code != 0:
+            found.wrong.append(f"in the end: exit {code}: {err}")
         found.wrong += _judge(mirror, wanted, "in the end")
         found.object_requests = len(archive.object_requests())
     return found
 
 
-def _run(command: tuple[str, ...], name: str, at: int, cache: Path, life_seconds: float) -> tuple[int, str]:
+def _run(command: tuple[str, ...], name: str, at: int, env: dict[str, str], life_seconds: float) -> tuple[int, str]:
     entry = BULKDL if name == _OUTSIDE else (sys.executable, "-m", "tests.support.fault_points", f"{name}:{at}")
     with subprocess.Popen(
         [*entry, *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(cache),
+        env=env,
         start_new_session=True,
     ) as process:
         if name == _OUTSIDE:
@@ -136,9 +147,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--transport", action="append", default=[], help="may be repeated; one of them for each run")
+    parser.add_argument("--workers", action="append", default=[], help="the same")
+    parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = torture(Path(folder), kills=options.kills, seed=options.seed)
+        found = torture(
+            Path(folder),
+            kills=options.kills,
+            seed=options.seed,
+            transports=options.transport or ("single", "single", "zip"),
+            workers=options.workers or ("1", "1", "1", "2"),
+            by_uvloop=options.uvloop,
+        )
     print(f"{found}; {found.allowed} object requests were allowed")  # noqa: T201 - a script
     sys.exit(bool(found.wrong) or found.object_requests > found.allowed)
 

@@ -1,0 +1,110 @@
+"""nginx over the corpus: every answer of a TCIA v3 archive, from files. Its log tells what was asked, and when."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.bench.corpus import Corpus
+
+_PATH: Final = "/services/v3/TCIA/query"
+_CONFIGURATION: Final = """\
+worker_processes 1; pid {state}/nginx.pid; error_log {state}/error.log warn; user root; daemon off;
+events {{ worker_connections 4096; multi_accept on; }}
+http {{
+  client_body_temp_path {state}/body; proxy_temp_path {state}/proxy; fastcgi_temp_path {state}/fastcgi;
+  uwsgi_temp_path {state}/uwsgi; scgi_temp_path {state}/scgi;
+  types {{ }} default_type application/json; sendfile on; tcp_nopush on; keepalive_requests 10000000;
+  log_format timed '$msec $status $request_time $uri';
+  access_log {state}/access.log timed;
+  map "$arg_SeriesInstanceUID$arg_Collection" $asked {{ default nothing; ~^(?<name>[A-Za-z0-9.-]+)$ $name; }}
+  server {{
+    listen {listen} backlog=4096;
+    location = {path}/getSingleImage {{
+      default_type application/dicom; alias {corpus}/data/$arg_SeriesInstanceUID/$arg_SOPInstanceUID.dcm;
+    }}
+    location = {path}/getImage {{ default_type application/zip; alias {corpus}/zip/$arg_SeriesInstanceUID.zip; }}
+    location = {path}/getSeries {{ alias {corpus}/json/getSeries/$asked.json; }}
+    location = {path}/getSOPInstanceUIDs {{ alias {corpus}/json/getSOPInstanceUIDs/$asked.json; }}
+    location = {path}/getSeriesSize {{ alias {corpus}/json/getSeriesSize/$asked.json; }}
+    location = /nbia-api/services/v4/getImage {{
+      default_type application/zip; alias {corpus}/zip/$arg_SeriesInstanceUID.zip;
+    }}
+    location = /nbia-api/services/v4/getSeriesMetaData {{ return 200 '[]'; }}
+    location = /ready {{ return 200; access_log off; }}
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request that was answered; `at` is when it came, by the wall clock in seconds."""
+
+    at: float
+    status: int
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive at `url`, while it runs."""
+
+    url: str
+    log: Path
+    server: psutil.Process
+
+    def mark(self) -> int:
+        """A point in the log."""
+        return self.log.stat().st_size
+
+    def since(self, mark: int) -> list[Asked]:
+        """What was asked after `mark`."""
+        with self.log.open() as file:
+            file.seek(mark)
+            rows = [line.split() for line in file]
+        return [Asked(float(at) - float(took), int(status), path.rpartition("/")[2]) for at, status, took, path in rows]
+
+    def cpu_seconds(self) -> float:
+        """What the server has used so far."""
+        times = [process.cpu_times() for process in (self.server, *self.server.children())]
+        return sum(time.user + time.system for time in times)
+
+
+@contextmanager
+def serving(
+    corpus: Corpus, state: Path, *, host: str = "127.0.0.1", port: int = 8897, inside: Sequence[str] = ()
+) -> Iterator[Archive]:
+    """Serve `corpus` while the block runs; `inside` is a command that runs another, in a network namespace say."""
+    state.mkdir(parents=True)
+    configuration = state / "nginx.conf"
+    configuration.write_text(
+        _CONFIGURATION.format(state=state, listen=f"{host}:{port}", path=_PATH, corpus=corpus.root)
+    )
+    command = [*inside, "nginx", "-c", str(configuration), "-e", str(state / "error.log")]
+    with subprocess.Popen(command) as process:
+        try:
+            _wait_until_ready([*inside, "curl", "-sf", f"http://{host}:{port}/ready"], process)
+            yield Archive(f"http://{host}:{port}{_PATH}", state / "access.log", psutil.Process(process.pid))
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def _wait_until_ready(probe: Sequence[str], process: subprocess.Popen[bytes]) -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            raise SystemExit("nginx did not start: see its words above")
+        if subprocess.run(probe, check=False, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.02)
+    raise SystemExit("nginx does not answer")

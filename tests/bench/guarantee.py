@@ -1,0 +1,35 @@
+"""What bulkdl does besides, done to a folder: MD5, SHA-256, the structure check with pydicom, and a sync of each file.
+
+A peer and then this, on all cores, is the peer at an equal guarantee. `python -m tests.bench.guarantee FOLDER`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from bulkdl.dicom.headers_alone import read_headers_alone
+from bulkdl.dicom.validation import validate
+from bulkdl.fetch.sealing import digests_of_file
+from bulkdl.model.settings import ValidationLevel
+
+
+def check(path: Path) -> None:
+    """Validate, hash and sync one file."""
+    validate(path, level=ValidationLevel.STRUCTURE)
+    digests_of_file(path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def main(folder: Path) -> None:
+    read_headers_alone()  # as our own processes do; those of the pool are forked from this one
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    with ProcessPoolExecutor(os.cpu_count()) as processes:
+        list(processes.map(check, files, chunksize=max(1, min(64, len(files) // 16))))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,94 @@
+"""The tools that people use today, each with the settings that suit it best. They are given ready addresses."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tests.bench.corpus import Instance
+
+_NAIVE: Final = Path(__file__).with_name("naive.py")
+_ZIPS: Final = Path(__file__).with_name("zips.py")
+_PROGRAMS: Final = {"wget2": "wget2", "curl -Z": "curl", "aria2c": "aria2c"}
+# What `make test-clients` installs the public client in.
+_CLIENT: Final = Path(__file__).parents[2] / ".venv-tcia-utils" / "bin" / "python"
+
+
+class Job:
+    """The same objects in the forms that the peers want. Files go to `folder`."""
+
+    def __init__(self, folder: Path, url: str, instances: Sequence[Instance], in_flight: int) -> None:
+        self._folder = folder
+        self._in_flight = str(in_flight)
+        self._origin = url.partition("/services/")[0]
+        self._series = list(dict.fromkeys(one.series_uid for one in instances))
+        self._addresses = [
+            (
+                f"{url}/getSingleImage?SeriesInstanceUID={one.series_uid}&SOPInstanceUID={one.sop_uid}",
+                f"{one.series_uid}/{one.sop_uid}.dcm",
+            )
+            for one in instances
+        ]
+
+    def commands(self) -> dict[str, Callable[[Path], list[str]]]:
+        """The command of each peer that is installed, for a folder to fill."""
+        known = {"wget2": self._wget2, "curl -Z": self._curl, "aria2c": self._aria2c, "naive aiohttp": self._naive}
+        made = {name: make for name, make in known.items() if shutil.which(_PROGRAMS.get(name, "true"))}
+        if _CLIENT.is_file():
+            made["tcia_utils"] = self._tcia_utils
+        return made
+
+    def _wget2(self, out: Path) -> list[str]:
+        out.mkdir(parents=True, exist_ok=True)
+        urls = self._write("wget2.txt", (address for address, _ in self._addresses))
+        threads = min(int(self._in_flight), 32)  # more gain it nothing
+        return ["wget2", "-q", f"--max-threads={threads}", "-P", str(out), "-i", urls, "--no-config", "--no-robots"]
+
+    def _curl(self, out: Path) -> list[str]:
+        lines = (f'url="{address}"\noutput="{out}/{path}"' for address, path in self._addresses)
+        return [
+            "curl",
+            "-Z",
+            "--parallel-max",
+            self._in_flight,
+            "-s",
+            "--create-dirs",
+            "-K",
+            self._write("curl", lines),
+        ]
+
+    def _aria2c(self, out: Path) -> list[str]:
+        lines = (f"{address}\n  out={path}" for address, path in self._addresses)
+        quiet = [
+            "--quiet=true",
+            "--summary-interval=0",
+            "--no-conf=true",
+            "--file-allocation=none",
+            "-x1",
+            "-s1",
+            "--disk-cache=64M",
+        ]
+        return ["aria2c", "-i", self._write("aria2", lines), "-d", str(out), "-j", self._in_flight, *quiet]
+
+    def _naive(self, out: Path) -> list[str]:
+        lines = (f"{address} {path}" for address, path in self._addresses)
+        return [sys.executable, str(_NAIVE), self._write("naive", lines), str(out), "32"]
+
+    def _tcia_utils(self, out: Path) -> list[str]:
+        return [str(_CLIENT), str(_ZIPS), self._origin, self._write("series", self._series), str(out)]
+
+    def _write(self, name: str, lines: Iterable[str]) -> str:
+        path = self._folder / name
+        path.write_text("\n".join(lines) + "\n")
+        return str(path)
+
+
+def missing() -> list[str]:
+    """The peers that are not installed."""
+    programs = [name for name, program in _PROGRAMS.items() if shutil.which(program) is None]
+    return programs if _CLIENT.is_file() else [*programs, "tcia_utils (make test-clients)"]

@@ -1,0 +1,76 @@
+"""One command, measured: wall clock, CPU and memory of all its processes, and what it asked of the archive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bench.archive import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one command. Seconds and bytes; `first_seconds` is from the start to the first object asked for."""
+
+    seconds: float
+    user_seconds: float
+    system_seconds: float
+    peak_bytes: int
+    requests: int
+    refused: int
+    status: int
+    first_seconds: float | None = None
+
+
+def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ()) -> Run:
+    """Run `command` to its end; its words go nowhere."""
+    mark, started_at, started = archive.mark(), time.time(), time.perf_counter()
+    # As it is where it was installed: Python keeps what it compiled.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen([*inside, *command], stdin=subprocess.DEVNULL, stdout=-3, stderr=-3, env=environment)
+    peak, ended = [0], threading.Event()
+    watcher = threading.Thread(target=_watch, args=(process.pid, peak, ended))
+    watcher.start()
+    try:
+        _, status, used = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        ended.set()
+        watcher.join()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    asked = archive.since(mark)
+    objects = [one.at for one in asked if one.endpoint in {"getSingleImage", "getImage"}]
+    return Run(
+        seconds=seconds,
+        user_seconds=used.ru_utime,
+        system_seconds=used.ru_stime,
+        peak_bytes=peak[0] or used.ru_maxrss * 1024,
+        requests=len(asked),
+        refused=sum(one.status >= 400 for one in asked),
+        status=process.returncode,
+        first_seconds=min(objects) - started_at if objects else None,
+    )
+
+
+def _watch(pid: int, peak: list[int], ended: threading.Event) -> None:
+    while not ended.wait(0.05):
+        total = 0
+        with suppress(psutil.Error):
+            root = psutil.Process(pid)
+            for member in (root, *root.children(recursive=True)):
+                with suppress(psutil.Error):
+                    total += member.memory_info().rss
+        peak[0] = max(peak[0], total)

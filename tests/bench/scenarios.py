@@ -1,0 +1,214 @@
+"""The scenarios: what is fetched, over which link, onto which disk; ours and the peers in turn, round by round."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.bench import corpus, link
+from tests.bench.archive import Archive
+from tests.bench.corpus import Corpus, Instance, Shape
+from tests.bench.goals import Goal
+from tests.bench.peers import Job
+from tests.bench.running import Run, run
+
+OURS: Final = "bulkdl"
+LINK_MB: Final = 125.0  # a second, of 1 Gbit/s
+_BULKDL: Final = str(Path(sys.executable).with_name("bulkdl"))
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One line of the comparison. `series` are the first so many of the collection, all where it is None."""
+
+    name: str
+    title: str
+    shape: Shape
+    in_flight: int
+    series: int | None = None
+    slow: bool = False
+    in_memory: bool = False
+
+
+SCENARIOS: Final = (
+    Scenario("S1", "loopback, 10,000 small instances, on disk", corpus.SMALL, 32),
+    Scenario("S1m", "loopback, 10,000 small instances, in memory", corpus.SMALL, 32, in_memory=True),
+    Scenario("S2", "loopback, 2,000 CT slices, on disk", corpus.CT, 16),
+    Scenario("S2m", "loopback, 2,000 CT slices, in memory", corpus.CT, 16, in_memory=True),
+    Scenario("S3", "loopback, 6 large instances, on disk", corpus.LARGE, 8),
+    Scenario("S4", "80 ms, 1 Gbit/s, 1,000 CT slices", corpus.CT, 64, series=10, slow=True, in_memory=True),
+    Scenario("S5", "80 ms, 1 Gbit/s, 4,000 small instances", corpus.SMALL, 64, series=40, slow=True, in_memory=True),
+)
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a scenario: the runs of each tool, and the seconds that `guarantee` took after each of a peer."""
+
+    scenario: Scenario
+    instances: int
+    size_bytes: int
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    check_seconds: dict[str, list[float]] = field(default_factory=dict)
+    wrong: dict[str, int] = field(default_factory=dict)
+
+    def seconds(self, tool: str) -> float:
+        """The median."""
+        return statistics.median(one.seconds for one in self.runs[tool])
+
+    def guaranteed_seconds(self, tool: str) -> float:
+        """The median of a peer and the checks after it."""
+        return statistics.median(
+            one.seconds + check for one, check in zip(self.runs[tool], self.check_seconds[tool], strict=True)
+        )
+
+    def peers(self) -> list[str]:
+        """The peers that brought everything, the fastest first."""
+        return sorted((name for name in self.runs if name != OURS and not self.wrong[name]), key=self.seconds)
+
+
+def compare(
+    scenario: Scenario, things: Corpus, archive: Archive, folder: Path, disk: Path, *, rounds: int, say: Say
+) -> Result:
+    """Run ours and every peer, in turn; check that every object came with the right bytes."""
+    instances = things.instances(scenario.shape, scenario.series)
+    result = Result(scenario, len(instances), sum(one.size_bytes for one in instances))
+    inside = link.CLIENT if scenario.slow else ()
+    commands = {OURS: _ours(scenario, archive, instances, folder)}
+    commands |= Job(folder, archive.url, instances, scenario.in_flight).commands()
+    for name in commands:
+        result.runs[name], result.check_seconds[name], result.wrong[name] = [], [], 0
+    _warm(things, instances)
+    for number in range(rounds):
+        for name, make in commands.items():
+            out = disk / f"{scenario.name}-out"
+            os.sync()
+            one = run(make(out), archive, inside=inside)
+            result.runs[name].append(one)
+            result.wrong[name] += _missing(out, instances)
+            if name != OURS:
+                result.check_seconds[name].append(_check(out, archive))
+            say(f"{scenario.name} {number + 1}/{rounds} {name}: {one.seconds:.2f} s, {one.requests:,} requests")
+            shutil.rmtree(out, ignore_errors=True)
+    return result
+
+
+def _ours(scenario: Scenario, archive: Archive, instances: list[Instance], folder: Path) -> Callable[[Path], list[str]]:
+    what = ["--collection", scenario.shape.name]
+    if scenario.series is not None:
+        manifest = folder / f"{scenario.name}.txt"
+        manifest.write_text("".join(f"{uid}\n" for uid in dict.fromkeys(one.series_uid for one in instances)))
+        what = ["--manifest", str(manifest)]
+    common = [_BULKDL, "mirror", "--archive", archive.url, *what, "--yes", "--progress", "none"]
+    return lambda out: [*common, "--to", str(out)]
+
+
+def _warm(things: Corpus, instances: list[Instance]) -> None:
+    for one in instances:
+        (things.root / "data" / one.series_uid / f"{one.sop_uid}.dcm").read_bytes()
+
+
+def _missing(out: Path, instances: list[Instance]) -> int:
+    """How many objects did not come, byte for byte; names do not count, some peers make their own."""
+    found = set[str]()
+    for path in _files(out):
+        with path.open("rb") as file:
+            found.add(hashlib.file_digest(file, "sha256").hexdigest())
+    return len({one.sha256 for one in instances} - found)
+
+
+def _files(out: Path) -> Iterator[Path]:
+    for folder, below, names in os.walk(out):
+        if ".bulkdl" in below:
+            below.remove(".bulkdl")
+        yield from (Path(folder, name) for name in names)
+
+
+def _check(out: Path, archive: Archive) -> float:
+    return run([sys.executable, "-m", "tests.bench.guarantee", str(out)], archive).seconds
+
+
+def rerun(things: Corpus, archive: Archive, disk: Path, *, say: Say) -> list[Goal]:
+    """S6: what is complete already, looked at again."""
+    out = disk / "S6-out"
+    mirror = [_BULKDL, "mirror", "--archive", archive.url, "--collection", corpus.SMALL.name]
+    mirror += ["--to", str(out), "--yes", "--progress", "none"]
+    run(mirror, archive)
+    resumed = [run([_BULKDL, "resume", str(out), "--progress", "none"], archive) for _ in range(5)]
+    again = [run(mirror, archive) for _ in range(5)]
+    count = len(things.instances(corpus.SMALL))
+    shutil.rmtree(out, ignore_errors=True)
+    seconds, requests = statistics.median(one.seconds for one in resumed), resumed[0].requests
+    say(f"S6 resume: {seconds:.2f} s, {requests} requests; mirror: {again[0].requests} requests")
+    return [
+        Goal(
+            "S6 resume",
+            f"{count:,} complete: under 0.5 s, no request",
+            f"{seconds:.2f} s, {requests} requests",
+            seconds < 0.5 and requests == 0,
+        ),
+        Goal(
+            "S6 mirror again",
+            "one request per selection",
+            f"{again[0].requests} requests, {statistics.median(one.seconds for one in again):.2f} s",
+            again[0].requests == 1,
+        ),
+    ]
+
+
+def goals(results: list[Result]) -> list[Goal]:
+    """The goals that these scenarios tell of."""
+    found = []
+    for result in results:
+        if not result.peers():
+            continue
+        best, ours = result.peers()[0], result.seconds(OURS)
+        guaranteed = min(result.guaranteed_seconds(name) for name in result.peers())
+        name = result.scenario.name
+        if not result.scenario.slow:
+            text = f"{ours:.2f} s, against {guaranteed:.2f} s"
+            found.append(
+                Goal(f"{name} guaranteed", "faster than every peer at equal guarantee", text, ours < guaranteed)
+            )
+        if name.startswith(("S2", "S3")):
+            ratio = ours / result.seconds(best)
+            found.append(
+                Goal(f"{name} raw", "within 1.5 times the best raw peer", f"{ratio:.2f} times {best}", ratio <= 1.5)
+            )
+        if name.startswith("S1") and "aria2c" in result.peers():
+            raw = result.seconds("aria2c")
+            found.append(
+                Goal(f"{name} raw", "not slower than aria2c", f"{ours:.2f} s, against {raw:.2f} s", ours <= raw)
+            )
+        if name == "S4":
+            rate = result.size_bytes / 1e6 / ours
+            text = f"{rate:.0f} MB/s; {best}: {result.size_bytes / 1e6 / result.seconds(best):.0f} MB/s"
+            met = rate >= 0.9 * LINK_MB and ours <= result.seconds(best)
+            found.append(Goal("S4", "90 % of the link, and faster than every raw peer", text, met))
+        if name == "S5":
+            ratio = result.seconds(best) / ours
+            found.append(Goal("S5", "twice the best raw peer", f"{ratio:.2f} times {best}", ratio >= 2))
+        if name == "S1m":
+            found += _small(result)
+    if runs := [one for result in results for one in result.runs[OURS]]:
+        peak = max(one.peak_bytes for one in runs) / 1e6
+        found.append(Goal("Memory", "all processes below 200 MB in every scenario", f"{peak:.0f} MB", peak < 200))
+    return found
+
+
+def _small(result: Result) -> list[Goal]:
+    runs = result.runs[OURS]
+    user = statistics.median(one.user_seconds for one in runs) / result.instances * 1e3
+    first = statistics.median(one.first_seconds or 0.0 for one in runs) * 1e3
+    return [
+        Goal("CPU", "1.2 ms of user time per small instance, all processes", f"{user:.2f} ms", user < 1.2),
+        Goal("First instance", "asked for within 400 ms of the start", f"{first:.0f} ms", first < 400),
+    ]
