@@ -22,6 +22,7 @@ _FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling paid so far: a round
 # While it opens it cannot tell a step that paid from connections that warm up. Beyond so many bytes in flight a line of
 # 1 Gbit/s and 80 ms is full (10 MB) and its queue too, and what is lost there costs more than waiting (measured).
 _OPENING_BYTES: Final = 20 << 20
+_MOST_BYTES: Final = 32 << 20  # of bodies in flight at any time: they are held in memory
 _LARGE_BYTES: Final = 4 << 20  # more of one body is never in flight
 _MEAN_WEIGHT: Final = 0.1  # of the newest size
 _COARSE_WINDOW_SECONDS: Final = 0.25
@@ -159,8 +160,9 @@ class Limiter:
     def _try(self, now: float) -> None:
         step = max(1, round(self._held * self._step))
         limit = max(1, min(self._held + step if self._upwards else self._held - step, self.ceiling))
-        if self._is_opening and limit * self._mean_bytes > _OPENING_BYTES:
-            limit = min(limit, max(self._held, int(_OPENING_BYTES / self._mean_bytes)))
+        most_bytes = _OPENING_BYTES if self._is_opening else _MOST_BYTES
+        if limit > self._held and limit * self._mean_bytes > most_bytes:
+            limit = max(self._held, int(most_bytes / self._mean_bytes))
         if limit == self._held:
             self._turn()
             return

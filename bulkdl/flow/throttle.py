@@ -42,7 +42,8 @@ class RequestPace:
     def wait_seconds(self, now: float) -> float:
         """Take the next place in the row; the seconds until it is due, and the request is to begin."""
         due = now if self.per_second is None else max(now, self._next_at)
-        del self._began[: bisect(self._began, now - _MEMORY_SECONDS)]
+        if self._began and self._began[0] < now - 2 * _MEMORY_SECONDS:  # not at each request: a list is long
+            del self._began[: bisect(self._began, now - _MEMORY_SECONDS)]
         self._began.append(due)
         if self.per_second is not None:
             self._next_at = due + 1.0 / self.per_second

@@ -53,6 +53,12 @@ def test_it_does_not_crowd_a_line_that_is_full() -> None:
     assert course.limit <= 20
 
 
+def test_bodies_in_flight_fit_in_memory() -> None:
+    archive = Archive(lambda _: 10_000, latency_seconds=1.0, size_bytes=3_000_000, noise=0.1)
+    course = run(archive, Limiter(ceiling=256), seconds=300, after=1)
+    assert course.most * archive.size_bytes < 40_000_000
+
+
 def test_it_recovers_from_a_storm_of_refusals() -> None:
     archive = Archive(lambda now: 1 if 20 <= now < 30 else 32)
     assert run(archive, Limiter(ceiling=64), seconds=60, after=50).share >= 0.85
