@@ -27,9 +27,7 @@ _MOST_THREADS: Final = 8
 _QUEUE_PER_THREAD: Final = 4  # waiting instances for each thread at work, above which one more joins
 _MOST_AT_ONCE: Final = 16  # instances that wait for one another
 
-_QUICK_SECONDS: Final = (
-    500e-6  # for an instance, with all its syncs; a trip to a thread of a busy process costs as much
-)
+_QUICK_SECONDS: Final = 500e-6  # for an instance with all its syncs: what a trip to a thread costs a busy process
 _QUICK_BYTES_PER_SECOND: Final = 1e9  # and its bytes may take their time
 _SECONDS_TO_LOSE: Final = 0.02  # on the spot, beyond what a quick disk takes, until the disk is taken for slow
 _ON_TRIAL: Final = 0.015  # of these are lost already when a slow disk is tried again
