@@ -6,63 +6,64 @@ Not each with each: every two of them meet in one of the rows.
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from bulkdl.model.settings import Transport
-from tests.support.commands import environment, loops_by_uvloop
+from tests.support.commands import RunningArchive, loops_by_uvloop, run
 from tests.support.soup import soup
 from tests.support.torture import torture
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 uvloop = pytest.importorskip("uvloop", reason="uvloop is not made for this system")
 
+# The last is the seed: each row dies at other points.
 ROWS = pytest.mark.parametrize(
-    ("transport", "workers", "by_uvloop"),
+    ("transport", "workers", "by_uvloop", "seed"),
     [
-        (Transport.SINGLE, 1, True),
-        (Transport.SINGLE, 2, False),
-        (Transport.ZIP, 1, False),
-        (Transport.ZIP, 2, True),
-        (Transport.AUTO, 1, False),
-        (Transport.AUTO, 2, True),
+        (Transport.SINGLE, 1, True, 1),
+        (Transport.SINGLE, 2, False, 2),
+        (Transport.ZIP, 1, False, 3),
+        (Transport.ZIP, 2, True, 4),
+        (Transport.AUTO, 1, False, 5),
+        (Transport.AUTO, 2, True, 6),
     ],
 )
 
 
 @pytest.mark.timeout(180)
 @ROWS
-def test_kills_leave_nothing_wrong(tmp_path: Path, transport: Transport, workers: int, *, by_uvloop: bool) -> None:
-    found = torture(
-        tmp_path, kills=4, seed=20_261_125, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop
-    )
+def test_kills_leave_nothing_wrong(
+    tmp_path: Path, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
+) -> None:
+    found = torture(tmp_path, kills=4, seed=seed, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop)
     assert found.wrong == []
     assert found.object_requests <= found.allowed
+    assert workers == 1 or any(point.endswith(":worker") for point in found.by_point)
 
 
 @pytest.mark.timeout(180)
 @ROWS
 def test_a_soup_of_faults_ends_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Transport, workers: int, *, by_uvloop: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
 ) -> None:
     if by_uvloop:
         for name, value in loops_by_uvloop().items():
             monkeypatch.setenv(name, value)
-    work = soup(tmp_path, instances_wanted=200, share=0.2, transport=transport, seed=20_261_125, workers=workers)
+    work = soup(
+        tmp_path, instances_wanted=200, per_series=5, share=0.2, transport=transport, seed=seed, workers=workers
+    )
     found = uvloop.run(work) if by_uvloop else asyncio.run(work)
     assert found.wrong == ()
     assert found.served_wrong > 5
 
 
-def test_the_loops_of_these_tests_are_those_that_they_name(tmp_path: Path) -> None:
-    words = "import asyncio; print(type(asyncio.new_event_loop()).__module__)"
-    for more, module in (({}, "asyncio.unix_events"), (loops_by_uvloop(), "uvloop")):
-        env = environment(tmp_path) | more
-        found = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True, env=env)
-        assert found.stdout.strip() == module, os.fsdecode(sys.executable)
+def test_the_command_and_its_workers_run_by_uvloop_where_it_is_asked_for(
+    tmp_path: Path, cache: Path, demo_archive: RunningArchive
+) -> None:
+    notes = tmp_path / "loops"
+    words = ("mirror", "--archive", demo_archive.url, "--collection", "BULKDL-PHANTOM", "--to", tmp_path / "mirror")
+    options = ("--workers", "2", "--progress", "none", "--yes")
+    done = run(*words, *options, cache=cache, more={**loops_by_uvloop(), "LOOPS_NOTED_IN": str(notes)})
+    assert (done.code, done.err) == (0, "")
+    assert set(notes.read_text().splitlines()) == {"bulkdl uvloop", "bulkdl.fetch.child uvloop"}

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,13 +87,15 @@ class Finished:
         return parsed
 
 
-def run(*arguments: str | Path, cache: Path, stdin: str | None = None) -> Finished:
-    """Run `bulkdl` to its end."""
+def run(
+    *arguments: str | Path, cache: Path, stdin: str | None = None, more: Mapping[str, str] | None = None
+) -> Finished:
+    """Run `bulkdl` to its end, with `more` in its environment."""
     done = subprocess.run(
         [*BULKDL, *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=environment(cache),
+        env={**environment(cache), **(more or {})},
         input=stdin,
         check=False,
     )

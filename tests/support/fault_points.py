@@ -5,6 +5,9 @@
 are those of `os` and of SQLite.
 
 Points: `write`, `fsync`, `rename`, `unlink` (files), `commit` (the journal), each also with `-after`.
+
+In runs of two workers `POINT:N:beside` dies while the worker in a process of its own is at work, and `POINT:N:worker`
+counts the calls of that worker instead, and ends its whole process group with it.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 POINTS = ("write", "fsync", "rename", "unlink", "commit")
+_OF_WORKER: Final = "FAULT_POINT_OF_WORKER"
 
 
 class Point:
@@ -35,6 +39,8 @@ class Point:
 
 def die() -> None:
     """End like a process whose machine lost its power, or nearly so: nothing is flushed or tidied up."""
+    if _OF_WORKER in os.environ:
+        os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -80,9 +86,39 @@ def arm(name: str, at: int) -> None:
             raise SystemExit(f"no such point: {name}")
 
 
-def main() -> None:
-    name, _, at = sys.argv.pop(1).rpartition(":")
+def be_worker() -> None:
+    """Be a worker process, with the point that is meant for it."""
+    name, at = os.environ[_OF_WORKER].split(":")
     arm(name, int(at))
+    from bulkdl.fetch.child import main as child_main  # noqa: PLC0415 - after the calls were replaced
+
+    child_main()
+
+
+def be_command_with_worker() -> int:
+    """Be the command; its worker in another process begins first, and is `be_worker` where a point is meant for it."""
+    from bulkdl.__main__ import main as bulkdl_main  # noqa: PLC0415 - after the calls were replaced
+    from bulkdl.fetch import remote  # noqa: PLC0415 - the same
+    from tests.support.worker_first import worker_first  # noqa: PLC0415 - the same
+
+    if _OF_WORKER in os.environ:
+        start_process = remote.start_process
+        setattr(remote, "start_process", lambda _: start_process("tests.support.fault_points"))  # noqa: B010 - typed
+    with worker_first():
+        return bulkdl_main()
+
+
+def main() -> None:
+    if len(sys.argv) == 1:
+        be_worker()
+        return
+    name, at, *where = sys.argv.pop(1).split(":")
+    if where == ["worker"]:
+        os.environ[_OF_WORKER] = f"{name}:{at}"
+    else:
+        arm(name, int(at))
+    if where:
+        sys.exit(be_command_with_worker())
     from bulkdl.__main__ import main as bulkdl_main  # noqa: PLC0415 - after the calls were replaced
 
     sys.exit(bulkdl_main())

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import tempfile
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bulkdl.model.reports import RunReport
 from bulkdl.model.settings import Transport
-from tests.support.bad_archive import JSON, ZIP, BadArchive, endpoint_of, zip_of
+from tests.support.bad_archive import JSON, ZIP, BadArchive, endpoint_of, no_fault, zip_of
+from tests.support.commands import loops_by_uvloop
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer, cut, drop
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.worker_first import worker_first
 from tests.support.wrong_answers import CIRCLE, FAULTS
 
 PER_SERIES = 20
@@ -42,10 +48,14 @@ async def soup(
     seed: int,
     attempts: int = 8,
     workers: int = 1,
+    per_series: int = PER_SERIES,
 ) -> Soup:
-    """Mirror `instances_wanted` made-up instances from an archive of whose answers `share` are wrong."""
+    """Mirror `instances_wanted` made-up instances from an archive of whose answers `share` are wrong.
+
+    Afterwards the archive is mended, and the run goes on: then all must be held.
+    """
     chance = random.Random(seed)  # noqa: S311 - no secret
-    made_up = list(instances(series=instances_wanted // PER_SERIES, per_series=PER_SERIES))
+    made_up = list(instances(series=instances_wanted // per_series, per_series=per_series))
     served_wrong = 0
 
     def fault(seen: Seen) -> Action | None:
@@ -77,20 +87,26 @@ async def soup(
             ]
         )
 
+    wanted = checksums_of(made_up)
     async with BadArchive(made_up, fault) as archive:
-        report = await archive.mirror(
-            folder,
-            access={"silence_seconds": 0.4},
-            max_attempts=attempts,
-            concurrency=16,
-            transport=transport,
-            workers=workers,
-            give_up_after_seconds=30.0,
-        )
+        with worker_first() if workers > 1 else nullcontext():
+            report = await archive.mirror(
+                folder,
+                access={"silence_seconds": 0.4},
+                max_attempts=attempts,
+                concurrency=16,
+                transport=transport,
+                workers=workers,
+                give_up_after_seconds=30.0,
+            )
         sent = len(archive.server.requests)
-    wrong = judge(report, folder / "mirror", checksums_of(made_up))
-    if report.requests != sent:
-        wrong.append(f"{report.requests} requests are reported, {sent} were sent")
+        wrong = judge(report, folder / "mirror", wanted)
+        if report.requests != sent:
+            wrong.append(f"{report.requests} requests are reported, {sent} were sent")
+        archive.fault = no_fault
+        await archive.resume(folder)
+    if not checksums_on_disk(folder / "mirror") == journalled_checksums(folder / "mirror") == wanted:
+        wrong.append("in the end: not what was asked for")
     return Soup(report, served_wrong, tuple(wrong))
 
 
@@ -117,9 +133,16 @@ def main() -> None:
     parser.add_argument("--transport", default="single")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
+    run: Callable[[Coroutine[Any, Any, Soup]], Soup] = asyncio.run
+    if options.uvloop:
+        import uvloop  # noqa: PLC0415 - not made for every system
+
+        os.environ.update(loops_by_uvloop())  # for workers
+        run = uvloop.run
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(
+        found = run(
             soup(
                 Path(folder),
                 instances_wanted=options.instances,

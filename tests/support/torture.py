@@ -31,7 +31,10 @@ _INSTANCES = 400
 _OUTSIDE = "outside"
 # How many such calls a run may be allowed before its end, at most.
 _LATEST = {"write": 60, "fsync": 120, "rename": 60, "unlink": 3, "commit": 12, _OUTSIDE: 0}
+# The same in the worker in a process of its own: no more than a single Series has.
+_LATEST_OF_WORKER = {"write": _PER_SERIES, "fsync": _PER_SERIES, "rename": _PER_SERIES}
 _LONGEST_LIFE_SECONDS = 2.5
+_NOTHING_BEGUN = "has seen no run that could be resumed"  # as `resume` says it
 
 
 @dataclass
@@ -70,33 +73,38 @@ def torture(
     mirror, cache = folder / "mirror", folder / "cache"
     env = environment(cache) | (loops_by_uvloop() if by_uvloop else {})
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
-        begin = ("mirror", "--archive", archive.url, "--everything", "--to", str(mirror))
+        begin = ("mirror", "--archive", archive.url, "--everything", "--to", str(mirror), "--yes")
         while found.kills < kills:
             can_resume = (mirror / ".bulkdl" / "journal.sqlite").exists() and chance.random() < 0.4
+            at_work = chance.choice(workers)
             options = (
-                *("--progress", "none", "--yes", "--concurrency", str(CONCURRENCY)),
+                *("--progress", "none", "--concurrency", str(CONCURRENCY)),
                 *("--transport", chance.choice(transports)),
-                *("--workers", chance.choice(workers)),
+                *("--workers", at_work),
             )
-            point = chance.choice(list(_LATEST))
+            # With two workers every other run dies in the second, the first run among them: there it has work for sure.
+            where = "" if at_work == "1" else (":beside" if found.runs % 2 else ":worker")
+            latest = _LATEST_OF_WORKER if where == ":worker" else _LATEST
+            point = chance.choice(list(latest))
             name = point if point == _OUTSIDE else point + chance.choice(["", "-after"])
-            at = chance.randint(1, max(1, _LATEST[point]))
+            where = "" if point == _OUTSIDE else where
+            fault = f"{name}:{chance.randint(1, max(1, latest[point]))}{where}"
             command = (*(("resume", str(mirror)) if can_resume else begin), *options)
-            when = f"run {found.runs + 1}, {name}:{at}, {' '.join(command)}"
-            code, err = _run(command, name, at, env, chance.uniform(0, _LONGEST_LIFE_SECONDS))
+            when = f"run {found.runs + 1}, {fault}, {' '.join(command)}"
+            code, err = _run(command, fault, env, chance.uniform(0, _LONGEST_LIFE_SECONDS))
             found.runs += 1
             found.wrong += look(mirror, wanted, when)
             if code == -signal.SIGKILL:
                 found.kills += 1
-                found.by_point[name] = found.by_point.get(name, 0) + 1
+                found.by_point[name + where] = found.by_point.get(name + where, 0) + 1
             elif code == 0 and not can_resume:
                 found.complete += 1
                 found.wrong += _judge(mirror, wanted, when)
                 shutil.rmtree(mirror)
-            elif code not in {0, 2}:  # 2: nothing had been begun that could be resumed
+            elif code != 0 and not (can_resume and _NOTHING_BEGUN in err):
                 found.wrong.append(f"{when}: exit {code}: {err}")
-        last = (*begin, "--progress", "none", "--yes", "--transport", transports[0], "--workers", workers[-1])
-        code, err = _run(last, "write", 10**9, env, 0.0)
+        last = (*begin, "--progress", "none", "--transport", transports[0], "--workers", workers[-1])
+        code, err = _run(last, f"write:{10**9}", env, 0.0)
         found.complete += 1
         if code != 0:
             found.wrong.append(f"in the end: exit {code}: {err}")
@@ -105,8 +113,9 @@ def torture(
     return found
 
 
-def _run(command: tuple[str, ...], name: str, at: int, env: dict[str, str], life_seconds: float) -> tuple[int, str]:
-    entry = BULKDL if name == _OUTSIDE else (sys.executable, "-m", "tests.support.fault_points", f"{name}:{at}")
+def _run(command: tuple[str, ...], fault: str, env: dict[str, str], life_seconds: float) -> tuple[int, str]:
+    is_outside = fault.startswith(_OUTSIDE)
+    entry = BULKDL if is_outside else (sys.executable, "-m", "tests.support.fault_points", fault)
     with subprocess.Popen(
         [*entry, *command],
         stdout=subprocess.DEVNULL,
@@ -115,7 +124,7 @@ def _run(command: tuple[str, ...], name: str, at: int, env: dict[str, str], life
         env=env,
         start_new_session=True,
     ) as process:
-        if name == _OUTSIDE:
+        if is_outside:
             time.sleep(life_seconds)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
