@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bulkdl.errors import BulkdlError
-    from bulkdl.library.archive import Archive
-    from bulkdl.library.records import Record, Records
-    from bulkdl.library.verbs import (
+    from bulkdl.model.selection import Selection
+    from bulkdl.model.settings import FetchSettings
+    from bulkdl.verbs.connect import Archive
+    from bulkdl.verbs.library import (
         connect,
         mirror,
         mirror_async,
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
         verify,
         verify_async,
     )
-    from bulkdl.model.selection import Selection
-    from bulkdl.model.settings import FetchSettings
+    from bulkdl.verbs.records import Record, Records
 
 __version__ = "0.1.0"
 
@@ -76,11 +76,11 @@ __all__ = [
 ]
 
 _ELSEWHERE: Final = {
-    "Archive": "bulkdl.library.archive",
+    "Archive": "bulkdl.verbs.connect",
     "BulkdlError": "bulkdl.errors",
     "FetchSettings": "bulkdl.model.settings",
-    "Record": "bulkdl.library.records",
-    "Records": "bulkdl.library.records",
+    "Record": "bulkdl.verbs.records",
+    "Records": "bulkdl.verbs.records",
     "Selection": "bulkdl.model.selection",
 }
 
@@ -88,7 +88,7 @@ _ELSEWHERE: Final = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'bulkdl' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ELSEWHERE.get(name, "bulkdl.library.verbs")), name)
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "bulkdl.verbs.library")), name)
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,7 @@
     │   ├── ArchiveRefused            key, login or licence                            exit 3
     │   ├── ArchiveUnreachable        silent, or failing, for too long                 exit 4
     │   ├── ShortAtSource             a Series lists fewer instances than the archive counts in it
-    │   └── RequestFailed             one request; `flow.retry` judges it by its kind
+    │   └── RequestFailed             one request; `runtime.retry` judges it by its kind
     │       ├── ConnectFailed         refused, no such host, TLS, proxy: nothing was sent
     │       ├── ConnectionLost        it broke after the request was sent
     │       ├── TimedOut              no byte for too long

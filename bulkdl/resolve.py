@@ -14,18 +14,18 @@ from difflib import get_close_matches
 from itertools import product
 from typing import Final, TypeVar
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.http import ArchiveClient
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ShortAtSource
-from bulkdl.flow.pool import Upstream, run_pool
-from bulkdl.journal.desk import JournalDesk
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
+from bulkdl.journal.thread import JournalDesk
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
+from bulkdl.runtime.tasks import Upstream, run_pool
 from bulkdl.store.layout import instance_name
 
 Item = TypeVar("Item")

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.archive.client import connect
-from bulkdl.archive.nbia import NbiaV1
+from bulkdl.archive.http import connect
+from bulkdl.archive.nbia.dialects import NbiaV1
 from bulkdl.archive.profiles import Profile
-from bulkdl.flow.pacing import Limiter
-from bulkdl.flow.patience import Patience
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import Question, _completed, questions, resolve
+from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.concurrency import Limiter
 from tests.support import faults
 from tests.support.faults import Action, FaultyServer, Script, Seen
 

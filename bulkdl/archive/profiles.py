@@ -13,9 +13,9 @@ from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from bulkdl.archive.dialect import Dialect, TableDialect
-from bulkdl.archive.nbia import NbiaV1, NbiaV2, NbiaV4
-from bulkdl.archive.tcia_v3 import TciaV3
+from bulkdl.archive.nbia.dialect import Dialect, TableDialect
+from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4
+from bulkdl.archive.nbia.tcia_v3 import TciaV3
 from bulkdl.errors import ConfigurationError
 
 DEMO: Final = "demo"

@@ -19,8 +19,8 @@ from typing import Final
 import click
 
 from bulkdl import __version__
-from bulkdl.cli import exits
-from bulkdl.cli.words import one_line
+from bulkdl.cli import exit_codes
+from bulkdl.cli.formatting import one_line
 from bulkdl.errors import BulkdlError
 
 _COMMANDS: Final = {
@@ -95,21 +95,21 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.UsageError as error:
-        code = _fail(_usage(error), exits.Exit.USAGE)
+        code = _fail(_usage(error), exit_codes.Exit.USAGE)
     except click.ClickException as error:
-        code = _fail(error.format_message(), exits.Exit.USAGE)
+        code = _fail(error.format_message(), exit_codes.Exit.USAGE)
     except BulkdlError as error:
-        code = _fail(str(error), exits.for_error(error))
+        code = _fail(str(error), exit_codes.for_error(error))
     except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted", exits.Exit.INTERRUPTED)
+        code = _fail("interrupted", exit_codes.Exit.INTERRUPTED)
     except BrokenPipeError:
         _let_go_of_stdout()
-        code = exits.Exit.BROKEN_PIPE
+        code = exit_codes.Exit.BROKEN_PIPE
     except Exception as error:  # the last resort: a defect is told in one line as well
         if os.environ.get("BULKDL_TRACEBACK"):
             raise
         what = f"{type(error).__name__}: {error}"
-        code = _fail(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)", exits.DEFECT)
+        code = _fail(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)", exit_codes.DEFECT)
     return int(code)
 
 
@@ -117,7 +117,7 @@ def _invoke(arguments: list[str]) -> int:
     """Not `cli.main`: that one prints and exits on its own when it is interrupted or its reader goes away."""
     with cli.make_context("bulkdl", arguments) as ctx:
         result = cli.invoke(ctx)
-    return int(result or exits.Exit.OK)
+    return int(result or exit_codes.Exit.OK)
 
 
 def _usage(error: click.UsageError) -> str:
@@ -139,7 +139,7 @@ def _usage(error: click.UsageError) -> str:
     return f"{text.rstrip('.')} (see {where} --help)"
 
 
-def _fail(message: str, code: exits.Exit) -> exits.Exit:
+def _fail(message: str, code: exit_codes.Exit) -> exit_codes.Exit:
     with suppress(OSError):
         print(f"bulkdl: {one_line(message)}", file=sys.stderr, flush=True)
     return code
@@ -162,5 +162,5 @@ def _prepare_streams() -> None:
 
 
 def _let_go_of_stdout() -> None:
-    """Whoever read standard output is gone: what is still buffered must not fail once more when Python exits."""
+    """Whoever read standard output is gone: what is still buffered must not fail once more when Python exit_codes."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -218,7 +218,7 @@ def _build_selection(*, manifest: tuple[str, ...], **criteria: Any) -> Selection
 
 
 def _read_manifest(path: str) -> Selection:
-    from bulkdl.operations.manifests import select_from  # noqa: PLC0415 - many selections need no manifest
+    from bulkdl.verbs.manifests import select_from  # noqa: PLC0415 - many selections need no manifest
 
     source = "standard input" if path == "-" else path
     try:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from bulkdl.cli.exits import remaining_problems
-from bulkdl.cli.words import command, duration, one_line, plural, table
+from bulkdl.cli.exit_codes import remaining_problems
+from bulkdl.cli.formatting import command, duration, one_line, plural, table
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.model.reports import (
     AdoptReport,

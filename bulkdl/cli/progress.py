@@ -15,7 +15,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TextIO
 
-from bulkdl.cli.words import duration, one_line
+from bulkdl.cli.formatting import duration, one_line
 from bulkdl.model.events import (
     Adopting,
     ArchiveBack,

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from bulkdl.cli.signals import SIGNALS
 from bulkdl.errors import Interrupted
-from bulkdl.flow.pool import companion
 from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.runtime.tasks import companion
 
 Result = TypeVar("Result")
 

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from bulkdl.cli import output, running
-from bulkdl.cli.exits import Exit, for_run
+from bulkdl.cli.exit_codes import Exit, for_run
+from bulkdl.cli.formatting import one_line
 from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.progress import display
-from bulkdl.cli.words import one_line
 from bulkdl.errors import BulkdlError
-from bulkdl.flow.tuning import tune_process
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import RunReport
+from bulkdl.runtime.tuning import tune_process
 
 Report = TypeVar("Report")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bulkdl.dicom.part10 import open_data_set, read_meta, uid_text
-from bulkdl.dicom.quiet import pydicom_kept_quiet
+from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
 from bulkdl.errors import InvalidUid, Unsound
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bulkdl.dicom.quiet import pydicom_kept_quiet
+from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
 from bulkdl.errors import Unsound
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from bulkdl.dicom.part10 import open_data_set, read_meta
-from bulkdl.dicom.quiet import pydicom_kept_quiet
+from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
 from bulkdl.errors import ConfigurationError, Unsound
 
 if TYPE_CHECKING:

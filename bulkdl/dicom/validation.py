@@ -29,7 +29,7 @@ from bulkdl.dicom.part10 import (
     read_meta,
     uid_text,
 )
-from bulkdl.dicom.quiet import pydicom_kept_quiet
+from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
 from bulkdl.errors import ConfigurationError, InvalidUid, Unsound, WrongObject
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 from bulkdl.model.settings import ValidationLevel

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bulkdl.fetch.pipes import answer_all
 from bulkdl.model.reports import ProblemKind
+from bulkdl.runtime.pipes import answer_all
 
 _READ_BYTES: Final = 1 << 18
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)

@@ -15,18 +15,18 @@ from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.http import ArchiveClient
 from bulkdl.errors import Interrupted
-from bulkdl.fetch.remote import RemoteWorker
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
-from bulkdl.flow.pool import Crew, Upstream, companion, first_set
-from bulkdl.journal.desk import JournalDesk
+from bulkdl.fetch.worker_process import RemoteWorker
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, WorkCursor
+from bulkdl.journal.thread import JournalDesk
 from bulkdl.model.events import InstanceGivenUp, Progress, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.states import Outcome
+from bulkdl.runtime.tasks import Crew, Upstream, companion, first_set
 from bulkdl.store.space import check_room, measure
 
 _PAGE: Final = 32  # Series read from the journal at once

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.client import ArchiveClient, Body, Rest
+from bulkdl.archive.http import ArchiveClient, Body, Rest
 from bulkdl.errors import (
     AccessDenied,
     BundleError,
@@ -26,15 +26,15 @@ from bulkdl.errors import (
     Unsound,
     UnsoundAtSource,
 )
-from bulkdl.fetch.sealing import Hashing, Prepared, Sealer, Seen, Target, compare_md5, unsound_at_source
-from bulkdl.flow.load import Turnstile
-from bulkdl.flow.patience import Patience
+from bulkdl.fetch.commit import Hashing, Prepared, Sealer, Seen, Target, compare_md5, unsound_at_source
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.states import Outcome
+from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.load import Turnstile
 from bulkdl.store.bundles import BundleEvent, BundleReader, EntryData, EntryEnded, EntryStarted, parse_md5hashes
-from bulkdl.store.failures import disk_errors
 from bulkdl.store.files import KeptPartial, MirrorFiles, PartialStream, partial_name
 
 # Bodies up to here stay in memory until they are written once; larger ones go to a partial file as they come.

@@ -16,21 +16,21 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bulkdl.archive.client import Access, ArchiveClient, connect
+from bulkdl.archive.http import Access, ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted
-from bulkdl.fetch.decoding import Decoders
+from bulkdl.fetch.commit import Sealer, Target
 from bulkdl.fetch.download import Downloader, targets_of
-from bulkdl.fetch.planning import TransportChooser
-from bulkdl.fetch.sealing import Sealer, Target
-from bulkdl.flow.load import Load
-from bulkdl.flow.pacing import FIRST_LIMIT, ByteRate, Limiter
-from bulkdl.flow.patience import Patience
-from bulkdl.flow.pool import run_pool, together
+from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.events import ArchiveBack, ArchiveDown, Noted, Retrying, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.concurrency import FIRST_LIMIT, ByteRate, Limiter
+from bulkdl.runtime.load import Load
+from bulkdl.runtime.tasks import run_pool, together
 from bulkdl.store.files import FolderSync, MirrorFiles
 
 Deliver = Callable[[InstanceOutcome], Awaitable[None]]

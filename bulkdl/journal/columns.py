@@ -54,7 +54,7 @@ def settings_text(settings: Mapping[str, object]) -> str:
 
 
 def series_columns(series: Series) -> tuple[object, ...]:
-    """The columns of `statements.SERIES_COLUMNS`."""
+    """The columns of `queries.SERIES_COLUMNS`."""
     rest = {
         field.name: value
         for field in fields(series)
@@ -75,7 +75,7 @@ def _iso(value: object) -> str:
 
 
 def series_from(columns: Sequence[Any]) -> Series:
-    """A Series from the columns of `statements.SERIES_COLUMNS`."""
+    """A Series from the columns of `queries.SERIES_COLUMNS`."""
     series_uid, study_uid, patient_id, collection, modality, image_count, size_bytes, record = columns
     rest: dict[str, Any] = json.loads(record)
     for name in _DATES & rest.keys():
@@ -111,7 +111,7 @@ def is_changed(before: Series, after: Series) -> bool:
 
 
 def series_row(row: Sequence[Any]) -> SeriesRow:
-    """A row of `statements.SERIES_ROW`."""
+    """A row of `queries.SERIES_ROW`."""
     *columns, error, message, attempts = row
     *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = columns
     return SeriesRow(
@@ -133,7 +133,7 @@ def series_row(row: Sequence[Any]) -> SeriesRow:
 
 
 def held_instance(row: Sequence[Any]) -> HeldInstance:
-    """A row of `statements.HELD_OF_SERIES`."""
+    """A row of `queries.HELD_OF_SERIES`."""
     series_id, series_uid, sop_uid, folder, name, size_bytes, md5, digest, mtime_ns, syntax = row
     return HeldInstance(
         series_id=series_id,

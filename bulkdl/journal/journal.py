@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import JournalUnreadable, LayoutError
-from bulkdl.journal import connection, recording, statements
+from bulkdl.journal import connection, queries, writes
 from bulkdl.journal.columns import (
     file_name,
     held_instance,
@@ -155,7 +155,7 @@ class Journal:
                 (name, url),
             )
             (archive_id,) = database.execute("SELECT id FROM archive WHERE name = ?", (name,)).fetchone()
-            selection_id = None if selection is None else recording.selection_id(database, archive_id, selection)
+            selection_id = None if selection is None else writes.selection_id(database, archive_id, selection)
             run_id = database.execute(
                 "INSERT INTO run (verb, archive_id, selection_id, settings, started_at) VALUES (?, ?, ?, ?, ?)",
                 (verb, archive_id, selection_id, settings_text(settings), moment(now)),
@@ -256,9 +256,9 @@ class Journal:
         with self._writing() as database:
             database.executemany("INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)", self._claims.items())
             for record, folder in series:
-                series_id, listing = recording.take_series(database, run, record, folder, moment(now))
-                recording.link_series(database, run, series_id, record.series_uid, listing)
-                recording.owe_earlier_failures(database, run, series_id)
+                series_id, listing = writes.take_series(database, run, record, folder, moment(now))
+                writes.link_series(database, run, series_id, record.series_uid, listing)
+                writes.owe_earlier_failures(database, run, series_id)
         self._claims.clear()
 
     def record_instances(
@@ -274,13 +274,13 @@ class Journal:
             JournalError: the Series was never recorded.
         """
         with self._writing() as database:
-            series_id = recording.known_series(database, series_uid)
+            series_id = writes.known_series(database, series_uid)
             rows = sorted(zip(sop_uids, names, strict=True), key=itemgetter(0))  # neighbours in the file
             database.executemany(
                 "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)",
                 ((series_id, sop_uid, name, run.id) for sop_uid, name in rows),
             )
-            listing = WHOLE if recording.wanted_instances(database, series_id) is None else IN_PART
+            listing = WHOLE if writes.wanted_instances(database, series_id) is None else IN_PART
             database.execute("UPDATE series SET listing = ? WHERE id = ?", (listing, series_id))
 
     def record_found(
@@ -305,8 +305,8 @@ class Journal:
             for record, folder in series:
                 known = database.execute("SELECT folder FROM series WHERE series_uid = ?", (record.series_uid,))
                 if (known.fetchone() or (None,))[0] is None:
-                    recording.take_series(database, run, record, folder, moment(now))
-            series_ids = {uid: recording.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
+                    writes.take_series(database, run, record, folder, moment(now))
+            series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
             database.executemany(
                 "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)",
                 (
@@ -314,7 +314,7 @@ class Journal:
                     for outcome, name in zip(outcomes, names, strict=True)
                 ),
             )
-            recording.hold(database, run, series_ids, outcomes)
+            writes.hold(database, run, series_ids, outcomes)
         self._claims.clear()
 
     def record_series_failure(
@@ -322,9 +322,9 @@ class Journal:
     ) -> None:
         """Note that a Series as a whole cannot be had, or not wholly. The archive need not have known it."""
         with self._writing() as database:
-            series_id, listing = recording.take_unknown_series(database, run, series_uid)
-            recording.link_series(database, run, series_id, series_uid, listing)
-            recording.note_failure(database, run, (series_id, ""), recording.Reason(error, message, attempts))
+            series_id, listing = writes.take_unknown_series(database, run, series_uid)
+            writes.link_series(database, run, series_id, series_uid, listing)
+            writes.note_failure(database, run, (series_id, ""), writes.Reason(error, message, attempts))
 
     def record_outcomes(self, run: Run, outcomes: Sequence[InstanceOutcome]) -> None:
         """Note how instances ended, in one transaction.
@@ -336,12 +336,12 @@ class Journal:
             JournalError: an instance was never recorded; the whole group was not.
         """
         with self._writing() as database:
-            series_ids = {uid: recording.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
+            series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
             held = [outcome for outcome in outcomes if STATE_AFTER[outcome.outcome] is InstanceState.HELD]
-            recording.hold(database, run, series_ids, held)
+            writes.hold(database, run, series_ids, held)
             for outcome in outcomes:
                 if STATE_AFTER[outcome.outcome] is not InstanceState.HELD:
-                    recording.give_up(database, run, series_ids[outcome.series_uid], outcome)
+                    writes.give_up(database, run, series_ids[outcome.series_uid], outcome)
 
     def owe_again(self, run: Run) -> int:
         """Owe again what failed or was quarantined, of the run's selection or of everything; how many that were.
@@ -351,9 +351,9 @@ class Journal:
         """
         with self._writing() as database:
             scope = {"selection": run.selection_id}
-            instances = database.execute(statements.OWE_INSTANCES_AGAIN, {**scope, "run": run.id}).rowcount
-            database.execute(statements.UNLIST_FAILED, scope)
-            series = database.execute(statements.FORGET_SERIES_FAILURES, scope).rowcount
+            instances = database.execute(queries.OWE_INSTANCES_AGAIN, {**scope, "run": run.id}).rowcount
+            database.execute(queries.UNLIST_FAILED, scope)
+            series = database.execute(queries.FORGET_SERIES_FAILURES, scope).rowcount
         return instances + series
 
     def owe(self, run: Run, keys: Sequence[InstanceKey]) -> None:
@@ -363,7 +363,7 @@ class Journal:
             JournalError: a Series was never recorded.
         """
         with self._writing() as database:
-            series_ids = {uid: recording.known_series(database, uid) for uid in {key.series_uid for key in keys}}
+            series_ids = {uid: writes.known_series(database, uid) for uid in {key.series_uid for key in keys}}
             database.executemany(
                 "UPDATE instance SET state = 0, size_bytes = NULL, md5 = NULL, sha256 = NULL, mtime_ns = NULL, "
                 "transfer_syntax_id = NULL, notes = NULL, run_id = ? WHERE series_id = ? AND sop_uid = ? AND state = 1",
@@ -374,14 +374,14 @@ class Journal:
 
     def unlisted_series(self, run: Run | None, *, after: int = 0, limit: int = 100) -> list[UnlistedSeries]:
         """Series whose instances are to be asked for, by id from behind `after`. Those that failed are left out."""
-        rows = self._rows(statements.UNLISTED_SERIES, {"selection": _selection_of(run), "after": after, "limit": limit})
+        rows = self._rows(queries.UNLISTED_SERIES, {"selection": _selection_of(run), "after": after, "limit": limit})
         with connection.translated(self.path):
             return [
                 UnlistedSeries(
                     id=number,
                     series=series_from(columns),
                     folder=folder,
-                    wanted=recording.wanted_instances(self._database, number),
+                    wanted=writes.wanted_instances(self._database, number),
                 )
                 for *columns, number, folder in rows
             ]
@@ -400,7 +400,7 @@ class Journal:
         cursor = after or WorkCursor("", "", "", "", "")
         while len(work) < limit:
             page = self._rows(
-                statements.OWING_SERIES,
+                queries.OWING_SERIES,
                 {
                     "selection": _selection_of(run),
                     "collection": cursor.collection,
@@ -426,7 +426,7 @@ class Journal:
     def _items(self, run: Run | None, row: Sequence[Any], after: str, limit: int, size: int) -> list[SeriesWork]:
         """The work of one owing Series, in items of `size` instances."""
         series_id, series_uid, study_uid, _, _, folder, image_count, size_bytes, untouched, owed, narrowed = row
-        statement = statements.OWED_WANTED_INSTANCES if narrowed else statements.OWED_INSTANCES
+        statement = queries.OWED_WANTED_INSTANCES if narrowed else queries.OWED_INSTANCES
         items: list[SeriesWork] = []
         while len(items) < limit:
             found = self._rows(
@@ -460,7 +460,7 @@ class Journal:
 
     def counts(self, run: Run | None) -> Counts:
         """How the run's selection stands, or everything. Costs some 100 ns a Series."""
-        row = self._row(statements.COUNTS, {"selection": _selection_of(run)})
+        row = self._row(queries.COUNTS, {"selection": _selection_of(run)})
         return Counts(**{field.name: value or 0 for field, value in zip(fields(Counts), row, strict=True)})
 
     def collections(self, run: Run | None = None) -> list[CollectionStatus]:
@@ -477,7 +477,7 @@ class Journal:
                 size_bytes=size_bytes,
             )
             for name, series, instances, held, owed, failed, quarantined, size_bytes in self._rows(
-                statements.COLLECTIONS, {"selection": _selection_of(run)}
+                queries.COLLECTIONS, {"selection": _selection_of(run)}
             )
         ]
 
@@ -486,20 +486,20 @@ class Journal:
         return [
             Failure(series_uid, sop_uid or None, error, message, attempts)
             for series_uid, sop_uid, error, message, attempts in self._rows(
-                statements.FAILURES, {"selection": _selection_of(run), "limit": limit}
+                queries.FAILURES, {"selection": _selection_of(run), "limit": limit}
             )
         ]
 
     def failures_by_error(self, run: Run | None = None) -> dict[str, int]:
         """How many instances, and Series as a whole, failed with each code of `bulkdl.errors`."""
-        return dict(self._rows(statements.FAILURES_BY_ERROR, {"selection": _selection_of(run)}))
+        return dict(self._rows(queries.FAILURES_BY_ERROR, {"selection": _selection_of(run)}))
 
     def held(self, *, after: tuple[int, str] | None = None, limit: int) -> list[HeldInstance]:
         """Files of the mirror, by series id and SOP Instance UID from behind `after`; fewer than `limit` at the end."""
         series_id, sop_uid = after or (0, "")
         found: list[HeldInstance] = []
         while True:
-            rows = self._rows(statements.HELD_OF_SERIES, (series_id, sop_uid, limit - len(found)))
+            rows = self._rows(queries.HELD_OF_SERIES, (series_id, sop_uid, limit - len(found)))
             found += (held_instance(row) for row in rows)
             if len(found) == limit:
                 return found
@@ -512,12 +512,12 @@ class Journal:
 
     def series(self, *, after: int = 0, limit: int) -> list[SeriesRow]:
         """Every Series, by id from behind `after`."""
-        rows = self._rows(statements.SERIES_PAGE, (after, limit))
+        rows = self._rows(queries.SERIES_PAGE, (after, limit))
         return [series_row(row) for row in rows]
 
     def find_series(self, series_uid: SeriesUid) -> SeriesRow | None:
         """One Series; None where it was never recorded."""
-        row = self._row(statements.SERIES_BY_UID, (series_uid,))
+        row = self._row(queries.SERIES_BY_UID, (series_uid,))
         return None if row is None else series_row(row)
 
     def series_in_folder(self, folder: str) -> SeriesUid | None:

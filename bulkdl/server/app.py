@@ -25,21 +25,21 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bulkdl.archive.endpoints import NBIA_ADVANCED, Answer, Attribute, Endpoint
-from bulkdl.archive.renderings import RENDERINGS, JsonValue, Rendering
+from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Attribute, Endpoint
+from bulkdl.archive.nbia.renderings import RENDERINGS, JsonValue, Rendering
 from bulkdl.errors import BulkdlError, ConfigurationError
 from bulkdl.server.access import AccessRules, Gate, Unknown, Viewer
-from bulkdl.server.asking import Asked, Refused
-from bulkdl.server.catalog import Catalog
-from bulkdl.server.families import FAMILIES, SERVICES_PATH, Asks, Family
-from bulkdl.server.finding import find_rows
-from bulkdl.server.front_page import front_page
+from bulkdl.server.apis import FAMILIES, SERVICES_PATH, Asks, Family
+from bulkdl.server.catalogue import Catalog
 from bulkdl.server.images import Images
+from bulkdl.server.index_page import front_page
 from bulkdl.server.logins import Logins
 from bulkdl.server.quirks import Quirk
-from bulkdl.server.replying import reply
-from bulkdl.server.sending import Failure, Stream, Threads
+from bulkdl.server.replies import reply
+from bulkdl.server.request import Asked, Refused
+from bulkdl.server.rows import find_rows
 from bulkdl.server.shared_lists import SharedLists
+from bulkdl.server.streaming import Failure, Stream, Threads
 
 if TYPE_CHECKING:
     from multidict import MultiMapping

@@ -18,7 +18,7 @@ from bulkdl.errors import DiskError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bulkdl.server.catalog import ServedFile
+    from bulkdl.server.catalogue import ServedFile
 
 _READ_BYTES: Final = 1 << 18
 _PIECE_BYTES: Final = 1 << 17

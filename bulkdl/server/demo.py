@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from bulkdl.dicom.phantom import PHANTOM_COLLECTION, write_phantoms
 from bulkdl.dicom.samples import pydicom_data_samples, pydicom_samples
 from bulkdl.errors import DiskError
-from bulkdl.server.catalog import About, Catalog, Root, ScanReport
+from bulkdl.server.catalogue import About, Catalog, Root, ScanReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,14 +20,14 @@ from typing import Final
 
 from aiohttp import web
 
-from bulkdl.archive.endpoints import Endpoint
+from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.access import Viewer
+from bulkdl.server.apis import Asks, Family
 from bulkdl.server.bundles import bundle, new_names, open_served, original_names, sequential_names
-from bulkdl.server.catalog import Catalog, ServedFile
-from bulkdl.server.families import Asks, Family
+from bulkdl.server.catalogue import Catalog, ServedFile
 from bulkdl.server.questions import Questions
 from bulkdl.server.quirks import Quirk
-from bulkdl.server.sending import Failure, Stream, Threads
+from bulkdl.server.streaming import Failure, Stream, Threads
 
 _CACHED_FILES: Final = 200_000
 _READ_AT_ONCE_BYTES: Final = 1 << 16

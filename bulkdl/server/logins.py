@@ -14,7 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from bulkdl.server.access import Gate, Login
-from bulkdl.server.sending import Threads
+from bulkdl.server.streaming import Threads
 
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}
 

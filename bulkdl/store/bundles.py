@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from bulkdl.errors import BundleError
-from bulkdl.store.deflating import DEFLATE_ERROR, MAX_WBITS, crc32, decompressobj
+from bulkdl.store.inflation import DEFLATE_ERROR, MAX_WBITS, crc32, decompressobj
 
 _LOCAL: Final = b"PK\x03\x04"
 _CENTRAL: Final = b"PK\x01\x02"

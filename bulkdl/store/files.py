@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 import aiofiles
 
 from bulkdl.errors import MirrorUnwritable
-from bulkdl.store.failures import disk_errors
+from bulkdl.runtime.disk import disk_errors
 from bulkdl.store.layout import uid_component
 
 if sys.platform != "win32":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from bulkdl.errors import MirrorLocked
-from bulkdl.store.failures import disk_errors
+from bulkdl.runtime.disk import disk_errors
 
 if sys.platform == "win32":
     import msvcrt

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkdl.errors import DiskFull
-from bulkdl.store.failures import disk_errors
+from bulkdl.runtime.disk import disk_errors
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 _STEP = 1000

@@ -13,17 +13,17 @@ from urllib.parse import parse_qs
 import pytest
 
 from bulkdl.archive.auth import GUEST, Credentials, Token, Tokens
-from bulkdl.archive.client import Access, ArchiveClient, connect
-from bulkdl.archive.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
+from bulkdl.archive.http import Access, ArchiveClient, connect
+from bulkdl.archive.nbia.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import AccessDenied, BulkdlError, ServerFailed, UnexpectedAnswer
-from bulkdl.flow.pacing import Limiter
-from bulkdl.flow.patience import Patience
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
+from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.concurrency import Limiter
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, json, redirect
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data" / "answers"
 LIFE_SECONDS = 2.0
 ME = Credentials(username="me", password="p&ss word")  # noqa: S106 - made up
 ROWS = '[{"SOPInstanceUID":"1.2.3"}]'

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulkdl.archive.row_reader import RowReader
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data" / "answers"
 EXAMPLES = sorted(DATA.glob("nbia_v1_*.json"))
 
 VALUES = st.recursive(

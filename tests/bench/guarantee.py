@@ -10,9 +10,9 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from bulkdl.dicom.headers_alone import read_headers_alone
 from bulkdl.dicom.validation import validate
-from bulkdl.fetch.sealing import digests_of_file
+from bulkdl.dicom.without_numpy import read_headers_alone
+from bulkdl.fetch.commit import digests_of_file
 from bulkdl.model.settings import ValidationLevel
 
 

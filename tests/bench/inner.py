@@ -19,12 +19,12 @@ from typing import Final
 import psutil
 
 from bulkdl.dicom.validation import validate
-from bulkdl.fetch.sealing import digests_of
-from bulkdl.flow.pacing import Limiter
-from bulkdl.flow.throttle import RequestPace
+from bulkdl.fetch.commit import digests_of
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.settings import ValidationLevel
+from bulkdl.runtime.concurrency import Limiter
+from bulkdl.runtime.rates import RequestPace
 from tests.bench import corpus
 from tests.bench.archive import Archive
 from tests.bench.corpus import Corpus

@@ -20,7 +20,7 @@ from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, s
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 ROOT = Path(__file__).parents[2]
-CERTIFICATE = ROOT / "tests" / "archive" / "data" / "self_signed.pem"
+CERTIFICATE = ROOT / "tests" / "data" / "self_signed.pem"
 MADE_UP = list(instances(series=2, per_series=4))
 MORE = list(instances(series=1, per_series=2, seed="more"))
 VICTIM = MADE_UP[2]

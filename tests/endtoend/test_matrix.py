@@ -66,4 +66,4 @@ def test_the_command_and_its_workers_run_by_uvloop_where_it_is_asked_for(
     options = ("--workers", "2", "--progress", "none", "--yes")
     done = run(*words, *options, cache=cache, more={**loops_by_uvloop(), "LOOPS_NOTED_IN": str(notes)})
     assert (done.code, done.err) == (0, "")
-    assert set(notes.read_text().splitlines()) == {"bulkdl uvloop", "bulkdl.fetch.child uvloop"}
+    assert set(notes.read_text().splitlines()) == {"bulkdl uvloop", "bulkdl.fetch.worker_main uvloop"}

@@ -13,9 +13,9 @@ import pytest
 
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.operations.common import ArchiveChoice
-from bulkdl.operations.mirror import mirror
-from bulkdl.operations.status import status
+from bulkdl.verbs.common import ArchiveChoice
+from bulkdl.verbs.mirror import mirror
+from bulkdl.verbs.status import status
 from tests.support.commands import run
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, FaultyServer, Script, Seen, answer

@@ -13,7 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from bulkdl.errors import Unsound
-from bulkdl.fetch.decoding import Decoders
+from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports import RunOutcome
@@ -68,10 +68,10 @@ async def test_a_decoder_that_dies_is_no_death_of_the_run() -> None:
     key = InstanceKey(SeriesUid(one.series_uid), SopInstanceUid(one.sop_uid))
     async with Decoders() as decoders:
         assert (await decoders.validate(one.content, key)).sop_uid == one.sop_uid
-        for pid in children_of(os.getpid(), "bulkdl.fetch.decoding"):
+        for pid in children_of(os.getpid(), "bulkdl.fetch.pixel_decoding"):
             os.kill(pid, signal.SIGKILL)
         assert (await decoders.validate(one.content, key)).sop_uid == one.sop_uid
-    assert not children_of(os.getpid(), "bulkdl.fetch.decoding")
+    assert not children_of(os.getpid(), "bulkdl.fetch.pixel_decoding")
 
 
 async def test_what_kills_every_decoder_is_unsound() -> None:
@@ -81,7 +81,7 @@ async def test_what_kills_every_decoder_is_unsound() -> None:
 
     async def hunt() -> None:
         while not is_over.is_set():
-            for pid in children_of(os.getpid(), "bulkdl.fetch.decoding"):
+            for pid in children_of(os.getpid(), "bulkdl.fetch.pixel_decoding"):
                 os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.005)
 

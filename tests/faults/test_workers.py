@@ -54,7 +54,7 @@ async def test_a_worker_that_is_killed_costs_its_unfinished_work_alone(tmp_path:
 
         async def kill() -> None:
             await gate.reached.wait()
-            while not (workers := children_of(os.getpid(), "bulkdl.fetch.child")):  # noqa: ASYNC110 - no event tells
+            while not (workers := children_of(os.getpid(), "bulkdl.fetch.worker_main")):  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
             for worker in workers:
                 os.kill(worker, signal.SIGKILL)

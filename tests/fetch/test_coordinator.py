@@ -10,15 +10,15 @@ import pytest
 
 from bulkdl.errors import DiskFull
 from bulkdl.fetch.coordinator import Coordinator
-from bulkdl.flow.pool import Upstream
 from bulkdl.journal.rows import Run
 from bulkdl.model.events import ignore
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.settings import Transport
+from bulkdl.runtime.tasks import Upstream
 from tests.support.journals import outcome, series_uid, sop_uid
 
 if TYPE_CHECKING:
-    from bulkdl.journal.desk import JournalDesk
+    from bulkdl.journal.thread import JournalDesk
 
 
 RUN = Run(id=1, archive_id=1, selection_id=None)

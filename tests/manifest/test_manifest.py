@@ -14,7 +14,7 @@ from bulkdl.errors import ManifestError
 from bulkdl.manifest import Manifest, read_manifest
 from bulkdl.model.records import SeriesSize
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data" / "manifests"
 SAMPLES = Path(__file__).parents[2] / "manifests"
 TCIA = b"manifestVersion=3.0\nListOfSeriesToDownload=\n1.2.3.4\n"
 TABLE = b"Modality,SeriesInstanceUID\nCT,1.2.3.4\n"

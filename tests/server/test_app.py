@@ -17,10 +17,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from bulkdl.archive.endpoints import NBIA_V1
+from bulkdl.archive.nbia.endpoints import NBIA_V1
 from bulkdl.errors import ConfigurationError
 from bulkdl.server.app import AccessRecord, serving
-from bulkdl.server.catalog import About, Catalog, Root
+from bulkdl.server.catalogue import About, Catalog, Root
 from tests.support.dicom_files import MadeUp, instances, write_folder
 
 ABOUT = About(

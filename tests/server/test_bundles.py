@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.server.bundles import bundle, new_names, open_served, sequential_names
-from bulkdl.server.catalog import ServedFile
+from bulkdl.server.catalogue import ServedFile
 
 
 def served(path: Path, content: bytes = b"", *, acquisition: int | None = None) -> ServedFile:

@@ -12,7 +12,7 @@ from bulkdl.dicom.samples import pydicom_samples
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import Unsound
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.server.catalog import Catalog, Root, Totals
+from bulkdl.server.catalogue import Catalog, Root, Totals
 from bulkdl.server.demo import demo_catalog, demo_roots
 from tests.support.dicom_files import instances
 

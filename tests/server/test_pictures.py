@@ -11,7 +11,7 @@ import pytest_asyncio
 from PIL import Image
 
 from bulkdl.server.access import AccessRules
-from bulkdl.server.catalog import Root
+from bulkdl.server.catalogue import Root
 from tests.support.dicom_samples import SERIES_UID, SOP_UID, encapsulated, encoded, image
 from tests.support.served import Answer, Served, served
 

@@ -19,10 +19,10 @@ import pytest
 import pytest_asyncio
 from pydicom import dcmread
 
-from bulkdl.archive.endpoints import Endpoint, Parameter
+from bulkdl.archive.nbia.endpoints import Endpoint, Parameter
 from bulkdl.server.access import AccessRules, User
-from bulkdl.server.catalog import About, Root
-from bulkdl.server.families import FAMILIES, Asks, Family
+from bulkdl.server.apis import FAMILIES, Asks, Family
+from bulkdl.server.catalogue import About, Root
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served import Answer, Served, served
 

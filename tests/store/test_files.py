@@ -13,7 +13,7 @@ import aiofiles
 import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
-from bulkdl.store.failures import disk_errors
+from bulkdl.runtime.disk import disk_errors
 from bulkdl.store.files import FolderSync, Found, FoundKind, KeptPartial, MirrorFiles, PartialStream, partial_name
 
 as_root = pytest.mark.skipif(

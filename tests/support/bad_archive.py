@@ -21,13 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from bulkdl.archive.client import Access
+from bulkdl.archive.http import Access
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.reports import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.operations.common import ArchiveChoice
-from bulkdl.operations.mirror import mirror, resume
+from bulkdl.verbs.common import ArchiveChoice
+from bulkdl.verbs.mirror import mirror, resume
 from tests.support.commands import BULKDL, Finished, environment
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, FaultyServer, Seen, answer
@@ -98,7 +98,7 @@ class BadArchive:
         return sum(endpoint_of(seen) in OBJECTS for seen in self.server.requests)
 
     def choice(self, folder: Path, **access: Any) -> ArchiveChoice:
-        """How `bulkdl.operations` reach it; `access` changes `Access`."""
+        """How `bulkdl.verbs` reach it; `access` changes `Access`."""
         return ArchiveChoice(cache=folder / "cache", name=self.address, access=Access(**access))
 
     async def mirror(self, folder: Path, *, sink: Sink = ignore, access: Any = None, **settings: Any) -> RunReport:

@@ -11,7 +11,7 @@ from typing import Any
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, SegmentationStorage
 
-from bulkdl.server.catalog import About, Root
+from bulkdl.server.catalogue import About, Root
 
 _ROOT = "1.3.6.1.4.1.14519.5.2.1.9999.1001"
 FIRST_STUDY = f"{_ROOT}.310246871190345127782310559842"

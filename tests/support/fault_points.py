@@ -90,7 +90,7 @@ def be_worker() -> None:
     """Be a worker process, with the point that is meant for it."""
     name, at = os.environ[_OF_WORKER].split(":")
     arm(name, int(at))
-    from bulkdl.fetch.child import main as child_main  # noqa: PLC0415 - after the calls were replaced
+    from bulkdl.fetch.worker_main import main as child_main  # noqa: PLC0415 - after the calls were replaced
 
     child_main()
 
@@ -98,12 +98,12 @@ def be_worker() -> None:
 def be_command_with_worker() -> int:
     """Be the command; its worker in another process begins first, and is `be_worker` where a point is meant for it."""
     from bulkdl.__main__ import main as bulkdl_main  # noqa: PLC0415 - after the calls were replaced
-    from bulkdl.fetch import remote  # noqa: PLC0415 - the same
+    from bulkdl.fetch import worker_process  # noqa: PLC0415 - the same
     from tests.support.worker_first import worker_first  # noqa: PLC0415 - the same
 
     if _OF_WORKER in os.environ:
-        start_process = remote.start_process
-        setattr(remote, "start_process", lambda _: start_process("tests.support.fault_points"))  # noqa: B010 - typed
+        start_process = worker_process.start_process
+        setattr(worker_process, "start_process", lambda _: start_process("tests.support.fault_points"))  # noqa: B010 - typed
     with worker_first():
         return bulkdl_main()
 

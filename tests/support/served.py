@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 
-from bulkdl.archive.endpoints import Endpoint
+from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.access import AccessRules
+from bulkdl.server.apis import SERVICES_PATH, Family
 from bulkdl.server.app import AccessRecord, serving
-from bulkdl.server.catalog import Catalog, Root
-from bulkdl.server.families import SERVICES_PATH, Family
+from bulkdl.server.catalogue import Catalog, Root
 from bulkdl.server.quirks import Quirk
 
 

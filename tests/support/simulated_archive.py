@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from bulkdl.flow.pacing import Limiter, Sample
-from bulkdl.flow.throttle import RequestPace
+from bulkdl.runtime.concurrency import Limiter, Sample
+from bulkdl.runtime.rates import RequestPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from bulkdl.fetch import remote
+from bulkdl.fetch import worker_process
 from bulkdl.fetch.worker import Deliver, Worker
 from bulkdl.model.outcomes import SeriesWork
 
@@ -17,7 +17,7 @@ from bulkdl.model.outcomes import SeriesWork
 def worker_first() -> Iterator[None]:
     """Have runs of two workers and more, in this process, wait here until a worker elsewhere has begun, or ended."""
     has_begun = asyncio.Event()
-    receive, run = remote.receive, Worker.run
+    receive, run = worker_process.receive, Worker.run
 
     async def receive_and_tell(stream: asyncio.StreamReader) -> Any:
         said = await receive(stream)
@@ -29,5 +29,5 @@ def worker_first() -> Iterator[None]:
         await has_begun.wait()
         await run(self, items, deliver)
 
-    with patch.object(remote, "receive", receive_and_tell), patch.object(Worker, "run", run_later):
+    with patch.object(worker_process, "receive", receive_and_tell), patch.object(Worker, "run", run_later):
         yield

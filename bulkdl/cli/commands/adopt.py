@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from bulkdl.cli.exits import for_adoption
+from bulkdl.cli.credentials import cache_folder
+from bulkdl.cli.exit_codes import for_adoption
 from bulkdl.cli.options import ArchiveOptions, OutputOptions, SectionedCommand, archive_options, output_options
 from bulkdl.cli.output import adopt_complaint, adopt_text, document
-from bulkdl.cli.reach import cache_folder
 from bulkdl.cli.verbs import finish, run_verb
 from bulkdl.model.settings import FetchSettings, ValidationLevel
-from bulkdl.operations.adopt import Adoption
-from bulkdl.operations.adopt import adopt as adopt_verb
-from bulkdl.operations.common import ArchiveChoice
-from bulkdl.store.intake import Intake
+from bulkdl.store.importing import Intake
+from bulkdl.verbs.adopt import Adoption
+from bulkdl.verbs.adopt import adopt as adopt_verb
+from bulkdl.verbs.common import ArchiveChoice
 
 
 @click.command(cls=SectionedCommand)

@@ -8,15 +8,15 @@ from typing import Final
 
 import click
 
-from bulkdl.cli.exits import Exit
+from bulkdl.cli.credentials import choose_archive
+from bulkdl.cli.exit_codes import Exit
+from bulkdl.cli.formatting import one_line, table
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
 from bulkdl.cli.output import document
-from bulkdl.cli.reach import choose_archive
 from bulkdl.cli.running import run, unless_stopped
-from bulkdl.cli.words import one_line, table
-from bulkdl.operations.archives import ArchiveReport, Outcome, known_archives
-from bulkdl.operations.archives import archives as archives_verb
-from bulkdl.operations.common import ArchiveChoice
+from bulkdl.verbs.archives import ArchiveReport, Outcome, known_archives
+from bulkdl.verbs.archives import archives as archives_verb
+from bulkdl.verbs.common import ArchiveChoice
 
 _CHECKS: Final = ("name", "proxy", "tls", "api", "image")
 

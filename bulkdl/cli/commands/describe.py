@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import click
 
+from bulkdl.cli.credentials import choose_archive
+from bulkdl.cli.formatting import one_line, table
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
 from bulkdl.cli.output import document
-from bulkdl.cli.reach import choose_archive
 from bulkdl.cli.running import run, unless_stopped
-from bulkdl.cli.words import one_line, table
-from bulkdl.operations.describe import describe as describe_verb
+from bulkdl.verbs.describe import describe as describe_verb
 
 _LISTS: Final = (
     ("Parameters", "queryParameters", {"name": "name", "required": "", "type": "type", "description": "means"}),

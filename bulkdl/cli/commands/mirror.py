@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bulkdl.archive.profiles import DEMO
+from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -18,13 +19,12 @@ from bulkdl.cli.options import (
     selection_options,
 )
 from bulkdl.cli.output import interrupted
-from bulkdl.cli.reach import choose_archive
 from bulkdl.cli.verbs import finish_run, run_verb
-from bulkdl.dicom.headers_alone import read_headers_alone
+from bulkdl.dicom.without_numpy import read_headers_alone
 from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.operations.mirror import mirror as mirror_verb
+from bulkdl.verbs.mirror import mirror as mirror_verb
 
 
 @click.command(cls=SectionedCommand)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from bulkdl.cli.exits import for_plan
+from bulkdl.cli.credentials import choose_archive
+from bulkdl.cli.exit_codes import for_plan
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -17,13 +18,12 @@ from bulkdl.cli.options import (
     selection_options,
 )
 from bulkdl.cli.output import document, plan_complaint, plan_text, tcia_manifest
-from bulkdl.cli.reach import choose_archive
 from bulkdl.cli.running import unless_stopped
 from bulkdl.cli.verbs import finish, run_verb
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.operations.plan import plan as plan_verb
-from bulkdl.store.failures import disk_errors
+from bulkdl.runtime.disk import disk_errors
+from bulkdl.verbs.plan import plan as plan_verb
 
 
 @click.command(cls=SectionedCommand)

@@ -8,16 +8,16 @@ from typing import Any, Final
 
 import click
 
-from bulkdl.archive.endpoints import Answer, Endpoint
+from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.cli import parsing
+from bulkdl.cli.credentials import choose_archive
+from bulkdl.cli.formatting import one_line, table
 from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
-from bulkdl.cli.reach import choose_archive
 from bulkdl.cli.running import run, unless_stopped
-from bulkdl.cli.words import one_line, table
 from bulkdl.errors import UnexpectedAnswer
-from bulkdl.operations.common import ArchiveChoice
-from bulkdl.operations.query import endpoints, find, rows_of
-from bulkdl.operations.query import query as query_verb
+from bulkdl.verbs.common import ArchiveChoice
+from bulkdl.verbs.query import endpoints, find, rows_of
+from bulkdl.verbs.query import query as query_verb
 
 _BINARY: Final = frozenset({Answer.INSTANCE, Answer.BUNDLE, Answer.PICTURE})
 _LISTS: Final = frozenset({Answer.ROWS, Answer.OBJECT})

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bulkdl.archive.profiles import DEMO
+from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -16,11 +17,10 @@ from bulkdl.cli.options import (
     output_options,
 )
 from bulkdl.cli.output import interrupted
-from bulkdl.cli.reach import choose_archive_of
 from bulkdl.cli.verbs import finish_run, run_verb
-from bulkdl.dicom.headers_alone import read_headers_alone
+from bulkdl.dicom.without_numpy import read_headers_alone
 from bulkdl.model.settings import FetchSettings
-from bulkdl.operations.mirror import resume as resume_verb
+from bulkdl.verbs.mirror import resume as resume_verb
 
 
 @click.command(cls=SectionedCommand)

@@ -13,16 +13,16 @@ from typing import Any
 
 import click
 
+from bulkdl.cli.credentials import cache_folder
+from bulkdl.cli.formatting import command, one_line
 from bulkdl.cli.options import JSON_OPTION, SectionedCommand
-from bulkdl.cli.reach import cache_folder
 from bulkdl.cli.running import run, unless_stopped
-from bulkdl.cli.words import command, one_line
 from bulkdl.errors import Interrupted
-from bulkdl.operations.serve import Served, read_rules, serving
+from bulkdl.runtime.disk import disk_errors
 from bulkdl.server.app import AccessRecord
 from bulkdl.server.quirks import read_quirks
-from bulkdl.store.failures import disk_errors
 from bulkdl.store.space import human_bytes
+from bulkdl.verbs.serve import Served, read_rules, serving
 
 
 @click.command(cls=SectionedCommand)

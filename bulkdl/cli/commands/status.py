@@ -11,7 +11,7 @@ import click
 
 from bulkdl.cli.options import JSON_OPTION, SectionedCommand
 from bulkdl.cli.output import document, status_text
-from bulkdl.operations.status import status as status_verb
+from bulkdl.verbs.status import status as status_verb
 
 _REFRESH_SECONDS: Final = 2.0
 _CLEAR: Final = "\x1b[H\x1b[J"  # to the corner, and erase from there: what every terminal understands

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from bulkdl.cli.exits import for_verify
+from bulkdl.cli.credentials import choose_archive_of
+from bulkdl.cli.exit_codes import for_verify
+from bulkdl.cli.formatting import command
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -17,14 +19,12 @@ from bulkdl.cli.options import (
     output_options,
 )
 from bulkdl.cli.output import document, verify_complaint, verify_text
-from bulkdl.cli.reach import choose_archive_of
 from bulkdl.cli.verbs import finish, run_verb
-from bulkdl.cli.words import command
 from bulkdl.errors import Interrupted
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import VerifyReport
 from bulkdl.model.settings import FetchSettings
-from bulkdl.operations.verify import verify as verify_verb
+from bulkdl.verbs.verify import verify as verify_verb
 
 
 @click.command(cls=SectionedCommand)

@@ -1,0 +1,449 @@
+"""NBIA's Advanced API, and its forms in v4: counts, DICOM tags, simple search, manifests, checksums, shared lists.
+
+The unversioned form wants a login, and its paths are right below the services; the v4 form takes guests too and refuses
+parameters that it does not know. JSON is written as it is, nulls included, and there is no choice of a format.
+Source: the server program (`restAPI/Get*.java`, `v4/V4_*.java` and the objects that they send).
+
+Two names are misspelt there and so here: `thirdPartyAnanlysis`, and counts of body parts are of `BodyPart`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from bulkdl.archive.nbia.endpoints.base import (
+    CSV_FILE,
+    JSON_ONLY,
+    NO_FORMATS,
+    Answer,
+    Attribute,
+    DateForm,
+    Endpoint,
+    Kind,
+    Parameter,
+    Place,
+    by_name,
+)
+from bulkdl.archive.nbia.endpoints.nbia_v4 import SEARCH as SEARCH_V4
+from bulkdl.archive.nbia.endpoints.nbia_v4 import SERIES_METADATA_3
+from bulkdl.archive.nbia.endpoints.shared import (
+    A_ANNOTATIONS,
+    A_AUTHORIZED,
+    A_BODY_PART,
+    A_COLLECTION,
+    A_COLLECTION_URI,
+    A_FILE_SIZE,
+    A_IMAGE_COUNT,
+    A_LICENSE,
+    A_LICENSE_URI,
+    A_MANUFACTURER,
+    A_MODALITY,
+    A_MODEL,
+    A_PATIENT_ID,
+    A_PROTOCOL,
+    A_RELEASED,
+    A_SERIES_DATE,
+    A_SERIES_DESCRIPTION,
+    A_SERIES_NUMBER,
+    A_SERIES_UID,
+    A_SOFTWARE,
+    A_SPECIES,
+    A_SPECIES_CODE,
+    A_STUDY_DATE,
+    A_STUDY_DESC,
+    A_STUDY_UID,
+    A_SUBMITTED,
+    A_THIRD_PARTY,
+    BODY_PART,
+    COLLECTION,
+    MODALITY,
+    PATIENT_ID,
+    SERIES,
+    SERIES_LIST,
+    SERIES_LIST_OF_COMMAS,
+    STUDY,
+    any_case,
+    called,
+    in_form,
+)
+
+# --- what is sent -----------------------------------------------------------------------------------------------------
+
+_CRITERIA_COUNT: Final = (
+    Attribute("criteria", "value", description="the value that is counted"),
+    Attribute("count", "count", Kind.INTEGER, "", "number of Patients; written as text"),
+)
+
+SERIES_METADATA_2: Final = (
+    called("Subject ID", A_PATIENT_ID),
+    called("Study UID", A_STUDY_UID),
+    called("Study Description", A_STUDY_DESC),
+    called("Study Date", A_STUDY_DATE),
+    called("Series ID", A_SERIES_UID),
+    called("Series Description", A_SERIES_DESCRIPTION),
+    called("Number of images", A_IMAGE_COUNT),
+    called("File Size (Bytes)", A_FILE_SIZE),
+    called("Collection Name", A_COLLECTION),
+    A_MODALITY,
+    A_MANUFACTURER,
+    called("3rd Party Analysis", A_THIRD_PARTY),
+    called("Data Description URI", A_COLLECTION_URI),
+    called("Series Number", A_SERIES_NUMBER),
+    called("License Name", A_LICENSE),
+    called("License URL", A_LICENSE_URI),
+    called("Date Released", A_RELEASED),
+    called("Series Date", A_SERIES_DATE),
+    called("Protocol Name", A_PROTOCOL),
+    called("Body Part Examined", A_BODY_PART),
+    called("Annotations Flag", A_ANNOTATIONS),
+    called("Manufacturer Model Name", A_MODEL),
+    called("Software Versions", A_SOFTWARE),
+    A_SUBMITTED,
+)
+
+_DESCRIPTION: Final = (
+    Attribute("description", "description", description="about the Collection, in HTML"),
+    Attribute("id", "id", Kind.INTEGER, "", "number in the archive's database"),
+    Attribute("collectionDescTimestamp", "changed", Kind.NESTED, "", "when it was written, in milliseconds since 1970"),
+    Attribute("collectionName", "collection", description="name of the Collection"),
+    Attribute("userName", "user", description="who wrote it"),
+    Attribute("licenseId", "license_id", Kind.INTEGER, "", "number of the licence, see getLicenses"),
+    Attribute("descriptionURI", "collection_uri", description="DOI of the Collection"),
+)
+_DESCRIPTION_V4: Final = tuple(
+    each for each in _DESCRIPTION if each.name not in {"collectionDescTimestamp", "userName", "licenseId"}
+)
+
+_OF_DOI: Final = (
+    Attribute("collection", "collection", description="name of the Collection"),
+    called("seriesInstanceUID", A_SERIES_UID),
+    called("thirdPartyAnanlysis", A_THIRD_PARTY),
+)
+
+_TAGS: Final = (
+    Attribute("element", "element", description="DICOM tag, such as (0008,0060); > for each level of nesting"),
+    Attribute("name", "name", description="name of the DICOM attribute"),
+    Attribute("data", "data", description="its value as text"),
+)
+
+_SHARED_LIST: Final = (
+    Attribute("name", "name", description="name of the list"),
+    Attribute("comment", "description", description="what its owner says of it"),
+    Attribute("hyperlink", "url", description="where there is more about it"),
+    Attribute("date", "changed", Kind.NESTED, "", "when it was made, in milliseconds since 1970"),
+    Attribute("id", "id", Kind.INTEGER, "", "number in the archive's database"),
+    Attribute("userName", "user", description="its owner"),
+    Attribute("seriesInstanceUIDs", "series_uids", Kind.NESTED, "", "its Series"),
+    Attribute("seriesInstanceUidsList", "series_uids_again", Kind.NESTED, "", "its Series once more"),
+    Attribute("usageCount", "usage_count", Kind.INTEGER, "", "how often it was asked for"),
+    Attribute("dateString", "changed_text", description="when it was made, as text"),
+)
+
+_LICENSES: Final = (
+    Attribute("longName", "name", description="name of the licence"),
+    Attribute("id", "id", Kind.INTEGER, "", "number in the archive's database"),
+    Attribute("shortName", "short_name", description="its short name, such as CC BY 4.0"),
+    Attribute("licenseURL", "url", description="its address"),
+    Attribute("licenseText", "text", description="its text"),
+    Attribute("commercialUse", "commercial_use", description="whether it allows commercial use"),
+)
+
+_FOUND: Final = (
+    Attribute("resultSet", "patients", Kind.NESTED, "", "Patients that were found, with numbers of Studies and Series"),
+    Attribute("totalPatients", "total_patients", Kind.INTEGER, "", "how many there are in all"),
+    Attribute("bodyParts", "body_parts", Kind.NESTED, "", "body parts among them, each with its count"),
+    Attribute("modalities", "modalities", Kind.NESTED, "", "modalities among them, each with its count"),
+    Attribute("collections", "collections", Kind.NESTED, "", "Collections among them, each with its count"),
+    Attribute("species", "species", Kind.NESTED, "", "species among them, each with its count"),
+    Attribute("maxTimepoints", "most_timepoints", Kind.INTEGER, "", "most Studies of a Patient"),
+    Attribute("minTimepoints", "fewest_timepoints", Kind.INTEGER, "", "fewest Studies of a Patient"),
+    Attribute("sort", "sort", description="how they are sorted"),
+)
+
+_STUDIES: Final = (
+    Attribute("studyId", "study_uid", Kind.UID, "0020000D", "Study Instance UID"),
+    Attribute("date", "study_date", Kind.NESTED, "00080020", "date of the Study, in milliseconds since 1970"),
+    Attribute("description", "description", tag="00081030", description="description of the Study"),
+    Attribute("seriesList", "series", Kind.NESTED, "", "its Series, each an object"),
+)
+_DRILLED_IMAGES: Final = (
+    Attribute("seriesInstanceUid", "series_uid", Kind.UID, "0020000E", "Series Instance UID"),
+    Attribute("sopInstanceUid", "sop_uid", Kind.UID, "00080018", "SOP Instance UID"),
+    Attribute("size", "size_bytes", Kind.INTEGER, "", "bytes of the instance"),
+)
+
+# --- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def _field(name: str, field: str, description: str, *, kind: Kind = Kind.TEXT, is_required: bool = False) -> Parameter:
+    return Parameter(name, field, kind, is_required, description, place=Place.FORM)
+
+
+def _numbered(name: str, field: str, description: str, kind: Kind = Kind.TEXT) -> Parameter:
+    return Parameter(name, field, kind, description=description, place=Place.FORM, is_numbered=True)
+
+
+def _search_form(dates: DateForm) -> tuple[Parameter, ...]:
+    from_date = _numbered("fromDate", "from_date", "the first day, with DateRangeCriteria", Kind.DATE)
+    to_date = _numbered("toDate", "to_date", "the last day, with DateRangeCriteria", Kind.DATE)
+    return (
+        _numbered("criteriaType", "criteria_type", "what is narrowed, such as CollectionCriteria; numbered from 0"),
+        _numbered("value", "criteria_value", "a value of the criterion of that number"),
+        replace(from_date, date_form=dates),
+        replace(to_date, date_form=dates),
+        _numbered("from", "from_value", "the least value of a range", Kind.NUMBER),
+        _numbered("to", "to_value", "the largest value of a range", Kind.NUMBER),
+        _field("start", "start", "the first Patient wanted, counted from 0", kind=Kind.INTEGER),
+        _field("size", "size", "how many Patients are wanted", kind=Kind.INTEGER),
+        _field("sortField", "sort_field", "subject, studies, series or collection"),
+        _field("sortDirection", "sort_direction", "ascending or descending"),
+        _field("tool", "tool", "name of the client"),
+    )
+
+
+_WITH_ANNOTATION: Final = _field("includeAnnotation", "with_annotations", "true: annotations too")
+_SERIES_UID: Final = replace(
+    SERIES, name="SeriesUID", required=True, description="a Series Instance UID; note the name"
+)
+_IMAGE_ID: Final = Parameter("imageID", "image_id", Kind.INTEGER, True, "number of an instance in the database")  # noqa: FBT003 - see Parameter
+_INTERNAL_LIST: Final = replace(
+    SERIES_LIST, field="series_ids", kind=Kind.INTEGER, description="numbers of Series in the archive's database"
+)
+_DOI: Final = (
+    _field("DOI", "doi", "a DOI", is_required=True),
+    _field("CollectionOrSeries", "level", "series: the Series of that DOI, too"),
+)
+
+# --- endpoints --------------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    name: str, parameters: tuple[Parameter, ...], attributes: tuple[Attribute, ...], text: str, method: str = "GET"
+) -> Endpoint:
+    return Endpoint(
+        name, name, parameters, attributes, Answer.ROWS, text, method=method, formats=JSON_ONLY, has_format=False
+    )
+
+
+def _other(
+    name: str, parameters: tuple[Parameter, ...], answer: Answer, text: str, *, method: str = "POST"
+) -> Endpoint:
+    return Endpoint(name, name, parameters, (), answer, text, method=method, formats=NO_FORMATS, has_format=False)
+
+
+def _metadata(name: str, attributes: tuple[Attribute, ...], text: str) -> Endpoint:
+    return Endpoint(
+        name,
+        name,
+        (SERIES_LIST_OF_COMMAS,),
+        attributes,
+        Answer.ROWS,
+        text,
+        method="POST",
+        formats=CSV_FILE,
+        has_format=False,
+    )
+
+
+_COUNTS: Final = (
+    ("getCollectionValuesAndCounts", (), "Collection", "Collections, with the number of Patients of each"),
+    (
+        "getModalityValuesAndCounts",
+        (COLLECTION, any_case(BODY_PART)),
+        "Modality",
+        "modalities, with the number of Patients of each",
+    ),
+    (
+        "getBodyPartValuesAndCounts",
+        (COLLECTION, any_case(MODALITY)),
+        "BodyPart",
+        "body parts, with the number of Patients of each",
+    ),
+    (
+        "getManufacturerValuesAndCounts",
+        (COLLECTION, any_case(MODALITY), any_case(BODY_PART)),
+        "Manufacturer",
+        "manufacturers, with the number of Patients of each",
+    ),
+    ("getSpeciesValuesAndCounts", (), "Species", "species, with the number of Patients of each"),
+)
+
+
+def _counts_v4(name: str) -> tuple[Attribute, ...]:
+    return (
+        Attribute(name, "value", description="the value that is counted"),
+        Attribute("Count", "count", Kind.INTEGER, "", "number of Patients"),
+        A_AUTHORIZED,
+    )
+
+
+_LICENSES_LIST: Final = _rows("getLicenses", (), _LICENSES, "the licences of the archive's data")
+
+# The same in both forms, but for what v4 says of who may see it.
+_SHARED: Final = (
+    _rows(
+        "getSpeciesTax",
+        (),
+        (called("speciesCode", A_SPECIES_CODE), called("speciesDescription", A_SPECIES)),
+        "the species that there are",
+    ),
+    _rows("getDicomTags", (_SERIES_UID,), _TAGS, "the DICOM attributes of the first instance of a Series"),
+    _rows("getDicomTagsByImageID", (_IMAGE_ID,), _TAGS, "the DICOM attributes of one instance"),
+    _other(
+        "getManifestForCollection",
+        (
+            _field("collection", "collection", "name of a Collection", is_required=True),
+            _field("visibility", "visibility", "1, or 13 for all", kind=Kind.INTEGER),
+            _WITH_ANNOTATION,
+        ),
+        Answer.MANIFEST,
+        "a manifest of the Series of a Collection",
+    ),
+    _other(
+        "getManifestFromPatientStudySeries",
+        (
+            _field("patientIDs", "patient_ids", "IDs of Patients with commas between them"),
+            _field("studyUIDs", "study_uids", "Study Instance UIDs with commas between them"),
+            _field("seriesUIDs", "series_uids", "Series Instance UIDs with commas between them"),
+            _field("anyOrAll", "any_or_all", "any: what is in one of the lists; all: what is in each"),
+            _WITH_ANNOTATION,
+        ),
+        Answer.MANIFEST,
+        "a manifest of the Series of some Patients, Studies and Series",
+    ),
+    _other(
+        "getMD5Hierarchy",
+        tuple(in_form(each) for each in (SERIES, STUDY, PATIENT_ID, COLLECTION)),
+        Answer.TEXT,
+        "one MD5 over those of all instances of a Series, Study, Patient or Collection; nothing for an unknown one",
+    ),
+    _rows("getStudyDrillDown", (_INTERNAL_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"),
+    _rows("getImageDrillDown", (_INTERNAL_LIST,), _DRILLED_IMAGES, "the instances of some Series", "POST"),
+    _rows("getStudyDrillDownWithSeriesIds", (SERIES_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"),
+    _other(
+        "getThumbnail",
+        (
+            _field("seriesUID", "series_uid", "a Series Instance UID", kind=Kind.UID, is_required=True),
+            _field("objectUID", "sop_uid", "a SOP Instance UID", kind=Kind.UID, is_required=True),
+        ),
+        Answer.PICTURE,
+        "a small picture of one instance",
+    ),
+)
+
+NBIA_ADVANCED: Final[Mapping[str, Endpoint]] = by_name(
+    (
+        *(_rows(name, parameters, _CRITERIA_COUNT, text) for name, parameters, _, text in _COUNTS),
+        _rows(
+            "getCollectionDescriptions",
+            (Parameter("collectionName", "collection", description="name of a Collection"),),
+            _DESCRIPTION,
+            "what the archive says about its Collections",
+        ),
+        _rows("getCollectionOrSeriesForDOI", _DOI, _OF_DOI, "what a DOI names", "POST"),
+        Endpoint(
+            "getSimpleSearchWithModalityAndBodyPartPaged",
+            "getSimpleSearchWithModalityAndBodyPartPaged",
+            _search_form(DateForm.DAY_FIRST),
+            _FOUND,
+            Answer.OBJECT,
+            "Patients that meet all criteria, a page of them, with counts of what they have",
+            method="POST",
+            formats=JSON_ONLY,
+            has_format=False,
+        ),
+        _other(
+            "getManifestTextV2",
+            (SERIES_LIST, _WITH_ANNOTATION),
+            Answer.MANIFEST,
+            "a manifest of some Series",
+        ),
+        _other(
+            "getManifestForSimpleSearch",
+            _search_form(DateForm.DAY_FIRST),
+            Answer.MANIFEST,
+            "a manifest of what a simple search finds",
+        ),
+        _metadata("getSeriesMetadata2", SERIES_METADATA_2, "what is told of some Series, as an attachment of CSV"),
+        _metadata("getSeriesMetadata3", SERIES_METADATA_3, "all that is told of some Series, as an attachment of CSV"),
+        Endpoint(
+            "getSharedList",
+            "getSharedList",
+            (_field("nameValue", "shared_list", "name of a shared list", is_required=True),),
+            _SHARED_LIST,
+            Answer.OBJECT,
+            "a shared list; null for an unknown one",
+            method="POST",
+            formats=JSON_ONLY,
+            has_format=False,
+        ),
+        _other(
+            "createSharedList",
+            (
+                SERIES_LIST,
+                _field("name", "shared_list", "its name", is_required=True),
+                _field("description", "description", "what it is"),
+                _field("url", "url", "where there is more about it"),
+            ),
+            Answer.TEXT,
+            "make a shared list of some Series",
+        ),
+        _other(
+            "deleteSharedList",
+            (_field("name", "shared_list", "its name", is_required=True),),
+            Answer.TEXT,
+            "delete a shared list of your own",
+        ),
+        _LICENSES_LIST,
+        *_SHARED,
+        _other("hostName", (), Answer.TEXT, "name of the machine that answers", method="GET"),
+        _other("up", (), Answer.TEXT, "up, if it is", method="GET"),
+    )
+)
+
+NBIA_V4: Final[Mapping[str, Endpoint]] = by_name(
+    replace(endpoint, is_strict=True)
+    for endpoint in (
+        *SEARCH_V4,
+        *(_rows(name, parameters, _counts_v4(counted), text) for name, parameters, counted, text in _COUNTS),
+        _rows(
+            "getCollectionDescriptions",
+            (Parameter("collectionName", "collection", description="name of a Collection"),),
+            _DESCRIPTION_V4,
+            "what the archive says about its Collections",
+        ),
+        _rows(
+            "getCollectionOrSeriesForDOI",
+            _DOI,
+            (*_OF_DOI, called("authorized", A_AUTHORIZED)),
+            "what a DOI names",
+            "POST",
+        ),
+        Endpoint(
+            "getSimpleSearch",
+            "getSimpleSearch",
+            _search_form(DateForm.MONTH_FIRST),
+            _FOUND,
+            Answer.OBJECT,
+            "Patients that meet all criteria, a page of them, with counts of what they have",
+            method="POST",
+            formats=JSON_ONLY,
+            has_format=False,
+        ),
+        _other(
+            "getManifestText",
+            (SERIES_LIST, replace(_WITH_ANNOTATION, required=True)),
+            Answer.MANIFEST,
+            "a manifest of some Series",
+        ),
+        _other(
+            "getManifestForSimpleSearch",
+            _search_form(DateForm.MONTH_FIRST),
+            Answer.MANIFEST,
+            "a manifest of what a simple search finds",
+        ),
+        *_SHARED,
+    )
+)

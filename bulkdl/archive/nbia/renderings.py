@@ -1,0 +1,313 @@
+"""Values and rows as NBIA writes them: JSON, CSV, XML and HTML out, and JSON or CSV values back in.
+
+The embedded archive writes with `to_wire` and the renderings; the client reads with `from_wire`, which also takes
+what other families and older servers send. Picking apart a whole answer is the dialects' affair, headers are the
+server's.
+
+Source: `FormatOutput.java` and `getData.java` of the NBIA API. Dates are `java.sql.Timestamp.toString()` in v1 and v2,
+`MM-dd-yyyy` in v4, `java.util.Date.toString()` in getSeriesMetaData. Texts in XML and HTML pass ESAPI's encoder, of
+which the slash as `&#x2f;` is kept here. The example answers of the tests hold the bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import chain
+from typing import Any, TypeAlias
+
+from bulkdl.archive.nbia.endpoints import Attribute, Kind
+
+JsonValue: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
+Value: TypeAlias = str | int | float | bool | date | datetime | list[Any] | dict[str, Any] | None
+Rows: TypeAlias = Iterable[Mapping[str, JsonValue]]
+
+_CHUNK_CHARACTERS = 1 << 16
+_TRUE = frozenset({"true", "yes", "y", "t", "1"})
+_FALSE = frozenset({"false", "no", "n", "f", "0"})
+_MONTHS = {
+    name: number
+    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)  # noqa: SIM905 - shorter
+}
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_AMERICAN = re.compile(r"(\d{2})[-/](\d{2})[-/](\d{4})", re.ASCII)
+_JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{2}) (\d{2}):(\d{2}):(\d{2}) \S+ (\d{4})", re.ASCII)
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def to_wire(attribute: Attribute, value: Value) -> JsonValue:
+    """A value of our records as NBIA v1 writes it: dates as `2008-03-11 00:00:00.0`, YES and NO, the rest as it is.
+
+    A time with a zone is written in UTC.
+    """
+    if value is None:
+        return None
+    if attribute.kind is Kind.YES_NO:
+        return "YES" if value else "NO"
+    if isinstance(value, datetime):
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC)
+        fraction = f"{value.microsecond:06}".rstrip("0") or "0"
+        return f"{value.date().isoformat()} {value.hour:02}:{value.minute:02}:{value.second:02}.{fraction}"
+    if isinstance(value, date):
+        return f"{value.isoformat()} 00:00:00.0"
+    return value
+
+
+def to_wire_v4(attribute: Attribute, value: Value) -> JsonValue:
+    """A value as NBIA v4 writes it: days and times as `03-11-2008`, Yes for what is released, the rest as v1."""
+    if isinstance(value, date):
+        return f"{value:%m-%d-}{value.year:04}"
+    if attribute.field == "is_released" and value is not None:
+        return "Yes" if value else "No"
+    return to_wire(attribute, value)
+
+
+def to_wire_tcia_v3(attribute: Attribute, value: Value) -> JsonValue:
+    """A value as TCIA v3 writes it: days as `2008-03-11`, a sum of sizes, which SQL makes a decimal, as text."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if attribute.name == "TotalSizeInBytes" and value is not None:
+        return str(value)
+    return to_wire(attribute, value)
+
+
+def to_wire_text(attribute: Attribute, value: Value) -> str | None:
+    """A value as NBIA's getSeriesMetaData writes it: always text, times and most days as Java's `Date.toString()`."""
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001 - archives tell no zone
+        month = tuple(_MONTHS)[moment.month - 1]
+        return f"{_WEEKDAYS[moment.weekday()]} {month} {moment.day:02} {moment:%H:%M:%S} UTC {moment.year:04}"
+    wired = to_wire(attribute, value)
+    return None if wired is None else plain(wired)
+
+
+def from_wire(attribute: Attribute, value: object) -> Value:
+    """A value as any of the families sends it, as our records keep it.
+
+    Numbers and flags may come as text. Dates come as ISO 8601, `20080311`, `03-11-2008` (month first), a Java timestamp
+    or Java text; DATE gives a date, TIMESTAMP a datetime without a zone (UTC, where the text told one as an offset; the
+    zone names of Java text are ambiguous and dropped). YES_NO and FLAG give a bool. The empty text is None, and so is
+    a blank one or the word null where no text is wanted. NESTED is left as JSON has it.
+
+    Raises:
+        ValueError: not a value of this kind.
+    """
+    if value is None or value == "":
+        return None
+    if attribute.kind in {Kind.TEXT, Kind.UID}:
+        return _text(value)
+    if isinstance(value, str):
+        value = value.strip()
+        if not value or value.lower() == "null":
+            return None
+    try:
+        return _DECODERS[attribute.kind](value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{attribute.name}: {str(value)[:80]!r} is no {attribute.kind.name.lower()}") from error
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    raise ValueError(f"{str(value)[:80]!r} is no text")
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.removeprefix("-").isdecimal():
+        return int(value)
+    number = _number(value)
+    if not number.is_integer():
+        raise ValueError("a fraction")
+    return int(number)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError("no number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+def _flag(value: object) -> bool:
+    word = str(value).lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError("neither yes nor no")
+
+
+def _timestamp(value: object) -> datetime:
+    moment = _moment(value)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _date(value: object) -> date:
+    return _moment(value).date()
+
+
+def _nested(value: object) -> Value:
+    if isinstance(value, list | dict | int | str):
+        return value
+    raise TypeError("no JSON")
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    if found := _AMERICAN.fullmatch(value):
+        month, day, year = map(int, found.groups())
+        return datetime(year, month, day)  # noqa: DTZ001 - archives tell no zone
+    if found := _JAVA.fullmatch(value):
+        name, *rest = found.groups()
+        day, hour, minute, second, year = map(int, rest)
+        return datetime(year, _MONTHS.get(name, 0), day, hour, minute, second)  # noqa: DTZ001 - the same
+    return datetime.fromisoformat(value)
+
+
+_DECODERS: Mapping[Kind, Callable[[object], Value]] = {
+    Kind.INTEGER: _integer,
+    Kind.NUMBER: _number,
+    Kind.FLAG: _flag,
+    Kind.YES_NO: _flag,
+    Kind.DATE: _date,
+    Kind.TIMESTAMP: _timestamp,
+    Kind.NESTED: _nested,
+}
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """One format of search answers: its content type, and how rows of wire values are written in it.
+
+    `write` streams: rows are taken as chunks of bytes are asked for. No rows give no bytes, whatever the format.
+    """
+
+    content_type: str
+    write: Callable[[Sequence[Attribute], Rows], Iterator[bytes]]
+
+
+def rows_to_json(rows: Rows) -> Iterator[bytes]:
+    """An array of flat objects; a value that is None leaves its key out."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    objects = (encode({name: value for name, value in row.items() if value is not None}) for row in rows)
+    return _framed("[", objects, "]", between=",")
+
+
+def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """A header and rows, every field quoted; one column alone is written raw, as NBIA does."""
+    names = [attribute.name for attribute in attributes]
+    if len(names) == 1:
+        return _framed(f"{names[0]}\n", (f"{plain(row.get(names[0]))}\n" for row in rows))
+    return _framed(_quoted(names), (_quoted([plain(row.get(name)) for name in names]) for row in rows))
+
+
+def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """One line of `Results`, `Row` and an element for each value that is not None, typed with its Java class.
+
+    A name that cannot be a tag, such as `Date Released`, which NBIA writes all the same, gets underlines.
+    """
+    tags = [(attribute, _UNFIT_FOR_A_TAG.sub("_", attribute.name)) for attribute in attributes]
+    elements = [(attribute.name, f"<{tag} type='{_java_class(attribute)}'>", f"</{tag}>") for attribute, tag in tags]
+
+    def row_text(row: Mapping[str, JsonValue]) -> str:
+        found = ((row.get(name), start, end) for name, start, end in elements)
+        return "".join(f"{start}{_escaped(value)}{end}" for value, start, end in found if value is not None)
+
+    heading = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?><Results>'
+    return _framed(heading, (f"<Row>{row_text(row)}</Row>" for row in rows), "</Results>")
+
+
+def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """A table without a page around it."""
+    names = [attribute.name for attribute in attributes]
+    heading = "".join(f"<TH>{_escaped(name)}</TH>" for name in names)
+
+    def row_text(row: Mapping[str, JsonValue]) -> str:
+        found = (row.get(name) for name in names)
+        return "".join("<TD>&nbsp;</TD>" if value is None else f"<TD>{_escaped(value)}</TD>" for value in found)
+
+    return _framed(
+        f"<P ALIGN='center'><TABLE BORDER=1><TR>{heading}</TR>",
+        (f"<TR>{row_text(row)}</TR>" for row in rows),
+        "</TABLE></P>",
+    )
+
+
+RENDERINGS: Mapping[str, Rendering] = {
+    "JSON": Rendering("application/json", lambda _attributes, rows: rows_to_json(rows)),
+    "CSV": Rendering("text/csv", rows_to_csv),
+    "XML": Rendering("application/xml", rows_to_xml),
+    "HTML": Rendering("text/html", rows_to_html),
+}
+"""The formats by the words of the `format` parameter, which archives take in any case."""
+
+
+def _framed(start: str, pieces: Iterable[str], end: str = "", *, between: str = "") -> Iterator[bytes]:
+    """`start`, the pieces and `end` in chunks; nothing at all where there are no pieces."""
+    remaining = iter(pieces)
+    first = next(remaining, None)
+    if first is not None:
+        rest = chain.from_iterable((between, piece) for piece in remaining) if between else remaining
+        yield from in_chunks(start + first, rest, end)
+
+
+def in_chunks(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
+    """`start`, the pieces and `end` in chunks of some 64 KiB."""
+    chunk, size = [start], len(start)
+    for piece in pieces:
+        chunk.append(piece)
+        size += len(piece)
+        if size >= _CHUNK_CHARACTERS:
+            yield "".join(chunk).encode(errors="replace")
+            chunk, size = [], 0
+    yield "".join([*chunk, end]).encode(errors="replace")
+
+
+def plain(value: JsonValue) -> str:
+    """A value as text: nothing for None, Java's words for a bool."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _quoted(texts: Iterable[str]) -> str:
+    return ",".join('"' + text.replace('"', '""') + '"' for text in texts) + "\n"
+
+
+_UNFIT_FOR_A_TAG = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
+_UNSAFE = re.compile(r"[&<>/\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "/": "&#x2f;"}
+
+
+def _escaped(value: JsonValue) -> str:
+    """Text of an element; characters that XML forbids become blanks."""
+    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
+
+
+def _java_class(attribute: Attribute) -> str:
+    if attribute.kind is Kind.INTEGER:
+        # Attributes of DICOM are columns of type Integer; counts and sizes are sums, which Hibernate makes Long.
+        return "java.lang.Integer" if attribute.tag else "java.lang.Long"
+    return {
+        Kind.NUMBER: "java.lang.Double",
+        Kind.FLAG: "java.lang.Boolean",
+        Kind.DATE: "java.sql.Timestamp",
+        Kind.TIMESTAMP: "java.sql.Timestamp",
+    }.get(attribute.kind, "java.lang.String")

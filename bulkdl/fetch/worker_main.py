@@ -1,0 +1,117 @@
+"""The inside of a worker process: one worker between two pipes. `processes` is the outside, and starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Final
+
+from bulkdl.dicom.without_numpy import read_headers_alone
+from bulkdl.errors import BulkdlError
+from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
+from bulkdl.fetch.worker_process import Batch, NoMoreWork, Share, Stop
+from bulkdl.model.events import Event
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.runtime.pipes import PIPE_BYTES, packed, receive
+from bulkdl.runtime.tasks import companion
+from bulkdl.runtime.tuning import tune_process
+
+_TICK_SECONDS: Final = 0.05
+
+
+class Child:
+    """The other end: a worker between two pipes."""
+
+    def __init__(self, commands: asyncio.StreamReader) -> None:
+        self._commands = commands
+        self._work: asyncio.Queue[SeriesWork | None] = asyncio.Queue()
+        self._stop = asyncio.Event()
+        self._outcomes: list[InstanceOutcome] = []
+        self._events: list[Event] = []
+        self._worker: Worker | None = None
+        self._begun = 0
+
+    async def live(self) -> None:
+        """Work until the parent says that there is no more, then say the last word."""
+        settings: WorkerSettings | None = await receive(self._commands)
+        if settings is None:
+            return
+        error: BulkdlError | None = None
+        try:
+            async with companion(self._obey()), companion(self._report()):
+                await work_alone(
+                    settings,
+                    self._items(),
+                    self._deliver,
+                    sink=self._events.append,
+                    stop=self._stop,
+                    started=self._started,
+                )
+        except BulkdlError as raised:
+            error = raised
+        self._say(is_last=True, error=error)
+
+    def _started(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def _items(self) -> AsyncIterator[SeriesWork]:
+        while not self._stop.is_set() and (work := await self._work.get()) is not None:
+            self._begun += 1
+            self._say()  # at once: the next is on its way while this one is at work
+            yield work
+
+    async def _deliver(self, outcome: InstanceOutcome) -> None:
+        self._outcomes.append(outcome)
+
+    async def _obey(self) -> None:
+        while True:
+            message = await receive(self._commands)
+            match message:
+                case None:
+                    os._exit(1)  # the parent is gone: nobody would journal what we do
+                case Share() if self._worker is not None:
+                    self._worker.share(message.ceiling)
+                case Stop():
+                    self._stop.set()
+                    self._work.put_nowait(None)
+                case NoMoreWork():
+                    self._work.put_nowait(None)
+                case SeriesWork():
+                    self._work.put_nowait(message)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            if self._outcomes or self._events:
+                self._say()
+
+    def _say(self, *, is_last: bool = False, error: BulkdlError | None = None) -> None:
+        outcomes, events, begun = tuple(self._outcomes), tuple(self._events), self._begun
+        self._outcomes.clear()
+        self._events.clear()
+        self._begun = 0
+        traffic = self._worker.traffic() if self._worker is not None else Traffic(0, 0, 0)
+        sys.stdout.buffer.write(packed(Batch(outcomes, events, traffic, begun, is_last, error)))
+        sys.stdout.buffer.flush()
+
+
+async def _live() -> None:
+    commands = asyncio.StreamReader(limit=PIPE_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin.buffer)
+    await Child(commands).live()
+
+
+def main() -> None:
+    """Be a worker process. Ctrl-C reaches the parent too, and it is the parent who decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tune_process()
+    read_headers_alone()
+    asyncio.run(_live())
+
+
+if __name__ == "__main__":
+    main()

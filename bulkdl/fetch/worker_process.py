@@ -1,0 +1,165 @@
+"""The same worker in a process of its own, seen from its parent; `child` is the inside.
+
+`WorkerSettings` go first, then `SeriesWork` one way, and outcomes, events and traffic the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from bulkdl.errors import BulkdlError
+from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
+from bulkdl.model.events import Event, Noted, Sink
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.runtime.pipes import packed, receive
+from bulkdl.runtime.processes import start_process
+from bulkdl.runtime.tasks import companion, first_set
+
+# Items of work that a worker has not begun yet: enough that it never runs dry between two words with its parent, and no
+# more, because at the end of a run they would keep one worker at work after all others are done.
+_AHEAD: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """From now on at most so many requests in flight."""
+
+    ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Take no more work."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoMoreWork:
+    """All has been given out: end when it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a child has to say: what came of its work, and how many items of it were `begun` since its last word.
+
+    After its very last word nothing comes any more.
+    """
+
+    outcomes: tuple[InstanceOutcome, ...]
+    events: tuple[Event, ...]
+    traffic: Traffic
+    begun: int
+    is_last: bool = False
+    error: BulkdlError | None = None
+
+
+class RemoteWorker:
+    """A worker process, seen from its parent. `traffic` is its last word on what it sent.
+
+    Once it runs it makes itself ready, and does nothing until it is told to by `hire`.
+    """
+
+    def __init__(
+        self,
+        *,
+        sink: Sink,
+        stop: asyncio.Event,
+        give_back: Callable[[SeriesWork, int], None],
+    ) -> None:
+        self.traffic = Traffic(0, 0, 0)
+        self._settings: WorkerSettings | None = None
+        self._called = asyncio.Event()
+        self._sink = sink
+        self._stop = stop
+        self._give_back = give_back
+        self._process: asyncio.subprocess.Process | None = None
+        self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first instance, until all is delivered
+        self._delivered: Counter[tuple[str, str]] = Counter()
+        self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # instance → key of its work
+        self._ahead = asyncio.Semaphore(_AHEAD)
+
+    def hire(self, settings: WorkerSettings) -> None:
+        """Let it begin."""
+        self._settings = settings
+        self._called.set()
+
+    def dismiss(self) -> None:
+        """It is not needed any more, if it was not hired yet."""
+        self._called.set()
+
+    def share(self, ceiling: int) -> None:
+        """Change how many requests it may have in flight."""
+        self._send(Share(ceiling))
+
+    async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
+        """Start the process, and once hired feed it from `items` and deliver what comes, until both have ended.
+
+        A process that dies is no error of the run: what it had and did not deliver is given back.
+
+        Raises:
+            BulkdlError: what the worker says must stop the run.
+        """
+        self._process = process = await start_process("bulkdl.fetch.worker_main")
+        try:
+            await first_set(self._called, self._stop)
+            if self._settings is None:
+                return
+            self._send(self._settings)
+            # A process that died is fed no longer: what it had is needed for the others to find their end.
+            async with companion(self._tell_stop()), companion(self._feed(items)):
+                await self._listen(process, deliver)
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()  # it has said its last word, or ours is that it must end
+            await process.wait()
+            for key, work in self._given.items():
+                self._give_back(work, self._delivered[key])
+
+    async def _tell_stop(self) -> None:
+        await self._stop.wait()
+        self._send(Stop())
+
+    async def _feed(self, items: AsyncIterator[SeriesWork]) -> None:
+        await self._ahead.acquire()
+        async for work in items:
+            key = (work.series_uid, work.sop_uids[0])
+            self._given[key] = work
+            self._owner.update({(work.series_uid, sop_uid): key for sop_uid in work.sop_uids})
+            self._send(work)
+            await self._ahead.acquire()  # before the next is taken: another worker may be hungry
+        self._send(NoMoreWork())
+
+    async def _listen(self, process: asyncio.subprocess.Process, deliver: Deliver) -> None:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        while (said := await receive(process.stdout)) is not None:
+            batch: Batch = said
+            self.traffic = batch.traffic
+            for event in batch.events:
+                self._sink(event)
+            for outcome in batch.outcomes:
+                self._settle(outcome)
+                await deliver(outcome)
+            for _ in range(batch.begun):
+                self._ahead.release()
+            if batch.error is not None:
+                raise batch.error
+            if batch.is_last:
+                return
+        if self._given and not self._stop.is_set():
+            self._sink(Noted(f"a worker process died (status {await process.wait()}); its work is given to others"))
+
+    def _settle(self, outcome: InstanceOutcome) -> None:
+        key = self._owner.pop((outcome.series_uid, outcome.sop_uid))
+        self._delivered[key] += 1
+        if self._delivered[key] == len(self._given[key].sop_uids):
+            del self._given[key], self._delivered[key]
+
+    def _send(self, message: object) -> None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.is_closing():
+            return
+        process.stdin.write(packed(message))

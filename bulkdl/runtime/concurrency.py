@@ -1,0 +1,277 @@
+"""How fast: adaptive concurrency, a rate limit, and what to do while an archive is away.
+
+Pure state machines: the clock is an argument, nothing here waits. `runtime.attempts` does the waiting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# A request costs an archive something whatever its size: goodput counts this many bytes on top of each body, so that
+# small instances steer the limit by their number and large ones by their bytes.
+REQUEST_WEIGHT_BYTES: Final = 32_768
+
+FIRST_LIMIT: Final = 8
+# A step is worth it if it brings this share of what it would bring to an archive without limits. Archives saturate
+# softly: asking for a half would stop too early, asking for little would follow the noise.
+_WORTH: Final = 1 / 3
+_COARSE_STEP: Final = 1 / 2
+_FINEST_STEP: Final = 1 / 8
+_FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling paid so far: a round of requests tells a half from a whole
+# While it opens it cannot tell a step that paid from connections that warm up. Beyond so many bytes in flight a line of
+# 1 Gbit/s and 80 ms is full (10 MB) and its queue too, and what is lost there costs more than waiting (measured).
+_OPENING_BYTES: Final = 20 << 20
+_MOST_BYTES: Final = 32 << 20  # of bodies in flight at any time: they are held in memory
+_LARGE_BYTES: Final = 4 << 20  # more of one body is never in flight
+_MEAN_WEIGHT: Final = 0.1  # of the newest size
+_COARSE_WINDOW_SECONDS: Final = 0.25
+_FINE_WINDOW_SECONDS: Final = 1.0
+_LONGEST_WINDOW_SECONDS: Final = 5.0  # or two rounds of requests, if these are slower
+_SETTLED_WINDOWS: Final = 2
+_FIRST_REST_SECONDS: Final = 3.0  # after a refusal; twice as long after each one that follows soon
+_LONGEST_REST_SECONDS: Final = 12.0
+_SOON_SECONDS: Final = 60.0
+_BACK_OFF: Final = 0.7
+_IN_USE: Final = 0.75  # of the limit; with fewer requests in flight on average, a window says nothing of it
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One finished request.
+
+    `refused`: the archive has too much to do (503); `throttled`: it came too soon (429); `failed`: it broke off.
+    """
+
+    seconds: float
+    size_bytes: int
+    refused: bool = False
+    throttled: bool = False
+    failed: bool = False
+
+
+class Limiter:
+    """How many requests may be in flight: more while that brings more, fewer when they bring nothing or are refused.
+
+    It holds a limit, tries another for a window of requests, and moves there if that is worth it: upwards for a third
+    of the proportional gain, downwards where less than that is lost. It begins by doubling. What pays is tried again at
+    once with twice the step, what does not with half of it; when steps of an eighth do not pay it rests for some
+    windows, then looks in the other direction, because archives change.
+
+    A refusal ends a trial at once, or cuts the limit by three tenths; several broken connections in one window count
+    as one. Only requests that began under the present limit speak against it, so a burst of refusals cuts once. The
+    limit stays between 1 and `ceiling`.
+    """
+
+    def __init__(self, *, ceiling: int, first: int = FIRST_LIMIT, now: float = 0.0) -> None:
+        self.ceiling = ceiling
+        self.limit = max(1, min(first, ceiling))
+        self._held = self.limit  # where to return to when a trial does not pay
+        self._held_goodput = 0.0  # 0 is: not measured yet
+        self._step = 1.0  # of the next trial, as a share of what is held
+        self._upwards = True
+        self._is_opening = True  # every step so far was worth it
+        self._mean_bytes = 0.0
+        self._rest = 0  # windows until the next trial
+        self._rest_until = now
+        self._rest_seconds = _FIRST_REST_SECONDS
+        self._refused_at = -_SOON_SECONDS
+        self._proven = self.limit  # the highest limit that was worth it, while nothing was refused
+        self._changed_at = now
+        self._open_window(now)
+
+    def _open_window(self, now: float) -> None:
+        self._since = now
+        self._units = 0.0
+        self._done = 0
+        self._failed = 0
+        self._in_flight = 0
+
+    def bound(self, ceiling: int, *, now: float) -> None:
+        """Go on with another ceiling; a higher one is explored at once."""
+        if ceiling > self.ceiling:
+            self._upwards, self._step, self._rest = True, 1.0, 0
+        self.ceiling = max(1, ceiling)
+        if self._held > self.ceiling:
+            self._hold(self.ceiling, goodput=0.0, now=now)
+        elif self.limit > self.ceiling:
+            self._hold(self._held, goodput=self._held_goodput, now=now)
+
+    def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
+        """Take in a finished request; `in_flight` counts the others still under way, and may be below the limit."""
+        if sample.throttled:  # that is for `throttle.RequestPace` to answer
+            return
+        began_before = now - sample.seconds < self._changed_at
+        if began_before and (not self._done or sample.refused or sample.failed):
+            if not self._done:
+                self._since = now  # the window opens when the first request of the present limit is done
+            return
+        self._done += 1
+        self._in_flight += min(in_flight + 1, self.limit)
+        self._failed += sample.failed
+        if sample.refused or self._failed * 4 > max(self._done, 8):
+            self._back_off(now)
+            return
+        if not sample.failed:
+            size_bytes = min(sample.size_bytes, _LARGE_BYTES)
+            self._mean_bytes += (size_bytes - self._mean_bytes) * (_MEAN_WEIGHT if self._mean_bytes else 1.0)
+            self._units += sample.size_bytes + REQUEST_WEIGHT_BYTES
+        if self._has_seen_enough(now - self._since):
+            is_used = self._in_flight >= self._done * self.limit * _IN_USE
+            goodput = self._units / max(now - self._since, 1e-9)
+            self._open_window(now)
+            if is_used:
+                self._judge(goodput, now)
+            elif self.limit != self._held:
+                self._hold(self._held, goodput=self._held_goodput, now=now)  # no need for it
+
+    def _has_seen_enough(self, seconds: float) -> bool:
+        """Whether the window tells a step of the present size from noise: smaller steps need more requests."""
+        if self._is_opening:
+            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit
+        step = abs(self.limit - self._held) / self._held or max(self._step, 1 / self._held)
+        least_seconds = _COARSE_WINDOW_SECONDS if step >= _COARSE_STEP else _FINE_WINDOW_SECONDS
+        if seconds < least_seconds or self._done < 2 * self.limit:
+            return False
+        return self._done >= 4 / step**2 or seconds >= _LONGEST_WINDOW_SECONDS
+
+    def _judge(self, goodput: float, now: float) -> None:
+        if self.limit == self._held:
+            known = self._held_goodput
+            self._held_goodput = (known + goodput) / 2 if known else goodput
+            self._rest -= 1
+            if self._rest < 0 and now >= self._rest_until:
+                self._try(now)
+            return
+        worth = 1 + (self.limit / self._held - 1) * _WORTH
+        if goodput >= worth * self._held_goodput:
+            self._step = min(1.0, 2 * self._step) if self._upwards else _FINEST_STEP
+            self._proven = self.limit if not self._upwards else max(self._proven, self.limit)
+            self._hold(self.limit, goodput=goodput, now=now)
+            self._try(now)
+            return
+        self._is_opening = False
+        self._hold(self._held, goodput=self._held_goodput, now=now)
+        if self._step > _FINEST_STEP and self._step * self._held > 1:
+            self._step = max(_FINEST_STEP, self._step / 2)
+        else:
+            self._turn()
+
+    def _try(self, now: float) -> None:
+        step = max(1, round(self._held * self._step))
+        limit = max(1, min(self._held + step if self._upwards else self._held - step, self.ceiling))
+        most_bytes = _OPENING_BYTES if self._is_opening else _MOST_BYTES
+        if limit > self._held and limit * self._mean_bytes > most_bytes:
+            limit = max(self._held, int(most_bytes / self._mean_bytes))
+        if limit == self._held:
+            self._turn()
+            return
+        self.limit = limit
+        self._changed_at = now
+        self._open_window(now)
+
+    def _turn(self) -> None:
+        self._is_opening = False
+        self._upwards = not self._upwards
+        self._step = _FINEST_STEP
+        self._rest = _SETTLED_WINDOWS
+
+    def _hold(self, limit: int, *, goodput: float, now: float) -> None:
+        if limit != self.limit:
+            self._changed_at = now
+        self.limit = self._held = limit
+        self._held_goodput = goodput
+        self._open_window(now)
+
+    def _back_off(self, now: float) -> None:
+        self._is_opening = False
+        lower = self._held if self.limit > self._held else max(1, int(self.limit * _BACK_OFF))
+        self._hold(lower, goodput=0.0, now=now)
+        self._changed_at = now
+        is_soon = now - self._refused_at < _SOON_SECONDS
+        self._rest_seconds = min(2 * self._rest_seconds, _LONGEST_REST_SECONDS) if is_soon else _FIRST_REST_SECONDS
+        self._refused_at, self._rest_until = now, now + self._rest_seconds
+        # Far below what went well before the way back is short; close to it each step is one into the unknown.
+        self._upwards, self._rest = True, 0
+        self._step = 1.0 if 2 * lower <= self._proven else _FINEST_STEP
+
+
+class ByteRate:
+    """At most so many bytes a second, with a second's worth of slack: how long to wait before going on."""
+
+    def __init__(self, bytes_per_second: float, *, now: float) -> None:
+        self._rate = bytes_per_second
+        self._paid_until = now
+
+    def wait_seconds(self, size_bytes: int, *, now: float) -> float:
+        """Account for `size_bytes` and return the seconds to wait before the next ones."""
+        self._paid_until = max(self._paid_until, now - 1.0) + size_bytes / self._rate
+        return max(0.0, self._paid_until - now)
+
+
+class Outage:
+    """Whether the archive is away, since when, and when to look for it again.
+
+    An archive is away after a failure that no single request is to blame for: a connection that cannot be made, or a
+    row of different requests without an answer (broken off, timed out, or a gateway's 502, 503, 504) with nothing
+    between them. While it is away one request at a time goes out to probe.
+    """
+
+    _ROW: Final = 24
+    _DIFFERENT: Final = 8  # a few instances that the archive chokes on are no outage
+
+    def __init__(
+        self,
+        *,
+        give_up_after_seconds: float,
+        first_probe_seconds: float = 1.0,
+        slowest_probe_seconds: float = 30.0,
+    ) -> None:
+        self._give_up_after = give_up_after_seconds
+        self._first_probe = first_probe_seconds
+        self._slowest_probe = slowest_probe_seconds
+        self.since: float | None = None
+        self.probe_at = 0.0
+        self._probe_wait = first_probe_seconds
+        self._unanswered = 0
+        self._unanswered_names: set[str] = set()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the archive is away."""
+        return self.since is not None
+
+    def is_hopeless(self, now: float) -> bool:
+        """Whether the archive has been away for longer than the caller waits."""
+        return self.since is not None and now - self.since >= self._give_up_after
+
+    def answered(self) -> None:
+        """The archive answered, be it with a refusal of this one request."""
+        self.since = None
+        self._unanswered = 0
+        self._unanswered_names.clear()
+        self._probe_wait = self._first_probe
+
+    def went_unanswered(self, what: str, now: float) -> bool:
+        """The archive itself gave no answer to `what`; whether that is news, as in `unreachable`."""
+        self._unanswered += 1
+        if len(self._unanswered_names) < self._DIFFERENT:
+            self._unanswered_names.add(what)
+        if self.is_away or (self._unanswered >= self._ROW and len(self._unanswered_names) >= self._DIFFERENT):
+            return self.unreachable(now)
+        return False
+
+    def unreachable(self, now: float) -> bool:
+        """No connection could be made; whether that is news.
+
+        What was under way when the archive went away fails a little later; it is no news, and puts off no probe.
+        """
+        if self.since is None:
+            self.since = now
+        elif now < self.probe_at:
+            return False
+        else:
+            self._probe_wait = min(self._probe_wait * 2, self._slowest_probe)
+        remaining = max(0.0, self.since + self._give_up_after - now)
+        self.probe_at = now + min(self._probe_wait, remaining)
+        return True

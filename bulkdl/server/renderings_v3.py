@@ -1,0 +1,89 @@
+"""Rows as the platform under TCIA v3, Bindaas, writes them; the other side of `renderings`.
+
+Source: `CSVResultSetInputStream.java`, `JSONFormatHandler.java`, `XMLFormatHandler.java`, `HTMLFormatHandler.java` of
+sharmalab/bindaas. Where no rows are found there still is a head. Two habits are not kept: values are escaped in XML and
+HTML, and a field of CSV that holds a comma, a quote or a line break is quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from bulkdl.archive.nbia.endpoints import Attribute, Kind
+from bulkdl.archive.nbia.renderings import JsonValue, Rendering, Rows, in_chunks, plain
+
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_UNSAFE = re.compile(r"[&<>\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SQL_TYPES = {
+    Kind.NUMBER: "DOUBLE",
+    Kind.FLAG: "BIT",
+    Kind.DATE: "DATE",
+    Kind.TIMESTAMP: "TIMESTAMP",
+}
+
+
+def rows_to_json(_attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """An array of flat objects, which may be empty; a value that is None leaves its key out."""
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    objects = (encode({name: value for name, value in row.items() if value is not None}) for row in rows)
+    return in_chunks("[", (f",{text}" if number else text for number, text in enumerate(objects)), "]")
+
+
+def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """A header, and rows that each begin with a line break."""
+    names = [attribute.name for attribute in attributes]
+    return in_chunks(",".join(names), ("\n" + ",".join(_field(row.get(name)) for name in names) for row in rows))
+
+
+def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """Each element on a line of its own, typed with its SQL type; a value that is None leaves it empty."""
+    elements = [(a.name, f"<{a.name} type='{_sql_type(a)}' >", f"</{a.name}>\n") for a in attributes]
+
+    def row_text(row: Mapping[str, JsonValue]) -> str:
+        return "".join(f"{start}{_escaped(row.get(name))}{end}" for name, start, end in elements)
+
+    return in_chunks("<Results>\n", (f"<Row>\n{row_text(row)}</Row>\n" for row in rows), "</Results>")
+
+
+def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """A page with a table. Its last tag is not closed, as ever."""
+    names = [attribute.name for attribute in attributes]
+    heading = "".join(f"<TH>{_escaped(name)}</TH>" for name in names)
+
+    def row_text(row: Mapping[str, JsonValue]) -> str:
+        return "".join(f"<TD>{_escaped(row.get(name))}</TD>" for name in names)
+
+    return in_chunks(
+        f"<HTML><BODY><P ALIGN='center'><TABLE id='data' BORDER=1><thead><TR>{heading}</TR></thead><tbody>",
+        (f"<TR>{row_text(row)}</TR>" for row in rows),
+        "</tbody></TABLE></P></BODY></HTML",
+    )
+
+
+RENDERINGS_V3: Mapping[str, Rendering] = {
+    "JSON": Rendering("application/json", rows_to_json),
+    "CSV": Rendering("application/csv", rows_to_csv),
+    "XML": Rendering("application/xml", rows_to_xml),
+    "HTML": Rendering("text/html", rows_to_html),
+}
+"""The formats by the words of the `format` parameter."""
+
+
+def _field(value: JsonValue) -> str:
+    text = plain(value)
+    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+
+
+def _escaped(value: JsonValue) -> str:
+    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
+
+
+def _sql_type(attribute: Attribute) -> str:
+    if attribute.kind is Kind.INTEGER:
+        if attribute.name == "TotalSizeInBytes":
+            return "DECIMAL"  # a sum
+        return "INT" if attribute.tag else "BIGINT"
+    return _SQL_TYPES.get(attribute.kind, "VARCHAR")

@@ -1,0 +1,119 @@
+"""Files from elsewhere on this machine: found, brought into `.bulkdl/partial/` by link or copy, removed in the end.
+
+From there they are committed like anything else (`files`). A link shares the bytes with the file that it was made of,
+at no cost; it cannot lead to another file system, where the bytes are copied instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from bulkdl.runtime.disk import disk_errors
+
+_OURS: Final = ".bulkdl"
+_NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP})
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+
+
+class Intake(StrEnum):
+    """How files get into a mirror. `move`: they are removed where they were, once the journal has them."""
+
+    LINK = "link"
+    COPY = "copy"
+    MOVE = "move"
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A file of some folder; `shown` is its path relative to that, with `/`. Its size is 0 unless it `is_readable`."""
+
+    path: Path
+    shown: str
+    size_bytes: int
+    is_readable: bool = True
+
+
+def strangers(folder: Path, *, but: Path) -> Iterator[Stranger]:
+    """The regular files below `folder`, names in order, without those below `but`. Links are not followed.
+
+    What mirrors keep for themselves is left out. A folder that cannot be listed comes as one that is not readable.
+    Blocking.
+    """
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            yield Stranger(here, _shown(here, folder), 0, is_readable=False)
+            continue
+        below = []
+        for entry in found:
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != _OURS and path != but:
+                    below.append(path)
+            elif entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):  # moved since the folder was read
+                    yield Stranger(path, _shown(path, folder), entry.stat(follow_symlinks=False).st_size)
+        waiting.extend(reversed(below))
+
+
+def bring(source: Path, partial: Path, *, may_link: bool) -> None:
+    """Make `partial` hold the bytes of `source`, synced. What was at `partial` is replaced. Blocking.
+
+    Raises:
+        DiskError: it cannot be written, or `source` cannot be read.
+    """
+    with disk_errors("take in", source):
+        partial.unlink(missing_ok=True)
+        if not (may_link and _link(source, partial)):
+            with source.open("rb") as file, partial.open("xb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+        descriptor = os.open(partial, os.O_RDONLY | _NO_FOLLOW)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _link(source: Path, partial: Path) -> bool:
+    try:
+        os.link(source, partial, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return False
+    except NotImplementedError:
+        return False
+    return True
+
+
+def remove_taken(path: Path, folder: Path) -> None:
+    """Remove a file that is in the mirror now, and the folders that it leaves empty, but for `folder`. Blocking.
+
+    Raises:
+        DiskError: it cannot be removed.
+    """
+    with disk_errors("remove", path):
+        path.unlink(missing_ok=True)
+    for parent in path.parents:
+        if parent == folder or folder not in parent.parents:
+            return
+        try:
+            parent.rmdir()
+        except OSError:  # something else is in it
+            return
+
+
+def _shown(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,521 @@
+"""`adopt`: take a folder that another program filled into a mirror, without fetching what is there already.
+
+The folders of the NBIA Data Retriever (classic and descriptive), of tcia_utils (one for each Series, or its zip), of
+the IDC's tools, and any others will do: an instance is known by its head alone. Only the Collection is not in every
+head. It is taken from what the caller says, from a table such as the Retriever's metadata.csv, from the head (CTP's
+private block), or from the folder above the one named after the Patient, in this order.
+
+Every instance is validated and hashed, put in its place in the mirror, synced, and journalled, in this order; a file
+that is moved is removed where it was last of all. So nothing is lost whatever happens, and adopting again goes on. That
+an adopted Series is whole is for the archive to say: `mirror` and `resume` ask it, and fetch what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from bulkdl.archive.profiles import DEMO, find_profile
+from bulkdl.dicom.header import Header, read_header
+from bulkdl.dicom.validation import Verdict, validate
+from bulkdl.errors import BundleError, InstanceError, JournalUnreadable, SelectionError
+from bulkdl.fetch.commit import Digests, digests_of, digests_of_file
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import HeldPlace, Run
+from bulkdl.journal.thread import JournalDesk
+from bulkdl.model.events import Adopting, RunStarted, Sink, ignore
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.records import InstanceKey, Series
+from bulkdl.model.reports import AdoptReport, Refusal, RunOutcome
+from bulkdl.model.settings import ValidationLevel
+from bulkdl.model.states import Outcome
+from bulkdl.runtime.tasks import run_pool
+from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
+from bulkdl.store.files import MirrorFiles, partial_name
+from bulkdl.store.importing import Intake, Stranger, bring, remove_taken, strangers
+from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout
+from bulkdl.store.lock import MirrorLock
+from bulkdl.verbs.common import ArchiveChoice, now, open_mirror
+
+_BATCH: Final = 200
+_BATCH_BYTES: Final = 64 << 20
+_AT_ONCE: Final = 4
+_READ_BYTES: Final = 1 << 20
+_PREFIX_AT: Final = 128  # of the four letters of a DICOM file (PS3.10 §7.1)
+_PREFIX: Final = b"DICM"
+_ZIP: Final = b"PK\x03\x04"
+_TOLD: Final = 1_000
+_LARGEST_TABLE_BYTES: Final = 256 << 20
+_ANNOUNCE_SECONDS: Final = 0.25
+
+_SERIES_COLUMNS: Final = ("Series UID", "SeriesInstanceUID", "Series Instance UID", "Series ID", "series_uid")
+_COLLECTION_COLUMNS: Final = ("Collection", "Collection Name", "collection", "collection_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """What is to be adopted, and how. `collection` overrules whatever else tells of it; `layout` is for a new mirror.
+
+    With `rebuild` a journal that cannot be read is set aside first, so that the mirror's own files can be adopted.
+    """
+
+    source: Path
+    to: Path
+    by: Intake = Intake.LINK
+    collection: str | None = None
+    layout: str | None = None
+    validation: ValidationLevel = ValidationLevel.STRUCTURE
+    rebuild: bool = False
+
+
+async def adopt(
+    adoption: Adoption,
+    *,
+    archive: ArchiveChoice,
+    is_archive_chosen: bool = False,
+    sink: Sink = ignore,
+    stop: asyncio.Event | None = None,
+) -> AdoptReport:
+    """Take what is sound below `source` into the mirror at `to`. No archive is asked; `archive` is where `resume` will.
+
+    Within the mirror itself files are always moved to their places. Safe to repeat. When `stop` is set it ends within
+    seconds, as interrupted.
+
+    Raises:
+        UserError: there is no such folder; the layout or the archive's name is wrong.
+        DiskError, MirrorLocked, JournalError: the mirror cannot be used.
+    """
+    source = adoption.source.resolve()
+    if not source.is_dir():
+        raise SelectionError(f"there is no folder {adoption.source}")
+    chosen = parse_layout(adoption.layout) if adoption.layout is not None else None
+    if adoption.rebuild:
+        await asyncio.to_thread(_set_journal_aside, adoption.to)
+    started = time.monotonic()
+    async with open_mirror(adoption.to, "adopt") as (files, desk):
+        name, url = await _archive_of(desk, archive, is_chosen=is_archive_chosen)
+        placing = await desk(Journal.settle_layout, chosen.template if chosen else None, DEFAULT_LAYOUT.template)
+        run = await desk(
+            Journal.begin_run,
+            verb="adopt",
+            archive_name=name,
+            archive_url=url,
+            selection=None,
+            settings={"source": str(source), "by": adoption.by.value, "collection": adoption.collection},
+            now=now(),
+        )
+        sink(RunStarted(run.id, str(files.root), str(source)))
+        work = _Adopting(
+            files=files,
+            desk=desk,
+            run=run,
+            layout=parse_layout(placing),
+            source=source,
+            by=Intake.MOVE if source == files.root or files.root in source.parents else adoption.by,
+            level=adoption.validation,
+            collection=adoption.collection,
+            sink=sink,
+            stop=stop or asyncio.Event(),
+        )
+        outcome = RunOutcome.FAILED
+        try:
+            outcome = await work.carry_out()
+        except asyncio.CancelledError:
+            outcome = RunOutcome.INTERRUPTED
+            raise
+        finally:
+            counts = await desk(Journal.counts, None)
+            report = work.report(outcome, counts.held_bytes, time.monotonic() - started)
+            document = report.as_json()
+            document.pop("problems")
+            await desk(Journal.end_run, run.id, outcome=outcome, counts=document, now=now())
+    return report
+
+
+async def _archive_of(desk: JournalDesk, archive: ArchiveChoice, *, is_chosen: bool) -> tuple[str, str]:
+    last = await desk(Journal.last_run)
+    if last is not None and not is_chosen:
+        return last.archive_name, last.archive_url
+    return archive.name, DEMO if archive.name == DEMO else find_profile(archive.name, archive.profiles).url
+
+
+def _set_journal_aside(mirror: Path) -> None:
+    """Rename a journal that cannot be read, and what SQLite keeps beside it. One that can be read stays."""
+    files = MirrorFiles(mirror)
+    if not files.journal_path.exists():
+        return
+    with MirrorLock(files.root, "adopt"):
+        try:
+            with Journal.open_readonly(files.journal_path) as journal:
+                journal.check()
+        except JournalUnreadable:
+            stem = files.journal_path.name
+            number = next(n for n in range(1, 10_000) if not list(files.journal_path.parent.glob(f"unreadable-{n}.*")))
+            for path in sorted(files.journal_path.parent.glob(f"{stem}*")):
+                path.rename(path.with_name(f"unreadable-{number}.{path.name}"))
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An instance that was found: a file, or `content` out of a zip. `found` is where, for people."""
+
+    found: str
+    header: Header
+    size_bytes: int
+    path: Path | None = None
+    content: bytes | None = None
+    digests: Digests | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def key(self) -> InstanceKey:
+        return InstanceKey(self.header.series_uid, self.header.sop_uid)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Adopting:
+    """One adoption at work."""
+
+    files: MirrorFiles
+    desk: JournalDesk
+    run: Run
+    layout: Layout
+    source: Path
+    by: Intake
+    level: ValidationLevel
+    collection: str | None
+    sink: Sink
+    stop: asyncio.Event
+    adopted: int = 0
+    already: int = 0
+    refused: int = 0
+    others: int = 0
+    bytes_adopted: int = 0
+    series: set[SeriesUid] = field(default_factory=set)
+    problems: list[Refusal] = field(default_factory=list)
+    _collections: dict[str, str] = field(default_factory=dict)
+    _placing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _announced: float = 0.0
+    _counting: Lock = field(default_factory=Lock)  # files are looked at in several threads
+
+    async def carry_out(self) -> RunOutcome:
+        self._collections = await asyncio.to_thread(_collections_in_tables, self.source)
+        await run_pool(self._batches(), self._take, workers=_AT_ONCE, name="adopt")
+        self._announce()
+        if self.stop.is_set():
+            return RunOutcome.INTERRUPTED
+        return RunOutcome.PARTIAL if self.refused else RunOutcome.COMPLETE
+
+    def report(self, outcome: RunOutcome, bytes_mirror: int, seconds: float) -> AdoptReport:
+        return AdoptReport(
+            mirror=str(self.files.root),
+            source=str(self.source),
+            run=self.run.id,
+            outcome=outcome,
+            series=len(self.series),
+            found=self.adopted + self.already + self.refused,
+            adopted=self.adopted,
+            already=self.already,
+            refused=self.refused,
+            others=self.others,
+            bytes_adopted=self.bytes_adopted,
+            bytes_mirror=bytes_mirror,
+            seconds=seconds,
+            problems=tuple(self.problems[:_TOLD]),
+        )
+
+    # --- finding ------------------------------------------------------------------------------------------------------
+
+    async def _batches(self) -> AsyncIterator[list[_Candidate]]:
+        candidates = self._candidates()
+        while not self.stop.is_set() and (batch := await asyncio.to_thread(_next_batch, candidates)):
+            yield batch
+
+    def _candidates(self) -> Iterator[_Candidate]:
+        for stranger in strangers(self.source, but=self.files.root):
+            if self.stop.is_set():
+                return
+            try:
+                with stranger.path.open("rb") as file:
+                    head = file.read(_PREFIX_AT + len(_PREFIX))
+            except OSError as error:
+                self._refuse(stranger.shown, "unreadable", error.strerror or str(error))
+                continue
+            if head[_PREFIX_AT:] == _PREFIX and stranger.path.name.upper() != "DICOMDIR":
+                if (candidate := self._looked_at(stranger.shown, stranger.path, stranger.size_bytes)) is not None:
+                    candidate.path = stranger.path
+                    yield candidate
+            elif head.startswith(_ZIP):
+                yield from self._unpacked(stranger)
+            else:
+                self.others += 1
+
+    def _looked_at(self, shown: str, source: Path | bytes, size_bytes: int) -> _Candidate | None:
+        try:
+            return _Candidate(shown, read_header(source), size_bytes)
+        except InstanceError as error:
+            self._refuse(shown, error.code, str(error))
+            return None
+
+    def _unpacked(self, stranger: Stranger) -> Iterator[_Candidate]:
+        """The instances in a zip; other entries are no business of ours. The zip stays where it is."""
+        reader = BundleReader()
+        name, content = "", bytearray()
+        try:
+            with stranger.path.open("rb") as file:
+                while True:
+                    chunk = file.read(_READ_BYTES)
+                    for event in reader.feed(chunk) if chunk else reader.close():
+                        match event:
+                            case EntryStarted():
+                                name, content = event.name, bytearray()
+                            case EntryData():
+                                content += event.data
+                            case EntryEnded() if content[_PREFIX_AT : _PREFIX_AT + len(_PREFIX)] == _PREFIX:
+                                entry = f"{stranger.shown}: {name}"
+                                candidate = self._looked_at(entry, bytes(content), len(content))
+                                if candidate is not None:
+                                    candidate.content = bytes(content)
+                                    yield candidate
+                            case _:
+                                pass
+                    if not chunk:
+                        return
+        except (BundleError, OSError) as error:
+            self._refuse(stranger.shown, BundleError.code, f"the zip is not whole: {error}")
+
+    # --- taking in ----------------------------------------------------------------------------------------------------
+
+    async def _take(self, batch: list[_Candidate]) -> None:
+        held = await self.desk(_held, [candidate.key for candidate in batch])
+        fresh = [candidate for candidate in batch if not self._is_held(candidate, held.get(candidate.key))]
+        sound = await asyncio.to_thread(self._sound, fresh)
+        async with self._placing:
+            placed = await asyncio.to_thread(
+                self._place, sound, await self.desk(_folders, self._series_of(sound), self.layout)
+            )
+            if placed:
+                await self._journal(placed)
+        if time.monotonic() - self._announced >= _ANNOUNCE_SECONDS:
+            self._announce()
+
+    def _is_held(self, candidate: _Candidate, held: HeldPlace | None) -> bool:
+        if held is None:
+            return False
+        is_itself = candidate.path == self.files.absolute(held.path)
+        if is_itself and held.run_id == self.run.id:
+            return True  # moved here a moment ago, and counted then
+        if is_itself or held.size_bytes == candidate.size_bytes:
+            self._count_already()
+        else:
+            self._refuse(candidate.found, "conflict", f"the mirror holds another file of this instance, {held.path}")
+        return True
+
+    def _sound(self, batch: list[_Candidate]) -> list[_Candidate]:
+        sound = []
+        for candidate in batch:
+            source = candidate.content if candidate.content is not None else candidate.path
+            assert source is not None  # noqa: S101 - one of the two is set
+            try:
+                candidate.verdict = validate(source, level=self.level)
+                candidate.digests = digests_of(source) if isinstance(source, bytes) else digests_of_file(source)
+            except (InstanceError, OSError) as error:
+                self._refuse(candidate.found, getattr(error, "code", "unreadable"), str(error))
+            else:
+                sound.append(candidate)
+        return sound
+
+    def _series_of(self, batch: list[_Candidate]) -> list[Series]:
+        firsts = {candidate.header.series_uid: candidate for candidate in reversed(batch)}
+        return [_series(first.header, self._collection_of(first)) for first in firsts.values()]
+
+    def _collection_of(self, candidate: _Candidate) -> str:
+        header = candidate.header
+        told = self.collection or self._collections.get(header.series_uid) or header.collection
+        return told or _collection_by_folder(candidate.found, header.patient_id)
+
+    def _place(
+        self, batch: list[_Candidate], folders: list[tuple[Series, str]]
+    ) -> tuple[list[tuple[Series, str]], list[_Candidate]] | None:
+        """Put the batch in its places, synced."""
+        by_series = {series.series_uid: folder for series, folder in folders}
+        placed: dict[str, _Candidate] = {}
+        for candidate in batch:
+            assert candidate.digests is not None  # noqa: S101 - it is sound
+            path = f"{by_series[candidate.header.series_uid]}/{instance_name(candidate.header.sop_uid)}"
+            before = placed[path].digests if path in placed else self._lying(path)
+            if before is None:
+                self._put(candidate, path)
+            elif before.sha256 != candidate.digests.sha256:
+                self._refuse(candidate.found, "conflict", f"another file of this instance lies at {path} already")
+                continue
+            if path in placed:
+                self._count_already()
+            else:
+                placed[path] = candidate
+        for folder in {path.rpartition("/")[0] for path in placed}:
+            self.files.sync_folder(folder)
+        return (folders, list(placed.values())) if placed else None
+
+    def _lying(self, path: str) -> Digests | None:
+        """What lies at `path`, unknown to the journal."""
+        absolute = self.files.absolute(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return digests_of_file(absolute)
+        return None
+
+    def _put(self, candidate: _Candidate, path: str) -> None:
+        name = partial_name(candidate.header.series_uid, candidate.header.sop_uid)
+        self.files.ensure_folder(path.rpartition("/")[0])
+        if candidate.content is not None:
+            partial = self.files.write_partial(name, candidate.content)
+        else:
+            assert candidate.path is not None  # noqa: S101 - it is no entry of a zip
+            partial = self.files.partial_path(name)
+            bring(candidate.path, partial, may_link=self.by is not Intake.COPY)
+        self.files.commit(partial, path)
+
+    async def _journal(self, placed: tuple[list[tuple[Series, str]], list[_Candidate]]) -> None:
+        folders, batch = placed
+        by_series = {series.series_uid: folder for series, folder in folders}
+        outcomes, names = [], []
+        for candidate in batch:
+            name = instance_name(candidate.header.sop_uid)
+            place = self.files.absolute(f"{by_series[candidate.header.series_uid]}/{name}")
+            outcomes.append(_outcome(candidate, place.stat().st_mtime_ns))
+            names.append(None if name == f"{candidate.header.sop_uid}.dcm" else name)
+        await self.desk(Journal.record_found, self.run, folders, outcomes, names, now=now())
+        self.series.update(outcome.series_uid for outcome in outcomes)
+        self.adopted += len(batch)
+        self.bytes_adopted += sum(outcome.size_bytes for outcome in outcomes)
+        if self.by is Intake.MOVE:
+            await asyncio.to_thread(self._clear, batch, by_series)
+
+    def _clear(self, batch: list[_Candidate], by_series: dict[SeriesUid, str]) -> None:
+        """Remove what was moved where it was, now that the journal has it."""
+        for candidate in batch:
+            place = self.files.absolute(
+                f"{by_series[candidate.header.series_uid]}/{instance_name(candidate.header.sop_uid)}"
+            )
+            if candidate.path is not None and candidate.path != place:
+                remove_taken(candidate.path, self.source)
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, found: str, error: str, message: str) -> None:
+        with self._counting:
+            self.refused += 1
+            if len(self.problems) < _TOLD:
+                self.problems.append(Refusal(found, error, message))
+
+    def _count_already(self) -> None:
+        with self._counting:
+            self.already += 1
+
+    def _announce(self) -> None:
+        self._announced = time.monotonic()
+        self.sink(Adopting(self.adopted + self.already + self.refused, self.adopted, self.bytes_adopted, self.refused))
+
+
+def _next_batch(candidates: Iterator[_Candidate]) -> list[_Candidate]:
+    """The next batch; empty at the end. Blocking."""
+    batch: list[_Candidate] = []
+    size_bytes = 0
+    for candidate in candidates:
+        batch.append(candidate)
+        size_bytes += candidate.size_bytes
+        if len(batch) >= _BATCH or size_bytes >= _BATCH_BYTES:
+            break
+    return batch
+
+
+def _held(journal: Journal, keys: list[InstanceKey]) -> dict[InstanceKey, HeldPlace]:
+    """What of these the journal calls held, and where; runs on the journal's thread."""
+    return {key: place for key in keys if (place := journal.find_held(key)) is not None}
+
+
+def _folders(journal: Journal, series: list[Series], layout: Layout) -> list[tuple[Series, str]]:
+    """Each Series with its folder: the one that it has, or the layout's; runs on the journal's thread."""
+    placed = []
+    for record in series:
+        known = journal.find_series(record.series_uid)
+        folder = known.folder if known is not None else None
+        placed.append((record, folder or layout.folder(record, taken=journal.is_taken)))
+    return placed
+
+
+def _series(header: Header, collection: str) -> Series:
+    """What the head of one instance tells of its Series."""
+    return Series(
+        series_uid=header.series_uid,
+        study_uid=header.study_uid,
+        patient_id=header.patient_id or "",
+        collection=collection,
+        modality=header.modality,
+        body_part=header.body_part,
+        manufacturer=header.manufacturer,
+        model=header.model,
+        software_versions=header.software_versions,
+        protocol=header.protocol,
+        description=header.series_description,
+        series_number=header.series_number,
+        series_date=header.series_date,
+        study_description=header.study_description,
+        study_date=header.study_date,
+    )
+
+
+def _outcome(candidate: _Candidate, mtime_ns: int) -> InstanceOutcome:
+    digests, verdict = candidate.digests, candidate.verdict
+    assert digests is not None  # noqa: S101 - it is sound
+    return InstanceOutcome(
+        series_uid=candidate.header.series_uid,
+        sop_uid=candidate.header.sop_uid,
+        outcome=Outcome.REUSED,
+        size_bytes=digests.size_bytes,
+        md5=digests.md5,
+        sha256=digests.sha256,
+        mtime_ns=mtime_ns,
+        transfer_syntax_uid=verdict.transfer_syntax_uid if verdict else None,
+        notes=verdict.notes if verdict else (),
+    )
+
+
+def _collection_by_folder(found: str, patient_id: str | None) -> str:
+    """The name of the folder above the one that is named after the Patient; empty where there is none."""
+    folders = found.split("/")[:-1]
+    if patient_id in folders[1:]:
+        return folders[folders.index(patient_id, 1) - 1]
+    return ""
+
+
+def _collections_in_tables(folder: Path) -> dict[str, str]:
+    """Collections by Series, of the tables in `folder` and in the folders right below it. Blocking."""
+    found: dict[str, str] = {}
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")]):
+        with suppress(OSError, csv.Error, UnicodeDecodeError):
+            if path.is_file() and path.stat().st_size <= _LARGEST_TABLE_BYTES:
+                found.update(_collections_in(path))
+    return found
+
+
+def _collections_in(path: Path) -> Iterator[tuple[str, str]]:
+    # The Retriever does not quote, so a text with a comma shifts what stands behind it: never the first two columns.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        head = [name.strip() for name in next(rows, [])]
+        series = next((head.index(name) for name in _SERIES_COLUMNS if name in head), None)
+        collection = next((head.index(name) for name in _COLLECTION_COLUMNS if name in head), None)
+        if series is None or collection is None:
+            return
+        for row in rows:
+            if len(row) > max(series, collection) and row[collection].strip():
+                yield row[series].strip(), row[collection].strip()

@@ -1,0 +1,87 @@
+"""What the verbs share: which archive, a mirror opened for work, a clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from bulkdl.archive.http import Access
+from bulkdl.archive.profiles import DEFAULT, DEMO, Profile, find_profile
+from bulkdl.errors import JournalUnreadable
+from bulkdl.journal.thread import JournalDesk, open_desk
+from bulkdl.store.files import MirrorFiles
+from bulkdl.store.lock import MirrorLock
+
+FAILURES_TOLD: Final = 1_000
+"""How many failures a report names; the journal has all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveChoice:
+    """Which archive, and how it is reached.
+
+    `name` is a profile or an address, `profiles` what the caller's configuration adds to them. `cache` is the folder
+    where the demonstration archive keeps what it makes.
+    """
+
+    cache: Path
+    name: str = DEFAULT
+    profiles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    access: Access = field(default_factory=Access)
+
+
+@asynccontextmanager
+async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
+    """The profile of the chosen archive. The demonstration archive is started, and lives as long as the block.
+
+    Raises:
+        ConfigurationError: no such profile.
+    """
+    if choice.name != DEMO:
+        yield find_profile(choice.name, choice.profiles)
+        return
+    from bulkdl.verbs.serve import serving  # noqa: PLC0415 - late: only the demonstration wants a server
+
+    async with serving((), demo=True, cache=choice.cache) as served:
+        address = find_profile(served.url)
+        yield Profile(DEMO, address.url, address.kind)
+
+
+@asynccontextmanager
+async def open_mirror(
+    root: Path, verb: str, *, private: bool = False
+) -> AsyncIterator[tuple[MirrorFiles, JournalDesk]]:
+    """The files and the journal of a mirror, made where they are not there, for this process alone.
+
+    Raises:
+        MirrorLocked: another process works on it.
+        DiskError, JournalError: it cannot be used.
+    """
+    files = MirrorFiles(root, private=private)
+    files.prepare()
+    with MirrorLock(files.root, verb, private=private):
+        files.discard_stale_partials()
+        async with open_desk(files.journal_path) as desk:
+            yield files, desk
+
+
+def require_mirror(root: Path) -> Path:
+    """The path of the journal of an existing mirror.
+
+    Raises:
+        JournalUnreadable: there is none.
+    """
+    path = root / ".bulkdl" / "journal.sqlite"
+    if not path.is_file():
+        raise JournalUnreadable(f"{root} is no mirror: it holds no .bulkdl/journal.sqlite")
+    return path
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)

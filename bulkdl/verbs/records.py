@@ -1,0 +1,165 @@
+"""What an archive answers with: rows in our words and types, whatever the family; as tables of pandas or Arrow, too.
+
+pandas and pyarrow come with the extras of their names, and are imported when a table is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Any, Final
+
+from bulkdl.archive.nbia.endpoints import Attribute, Endpoint, Kind
+from bulkdl.archive.nbia.renderings import Value, from_wire
+from bulkdl.errors import ConfigurationError
+from bulkdl.model.ids import is_uid
+
+_TYPES: Final[Mapping[Kind, type]] = {
+    Kind.INTEGER: int,
+    Kind.NUMBER: float,
+    Kind.FLAG: bool,
+    Kind.YES_NO: bool,
+    Kind.DATE: date,
+    Kind.TIMESTAMP: datetime,
+    Kind.NESTED: object,
+}
+_PANDAS_TYPES: Final = {int: "Int64", float: "Float64", bool: "boolean", str: "string", object: "object"}
+
+
+class Record(Mapping[str, Any]):
+    """One row. `record.series_uid` and `record["series_uid"]` are the same; what the archive left out is None.
+
+    Names and types are those of the endpoint's table (`bulkdl describe`): numbers are numbers, dates are dates. `raw`
+    is the row as it came, with whatever the table does not know.
+    """
+
+    __slots__ = ("_values", "raw")
+
+    raw: Mapping[str, Any]
+
+    def __init__(self, values: Mapping[str, Value], raw: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "raw", raw)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # copy and pickle look for their hooks before there are values
+            raise AttributeError(name)
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f"this record has no {name!r}; it has {', '.join(self._values)}") from None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"records are not changed ({name})")
+
+    def __reduce__(self) -> tuple[type[Record], tuple[Mapping[str, Value], Mapping[str, Any]]]:
+        return Record, (dict(self._values), dict(self.raw))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values.items()))
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._values]
+
+    def __repr__(self) -> str:
+        known = ", ".join(f"{name}={value!r}" for name, value in self._values.items() if value is not None)
+        return f"Record({known})"
+
+
+class Records(list[Record]):
+    """The rows of one answer, in the archive's order, as a list; a table of pandas or Arrow on request."""
+
+    def __init__(self, rows: Iterable[Record] = (), *, columns: Mapping[str, type] | None = None) -> None:
+        super().__init__(rows)
+        self.columns: Mapping[str, type] = dict(columns or {})
+        """The columns of a table, and their types; a list of no rows has them as well."""
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`, one column for each attribute of the endpoint, with types that know missing values.
+
+        Raises:
+            ConfigurationError: pandas is not installed; it comes with the extra `bulkdl[pandas]`.
+        """
+        pandas = _library("pandas")
+        return pandas.DataFrame(
+            {name: _series(pandas, self._column(name), kind) for name, kind in self.columns.items()}
+        )
+
+    def to_arrow(self) -> Any:
+        """A `pyarrow.Table`, one column for each attribute of the endpoint; nested values as text, in JSON.
+
+        Raises:
+            ConfigurationError: pyarrow is not installed; it comes with the extra `bulkdl[pyarrow]`.
+        """
+        arrow = _library("pyarrow")
+        types = {
+            int: arrow.int64(),
+            float: arrow.float64(),
+            bool: arrow.bool_(),
+            date: arrow.date32(),
+            datetime: arrow.timestamp("us"),
+            str: arrow.string(),
+            object: arrow.string(),
+        }
+        schema = arrow.schema([(name, types[kind]) for name, kind in self.columns.items()])
+        columns = [
+            arrow.array(_flat(self._column(name), kind), type=types[kind]) for name, kind in self.columns.items()
+        ]
+        return arrow.Table.from_arrays(columns, schema=schema)
+
+    def _column(self, name: str) -> list[Any]:
+        return [record.get(name) for record in self]
+
+
+def columns_of(endpoint: Endpoint) -> dict[str, type]:
+    """The columns of an endpoint's rows, by our words, with the types of their values."""
+    return {attribute.field: _TYPES.get(attribute.kind, str) for attribute in endpoint.attributes}
+
+
+def read_row(endpoint: Endpoint, row: Mapping[str, Any]) -> Record:
+    """Make a record of one row of an answer. A value that cannot be read is None; `raw` still has it.
+
+    Raises:
+        ValueError: a UID that is none, so the row cannot be right.
+    """
+    return Record(
+        {attribute.field: _read(attribute, row.get(attribute.name)) for attribute in endpoint.attributes}, row
+    )
+
+
+def _read(attribute: Attribute, value: object) -> Value:
+    try:
+        found = from_wire(attribute, value)
+    except ValueError:
+        found = None
+    if attribute.kind is Kind.UID and found is not None and not is_uid(str(found)):
+        raise ValueError(f"{attribute.name} is no UID: {str(found)[:80]!r}")
+    return found
+
+
+def _series(pandas: Any, values: list[Any], kind: type) -> Any:
+    if kind in {date, datetime}:
+        return pandas.Series(pandas.to_datetime(pandas.Series(values, dtype="object"), errors="coerce"))
+    return pandas.Series(values, dtype=_PANDAS_TYPES[kind])
+
+
+def _flat(values: list[Any], kind: type) -> list[Any]:
+    return [None if value is None else json.dumps(value) for value in values] if kind is object else values
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigurationError(f"{name} is not installed; add it with: pip install 'bulkdl[{name}]'") from error

@@ -1,0 +1,53 @@
+"""`status`: what a mirror holds and owes, from its journal alone. Takes no lock, and disturbs nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from bulkdl.journal.journal import Journal
+from bulkdl.model.reports import StatusReport
+from bulkdl.store.lock import holder
+from bulkdl.verbs.common import require_mirror
+
+_FAILURES_TOLD: Final = 100
+
+
+def archive_of(mirror: Path) -> tuple[str, str]:
+    """Name and address of the archive that the last run on a mirror asked; empty where there was no run. Blocking.
+
+    Raises:
+        JournalError: there is no mirror, or its journal cannot be read.
+    """
+    with Journal.open_readonly(require_mirror(mirror)) as journal:
+        last = journal.last_run()
+        return (last.archive_name, last.archive_url) if last else ("", "")
+
+
+def status(mirror: Path) -> StatusReport:
+    """How the mirror stands at this moment. Blocking.
+
+    Raises:
+        JournalError: there is no mirror, or its journal cannot be read.
+    """
+    with Journal.open_readonly(require_mirror(mirror)) as journal, journal.snapshot():
+        last = journal.last_run()
+        counts = journal.counts(None)
+        return StatusReport(
+            mirror=str(mirror.resolve()),
+            archive=last.archive_url if last else "",
+            run=last.id if last else 0,
+            running=holder(mirror),
+            last_outcome=last.outcome.value if last and last.outcome else None,
+            series=counts.series,
+            selected=counts.instances_selected,
+            held=counts.held,
+            owed=counts.owed,
+            failed=counts.failed,
+            quarantined=counts.quarantined,
+            unlisted_series=counts.series_unlisted,
+            bytes_mirror=counts.held_bytes,
+            collections=tuple(journal.collections()),
+            failures_by_error=journal.failures_by_error(),
+            failures=tuple(journal.failures(limit=_FAILURES_TOLD)),
+        )

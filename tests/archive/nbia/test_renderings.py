@@ -1,0 +1,178 @@
+"""Values there and back, and the bytes of the documented answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, date, datetime
+from itertools import count, islice
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.archive.nbia.endpoints import NBIA_V1, Attribute, Endpoint, Kind
+from bulkdl.archive.nbia.renderings import RENDERINGS, JsonValue, Value, from_wire, rows_to_json, to_wire
+
+DATA = Path(__file__).parents[2] / "data" / "answers"
+EXAMPLES = sorted(path.name for path in DATA.glob("nbia_v1_get*.*"))
+
+VALUES: dict[Kind, st.SearchStrategy[Value]] = {
+    Kind.TEXT: st.text(min_size=1),
+    Kind.UID: st.text("0123456789.", min_size=1, max_size=64),
+    Kind.INTEGER: st.integers(),
+    Kind.NUMBER: st.floats(allow_nan=False, allow_infinity=False),
+    Kind.FLAG: st.booleans(),
+    Kind.YES_NO: st.booleans(),
+    Kind.DATE: st.dates(),
+    Kind.TIMESTAMP: st.datetimes(),
+    Kind.NESTED: st.lists(st.integers()),
+}
+
+
+def attribute(kind: Kind) -> Attribute:
+    return Attribute("Name", "name", kind)
+
+
+def example_rows(name: str) -> tuple[Endpoint, list[dict[str, JsonValue]]]:
+    endpoint = NBIA_V1[name.removeprefix("nbia_v1_").partition(".")[0]]
+    return endpoint, json.loads((DATA / f"nbia_v1_{endpoint.name}.json").read_text())
+
+
+@given(st.data())
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_value_comes_back_as_it_was_sent(kind: Kind, data: st.DataObject) -> None:
+    value = data.draw(VALUES[kind] | st.none())
+    sent = json.loads(json.dumps(to_wire(attribute(kind), value)))
+    assert from_wire(attribute(kind), sent) == value
+
+
+def test_dates_are_written_as_java_timestamps() -> None:
+    assert to_wire(attribute(Kind.DATE), date(2008, 3, 11)) == "2008-03-11 00:00:00.0"
+    assert to_wire(attribute(Kind.TIMESTAMP), datetime(2008, 3, 11, 1, 2, 3, 450000)) == "2008-03-11 01:02:03.45"  # noqa: DTZ001 - zoneless
+
+
+def test_a_time_with_a_zone_is_written_in_utc() -> None:
+    moment = datetime.fromisoformat("2008-03-11T01:00:00+02:00")
+    assert to_wire(attribute(Kind.TIMESTAMP), moment) == "2008-03-10 23:00:00.0"
+    assert moment.astimezone(UTC).day == 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Kind.DATE, "2008-03-11", date(2008, 3, 11)),
+        (Kind.DATE, "20080311", date(2008, 3, 11)),
+        (Kind.DATE, "03-11-2008", date(2008, 3, 11)),
+        (Kind.DATE, "03/11/2008", date(2008, 3, 11)),
+        (Kind.DATE, "2008-03-11 00:00:00.0", date(2008, 3, 11)),
+        (Kind.DATE, "2008-03-11T23:30:00-05:00", date(2008, 3, 11)),
+        (Kind.DATE, "Mon Jan 05 00:00:00 EST 2015", date(2015, 1, 5)),
+        (Kind.TIMESTAMP, "2008-03-11T23:30:00-05:00", datetime(2008, 3, 12, 4, 30)),  # noqa: DTZ001 - zoneless
+        (Kind.TIMESTAMP, "2008-03-11T23:30:00Z", datetime(2008, 3, 11, 23, 30)),  # noqa: DTZ001 - zoneless
+        (Kind.TIMESTAMP, "Thu Jul 15 10:00:01 UTC 2021", datetime(2021, 7, 15, 10, 0, 1)),  # noqa: DTZ001 - zoneless
+        (Kind.INTEGER, "12", 12),
+        (Kind.INTEGER, " 12 ", 12),
+        (Kind.INTEGER, "2.000000", 2),
+        (Kind.INTEGER, 3.0, 3),
+        (Kind.NUMBER, "203.0", 203.0),
+        (Kind.NUMBER, 203, 203.0),
+        (Kind.FLAG, "false", False),
+        (Kind.FLAG, 1, True),
+        (Kind.FLAG, "0", False),
+        (Kind.YES_NO, "Yes", True),
+        (Kind.YES_NO, "NO", False),
+        (Kind.TEXT, 337915000, "337915000"),
+        (Kind.TEXT, " kept ", " kept "),
+        (Kind.TEXT, "null", "null"),
+        (Kind.TEXT, "", None),
+        (Kind.DATE, "", None),
+        (Kind.INTEGER, "null", None),
+        (Kind.NUMBER, None, None),
+    ],
+)
+def test_reads_what_the_families_write(kind: Kind, text: object, value: Value) -> None:
+    read = from_wire(attribute(kind), text)
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Kind.DATE, "2008-02-30"),
+        (Kind.DATE, "13-11-2008"),
+        (Kind.DATE, "soon"),
+        (Kind.DATE, 20080311),
+        (Kind.TIMESTAMP, "Thu Foo 15 10:00:01 UTC 2021"),
+        (Kind.INTEGER, "2.5"),
+        (Kind.INTEGER, True),
+        (Kind.INTEGER, "many"),
+        (Kind.NUMBER, "NaN"),
+        (Kind.NUMBER, "1e999"),
+        (Kind.NUMBER, []),
+        (Kind.FLAG, "perhaps"),
+        (Kind.YES_NO, 2),
+        (Kind.TEXT, {}),
+        (Kind.UID, ["1.2"]),
+    ],
+)
+def test_refuses_what_is_no_such_value(kind: Kind, value: object) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        from_wire(attribute(kind), value)
+
+
+@given(st.sampled_from(Kind), st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.lists(st.text()))
+def test_nothing_but_value_error_leaves_the_reader(kind: Kind, value: object) -> None:
+    with contextlib.suppress(ValueError):
+        from_wire(attribute(kind), value)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_writes_the_documented_bytes(name: str) -> None:
+    endpoint, rows = example_rows(name)
+    written = b"".join(RENDERINGS[name.rpartition(".")[2].upper()].write(endpoint.attributes, rows))
+    assert written == (DATA / name).read_bytes()
+
+
+# All values of getSeriesMetaData are texts, dates in three forms: they are read, and written by the server's own rules.
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith(".json") and "MetaData" not in name])
+def test_values_of_the_documented_answers_survive_reading_and_writing(name: str) -> None:
+    endpoint, rows = example_rows(name)
+    again = [{a.name: to_wire(a, from_wire(a, row.get(a.name))) for a in endpoint.attributes} for row in rows]
+    assert [{k: v for k, v in row.items() if v is not None} for row in again] == rows
+
+
+@pytest.mark.parametrize("format_name", RENDERINGS)
+def test_no_rows_are_no_bytes(format_name: str) -> None:
+    assert list(RENDERINGS[format_name].write(NBIA_V1["getSeries"].attributes, [])) == []
+
+
+@pytest.mark.parametrize("format_name", RENDERINGS)
+def test_rows_are_taken_as_they_are_written(format_name: str) -> None:
+    """An archive has hundreds of thousands of series; they must never be in memory at once."""
+    attributes = NBIA_V1["getSOPInstanceUIDs"].attributes
+    endless = ({"SOPInstanceUID": f"1.2.{number}"} for number in count())
+    chunks = list(islice(RENDERINGS[format_name].write(attributes, endless), 3))
+    assert all(len(chunk) < 1 << 17 for chunk in chunks)
+
+
+def test_a_missing_value_leaves_its_key_out() -> None:
+    assert b"".join(rows_to_json([{"A": None, "B": "é/"}])) == '[{"B":"é/"}]'.encode()
+
+
+@given(st.lists(st.text(), min_size=1, max_size=3))
+def test_xml_stays_well_formed_whatever_the_text(texts: list[str]) -> None:
+    attributes = [Attribute(f"C{number}", "c") for number in range(len(texts))]
+    row = {f"C{number}": text for number, text in enumerate(texts)}
+    root = ET.fromstring(b"".join(RENDERINGS["XML"].write(attributes, [row])))  # noqa: S314 - the same
+    assert len(root[0]) == len(texts)
+
+
+@given(st.text())
+def test_html_holds_no_markup_of_a_value(text: str) -> None:
+    body = b"".join(RENDERINGS["HTML"].write([attribute(Kind.TEXT)], [{"Name": text}])).decode()
+    cell = body.partition("<TD>")[2].removesuffix("</TD></TR></TABLE></P>")
+    assert "<" not in cell
+    assert ">" not in cell

@@ -1,0 +1,168 @@
+"""Proxies, keys and logins are used for the archive that they are meant for, and for no other."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bulkdl.archive.auth import Credentials
+from bulkdl.cli.credentials import choose_archive, choose_archive_of
+from bulkdl.cli.options import ArchiveOptions
+from bulkdl.errors import ConfigurationError, JournalUnreadable
+from bulkdl.journal.journal import Journal
+
+ELSEWHERE = "nbia+https://archive.test/nbia-api/services"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BULKDL_PASSWORD", "http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def options(name: str = ELSEWHERE, *, proxy: str | None = None, is_chosen: bool = True) -> ArchiveOptions:
+    return ArchiveOptions(name=name, is_chosen=is_chosen, profiles={"lab": ELSEWHERE}, proxy=proxy, ca_bundle=None)
+
+
+def test_without_proxies_there_is_none() -> None:
+    assert choose_archive(options()).access.proxy is None
+
+
+def test_the_proxy_of_the_archives_scheme_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://secure.test:3128")
+    monkeypatch.setenv("HTTP_PROXY", "http://plain.test:3128")
+    assert choose_archive(options()).access.proxy == "http://secure.test:3128"
+    assert choose_archive(options("lab")).access.proxy == "http://secure.test:3128"
+    plain = choose_archive(options("nbia+http://archive.test/x"))
+    assert plain.access.proxy == "http://plain.test:3128"
+
+
+@pytest.mark.parametrize("exempt", ["archive.test", ".test", "other.test, archive.test", "*"])
+def test_no_proxy_exempts(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://secure.test:3128")
+    monkeypatch.setenv("NO_PROXY", exempt)
+    assert choose_archive(options()).access.proxy is None
+
+
+@pytest.mark.parametrize("name", ["demo", "nbia+https://127.0.0.1:8080/x", "nbia+https://localhost/x"])
+def test_this_machine_is_reached_without_the_environments_proxy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://secure.test:3128")
+    assert choose_archive(options(name)).access.proxy is None
+
+
+def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert choose_archive(options(proxy="proxy.test:3128")).access.proxy == "http://proxy.test:3128"
+
+
+def test_a_proxy_that_cannot_be_used_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        choose_archive(options(proxy="socks5://me:secret@proxy.test"))
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unknown_profile_is_told_before_anything_is_done() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean tcia"):
+        choose_archive(options("tcai"))
+
+
+def test_a_folder_that_is_no_mirror_is_told(tmp_path: Path) -> None:
+    with pytest.raises(JournalUnreadable, match="is no mirror"):
+        choose_archive_of(tmp_path, options(is_chosen=False))
+
+
+def test_an_archive_that_is_chosen_outright_goes_before_the_mirrors_own(tmp_path: Path) -> None:
+    assert choose_archive_of(tmp_path, options("demo")).name == "demo"
+
+
+# --- keys and logins --------------------------------------------------------------------------------------------------
+
+V1, V2, V3 = "nbia-v1+https://archive.test/x", "nbia-v2+https://archive.test/x", "tcia-v3+https://archive.test/x"
+
+
+@pytest.mark.parametrize(
+    ("archive", "option"),
+    [
+        (V1, "api_key"),
+        (V1, "username"),
+        (V1, "password_file"),
+        (V2, "api_key"),
+        (V3, "username"),
+        ("demo", "api_key"),
+        ("demo", "username"),
+    ],
+)
+def test_what_an_archive_has_no_use_for_is_refused_and_not_shown(archive: str, option: str, tmp_path: Path) -> None:
+    """Left unused in silence, it would make the caller believe that restricted data was looked for."""
+    value = tmp_path / "s3cret" if option == "password_file" else "s3cret"
+    given = replace(options(archive), given=frozenset({option}), **{option: value})
+    with pytest.raises(ConfigurationError, match=f"takes no .*--{option.replace('_', '-')}$") as caught:
+        choose_archive(given)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("archive", [V1, "demo"])
+def test_what_the_environment_holds_for_other_archives_is_left_unused(archive: str) -> None:
+    found = choose_archive(replace(options(archive), api_key="k", username="me"))
+    assert found.access.credentials == Credentials()
+
+
+def test_the_key_goes_to_an_archive_that_takes_one() -> None:
+    assert choose_archive(replace(options(V3), api_key="k")).access.credentials == Credentials(api_key="k")
+
+
+@pytest.mark.parametrize("key", ["", "a\nb", " k", "\u2026"])
+def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="no word of plain letters"):
+        choose_archive(replace(options(V3), api_key=key))
+
+
+def test_the_password_comes_from_its_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKDL_PASSWORD", "of the environment")
+    file = tmp_path / "password"
+    file.write_text("pass word \n")
+    me = replace(options(V2), username="me")
+    assert choose_archive(me).access.credentials.password == "of the environment"  # noqa: S105 - made up
+    assert choose_archive(replace(me, password_file=file)).access.credentials.password == "pass word "  # noqa: S105 - made up
+
+
+def test_a_password_file_that_is_not_there_is_the_callers_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        choose_archive(replace(options(V2), username="me", password_file=tmp_path / "none"))
+
+
+def test_a_login_without_a_password_is_refused_where_nobody_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(ConfigurationError, match="BULKDL_PASSWORD"):
+        choose_archive(replace(options(V2), username="me"))
+
+
+def test_the_guest_needs_no_password() -> None:
+    assert choose_archive(replace(options(V2), username="nbia_guest")).access.credentials.username == "nbia_guest"
+
+
+def test_a_password_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--username"):
+        choose_archive(replace(options(V2), password_file=tmp_path, given=frozenset({"password_file"})))
+
+
+def test_a_mirror_keeps_to_the_login_of_its_own_archive(tmp_path: Path) -> None:
+    """`resume` names no archive: which family it speaks, and so what it takes, is in the journal."""
+    (tmp_path / ".bulkdl").mkdir()
+    with Journal.create_or_open(tmp_path / ".bulkdl" / "journal.sqlite") as journal:
+        journal.begin_run(
+            verb="mirror",
+            archive_name=V1,
+            archive_url="https://archive.test/x/",
+            selection=None,
+            settings={},
+            now=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+    me = replace(options(is_chosen=False), username="me", given=frozenset({"username"}))
+    with pytest.raises(ConfigurationError, match="takes no login"):
+        choose_archive_of(tmp_path, me)

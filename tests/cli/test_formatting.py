@@ -1,0 +1,50 @@
+"""What is shown of outside words is harmless, and columns line up."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.cli.formatting import command, duration, one_line, plural, table
+
+
+@given(st.text())
+def test_no_text_can_obtain_a_second_line_or_a_control_character(text: str) -> None:
+    shown = one_line(text)
+    assert shown.isprintable()
+    assert one_line(shown) == shown
+
+
+def test_an_escape_sequence_is_defused() -> None:
+    assert one_line("TCGA\x1b[2J\r\nComplete") == "TCGA [2J Complete"
+
+
+@given(st.lists(st.text(min_size=1), min_size=1))
+def test_a_command_can_be_pasted_into_a_shell(words: list[str]) -> None:
+    assert shlex.split(command(*words)) == ["bulkdl", *words]
+
+
+def test_columns_line_up() -> None:
+    assert table(("name", "count"), [("a", "1,000"), ("longer", "2")]) == "name    count\na       1,000\nlonger      2"
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
+def test_a_table_has_a_line_for_each_row_whatever_is_in_it(rows: list[tuple[str, str]]) -> None:
+    assert len(table(("a", "b"), rows).split("\n")) == len(rows) + 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (0.44, "0.4 s"), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (59.7, "1 min 0 s")],
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("word", "many"), [("request", "requests"), ("retry", "retries"), ("instance", "instances")])
+def test_words_agree_with_their_number(word: str, many: str) -> None:
+    assert plural(word, 1) == word
+    assert plural(word, 0) == plural(word, 2) == many

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import threading
+import warnings
+
+import pytest
+
+from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
+
+
+def _warn(module: str) -> None:
+    """Warn as the module of that name would."""
+    warnings.warn_explicit("odd", UserWarning, "file.py", 1, module=module)
+
+
+@pytest.mark.parametrize("module", ["pydicom", "pydicom.charset"])
+def test_pydicom_cannot_be_heard(module: str) -> None:
+    with pydicom_kept_quiet():
+        _warn(module)
+    with pytest.warns(UserWarning, match="odd"):
+        _warn(module)
+
+
+@pytest.mark.parametrize("module", ["bulkdl.dicom.header", "pydicom_data"])
+def test_everybody_else_is_heard_as_before(module: str) -> None:
+    with pytest.warns(UserWarning, match="odd"), pydicom_kept_quiet():
+        _warn(module)
+
+
+def test_threads_that_overlap_leave_the_filters_as_they_were() -> None:
+    """`warnings.catch_warnings` in each thread would leave one filter up for good."""
+    before = list(warnings.filters)
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+
+    def first() -> None:
+        with pydicom_kept_quiet():
+            first_is_in.set()
+            second_is_in.wait()
+        first_is_out.set()
+
+    def second() -> None:
+        first_is_in.wait()
+        with pydicom_kept_quiet():
+            second_is_in.set()
+            first_is_out.wait()
+            _warn("pydicom")
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before

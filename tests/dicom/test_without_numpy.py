@@ -1,0 +1,40 @@
+"""A process that reads headers alone: pydicom does without numpy there, and everything else is as before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from bulkdl.dicom.validation import validate
+from bulkdl.model.settings import ValidationLevel
+from tests.support.dicom_samples import pydicom_file
+
+
+def test_pydicom_reads_as_before_and_neither_numpy_nor_a_decoder_is_loaded() -> None:
+    path = pydicom_file("CT_small.dcm")
+    words = (
+        "import sys; from pathlib import Path\n"
+        "from bulkdl.dicom.without_numpy import read_headers_alone\n"
+        "from bulkdl.dicom.validation import validate\n"
+        "from bulkdl.model.settings import ValidationLevel\n"
+        "read_headers_alone()\n"
+        "print(validate(Path(sys.argv[1]), level=ValidationLevel.STRUCTURE))\n"
+        "print([name for name in ('numpy', 'gdcm', 'PIL', 'pylibjpeg') if sys.modules.get(name)])\n"
+    )
+    command = [sys.executable, "-c", words, str(path)]
+    verdict, loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert verdict == str(validate(Path(path), level=ValidationLevel.STRUCTURE))
+    assert loaded == "[]"
+
+
+def test_what_is_loaded_already_stays() -> None:
+    words = (
+        "import sys, numpy\n"
+        "from bulkdl.dicom.without_numpy import read_headers_alone\n"
+        "read_headers_alone()\n"
+        "import numpy as again\n"
+        "print(again is numpy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    assert done.stdout == "True\n"

@@ -1,0 +1,540 @@
+"""Waiting for an archive: attempts, outages, pauses and permits, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkdl.errors import (
+    AccessDenied,
+    ArchiveUnreachable,
+    BulkdlError,
+    ConnectFailed,
+    ConnectionLost,
+    Interrupted,
+    NotFound,
+    ServerFailed,
+    ShortBody,
+    TooManyRequests,
+    Unsound,
+)
+from bulkdl.runtime.attempts import Patience, Permits
+from bulkdl.runtime.concurrency import ByteRate, Limiter, Sample
+from tests.support.virtual_time import clock, run
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class Weather:
+    """Everything that a `Patience` announces, in order."""
+
+    def __init__(self) -> None:
+        self.retries: list[tuple[str, str, int, float]] = []
+        self.outages: list[tuple[str | None, float]] = []
+
+    def retry(self, what: str, error: BulkdlError, attempt: int, wait: float) -> None:
+        self.retries.append((what, error.code, attempt, wait))
+
+    def outage(self, error: BulkdlError | None, seconds: float) -> None:
+        self.outages.append((error.code if error else None, seconds))
+
+
+def patience(
+    *,
+    limit: int = 8,
+    max_attempts: int = 4,
+    give_up_after_seconds: float = 900.0,
+    stop: asyncio.Event | None = None,
+    weather: Weather | None = None,
+    rate: ByteRate | None = None,
+) -> Patience:
+    weather = weather or Weather()
+    return Patience(
+        limiter=Limiter(ceiling=limit, first=limit),
+        max_attempts=max_attempts,
+        give_up_after_seconds=give_up_after_seconds,
+        stop=stop or asyncio.Event(),
+        rate=rate,
+        announce_retry=weather.retry,
+        announce_outage=weather.outage,
+        chance=lambda: 1.0,
+        clock=clock,
+    )
+
+
+def failing(*errors: BulkdlError | None) -> Callable[[int], Awaitable[float]]:
+    """An action that fails with each of `errors` in turn, then tells the time at which it succeeded."""
+    left = iter(errors)
+
+    async def action(_: int) -> float:
+        await asyncio.sleep(0)
+        if (error := next(left, None)) is not None:
+            raise error
+        return clock()
+
+    return action
+
+
+def away(until: float, *, starts: list[float] | None = None) -> Callable[[int], Awaitable[float]]:
+    """An action on an archive that cannot be connected to before `until`; notes in `starts` when it was tried."""
+
+    async def action(_: int) -> float:
+        if starts is not None:
+            starts.append(clock())
+        await asyncio.sleep(0.01)
+        if clock() < until:
+            raise ConnectFailed("refused")
+        return clock()
+
+    return action
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_action_is_repeated_until_it_succeeds() -> None:
+    async def main() -> None:
+        weather = Weather()
+        patient = patience(weather=weather)
+        seconds, attempts = await patient.attempt("x", failing(ServerFailed("e", status=500), ShortBody("e")))
+        assert attempts == 3
+        assert seconds == pytest.approx(0.5 + 1.0)
+        assert weather.retries == [("x", "server-error", 1, 0.5), ("x", "short-body", 2, 1.0)]
+        assert patient.retries == 2
+
+    run(main())
+
+
+def test_an_action_is_told_the_number_of_its_attempt() -> None:
+    async def main() -> None:
+        numbers: list[int] = []
+
+        async def action(attempt: int) -> None:
+            numbers.append(attempt)
+            if attempt < 3:
+                raise Unsound("cut")
+
+        await patience().attempt("x", action)
+        assert numbers == [1, 2, 3]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(ServerFailed("e", status=500), 4), (NotFound("e", status=404), 1), (AccessDenied("e", status=401), 1)],
+    ids=["what may pass", "what cannot pass", "what stops the run"],
+)
+def test_the_last_failure_is_raised_with_its_attempts(error: BulkdlError, attempts: int) -> None:
+    async def main() -> None:
+        with pytest.raises(type(error)) as caught:
+            await patience(max_attempts=4).attempt("x", failing(*[error] * 9))
+        assert caught.value.attempts == attempts
+
+    run(main())
+
+
+# --- outages ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_cannot_be_made_costs_no_attempt() -> None:
+    async def main() -> None:
+        _, attempts = await patience(max_attempts=1).attempt("x", away(until=300))
+        assert attempts == 1
+        assert 300 <= clock() <= 331
+
+    run(main())
+
+
+def test_one_request_at_a_time_looks_whether_the_archive_is_back() -> None:
+    async def main() -> None:
+        starts: list[float] = []
+        patient = patience(limit=8)
+        await asyncio.gather(*(patient.attempt(f"{n}", away(until=100, starts=starts)) for n in range(40)))
+        during = [seconds for seconds in starts if 0.01 < seconds < 100]
+        assert during == pytest.approx([1.01, 3.02, 7.03, 15.04, 31.05, 61.06, 91.07])
+        assert len(starts) == 8 + len(during) + 40
+
+    run(main())
+
+
+def test_who_waited_for_a_permit_when_the_archive_went_away_does_not_run_into_it() -> None:
+    """Sixty tasks that queue behind eight permits must not each have a failure of their own."""
+
+    async def main() -> None:
+        starts: list[float] = []
+        patient = patience(limit=1)
+        await asyncio.gather(*(patient.attempt(f"{n}", away(until=0.5, starts=starts)) for n in range(60)))
+        assert sum(seconds < 0.5 for seconds in starts) == 1
+
+    run(main())
+
+
+def test_it_is_announced_once_that_the_archive_is_away_and_back() -> None:
+    async def main() -> None:
+        weather = Weather()
+        patient = patience(limit=8, weather=weather)
+        await asyncio.gather(*(patient.attempt(f"{n}", away(until=2)) for n in range(30)))
+        assert [code for code, _ in weather.outages] == ["connect-failed", "connect-failed", None]
+        assert weather.outages[0][1] == 900
+        assert weather.outages[-1][1] == pytest.approx(3.02)
+        assert weather.retries == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 20.0, 900.0])
+def test_it_gives_up_when_the_archive_stays_away(seconds: float) -> None:
+    async def main() -> None:
+        with pytest.raises(ArchiveUnreachable, match=f"{seconds:.0f} s") as caught:
+            await patience(give_up_after_seconds=seconds).attempt("x", away(until=1e9))
+        assert isinstance(caught.value.__cause__, ConnectFailed)
+        assert seconds <= clock() <= seconds + 1
+
+    run(main())
+
+
+def test_the_wait_for_an_archive_begins_anew_with_each_outage() -> None:
+    async def main() -> None:
+        patient = patience(give_up_after_seconds=20)
+        for _ in range(5):
+            await patient.attempt("x", away(until=clock() + 15))
+        assert clock() > 60
+
+    run(main())
+
+
+def test_an_answer_that_was_under_way_does_not_end_an_outage() -> None:
+    """A body that had begun before the archive stopped listening may well reach its end."""
+
+    async def main() -> None:
+        weather = Weather()
+        patient = patience(weather=weather)
+
+        async def long(_: int) -> None:
+            await asyncio.sleep(5)
+
+        await asyncio.gather(patient.attempt("long", long), patient.attempt("x", away(until=60)))
+        assert [code for code, _ in weather.outages].count(None) == 1
+        assert weather.outages[-1][1] > 50
+
+    run(main())
+
+
+def test_any_answer_ends_an_outage() -> None:
+    async def main() -> None:
+        weather = Weather()
+        action = failing(ConnectFailed("e"), NotFound("e", status=404))
+        with pytest.raises(NotFound):
+            await patience(weather=weather).attempt("x", action)
+        assert [code for code, _ in weather.outages] == ["connect-failed", None]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "error", [ServerFailed("gateway", status=503), ConnectionLost("reset")], ids=["gateway errors", "resets"]
+)
+def test_an_archive_that_fails_everybody_is_away_and_loses_no_instance(error: BulkdlError) -> None:
+    """A proxy that stands before a dead archive answers for it, or closes the connection."""
+
+    async def main() -> None:
+        weather = Weather()
+        patient = patience(limit=16, max_attempts=8, weather=weather)
+
+        async def action(_: int) -> float:
+            await asyncio.sleep(0.05)
+            if clock() < 600:
+                raise error
+            return clock()
+
+        await asyncio.gather(*(patient.attempt(f"instance {n}", action) for n in range(40)))
+        assert weather.outages[0][0] == error.code
+        assert weather.outages[-1][0] is None
+
+    run(main())
+
+
+def test_a_few_instances_that_an_archive_chokes_on_are_no_outage() -> None:
+    async def main() -> None:
+        weather = Weather()
+        patient = patience(max_attempts=8, weather=weather)
+        ended = await asyncio.gather(
+            *(patient.attempt(f"{n}", failing(*[ServerFailed("e", status=504)] * 99)) for n in range(5)),
+            return_exceptions=True,
+        )
+        assert [type(error) for error in ended] == [ServerFailed] * 5
+        assert weather.outages == []
+
+    run(main())
+
+
+# --- pauses -----------------------------------------------------------------------------------------------------------
+
+
+def test_retry_after_pauses_everybody() -> None:
+    async def main() -> None:
+        patient = patience()
+        refusal = TooManyRequests("slow down", status=429, retry_after_seconds=30)
+        first = asyncio.ensure_future(patient.attempt("first", failing(refusal)))
+        await asyncio.sleep(1)
+        others = await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(5)))
+        assert [seconds for seconds, _ in others] == [30] * 5
+        assert (await first)[0] == 30
+
+    run(main())
+
+
+def test_who_waited_for_a_permit_is_paused_too() -> None:
+    async def main() -> None:
+        patient = patience(limit=1)
+        refusal = TooManyRequests("slow down", status=429, retry_after_seconds=30)
+        ended = await asyncio.gather(
+            patient.attempt("first", failing(refusal)), *(patient.attempt(f"{n}", failing()) for n in range(5))
+        )
+        assert all(seconds >= 30 for seconds, _ in ended)
+
+    run(main())
+
+
+def test_an_archive_that_counts_requests_gets_no_more_than_it_took_in_a_second() -> None:
+    async def main() -> None:
+        patient = patience(limit=64)
+        await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(11)))
+        patient.finished(Sample(clock(), 0, throttled=True))
+        ended = await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(40)))
+        starts = sorted(seconds for seconds, _ in ended)
+        assert all(later - earlier > 1.0 for earlier, later in zip(starts, starts[10:], strict=False))
+
+    run(main())
+
+
+def test_the_limit_of_requests_in_flight_is_not_moved_by_a_request_that_came_too_soon() -> None:
+    async def main() -> None:
+        patient = patience(limit=64)
+        for _ in range(64):
+            patient.finished(Sample(0.0, 0, throttled=True))
+        assert patient.permits.limit == 64
+
+    run(main())
+
+
+def test_nobody_else_is_paused_for_longer_than_the_caller_waits() -> None:
+    async def main() -> None:
+        patient = patience(give_up_after_seconds=60)
+        refusal = TooManyRequests("come back tomorrow", status=429, retry_after_seconds=86_400)
+        first = asyncio.ensure_future(patient.attempt("first", failing(refusal)))
+        await asyncio.sleep(1)
+        seconds, _ = await patient.attempt("x", failing())
+        assert seconds == 60
+        first.cancel()
+
+    run(main())
+
+
+def test_bytes_are_paid_for_in_time() -> None:
+    async def main() -> None:
+        patient = patience(rate=ByteRate(1000, now=0.0))
+        for _ in range(10):
+            await patient.received(1000)
+        assert clock() == pytest.approx(9, abs=1)
+
+    run(main())
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def _backing_off(patient: Patience) -> None:
+    await patient.attempt("x", failing(*[ServerFailed("e", status=500)] * 3))
+
+
+async def _probing(patient: Patience) -> None:
+    await patient.attempt("x", away(until=1e9))
+
+
+async def _behind_a_probe(patient: Patience) -> None:
+    probe = asyncio.ensure_future(patient.attempt("probe", away(until=1e9)))
+    await asyncio.sleep(0.05)
+    try:
+        await patient.attempt("x", away(until=1e9))
+    finally:
+        with pytest.raises(Interrupted):
+            await probe
+
+
+async def _paused(patient: Patience) -> None:
+    await patient.attempt("x", failing(TooManyRequests("e", status=429, retry_after_seconds=600)))
+
+
+async def _throttled(patient: Patience) -> None:
+    await patient.received(10**9)
+
+
+@pytest.mark.parametrize("waiting", [_backing_off, _probing, _behind_a_probe, _paused, _throttled])
+def test_stop_ends_all_waiting(waiting: Callable[[Patience], Awaitable[None]]) -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        patient = patience(stop=stop, rate=ByteRate(1, now=0.0))
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        with pytest.raises(Interrupted):
+            await waiting(patient)
+        assert clock() == pytest.approx(0.2)
+
+    run(main())
+
+
+def test_stop_does_not_wait_for_a_probe_that_is_under_way() -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        patient = patience(stop=stop)
+
+        async def silent(_: int) -> None:
+            await asyncio.sleep(0 if clock() < 1 else 120)
+            raise ConnectFailed("refused")
+
+        probe = asyncio.ensure_future(patient.attempt("probe", silent))
+        await asyncio.sleep(0.5)
+        asyncio.get_running_loop().call_later(10, stop.set)
+        with pytest.raises(Interrupted):
+            await patient.attempt("x", away(until=1e9))
+        assert clock() == 10.5
+        probe.cancel()
+
+    run(main())
+
+
+def test_nothing_new_begins_after_stop() -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        stop.set()
+        begun: list[int] = []
+
+        async def action(attempt: int) -> None:
+            begun.append(attempt)
+
+        with pytest.raises(Interrupted):
+            await patience(stop=stop).attempt("x", action)
+        assert begun == []
+
+    run(main())
+
+
+# --- permits ----------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    limit=st.integers(1, 5),
+    tasks=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3), st.one_of(st.none(), st.floats(0, 5))), max_size=30),
+    sizes=st.lists(st.tuples(st.floats(0, 5), st.integers(1, 8)), max_size=5),
+)
+def test_permits_are_never_exceeded_and_never_lost(
+    limit: int, tasks: list[tuple[float, float, float | None]], sizes: list[tuple[float, int]]
+) -> None:
+    """Tasks come, hold and are cancelled at any moment; the size changes meanwhile. In the end all are free again."""
+
+    async def main() -> None:
+        permits = Permits(limit)
+        held = 0
+        loop = asyncio.get_running_loop()
+
+        async def hold(after: float, seconds: float) -> None:
+            nonlocal held
+            await asyncio.sleep(after)
+            async with permits.one():
+                held += 1
+                assert held == permits.in_use or held < permits.in_use  # some may be on their way to a waiter
+                assert permits.in_use <= most
+                try:
+                    await asyncio.sleep(seconds)
+                finally:
+                    held -= 1
+
+        most = max([limit, *(size for _, size in sizes)])
+        for moment, size in sizes:
+            loop.call_later(moment, permits.resize, size)
+        crew = [asyncio.ensure_future(hold(after, seconds)) for after, seconds, _ in tasks]
+        for task, (_, _, cancelled_at) in zip(crew, tasks, strict=True):
+            if cancelled_at is not None:
+                loop.call_later(cancelled_at, task.cancel)
+        ended = await asyncio.gather(*crew, return_exceptions=True)
+        assert not [error for error in ended if isinstance(error, Exception)]
+        assert permits.in_use == 0
+
+    run(main())
+
+
+def test_permits_go_to_who_came_first() -> None:
+    """A task that asks again at once must not overtake those that wait: they would wait for ever."""
+
+    async def main() -> None:
+        permits = Permits(2)
+        turns: Counter[int] = Counter()
+
+        async def work(number: int) -> None:
+            while clock() < 10:
+                async with permits.one():
+                    turns[number] += 1
+                    await asyncio.sleep(0.1)
+
+        await asyncio.gather(*(work(number) for number in range(6)))
+        assert max(turns.values()) - min(turns.values()) <= 1
+
+    run(main())
+
+
+def test_a_waiter_that_is_cancelled_passes_its_permit_on() -> None:
+    async def main() -> None:
+        permits = Permits(1)
+        entered: list[str] = []
+
+        async def enter(name: str) -> None:
+            async with permits.one():
+                entered.append(name)
+
+        async with permits.one():
+            first = asyncio.ensure_future(enter("first"))
+            second = asyncio.ensure_future(enter("second"))
+            await asyncio.sleep(0)
+        first.cancel()  # it has been handed the permit, and has not run since
+        await asyncio.wait([first, second])
+        assert entered == ["second"]
+
+    run(main())
+
+
+def test_the_limiter_sets_the_permits() -> None:
+    async def main() -> None:
+        patient = patience(limit=20)
+        await asyncio.sleep(5)
+        patient.finished(Sample(1.0, 0, refused=True))
+        assert patient.permits.limit == 14
+
+    run(main())
+
+
+def test_a_share_is_a_ceiling_from_now_on() -> None:
+    async def main() -> None:
+        patient = patience(limit=20)
+        patient.share(3)
+        at_once, most = 0, 0
+
+        async def action(_: int) -> None:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(1)
+            at_once -= 1
+            patient.finished(Sample(1.0, 1000))
+
+        await asyncio.gather(*(patient.attempt(f"{n}", action) for n in range(60)))
+        assert most == 3
+
+    run(main())

@@ -1,0 +1,265 @@
+"""Tasks that end together: bounded, in order, with bare errors, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulkdl.errors import DiskFull
+from bulkdl.runtime.tasks import Crew, Upstream, companion, first_set, run_pool, together
+from tests.support.virtual_time import clock, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+async def numbers(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+def test_every_item_is_worked_on_once(workers: int) -> None:
+    async def main() -> None:
+        done: list[int] = []
+
+        async def work(number: int) -> None:
+            await asyncio.sleep(number % 3)
+            done.append(number)
+
+        await run_pool(numbers(20), work, workers=workers)
+        assert sorted(done) == list(range(20))
+
+    run(main())
+
+
+def test_no_more_are_worked_on_at_a_time_than_there_are_workers() -> None:
+    async def main() -> None:
+        busy, most = 0, 0
+
+        async def work(_: int) -> None:
+            nonlocal busy, most
+            busy += 1
+            most = max(most, busy)
+            await asyncio.sleep(1)
+            busy -= 1
+
+        await run_pool(numbers(20), work, workers=4)
+        assert most == 4
+        assert clock() == 5
+
+    run(main())
+
+
+def test_a_slow_pool_holds_its_source_back() -> None:
+    async def main() -> None:
+        taken, done, furthest = 0, 0, 0
+
+        async def source() -> AsyncIterator[int]:
+            nonlocal taken
+            for number in range(100):
+                taken += 1
+                yield number
+
+        async def work(_: int) -> None:
+            nonlocal done, furthest
+            await asyncio.sleep(1)
+            done += 1
+            furthest = max(furthest, taken - done)
+
+        await run_pool(source(), work, workers=3)
+        assert furthest <= 3 + 2  # in hand, in the queue, and the one that waits to enter it
+
+    run(main())
+
+
+def test_an_error_stops_the_pool_and_comes_bare() -> None:
+    async def main() -> None:
+        ended: list[str] = []
+
+        async def source() -> AsyncIterator[int]:
+            try:
+                for number in range(100):
+                    yield number
+            finally:
+                ended.append("source")
+
+        async def work(number: int) -> None:
+            if number == 3:
+                raise DiskFull("full")
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                ended.append("worker")
+
+        with pytest.raises(DiskFull):
+            await run_pool(source(), work, workers=4)
+        assert sorted(ended) == ["source", "worker", "worker", "worker"]
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main())
+
+
+def test_an_error_of_the_source_stops_the_pool() -> None:
+    async def main() -> None:
+        async def source() -> AsyncIterator[int]:
+            yield 1
+            raise DiskFull("full")
+
+        async def work(_: int) -> None:
+            await asyncio.sleep(1000)
+
+        with pytest.raises(DiskFull):
+            await run_pool(source(), work, workers=2)
+
+    run(main())
+
+
+def test_an_error_keeps_its_cause() -> None:
+    """The library's error underneath is what tells a maintainer what happened."""
+
+    async def main() -> None:
+        cause = OSError(28, "no space")
+
+        async def fail() -> None:
+            raise DiskFull("full") from cause
+
+        with pytest.raises(DiskFull) as caught:
+            await together(fail())
+        assert caught.value.__cause__ is cause
+
+    run(main())
+
+
+def test_the_first_error_is_the_one_that_is_told() -> None:
+    async def main() -> None:
+        async def fail(after: float, error: Exception) -> None:
+            try:
+                await asyncio.sleep(after)
+            finally:
+                raise error
+
+        with pytest.raises(DiskFull):
+            await together(fail(2, ValueError("later")), fail(1, DiskFull("full")))
+
+    run(main())
+
+
+def test_a_cancelled_pool_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        async def work(_: int) -> None:
+            await asyncio.sleep(1000)
+
+        pool = asyncio.ensure_future(run_pool(numbers(10), work, workers=3))
+        await asyncio.sleep(1)
+        pool.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pool
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main())
+
+
+def test_a_crew_waits_for_who_joined_late() -> None:
+    async def main() -> None:
+        done: list[str] = []
+
+        async def late() -> None:
+            await asyncio.sleep(5)
+            done.append("late")
+
+        async with Crew() as crew:
+
+            async def early() -> None:
+                crew.join(late())
+
+            crew.join(early())
+        assert done == ["late"]
+
+    run(main())
+
+
+def test_a_companion_ends_with_its_block() -> None:
+    async def main() -> None:
+        ticks: list[float] = []
+
+        async def tick() -> None:
+            while True:
+                ticks.append(clock())
+                await asyncio.sleep(1)
+
+        async with companion(tick()):
+            await asyncio.sleep(2.5)
+        assert ticks == [0, 1, 2]
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main())
+
+
+def test_an_error_of_a_companion_ends_the_block() -> None:
+    async def main() -> None:
+        async def fail() -> None:
+            await asyncio.sleep(1)
+            raise DiskFull("full")
+
+        with pytest.raises(DiskFull):
+            async with companion(fail()):
+                await asyncio.sleep(1000)
+        assert clock() == 1
+
+    run(main())
+
+
+def test_an_error_of_the_block_ends_its_companion() -> None:
+    async def main() -> None:
+        async def fail_beside_a_companion() -> None:
+            async with companion(asyncio.sleep(1000)):
+                await asyncio.sleep(1)
+                raise DiskFull("full")
+
+        with pytest.raises(DiskFull):
+            await fail_beside_a_companion()
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main())
+
+
+def test_the_first_event_is_enough() -> None:
+    async def main() -> None:
+        events = [asyncio.Event(), asyncio.Event()]
+        asyncio.get_running_loop().call_later(3, events[1].set)
+        await first_set(*events)
+        assert clock() == 3
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main())
+
+
+def test_no_news_is_missed_by_who_clears_before_looking() -> None:
+    async def main() -> None:
+        upstream, shelf, found = Upstream(), list[int](), list[int]()
+
+        async def look() -> None:
+            while True:
+                upstream.changed.clear()
+                had_ended = upstream.has_ended
+                while shelf:
+                    found.append(shelf.pop(0))
+                    await asyncio.sleep(1)
+                if had_ended:
+                    return
+                await upstream.changed.wait()
+
+        async def put() -> None:
+            for number in range(20):
+                shelf.append(number)
+                upstream.more()
+                await asyncio.sleep(number % 4)
+            upstream.end()
+
+        await together(look(), put())
+        assert found == list(range(20))
+
+    run(main())

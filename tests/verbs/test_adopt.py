@@ -1,0 +1,114 @@
+"""What `adopt` decides on its own: which Collection, what is already there, where it stops and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bulkdl.errors import MirrorLocked, SelectionError
+from bulkdl.journal.journal import Journal
+from bulkdl.model.events import Adopting, Event
+from bulkdl.model.reports import AdoptReport, RunOutcome
+from bulkdl.store.lock import MirrorLock
+from bulkdl.verbs.adopt import Adoption, adopt
+from bulkdl.verbs.common import ArchiveChoice
+from tests.support.dicom_files import MadeUp, instances
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+
+
+def take(
+    source: Path, to: Path, *, collection: str | None = None, stop: asyncio.Event | None = None
+) -> tuple[AdoptReport, list[Event]]:
+    events: list[Event] = []
+    adoption = Adoption(source=source, to=to, collection=collection)
+    choice = ArchiveChoice(cache=to / "cache", name="http://127.0.0.1:9/nbia-api/services")
+    return asyncio.run(adopt(adoption, archive=choice, sink=events.append, stop=stop)), events
+
+
+def put(folder: Path, made_up: list[MadeUp]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(made_up):
+        (folder / f"{number:04}").write_bytes(one.content)  # the name says nothing
+
+
+class StopsAfter(asyncio.Event):
+    """A wish to stop that comes true when it has been asked about so many times."""
+
+    def __init__(self, questions: int) -> None:
+        super().__init__()
+        self._left = questions
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+def test_an_interrupted_adoption_is_kept_and_goes_on(tmp_path: Path) -> None:
+    made_up = list(instances(series=4, per_series=200))
+    put(tmp_path / "other", made_up)
+    first, _ = take(tmp_path / "other", tmp_path / "m", collection="MADE-UP", stop=StopsAfter(500))
+    assert first.outcome is RunOutcome.INTERRUPTED
+    assert 0 < first.adopted < len(made_up)
+    assert len(journalled_checksums(tmp_path / "m")) == first.adopted
+    assert checksums_on_disk(tmp_path / "m") == journalled_checksums(tmp_path / "m")
+
+    second, events = take(tmp_path / "other", tmp_path / "m", collection="MADE-UP")
+    assert (second.outcome, second.already, second.adopted) == (
+        RunOutcome.COMPLETE,
+        first.adopted,
+        len(made_up) - first.adopted,
+    )
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
+    assert [event for event in events if isinstance(event, Adopting)][-1].found == len(made_up)
+
+
+@pytest.mark.parametrize(
+    ("said", "table", "folder", "expected"),
+    [
+        ("SAID", "TABLE", "FOLDER", "SAID"),
+        (None, "TABLE", "FOLDER", "TABLE"),
+        (None, None, "FOLDER", "FOLDER"),
+        (None, None, None, ""),
+    ],
+)
+def test_the_collection_is_taken_from_whoever_knows_it_best(
+    said: str | None, table: str | None, folder: str | None, expected: str, tmp_path: Path
+) -> None:
+    (one,) = instances(series=1, per_series=1)
+    source = tmp_path / "other"
+    put(source / folder / one.patient_id / "x" if folder else source, [one])
+    if table:
+        (source / "metadata.csv").write_text(f"Series UID,Collection,Text\r\n{one.series_uid},{table},a, b, c\r\n")
+    take(source, tmp_path / "m", collection=said)
+    with Journal.open_readonly(tmp_path / "m" / ".bulkdl" / "journal.sqlite") as journal:
+        assert [entry.collection for entry in journal.collections()] == [expected]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", b"", b"Series UID\n1.2", b'Series UID,Collection\n"1', b"\0" * 50])
+def test_a_table_that_makes_no_sense_is_passed_over(content: bytes, tmp_path: Path) -> None:
+    made_up = list(instances(series=1, per_series=2))
+    put(tmp_path / "other" / "C" / made_up[0].patient_id, made_up)
+    (tmp_path / "other" / "metadata.csv").write_bytes(content)
+    report, _ = take(tmp_path / "other", tmp_path / "m")
+    assert (report.adopted, report.others) == (2, 1)
+    assert checksums_on_disk(tmp_path / "m") == checksums_of([replace(one, collection="C") for one in made_up])
+
+
+def test_a_mirror_below_the_folder_is_not_adopted_into_itself(tmp_path: Path) -> None:
+    made_up = list(instances(series=1, per_series=3))
+    put(tmp_path / "a", made_up)
+    for expected in ((3, 0), (0, 3)):
+        report, _ = take(tmp_path, tmp_path / "m", collection="MADE-UP")
+        assert (report.adopted, report.already) == expected
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
+
+
+def test_a_mirror_at_work_and_a_folder_that_is_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SelectionError):
+        take(tmp_path / "nowhere", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    with MirrorLock(tmp_path / "m"), pytest.raises(MirrorLocked):
+        take(tmp_path, tmp_path / "m")

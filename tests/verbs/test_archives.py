@@ -1,0 +1,126 @@
+"""Where the way to an archive ends: each step has its verdict, and behind a failed one nothing is tried."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkdl.archive.http import Access
+from bulkdl.archive.profiles import BUILT_IN
+from bulkdl.verbs.archives import ArchiveReport, archives, known_archives
+from bulkdl.verbs.common import ArchiveChoice
+from tests.support.commands import RunningArchive, serve
+from tests.support.dicom_files import instances, write_folder
+from tests.support.faults import Action, FaultyServer, Seen, answer, in_turn, json, stall
+
+SELF_SIGNED = Path(__file__).parents[1] / "data" / "self_signed.pem"
+
+
+@pytest.fixture(scope="module")
+def running(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+    folder = tmp_path_factory.mktemp("archive")
+    write_folder(folder, instances(series=2, per_series=2, collection="FIRST"))
+    with serve(folder, cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
+        yield running
+
+
+async def look(address: str, **access: str) -> ArchiveReport:
+    choice = ArchiveChoice(name=address, access=Access(**access), cache=Path("not-used"))  # type: ignore[arg-type]
+    (report,) = await archives((choice,), seconds_a_step=5)
+    return report
+
+
+def outcomes(report: ArchiveReport) -> dict[str, str]:
+    return {verdict.check: verdict.outcome.value for verdict in report.verdicts}
+
+
+def reason(report: ArchiveReport) -> str:
+    (message,) = (verdict.message for verdict in report.verdicts if verdict.outcome.value == "failed")
+    return message
+
+
+@pytest.mark.parametrize("kind", ["nbia-v1", "nbia-v4", "tcia-v3"])
+async def test_an_archive_that_answers_passes_every_step(running: RunningArchive, kind: str) -> None:
+    base = running.url if kind != "tcia-v3" else running.url.replace("nbia-api/services", "services/v3")
+    report = await look(f"{kind}+{base}")
+    assert report.answers
+    assert outcomes(report) == {"name": "ok", "proxy": "skipped", "tls": "skipped", "api": "ok", "image": "ok"}
+    assert [verdict.message for verdict in report.verdicts][-2:] == ["1 collection", "an instance of FIRST"]
+
+
+async def test_a_host_that_is_not_known_ends_at_its_name() -> None:
+    report = await look("http://no-such-host.invalid/nbia-api/services")
+    assert outcomes(report) == dict.fromkeys(("proxy", "tls", "api", "image"), "skipped") | {"name": "failed"}
+    assert "no-such-host.invalid is not known" in reason(report)
+    assert not report.answers
+
+
+async def test_a_proxy_that_is_down_ends_there() -> None:
+    report = await look("https://archive.invalid/nbia-api/services", proxy="http://127.0.0.1:9")
+    assert outcomes(report)["name"] == "skipped"
+    assert "the proxy 127.0.0.1:9 cannot be reached" in reason(report)
+
+
+async def test_a_certificate_that_is_not_trusted_ends_at_tls() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(SELF_SIGNED)
+    async with FaultyServer(in_turn(json("[]")), tls=context) as server:
+        report = await look(f"{server.url}nbia-api/services")
+    assert outcomes(report)["tls"] == "failed"
+    assert "see --ca-bundle" in reason(report)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (answer(status=401), "access-denied"),
+        (json("<html>"), "unexpected-answer"),
+        (stall(asyncio.Event()), "timed-out"),
+    ],
+    ids=["refused", "a page", "silence"],
+)
+async def test_an_api_that_does_not_answer_ends_there(reply: Action, error: str) -> None:
+    async with FaultyServer(in_turn(reply)) as server:
+        choice = ArchiveChoice(name=f"{server.url}nbia-api/services", cache=Path("not-used"))
+        (report,) = await archives((choice,), seconds_a_step=0.5)
+    verdicts = {verdict.check: verdict for verdict in report.verdicts}
+    assert (verdicts["name"].outcome.value, verdicts["image"].outcome.value) == ("ok", "skipped")
+    assert verdicts["api"].error == error
+
+
+async def test_an_image_that_is_none_fails_the_last_step() -> None:
+    replies = {
+        "getCollectionValues": json('[{"Collection": "A"}]'),
+        "getPatient": json('[{"PatientId": "P"}]'),
+        "getSeries": json('[{"SeriesInstanceUID": "1.2.3"}]'),
+        "getSOPInstanceUIDs": json('[{"SOPInstanceUID": "1.2.4"}]'),
+        "getSingleImage": answer(b"x" * 200, headers={"Content-Type": "application/dicom"}),
+    }
+
+    def script(seen: Seen) -> Action:
+        return replies[seen.path.rpartition("/")[2]]
+
+    async with FaultyServer(script) as server:
+        report = await look(f"nbia-v1+{server.url}nbia-api/services")
+    assert (outcomes(report)["api"], outcomes(report)["image"]) == ("ok", "failed")
+    assert "no DICOM" in reason(report)
+    assert len(server.requests) == len(replies)
+
+
+async def test_archives_are_looked_at_side_by_side_and_told_in_order() -> None:
+    async with (
+        FaultyServer(in_turn(stall(asyncio.Event()))) as silent,
+        FaultyServer(in_turn(answer(status=404))) as other,
+    ):
+        names = [f"{server.url}nbia-api/services" for server in (silent, other)]
+        choices = tuple(ArchiveChoice(name=name, cache=Path("not-used")) for name in names)
+        reports = await archives(choices, seconds_a_step=0.5)
+    assert [report.name for report in reports] == names
+
+
+def test_every_archive_with_a_name_is_known() -> None:
+    assert known_archives({"ours": "http://localhost/nbia-api/services"}) == (*BUILT_IN, "ours", "demo")
