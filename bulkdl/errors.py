@@ -23,8 +23,8 @@
     │       ├── NotFound              404, 410, or an answer that means it
     │       └── UnexpectedAnswer      a success that is not what was asked for
     ├── InstanceError                 one instance, as it came, cannot be taken
-    │   ├── Unsound                   no sound DICOM
-    │   ├── UnsoundAtSource           the same unsound bytes came twice: the archive holds them so
+    │   ├── InvalidInstance                   no sound DICOM
+    │   ├── InvalidAtSource           the same unsound bytes came twice: the archive holds them so
     │   ├── WrongObject               sound, but not the one that was asked for
     │   ├── ChecksumMismatch          not the bytes that the archive's checksum names
     │   └── NotInBundle               the zip of its series did not hold it
@@ -181,7 +181,7 @@ class ServerFailed(RequestFailed):
 
 
 class TooManyRequests(RequestFailed):
-    """The archive asks for patience: 429, or 503 with Retry-After."""
+    """The archive asks for retrier: 429, or 503 with Retry-After."""
 
     code = "too-many-requests"
 
@@ -219,13 +219,13 @@ class InstanceError(BulkdlError):
     code = "instance"
 
 
-class Unsound(InstanceError):
+class InvalidInstance(InstanceError):
     """The bytes are no sound DICOM file. The message says where they stop being one."""
 
     code = "unsound"
 
 
-class UnsoundAtSource(InstanceError):
+class InvalidAtSource(InstanceError):
     """The same unsound bytes came twice: the archive holds the instance so. `--accept-unsound` takes it in, marked."""
 
     code = "unsound-at-source"

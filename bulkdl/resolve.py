@@ -18,14 +18,14 @@ from bulkdl.archive.http import ArchiveClient
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ShortAtSource
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
-from bulkdl.journal.thread import JournalDesk
+from bulkdl.journal.thread import JournalThread
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
-from bulkdl.runtime.tasks import Upstream, run_pool
+from bulkdl.runtime.tasks import Stage, run_pool
 from bulkdl.store.layout import instance_name
 
 Item = TypeVar("Item")
@@ -200,7 +200,7 @@ def _completed(series: Series, question: Question) -> Series:
 
 
 async def list_instances(
-    desk: JournalDesk, run: Run, client: ArchiveClient, *, upstream: Upstream, downstream: Upstream
+    journal_thread: JournalThread, run: Run, client: ArchiveClient, *, upstream: Stage, downstream: Stage
 ) -> None:
     """Ask for the instances of each Series that the journal has and knows no instances of, until `upstream` ends.
 
@@ -215,7 +215,7 @@ async def list_instances(
         while True:
             upstream.changed.clear()
             had_ended, asked, after = upstream.has_ended, False, 0
-            while page := await desk(Journal.unlisted_series, run, after=after, limit=_PAGE):
+            while page := await journal_thread(Journal.unlisted_series, run, after=after, limit=_PAGE):
                 for row in page:
                     after = row.id
                     if row.series.series_uid not in in_hand:
@@ -232,7 +232,7 @@ async def list_instances(
 
     async def ask(row: UnlistedSeries) -> None:
         try:
-            await _list_one(row, desk, run, client)
+            await _list_one(row, journal_thread, run, client)
         finally:
             in_hand.discard(row.series.series_uid)
         downstream.more()
@@ -240,26 +240,26 @@ async def list_instances(
     await run_pool(unlisted(), ask, workers=_LISTS_AT_ONCE, name="list")
 
 
-async def _list_one(row: UnlistedSeries, desk: JournalDesk, run: Run, client: ArchiveClient) -> None:
+async def _list_one(row: UnlistedSeries, journal_thread: JournalThread, run: Run, client: ArchiveClient) -> None:
     uid, promised = row.series.series_uid, row.series.image_count
     try:
         listed = await client.instances(uid)
         asked = 1
         while (not listed or len(listed) < (promised or 0)) and asked < _ASKED_BEFORE_BELIEVED:
-            await client.patience.back_off(asked)
+            await client.retrier.back_off(asked)
             listed = list(dict.fromkeys([*listed, *await client.instances(uid)]))
             asked += 1
     except AccessDenied:
         raise
     except RequestFailed as error:
-        await desk(
+        await journal_thread(
             Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
         )
         return
     wanted = listed if row.wanted is None else [sop_uid for sop_uid in listed if sop_uid in row.wanted]
     missing = sorted((row.wanted or frozenset()) - set(listed))
     names = [_own_name(sop_uid) for sop_uid in (*wanted, *missing)]
-    await desk(Journal.record_instances, run, uid, [*wanted, *missing], names)
+    await journal_thread(Journal.record_instances, run, uid, [*wanted, *missing], names)
     if missing:
         message = "the archive does not list this instance in its series"
         outcomes = [
@@ -268,10 +268,12 @@ async def _list_one(row: UnlistedSeries, desk: JournalDesk, run: Run, client: Ar
             )
             for sop_uid in missing
         ]
-        await desk(Journal.record_outcomes, run, outcomes)
+        await journal_thread(Journal.record_outcomes, run, outcomes)
     if not listed or len(listed) < (promised or 0):
         message = f"the archive lists {len(listed):,} instances and counts {promised:,}" if listed else "no instances"
-        await desk(Journal.record_series_failure, run, uid, error=ShortAtSource.code, message=message, attempts=asked)
+        await journal_thread(
+            Journal.record_series_failure, run, uid, error=ShortAtSource.code, message=message, attempts=asked
+        )
 
 
 def _own_name(sop_uid: SopInstanceUid) -> str | None:

@@ -19,7 +19,7 @@ from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import Question, _completed, questions, resolve
-from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Limiter
 from tests.support import faults
 from tests.support.faults import Action, FaultyServer, Script, Seen
@@ -198,11 +198,11 @@ async def resolved(
     async def take(batch: list[Series]) -> None:
         found.update(series.series_uid for series in batch)
 
-    patience = Patience(
+    retrier = Retrier(
         limiter=Limiter(ceiling=16), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event(), chance=lambda: 0.0
     )
     selection = Selection(series=tuple(SeriesUid(uid) for uid in uids), **criteria)
-    async with FaultyServer(script) as server, connect(Profile("x", server.url, kind), patience) as client:
+    async with FaultyServer(script) as server, connect(Profile("x", server.url, kind), retrier) as client:
         resolution = await resolve(selection, client, take)
         assert resolution.series == len(found)
         return found, {question.series_uid for question in resolution.unanswered}, [s.path for s in server.requests]

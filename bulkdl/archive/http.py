@@ -1,6 +1,6 @@
 """The one user of aiohttp's client: executes a dialect's requests, and gives records, bodies or our own errors.
 
-Questions are repeated here, with the `Patience` that is handed in; bodies are not, because only the caller knows what
+Questions are repeated here, with the `Retrier` that is handed in; bodies are not, because only the caller knows what
 it has already written: `open_instance` and `open_bundle` are one attempt each.
 """
 
@@ -50,7 +50,7 @@ from bulkdl.errors import (
 )
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import InstanceKey, Series, SeriesSize
-from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Sample
 
 _CONNECT_SECONDS: Final = 30
@@ -253,14 +253,14 @@ class ArchiveClient:
         self,
         profile: Profile,
         session: aiohttp.ClientSession,
-        patience: Patience,
+        retrier: Retrier,
         access: Access,
         *,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.profile = profile
         self.dialect: Dialect = profile.dialect()
-        self.patience = patience
+        self.retrier = retrier
         self.requests = 0
         self._session = session
         self._access = access
@@ -316,7 +316,7 @@ class ArchiveClient:
                 await take(batch)
             return count
 
-        count, _ = await self.patience.attempt(what, once)
+        count, _ = await self.retrier.attempt(what, once)
         return count
 
     async def instances(self, series_uid: SeriesUid) -> list[SopInstanceUid]:
@@ -345,7 +345,7 @@ class ArchiveClient:
         request = self.dialect.checksum(sop_uid)
         if request is None:
             return None
-        (_, content), _ = await self.patience.attempt(f"the checksum of {sop_uid}", lambda _: self._read(request))
+        (_, content), _ = await self.retrier.attempt(f"the checksum of {sop_uid}", lambda _: self._read(request))
         return _md5_in(content)
 
     async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
@@ -354,7 +354,7 @@ class ArchiveClient:
         if request is None:
             return None
         what = f"the checksum of series {series_uid}"
-        (_, content), _ = await self.patience.attempt(what, lambda _: self._read(request))
+        (_, content), _ = await self.retrier.attempt(what, lambda _: self._read(request))
         return _md5_in(content)
 
     async def metadata(self, endpoint: Endpoint) -> tuple[str, bytes] | None:
@@ -362,13 +362,13 @@ class ArchiveClient:
         request = self.dialect.metadata(endpoint)
         if request is None:
             return None
-        answer, _ = await self.patience.attempt(f"about {endpoint.name}", lambda _: self._read(request))
+        answer, _ = await self.retrier.attempt(f"about {endpoint.name}", lambda _: self._read(request))
         return answer
 
     async def query(self, endpoint: Endpoint, parameters: Iterable[tuple[str, str]]) -> tuple[str, bytes]:
         """Ask `endpoint` with parameters as they go over the wire; content type and body, as the archive sent them."""
         request = self.dialect.verbatim(endpoint, parameters)
-        answer, _ = await self.patience.attempt(endpoint.name, lambda _: self._read(request))
+        answer, _ = await self.retrier.attempt(endpoint.name, lambda _: self._read(request))
         return answer
 
     # --- bodies, one attempt each -------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ class ArchiveClient:
             async with aclosing(self._stream_rows(request)) as rows:
                 return [row async for row in rows]
 
-        rows, _ = await self.patience.attempt(what, once)
+        rows, _ = await self.retrier.attempt(what, once)
         return rows
 
     async def _stream_rows(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
@@ -477,7 +477,7 @@ class ArchiveClient:
             raise
         finally:
             size_bytes = body.received if body is not None else 0
-            self.patience.finished(
+            self.retrier.finished(
                 Sample(time.monotonic() - started, size_bytes, refused=refused, throttled=throttled, failed=failed)
             )
 
@@ -608,7 +608,7 @@ def _raise_for_status(response: aiohttp.ClientResponse, text: str) -> None:
         raise AccessDenied(message, status=status)
     if status in {404, 410}:
         raise NotFound(message, status=status)
-    if status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004 - both ask for patience
+    if status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004 - both ask for retrier
         raise TooManyRequests(message, status=status, retry_after_seconds=wait)
     if status in {408, 425} or status >= 500:  # noqa: PLR2004 - faults of the server's side
         raise ServerFailed(message, status=status, retry_after_seconds=wait)
@@ -674,7 +674,7 @@ def _refuse_texts(body: Body, due: str) -> None:
 @asynccontextmanager
 async def connect(
     profile: Profile,
-    patience: Patience,
+    retrier: Retrier,
     *,
     access: Access | None = None,
     note: Callable[[str], None] = lambda _: None,
@@ -706,7 +706,7 @@ async def connect(
         # aiohttp would repeat by itself what fails on a connection that was used before: one more attempt than was
         # allowed, and counted by nobody. There is no public switch; its own test client uses this one.
         session._retry_connection = False  # noqa: SLF001 - see above
-        client = ArchiveClient(profile, session, patience, access, note=note)
+        client = ArchiveClient(profile, session, retrier, access, note=note)
         try:
             yield client
         finally:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TextIO
 from bulkdl.cli.formatting import duration, one_line
 from bulkdl.model.events import (
     Adopting,
-    ArchiveBack,
     ArchiveDown,
+    ArchiveUp,
     Event,
     Noted,
     Progress,
@@ -273,9 +273,9 @@ def announcement(event: Event) -> str | None:
         case RunStarted():
             return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
         case ArchiveDown():
-            patience = duration(event.give_up_in_seconds)
-            return one_line(f"the archive does not answer ({event.message}); waiting, for {patience} at most")
-        case ArchiveBack():
+            retrier = duration(event.give_up_in_seconds)
+            return one_line(f"the archive does not answer ({event.message}); waiting, for {retrier} at most")
+        case ArchiveUp():
             return f"the archive answers again, after {duration(event.after_seconds)}"
         case Noted():
             return one_line(event.message)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from bulkdl.cli.signals import SIGNALS
 from bulkdl.errors import Interrupted
 from bulkdl.model.events import Noted, Sink, ignore
-from bulkdl.runtime.tasks import companion
+from bulkdl.runtime.tasks import running_alongside
 
 Result = TypeVar("Result")
 
@@ -75,7 +75,7 @@ async def unless_stopped(action: Awaitable[Result], stop: asyncio.Event) -> Resu
     Raises:
         Interrupted: `stop` was set first.
     """
-    async with companion(_interrupt_when(stop)):
+    async with running_alongside(_interrupt_when(stop)):
         return await action
     raise AssertionError("the block above always leaves")
 

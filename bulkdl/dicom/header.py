@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bulkdl.dicom.part10 import open_data_set, read_meta, uid_text
-from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
-from bulkdl.errors import InvalidUid, Unsound
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
+from bulkdl.errors import InvalidInstance, InvalidUid
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def read_header(source: Path | bytes | BinaryIO) -> Header:
     Nothing behind the head is looked at; whether the file is whole is for `validation` to say.
 
     Raises:
-        Unsound: no DICOM preamble and meta information (PS3.10 §7.1); a DICOMDIR; no SOP Instance UID; no Series
+        InvalidInstance: no preamble and meta information (PS3.10 §7.1); a DICOMDIR; no SOP Instance UID, no Series
             Instance UID; a UID that is none; or not readable, and why.
     """
     try:
@@ -149,7 +149,7 @@ def read_header(source: Path | bytes | BinaryIO) -> Header:
                 return _read(file)
         return _read(io.BytesIO(source) if isinstance(source, bytes) else source)
     except OSError as error:
-        raise Unsound(f"not readable: {error.strerror or error}") from error
+        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
 
 
 def _read(file: BinaryIO) -> Header:
@@ -170,9 +170,9 @@ class _Values:
         self._is_identified = False
         try:
             self._collect()
-        except Unsound as error:
+        except InvalidInstance as error:
             if not self._is_identified:
-                raise Unsound(f"not readable: {error}") from error
+                raise InvalidInstance(f"not readable: {error}") from error
 
     def _collect(self) -> None:
         blocks: set[int] = set()
@@ -255,7 +255,7 @@ def _decode(raw: bytes, character_set: bytes) -> str:
     from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS  # noqa: PLC0415
 
     names = [name.strip(" \0") for name in character_set.decode("ascii", "replace").split("\\")]
-    with pydicom_kept_quiet():
+    with suppressed_pydicom_warnings():
         try:
             text = decode_bytes(raw, convert_encodings(names), PN_DELIMS | TEXT_VR_DELIMS)
         except (LookupError, ValueError):
@@ -266,13 +266,13 @@ def _decode(raw: bytes, character_set: bytes) -> str:
 def _header(meta: Meta, values: _Values) -> Header:
     sop_uid, series_uid, study_uid = values.uid(_SOP_INSTANCE), values.uid(_SERIES), values.uid(_STUDY)
     if sop_uid is None:
-        raise Unsound("no SOP Instance UID")
+        raise InvalidInstance("no SOP Instance UID")
     if series_uid is None:
-        raise Unsound("no Series Instance UID")
+        raise InvalidInstance("no Series Instance UID")
     try:
         parsed = parse_sop_uid(sop_uid), parse_series_uid(series_uid)
     except InvalidUid as error:
-        raise Unsound(f"a UID that is none: {error}") from error
+        raise InvalidInstance(f"a UID that is none: {error}") from error
     subject = (values.text(_QUALITY_CONTROL_SUBJECT) or "").upper()
     return Header(
         sop_uid=parsed[0],

@@ -18,7 +18,7 @@ from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from bulkdl.errors import Unsound
+from bulkdl.errors import InvalidInstance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,11 +82,11 @@ def read_meta(file: BinaryIO, size: int) -> Meta:
     """Read the preamble and the File Meta Information of an open file of `size` bytes.
 
     Raises:
-        Unsound: there is none, it is cut, or it is that of a DICOMDIR.
+        InvalidInstance: there is none, it is cut, or it is that of a DICOMDIR.
     """
     file.seek(_PREAMBLE_BYTES)
     if file.read(4) != b"DICM":
-        raise Unsound("no DICOM preamble and meta information (PS3.10 §7.1)")
+        raise InvalidInstance("no DICOM preamble and meta information (PS3.10 §7.1)")
     uids: dict[int, str] = {}
     walk = Walk(file, size)
     at = first = _PREAMBLE_BYTES + 4
@@ -96,9 +96,9 @@ def read_meta(file: BinaryIO, size: int) -> Meta:
         if tag in {_MEDIA_SOP_CLASS, _MEDIA_SOP_INSTANCE, _TRANSFER_SYNTAX}:
             uids[tag] = uid_text(walk.peek(offset, min(length, _LONGEST_UID)))
     if at == first:
-        raise Unsound("no DICOM preamble and meta information (PS3.10 §7.1)")
+        raise InvalidInstance("no DICOM preamble and meta information (PS3.10 §7.1)")
     if uids.get(_MEDIA_SOP_CLASS) == _DICOMDIR:
-        raise Unsound("a DICOMDIR")
+        raise InvalidInstance("a DICOMDIR")
     return Meta(uids.get(_TRANSFER_SYNTAX) or None, uids.get(_MEDIA_SOP_INSTANCE) or None, at)
 
 
@@ -113,7 +113,7 @@ def open_data_set(file: BinaryIO, size: int, meta: Meta, *, inflate_bytes: int |
     A deflated data set is inflated into memory: to its end, or only so far that at least `inflate_bytes` are there.
 
     Raises:
-        Unsound: a deflated data set is cut, corrupt, followed by something else, or unreasonably large.
+        InvalidInstance: a deflated data set is cut, corrupt, followed by something else, or unreasonably large.
     """
     syntax = meta.transfer_syntax_uid
     if syntax == DEFLATED_LITTLE:
@@ -131,14 +131,14 @@ def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> bytes:
             chunk = stream.unconsumed_tail or file.read(_INFLATED_AT_ONCE)
             piece = stream.decompress(chunk, _INFLATED_AT_ONCE)
             if not (chunk or piece):
-                raise Unsound("the deflated data set is cut")
+                raise InvalidInstance("the deflated data set is cut")
             inflated += piece
             if enough is not None and len(inflated) >= enough:
                 return bytes(inflated)
             if len(inflated) > _LARGEST_INFLATED:
-                raise Unsound(f"a deflated data set of more than {_LARGEST_INFLATED} bytes")
+                raise InvalidInstance(f"a deflated data set of more than {_LARGEST_INFLATED} bytes")
     except zlib.error as error:
-        raise Unsound(f"the deflated data set is corrupt ({error})") from error
+        raise InvalidInstance(f"the deflated data set is corrupt ({error})") from error
     ended_at = file.tell() - len(stream.unused_data)
     file.seek(ended_at)
     rest = file.read(_GZIP_TRAILER_BYTES + 2)
@@ -146,7 +146,9 @@ def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> bytes:
     trailer = struct.pack("<LL", zlib.crc32(inflated), len(inflated) & 0xFFFFFFFF)
     padding = b"\0" * ((ended_at - at) % 2)
     if rest not in {padding, trailer, trailer + b"\0"}:
-        raise Unsound(f"the deflated data set ends at byte {ended_at}, the file of {size} bytes does not (PS3.5 §A.5)")
+        raise InvalidInstance(
+            f"the deflated data set ends at byte {ended_at}, the file of {size} bytes does not (PS3.5 §A.5)"
+        )
     return bytes(inflated)
 
 
@@ -188,7 +190,7 @@ class Walk:
         what was walked.
 
         Raises:
-            Unsound: the data set cannot be walked to its end.
+            InvalidInstance: the data set cannot be walked to its end.
         """
         raw_vr = self.peek(self._start + 4, 2)
         if len(raw_vr) == 2:  # noqa: PLR2004 - a VR is two bytes
@@ -199,7 +201,7 @@ class Walk:
         """The elements of the first item of a sequence, none where it has no item.
 
         Raises:
-            Unsound: the item cannot be walked to its end.
+            InvalidInstance: the item cannot be walked to its end.
         """
         stop = sequence.offset + sequence.length
         if sequence.length == 0:
@@ -216,12 +218,12 @@ class Walk:
         """Tag, VR, offset of the value and its length, as written, of the element at `at`.
 
         Raises:
-            Unsound: it is cut.
+            InvalidInstance: it is cut.
         """
         self._file.seek(at)
         raw = self._file.read(8)
         if at + 8 > stop or len(raw) < 8:  # noqa: PLR2004 - tag, VR and length
-            raise Unsound(f"cut in the head of an element (at byte {at})")
+            raise InvalidInstance(f"cut in the head of an element (at byte {at})")
         if implicit:
             group, number, length = self._implicit_head(raw)
             return group << 16 | number, None, at + 8, length
@@ -231,7 +233,7 @@ class Walk:
         if vr in _LONG_VRS:
             raw = self._file.read(4)
             if at + 12 > stop or len(raw) < 4:  # noqa: PLR2004 - a length
-                raise Unsound(f"cut in the head of {_name(group << 16 | number)} (at byte {at})")
+                raise InvalidInstance(f"cut in the head of {_name(group << 16 | number)} (at byte {at})")
             return group << 16 | number, vr, at + 12, self._long_length(raw)[0]
         if b"AA" <= vr <= b"ZZ":  # a VR that nobody knows: pydicom takes its length for a short one
             return group << 16 | number, vr, at + 8, length
@@ -242,10 +244,12 @@ class Walk:
         """Where a value of defined length ends.
 
         Raises:
-            Unsound: behind `stop`.
+            InvalidInstance: behind `stop`.
         """
         if length > stop - offset:
-            raise Unsound(f"{_name(tag)} claims {length} bytes where there are {stop - offset} (at byte {offset})")
+            raise InvalidInstance(
+                f"{_name(tag)} claims {length} bytes where there are {stop - offset} (at byte {offset})"
+            )
         return offset + length
 
     def _elements(
@@ -267,7 +271,7 @@ class Walk:
                 if delimited and tag == _ITEM_END:
                     self._at = offset
                     return
-                raise Unsound(f"{_name(tag)} does not belong into a data set (at byte {at})")
+                raise InvalidInstance(f"{_name(tag)} does not belong into a data set (at byte {at})")
             if length == _UNDEFINED:
                 fragments = vr in _VRS_OF_FRAGMENTS or tag == _PIXEL_DATA
                 end, items = self._items(
@@ -281,7 +285,7 @@ class Walk:
                 yield Element(tag, vr, offset, end - offset, items)
             at = end
         if delimited:
-            raise Unsound(f"an item is not closed (at byte {stop})")
+            raise InvalidInstance(f"an item is not closed (at byte {stop})")
         self._at = at
 
     def _items(
@@ -298,14 +302,14 @@ class Walk:
     ) -> tuple[int, int]:
         """Walk the items of a sequence, or the fragments of encapsulated pixel data; where they end, how many."""
         if depth == _DEEPEST:
-            raise Unsound(f"sequences nest deeper than {_DEEPEST} (at byte {at})")
+            raise InvalidInstance(f"sequences nest deeper than {_DEEPEST} (at byte {at})")
         count = 0
         while at < stop:
             item, offset, length = self._item_head(at, stop)
             if item == _SEQUENCE_END and delimited:
                 return offset, count
             if item != _ITEM or (fragments and length == _UNDEFINED):
-                raise Unsound(f"no item of {_name(tag)} where one should be (at byte {at})")
+                raise InvalidInstance(f"no item of {_name(tag)} where one should be (at byte {at})")
             count += 1
             ends = length != _UNDEFINED
             at = self.end_of(item, offset, length, stop) if ends else stop
@@ -317,7 +321,7 @@ class Walk:
                 deque(walked, maxlen=0)
                 at = self._at
         if delimited:
-            raise Unsound(f"{_name(tag)} is not closed (at byte {stop})")
+            raise InvalidInstance(f"{_name(tag)} is not closed (at byte {stop})")
         return at, count
 
     def _item_head(self, at: int, stop: int) -> tuple[int, int, int]:

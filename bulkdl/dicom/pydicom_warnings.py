@@ -43,7 +43,7 @@ _FILTER = _Filter()  # one for the process, as the interpreter's list of filters
 
 
 @contextmanager
-def pydicom_kept_quiet() -> Iterator[None]:
+def suppressed_pydicom_warnings() -> Iterator[None]:
     """No warning that pydicom issues, in any thread, is shown or raised until this is left."""
     _FILTER.enter()
     try:

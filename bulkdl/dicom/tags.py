@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
-from bulkdl.errors import Unsound
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
+from bulkdl.errors import InvalidInstance
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -37,16 +37,16 @@ def read_tags(path: Path) -> list[TagText]:
     """The attributes of a DICOM file in order, those of its meta information first.
 
     Raises:
-        Unsound: the file cannot be read.
+        InvalidInstance: the file cannot be read.
     """
     from pydicom import dcmread  # noqa: PLC0415 - heavy, and most of those who import this never read a file
 
-    with pydicom_kept_quiet():
+    with suppressed_pydicom_warnings():
         try:
             dataset = dcmread(path, stop_before_pixels=True, defer_size=_DEFER_BYTES)
             return [*_texts(dataset.file_meta, 0), *_texts(dataset, 0)]
         except Exception as error:  # pydicom raises many kinds on damaged files
-            raise Unsound(f"{path.name} cannot be read: {error}") from error
+            raise InvalidInstance(f"{path.name} cannot be read: {error}") from error
 
 
 def sop_class_names() -> dict[str, str]:

@@ -14,8 +14,8 @@ import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from bulkdl.dicom.part10 import open_data_set, read_meta
-from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
-from bulkdl.errors import ConfigurationError, Unsound
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
+from bulkdl.errors import ConfigurationError, InvalidInstance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,20 +50,22 @@ def thumbnail(path: Path, *, size: int = 128) -> bytes:
     """A JPEG picture of an instance, no wider and no higher than `size` pixels, and never larger than the image.
 
     Raises:
-        Unsound: there is nothing to be seen, it cannot be decoded, or safely so, or is unreasonably large.
+        InvalidInstance: there is nothing to be seen, it cannot be decoded, or safely so, or is unreasonably large.
         ConfigurationError: numpy or Pillow is not installed.
     """
     if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("PIL") is None:
         raise ConfigurationError("thumbnails need numpy and Pillow: pip install 'bulkdl[pixels]'")
     try:
-        with path.open("rb", buffering=_BUFFER_BYTES) as file, pydicom_kept_quiet():
+        with path.open("rb", buffering=_BUFFER_BYTES) as file, suppressed_pydicom_warnings():
             return _drawn(file, size)
-    except Unsound:
+    except InvalidInstance:
         raise
     except OSError as error:
-        raise Unsound(f"not readable: {error.strerror or error}") from error
+        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
     except Exception as error:  # pydicom and decoders raise what they like
-        raise Unsound(f"no picture can be made: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise InvalidInstance(
+            f"no picture can be made: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
 
 
 def _drawn(file: BinaryIO, size: int) -> bytes:
@@ -92,13 +94,13 @@ def _middle_frame(file: BinaryIO) -> tuple[NDArray[Any], Dataset, str]:
     walk = open_data_set(file, end, meta)
     pixel_data = next(walk.elements(_PIXEL_DATA), None)
     if pixel_data is None:
-        raise Unsound("no pixel data")
+        raise InvalidInstance("no pixel data")
     file.seek(0)
     attributes = dcmread(file, stop_before_pixels=True, specific_tags=_ATTRIBUTES)
     options = as_pixel_options(attributes, pixel_keyword=_KINDS_OF_PIXEL_DATA[pixel_data.tag])
     samples = options["rows"] * options["columns"] * options["samples_per_pixel"]
     if samples * options["bits_allocated"] > _LARGEST_FRAME_BYTES * 8:
-        raise Unsound(f"a frame of {samples} samples is too large for a picture")
+        raise InvalidInstance(f"a frame of {samples} samples is too large for a picture")
     decoder = get_decoder(UID(meta.transfer_syntax_uid or ""))
     frame, made = decoder.as_array(
         walk.open_at(pixel_data),
@@ -116,7 +118,7 @@ def _plugin(decoder: Decoder) -> str:
     for name in _PLUGINS:
         if name in decoder.available_plugins:
             return name
-    raise Unsound(f"no decoder for {decoder.UID.name} that is safe to use here")
+    raise InvalidInstance(f"no decoder for {decoder.UID.name} that is safe to use here")
 
 
 def _in_bytes(frame: NDArray[Any], attributes: Dataset, photometric: str) -> NDArray[np.uint8]:

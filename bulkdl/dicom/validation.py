@@ -29,8 +29,8 @@ from bulkdl.dicom.part10 import (
     read_meta,
     uid_text,
 )
-from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
-from bulkdl.errors import ConfigurationError, InvalidUid, Unsound, WrongObject
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
+from bulkdl.errors import ConfigurationError, InvalidInstance, InvalidUid, WrongObject
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 from bulkdl.model.settings import ValidationLevel
 
@@ -113,7 +113,7 @@ _OFFSET_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ValidationResult:
     """A sound instance. `notes` says what is odd about it and was let pass, one sentence each."""
 
     sop_uid: SopInstanceUid
@@ -126,14 +126,14 @@ class Verdict:
 
 def validate(
     source: bytes | memoryview | Path, *, level: ValidationLevel, expected: InstanceKey | None = None
-) -> Verdict:
+) -> ValidationResult:
     """Look at one instance, given as its bytes or as a file, which is never read into memory whole.
 
     A deflated data set is the exception: it is inflated in memory. At level `pixels`, where gdcm decodes, a corrupt
     frame may end the process; whoever must live on calls it in another one.
 
     Raises:
-        Unsound: it is no sound DICOM; the message says where it stops being that.
+        InvalidInstance: it is no sound DICOM; the message says where it stops being that.
         WrongObject: it is not the `expected` one.
         ConfigurationError: at level `pixels`, no decoder for its transfer syntax is installed.
     """
@@ -144,7 +144,7 @@ def validate(
                 return _validate(file, level, expected)
         return _validate(io.BytesIO(source), level, expected)
     except OSError as error:
-        raise Unsound(f"not readable: {error.strerror or error}") from error
+        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
 
 
 _LOADING = threading.Lock()  # two threads that import a package with circles in it may both fail
@@ -156,7 +156,7 @@ def load_pydicom() -> None:
         import pydicom.filereader  # noqa: PLC0415, F401
 
 
-def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | None) -> Verdict:
+def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | None) -> ValidationResult:
     size = file.seek(0, io.SEEK_END)
     meta = read_meta(file, size)
     syntax = _known(meta.transfer_syntax_uid)
@@ -168,7 +168,7 @@ def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | No
     _open_with_pydicom(file, sop_uid)
     if level is ValidationLevel.PIXELS and facts.pixel_data is not None:
         notes += _decode(file, facts, facts.pixel_data, syntax)
-    return Verdict(
+    return ValidationResult(
         sop_uid=sop_uid,
         series_uid=series_uid,
         study_uid=facts.study_uid,
@@ -201,13 +201,13 @@ class _Facts:
     def identity(self, expected: InstanceKey | None) -> tuple[SopInstanceUid, SeriesUid]:
         sop_uid, series_uid = self._uid(_SOP_INSTANCE), self._uid(_SERIES)
         if sop_uid is None:
-            raise Unsound("no SOP Instance UID")
+            raise InvalidInstance("no SOP Instance UID")
         if series_uid is None:
-            raise Unsound("no Series Instance UID")
+            raise InvalidInstance("no Series Instance UID")
         try:
             found = parse_sop_uid(sop_uid), parse_series_uid(series_uid)
         except InvalidUid as error:
-            raise Unsound(f"a UID that is none: {error}") from error
+            raise InvalidInstance(f"a UID that is none: {error}") from error
         if expected is not None and sop_uid != expected.sop_uid:
             raise WrongObject(f"SOP Instance UID {sop_uid}, asked for was {expected.sop_uid}")
         if expected is not None and series_uid != expected.series_uid:
@@ -230,7 +230,7 @@ class _Facts:
         """The value of an unsigned attribute of the image; an image cannot be without."""
         raw = self._raw(tag)
         if len(raw) not in {2, 4}:  # US; some writers take UL
-            raise Unsound(f"pixel data without {_NAMES[tag]}")
+            raise InvalidInstance(f"pixel data without {_NAMES[tag]}")
         return int.from_bytes(raw, "little" if self._walk.little else "big")
 
     def number_of_frames(self) -> int:
@@ -238,7 +238,7 @@ class _Facts:
         if not text:
             return 1
         if not text.isdigit():
-            raise Unsound(f"Number of Frames is no number: {text[:16]!r}")
+            raise InvalidInstance(f"Number of Frames is no number: {text[:16]!r}")
         return int(text)
 
     def is_subsampled(self) -> bool:
@@ -263,9 +263,9 @@ class _Facts:
 
 def _known(transfer_syntax_uid: str | None) -> str:
     if transfer_syntax_uid is None:
-        raise Unsound("no Transfer Syntax UID")
+        raise InvalidInstance("no Transfer Syntax UID")
     if not _is_transfer_syntax(transfer_syntax_uid):
-        raise Unsound(f"Transfer Syntax UID {transfer_syntax_uid!r} is not known")
+        raise InvalidInstance(f"Transfer Syntax UID {transfer_syntax_uid!r} is not known")
     return transfer_syntax_uid
 
 
@@ -273,7 +273,7 @@ def _known(transfer_syntax_uid: str | None) -> str:
 def _is_transfer_syntax(uid: str) -> bool:
     from pydicom.uid import UID  # noqa: PLC0415
 
-    with pydicom_kept_quiet():
+    with suppressed_pydicom_warnings():
         return UID(uid).type == "Transfer Syntax" and uid not in _NEVER_IN_FILES
 
 
@@ -281,7 +281,7 @@ def _is_transfer_syntax(uid: str) -> bool:
 def _is_image(sop_class_uid: str) -> bool:
     from pydicom.uid import UID  # noqa: PLC0415
 
-    with pydicom_kept_quiet():
+    with suppressed_pydicom_warnings():
         return "Image Storage" in UID(sop_class_uid).name or sop_class_uid in _MAPS_AND_VOLUMES
 
 
@@ -304,19 +304,19 @@ def _must_not_be_an_image(facts: _Facts, syntax: str) -> None:
         return
     if facts.sop_class_uid == _RT_DOSE:
         if facts.has(_ROWS) or not facts.has(_DOSE_UNITS):  # a dose may be curves alone, but has units
-            raise Unsound("a dose without pixel data")
+            raise InvalidInstance("a dose without pixel data")
     elif _is_image(facts.sop_class_uid):
-        raise Unsound("an image without pixel data")
+        raise InvalidInstance("an image without pixel data")
 
 
 def _look_at_native(facts: _Facts, pixel_data: Element) -> list[str]:
     if pixel_data.items is not None:
-        raise Unsound("pixel data of undefined length in a native transfer syntax")
+        raise InvalidInstance("pixel data of undefined length in a native transfer syntax")
     samples = 2 if facts.is_subsampled() else facts.number(_SAMPLES_PER_PIXEL)
     pixels = facts.number(_ROWS) * facts.number(_COLUMNS) * facts.number_of_frames()
     promised = (pixels * samples * facts.number(_BITS_ALLOCATED) + 7) // 8  # single bits are packed across frames
     if pixel_data.length < promised:
-        raise Unsound(f"{pixel_data.length} bytes of pixel data where the image needs {promised}")
+        raise InvalidInstance(f"{pixel_data.length} bytes of pixel data where the image needs {promised}")
     if pixel_data.length > promised + promised % 2:
         return [f"{pixel_data.length} bytes of pixel data where the image needs {promised}"]
     return []
@@ -324,12 +324,12 @@ def _look_at_native(facts: _Facts, pixel_data: Element) -> list[str]:
 
 def _look_at_encapsulated(facts: _Facts, pixel_data: Element, syntax: str) -> list[str]:
     if pixel_data.items is None:
-        raise Unsound("pixel data of defined length in an encapsulated transfer syntax")
+        raise InvalidInstance("pixel data of defined length in an encapsulated transfer syntax")
     fragments = pixel_data.items - 1
     frames = facts.number_of_frames()
     wanted = min(frames, 1) if syntax.startswith(_VIDEO) else frames
     if fragments < wanted:
-        raise Unsound(f"{max(fragments, 0)} fragments of pixel data for {frames} frames")
+        raise InvalidInstance(f"{max(fragments, 0)} fragments of pixel data for {frames} frames")
     table_bytes = facts.offset_table_bytes(pixel_data)
     if table_bytes not in {0, frames * _OFFSET_BYTES}:
         return [f"a Basic Offset Table of {table_bytes} bytes for {frames} frames"]
@@ -344,13 +344,13 @@ def _open_with_pydicom(file: BinaryIO, sop_uid: SopInstanceUid) -> None:
 
     file.seek(0)
     try:
-        with pydicom_kept_quiet():
+        with suppressed_pydicom_warnings():
             read = dcmread(file, defer_size=_DEFER_BYTES, specific_tags=[_SOP_INSTANCE])
             found = uid_text(read.get_item(_SOP_INSTANCE).value or b"")
     except Exception as error:  # pydicom lets anything out, RecursionError and struct.error included
-        raise Unsound(f"pydicom cannot open it: {_one_line(error)}") from error
+        raise InvalidInstance(f"pydicom cannot open it: {_one_line(error)}") from error
     if found != sop_uid:
-        raise Unsound("pydicom reads another SOP Instance UID")
+        raise InvalidInstance("pydicom reads another SOP Instance UID")
 
 
 def _decode(file: BinaryIO, facts: _Facts, pixel_data: Element, syntax: str) -> list[str]:
@@ -371,7 +371,7 @@ def _decode(file: BinaryIO, facts: _Facts, pixel_data: Element, syntax: str) -> 
         raise ConfigurationError(f"no decoder for {UID(syntax).name}: pip install 'bulkdl[pixels]' (or {missing})")
     file.seek(0)
     try:
-        with pydicom_kept_quiet():
+        with suppressed_pydicom_warnings():
             attributes = dcmread(file, stop_before_pixels=True, specific_tags=list(_IMAGE_ATTRIBUTES))
             options = as_pixel_options(attributes, pixel_keyword=_KINDS_OF_PIXEL_DATA[pixel_data.tag])
             plugin = next((name for name in _SAFER_PLUGINS if name in decoder.available_plugins), "")
@@ -382,7 +382,7 @@ def _decode(file: BinaryIO, facts: _Facts, pixel_data: Element, syntax: str) -> 
     except Exception as error:  # decoders raise what they like
         if "does not support" in str(error):  # how pydicom tells of what a plugin leaves out; the data may be sound
             return [f"pixels not decoded: {_one_line(error)}"]
-        raise Unsound(f"pixel data cannot be decoded: {_one_line(error)}") from error
+        raise InvalidInstance(f"pixel data cannot be decoded: {_one_line(error)}") from error
     return []
 
 

@@ -12,7 +12,7 @@ from typing import Final
 _DECODERS: Final = ("numpy", "PIL", "gdcm", "jpeg_ls", "libjpeg", "openjpeg", "pylibjpeg", "rle")
 
 
-def read_headers_alone() -> None:
+def disable_numpy() -> None:
     """Have pydicom do without them from now on; what is imported already stays. For processes of our own.
 
     Source: the import system's reference, "The module cache": a name that is None there cannot be found.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from bulkdl.dicom.validation import Verdict, validate
-from bulkdl.errors import ChecksumMismatch, InstanceError, Unsound, UnsoundAtSource
+from bulkdl.dicom.validation import ValidationResult, validate
+from bulkdl.errors import ChecksumMismatch, InstanceError, InvalidAtSource, InvalidInstance
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
@@ -108,11 +108,11 @@ class Prepared:
 
     partial: Path
     digests: Digests
-    verdict: Verdict | None
+    verdict: ValidationResult | None
     notes: tuple[str, ...]
 
 
-class Sealer:
+class Committer:
     """Seals instances into one mirror. `threads` runs what blocks."""
 
     def __init__(
@@ -173,7 +173,7 @@ class Sealer:
         name: str,
         expected: InstanceKey | None,
         seen: Seen,
-        found: Verdict | InstanceError | None,
+        found: ValidationResult | InstanceError | None,
     ) -> Prepared:
         found = found or self._look(content, expected)
         checked = self._weigh(found, content, digests_of(content), expected, seen)
@@ -191,19 +191,19 @@ class Sealer:
         checked = await self.in_thread(self._weigh, found, partial, digests, expected, seen)
         return Prepared(partial, *checked)
 
-    async def _look_at(self, path: Path, expected: InstanceKey | None) -> Verdict | InstanceError:
+    async def _look_at(self, path: Path, expected: InstanceKey | None) -> ValidationResult | InstanceError:
         if self._level is ValidationLevel.PIXELS:
             return await self._decode(path, expected)
         return await self.in_thread(self._look, path, expected)
 
-    def _look(self, source: bytes | Path, expected: InstanceKey | None) -> Verdict | InstanceError:
+    def _look(self, source: bytes | Path, expected: InstanceKey | None) -> ValidationResult | InstanceError:
         self.looked_at += 1
         try:
             return validate(source, level=self._level, expected=expected)
         except InstanceError as error:
             return error
 
-    async def _decode(self, source: bytes | Path, expected: InstanceKey | None) -> Verdict | InstanceError:
+    async def _decode(self, source: bytes | Path, expected: InstanceKey | None) -> ValidationResult | InstanceError:
         try:
             return await self._decoders.validate(source, expected)
         except InstanceError as error:
@@ -211,20 +211,20 @@ class Sealer:
 
     def _weigh(
         self,
-        found: Verdict | InstanceError,
+        found: ValidationResult | InstanceError,
         source: bytes | Path,
         digests: Digests,
         expected: InstanceKey | None,
         seen: Seen,
-    ) -> tuple[Digests, Verdict | None, tuple[str, ...]]:
+    ) -> tuple[Digests, ValidationResult | None, tuple[str, ...]]:
         """What to make of what was found: take it, or put it aside and raise."""
-        if isinstance(found, Verdict):
+        if isinstance(found, ValidationResult):
             return digests, found, found.notes
         came_before = seen.again(digests)
-        if isinstance(found, Unsound) and came_before:
+        if isinstance(found, InvalidInstance) and came_before:
             if self.accepts_unsound and expected is not None:
                 return digests, None, (f"unsound: {found}",)
-            found = unsound_at_source(found)
+            found = invalid_at_source(found)
         self.put_aside(source, expected.sop_uid if expected else None, found)
         raise found
 
@@ -309,9 +309,9 @@ class Seen:
         return came_before
 
 
-def unsound_at_source(error: Unsound) -> UnsoundAtSource:
+def invalid_at_source(error: InvalidInstance) -> InvalidAtSource:
     """The same finding, on bytes that are the archive's own."""
-    return UnsoundAtSource(f"the archive holds it so: {error} (--accept-unsound takes it in)")
+    return InvalidAtSource(f"the archive holds it so: {error} (--accept-unsound takes it in)")
 
 
 def compare_md5(digests: Digests, archives: bytes) -> None:

@@ -21,12 +21,12 @@ from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
 from bulkdl.fetch.worker_process import RemoteWorker
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, WorkCursor
-from bulkdl.journal.thread import JournalDesk
-from bulkdl.model.events import InstanceGivenUp, Progress, Sink
+from bulkdl.journal.thread import JournalThread
+from bulkdl.model.events import InstanceFailed, Progress, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.states import Outcome
-from bulkdl.runtime.tasks import Crew, Upstream, companion, first_set
+from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
 from bulkdl.store.space import check_room, measure
 
 _PAGE: Final = 32  # Series read from the journal at once
@@ -49,7 +49,7 @@ class Coordinator:
 
     def __init__(
         self,
-        desk: JournalDesk,
+        journal_thread: JournalThread,
         run: Run,
         settings: WorkerSettings,
         client: ArchiveClient,
@@ -57,7 +57,7 @@ class Coordinator:
         sink: Sink,
         stop: asyncio.Event,
     ) -> None:
-        self._desk = desk
+        self._journal_thread = journal_thread
         self._run = run
         self._settings = settings
         self._client = client
@@ -75,8 +75,8 @@ class Coordinator:
 
     def traffic(self) -> Traffic:
         """What all workers, and whoever shares the client, sent so far."""
-        patience = self._client.patience
-        total = Traffic(self._client.requests, patience.retries, patience.permits.in_use)
+        retrier = self._client.retrier
+        total = Traffic(self._client.requests, retrier.retries, retrier.permits.in_use)
         for remote in self._remote:
             there = remote.traffic
             total = Traffic(
@@ -84,7 +84,7 @@ class Coordinator:
             )
         return total
 
-    async def fetch(self, upstream: Upstream, only: Iterable[SeriesWork] | None = None) -> None:
+    async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:
         """Fetch until `upstream` has ended and nothing is owed, or the run is told to stop; or fetch `only` these.
 
         Whatever ends it, the outcomes that were delivered are journalled when it returns or raises.
@@ -94,7 +94,7 @@ class Coordinator:
             Interrupted: told to stop, and something in flight did not end within seconds.
         """
         try:
-            async with companion(self._tick(upstream)), companion(self._cut_off()):
+            async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
                 await self._work(self._owed(upstream) if only is None else self._given(only))
         finally:
             await self._record()
@@ -113,12 +113,12 @@ class Coordinator:
             await queue.put(None)
 
         with make_threads() as threads:
-            async with Crew() as crew:
+            async with Tasks() as tasks:
                 local = Worker(self._settings, self._client, threads)
 
                 def start_process() -> RemoteWorker:
                     worker = RemoteWorker(sink=self._sink, stop=self._stop, give_back=self._give_back)
-                    crew.join(worker.run(items(), self._deliver), name=f"worker-{len(self._remote) + 1}")
+                    tasks.join(worker.run(items(), self._deliver), name=f"worker-{len(self._remote) + 1}")
                     return worker
 
                 async def work_here() -> None:
@@ -128,8 +128,8 @@ class Coordinator:
                         self._spare.dismiss()
 
                 self._start_process, self._local = start_process, local
-                crew.join(feed(), name="feed")
-                crew.join(work_here(), name="worker-0")
+                tasks.join(feed(), name="feed")
+                tasks.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
                     self._hire()
 
@@ -148,13 +148,13 @@ class Coordinator:
             rate_limit_bytes=rate / workers if rate else None,
             learned=self._local.learned(),
         )
-        self._client.patience.share(ceiling, rate_bytes=share.rate_limit_bytes)
+        self._client.retrier.share(ceiling, rate_bytes=share.rate_limit_bytes)
         for remote in self._remote:
             remote.share(ceiling)
         self._remote.append(worker)
         worker.hire(share)
 
-    async def _owed(self, upstream: Upstream) -> AsyncIterator[SeriesWork]:
+    async def _owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
         """What is owed, page by page, again from the start whenever there is news, until there is no more."""
         zips = self._settings.fetch.transport is not Transport.SINGLE
         per_item = _INSTANCES_FOR_A_ZIP if zips else _INSTANCES
@@ -164,7 +164,7 @@ class Coordinator:
             had_ended, skip, gave_out = upstream.has_ended, frozenset(self._in_hand), False
             cursor: WorkCursor | None = None
             while not self._stop.is_set():
-                page, cursor = await self._desk(
+                page, cursor = await self._journal_thread(
                     Journal.owed_work, self._run, after=cursor, limit=_PAGE, instances_per_item=per_item
                 )
                 for work in page:
@@ -202,7 +202,7 @@ class Coordinator:
         self._unrecorded.append(outcome)
         if outcome.error is not None:
             message = outcome.message or ""
-            self._sink(InstanceGivenUp(outcome.series_uid, outcome.sop_uid, outcome.error, message))
+            self._sink(InstanceFailed(outcome.series_uid, outcome.sop_uid, outcome.error, message))
         if len(self._unrecorded) >= _GROUP:
             await self._record()
 
@@ -216,7 +216,7 @@ class Coordinator:
             if not group:
                 return
             try:
-                await self._desk(Journal.record_outcomes, self._run, group)
+                await self._journal_thread(Journal.record_outcomes, self._run, group)
             except BaseException:
                 self._unrecorded[:0] = group  # for the last one who records, who is there to hear of it
                 raise
@@ -226,7 +226,7 @@ class Coordinator:
                     self.bytes_fetched += outcome.size_bytes
                 self._let_go(outcome.series_uid, 1)
 
-    async def _tick(self, upstream: Upstream) -> None:
+    async def _tick(self, upstream: Stage) -> None:
         """Record what waits, watch the disk, say where things stand, and hire while this process is the bottleneck.
 
         Raises:
@@ -249,8 +249,8 @@ class Coordinator:
                 elif self._spare is None:
                     self._spare = self._start_process()  # to be ready by the time that it is needed
 
-    async def _announce(self, upstream: Upstream) -> int:
-        counts = await self._desk(Journal.counts, self._run)
+    async def _announce(self, upstream: Stage) -> int:
+        counts = await self._journal_thread(Journal.counts, self._run)
         self._sink(
             Progress(
                 series_selected=counts.series_selected,

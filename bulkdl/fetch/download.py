@@ -19,21 +19,21 @@ from bulkdl.errors import (
     ChecksumMismatch,
     InstanceError,
     Interrupted,
+    InvalidAtSource,
+    InvalidInstance,
     NotFound,
     RequestFailed,
     RequestRejected,
     UnexpectedAnswer,
-    Unsound,
-    UnsoundAtSource,
 )
-from bulkdl.fetch.commit import Hashing, Prepared, Sealer, Seen, Target, compare_md5, unsound_at_source
+from bulkdl.fetch.commit import Committer, Hashing, Prepared, Seen, Target, compare_md5, invalid_at_source
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.states import Outcome
-from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.runtime.load import Turnstile
+from bulkdl.runtime.load import OnePerLoopCycle
 from bulkdl.store.bundles import BundleEvent, BundleReader, EntryData, EntryEnded, EntryStarted, parse_md5hashes
 from bulkdl.store.files import KeptPartial, MirrorFiles, PartialStream, partial_name
 
@@ -60,9 +60,9 @@ class Incoming:
     synced now and then, with a note beside it of how far.
     """
 
-    def __init__(self, files: MirrorFiles, sealer: Sealer, name: str) -> None:
+    def __init__(self, files: MirrorFiles, committer: Committer, name: str) -> None:
         self._files = files
-        self._sealer = sealer
+        self._committer = committer
         self.name = name
         self._pieces: list[bytes | memoryview] = []
         self._in_memory = 0
@@ -80,7 +80,7 @@ class Incoming:
         self._stream = await self._files.open_partial_stream(self.name, keep_bytes=kept.synced_bytes)
         self._kept = kept
         with disk_errors("read", self._stream.path):
-            await self._sealer.in_thread(self._hashing.update_from, self._stream.path)
+            await self._committer.in_thread(self._hashing.update_from, self._stream.path)
         self._written = kept.synced_bytes
 
     def is_of(self, source: str, validator: str, length: int) -> None:
@@ -111,7 +111,7 @@ class Incoming:
     async def _checkpoint(self, stream: PartialStream, kept: KeptPartial) -> None:
         await stream.checkpoint()
         self._kept = replace(kept, synced_bytes=self._written)
-        await self._sealer.in_thread(self._files.note_partial, self.name, self._kept)
+        await self._committer.in_thread(self._files.note_partial, self.name, self._kept)
 
     async def keep(self) -> KeptPartial | None:
         """The bytes broke off: keep them for another attempt, where they can be resumed. `drop` is still due.
@@ -136,18 +136,18 @@ class Incoming:
         return whole
 
     async def prepare(self, expected: InstanceKey | None, seen: Seen) -> Prepared:
-        """The bytes are complete: validate them; see `Sealer.prepare`."""
+        """The bytes are complete: validate them; see `Committer.prepare`."""
         content = self.in_memory()
         if content is not None:
-            return await self._sealer.prepare(content, name=self.name, expected=expected, seen=seen)
+            return await self._committer.prepare(content, name=self.name, expected=expected, seen=seen)
         stream = self._stream
         assert stream is not None  # noqa: S101 - what is not in memory was streamed
         await self._write(stream)
         await stream.finish()
         self._stream = None
         if self._kept is not None and self._kept.synced_bytes:
-            await self._sealer.in_thread(self._files.forget_partial, self.name)
-        return await self._sealer.prepare_file(stream.path, self._hashing.digests(), expected=expected, seen=seen)
+            await self._committer.in_thread(self._files.forget_partial, self.name)
+        return await self._committer.prepare_file(stream.path, self._hashing.digests(), expected=expected, seen=seen)
 
     async def drop(self) -> None:
         """Forget the bytes, but for what the last checkpoint keeps; safe after `prepare`."""
@@ -160,13 +160,13 @@ class Incoming:
 class Downloader:
     """Fetches from one archive into one mirror."""
 
-    def __init__(self, client: ArchiveClient, files: MirrorFiles, sealer: Sealer, patience: Patience) -> None:
+    def __init__(self, client: ArchiveClient, files: MirrorFiles, committer: Committer, retrier: Retrier) -> None:
         self._client = client
         self._files = files
-        self._sealer = sealer
-        self._patience = patience
+        self._committer = committer
+        self._retrier = retrier
         self._kept: dict[str, KeptPartial] = {}
-        self._turnstile = Turnstile()
+        self._loop_cycle = OnePerLoopCycle()
 
     async def find_kept(self) -> None:
         """Look for what an earlier run kept; once, before the first instance.
@@ -174,7 +174,7 @@ class Downloader:
         Raises:
             DiskError: the folder of partial files cannot be read.
         """
-        self._kept = await self._sealer.in_thread(self._files.kept_partials)
+        self._kept = await self._committer.in_thread(self._files.kept_partials)
 
     async def instance(self, target: Target) -> InstanceOutcome:
         """Fetch one instance by getSingleImage, as often as it takes, and tell how it ended.
@@ -187,21 +187,21 @@ class Downloader:
         name = partial_name(target.key.series_uid, target.key.sop_uid)
 
         async def once(_: int) -> InstanceOutcome:
-            incoming = Incoming(self._files, self._sealer, name)
+            incoming = Incoming(self._files, self._committer, name)
             try:
                 await self._receive_instance(target.key, name, incoming)
                 content = incoming.in_memory()
                 if content is not None:
-                    await self._turnstile.passed()
-                    return await self._sealer.seal(content, target, name=name, seen=seen)
-                return await self._sealer.commit(await incoming.prepare(target.key, seen), target)
-            except (Unsound, UnsoundAtSource) as error:
+                    await self._loop_cycle.passed()
+                    return await self._committer.seal(content, target, name=name, seen=seen)
+                return await self._committer.commit(await incoming.prepare(target.key, seen), target)
+            except (InvalidInstance, InvalidAtSource) as error:
                 raise await self._judged(error, target.key.sop_uid, seen) from error
             finally:
                 await incoming.drop()
 
         try:
-            outcome, attempts = await self._patience.attempt(f"instance {target.key.sop_uid}", once)
+            outcome, attempts = await self._retrier.attempt(f"instance {target.key.sop_uid}", once)
         except AccessDenied:
             raise
         except (RequestFailed, InstanceError) as error:
@@ -235,9 +235,11 @@ class Downloader:
 
     async def _forget(self, name: str) -> None:
         if self._kept.pop(name, None) is not None:
-            await self._sealer.in_thread(self._files.forget_partial, name)
+            await self._committer.in_thread(self._files.forget_partial, name)
 
-    async def _judged(self, error: Unsound | UnsoundAtSource, sop_uid: SopInstanceUid, seen: Seen) -> InstanceError:
+    async def _judged(
+        self, error: InvalidInstance | InvalidAtSource, sop_uid: SopInstanceUid, seen: Seen
+    ) -> InstanceError:
         """What the archive's own checksum says of unsound bytes: are they its own, or were they damaged on the way?"""
         archives = await self._client.checksum_once(sop_uid)
         if archives is None or seen.md5 is None:
@@ -246,18 +248,18 @@ class Downloader:
             mismatch = ChecksumMismatch(f"MD5 {seen.md5.hex()} came, the archive says {archives.hex()}; {error}")
             seen.forget()
             return mismatch
-        if isinstance(error, UnsoundAtSource) or self._sealer.accepts_unsound:
+        if isinstance(error, InvalidAtSource) or self._committer.accepts_unsound:
             return error  # what may be taken in is, when the same bytes come again
-        return unsound_at_source(error)
+        return invalid_at_source(error)
 
     async def _receive(self, body: Body, incoming: Incoming) -> None:
         if body.length is not None and body.length <= MEMORY_BYTES:
             content = await body.read()
-            await self._patience.received(len(content))
+            await self._retrier.received(len(content))
             await incoming.take(content)
         else:
             async for chunk in body.chunks():
-                await self._patience.received(len(chunk))
+                await self._retrier.received(len(chunk))
                 await incoming.take(chunk)
         if (held := incoming.in_memory()) is not None:
             _refuse_what_is_no_file(held)
@@ -277,12 +279,12 @@ class Downloader:
         brought: set[SopInstanceUid] = set()
 
         async def once(attempt: int) -> None:
-            unpacking = Unpacking(self._files, self._sealer, work, wanted.keys() - brought)
+            unpacking = Unpacking(self._files, self._committer, work, wanted.keys() - brought)
             try:
                 async with self._client.open_bundle(work.series_uid) as body:
                     async for chunk in body.chunks():
-                        await self._patience.received(len(chunk))
-                        await self._turnstile.passed()
+                        await self._retrier.received(len(chunk))
+                        await self._loop_cycle.passed()
                         await unpacking.take(chunk)
                 await unpacking.close()
             except AccessDenied:
@@ -296,12 +298,12 @@ class Downloader:
             if not unpacking.ready:
                 return
             ready = [(prepared, wanted[sop_uid]) for sop_uid, prepared in unpacking.ready.items()]
-            for outcome in await self._sealer.commit_all(ready):
+            for outcome in await self._committer.commit_all(ready):
                 brought.add(outcome.sop_uid)
                 await deliver(replace(outcome, attempts=attempt))
 
         try:
-            await self._patience.attempt(f"the zip of series {work.series_uid}", once)
+            await self._retrier.attempt(f"the zip of series {work.series_uid}", once)
         except AccessDenied:
             raise
         except (RequestFailed, BundleError):
@@ -329,11 +331,11 @@ class Unpacking:
     """
 
     def __init__(
-        self, files: MirrorFiles, sealer: Sealer, work: SeriesWork, wanted: AbstractSet[SopInstanceUid]
+        self, files: MirrorFiles, committer: Committer, work: SeriesWork, wanted: AbstractSet[SopInstanceUid]
     ) -> None:
         self.ready: dict[SopInstanceUid, Prepared] = {}
         self._files = files
-        self._sealer = sealer
+        self._committer = committer
         self._series_uid = work.series_uid
         self._wanted = wanted
         self._reader = BundleReader()
@@ -372,7 +374,7 @@ class Unpacking:
                 compare_md5(prepared.digests, bytes.fromhex(checksum))
             except ChecksumMismatch as error:
                 del self.ready[sop_uid]
-                await self._sealer.in_thread(self._sealer.put_aside, prepared.partial, sop_uid, error)
+                await self._committer.in_thread(self._committer.put_aside, prepared.partial, sop_uid, error)
 
     async def _follow(self, events: Iterable[BundleEvent]) -> None:
         for event in events:
@@ -380,7 +382,7 @@ class Unpacking:
                 case EntryStarted():
                     self._name = event.name
                     label = hashlib.sha256(f"{self._series_uid}/{event.position}".encode()).hexdigest()[:32]
-                    self._entry = Incoming(self._files, self._sealer, f"{label}.zip-entry")
+                    self._entry = Incoming(self._files, self._committer, f"{label}.zip-entry")
                 case EntryData() if self._entry is not None:
                     await self._entry.take(event.data)
                 case EntryEnded() if self._entry is not None:
@@ -394,7 +396,7 @@ class Unpacking:
                 self._checksums = parse_md5hashes(content.decode("utf-8", errors="replace"))
             return
         try:
-            if content is not None and self._sealer.is_quick(content):
+            if content is not None and self._committer.is_quick(content):
                 await self._take_quick(content, entry.name)
             else:
                 await self._take_slow(await entry.prepare(None, Seen()))
@@ -404,20 +406,20 @@ class Unpacking:
             await entry.drop()
 
     async def _take_quick(self, content: bytes, name: str) -> None:
-        prepared = self._sealer.check_now(content, name=name, expected=None, seen=Seen())
+        prepared = self._committer.check_now(content, name=name, expected=None, seen=Seen())
         if (sop_uid := self._wanted_of(prepared)) is None:
             return
         if sop_uid in self.ready:
-            await self._sealer.in_thread(self._sealer.put_aside, content, sop_uid, _twice())
+            await self._committer.in_thread(self._committer.put_aside, content, sop_uid, _twice())
             return
-        self._writing.append(self._sealer.write_soon(content, name=name))
+        self._writing.append(self._committer.write_soon(content, name=name))
         self._is_ready(sop_uid, prepared)
 
     async def _take_slow(self, prepared: Prepared) -> None:
         if (sop_uid := self._wanted_of(prepared)) is None:
-            await self._sealer.in_thread(prepared.partial.unlink)
+            await self._committer.in_thread(prepared.partial.unlink)
         elif sop_uid in self.ready:
-            await self._sealer.in_thread(self._sealer.put_aside, prepared.partial, sop_uid, _twice())
+            await self._committer.in_thread(self._committer.put_aside, prepared.partial, sop_uid, _twice())
         else:
             self._is_ready(sop_uid, prepared)
 
@@ -439,8 +441,8 @@ class Unpacking:
             self._entry = None
 
 
-def _twice() -> Unsound:
-    return Unsound("the zip holds this instance twice")
+def _twice() -> InvalidInstance:
+    return InvalidInstance("the zip holds this instance twice")
 
 
 def failed(key: InstanceKey, error: RequestFailed | InstanceError) -> InstanceOutcome:

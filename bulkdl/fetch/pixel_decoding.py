@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from bulkdl.dicom.validation import Verdict, validate
-from bulkdl.errors import InstanceError, Unsound
+from bulkdl.dicom.validation import ValidationResult, validate
+from bulkdl.errors import InstanceError, InvalidInstance
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.pipes import answer_all
@@ -51,25 +51,25 @@ class Decoders:
         while self._idle:
             await self._idle.pop().__aexit__(None, None, None)
 
-    async def validate(self, source: bytes | Path, expected: InstanceKey | None) -> Verdict:
+    async def validate(self, source: bytes | Path, expected: InstanceKey | None) -> ValidationResult:
         """As `validate` at level `pixels`, without danger for this process.
 
         Raises:
-            InstanceError: as `validate`; `Unsound` too where the decoder dies of it.
+            InstanceError: as `validate`; `InvalidInstance` too where the decoder dies of it.
             MirrorUnwritable: no process can be started.
         """
         async with self._permits:
             for _ in range(_LIVES):
                 answer = await self._ask(_Question(source, expected))
-                if isinstance(answer, Verdict):
+                if isinstance(answer, ValidationResult):
                     return answer
                 if answer is not None:
                     raise answer
-        raise Unsound("the pixels cannot be decoded: the decoder dies of them")
+        raise InvalidInstance("the pixels cannot be decoded: the decoder dies of them")
 
-    async def _ask(self, question: _Question) -> Verdict | InstanceError | None:
+    async def _ask(self, question: _Question) -> ValidationResult | InstanceError | None:
         process = self._idle.pop() if self._idle else await AnsweringProcess("bulkdl.fetch.pixel_decoding").__aenter__()
-        answer: Verdict | InstanceError | None = None
+        answer: ValidationResult | InstanceError | None = None
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_SECONDS):
@@ -82,13 +82,13 @@ class Decoders:
         return answer
 
 
-def _answer(question: _Question) -> Verdict | InstanceError:
+def _answer(question: _Question) -> ValidationResult | InstanceError:
     try:
         return validate(question.source, level=ValidationLevel.PIXELS, expected=question.expected)
     except InstanceError as error:
         return error
     except OSError as error:
-        return Unsound(f"the file cannot be read: {error.strerror}")
+        return InvalidInstance(f"the file cannot be read: {error.strerror}")
 
 
 def main() -> None:

@@ -20,14 +20,14 @@ from bulkdl.archive.http import Access, ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted
-from bulkdl.fetch.commit import Sealer, Target
+from bulkdl.fetch.commit import Committer, Target
 from bulkdl.fetch.download import Downloader, targets_of
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.transport import TransportChooser
-from bulkdl.model.events import ArchiveBack, ArchiveDown, Noted, Retrying, Sink
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import FIRST_LIMIT, ByteRate, Limiter
 from bulkdl.runtime.load import Load
 from bulkdl.runtime.tasks import run_pool, together
@@ -78,7 +78,7 @@ class Traffic:
     in_flight: int
 
 
-def make_patience(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> Patience:
+def make_retrier(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> Retrier:
     """The limits and the endurance that `settings` ask for; `sink` is told of failures that are waited out."""
     now = time.monotonic()
 
@@ -86,11 +86,11 @@ def make_patience(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> 
         sink(Retrying(what, error.code, str(error), attempt, wait))
 
     def announce_outage(error: BulkdlError | None, seconds: float) -> None:
-        sink(ArchiveBack(seconds) if error is None else ArchiveDown(str(error), seconds))
+        sink(ArchiveUp(seconds) if error is None else ArchiveDown(str(error), seconds))
 
     fixed = settings.fetch.concurrency is not None
     first = max(FIRST_LIMIT, settings.learned.limit // 2 if settings.learned is not None else 0)
-    return Patience(
+    return Retrier(
         limiter=Limiter(ceiling=settings.ceiling, first=settings.ceiling if fixed else first, now=now),
         max_attempts=settings.fetch.max_attempts,
         give_up_after_seconds=settings.fetch.give_up_after_seconds,
@@ -103,14 +103,14 @@ def make_patience(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> 
 
 
 class Worker:
-    """One worker at work. `client` and its patience are shared with whoever else asks this archive."""
+    """One worker at work. `client` and its retrier are shared with whoever else asks this archive."""
 
     def __init__(self, settings: WorkerSettings, client: ArchiveClient, threads: ThreadPoolExecutor) -> None:
         self._settings = settings
         self._client = client
         self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
-        self._sealer = Sealer(
+        self._committer = Committer(
             self._files,
             FolderSync(self._files, threads),
             threads,
@@ -118,7 +118,7 @@ class Worker:
             accept_unsound=settings.fetch.accept_unsound,
             decoders=self._decoders,
         )
-        self._downloader = Downloader(client, self._files, self._sealer, client.patience)
+        self._downloader = Downloader(client, self._files, self._committer, client.retrier)
         learned = settings.learned
         self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
         self._load = Load()
@@ -129,20 +129,20 @@ class Worker:
     @property
     def looked_at(self) -> int:
         """How many bodies it has looked at so far."""
-        return self._sealer.looked_at
+        return self._committer.looked_at
 
     def learned(self) -> Learned:
         """What it has found out so far."""
-        return Learned(self._client.patience.permits.limit, self._chooser.twin())
+        return Learned(self._client.retrier.permits.limit, self._chooser.twin())
 
     def traffic(self) -> Traffic:
         """What went over the wire so far."""
-        patience = self._client.patience
-        return Traffic(self._client.requests, patience.retries, patience.permits.in_use)
+        retrier = self._client.retrier
+        return Traffic(self._client.requests, retrier.retries, retrier.permits.in_use)
 
     def share(self, ceiling: int) -> None:
         """Change how many requests it may have in flight."""
-        self._client.patience.share(ceiling)
+        self._client.retrier.share(ceiling)
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
         """Fetch everything that `items` owe and hand each outcome to `deliver`, until they end.
@@ -177,7 +177,7 @@ class Worker:
 
         async with self._decoders:
             await together(
-                self._sealer.in_thread(load_pydicom),  # while the archive is thinking about the first answers
+                self._committer.in_thread(load_pydicom),  # while the archive is thinking about the first answers
                 run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch"),
             )
 
@@ -194,14 +194,14 @@ class Worker:
 
     def _has_room(self) -> bool:
         most_bundles = _BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES
-        return self._bundles < most_bundles and self._under_way < self._client.patience.permits.limit + _SPARE_JOBS
+        return self._bundles < most_bundles and self._under_way < self._client.retrier.permits.limit + _SPARE_JOBS
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
         """Deliver what lies at its place already, unknown to the journal; return the rest."""
-        lying = await self._sealer.in_thread(self._files.existing, targets[0].folder) if targets else {}
+        lying = await self._committer.in_thread(self._files.existing, targets[0].folder) if targets else {}
         rest: list[Target] = []
         for target in targets:
-            outcome = await self._sealer.adopt(target) if target.name in lying else None
+            outcome = await self._committer.adopt(target) if target.name in lying else None
             if outcome is None:
                 rest.append(target)
             else:
@@ -248,7 +248,7 @@ class Worker:
             instances=instances,
             size_bytes=size_bytes,
             seconds=time.monotonic() - started,
-            in_flight=self._client.patience.permits.in_use,
+            in_flight=self._client.retrier.permits.in_use,
         )
 
 
@@ -266,11 +266,11 @@ async def work_alone(
     Raises:
         BulkdlError: what must stop the run.
     """
-    patience = make_patience(settings, sink, stop)
+    retrier = make_retrier(settings, sink, stop)
     with ExitStack() as stack:
         threads = stack.enter_context(make_threads())
         async with connect(
-            settings.profile, patience, access=settings.access, note=lambda text: sink(Noted(text))
+            settings.profile, retrier, access=settings.access, note=lambda text: sink(Noted(text))
         ) as client:
             worker = Worker(settings, client, threads)
             started(worker)

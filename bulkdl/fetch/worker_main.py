@@ -9,14 +9,14 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Final
 
-from bulkdl.dicom.without_numpy import read_headers_alone
+from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
 from bulkdl.fetch.worker_process import Batch, NoMoreWork, Share, Stop
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.pipes import PIPE_BYTES, packed, receive
-from bulkdl.runtime.tasks import companion
+from bulkdl.runtime.tasks import running_alongside
 from bulkdl.runtime.tuning import tune_process
 
 _TICK_SECONDS: Final = 0.05
@@ -41,7 +41,7 @@ class Child:
             return
         error: BulkdlError | None = None
         try:
-            async with companion(self._obey()), companion(self._report()):
+            async with running_alongside(self._obey()), running_alongside(self._report()):
                 await work_alone(
                     settings,
                     self._items(),
@@ -109,7 +109,7 @@ def main() -> None:
     """Be a worker process. Ctrl-C reaches the parent too, and it is the parent who decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tune_process()
-    read_headers_alone()
+    disable_numpy()
     asyncio.run(_live())
 
 

@@ -18,7 +18,7 @@ from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.pipes import packed, receive
 from bulkdl.runtime.processes import start_process
-from bulkdl.runtime.tasks import companion, first_set
+from bulkdl.runtime.tasks import first_set, running_alongside
 
 # Items of work that a worker has not begun yet: enough that it never runs dry between two words with its parent, and no
 # more, because at the end of a run they would keep one worker at work after all others are done.
@@ -110,7 +110,7 @@ class RemoteWorker:
                 return
             self._send(self._settings)
             # A process that died is fed no longer: what it had is needed for the others to find their end.
-            async with companion(self._tell_stop()), companion(self._feed(items)):
+            async with running_alongside(self._tell_stop()), running_alongside(self._feed(items)):
                 await self._listen(process, deliver)
         finally:
             with suppress(ProcessLookupError):

@@ -16,7 +16,7 @@ Asked = ParamSpec("Asked")
 Result = TypeVar("Result")
 
 
-class JournalDesk:
+class JournalThread:
     """Carries questions and facts to the journal's thread, one after the other, in the order they were asked."""
 
     def __init__(self, journal: Journal, thread: ThreadPoolExecutor) -> None:
@@ -29,13 +29,13 @@ class JournalDesk:
         *arguments: Asked.args,
         **named: Asked.kwargs,
     ) -> Result:
-        """Call a method of `Journal`, as in `await desk(Journal.counts, run)`. Once begun it runs to its end."""
+        """Call a method of `Journal`, as in `await journal_thread(Journal.counts, run)`. It cannot be cancelled."""
         call = partial(method, self._journal, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
 @asynccontextmanager
-async def open_desk(path: Path) -> AsyncIterator[JournalDesk]:
+async def open_journal_thread(path: Path) -> AsyncIterator[JournalThread]:
     """The journal at `path`, made if it is not there; it is closed when the block ends, all facts in it.
 
     Raises:
@@ -45,6 +45,6 @@ async def open_desk(path: Path) -> AsyncIterator[JournalDesk]:
     with ThreadPoolExecutor(1, thread_name_prefix="bulkdl-journal") as thread:
         journal = await loop.run_in_executor(thread, Journal.create_or_open, path)
         try:
-            yield JournalDesk(journal, thread)
+            yield JournalThread(journal, thread)
         finally:
             await asyncio.shield(loop.run_in_executor(thread, journal.close))

@@ -91,7 +91,7 @@ class ArchiveDown(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ArchiveBack(Event):
+class ArchiveUp(Event):
     """The archive answers again."""
 
     name: ClassVar[str] = "archive-back"
@@ -99,7 +99,7 @@ class ArchiveBack(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceGivenUp(Event):
+class InstanceFailed(Event):
     """An instance, or a whole Series (`sop_uid` None), ended as failed or quarantined."""
 
     name: ClassVar[str] = "given-up"

@@ -1,6 +1,6 @@
 """Carrying out an action until it succeeds, under a limit of actions in flight and with an archive that may go away.
 
-`retry` judges, `concurrency` counts, this module waits. One `Patience` serves one archive in one process.
+`retry` judges, `concurrency` counts, this module waits. One `Retrier` serves one archive in one process.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from bulkdl.errors import (
     TooManyRequests,
 )
 from bulkdl.runtime.concurrency import ByteRate, Limiter, Outage, Sample
-from bulkdl.runtime.rates import RequestPace
-from bulkdl.runtime.retry import Verdict, backoff_seconds, decide
+from bulkdl.runtime.rates import RequestRate
+from bulkdl.runtime.retry import NextStep, backoff_seconds, decide
 from bulkdl.runtime.tasks import first_set
 
 Result = TypeVar("Result")
@@ -82,7 +82,7 @@ class Permits:
             self._give_back()
 
 
-class Patience:
+class Retrier:
     """Attempts at one archive: at most as many at once as the limiter allows, repeated as `runtime.retry` says.
 
     `announce_retry(what, error, attempt, wait)` and `announce_outage(error or None, seconds)` are told of what happens;
@@ -119,7 +119,7 @@ class Patience:
         self._probing = False
         self._paused_until = 0.0
         self._rate = rate
-        self._pace = RequestPace()
+        self._pace = RequestRate()
         self._announce_retry = announce_retry
         self._announce_outage = announce_outage
         self._chance = chance
@@ -138,13 +138,13 @@ class Patience:
         """
         attempt = 0
         while True:
-            async with self._permit_in_clear_weather():
+            async with self._permit_when_available():
                 began = self._clock()
                 try:
                     result = await action(attempt + 1)
                 except BulkdlError as error:
                     failure = error
-                    if self._is_weather(error, what, began):
+                    if self._is_outage(error, what, began):
                         self.retries += 1
                         continue
                 else:
@@ -152,7 +152,7 @@ class Patience:
                     return result, attempt + 1
             attempt += 1
             decision = decide(failure, attempt, max_attempts=self._max_attempts, chance=self._chance)
-            if decision.verdict is not Verdict.RETRY:
+            if decision.next_step is not NextStep.RETRY:
                 failure.attempts = attempt
                 raise failure
             self.retries += 1
@@ -207,7 +207,7 @@ class Patience:
         if self.stop.is_set():
             raise Interrupted("stopped while waiting")
 
-    def _is_weather(self, error: BulkdlError, what: str, began: float) -> bool:
+    def _is_outage(self, error: BulkdlError, what: str, began: float) -> bool:
         """Take note of a failure; whether it is the archive's being away, and not this one action's."""
         now = self._clock()
         if isinstance(error, ConnectFailed):
@@ -222,7 +222,7 @@ class Patience:
                 self._answered(began)
             return False
         if is_news:
-            self._change_of_weather(error)
+            self._availability_changed(error)
         return self._outage.is_away
 
     def _answered(self, began: float) -> None:
@@ -235,7 +235,7 @@ class Patience:
             self._announce_outage(None, self._clock() - since)
             self._wake_all()
 
-    def _change_of_weather(self, error: BulkdlError) -> None:
+    def _availability_changed(self, error: BulkdlError) -> None:
         now, since = self._clock(), self._outage.since
         if since is not None:
             self._announce_outage(error, max(0.0, since + self._give_up_after - now))
@@ -250,7 +250,7 @@ class Patience:
         self._turn = asyncio.Event()
 
     @asynccontextmanager
-    async def _permit_in_clear_weather(self) -> AsyncIterator[None]:
+    async def _permit_when_available(self) -> AsyncIterator[None]:
         """Enter with a permit when requests may go out: after a pause that was asked for, or as the one probe."""
         while True:
             await self.sleep(self._paused_until - self._clock())

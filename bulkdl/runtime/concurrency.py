@@ -99,7 +99,7 @@ class Limiter:
 
     def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
         """Take in a finished request; `in_flight` counts the others still under way, and may be below the limit."""
-        if sample.throttled:  # that is for `throttle.RequestPace` to answer
+        if sample.throttled:  # that is for `throttle.RequestRate` to answer
             return
         began_before = now - sample.seconds < self._changed_at
         if began_before and (not self._done or sample.refused or sample.failed):

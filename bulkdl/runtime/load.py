@@ -40,7 +40,7 @@ class Load:
         return self._share >= _BUSY_SHARE
 
 
-class Turnstile:
+class OnePerLoopCycle:
     """Lets one task pass in each round of the event loop.
 
     Many bodies that arrive together would be dealt with in one round, of a tenth of a second and more; whatever else

@@ -20,7 +20,7 @@ _LONGEST_LOOK_SECONDS: Final = 600.0
 _PROVEN_SECONDS: Final = 10.0  # without refusal, and a higher pace stands
 
 
-class RequestPace:
+class RequestRate:
     """The pace of the requests to one archive; none until it refuses one for coming too soon.
 
     From time to time a little more is tried, because limits are lifted: what is refused then is taken back at once.

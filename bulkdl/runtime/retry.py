@@ -17,10 +17,10 @@ from bulkdl.errors import (
     BundleError,
     DiskError,
     InstanceError,
+    InvalidAtSource,
     NotFound,
     RequestFailed,
     RequestRejected,
-    UnsoundAtSource,
 )
 
 BASE_SECONDS: Final = 0.5
@@ -29,7 +29,7 @@ CAP_SECONDS: Final = 60.0
 MOST_RETRY_AFTER_SECONDS: Final = 3600.0
 
 
-class Verdict(Enum):
+class NextStep(Enum):
     """What to do next."""
 
     RETRY = auto()
@@ -41,7 +41,7 @@ class Verdict(Enum):
 class Decision:
     """What to do, and after how long."""
 
-    verdict: Verdict
+    next_step: NextStep
     wait_seconds: float = 0.0
 
 
@@ -52,15 +52,15 @@ def decide(error: BulkdlError, attempt: int, *, max_attempts: int, chance: Calla
     and a disk that cannot be written stop the run.
     """
     if isinstance(error, (AccessDenied, DiskError)):
-        return Decision(Verdict.STOP)
+        return Decision(NextStep.STOP)
     if not isinstance(error, (RequestFailed, InstanceError, BundleError)):
-        return Decision(Verdict.STOP)
-    if isinstance(error, (NotFound, RequestRejected, UnsoundAtSource)) or attempt >= max_attempts:
-        return Decision(Verdict.GIVE_UP)
+        return Decision(NextStep.STOP)
+    if isinstance(error, (NotFound, RequestRejected, InvalidAtSource)) or attempt >= max_attempts:
+        return Decision(NextStep.GIVE_UP)
     wait = backoff_seconds(attempt, chance=chance)
     if isinstance(error, RequestFailed) and error.retry_after_seconds is not None:
         wait = max(wait, min(error.retry_after_seconds, MOST_RETRY_AFTER_SECONDS))
-    return Decision(Verdict.RETRY, wait)
+    return Decision(NextStep.RETRY, wait)
 
 
 def backoff_seconds(attempt: int, *, chance: Callable[[], float]) -> float:

@@ -1,7 +1,7 @@
 """Tasks: the one place that starts them, and every one has an owner that waits for it.
 
-Four shapes are enough: work over a bounded pool (`run_pool`), things that end together (`together`), a companion that
-lives as long as a block (`companion`), and a crew that may grow (`Crew`). All of them end by the rules of
+Four shapes are enough: work over a bounded pool (`run_pool`), things that end together (`together`), a task that lives
+as long as a block (`running_alongside`), and a group that may grow (`Tasks`). All of them end by the rules of
 `asyncio.TaskGroup`: the first error cancels the others and leaves the block; nothing outlives it. The error leaves
 bare, not in a group: whoever called one thing gets one error.
 """
@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 Item = TypeVar("Item")
 
 
-class Crew:
+class Tasks:
     """A task group that tasks may join while it runs; leaving the block waits for all of them."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Crew:
             raise first  # outside the handler, and not `from None`: its own cause must stay
 
     def join(self, part: Coroutine[Any, Any, None], *, name: str | None = None) -> asyncio.Task[None]:
-        """Start `part` as a member of the crew."""
+        """Start `part` as a task of the group."""
         return self._group.create_task(part, name=name or getattr(part, "__qualname__", None))
 
 
@@ -75,27 +75,27 @@ async def run_pool(
         while (taken := await queue.get()) is not None:
             await work(taken[0])
 
-    async with Crew() as crew:
-        crew.join(feed(), name=f"{name}-feed")
+    async with Tasks() as tasks:
+        tasks.join(feed(), name=f"{name}-feed")
         for number in range(workers):
-            crew.join(take(), name=f"{name}-{number}")
+            tasks.join(take(), name=f"{name}-{number}")
 
 
 async def together(*parts: Coroutine[Any, Any, None]) -> None:
     """Run all parts side by side, and return when all have. The first error cancels the others."""
-    async with Crew() as crew:
+    async with Tasks() as tasks:
         for part in parts:
-            crew.join(part)
+            tasks.join(part)
 
 
 @asynccontextmanager
-async def companion(part: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def running_alongside(part: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run `part` while the block runs; it is cancelled, and waited for, when the block ends.
 
-    An error of the companion ends the block too.
+    An error of the task ends the block too.
     """
-    async with Crew() as crew:
-        task = crew.join(part)
+    async with Tasks() as tasks:
+        task = tasks.join(part)
         try:
             yield
         finally:
@@ -113,7 +113,7 @@ async def first_set(*events: asyncio.Event) -> None:
         await asyncio.gather(*waiters, return_exceptions=True)
 
 
-class Upstream:
+class Stage:
     """What a stage knows of the one before it: that there is something new to look for, and whether more may come.
 
     Whoever looks clears `changed` first, looks, and only then waits for it: so no news is missed.

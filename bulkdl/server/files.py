@@ -106,7 +106,7 @@ def read_facts(path: Path) -> Facts:
     """Read the head of a file.
 
     Raises:
-        Unsound: it is not servable, and why.
+        InvalidInstance: it is not servable, and why.
     """
     header = read_header(path)
     return Facts(

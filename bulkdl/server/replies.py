@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from bulkdl import __version__
-from bulkdl.errors import ConfigurationError, Unsound
+from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.server.access import GUEST
 from bulkdl.server.bundles import open_served
 from bulkdl.server.questions import Questions, SeriesDetail
@@ -249,7 +249,7 @@ def _thumbnail(asked: Asked) -> Reply:
             try:
                 open_served(file).close()
                 return Reply(thumbnail(file.path), "image/jpeg")
-            except (OSError, Unsound, ConfigurationError) as error:
+            except (OSError, InvalidInstance, ConfigurationError) as error:
                 raise Refused(_NO_THUMBNAIL) from error
     raise Refused(_NO_THUMBNAIL)
 

@@ -21,7 +21,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkdl.errors import ConfigurationError, Unsound
+from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.files import Candidate, Facts, Root, find_files, read_facts, to_json
 
@@ -162,7 +162,7 @@ class _Scan:
         if not is_unchanged and facts is None and reason is None:
             try:
                 facts = read_facts(candidate.path)
-            except Unsound as error:
+            except InvalidInstance as error:
                 reason = str(error)
                 is_unchanged = known and (candidate.size_bytes, candidate.mtime_ns, reason) == known[2:5]
         if is_unchanged:
@@ -269,7 +269,7 @@ class _Scan:
 
         try:
             validate(rival.path, level=ValidationLevel.STRUCTURE)
-        except Unsound:
+        except InvalidInstance:
             is_sound = False
         else:
             is_sound = True

@@ -23,7 +23,7 @@ _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLI
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
-class Intake(StrEnum):
+class ImportMode(StrEnum):
     """How files get into a mirror. `move`: they are removed where they were, once the journal has them."""
 
     LINK = "link"
@@ -32,7 +32,7 @@ class Intake(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class SourceFile:
     """A file of some folder; `shown` is its path relative to that, with `/`. Its size is 0 unless it `is_readable`."""
 
     path: Path
@@ -41,7 +41,7 @@ class Stranger:
     is_readable: bool = True
 
 
-def strangers(folder: Path, *, but: Path) -> Iterator[Stranger]:
+def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
     """The regular files below `folder`, names in order, without those below `but`. Links are not followed.
 
     What mirrors keep for themselves is left out. A folder that cannot be listed comes as one that is not readable.
@@ -54,7 +54,7 @@ def strangers(folder: Path, *, but: Path) -> Iterator[Stranger]:
             with os.scandir(here) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError:
-            yield Stranger(here, _shown(here, folder), 0, is_readable=False)
+            yield SourceFile(here, _shown(here, folder), 0, is_readable=False)
             continue
         below = []
         for entry in found:
@@ -64,7 +64,7 @@ def strangers(folder: Path, *, but: Path) -> Iterator[Stranger]:
                     below.append(path)
             elif entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):  # moved since the folder was read
-                    yield Stranger(path, _shown(path, folder), entry.stat(follow_symlinks=False).st_size)
+                    yield SourceFile(path, _shown(path, folder), entry.stat(follow_symlinks=False).st_size)
         waiting.extend(reversed(below))
 
 

@@ -24,12 +24,12 @@ from typing import Final
 
 from bulkdl.archive.profiles import DEMO, find_profile
 from bulkdl.dicom.header import Header, read_header
-from bulkdl.dicom.validation import Verdict, validate
+from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import BundleError, InstanceError, JournalUnreadable, SelectionError
 from bulkdl.fetch.commit import Digests, digests_of, digests_of_file
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
-from bulkdl.journal.thread import JournalDesk
+from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import Adopting, RunStarted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome
@@ -40,7 +40,7 @@ from bulkdl.model.states import Outcome
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
 from bulkdl.store.files import MirrorFiles, partial_name
-from bulkdl.store.importing import Intake, Stranger, bring, remove_taken, strangers
+from bulkdl.store.importing import ImportMode, SourceFile, bring, remove_taken, source_files
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout
 from bulkdl.store.lock import MirrorLock
 from bulkdl.verbs.common import ArchiveChoice, now, open_mirror
@@ -69,7 +69,7 @@ class Adoption:
 
     source: Path
     to: Path
-    by: Intake = Intake.LINK
+    by: ImportMode = ImportMode.LINK
     collection: str | None = None
     layout: str | None = None
     validation: ValidationLevel = ValidationLevel.STRUCTURE
@@ -100,10 +100,12 @@ async def adopt(
     if adoption.rebuild:
         await asyncio.to_thread(_set_journal_aside, adoption.to)
     started = time.monotonic()
-    async with open_mirror(adoption.to, "adopt") as (files, desk):
-        name, url = await _archive_of(desk, archive, is_chosen=is_archive_chosen)
-        placing = await desk(Journal.settle_layout, chosen.template if chosen else None, DEFAULT_LAYOUT.template)
-        run = await desk(
+    async with open_mirror(adoption.to, "adopt") as (files, journal_thread):
+        name, url = await _archive_of(journal_thread, archive, is_chosen=is_archive_chosen)
+        placing = await journal_thread(
+            Journal.settle_layout, chosen.template if chosen else None, DEFAULT_LAYOUT.template
+        )
+        run = await journal_thread(
             Journal.begin_run,
             verb="adopt",
             archive_name=name,
@@ -115,11 +117,11 @@ async def adopt(
         sink(RunStarted(run.id, str(files.root), str(source)))
         work = _Adopting(
             files=files,
-            desk=desk,
+            journal_thread=journal_thread,
             run=run,
             layout=parse_layout(placing),
             source=source,
-            by=Intake.MOVE if source == files.root or files.root in source.parents else adoption.by,
+            by=ImportMode.MOVE if source == files.root or files.root in source.parents else adoption.by,
             level=adoption.validation,
             collection=adoption.collection,
             sink=sink,
@@ -132,16 +134,16 @@ async def adopt(
             outcome = RunOutcome.INTERRUPTED
             raise
         finally:
-            counts = await desk(Journal.counts, None)
+            counts = await journal_thread(Journal.counts, None)
             report = work.report(outcome, counts.held_bytes, time.monotonic() - started)
             document = report.as_json()
             document.pop("problems")
-            await desk(Journal.end_run, run.id, outcome=outcome, counts=document, now=now())
+            await journal_thread(Journal.end_run, run.id, outcome=outcome, counts=document, now=now())
     return report
 
 
-async def _archive_of(desk: JournalDesk, archive: ArchiveChoice, *, is_chosen: bool) -> tuple[str, str]:
-    last = await desk(Journal.last_run)
+async def _archive_of(journal_thread: JournalThread, archive: ArchiveChoice, *, is_chosen: bool) -> tuple[str, str]:
+    last = await journal_thread(Journal.last_run)
     if last is not None and not is_chosen:
         return last.archive_name, last.archive_url
     return archive.name, DEMO if archive.name == DEMO else find_profile(archive.name, archive.profiles).url
@@ -173,7 +175,7 @@ class _Candidate:
     path: Path | None = None
     content: bytes | None = None
     digests: Digests | None = None
-    verdict: Verdict | None = None
+    verdict: ValidationResult | None = None
 
     @property
     def key(self) -> InstanceKey:
@@ -185,11 +187,11 @@ class _Adopting:
     """One adoption at work."""
 
     files: MirrorFiles
-    desk: JournalDesk
+    journal_thread: JournalThread
     run: Run
     layout: Layout
     source: Path
-    by: Intake
+    by: ImportMode
     level: ValidationLevel
     collection: str | None
     sink: Sink
@@ -240,7 +242,7 @@ class _Adopting:
             yield batch
 
     def _candidates(self) -> Iterator[_Candidate]:
-        for stranger in strangers(self.source, but=self.files.root):
+        for stranger in source_files(self.source, but=self.files.root):
             if self.stop.is_set():
                 return
             try:
@@ -265,7 +267,7 @@ class _Adopting:
             self._refuse(shown, error.code, str(error))
             return None
 
-    def _unpacked(self, stranger: Stranger) -> Iterator[_Candidate]:
+    def _unpacked(self, stranger: SourceFile) -> Iterator[_Candidate]:
         """The instances in a zip; other entries are no business of ours. The zip stays where it is."""
         reader = BundleReader()
         name, content = "", bytearray()
@@ -295,12 +297,12 @@ class _Adopting:
     # --- taking in ----------------------------------------------------------------------------------------------------
 
     async def _take(self, batch: list[_Candidate]) -> None:
-        held = await self.desk(_held, [candidate.key for candidate in batch])
+        held = await self.journal_thread(_held, [candidate.key for candidate in batch])
         fresh = [candidate for candidate in batch if not self._is_held(candidate, held.get(candidate.key))]
         sound = await asyncio.to_thread(self._sound, fresh)
         async with self._placing:
             placed = await asyncio.to_thread(
-                self._place, sound, await self.desk(_folders, self._series_of(sound), self.layout)
+                self._place, sound, await self.journal_thread(_folders, self._series_of(sound), self.layout)
             )
             if placed:
                 await self._journal(placed)
@@ -380,7 +382,7 @@ class _Adopting:
         else:
             assert candidate.path is not None  # noqa: S101 - it is no entry of a zip
             partial = self.files.partial_path(name)
-            bring(candidate.path, partial, may_link=self.by is not Intake.COPY)
+            bring(candidate.path, partial, may_link=self.by is not ImportMode.COPY)
         self.files.commit(partial, path)
 
     async def _journal(self, placed: tuple[list[tuple[Series, str]], list[_Candidate]]) -> None:
@@ -392,11 +394,11 @@ class _Adopting:
             place = self.files.absolute(f"{by_series[candidate.header.series_uid]}/{name}")
             outcomes.append(_outcome(candidate, place.stat().st_mtime_ns))
             names.append(None if name == f"{candidate.header.sop_uid}.dcm" else name)
-        await self.desk(Journal.record_found, self.run, folders, outcomes, names, now=now())
+        await self.journal_thread(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
         self.adopted += len(batch)
         self.bytes_adopted += sum(outcome.size_bytes for outcome in outcomes)
-        if self.by is Intake.MOVE:
+        if self.by is ImportMode.MOVE:
             await asyncio.to_thread(self._clear, batch, by_series)
 
     def _clear(self, batch: list[_Candidate], by_series: dict[SeriesUid, str]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from bulkdl.archive.http import Access
 from bulkdl.archive.profiles import DEFAULT, DEMO, Profile, find_profile
 from bulkdl.errors import JournalUnreadable
-from bulkdl.journal.thread import JournalDesk, open_desk
+from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.lock import MirrorLock
 
@@ -55,7 +55,7 @@ async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
 @asynccontextmanager
 async def open_mirror(
     root: Path, verb: str, *, private: bool = False
-) -> AsyncIterator[tuple[MirrorFiles, JournalDesk]]:
+) -> AsyncIterator[tuple[MirrorFiles, JournalThread]]:
     """The files and the journal of a mirror, made where they are not there, for this process alone.
 
     Raises:
@@ -66,8 +66,8 @@ async def open_mirror(
     files.prepare()
     with MirrorLock(files.root, verb, private=private):
         files.discard_stale_partials()
-        async with open_desk(files.journal_path) as desk:
-            yield files, desk
+        async with open_journal_thread(files.journal_path) as journal_thread:
+            yield files, journal_thread
 
 
 def require_mirror(root: Path) -> Path:

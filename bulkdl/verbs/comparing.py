@@ -14,7 +14,7 @@ from typing import Final
 
 from bulkdl.archive.http import ArchiveClient, connect
 from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
-from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_patience
+from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.model.events import Noted, Sink
@@ -44,7 +44,7 @@ async def compare(
         Interrupted: `stop` was set while it waited.
     """
     async with find_archive(archive) as profile:
-        patience = make_patience(
+        retrier = make_retrier(
             WorkerSettings(
                 profile=profile,
                 access=archive.access,
@@ -55,7 +55,7 @@ async def compare(
             sink,
             stop,
         )
-        async with connect(profile, patience, access=archive.access, note=lambda text: sink(Noted(text))) as client:
+        async with connect(profile, retrier, access=archive.access, note=lambda text: sink(Noted(text))) as client:
             return await _compare(journal, client, stop)
 
 

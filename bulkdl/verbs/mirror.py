@@ -13,10 +13,10 @@ from bulkdl.archive.http import Access, ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import BulkdlError, Interrupted, JournalUnreadable, SelectionError
 from bulkdl.fetch.coordinator import Coordinator
-from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_patience
+from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, RunRow
-from bulkdl.journal.thread import JournalDesk
+from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import Noted, RunStarted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import SeriesWork
@@ -26,7 +26,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.states import Outcome
 from bulkdl.resolve import Resolution, explain_nothing, list_instances, resolve
-from bulkdl.runtime.tasks import Upstream, together
+from bulkdl.runtime.tasks import Stage, together
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
 from bulkdl.store.space import check_fits, measure
@@ -60,10 +60,12 @@ async def mirror(
     settings = settings or FetchSettings()
     async with (
         find_archive(archive) as profile,
-        open_mirror(to, "mirror", private=settings.private) as (files, desk),
-        _running(files, desk, profile, archive.access, settings, "mirror", selection, sink, stop) as session,
+        open_mirror(to, "mirror", private=settings.private) as (files, journal_thread),
+        _running(files, journal_thread, profile, archive.access, settings, "mirror", selection, sink, stop) as session,
     ):
-        placing = await desk(Journal.settle_layout, chosen.template if chosen else None, DEFAULT_LAYOUT.template)
+        placing = await journal_thread(
+            Journal.settle_layout, chosen.template if chosen else None, DEFAULT_LAYOUT.template
+        )
         return await session.carry_out(lambda: session.resolve(selection, parse_layout(placing)))
 
 
@@ -86,19 +88,19 @@ async def resume(
     """
     require_mirror(mirror)
     settings = settings or FetchSettings()
-    async with open_mirror(mirror, "resume", private=settings.private) as (files, desk):
-        last = await desk(Journal.last_run)
+    async with open_mirror(mirror, "resume", private=settings.private) as (files, journal_thread):
+        last = await journal_thread(Journal.last_run)
         if last is None:
             raise JournalUnreadable(f"{mirror} has seen no run that could be resumed; use bulkdl mirror")
         choice = archive if is_archive_chosen else _same_archive(archive, last)
-        rows = await desk(Journal.selections)
+        rows = await journal_thread(Journal.selections)
         unresolved = [row for row in rows if not row.is_resolved]
         async with (
             find_archive(choice) as profile,
-            _running(files, desk, profile, choice.access, settings, "resume", None, sink, stop) as session,
+            _running(files, journal_thread, profile, choice.access, settings, "resume", None, sink, stop) as session,
         ):
-            await desk(Journal.owe_again, session.run)
-            placing = parse_layout(await desk(Journal.settle_layout, None, DEFAULT_LAYOUT.template))
+            await journal_thread(Journal.owe_again, session.run)
+            placing = parse_layout(await journal_thread(Journal.settle_layout, None, DEFAULT_LAYOUT.template))
 
             async def finish_resolving() -> None:
                 for row in unresolved:
@@ -114,7 +116,7 @@ def _same_archive(choice: ArchiveChoice, last: RunRow) -> ArchiveChoice:
 @asynccontextmanager
 async def repairing(
     files: MirrorFiles,
-    desk: JournalDesk,
+    journal_thread: JournalThread,
     archive: ArchiveChoice,
     settings: FetchSettings,
     sink: Sink,
@@ -123,7 +125,7 @@ async def repairing(
     """A run that mends an open mirror; see `Session.fetch_only`."""
     async with (
         find_archive(archive) as profile,
-        _running(files, desk, profile, archive.access, settings, "repair", None, sink, stop) as session,
+        _running(files, journal_thread, profile, archive.access, settings, "repair", None, sink, stop) as session,
     ):
         yield session
 
@@ -131,7 +133,7 @@ async def repairing(
 @asynccontextmanager
 async def _running(
     files: MirrorFiles,
-    desk: JournalDesk,
+    journal_thread: JournalThread,
     profile: Profile,
     access: Access,
     settings: FetchSettings,
@@ -150,7 +152,7 @@ async def _running(
         ceiling=settings.concurrency or DEFAULT_CEILING,
         rate_limit_bytes=settings.rate_limit_bytes,
     )
-    run = await desk(
+    run = await journal_thread(
         Journal.begin_run,
         verb=verb,
         archive_name=profile.name,
@@ -160,10 +162,10 @@ async def _running(
         now=now(),
     )
     sink(RunStarted(run.id, str(files.root), profile.url))
-    patience = make_patience(worker_settings, sink, stop)
-    async with connect(profile, patience, access=access, note=lambda text: sink(Noted(text))) as client:
-        coordinator = Coordinator(desk, run, worker_settings, client, sink=sink, stop=stop)
-        yield Session(files, desk, run, profile, client, coordinator, settings, sink, stop)
+    retrier = make_retrier(worker_settings, sink, stop)
+    async with connect(profile, retrier, access=access, note=lambda text: sink(Noted(text))) as client:
+        coordinator = Coordinator(journal_thread, run, worker_settings, client, sink=sink, stop=stop)
+        yield Session(files, journal_thread, run, profile, client, coordinator, settings, sink, stop)
 
 
 @dataclass(slots=True)
@@ -171,7 +173,7 @@ class Session:
     """One run at work: resolving, listing and fetching side by side, and the report at the end."""
 
     files: MirrorFiles
-    desk: JournalDesk
+    journal_thread: JournalThread
     run: Run
     profile: Profile
     client: ArchiveClient
@@ -179,7 +181,7 @@ class Session:
     settings: FetchSettings
     sink: Sink
     stop: asyncio.Event
-    _resolved: Upstream = field(default_factory=Upstream)
+    _resolved: Stage = field(default_factory=Stage)
     _unfound: list[Failure] = field(default_factory=list)  # what is no Series of the journal's
     _only: int | None = None
     _was_cut_short: bool = False
@@ -190,7 +192,7 @@ class Session:
         Raises:
             BulkdlError: what stopped the run. `Interrupted` is none: it makes an interrupted run.
         """
-        listed = Upstream()
+        listed = Stage()
         return await self._to_the_end(
             together(
                 self._stage(resolving(), self._resolved),
@@ -236,13 +238,13 @@ class Session:
         run = run or self.run
 
         async def take(batch: list[Series]) -> None:
-            await self.desk(_record_series, run, batch, layout)
+            await self.journal_thread(_record_series, run, batch, layout)
             self._resolved.more()
 
         found = await resolve(selection, self.client, take)
         await self._report_unfound(selection, found, run)
         if not found.broken:
-            await self.desk(Journal.end_resolving, run)
+            await self.journal_thread(Journal.end_resolving, run)
         await self._check_space()
 
     async def _report_unfound(self, selection: Selection, found: Resolution, run: Run) -> None:
@@ -254,7 +256,7 @@ class Session:
         self._unfound += [failure for failure in failures if not failure.series]
         for failure in failures:
             if failure.series:
-                await self.desk(
+                await self.journal_thread(
                     Journal.record_series_failure,
                     run,
                     SeriesUid(failure.series),
@@ -264,12 +266,12 @@ class Session:
                 )
 
     async def _check_space(self) -> None:
-        counts = await self.desk(Journal.counts, self.run)
+        counts = await self.journal_thread(Journal.counts, self.run)
         owed_bytes = max(0, counts.promised_bytes - counts.held_bytes)
         owed_files = max(counts.owed, counts.promised_instances - counts.held)
         check_fits(await asyncio.to_thread(measure, self.files.root), owed_bytes, owed_files)
 
-    async def _stage(self, stage: Awaitable[None], downstream: Upstream) -> None:
+    async def _stage(self, stage: Awaitable[None], downstream: Stage) -> None:
         """Run a stage, and tell the next one when it has ended; told to stop, it simply ends."""
         try:
             await stage
@@ -277,13 +279,13 @@ class Session:
             self._was_cut_short = True
         downstream.end()
 
-    async def _list(self, resolved: Upstream, listed: Upstream) -> None:
-        await list_instances(self.desk, self.run, self.client, upstream=resolved, downstream=listed)
+    async def _list(self, resolved: Stage, listed: Stage) -> None:
+        await list_instances(self.journal_thread, self.run, self.client, upstream=resolved, downstream=listed)
 
     async def _judge(self) -> RunOutcome:
         if self._only is not None:
             return self._judge_repairs(self._only)
-        counts = await self.desk(Journal.counts, self.run)
+        counts = await self.journal_thread(Journal.counts, self.run)
         if self.stop.is_set() and (counts.owed or counts.series_unlisted or self._was_cut_short):
             return RunOutcome.INTERRUPTED
         if counts.series_failed or counts.failed or counts.quarantined or self._unfound:
@@ -316,12 +318,12 @@ class Session:
         )
 
     async def _report(self, outcome: RunOutcome, seconds: float) -> RunReport:
-        counts = await self.desk(Journal.counts, self.run)
-        whole = counts if self.run.selection_id is None else await self.desk(Journal.counts, None)
+        counts = await self.journal_thread(Journal.counts, self.run)
+        whole = counts if self.run.selection_id is None else await self.journal_thread(Journal.counts, None)
         fetched = self.coordinator.outcomes[Outcome.FETCHED]
         traffic = self.coordinator.traffic()
-        failures = await self.desk(Journal.failures, self.run, limit=FAILURES_TOLD)
-        total = sum((await self.desk(Journal.failures_by_error, self.run)).values())
+        failures = await self.journal_thread(Journal.failures, self.run, limit=FAILURES_TOLD)
+        total = sum((await self.journal_thread(Journal.failures_by_error, self.run)).values())
         report = RunReport(
             mirror=str(self.files.root),
             archive=self.profile.url,
@@ -339,7 +341,7 @@ class Session:
         )
         document = report.as_json()
         document.pop("failures")
-        await self.desk(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=now())
+        await self.journal_thread(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=now())
         return report
 
 

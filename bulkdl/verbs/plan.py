@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bulkdl.archive.http import ArchiveClient, connect
 from bulkdl.errors import SelectionError
-from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_patience
+from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
@@ -70,8 +70,8 @@ async def plan(
             fetch=settings,
             ceiling=settings.concurrency or DEFAULT_CEILING,
         )
-        patience = make_patience(worker_settings, sink, stop or asyncio.Event())
-        async with connect(profile, patience, access=archive.access, note=lambda text: sink(Noted(text))) as client:
+        retrier = make_retrier(worker_settings, sink, stop or asyncio.Event())
+        async with connect(profile, retrier, access=archive.access, note=lambda text: sink(Noted(text))) as client:
             return await _plan(selection, client, to)
 
 

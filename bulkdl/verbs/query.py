@@ -20,7 +20,7 @@ from bulkdl.archive.nbia.endpoints import Endpoint, Kind, Parameter
 from bulkdl.archive.profiles import DEMO, Profile, find_profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import ConfigurationError
-from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_patience
+from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.common import ArchiveChoice, find_archive
@@ -79,8 +79,8 @@ async def asking(
             fetch=settings or FetchSettings(max_attempts=3, give_up_after_seconds=30),
             ceiling=DEFAULT_CEILING,
         )
-        patience = make_patience(worker_settings, sink, asyncio.Event())
-        async with connect(profile, patience, access=archive.access, note=lambda text: sink(Noted(text))) as client:
+        retrier = make_retrier(worker_settings, sink, asyncio.Event())
+        async with connect(profile, retrier, access=archive.access, note=lambda text: sink(Noted(text))) as client:
             yield client
 
 

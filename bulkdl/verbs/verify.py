@@ -9,10 +9,10 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from bulkdl.errors import JournalUnreadable, Unsound
+from bulkdl.errors import InvalidInstance, JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, RunRow
-from bulkdl.journal.thread import JournalDesk
+from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import InstanceKey
@@ -77,8 +77,8 @@ async def verify(
     if not repair or not found.damaged or stop.is_set():
         return report
     choice = _choice(mirror, archive, last, is_chosen=is_archive_chosen)
-    async with open_mirror(mirror, "repair", private=settings.private) as (held, desk):
-        repaired = await _repair(found, held, desk, choice, settings, sink, stop)
+    async with open_mirror(mirror, "repair", private=settings.private) as (held, journal_thread):
+        repaired = await _repair(found, held, journal_thread, choice, settings, sink, stop)
     return replace(report, repair=repaired, seconds=time.monotonic() - started)
 
 
@@ -93,7 +93,7 @@ def _choice(mirror: Path, archive: ArchiveChoice, last: RunRow | None, *, is_cho
 async def _repair(
     found: Audit,
     files: MirrorFiles,
-    desk: JournalDesk,
+    journal_thread: JournalThread,
     archive: ArchiveChoice,
     settings: FetchSettings,
     sink: Sink,
@@ -103,13 +103,15 @@ async def _repair(
         # First out of the way, then owed: a file that lies at its place would be adopted, damage and all.
         if kind is not ProblemKind.MISSING:
             await asyncio.to_thread(_put_aside, files, held, kind)
-    async with repairing(files, desk, archive, settings, sink, stop) as session:
-        await desk(Journal.owe, session.run, [InstanceKey(held.series_uid, held.sop_uid) for held, _ in found.damaged])
+    async with repairing(files, journal_thread, archive, settings, sink, stop) as session:
+        await journal_thread(
+            Journal.owe, session.run, [InstanceKey(held.series_uid, held.sop_uid) for held, _ in found.damaged]
+        )
         return await session.fetch_only(_work_of(found))
 
 
 def _put_aside(files: MirrorFiles, held: HeldInstance, kind: ProblemKind) -> None:
-    error = Unsound(f"found {kind.value} by verify")
+    error = InvalidInstance(f"found {kind.value} by verify")
     details = {"journalled_sha256": held.sha256.hex() if held.sha256 else None, "message": str(error)}
     files.quarantine(files.absolute(held.path), sop_uid=held.sop_uid, details=details)
 

@@ -19,7 +19,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.errors import AccessDenied, BulkdlError, ServerFailed, UnexpectedAnswer
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
-from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Limiter
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, json, redirect
 
@@ -226,11 +226,11 @@ def test_credentials_travel_to_worker_processes() -> None:
 async def asking(
     server: FaultyServer, kind: str, credentials: Credentials, *, clock: Clock | None = None, base: str = "services/"
 ) -> AsyncIterator[ArchiveClient]:
-    patience = Patience(
+    retrier = Retrier(
         limiter=Limiter(ceiling=16), max_attempts=2, give_up_after_seconds=0, stop=asyncio.Event(), chance=lambda: 0.0
     )
     access = Access(credentials=credentials)
-    async with connect(Profile("x", server.url + base, kind), patience, access=access) as client:
+    async with connect(Profile("x", server.url + base, kind), retrier, access=access) as client:
         client._tokens._clock = clock or client._tokens._clock
         yield client
 

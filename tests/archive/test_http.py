@@ -33,7 +33,7 @@ from bulkdl.errors import (
 )
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey, Series, SeriesSize
-from bulkdl.runtime.attempts import Patience
+from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Limiter, Sample
 from tests.support.faults import (
     Action,
@@ -77,7 +77,7 @@ class Recorder(Limiter):
 async def asking(
     server: FaultyServer, *, max_attempts: int = 1, access: Access | None = None, notes: list[str] | None = None
 ) -> AsyncIterator[ArchiveClient]:
-    patience = Patience(
+    retrier = Retrier(
         limiter=Recorder(),
         max_attempts=max_attempts,
         give_up_after_seconds=0,
@@ -85,12 +85,12 @@ async def asking(
         chance=lambda: 0.0,
     )
     profile = Profile("faulty", server.url, "nbia-v1")
-    async with connect(profile, patience, access=access, note=([] if notes is None else notes).append) as client:
+    async with connect(profile, retrier, access=access, note=([] if notes is None else notes).append) as client:
         yield client
 
 
 def samples(client: ArchiveClient) -> list[Sample]:
-    limiter = client.patience.limiter
+    limiter = client.retrier.limiter
     assert isinstance(limiter, Recorder)
     return limiter.samples
 
@@ -289,8 +289,8 @@ async def test_a_stopped_archive_is_unreachable_and_nothing_was_sent() -> None:
 
 async def test_an_unknown_host_is_told_apart() -> None:
     profile = Profile("nowhere", "http://no-such-host.invalid/", "nbia-v1")
-    patience = Patience(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
-    async with connect(profile, patience) as client:
+    retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+    async with connect(profile, retrier) as client:
         with pytest.raises(ConnectFailed, match=r"the host no-such-host\.invalid is not known"):
             await fetch(client)
 
@@ -313,8 +313,8 @@ async def test_an_archive_that_stays_away_ends_a_question() -> None:
 async def test_a_server_without_tls_is_no_archive_behind_https() -> None:
     async with FaultyServer(in_turn(answer())) as server:
         profile = Profile("faulty", server.url.replace("http:", "https:"), "nbia-v1")
-        patience = Patience(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
-        async with connect(profile, patience) as client:
+        retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+        async with connect(profile, retrier) as client:
             with pytest.raises(ConnectFailed):
                 await fetch(client)
 
@@ -421,7 +421,7 @@ async def test_requests_are_counted_as_the_server_sees_them() -> None:
         for _ in range(4):
             assert await client.collections() == ["A"]
         assert client.requests == len(server.requests) == 5
-        assert client.patience.retries == 1
+        assert client.retrier.retries == 1
 
 
 async def test_a_question_is_repeated_and_each_repetition_counted() -> None:
@@ -429,7 +429,7 @@ async def test_a_question_is_repeated_and_each_repetition_counted() -> None:
     async with FaultyServer(script) as server, asking(server, max_attempts=4) as client:
         assert await client.collections() == ["A"]
         assert client.requests == len(server.requests) == 4
-        assert client.patience.retries == 3
+        assert client.retrier.retries == 3
 
 
 async def test_a_body_is_asked_for_once() -> None:
@@ -509,8 +509,8 @@ async def test_files_are_asked_for_without_encoding() -> None:
 async def test_a_base_address_with_a_path_is_kept() -> None:
     async with FaultyServer(lambda _: json("[]")) as server:
         profile = Profile("faulty", f"{server.url}nbia-api/services/", "nbia-v1")
-        patience = Patience(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
-        async with connect(profile, patience) as client:
+        retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+        async with connect(profile, retrier) as client:
             await client.collections()
         assert server.requests[0].target == "/nbia-api/services/v1/getCollectionValues"
 
@@ -521,8 +521,8 @@ async def test_cookies_are_not_kept() -> None:
         profile = Profile(
             "faulty", server.url.replace("127.0.0.1", "localhost"), "nbia-v1"
         )  # addresses get none anyway
-        patience = Patience(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
-        async with connect(profile, patience) as client:
+        retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+        async with connect(profile, retrier) as client:
             await client.collections()
             await client.collections()
         assert "cookie" not in server.requests[1].headers
@@ -718,7 +718,7 @@ async def test_a_listener_that_fails_ends_the_request() -> None:
         with pytest.raises(OSError, match="cannot take 500"):
             await client.series({}, take)
         assert len(samples(client)) == 1
-        assert client.patience.permits.in_use == 0
+        assert client.retrier.permits.in_use == 0
 
 
 async def test_instances_are_listed_once_each_and_in_order() -> None:

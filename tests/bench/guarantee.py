@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from bulkdl.dicom.validation import validate
-from bulkdl.dicom.without_numpy import read_headers_alone
+from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.fetch.commit import digests_of_file
 from bulkdl.model.settings import ValidationLevel
 
@@ -25,7 +25,7 @@ def check(path: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    read_headers_alone()  # as our own processes do; those of the pool are forked from this one
+    disable_numpy()  # as our own processes do; those of the pool are forked from this one
     files = [path for path in folder.rglob("*") if path.is_file()]
     with ProcessPoolExecutor(os.cpu_count()) as processes:
         list(processes.map(check, files, chunksize=max(1, min(64, len(files) // 16))))

@@ -24,7 +24,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.concurrency import Limiter
-from bulkdl.runtime.rates import RequestPace
+from bulkdl.runtime.rates import RequestRate
 from tests.bench import corpus
 from tests.bench.archive import Archive
 from tests.bench.corpus import Corpus
@@ -68,7 +68,7 @@ def limits() -> list[Goal]:
         archive = simulated.Archive(
             lambda _: 10_000, size_bytes=50_000, noise=0.3, per_second=lambda _, rate=rate: rate
         )
-        course = simulated.run(archive, Limiter(ceiling=256), pace=RequestPace(), seconds=90, after=10)
+        course = simulated.run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=90, after=10)
         found.append(
             Goal(
                 f"Rate limit, {rate} a second",

@@ -41,7 +41,7 @@ from bulkdl.model.reports import (
         (errors.MirrorUnwritable("x"), 5),
         (errors.MirrorLocked("x"), 6),
         (errors.Interrupted("x"), 130),
-        (errors.Unsound("x"), 1),
+        (errors.InvalidInstance("x"), 1),
     ],
     ids=lambda value: getattr(value, "code", str(value)),
 )

@@ -12,9 +12,9 @@ import pytest
 
 from bulkdl.cli.progress import ProgressMode, display
 from bulkdl.model.events import (
-    ArchiveBack,
     ArchiveDown,
-    InstanceGivenUp,
+    ArchiveUp,
+    InstanceFailed,
     Noted,
     Progress,
     Retrying,
@@ -24,9 +24,9 @@ from bulkdl.model.events import (
 
 STARTED = RunStarted(3, "/data/m", "https://archive.test/")
 DOWN = ArchiveDown("no route", 900)
-BACK = ArchiveBack(75)
+BACK = ArchiveUp(75)
 RETRYING = Retrying("1.2", "server-error", "500", 1, 0.5)
-GIVEN_UP = InstanceGivenUp("1.2", "1.2.3", "unsound", "cut")
+GIVEN_UP = InstanceFailed("1.2", "1.2.3", "unsound", "cut")
 
 
 class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from bulkdl.dicom.header import read_header
-from bulkdl.errors import Unsound
+from bulkdl.errors import InvalidInstance
 from tests.support.dicom_samples import NATIVE, SERIES_UID, SOP_UID, encoded, image, pydicom_file, pydicom_files
 
 
@@ -177,23 +177,23 @@ def test_odd_codecs_cannot_make_a_text_that_nobody_can_store(character_set: byte
     ],
 )
 def test_says_why_a_file_cannot_be_served(file: str, reason: str) -> None:
-    with pytest.raises(Unsound, match=reason):
+    with pytest.raises(InvalidInstance, match=reason):
         read_header(pydicom_file(file))
 
 
 def test_says_that_a_uid_is_none() -> None:
-    with pytest.raises(Unsound, match=r"a UID that is none: .*'1\.2\.a'"):
+    with pytest.raises(InvalidInstance, match=r"a UID that is none: .*'1\.2\.a'"):
         read_header(encoded(image()).replace(b"1.2.3.3\0", b"1.2.a\0\0\0"))
 
 
 def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(Unsound, match="not readable: No such file"):
+    with pytest.raises(InvalidInstance, match="not readable: No such file"):
         read_header(tmp_path / "missing.dcm")
 
 
 def test_says_that_a_head_is_cut() -> None:
     content = encoded(image())
-    with pytest.raises(Unsound, match=r"not readable: \(0010,0020\) claims 2 bytes where there are 1"):
+    with pytest.raises(InvalidInstance, match=r"not readable: \(0010,0020\) claims 2 bytes where there are 1"):
         read_header(content[: content.index(b"LO\x02\x00P ") + 5])
 
 
@@ -220,5 +220,5 @@ def test_whatever_the_bytes_it_is_a_header_or_unsound(data: st.DataObject) -> No
     for _ in range(data.draw(st.integers(1, 8))):
         at = data.draw(st.integers(0, len(content) - 1))
         content[at : at + 1] = data.draw(st.binary(max_size=6))
-    with contextlib.suppress(Unsound):
+    with contextlib.suppress(InvalidInstance):
         read_header(bytes(content))

@@ -6,7 +6,7 @@ import pytest
 from pydicom.uid import UID
 
 from bulkdl.dicom.part10 import Element, Walk, open_data_set, read_meta
-from bulkdl.errors import Unsound
+from bulkdl.errors import InvalidInstance
 from tests.support.dicom_samples import NATIVE, SOP_UID, encoded, image, pydicom_file
 
 
@@ -41,7 +41,7 @@ def test_reads_the_meta_information_without_its_group_length() -> None:
 
 def test_says_where_the_data_set_stops() -> None:
     content = encoded(image())
-    with pytest.raises(Unsound, match=rf"claims 32 bytes where there are 2 \(at byte {len(content) - 32}\)"):
+    with pytest.raises(InvalidInstance, match=rf"claims 32 bytes where there are 2 \(at byte {len(content) - 32}\)"):
         list(_walk(content[:-30]).elements())
 
 
@@ -55,7 +55,7 @@ def test_a_first_item_that_is_cut_is_said_to_be() -> None:
     walk = _walk(encoded(image()))
     (sequence,) = walk.elements(frozenset({0x00081140}))
     cut = Element(sequence.tag, sequence.vr, sequence.offset, sequence.length - 1, None)
-    with pytest.raises(Unsound, match=r"\(FFFE,E000\) claims"):
+    with pytest.raises(InvalidInstance, match=r"\(FFFE,E000\) claims"):
         list(walk.first_item(cut))
 
 
@@ -95,12 +95,12 @@ def test_an_item_inside_implicit_vr_is_never_in_explicit_vr() -> None:
 def test_an_item_must_be_closed_inside_its_sequence(cut: int) -> None:
     item = _ITEM + _NO_LENGTH + bytes.fromhex("08005511") + b"UI\x08\x001.2.3.9\0" + _ITEM_END + bytes(4)
     sequence = bytes.fromhex("08004011") + b"SQ\0\0" + (len(item) - cut).to_bytes(4, "little") + item[:-cut]
-    with pytest.raises(Unsound, match=r"an item is not closed|cut in the head of an element"):
+    with pytest.raises(InvalidInstance, match=r"an item is not closed|cut in the head of an element"):
         list(_walk(_before_patient_id(sequence + b"\0" * 4)).elements(frozenset()))
 
 
 def test_a_forgotten_vr_is_read_as_pydicom_reads_it() -> None:
     """An implicit length of 66 looks like the VR "B": pydicom then reads a length of 0, and loses its way."""
     element = bytes.fromhex("08000800 42000000") + b"\xff" * 66
-    with pytest.raises(Unsound):
+    with pytest.raises(InvalidInstance):
         list(_walk(_before_patient_id(element)).elements())

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from bulkdl.dicom.pydicom_warnings import pydicom_kept_quiet
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 
 
 def _warn(module: str) -> None:
@@ -15,7 +15,7 @@ def _warn(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["pydicom", "pydicom.charset"])
 def test_pydicom_cannot_be_heard(module: str) -> None:
-    with pydicom_kept_quiet():
+    with suppressed_pydicom_warnings():
         _warn(module)
     with pytest.warns(UserWarning, match="odd"):
         _warn(module)
@@ -23,7 +23,7 @@ def test_pydicom_cannot_be_heard(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["bulkdl.dicom.header", "pydicom_data"])
 def test_everybody_else_is_heard_as_before(module: str) -> None:
-    with pytest.warns(UserWarning, match="odd"), pydicom_kept_quiet():
+    with pytest.warns(UserWarning, match="odd"), suppressed_pydicom_warnings():
         _warn(module)
 
 
@@ -33,14 +33,14 @@ def test_threads_that_overlap_leave_the_filters_as_they_were() -> None:
     first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
 
     def first() -> None:
-        with pydicom_kept_quiet():
+        with suppressed_pydicom_warnings():
             first_is_in.set()
             second_is_in.wait()
         first_is_out.set()
 
     def second() -> None:
         first_is_in.wait()
-        with pydicom_kept_quiet():
+        with suppressed_pydicom_warnings():
             second_is_in.set()
             first_is_out.wait()
             _warn("pydicom")

@@ -11,7 +11,7 @@ from pydicom.uid import UID, JPEGLossless
 
 from bulkdl.dicom import thumbnail as module
 from bulkdl.dicom.thumbnail import thumbnail
-from bulkdl.errors import ConfigurationError, Unsound
+from bulkdl.errors import ConfigurationError, InvalidInstance
 from tests.support.dicom_samples import NATIVE, encapsulated, encoded, image, pydicom_file, pydicom_files
 
 NEAR = 6  # JPEG is lossy
@@ -80,14 +80,14 @@ def test_a_picture_is_no_larger_than_wanted_and_keeps_its_shape() -> None:
 def test_gdcm_is_not_asked(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(encapsulated([b"no JPEG"], JPEGLossless))
-    with pytest.raises(Unsound, match=r"no decoder for JPEG Lossless.* that is safe"):
+    with pytest.raises(InvalidInstance, match=r"no decoder for JPEG Lossless.* that is safe"):
         thumbnail(path)
 
 
 def test_a_frame_that_is_unreasonably_large_is_not_decoded(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(encoded(image(Rows=65535, Columns=65535)))
-    with pytest.raises(Unsound, match="too large for a picture"):
+    with pytest.raises(InvalidInstance, match="too large for a picture"):
         thumbnail(path)
 
 
@@ -98,7 +98,7 @@ def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(Unsound, match="not readable: No such file"):
+    with pytest.raises(InvalidInstance, match="not readable: No such file"):
         thumbnail(tmp_path / "missing.dcm")
 
 
@@ -107,7 +107,7 @@ def test_whatever_the_file_it_is_a_picture_or_unsound() -> None:
     for path in pydicom_files():
         try:
             content = thumbnail(path)
-        except Unsound:
+        except InvalidInstance:
             continue
         with Image.open(io.BytesIO(content)) as shown:
             assert max(shown.size) <= 128, path.name

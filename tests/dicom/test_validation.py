@@ -23,8 +23,8 @@ from pydicom.uid import (
 )
 
 from bulkdl.dicom.part10 import open_data_set, read_meta
-from bulkdl.dicom.validation import Verdict, validate
-from bulkdl.errors import ConfigurationError, Unsound, WrongObject
+from bulkdl.dicom.validation import ValidationResult, validate
+from bulkdl.errors import ConfigurationError, InvalidInstance, WrongObject
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
@@ -57,14 +57,14 @@ _UNSOUND = {
 _NOT_SERVABLE = ("no DICOM preamble", "a DICOMDIR", "no SOP Instance UID", "no Series Instance UID")
 
 
-def _structure(source: bytes | Path) -> Verdict:
+def _structure(source: bytes | Path) -> ValidationResult:
     return validate(source, level=ValidationLevel.STRUCTURE, expected=None)
 
 
 def _reason_against(source: bytes | Path) -> str:
     try:
         _structure(source)
-    except Unsound as error:
+    except InvalidInstance as error:
         return str(error)
     return "none"
 
@@ -95,7 +95,7 @@ _IMAGES = [path for path in pydicom_files() if _is_image(path)]
 
 @pytest.mark.parametrize("level", ValidationLevel)
 def test_says_what_a_sound_instance_is(level: ValidationLevel) -> None:
-    assert validate(encoded(image()), level=level, expected=_EXPECTED) == Verdict(
+    assert validate(encoded(image()), level=level, expected=_EXPECTED) == ValidationResult(
         sop_uid=SOP_UID,
         series_uid=SERIES_UID,
         study_uid="1.2.3.2",
@@ -131,19 +131,19 @@ def test_a_data_set_written_otherwise_than_declared_is_noted() -> None:
 
 def test_refuses_what_pydicom_would_take_for_another_instance() -> None:
     second = b"\x08\x00\x18\x00UI\x08\x001.2.3.9\0"
-    with pytest.raises(Unsound, match="pydicom reads another SOP Instance UID"):
+    with pytest.raises(InvalidInstance, match="pydicom reads another SOP Instance UID"):
         validate(encoded(image()) + second, level=ValidationLevel.HEADER, expected=_EXPECTED)
 
 
 @pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.9", "1.02.3", "1.2.840.10008.1.20", "x"])
 def test_refuses_transfer_syntaxes_that_nobody_knows(uid: str) -> None:
     content = encoded(image()).replace(b"1.2.840.10008.1.2.1\0", uid.encode().ljust(20, b"\0"))
-    with pytest.raises(Unsound, match=r"Transfer Syntax UID .* is not known"):
+    with pytest.raises(InvalidInstance, match=r"Transfer Syntax UID .* is not known"):
         validate(content, level=ValidationLevel.HEADER, expected=None)
 
 
 def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(Unsound, match="not readable: Is a directory"):
+    with pytest.raises(InvalidInstance, match="not readable: Is a directory"):
         _structure(tmp_path)
 
 
@@ -212,7 +212,7 @@ def test_an_image_of_pydicom_is_unsound_cut_anywhere(data: st.DataObject) -> Non
 def test_a_cut_file_is_unsound_on_disk_too(tmp_path: Path) -> None:
     path = tmp_path / "cut.dcm"
     path.write_bytes(encoded(image())[:-1])
-    with pytest.raises(Unsound, match=r"\(7FE0,0010\) claims 32 bytes where there are 31"):
+    with pytest.raises(InvalidInstance, match=r"\(7FE0,0010\) claims 32 bytes where there are 31"):
         _structure(path)
 
 
@@ -228,7 +228,7 @@ def test_whatever_the_bytes_the_verdict_is_one_of_three(data: st.DataObject) -> 
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, len(content) - 1))
         content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
-    with contextlib.suppress(Unsound, WrongObject):
+    with contextlib.suppress(InvalidInstance, WrongObject):
         validate(bytes(content), level=ValidationLevel.STRUCTURE, expected=_EXPECTED)
 
 
@@ -269,7 +269,7 @@ def test_the_trailer_of_gzip_is_let_pass() -> None:
 
 
 def test_a_deflated_data_set_that_is_cut_is_said_to_be() -> None:
-    with pytest.raises(Unsound, match="the deflated data set is cut"):
+    with pytest.raises(InvalidInstance, match="the deflated data set is cut"):
         _structure(_deflated()[:-10])
 
 
@@ -284,7 +284,7 @@ def test_a_deflated_bomb_is_refused() -> None:
     stream = b"".join(bomb.compress(bytes(1 << 24)) for _ in range(17)) + bomb.flush()
     head = _deflated()
     head = head[: read_meta(io.BytesIO(head), len(head)).end]
-    with pytest.raises(Unsound, match="a deflated data set of more than"):
+    with pytest.raises(InvalidInstance, match="a deflated data set of more than"):
         _structure(head + stream)
 
 
@@ -308,7 +308,7 @@ def test_native_pixel_data_is_as_long_as_its_attributes_promise(attributes: dict
     assert _structure(encoded(image(PixelData=bytes(needed), **attributes))).notes == ()
     longer = _structure(encoded(image(PixelData=bytes(needed + 2), **attributes)))
     assert longer.notes == (f"{needed + 2} bytes of pixel data where the image needs {needed}",)
-    with pytest.raises(Unsound, match=f"{needed - 2} bytes of pixel data where the image needs {needed}"):
+    with pytest.raises(InvalidInstance, match=f"{needed - 2} bytes of pixel data where the image needs {needed}"):
         _structure(encoded(image(PixelData=bytes(needed - 2), **attributes)))
 
 
@@ -318,7 +318,7 @@ def test_the_padding_of_pixel_data_is_nothing_odd() -> None:
 
 @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"])
 def test_pixel_data_needs_the_attributes_that_give_its_length(keyword: str) -> None:
-    with pytest.raises(Unsound, match="pixel data without"):
+    with pytest.raises(InvalidInstance, match="pixel data without"):
         _structure(encoded(image(**{keyword: None})))
 
 
@@ -347,7 +347,7 @@ def test_only_images_need_pixel_data(attributes: dict[str, object], *, sound: bo
 
 
 def test_every_frame_needs_a_fragment() -> None:
-    with pytest.raises(Unsound, match="1 fragments of pixel data for 2 frames"):
+    with pytest.raises(InvalidInstance, match="1 fragments of pixel data for 2 frames"):
         _structure(encapsulated([b"only one"], NumberOfFrames=2))
 
 
@@ -364,10 +364,10 @@ def test_an_offset_table_of_another_length_is_noted() -> None:
 
 def test_native_and_encapsulated_pixel_data_are_not_confused() -> None:
     encapsulated_inside = encapsulated([b"frame"]).replace(b"1.2.840.10008.1.2.4.80", b"1.2.840.10008.1.2.1\0\0\0")
-    with pytest.raises(Unsound, match="undefined length in a native transfer syntax"):
+    with pytest.raises(InvalidInstance, match="undefined length in a native transfer syntax"):
         _structure(encapsulated_inside)
     native_inside = encoded(image()).replace(b"\x14\x001.2.840.10008.1.2.1\0", b"\x14\x001.2.840.10008.1.2.5\0")
-    with pytest.raises(Unsound, match="defined length in an encapsulated transfer syntax"):
+    with pytest.raises(InvalidInstance, match="defined length in an encapsulated transfer syntax"):
         _structure(native_inside)
 
 
@@ -386,7 +386,7 @@ def _nested(depth: int) -> bytes:
 
 def test_sequences_may_nest_but_not_without_end() -> None:
     assert _is_sound(_nested(40))
-    with pytest.raises(Unsound, match="sequences nest deeper than 64"):
+    with pytest.raises(InvalidInstance, match="sequences nest deeper than 64"):
         _structure(_nested(70))
 
 
@@ -397,14 +397,14 @@ def test_looks_into_sequences_of_defined_length(syntax: UID) -> None:
     at = content.index(item) + 4
     longer = bytearray(content)
     longer[at + (3 if syntax is NATIVE[2] else 0)] += 2
-    with pytest.raises(Unsound, match=r"\(FFFE,E000\) claims"):
+    with pytest.raises(InvalidInstance, match=r"\(FFFE,E000\) claims"):
         _structure(bytes(longer))
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def _pixels(source: bytes | Path) -> Verdict:
+def _pixels(source: bytes | Path) -> ValidationResult:
     return validate(source, level=ValidationLevel.PIXELS, expected=None)
 
 
@@ -428,7 +428,7 @@ def test_decodes_what_archives_hold(file: str) -> None:
 def test_pixel_data_that_does_not_decode_is_unsound() -> None:
     content = encapsulated([b"no JPEG-LS at all"])
     assert _is_sound(content)
-    with pytest.raises(Unsound, match="pixel data cannot be decoded"):
+    with pytest.raises(InvalidInstance, match="pixel data cannot be decoded"):
         _pixels(content)
 
 
@@ -437,7 +437,7 @@ def test_a_frame_that_decodes_to_too_little_is_unsound() -> None:
     rows = b"\x28\x00\x10\x00US\x02\x00"
     taller = content.replace(rows + b"\x40\x00", rows + b"\x80\x00")
     assert _is_sound(taller)
-    with pytest.raises(Unsound, match="pixel data cannot be decoded"):
+    with pytest.raises(InvalidInstance, match="pixel data cannot be decoded"):
         _pixels(taller)
 
 

@@ -15,7 +15,7 @@ def test_pydicom_reads_as_before_and_neither_numpy_nor_a_decoder_is_loaded() -> 
     path = pydicom_file("CT_small.dcm")
     words = (
         "import sys; from pathlib import Path\n"
-        "from bulkdl.dicom.without_numpy import read_headers_alone\n"
+        "from bulkdl.dicom.without_numpy import disable_numpy\n"
         "from bulkdl.dicom.validation import validate\n"
         "from bulkdl.model.settings import ValidationLevel\n"
         "read_headers_alone()\n"
@@ -31,7 +31,7 @@ def test_pydicom_reads_as_before_and_neither_numpy_nor_a_decoder_is_loaded() -> 
 def test_what_is_loaded_already_stays() -> None:
     words = (
         "import sys, numpy\n"
-        "from bulkdl.dicom.without_numpy import read_headers_alone\n"
+        "from bulkdl.dicom.without_numpy import disable_numpy\n"
         "read_headers_alone()\n"
         "import numpy as again\n"
         "print(again is numpy)\n"

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from bulkdl.errors import Unsound
+from bulkdl.errors import InvalidInstance
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey
@@ -87,6 +87,6 @@ async def test_what_kills_every_decoder_is_unsound() -> None:
 
     async with Decoders() as decoders, asyncio.TaskGroup() as group:
         group.create_task(hunt())
-        with pytest.raises(Unsound, match="dies"):
+        with pytest.raises(InvalidInstance, match="dies"):
             await decoders.validate(one.content, key)
         is_over.set()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.errors import AccessDenied, ArchiveUnreachable
-from bulkdl.model.events import ArchiveBack, ArchiveDown, Event
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Event
 from bulkdl.model.reports import RunOutcome
 from tests.support.bad_archive import JSON, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
@@ -187,7 +187,7 @@ async def test_an_archive_that_goes_away_is_waited_for(tmp_path: Path) -> None:
         group.create_task(leaving.go(come_back=True))
         report = await archive.mirror(tmp_path, sink=leaving.sink)
     assert report.outcome is RunOutcome.COMPLETE
-    assert [type(event) for event in leaving.events if isinstance(event, (ArchiveDown, ArchiveBack))][-1] is ArchiveBack
+    assert [type(event) for event in leaving.events if isinstance(event, (ArchiveDown, ArchiveUp))][-1] is ArchiveUp
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 

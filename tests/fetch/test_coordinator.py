@@ -14,11 +14,11 @@ from bulkdl.journal.rows import Run
 from bulkdl.model.events import ignore
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.settings import Transport
-from bulkdl.runtime.tasks import Upstream
+from bulkdl.runtime.tasks import Stage
 from tests.support.journals import outcome, series_uid, sop_uid
 
 if TYPE_CHECKING:
-    from bulkdl.journal.thread import JournalDesk
+    from bulkdl.journal.thread import JournalThread
 
 
 RUN = Run(id=1, archive_id=1, selection_id=None)
@@ -39,9 +39,9 @@ class SlowDesk:
             raise DiskFull("no room for the journal")
 
 
-def coordinator(desk: JournalDesk | SlowDesk) -> Coordinator:
+def coordinator(journal_thread: JournalThread | SlowDesk) -> Coordinator:
     nobody: Any = None
-    return Coordinator(desk, RUN, nobody, nobody, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
+    return Coordinator(journal_thread, RUN, nobody, nobody, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
 
 
 async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again() -> None:
@@ -49,34 +49,34 @@ async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again()
     work = SeriesWork(series_uid=series_uid(0), study_uid=None, folder="f", sop_uids=(sop_uid(0, 0),), names=("n",))
     settings = SimpleNamespace(fetch=SimpleNamespace(transport=Transport.AUTO))
 
-    async def desk(*_: Any, **__: Any) -> tuple[list[SeriesWork], None]:
+    async def journal_thread(*_: Any, **__: Any) -> tuple[list[SeriesWork], None]:
         if made._in_hand:
             made._give_back(work, 0)
         return [work], None
 
-    made = Coordinator(desk, RUN, settings, None, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
+    made = Coordinator(journal_thread, RUN, settings, None, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
     made._in_hand[work.series_uid] = 1
-    upstream = Upstream()
+    upstream = Stage()
     upstream.end()
     assert await anext(made._owed(upstream)) == work
 
 
 async def test_recording_that_is_cut_off_is_counted_all_the_same() -> None:
-    desk = SlowDesk()
-    made = coordinator(desk)
+    journal_thread = SlowDesk()
+    made = coordinator(journal_thread)
     await made._deliver(outcome(0, 0))
     recording = asyncio.ensure_future(made._record())
-    await desk.began.wait()
+    await journal_thread.began.wait()
     recording.cancel()
-    desk.may_end.set()
+    journal_thread.may_end.set()
     await made._record()
     assert made.outcomes.total() == 1
 
 
 async def test_what_could_not_be_recorded_is_not_lost() -> None:
-    desk = SlowDesk(failures=1)
-    desk.may_end.set()
-    made = coordinator(desk)
+    journal_thread = SlowDesk(failures=1)
+    journal_thread.may_end.set()
+    made = coordinator(journal_thread)
     await made._deliver(outcome(0, 0))
     with pytest.raises(DiskFull):
         await made._record()

@@ -17,13 +17,13 @@ from bulkdl.errors import (
     ConnectFailed,
     ConnectionLost,
     Interrupted,
+    InvalidInstance,
     NotFound,
     ServerFailed,
     ShortBody,
     TooManyRequests,
-    Unsound,
 )
-from bulkdl.runtime.attempts import Patience, Permits
+from bulkdl.runtime.attempts import Permits, Retrier
 from bulkdl.runtime.concurrency import ByteRate, Limiter, Sample
 from tests.support.virtual_time import clock, run
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Weather:
-    """Everything that a `Patience` announces, in order."""
+    """Everything that a `Retrier` announces, in order."""
 
     def __init__(self) -> None:
         self.retries: list[tuple[str, str, int, float]] = []
@@ -45,7 +45,7 @@ class Weather:
         self.outages.append((error.code if error else None, seconds))
 
 
-def patience(
+def retrier(
     *,
     limit: int = 8,
     max_attempts: int = 4,
@@ -53,9 +53,9 @@ def patience(
     stop: asyncio.Event | None = None,
     weather: Weather | None = None,
     rate: ByteRate | None = None,
-) -> Patience:
+) -> Retrier:
     weather = weather or Weather()
-    return Patience(
+    return Retrier(
         limiter=Limiter(ceiling=limit, first=limit),
         max_attempts=max_attempts,
         give_up_after_seconds=give_up_after_seconds,
@@ -101,7 +101,7 @@ def away(until: float, *, starts: list[float] | None = None) -> Callable[[int], 
 def test_an_action_is_repeated_until_it_succeeds() -> None:
     async def main() -> None:
         weather = Weather()
-        patient = patience(weather=weather)
+        patient = retrier(weather=weather)
         seconds, attempts = await patient.attempt("x", failing(ServerFailed("e", status=500), ShortBody("e")))
         assert attempts == 3
         assert seconds == pytest.approx(0.5 + 1.0)
@@ -118,9 +118,9 @@ def test_an_action_is_told_the_number_of_its_attempt() -> None:
         async def action(attempt: int) -> None:
             numbers.append(attempt)
             if attempt < 3:
-                raise Unsound("cut")
+                raise InvalidInstance("cut")
 
-        await patience().attempt("x", action)
+        await retrier().attempt("x", action)
         assert numbers == [1, 2, 3]
 
     run(main())
@@ -134,7 +134,7 @@ def test_an_action_is_told_the_number_of_its_attempt() -> None:
 def test_the_last_failure_is_raised_with_its_attempts(error: BulkdlError, attempts: int) -> None:
     async def main() -> None:
         with pytest.raises(type(error)) as caught:
-            await patience(max_attempts=4).attempt("x", failing(*[error] * 9))
+            await retrier(max_attempts=4).attempt("x", failing(*[error] * 9))
         assert caught.value.attempts == attempts
 
     run(main())
@@ -145,7 +145,7 @@ def test_the_last_failure_is_raised_with_its_attempts(error: BulkdlError, attemp
 
 def test_a_connection_that_cannot_be_made_costs_no_attempt() -> None:
     async def main() -> None:
-        _, attempts = await patience(max_attempts=1).attempt("x", away(until=300))
+        _, attempts = await retrier(max_attempts=1).attempt("x", away(until=300))
         assert attempts == 1
         assert 300 <= clock() <= 331
 
@@ -155,7 +155,7 @@ def test_a_connection_that_cannot_be_made_costs_no_attempt() -> None:
 def test_one_request_at_a_time_looks_whether_the_archive_is_back() -> None:
     async def main() -> None:
         starts: list[float] = []
-        patient = patience(limit=8)
+        patient = retrier(limit=8)
         await asyncio.gather(*(patient.attempt(f"{n}", away(until=100, starts=starts)) for n in range(40)))
         during = [seconds for seconds in starts if 0.01 < seconds < 100]
         assert during == pytest.approx([1.01, 3.02, 7.03, 15.04, 31.05, 61.06, 91.07])
@@ -169,7 +169,7 @@ def test_who_waited_for_a_permit_when_the_archive_went_away_does_not_run_into_it
 
     async def main() -> None:
         starts: list[float] = []
-        patient = patience(limit=1)
+        patient = retrier(limit=1)
         await asyncio.gather(*(patient.attempt(f"{n}", away(until=0.5, starts=starts)) for n in range(60)))
         assert sum(seconds < 0.5 for seconds in starts) == 1
 
@@ -179,7 +179,7 @@ def test_who_waited_for_a_permit_when_the_archive_went_away_does_not_run_into_it
 def test_it_is_announced_once_that_the_archive_is_away_and_back() -> None:
     async def main() -> None:
         weather = Weather()
-        patient = patience(limit=8, weather=weather)
+        patient = retrier(limit=8, weather=weather)
         await asyncio.gather(*(patient.attempt(f"{n}", away(until=2)) for n in range(30)))
         assert [code for code, _ in weather.outages] == ["connect-failed", "connect-failed", None]
         assert weather.outages[0][1] == 900
@@ -193,7 +193,7 @@ def test_it_is_announced_once_that_the_archive_is_away_and_back() -> None:
 def test_it_gives_up_when_the_archive_stays_away(seconds: float) -> None:
     async def main() -> None:
         with pytest.raises(ArchiveUnreachable, match=f"{seconds:.0f} s") as caught:
-            await patience(give_up_after_seconds=seconds).attempt("x", away(until=1e9))
+            await retrier(give_up_after_seconds=seconds).attempt("x", away(until=1e9))
         assert isinstance(caught.value.__cause__, ConnectFailed)
         assert seconds <= clock() <= seconds + 1
 
@@ -202,7 +202,7 @@ def test_it_gives_up_when_the_archive_stays_away(seconds: float) -> None:
 
 def test_the_wait_for_an_archive_begins_anew_with_each_outage() -> None:
     async def main() -> None:
-        patient = patience(give_up_after_seconds=20)
+        patient = retrier(give_up_after_seconds=20)
         for _ in range(5):
             await patient.attempt("x", away(until=clock() + 15))
         assert clock() > 60
@@ -215,7 +215,7 @@ def test_an_answer_that_was_under_way_does_not_end_an_outage() -> None:
 
     async def main() -> None:
         weather = Weather()
-        patient = patience(weather=weather)
+        patient = retrier(weather=weather)
 
         async def long(_: int) -> None:
             await asyncio.sleep(5)
@@ -232,7 +232,7 @@ def test_any_answer_ends_an_outage() -> None:
         weather = Weather()
         action = failing(ConnectFailed("e"), NotFound("e", status=404))
         with pytest.raises(NotFound):
-            await patience(weather=weather).attempt("x", action)
+            await retrier(weather=weather).attempt("x", action)
         assert [code for code, _ in weather.outages] == ["connect-failed", None]
 
     run(main())
@@ -246,7 +246,7 @@ def test_an_archive_that_fails_everybody_is_away_and_loses_no_instance(error: Bu
 
     async def main() -> None:
         weather = Weather()
-        patient = patience(limit=16, max_attempts=8, weather=weather)
+        patient = retrier(limit=16, max_attempts=8, weather=weather)
 
         async def action(_: int) -> float:
             await asyncio.sleep(0.05)
@@ -264,7 +264,7 @@ def test_an_archive_that_fails_everybody_is_away_and_loses_no_instance(error: Bu
 def test_a_few_instances_that_an_archive_chokes_on_are_no_outage() -> None:
     async def main() -> None:
         weather = Weather()
-        patient = patience(max_attempts=8, weather=weather)
+        patient = retrier(max_attempts=8, weather=weather)
         ended = await asyncio.gather(
             *(patient.attempt(f"{n}", failing(*[ServerFailed("e", status=504)] * 99)) for n in range(5)),
             return_exceptions=True,
@@ -280,7 +280,7 @@ def test_a_few_instances_that_an_archive_chokes_on_are_no_outage() -> None:
 
 def test_retry_after_pauses_everybody() -> None:
     async def main() -> None:
-        patient = patience()
+        patient = retrier()
         refusal = TooManyRequests("slow down", status=429, retry_after_seconds=30)
         first = asyncio.ensure_future(patient.attempt("first", failing(refusal)))
         await asyncio.sleep(1)
@@ -293,7 +293,7 @@ def test_retry_after_pauses_everybody() -> None:
 
 def test_who_waited_for_a_permit_is_paused_too() -> None:
     async def main() -> None:
-        patient = patience(limit=1)
+        patient = retrier(limit=1)
         refusal = TooManyRequests("slow down", status=429, retry_after_seconds=30)
         ended = await asyncio.gather(
             patient.attempt("first", failing(refusal)), *(patient.attempt(f"{n}", failing()) for n in range(5))
@@ -305,7 +305,7 @@ def test_who_waited_for_a_permit_is_paused_too() -> None:
 
 def test_an_archive_that_counts_requests_gets_no_more_than_it_took_in_a_second() -> None:
     async def main() -> None:
-        patient = patience(limit=64)
+        patient = retrier(limit=64)
         await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(11)))
         patient.finished(Sample(clock(), 0, throttled=True))
         ended = await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(40)))
@@ -317,7 +317,7 @@ def test_an_archive_that_counts_requests_gets_no_more_than_it_took_in_a_second()
 
 def test_the_limit_of_requests_in_flight_is_not_moved_by_a_request_that_came_too_soon() -> None:
     async def main() -> None:
-        patient = patience(limit=64)
+        patient = retrier(limit=64)
         for _ in range(64):
             patient.finished(Sample(0.0, 0, throttled=True))
         assert patient.permits.limit == 64
@@ -327,7 +327,7 @@ def test_the_limit_of_requests_in_flight_is_not_moved_by_a_request_that_came_too
 
 def test_nobody_else_is_paused_for_longer_than_the_caller_waits() -> None:
     async def main() -> None:
-        patient = patience(give_up_after_seconds=60)
+        patient = retrier(give_up_after_seconds=60)
         refusal = TooManyRequests("come back tomorrow", status=429, retry_after_seconds=86_400)
         first = asyncio.ensure_future(patient.attempt("first", failing(refusal)))
         await asyncio.sleep(1)
@@ -340,7 +340,7 @@ def test_nobody_else_is_paused_for_longer_than_the_caller_waits() -> None:
 
 def test_bytes_are_paid_for_in_time() -> None:
     async def main() -> None:
-        patient = patience(rate=ByteRate(1000, now=0.0))
+        patient = retrier(rate=ByteRate(1000, now=0.0))
         for _ in range(10):
             await patient.received(1000)
         assert clock() == pytest.approx(9, abs=1)
@@ -351,15 +351,15 @@ def test_bytes_are_paid_for_in_time() -> None:
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-async def _backing_off(patient: Patience) -> None:
+async def _backing_off(patient: Retrier) -> None:
     await patient.attempt("x", failing(*[ServerFailed("e", status=500)] * 3))
 
 
-async def _probing(patient: Patience) -> None:
+async def _probing(patient: Retrier) -> None:
     await patient.attempt("x", away(until=1e9))
 
 
-async def _behind_a_probe(patient: Patience) -> None:
+async def _behind_a_probe(patient: Retrier) -> None:
     probe = asyncio.ensure_future(patient.attempt("probe", away(until=1e9)))
     await asyncio.sleep(0.05)
     try:
@@ -369,19 +369,19 @@ async def _behind_a_probe(patient: Patience) -> None:
             await probe
 
 
-async def _paused(patient: Patience) -> None:
+async def _paused(patient: Retrier) -> None:
     await patient.attempt("x", failing(TooManyRequests("e", status=429, retry_after_seconds=600)))
 
 
-async def _throttled(patient: Patience) -> None:
+async def _throttled(patient: Retrier) -> None:
     await patient.received(10**9)
 
 
 @pytest.mark.parametrize("waiting", [_backing_off, _probing, _behind_a_probe, _paused, _throttled])
-def test_stop_ends_all_waiting(waiting: Callable[[Patience], Awaitable[None]]) -> None:
+def test_stop_ends_all_waiting(waiting: Callable[[Retrier], Awaitable[None]]) -> None:
     async def main() -> None:
         stop = asyncio.Event()
-        patient = patience(stop=stop, rate=ByteRate(1, now=0.0))
+        patient = retrier(stop=stop, rate=ByteRate(1, now=0.0))
         asyncio.get_running_loop().call_later(0.2, stop.set)
         with pytest.raises(Interrupted):
             await waiting(patient)
@@ -393,7 +393,7 @@ def test_stop_ends_all_waiting(waiting: Callable[[Patience], Awaitable[None]]) -
 def test_stop_does_not_wait_for_a_probe_that_is_under_way() -> None:
     async def main() -> None:
         stop = asyncio.Event()
-        patient = patience(stop=stop)
+        patient = retrier(stop=stop)
 
         async def silent(_: int) -> None:
             await asyncio.sleep(0 if clock() < 1 else 120)
@@ -420,7 +420,7 @@ def test_nothing_new_begins_after_stop() -> None:
             begun.append(attempt)
 
         with pytest.raises(Interrupted):
-            await patience(stop=stop).attempt("x", action)
+            await retrier(stop=stop).attempt("x", action)
         assert begun == []
 
     run(main())
@@ -460,11 +460,11 @@ def test_permits_are_never_exceeded_and_never_lost(
         most = max([limit, *(size for _, size in sizes)])
         for moment, size in sizes:
             loop.call_later(moment, permits.resize, size)
-        crew = [asyncio.ensure_future(hold(after, seconds)) for after, seconds, _ in tasks]
-        for task, (_, _, cancelled_at) in zip(crew, tasks, strict=True):
+        started = [asyncio.ensure_future(hold(after, seconds)) for after, seconds, _ in tasks]
+        for task, (_, _, cancelled_at) in zip(started, tasks, strict=True):
             if cancelled_at is not None:
                 loop.call_later(cancelled_at, task.cancel)
-        ended = await asyncio.gather(*crew, return_exceptions=True)
+        ended = await asyncio.gather(*started, return_exceptions=True)
         assert not [error for error in ended if isinstance(error, Exception)]
         assert permits.in_use == 0
 
@@ -512,7 +512,7 @@ def test_a_waiter_that_is_cancelled_passes_its_permit_on() -> None:
 
 def test_the_limiter_sets_the_permits() -> None:
     async def main() -> None:
-        patient = patience(limit=20)
+        patient = retrier(limit=20)
         await asyncio.sleep(5)
         patient.finished(Sample(1.0, 0, refused=True))
         assert patient.permits.limit == 14
@@ -522,7 +522,7 @@ def test_the_limiter_sets_the_permits() -> None:
 
 def test_a_share_is_a_ceiling_from_now_on() -> None:
     async def main() -> None:
-        patient = patience(limit=20)
+        patient = retrier(limit=20)
         patient.share(3)
         at_once, most = 0, 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bulkdl.runtime.load import Load, Turnstile
+from bulkdl.runtime.load import Load, OnePerLoopCycle
 
 
 class Clocks:
@@ -47,7 +47,7 @@ def test_the_last_window_counts() -> None:
 
 
 async def test_one_passes_in_each_round_of_the_loop() -> None:
-    turnstile, rounds, passed = Turnstile(), 0, []
+    loop_cycle, rounds, passed = OnePerLoopCycle(), 0, []
 
     def count() -> None:
         nonlocal rounds
@@ -55,7 +55,7 @@ async def test_one_passes_in_each_round_of_the_loop() -> None:
         asyncio.get_running_loop().call_soon(count)
 
     async def pass_by() -> None:
-        await turnstile.passed()
+        await loop_cycle.passed()
         passed.append(rounds)
 
     asyncio.get_running_loop().call_soon(count)
@@ -64,11 +64,11 @@ async def test_one_passes_in_each_round_of_the_loop() -> None:
 
 
 async def test_who_is_cancelled_while_waiting_keeps_nobody_from_passing() -> None:
-    turnstile = Turnstile()
-    waiting = [asyncio.ensure_future(turnstile.passed()) for _ in range(10)]
+    loop_cycle = OnePerLoopCycle()
+    waiting = [asyncio.ensure_future(loop_cycle.passed()) for _ in range(10)]
     await asyncio.sleep(0)
     for task in waiting[1::2]:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    await turnstile.passed()
+    await loop_cycle.passed()
     assert [task.cancelled() for task in waiting] == [False, True] * 5

@@ -7,18 +7,18 @@ import random
 import pytest
 
 from bulkdl.runtime.concurrency import Limiter, Sample
-from bulkdl.runtime.rates import RequestPace
+from bulkdl.runtime.rates import RequestRate
 from tests.support.simulated_archive import Archive, run
 
 
 def test_without_refusals_nobody_waits() -> None:
-    pace = RequestPace()
+    pace = RequestRate()
     assert [pace.wait_seconds(0.0) for _ in range(1000)] == [0.0] * 1000
     assert pace.per_second is None
 
 
 def test_what_the_archive_took_in_the_second_before_is_the_pace() -> None:
-    pace = RequestPace()
+    pace = RequestRate()
     for number in range(60):
         pace.wait_seconds(5.0 + number / 100)
     pace.refused(5.65, began=5.59)
@@ -26,7 +26,7 @@ def test_what_the_archive_took_in_the_second_before_is_the_pace() -> None:
 
 
 def test_a_burst_counts_once_and_by_what_was_taken_of_it() -> None:
-    pace = RequestPace()
+    pace = RequestRate()
     for _ in range(64):
         pace.wait_seconds(5.0)
     for _ in range(44):
@@ -35,7 +35,7 @@ def test_a_burst_counts_once_and_by_what_was_taken_of_it() -> None:
 
 
 def test_after_a_burst_the_next_second_is_left_alone() -> None:
-    pace = RequestPace()
+    pace = RequestRate()
     pace.wait_seconds(5.0)
     pace.wait_seconds(5.0)
     pace.refused(5.1, began=5.0)
@@ -43,7 +43,7 @@ def test_after_a_burst_the_next_second_is_left_alone() -> None:
 
 
 def test_places_in_the_row_are_evenly_spaced() -> None:
-    pace = RequestPace()
+    pace = RequestRate()
     for _ in range(11):
         pace.wait_seconds(0.0)
     pace.refused(0.1, began=0.0)
@@ -74,7 +74,7 @@ def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
             seed=seed,
             per_second=lambda _, rate=rate: int(rate),  # type: ignore[misc]
         )
-        course = run(archive, Limiter(ceiling=256), pace=RequestPace(), seconds=90, after=10)
+        course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=90, after=10)
         assert course.refused_share < 0.01, archive
         assert course.share > 0.85, archive
         shares.append(course.share)
@@ -83,7 +83,7 @@ def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
 
 def test_a_limit_that_is_lifted_is_noticed() -> None:
     archive = Archive(lambda _: 10_000, size_bytes=10_000, per_second=lambda now: 50 if now < 60 else 1_000)
-    pace = RequestPace()
+    pace = RequestRate()
     run(archive, Limiter(ceiling=256), pace=pace, seconds=400, after=60)
     assert pace.per_second is not None
     assert pace.per_second > 100
@@ -91,6 +91,6 @@ def test_a_limit_that_is_lifted_is_noticed() -> None:
 
 def test_a_limit_that_is_lowered_is_kept_to() -> None:
     archive = Archive(lambda _: 10_000, size_bytes=10_000, per_second=lambda now: 100 if now < 60 else 25)
-    course = run(archive, Limiter(ceiling=256), pace=RequestPace(), seconds=200, after=100)
+    course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=200, after=100)
     assert course.share > 0.8
     assert course.refused_share < 0.02

@@ -15,6 +15,8 @@ from bulkdl.errors import (
     ConnectionLost,
     DiskFull,
     Interrupted,
+    InvalidAtSource,
+    InvalidInstance,
     JournalError,
     MirrorUnwritable,
     NotFound,
@@ -25,11 +27,9 @@ from bulkdl.errors import (
     TimedOut,
     TooManyRequests,
     UnexpectedAnswer,
-    Unsound,
-    UnsoundAtSource,
     WrongObject,
 )
-from bulkdl.runtime.retry import CAP_SECONDS, MOST_RETRY_AFTER_SECONDS, Verdict, backoff_seconds, decide
+from bulkdl.runtime.retry import CAP_SECONDS, MOST_RETRY_AFTER_SECONDS, NextStep, backoff_seconds, decide
 
 MENDED_BY_REPEATING = [
     ConnectionLost("x"),
@@ -38,12 +38,12 @@ MENDED_BY_REPEATING = [
     ServerFailed("x", status=500),
     TooManyRequests("x", status=429),
     UnexpectedAnswer("x"),
-    Unsound("x"),
+    InvalidInstance("x"),
     WrongObject("x"),
     ChecksumMismatch("x"),
     BundleError("x"),
 ]
-NEVER_MENDED = [NotFound("x", status=404), RequestRejected("x", status=400), UnsoundAtSource("x")]
+NEVER_MENDED = [NotFound("x", status=404), RequestRejected("x", status=400), InvalidAtSource("x")]
 STOPS_THE_RUN = [
     AccessDenied("x", status=401),
     DiskFull("x"),
@@ -64,23 +64,23 @@ def certain() -> float:
 
 @pytest.mark.parametrize("error", MENDED_BY_REPEATING, ids=name)
 def test_what_may_pass_is_tried_again(error: BulkdlError) -> None:
-    assert decide(error, 1, max_attempts=2, chance=certain).verdict is Verdict.RETRY
+    assert decide(error, 1, max_attempts=2, chance=certain).next_step is NextStep.RETRY
 
 
 @pytest.mark.parametrize("error", MENDED_BY_REPEATING, ids=name)
 def test_the_last_attempt_is_the_last(error: BulkdlError) -> None:
-    assert decide(error, 2, max_attempts=2, chance=certain).verdict is Verdict.GIVE_UP
+    assert decide(error, 2, max_attempts=2, chance=certain).next_step is NextStep.GIVE_UP
 
 
 @pytest.mark.parametrize("error", NEVER_MENDED, ids=name)
 def test_what_cannot_pass_is_given_up_at_once(error: BulkdlError) -> None:
-    assert decide(error, 1, max_attempts=8, chance=certain).verdict is Verdict.GIVE_UP
+    assert decide(error, 1, max_attempts=8, chance=certain).next_step is NextStep.GIVE_UP
 
 
 @pytest.mark.parametrize("error", STOPS_THE_RUN, ids=name)
 @pytest.mark.parametrize("attempt", [1, 8])
 def test_what_concerns_every_instance_stops_the_run(error: BulkdlError, attempt: int) -> None:
-    assert decide(error, attempt, max_attempts=8, chance=certain).verdict is Verdict.STOP
+    assert decide(error, attempt, max_attempts=8, chance=certain).next_step is NextStep.STOP
 
 
 def test_waits_double_up_to_a_minute() -> None:
@@ -106,4 +106,4 @@ def test_retry_after_is_never_undercut_but_for_more_than_an_hour(asked: float, c
 def test_every_failure_of_a_request_has_a_verdict() -> None:
     for kind in RequestFailed.__subclasses__():
         decision = decide(kind("x"), 1, max_attempts=8, chance=certain)
-        assert (decision.wait_seconds > 0) == (decision.verdict is Verdict.RETRY)
+        assert (decision.wait_seconds > 0) == (decision.next_step is NextStep.RETRY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.errors import DiskFull
-from bulkdl.runtime.tasks import Crew, Upstream, companion, first_set, run_pool, together
+from bulkdl.runtime.tasks import Stage, Tasks, first_set, run_pool, running_alongside, together
 from tests.support.virtual_time import clock, run
 
 if TYPE_CHECKING:
@@ -170,12 +170,12 @@ def test_a_crew_waits_for_who_joined_late() -> None:
             await asyncio.sleep(5)
             done.append("late")
 
-        async with Crew() as crew:
+        async with Tasks() as tasks:
 
             async def early() -> None:
-                crew.join(late())
+                tasks.join(late())
 
-            crew.join(early())
+            tasks.join(early())
         assert done == ["late"]
 
     run(main())
@@ -190,7 +190,7 @@ def test_a_companion_ends_with_its_block() -> None:
                 ticks.append(clock())
                 await asyncio.sleep(1)
 
-        async with companion(tick()):
+        async with running_alongside(tick()):
             await asyncio.sleep(2.5)
         assert ticks == [0, 1, 2]
         assert len(asyncio.all_tasks()) == 1
@@ -205,7 +205,7 @@ def test_an_error_of_a_companion_ends_the_block() -> None:
             raise DiskFull("full")
 
         with pytest.raises(DiskFull):
-            async with companion(fail()):
+            async with running_alongside(fail()):
                 await asyncio.sleep(1000)
         assert clock() == 1
 
@@ -215,7 +215,7 @@ def test_an_error_of_a_companion_ends_the_block() -> None:
 def test_an_error_of_the_block_ends_its_companion() -> None:
     async def main() -> None:
         async def fail_beside_a_companion() -> None:
-            async with companion(asyncio.sleep(1000)):
+            async with running_alongside(asyncio.sleep(1000)):
                 await asyncio.sleep(1)
                 raise DiskFull("full")
 
@@ -239,7 +239,7 @@ def test_the_first_event_is_enough() -> None:
 
 def test_no_news_is_missed_by_who_clears_before_looking() -> None:
     async def main() -> None:
-        upstream, shelf, found = Upstream(), list[int](), list[int]()
+        upstream, shelf, found = Stage(), list[int](), list[int]()
 
         async def look() -> None:
             while True:

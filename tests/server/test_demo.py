@@ -10,7 +10,7 @@ import pytest
 from bulkdl.dicom.phantom import PHANTOM_COLLECTION
 from bulkdl.dicom.samples import pydicom_samples
 from bulkdl.dicom.validation import validate
-from bulkdl.errors import Unsound
+from bulkdl.errors import InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue import Catalog, Root, Totals
 from bulkdl.server.demo import demo_catalog, demo_roots
@@ -52,7 +52,7 @@ def test_every_instance_is_sound_but_those_of_the_collection_that_says_so(demo: 
         for file in demo.files(series.series_uid):
             try:
                 validate(file.path, level=ValidationLevel.STRUCTURE)
-            except Unsound:
+            except InvalidInstance:
                 unsound.add((series.collection, file.sop_uid))
     assert {collection for collection, _ in unsound} == {UNSOUND}
     assert len(unsound) == sum(series.image_count or 0 for series in demo.series(collection=UNSOUND)) == 52

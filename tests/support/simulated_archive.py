@@ -15,7 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from bulkdl.runtime.concurrency import Limiter, Sample
-from bulkdl.runtime.rates import RequestPace
+from bulkdl.runtime.rates import RequestRate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def run(
     seconds: float,
     after: float,
     now: float = 0.0,
-    pace: RequestPace | None = None,
+    pace: RequestRate | None = None,
 ) -> Course:
     """Let `limiter`, and `pace` if there is one, steer requests to `archive` until `seconds`."""
     chance = random.Random(archive.seed)  # noqa: S311 - no secret is made

@@ -12,7 +12,7 @@ from bulkdl.cli.options import ArchiveOptions, OutputOptions, SectionedCommand, 
 from bulkdl.cli.output import adopt_complaint, adopt_text, document
 from bulkdl.cli.verbs import finish, run_verb
 from bulkdl.model.settings import FetchSettings, ValidationLevel
-from bulkdl.store.importing import Intake
+from bulkdl.store.importing import ImportMode
 from bulkdl.verbs.adopt import Adoption
 from bulkdl.verbs.adopt import adopt as adopt_verb
 from bulkdl.verbs.common import ArchiveChoice
@@ -25,8 +25,8 @@ from bulkdl.verbs.common import ArchiveChoice
 )
 @click.option(
     "--by",
-    type=click.Choice([each.value for each in Intake]),
-    default=Intake.LINK.value,
+    type=click.Choice([each.value for each in ImportMode]),
+    default=ImportMode.LINK.value,
     show_default=True,
     help="How files get into DIR. Across file systems a link becomes a copy.",
 )
@@ -63,7 +63,7 @@ def adopt(
     adoption = Adoption(
         source=folder,
         to=to or folder,
-        by=Intake(by),
+        by=ImportMode(by),
         collection=collection,
         layout=layout,
         validation=ValidationLevel(validate),

@@ -20,7 +20,7 @@ from bulkdl.cli.options import (
 )
 from bulkdl.cli.output import interrupted
 from bulkdl.cli.verbs import finish_run, run_verb
-from bulkdl.dicom.without_numpy import read_headers_alone
+from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
@@ -57,7 +57,7 @@ def mirror(
         if not click.confirm(question, err=True):
             raise Interrupted("nothing was done")
     if choice.name != DEMO:  # whose phantoms are made here
-        read_headers_alone()
+        disable_numpy()
     report = run_verb(
         lambda sink, stop: mirror_verb(
             selection, to, archive=choice, settings=settings, layout=layout, sink=sink, stop=stop

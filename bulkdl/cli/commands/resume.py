@@ -18,7 +18,7 @@ from bulkdl.cli.options import (
 )
 from bulkdl.cli.output import interrupted
 from bulkdl.cli.verbs import finish_run, run_verb
-from bulkdl.dicom.without_numpy import read_headers_alone
+from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.mirror import resume as resume_verb
 
@@ -35,7 +35,7 @@ def resume(*, mirror: Path, settings: FetchSettings, archive: ArchiveOptions, ou
     """
     choice = choose_archive_of(mirror, archive)
     if choice.name != DEMO:  # whose phantoms are made here
-        read_headers_alone()
+        disable_numpy()
     report = run_verb(
         lambda sink, stop: resume_verb(
             mirror, archive=choice, is_archive_chosen=archive.is_chosen, settings=settings, sink=sink, stop=stop
