@@ -1,46 +1,46 @@
 """Every error that bulkdl raises, in one tree, grouped by who can act.
 
     BulkdlError
-    ├── UserError                     the caller's words are wrong                     exit 2
+    ├── UserError                     the caller's input is invalid                    exit 2
     │   ├── InvalidUid                not 1-64 digits and dots
-    │   ├── SelectionError            nothing, or a contradiction, was asked for
-    │   ├── ManifestError             a manifest that cannot be read (source, line)
-    │   ├── ConfigurationError        the configuration file, a profile or an option
-    │   └── LayoutError               a path template that cannot be used
-    ├── ArchiveError                  the archive is to blame
+    │   ├── SelectionError            nothing is selected, or criteria contradict each other
+    │   ├── ManifestError             a manifest cannot be read (source, line)
+    │   ├── ConfigurationError        the configuration file, a profile or an option is invalid
+    │   └── LayoutError               a path template is invalid
+    ├── ArchiveError                  the archive refuses, fails or does not answer
     │   ├── ArchiveRefused            key, login or licence                            exit 3
-    │   ├── ArchiveUnreachable        silent, or failing, for too long                 exit 4
-    │   ├── ShortAtSource             a Series lists fewer instances than the archive counts in it
-    │   └── RequestFailed             one request; `runtime.retry` judges it by its kind
-    │       ├── ConnectFailed         refused, no such host, TLS, proxy: nothing was sent
-    │       ├── ConnectionLost        it broke after the request was sent
-    │       ├── TimedOut              no byte for too long
+    │   ├── ArchiveUnreachable        no answer, or only failures, for too long        exit 4
+    │   ├── ShortAtSource             a Series lists fewer instances than the archive's own count
+    │   └── RequestFailed             one request; `runtime.retry` decides what follows
+    │       ├── ConnectFailed         refused, unknown host, TLS, proxy: nothing was sent
+    │       ├── ConnectionLost        the connection broke after the request was sent
+    │       ├── TimedOut              no data for too long
     │       ├── ShortBody             fewer bytes than announced
     │       ├── ServerFailed          5xx
     │       ├── TooManyRequests       429, and 503 with Retry-After
-    │       ├── RequestRejected       400 and other 4xx that say nothing of access
+    │       ├── RequestRejected       400 and other 4xx that do not concern access
     │       ├── AccessDenied          401, 403
-    │       ├── NotFound              404, 410, or an answer that means it
-    │       └── UnexpectedAnswer      a success that is not what was asked for
-    ├── InstanceError                 one instance, as it came, cannot be taken
-    │   ├── InvalidInstance                   no sound DICOM
-    │   ├── InvalidAtSource           the same unsound bytes came twice: the archive holds them so
-    │   ├── WrongObject               sound, but not the one that was asked for
-    │   ├── ChecksumMismatch          not the bytes that the archive's checksum names
-    │   └── NotInBundle               the zip of its series did not hold it
-    ├── BundleError                   a zip that is cut, broken or hostile
+    │       ├── NotFound              404, 410, or an answer with that meaning
+    │       └── UnexpectedAnswer      a successful response that is not what was requested
+    ├── InstanceError                 one downloaded instance cannot be stored in the mirror
+    │   ├── InvalidInstance           not valid DICOM
+    │   ├── InvalidAtSource           the same invalid bytes twice: the archive holds them like this
+    │   ├── WrongObject               valid DICOM, but another object than the requested one
+    │   ├── ChecksumMismatch          the bytes do not match the archive's checksum
+    │   └── NotInBundle               the bundle of its Series does not contain it
+    ├── BundleError                   a bundle is truncated, damaged or hostile
     ├── DiskError                     the mirror cannot be written
-    │   ├── DiskFull                  no space, no quota, no inodes                    exit 5
+    │   ├── DiskFull                  no space, quota or inodes left                   exit 5
     │   └── MirrorUnwritable          permissions, read-only, input/output error       exit 5
     ├── MirrorLocked                  another process works on this mirror             exit 6
     ├── JournalError                  the journal cannot be used
-    │   ├── JournalUnreadable         it is damaged, or no journal at all              exit 2
-    │   └── JournalTooNew             a later bulkdl wrote it                          exit 2
-    └── Interrupted                   Ctrl-C or SIGTERM; all that was finished is kept exit 130
+    │   ├── JournalUnreadable         it is damaged or does not exist                  exit 2
+    │   └── JournalTooNew             a later version of bulkdl wrote it               exit 2
+    └── Interrupted                   Ctrl-C or SIGTERM; finished work is saved        exit 130
 
 Each class has a kebab-case `code`, the one of the JSON reports. A message is one line: what happened, what was kept,
-what to do next. No message holds a secret. Errors of the libraries underneath never leave the package that is their
-door; they stay reachable as `__cause__`.
+what to do next. No message holds a secret. Each package that imports a library translates the errors of that library;
+the original error stays reachable as `__cause__`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ from typing import ClassVar
 class BulkdlError(Exception):
     """The root of the tree. `str(error)` is one line for people; `code` is stable, for programs.
 
-    `attempts` is how often the failed action was tried before it was given up, where that was counted. `report` is the
-    JSON document of the run that the error ended, where there was one.
+    `attempts` counts the attempts at the failed action, where they are counted. `report` is the JSON document of the
+    run that the error ended, where there is one.
     """
 
     code: ClassVar[str] = "error"
@@ -65,27 +65,27 @@ class BulkdlError(Exception):
 
 
 class UserError(BulkdlError):
-    """The caller's words are wrong; nothing was done."""
+    """The caller's input is invalid; nothing was done."""
 
     code = "usage"
 
 
 class InvalidUid(UserError):
-    """A text that is no UID: 1 to 64 digits and dots (the most that archives keep to; PS3.5 §9 demands more)."""
+    """A text is not a UID: 1 to 64 digits and dots. Archives hold UIDs that break the other rules of PS3.5 §9."""
 
     code = "invalid-uid"
 
 
 class SelectionError(UserError):
-    """Nothing was asked for, or the criteria contradict each other."""
+    """Nothing is selected, or the criteria contradict each other."""
 
     code = "selection"
 
 
 class ManifestError(UserError):
-    """A manifest that cannot be read.
+    """A manifest cannot be read.
 
-    `source` names it as the caller knows it; `line` is the line to blame (the first is 1), where one is.
+    `source` is the name that the caller gave it; `line` is the invalid line (counted from 1), if one line is at fault.
     """
 
     code = "manifest"
@@ -98,13 +98,13 @@ class ManifestError(UserError):
 
 
 class ConfigurationError(UserError):
-    """The configuration file, a profile or an option cannot be used."""
+    """The configuration file, a profile or an option is invalid."""
 
     code = "configuration"
 
 
 class LayoutError(UserError):
-    """A path template names an unknown field, or does not keep instances apart."""
+    """A path template names an unknown field, or gives two instances the same path."""
 
     code = "layout"
 
@@ -113,25 +113,25 @@ class LayoutError(UserError):
 
 
 class ArchiveError(BulkdlError):
-    """The archive is to blame."""
+    """The archive refuses, fails or does not answer."""
 
     code = "archive"
 
 
 class ArchiveRefused(ArchiveError):
-    """The archive refused the key, the login or the licence. The run stops; all that was finished is kept."""
+    """The archive refused the key, the login or the licence. The run stops; finished work is saved."""
 
     code = "refused"
 
 
 class ArchiveUnreachable(ArchiveError):
-    """The archive stayed silent, or kept failing, for longer than the caller waits."""
+    """The archive gave no answer, or only failures, for longer than the run waits."""
 
     code = "unreachable"
 
 
 class ShortAtSource(ArchiveError):
-    """A Series lists fewer instances than the archive itself counts in it, twice; what is listed is fetched."""
+    """A Series repeatedly lists fewer instances than the archive's own count. The listed ones are downloaded."""
 
     code = "short-at-source"
 
@@ -139,7 +139,7 @@ class ShortAtSource(ArchiveError):
 class RequestFailed(ArchiveError):
     """One request failed.
 
-    `status` is the HTTP status where one came, `retry_after_seconds` what the archive asked us to wait.
+    `status` is the HTTP status, if there was a response; `retry_after_seconds` is the wait that the archive asks for.
     """
 
     code = "request-failed"
@@ -151,7 +151,7 @@ class RequestFailed(ArchiveError):
 
 
 class ConnectFailed(RequestFailed):
-    """No connection: refused, unknown host, TLS or proxy. The request was never sent."""
+    """No connection: refused, unknown host, TLS or proxy. The request was not sent."""
 
     code = "connect-failed"
 
@@ -163,31 +163,31 @@ class ConnectionLost(RequestFailed):
 
 
 class TimedOut(RequestFailed):
-    """No byte came for too long."""
+    """No data arrived for too long."""
 
     code = "timed-out"
 
 
 class ShortBody(RequestFailed):
-    """The body ended before the length that was announced, or its encoding was cut."""
+    """The body ended before its announced length, or its content encoding is truncated."""
 
     code = "short-body"
 
 
 class ServerFailed(RequestFailed):
-    """The archive answered 5xx. For NBIA that includes an instance that it does not know (getSingleImage)."""
+    """The archive answered 5xx. NBIA also answers 500 for an instance that it does not have (getSingleImage)."""
 
     code = "server-error"
 
 
 class TooManyRequests(RequestFailed):
-    """The archive asks for retrier: 429, or 503 with Retry-After."""
+    """The archive asks for fewer requests: 429, or 503 with Retry-After."""
 
     code = "too-many-requests"
 
 
 class RequestRejected(RequestFailed):
-    """The archive calls the request wrong (4xx). NBIA says so for series that it does not have or may not show."""
+    """The archive calls the request invalid (4xx). NBIA does so for a Series that it does not have or may not show."""
 
     code = "rejected"
 
@@ -199,13 +199,13 @@ class AccessDenied(RequestFailed):
 
 
 class NotFound(RequestFailed):
-    """404 or 410, or an answer that means the same."""
+    """404 or 410, or an answer with the same meaning."""
 
     code = "not-found"
 
 
 class UnexpectedAnswer(RequestFailed):
-    """A successful answer that is not what was asked for: HTML, JSON where DICOM should be, broken JSON, nothing."""
+    """A successful response that is not what was requested: HTML, JSON instead of DICOM, broken JSON, an empty body."""
 
     code = "unexpected-answer"
 
@@ -214,43 +214,43 @@ class UnexpectedAnswer(RequestFailed):
 
 
 class InstanceError(BulkdlError):
-    """One instance, as it came, cannot be taken into the mirror."""
+    """One downloaded instance cannot be stored in the mirror."""
 
     code = "instance"
 
 
 class InvalidInstance(InstanceError):
-    """The bytes are no sound DICOM file. The message says where they stop being one."""
+    """The bytes are not a valid DICOM file. The message says what is invalid, and where."""
 
     code = "unsound"
 
 
 class InvalidAtSource(InstanceError):
-    """The same unsound bytes came twice: the archive holds the instance so. `--accept-unsound` takes it in, marked."""
+    """The same invalid bytes came twice, so the archive holds them so. `--accept-unsound` stores them, marked."""
 
     code = "unsound-at-source"
 
 
 class WrongObject(InstanceError):
-    """Sound DICOM, but its UIDs are not those that were asked for."""
+    """The file is valid DICOM, but its UIDs are not the requested ones."""
 
     code = "wrong-object"
 
 
 class ChecksumMismatch(InstanceError):
-    """The bytes are not those that the archive's own checksum names."""
+    """The bytes do not match the archive's checksum."""
 
     code = "checksum-mismatch"
 
 
 class NotInBundle(InstanceError):
-    """The zip of the series ended without this instance."""
+    """The bundle of the Series ended without this instance."""
 
     code = "not-in-bundle"
 
 
 class BundleError(BulkdlError):
-    """The zip of a series is cut, broken or hostile. What came out of it before is as good as its own checks say."""
+    """The bundle of a Series is truncated, damaged or hostile. Instances that were read before it stay valid."""
 
     code = "bundle"
 
@@ -265,7 +265,7 @@ class DiskError(BulkdlError):
 
 
 class DiskFull(DiskError):
-    """No space, no quota or no inodes are left."""
+    """No space, quota or inodes are left."""
 
     code = "disk-full"
 
@@ -289,7 +289,7 @@ class JournalError(BulkdlError):
 
 
 class JournalUnreadable(JournalError):
-    """There is no journal, or it is damaged. It is never overwritten."""
+    """The journal does not exist, or is damaged. It is never overwritten."""
 
     code = "journal-unreadable"
 
@@ -301,6 +301,6 @@ class JournalTooNew(JournalError):
 
 
 class Interrupted(BulkdlError):
-    """Ctrl-C or SIGTERM. All that was finished is journalled."""
+    """Ctrl-C or SIGTERM. Finished work is saved in the journal."""
 
     code = "interrupted"
