@@ -60,6 +60,14 @@ class BulkdlError(Exception):
     attempts: int = 0
     report: Mapping[str, object] | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception is made anew from its message alone by default, which fails where __init__ requires more.
+        return _made_again, (type(self), *self.args), vars(self)
+
+
+def _made_again(kind: type[BulkdlError], *args: object) -> BulkdlError:
+    return kind.__new__(kind, *args)
+
 
 # --- the user ---------------------------------------------------------------------------------------------------------
 
