@@ -65,7 +65,7 @@ fuzz: $(READY) ## property tests with many more examples, for as long as you let
 	  tests/archive/nbia/test_renderings.py tests/dicom/test_validation.py tests/journal/test_totals.py
 
 bench: $(READY) ## ours beside curl, wget2 and aria2, and the goals of speed; minutes, needs Debian's nginx-light
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.benchmarks
 
 test-clients: $(READY) $(CLIENTS:%=.venv-%/.ready) ## public clients, unmodified, against the embedded archive
 	@for client in $(CLIENTS); do \

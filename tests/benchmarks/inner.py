@@ -25,11 +25,11 @@ from bulkdl.model.reports import RunOutcome
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.concurrency import Limiter
 from bulkdl.runtime.rates import RequestRate
-from tests.bench import corpus
-from tests.bench.archive import Archive
-from tests.bench.corpus import Corpus
-from tests.bench.goals import Goal
-from tests.bench.running import run as measured
+from tests.benchmarks import corpus
+from tests.benchmarks.archive import Archive
+from tests.benchmarks.corpus import Corpus
+from tests.benchmarks.goals import Goal
+from tests.benchmarks.running import run as measured
 from tests.support import simulated_archive as simulated
 from tests.support.journals import NOW, begin, outcome, record_listed
 from tests.support.memory import mirror_and_watch

@@ -1,6 +1,6 @@
 """What bulkdl does besides, done to a folder: MD5, SHA-256, the structure check with pydicom, and a sync of each file.
 
-A peer and then this, on all cores, is the peer at an equal guarantee. `python -m tests.bench.guarantee FOLDER`.
+A peer and then this, on all cores, is the peer at an equal guarantee. `python -m tests.benchmarks.guarantee FOLDER`.
 """
 
 from __future__ import annotations

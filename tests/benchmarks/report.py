@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from tests.bench.scenarios import OURS, Result
+from tests.benchmarks.scenarios import OURS, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.bench.goals import Goal
+    from tests.benchmarks.goals import Goal
 
 RESULTS: Final = Path(__file__).with_name("results")
 _COLUMNS: Final = [

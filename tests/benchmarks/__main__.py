@@ -1,7 +1,7 @@
-"""Ours against the tools that people use today, on one machine, in one run: `make bench`, or `python -m tests.bench`.
+"""Compare bulkdl with the tools that people use today, on one machine, in one run: `make bench`.
 
 It needs Debian's nginx-light and curl, compares with wget2 and aria2 where they are installed, makes a slow link where
-it may (root, iproute2), and asks wrk about `bulkdl serve`. The results go to `tests/bench/results/`.
+it may (root, iproute2), and asks wrk about `bulkdl serve`. The results go to `tests/benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import corpus, inner, link, peers, report, scenarios
-from tests.bench.archive import serving
-from tests.bench.goals import Goal
-from tests.bench.scenarios import SCENARIOS, Result, Scenario
+from tests.benchmarks import corpus, inner, link, peers, report, scenarios
+from tests.benchmarks.archive import serving
+from tests.benchmarks.goals import Goal
+from tests.benchmarks.scenarios import SCENARIOS, Result, Scenario
 
 
 def say(text: str) -> None:

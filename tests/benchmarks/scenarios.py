@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.bench import corpus, link
-from tests.bench.archive import Archive
-from tests.bench.corpus import Corpus, Instance, Shape
-from tests.bench.goals import Goal
-from tests.bench.peers import Job
-from tests.bench.running import Run, run
+from tests.benchmarks import corpus, link
+from tests.benchmarks.archive import Archive
+from tests.benchmarks.corpus import Corpus, Instance, Shape
+from tests.benchmarks.goals import Goal
+from tests.benchmarks.peers import Job
+from tests.benchmarks.running import Run, run
 
 OURS: Final = "bulkdl"
 LINK_MB: Final = 125.0  # a second, of 1 Gbit/s
@@ -133,7 +133,7 @@ def _files(out: Path) -> Iterator[Path]:
 
 
 def _check(out: Path, archive: Archive) -> float:
-    return run([sys.executable, "-m", "tests.bench.guarantee", str(out)], archive).seconds
+    return run([sys.executable, "-m", "tests.benchmarks.guarantee", str(out)], archive).seconds
 
 
 def rerun(things: Corpus, archive: Archive, disk: Path, *, say: Say) -> list[Goal]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from tests.bench.corpus import Corpus
+    from tests.benchmarks.corpus import Corpus
 
 _PATH: Final = "/services/v3/TCIA/query"
 _CONFIGURATION: Final = """\

@@ -15,7 +15,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.bench.archive import Archive
+    from tests.benchmarks.archive import Archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tests.bench.corpus import Instance
+    from tests.benchmarks.corpus import Instance
 
 _NAIVE: Final = Path(__file__).with_name("naive.py")
 _ZIPS: Final = Path(__file__).with_name("zips.py")
