@@ -56,11 +56,11 @@ pytest: $(READY) ## the tests, with coverage of branches
 	$(BIN)/pytest --numprocesses auto --cov --cov-report=term
 
 torture: $(READY) ## the long forms: 300 kills at chosen and random instants, and a soup of all faults
-	$(BIN)/python -m tests.support.torture --kills 300
-	$(BIN)/python -m tests.support.soup --instances 2000
+	$(BIN)/python -m tests.stress.torture --kills 300
+	$(BIN)/python -m tests.stress.soup --instances 2000
 
 fuzz: $(READY) ## property tests with many more examples, for as long as you let them
-	$(BIN)/pytest -p tests.support.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
+	$(BIN)/pytest -p tests.stress.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
 	  tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
 	  tests/archive/nbia/test_renderings.py tests/dicom/test_validation.py tests/journal/test_totals.py
 

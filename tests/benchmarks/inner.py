@@ -30,9 +30,9 @@ from tests.benchmarks.archive import Archive
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.running import run as measured
+from tests.stress.memory import mirror_and_watch
 from tests.support import simulated_archive as simulated
 from tests.support.journals import NOW, begin, outcome, record_listed
-from tests.support.memory import mirror_and_watch
 
 _BULKDL: Final = str(Path(sys.executable).with_name("bulkdl"))
 _PER_SERIES: Final = 1_000

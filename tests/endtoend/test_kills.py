@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kills import torture
+from tests.stress.kills import torture
 
 
 @pytest.mark.timeout(180)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bulkdl.model.settings import Transport
+from tests.stress.soup import soup
+from tests.stress.torture import torture
 from tests.support.commands import RunningArchive, loops_by_uvloop, run
-from tests.support.soup import soup
-from tests.support.torture import torture
 
 uvloop = pytest.importorskip("uvloop", reason="uvloop is not made for this system")
 

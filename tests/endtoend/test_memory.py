@@ -1,4 +1,4 @@
-"""Memory does not grow with the size of the mirror. The short form; `tests.support.memory` is the long one."""
+"""Memory does not grow with the size of the mirror. The short form; `tests.stress.memory` is the long one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.memory import mirror_and_watch
+from tests.stress.memory import mirror_and_watch
 
 MOST_BYTES = 200_000_000
 NOISE_BYTES = 15_000_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.torture import torture
+from tests.stress.torture import torture
 
 
 @pytest.mark.timeout(180)

@@ -1,4 +1,4 @@
-"""All faults at once, one answer in five: the short form of `python -m tests.support.soup`."""
+"""All faults at once, one answer in five: the short form of `python -m tests.stress.soup`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.settings import Transport
-from tests.support.soup import soup
+from tests.stress.soup import soup
 
 
 @pytest.mark.timeout(120)

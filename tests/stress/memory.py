@@ -1,6 +1,6 @@
 """The largest resident size of a process and all below it, sampled while it runs.
 
-`python -m tests.support.memory 10000 50000 --workers=2` mirrors that many made-up instances each, with the options of
+`python -m tests.stress.memory 10000 50000 --workers=2` mirrors that many made-up instances each, with the options of
 `bulkdl mirror` that follow, and prints what it took. Say how many workers, to compare: each is a process.
 """
 

@@ -1,6 +1,6 @@
 """Kill a mirror hundreds of times, at fault points inside it and from outside, and look at what is left each time.
 
-`python -m tests.support.torture --kills 300` is the long form; the tests run a short one. Every run begins with the
+`python -m tests.stress.torture --kills 300` is the long form; the tests run a short one. Every run begins with the
 recovery from the kill before, so recoveries are killed as often as anything else. A mirror that got complete in spite
 of it all is judged, removed, and begun anew.
 """

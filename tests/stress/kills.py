@@ -1,6 +1,6 @@
 """Kill a mirror at random instants, again and again, and look at what is left each time.
 
-`python -m tests.support.kills --kills 50 --instances 2000` is the long form; the tests run a short one.
+`python -m tests.stress.kills --kills 50 --instances 2000` is the long form; the tests run a short one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A soup of all faults: a share of all answers is wrong, in every way at once. Does the run end well all the same?
 
-`python -m tests.support.soup --instances 2000` is the long form; the tests run a short one.
+`python -m tests.stress.soup --instances 2000` is the long form; the tests run a short one.
 """
 
 from __future__ import annotations
