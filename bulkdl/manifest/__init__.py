@@ -1,7 +1,7 @@
-"""Readers of manifests: content in, `Manifest` out; opening files is the caller's affair.
+"""Readers of manifests: content in, `Manifest` out. The caller opens the file.
 
-`read_manifest` tells the format by the content, never by the name. A new format is a module beside these, and a line in
-`read_manifest`.
+`read_manifest` detects the format from the content, never from the file name. To add a format, add a module here and a
+line in `read_manifest`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SUPPORTED = "supported are NBIA .tcia, CSV and TSV with a column of series UIDs
 _BINARY = (
     (b"PK\x03\x04", "an XLSX workbook or another zip file: save its sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save its sheet as CSV"),
-    (b"\x1f\x8b", "a gzip file: unpack it first"),
+    (b"\x1f\x8b", "a gzip file: decompress it first"),
     (b"%PDF", "a PDF document"),
 )
 _DICM_OFFSET = 128
@@ -26,10 +26,11 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 
 
 def read_manifest(content: bytes, *, source: str) -> Manifest:
-    """Read a manifest of any supported format. `source` is its name in messages.
+    """Read a manifest of any supported format. Messages call it `source`.
 
     Raises:
-        ManifestError: it is empty, of a kind that is not supported (the message says which), or broken in a line.
+        ManifestError: the manifest is empty, its format is not supported (the message names the format), or a line is
+            invalid.
     """
     for magic, what in _BINARY:
         if content.startswith(magic):
@@ -38,7 +39,7 @@ def read_manifest(content: bytes, *, source: str) -> Manifest:
         raise ManifestError(f"this is a DICOM file; {_SUPPORTED}", source=source)
     text = _decode(content, source)
     if not text.strip():
-        raise ManifestError("it is empty: no series are named", source=source)
+        raise ManifestError("the manifest is empty: it lists no series", source=source)
     if (what_else := _other_text(text)) is not None:
         raise ManifestError(f"this is {what_else}; {_SUPPORTED}", source=source)
     if tcia.recognises(text):
@@ -57,7 +58,7 @@ def _decode(content: bytes, source: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        return content.decode("latin-1")  # spreadsheets still write it; UIDs and the names of columns are ASCII
+        return content.decode("latin-1")  # spreadsheets still write it; UIDs and column names are ASCII
 
 
 def _other_text(text: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What every reader of manifests returns."""
+"""`Manifest`: what every reader of manifests returns."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A list of Series, in the order of the file, each once.
+    """A list of Series in the order of the file, without duplicates.
 
     `instances` narrows some of the Series to single instances, as `Selection.instances` does: pairs of a Series UID and
-    its SOP Instance UIDs. `settings` are the manifest's own key-value pairs as written, to be shown and never obeyed.
-    `expected` holds what the manifest says of a Series' size and number of instances, where it does. `format` is a word
-    for people: `tcia`, `list`, `csv`, `tsv`.
+    its SOP Instance UIDs. `settings` are the manifest's key-value pairs as written; they are displayed and otherwise
+    ignored. `expected` maps a Series UID to its size and number of instances, where the manifest states them. `format`
+    is a word for people: `tcia`, `list`, `csv`, `tsv`.
     """
 
     series: tuple[SeriesUid, ...]
@@ -33,10 +33,10 @@ class Manifest:
 
 
 def series_uid_at(text: str, *, source: str, line: int) -> SeriesUid:
-    """A Series Instance UID that stands in a line of a manifest.
+    """Parse a Series Instance UID from a line of a manifest.
 
     Raises:
-        ManifestError: it is no UID; names the line.
+        ManifestError: the text is not a UID. Carries `line`.
     """
     try:
         return parse_series_uid(text)
@@ -45,10 +45,10 @@ def series_uid_at(text: str, *, source: str, line: int) -> SeriesUid:
 
 
 def sop_uid_at(text: str, *, source: str, line: int) -> SopInstanceUid:
-    """A SOP Instance UID that stands in a line of a manifest.
+    """Parse a SOP Instance UID from a line of a manifest.
 
     Raises:
-        ManifestError: it is no UID; names the line.
+        ManifestError: the text is not a UID. Carries `line`.
     """
     try:
         return parse_sop_uid(text)

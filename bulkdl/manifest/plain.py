@@ -1,8 +1,8 @@
-"""The plain list: one Series UID a line.
+"""Read plain lists: one Series UID per line.
 
-Blank lines, `#` comments (also behind a UID), blanks around a UID, trailing commas and quotes are let pass, as lists
-pasted from a notebook or a spreadsheet have them. With a first line that names the column (`SeriesInstanceUID`) it is a
-table, which `tabular` reads.
+Blank lines, `#` comments (also after a UID), spaces around a UID, trailing commas and quotes are accepted, because
+lists pasted from a notebook or a spreadsheet contain them. A first line that names the column (`SeriesInstanceUID`)
+makes the text a table, which `tabular` reads.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from bulkdl.manifest.base import Manifest, series_uid_at
 if TYPE_CHECKING:
     from bulkdl.model.ids import SeriesUid
 
-# Stricter than `is_uid`: a list of plain numbers is something else.
+# Stricter than `is_uid`: a list of plain numbers is not a list of UIDs.
 _LOOKS_LIKE_UID = re.compile(r"[0-9]+(\.[0-9]+){3,}", re.ASCII)
 
 
 def looks_like_uid(text: str) -> bool:
-    """Whether `text` is so much like a UID that it can hardly be anything else: at least four numbers with dots."""
+    """Whether `text` is almost certainly a UID: at least four numbers with dots between them."""
     return _LOOKS_LIKE_UID.fullmatch(text) is not None
 
 
 def recognises(text: str) -> bool:
-    """Whether `text` is meant as a list: its first line begins with a digit and is not several cells of a table."""
+    """Whether `text` is a plain list: its first line begins with a digit and is not a row of several cells."""
     words = [word for line in text.splitlines() if (word := _word(line))]
     begins_so = bool(words) and words[0][0].isdecimal() and not any(separator in words[0] for separator in ",;|\t")
     return begins_so and any(map(looks_like_uid, words))
 
 
 def parse(text: str, *, source: str) -> Manifest:
-    """Read a plain list. The order is kept, and a UID that comes twice counts once.
+    """Parse a plain list. Keeps the order; a repeated UID counts once.
 
     Raises:
-        ManifestError: a line is not a UID (carries `line`, the first is 1), or there is none.
+        ManifestError: a line is not a UID (carries `line`, counted from 1), or the list is empty.
     """
     series: dict[SeriesUid, None] = {}
     for number, line in enumerate(text.splitlines(), start=1):

@@ -1,16 +1,16 @@
-"""Tables of Series: CSV and TSV as TCIA's portal, its tools and its users make them.
+"""Read tables of Series: CSV and TSV files as TCIA's portal, its tools and its users write them.
 
-With a header, a column of Series UIDs is one whose name, in any spelling, is or ends in "Series Instance UID" or
-"Series UID" (`SeriesInstanceUID`, `Series UID`, `pet_series_instance_uid`), or is "Series ID". All of them are read,
-row by row from left to right: a table of pairs asks for both. Where a column of SOP Instance UIDs stands beside one
-such column, the rows name single instances; a row without a SOP Instance UID asks for its whole Series. Sizes and
-numbers of instances are taken where a row is one Series and the numbers are exact: "17.89 MB", as NBIA Data Retriever
-writes it, says nothing that bytes could be held against.
+With a header, a column holds Series UIDs if its name, in any spelling, is or ends in "Series Instance UID" or "Series
+UID" (`SeriesInstanceUID`, `Series UID`, `pet_series_instance_uid`), or is "Series ID". All such columns are read, row
+by row from left to right: a table of pairs selects both. If there is one such column and a column of SOP Instance UIDs,
+the rows name single instances; a row without a SOP Instance UID selects its whole Series. Sizes and numbers of
+instances are read if each row is one Series and the numbers are exact. A rounded size ("17.89 MB", as NBIA Data
+Retriever writes it) cannot be compared with bytes and is ignored.
 
-Without a header, a column is read if every cell of it that is not empty looks like a UID. A Study UID cannot be told
-from a Series UID there: it is asked for, too, and then named as missing, rather than any Series left out in silence.
+Without a header, a column is read if every cell that is not empty looks like a UID. A Study UID looks the same as a
+Series UID there: it is requested too and then reported as missing, so that no Series is skipped silently.
 
-Separators are comma, tab, semicolon and bar; the header decides which. Empty cells may also say NA, nan, null or None.
+Separators are comma, tab, semicolon and vertical bar; the header decides. An empty cell may say NA, nan, null or None.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _SOP_NAMES = frozenset({"sopinstanceuid", "sopuid", "instanceuid"})
 _SIZE_NAMES = frozenset({"filesize", "filesizebytes", "sizebytes", "sizeinbytes", "totalsizeinbytes"})
 _COUNT_NAMES = frozenset({"imagecount", "numberofimages", "objectcount", "instancecount"})
 _EMPTY = frozenset({"", "na", "nan", "null", "none", "n/a"})
-# pandas writes a column of integers that has gaps as 118.0
+# pandas writes integers as 118.0 if their column has gaps
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,18})(\.0*)?", re.ASCII)
 
-# What tables of other kinds are told by: a column, and what to say.
+# Tables of other kinds: the column that identifies them, and the message.
 _OTHERS = (
     ("drsuri", "a manifest of the Cancer Research Data Commons (drs_uri), which names no DICOM series"),
     ("imageurl", "a PathDB manifest of pathology images (imageUrl), which names no DICOM series"),
@@ -59,17 +59,17 @@ class _Columns:
 
 
 def parse(text: str, *, source: str) -> Manifest:
-    """Read a table; see above for what is taken from it. The order is kept, and a Series that comes twice counts once.
+    """Parse a table by the rules above. Keeps the order; a repeated Series counts once.
 
     Raises:
-        ManifestError: there is no column of Series UIDs, no row, a row without a Series UID, or a cell that is no UID.
-            Carries `source` and, where one line is to blame, `line`: that in which the row ends (the first is 1).
+        ManifestError: there is no column of Series UIDs, no row, a row without a Series UID, or a cell that is not a
+            UID. Carries `source` and, if one row is at fault, `line`: the line in which the row ends (counted from 1).
     """
     delimiter = _delimiter(text)
     rows = _rows(text, delimiter, source)
     first = next(rows, None)
     if first is None:
-        raise ManifestError("it is empty: no series are named", source=source)
+        raise ManifestError("the manifest is empty: it lists no series", source=source)
     header = [_plain(cell) for cell in first[1]]
     columns = _columns(header, source)
     if columns is None:
@@ -99,13 +99,13 @@ def _read(rows: Iterator[tuple[int, list[str]]], columns: _Columns, file_format:
         if size != SeriesSize(None, None):
             expected.setdefault(uids[0], size)
     if not series:
-        raise ManifestError("the table has a header and no rows", source=source)
+        raise ManifestError("the table has a header but no rows", source=source)
     narrowed = tuple((uid, tuple(sops)) for uid, sops in instances.items() if uid not in whole)
     return Manifest(series=tuple(series), instances=narrowed, expected=expected, format=file_format)
 
 
 def _rows(text: str, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that say anything, with the line each ends in. Comments are skipped only above the first row."""
+    """Rows that are not empty, each with the line in which it ends. Comments are skipped only above the first row."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     begun = False
     try:
@@ -120,7 +120,7 @@ def _rows(text: str, delimiter: str, source: str) -> Iterator[tuple[int, list[st
 
 
 def _delimiter(text: str) -> str:
-    """The separator under which the first line names a column of Series, or else makes the most columns."""
+    """The separator with which the first line names a column of Series UIDs, or else has the most columns."""
     lines = (line for line in text.splitlines() if line.strip() and not line.startswith(("#", "sep=")))
     header = next(lines, "")
 
@@ -140,10 +140,10 @@ def _columns(header: Sequence[str], source: str) -> _Columns | None:
         return None
     if (sop := first(_SOP_NAMES)) is not None and len(series) > 1:
         raise ManifestError(
-            "several columns of series UIDs stand beside one of SOP Instance UIDs: which belongs to which is not said",
+            "several columns of series UIDs and one of SOP Instance UIDs: it is not clear which belong together",
             source=source,
         )
-    if sop is not None or len(series) > 1:  # sizes are then an instance's, or of one of several Series
+    if sop is not None or len(series) > 1:  # a size is then that of an instance, or of one of several Series
         return _Columns(series, sop)
     return _Columns(series, sop, first(_SIZE_NAMES), first(_COUNT_NAMES))
 

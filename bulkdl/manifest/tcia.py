@@ -1,15 +1,15 @@
-"""The NBIA `.tcia` manifest: `key=value` lines, a heading, then one Series a line.
+"""Read NBIA `.tcia` manifests: `key=value` lines, a heading, then one Series Instance UID per line.
 
-Text in, `Manifest` out; opening the file is the caller's affair.
+Takes text and returns a `Manifest`; the caller opens the file.
 
-No specification is published. What is assumed here was read in the NBIA sources: `ManifestMaker` writes the format and
-`StandaloneDMDispatcher` reads it. That reader finds the heading in any case, skips blank lines, and silently drops
-every character of a UID line but digits and dots. We take comments, blanks around a UID and trailing commas, and refuse
-the rest: a mended UID may name another Series.
+There is no published specification. The rules here come from the NBIA sources: `ManifestMaker` writes the format and
+`StandaloneDMDispatcher` reads it. That reader accepts the heading in any case, skips blank lines, and silently drops
+every character of a UID line that is not a digit or a dot. We accept comments, spaces around a UID and trailing commas,
+and reject everything else, because a repaired UID may name a different Series.
 
-Versions 1 and 2 (a missing version is 1) come from the time of Java Web Start and list Series as records of fields
-parted by `|`, the Series UID being the fourth (`StandaloneDMV1`, `JnlpArgumentsParser`; read in the sources, not seen
-in the wild). What NBIA calls its version 4 is its server's; a manifest of a later version is refused, as NBIA does.
+Versions 1 and 2 (a missing version is 1) date from Java Web Start and list Series as records of fields separated by
+`|`, with the Series UID in the fourth field (`StandaloneDMV1`, `JnlpArgumentsParser`; read in the sources, not seen in
+the wild). "Version 4" is the version of NBIA's server, not of a manifest; a later version is rejected, as NBIA does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SERIES_FIELD = 3
 
 
 def recognises(text: str) -> bool:
-    """Whether `text` is meant as a `.tcia` manifest: some line is the heading, or sets one of the format's keys."""
+    """Whether `text` is a `.tcia` manifest: a line is the heading, or sets one of the format's keys."""
     for line in text.splitlines():
         name, equals, _ = line.partition("=")
         key = name.strip().lower()
@@ -41,18 +41,18 @@ def recognises(text: str) -> bool:
 
 
 def parse(text: str, *, source: str) -> Manifest:
-    """Read a `.tcia` manifest of any version that lists Series.
+    """Parse a `.tcia` manifest of any version that lists Series.
 
-    The order of the file is kept, and a UID that comes twice counts once. `source` is the name used in messages.
-    Settings are kept as written, for `manifest show`; none of them is obeyed, the download server least of all.
+    Keeps the order of the file; a repeated UID counts once. Messages call the manifest `source`. Settings are kept for
+    `manifest show` and otherwise ignored, the address of the download server included.
 
     Raises:
-        ManifestError: no heading, no Series under it, a line that is not a UID, or a version that is not known. Carries
-            `source` and, where one line is to blame, `line` (the first is 1).
+        ManifestError: the heading is missing, no Series follows it, a line is not a UID, or the version is unknown.
+            Carries `source` and, if one line is at fault, `line` (counted from 1).
     """
     lines = enumerate(map(_without_comment, text.splitlines()), start=1)
     settings: dict[str, str] = {}
-    series: dict[SeriesUid, None] = {}  # a dict, because a set would lose the order
+    series: dict[SeriesUid, None] = {}  # a dict keeps the order, a set would not
     for number, line in lines:
         key, equals, value = (part.strip() for part in line.partition("="))
         if key.lower() == _HEADING:
@@ -64,7 +64,7 @@ def parse(text: str, *, source: str) -> Manifest:
         if line:
             settings[key] = value
     else:
-        raise ManifestError("no list of series was found: the manifest is cut", source=source)
+        raise ManifestError("no list of series found: the manifest is truncated", source=source)
 
     holds_records = _major_version(settings, source) in _VERSIONS_OF_RECORDS
     for number, line in lines:
@@ -87,12 +87,12 @@ def _major_version(settings: dict[str, str], source: str) -> str:
     version = next((value for key, value in settings.items() if key.lower() == _VERSION), "1")
     major = version.partition(".")[0]
     if major not in _VERSIONS:
-        raise ManifestError(f"manifest version {version!r} is not known: 1, 2 and 3 are", source=source)
+        raise ManifestError(f"unknown manifest version {version!r}; known are 1, 2 and 3", source=source)
     return major
 
 
 def _series_field(record: str, *, source: str, line: int) -> str:
     fields = record.split("|")
     if len(fields) <= _SERIES_FIELD:
-        raise ManifestError("a record of fewer than four fields names no series", source=source, line=line)
+        raise ManifestError("a record with fewer than four fields has no series", source=source, line=line)
     return fields[_SERIES_FIELD].strip()

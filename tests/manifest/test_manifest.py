@@ -1,4 +1,4 @@
-"""Telling formats apart by their content; real manifests, and the samples of this repository."""
+"""Formats are detected from the content; real manifests and the samples of this repository are read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_reads_real_manifests(name: str, file_format: str, count: int) -> None:
     assert (manifest.format, len(manifest.series)) == (file_format, count)
 
 
-def test_takes_the_expected_counts_of_a_real_table() -> None:
+def test_reads_the_expected_counts_of_a_real_table() -> None:
     manifest = read(DATA / "retry-cases-data.csv")
     assert manifest.expected[manifest.series[0]] == SeriesSize(None, 150)
 
@@ -58,7 +58,7 @@ def test_takes_the_expected_counts_of_a_real_table() -> None:
         ("prior_version_manifest.s5cmd", "s5cmd manifest of the Imaging Data Commons"),
     ],
 )
-def test_real_manifests_of_others_are_refused_by_name(name: str, says: str) -> None:
+def test_names_real_manifests_of_other_kinds(name: str, says: str) -> None:
     with pytest.raises(ManifestError) as caught:
         read(DATA / name)
     assert str(caught.value).startswith(name)
@@ -101,17 +101,17 @@ def test_reads_a_table_in_the_code_page_of_a_spreadsheet() -> None:
         (b"%PDF-1.7", "PDF"),
         (bytes(128) + b"DICM", "DICOM file"),
         (b"abc\0def", "binary file"),
-        (b"manifestVersion=3.0\n", "no list of series was found"),
+        (b"manifestVersion=3.0\n", "no list of series found"),
     ],
 )
-def test_says_what_cannot_be_read(content: bytes, says: str) -> None:
+def test_names_an_unsupported_format(content: bytes, says: str) -> None:
     with pytest.raises(ManifestError, match=f"input: .*{says}"):
         read_manifest(content, source="input")
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-def test_anything_else_is_a_manifest_error(content: bytes) -> None:
-    """Whatever is handed in, the caller gets a manifest or one line; never a traceback."""
+def test_any_other_input_is_a_manifest_error(content: bytes) -> None:
+    """Any input gives a manifest or an error of one line, never a traceback."""
     message = ""
     try:
         assert read_manifest(content, source="-").series

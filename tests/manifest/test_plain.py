@@ -11,7 +11,7 @@ def test_reads_uids_in_order_and_once() -> None:
     assert plain.parse(text, source="list").series == ("1.2.3.4", "1.2.3.3", "1.2.3.2")
 
 
-def test_says_which_line_is_wrong() -> None:
+def test_says_which_line_is_invalid() -> None:
     with pytest.raises(ManifestError, match=r"list, line 3: '1\.2\.3\.4 1\.2\.3\.5' is not a UID"):
         plain.parse("1.2.3.3\n\n1.2.3.4 1.2.3.5\n", source="list")
 
@@ -35,5 +35,5 @@ def test_refuses_a_list_of_comments() -> None:
         ("", False),
     ],
 )
-def test_a_list_is_told_from_a_table(text: str, is_list: bool) -> None:  # noqa: FBT001 - a table of cases
+def test_a_list_is_distinguished_from_a_table(text: str, is_list: bool) -> None:  # noqa: FBT001 - a table of cases
     assert plain.recognises(text) == is_list

@@ -30,7 +30,7 @@ def parse(text: str) -> Manifest:
         "pet_series_instance_uid",
     ],
 )
-def test_the_column_may_be_spelt_in_many_ways(name: str) -> None:
+def test_the_column_may_have_many_spellings(name: str) -> None:
     assert parse(f"PatientID,{name},Modality\nP1,1.2.3,CT\nP2,1.2.4,MR\n").series == ("1.2.3", "1.2.4")
 
 
@@ -76,7 +76,7 @@ def test_exact_sizes_and_counts_are_expected() -> None:
     assert parse(text).expected == {"1.1": SeriesSize(62_000_000, 118), "1.2": SeriesSize(None, 1)}
 
 
-def test_sizes_of_single_instances_are_not_taken_for_those_of_series() -> None:
+def test_the_size_of_an_instance_is_not_the_size_of_its_series() -> None:
     assert parse("SeriesInstanceUID,SOPInstanceUID,FileSize\n1.1,1.1.1,5\n").expected == {}
 
 
@@ -95,9 +95,9 @@ def test_without_a_header_columns_of_uids_are_read() -> None:
         ("SeriesInstanceUID,SOPInstanceUID\n1.2.3,abc\n", 2, "'abc' is not a UID"),
         ("SeriesInstanceUID,Note\n1.2.3," + "x" * 200_000, 2, "field larger than"),
     ],
-    ids=["no UID", "after a cell of two lines", "empty cell", "short row", "instance", "huge cell"],
+    ids=["not a UID", "below a cell of two lines", "empty cell", "short row", "instance", "huge cell"],
 )
-def test_says_which_line_is_wrong(text: str, line: int, says: str) -> None:
+def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
     with pytest.raises(ManifestError, match=f"t.csv, line {line}: ") as caught:
         parse(text)
     assert says in str(caught.value)
@@ -106,12 +106,12 @@ def test_says_which_line_is_wrong(text: str, line: int, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("SeriesInstanceUID,Modality\n", "a header and no rows"),
+        ("SeriesInstanceUID,Modality\n", "a header but no rows"),
         ("PatientID,Modality\nP1,CT\n", "no column of series UIDs"),
         ("PatientID,StudyInstanceUID\nP1,1.2.3\n", "table of studies .* --study"),
         ("name,drs_uri\nx,drs://y\n", "Cancer Research Data Commons"),
         ("collectionName\timageUrl\nx\thttp://y\n", "PathDB"),
-        ("ct_series_uid,pet_series_uid,SOPInstanceUID\n1.1,1.2,1.1.1\n", "which belongs to which"),
+        ("ct_series_uid,pet_series_uid,SOPInstanceUID\n1.1,1.2,1.1.1\n", "not clear which belong together"),
         ("just some words\nand more\n", "no column of series UIDs"),
         ("# only a comment\n", "empty"),
     ],

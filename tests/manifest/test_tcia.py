@@ -82,7 +82,7 @@ def test_old_versions_list_records(version: str) -> None:
         "before heading",
     ],
 )
-def test_says_which_line_is_wrong(text: str, line: int, says: str) -> None:
+def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
     with pytest.raises(ManifestError, match=f"m.tcia, line {line}: ") as caught:
         parse(text)
     assert says in str(caught.value)
@@ -92,12 +92,12 @@ def test_says_which_line_is_wrong(text: str, line: int, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("downloadServerUrl=x\nmanifestVersion=3.0\n", "no list of series was found"),
+        ("downloadServerUrl=x\nmanifestVersion=3.0\n", "no list of series found"),
         (HEAD, "the list of series is empty"),
-        (HEAD.replace("3.0", "5.0") + "1.2.3", "manifest version '5.0' is not known"),
+        (HEAD.replace("3.0", "5.0") + "1.2.3", "unknown manifest version '5.0'"),
     ],
     ids=["no heading", "no series", "later version"],
 )
-def test_refuses_a_manifest_that_names_nothing(text: str, says: str) -> None:
+def test_rejects_a_manifest_without_series(text: str, says: str) -> None:
     with pytest.raises(ManifestError, match=says):
         parse(text)
