@@ -1,8 +1,8 @@
 """Read plain lists: one Series UID per line.
 
-Blank lines, `#` comments (also after a UID), spaces around a UID, trailing commas and quotes are accepted, because
-lists pasted from a notebook or a spreadsheet contain them. A first line that names the column (`SeriesInstanceUID`)
-makes the text a table, which `tabular` reads.
+Blank lines, `#` comments (also after a UID), spaces around a UID, trailing commas, quotes and Excel's `="1.2.3"` are
+accepted, because lists pasted from a notebook or a spreadsheet contain them. A first line that names the column
+(`SeriesInstanceUID`) makes the text a table, which `tabular` reads.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from bulkdl.model.ids import SeriesUid
 
 # Stricter than `is_uid`: a list of plain numbers is not a list of UIDs.
-_LOOKS_LIKE_UID = re.compile(r"[0-9]+(\.[0-9]+){3,}", re.ASCII)
+_LOOKS_LIKE_UID = re.compile(r"[0-9]+(\.[0-9]+){3,}|2\.25\.[0-9]+", re.ASCII)
+_AROUND_UID = " \t,;'\"=\r"
 
 
 def looks_like_uid(text: str) -> bool:
-    """Whether `text` is almost certainly a UID: at least four numbers with dots between them."""
+    """Whether `text` is almost certainly a UID: four or more numbers with dots, or `2.25.` and a UUID (PS3.5 §B.2)."""
     return _LOOKS_LIKE_UID.fullmatch(text) is not None
 
 
@@ -47,5 +48,10 @@ def parse(text: str, *, source: str) -> Manifest:
     return Manifest(series=tuple(series), format="list")
 
 
+def without_quotes(text: str) -> str:
+    """`text` without what protects a UID from being read as a number by a spreadsheet: `'1.2.3`, `="1.2.3"`."""
+    return text.strip(_AROUND_UID)
+
+
 def _word(line: str) -> str:
-    return line.partition("#")[0].strip(" \t,;'\"\r")
+    return without_quotes(line.partition("#")[0])

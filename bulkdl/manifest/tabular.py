@@ -11,6 +11,7 @@ Without a header, a column is read if every cell that is not empty looks like a 
 Series UID there: it is requested too and then reported as missing, so that no Series is skipped silently.
 
 Separators are comma, tab, semicolon and vertical bar; the header decides. An empty cell may say NA, nan, null or None.
+Quotes that keep a spreadsheet from reading a UID as a number (`'1.2.3`, `="1.2.3"`) are removed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Manifest, series_uid_at, sop_uid_at
-from bulkdl.manifest.plain import looks_like_uid
+from bulkdl.manifest.plain import looks_like_uid, without_quotes
 from bulkdl.model.records import SeriesSize
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _plain(cell: str) -> str:
 
 
 def _cell(cells: Sequence[str], index: int | None) -> str:
-    text = cells[index] if index is not None and index < len(cells) else ""
+    text = without_quotes(cells[index]) if index is not None and index < len(cells) else ""
     return "" if text.lower() in _EMPTY else text
 
 

@@ -9,7 +9,7 @@ and reject everything else, because a repaired UID may name a different Series.
 
 Versions 1 and 2 (a missing version is 1) date from Java Web Start and list Series as records of fields separated by
 `|`, with the Series UID in the fourth field (`StandaloneDMV1`, `JnlpArgumentsParser`; read in the sources, not seen in
-the wild). "Version 4" is the version of NBIA's server, not of a manifest; a later version is rejected, as NBIA does.
+the wild). Every other version is read as 3: "version 4" is that of NBIA's server, and none was seen in a manifest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ _HEADING = "listofseriestodownload"
 _KEYS = frozenset({"downloadserverurl", "includeannotation", "noofrretry", "databasketid", "manifestversion"})
 _VERSION = "manifestversion"
 _VERSIONS_OF_RECORDS = frozenset({"1", "2"})
-_VERSIONS = _VERSIONS_OF_RECORDS | {"3"}
 _SERIES_FIELD = 3
 
 
@@ -47,8 +46,8 @@ def parse(text: str, *, source: str) -> Manifest:
     `manifest show` and otherwise ignored, the address of the download server included.
 
     Raises:
-        ManifestError: the heading is missing, no Series follows it, a line is not a UID, or the version is unknown.
-            Carries `source` and, if one line is at fault, `line` (counted from 1).
+        ManifestError: the heading is missing, no Series follows it, or a line is not a UID. Carries `source`
+            and, if one line is at fault, `line` (counted from 1).
     """
     lines = enumerate(map(_without_comment, text.splitlines()), start=1)
     settings: dict[str, str] = {}
@@ -66,7 +65,7 @@ def parse(text: str, *, source: str) -> Manifest:
     else:
         raise ManifestError("no list of series found: the manifest is truncated", source=source)
 
-    holds_records = _major_version(settings, source) in _VERSIONS_OF_RECORDS
+    holds_records = _major_version(settings) in _VERSIONS_OF_RECORDS
     for number, line in lines:
         uid = line.rstrip(", ")
         if holds_records and "|" in uid:
@@ -83,12 +82,9 @@ def _without_comment(line: str) -> str:
     return "" if line.startswith("#") else line
 
 
-def _major_version(settings: dict[str, str], source: str) -> str:
+def _major_version(settings: dict[str, str]) -> str:
     version = next((value for key, value in settings.items() if key.lower() == _VERSION), "1")
-    major = version.partition(".")[0]
-    if major not in _VERSIONS:
-        raise ManifestError(f"unknown manifest version {version!r}; known are 1, 2 and 3", source=source)
-    return major
+    return version.partition(".")[0]
 
 
 def _series_field(record: str, *, source: str, line: int) -> str:

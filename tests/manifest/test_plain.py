@@ -11,6 +11,12 @@ def test_reads_uids_in_order_and_once() -> None:
     assert plain.parse(text, source="list").series == ("1.2.3.4", "1.2.3.3", "1.2.3.2")
 
 
+@pytest.mark.parametrize("line", ["'1.2.3.4", '="1.2.3.4"', "=1.2.3.4", '"1.2.3.4",'])
+def test_a_uid_protected_from_excel_is_read(line: str) -> None:
+    assert plain.recognises(line)
+    assert plain.parse(line, source="list").series == ("1.2.3.4",)
+
+
 def test_says_which_line_is_invalid() -> None:
     with pytest.raises(ManifestError, match=r"list, line 3: '1\.2\.3\.4 1\.2\.3\.5' is not a UID"):
         plain.parse("1.2.3.3\n\n1.2.3.4 1.2.3.5\n", source="list")
@@ -31,6 +37,8 @@ def test_refuses_a_list_of_comments() -> None:
         ("1.2.3.4,1.2.3.5\n", False),
         ("1.2.3.4\t1.2.3.5\n", False),
         ("SeriesInstanceUID\n1.2.3.4\n", False),
+        ("2.25.102026903840934844824933437716292958078\n", True),
+        ("2.25\n2.26\n", False),
         ("12\n13\n", False),
         ("", False),
     ],

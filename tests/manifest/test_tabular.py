@@ -80,6 +80,18 @@ def test_the_size_of_an_instance_is_not_the_size_of_its_series() -> None:
     assert parse("SeriesInstanceUID,SOPInstanceUID,FileSize\n1.1,1.1.1,5\n").expected == {}
 
 
+def test_without_a_header_uids_made_of_uuids_are_read() -> None:
+    """PS3.5 §B.2: `2.25.` and the UUID as an integer."""
+    assert parse("P1,2.25.1020269\nP2,2.25.77\n").series == ("2.25.1020269", "2.25.77")
+
+
+@pytest.mark.parametrize("cell", ["'1.2.3", '"=""1.2.3"""', "=1.2.3", "\"'1.2.3'\"", "1.2.3'", "\t1.2.3 "])
+def test_a_uid_protected_from_excel_is_read(cell: str) -> None:
+    assert parse(f"PatientID;SeriesInstanceUID;SOPInstanceUID\n'P1;{cell};{cell}\n").instances == (
+        ("1.2.3", ("1.2.3",)),
+    )
+
+
 def test_without_a_header_columns_of_uids_are_read() -> None:
     text = "1001,3.5,1.2.3.4,1.2.3.5\n1002,3.7,1.2.3.6,\n"
     assert parse(text).series == ("1.2.3.4", "1.2.3.5", "1.2.3.6")
