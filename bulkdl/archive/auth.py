@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ServerFailed, UnexpectedAnswer
+from bulkdl.model.access import Credentials
 
 GUEST: Final = "nbia_guest"
 """The account of NBIA that sees what is public; the server needs no password for it."""
@@ -33,21 +34,6 @@ _UNKNOWN_LIFETIME_SECONDS: Final = 300.0
 
 Post: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[tuple[int, bytes]]]
 """Posts a form to a path relative to the base address; the status and the body of the answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """What an archive is told of the caller. `is_key_in_query`: the API key goes into the query, not into a header."""
-
-    api_key: str | None = field(default=None, repr=False)
-    is_key_in_query: bool = False
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no message may show."""
-        return tuple(secret for secret in (self.api_key, self.password) if secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ it has already written: `open_instance` and `open_bundle` are one attempt each.
 from __future__ import annotations
 
 import asyncio
-import base64
 import email.utils
 import errno
 import re
@@ -15,17 +14,17 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from yarl import URL
 
 from bulkdl import __version__
-from bulkdl.archive.auth import Credentials, Token, Tokens
+from bulkdl.archive.auth import Token, Tokens
+from bulkdl.archive.base import Rest
 from bulkdl.archive.content_encoding import ENCODINGS, Inflater
 from bulkdl.archive.nbia.dialect import Dialect, Identity, Request, read_record
 from bulkdl.archive.nbia.endpoints import Endpoint
@@ -48,6 +47,7 @@ from bulkdl.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
+from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import InstanceKey, Series, SeriesSize
 from bulkdl.runtime.attempts import Retrier
@@ -55,9 +55,6 @@ from bulkdl.runtime.concurrency import Sample
 
 _CONNECT_SECONDS: Final = 30
 _ANSWER_SECONDS: Final = 4 * _CONNECT_SECONDS  # name, several addresses, proxy, TLS; then the silence
-# An archive builds the zip of a Series while it sends it, and a listing of a large Collection before it sends it.
-_SILENCE_SECONDS: Final = 120.0
-_LOWEST_BYTES_PER_SECOND: Final = 100.0  # a connection that trickles is as dead as a silent one
 _READ_BUFFER_BYTES: Final = 1 << 18
 _MOST_REDIRECTS: Final = 5
 _ROWS_AT_ONCE: Final = 500
@@ -72,41 +69,6 @@ _PERHAPS_NOT_BELIEVED: Final = frozenset({500})  # what v4's getSeries makes of 
 _NOTHING: Final = frozenset({b"", b"[]", b"null"})
 _FOR_ANYBODY: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range"})
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How an archive is reached. `proxy` is a URL, `ca_bundle` a PEM file that is trusted instead of the system's.
-
-    `silence_seconds` is how long an archive may send nothing before a request counts as timed out. A body that comes
-    more slowly than `lowest_bytes_per_second` for as long is timed out too; there is no limit on the whole.
-    `credentials` go to the archive itself alone.
-    """
-
-    proxy: str | None = None
-    ca_bundle: str | None = None
-    silence_seconds: float = _SILENCE_SECONDS
-    lowest_bytes_per_second: float = _LOWEST_BYTES_PER_SECOND
-    credentials: Credentials = field(default_factory=Credentials)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no message may show, the password of the proxy included, as it is written and as it is sent."""
-        parts = urlsplit(self.proxy or "")
-        if not parts.password:
-            return self.credentials.secrets
-        password = unquote(parts.password)
-        sent = base64.b64encode(f"{unquote(parts.username or '')}:{password}".encode()).decode("ascii")
-        return (*self.credentials.secrets, parts.password, password, sent)
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """What is still to come of an object of `length` bytes that `validator` names: all from byte `start` on."""
-
-    start: int
-    length: int
-    validator: str
 
 
 class Body:

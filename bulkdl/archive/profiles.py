@@ -19,7 +19,6 @@ from bulkdl.archive.nbia.tcia_v3 import TciaV3
 from bulkdl.errors import ConfigurationError
 
 DEMO: Final = "demo"
-DEFAULT: Final = "tcia"
 
 _NBIA: Final = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 

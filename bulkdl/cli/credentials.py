@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
-from bulkdl.archive.auth import GUEST, Credentials
-from bulkdl.archive.http import Access
+from bulkdl.archive.auth import GUEST
 from bulkdl.archive.profiles import DEMO, Profile, find_profile
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError
-from bulkdl.verbs.common import ArchiveChoice
+from bulkdl.model.access import Access, ArchiveChoice, Credentials
 from bulkdl.verbs.status import archive_of
 
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -12,7 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.http import ArchiveClient, Body, Rest
+from bulkdl.archive.base import Rest
+from bulkdl.archive.http import ArchiveClient, Body
 from bulkdl.errors import (
     AccessDenied,
     BundleError,

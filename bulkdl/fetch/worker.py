@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bulkdl.archive.http import Access, ArchiveClient, connect
+from bulkdl.archive.http import ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted
@@ -24,6 +24,7 @@ from bulkdl.fetch.commit import Committer, Target
 from bulkdl.fetch.download import Downloader, targets_of
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.transport import TransportChooser
+from bulkdl.model.access import Access
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport

@@ -88,3 +88,18 @@ class InstanceKey:
 
     series_uid: SeriesUid
     sop_uid: SopInstanceUid
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an archive holds for one instance.
+
+    `key` is what the archive's `open` needs: for NBIA the SOP Instance UID, for IDC
+    `<series uuid>/<instance uuid>.dcm`. `sop_uid`, `size_bytes` and `md5` (16 bytes) are None
+    where the listing does not give them.
+    """
+
+    key: str
+    sop_uid: SopInstanceUid | None = None
+    size_bytes: int | None = None
+    md5: bytes | None = None

@@ -30,6 +30,7 @@ from bulkdl.fetch.commit import Digests, digests_of, digests_of_file
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
 from bulkdl.journal.thread import JournalThread
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Adopting, RunStarted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome
@@ -43,7 +44,7 @@ from bulkdl.store.files import MirrorFiles, partial_name
 from bulkdl.store.importing import ImportMode, SourceFile, bring, remove_taken, source_files
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout
 from bulkdl.store.lock import MirrorLock
-from bulkdl.verbs.common import ArchiveChoice, now, open_mirror
+from bulkdl.verbs.common import now, open_mirror
 
 _BATCH: Final = 200
 _BATCH_BYTES: Final = 64 << 20

@@ -20,10 +20,10 @@ from bulkdl.archive.http import ArchiveClient
 from bulkdl.archive.nbia.dialect import read_record
 from bulkdl.archive.profiles import BUILT_IN, DEMO, Profile
 from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.records import InstanceKey, Patient, Series
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import together
-from bulkdl.verbs.common import ArchiveChoice
 from bulkdl.verbs.query import asking, profile_of, rows_of
 
 _SECONDS_A_STEP: Final = 10.0

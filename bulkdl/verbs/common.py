@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
-from bulkdl.archive.http import Access
-from bulkdl.archive.profiles import DEFAULT, DEMO, Profile, find_profile
+from bulkdl.archive.profiles import DEMO, Profile, find_profile
 from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.thread import JournalThread, open_journal_thread
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.lock import MirrorLock
 
 FAILURES_TOLD: Final = 1_000
 """How many failures a report names; the journal has all of them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveChoice:
-    """Which archive, and how it is reached.
-
-    `name` is a profile or an address, `profiles` what the caller's configuration adds to them. `cache` is the folder
-    where the demonstration archive keeps what it makes.
-    """
-
-    cache: Path
-    name: str = DEFAULT
-    profiles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    access: Access = field(default_factory=Access)
 
 
 @asynccontextmanager

@@ -17,12 +17,13 @@ from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SeriesRow
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.reports import Problem, ProblemKind
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
-from bulkdl.verbs.common import ArchiveChoice, find_archive
+from bulkdl.verbs.common import find_archive
 
 _AT_ONCE: Final = 8
 _PAGE: Final = 200

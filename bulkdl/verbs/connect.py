@@ -16,8 +16,8 @@ from bulkdl.archive.http import ArchiveClient
 from bulkdl.archive.nbia.endpoints import Answer as AnswerKind
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.errors import UnexpectedAnswer
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted, Sink, ignore
-from bulkdl.verbs.common import ArchiveChoice
 from bulkdl.verbs.query import asking, find_among, rows_of, wire_parameters
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.errors import AccessDenied, ArchiveError, ArchiveRefused, UnexpectedAnswer
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.common import ArchiveChoice
 from bulkdl.verbs.query import asking, dialect_of, find
 
 _ONE_TRY: Final = FetchSettings(max_attempts=1, give_up_after_seconds=0)  # the tables are at hand

@@ -17,10 +17,8 @@ from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 import platformdirs
 
-from bulkdl.archive.auth import Credentials
-from bulkdl.archive.http import Access
-from bulkdl.archive.profiles import DEFAULT
 from bulkdl.errors import ManifestError, SelectionError
+from bulkdl.model.access import DEFAULT_ARCHIVE, Access, ArchiveChoice, Credentials
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.ids import parse_series_uid, parse_study_uid
 from bulkdl.model.reports import PlanReport, RunReport, StatusReport, VerifyReport
@@ -31,7 +29,6 @@ from bulkdl.verbs import plan as planning
 from bulkdl.verbs import status as standing
 from bulkdl.verbs import verify as verifying
 from bulkdl.verbs.blocking import wait_for
-from bulkdl.verbs.common import ArchiveChoice
 from bulkdl.verbs.connect import Answer, Archive
 from bulkdl.verbs.connect import connect as open_archive
 from bulkdl.verbs.manifests import select_from
@@ -111,7 +108,7 @@ def _read_manifest(path: Paths) -> Selection:
 
 
 def reach(
-    archive: str = DEFAULT,
+    archive: str = DEFAULT_ARCHIVE,
     *,
     api_key: str | None = None,
     username: str | None = None,
@@ -140,10 +137,12 @@ def reach(
 
 
 def _reached(archive: str | ArchiveChoice | None) -> ArchiveChoice:
-    return archive if isinstance(archive, ArchiveChoice) else reach(archive or DEFAULT)
+    return archive if isinstance(archive, ArchiveChoice) else reach(archive or DEFAULT_ARCHIVE)
 
 
-def connect(archive: str | ArchiveChoice = DEFAULT, *, sink: Sink = ignore) -> AbstractAsyncContextManager[Archive]:
+def connect(
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE, *, sink: Sink = ignore
+) -> AbstractAsyncContextManager[Archive]:
     """An archive to put questions to: `async with bulkdl.connect("tcia") as archive: …`.
 
     Raises:
@@ -159,7 +158,7 @@ async def mirror_async(
     selection: Selection | None = None,
     *,
     to: Paths,
-    archive: str | ArchiveChoice = DEFAULT,
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     layout: str | None = None,
     sink: Sink = ignore,
@@ -185,7 +184,7 @@ def mirror(
     selection: Selection | None = None,
     *,
     to: Paths,
-    archive: str | ArchiveChoice = DEFAULT,
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     layout: str | None = None,
     sink: Sink = ignore,
@@ -252,7 +251,7 @@ async def plan_async(
     selection: Selection | None = None,
     *,
     to: Paths | None = None,
-    archive: str | ArchiveChoice = DEFAULT,
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     sink: Sink = ignore,
     **criteria: Unpack[Criteria],
@@ -271,7 +270,7 @@ def plan(
     selection: Selection | None = None,
     *,
     to: Paths | None = None,
-    archive: str | ArchiveChoice = DEFAULT,
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     sink: Sink = ignore,
     **criteria: Unpack[Criteria],
@@ -347,14 +346,16 @@ async def status_async(mirror: Paths) -> StatusReport:
 
 
 async def query_async(
-    endpoint: str, *, archive: str | ArchiveChoice = DEFAULT, sink: Sink = ignore, **criteria: Any
+    endpoint: str, *, archive: str | ArchiveChoice = DEFAULT_ARCHIVE, sink: Sink = ignore, **criteria: Any
 ) -> Answer:
     """Ask one endpoint of an archive. See `query`; for more than one question, use `connect`."""
     async with connect(archive, sink=sink) as asked:
         return await asked.ask(endpoint, **criteria)
 
 
-def query(endpoint: str, *, archive: str | ArchiveChoice = DEFAULT, sink: Sink = ignore, **criteria: Any) -> Answer:
+def query(
+    endpoint: str, *, archive: str | ArchiveChoice = DEFAULT_ARCHIVE, sink: Sink = ignore, **criteria: Any
+) -> Answer:
     """Ask one endpoint of an archive: `bulkdl.query("getSeries", collection="TCGA-GBM").to_pandas()`.
 
     Raises:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from bulkdl.archive.http import Access, ArchiveClient, connect
+from bulkdl.archive.http import ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import BulkdlError, Interrupted, JournalUnreadable, SelectionError
 from bulkdl.fetch.coordinator import Coordinator
@@ -17,6 +17,7 @@ from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, RunRow
 from bulkdl.journal.thread import JournalThread
+from bulkdl.model.access import Access, ArchiveChoice
 from bulkdl.model.events import Noted, RunStarted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import SeriesWork
@@ -30,7 +31,7 @@ from bulkdl.runtime.tasks import Stage, together
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
 from bulkdl.store.space import check_fits, measure
-from bulkdl.verbs.common import FAILURES_TOLD, ArchiveChoice, find_archive, now, open_mirror, require_mirror
+from bulkdl.verbs.common import FAILURES_TOLD, find_archive, now, open_mirror, require_mirror
 
 __all__ = ["mirror", "resume"]
 

@@ -12,6 +12,7 @@ from bulkdl.archive.http import ArchiveClient, connect
 from bulkdl.errors import SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
@@ -20,7 +21,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve import explain_nothing, resolve
 from bulkdl.store.space import measure
-from bulkdl.verbs.common import ArchiveChoice, find_archive
+from bulkdl.verbs.common import find_archive
 
 
 @dataclass(slots=True)

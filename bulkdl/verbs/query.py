@@ -21,9 +21,10 @@ from bulkdl.archive.profiles import DEMO, Profile, find_profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import ConfigurationError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.common import ArchiveChoice, find_archive
+from bulkdl.verbs.common import find_archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from bulkdl.errors import InvalidInstance, JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, RunRow
 from bulkdl.journal.thread import JournalThread
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import InstanceKey
@@ -20,7 +21,7 @@ from bulkdl.model.reports import Problem, ProblemKind, RunReport, VerifyReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.auditing import Audit, audit
-from bulkdl.verbs.common import ArchiveChoice, open_mirror, require_mirror
+from bulkdl.verbs.common import open_mirror, require_mirror
 from bulkdl.verbs.comparing import compare
 from bulkdl.verbs.mirror import repairing
 

@@ -12,11 +12,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from bulkdl.archive.auth import GUEST, Credentials, Token, Tokens
-from bulkdl.archive.http import Access, ArchiveClient, connect
+from bulkdl.archive.auth import GUEST, Token, Tokens
+from bulkdl.archive.http import ArchiveClient, connect
 from bulkdl.archive.nbia.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import AccessDenied, BulkdlError, ServerFailed, UnexpectedAnswer
+from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
 from bulkdl.runtime.attempts import Retrier

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkdl.archive.http import Access, ArchiveClient, Body, connect
+from bulkdl.archive.http import ArchiveClient, Body, connect
 from bulkdl.archive.nbia.endpoints import NBIA_V1
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import (
@@ -31,6 +31,7 @@ from bulkdl.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
+from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey, Series, SeriesSize
 from bulkdl.runtime.attempts import Retrier

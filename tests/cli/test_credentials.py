@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.archive.auth import Credentials
 from bulkdl.cli.credentials import choose_archive, choose_archive_of
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError, JournalUnreadable
 from bulkdl.journal.journal import Journal
+from bulkdl.model.access import Credentials
 
 ELSEWHERE = "nbia+https://archive.test/nbia-api/services"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.verbs.common import ArchiveChoice
 from bulkdl.verbs.mirror import mirror
 from bulkdl.verbs.status import status
 from tests.support.commands import run

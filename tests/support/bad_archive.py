@@ -21,12 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from bulkdl.archive.http import Access
+from bulkdl.model.access import Access, ArchiveChoice
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.reports import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.verbs.common import ArchiveChoice
 from bulkdl.verbs.mirror import mirror, resume
 from tests.support.commands import BULKDL, Finished, environment
 from tests.support.dicom_files import MadeUp

@@ -10,11 +10,11 @@ import pytest
 
 from bulkdl.errors import MirrorLocked, SelectionError
 from bulkdl.journal.journal import Journal
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Adopting, Event
 from bulkdl.model.reports import AdoptReport, RunOutcome
 from bulkdl.store.lock import MirrorLock
 from bulkdl.verbs.adopt import Adoption, adopt
-from bulkdl.verbs.common import ArchiveChoice
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 

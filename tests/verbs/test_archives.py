@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.archive.http import Access
 from bulkdl.archive.profiles import BUILT_IN
+from bulkdl.model.access import Access, ArchiveChoice
 from bulkdl.verbs.archives import ArchiveReport, archives, known_archives
-from bulkdl.verbs.common import ArchiveChoice
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import Action, FaultyServer, Seen, answer, in_turn, json, stall

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.archive.auth import Credentials
-from bulkdl.archive.http import Access
 from bulkdl.archive.nbia.endpoints import NBIA_V1, TCIA_V3
 from bulkdl.errors import ArchiveRefused, BulkdlError, ConfigurationError
-from bulkdl.verbs.common import ArchiveChoice
+from bulkdl.model.access import Access, ArchiveChoice, Credentials
 from bulkdl.verbs.describe import describe, document_of
 from tests.support.faults import FaultyServer, answer, in_turn, json
 

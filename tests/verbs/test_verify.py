@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.journal.journal import Journal
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Event, Noted, Verifying, ignore
 from bulkdl.model.reports import ProblemKind, VerifyReport
-from bulkdl.verbs.common import ArchiveChoice
 from bulkdl.verbs.comparing import series_md5
 from bulkdl.verbs.verify import verify
 from tests.support.held_mirrors import make_mirror

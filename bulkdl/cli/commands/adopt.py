@@ -11,11 +11,11 @@ from bulkdl.cli.exit_codes import for_adoption
 from bulkdl.cli.options import ArchiveOptions, OutputOptions, SectionedCommand, archive_options, output_options
 from bulkdl.cli.output import adopt_complaint, adopt_text, document
 from bulkdl.cli.verbs import finish, run_verb
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.store.importing import ImportMode
 from bulkdl.verbs.adopt import Adoption
 from bulkdl.verbs.adopt import adopt as adopt_verb
-from bulkdl.verbs.common import ArchiveChoice
 
 
 @click.command(cls=SectionedCommand)

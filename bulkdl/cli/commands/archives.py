@@ -14,9 +14,9 @@ from bulkdl.cli.formatting import one_line, table
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
 from bulkdl.cli.output import document
 from bulkdl.cli.running import run, unless_stopped
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.verbs.archives import ArchiveReport, Outcome, known_archives
 from bulkdl.verbs.archives import archives as archives_verb
-from bulkdl.verbs.common import ArchiveChoice
 
 _CHECKS: Final = ("name", "proxy", "tls", "api", "image")
 

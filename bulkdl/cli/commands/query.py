@@ -15,7 +15,7 @@ from bulkdl.cli.formatting import one_line, table
 from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.errors import UnexpectedAnswer
-from bulkdl.verbs.common import ArchiveChoice
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.verbs.query import endpoints, find, rows_of
 from bulkdl.verbs.query import query as query_verb
 

@@ -1,0 +1,192 @@
+"""The three questions that every archive answers: find Series, list their entries, open one entry or a whole Series.
+
+An archive states in its `Capabilities` what else it can do. `find` and `list` repeat a failed request with the
+archive's `Retrier`. `open` and `open_bundle` are one attempt each: only the caller knows what it has already written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from bulkdl.errors import RequestFailed
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Entry, Series
+from bulkdl.model.selection import Selection
+from bulkdl.runtime.attempts import Retrier
+
+
+class BundleForm(StrEnum):
+    """The format in which an archive sends all instances of a Series in one response."""
+
+    ZIP = "zip"
+    MULTIPART = "multipart"  # multipart/related with parts of application/dicom: PS3.18 §8.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an archive can do beyond the three questions.
+
+    `ranges`: `open` can send the rest of an entry. `lists_sop_uids`: its entries carry their SOP Instance UIDs.
+    `checksums`: `checksum` knows the MD5 of an entry; `series_checksums`: there is one for a whole Series.
+    `endpoints`: it has endpoints, for `query` and `describe`. `takes_key`, `takes_login`: it uses an API key,
+    or the token of a login.
+    """
+
+    bundle: BundleForm | None = None
+    ranges: bool = False
+    lists_sop_uids: bool = True
+    checksums: bool = False
+    series_checksums: bool = False
+    endpoints: bool = False
+    takes_key: bool = False
+    takes_login: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuestion:
+    """One question for Series: its criteria, and the UID of the Series if it names one."""
+
+    criteria: Mapping[str, str]
+    series_uid: SeriesUid | None = None
+
+    def __str__(self) -> str:
+        words = (f"{name.replace('_', ' ')} {value}" for name, value in self.criteria.items())
+        return ", ".join(words) or "the whole archive"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSeries:
+    """One batch of what `find` yields.
+
+    `not_found` are the questions to which the archive has nothing. `failed` are those that it did not answer, each with
+    its last error: what they would have found is not known.
+    """
+
+    series: tuple[Series, ...] = ()
+    not_found: tuple[SeriesQuestion, ...] = ()
+    failed: tuple[tuple[SeriesQuestion, RequestFailed], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The entries of one Series, in the archive's order, each once. `invalid_rows` counts rows that name no entry."""
+
+    entries: tuple[Entry, ...] = ()
+    invalid_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The missing part of an object of `length` bytes that `validator` identifies: all bytes from `start` on."""
+
+    start: int
+    length: int
+    validator: str
+
+
+class Body(Protocol):
+    """The body of a successful response while it is received.
+
+    `length` is the number of bytes announced, or None. `start` is the position of the first byte in the object: more
+    than 0 where the rest of an entry was requested and sent; `is_part` is True then. `validator` identifies the object
+    (a strong entity tag or a date, RFC 9110 §8.8): two responses with the same validator have the same bytes.
+    """
+
+    @property
+    def length(self) -> int | None:
+        """The number of bytes that the archive announced, None if it announced none."""
+
+    @property
+    def start(self) -> int:
+        """The position of the first byte in the object."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the body is the rest of an object."""
+
+    @property
+    def validator(self) -> str | None:
+        """What identifies the object, None if the archive sent nothing to identify it by."""
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields of the response; names in any case."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes in pieces of any size.
+
+        Raises:
+            RequestFailed: the body ended early, or the archive sent nothing for too long.
+        """
+
+    async def read(self) -> bytes:
+        """Return all bytes. Meant for bodies whose length is known to be small.
+
+        Raises:
+            RequestFailed: as `chunks`.
+        """
+
+
+class Archive(Protocol):
+    """One archive, open for one run.
+
+    Every method may raise `RequestFailed` (its subclasses give the cause), `ArchiveUnreachable` and `Interrupted`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of its profile, or its address."""
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do beyond the three questions."""
+
+    @property
+    def retrier(self) -> Retrier:
+        """Limits and repeats the requests to this archive."""
+
+    @property
+    def requests(self) -> int:
+        """The number of HTTP requests sent so far, repeats and redirects included."""
+
+    async def collections(self) -> tuple[str, ...]:
+        """Return the names of all Collections that the caller may see."""
+
+    def find(self, selection: Selection) -> AsyncIterator[FoundSeries]:
+        """Yield the Series that match `selection`, in batches as they arrive. A Series may come more than once.
+
+        Raises:
+            AccessDenied: the archive refuses the caller.
+        """
+
+    async def list(self, series: Series) -> Listing:
+        """Return the entries of one Series. A list may be shorter than the archive's own count: the caller compares."""
+
+    def open(
+        self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None
+    ) -> AbstractAsyncContextManager[Body]:
+        """Request one entry, or the `rest` of it. Leaving the block ends the request.
+
+        An archive that knows no ranges, or holds another object by now, sends the whole entry: see `Body.start`.
+        """
+
+    def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AbstractAsyncContextManager[Body]:
+        """Request all instances of a Series, in the form that `capabilities.bundle` names."""
+
+    async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
+        """Return the MD5 of an entry, 16 bytes. One attempt; None if it fails, or if the archive does not know it."""
+
+    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
+        """Return the MD5 that stands for a whole Series, 16 bytes; None if the archive does not know it."""

@@ -1,0 +1,72 @@
+"""Which archive to use, and how to reach it: address, proxy, certificates, time limits, credentials."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+DEFAULT_ARCHIVE: Final = "tcia"
+
+# An archive builds the zip of a Series while it sends it, and a listing of a large Collection before it sends it.
+_SILENCE_SECONDS: Final = 120.0
+_LOWEST_BYTES_PER_SECOND: Final = 100.0  # a connection that trickles is as dead as a silent one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What identifies the caller. With `is_key_in_query` the API key is sent in the query, not in a header."""
+
+    api_key: str | None = field(default=None, repr=False)
+    is_key_in_query: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that must not appear in a message."""
+        return tuple(secret for secret in (self.api_key, self.password) if secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach an archive. `proxy` is a URL, `ca_bundle` a PEM file that replaces the system's certificates.
+
+    A request times out when the archive sends nothing for `silence_seconds`, or when a body stays slower than
+    `lowest_bytes_per_second` for as long. The total time is not limited. `credentials` are sent to the archive's own
+    origin only.
+    """
+
+    proxy: str | None = field(default=None, repr=False)  # it may hold a password
+    ca_bundle: str | None = None
+    silence_seconds: float = _SILENCE_SECONDS
+    lowest_bytes_per_second: float = _LOWEST_BYTES_PER_SECOND
+    credentials: Credentials = field(default_factory=Credentials)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that must not appear in a message: also the proxy's password, in plain and in encoded form."""
+        parts = urlsplit(self.proxy or "")
+        if not parts.password:
+            return self.credentials.secrets
+        password = unquote(parts.password)
+        sent = base64.b64encode(f"{unquote(parts.username or '')}:{password}".encode()).decode("ascii")
+        return (*self.credentials.secrets, parts.password, password, sent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveChoice:
+    """Which archive, and how to reach it.
+
+    `name` is a profile or an address; `profiles` are those of the caller's configuration. `cache` is the folder in
+    which the demonstration archive keeps its data.
+    """
+
+    cache: Path
+    name: str = DEFAULT_ARCHIVE
+    profiles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    access: Access = field(default_factory=Access)
