@@ -29,16 +29,16 @@ from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Attribute, Endp
 from bulkdl.archive.nbia.renderings import RENDERINGS, JsonValue, Rendering
 from bulkdl.errors import BulkdlError, ConfigurationError
 from bulkdl.server.access import AccessRules, Gate, Unknown, Viewer
-from bulkdl.server.apis import FAMILIES, SERVICES_PATH, Asks, Family
 from bulkdl.server.catalogue import Catalog
-from bulkdl.server.images import Images
-from bulkdl.server.index_page import front_page
-from bulkdl.server.logins import Logins
-from bulkdl.server.quirks import Quirk
-from bulkdl.server.replies import reply
-from bulkdl.server.request import Asked, Refused
-from bulkdl.server.rows import find_rows
-from bulkdl.server.shared_lists import SharedLists
+from bulkdl.server.nbia.apis import FAMILIES, SERVICES_PATH, Asks, Family
+from bulkdl.server.nbia.images import Images
+from bulkdl.server.nbia.index_page import front_page
+from bulkdl.server.nbia.logins import Logins
+from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.replies import reply
+from bulkdl.server.nbia.request import Asked, Refused
+from bulkdl.server.nbia.rows import find_rows
+from bulkdl.server.nbia.shared_lists import SharedLists
 from bulkdl.server.streaming import Failure, Stream, Threads
 
 if TYPE_CHECKING:

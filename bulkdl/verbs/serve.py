@@ -14,8 +14,8 @@ from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord
 from bulkdl.server.app import serving as serve_catalog
 from bulkdl.server.catalogue import Catalog, Root, ScanReport
-from bulkdl.server.demo import demo_catalog
-from bulkdl.server.quirks import Quirk
+from bulkdl.server.demo.catalogue import demo_catalog
+from bulkdl.server.nbia.quirks import Quirk
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def test_pydicom_reads_as_before_and_neither_numpy_nor_a_decoder_is_loaded() -> 
         "from bulkdl.dicom.without_numpy import disable_numpy\n"
         "from bulkdl.dicom.validation import validate\n"
         "from bulkdl.model.settings import ValidationLevel\n"
-        "read_headers_alone()\n"
+        "disable_numpy()\n"
         "print(validate(Path(sys.argv[1]), level=ValidationLevel.STRUCTURE))\n"
         "print([name for name in ('numpy', 'gdcm', 'PIL', 'pylibjpeg') if sys.modules.get(name)])\n"
     )
@@ -32,7 +32,7 @@ def test_what_is_loaded_already_stays() -> None:
     words = (
         "import sys, numpy\n"
         "from bulkdl.dicom.without_numpy import disable_numpy\n"
-        "read_headers_alone()\n"
+        "disable_numpy()\n"
         "import numpy as again\n"
         "print(again is numpy)\n"
     )

@@ -13,10 +13,10 @@ import aiohttp
 
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.access import AccessRules
-from bulkdl.server.apis import SERVICES_PATH, Family
 from bulkdl.server.app import AccessRecord, serving
 from bulkdl.server.catalogue import Catalog, Root
-from bulkdl.server.quirks import Quirk
+from bulkdl.server.nbia.apis import SERVICES_PATH, Family
+from bulkdl.server.nbia.quirks import Quirk
 
 
 @dataclass

@@ -20,7 +20,7 @@ from bulkdl.cli.running import run, unless_stopped
 from bulkdl.errors import Interrupted
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.server.app import AccessRecord
-from bulkdl.server.quirks import read_quirks
+from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.store.space import human_bytes
 from bulkdl.verbs.serve import Served, read_rules, serving
 

@@ -9,9 +9,9 @@ from html import escape
 from typing import Final
 
 from bulkdl.archive.nbia.endpoints import Endpoint
-from bulkdl.server.apis import FAMILIES, SERVICES_PATH, Asks, Family
-from bulkdl.server.questions import Questions
-from bulkdl.server.quirks import Quirk
+from bulkdl.server.catalogue.view import Questions
+from bulkdl.server.nbia.apis import FAMILIES, SERVICES_PATH, Asks, Family
+from bulkdl.server.nbia.quirks import Quirk
 
 _MOST_COLLECTIONS: Final = 1_000
 

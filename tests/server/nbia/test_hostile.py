@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from bulkdl.server.apis import FAMILIES, Asks
 from bulkdl.server.catalogue import About, Root
+from bulkdl.server.nbia.apis import FAMILIES, Asks
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served import Served, served
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.server.bundles import bundle, new_names, open_served, sequential_names
 from bulkdl.server.catalogue import ServedFile
+from bulkdl.server.nbia.bundles import bundle, new_names, open_served, sequential_names
 
 
 def served(path: Path, content: bytes = b"", *, acquisition: int | None = None) -> ServedFile:

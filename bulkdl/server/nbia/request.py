@@ -14,9 +14,9 @@ from typing import Any, Final
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
 from bulkdl.archive.nbia.renderings import Value
 from bulkdl.server.access import Gate, Viewer
-from bulkdl.server.apis import Family
-from bulkdl.server.questions import Questions
-from bulkdl.server.shared_lists import SharedList, SharedLists
+from bulkdl.server.catalogue.view import Questions
+from bulkdl.server.nbia.apis import Family
+from bulkdl.server.nbia.shared_lists import SharedList, SharedLists
 
 Row = Mapping[str, Value]
 """The values of one row by the fields of the endpoint's attributes."""

@@ -18,7 +18,7 @@ from bulkdl.archive.nbia.renderings import (
     to_wire_text,
     to_wire_v4,
 )
-from bulkdl.server.renderings_v3 import RENDERINGS_V3
+from bulkdl.server.nbia.renderings_v3 import RENDERINGS_V3
 
 SERVICES_PATH: Final = "/nbia-api/services"
 

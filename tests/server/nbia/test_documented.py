@@ -16,12 +16,12 @@ import pytest_asyncio
 
 from bulkdl.archive.nbia.endpoints import Answer
 from bulkdl.server.access import AccessRules
-from bulkdl.server.apis import FAMILIES, Family
+from bulkdl.server.nbia.apis import FAMILIES, Family
 from tests.support.documented import CT_SERIES, FIRST_STUDY, SEG_SERIES, write_documented
 from tests.support.served import Answer as Received
 from tests.support.served import Served, served
 
-DATA = Path(__file__).parents[1] / "data" / "answers"
+DATA = Path(__file__).parents[2] / "data" / "answers"
 V3 = "/services/v3/TCIA/query"
 OF_FIRST_STUDY = {"StudyInstanceUID": FIRST_STUDY}
 OF_CT = {"SeriesInstanceUID": CT_SERIES}

@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.server.access import AccessRules, User
-from bulkdl.server.apis import FAMILIES, Asks
 from bulkdl.server.catalogue import Root
-from bulkdl.server.quirks import Quirk, read_quirks
+from bulkdl.server.nbia.apis import FAMILIES, Asks
+from bulkdl.server.nbia.quirks import Quirk, read_quirks
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served import Served, served
 

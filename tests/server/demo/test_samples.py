@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from bulkdl.dicom.samples import pydicom_data_samples, pydicom_samples
+from bulkdl.server.demo.samples import pydicom_data_samples, pydicom_samples
 
 
 def test_finds_the_files_of_pydicom() -> None:
@@ -22,7 +22,7 @@ def test_finds_the_files_of_pydicom_data_where_it_is_installed() -> None:
 def test_looking_imports_neither_package() -> None:
     """The server starts in a fraction of a second because of this."""
     script = (
-        "import sys; from bulkdl.dicom.samples import *; pydicom_samples(); pydicom_data_samples(); "
+        "import sys; from bulkdl.server.demo.samples import *; pydicom_samples(); pydicom_data_samples(); "
         "sys.exit('pydicom' in sys.modules or 'data_store' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

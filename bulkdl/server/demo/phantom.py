@@ -18,8 +18,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bulkdl.dicom.anatomy import UNITS_PER_MM, Body, Ellipsoid, Grid, Tissue
 from bulkdl.errors import ConfigurationError
+from bulkdl.server.demo.anatomy import UNITS_PER_MM, Body, Ellipsoid, Grid, Tissue
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,11 +19,11 @@ from typing import Any, Final
 from bulkdl import __version__
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.server.access import GUEST
-from bulkdl.server.bundles import open_served
-from bulkdl.server.questions import Questions, SeriesDetail
-from bulkdl.server.request import Asked, Refused, Reply
-from bulkdl.server.search import BadForm, SimpleSearch, found_series, read_form, summary
-from bulkdl.server.shared_lists import SharedList
+from bulkdl.server.catalogue.view import Questions, SeriesDetail
+from bulkdl.server.nbia.bundles import open_served
+from bulkdl.server.nbia.request import Asked, Refused, Reply
+from bulkdl.server.nbia.search import BadForm, SimpleSearch, found_series, read_form, summary
+from bulkdl.server.nbia.shared_lists import SharedList
 
 _JSON: Final = "application/json"
 _MANIFEST_TYPE: Final = "application/x-nbia-manifest-file"

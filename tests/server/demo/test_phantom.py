@@ -12,10 +12,10 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 from bulkdl.dicom.header import Header, read_header
-from bulkdl.dicom.phantom import PHANTOM_COLLECTION, write_phantoms
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.settings import ValidationLevel
+from bulkdl.server.demo.phantom import PHANTOM_COLLECTION, write_phantoms
 
 _NATIVE_DIGEST = "7129203c1a54c1bf70a0bc1f8eb9fb873473051303a87157db807210a1edd3aa"
 _STUDY = "PHANTOM-001/STUDY-2"

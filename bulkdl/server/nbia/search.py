@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
-from bulkdl.server.questions import Condition, Questions, among
+from bulkdl.server.catalogue.view import Condition, Questions, among
 
 _PAGE: Final = 500
 _MOST_CRITERIA: Final = 2_000

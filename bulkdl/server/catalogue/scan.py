@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.server.files import Candidate, Facts, Root, find_files, read_facts, to_json
+from bulkdl.server.catalogue.files import Candidate, Facts, Root, find_files, read_facts, to_json
 
 if TYPE_CHECKING:
     import sqlite3

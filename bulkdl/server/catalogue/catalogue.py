@@ -12,17 +12,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bulkdl.server import scan, tables
-from bulkdl.server.files import About, Root
-from bulkdl.server.questions import Questions, ServedFile
-from bulkdl.server.scan import Conflict, ScanReport, Totals, Unservable
+from bulkdl.server.catalogue import scan, tables
+from bulkdl.server.catalogue.files import Root
+from bulkdl.server.catalogue.scan import ScanReport
+from bulkdl.server.catalogue.view import Questions, ServedFile
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
     from types import TracebackType
-
-__all__ = ["About", "Catalog", "Conflict", "Root", "ScanReport", "ServedFile", "Totals", "Unservable"]
 
 
 class Catalog(Questions):

@@ -22,11 +22,11 @@ from aiohttp import web
 
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.access import Viewer
-from bulkdl.server.apis import Asks, Family
-from bulkdl.server.bundles import bundle, new_names, open_served, original_names, sequential_names
 from bulkdl.server.catalogue import Catalog, ServedFile
-from bulkdl.server.questions import Questions
-from bulkdl.server.quirks import Quirk
+from bulkdl.server.catalogue.view import Questions
+from bulkdl.server.nbia.apis import Asks, Family
+from bulkdl.server.nbia.bundles import bundle, new_names, open_served, original_names, sequential_names
+from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.streaming import Failure, Stream, Threads
 
 _CACHED_FILES: Final = 200_000

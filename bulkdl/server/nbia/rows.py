@@ -16,9 +16,9 @@ from typing import Any, Final
 from bulkdl.archive.nbia.renderings import Value
 from bulkdl.errors import BulkdlError
 from bulkdl.model.records import Patient, Series, Study
-from bulkdl.server.apis import Asks
-from bulkdl.server.questions import SeriesDetail, Since
-from bulkdl.server.request import Asked, Refused, Row
+from bulkdl.server.catalogue.view import SeriesDetail, Since
+from bulkdl.server.nbia.apis import Asks
+from bulkdl.server.nbia.request import Asked, Refused, Row
 
 _HUMAN: Final = {"species_code": "337915000", "species_description": "Homo sapiens"}
 _EPOCH: Final = date(1900, 1, 1)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.archive.nbia.endpoints import TCIA_V3, Attribute
-from bulkdl.server.renderings_v3 import RENDERINGS_V3
+from bulkdl.server.nbia.renderings_v3 import RENDERINGS_V3
 
 NAMES = [Attribute("A", "a"), Attribute("B", "b")]
 ROW = st.fixed_dictionaries({"A": st.none() | st.text(), "B": st.none() | st.text() | st.integers() | st.booleans()})

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.dicom.phantom import PHANTOM_COLLECTION
-from bulkdl.dicom.samples import pydicom_samples
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue import Catalog, Root, Totals
-from bulkdl.server.demo import demo_catalog, demo_roots
+from bulkdl.server.demo.catalogue import demo_catalog, demo_roots
+from bulkdl.server.demo.phantom import PHANTOM_COLLECTION
+from bulkdl.server.demo.samples import pydicom_samples
 from tests.support.dicom_files import instances
 
 UNSOUND = "PYDICOM-UNSOUND"

@@ -21,8 +21,8 @@ from pydicom import dcmread
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Parameter
 from bulkdl.server.access import AccessRules, User
-from bulkdl.server.apis import FAMILIES, Asks, Family
 from bulkdl.server.catalogue import About, Root
+from bulkdl.server.nbia.apis import FAMILIES, Asks, Family
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served import Answer, Served, served
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from bulkdl.model.records import Patient, Series, SeriesSize, Study
-from bulkdl.server import scan
-from bulkdl.server.files import About
-from bulkdl.server.scan import Totals
+from bulkdl.server.catalogue import scan
+from bulkdl.server.catalogue.files import About
+from bulkdl.server.catalogue.scan import Totals
 
 _PAGE: Final = 500
 _MOST_DIGITS: Final = 18  # as many as surely fit the database's integers

@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bulkdl.dicom.phantom import PHANTOM_COLLECTION, write_phantoms
-from bulkdl.dicom.samples import pydicom_data_samples, pydicom_samples
 from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import About, Catalog, Root, ScanReport
+from bulkdl.server.demo.phantom import PHANTOM_COLLECTION, write_phantoms
+from bulkdl.server.demo.samples import pydicom_data_samples, pydicom_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,7 +227,7 @@ def _phantoms(cache: Path) -> Path | None:
 
 def _generator_digest() -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for module in ("bulkdl.dicom.anatomy", "bulkdl.dicom.phantom"):
+    for module in ("bulkdl.server.demo.anatomy", "bulkdl.server.demo.phantom"):
         found = importlib.util.find_spec(module)
         if found is not None and found.origin is not None:
             digest.update(Path(found.origin).read_bytes())
