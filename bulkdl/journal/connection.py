@@ -9,7 +9,6 @@ WAL ("Read-Only Databases") and URI file names (`mode`, `immutable`).
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from bulkdl.errors import BulkdlError, DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
 from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
+from bulkdl.runtime.disk import sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,12 +58,12 @@ def create(path: Path) -> None:
                 _migrate(connection)
             finally:
                 connection.close()
-        _sync(new)
+        sync_file(new)
         _set_log_aside(path)
         new.replace(path)
-        _sync(path.parent)
     except OSError as error:
         raise Unwritable(f"no journal can be made at {path} ({error.strerror}); nothing was changed") from error
+    sync_folder(path.parent)
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
@@ -82,6 +82,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             _check(connection, path)  # before anything that may write
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")  # as `runtime.disk` syncs on macOS; nothing changes elsewhere
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA wal_autocheckpoint = 4096")  # 16 MB: fewer syncs of the main file
             connection.execute("PRAGMA cache_size = -4096")  # 4 MB: Series are written one after the other
@@ -237,11 +238,3 @@ def _set_log_aside(path: Path) -> None:
         number = next(n for n in range(1, 10_000) if not log.with_name(f"lost-{n}.{log.name}").exists())
         log.replace(log.with_name(f"lost-{number}.{log.name}"))
     index.unlink(missing_ok=True)  # only an index into the log
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

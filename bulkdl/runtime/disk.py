@@ -1,23 +1,52 @@
-"""What an OSError means for the mirror: `DiskFull` or `MirrorUnwritable`, in one line."""
+"""The rules of the disk: how files and folders are synced, what `.bulkdl` holds, and what an OSError means.
+
+A file is durable when its bytes and its entry in the folder are synced. On macOS fsync leaves the bytes in the drive's
+cache (its manual page), so F_FULLFSYNC is used where the file system supports it. On Windows folders cannot be opened;
+NTFS journals their entries. Some file systems, mostly network shares, cannot sync folders: CIFS before Linux 4.17
+answers EINVAL, others ENOTSUP, ENOSYS or EBADF. There an entry is as durable as the file system makes it. Every other
+error of a sync, including EIO, is a failure: nothing in that folder may be relied on.
+
+Everything here blocks.
+"""
 
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Paths relative to a mirror.
+BOOKKEEPING: Final = ".bulkdl"
+JOURNAL: Final = f"{BOOKKEEPING}/journal.sqlite"
+LOCK: Final = f"{BOOKKEEPING}/lock"
+PARTIAL: Final = f"{BOOKKEEPING}/partial"
+QUARANTINE: Final = f"{BOOKKEEPING}/quarantine"
+VERIFY_POSITION: Final = f"{BOOKKEEPING}/verify.json"
+
+# 0 where the platform does not have the flag.
+NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
+BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+_DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
+_TO_SYNC: Final = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows syncs only what may be written
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CANNOT_SYNC_FOLDERS: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
 
 
 @contextmanager
 def disk_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an OSError of the block into an error of our own. `action` completes "cannot …".
+    """Translate an OSError of the block. `action` completes "cannot …".
 
     Raises:
         DiskFull: no space, no quota or no inodes are left.
@@ -30,6 +59,67 @@ def disk_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         where = ascii(str(path)) if not str(path).isprintable() else str(path)
         if error.errno in _FULL:
             raise DiskFull(
-                f"cannot {action} {where}: {reason}; what was finished is kept: make room, then resume"
+                f"cannot {action} {where}: {reason}; everything finished is saved: free some space, then resume"
             ) from error
-        raise MirrorUnwritable(f"cannot {action} {where}: {reason}; what was finished is kept") from error
+        raise MirrorUnwritable(f"cannot {action} {where}: {reason}; everything finished is saved") from error
+
+
+def sync_open_file(descriptor: int) -> None:
+    """Sync an open file or folder to the drive.
+
+    Raises:
+        OSError: it cannot be synced.
+    """
+    if sys.platform == "darwin":
+        with suppress(OSError):  # not every file system supports it
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Sync a file that is closed. Does not follow a symbolic link.
+
+    Raises:
+        OSError: it cannot be opened or synced.
+    """
+    descriptor = os.open(path, _TO_SYNC | NO_FOLLOW)
+    try:
+        sync_open_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Sync the entries of a folder, where its file system can.
+
+    Raises:
+        DiskError: it cannot be synced: nothing renamed into it may be relied on.
+    """
+    if sys.platform == "win32":
+        return
+    with disk_errors("sync the folder", path):
+        descriptor = os.open(path, os.O_RDONLY | _DIRECTORY)
+        try:
+            sync_open_file(descriptor)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC_FOLDERS:
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, durably: after a crash the file is as before or complete.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    new = path.with_name(f"{path.name}.partial")
+    with disk_errors("write", path):
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            sync_open_file(file.fileno())
+        new.replace(path)
+    sync_folder(path.parent)

@@ -21,12 +21,10 @@ links below the mirror's root are neither written through nor followed: the root
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import json
 import os
 import stat
-import sys
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -38,11 +36,18 @@ from typing import TYPE_CHECKING, Any
 import aiofiles
 
 from bulkdl.errors import MirrorUnwritable
-from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.disk import (
+    BINARY,
+    BOOKKEEPING,
+    JOURNAL,
+    NO_FOLLOW,
+    PARTIAL,
+    QUARANTINE,
+    disk_errors,
+    sync_folder,
+    sync_open_file,
+)
 from bulkdl.store.layout import uid_component
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,12 +55,8 @@ if TYPE_CHECKING:
 
     from aiofiles.threadpool.binary import AsyncFileIO
 
-_OURS = ".bulkdl"
 _KNOWN_FOLDERS = 4096
 _NOTE = ".json"
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_BINARY = getattr(os, "O_BINARY", 0)
-_DIRECTORY = getattr(os, "O_DIRECTORY", 0)
 
 
 class FoundKind(StrEnum):
@@ -100,9 +101,9 @@ class MirrorFiles:
     def __init__(self, root: Path, *, private: bool = False) -> None:
         self.root = root.resolve()
         self.private = private
-        self.journal_path = self.root / _OURS / "journal.sqlite"
-        self.partial_folder = self.root / _OURS / "partial"
-        self.quarantine_folder = self.root / _OURS / "quarantine"
+        self.journal_path = self.root / JOURNAL
+        self.partial_folder = self.root / PARTIAL
+        self.quarantine_folder = self.root / QUARANTINE
         self._known = _KnownFolders()
 
     def prepare(self) -> None:
@@ -114,7 +115,7 @@ class MirrorFiles:
         missing = [folder for folder in (*reversed(self.root.parents), self.root) if not folder.exists()]
         for folder in missing:
             self._make_folder(folder)
-        for relative in (_OURS, f"{_OURS}/partial", f"{_OURS}/quarantine"):
+        for relative in (BOOKKEEPING, PARTIAL, QUARANTINE):
             self._ensure(relative)
 
     def absolute(self, relative: str) -> Path:
@@ -124,7 +125,7 @@ class MirrorFiles:
             MirrorUnwritable: `relative` leads out of the mirror, or to our own files.
         """
         parts = relative.split("/")
-        if parts[0] == _OURS or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
+        if parts[0] == BOOKKEEPING or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
             raise MirrorUnwritable(f"{relative!a} is no place for an instance in the mirror")
         return self.root / relative
 
@@ -155,7 +156,7 @@ class MirrorFiles:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
-                _sync(descriptor)
+                sync_open_file(descriptor)
             except BaseException:
                 os.close(descriptor)
                 with suppress(OSError):
@@ -291,20 +292,7 @@ class MirrorFiles:
         Raises:
             DiskError: it cannot be synced: nothing renamed into it may be journalled.
         """
-        path = self.absolute(relative) if relative else self.root
-        with disk_errors("sync", path):
-            _sync_directory(path)
-
-    def remove(self, relative: str) -> None:
-        """Remove a committed file, durably. Nothing happens where there is none.
-
-        Raises:
-            DiskError: it cannot be removed.
-        """
-        path = self.absolute(relative)
-        with disk_errors("remove", path), suppress(FileNotFoundError):
-            path.unlink()
-            _sync_directory(path.parent)
+        sync_folder(self.absolute(relative) if relative else self.root)
 
     def existing(self, relative: str) -> dict[str, int]:
         """The regular files in a folder: names and sizes in bytes. Empty where there is no such folder.
@@ -341,7 +329,7 @@ class MirrorFiles:
             below = []
             for entry in here:
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                if path == _OURS:
+                if path == BOOKKEEPING:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     below.append(path)
@@ -378,7 +366,7 @@ class MirrorFiles:
     # --- below --------------------------------------------------------------------------------------------------------
 
     def _open_new(self, path: Path, flags: int) -> int:
-        return os.open(path, flags | _NO_FOLLOW | _BINARY, 0o600 if self.private else 0o666)
+        return os.open(path, flags | NO_FOLLOW | BINARY, 0o600 if self.private else 0o666)
 
     def _write(self, path: Path, data: bytes) -> None:
         with open(path, "wb", opener=lambda file, flags: self._open_new(Path(file), flags)) as file:
@@ -402,7 +390,7 @@ class MirrorFiles:
                     raise MirrorUnwritable(
                         f"{path} is a link or a file where the mirror needs a folder; move it away, then resume"
                     ) from error
-            _sync_directory(path.parent)
+        sync_folder(path.parent)
 
 
 class PartialStream:
@@ -439,7 +427,7 @@ class PartialStream:
             DiskError: it cannot be written; `abort` is still due.
         """
         with disk_errors("sync", self.path):
-            await asyncio.get_running_loop().run_in_executor(self._executor, _sync, self._file.fileno())
+            await asyncio.get_running_loop().run_in_executor(self._executor, sync_open_file, self._file.fileno())
 
     async def finish(self) -> None:
         """Sync and close. The file is then ready for `MirrorFiles.commit`.
@@ -563,25 +551,3 @@ async def _cut_after(keep_bytes: int, file: AsyncFileIO, path: Path) -> None:
 
 def _last_changed(path: Path) -> int:
     return path.stat().st_mtime_ns
-
-
-def _sync(descriptor: int) -> None:
-    if sys.platform == "darwin":
-        # fsync of macOS leaves the bytes in the drive's cache (its manual page); not every file system knows better.
-        with suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-    os.fsync(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    if sys.platform == "win32":  # folders cannot be opened there, and NTFS journals its entries
-        return
-    descriptor = os.open(path, os.O_RDONLY | _DIRECTORY)
-    try:
-        _sync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot sync folders, and need not
-            raise
-    finally:
-        os.close(descriptor)

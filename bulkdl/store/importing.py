@@ -16,11 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.disk import BOOKKEEPING, disk_errors, sync_file
 
-_OURS: Final = ".bulkdl"
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP})
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
 class ImportMode(StrEnum):
@@ -60,7 +58,7 @@ def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
         for entry in found:
             path = Path(entry.path)
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != _OURS and path != but:
+                if entry.name != BOOKKEEPING and path != but:
                     below.append(path)
             elif entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):  # moved since the folder was read
@@ -79,11 +77,7 @@ def bring(source: Path, partial: Path, *, may_link: bool) -> None:
         if not (may_link and _link(source, partial)):
             with source.open("rb") as file, partial.open("xb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
-        descriptor = os.open(partial, os.O_RDONLY | _NO_FOLLOW)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(partial)
 
 
 def _link(source: Path, partial: Path) -> bool:

@@ -15,11 +15,10 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from bulkdl.errors import MirrorLocked
-from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.disk import LOCK, NO_FOLLOW, disk_errors
 
 if sys.platform == "win32":
     import msvcrt
@@ -27,9 +26,9 @@ else:
     import fcntl
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
-_NAME = Path(".bulkdl", "lock")
 _WINDOWS_BYTE = 1 << 30  # far behind the text: a locked byte cannot be read by others
 _NOTE_BYTES = 4096
 # `holder` takes the lock for an instant to see whether it is free; who wants it for good asks again.
@@ -62,10 +61,10 @@ class MirrorLock:
             MirrorLocked: another process has it; the message names it.
             DiskError: the lock's file cannot be written.
         """
-        path = self._root / _NAME
+        path = self._root / LOCK
         with disk_errors("make the lock", path):
             path.parent.mkdir(mode=0o700 if self._private else 0o777, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            flags = os.O_RDWR | os.O_CREAT | NO_FOLLOW
             descriptor = os.open(path, flags, 0o600 if self._private else 0o666)
         try:
             with disk_errors("lock", path):
@@ -95,7 +94,7 @@ class MirrorLock:
 def holder(root: Path) -> str | None:
     """Who works on the mirror at `root`, in words; None if nobody does, or there is no mirror. Takes no lock."""
     try:
-        descriptor = os.open(root.resolve() / _NAME, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+        descriptor = os.open(root.resolve() / LOCK, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except OSError:
         return None
     try:

@@ -10,14 +10,14 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-_PLACE: Final = Path(".bulkdl", "verify.json")
+from bulkdl.runtime.disk import VERIFY_POSITION
 
 
 def save_bookmark(root: Path, content: dict[str, Any]) -> None:
     """Keep `content`, what JSON can say, in place of what was kept before."""
-    path = root / _PLACE
+    path = root / VERIFY_POSITION
     new = path.with_name(f"{path.name}.{os.getpid()}.new")  # two audits at once must not write one file
     try:
         new.write_text(json.dumps(content), encoding="utf-8")
@@ -30,7 +30,7 @@ def save_bookmark(root: Path, content: dict[str, Any]) -> None:
 def load_bookmark(root: Path) -> dict[str, Any] | None:
     """What was kept; None where nothing is, or nothing that can be read."""
     try:
-        content = json.loads((root / _PLACE).read_text(encoding="utf-8"))
+        content = json.loads((root / VERIFY_POSITION).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
@@ -39,4 +39,4 @@ def load_bookmark(root: Path) -> dict[str, Any] | None:
 def forget_bookmark(root: Path) -> None:
     """The audit came to its end."""
     with suppress(OSError):
-        (root / _PLACE).unlink()
+        (root / VERIFY_POSITION).unlink()

@@ -12,6 +12,7 @@ from bulkdl.archive.profiles import DEMO, Profile, find_profile
 from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import ArchiveChoice
+from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.lock import MirrorLock
 
@@ -60,9 +61,9 @@ def require_mirror(root: Path) -> Path:
     Raises:
         JournalUnreadable: there is none.
     """
-    path = root / ".bulkdl" / "journal.sqlite"
+    path = root / JOURNAL
     if not path.is_file():
-        raise JournalUnreadable(f"{root} is no mirror: it holds no .bulkdl/journal.sqlite")
+        raise JournalUnreadable(f"{root} is no mirror: it holds no {JOURNAL}")
     return path
 
 

@@ -20,6 +20,7 @@ from bulkdl.model.reports import CollectionStatus, Failure, PlanReport, SeriesCo
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve import explain_nothing, resolve
+from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.common import find_archive
 
@@ -79,7 +80,7 @@ async def plan(
 async def _plan(selection: Selection, client: ArchiveClient, to: Path | None) -> PlanReport:
     sums = _Sums()
     wanted = dict(selection.instances)
-    journal_path = to / ".bulkdl" / "journal.sqlite" if to is not None else None
+    journal_path = to / JOURNAL if to is not None else None
     journal = Journal.open_readonly(journal_path) if journal_path is not None and journal_path.exists() else None
 
     async def take(batch: list[Series]) -> None:

@@ -53,6 +53,7 @@ def test_makes_a_journal_that_other_programs_can_tell(path: Path) -> None:
 def test_syncs_each_transaction(path: Path) -> None:
     with Journal.create_or_open(path) as journal:
         assert journal._database.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert journal._database.execute("PRAGMA fullfsync").fetchone() == (1,)
 
 
 def test_finds_everything_when_opened_again(path: Path) -> None:

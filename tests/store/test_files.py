@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import stat
@@ -13,7 +12,6 @@ import aiofiles
 import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
-from bulkdl.runtime.disk import disk_errors
 from bulkdl.store.files import FolderSync, Found, FoundKind, KeptPartial, MirrorFiles, PartialStream, partial_name
 
 as_root = pytest.mark.skipif(
@@ -69,25 +67,6 @@ def test_a_file_in_the_place_of_the_mirror_is_named(tmp_path: Path) -> None:
     (tmp_path / "mirror").write_text("")
     with pytest.raises(MirrorUnwritable, match="mirror"):
         MirrorFiles(tmp_path / "mirror").prepare()
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_no_space_and_no_quota_are_a_full_disk(number: int) -> None:
-    with pytest.raises(DiskFull) as caught, disk_errors("write", "x"):
-        raise OSError(number, os.strerror(number))
-    assert isinstance(caught.value.__cause__, OSError)
-
-
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE])
-def test_other_troubles_are_an_unwritable_mirror(number: int) -> None:
-    with pytest.raises(MirrorUnwritable), disk_errors("write", "x"):
-        raise OSError(number, os.strerror(number))
-
-
-def test_a_message_is_one_line_whatever_the_path_holds() -> None:
-    with pytest.raises(MirrorUnwritable) as caught, disk_errors("write", "a\n\x1b[31mb"):
-        raise PermissionError(errno.EACCES, "Permission denied")
-    assert str(caught.value).isprintable()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
@@ -222,13 +201,6 @@ def test_existing_lists_files_and_sizes(files: MirrorFiles) -> None:
     assert files.existing("C") == {"a.dcm": 5}
     assert files.existing("nowhere") == {}
     assert files.existing("C/a.dcm") == {}
-
-
-def test_remove_is_safe_to_repeat(files: MirrorFiles) -> None:
-    put(files, "C/a.dcm")
-    for _ in range(2):
-        files.remove("C/a.dcm")
-    assert files.existing("C") == {}
 
 
 def test_walk_finds_every_file_but_our_own_and_follows_no_link(files: MirrorFiles, tmp_path: Path) -> None:

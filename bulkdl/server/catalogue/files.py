@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.journal.journal import Journal
+from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bulkdl.model.records import Series
 
-BOOKKEEPING: Final = ".bulkdl"
 _PAGE: Final = 5_000
 
 
@@ -54,7 +54,7 @@ class Root:
     @property
     def is_mirror(self) -> bool:
         """Whether the folder is a mirror, and is served from its journal."""
-        return (self.path / BOOKKEEPING / "journal.sqlite").is_file()
+        return (self.path / JOURNAL).is_file()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +203,7 @@ def _dump(collection: str | None, **groups: Mapping[str, Any]) -> str:
 
 
 def _held_files(mirror: Path) -> Iterator[Candidate]:
-    with Journal.open_readonly(mirror / BOOKKEEPING / "journal.sqlite") as journal:
+    with Journal.open_readonly(mirror / JOURNAL) as journal:
         series_uid, head = "", ""
         after: tuple[int, str] | None = None
         while page := journal.held(after=after, limit=_PAGE):

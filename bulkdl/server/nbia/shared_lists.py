@@ -8,12 +8,12 @@ What of a list somebody may see is decided where the request is answered.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.errors import DiskError
+from bulkdl.runtime.disk import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,15 +91,7 @@ class SharedLists:
 
     def _keep(self, lists: dict[tuple[str, str], SharedList]) -> None:
         """Write first, believe afterwards; a crash leaves the file as it was or as it is to be."""
-        partial = self._path.with_name(f"{self._path.name}.partial")
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                json.dump([asdict(one) for one in lists.values()], file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self._path)
-        except OSError as error:
-            raise DiskError(f"the shared lists cannot be kept in {self._path}: {error.strerror or error}") from error
+        replace_file(self._path, json.dumps([asdict(one) for one in lists.values()]).encode())
         self._lists = lists
 
 
