@@ -17,6 +17,7 @@ from typing import Final
 
 from bulkdl.archive.http import ArchiveClient
 from bulkdl.errors import Interrupted
+from bulkdl.fetch.shares import Share, Shares
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
 from bulkdl.fetch.worker_process import RemoteWorker
 from bulkdl.journal.journal import Journal
@@ -118,7 +119,12 @@ class Coordinator:
 
                 def start_process() -> RemoteWorker:
                     worker = RemoteWorker(sink=self._sink, stop=self._stop, give_back=self._give_back)
-                    tasks.join(worker.run(items(), self._deliver), name=f"worker-{len(self._remote) + 1}")
+
+                    async def work_there() -> None:
+                        await worker.run(items(), self._deliver)
+                        self._shares.leave(worker)
+
+                    tasks.join(work_there(), name=f"worker-{len(self._remote) + 1}")
                     return worker
 
                 async def work_here() -> None:
@@ -128,6 +134,7 @@ class Coordinator:
                         self._spare.dismiss()
 
                 self._start_process, self._local = start_process, local
+                self._shares = Shares(Share(self._settings.ceiling, self._settings.rate_limit_bytes), local)
                 tasks.join(feed(), name="feed")
                 tasks.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
@@ -135,24 +142,16 @@ class Coordinator:
 
     _start_process: Callable[[], RemoteWorker]
     _local: Worker
+    _shares: Shares
 
     def _hire(self) -> None:
-        """Have one more worker at work, and share the requests in flight, and the rate, evenly anew."""
+        """Start one more worker, and divide the requests in flight and the rate anew, unless it would get nothing."""
+        if not self._shares.has_room:
+            return
         worker, self._spare = self._spare or self._start_process(), None
-        workers = len(self._remote) + 2
-        ceiling = max(1, self._settings.ceiling // workers)
-        rate = self._settings.rate_limit_bytes
-        share = replace(
-            self._settings,
-            ceiling=ceiling,
-            rate_limit_bytes=rate / workers if rate else None,
-            learned=self._local.learned(),
-        )
-        self._client.retrier.share(ceiling, rate_bytes=share.rate_limit_bytes)
-        for remote in self._remote:
-            remote.share(ceiling)
+        self._shares.join(worker)
         self._remote.append(worker)
-        worker.hire(share)
+        worker.hire(replace(self._settings, learned=self._local.learned()))
 
     async def _owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
         """What is owed, page by page, again from the start whenever there is news, until there is no more."""

@@ -23,6 +23,7 @@ from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.fetch.commit import Committer, Target
 from bulkdl.fetch.download import Downloader, targets_of
 from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.shares import Share
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.access import Access
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, Sink
@@ -141,9 +142,9 @@ class Worker:
         retrier = self._client.retrier
         return Traffic(self._client.requests, retrier.retries, retrier.permits.in_use)
 
-    def share(self, ceiling: int) -> None:
-        """Change how many requests it may have in flight."""
-        self._client.retrier.share(ceiling)
+    def share(self, share: Share) -> None:
+        """Use no more than `share` from now on."""
+        self._client.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
         """Fetch everything that `items` owe and hand each outcome to `deliver`, until they end.

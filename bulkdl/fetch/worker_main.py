@@ -11,8 +11,9 @@ from typing import Final
 
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
+from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
-from bulkdl.fetch.worker_process import Batch, NoMoreWork, Share, Stop
+from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.pipes import PIPE_BYTES, packed, receive
@@ -32,6 +33,7 @@ class Child:
         self._outcomes: list[InstanceOutcome] = []
         self._events: list[Event] = []
         self._worker: Worker | None = None
+        self._latest_share: Share | None = None
         self._begun = 0
 
     async def live(self) -> None:
@@ -56,6 +58,13 @@ class Child:
 
     def _started(self, worker: Worker) -> None:
         self._worker = worker
+        if self._latest_share is not None:
+            worker.share(self._latest_share)
+
+    def _share(self, share: Share) -> None:
+        self._latest_share = share  # for a worker that is still being set up
+        if self._worker is not None:
+            self._worker.share(share)
 
     async def _items(self) -> AsyncIterator[SeriesWork]:
         while not self._stop.is_set() and (work := await self._work.get()) is not None:
@@ -72,8 +81,8 @@ class Child:
             match message:
                 case None:
                     os._exit(1)  # the parent is gone: nobody would journal what we do
-                case Share() if self._worker is not None:
-                    self._worker.share(message.ceiling)
+                case Share():
+                    self._share(message)
                 case Stop():
                     self._stop.set()
                     self._work.put_nowait(None)

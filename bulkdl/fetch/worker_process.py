@@ -9,10 +9,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bulkdl.errors import BulkdlError
+from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
 from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
@@ -23,13 +24,6 @@ from bulkdl.runtime.tasks import first_set, running_alongside
 # Items of work that a worker has not begun yet: enough that it never runs dry between two words with its parent, and no
 # more, because at the end of a run they would keep one worker at work after all others are done.
 _AHEAD: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """From now on at most so many requests in flight."""
-
-    ceiling: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +66,8 @@ class RemoteWorker:
     ) -> None:
         self.traffic = Traffic(0, 0, 0)
         self._settings: WorkerSettings | None = None
+        self._share: Share | None = None
+        self._has_settings = False
         self._called = asyncio.Event()
         self._sink = sink
         self._stop = stop
@@ -91,9 +87,11 @@ class RemoteWorker:
         """It is not needed any more, if it was not hired yet."""
         self._called.set()
 
-    def share(self, ceiling: int) -> None:
-        """Change how many requests it may have in flight."""
-        self._send(Share(ceiling))
+    def share(self, share: Share) -> None:
+        """Use no more than `share` from now on."""
+        self._share = share
+        if self._has_settings:
+            self._send(share)
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
         """Start the process, and once hired feed it from `items` and deliver what comes, until both have ended.
@@ -108,7 +106,7 @@ class RemoteWorker:
             await first_set(self._called, self._stop)
             if self._settings is None:
                 return
-            self._send(self._settings)
+            self._send_settings(self._settings)
             # A process that died is fed no longer: what it had is needed for the others to find their end.
             async with running_alongside(self._tell_stop()), running_alongside(self._feed(items)):
                 await self._listen(process, deliver)
@@ -118,6 +116,12 @@ class RemoteWorker:
             await process.wait()
             for key, work in self._given.items():
                 self._give_back(work, self._delivered[key])
+
+    def _send_settings(self, settings: WorkerSettings) -> None:
+        if (share := self._share) is not None:
+            settings = replace(settings, ceiling=share.ceiling, rate_limit_bytes=share.rate_bytes)
+        self._send(settings)
+        self._has_settings = True
 
     async def _tell_stop(self) -> None:
         await self._stop.wait()

@@ -177,7 +177,7 @@ class Retrier:
         self.limiter.bound(ceiling, now=self._clock())
         self.permits.resize(self.limiter.limit)
         if self._rate is not None and rate_bytes is not None:
-            self._rate = ByteRate(rate_bytes, now=self._clock())
+            self._rate.change(rate_bytes, now=self._clock())
 
     async def received(self, size_bytes: int) -> None:
         """Account for bytes that came, and wait where a rate limit asks for it."""

@@ -68,6 +68,36 @@ async def test_a_worker_that_is_killed_costs_its_unfinished_work_alone(tmp_path:
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 
+@pytest.mark.parametrize(("workers", "concurrency"), [(1, 3), (4, 8), (8, 2)])
+async def test_all_workers_together_keep_to_the_concurrency(tmp_path: Path, workers: int, concurrency: int) -> None:
+    """The archive answers none before as many are in flight as are allowed, and never sees more."""
+    async with BadArchive(MADE_UP) as archive:
+        in_flight, most, all_are_used = 0, 0, asyncio.Event()
+
+        def fault(seen: Seen) -> Action | None:
+            if endpoint_of(seen) not in OBJECTS:
+                return None
+
+            async def act(exchange: Exchange) -> None:
+                nonlocal in_flight, most
+                in_flight += 1
+                most = max(most, in_flight)
+                if in_flight == concurrency:
+                    all_are_used.set()
+                await all_are_used.wait()
+                try:
+                    await archive.right(seen)(exchange)
+                finally:
+                    in_flight -= 1
+
+            return act
+
+        archive.fault = fault
+        report = await archive.mirror(tmp_path, workers=workers, concurrency=concurrency)
+    assert report.outcome is RunOutcome.COMPLETE
+    assert most == concurrency
+
+
 def words(archive: BadArchive, mirror: Path, *more: str) -> tuple[str | Path, ...]:
     series = [word for uid in sorted({one.series_uid for one in archive.made_up}) for word in ("--series", uid)]
     return ("mirror", "--archive", archive.address, *series, "--to", mirror, "--progress", "none", "--yes", *more)

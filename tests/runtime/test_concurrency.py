@@ -152,6 +152,13 @@ def test_a_long_rest_is_no_licence_for_a_long_burst() -> None:
     assert rate.wait_seconds(3000, now=100.0) == 2.0
 
 
+def test_a_change_of_the_rate_forgets_no_bytes() -> None:
+    rate = ByteRate(1000, now=0.0)
+    assert rate.wait_seconds(4000, now=0.0) == 4.0
+    rate.change(500, now=2.0)
+    assert rate.wait_seconds(0, now=2.0) == 4.0
+
+
 # --- outages ----------------------------------------------------------------------------------------------------------
 
 

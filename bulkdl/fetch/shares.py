@@ -1,0 +1,64 @@
+"""How workers share the limits of one run: requests in flight, and bytes a second. Pure, but for telling the workers.
+
+The sum of all shares never exceeds a limit, not even while shares change: the shares that shrink are handed out first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker may use from now on: requests in flight, and bytes a second, None where there is no limit."""
+
+    ceiling: int
+    rate_bytes: float | None = None
+
+
+class Sharer(Protocol):
+    """A worker that keeps to its share."""
+
+    def share(self, share: Share) -> None:
+        """Use no more than `share` from now on."""
+
+
+def divide(whole: Share, workers: int) -> list[Share]:
+    """`whole` in as many nearly equal shares; there are no more workers than requests in flight."""
+    each, more = divmod(whole.ceiling, workers)
+    rate = None if whole.rate_bytes is None else whole.rate_bytes / workers
+    return [Share(each + (number < more), rate) for number in range(workers)]
+
+
+class Shares:
+    """The shares of the workers of one run, evenly divided anew whenever a worker joins or leaves."""
+
+    def __init__(self, whole: Share, first: Sharer) -> None:
+        self._whole = whole
+        self._shares: dict[Sharer, Share] = {first: whole}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more worker would still have a request for itself."""
+        return len(self._shares) < self._whole.ceiling
+
+    def join(self, worker: Sharer) -> None:
+        """Give `worker` a share, which all others make room for first."""
+        self._hand_out([*self._shares, worker])
+
+    def leave(self, worker: Sharer) -> None:
+        """Divide the share of `worker`, which has ended, among the others. Safe to repeat."""
+        if worker in self._shares:
+            del self._shares[worker]
+            self._hand_out([*self._shares])
+
+    def _hand_out(self, workers: list[Sharer]) -> None:
+        new = dict(zip(workers, divide(self._whole, len(workers)), strict=True))
+        for worker in sorted(new, key=lambda worker: new[worker].ceiling - self._ceiling(worker)):
+            if self._shares.get(worker) != new[worker]:
+                self._shares[worker] = new[worker]
+                worker.share(new[worker])
+
+    def _ceiling(self, worker: Sharer) -> int:
+        return self._shares[worker].ceiling if worker in self._shares else 0
