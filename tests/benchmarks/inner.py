@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -65,9 +66,7 @@ def limits() -> list[Goal]:
             )
         )
     for rate in (20, 100, 300):
-        archive = simulated.Archive(
-            lambda _: 10_000, size_bytes=50_000, noise=0.3, per_second=lambda _, rate=rate: rate
-        )
+        archive = simulated.Archive(lambda _: 10_000, size_bytes=50_000, noise=0.3, per_second=partial(_constant, rate))
         course = simulated.run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=90, after=10)
         found.append(
             Goal(
@@ -78,6 +77,10 @@ def limits() -> list[Goal]:
             )
         )
     return found
+
+
+def _constant(rate: int, _seconds: float) -> int:
+    return rate
 
 
 def _steady(knee: int) -> Callable[[float], int]:

@@ -37,6 +37,7 @@ class Job:
 
     def commands(self) -> dict[str, Callable[[Path], list[str]]]:
         """The command of each peer that is installed, for a folder to fill."""
+        known: dict[str, Callable[[Path], list[str]]]
         known = {"wget2": self._wget2, "curl -Z": self._curl, "aria2c": self._aria2c, "naive aiohttp": self._naive}
         made = {name: make for name, make in known.items() if shutil.which(_PROGRAMS.get(name, "true"))}
         if _CLIENT.is_file():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -27,8 +28,8 @@ def client(archive: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[NBIAClient
         yield connected
 
 
-def smallest(client: NBIAClient, modality: str) -> dict[str, object]:
-    series = client.getSeries(Collection=COLLECTION, Modality=modality)
+def smallest(client: NBIAClient, modality: str) -> dict[str, Any]:
+    series: list[dict[str, Any]] = client.getSeries(Collection=COLLECTION, Modality=modality)
     return min(series, key=lambda row: row["ImageCount"])
 
 

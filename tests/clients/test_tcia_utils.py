@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tcia_utils import nbia
@@ -31,18 +32,19 @@ def _pointed_here(archive: str, family: str, monkeypatch: pytest.MonkeyPatch) ->
     choose = nbia.setApiUrl
 
     def here(*words: str) -> str:
-        return choose(*words).replace(REAL_ADDRESS, archive).replace("/v4/", f"/{family}/")
+        address: str = choose(*words)
+        return address.replace(REAL_ADDRESS, archive).replace("/v4/", f"/{family}/")
 
     monkeypatch.setattr(nbia, "setApiUrl", here)
 
 
-def smallest_series() -> dict[str, object]:
-    series = nbia.getSeries(collection=COLLECTION)
+def smallest_series() -> dict[str, Any]:
+    series: list[dict[str, Any]] = nbia.getSeries(collection=COLLECTION)
     return min(series, key=lambda row: row["ImageCount"])
 
 
-def several_slices() -> dict[str, object]:
-    series = nbia.getSeries(collection=COLLECTION, modality="CT")
+def several_slices() -> dict[str, Any]:
+    series: list[dict[str, Any]] = nbia.getSeries(collection=COLLECTION, modality="CT")
     return min(series, key=lambda row: row["ImageCount"])
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tciaclient.core import TCIAClient
@@ -20,8 +21,8 @@ def client(archive: str, request: pytest.FixtureRequest) -> TCIAClient:
     return TCIAClient(baseUrl=f"{archive.removesuffix('/nbia-api/services')}/services/{request.param}")
 
 
-def smallest(client: TCIAClient, modality: str) -> dict[str, object]:
-    series = client.get_series(collection=COLLECTION, modality=modality)
+def smallest(client: TCIAClient, modality: str) -> dict[str, Any]:
+    series: list[dict[str, Any]] = client.get_series(collection=COLLECTION, modality=modality)
     return min(series, key=lambda row: int(row["ImageCount"]))
 
 

@@ -232,7 +232,7 @@ def test_a_mirror_whose_journal_is_lost_is_adopted_without_fetching(
 
 def is_sound(journal: Path) -> bool:
     with closing(sqlite3.connect(journal)) as database:
-        return database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return bool(database.execute("PRAGMA integrity_check").fetchone() == ("ok",))
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "empty"])

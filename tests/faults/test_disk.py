@@ -180,7 +180,7 @@ async def test_a_journal_that_cannot_grow_is_true_all_the_same(tmp_path: Path) -
         mirror = disk / "mirror"
         async with BadArchive(made_up) as archive:
             ballast = disk / "ballast"
-            archive.fault = lambda seen: _fill(ballast) if seen.number == 30 else None  # type: ignore[func-returns-value]
+            archive.fault = lambda seen: _fill(ballast) if seen.number == 30 else None
             with pytest.raises(DiskFull):
                 await archive.mirror(disk)
             assert_true(mirror, made_up)

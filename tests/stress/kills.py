@@ -50,8 +50,8 @@ def torture(
     wrong: list[str] = []
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
         first = ("mirror", "--archive", archive.url, "--everything", "--to", mirror, "--yes")
-        options = ("--concurrency", str(concurrency), "--transport", transport, "--workers", str(workers))
-        options = (*options, "--progress", "none")
+        steering = ("--concurrency", str(concurrency), "--transport", transport, "--workers", str(workers))
+        options = (*steering, "--progress", "none")
         alive = _seconds_to_the_first_file(first, options, mirror, cache)
         for number in range(kills):
             command = ("resume", mirror) if number % 3 == 2 else first

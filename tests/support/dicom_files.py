@@ -10,7 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 
 _ROOT = "1.2.826.0.1.3680043.10.9999"
 _DIGITS = 20  # every made-up UID has as many, so that a file is a template with its UIDs replaced
@@ -28,9 +30,9 @@ class MadeUp:
 
     collection: str
     patient_id: str
-    study_uid: str
-    series_uid: str
-    sop_uid: str
+    study_uid: StudyUid
+    series_uid: SeriesUid
+    sop_uid: SopInstanceUid
     content: bytes
 
     @property
@@ -42,7 +44,7 @@ class MadeUp:
 def _template(rows: int) -> bytes:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = uid("sop")
+    meta.MediaStorageSOPInstanceUID = UID(uid("sop"))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image = Dataset()
     image.file_meta = meta
@@ -79,8 +81,8 @@ def instances(
     """Made-up CT instances, `rows` x `rows` pixels each: a Patient and a Study for each two Series."""
     for number in range(series):
         patient_id = f"PATIENT-{number // 2:08}"
-        study_uid = uid(seed, collection, "study", number // 2)
-        series_uid = uid(seed, collection, "series", number)
+        study_uid = StudyUid(uid(seed, collection, "study", number // 2))
+        series_uid = SeriesUid(uid(seed, collection, "series", number))
         of_series = (
             _template(rows)
             .replace(uid("study").encode(), study_uid.encode())
@@ -88,7 +90,7 @@ def instances(
             .replace(b"PATIENT-00000000", patient_id.encode())
         )
         for position in range(per_series):
-            sop_uid = uid(seed, collection, "sop", number, position)
+            sop_uid = SopInstanceUid(uid(seed, collection, "sop", number, position))
             content = of_series.replace(uid("sop").encode(), sop_uid.encode()).replace(
                 b"PIXELS--", hashlib.sha256(sop_uid.encode()).digest()[:8], 4
             )

@@ -34,10 +34,10 @@ def failing(call: Callable[..., Any], number: int, at: int) -> Callable[..., Any
     return replacement
 
 
-def without_folder_sync(fsync: Callable[[int], None], number: int) -> Callable[[int], None]:
+def without_folder_sync(fsync: Callable[[int], None], number: int) -> Callable[..., None]:
     """`fsync` of a file system that answers the error `number` when it has to sync a folder."""
 
-    def replacement(descriptor: int) -> None:
+    def replacement(descriptor: Any) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(number, os.strerror(number))
         fsync(descriptor)

@@ -71,7 +71,7 @@ def arm(name: str, at: int) -> None:
         case "commit":
 
             class Connection(sqlite3.Connection):
-                def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:  # type: ignore[override]
+                def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
                     if sql.strip().upper() == "COMMIT":
                         return deadly(super().execute, point, after=is_after)(sql, *arguments)  # type: ignore[no-any-return]
                     return super().execute(sql, *arguments)
@@ -79,7 +79,8 @@ def arm(name: str, at: int) -> None:
             connect = sqlite3.connect
 
             def connect_deadly(*arguments: Any, **named: Any) -> sqlite3.Connection:
-                return connect(*arguments, **{**named, "factory": Connection})
+                connected: Connection = connect(*arguments, **{**named, "factory": Connection})
+                return connected
 
             sqlite3.connect = connect_deadly  # type: ignore[assignment]
         case _:

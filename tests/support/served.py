@@ -70,14 +70,11 @@ class Served:
 
     async def endpoint(self, family: Family, endpoint: Endpoint, values: Any = (), **more: Any) -> Answer:
         """Ask an endpoint, with its values where they belong."""
-        place = "data" if endpoint.method == "POST" else "params"
-        pairs = values.items() if isinstance(values, dict) else values
-        return await self.ask(
-            family.base + endpoint.path,
-            method=endpoint.method,
-            **{place: aiohttp.FormData(list(pairs)) if place == "data" else list(pairs)},
-            **more,
-        )
+        pairs = list(values.items() if isinstance(values, dict) else values)
+        path = family.base + endpoint.path
+        if endpoint.method == "POST":
+            return await self.ask(path, method="POST", data=aiohttp.FormData(pairs), **more)
+        return await self.ask(path, method=endpoint.method, params=pairs, **more)
 
     async def log_in(self, name: str = "nbia_guest", password: str = "") -> str:
         """A token for somebody."""

@@ -28,7 +28,8 @@ def queueing(load: float) -> float:
 
 def soft(load: float) -> float:
     """The same with a knee that is round."""
-    return (1 + load**3) ** (1 / 3)
+    rounded: float = (1 + load**3) ** (1 / 3)
+    return rounded
 
 
 def cliff(load: float) -> float:

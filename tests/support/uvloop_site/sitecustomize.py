@@ -13,9 +13,9 @@ from pathlib import Path
 import uvloop
 
 
-class Policy(uvloop.EventLoopPolicy):
+class Policy(uvloop.EventLoopPolicy):  # type: ignore[misc] # uvloop gives it no type before Python 3.14
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        loop = super().new_event_loop()
+        loop: asyncio.AbstractEventLoop = super().new_event_loop()
         if path := os.environ.get("LOOPS_NOTED_IN"):
             with Path(path).open("a") as notes:
                 notes.write(f"{sys.orig_argv[2]} {type(loop).__module__}\n")
