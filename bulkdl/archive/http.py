@@ -26,8 +26,9 @@ from bulkdl import __version__
 from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
 from bulkdl.archive.content_encoding import ENCODINGS, Inflater
-from bulkdl.archive.nbia.dialect import Dialect, Identity, Request, read_record
+from bulkdl.archive.nbia.dialect import Dialect, Identity, Request
 from bulkdl.archive.nbia.endpoints import Endpoint
+from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import (

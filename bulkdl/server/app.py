@@ -26,7 +26,6 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Attribute, Endpoint
-from bulkdl.archive.nbia.renderings import RENDERINGS, JsonValue, Rendering
 from bulkdl.errors import BulkdlError, ConfigurationError
 from bulkdl.server.access import AccessRules, Gate, Unknown, Viewer
 from bulkdl.server.catalogue import Catalog
@@ -35,6 +34,7 @@ from bulkdl.server.nbia.images import Images
 from bulkdl.server.nbia.index_page import front_page
 from bulkdl.server.nbia.logins import Logins
 from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, Rendering
 from bulkdl.server.nbia.replies import reply
 from bulkdl.server.nbia.request import Asked, Refused
 from bulkdl.server.nbia.rows import find_rows

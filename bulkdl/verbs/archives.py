@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from bulkdl.archive.http import ArchiveClient
-from bulkdl.archive.nbia.dialect import read_record
+from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, DEMO, Profile
 from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any, Final
 
-from bulkdl.archive.nbia.endpoints import Attribute, Endpoint, Kind
-from bulkdl.archive.nbia.renderings import Value, from_wire
+from bulkdl.archive.nbia.endpoints import Endpoint, Kind
+from bulkdl.archive.nbia.values import Value, read_values
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.ids import is_uid
 
 _TYPES: Final[Mapping[Kind, type]] = {
     Kind.INTEGER: int,
@@ -131,21 +130,10 @@ def read_row(endpoint: Endpoint, row: Mapping[str, Any]) -> Record:
     """Make a record of one row of an answer. A value that cannot be read is None; `raw` still has it.
 
     Raises:
-        ValueError: a UID that is none, so the row cannot be right.
+        ValueError: a UID is invalid.
     """
-    return Record(
-        {attribute.field: _read(attribute, row.get(attribute.name)) for attribute in endpoint.attributes}, row
-    )
-
-
-def _read(attribute: Attribute, value: object) -> Value:
-    try:
-        found = from_wire(attribute, value)
-    except ValueError:
-        found = None
-    if attribute.kind is Kind.UID and found is not None and not is_uid(str(found)):
-        raise ValueError(f"{attribute.name} is no UID: {str(found)[:80]!r}")
-    return found
+    uids = frozenset(attribute.field for attribute in endpoint.attributes if attribute.kind is Kind.UID)
+    return Record(read_values(endpoint.attributes, row, required=uids), row)
 
 
 def _series(pandas: Any, values: list[Any], kind: type) -> Any:

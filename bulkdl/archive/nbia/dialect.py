@@ -1,4 +1,4 @@
-"""What every dialect can say: a question becomes a `Request`, a row of the answer becomes a record. Pure.
+"""What every dialect can say: a question becomes a `Request`. Pure; the answer is read by `values`.
 
 A dialect is its endpoint table, the name it gives to each of our questions, and its ways of writing values. The client
 executes requests and knows no dialect; a new protocol is a new module beside `nbia` and a line in `profiles`.
@@ -7,23 +7,17 @@ executes requests and knows no dialect; a new protocol is a new module beside `n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum, auto
-from functools import cache
-from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import ClassVar, Protocol, TypeAlias
 
-from bulkdl.archive.nbia.endpoints import Attribute, DateForm, Endpoint, Kind, Parameter, Place
-from bulkdl.archive.nbia.renderings import from_wire
-from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
+from bulkdl.archive.nbia.endpoints import DateForm, Endpoint, Parameter, Place
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey
 
-Record = TypeVar("Record")
-Row = Mapping[str, Any]
 Criterion: TypeAlias = str | date | Sequence[str]
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
-
-_LARGEST_INTEGER: Final = (1 << 63) - 1  # what a database can hold
 
 
 class Identity(Enum):
@@ -223,42 +217,3 @@ def _written(parameter: Parameter, value: Criterion) -> list[str]:
     if isinstance(value, str):
         return [value]
     return [parameter.separator.join(value)] if parameter.separator else list(value)
-
-
-def read_record(record: type[Record], attributes: tuple[Attribute, ...], row: Row) -> Record:
-    """Make a record of one row of an answer.
-
-    An attribute that is missing, null or empty is left at its default, and so is one whose value cannot be read: only
-    what names the record has to be there. Attributes that the table does not know are passed over.
-
-    Raises:
-        ValueError: what names the record is missing or cannot be right.
-    """
-    known, required = _fields_of(cast("type", record))
-    values: dict[str, Any] = {}
-    for attribute in attributes:
-        if attribute.field not in known or attribute.name not in row:
-            continue
-        try:
-            value = from_wire(attribute, row[attribute.name])
-            if attribute.kind is Kind.UID and value is not None and not is_uid(str(value)):
-                raise ValueError(f"{attribute.name} is no UID: {str(value)[:80]!r}")  # noqa: TRY301 - told like the others
-            if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-                raise ValueError(f"{attribute.name} is beyond all measure")  # noqa: TRY301 - the same
-        except ValueError:
-            if attribute.field in required:
-                raise
-            continue
-        if value is not None:
-            values[attribute.field] = value
-    missing = required - values.keys()
-    if missing:
-        raise ValueError(f"a row without {', '.join(sorted(missing))}")
-    return record(**values)
-
-
-@cache
-def _fields_of(record: type) -> tuple[frozenset[str], frozenset[str]]:
-    every = fields(record)
-    required = (entry.name for entry in every if entry.default is MISSING and entry.default_factory is MISSING)
-    return frozenset(entry.name for entry in every), frozenset(required)

@@ -8,11 +8,11 @@ from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3, Attribute, Endpoint
-from bulkdl.archive.nbia.renderings import (
+from bulkdl.archive.nbia.values import Value
+from bulkdl.server.nbia.renderings import (
     RENDERINGS,
     JsonValue,
     Rendering,
-    Value,
     to_wire,
     to_wire_tcia_v3,
     to_wire_text,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from bulkdl.archive.nbia.endpoints import Attribute, Kind
-from bulkdl.archive.nbia.renderings import JsonValue, Rendering, Rows, in_chunks, plain
+from bulkdl.server.nbia.renderings import JsonValue, Rendering, Rows, in_chunks, plain
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _UNSAFE = re.compile(r"[&<>\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
-from bulkdl.archive.nbia.renderings import Value
+from bulkdl.archive.nbia.values import Value
 from bulkdl.server.access import Gate, Viewer
 from bulkdl.server.catalogue.view import Questions
 from bulkdl.server.nbia.apis import Family

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from bulkdl.archive.nbia.renderings import Value
+from bulkdl.archive.nbia.values import Value
 from bulkdl.errors import BulkdlError
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.server.catalogue.view import SeriesDetail, Since

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.archive.nbia.dialect import Dialect, Identity, Request, read_record
+from bulkdl.archive.nbia.dialect import Dialect, Identity, Request
 from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V4, TCIA_V3, Answer, Endpoint
 from bulkdl.archive.nbia.tcia_v3 import TciaV3
+from bulkdl.archive.nbia.values import read_record
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import InstanceKey, Patient, Series, SeriesSize, Study
 

@@ -1,8 +1,7 @@
-"""Values there and back, and the bytes of the documented answers."""
+"""Values written and read back, and the bytes of the documented answers."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from datetime import UTC, date, datetime
 from itertools import count, islice
@@ -14,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.archive.nbia.endpoints import NBIA_V1, Attribute, Endpoint, Kind
-from bulkdl.archive.nbia.renderings import RENDERINGS, JsonValue, Value, from_wire, rows_to_json, to_wire
+from bulkdl.archive.nbia.values import Value, from_wire
+from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, rows_to_json, to_wire
 
 DATA = Path(__file__).parents[2] / "data" / "answers"
 EXAMPLES = sorted(path.name for path in DATA.glob("nbia_v1_get*.*"))
@@ -58,75 +58,6 @@ def test_a_time_with_a_zone_is_written_in_utc() -> None:
     moment = datetime.fromisoformat("2008-03-11T01:00:00+02:00")
     assert to_wire(attribute(Kind.TIMESTAMP), moment) == "2008-03-10 23:00:00.0"
     assert moment.astimezone(UTC).day == 10
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "value"),
-    [
-        (Kind.DATE, "2008-03-11", date(2008, 3, 11)),
-        (Kind.DATE, "20080311", date(2008, 3, 11)),
-        (Kind.DATE, "03-11-2008", date(2008, 3, 11)),
-        (Kind.DATE, "03/11/2008", date(2008, 3, 11)),
-        (Kind.DATE, "2008-03-11 00:00:00.0", date(2008, 3, 11)),
-        (Kind.DATE, "2008-03-11T23:30:00-05:00", date(2008, 3, 11)),
-        (Kind.DATE, "Mon Jan 05 00:00:00 EST 2015", date(2015, 1, 5)),
-        (Kind.TIMESTAMP, "2008-03-11T23:30:00-05:00", datetime(2008, 3, 12, 4, 30)),  # noqa: DTZ001 - zoneless
-        (Kind.TIMESTAMP, "2008-03-11T23:30:00Z", datetime(2008, 3, 11, 23, 30)),  # noqa: DTZ001 - zoneless
-        (Kind.TIMESTAMP, "Thu Jul 15 10:00:01 UTC 2021", datetime(2021, 7, 15, 10, 0, 1)),  # noqa: DTZ001 - zoneless
-        (Kind.INTEGER, "12", 12),
-        (Kind.INTEGER, " 12 ", 12),
-        (Kind.INTEGER, "2.000000", 2),
-        (Kind.INTEGER, 3.0, 3),
-        (Kind.NUMBER, "203.0", 203.0),
-        (Kind.NUMBER, 203, 203.0),
-        (Kind.FLAG, "false", False),
-        (Kind.FLAG, 1, True),
-        (Kind.FLAG, "0", False),
-        (Kind.YES_NO, "Yes", True),
-        (Kind.YES_NO, "NO", False),
-        (Kind.TEXT, 337915000, "337915000"),
-        (Kind.TEXT, " kept ", " kept "),
-        (Kind.TEXT, "null", "null"),
-        (Kind.TEXT, "", None),
-        (Kind.DATE, "", None),
-        (Kind.INTEGER, "null", None),
-        (Kind.NUMBER, None, None),
-    ],
-)
-def test_reads_what_the_families_write(kind: Kind, text: object, value: Value) -> None:
-    read = from_wire(attribute(kind), text)
-    assert (read, type(read)) == (value, type(value))
-
-
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [
-        (Kind.DATE, "2008-02-30"),
-        (Kind.DATE, "13-11-2008"),
-        (Kind.DATE, "soon"),
-        (Kind.DATE, 20080311),
-        (Kind.TIMESTAMP, "Thu Foo 15 10:00:01 UTC 2021"),
-        (Kind.INTEGER, "2.5"),
-        (Kind.INTEGER, True),
-        (Kind.INTEGER, "many"),
-        (Kind.NUMBER, "NaN"),
-        (Kind.NUMBER, "1e999"),
-        (Kind.NUMBER, []),
-        (Kind.FLAG, "perhaps"),
-        (Kind.YES_NO, 2),
-        (Kind.TEXT, {}),
-        (Kind.UID, ["1.2"]),
-    ],
-)
-def test_refuses_what_is_no_such_value(kind: Kind, value: object) -> None:
-    with pytest.raises(ValueError, match=r"\S"):
-        from_wire(attribute(kind), value)
-
-
-@given(st.sampled_from(Kind), st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.lists(st.text()))
-def test_nothing_but_value_error_leaves_the_reader(kind: Kind, value: object) -> None:
-    with contextlib.suppress(ValueError):
-        from_wire(attribute(kind), value)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -1,18 +1,13 @@
-"""Values and rows as NBIA writes them: JSON, CSV, XML and HTML out, and JSON or CSV values back in.
-
-The embedded archive writes with `to_wire` and the renderings; the client reads with `from_wire`, which also takes
-what other families and older servers send. Picking apart a whole answer is the dialects' affair, headers are the
-server's.
+"""Values and rows as NBIA writes them: JSON, CSV, XML and HTML. The client's readers are in `archive.nbia.values`.
 
 Source: `FormatOutput.java` and `getData.java` of the NBIA API. Dates are `java.sql.Timestamp.toString()` in v1 and v2,
-`MM-dd-yyyy` in v4, `java.util.Date.toString()` in getSeriesMetaData. Texts in XML and HTML pass ESAPI's encoder, of
-which the slash as `&#x2f;` is kept here. The example answers of the tests hold the bytes.
+`MM-dd-yyyy` in v4, `java.util.Date.toString()` in getSeriesMetaData. Texts in XML and HTML pass ESAPI's encoder,
+which writes the slash as `&#x2f;`; that is kept here. The example answers of the tests hold the bytes.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,23 +16,13 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from bulkdl.archive.nbia.endpoints import Attribute, Kind
+from bulkdl.archive.nbia.values import MONTHS, Value
 
 JsonValue: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
-Value: TypeAlias = str | int | float | bool | date | datetime | list[Any] | dict[str, Any] | None
 Rows: TypeAlias = Iterable[Mapping[str, JsonValue]]
 
 _CHUNK_CHARACTERS = 1 << 16
-_TRUE = frozenset({"true", "yes", "y", "t", "1"})
-_FALSE = frozenset({"false", "no", "n", "f", "0"})
-_MONTHS = {
-    name: number
-    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)  # noqa: SIM905 - shorter
-}
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_AMERICAN = re.compile(r"(\d{2})[-/](\d{2})[-/](\d{4})", re.ASCII)
-_JAVA = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{2}) (\d{2}):(\d{2}):(\d{2}) \S+ (\d{4})", re.ASCII)
-
-# --- values -----------------------------------------------------------------------------------------------------------
 
 
 def to_wire(attribute: Attribute, value: Value) -> JsonValue:
@@ -81,113 +66,10 @@ def to_wire_text(attribute: Attribute, value: Value) -> str | None:
     """A value as NBIA's getSeriesMetaData writes it: always text, times and most days as Java's `Date.toString()`."""
     if isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001 - archives tell no zone
-        month = tuple(_MONTHS)[moment.month - 1]
+        month = tuple(MONTHS)[moment.month - 1]
         return f"{_WEEKDAYS[moment.weekday()]} {month} {moment.day:02} {moment:%H:%M:%S} UTC {moment.year:04}"
     wired = to_wire(attribute, value)
     return None if wired is None else plain(wired)
-
-
-def from_wire(attribute: Attribute, value: object) -> Value:
-    """A value as any of the families sends it, as our records keep it.
-
-    Numbers and flags may come as text. Dates come as ISO 8601, `20080311`, `03-11-2008` (month first), a Java timestamp
-    or Java text; DATE gives a date, TIMESTAMP a datetime without a zone (UTC, where the text told one as an offset; the
-    zone names of Java text are ambiguous and dropped). YES_NO and FLAG give a bool. The empty text is None, and so is
-    a blank one or the word null where no text is wanted. NESTED is left as JSON has it.
-
-    Raises:
-        ValueError: not a value of this kind.
-    """
-    if value is None or value == "":
-        return None
-    if attribute.kind in {Kind.TEXT, Kind.UID}:
-        return _text(value)
-    if isinstance(value, str):
-        value = value.strip()
-        if not value or value.lower() == "null":
-            return None
-    try:
-        return _DECODERS[attribute.kind](value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{attribute.name}: {str(value)[:80]!r} is no {attribute.kind.name.lower()}") from error
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return json.dumps(value)
-    raise ValueError(f"{str(value)[:80]!r} is no text")
-
-
-def _integer(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.removeprefix("-").isdecimal():
-        return int(value)
-    number = _number(value)
-    if not number.is_integer():
-        raise ValueError("a fraction")
-    return int(number)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise TypeError("no number")
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("not finite")
-    return number
-
-
-def _flag(value: object) -> bool:
-    word = str(value).lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise ValueError("neither yes nor no")
-
-
-def _timestamp(value: object) -> datetime:
-    moment = _moment(value)
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _date(value: object) -> date:
-    return _moment(value).date()
-
-
-def _nested(value: object) -> Value:
-    if isinstance(value, list | dict | int | str):
-        return value
-    raise TypeError("no JSON")
-
-
-def _moment(value: object) -> datetime:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    if found := _AMERICAN.fullmatch(value):
-        month, day, year = map(int, found.groups())
-        return datetime(year, month, day)  # noqa: DTZ001 - archives tell no zone
-    if found := _JAVA.fullmatch(value):
-        name, *rest = found.groups()
-        day, hour, minute, second, year = map(int, rest)
-        return datetime(year, _MONTHS.get(name, 0), day, hour, minute, second)  # noqa: DTZ001 - the same
-    return datetime.fromisoformat(value)
-
-
-_DECODERS: Mapping[Kind, Callable[[object], Value]] = {
-    Kind.INTEGER: _integer,
-    Kind.NUMBER: _number,
-    Kind.FLAG: _flag,
-    Kind.YES_NO: _flag,
-    Kind.DATE: _date,
-    Kind.TIMESTAMP: _timestamp,
-    Kind.NESTED: _nested,
-}
-
-# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
