@@ -24,6 +24,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+from bulkdl._version import __version__
+
 if TYPE_CHECKING:
     from bulkdl.errors import BulkdlError
     from bulkdl.model.selection import Selection
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
         verify_async,
     )
     from bulkdl.verbs.records import Record, Records
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Archive",

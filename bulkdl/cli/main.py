@@ -18,7 +18,7 @@ from typing import Final
 
 import click
 
-from bulkdl import __version__
+from bulkdl._version import __version__
 from bulkdl.cli import exit_codes
 from bulkdl.cli.formatting import one_line
 from bulkdl.errors import BulkdlError
