@@ -58,17 +58,9 @@ def questions(selection: Selection, collections: tuple[str, ...] = ()) -> list[Q
     if selection.patients and selection.collections:
         pairs = product(dict.fromkeys(selection.collections), dict.fromkeys(selection.patients))
         return [Question({"collection": collection, "patient_id": patient}) for collection, patient in pairs]
-    for name, values in (
-        ("study_uid", selection.studies),
-        ("patient_id", selection.patients),
-        ("collection", selection.collections),
-        ("model", selection.models),
-        ("manufacturer", selection.manufacturers),
-        ("body_part", selection.body_parts),
-        ("modality", selection.modalities),
-    ):
-        if values:
-            return [Question({name: value}) for value in dict.fromkeys(values)]
+    if (narrowest := selection.narrowest()) is not None:
+        name, values = narrowest
+        return [Question({name: value}) for value in dict.fromkeys(values)]
     return [Question({"collection": collection}) for collection in collections]
 
 
@@ -111,7 +103,8 @@ async def resolve(
         BulkdlError: as `ArchiveClient` says.
     """
     selection.check()
-    asked = questions(selection, tuple(await client.collections()) if selection.everything else ())
+    is_sent = selection.series or selection.shared_lists or selection.narrowest()
+    asked = questions(selection, () if is_sent else tuple(await client.collections()))
     at_once = client.dialect.series_at_once if all(question.series_uid for question in asked) else 1
     batches = (asked[start : start + at_once] for start in range(0, len(asked), at_once))
     asking = _Asking(selection, client, take)

@@ -9,26 +9,25 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from bulkdl.cli import parsing
 from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
 from bulkdl.errors import InvalidUid, ManifestError
-from bulkdl.model.ids import parse_series_uid, parse_study_uid
+from bulkdl.model.options import Option, defaults_of, options_of, read_fields
 from bulkdl.model.selection import Selection, merge_series
-from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
+from bulkdl.model.settings import FetchSettings
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 Value = TypeVar("Value")
 
 _CONFIGURATION: Final = "bulkdl.cli.configuration"
-_DEFAULTS: Final = FetchSettings()
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg, unused-ignore] # generic since click 8.4 only
@@ -210,11 +209,46 @@ archive_options: Final[Decorator] = _group("Archive", "archive", _build_archive,
 # --- the selection ----------------------------------------------------------------------------------------------------
 
 
-def _build_selection(*, manifest: tuple[str, ...], **criteria: Any) -> Selection:
-    own = Selection(**criteria)
-    selection = merge_series([own, *(_read_manifest(path) for path in manifest)])
-    selection.check()
-    return selection
+def _option(name: str, option: Option, default: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The option of the command for a field that a dataclass of `model` declares."""
+    settings: dict[str, Any] = {"help": option.help}
+    if default is False:
+        return (option.flag, name), {**settings, "is_flag": True}
+    if isinstance(option.read, type) and issubclass(option.read, StrEnum):
+        settings["type"] = click.Choice([each.value for each in option.read])
+    elif option.read is not str:
+        settings["type"] = Parsed(option.keyword, option.read)
+    if option.shown_default is not None:
+        settings |= {"default": option.shown_default, "show_default": True}
+    return (option.flag, name), {**settings, "metavar": option.metavar, "multiple": default == ()}
+
+
+def _options(kind: type[Any], *names: str) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The options of all fields of a dataclass that declare one, or of those named."""
+    defaults = defaults_of(kind)
+    return [
+        _option(name, option, defaults[name]) for name, option in options_of(kind).items() if not names or name in names
+    ]
+
+
+_MANIFEST: Final[tuple[tuple[str, ...], dict[str, Any]]] = (
+    ("--manifest",),
+    {"metavar": "FILE", "multiple": True, "help": "A manifest (.tcia, CSV, list of UIDs); - is standard input."},
+)
+
+
+def selecting(kind: type[Selection]) -> Decorator:
+    """The options of the criteria that `kind` declares, and `--manifest`; they become one `selection`."""
+
+    def build(*, manifest: tuple[str, ...], **criteria: Any) -> Selection:
+        own = kind(**read_fields(kind, criteria))
+        selection = merge_series([own, *(_read_manifest(path) for path in manifest)])
+        selection.check()
+        return selection
+
+    section = "Selection (values of one option are alternatives, different options narrow)"
+    decorator: Decorator = _group(section, "selection", build, *_options(kind), _MANIFEST)
+    return decorator
 
 
 def _read_manifest(path: str) -> Selection:
@@ -228,134 +262,23 @@ def _read_manifest(path: str) -> Selection:
     return select_from(content, source=source)
 
 
-def _criterion(option: str, name: str, metavar: str, text: str, **more: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    return ((option, name), {"metavar": metavar, "multiple": True, "help": text, **more})
-
-
-_SELECTION: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
-    _criterion("--collection", "collections", "NAME", "A Collection, in any case."),
-    _criterion("--patient", "patients", "ID", "A Patient ID."),
-    _criterion("--study", "studies", "UID", "A Study Instance UID.", type=Parsed("uid", parse_study_uid)),
-    _criterion("--series", "series", "UID", "A Series Instance UID.", type=Parsed("uid", parse_series_uid)),
-    _criterion("--modality", "modalities", "CODE", "A modality, such as CT."),
-    _criterion("--body-part", "body_parts", "NAME", "A body part examined, such as CHEST."),
-    _criterion("--manufacturer", "manufacturers", "NAME", "A manufacturer of the equipment."),
-    _criterion("--model", "models", "NAME", "A manufacturer's model name."),
-    _criterion("--shared-list", "shared_lists", "NAME", "A shared list of the archive."),
-    (
-        ("--since",),
-        {"metavar": "YYYY-MM-DD", "type": Parsed("date", parsing.parse_date), "help": "Released on that day or later."},
-    ),
-    _criterion("--manifest", "manifest", "FILE", "A manifest (.tcia, CSV, list of UIDs); - is standard input."),
-    (("--everything",), {"is_flag": True, "help": "The whole archive."}),
-)
-
-selection_options: Final[Decorator] = _group(
-    "Selection (values of one option are alternatives, different options narrow)",
-    "selection",
-    _build_selection,
-    *_SELECTION,
-)
+selection_options: Final[Decorator] = selecting(Selection)
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
 
 
-def _build_settings(
-    *,
-    concurrency: int | None,
-    workers: int | None,
-    rate_limit: float | None,
-    transport: str,
-    validate: str,
-    max_attempts: int,
-    give_up_after: float,
-    accept_unsound: bool,
-    private: bool,
-) -> FetchSettings:
-    return FetchSettings(
-        concurrency=concurrency,
-        workers=workers,
-        rate_limit_bytes=rate_limit,
-        transport=Transport(transport),
-        validation=ValidationLevel(validate),
-        max_attempts=max_attempts,
-        give_up_after_seconds=give_up_after,
-        accept_unsound=accept_unsound,
-        private=private,
-    )
+def fetching(kind: type[FetchSettings], *names: str) -> Decorator:
+    """The options that `kind` declares, or those of the named fields; they become one `settings`."""
+
+    def build(**values: Any) -> FetchSettings:
+        return kind(**read_fields(kind, values))
+
+    decorator: Decorator = _group("Fetching", "settings", build, *_options(kind, *names))
+    return decorator
 
 
-_COUNT_OR_AUTO: Final = Parsed("count", parsing.parse_count_or_auto)
-
-_FETCH: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
-    (
-        ("--concurrency",),
-        {
-            "metavar": "auto|N",
-            "type": _COUNT_OR_AUTO,
-            "default": "auto",
-            "show_default": True,
-            "help": "Requests in flight, at most.",
-        },
-    ),
-    (
-        ("--workers",),
-        {
-            "metavar": "auto|N",
-            "type": _COUNT_OR_AUTO,
-            "default": "auto",
-            "show_default": True,
-            "help": "Processes that fetch.",
-        },
-    ),
-    (
-        ("--rate-limit",),
-        {"metavar": "RATE", "type": Parsed("rate", parsing.parse_rate), "help": "Such as 50MB/s, for the whole run."},
-    ),
-    (
-        ("--transport",),
-        {
-            "type": click.Choice([each.value for each in Transport]),
-            "default": _DEFAULTS.transport.value,
-            "show_default": True,
-            "help": "Instance by instance, or one zip per Series.",
-        },
-    ),
-    (
-        ("--validate",),
-        {
-            "type": click.Choice([each.value for each in ValidationLevel]),
-            "default": _DEFAULTS.validation.value,
-            "show_default": True,
-            "help": "How closely each instance is looked at.",
-        },
-    ),
-    (
-        ("--max-attempts",),
-        {
-            "metavar": "N",
-            "type": Parsed("count", parsing.parse_count),
-            "default": str(_DEFAULTS.max_attempts),
-            "show_default": True,
-            "help": "Attempts at one instance.",
-        },
-    ),
-    (
-        ("--give-up-after",),
-        {
-            "metavar": "DURATION",
-            "type": Parsed("duration", parsing.parse_duration),
-            "default": "15m",
-            "show_default": True,
-            "help": "How long a silent archive is waited for.",
-        },
-    ),
-    (("--accept-unsound",), {"is_flag": True, "help": "Take in, marked, what the archive itself holds unsound."}),
-    (("--private",), {"is_flag": True, "help": "Make folders and files readable for you alone."}),
-)
-
-fetch_options: Final[Decorator] = _group("Fetching", "settings", _build_settings, *_FETCH)
+fetch_options: Final[Decorator] = fetching(FetchSettings)
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
@@ -397,6 +320,6 @@ output_options: Final[Decorator] = _group("Output", "output", _build_output, *_O
 # itself, and no selection: a default that narrows every run would not be remembered.
 _CONFIGURABLE: Final[Mapping[str, str]] = {
     names[0].lstrip("-").replace("-", "_"): _python_name(names)
-    for names, _ in (*_ARCHIVE, *_FETCH, *_OUTPUT)
+    for names, _ in (*_ARCHIVE, *_options(FetchSettings), *_OUTPUT)
     if names[0] != "--config"
 }

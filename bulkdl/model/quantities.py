@@ -1,4 +1,4 @@
-"""Words of the command line → values: durations, rates, counts, dates, KEY=VALUE. Pure.
+"""Read durations, rates, counts and dates as people write them.
 
 Every function raises `ValueError` with a message that says what is wrong and what would be right.
 """
@@ -28,37 +28,40 @@ def parse_duration(text: str) -> float:
         return float(text)
     found = _DURATION.fullmatch(text)
     if not text or found is None:
-        raise ValueError(f"{text!r} is no duration (such as 15m, 90s, 1h30m, or a number of seconds)")
+        raise ValueError(f"{text!r} is not a duration (for example 15m, 90s, 1h30m or 900)")
     return sum(float(number) * _SECONDS[unit] for unit, number in found.groupdict().items() if number)
 
 
 def parse_rate(text: str) -> float:
-    """Bytes a second of `50MB/s`, `500kB/s`, `10MiB/s`, or of a plain number of bytes; `/s` and `B` may be left out."""
+    """Bytes per second of `50MB/s`, `500kB/s`, `10MiB/s` or a number of bytes; `/s` and `B` may be left out."""
     found = _RATE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no rate (such as 50MB/s, 500kB/s, 10MiB/s, or a number of bytes a second)")
+        raise ValueError(f"{text!r} is not a rate (for example 50MB/s, 500kB/s or 10MiB/s)")
     base = 1024 if found["binary"] else 1000
     rate = float(found["number"]) * float(base ** _POWERS.get(found["prefix"] or "", 0))
     if rate <= 0:
-        raise ValueError(f"{text!r} would let nothing through")
+        raise ValueError(f"{text!r} is not a rate: it must be more than 0")
     return rate
 
 
 def parse_count(text: str) -> int:
-    """A whole number of 1 or more."""
-    if not _COUNT.fullmatch(text) or int(text) < 1:
-        raise ValueError(f"{text!r} is no whole number of 1 or more")
+    """A positive integer."""
+    if not _is_count(text):
+        raise ValueError(f"{text!r} must be a positive integer")
     return int(text)
 
 
 def parse_count_or_auto(text: str) -> int | None:
-    """A whole number of 1 or more, or None for `auto`."""
+    """A positive integer, or None for `auto`."""
     if text == "auto":
         return None
-    try:
-        return parse_count(text)
-    except ValueError as error:
-        raise ValueError(f"{error}, nor auto") from None
+    if not _is_count(text):
+        raise ValueError(f'{text!r} must be a positive integer or "auto"')
+    return int(text)
+
+
+def _is_count(text: str) -> bool:
+    return bool(_COUNT.fullmatch(text)) and int(text) > 0
 
 
 def parse_date(text: str) -> date:
@@ -68,12 +71,4 @@ def parse_date(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise ValueError(f"{text!r} is no date (YYYY-MM-DD)")
-
-
-def parse_pair(text: str) -> tuple[str, str]:
-    """The key and the value of `KEY=VALUE`; the value may be empty and may hold `=`."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ValueError(f"{text!r} is not of the form KEY=VALUE")
-    return key, value
+    raise ValueError(f"{text!r} is not a date (YYYY-MM-DD)")

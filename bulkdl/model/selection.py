@@ -1,41 +1,141 @@
-"""What the user asked for: criteria and lists; which questions to put to an archive; does this Series match?"""
+"""What the user requests: criteria and lists of UIDs; whether a Series matches them.
+
+Each criterion is declared once, in the metadata of its field: the option of the command, the keyword of the library,
+the attribute of a Series that it is compared with, and its rank among the questions that archives are asked. `matches`,
+`as_json`, `from_json`, `from_keywords` and the options of `cli.options` derive from that.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
+from bulkdl.model.options import Option, declare, options_of, read_fields
+from bulkdl.model.quantities import parse_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bulkdl.model.records import Series
 
+_CRITERION: Final = "criterion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """What one field asks of a Series.
+
+    `attribute` is the attribute of `Series` that it is compared with; archives use the same name for the question.
+    `narrowness` orders those questions: the criterion with the highest one is sent to the archive, and the answer is
+    filtered by all others. 0: archives cannot be asked. `admits` replaces the comparison of names.
+    """
+
+    attribute: str | None = None
+    narrowness: int = 0
+    admits: Callable[[Any, Series], bool] | None = None
+
+    def matches(self, wanted: Any, series: Series) -> bool:
+        """Whether `series` passes; a criterion with nothing to compare passes every Series."""
+        if self.admits is not None:
+            return self.admits(wanted, series)
+        if self.attribute is None:
+            return True
+        return (getattr(series, self.attribute) or "").casefold() in {text.casefold() for text in wanted}
+
+
+def criterion(option: Option, asks: Criterion | None = None) -> dict[str, Any]:
+    """The metadata of a field of `Selection`."""
+    return {**declare(option), _CRITERION: asks or Criterion()}
+
+
+def _is_released_since(since: date, series: Series) -> bool:
+    """A Series without a release or submission date passes, because it may be new."""
+    dated = series.released or (series.submitted.date() if series.submitted else None)
+    return dated is None or dated >= since
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Criteria for Series. The values of one field are alternatives; different fields narrow.
 
-    `series` holds the UIDs asked for by name, by option or by manifest, in that order. `instances` narrows a Series of
+    `series` holds the UIDs requested by name, by option or by manifest, in that order. `instances` narrows a Series of
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
     selection stays hashable. `since` keeps Series released, or submitted, on that day or later.
     """
 
-    collections: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
-    studies: tuple[StudyUid, ...] = ()
-    series: tuple[SeriesUid, ...] = ()
+    collections: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="collection", metavar="NAME", help="A Collection, in any case."),
+            Criterion(attribute="collection", narrowness=5),
+        ),
+    )
+    patients: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="patient", metavar="ID", help="A Patient ID."),
+            Criterion(attribute="patient_id", narrowness=6),
+        ),
+    )
+    studies: tuple[StudyUid, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="study", metavar="UID", help="A Study Instance UID.", read=parse_study_uid),
+            Criterion(attribute="study_uid", narrowness=7),
+        ),
+    )
+    series: tuple[SeriesUid, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="series", metavar="UID", help="A Series Instance UID.", read=parse_series_uid),
+            Criterion(attribute="series_uid"),
+        ),
+    )
     instances: tuple[tuple[SeriesUid, tuple[SopInstanceUid, ...]], ...] = ()
-    modalities: tuple[str, ...] = ()
-    body_parts: tuple[str, ...] = ()
-    manufacturers: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    shared_lists: tuple[str, ...] = ()
-    since: date | None = None
-    everything: bool = False
+    modalities: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="modality", metavar="CODE", help="A modality, for example CT."),
+            Criterion(attribute="modality", narrowness=1),
+        ),
+    )
+    body_parts: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="body_part", metavar="NAME", help="A body part examined, for example CHEST."),
+            Criterion(attribute="body_part", narrowness=2),
+        ),
+    )
+    manufacturers: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="manufacturer", metavar="NAME", help="A manufacturer of the equipment."),
+            Criterion(attribute="manufacturer", narrowness=3),
+        ),
+    )
+    models: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="model", metavar="NAME", help="A manufacturer's model name."),
+            Criterion(attribute="model", narrowness=4),
+        ),
+    )
+    shared_lists: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(Option(keyword="shared_list", metavar="NAME", help="A shared list of the archive.")),
+    )
+    since: date | None = field(
+        default=None,
+        metadata=criterion(
+            Option(keyword="since", metavar="YYYY-MM-DD", help="Released on that day or later.", read=parse_date),
+            Criterion(admits=_is_released_since),
+        ),
+    )
+    everything: bool = field(default=False, metadata=criterion(Option(keyword="everything", help="The whole archive.")))
 
     def check(self) -> None:
         """Refuse a selection of nothing, and `everything` together with criteria that name Series.
@@ -47,65 +147,65 @@ class Selection:
         if not criteria and not self.everything:
             raise SelectionError("nothing is selected: name a collection, patient, study, series, … or --everything")
         if criteria and self.everything:
-            raise SelectionError(f"--everything cannot go with other criteria ({', '.join(criteria)})")
+            raise SelectionError(f"--everything cannot be combined with other criteria ({', '.join(criteria)})")
 
     def matches(self, series: Series) -> bool:
-        """Whether `series` passes every criterion that its record can be held against.
+        """Whether `series` passes every criterion that can be compared with its record.
 
-        Names of Collections, Patients, modalities, body parts, manufacturers and models are compared without case, as
-        NBIA does. Shared lists are not looked at: only the archive knows what is in them. With `since`, a Series that
-        carries neither a release nor a submission date passes: it cannot be told to be old.
+        Names are compared without case, as NBIA does. Shared lists are not compared: only the archive knows what is in
+        them. With `since`, a Series that has neither a release nor a submission date passes.
         """
-        named: tuple[tuple[tuple[str, ...], str | None], ...] = (
-            (self.collections, series.collection),
-            (self.patients, series.patient_id),
-            (self.modalities, series.modality),
-            (self.body_parts, series.body_part),
-            (self.manufacturers, series.manufacturer),
-            (self.models, series.model),
+        return all(
+            asks.matches(wanted, series) for name, asks in _criteria(type(self)) if (wanted := getattr(self, name))
         )
-        if any(wanted and (value or "").casefold() not in {w.casefold() for w in wanted} for wanted, value in named):
-            return False
-        if self.studies and series.study_uid not in self.studies:
-            return False
-        if self.series and series.series_uid not in self.series:
-            return False
-        if self.since is not None:
-            dated = series.released or (series.submitted.date() if series.submitted else None)
-            return dated is None or dated >= self.since
-        return True
+
+    def narrowest(self) -> tuple[str, tuple[str, ...]] | None:
+        """The attribute and the values of the narrowest criterion that archives can be asked for; None without one."""
+        given = [(asks.narrowness, name, asks.attribute) for name, asks in _criteria(type(self)) if getattr(self, name)]
+        narrowness, name, attribute = max(given, default=(0, "", None))
+        return (attribute, getattr(self, name)) if narrowness and attribute else None
 
     def as_json(self) -> dict[str, Any]:
         """The selection as JSON values, empty criteria left out; `from_json` reads it back."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        kept = {name: value for name, value in found.items() if value}
-        if self.since is not None:
-            kept["since"] = self.since.isoformat()
-        return kept
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: _as_json(value) for name, value in values.items() if value}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Selection:
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read what `as_json` wrote.
 
         Raises:
-            InvalidUid: a UID that is none.
+            InvalidUid: a UID is not valid.
         """
-        texts = {
-            name: tuple(str(value) for value in document.get(name, ()))
-            for name in ("collections", "patients", "modalities", "body_parts", "manufacturers", "models")
-        }
-        return cls(
-            **texts,
-            shared_lists=tuple(document.get("shared_lists", ())),
-            studies=tuple(parse_study_uid(uid) for uid in document.get("studies", ())),
-            series=tuple(parse_series_uid(uid) for uid in document.get("series", ())),
-            instances=tuple(
-                (parse_series_uid(series_uid), tuple(parse_sop_uid(uid) for uid in sop_uids))
-                for series_uid, sop_uids in document.get("instances", ())
-            ),
-            since=date.fromisoformat(document["since"]) if document.get("since") else None,
-            everything=bool(document.get("everything", False)),
+        instances = tuple(
+            (parse_series_uid(series_uid), tuple(parse_sop_uid(uid) for uid in sop_uids))
+            for series_uid, sop_uids in document.get("instances", ())
         )
+        return cls(instances=instances, **read_fields(cls, document))
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, Any]) -> Self:
+        """A selection of criteria by the keywords of the library: `{"collection": "A", "modality": ["CT", "MR"]}`.
+
+        Raises:
+            SelectionError: an unknown keyword, or a value that is not valid.
+            InvalidUid: a UID is not valid.
+        """
+        names = {option.keyword: name for name, option in options_of(cls).items()}
+        if unknown := sorted(keywords.keys() - names.keys()):
+            raise SelectionError(f"unknown criterion: {', '.join(unknown)} (known: {', '.join(names)})")
+        try:
+            return cls(**read_fields(cls, {names[keyword]: value for keyword, value in keywords.items()}))
+        except ValueError as error:
+            raise SelectionError(str(error)) from error
+
+
+def _criteria(kind: type[Selection]) -> tuple[tuple[str, Criterion], ...]:
+    return tuple((f.name, f.metadata[_CRITERION]) for f in fields(kind) if _CRITERION in f.metadata)
+
+
+def _as_json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def merge_series(selections: Sequence[Selection]) -> Selection:
@@ -120,18 +220,8 @@ def merge_series(selections: Sequence[Selection]) -> Selection:
             before = narrowed.get(uid, {})
             here = instances.get(uid)
             narrowed[uid] = None if before is None or here is None else {**before, **dict.fromkeys(here)}
-    first = selections[0]
-    return Selection(
-        collections=first.collections,
-        patients=first.patients,
-        studies=first.studies,
+    return replace(
+        selections[0],
         series=tuple(narrowed),
         instances=tuple((uid, tuple(sops)) for uid, sops in narrowed.items() if sops is not None),
-        modalities=first.modalities,
-        body_parts=first.body_parts,
-        manufacturers=first.manufacturers,
-        models=first.models,
-        shared_lists=first.shared_lists,
-        since=first.since,
-        everything=first.everything,
     )

@@ -13,14 +13,14 @@ from datetime import date
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, TypedDict, Unpack
+from typing import Any, TypeAlias
 
 import platformdirs
 
 from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.access import DEFAULT_ARCHIVE, Access, ArchiveChoice, Credentials
 from bulkdl.model.events import Sink, ignore
-from bulkdl.model.ids import parse_series_uid, parse_study_uid
+from bulkdl.model.options import several
 from bulkdl.model.reports import PlanReport, RunReport, StatusReport, VerifyReport
 from bulkdl.model.selection import Selection, merge_series
 from bulkdl.model.settings import FetchSettings
@@ -36,38 +36,11 @@ from bulkdl.verbs.manifests import select_from
 Paths: TypeAlias = str | PathLike[str]
 
 
-_PLURALS: Final = {
-    "collection": "collections",
-    "patient": "patients",
-    "modality": "modalities",
-    "body_part": "body_parts",
-    "manufacturer": "manufacturers",
-    "model": "models",
-    "shared_list": "shared_lists",
-}
+Given: TypeAlias = str | date | bool | Paths | Iterable[str] | Iterable[Paths] | None
+"""What a criterion may be given: one value or several; the values of one are alternatives, different ones narrow."""
 
 
-class Criteria(TypedDict, total=False):
-    """What may be selected by. One value or several; the values of one are alternatives, different ones narrow.
-
-    `since` is a date, or a text like 2024-01-31. `manifest` names files of any format that the command takes.
-    """
-
-    collection: str | Iterable[str]
-    patient: str | Iterable[str]
-    study: str | Iterable[str]
-    series: str | Iterable[str]
-    modality: str | Iterable[str]
-    body_part: str | Iterable[str]
-    manufacturer: str | Iterable[str]
-    model: str | Iterable[str]
-    shared_list: str | Iterable[str]
-    since: date | str | None
-    manifest: Paths | Iterable[Paths]
-    everything: bool
-
-
-def select(**criteria: Unpack[Criteria]) -> Selection:
+def select(**criteria: Given) -> Selection:
     """A selection, for `mirror` and `plan`.
 
     Raises:
@@ -75,29 +48,11 @@ def select(**criteria: Unpack[Criteria]) -> Selection:
         InvalidUid: a Study or Series is named by what is no UID.
         ManifestError: a manifest cannot be read.
     """
-    given: dict[str, Any] = dict(criteria)
-    if unknown := given.keys() - Criteria.__annotations__.keys():
-        raise SelectionError(f"no criterion is called {', '.join(sorted(unknown))}")
-    manifests = [_read_manifest(path) for path in _several(given.pop("manifest", ()))]
-    since = given.pop("since", None)
-    try:
-        since = date.fromisoformat(since) if isinstance(since, str) else since
-    except ValueError as error:
-        raise SelectionError(f"{since!r} is no date like 2024-01-31") from error
-    own = Selection(
-        since=since,
-        everything=bool(given.pop("everything", False)),
-        studies=tuple(parse_study_uid(uid) for uid in _several(given.pop("study", ()))),
-        series=tuple(parse_series_uid(uid) for uid in _several(given.pop("series", ()))),
-        **{_PLURALS[name]: tuple(_several(values)) for name, values in given.items()},
-    )
-    selection = merge_series([own, *manifests])
+    manifests = several(criteria.pop("manifest", None) or ())
+    own = Selection.from_keywords(criteria)
+    selection = merge_series([own, *(_read_manifest(path) for path in manifests)])
     selection.check()
     return selection
-
-
-def _several(values: Any) -> tuple[Any, ...]:
-    return (values,) if isinstance(values, str | PathLike) else tuple(values)
 
 
 def _read_manifest(path: Paths) -> Selection:
@@ -163,7 +118,7 @@ async def mirror_async(
     layout: str | None = None,
     sink: Sink = ignore,
     stop: asyncio.Event | None = None,
-    **criteria: Unpack[Criteria],
+    **criteria: Given,
 ) -> RunReport:
     """Bring what is selected into the mirror at `to`; go on where that stopped. See `mirror`.
 
@@ -188,7 +143,7 @@ def mirror(
     settings: FetchSettings | None = None,
     layout: str | None = None,
     sink: Sink = ignore,
-    **criteria: Unpack[Criteria],
+    **criteria: Given,
 ) -> RunReport:
     """Bring what is selected into the mirror at `to`; go on where that stopped.
 
@@ -201,7 +156,9 @@ def mirror(
         DiskError, MirrorLocked, JournalError: the mirror cannot be used.
     """
     return wait_for(
-        mirror_async(selection, to=to, archive=archive, settings=settings, layout=layout, sink=sink, **criteria)
+        mirror_async(
+            selection, to=to, archive=archive, settings=settings, layout=layout, sink=sink, stop=None, **criteria
+        )
     )
 
 
@@ -254,7 +211,7 @@ async def plan_async(
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     sink: Sink = ignore,
-    **criteria: Unpack[Criteria],
+    **criteria: Given,
 ) -> PlanReport:
     """Say what a mirror of the selection would take. See `plan`."""
     return await planning.plan(
@@ -273,7 +230,7 @@ def plan(
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     sink: Sink = ignore,
-    **criteria: Unpack[Criteria],
+    **criteria: Given,
 ) -> PlanReport:
     """Say what a mirror of the selection would take, less what the mirror at `to` holds already. Fetches nothing.
 
@@ -365,7 +322,7 @@ def query(
     return wait_for(query_async(endpoint, archive=archive, sink=sink, **criteria))
 
 
-def _selected(selection: Selection | None, criteria: Criteria) -> Selection:
+def _selected(selection: Selection | None, criteria: dict[str, Given]) -> Selection:
     if selection is not None and criteria:
         raise SelectionError(f"a selection cannot go with further criteria ({', '.join(criteria)})")
     return selection if selection is not None else select(**criteria)

@@ -93,7 +93,9 @@ def test_help_shows_options_in_their_groups(capsys: pytest.CaptureFixture[str]) 
         pytest.param(["mirror", "--colection", "x"], "did you mean --collection?", id="misspelt option"),
         pytest.param(["mirror", "--collection", "x"], "missing option '--to' (see bulkdl mirror --help)", id="no --to"),
         pytest.param(["mirror", "--to", "m"], "nothing is selected", id="no selection"),
-        pytest.param(["plan", "--since", "2024-13-01"], "--since: '2024-13-01' is no date (YYYY-MM-DD)", id="no date"),
+        pytest.param(
+            ["plan", "--since", "2024-13-01"], "--since: '2024-13-01' is not a date (YYYY-MM-DD)", id="no date"
+        ),
         pytest.param(["plan", "--series", "x"], "--series: 'x' is not a UID", id="no UID"),
         pytest.param(
             ["plan", "--collection", "x", "--transport", "ftp"], "--transport: 'ftp' is not one of", id="choice"

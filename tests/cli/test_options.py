@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,22 @@ from bulkdl.cli.options import (
     OutputOptions,
     archive_options,
     fetch_options,
+    fetching,
     merge_series,
     origin,
     output_options,
+    selecting,
     selection_options,
 )
 from bulkdl.cli.progress import ProgressMode
 from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.selection import Selection
+from bulkdl.model.options import Option, declare, options_of
+from bulkdl.model.quantities import parse_count
+from bulkdl.model.records import Series
+from bulkdl.model.selection import Criterion, Selection, criterion
 from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
+from bulkdl.resolve import questions
 
 Parse = Callable[..., dict[str, Any]]
 
@@ -231,6 +239,76 @@ def test_a_bad_value_is_traced_to_where_it_was_set(
     assert caught.value.ctx is not None
     assert caught.value.param is not None
     assert origin(caught.value.ctx, caught.value.param) == "the environment variable SSL_CERT_FILE"
+
+
+# --- one declaration --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WiderSelection(Selection):
+    """A selection with one more criterion."""
+
+    protocols: tuple[str, ...] = field(
+        default=(),
+        metadata=criterion(
+            Option(keyword="scan_protocol", metavar="NAME", help="A protocol name."), Criterion(attribute="protocol")
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WiderSettings(FetchSettings):
+    """Settings with one more option."""
+
+    burst: int = field(
+        default=3,
+        metadata=declare(Option(keyword="burst", metavar="N", help="A burst.", read=parse_count, shown_default="3")),
+    )
+
+
+@click.command
+@selecting(WiderSelection)
+@fetching(WiderSettings)
+def wider(**values: Any) -> dict[str, Any]:
+    """A command with the options of the two classes above."""
+    return values
+
+
+def run_wider(*arguments: str) -> dict[str, Any]:
+    with wider.make_context("test", list(arguments)) as ctx:
+        values: dict[str, Any] = wider.invoke(ctx)
+        return values
+
+
+def test_a_criterion_is_declared_once_for_the_command_and_the_library() -> None:
+    selection = run_wider("--scan-protocol", "Head", "--scan-protocol", "Neck", "--modality", "CT")["selection"]
+    assert selection == WiderSelection.from_keywords({"scan_protocol": ["Head", "Neck"], "modality": "CT"})
+    assert selection.matches(Series(series_uid=SeriesUid("1"), modality="CT", protocol="HEAD"))
+    assert not selection.matches(Series(series_uid=SeriesUid("1"), modality="CT", protocol="Chest"))
+    assert WiderSelection.from_json(json.loads(json.dumps(selection.as_json()))) == selection
+    assert merge_series([selection, Selection(series=(SeriesUid("1"),))]) == replace(selection, series=("1",))
+    selection.check()
+    assert questions(selection) == questions(Selection(modalities=("CT",)))
+
+
+def test_a_criterion_that_archives_cannot_be_asked_for_alone_filters_every_collection() -> None:
+    selection = WiderSelection.from_keywords({"scan_protocol": "Head"})
+    assert selection.narrowest() is None
+    assert [str(question) for question in questions(selection, ("A", "B"))] == ["collection A", "collection B"]
+
+
+def test_a_fetch_option_is_declared_once_for_the_command_and_the_library() -> None:
+    assert run_wider("--collection", "c")["settings"] == WiderSettings()
+    assert run_wider("--collection", "c", "--burst", "7", "--workers", "2")["settings"] == WiderSettings(
+        burst=7, workers=2
+    )
+    assert "A burst.  [default: 3]" in wider.get_help(click.Context(wider))
+
+
+def test_a_default_is_shown_as_it_is_read() -> None:
+    for name, option in options_of(FetchSettings).items():
+        if option.shown_default is not None:
+            assert option.read(option.shown_default) == getattr(FetchSettings(), name)
 
 
 # --- the contract -----------------------------------------------------------------------------------------------------

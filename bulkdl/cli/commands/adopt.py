@@ -8,11 +8,18 @@ import click
 
 from bulkdl.cli.credentials import cache_folder
 from bulkdl.cli.exit_codes import for_adoption
-from bulkdl.cli.options import ArchiveOptions, OutputOptions, SectionedCommand, archive_options, output_options
+from bulkdl.cli.options import (
+    ArchiveOptions,
+    OutputOptions,
+    SectionedCommand,
+    archive_options,
+    fetching,
+    output_options,
+)
 from bulkdl.cli.output import adopt_complaint, adopt_text, document
 from bulkdl.cli.verbs import finish, run_verb
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.settings import FetchSettings, ValidationLevel
+from bulkdl.model.settings import FetchSettings
 from bulkdl.store.importing import ImportMode
 from bulkdl.verbs.adopt import Adoption
 from bulkdl.verbs.adopt import adopt as adopt_verb
@@ -32,14 +39,8 @@ from bulkdl.verbs.adopt import adopt as adopt_verb
 )
 @click.option("--collection", metavar="NAME", help="The Collection of all that is adopted.")
 @click.option("--layout", metavar="TEMPLATE|NAME", help="Where instances lie in a new mirror.")
-@click.option(
-    "--validate",
-    type=click.Choice([each.value for each in ValidationLevel]),
-    default=FetchSettings().validation.value,
-    show_default=True,
-    help="How closely each instance is looked at.",
-)
 @click.option("--rebuild", is_flag=True, help="Set a journal that cannot be read aside first.")
+@fetching(FetchSettings, "validation")
 @archive_options
 @output_options
 def adopt(
@@ -49,8 +50,8 @@ def adopt(
     by: str,
     collection: str | None,
     layout: str | None,
-    validate: str,
     rebuild: bool,
+    settings: FetchSettings,
     archive: ArchiveOptions,
     output: OutputOptions,
 ) -> int:
@@ -66,7 +67,7 @@ def adopt(
         by=ImportMode(by),
         collection=collection,
         layout=layout,
-        validation=ValidationLevel(validate),
+        validation=settings.validation,
         rebuild=rebuild,
     )
     choice = ArchiveChoice(name=archive.name, profiles=archive.profiles, cache=cache_folder())

@@ -9,7 +9,6 @@ from typing import Any, Final
 import click
 
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint
-from bulkdl.cli import parsing
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.formatting import one_line, table
 from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
@@ -23,9 +22,17 @@ _BINARY: Final = frozenset({Answer.INSTANCE, Answer.BUNDLE, Answer.PICTURE})
 _LISTS: Final = frozenset({Answer.ROWS, Answer.OBJECT})
 
 
+def _parse_pair(text: str) -> tuple[str, str]:
+    """The key and the value of `KEY=VALUE`; the value may be empty and may contain `=`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"{text!r} is not of the form KEY=VALUE")
+    return key, value
+
+
 @click.command(cls=SectionedCommand)
 @click.argument("endpoint", required=False)
-@click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1, type=Parsed("pair", parsing.parse_pair))
+@click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1, type=Parsed("pair", _parse_pair))
 @click.option(
     "--format",
     "answer_format",

@@ -1,0 +1,83 @@
+"""Options declared beside the field that they set, so that the command and the library derive from one declaration.
+
+A field of `Selection` or `FetchSettings` carries an `Option` in its metadata. `cli.options` makes the option of the
+command from it, the library takes the keyword, and `read_fields` reads the values that the journal keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from os import PathLike
+from typing import Any, Final
+
+_KEY: Final = "option"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How one field is set: `keyword` in the library, `--keyword` in the command.
+
+    `read` makes the value from text and raises `ValueError` or `InvalidUid`; an enum offers its members as choices.
+    `shown_default` is the default as `--help` shows it; None shows nothing. The field's own default gives the form: a
+    tuple takes several values, False is a flag, anything else takes one value.
+    """
+
+    keyword: str
+    help: str
+    metavar: str | None = None
+    read: Callable[[str], Any] = str
+    shown_default: str | None = None
+
+    @property
+    def flag(self) -> str:
+        """The option of the command: `--body-part`."""
+        return f"--{self.keyword.replace('_', '-')}"
+
+
+def declare(option: Option) -> dict[str, Option]:
+    """The metadata of a field that `option` sets."""
+    return {_KEY: option}
+
+
+def options_of(kind: type[Any]) -> dict[str, Option]:
+    """The options of a dataclass by the names of their fields, in the order of the fields."""
+    return {field.name: field.metadata[_KEY] for field in fields(kind) if _KEY in field.metadata}
+
+
+def defaults_of(kind: type[Any]) -> dict[str, Any]:
+    """The defaults of the fields that have an option, by name."""
+    return {field.name: field.default for field in fields(kind) if _KEY in field.metadata}
+
+
+def read_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the names of fields, with each text read by its field's option; other fields are left out.
+
+    A field that takes several values may be given one.
+
+    Raises:
+        ValueError, InvalidUid: as the option's `read` says.
+    """
+    options, defaults = options_of(kind), defaults_of(kind)
+    return {
+        name: _read(options[name], defaults[name], value)
+        for name, value in values.items()
+        if name in options and value is not None
+    }
+
+
+def _read(option: Option, default: Any, value: Any) -> Any:
+    if default is False:
+        return bool(value)
+    if default == ():
+        return tuple(_read_one(option, each) for each in several(value))
+    return _read_one(option, value)
+
+
+def _read_one(option: Option, value: Any) -> Any:
+    return option.read(value) if isinstance(value, str) else value
+
+
+def several(values: Any) -> tuple[Any, ...]:
+    """The values as a tuple; one text or one path is a single value."""
+    return (values,) if isinstance(values, str | PathLike) else tuple(values)
