@@ -23,7 +23,8 @@ from bulkdl.fetch.worker_process import RemoteWorker
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
-from bulkdl.model.events import InstanceFailed, Progress, Sink
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import InstanceFailed, Progress
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.states import Outcome
@@ -54,16 +55,15 @@ class Coordinator:
         run: Run,
         settings: WorkerSettings,
         client: ArchiveClient,
-        *,
-        sink: Sink,
-        stop: asyncio.Event,
+        context: RunContext,
     ) -> None:
         self._journal_thread = journal_thread
         self._run = run
         self._settings = settings
         self._client = client
-        self._sink = sink
-        self._stop = stop
+        self._context = context
+        self._sink = context.sink
+        self._stop = context.stop
         self.outcomes: Counter[Outcome] = Counter()
         self.bytes_fetched = 0
         self._remote: list[RemoteWorker] = []
@@ -118,7 +118,7 @@ class Coordinator:
                 local = Worker(self._settings, self._client, threads)
 
                 def start_process() -> RemoteWorker:
-                    worker = RemoteWorker(sink=self._sink, stop=self._stop, give_back=self._give_back)
+                    worker = RemoteWorker(self._context, give_back=self._give_back)
 
                     async def work_there() -> None:
                         await worker.run(items(), self._deliver)

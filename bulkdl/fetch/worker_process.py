@@ -15,7 +15,8 @@ from typing import Final
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
-from bulkdl.model.events import Event, Noted, Sink
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.pipes import packed, receive
 from bulkdl.runtime.processes import start_process
@@ -57,20 +58,14 @@ class RemoteWorker:
     Once it runs it makes itself ready, and does nothing until it is told to by `hire`.
     """
 
-    def __init__(
-        self,
-        *,
-        sink: Sink,
-        stop: asyncio.Event,
-        give_back: Callable[[SeriesWork, int], None],
-    ) -> None:
+    def __init__(self, context: RunContext, *, give_back: Callable[[SeriesWork, int], None]) -> None:
         self.traffic = Traffic(0, 0, 0)
         self._settings: WorkerSettings | None = None
         self._share: Share | None = None
         self._has_settings = False
         self._called = asyncio.Event()
-        self._sink = sink
-        self._stop = stop
+        self._sink = context.sink
+        self._stop = context.stop
         self._give_back = give_back
         self._process: asyncio.subprocess.Process | None = None
         self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first instance, until all is delivered

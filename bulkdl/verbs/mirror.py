@@ -18,6 +18,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, RunRow
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.access import Access, ArchiveChoice
+from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, RunStarted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import SeriesWork
@@ -165,7 +166,7 @@ async def _running(
     sink(RunStarted(run.id, str(files.root), profile.url))
     retrier = make_retrier(worker_settings, sink, stop)
     async with connect(profile, retrier, access=access, note=lambda text: sink(Noted(text))) as client:
-        coordinator = Coordinator(journal_thread, run, worker_settings, client, sink=sink, stop=stop)
+        coordinator = Coordinator(journal_thread, run, worker_settings, client, RunContext(settings, sink, stop))
         yield Session(files, journal_thread, run, profile, client, coordinator, settings, sink, stop)
 
 

@@ -11,7 +11,7 @@ import pytest
 from bulkdl.errors import DiskFull
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.journal.rows import Run
-from bulkdl.model.events import ignore
+from bulkdl.model.context import RunContext
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.tasks import Stage
@@ -41,7 +41,7 @@ class SlowDesk:
 
 def coordinator(journal_thread: JournalThread | SlowDesk) -> Coordinator:
     nobody: Any = None
-    return Coordinator(journal_thread, RUN, nobody, nobody, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
+    return Coordinator(journal_thread, RUN, nobody, nobody, RunContext())  # type: ignore[arg-type]
 
 
 async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again() -> None:
@@ -54,7 +54,7 @@ async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again()
             made._give_back(work, 0)
         return [work], None
 
-    made = Coordinator(journal_thread, RUN, settings, None, sink=ignore, stop=asyncio.Event())  # type: ignore[arg-type]
+    made = Coordinator(journal_thread, RUN, settings, None, RunContext())  # type: ignore[arg-type]
     made._in_hand[work.series_uid] = 1
     upstream = Stage()
     upstream.end()
