@@ -1,0 +1,257 @@
+"""The rules of this project that a program can check: names, words, sizes, tests in their places."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import statistics
+import tokenize
+from collections import defaultdict
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+# Published codes and option names are written in backticks, or are a whole string.
+_CODE = re.compile(r"`[^`]*`|--[a-z-]+|\b\w+(?:[-_]\w+)+\b")
+_WORDS: Final = {
+    "metaphors": r"weather|crew|desk|strangers?|breath|doors?|houses?",
+    "mannered words": r"affairs?|whoever|nobody|told|had|(?:un)?sound(?:ness)?",
+    "mannered phrases": r"of (?:its|their|his) own|for good|at hand|what came|let pass|could not be had",
+    "'is no X'": r"(?<!there )(?:is|are|was|were) no(?! longer| more)",
+}
+_NOT_PLAIN = {kind: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for kind, words in _WORDS.items()}
+# Folders and files whose words have not been gone over yet. The list only gets shorter.
+_NOT_SWEPT: Final[tuple[str, ...]] = (
+    "README.md",
+    "bulkdl/archive/",
+    "bulkdl/cli/",
+    "bulkdl/dicom/",
+    "bulkdl/fetch/",
+    "bulkdl/journal/",
+    "bulkdl/model/",
+    "bulkdl/resolve.py",
+    "bulkdl/runtime/",
+    "bulkdl/server/",
+    "bulkdl/store/",
+    "bulkdl/verbs/",
+    "pyproject.toml",
+    "tests/archive/",
+    "tests/benchmarks/",
+    "tests/cli/",
+    "tests/clients/",
+    "tests/conftest.py",
+    "tests/dicom/",
+    "tests/endtoend/",
+    "tests/faults/",
+    "tests/fetch/",
+    "tests/journal/",
+    "tests/model/",
+    "tests/runtime/",
+    "tests/server/",
+    "tests/store/",
+    "tests/stress/",
+    "tests/support/",
+    "tests/test_resolve.py",
+    "tests/verbs/",
+)
+
+_MOST_PARAMETERS: Final = 6
+# Functions that may have more parameters than six, and why.
+_MANY_PARAMETERS: Final[dict[str, str]] = {
+    "bulkdl/cli/commands/adopt.py:adopt": "one parameter an option of the command",
+    "bulkdl/cli/commands/mirror.py:mirror": "one parameter an option of the command",
+    "bulkdl/cli/commands/serve.py:serve": "one parameter an option of the command",
+    "bulkdl/cli/commands/verify.py:verify": "one parameter an option of the command",
+    "bulkdl/cli/options.py:_build_archive": "not looked at yet",
+    "bulkdl/cli/options.py:_build_settings": "not looked at yet",
+    "bulkdl/dicom/part10.py:_elements": "not looked at yet",
+    "bulkdl/dicom/part10.py:_items": "not looked at yet",
+    "bulkdl/runtime/attempts.py:__init__": "not looked at yet",
+    "bulkdl/server/app.py:serving": "not looked at yet",
+    "bulkdl/server/catalogue/view.py:_series_conditions": "not looked at yet",
+    "bulkdl/server/catalogue/view.py:series": "not looked at yet",
+    "bulkdl/server/demo/phantom.py:image": "not looked at yet",
+    "bulkdl/verbs/library.py:reach": "not looked at yet",
+    "bulkdl/verbs/library.py:mirror_async": "not looked at yet",
+    "bulkdl/verbs/library.py:mirror": "not looked at yet",
+    "bulkdl/verbs/library.py:verify_async": "not looked at yet",
+    "bulkdl/verbs/mirror.py:mirror": "not looked at yet",
+    "bulkdl/verbs/mirror.py:_running": "not looked at yet",
+    "bulkdl/verbs/serve.py:serving": "not looked at yet",
+    "bulkdl/verbs/verify.py:verify": "not looked at yet",
+    "bulkdl/verbs/verify.py:_repair": "not looked at yet",
+}
+
+# Names that two classes share. The list only gets shorter.
+_SHARED_NAMES: Final[frozenset[str]] = frozenset({"Archive", "Body", "Failure", "Outcome", "Question"})
+
+# Modules without a test file of the same name, and the test that covers them instead.
+_TESTED_BY: Final[dict[str, str]] = {
+    "__main__.py": "cli/test_exit_codes.py",
+    "_version.py": "cli/test_main.py",
+    "archive/nbia/endpoints/*.py": "archive/nbia/test_endpoints.py",  # tables; the test goes over every line
+    "cli/commands/*.py": "cli/test_commands.py",  # options and one call each; the test runs the commands
+    "manifest/__init__.py": "manifest/test_manifest.py",
+}
+# Folders whose modules have no test files of their names yet. The list only gets shorter.
+_NOT_MIRRORED: Final[tuple[str, ...]] = (
+    "__init__.py",
+    "archive/",
+    "cli/",
+    "dicom/",
+    "fetch/",
+    "journal/",
+    "manifest/",
+    "model/",
+    "runtime/",
+    "server/",
+    "store/",
+    "verbs/",
+)
+
+
+@cache
+def modules(folder: str = "bulkdl") -> dict[str, ast.Module]:
+    """Every module below `folder`, parsed, by its path."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in sorted((ROOT / folder).rglob("*.py"))
+    }
+
+
+@cache
+def functions() -> list[tuple[str, Function]]:
+    """Every function of the package, with the path of its module."""
+    return [
+        (path, node)
+        for path, module in modules().items()
+        for node in ast.walk(module)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+
+
+def lines_of(function: Function) -> int:
+    """From `def` to the last line, without the docstring."""
+    assert function.end_lineno is not None
+    lines = function.end_lineno - function.lineno + 1
+    docstring = function.body[0]
+    if ast.get_docstring(function) is not None and docstring.end_lineno is not None:
+        lines -= docstring.end_lineno - docstring.lineno + 1
+    return lines
+
+
+def parameters_of(function: Function) -> list[str]:
+    every = function.args
+    named = [*every.posonlyargs, *every.args, *every.kwonlyargs, every.vararg, every.kwarg]
+    return [one.arg for one in named if one is not None and one.arg not in {"self", "cls"}]
+
+
+# --- names and sizes --------------------------------------------------------------------------------------------------
+
+
+def test_no_two_classes_have_the_same_name() -> None:
+    places = defaultdict(list)
+    for path, module in modules().items():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef) and node.name not in _SHARED_NAMES:
+                places[node.name].append(path)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_most_functions_are_short() -> None:
+    sizes = [lines_of(function) for _, function in functions()]
+    assert statistics.median(sizes) <= 8
+    assert statistics.quantiles(sizes, n=10)[-1] <= 24
+
+
+def test_functions_with_many_parameters_are_few_and_named() -> None:
+    many = {f"{path}:{found.name}" for path, found in functions() if len(parameters_of(found)) > _MOST_PARAMETERS}
+    assert many - _MANY_PARAMETERS.keys() == set()
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def prose_of_module(path: Path) -> Iterator[tuple[int, str]]:
+    """Comments, docstrings and messages of a module, and the names of its tests; with their lines."""
+    source = path.read_text()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            for offset, line in enumerate(node.value.splitlines()):
+                yield node.lineno + offset, line
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
+            yield node.lineno, node.name.replace("_", " ")
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    yield from prose_of_module(path) if path.suffix == ".py" else enumerate(path.read_text().splitlines(), start=1)
+
+
+def texts() -> list[Path]:
+    """Every file that people read as text."""
+    kinds = {".py", ".md", ".yml", ".yaml", ".toml"}
+    folders = [ROOT / name for name in ("bulkdl", "tests", ".github") if (ROOT / name).is_dir()]
+    found = [path for folder in folders for path in folder.rglob("*") if path.suffix in kinds]
+    found += [path for path in ROOT.iterdir() if path.suffix in kinds or path.name == "Makefile"]
+    return sorted(path for path in found if path != Path(__file__) and "data" not in path.parts)
+
+
+@pytest.mark.parametrize("kind", _WORDS)
+def test_the_text_is_plain_english(kind: str) -> None:
+    pattern = _NOT_PLAIN[kind]
+    found = []
+    for path in texts():
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(_NOT_SWEPT):
+            for line, text in prose(path):
+                found += [f"{name}:{line}: {word!r}" for word in pattern.findall(_CODE.sub("", text))]
+    assert found == []
+
+
+def test_no_file_names_a_machine_or_unfinished_work() -> None:
+    wrong = re.compile(r"T[O]DO|F[I]XME|/w[o]rk/|/r[o]ot/|index-[u]rl|trusted-[h]ost")  # not to find itself
+    files = [*texts(), *(ROOT / ".requirements").glob("*.txt")]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if wrong.search(line)
+    ]
+    assert found == []
+
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+
+def is_mirrored(place: str) -> bool:
+    folder, _, name = place.rpartition("/")
+    return (ROOT / "tests" / folder / f"test_{name}").exists()
+
+
+def test_each_module_has_a_test_file_of_its_name_or_one_that_is_named_here() -> None:
+    missing = []
+    for path, module in modules().items():
+        place = path.removeprefix("bulkdl/")
+        is_empty = place.endswith("__init__.py") and len(module.body) <= 1
+        other = next((test for pattern, test in _TESTED_BY.items() if fnmatch(place, pattern)), None)
+        is_tested = is_mirrored(place) or (other is not None and (ROOT / "tests" / other).exists())
+        if not is_empty and not is_tested and not place.startswith(_NOT_MIRRORED):
+            missing.append(place)
+    assert missing == []
+
+
+@pytest.mark.parametrize("pattern", _TESTED_BY)
+def test_no_module_is_excused_that_has_its_test_file(pattern: str) -> None:
+    excused = [place for path in modules() if fnmatch(place := path.removeprefix("bulkdl/"), pattern)]
+    assert excused
+    assert not all(is_mirrored(place) for place in excused)
