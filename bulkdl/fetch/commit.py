@@ -22,7 +22,7 @@ from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.states import Outcome
-from bulkdl.store.files import FolderSync, MirrorFiles
+from bulkdl.store.files import MirrorFiles
 from bulkdl.store.writing import GroupWriter
 
 Result = TypeVar("Result")
@@ -118,7 +118,6 @@ class Committer:
     def __init__(
         self,
         files: MirrorFiles,
-        folders: FolderSync,
         threads: Executor,
         *,
         level: ValidationLevel,
@@ -126,7 +125,6 @@ class Committer:
         decoders: Decoders,
     ) -> None:
         self._files = files
-        self._folders = folders
         self._threads = threads
         self._writer = GroupWriter(files, threads)
         self._level = level
@@ -280,10 +278,9 @@ class Committer:
                 await self.in_thread(self.put_aside, path, target.key.sop_uid, found)
                 return None
             digests = await self.in_thread(digests_of_file, path)
-            mtime_ns = path.stat().st_mtime_ns
         except OSError:
             return None
-        await self._folders.synced(target.folder)
+        mtime_ns = await self._writer.adopt(target.path)
         return _held(target, Prepared(path, digests, found, found.notes), mtime_ns, Outcome.REUSED)
 
 

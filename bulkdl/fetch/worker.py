@@ -33,7 +33,7 @@ from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import FIRST_LIMIT, ByteRate, Limiter
 from bulkdl.runtime.load import Load
 from bulkdl.runtime.tasks import run_pool, together
-from bulkdl.store.files import FolderSync, MirrorFiles
+from bulkdl.store.files import MirrorFiles
 
 Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 
@@ -114,7 +114,6 @@ class Worker:
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
         self._committer = Committer(
             self._files,
-            FolderSync(self._files, threads),
             threads,
             level=settings.fetch.validation,
             accept_unsound=settings.fetch.accept_unsound,

@@ -1,21 +1,13 @@
 """The files of a mirror: partial → committed, or quarantined. The one writer below the mirror's folder.
 
-The order of durability, which the journal relies on:
-
-1. The bytes are in a partial file in `.bulkdl/partial/`, and synced (`write_partial`, `PartialStream.finish`).
-2. The partial file is renamed to its place, in a folder whose own entry is synced (`ensure_folder`, `commit`).
-3. The folder is synced (`sync_folder`; `FolderSync` does it for many instances at once).
-4. Only then does the journal say that the instance is held.
-
-If the power goes before 3, a file of whole, synced bytes may lie at its place, unknown to the journal; the next run
-finds it (`existing`) and adopts it, after `sync_folder`. There is never half a file under a final name.
+The order of durability is in `commit`, which calls the steps that are here.
 
 A partial file of a large body may be resumed, by a later attempt or another run: a note beside it (`note_partial`)
 tells which object it is of, and how many of its bytes are synced. Those beyond may be anything after a power cut.
 
 Where a name is, `layout` decides; what is sound, `dicom`. Paths come in relative to the mirror, with `/`. Except for
-`PartialStream` and `FolderSync`, everything here blocks and is meant for threads; several may call at once. Symbolic
-links below the mirror's root are neither written through nor followed: the root itself may be one.
+`PartialStream`, everything here blocks and is meant for threads; several may call at once. Symbolic links below the
+mirror's root are neither written through nor followed: the root itself may be one.
 """
 
 from __future__ import annotations
@@ -28,7 +20,7 @@ import stat
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,18 +256,17 @@ class MirrorFiles:
         self.absolute(relative)
         self._ensure(relative)
 
-    def commit(self, partial: Path, relative: str) -> int:
-        """Rename a synced partial file to its place, replacing what is there; returns its mtime in nanoseconds.
+    def rename_partial(self, name: str, relative: str) -> None:
+        """Rename the synced partial file `name` to its place, replacing any file there.
 
-        The folder must be there (`ensure_folder`; it is made again if someone removed it meanwhile). It is not synced:
-        the file may be journalled only after `sync_folder` or `FolderSync.synced`.
+        The folder must exist (`ensure_folder`; it is made again if another program removed it meanwhile). It is not
+        synced: the file may be journalled only after `sync_folder`.
 
         Raises:
-            DiskError: it cannot be renamed; the partial file is still there.
+            DiskError: it cannot be renamed; the partial file still exists.
         """
-        final = self.absolute(relative)
+        partial, final = self.partial_path(name), self.absolute(relative)
         with disk_errors("put in place", final):
-            mtime_ns = partial.lstat().st_mtime_ns
             try:
                 partial.replace(final)
             except FileNotFoundError:
@@ -284,7 +275,16 @@ class MirrorFiles:
                 self._known.forget(folder)
                 self._ensure(folder)
                 partial.replace(final)
-        return mtime_ns
+
+    def mtime_ns(self, relative: str) -> int:
+        """When a committed file was last modified, in nanoseconds.
+
+        Raises:
+            DiskError: it cannot be read.
+        """
+        path = self.absolute(relative)
+        with disk_errors("read", path):
+            return path.lstat().st_mtime_ns
 
     def sync_folder(self, relative: str) -> None:
         """Sync the entries of a folder; `""` is the mirror's own.
@@ -430,7 +430,7 @@ class PartialStream:
             await asyncio.get_running_loop().run_in_executor(self._executor, sync_open_file, self._file.fileno())
 
     async def finish(self) -> None:
-        """Sync and close. The file is then ready for `MirrorFiles.commit`.
+        """Sync and close. The file is then ready for `commit`.
 
         Raises:
             DiskError: it cannot be written; the file is closed, and nothing in it can be relied on.
@@ -447,52 +447,6 @@ class PartialStream:
         if not keep:
             with suppress(OSError):
                 self.path.unlink()
-
-
-class FolderSync:
-    """Group commit: many instances of a folder wait for one sync of it.
-
-    Belongs to one event loop. `executor` takes the blocking calls; None is the loop's own.
-    """
-
-    def __init__(self, files: MirrorFiles, executor: Executor | None = None) -> None:
-        self._sync: Callable[[str], None] = files.sync_folder
-        self._executor = executor
-        self._folders: dict[str, _FolderState] = {}
-
-    async def synced(self, folder: str) -> None:
-        """Return once a sync of `folder` has ended that began after this call; callers share it.
-
-        A caller that is cancelled takes nothing from the others.
-
-        Raises:
-            DiskError: it cannot be synced.
-        """
-        state = self._folders.setdefault(folder, _FolderState())
-        wanted = state.begun + 1
-        state.callers += 1
-        try:
-            async with state.lock:
-                if state.ended >= wanted:
-                    return
-                state.begun += 1
-                number = state.begun
-                await asyncio.get_running_loop().run_in_executor(self._executor, self._sync, folder)
-                state.ended = number
-        finally:
-            state.callers -= 1
-            if not state.callers:
-                self._folders.pop(folder, None)
-
-
-@dataclass(slots=True)
-class _FolderState:
-    """Syncs of one folder are numbered from 1; `ended` is the last that ended well."""
-
-    begun: int = 0
-    ended: int = 0
-    callers: int = 0
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class _KnownFolders:

@@ -1,9 +1,9 @@
-"""Small instances onto the disk: each written, synced and renamed, each folder synced, with as few trips as can be.
+"""Commit many small instances in groups, with few hand-overs to threads.
 
-Where the disk does all that in less time than a trip to a thread and back takes, it is done on the spot: threads would
-only fight over the interpreter lock. Where it does not, many instances share one trip, and each folder is synced once
-for all of them: what waits while a thread is at work is taken along by its next turn, and more threads join where a
-queue builds up, to sync side by side. Which of the two a disk is, the writer finds out by trying.
+On a quick disk a commit takes less time than a hand-over to a thread and back, so it runs on the event loop: threads
+would only compete for the interpreter lock. On a slow disk many instances share one hand-over, and each folder is
+synced once for all of them: a thread takes all jobs that arrived during its last group, and more threads start when
+the queue grows, to sync in parallel. The writer finds out by measuring which of the two the disk is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bulkdl.errors import DiskError
+from bulkdl.store.commit import CommitJob, commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from bulkdl.store.files import MirrorFiles
 
 _MOST_THREADS: Final = 8
-_QUEUE_PER_THREAD: Final = 4  # waiting instances for each thread at work, above which one more joins
-_MOST_AT_ONCE: Final = 16  # instances that wait for one another
+_QUEUE_PER_THREAD: Final = 4  # waiting instances for each active thread, above which one more starts
+_MOST_AT_ONCE: Final = 16  # instances of one group
 
-_QUICK_SECONDS: Final = 500e-6  # for an instance with all its syncs: what a trip to a thread costs a busy process
-_QUICK_BYTES_PER_SECOND: Final = 1e9  # and its bytes may take their time
-_SECONDS_TO_LOSE: Final = 0.02  # on the spot, beyond what a quick disk takes, until the disk is taken for slow
-_ON_TRIAL: Final = 0.015  # of these are lost already when a slow disk is tried again
-_NEXT_TRIAL: Final = 256  # instances later; twice as many after each that did not pay
+_QUICK_SECONDS: Final = 500e-6  # for an instance with all its syncs: the cost of a hand-over in a busy process
+_QUICK_BYTES_PER_SECOND: Final = 1e9  # added for its bytes
+_SECONDS_TO_LOSE: Final = 0.02  # on the loop, above the time of a quick disk, until the disk counts as slow
+_ON_TRIAL: Final = 0.015  # of these count as lost when a slow disk is tried again
+_NEXT_TRIAL: Final = 256  # instances until a slow disk is tried again; doubled after each failed trial
 
 
 class DiskPace:
-    """Whether instances are better written on the spot than by a thread: what the disk took so far decides."""
+    """Whether instances are committed on the event loop or by a thread, decided by what the disk took so far."""
 
     def __init__(self) -> None:
         self.is_quick = True
@@ -44,7 +44,7 @@ class DiskPace:
         self._until_trial = 0
 
     def took(self, seconds: float, size_bytes: int) -> None:
-        """An instance was written on the spot. A pause that other threads are to blame for evens out over many."""
+        """Account for an instance that was committed on the loop. Pauses caused by other threads even out over many."""
         quick = _QUICK_SECONDS + size_bytes / _QUICK_BYTES_PER_SECOND
         self._lost = max(0.0, self._lost + seconds - quick)
         if self._lost > _SECONDS_TO_LOSE:
@@ -55,70 +55,74 @@ class DiskPace:
             self._next_trial = _NEXT_TRIAL
 
     def went_to_thread(self) -> None:
-        """An instance was given to a thread: after so many of them the disk is tried again."""
+        """Account for an instance that was given to a thread: after a number of them the disk is tried again."""
         self._until_trial -= 1
         if not self.is_quick and self._until_trial <= 0:
             self.is_quick, self._lost = True, _ON_TRIAL
 
 
 @dataclass(slots=True)
-class _Job:
-    name: str
-    content: bytes
-    relative: str | None
-    written: asyncio.Future[int]
-    mtime_ns: int = 0
-    error: Exception | None = None
+class _Waiting:
+    """A job, and the future of the task that waits for it."""
+
+    job: CommitJob
+    done: asyncio.Future[int]
 
 
 class GroupWriter:
-    """Writes instances into one mirror. Belongs to one event loop; `executor` takes the blocking calls."""
+    """Commits instances to one mirror in groups. Belongs to one event loop; `executor` takes the blocking calls."""
 
-    def __init__(self, files: MirrorFiles, executor: Executor) -> None:
+    def __init__(self, files: MirrorFiles, executor: Executor, *, pace: DiskPace | None = None) -> None:
         self._files = files
         self._executor = executor
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._threads = 0
-        self._pace = DiskPace()
+        self._pace = pace or DiskPace()
 
-    def write(self, name: str, content: bytes, relative: str | None) -> asyncio.Future[int]:
-        """Write the partial file `name`, sync it, and give it its place `relative`; None leaves it a partial file.
+    def write(self, name: str, content: bytes, path: str | None) -> asyncio.Future[int]:
+        """Write the partial file `name`, sync it, and commit it at `path`; None leaves it a partial file.
 
-        When the future is done, a power cut cannot take the instance away: its folder is synced too. It gives the
-        file's mtime in nanoseconds, 0 for a partial file, or a DiskError: the instance cannot be written, and if it was
-        renamed by then it will be adopted. A caller that is cancelled takes nothing from the others.
+        When the future is done, a power cut cannot take the instance away. Its result is the file's mtime in
+        nanoseconds, 0 for a partial file. Its error is a DiskError: the instance cannot be written; if it was renamed
+        by then, a later run adopts it. Cancelling one future does not affect the others.
         """
-        loop = asyncio.get_running_loop()
-        job = _Job(name, content, relative, loop.create_future())
-        if self._is_done_here():
-            started = time.perf_counter()
-            self._carry_out([job])
-            self._pace.took(time.perf_counter() - started, len(content))
-            _settle([job])
-        else:
-            self._pace.went_to_thread()
-            self._waiting.append(job)
-            self._call_threads(loop)
-        return job.written
+        return self._submit(CommitJob(path, name, content))
+
+    def adopt(self, path: str) -> asyncio.Future[int]:
+        """Commit a file that lies at `path` already, as `write` does: its folder is synced."""
+        return self._submit(CommitJob(path))
 
     async def commit(self, ready: Sequence[tuple[Path, str]]) -> list[int]:
-        """Give partial files of one folder, written and synced, their places; their mtimes in nanoseconds.
+        """Commit synced partial files, each at its path; their mtimes in nanoseconds.
 
         When it returns, a power cut cannot take them away.
 
         Raises:
-            DiskError: the mirror cannot be written; what was renamed by then will be adopted.
+            DiskError: the mirror cannot be written; a later run adopts what was renamed by then.
         """
+        jobs = [CommitJob(path, partial.name) for partial, path in ready]
         if self._is_done_here():
-            return self._commit(ready)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._commit, ready)
+            commit(self._files, jobs)
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._executor, commit, self._files, jobs)
+        for job in jobs:
+            if job.error is not None:
+                raise job.error
+        return [job.mtime_ns for job in jobs]
 
-    def _commit(self, ready: Sequence[tuple[Path, str]]) -> list[int]:
-        folder = ready[0][1].rpartition("/")[0]
-        self._files.ensure_folder(folder)
-        mtimes_ns = [self._files.commit(partial, relative) for partial, relative in ready]
-        self._files.sync_folder(folder)
-        return mtimes_ns
+    def _submit(self, job: CommitJob) -> asyncio.Future[int]:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(job, loop.create_future())
+        if self._is_done_here():
+            started = time.perf_counter()
+            commit(self._files, [job])
+            self._pace.took(time.perf_counter() - started, len(job.content or b""))
+            _settle([waiting])
+        else:
+            self._pace.went_to_thread()
+            self._waiting.append(waiting)
+            self._call_threads(loop)
+        return waiting.done
 
     def _is_done_here(self) -> bool:
         return self._pace.is_quick and not self._threads and not self._waiting
@@ -130,12 +134,12 @@ class GroupWriter:
             self._executor.submit(self._work_off, loop)
 
     def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
-        while jobs := list(self._next()):
-            self._carry_out(jobs)
-            loop.call_soon_threadsafe(_settle, jobs)
+        while group := list(self._next()):
+            commit(self._files, [waiting.job for waiting in group])
+            loop.call_soon_threadsafe(_settle, group)
         loop.call_soon_threadsafe(self._thread_ended, loop)
 
-    def _next(self) -> Iterator[_Job]:
+    def _next(self) -> Iterator[_Waiting]:
         for _ in range(_MOST_AT_ONCE):
             try:
                 yield self._waiting.popleft()
@@ -144,34 +148,14 @@ class GroupWriter:
 
     def _thread_ended(self, loop: asyncio.AbstractEventLoop) -> None:
         self._threads -= 1
-        self._call_threads(loop)  # for what came after its last look
-
-    def _carry_out(self, jobs: Sequence[_Job]) -> None:
-        """Do all of `jobs`; one that fails fails alone, but for a folder, whose jobs fail together."""
-        folders: dict[str, list[_Job]] = {}
-        for job in jobs:
-            try:
-                partial = self._files.write_partial(job.name, job.content)
-                if job.relative is not None:
-                    folder = job.relative.rpartition("/")[0]
-                    self._files.ensure_folder(folder)
-                    job.mtime_ns = self._files.commit(partial, job.relative)
-                    folders.setdefault(folder, []).append(job)
-            except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
-                job.error = error
-        for folder, renamed in folders.items():
-            try:
-                self._files.sync_folder(folder)
-            except DiskError as error:
-                for job in renamed:
-                    job.error = error
+        self._call_threads(loop)  # for jobs that arrived after its last look
 
 
-def _settle(jobs: Sequence[_Job]) -> None:
-    for job in jobs:
-        if job.written.done():
+def _settle(group: Sequence[_Waiting]) -> None:
+    for waiting in group:
+        if waiting.done.done():
             continue  # cancelled
-        if job.error is not None:
-            job.written.set_exception(job.error)
+        if waiting.job.error is not None:
+            waiting.done.set_exception(waiting.job.error)
         else:
-            job.written.set_result(job.mtime_ns)
+            waiting.done.set_result(waiting.job.mtime_ns)

@@ -40,6 +40,7 @@ from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.states import Outcome
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
+from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles, partial_name
 from bulkdl.store.importing import ImportMode, SourceFile, bring, remove_taken, source_files
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout
@@ -351,12 +352,13 @@ class _Adopting:
         """Put the batch in its places, synced."""
         by_series = {series.series_uid: folder for series, folder in folders}
         placed: dict[str, _Candidate] = {}
+        jobs: list[CommitJob] = []
         for candidate in batch:
             assert candidate.digests is not None  # noqa: S101 - it is sound
             path = f"{by_series[candidate.header.series_uid]}/{instance_name(candidate.header.sop_uid)}"
             before = placed[path].digests if path in placed else self._lying(path)
             if before is None:
-                self._put(candidate, path)
+                jobs.append(self._job(candidate, path))
             elif before.sha256 != candidate.digests.sha256:
                 self._refuse(candidate.found, "conflict", f"another file of this instance lies at {path} already")
                 continue
@@ -364,8 +366,11 @@ class _Adopting:
                 self._count_already()
             else:
                 placed[path] = candidate
-        for folder in {path.rpartition("/")[0] for path in placed}:
-            self.files.sync_folder(folder)
+                if before is not None:
+                    jobs.append(CommitJob(path))
+        commit(self.files, jobs)
+        if errors := [job.error for job in jobs if job.error is not None]:
+            raise errors[0]
         return (folders, list(placed.values())) if placed else None
 
     def _lying(self, path: str) -> Digests | None:
@@ -375,16 +380,12 @@ class _Adopting:
             return digests_of_file(absolute)
         return None
 
-    def _put(self, candidate: _Candidate, path: str) -> None:
+    def _job(self, candidate: _Candidate, path: str) -> CommitJob:
         name = partial_name(candidate.header.series_uid, candidate.header.sop_uid)
-        self.files.ensure_folder(path.rpartition("/")[0])
-        if candidate.content is not None:
-            partial = self.files.write_partial(name, candidate.content)
-        else:
+        if candidate.content is None:
             assert candidate.path is not None  # noqa: S101 - it is no entry of a zip
-            partial = self.files.partial_path(name)
-            bring(candidate.path, partial, may_link=self.by is not ImportMode.COPY)
-        self.files.commit(partial, path)
+            bring(candidate.path, self.files.partial_path(name), may_link=self.by is not ImportMode.COPY)
+        return CommitJob(path, name, candidate.content)
 
     async def _journal(self, placed: tuple[list[tuple[Series, str]], list[_Candidate]]) -> None:
         folders, batch = placed

@@ -12,6 +12,7 @@ from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.journal.journal import Journal
 from bulkdl.runtime.disk import disk_errors, replace_file, sync_file, sync_folder
 from bulkdl.server.nbia.shared_lists import SharedLists
+from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from tests.support.failing_disk import without_folder_sync
 
@@ -19,9 +20,9 @@ from tests.support.failing_disk import without_folder_sync
 def prepare_a_mirror(folder: Path) -> None:
     files = MirrorFiles(folder / "mirror")
     files.prepare()
-    files.ensure_folder("C/P")
-    files.commit(files.write_partial("x.part", b"DICM"), "C/P/i.dcm")
-    files.sync_folder("C/P")
+    job = CommitJob("C/P/i.dcm", "x.part", b"DICM")
+    commit(files, [job])
+    assert job.error is None
 
 
 def create_a_journal(folder: Path) -> None:

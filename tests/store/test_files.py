@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import stat
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import aiofiles
 import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
-from bulkdl.store.files import FolderSync, Found, FoundKind, KeptPartial, MirrorFiles, PartialStream, partial_name
+from bulkdl.store.commit import CommitJob, commit
+from bulkdl.store.files import Found, FoundKind, KeptPartial, MirrorFiles, PartialStream, partial_name
 
 as_root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere, whatever the permissions say"
@@ -27,8 +26,9 @@ def files(tmp_path: Path) -> MirrorFiles:
 
 
 def put(files: MirrorFiles, path: str, data: bytes = b"DICM") -> None:
-    files.ensure_folder(path.rpartition("/")[0])
-    files.commit(files.write_partial("x.part", data), path)
+    job = CommitJob(path, "put.part", data)
+    commit(files, [job])
+    assert job.error is None
 
 
 def below(folder: Path) -> list[str]:
@@ -81,17 +81,6 @@ async def test_a_stream_onto_a_full_disk_says_so() -> None:
 # --- partial and committed --------------------------------------------------------------------------------------------
 
 
-def test_a_partial_file_becomes_a_committed_one(files: MirrorFiles) -> None:
-    files.ensure_folder("C/P/1.2/1.2.3")
-    partial = files.write_partial(partial_name("1.2.3", "1.2.3.4"), b"DICM")
-    mtime_ns = files.commit(partial, "C/P/1.2/1.2.3/1.2.3.4.dcm")
-    files.sync_folder("C/P/1.2/1.2.3")
-    final = files.absolute("C/P/1.2/1.2.3/1.2.3.4.dcm")
-    assert final.read_bytes() == b"DICM"
-    assert final.stat().st_mtime_ns == mtime_ns
-    assert below(files.partial_folder) == []
-
-
 def test_a_partial_file_replaces_what_an_earlier_run_left(files: MirrorFiles) -> None:
     files.write_partial("x.part", b"longer than the next")
     assert files.write_partial("x.part", b"next").read_bytes() == b"next"
@@ -101,29 +90,6 @@ def test_a_partial_name_is_stable_short_and_its_own() -> None:
     assert partial_name("1.2", "3") == partial_name("1.2", "3")
     assert len({partial_name("1.2", "3"), partial_name("1", "2.3"), partial_name("1.2", "4")}) == 3
     assert len(partial_name("1." * 32, "2." * 32)) < 40
-
-
-def test_committing_replaces_what_is_there(files: MirrorFiles) -> None:
-    put(files, "C/i.dcm", b"old")
-    put(files, "C/i.dcm", b"new")
-    assert files.absolute("C/i.dcm").read_bytes() == b"new"
-
-
-def test_a_folder_that_vanished_is_made_again(files: MirrorFiles) -> None:
-    put(files, "C/P/i.dcm")
-    files.absolute("C/P/i.dcm").unlink()
-    files.absolute("C/P").rmdir()
-    files.absolute("C").rmdir()
-    files.commit(files.write_partial("x.part", b"DICM"), "C/P/i.dcm")
-    assert files.existing("C/P") == {"i.dcm": 4}
-
-
-def test_a_failed_commit_keeps_the_partial_file(files: MirrorFiles) -> None:
-    files.ensure_folder("C/i.dcm")  # a folder where the file should be
-    partial = files.write_partial("x.part", b"DICM")
-    with pytest.raises(MirrorUnwritable):
-        files.commit(partial, "C/i.dcm")
-    assert partial.read_bytes() == b"DICM"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +116,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(files: MirrorFil
     (files.partial_folder / "x.part").symlink_to(victim)
     with pytest.raises(MirrorUnwritable):
         files.write_partial("x.part", b"DICM")
-    files.commit(files.write_partial("y.part", b"DICM"), "C/i.dcm")
+    put(files, "C/i.dcm")
     assert victim.read_text() == "mine"
     assert not (files.root / "C" / "i.dcm").is_symlink()
 
@@ -235,35 +201,6 @@ def test_walk_reports_a_folder_that_cannot_be_read(files: MirrorFiles) -> None:
         files.absolute("A").chmod(0o700)
 
 
-@pytest.mark.parametrize("is_stream", [True, False])
-async def test_bytes_are_synced_before_the_rename_and_every_folder_before_it_is_used(
-    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch, *, is_stream: bool
-) -> None:
-    """The order that the journal relies on: bytes, folders from the top down, the rename, its folder."""
-    synced: list[Path | None] = []
-    fsync = os.fsync
-
-    def noting_fsync(descriptor: int) -> None:
-        here = os.fstat(descriptor)
-        known = (path for path in (files.root, *files.root.rglob("*")) if os.path.samestat(path.lstat(), here))
-        synced.append(next(known))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noting_fsync)
-    if is_stream:
-        stream = await files.open_partial_stream("x.part")
-        await stream.write([b"DICM"])
-        await stream.finish()
-        partial = stream.path
-    else:
-        partial = files.write_partial("x.part", b"DICM")
-    files.ensure_folder("C/P")
-    files.ensure_folder("C/P")
-    files.commit(partial, "C/P/i.dcm")
-    files.sync_folder("C/P")
-    assert synced == [files.partial_folder / "x.part", files.root, files.root / "C", files.root / "C" / "P"]
-
-
 def test_a_folder_that_is_merely_found_is_synced_too(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was killed may have made it, and not lived to sync it."""
     (files.root / "C").mkdir()
@@ -324,70 +261,6 @@ async def test_resuming_after_more_than_there_is_fails(files: MirrorFiles) -> No
     files.write_partial("x.part", b"123")
     with pytest.raises(MirrorUnwritable, match="fewer than 4 bytes"):
         await files.open_partial_stream("x.part", keep_bytes=4)
-
-
-# --- group commit -----------------------------------------------------------------------------------------------------
-
-
-class SlowFiles(MirrorFiles):
-    """Real syncs, each held back until the test lets it go on; counts them."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.begun = 0
-        self.began = threading.Semaphore(0)
-        self.go_on = threading.Semaphore(0)
-
-    def sync_folder(self, relative: str) -> None:
-        self.begun += 1
-        self.began.release()
-        self.go_on.acquire()
-        super().sync_folder(relative)
-
-
-async def test_waiting_instances_share_one_sync_that_began_after_they_asked(files: MirrorFiles) -> None:
-    files.ensure_folder("C")
-    slow = SlowFiles(files.root)
-    folder_sync = FolderSync(slow)
-    async with asyncio.TaskGroup() as group:
-        first = group.create_task(folder_sync.synced("C"))
-        await asyncio.to_thread(slow.began.acquire)
-        later = [group.create_task(folder_sync.synced("C")) for _ in range(50)]
-        await asyncio.gather(*(asyncio.sleep(0) for _ in later))  # each has asked while the first sync runs
-        slow.go_on.release()
-        await first
-        await asyncio.to_thread(slow.began.acquire)
-        assert not any(task.done() for task in later)  # the first sync is not theirs
-        slow.go_on.release()
-    assert slow.begun == 2
-
-
-async def test_one_caller_that_is_cancelled_takes_nothing_from_the_others(files: MirrorFiles) -> None:
-    files.ensure_folder("C")
-    slow = SlowFiles(files.root)
-    folder_sync = FolderSync(slow)
-    first = asyncio.create_task(folder_sync.synced("C"))
-    await asyncio.to_thread(slow.began.acquire)
-    second = asyncio.create_task(folder_sync.synced("C"))
-    first.cancel()
-    slow.go_on.release()
-    slow.go_on.release()
-    await second
-    assert first.cancelled() or first.cancelling()
-    assert slow.begun == 2
-
-
-async def test_a_sync_that_fails_is_nobodys_success(files: MirrorFiles) -> None:
-    folder_sync = FolderSync(files)
-    results = await asyncio.gather(*(folder_sync.synced("missing") for _ in range(3)), return_exceptions=True)
-    assert [type(result) for result in results] == [MirrorUnwritable] * 3
-
-
-async def test_folders_in_use_are_remembered_only_while_in_use(files: MirrorFiles) -> None:
-    files.ensure_folder("C")
-    folder_sync = FolderSync(files)
-    await folder_sync.synced("C")
-    assert folder_sync._folders == {}
 
 
 # --- quarantine -------------------------------------------------------------------------------------------------------

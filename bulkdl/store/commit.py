@@ -1,0 +1,65 @@
+"""Commit instances to the mirror. `commit` states the order of durability that the journal relies on.
+
+If the power fails before the last step, a file with complete, synced bytes may lie at its place without the journal
+knowing it. The next run finds that file (`MirrorFiles.existing`), validates it, and commits it where it lies. A final
+name never belongs to an incomplete file.
+
+What may be committed, `fetch` and `adopt` decide: validation, checksums and quarantine come before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bulkdl.errors import DiskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bulkdl.store.files import MirrorFiles
+
+
+@dataclass(slots=True)
+class CommitJob:
+    """One instance to commit.
+
+    `path` is its place, relative to the mirror; None leaves a synced partial file. `partial` is the name of its partial
+    file; None if the file lies at `path` already. `content` goes into the partial file; None if that is written and
+    synced already. `commit` sets `mtime_ns`, or `error` if the job failed.
+    """
+
+    path: str | None
+    partial: str | None = None
+    content: bytes | None = None
+    mtime_ns: int = 0
+    error: Exception | None = None
+
+
+def commit(files: MirrorFiles, jobs: Iterable[CommitJob]) -> None:
+    """Commit a group of instances: when this returns, a power cut takes none away that has no `error`.
+
+    A job that fails does not stop the others. A folder that cannot be synced fails all its jobs; their files stay at
+    their places, and a later run commits them there. Blocking.
+    """
+    folders: dict[str, list[CommitJob]] = {}
+    for job in jobs:
+        try:
+            if job.partial is not None and job.content is not None:
+                files.write_partial(job.partial, job.content)  # 1. the bytes are synced under a temporary name
+            if job.path is None:
+                continue
+            folder = job.path.rpartition("/")[0]
+            if job.partial is not None:
+                files.ensure_folder(folder)  # 2. every folder above has a synced entry
+                files.rename_partial(job.partial, job.path)  # 3. the file gets its name, all at once
+            job.mtime_ns = files.mtime_ns(job.path)
+            folders.setdefault(folder, []).append(job)
+        except Exception as error:  # noqa: BLE001 - the owner of the job gets it, whatever it is
+            job.error = error
+    for folder, renamed in folders.items():
+        try:
+            files.sync_folder(folder)  # 4. the names are synced, once for the group; the journal may have them now
+        except DiskError as error:
+            for job in renamed:
+                job.error = error
