@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from itertools import product
 from typing import Final, TypeVar
 
@@ -25,6 +24,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
+from bulkdl.model.text import nearest
 from bulkdl.runtime.tasks import Stage, run_pool
 from bulkdl.store.layout import instance_name
 
@@ -282,12 +282,11 @@ async def explain_nothing(selection: Selection, unanswered: list[Question], clie
         told += f"; and {len(unanswered) - 3} more"
     hint = ""
     if selection.collections:
-        by_folded = {name.casefold(): name for name in await client.collections()}
+        known = await client.collections()
         guesses = [
-            by_folded[guess]
+            guess
             for wanted in selection.collections
-            for guess in get_close_matches(wanted.casefold(), by_folded, n=1, cutoff=0.5)
-            if guess != wanted.casefold()
+            if (guess := nearest(wanted, known)) is not None and guess.casefold() != wanted.casefold()
         ]
         hint = f"; did you mean {', '.join(guesses)}?" if guesses else ""
     return f"the archive has no series for {told}{hint}"

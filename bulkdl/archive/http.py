@@ -51,6 +51,7 @@ from bulkdl.errors import (
 from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import InstanceKey, Series, SeriesSize
+from bulkdl.model.text import error_text, one_line, shortened
 from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Sample
 
@@ -60,6 +61,7 @@ _READ_BUFFER_BYTES: Final = 1 << 18
 _MOST_REDIRECTS: Final = 5
 _ROWS_AT_ONCE: Final = 500
 _ERROR_TEXT_BYTES: Final = 2_000
+_SHOWN_CHARACTERS: Final = 200
 _MD5_BYTES: Final = 16
 _OVERLOADED: Final = frozenset({502, 503, 504})
 
@@ -201,8 +203,7 @@ def _translate(error: BaseException) -> Exception:  # noqa: C901, PLR0911 - a ta
 
 def _reason(error: BaseException) -> str:
     cause = getattr(error, "os_error", None) or error
-    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return " ".join(str(text).split())[:200]
+    return error_text(cause)
 
 
 class ArchiveClient:
@@ -555,7 +556,7 @@ async def _error_text(response: aiohttp.ClientResponse, without_secrets: Callabl
     with suppress(aiohttp.ClientError, TimeoutError):
         text = without_secrets((await response.content.read(_ERROR_TEXT_BYTES)).decode("utf-8", errors="replace"))
         if "<" not in text[:200]:
-            return ": " + " ".join(text.split())[:200] if text.strip() else ""
+            return f": {shortened(line, _SHOWN_CHARACTERS)}" if (line := one_line(text)) else ""
     return ""
 
 
@@ -618,7 +619,7 @@ def _no_error(row: dict[str, Any]) -> dict[str, Any]:
     """
     for name in ("errorMessage", "errorDescription"):
         if name in row:
-            raise ValueError(f"with an error: {' '.join(str(row[name]).split())[:200]}")
+            raise ValueError(f"with an error: {shortened(one_line(str(row[name])), _SHOWN_CHARACTERS)}")
     return row
 
 

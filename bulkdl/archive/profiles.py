@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,6 +16,7 @@ from bulkdl.archive.nbia.dialect import Dialect, TableDialect
 from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4
 from bulkdl.archive.nbia.tcia_v3 import TciaV3
 from bulkdl.errors import ConfigurationError
+from bulkdl.model.text import did_you_mean
 
 DEMO: Final = "demo"
 
@@ -69,8 +69,7 @@ def find_profile(name_or_url: str, configured: Mapping[str, str] | None = None) 
     known = {**BUILT_IN, **(configured or {})}
     if "://" not in name_or_url:
         if name_or_url not in known:
-            guesses = get_close_matches(name_or_url, [*known, DEMO], n=1)
-            hint = f"; did you mean {guesses[0]}?" if guesses else ""
+            hint = did_you_mean(name_or_url, [*known, DEMO])
             names = ", ".join(sorted([*known, DEMO]))
             raise ConfigurationError(f"there is no archive profile {name_or_url!r}{hint} (known: {names}, or a URL)")
         return _from_address(known[name_or_url], name=name_or_url)

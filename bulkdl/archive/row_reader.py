@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any, Final
 
+from bulkdl.model.text import one_line
+
 _LONGEST_ROW_CHARACTERS: Final = 4_000_000
 _BLANK: Final = " \t\r\n\ufeff"
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -104,7 +106,7 @@ def _without_surrogates(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say_what_it_is(text: str) -> str:
-    shown = " ".join(text[:60].split())
+    shown = one_line(text[:60])
     if text.lstrip(_BLANK).startswith("<"):
         return f"a page came where a list was due: {shown!r}"
     return f"not a list of rows: {shown!r}"

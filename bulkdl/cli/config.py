@@ -17,7 +17,6 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,6 +25,7 @@ import platformdirs
 
 from bulkdl.archive.profiles import DEMO
 from bulkdl.errors import ConfigurationError
+from bulkdl.model.text import nearest
 
 _TABLES: Final = ("profiles", "defaults")
 
@@ -121,8 +121,8 @@ class _Reader:
 
 
 def _known(name: str, names: Collection[str]) -> str:
-    if guesses := get_close_matches(name, names, n=1):
-        return f"did you mean {guesses[0]}?"
+    if guess := nearest(name, names):
+        return f"did you mean {guess}?"
     return f"known are {', '.join(sorted(names))}"
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-
-def one_line(text: str) -> str:
-    """The text on one line, without what a terminal would obey, so that no name can move the cursor or fake a line."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+from bulkdl.model.text import one_line
 
 
 def command(*words: str) -> str:

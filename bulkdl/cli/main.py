@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +19,8 @@ import click
 
 from bulkdl._version import __version__
 from bulkdl.cli import exit_codes
-from bulkdl.cli.formatting import one_line
 from bulkdl.errors import BulkdlError
+from bulkdl.model.text import did_you_mean, one_line
 
 _COMMANDS: Final = {
     "mirror": "Bring what is selected into a folder, and go on where that stopped.",
@@ -60,8 +59,7 @@ class _Commands(click.Group):
         """See click. A name that is no command is answered with the nearest one."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
-            guesses = get_close_matches(name, _COMMANDS, n=1)
-            hint = f"; did you mean {guesses[0]}?" if guesses else f" (known: {', '.join(_COMMANDS)})"
+            hint = did_you_mean(name, _COMMANDS, otherwise=f" (known: {', '.join(_COMMANDS)})")
             raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -1,6 +1,6 @@
 """Reports as text for people, and as the JSON documents of the contract. Everything here returns text; nothing prints.
 
-Whatever an archive or a disk named is shown through `one_line` of `words`.
+Whatever an archive or a disk named is shown through `one_line`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from bulkdl.cli.exit_codes import remaining_problems
-from bulkdl.cli.formatting import command, duration, one_line, plural, table
+from bulkdl.cli.formatting import command, duration, plural, table
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.model.reports import (
     AdoptReport,
@@ -25,6 +25,7 @@ from bulkdl.model.reports import (
     StatusReport,
     VerifyReport,
 )
+from bulkdl.model.text import one_line
 from bulkdl.store.space import human_bytes
 
 _MOST_SHOWN: Final = 10

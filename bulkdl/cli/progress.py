@@ -15,7 +15,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TextIO
 
-from bulkdl.cli.formatting import duration, one_line
+from bulkdl.cli.formatting import duration
 from bulkdl.model.events import (
     Adopting,
     ArchiveDown,
@@ -28,6 +28,7 @@ from bulkdl.model.events import (
     Sink,
     Verifying,
 )
+from bulkdl.model.text import one_line
 from bulkdl.store.space import human_bytes
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import Final, TypeVar
 
 from bulkdl.cli import output, running
 from bulkdl.cli.exit_codes import Exit, for_run
-from bulkdl.cli.formatting import one_line
 from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.progress import display
 from bulkdl.errors import BulkdlError
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import RunReport
+from bulkdl.model.text import one_line
 from bulkdl.runtime.tuning import tune_process
 
 Report = TypeVar("Report")

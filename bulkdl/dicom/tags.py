@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import InvalidInstance
+from bulkdl.model.text import shortened
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -79,4 +80,4 @@ def _told(value: object) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     text = "" if value is None else str(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return shortened(text, _LONGEST_VALUE)

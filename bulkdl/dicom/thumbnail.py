@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from bulkdl.dicom.part10 import open_data_set, read_meta
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
+from bulkdl.model.text import error_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,9 +64,7 @@ def thumbnail(path: Path, *, size: int = 128) -> bytes:
     except OSError as error:
         raise InvalidInstance(f"not readable: {error.strerror or error}") from error
     except Exception as error:  # pydicom and decoders raise what they like
-        raise InvalidInstance(
-            f"no picture can be made: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+        raise InvalidInstance(f"no picture can be made: {error_text(error)}") from error
 
 
 def _drawn(file: BinaryIO, size: int) -> bytes:

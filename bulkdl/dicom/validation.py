@@ -33,6 +33,7 @@ from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance, InvalidUid, WrongObject
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 from bulkdl.model.settings import ValidationLevel
+from bulkdl.model.text import error_text
 
 if TYPE_CHECKING:
     from bulkdl.dicom.part10 import Element, Meta, Walk
@@ -348,7 +349,7 @@ def _open_with_pydicom(file: BinaryIO, sop_uid: SopInstanceUid) -> None:
             read = dcmread(file, defer_size=_DEFER_BYTES, specific_tags=[_SOP_INSTANCE])
             found = uid_text(read.get_item(_SOP_INSTANCE).value or b"")
     except Exception as error:  # pydicom lets anything out, RecursionError and struct.error included
-        raise InvalidInstance(f"pydicom cannot open it: {_one_line(error)}") from error
+        raise InvalidInstance(f"pydicom cannot open it: {error_text(error)}") from error
     if found != sop_uid:
         raise InvalidInstance("pydicom reads another SOP Instance UID")
 
@@ -381,8 +382,8 @@ def _decode(file: BinaryIO, facts: _Facts, pixel_data: Element, syntax: str) -> 
                     _must_be_whole(len(frame), made)
     except Exception as error:  # decoders raise what they like
         if "does not support" in str(error):  # how pydicom tells of what a plugin leaves out; the data may be sound
-            return [f"pixels not decoded: {_one_line(error)}"]
-        raise InvalidInstance(f"pixel data cannot be decoded: {_one_line(error)}") from error
+            return [f"pixels not decoded: {error_text(error)}"]
+        raise InvalidInstance(f"pixel data cannot be decoded: {error_text(error)}") from error
     return []
 
 
@@ -390,7 +391,3 @@ def _must_be_whole(frame_bytes: int, made: dict[str, str | int]) -> None:
     samples = int(made["rows"]) * int(made["columns"]) * int(made["samples_per_pixel"])
     if frame_bytes < samples * int(made["bits_allocated"]) // 8:
         raise ValueError(f"a frame of {frame_bytes} bytes is too short for {samples} samples")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

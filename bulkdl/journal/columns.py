@@ -12,6 +12,7 @@ from bulkdl.journal.rows import HeldInstance, SeriesRow
 from bulkdl.journal.schema import IN_PART, UNLISTED
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
+from bulkdl.model.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,9 +39,9 @@ def without_secrets(text: str) -> str:
     return _SECRET_IN_URL.sub("", text)
 
 
-def one_line(message: str) -> str:
+def message_text(message: str) -> str:
     """A message as the tables hold it: one line of bounded length, without secrets."""
-    return without_secrets(" ".join(message.split()))[:_MESSAGE_CHARACTERS]
+    return without_secrets(one_line(message))[:_MESSAGE_CHARACTERS]
 
 
 def settings_text(settings: Mapping[str, object]) -> str:

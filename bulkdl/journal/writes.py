@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bulkdl.errors import JournalError
 from bulkdl.journal import queries
-from bulkdl.journal.columns import is_changed, merged, one_line, series_columns, series_from
+from bulkdl.journal.columns import is_changed, merged, message_text, series_columns, series_from
 from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, UNLISTED
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.states import STATE_AFTER, InstanceState
@@ -225,7 +225,7 @@ def note_failure(database: sqlite3.Connection, run: Run, key: tuple[int, str], r
         "INSERT INTO failure (series_id, sop_uid, error, message, attempts, run_id) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (series_id, sop_uid) DO UPDATE SET error = excluded.error, message = excluded.message, "
         "attempts = excluded.attempts, run_id = excluded.run_id",
-        (*key, reason.error, one_line(reason.message), reason.attempts, run.id),
+        (*key, reason.error, message_text(reason.message), reason.attempts, run.id),
     )
 
 

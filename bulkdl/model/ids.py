@@ -11,6 +11,7 @@ import re
 from typing import NewType
 
 from bulkdl.errors import InvalidUid
+from bulkdl.model.text import shortened
 
 StudyUid = NewType("StudyUid", str)
 SeriesUid = NewType("SeriesUid", str)
@@ -27,8 +28,7 @@ def is_uid(text: str) -> bool:
 
 def _parse(text: str) -> str:
     if not is_uid(text):
-        shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-        raise InvalidUid(f"{shown!r} is not a UID (1 to 64 digits and dots)")
+        raise InvalidUid(f"{shortened(text, _SHOWN_CHARACTERS)!r} is not a UID (1 to 64 digits and dots)")
     return text
 
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from bulkdl.model.text import storable
 from bulkdl.runtime.disk import BOOKKEEPING, disk_errors, sync_file
 
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -110,4 +111,4 @@ def remove_taken(path: Path, folder: Path) -> None:
 
 
 def _shown(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return storable(path.relative_to(folder).as_posix())

@@ -23,6 +23,7 @@ from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.records import InstanceKey, Patient, Series
 from bulkdl.model.settings import FetchSettings
+from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
 from bulkdl.verbs.query import asking, profile_of, rows_of
 
@@ -141,7 +142,7 @@ class _Way:
         except TimeoutError:
             error: BulkdlError = TimedOut(f"nothing came within {self.seconds:g} s")
         except OSError as cause:
-            error = ConnectFailed(_reason(cause))
+            error = ConnectFailed(error_text(cause))
         except BulkdlError as failure:
             error = failure
         else:
@@ -159,7 +160,7 @@ class _Way:
                 address.hostname, _port(address), type=socket.SOCK_STREAM
             )
         except socket.gaierror as error:
-            raise ConnectFailed(f"the host {address.hostname} is not known: {_reason(error)}") from error
+            raise ConnectFailed(f"the host {address.hostname} is not known: {error_text(error)}") from error
         return ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     async def _reach_proxy(self) -> str | None:
@@ -170,7 +171,7 @@ class _Way:
         try:
             _, writer = await asyncio.open_connection(proxy.hostname, _port(proxy))
         except OSError as error:
-            raise ConnectFailed(f"the proxy {where} cannot be reached: {_reason(error)}") from error
+            raise ConnectFailed(f"the proxy {where} cannot be reached: {error_text(error)}") from error
         writer.close()
         return where
 
@@ -232,7 +233,3 @@ async def _a_series(client: ArchiveClient, collection: str) -> Series | None:
 
 def _port(address: SplitResult) -> int:
     return address.port or _PORTS[address.scheme]
-
-
-def _reason(error: OSError) -> str:
-    return " ".join((error.strerror or str(error) or type(error).__name__).split())

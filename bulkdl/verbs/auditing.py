@@ -24,6 +24,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance
 from bulkdl.model.events import Noted, Sink, Verifying
 from bulkdl.model.reports import Problem, ProblemKind
+from bulkdl.model.text import storable
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import Found, FoundKind, MirrorFiles
@@ -232,11 +233,7 @@ def _foreign_in(folder: str, here: Iterator[Found], journal: Journal) -> Iterato
     for found in here:
         if found.path not in known:
             kind = ProblemKind.UNREADABLE if found.kind is FoundKind.UNREADABLE else ProblemKind.FOREIGN
-            yield Problem(_shown(found), kind)
-
-
-def _shown(found: Found) -> str:
-    return found.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            yield Problem(storable(found.path), kind)
 
 
 def _parted(page: Batch) -> Iterator[Batch]:

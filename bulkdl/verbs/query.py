@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.settings import FetchSettings
+from bulkdl.model.text import did_you_mean, nearest
 from bulkdl.verbs.common import find_archive
 
 
@@ -122,9 +122,7 @@ def find_among(known: Mapping[str, Endpoint], name: str, archive: str) -> Endpoi
     """
     if (found := find_endpoint(known, name)) is not None:
         return found
-    by_folded = {entry.casefold(): entry for entry in known}
-    guesses = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.4)
-    hint = f"; did you mean {by_folded[guesses[0]]}?" if guesses else " (bulkdl query --list names those it has)"
+    hint = did_you_mean(name, known, otherwise=" (bulkdl query --list names those it has)")
     raise ConfigurationError(f"{archive} has no endpoint {name!r}{hint}")
 
 
@@ -152,8 +150,8 @@ def check(endpoint: Endpoint, parameters: Iterable[str]) -> None:
 def _hint(name: str, known: Sequence[str]) -> str:
     if not known:
         return "it takes none"
-    guesses = get_close_matches(name, known, n=1)
-    hint = f"did you mean {guesses[0]}" if guesses else f"it takes {', '.join(sorted(known))}"
+    guess = nearest(name, known)
+    hint = f"did you mean {guess}" if guess else f"it takes {', '.join(sorted(known))}"
     return f"{hint} (names are case-sensitive)"
 
 

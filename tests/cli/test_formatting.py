@@ -1,5 +1,3 @@
-"""What is shown of outside words is harmless, and columns line up."""
-
 from __future__ import annotations
 
 import shlex
@@ -8,18 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.cli.formatting import command, duration, one_line, plural, table
-
-
-@given(st.text())
-def test_no_text_can_obtain_a_second_line_or_a_control_character(text: str) -> None:
-    shown = one_line(text)
-    assert shown.isprintable()
-    assert one_line(shown) == shown
-
-
-def test_an_escape_sequence_is_defused() -> None:
-    assert one_line("TCGA\x1b[2J\r\nComplete") == "TCGA [2J Complete"
+from bulkdl.cli.formatting import command, duration, plural, table
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))

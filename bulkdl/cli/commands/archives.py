@@ -10,11 +10,12 @@ import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import Exit
-from bulkdl.cli.formatting import one_line, table
+from bulkdl.cli.formatting import table
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
 from bulkdl.cli.output import document
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.text import one_line
 from bulkdl.verbs.archives import ArchiveReport, Outcome, known_archives
 from bulkdl.verbs.archives import archives as archives_verb
 

@@ -10,10 +10,11 @@ from typing import Any, Final
 import click
 
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.formatting import one_line, table
+from bulkdl.cli.formatting import table
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
 from bulkdl.cli.output import document
 from bulkdl.cli.running import run, unless_stopped
+from bulkdl.model.text import one_line
 from bulkdl.verbs.describe import describe as describe_verb
 
 _LISTS: Final = (

@@ -10,11 +10,12 @@ import click
 
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.formatting import one_line, table
+from bulkdl.cli.formatting import table
 from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.text import one_line
 from bulkdl.verbs.query import endpoints, find, rows_of
 from bulkdl.verbs.query import query as query_verb
 

@@ -14,10 +14,11 @@ from typing import Any
 import click
 
 from bulkdl.cli.credentials import cache_folder
-from bulkdl.cli.formatting import command, one_line
+from bulkdl.cli.formatting import command
 from bulkdl.cli.options import JSON_OPTION, SectionedCommand
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.errors import Interrupted
+from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.server.app import AccessRecord
 from bulkdl.server.nbia.quirks import read_quirks

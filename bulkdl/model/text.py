@@ -1,0 +1,47 @@
+"""Rules for texts in messages: one line, bounded length, characters that can be stored, the nearest known name.
+
+Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Final
+
+_CUTOFF: Final = 0.5  # how much alike two names must be, from 0 to 1
+_ERROR_CHARACTERS: Final = 200
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without control characters: no name can move the cursor or fake a line."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def shortened(text: str, characters: int) -> str:
+    """The text, cut after `characters` and marked with `…` if it is longer."""
+    return text if len(text) <= characters else f"{text[:characters]}…"
+
+
+def error_text(error: BaseException) -> str:
+    """What an exception says, on one line of bounded length; the name of its class if it says nothing."""
+    said = getattr(error, "strerror", None) or str(error)
+    return shortened(one_line(str(said)), _ERROR_CHARACTERS) or type(error).__name__
+
+
+def storable(path: str) -> str:
+    """A path with U+FFFD for every byte that is not UTF-8: such bytes arrive as lone surrogates (PEP 383)."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, compared without case; None if none is like it."""
+    by_folded = {entry.casefold(): entry for entry in known}
+    guesses = get_close_matches(name.casefold(), by_folded, n=1, cutoff=_CUTOFF)
+    return by_folded[guesses[0]] if guesses else None
+
+
+def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """The end of a message about an unknown name: `; did you mean X?`, or `otherwise` if no known name is like it."""
+    guess = nearest(name, known)
+    return f"; did you mean {guess}?" if guess is not None else otherwise

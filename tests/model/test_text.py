@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.model.text import did_you_mean, error_text, nearest, one_line, shortened, storable
+
+
+@given(st.text())
+def test_a_text_becomes_one_printable_line(text: str) -> None:
+    shown = one_line(text)
+    assert shown.isprintable()
+    assert one_line(shown) == shown
+
+
+def test_control_characters_and_line_ends_become_blanks() -> None:
+    assert one_line("TCGA\x1b[2J\r\nComplete") == "TCGA [2J Complete"
+
+
+@pytest.mark.parametrize(("text", "shown"), [("", ""), ("abc", "abc"), ("abcd", "abc…")])
+def test_a_long_text_is_cut_and_marked(text: str, shown: str) -> None:
+    assert shortened(text, 3) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        pytest.param(ValueError("a\n  b"), "a b", id="two lines"),
+        pytest.param(ValueError(), "ValueError", id="no text"),
+        pytest.param(OSError(2, "No such file", "secret"), "No such file", id="of the system"),
+        pytest.param(ValueError("x" * 500), "x" * 200 + "…", id="long"),
+    ],
+)
+def test_an_error_is_one_bounded_line(error: Exception, text: str) -> None:
+    assert error_text(error) == text
+
+
+@given(st.binary())
+def test_any_path_can_be_stored_and_valid_ones_stay(name: bytes) -> None:
+    shown = storable(name.decode("utf-8", "surrogateescape"))
+    assert shown == name.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"), [("tica", "tcia"), ("TCIA", "tcia"), ("getserie", "getSeries"), ("unlike", None), ("", None)]
+)
+def test_the_nearest_name_is_found_without_case(name: str, guess: str | None) -> None:
+    assert nearest(name, ["tcia", "nlst", "getSeries"]) == guess
+
+
+def test_a_message_ends_with_a_guess_or_with_the_alternative() -> None:
+    assert did_you_mean("tica", ["tcia"]) == "; did you mean tcia?"
+    assert did_you_mean("zzz", ["tcia"]) == ""
+    assert did_you_mean("zzz", ["tcia"], otherwise=" (known: tcia)") == " (known: tcia)"
