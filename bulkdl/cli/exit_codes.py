@@ -23,14 +23,23 @@ class Exit(IntEnum):
     """How the command ends. The first eight are the contract's; scripts rely on them."""
 
     OK = 0
+    """Everything selected is in the mirror and verified."""
     INCOMPLETE = 1
+    """Finished, but some instances failed, or `verify` found problems. The journal names each."""
     USAGE = 2
+    """Invalid usage: the command line, a manifest, the configuration or the journal."""
     REFUSED = 3
+    """The archive refused the key, the login or the licence."""
     UNREACHABLE = 4
+    """The archive cannot be reached, or keeps failing."""
     DISK = 5
+    """The disk is full, or the mirror cannot be written."""
     LOCKED = 6
+    """Another process is working on this mirror."""
     INTERRUPTED = 130
-    BROKEN_PIPE = 141  # what a shell reports for a command whose reader went away: 128 + SIGPIPE
+    """Interrupted (Ctrl-C, SIGTERM). What was finished is in the journal; the message says how to continue."""
+    BROKEN_PIPE = 141
+    """The reader of standard output closed it. A shell reports 128 + SIGPIPE for this."""
 
 
 DEFECT: Final = Exit.INCOMPLETE

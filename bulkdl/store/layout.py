@@ -76,7 +76,10 @@ _TEXTS: Final = {
     "study_date": "study_date",
 }
 
-_NAMED = {
+FIELDS: Final = {**_UIDS, **_TEXTS}
+"""The fields of a template, and the attribute of `Series` that fills each."""
+
+LAYOUTS: Final = {
     "tcia": "{collection}/{patient}/{study}/{series}",
     # The "classic" folders of the NBIA Data Retriever (LocalSeriesDownloader.java): the same four levels.
     "nbia": "{collection}/{patient}/{study}/{series}",
@@ -86,6 +89,7 @@ _NAMED = {
     ),
     "flat": "{series}",
 }
+"""The templates that have a name."""
 
 
 def fold(path: str) -> str:
@@ -163,10 +167,10 @@ def parse_layout(text: str) -> Layout:
             a template that could put two Series into one folder: `{series}` must begin or end a folder's name, and be
             parted from what comes next to it by something that no UID holds, such as `-`.
     """
-    template = _NAMED.get(text, text)
+    template = LAYOUTS.get(text, text)
     if "{" not in template:
         raise LayoutError(
-            f"{text!r} is no layout: known are {', '.join(_NAMED)}, and templates such as {_NAMED['tcia']}"
+            f"{text!r} is no layout: known are {', '.join(LAYOUTS)}, and templates such as {LAYOUTS['tcia']}"
         )
     components = tuple(_parse_component(component, template) for component in template.split("/"))
     if not any(_tells_series_apart(component) for component in components):
@@ -185,10 +189,10 @@ def _parse_component(text: str, template: str) -> tuple[str | _Field, ...]:
                 parts.append(literal)
             if name is None:
                 continue
-            if spec or conversion or name not in _UIDS | _TEXTS:
+            if spec or conversion or name not in FIELDS:
                 shown = f"{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}"
-                raise LayoutError(f"{{{shown}}} is no field of a layout: known are {', '.join(_UIDS | _TEXTS)}")
-            parts.append(_Field((_UIDS | _TEXTS)[name], name in _UIDS))
+                raise LayoutError(f"{{{shown}}} is no field of a layout: known are {', '.join(FIELDS)}")
+            parts.append(_Field(FIELDS[name], name in _UIDS))
     except ValueError as error:
         raise LayoutError(f"the layout {template!r} cannot be read: {error}") from error
     probe = "".join(part if isinstance(part, str) else "x" for part in parts)
