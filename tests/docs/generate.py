@@ -1,0 +1,369 @@
+"""Write the generated parts of the documentation: `python -m tests.docs.generate`.
+
+A page holds `<!-- generated: NAME -->` and `<!-- end -->`. What stands between them is written from the code: options
+from click, exit codes from their enum, errors from their tree, documents from the reports, views from the schema.
+`test_generated.py` fails when a page and the code differ.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import sqlite3
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from enum import Enum
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from bulkdl import errors
+from bulkdl.archive.profiles import BUILT_IN, DEMO
+from bulkdl.cli.exit_codes import Exit, for_error
+from bulkdl.cli.main import cli
+from bulkdl.journal import schema
+from bulkdl.model import events, reports
+from bulkdl.store.layout import FIELDS, LAYOUTS
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGE: Final = ROOT / "bulkdl"
+DOCS: Final = PACKAGE / "docs"
+RESULTS: Final = ROOT / "tests" / "benchmarks" / "results" / "latest.md"
+
+_PART: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_UNSHARED: Final = "Options"
+_COMMANDS: Final = {
+    "RunReport": "`mirror`, `resume`, and `repair` of `verify`",
+    "StatusReport": "`status`",
+    "VerifyReport": "`verify`",
+    "AdoptReport": "`adopt`",
+    "PlanReport": "`plan`",
+}
+
+
+def generated(text: str) -> str:
+    """`text` with all its generated parts written anew."""
+    return _PART.sub(lambda part: f"{part[1]}\n{_PARTS[part['name']]().strip()}\n\n{part[3]}", text)
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table whose columns are aligned."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)).rstrip() + " |" for row in cells]
+    return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])
+
+
+def _first_sentence(text: str | None) -> str:
+    paragraph = " ".join((text or "").strip().partition("\n\n")[0].split())
+    return re.split(r"(?<=\.) ", paragraph, maxsplit=1)[0].removesuffix(".")
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[click.Context, click.Command]]:
+    """Every command with a context of its own, in the order of `bulkdl --help`."""
+    root = click.Context(cli, info_name="bulkdl")
+    for name in cli.list_commands(root):
+        command = cli.get_command(root, name)
+        assert command is not None
+        yield click.Context(command, info_name=name, parent=root), command
+
+
+def _sections(command: click.Command) -> dict[str, list[click.Option]]:
+    sections: dict[str, list[click.Option]] = {}
+    for param in command.params:
+        if isinstance(param, click.Option):
+            sections.setdefault(getattr(param, "section", _UNSHARED), []).append(param)
+    return sections
+
+
+def _options() -> str:
+    """Every command with its own options; the shared groups once, at the end."""
+    shared: dict[str, list[click.Option]] = {}
+    parts = []
+    for ctx, command in commands():
+        sections = _sections(command)
+        own = sections.pop(_UNSHARED, [])
+        shared.update(sections)
+        usage = " ".join(("bulkdl", ctx.info_name or "", *command.collect_usage_pieces(ctx)))
+        parts += [f"## bulkdl {ctx.info_name}", f"```text\n{usage}\n```", _help_text(command)]
+        parts += [_option_table(own, ctx)] if own else []
+        if sections:
+            names = ", ".join(f"[{_short(title)}](#{_anchor(title)})" for title in sections)
+            parts.append(f"Shared options: {names}.")
+    ctx = click.Context(cli, info_name="bulkdl")
+    for title, options in shared.items():
+        parts += [f"## {_short(title)} options", _note(title), _option_table(options, ctx)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _help_text(command: click.Command) -> str:
+    paragraphs = inspect.cleandoc(command.help or "").replace("\f", "").replace("\b\n", "").split("\n\n")
+    return "\n\n".join(
+        f"```text\n{textwrap.dedent(text)}\n```" if text.startswith("  ") else " ".join(text.split())
+        for text in paragraphs
+    )
+
+
+def _short(title: str) -> str:
+    return title.partition(" (")[0]
+
+
+def _note(title: str) -> str:
+    note = title.partition(" (")[2].rstrip(")")
+    return f"{note[:1].upper()}{note[1:]}." if note else ""
+
+
+def _anchor(title: str) -> str:
+    return f"{_short(title).lower().replace(' ', '-')}-options"
+
+
+def _option_table(options: Iterable[click.Option], ctx: click.Context) -> str:
+    rows = []
+    for option in options:
+        record = option.get_help_record(ctx)
+        if record is None:
+            continue
+        names, text = record
+        envvar = f" Environment: `{option.envvar}`." if option.envvar else ""
+        rows.append((f"`{names}`", f"{text}{envvar}"))
+    return table(("option", "meaning"), rows)
+
+
+def _config_keys() -> str:
+    """What `[defaults]` may set: the shared options that no selection and no configuration file is named by."""
+    keys: dict[str, str] = {}
+    for _, command in commands():
+        for title, options in _sections(command).items():
+            if title != _UNSHARED and not title.startswith("Selection"):
+                keys |= {option.opts[0].lstrip("-"): option.help or "" for option in options}
+    keys.pop("config")
+    return table(("key", "meaning"), ((f"`{key}`", text) for key, text in keys.items()))
+
+
+def _environment() -> str:
+    found: dict[str, str] = {}
+    for _, command in commands():
+        for option in command.params:
+            if isinstance(option, click.Option) and isinstance(option.envvar, str):
+                found[option.envvar] = f"`{option.opts[0]}`"
+    return table(("variable", "same as"), ((f"`{name}`", option) for name, option in sorted(found.items())))
+
+
+# --- endings and errors -----------------------------------------------------------------------------------------------
+
+
+def _exit_codes() -> str:
+    """The members of the enum with the docstrings below them."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(Exit))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts = {}
+    for node, text in pairwise(body.body):
+        match node, text:
+            case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(words))):
+                texts[name] = " ".join(words.split()).removesuffix(".")
+    return table(("code", "meaning"), ((str(code.value), texts[code.name]) for code in Exit))
+
+
+def _errors() -> str:
+    classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.BulkdlError)]
+    classes.remove(errors.BulkdlError)
+    classes.sort(key=_line_of)
+    rows = (
+        (f"`{kind.code}`", str(int(for_error(kind.__new__(kind)))), _first_sentence(kind.__doc__)) for kind in classes
+    )
+    return table(("code", "exit code", "meaning"), rows)
+
+
+def _line_of(kind: type) -> int:
+    return inspect.getsourcelines(kind)[1]
+
+
+# --- documents and events ---------------------------------------------------------------------------------------------
+
+
+def _documents() -> str:
+    found = [kind for _, kind in inspect.getmembers(reports, inspect.isclass) if kind.__name__ in _COMMANDS]
+    found.sort(key=lambda kind: list(_COMMANDS).index(kind.__name__))
+    parts = []
+    for kind in found:
+        words: dict[str, str] = {}
+        rows = [(f"`{key}`", name) for key, name in _flat(_example(kind, words).as_json(), words)]
+        parts += [f"## {_COMMANDS[kind.__name__]}", table(("key", "type"), rows)]
+    return "\n\n".join(parts)
+
+
+def _example(hint: Any, words: dict[str, str]) -> Any:
+    """A value of the type `hint`. `words` collects the choices of each enum under its first value."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        hints = typing.get_type_hints(hint)
+        return hint(**{field.name: _example(hints[field.name], words) for field in dataclasses.fields(hint)})
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        words[next(iter(hint)).value] = ", ".join(f"`{each.value}`" for each in hint)
+        return next(iter(hint))
+    arguments = [argument for argument in typing.get_args(hint) if argument not in {type(None), Ellipsis}]
+    origin = typing.get_origin(hint)
+    if origin in {typing.Union, types.UnionType}:
+        return _example(arguments[0], words)
+    if origin is tuple:
+        return (_example(arguments[0], words),)
+    if origin in {dict, Mapping}:
+        return {"CODE": _example(arguments[1], words)}
+    return {str: "text", int: 1, float: 1.5, bool: True}[hint]
+
+
+def _flat(value: Any, words: Mapping[str, str], path: str = "") -> Iterator[tuple[str, str]]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from _flat(inner, words, f"{path}.{key}" if path else key)
+        case list() | tuple():
+            yield from _flat(value[0], words, f"{path}[]")
+        case bool():
+            yield path, "true or false"
+        case int():
+            yield path, "integer"
+        case float():
+            yield path, "number"
+        case _:
+            yield path, words.get(value, "text")
+
+
+def _events() -> str:
+    kinds = [kind for _, kind in inspect.getmembers(events, inspect.isclass) if issubclass(kind, events.Event)]
+    kinds.remove(events.Event)
+    parts = []
+    for kind in sorted(kinds, key=_line_of):
+        paragraphs = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
+        names = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
+        parts += [f"## `{kind.name}`", *(" ".join(text.split()) for text in paragraphs), f"Keys: {names}."]
+    return "\n\n".join(parts)
+
+
+# --- the mirror -------------------------------------------------------------------------------------------------------
+
+
+def _journal() -> str:
+    """The sections of the schema's introduction, then every view and table with its columns, as SQLite sees them."""
+    text = inspect.cleandoc(schema.__doc__ or "")
+    first = re.search(r"^\S.*\n=+\n", text, flags=re.MULTILINE)
+    return f"{_markdown(text[first.start() :] if first else text)}\n\n{_columns()}"
+
+
+def _markdown(text: str) -> str:
+    """Headings and literal blocks of reStructuredText as Markdown."""
+    text = re.sub(r"^(\S.*)\n=+\n", r"## \1\n\n", text, flags=re.MULTILINE)
+    blocks = re.compile(r"::\n\n((?:    .*\n|\n)+)")
+    return blocks.sub(lambda block: f":\n\n```text\n{textwrap.dedent(block[1]).strip()}\n```\n\n", text)
+
+
+def _columns() -> str:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for script in schema.MIGRATIONS:
+            connection.executescript(script)
+        names = "SELECT name FROM sqlite_schema WHERE type = ? AND name NOT LIKE 'sqlite%' ORDER BY name"
+        parts = []
+        for kind in ("view", "table"):
+            parts.append(f"## Columns of each {kind}")
+            parts.append(
+                "\n".join(
+                    f"- `{name}`: {', '.join(row[1] for row in connection.execute(f'PRAGMA table_info({name})'))}"
+                    for (name,) in connection.execute(names, (kind,)).fetchall()
+                )
+            )
+    return "\n\n".join(parts)
+
+
+def _layouts() -> str:
+    return table(("name", "template"), ((f"`{name}`", f"`{template}`") for name, template in LAYOUTS.items()))
+
+
+def _layout_fields() -> str:
+    return table(
+        ("field", "value"), ((f"`{{{name}}}`", attribute.replace("_", " ")) for name, attribute in FIELDS.items())
+    )
+
+
+def _profiles() -> str:
+    rows = [(f"`{name}`", *address.partition("+")[::2]) for name, address in BUILT_IN.items()]
+    return table(("profile", "kind", "address"), [*rows, (f"`{DEMO}`", "nbia", "inside bulkdl")])
+
+
+# --- the code and its speed -------------------------------------------------------------------------------------------
+
+
+def _map() -> str:
+    """Every module of each folder with the first sentence of its docstring."""
+    folders: dict[Path, list[Path]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        folders.setdefault(path.parent, []).append(path)
+    parts = []
+    for folder, modules in folders.items():
+        own = [path for path in modules if path.name != "__init__.py"]
+        rows = [(f"`{path.name}`", _first_sentence(_docstring(path))) for path in own]
+        name = folder.relative_to(PACKAGE.parent).as_posix()
+        parts += [f"### {name}/", f"{_first_sentence(_docstring(folder / '__init__.py'))}."]
+        parts += [table(("module", "subject"), rows)] if rows else []
+    return "\n\n".join(parts)
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def _speed() -> str:
+    """The seconds of bulkdl and of the best of the others, for each scenario of the newest results."""
+    text = RESULTS.read_text(encoding="utf-8")
+    rows = []
+    for name, title, body in re.findall(r"^## (\w+): (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL):
+        seconds = {tool: float(value) for tool, value in re.findall(r"^\| ([^|]+) \| ([0-9.]+) \|", body, re.MULTILINE)}
+        peers = {tool: value for tool, value in seconds.items() if not tool.startswith("**") and not tool.endswith("!")}
+        checked = {tool: value for tool, value in peers.items() if tool.endswith(", checked")}
+        raw = {tool: value for tool, value in peers.items() if tool not in checked and not tool.startswith("naive")}
+        rows.append((f"{name}: {title}", f"{seconds['**bulkdl**']:.1f}", _best(checked), _best(raw)))
+    return table(("scenario, seconds", "bulkdl", "best with the same checks", "best without checks"), rows)
+
+
+def _best(seconds: Mapping[str, float]) -> str:
+    if not seconds:
+        return "-"
+    tool = min(seconds, key=lambda each: seconds[each])
+    return f"{seconds[tool]:.1f} ({tool.removesuffix(', checked')})"
+
+
+_PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "options": _options,
+    "config-keys": _config_keys,
+    "environment": _environment,
+    "exit-codes": _exit_codes,
+    "errors": _errors,
+    "documents": _documents,
+    "events": _events,
+    "journal": _journal,
+    "layouts": _layouts,
+    "layout-fields": _layout_fields,
+    "profiles": _profiles,
+    "map": _map,
+    "speed": _speed,
+}
+
+
+def main() -> None:
+    """Write every page anew."""
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (anew := generated(text)) != text:
+            page.write_text(anew, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
