@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "describe": "Say what an endpoint of an archive takes and returns.",
     "archives": "List the archives that are known, and whether each answers.",
     "serve": "Serve mirrors or folders of DICOM files as an archive.",
+    "help": "Print a page of the documentation.",
 }
 
 
@@ -74,6 +75,7 @@ class _Commands(click.Group):
     name="bulkdl",
     cls=_Commands,
     invoke_without_command=True,
+    epilog="Guides and reference: bulkdl help [TOPIC].",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, message="bulkdl %(version)s")
