@@ -6,6 +6,7 @@ mirroring needs.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -105,12 +106,20 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _let_go_of_stdout()
         code = exit_codes.Exit.BROKEN_PIPE
-    except Exception as error:  # the last resort: a defect is told in one line as well
+    except Exception as error:  # the last resort: a defect is one line as well
         if os.environ.get("BULKDL_TRACEBACK"):
             raise
-        what = f"{type(error).__name__}: {error}"
-        code = _fail(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)", exit_codes.DEFECT)
+        code = _unexpected(error)
     return int(code)
+
+
+def _unexpected(error: Exception) -> exit_codes.Exit:
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:  # any import opens files too
+        return _fail(
+            "too many open files; everything finished is saved; raise the limit (ulimit -n)", exit_codes.Exit.DISK
+        )
+    what = f"{type(error).__name__}: {error}"
+    return _fail(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)", exit_codes.DEFECT)
 
 
 def _invoke(arguments: list[str]) -> int:

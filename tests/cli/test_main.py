@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -140,6 +141,19 @@ def test_a_mirror_that_somebody_works_on_exits_6(tmp_path: Path, capsys: pytest.
         )
     assert code == 6
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_too_many_open_files_exit_5_wherever_the_limit_is_met(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imports() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "module.py")
+
+    module = types.ModuleType("bulkdl.cli.commands.status")
+    monkeypatch.setattr(module, "status", click.Command("status", callback=imports), raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert main.run(["status"]) == 5
+    assert capsys.readouterr().err.startswith("bulkdl: too many open files;")
 
 
 def test_a_defect_is_one_line_too_and_its_traceback_is_a_wish_away(

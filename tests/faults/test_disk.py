@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.model.reports import RunOutcome
-from tests.support.bad_archive import BadArchive, command, endpoint_of
-from tests.support.commands import BULKDL, environment
+from tests.support.bad_archive import BadArchive, command, endpoint_of, no_fault, start_command
 from tests.support.dicom_files import MadeUp, instances
-from tests.support.faults import Action, Exchange, Seen
+from tests.support.faults import Action, Seen, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 MADE_UP = list(instances(series=2, per_series=4))
@@ -129,34 +129,32 @@ async def test_a_file_system_that_turns_read_only(tmp_path: Path) -> None:
         assert checksums_on_disk(disk / "mirror") == checksums_of([*MADE_UP, *more])
 
 
-async def test_too_many_open_files_are_no_fault_of_the_archive(tmp_path: Path) -> None:
+async def test_too_many_open_files_are_not_blamed_on_the_archive(tmp_path: Path) -> None:
+    """The command may open two more files when it lists the instances; each request in flight needs a connection."""
     made_up = list(instances(series=1, per_series=60))
     async with BadArchive(made_up) as archive:
 
-        def slowly(seen: Seen) -> Action | None:
-            if endpoint_of(seen) != "getSingleImage":
-                return None
+        def fault(seen: Seen) -> Action | None:
+            match endpoint_of(seen):
+                case "getSOPInstanceUIDs":
+                    command = psutil.Process(process.pid)
+                    most = command.num_fds() + 2
+                    command.rlimit(psutil.RLIMIT_NOFILE, (most, most))
+                    return None
+                case "getSingleImage":
+                    return stall(asyncio.Event())  # so that no connection is ever free for the next request
+                case _:
+                    return None
 
-            async def act(exchange: Exchange) -> None:
-                await asyncio.sleep(0.5)  # so that connections are many at once
-                await archive.right(seen)(exchange)
-
-            return act
-
-        archive.fault = slowly
+        archive.fault = fault
         words = arguments(archive, tmp_path / "mirror", "--concurrency", "60", "--transport", "single")
-        process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", 'ulimit -n 32; exec "$@"', "sh"),
-            *BULKDL,
-            *map(str, words),
-            stderr=asyncio.subprocess.PIPE,
-            env=environment(tmp_path / "cache"),
-        )
+        process = await start_command(*words, cache=tmp_path / "cache")
         _, err = await process.communicate()
-        assert process.returncode == 5
+        assert process.returncode == 5, err
         assert "open files" in err.decode()
         assert len(err.splitlines()) == 1
         assert_true(tmp_path / "mirror", made_up)
+        archive.fault = no_fault
         report = await archive.resume(tmp_path)
     assert report.outcome is RunOutcome.COMPLETE
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
