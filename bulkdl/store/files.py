@@ -21,7 +21,6 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,32 +41,13 @@ from bulkdl.runtime.disk import (
 from bulkdl.store.layout import uid_component
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from aiofiles.threadpool.binary import AsyncFileIO
 
 _KNOWN_FOLDERS = 4096
 _NOTE = ".json"
-
-
-class FoundKind(StrEnum):
-    """What `walk` came upon."""
-
-    FILE = "file"
-    LINK = "link"  # a symbolic link, not followed
-    SPECIAL = "special"  # a socket, a pipe, a device
-    UNREADABLE = "unreadable"  # a folder that cannot be listed
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file in the mirror; `path` is relative to it. Size and time of modification are 0 unless it is a FILE."""
-
-    path: str
-    kind: FoundKind
-    size_bytes: int = 0
-    mtime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,31 +292,6 @@ class MirrorFiles:
             except (FileNotFoundError, NotADirectoryError):
                 return {}
 
-    def walk(self) -> Iterator[Found]:
-        """Every file of the mirror but our own, folder by folder, names in order. Folders themselves are not reported.
-
-        Names that are no UTF-8 come with lone surrogates (PEP 383).
-        """
-        folders = [""]
-        while folders:
-            folder = folders.pop()
-            try:
-                with os.scandir(self.root / folder) as entries:
-                    here = sorted(entries, key=lambda entry: entry.name)
-            except OSError:
-                yield Found(folder, FoundKind.UNREADABLE)
-                continue
-            below = []
-            for entry in here:
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                if path == BOOKKEEPING:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(path)
-                elif (found := _found(path, entry)) is not None:
-                    yield found
-            folders.extend(reversed(below))
-
     # --- quarantined --------------------------------------------------------------------------------------------------
 
     def quarantine(
@@ -480,20 +435,6 @@ class _KnownFolders:
 def partial_name(series_uid: str, sop_uid: str) -> str:
     """The name of the partial file of an instance: always the same, so that a later run finds what was left."""
     return f"{hashlib.sha256(f'{series_uid}/{sop_uid}'.encode()).hexdigest()[:32]}.part"
-
-
-def _found(path: str, entry: os.DirEntry[str]) -> Found | None:
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # removed since the folder was read
-        return None
-    except OSError:
-        return Found(path, FoundKind.UNREADABLE)
-    if stat.S_ISLNK(status.st_mode):
-        return Found(path, FoundKind.LINK)
-    if not stat.S_ISREG(status.st_mode):
-        return Found(path, FoundKind.SPECIAL)
-    return Found(path, FoundKind.FILE, status.st_size, status.st_mtime_ns)
 
 
 async def _cut_after(keep_bytes: int, file: AsyncFileIO, path: Path) -> None:

@@ -10,14 +10,14 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from bulkdl.model.text import storable
-from bulkdl.runtime.disk import BOOKKEEPING, disk_errors, sync_file
+from bulkdl.runtime.disk import disk_errors, sync_file
+from bulkdl.store.walking import FoundKind, is_bookkeeping, walk
 
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP})
 
@@ -32,39 +32,22 @@ class ImportMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of some folder; `shown` is its path relative to that, with `/`. Its size is 0 unless it `is_readable`."""
+    """A file of some folder; `shown` is its path relative to that folder, for people."""
 
     path: Path
     shown: str
     size_bytes: int
-    is_readable: bool = True
 
 
 def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
-    """The regular files below `folder`, names in order, without those below `but`. Links are not followed.
+    """The regular files below `folder`, sorted by name, without those below `but` and what mirrors keep for themselves.
 
-    What mirrors keep for themselves is left out. A folder that cannot be listed comes as one that is not readable.
+    Symbolic links are left out. A folder that cannot be listed is reported like a file, to fail when it is opened.
     Blocking.
     """
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        try:
-            with os.scandir(here) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-        except OSError:
-            yield SourceFile(here, _shown(here, folder), 0, is_readable=False)
-            continue
-        below = []
-        for entry in found:
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name != BOOKKEEPING and path != but:
-                    below.append(path)
-            elif entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):  # moved since the folder was read
-                    yield SourceFile(path, _shown(path, folder), entry.stat(follow_symlinks=False).st_size)
-        waiting.extend(reversed(below))
+    for found in walk(folder, skip=lambda path: is_bookkeeping(path) or folder / path == but):
+        if found.kind in {FoundKind.FILE, FoundKind.UNREADABLE}:
+            yield SourceFile(folder / found.path, storable(found.path) or ".", found.size_bytes)
 
 
 def bring(source: Path, partial: Path, *, may_link: bool) -> None:
@@ -108,7 +91,3 @@ def remove_taken(path: Path, folder: Path) -> None:
             parent.rmdir()
         except OSError:  # something else is in it
             return
-
-
-def _shown(path: Path, folder: Path) -> str:
-    return storable(path.relative_to(folder).as_posix())

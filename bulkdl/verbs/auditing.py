@@ -25,10 +25,12 @@ from bulkdl.journal.rows import Counts, HeldInstance
 from bulkdl.model.events import Noted, Sink, Verifying
 from bulkdl.model.reports import Problem, ProblemKind
 from bulkdl.model.text import storable
+from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
-from bulkdl.store.files import Found, FoundKind, MirrorFiles
+from bulkdl.store.files import MirrorFiles
 from bulkdl.store.verify_position import forget_bookmark, load_bookmark, save_bookmark
+from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
 
 _BATCH: Final = 256
@@ -213,7 +215,8 @@ class _Auditor:
 
     async def look_for_foreign(self) -> None:
         """Find files that the journal knows nothing of. One that is owed is no stranger: it gets adopted."""
-        for folder, here in groupby(self._files.walk(), key=lambda found: found.path.rpartition("/")[0]):
+        files = walk(self._files.root, skip=lambda path: path == BOOKKEEPING)
+        for folder, here in groupby(files, key=lambda found: found.path.rpartition("/")[0]):
             if self._stop.is_set():
                 return
             self.audit.foreign.extend(_foreign_in(folder, here, self._journal))

@@ -11,7 +11,7 @@ import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.store.commit import CommitJob, commit
-from bulkdl.store.files import Found, FoundKind, KeptPartial, MirrorFiles, PartialStream, partial_name
+from bulkdl.store.files import KeptPartial, MirrorFiles, PartialStream, partial_name
 
 as_root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere, whatever the permissions say"
@@ -167,38 +167,6 @@ def test_existing_lists_files_and_sizes(files: MirrorFiles) -> None:
     assert files.existing("C") == {"a.dcm": 5}
     assert files.existing("nowhere") == {}
     assert files.existing("C/a.dcm") == {}
-
-
-def test_walk_finds_every_file_but_our_own_and_follows_no_link(files: MirrorFiles, tmp_path: Path) -> None:
-    for path in ("B/P/2.dcm", "A/1.dcm", "B/P/1.dcm"):
-        put(files, path)
-    files.write_partial("left.part", b"x")
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret").write_text("")
-    (files.root / "A" / "link").symlink_to(tmp_path / "outside")
-    os.mkfifo(files.root / "A" / "pipe")
-    (files.root / "notes.txt").write_text("mine")
-    found = list(files.walk())
-    assert [(one.path, one.kind) for one in found] == [
-        ("notes.txt", FoundKind.FILE),
-        ("A/1.dcm", FoundKind.FILE),
-        ("A/link", FoundKind.LINK),
-        ("A/pipe", FoundKind.SPECIAL),
-        ("B/P/1.dcm", FoundKind.FILE),
-        ("B/P/2.dcm", FoundKind.FILE),
-    ]
-    status = files.absolute("B/P/2.dcm").stat()
-    assert found[-1] == Found("B/P/2.dcm", FoundKind.FILE, status.st_size, status.st_mtime_ns)
-
-
-@as_root
-def test_walk_reports_a_folder_that_cannot_be_read(files: MirrorFiles) -> None:
-    put(files, "A/1.dcm")
-    files.absolute("A").chmod(0)
-    try:
-        assert list(files.walk()) == [Found("A", FoundKind.UNREADABLE)]
-    finally:
-        files.absolute("A").chmod(0o700)
 
 
 def test_a_folder_that_is_merely_found_is_synced_too(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.journal.journal import Journal
-from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL
+from bulkdl.runtime.disk import JOURNAL
+from bulkdl.store.walking import FoundKind, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,13 +94,9 @@ def find_files(root: Root) -> Iterator[Candidate]:
     if root.is_mirror:
         return _held_files(root.path)
     if not root.only:
-        return _walk(root.path, root.path.resolve())
+        return _walk(root.path)
     wanted = re.compile("|".join(translate(pattern) for pattern in root.only))
-    return (
-        found
-        for found in _walk(root.path, root.path.resolve())
-        if wanted.match(found.path.relative_to(root.path).as_posix())
-    )
+    return (found for found in _walk(root.path) if wanted.match(found.path.relative_to(root.path).as_posix()))
 
 
 def read_facts(path: Path) -> Facts:
@@ -130,26 +127,28 @@ def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def _walk(folder: Path, home: Path) -> Iterator[Candidate]:
+def _walk(folder: Path) -> Iterator[Candidate]:
+    home = folder.resolve()
+    for found in walk(folder):
+        path = folder / found.path
+        match found.kind:
+            case FoundKind.FILE:
+                yield Candidate(path=path, size_bytes=found.size_bytes, mtime_ns=found.mtime_ns)
+            case FoundKind.UNREADABLE:
+                yield Candidate(path=path, reason=f"not readable: {found.reason}")
+            case FoundKind.LINK:
+                yield from _linked(path, home)
+
+
+def _linked(path: Path, home: Path) -> Iterator[Candidate]:
     try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
+        if not Path(os.path.realpath(path, strict=True)).is_relative_to(home):
+            yield Candidate(path=path, reason="a link that leads out of the folder")
+        elif path.is_file():
+            status = path.stat()
+            yield Candidate(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
     except OSError as error:
-        yield Candidate(path=folder, reason=f"not readable: {error.strerror or error}")
-        return
-    for entry in entries:
-        path = folder / entry.name
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name != BOOKKEEPING:  # partial and quarantined files are not for serving
-                    yield from _walk(path, home)
-            elif entry.is_symlink() and not path.resolve(strict=True).is_relative_to(home):
-                yield Candidate(path=path, reason="a link that leads out of the folder")
-            elif entry.is_file():
-                status = entry.stat()
-                yield Candidate(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
-        except OSError as error:
-            yield Candidate(path=path, reason=f"not readable: {error.strerror or error}")
+        yield Candidate(path=path, reason=f"not readable: {error.strerror or error}")
 
 
 def _head(header: Header) -> str:

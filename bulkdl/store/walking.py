@@ -1,0 +1,94 @@
+"""Walk the files below a folder: the one walker that `verify`, `adopt` and `serve` use.
+
+Symbolic links are reported and never followed, so the walk ends and stays below its folder. Only the listing of one
+folder, and the names of the folders to come, are in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from bulkdl.runtime.disk import BOOKKEEPING
+
+
+class FoundKind(StrEnum):
+    """What an entry is."""
+
+    FILE = "file"
+    LINK = "link"  # a symbolic link
+    SPECIAL = "special"  # a socket, a pipe, a device
+    UNREADABLE = "unreadable"  # a folder that cannot be listed, or an entry that cannot be examined
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entry; `path` is relative to the walked folder, with `/`, and `""` for the folder itself.
+
+    Names that are not UTF-8 have lone surrogates (PEP 383). `reason` says why an entry is UNREADABLE. Size and time of
+    modification are 0 unless it is a FILE.
+    """
+
+    path: str
+    kind: FoundKind
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    reason: str = ""
+
+
+def is_bookkeeping(path: str) -> bool:
+    """Whether `path` is the folder in which a mirror keeps its own files."""
+    return path.rpartition("/")[2] == BOOKKEEPING
+
+
+def walk(root: Path, *, skip: Callable[[str], bool] = is_bookkeeping) -> Iterator[Found]:
+    """Everything below `root` but folders, sorted by name: the files of a folder, then the folders in it.
+
+    Folders whose path is to `skip` are left out. Blocking.
+    """
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            yield _unreadable(folder, error)
+            continue
+        below = []
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if not _is_folder(entry):
+                yield from _found(path, entry)
+            elif not skip(path):
+                below.append(path)
+        folders.extend(reversed(below))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # `_found` reports it
+        return False
+
+
+def _found(path: str, entry: os.DirEntry[str]) -> Iterator[Found]:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # removed since the folder was listed
+        return
+    except OSError as error:
+        yield _unreadable(path, error)
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield Found(path, FoundKind.FILE, status.st_size, status.st_mtime_ns)
+    else:
+        yield Found(path, FoundKind.LINK if stat.S_ISLNK(status.st_mode) else FoundKind.SPECIAL)
+
+
+def _unreadable(path: str, error: OSError) -> Found:
+    return Found(path, FoundKind.UNREADABLE, reason=error.strerror or type(error).__name__)
