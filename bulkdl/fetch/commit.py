@@ -159,7 +159,7 @@ class Committer:
             InstanceError: the bytes cannot be taken; they are in quarantine.
         """
         checked = self._weigh(self._look(content, expected), content, digests_of(content), expected, seen)
-        return Prepared(self._files.partial_path(name), *checked)
+        return Prepared(self._files.partials.path(name), *checked)
 
     def write_soon(self, content: bytes, *, name: str) -> asyncio.Future[int]:
         """Put bytes, synced, into the partial file `name`, beside others; done when it is done, or has failed."""
@@ -175,7 +175,7 @@ class Committer:
     ) -> Prepared:
         found = found or self._look(content, expected)
         checked = self._weigh(found, content, digests_of(content), expected, seen)
-        return Prepared(self._files.write_partial(name, content), *checked)
+        return Prepared(self._files.partials.write(name, content), *checked)
 
     async def prepare_file(
         self, partial: Path, digests: Digests, *, expected: InstanceKey | None, seen: Seen
@@ -229,7 +229,7 @@ class Committer:
     def put_aside(self, source: bytes | Path, sop_uid: SopInstanceUid | None, error: InstanceError) -> None:
         """Move what cannot be taken to quarantine, with a note of why. Blocking."""
         details = {"asked_for": sop_uid, "error": error.code, "message": str(error)}
-        self._files.quarantine(source, sop_uid=sop_uid or "unknown", details=details)
+        self._files.quarantine.keep(source, sop_uid=sop_uid, details=details)
 
     async def seal(self, content: bytes, target: Target, *, name: str, seen: Seen) -> InstanceOutcome:
         """Validate bytes and put them in their place: `prepare` and `commit` in one, with one trip to a thread.

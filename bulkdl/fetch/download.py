@@ -36,7 +36,8 @@ from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.load import OnePerLoopCycle
 from bulkdl.store.bundles import BundleEvent, BundleReader, EntryData, EntryEnded, EntryStarted, parse_md5hashes
-from bulkdl.store.files import KeptPartial, MirrorFiles, PartialStream, partial_name
+from bulkdl.store.files import MirrorFiles
+from bulkdl.store.partials import KeptPartial, PartialStream, partial_name
 
 # Bodies up to here stay in memory until they are written once; larger ones go to a partial file as they come.
 MEMORY_BYTES: Final = 4 << 20
@@ -78,7 +79,7 @@ class Incoming:
         Raises:
             DiskError: it cannot be read or written.
         """
-        self._stream = await self._files.open_partial_stream(self.name, keep_bytes=kept.synced_bytes)
+        self._stream = await self._files.partials.open_stream(self.name, keep_bytes=kept.synced_bytes)
         self._kept = kept
         with disk_errors("read", self._stream.path):
             await self._committer.in_thread(self._hashing.update_from, self._stream.path)
@@ -97,7 +98,7 @@ class Incoming:
         self._pieces.append(chunk)
         self._in_memory += len(chunk)
         if self._stream is None and self._in_memory > MEMORY_BYTES:
-            self._stream = await self._files.open_partial_stream(self.name)
+            self._stream = await self._files.partials.open_stream(self.name)
         if self._stream is not None and self._in_memory >= 1 << 20:
             await self._write(self._stream)
             if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
@@ -112,7 +113,7 @@ class Incoming:
     async def _checkpoint(self, stream: PartialStream, kept: KeptPartial) -> None:
         await stream.checkpoint()
         self._kept = replace(kept, synced_bytes=self._written)
-        await self._committer.in_thread(self._files.note_partial, self.name, self._kept)
+        await self._committer.in_thread(self._files.partials.note, self.name, self._kept)
 
     async def keep(self) -> KeptPartial | None:
         """The bytes broke off: keep them for another attempt, where they can be resumed. `drop` is still due.
@@ -147,7 +148,7 @@ class Incoming:
         await stream.finish()
         self._stream = None
         if self._kept is not None and self._kept.synced_bytes:
-            await self._committer.in_thread(self._files.forget_partial, self.name)
+            await self._committer.in_thread(self._files.partials.forget, self.name)
         return await self._committer.prepare_file(stream.path, self._hashing.digests(), expected=expected, seen=seen)
 
     async def drop(self) -> None:
@@ -175,7 +176,7 @@ class Downloader:
         Raises:
             DiskError: the folder of partial files cannot be read.
         """
-        self._kept = await self._committer.in_thread(self._files.kept_partials)
+        self._kept = await self._committer.in_thread(self._files.partials.resumable)
 
     async def instance(self, target: Target) -> InstanceOutcome:
         """Fetch one instance by getSingleImage, as often as it takes, and tell how it ended.
@@ -213,7 +214,7 @@ class Downloader:
         """One request: for the whole, or for the rest of what was kept."""
         source, kept = self._client.profile.url, self._kept.get(name)
         rest = None
-        is_there = kept is not None and (self._files.partial_size(name) or 0) >= kept.synced_bytes
+        is_there = kept is not None and (self._files.partials.size(name) or 0) >= kept.synced_bytes
         if kept is not None and is_there and kept.source == source and kept.synced_bytes < kept.length:
             rest = Rest(kept.synced_bytes, kept.length, kept.validator)
         try:
@@ -236,7 +237,7 @@ class Downloader:
 
     async def _forget(self, name: str) -> None:
         if self._kept.pop(name, None) is not None:
-            await self._committer.in_thread(self._files.forget_partial, name)
+            await self._committer.in_thread(self._files.partials.forget, name)
 
     async def _judged(
         self, error: InvalidInstance | InvalidAtSource, sop_uid: SopInstanceUid, seen: Seen

@@ -36,7 +36,7 @@ VERIFY_POSITION: Final = f"{BOOKKEEPING}/verify.json"
 
 # 0 where the platform does not have the flag.
 NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
-BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 _DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
 _TO_SYNC: Final = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows syncs only what may be written
 
@@ -62,6 +62,25 @@ def disk_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
                 f"cannot {action} {where}: {reason}; everything finished is saved: free some space, then resume"
             ) from error
         raise MirrorUnwritable(f"cannot {action} {where}: {reason}; everything finished is saved") from error
+
+
+def open_new(path: str | os.PathLike[str], flags: int, *, private: bool) -> int:
+    """Open a file of a mirror, never through a symbolic link. A new one that is `private` is for its owner alone.
+
+    Raises:
+        OSError: it cannot be opened, or it is a link.
+    """
+    return os.open(path, flags | NO_FOLLOW | _BINARY, 0o600 if private else 0o666)
+
+
+def write_new(path: Path, content: bytes, *, private: bool) -> None:
+    """Write a file of a mirror as `open_new` opens it; not synced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with open(path, "wb", opener=lambda file, flags: open_new(file, flags, private=private)) as file:
+        file.write(content)
 
 
 def sync_open_file(descriptor: int) -> None:

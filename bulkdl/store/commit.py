@@ -46,7 +46,7 @@ def commit(files: MirrorFiles, jobs: Iterable[CommitJob]) -> None:
     for job in jobs:
         try:
             if job.partial is not None and job.content is not None:
-                files.write_partial(job.partial, job.content)  # 1. the bytes are synced under a temporary name
+                files.partials.write(job.partial, job.content)  # 1. the bytes are synced under a temporary name
             if job.path is None:
                 continue
             folder = job.path.rpartition("/")[0]

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from bulkdl.errors import MirrorLocked
-from bulkdl.runtime.disk import LOCK, NO_FOLLOW, disk_errors
+from bulkdl.runtime.disk import LOCK, disk_errors, open_new
 
 if sys.platform == "win32":
     import msvcrt
@@ -64,8 +64,7 @@ class MirrorLock:
         path = self._root / LOCK
         with disk_errors("make the lock", path):
             path.parent.mkdir(mode=0o700 if self._private else 0o777, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | NO_FOLLOW
-            descriptor = os.open(path, flags, 0o600 if self._private else 0o666)
+            descriptor = open_new(path, os.O_RDWR | os.O_CREAT, private=self._private)
         try:
             with disk_errors("lock", path):
                 self._take(descriptor)

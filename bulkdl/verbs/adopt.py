@@ -41,10 +41,11 @@ from bulkdl.model.states import Outcome
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
 from bulkdl.store.commit import CommitJob, commit
-from bulkdl.store.files import MirrorFiles, partial_name
+from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, SourceFile, bring, remove_taken, source_files
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout
 from bulkdl.store.lock import MirrorLock
+from bulkdl.store.partials import partial_name
 from bulkdl.verbs.common import now, open_mirror
 
 _BATCH: Final = 200
@@ -384,7 +385,7 @@ class _Adopting:
         name = partial_name(candidate.header.series_uid, candidate.header.sop_uid)
         if candidate.content is None:
             assert candidate.path is not None  # noqa: S101 - it is no entry of a zip
-            bring(candidate.path, self.files.partial_path(name), may_link=self.by is not ImportMode.COPY)
+            bring(candidate.path, self.files.partials.path(name), may_link=self.by is not ImportMode.COPY)
         return CommitJob(path, name, candidate.content)
 
     async def _journal(self, placed: tuple[list[tuple[Series, str]], list[_Candidate]]) -> None:

@@ -50,7 +50,7 @@ async def open_mirror(
     files = MirrorFiles(root, private=private)
     files.prepare()
     with MirrorLock(files.root, verb, private=private):
-        files.discard_stale_partials()
+        files.partials.discard_stale()
         async with open_journal_thread(files.journal_path) as journal_thread:
             yield files, journal_thread
 

@@ -114,7 +114,7 @@ async def _repair(
 def _put_aside(files: MirrorFiles, held: HeldInstance, kind: ProblemKind) -> None:
     error = InvalidInstance(f"found {kind.value} by verify")
     details = {"journalled_sha256": held.sha256.hex() if held.sha256 else None, "message": str(error)}
-    files.quarantine(files.absolute(held.path), sop_uid=held.sop_uid, details=details)
+    files.quarantine.keep(files.absolute(held.path), sop_uid=held.sop_uid, details=details)
 
 
 def _work_of(found: Audit) -> list[SeriesWork]:

@@ -59,7 +59,7 @@ def test_bytes_are_synced_before_the_rename_and_every_folder_before_it_is_used(
 
 
 async def test_a_stream_is_synced_before_its_rename(files: MirrorFiles, steps: list[str]) -> None:
-    stream = await files.open_partial_stream("x.part")
+    stream = await files.partials.open_stream("x.part")
     await stream.write([b"DICM"])
     await stream.finish()
     commit(files, [CommitJob("C/P/i.dcm", "x.part")])
@@ -89,7 +89,7 @@ def test_a_file_at_its_place_needs_its_folder_synced_alone(files: MirrorFiles, s
 
 def test_without_a_place_it_stays_a_partial_file(files: MirrorFiles, steps: list[str]) -> None:
     commit(files, [CommitJob(None, "x.part", b"DICM")])
-    assert files.partial_path("x.part").read_bytes() == b"DICM"
+    assert files.partials.path("x.part").read_bytes() == b"DICM"
     assert steps == ["sync .bulkdl/partial/x.part"]
 
 
@@ -99,7 +99,7 @@ def test_a_partial_file_becomes_a_committed_one(files: MirrorFiles) -> None:
     final = files.absolute("C/P/1.2/1.2.3/1.2.3.4.dcm")
     assert final.read_bytes() == b"DICM"
     assert (job.error, job.mtime_ns) == (None, final.stat().st_mtime_ns)
-    assert list(files.partial_folder.iterdir()) == []
+    assert list(files.partials.folder.iterdir()) == []
 
 
 def test_committing_replaces_what_is_there(files: MirrorFiles) -> None:
@@ -123,7 +123,7 @@ def test_a_failed_commit_keeps_the_partial_file_and_fails_alone(files: MirrorFil
     jobs = [CommitJob("C/i.dcm", "x.part", b"DICM"), CommitJob("C/j.dcm", "y.part", b"DICM")]
     commit(files, jobs)
     assert errors_of(jobs) == [MirrorUnwritable, None]
-    assert files.partial_path("x.part").read_bytes() == b"DICM"
+    assert files.partials.path("x.part").read_bytes() == b"DICM"
     assert files.existing("C") == {"j.dcm": 4}
 
 

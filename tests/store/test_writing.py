@@ -51,12 +51,12 @@ async def test_each_instance_is_at_its_place_with_its_own_bytes(files: MirrorFil
     mtimes = await asyncio.gather(*(writer.write(f"{hash(path)}.part", data, path) for path, data in paths.items()))
     assert {path: files.absolute(path).read_bytes() for path in paths} == paths
     assert mtimes == [files.absolute(path).stat().st_mtime_ns for path in paths]
-    assert list(files.partial_folder.iterdir()) == []
+    assert list(files.partials.folder.iterdir()) == []
 
 
 async def test_without_a_place_it_stays_a_partial_file(files: MirrorFiles, writer: GroupWriter) -> None:
     assert await writer.write("x.part", b"DICM", None) == 0
-    assert files.partial_path("x.part").read_bytes() == b"DICM"
+    assert files.partials.path("x.part").read_bytes() == b"DICM"
 
 
 async def test_a_result_means_that_file_and_folder_are_synced(
@@ -72,7 +72,7 @@ async def test_a_result_means_that_file_and_folder_are_synced(
     files.ensure_folder("C")
     monkeypatch.setattr(os, "fsync", note)
     await writer.write("x.part", b"DICM", "C/i.dcm")
-    assert synced == [str(files.partial_path("x.part")), str(files.absolute("C"))]
+    assert synced == [str(files.partials.path("x.part")), str(files.absolute("C"))]
 
 
 async def test_jobs_that_wait_form_groups_that_sync_a_folder_once(
@@ -147,10 +147,10 @@ async def test_partial_files_are_committed_together(files: MirrorFiles, writer: 
     names = [f"{number}.part" for number in range(5)]
     for name in names:
         await writer.write(name, name.encode(), None)
-    ready = [(files.partial_path(name), f"C/P/{name}.dcm") for name in names]
+    ready = [(files.partials.path(name), f"C/P/{name}.dcm") for name in names]
     mtimes = await writer.commit(ready)
     assert mtimes == [files.absolute(relative).stat().st_mtime_ns for _, relative in ready]
-    assert list(files.partial_folder.iterdir()) == []
+    assert list(files.partials.folder.iterdir()) == []
 
 
 def test_a_disk_is_quick_until_it_has_cost_time() -> None:

@@ -1,0 +1,240 @@
+"""Partial files: the bodies that are not complete yet, in `.bulkdl/partial/`.
+
+A partial file of a large body can be resumed, by a later attempt or by another run: a note beside it (`Partials.note`)
+states which object it is of, and how many of its bytes are synced.
+
+Except for `PartialStream` everything here blocks; several threads may call at once. No call writes through a symbolic
+link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import aiofiles
+
+from bulkdl.errors import MirrorUnwritable
+from bulkdl.runtime.disk import disk_errors, open_new, sync_open_file, write_new
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from aiofiles.threadpool.binary import AsyncFileIO
+
+_NOTE: Final = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPartial:
+    """A partial file that can be resumed.
+
+    `source` and `validator` identify the object, `length` is its size in bytes. Only the first `synced_bytes` of the
+    file are valid: after a power cut the others may be anything.
+    """
+
+    source: str
+    validator: str
+    length: int
+    synced_bytes: int
+
+
+class Partials:
+    """The partial files in `folder`. With `private`, new files are for their owner alone (0600)."""
+
+    def __init__(self, folder: Path, *, private: bool = False) -> None:
+        self.folder = folder
+        self._private = private
+
+    def path(self, name: str) -> Path:
+        """Where the partial file `name` is; see `partial_name`."""
+        return self.folder / name
+
+    def size(self, name: str) -> int | None:
+        """The bytes that the partial file `name` holds, None where there is none."""
+        try:
+            found = self.path(name).lstat()
+        except OSError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def write(self, name: str, data: bytes | bytearray | memoryview) -> Path:
+        """Write the complete partial file `name` and sync it; replaces any earlier one. Leaves nothing after a failure.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        path = self.path(name)
+        with disk_errors("write", path):
+            descriptor = open_new(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, private=self._private)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                sync_open_file(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                with suppress(OSError):
+                    path.unlink()
+                raise
+            os.close(descriptor)
+        return path
+
+    async def open_stream(self, name: str, *, keep_bytes: int = 0, executor: Executor | None = None) -> PartialStream:
+        """Open the partial file `name` for a body that is too large for memory.
+
+        Keeps the first `keep_bytes` of an earlier attempt, to resume after them, and cuts off the rest.
+
+        Raises:
+            DiskError: it cannot be opened, or holds fewer than `keep_bytes`.
+        """
+        path = self.path(name)
+
+        def opener(file: str, flags: int) -> int:
+            cut = 0 if keep_bytes else os.O_TRUNC
+            return open_new(file, (flags & ~os.O_TRUNC) | os.O_CREAT | cut, private=self._private)
+
+        with disk_errors("write", path):
+            file = await aiofiles.open(path, "r+b", buffering=0, opener=opener, executor=executor)
+            try:
+                if keep_bytes:
+                    await _cut_after(keep_bytes, file, path)
+            except BaseException:
+                await file.close()
+                raise
+        return PartialStream(path, file, executor)
+
+    def note(self, name: str, kept: KeptPartial) -> None:
+        """Note beside the partial file `name` which object it is of. Not synced: a lost note costs a download only.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        note = self.path(name + _NOTE)
+        with disk_errors("write", note):
+            new = note.with_name(note.name + ".new")
+            write_new(new, json.dumps(asdict(kept)).encode(), private=self._private)
+            new.replace(note)
+
+    def resumable(self) -> dict[str, KeptPartial]:
+        """The partial files that can be resumed, by name: each has a note, and holds the bytes that the note states.
+
+        Raises:
+            DiskError: the folder cannot be read.
+        """
+        found: dict[str, KeptPartial] = {}
+        for note in self._notes():
+            name = note.removesuffix(_NOTE)
+            with suppress(OSError, ValueError, TypeError):
+                kept = KeptPartial(**json.loads(self.path(note).read_bytes()))
+                if 0 < kept.synced_bytes <= min(self.size(name) or 0, kept.length):
+                    found[name] = kept
+        return found
+
+    def _notes(self) -> list[str]:
+        with disk_errors("read", self.folder), os.scandir(self.folder) as entries:
+            return [entry.name for entry in entries if entry.name.endswith(_NOTE)]
+
+    def forget(self, name: str) -> None:
+        """Remove the note beside the partial file `name`, if there is one.
+
+        Raises:
+            DiskError: it cannot be removed.
+        """
+        note = self.path(name + _NOTE)
+        with disk_errors("remove", note):
+            note.unlink(missing_ok=True)
+
+    def discard_stale(self) -> int:
+        """Remove the partial files of earlier runs except those that can be resumed; returns how many.
+
+        The caller holds the mirror's lock, and no worker has started.
+
+        Raises:
+            DiskError: they cannot be removed.
+        """
+        removed = 0
+        kept = self.resumable()
+        keep = {*kept, *(name + _NOTE for name in kept)}
+        with disk_errors("clear", self.folder), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name not in keep and not entry.is_dir(follow_symlinks=False):
+                    Path(entry).unlink()
+                    removed += 1
+        return removed
+
+
+class PartialStream:
+    """A partial file that one task writes. `finish` or `abort` ends it, once."""
+
+    def __init__(self, path: Path, file: AsyncFileIO, executor: Executor | None) -> None:
+        self.path = path
+        self._file = file
+        self._executor = executor
+
+    async def write(
+        self, chunks: Sequence[bytes | memoryview], *, watch: Callable[[bytes | memoryview], None] = lambda _: None
+    ) -> None:
+        """Append `chunks` in a thread, which also passes each of them to `watch`.
+
+        Raises:
+            DiskError: they cannot be written; the caller still has to `abort`.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._append, chunks, watch)
+
+    def _append(self, chunks: Sequence[bytes | memoryview], watch: Callable[[bytes | memoryview], None]) -> None:
+        with disk_errors("write", self.path):
+            descriptor = self._file.fileno()
+            for chunk in chunks:
+                watch(chunk)
+                data = memoryview(chunk)
+                while data:
+                    data = data[os.write(descriptor, data) :]
+
+    async def checkpoint(self) -> None:
+        """Sync everything written so far.
+
+        Raises:
+            DiskError: it cannot be written; the caller still has to `abort`.
+        """
+        with disk_errors("sync", self.path):
+            await asyncio.get_running_loop().run_in_executor(self._executor, sync_open_file, self._file.fileno())
+
+    async def finish(self) -> None:
+        """Sync and close. The file is then ready for `commit`.
+
+        Raises:
+            DiskError: it cannot be written; the file is closed, and nothing in it can be relied on.
+        """
+        try:
+            await self.checkpoint()
+        finally:
+            await self._file.close()
+
+    async def abort(self, *, keep: bool = False) -> None:
+        """Close and remove the file; with `keep` it stays, to be resumed. Never raises a DiskError."""
+        with suppress(OSError):
+            await self._file.close()
+        if not keep:
+            with suppress(OSError):
+                self.path.unlink()
+
+
+def partial_name(series_uid: str, sop_uid: str) -> str:
+    """The name of the partial file of an instance: always the same, so that a later run finds it."""
+    return f"{hashlib.sha256(f'{series_uid}/{sop_uid}'.encode()).hexdigest()[:32]}.part"
+
+
+async def _cut_after(keep_bytes: int, file: AsyncFileIO, path: Path) -> None:
+    if await file.seek(0, os.SEEK_END) < keep_bytes:
+        raise MirrorUnwritable(f"{path} holds fewer than {keep_bytes} bytes: it cannot be resumed there")
+    await file.truncate(keep_bytes)
+    await file.seek(keep_bytes)

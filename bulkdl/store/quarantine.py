@@ -1,0 +1,61 @@
+"""Quarantine: invalid files, kept in `.bulkdl/quarantine/` with the reason beside each, for a user to examine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkdl.model.ids import is_uid
+from bulkdl.runtime.disk import disk_errors, write_new
+from bulkdl.store.layout import uid_component
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST_PER_INSTANCE: Final = 3
+
+
+class Quarantine:
+    """The quarantine in `folder`. With `private`, new files are for their owner alone (0600)."""
+
+    def __init__(self, folder: Path, *, private: bool = False) -> None:
+        self.folder = folder
+        self._private = private
+
+    def keep(self, content: Path | bytes, *, sop_uid: str | None, details: Mapping[str, Any]) -> Path:
+        """Move a file, or write bytes, to the quarantine; returns its new path.
+
+        `details` (what was requested, what is wrong; no secrets) goes into a small JSON file beside it. Keeps the last
+        three of each instance. Not synced: nothing relies on it. Blocking.
+
+        Raises:
+            DiskError: it cannot be written; a file that was to be moved is still at its old place.
+        """
+        stem = _stem(sop_uid)
+        slots = [self.folder / f"{stem}.{number}.dcm" for number in range(1, _MOST_PER_INSTANCE + 1)]
+        with disk_errors("quarantine", slots[0]):
+            path = next((slot for slot in slots if not slot.exists()), None) or min(slots, key=_last_changed)
+            if isinstance(content, bytes):
+                write_new(path, content, private=self._private)
+            else:
+                content.replace(path)
+                os.utime(path)  # the slots are reused in the order of these times
+            text = json.dumps(details, indent=2, ensure_ascii=False, default=str)
+            note = f"{text}\n".encode("utf-8", "backslashreplace")
+            write_new(path.with_suffix(".json"), note, private=self._private)
+        return path
+
+
+def _stem(sop_uid: str | None) -> str:
+    if sop_uid is None:
+        return "unknown"
+    if is_uid(sop_uid):
+        return uid_component(sop_uid)
+    return f"entry-{hashlib.sha256(sop_uid.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def _last_changed(path: Path) -> int:
+    return path.stat().st_mtime_ns

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import aiofiles
+import pytest
+
+from bulkdl.errors import DiskFull, MirrorUnwritable
+from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
+
+
+@pytest.fixture
+def partials(tmp_path: Path) -> Partials:
+    (tmp_path / "partial").mkdir()
+    return Partials(tmp_path / "partial")
+
+
+def names(partials: Partials) -> list[str]:
+    return sorted(path.name for path in partials.folder.iterdir())
+
+
+def test_a_partial_file_is_not_written_through_a_link(
+    partials: Partials, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    victim = tmp_path_factory.mktemp("outside") / "victim"
+    victim.write_text("mine")
+    partials.path("x.part").symlink_to(victim)
+    with pytest.raises(MirrorUnwritable):
+        partials.write("x.part", b"DICM")
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
+async def test_a_stream_onto_a_full_disk_says_so() -> None:
+    """The device file that is always full stands for the disk: the error comes from the kernel."""
+    stream = PartialStream(Path("/dev/full"), await aiofiles.open("/dev/full", "wb", buffering=0), None)
+    with pytest.raises(DiskFull, match="No space left"):
+        await stream.write([b"x" * (1 << 20)])
+    await stream.abort(keep=True)
+
+
+def test_a_partial_file_replaces_what_an_earlier_run_left(partials: Partials) -> None:
+    partials.write("x.part", b"longer than the next")
+    assert partials.write("x.part", b"next").read_bytes() == b"next"
+
+
+def test_a_partial_name_is_stable_short_and_its_own() -> None:
+    assert partial_name("1.2", "3") == partial_name("1.2", "3")
+    assert len({partial_name("1.2", "3"), partial_name("1", "2.3"), partial_name("1.2", "4")}) == 3
+    assert len(partial_name("1." * 32, "2." * 32)) < 40
+
+
+def test_stale_partial_files_are_removed_but_for_those_to_resume(partials: Partials) -> None:
+    for name in ("a.part", "b.part", "c.part"):
+        partials.write(name, b"xy")
+    kept = KeptPartial("https://archive.example.org/", '"tag"', 9, 2)
+    partials.note("b.part", kept)
+    assert partials.discard_stale() == 2
+    assert names(partials) == ["b.part", "b.part.json"]
+    assert partials.resumable() == {"b.part": kept}
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"source": "x"}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 3}',
+        b'{"source": "x", "validator": "v", "length": 1, "synced_bytes": 2}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 0}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": "2"}',
+    ],
+    ids=["empty", "cut", "list", "null", "short", "more than there is", "more than all", "nothing", "mistyped"],
+)
+def test_a_partial_file_whose_note_does_not_fit_is_no_beginning(partials: Partials, note: bytes) -> None:
+    partials.write("a.part", b"xy")
+    (partials.folder / "a.part.json").write_bytes(note)
+    assert partials.resumable() == {}
+    partials.discard_stale()
+    assert names(partials) == []
+
+
+async def test_a_large_body_streams_to_a_partial_file(partials: Partials) -> None:
+    chunk = bytes(range(256)) * 1024
+    stream = await partials.open_stream("x.part")
+    for _ in range(10):
+        await stream.write([chunk])
+    await stream.finish()
+    assert stream.path.read_bytes() == chunk * 10
+    assert partials.size("x.part") == len(chunk) * 10
+
+
+async def test_a_body_that_was_cut_is_resumed_where_it_stopped(partials: Partials) -> None:
+    stream = await partials.open_stream("x.part")
+    await stream.write([b"0123456789"])
+    await stream.abort(keep=True)
+    assert partials.size("x.part") == 10
+    stream = await partials.open_stream("x.part", keep_bytes=8)
+    await stream.write([b"A"])
+    await stream.finish()
+    assert stream.path.read_bytes() == b"01234567A"
+
+
+async def test_a_stream_from_the_start_forgets_what_was_there(partials: Partials) -> None:
+    partials.write("x.part", b"something long")
+    stream = await partials.open_stream("x.part")
+    await stream.write([b"new"])
+    await stream.finish()
+    assert stream.path.read_bytes() == b"new"
+
+
+async def test_an_aborted_stream_leaves_nothing(partials: Partials) -> None:
+    stream = await partials.open_stream("x.part")
+    await stream.write([b"x" * (1 << 21)])
+    await stream.abort()
+    assert partials.size("x.part") is None
+    assert names(partials) == []
+
+
+async def test_resuming_after_more_than_there_is_fails(partials: Partials) -> None:
+    partials.write("x.part", b"123")
+    with pytest.raises(MirrorUnwritable, match="fewer than 4 bytes"):
+        await partials.open_stream("x.part", keep_bytes=4)
