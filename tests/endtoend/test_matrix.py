@@ -12,7 +12,7 @@ import pytest
 
 from bulkdl.model.settings import Transport
 from tests.stress.soup import soup
-from tests.stress.torture import torture
+from tests.stress.torture import Plan, torture
 from tests.support.commands import RunningArchive, loops_by_uvloop, run
 
 uvloop = pytest.importorskip("uvloop", reason="uvloop is not made for this system")
@@ -33,10 +33,11 @@ ROWS = pytest.mark.parametrize(
 
 @pytest.mark.timeout(180)
 @ROWS
-def test_kills_leave_nothing_wrong(
+async def test_kills_leave_nothing_wrong(
     tmp_path: Path, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
 ) -> None:
-    found = torture(tmp_path, kills=4, seed=seed, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop)
+    plan = Plan(kills=4, seed=seed, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop)
+    found = await torture(tmp_path, plan)
     assert found.wrong == []
     assert found.object_requests <= found.allowed
     assert workers == 1 or any(point.endswith(":worker") for point in found.by_point)

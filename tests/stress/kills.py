@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def torture(
             # The speed limit stretches the run, so that kills fall all over it.
             rate = len(made_up) * len(made_up[0].content) / kills / alive
             with start([*command, *options, "--rate-limit", f"{rate:.0f}"], cache=cache) as process:
-                time.sleep(chance.uniform(0, 3 * alive))
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(chance.uniform(0, 3 * alive))
                 _kill(process)
             wrong += _look(mirror, wanted, f"after kill {number + 1}")
         done = run(*first, *options, "--json", cache=cache)

@@ -12,7 +12,6 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from tests.support.commands import loops_by_uvloop
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer, cut, drop
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
-from tests.support.worker_first import worker_first
+from tests.support.second_worker import OthersFirst
 from tests.support.wrong_answers import CIRCLE, FAULTS
 
 PER_SERIES = 20
@@ -89,18 +88,22 @@ async def soup(
 
     wanted = checksums_of(made_up)
     async with BadArchive(made_up, fault) as archive:
-        with worker_first() if workers > 1 else nullcontext():
-            report = await archive.mirror(
-                folder,
-                access={"silence_seconds": 0.4},
-                max_attempts=attempts,
-                concurrency=16,
-                transport=transport,
-                workers=workers,
-                give_up_after_seconds=30.0,
-            )
+        others_first = OthersFirst(archive, os.getpid())
+        if workers > 1:
+            archive.fault = lambda seen: others_first(seen) or fault(seen)
+        report = await archive.mirror(
+            folder,
+            access={"silence_seconds": 0.4},
+            max_attempts=attempts,
+            concurrency=16,
+            transport=transport,
+            workers=workers,
+            give_up_after_seconds=30.0,
+        )
         sent = len(archive.server.requests)
         wrong = judge(report, folder / "mirror", wanted)
+        if workers > 1 and not others_first.was_first:
+            wrong.append("the second worker had no work")
         if report.requests != sent:
             wrong.append(f"{report.requests} requests are reported, {sent} were sent")
         archive.fault = no_fault

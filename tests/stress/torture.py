@@ -8,6 +8,7 @@ of it all is judged, removed, and begun anew.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import random
 import shutil
@@ -15,15 +16,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.commands import BULKDL, environment, loops_by_uvloop, serve
-from tests.support.dicom_files import instances, write_folder
+from tests.support.bad_archive import BadArchive, no_fault
+from tests.support.commands import BULKDL, environment, loops_by_uvloop
+from tests.support.dicom_files import instances
+from tests.support.fault_points import COMMAND, WORKER, dying_at
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.second_worker import OthersFirst
 
 CONCURRENCY = 6
 _PER_SERIES = 20
@@ -33,7 +36,8 @@ _OUTSIDE = "outside"
 _LATEST = {"write": 60, "fsync": 120, "rename": 60, "unlink": 3, "commit": 12, _OUTSIDE: 0}
 # The same in the worker in a process of its own: no more than a single Series has.
 _LATEST_OF_WORKER = {"write": _PER_SERIES, "fsync": _PER_SERIES, "rename": _PER_SERIES}
-_LONGEST_LIFE_SECONDS = 2.5
+_LONGEST_LIFE_SECONDS = 2.5  # of a run that is killed from outside
+_LONGEST_RUN_SECONDS = 120.0
 _NOTHING_BEGUN = "has seen no run that could be resumed"  # as `resume` says it
 
 
@@ -54,85 +58,96 @@ class Torture:
         return _INSTANCES * self.complete + self.kills * (CONCURRENCY + 4)
 
 
-def torture(
-    folder: Path,
-    *,
-    kills: int,
-    seed: int,
-    transports: Sequence[str] = ("single", "single", "zip"),
-    workers: Sequence[str] = ("1", "1", "1", "2"),
-    by_uvloop: bool = False,
-) -> Torture:
-    """Mirror, with so many kills on the way, and then to the end; each run by one of `transports` and `workers`."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    found = Torture(seed)
-    made_up = write_folder(
-        folder / "archive", instances(series=_INSTANCES // _PER_SERIES, per_series=_PER_SERIES, rows=64)
-    )
-    wanted = checksums_of(made_up)
+@dataclass(frozen=True)
+class Plan:
+    """How many kills, and of what runs: each has one of `transports` and one of `workers`."""
+
+    kills: int
+    seed: int
+    transports: Sequence[str] = ("single", "single", "zip")
+    workers: Sequence[str] = ("1", "1", "1", "2")
+    by_uvloop: bool = False
+
+
+async def torture(folder: Path, plan: Plan) -> Torture:
+    """Mirror, with as many kills on the way as `plan` has, and then to the end."""
+    made_up = list(instances(series=_INSTANCES // _PER_SERIES, per_series=_PER_SERIES, rows=64))
+    async with BadArchive(made_up) as archive:
+        return await asyncio.to_thread(_torture, folder, plan, archive)
+
+
+def _torture(folder: Path, plan: Plan, archive: BadArchive) -> Torture:
+    chance = random.Random(plan.seed)  # noqa: S311 - no secret
+    found = Torture(plan.seed)
+    wanted = checksums_of(archive.made_up)
     mirror, cache = folder / "mirror", folder / "cache"
-    env = environment(cache) | (loops_by_uvloop() if by_uvloop else {})
-    with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
-        begin = ("mirror", "--archive", archive.url, "--everything", "--to", str(mirror), "--yes")
-        while found.kills < kills:
-            can_resume = (mirror / ".bulkdl" / "journal.sqlite").exists() and chance.random() < 0.4
-            at_work = chance.choice(workers)
-            options = (
-                *("--progress", "none", "--concurrency", str(CONCURRENCY)),
-                *("--transport", chance.choice(transports)),
-                *("--workers", at_work),
-            )
-            # With two workers every other run dies in the second, the first run among them: there it has work for sure.
-            where = "" if at_work == "1" else (":beside" if found.runs % 2 else ":worker")
-            latest = _LATEST_OF_WORKER if where == ":worker" else _LATEST
-            point = chance.choice(list(latest))
-            name = point if point == _OUTSIDE else point + chance.choice(["", "-after"])
-            where = "" if point == _OUTSIDE else where
-            fault = f"{name}:{chance.randint(1, max(1, latest[point]))}{where}"
-            command = (*(("resume", str(mirror)) if can_resume else begin), *options)
-            when = f"run {found.runs + 1}, {fault}, {' '.join(command)}"
-            code, err = _run(command, fault, env, chance.uniform(0, _LONGEST_LIFE_SECONDS))
-            found.runs += 1
-            found.wrong += look(mirror, wanted, when)
-            if code == -signal.SIGKILL:
-                found.kills += 1
-                found.by_point[name + where] = found.by_point.get(name + where, 0) + 1
-            elif code == 0 and not can_resume:
-                found.complete += 1
-                found.wrong += _judge(mirror, wanted, when)
-                shutil.rmtree(mirror)
-            elif code != 0 and not (can_resume and _NOTHING_BEGUN in err):
-                found.wrong.append(f"{when}: exit {code}: {err}")
-        last = (*begin, "--progress", "none", "--transport", transports[0], "--workers", workers[-1])
-        code, err = _run(last, f"write:{10**9}", env, 0.0)
-        found.complete += 1
-        if code != 0:
-            found.wrong.append(f"in the end: exit {code}: {err}")
-        found.wrong += _judge(mirror, wanted, "in the end")
-        found.object_requests = len(archive.object_requests())
+    env = environment(cache) | (loops_by_uvloop() if plan.by_uvloop else {})
+    begin = ("mirror", "--archive", archive.address, "--everything", "--to", str(mirror), "--yes")
+    while found.kills < plan.kills:
+        can_resume = (mirror / ".bulkdl" / "journal.sqlite").exists() and chance.random() < 0.4
+        at_work = chance.choice(plan.workers)
+        options = (
+            *("--progress", "none", "--concurrency", str(CONCURRENCY)),
+            *("--transport", chance.choice(plan.transports)),
+            *("--workers", at_work),
+        )
+        # With two workers every other run dies in the second, the first run among them: there it has work for sure.
+        in_worker = at_work != "1" and found.runs % 2 == 0
+        latest = _LATEST_OF_WORKER if in_worker else _LATEST
+        point = chance.choice(list(latest))
+        name = point if point == _OUTSIDE else point + chance.choice(["", "-after"])
+        where = "" if point == _OUTSIDE or at_work == "1" else (":worker" if in_worker else ":beside")
+        at = f"{name}:{chance.randint(1, max(1, latest[point]))}"
+        command = (*(("resume", str(mirror)) if can_resume else begin), *options)
+        when = f"run {found.runs + 1}, {at}{where}, {' '.join(command)}"
+        life_seconds = chance.uniform(0, _LONGEST_LIFE_SECONDS) if point == _OUTSIDE else _LONGEST_RUN_SECONDS
+        fault = {} if point == _OUTSIDE else dying_at(at, module=WORKER if in_worker else COMMAND)
+        code, err = _run(command, archive if at_work != "1" else None, env | fault, life_seconds)
+        found.runs += 1
+        found.wrong += look(mirror, wanted, when)
+        if code == -signal.SIGKILL:
+            found.kills += 1
+            found.by_point[name + where] = found.by_point.get(name + where, 0) + 1
+        elif code == 0 and not can_resume:
+            found.complete += 1
+            found.wrong += _judge(mirror, wanted, when)
+            shutil.rmtree(mirror)
+        elif code != 0 and not (can_resume and _NOTHING_BEGUN in err):
+            found.wrong.append(f"{when}: exit {code}: {err}")
+    last = (*begin, "--progress", "none", "--transport", plan.transports[0], "--workers", plan.workers[-1])
+    code, err = _run(last, None, env, _LONGEST_RUN_SECONDS)
+    found.complete += 1
+    if code != 0:
+        found.wrong.append(f"in the end: exit {code}: {err}")
+    found.wrong += _judge(mirror, wanted, "in the end")
+    found.object_requests = archive.object_requests()
     return found
 
 
-def _run(command: tuple[str, ...], fault: str, env: dict[str, str], life_seconds: float) -> tuple[int, str]:
-    is_outside = fault.startswith(_OUTSIDE)
-    entry = BULKDL if is_outside else (sys.executable, "-m", "tests.support.fault_points", fault)
+def _run(
+    command: tuple[str, ...], held_by: BadArchive | None, env: dict[str, str], life_seconds: float
+) -> tuple[int, str]:
+    """Run `command`, for `life_seconds` at most; where `held_by` is given, with another worker at work before it."""
     with subprocess.Popen(
-        [*entry, *command],
+        [*BULKDL, *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=env,
         start_new_session=True,
     ) as process:
-        if is_outside:
-            time.sleep(life_seconds)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        if held_by is not None:
+            held_by.fault = OthersFirst(held_by, process.pid)
         try:
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=life_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            _, err = process.communicate()
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # its workers, where it died alone
+            if held_by is not None:
+                held_by.fault = no_fault
     return process.returncode, err
 
 
@@ -161,14 +176,14 @@ def main() -> None:
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = torture(
-            Path(folder),
+        plan = Plan(
             kills=options.kills,
             seed=options.seed,
-            transports=options.transport or ("single", "single", "zip"),
-            workers=options.workers or ("1", "1", "1", "2"),
+            transports=options.transport or Plan.transports,
+            workers=options.workers or Plan.workers,
             by_uvloop=options.uvloop,
         )
+        found = asyncio.run(torture(Path(folder), plan))
     print(f"{found}; {found.allowed} object requests were allowed")  # noqa: T201 - a script
     sys.exit(bool(found.wrong) or found.object_requests > found.allowed)
 

@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -122,13 +122,16 @@ class BadArchive:
     def _script(self, seen: Seen) -> Action:
         return self.fault(seen) or self.right(seen)
 
-    def right(self, seen: Seen) -> Action:
+    def right(self, seen: Seen) -> Action:  # noqa: PLR0911 - a table
         """The answer of an archive in good health."""
         query = seen.query
         of_series = [one for one in self.made_up if one.series_uid == query.get("SeriesInstanceUID")]
         match endpoint_of(seen):
+            case "getCollectionValues":
+                names = sorted({one.collection for one in self.made_up})
+                return answer(json.dumps([{"Collection": name} for name in names]).encode(), headers=JSON)
             case "getSeries":
-                return answer(json.dumps(self.rows(of_series)).encode(), headers=JSON)
+                return answer(json.dumps(self.rows_of(query)).encode(), headers=JSON)
             case "getSOPInstanceUIDs":
                 return answer(json.dumps([{"SOPInstanceUID": one.sop_uid} for one in of_series]).encode(), headers=JSON)
             case "getSingleImage":
@@ -145,8 +148,17 @@ class BadArchive:
         """The instance of that UID."""
         return next((one for one in self.made_up if one.sop_uid == sop_uid), None)
 
+    def rows_of(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The answer of getSeries: a row for each Series of the UID or the Collection that `query` names."""
+        by_series: dict[str, list[MadeUp]] = {}
+        for one in self.made_up:
+            is_wanted = query.get("SeriesInstanceUID", one.series_uid) == one.series_uid
+            if is_wanted and query.get("Collection", one.collection) == one.collection:
+                by_series.setdefault(one.series_uid, []).append(one)
+        return [row for of_series in by_series.values() for row in self.rows(of_series)]
+
     def rows(self, of_series: Sequence[MadeUp]) -> list[dict[str, Any]]:
-        """What getSeries answers."""
+        """The row of one Series."""
         if not of_series:
             return []
         first = of_series[0]

@@ -24,10 +24,15 @@ def environment(cache: Path) -> dict[str, str]:
     return {**kept, "XDG_CACHE_HOME": str(cache), "XDG_CONFIG_HOME": str(cache / "config")}
 
 
+def with_site(**switches: str) -> dict[str, str]:
+    """What to add to an environment so that `site/sitecustomize.py` prepares a command, and the workers it starts."""
+    paths = [str(Path(__file__).with_name("site")), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **switches}
+
+
 def loops_by_uvloop() -> dict[str, str]:
     """What to add to an environment so that a command, and the workers that it starts, run their loops by uvloop."""
-    paths = [str(Path(__file__).with_name("uvloop_site")), os.environ.get("PYTHONPATH", "")]
-    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return with_site(LOOPS_BY="uvloop")
 
 
 @dataclass(frozen=True)

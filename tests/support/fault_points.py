@@ -1,13 +1,11 @@
-"""`bulkdl` that kills itself at the n-th call of a system call: a power cut inside a commit, on order.
+"""A process that kills itself at the n-th call of a system call: a power cut inside a commit.
 
-`python -m tests.support.fault_points POINT:N ARGUMENTS…` runs `bulkdl ARGUMENTS…` and sends itself SIGKILL before
-(`fsync`) or after (`fsync-after`) the N-th such call of the process. The production code knows nothing of it: the calls
-are those of `os` and of SQLite.
+`dying_at("fsync:3")` is what to add to the environment of `bulkdl` so that it sends itself SIGKILL before its third
+fsync; `fsync-after:3` is after it. Points are `write`, `fsync`, `rename` and `unlink` (files) and `commit` (the
+journal), each also with `-after`. bulkdl does not know of it: the calls are those of `os` and of SQLite, and they are
+replaced before the program begins (`site/sitecustomize.py`).
 
-Points: `write`, `fsync`, `rename`, `unlink` (files), `commit` (the journal), each also with `-after`.
-
-In runs of two workers `POINT:N:beside` dies while the worker in a process of its own is at work, and `POINT:N:worker`
-counts the calls of that worker instead, and ends its whole process group with it.
+`dying_at(point, module=WORKER)` counts the calls of the worker process, and ends its whole process group with it.
 """
 
 from __future__ import annotations
@@ -15,13 +13,19 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-POINTS = ("write", "fsync", "rename", "unlink", "commit")
-_OF_WORKER: Final = "FAULT_POINT_OF_WORKER"
+from tests.support.commands import with_site
+
+COMMAND: Final = "bulkdl"
+WORKER: Final = "bulkdl.fetch.worker_main"
+
+
+def dying_at(point: str, *, module: str = COMMAND) -> dict[str, str]:
+    """What to add to an environment so that the process that runs `module` dies at `point`, such as `fsync:3`."""
+    return with_site(FAULT_POINT=point, FAULT_POINT_IN=module)
 
 
 class Point:
@@ -39,7 +43,7 @@ class Point:
 
 def die() -> None:
     """End like a process whose machine lost its power, or nearly so: nothing is flushed or tidied up."""
-    if _OF_WORKER in os.environ:
+    if os.environ["FAULT_POINT_IN"] == WORKER:
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -59,10 +63,11 @@ def deadly(call: Callable[..., Any], point: Point, *, after: bool) -> Callable[.
     return replacement
 
 
-def arm(name: str, at: int) -> None:
+def arm(fault: str) -> None:
     """Replace the calls of `os`, or those of SQLite's connections."""
+    name, _, at = fault.partition(":")
     kind, _, after = name.partition("-")
-    point, is_after = Point(at), bool(after)
+    point, is_after = Point(int(at)), bool(after)
     match kind:
         case "write" | "fsync" | "unlink":
             setattr(os, kind, deadly(getattr(os, kind), point, after=is_after))
@@ -85,45 +90,3 @@ def arm(name: str, at: int) -> None:
             sqlite3.connect = connect_deadly  # type: ignore[assignment]
         case _:
             raise SystemExit(f"no such point: {name}")
-
-
-def be_worker() -> None:
-    """Be a worker process, with the point that is meant for it."""
-    name, at = os.environ[_OF_WORKER].split(":")
-    arm(name, int(at))
-    from bulkdl.fetch.worker_main import main as child_main  # noqa: PLC0415 - after the calls were replaced
-
-    child_main()
-
-
-def be_command_with_worker() -> int:
-    """Be the command; its worker in another process begins first, and is `be_worker` where a point is meant for it."""
-    from bulkdl.__main__ import main as bulkdl_main  # noqa: PLC0415 - after the calls were replaced
-    from bulkdl.fetch import worker_process  # noqa: PLC0415 - the same
-    from tests.support.worker_first import worker_first  # noqa: PLC0415 - the same
-
-    if _OF_WORKER in os.environ:
-        start_process = worker_process.start_process
-        setattr(worker_process, "start_process", lambda _: start_process("tests.support.fault_points"))  # noqa: B010 - typed
-    with worker_first():
-        return bulkdl_main()
-
-
-def main() -> None:
-    if len(sys.argv) == 1:
-        be_worker()
-        return
-    name, at, *where = sys.argv.pop(1).split(":")
-    if where == ["worker"]:
-        os.environ[_OF_WORKER] = f"{name}:{at}"
-    else:
-        arm(name, int(at))
-    if where:
-        sys.exit(be_command_with_worker())
-    from bulkdl.__main__ import main as bulkdl_main  # noqa: PLC0415 - after the calls were replaced
-
-    sys.exit(bulkdl_main())
-
-
-if __name__ == "__main__":
-    main()

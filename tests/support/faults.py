@@ -45,7 +45,7 @@ class Seen:
 
     `target` is path and query as they came; `ordinal` counts requests for this very target, `number` all requests;
     the first is 1. Names of `headers` are in small letters. `connection` tells connections apart: two requests with
-    the same number shared one.
+    the same number shared one; `port` is the client's.
     """
 
     method: str
@@ -55,6 +55,7 @@ class Seen:
     number: int
     connection: int
     body: bytes = b""
+    port: int = 0
 
     @property
     def path(self) -> str:
@@ -93,6 +94,16 @@ class Exchange:
     async def send_chunk(self, content: bytes) -> None:
         """One chunk of a chunked body; an empty one ends it."""
         await self.send(f"{len(content):x}\r\n".encode() + content + b"\r\n")
+
+    async def trickle(self, body: bytes, until: asyncio.Event, *, every_seconds: float) -> None:
+        """Send a body byte by byte, so that the connection is not silent; the rest of it as soon as `until` is set."""
+        sent = 0
+        while sent < len(body) - 1 and not until.is_set():
+            await self.send(body[sent : sent + 1])
+            sent += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), every_seconds)
+        await self.send(body[sent:])
 
     def drop(self, *, reset: bool = False) -> None:
         """End the connection, in good order or with a reset."""
@@ -302,7 +313,8 @@ class FaultyServer:
             headers = {name.lower(): value for name, value in BytesHeaderParser().parsebytes(rest).items()}
             self._ordinals[target] += 1
             body = await reader.readexactly(int(headers.get("content-length", 0)))
-            seen = Seen(method, target, headers, self._ordinals[target], len(self.requests) + 1, connection, body)
+            port = writer.get_extra_info("peername")[1]
+            seen = Seen(method, target, headers, self._ordinals[target], len(self.requests) + 1, connection, body, port)
             self.requests.append(seen)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)

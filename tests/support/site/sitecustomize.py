@@ -1,0 +1,31 @@
+"""On PYTHONPATH, this is run by every Python process below, before its program: the command, and its worker processes.
+
+`LOOPS_BY=uvloop` has them run their event loops by uvloop. Where `LOOPS_NOTED_IN` names a file, each process writes
+there which module it runs and of what kind its loop is. `FAULT_POINT=POINT:N` makes the process that runs the module
+`FAULT_POINT_IN` kill itself at the N-th call of POINT; see `fault_points`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+if os.environ.get("LOOPS_BY") == "uvloop":
+    import uvloop
+
+    class Policy(uvloop.EventLoopPolicy):  # type: ignore[misc] # uvloop gives it no type before Python 3.14
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            loop: asyncio.AbstractEventLoop = super().new_event_loop()
+            if path := os.environ.get("LOOPS_NOTED_IN"):
+                with Path(path).open("a") as notes:
+                    notes.write(f"{sys.orig_argv[2]} {type(loop).__module__}\n")
+            return loop
+
+    asyncio.set_event_loop_policy(Policy())
+
+if sys.orig_argv[1:3] == ["-m", os.environ.get("FAULT_POINT_IN")]:
+    from tests.support.fault_points import arm
+
+    arm(os.environ["FAULT_POINT"])
