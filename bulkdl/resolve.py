@@ -18,7 +18,7 @@ from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
 from bulkdl.journal.thread import JournalThread
-from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
@@ -26,7 +26,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
 from bulkdl.model.text import nearest
 from bulkdl.runtime.tasks import Stage, run_pool
-from bulkdl.store.layout import instance_name
+from bulkdl.store.layout import special_name
 
 Item = TypeVar("Item")
 
@@ -251,7 +251,7 @@ async def _list_one(row: UnlistedSeries, journal_thread: JournalThread, run: Run
         return
     wanted = listed if row.wanted is None else [sop_uid for sop_uid in listed if sop_uid in row.wanted]
     missing = sorted((row.wanted or frozenset()) - set(listed))
-    names = [_own_name(sop_uid) for sop_uid in (*wanted, *missing)]
+    names = [special_name(sop_uid) for sop_uid in (*wanted, *missing)]
     await journal_thread(Journal.record_instances, run, uid, [*wanted, *missing], names)
     if missing:
         message = "the archive does not list this instance in its series"
@@ -267,12 +267,6 @@ async def _list_one(row: UnlistedSeries, journal_thread: JournalThread, run: Run
         await journal_thread(
             Journal.record_series_failure, run, uid, error=ShortAtSource.code, message=message, attempts=asked
         )
-
-
-def _own_name(sop_uid: SopInstanceUid) -> str | None:
-    """The file name of an instance where it is not simply `<sop_uid>.dcm`; the journal keeps no other."""
-    name = instance_name(sop_uid)
-    return None if name == f"{sop_uid}.dcm" else name
 
 
 async def explain_nothing(selection: Selection, unanswered: list[Question], client: ArchiveClient) -> str:

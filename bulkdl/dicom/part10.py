@@ -19,6 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from bulkdl.errors import InvalidInstance
+from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,6 @@ EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
 
-_PREAMBLE_BYTES = 128
 _META_GROUP = b"\2\0"
 _MEDIA_SOP_CLASS = 0x00020002
 _MEDIA_SOP_INSTANCE = 0x00020003
@@ -84,12 +84,12 @@ def read_meta(file: BinaryIO, size: int) -> Meta:
     Raises:
         InvalidInstance: there is none, it is cut, or it is that of a DICOMDIR.
     """
-    file.seek(_PREAMBLE_BYTES)
-    if file.read(4) != b"DICM":
+    file.seek(0)
+    if not is_dicom(file.read(HEAD_BYTES)):
         raise InvalidInstance("no DICOM preamble and meta information (PS3.10 §7.1)")
     uids: dict[int, str] = {}
     walk = Walk(file, size)
-    at = first = _PREAMBLE_BYTES + 4
+    at = first = HEAD_BYTES
     while walk.peek(at, 2) == _META_GROUP:  # what follows may be written in another way, or deflated
         tag, _, offset, length = walk.head(at, size, implicit=False)
         at = walk.end_of(tag, offset, length, size)

@@ -30,6 +30,7 @@ from bulkdl.errors import (
 from bulkdl.fetch.commit import Committer, Hashing, Prepared, Seen, Target, compare_md5, invalid_at_source
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.preamble import is_dicom
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.states import Outcome
 from bulkdl.runtime.attempts import Retrier
@@ -44,7 +45,6 @@ MEMORY_BYTES: Final = 4 << 20
 CHECKPOINT_BYTES: Final = 16 << 20  # of a large body are synced, and noted, at a time
 _MOST_BUNDLE_ATTEMPTS: Final = 2
 _MOST_TEXT_ENTRY_BYTES: Final = 64 << 20
-_PREAMBLE_BYTES: Final = 132
 
 
 def targets_of(work: SeriesWork) -> list[Target]:
@@ -321,7 +321,7 @@ def _refuse_what_is_no_file(content: bytes) -> None:
     """
     if not content:
         raise UnexpectedAnswer("an empty answer came where a DICOM file was due")
-    if content[128:_PREAMBLE_BYTES] != b"DICM" and content[:256].lstrip()[:1] in {b"<", b"{", b"["}:
+    if not is_dicom(content) and content[:256].lstrip()[:1] in {b"<", b"{", b"["}:
         raise UnexpectedAnswer("a text came where a DICOM file was due")
 
 
@@ -393,7 +393,7 @@ class Unpacking:
 
     async def _finish(self, entry: Incoming) -> None:
         content = entry.in_memory()
-        if content is not None and content[128:_PREAMBLE_BYTES] != b"DICM":
+        if content is not None and not is_dicom(content):
             if self._name == "md5hashes.csv" and len(content) <= _MOST_TEXT_ENTRY_BYTES:
                 self._checksums = parse_md5hashes(content.decode("utf-8", errors="replace"))
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.journal.rows import HeldInstance, SeriesRow
 from bulkdl.journal.schema import IN_PART, UNLISTED
-from bulkdl.model.ids import SeriesUid, StudyUid
+from bulkdl.model.ids import SeriesUid, StudyUid, default_file_name
 from bulkdl.model.records import Series
 from bulkdl.model.text import one_line
 
@@ -151,7 +151,7 @@ def held_instance(row: Sequence[Any]) -> HeldInstance:
 
 def file_name(sop_uid: str, name: str | None) -> str:
     """The name of an instance's file in the folder of its Series."""
-    return f"{sop_uid}.dcm" if name is None else name
+    return default_file_name(sop_uid) if name is None else name
 
 
 def instance_path(folder: str, sop_uid: str, name: str | None) -> str:

@@ -11,6 +11,7 @@ import codecs
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import plain, tabular, tcia
 from bulkdl.manifest.base import Manifest
+from bulkdl.model.preamble import is_dicom
 
 __all__ = ["Manifest", "read_manifest"]
 
@@ -21,7 +22,6 @@ _BINARY = (
     (b"\x1f\x8b", "a gzip file: decompress it first"),
     (b"%PDF", "a PDF document"),
 )
-_DICM_OFFSET = 128
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -35,7 +35,7 @@ def read_manifest(content: bytes, *, source: str) -> Manifest:
     for magic, what in _BINARY:
         if content.startswith(magic):
             raise ManifestError(f"this is {what}; {_SUPPORTED}", source=source)
-    if content[_DICM_OFFSET : _DICM_OFFSET + 4] == b"DICM":
+    if is_dicom(content):
         raise ManifestError(f"this is a DICOM file; {_SUPPORTED}", source=source)
     text = _decode(content, source)
     if not text.strip():

@@ -57,3 +57,8 @@ def parse_sop_uid(text: str) -> SopInstanceUid:
         InvalidUid: `text` is not 1 to 64 digits and dots.
     """
     return SopInstanceUid(_parse(text))
+
+
+def default_file_name(sop_uid: str) -> str:
+    """The file name of an instance. The view `v_instances` of the journal states the same rule in SQL."""
+    return f"{sop_uid}.dcm"

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import LayoutError
+from bulkdl.model.ids import default_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,13 @@ def fold(path: str) -> str:
 
 def instance_name(sop_uid: str) -> str:
     """The file name of an instance in the folder of its Series."""
-    return f"{uid_component(sop_uid)}.dcm"
+    return default_file_name(uid_component(sop_uid))
+
+
+def special_name(sop_uid: str) -> str | None:
+    """The file name of an instance if it differs from `default_file_name`: the journal keeps no other."""
+    name = instance_name(sop_uid)
+    return name if name != default_file_name(sop_uid) else None
 
 
 def uid_component(uid: str) -> str:
@@ -150,10 +157,6 @@ class Layout:
                     name = _suffixed(_cleaned(name), true_text, limit=_COMPONENT_BYTES)
             path += f"{name}/"
         return path.removesuffix("/")
-
-    def alternative(self, series: Series) -> str:
-        """The folder of `series` with the hash of the true text on every component that holds text."""
-        return self.folder(series, taken=lambda _key, _owner: True)
 
 
 def parse_layout(text: str) -> Layout:

@@ -34,6 +34,7 @@ from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Adopting, RunStarted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import AdoptReport, Refusal, RunOutcome
 from bulkdl.model.settings import ValidationLevel
@@ -43,7 +44,7 @@ from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStart
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, SourceFile, bring, remove_taken, source_files
-from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout
+from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout, special_name
 from bulkdl.store.lock import MirrorLock
 from bulkdl.store.partials import partial_name
 from bulkdl.verbs.common import now, open_mirror
@@ -52,8 +53,6 @@ _BATCH: Final = 200
 _BATCH_BYTES: Final = 64 << 20
 _AT_ONCE: Final = 4
 _READ_BYTES: Final = 1 << 20
-_PREFIX_AT: Final = 128  # of the four letters of a DICOM file (PS3.10 §7.1)
-_PREFIX: Final = b"DICM"
 _ZIP: Final = b"PK\x03\x04"
 _TOLD: Final = 1_000
 _LARGEST_TABLE_BYTES: Final = 256 << 20
@@ -250,11 +249,11 @@ class _Adopting:
                 return
             try:
                 with stranger.path.open("rb") as file:
-                    head = file.read(_PREFIX_AT + len(_PREFIX))
+                    head = file.read(HEAD_BYTES)
             except OSError as error:
                 self._refuse(stranger.shown, "unreadable", error.strerror or str(error))
                 continue
-            if head[_PREFIX_AT:] == _PREFIX and stranger.path.name.upper() != "DICOMDIR":
+            if is_dicom(head) and stranger.path.name.upper() != "DICOMDIR":
                 if (candidate := self._looked_at(stranger.shown, stranger.path, stranger.size_bytes)) is not None:
                     candidate.path = stranger.path
                     yield candidate
@@ -284,7 +283,7 @@ class _Adopting:
                                 name, content = event.name, bytearray()
                             case EntryData():
                                 content += event.data
-                            case EntryEnded() if content[_PREFIX_AT : _PREFIX_AT + len(_PREFIX)] == _PREFIX:
+                            case EntryEnded() if is_dicom(content):
                                 entry = f"{stranger.shown}: {name}"
                                 candidate = self._looked_at(entry, bytes(content), len(content))
                                 if candidate is not None:
@@ -393,10 +392,10 @@ class _Adopting:
         by_series = {series.series_uid: folder for series, folder in folders}
         outcomes, names = [], []
         for candidate in batch:
-            name = instance_name(candidate.header.sop_uid)
-            place = self.files.absolute(f"{by_series[candidate.header.series_uid]}/{name}")
+            sop_uid = candidate.header.sop_uid
+            place = self.files.absolute(f"{by_series[candidate.header.series_uid]}/{instance_name(sop_uid)}")
             outcomes.append(_outcome(candidate, place.stat().st_mtime_ns))
-            names.append(None if name == f"{candidate.header.sop_uid}.dcm" else name)
+            names.append(special_name(sop_uid))
         await self.journal_thread(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
         self.adopted += len(batch)

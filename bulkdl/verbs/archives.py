@@ -21,6 +21,7 @@ from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, DEMO, Profile
 from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.records import InstanceKey, Patient, Series
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
@@ -29,7 +30,6 @@ from bulkdl.verbs.query import asking, profile_of, rows_of
 
 _SECONDS_A_STEP: Final = 10.0
 _COLLECTIONS_TRIED: Final = 3
-_START_OF_DICOM: Final = slice(128, 132)  # PS3.10 §7.1
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -203,9 +203,9 @@ class _Way:
                     start = b""
                     async for chunk in body.chunks():
                         start += chunk
-                        if len(start) >= _START_OF_DICOM.stop:
+                        if len(start) >= HEAD_BYTES:
                             break
-                if start[_START_OF_DICOM] != b"DICM":
+                if not is_dicom(start):
                     raise UnexpectedAnswer("what came for an image is no DICOM file")
                 return f"an instance of {collection}"
         return None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import LayoutError
 from bulkdl.model.ids import parse_series_uid, parse_study_uid
 from bulkdl.model.records import Series
-from bulkdl.store.layout import DEFAULT_LAYOUT, fold, instance_name, parse_layout, uid_component
+from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, fold, instance_name, parse_layout, special_name, uid_component
 
 NASTY = [
     "",
@@ -84,6 +84,11 @@ def series(
     )
 
 
+def suffixed(layout: Layout, series: Series) -> str:
+    """The folder of a Series if every name on the way is taken by another."""
+    return layout.folder(series, taken=lambda _key, _owner: True)
+
+
 def assert_portable(path: str) -> None:
     for component in path.split("/"):
         assert component not in {"", ".", ".."}
@@ -107,6 +112,8 @@ class Registry:
 def test_default_is_collection_patient_study_series() -> None:
     assert DEFAULT_LAYOUT.folder(series()) == "TCGA-GBM/TCGA-06-0119/1.2.3/1.2.3.4"
     assert instance_name("1.2.3.4.5") == "1.2.3.4.5.dcm"
+    assert special_name("1.2.3.4.5") is None
+    assert instance_name("1.2.") == special_name("1.2.") == "1.2_.dcm"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +185,7 @@ def test_names_that_some_file_system_takes_for_one_have_one_key(one: str, other:
 def test_a_folder_is_portable_and_inside(collection: str, patient: str, study: str, uid: str) -> None:
     one = series(collection, patient, study, uid)
     for layout in map(parse_layout, ("tcia", "descriptive", "flat", "{modality}{collection}-{patient}/{series}")):
-        for folder in (layout.folder(one), layout.alternative(one)):
+        for folder in (layout.folder(one), suffixed(layout, one)):
             assert_portable(folder)
             assert not folder.startswith(".")
             assert fold(folder.split("/")[0]) != fold(".bulkdl")
@@ -195,8 +202,8 @@ def test_two_names_never_share_a_path(one: str, other: str) -> None:
     """Either their paths differ on every file system, or the one that comes second is moved aside."""
     first, second = series(collection=one), series(collection=other)
     apart = fold(DEFAULT_LAYOUT.folder(first)) != fold(DEFAULT_LAYOUT.folder(second))
-    assert apart or one == other or fold(DEFAULT_LAYOUT.alternative(second)) != fold(DEFAULT_LAYOUT.folder(first))
-    assert one == other or DEFAULT_LAYOUT.alternative(first) != DEFAULT_LAYOUT.alternative(second)
+    assert apart or one == other or fold(suffixed(DEFAULT_LAYOUT, second)) != fold(DEFAULT_LAYOUT.folder(first))
+    assert one == other or suffixed(DEFAULT_LAYOUT, first) != suffixed(DEFAULT_LAYOUT, second)
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=12, unique=True))
