@@ -27,6 +27,7 @@
     │   ├── InvalidAtSource           the same invalid bytes twice: the archive holds them like this
     │   ├── WrongObject               valid DICOM, but another object than the requested one
     │   ├── ChecksumMismatch          the bytes do not match the archive's checksum
+    │   ├── DuplicateInstance         another entry of the Series has the same SOP Instance UID
     │   └── NotInBundle               the bundle of its Series does not contain it
     ├── BundleError                   a bundle is truncated, damaged or hostile
     ├── DiskError                     the mirror cannot be written
@@ -249,6 +250,12 @@ class ChecksumMismatch(InstanceError):
     """The bytes do not match the archive's checksum."""
 
     code = "checksum-mismatch"
+
+
+class DuplicateInstance(InstanceError):
+    """Another entry of the Series has the same SOP Instance UID."""
+
+    code = "duplicate-instance"
 
 
 class NotInBundle(InstanceError):

@@ -20,7 +20,7 @@ from bulkdl.journal.rows import Run, UnlistedSeries
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome
-from bulkdl.model.records import Series
+from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
@@ -252,12 +252,19 @@ async def _list_one(row: UnlistedSeries, journal_thread: JournalThread, run: Run
     wanted = listed if row.wanted is None else [sop_uid for sop_uid in listed if sop_uid in row.wanted]
     missing = sorted((row.wanted or frozenset()) - set(listed))
     names = [special_name(sop_uid) for sop_uid in (*wanted, *missing)]
-    await journal_thread(Journal.record_instances, run, uid, [*wanted, *missing], names)
+    entries = [Entry(sop_uid, sop_uid) for sop_uid in (*wanted, *missing)]
+    await journal_thread(Journal.record_instances, run, uid, entries, names)
     if missing:
         message = "the archive does not list this instance in its series"
         outcomes = [
             InstanceOutcome(
-                series_uid=uid, sop_uid=sop_uid, outcome=Outcome.FAILED, error="not-found", message=message, attempts=1
+                series_uid=uid,
+                key=sop_uid,
+                sop_uid=sop_uid,
+                outcome=Outcome.FAILED,
+                error="not-found",
+                message=message,
+                attempts=1,
             )
             for sop_uid in missing
         ]

@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import ChecksumMismatch, InstanceError, InvalidAtSource, InvalidInstance
 from bulkdl.fetch.pixel_decoding import Decoders
-from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
-from bulkdl.model.records import InstanceKey
+from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.states import Outcome
 from bulkdl.store.files import MirrorFiles
@@ -90,11 +90,20 @@ def digests_of_file(path: Path) -> Digests:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an instance belongs: its key, the folder of its Series relative to the mirror, and its file name."""
+    """Where an instance belongs: its entry, the folder of its Series relative to the mirror, and its file name.
 
-    key: InstanceKey
+    `name` is None while the SOP Instance UID of the entry is not known.
+    """
+
+    series_uid: SeriesUid
+    entry: Entry
     folder: str
-    name: str
+    name: str | None
+
+    @property
+    def key(self) -> InstanceKey:
+        """What the file has to be."""
+        return InstanceKey(self.series_uid, self.entry.sop_uid or SopInstanceUid(""))
 
     @property
     def path(self) -> str:
@@ -325,6 +334,7 @@ def _held(target: Target, prepared: Prepared, mtime_ns: int, outcome: Outcome) -
     digests, verdict = prepared.digests, prepared.verdict
     return InstanceOutcome(
         series_uid=target.key.series_uid,
+        key=target.entry.key,
         sop_uid=target.key.sop_uid,
         outcome=outcome,
         size_bytes=digests.size_bytes,

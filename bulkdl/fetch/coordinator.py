@@ -169,7 +169,7 @@ class Coordinator:
                 for work in page:
                     if work.series_uid not in skip:
                         gave_out = True
-                        self._in_hand[work.series_uid] += len(work.sop_uids)
+                        self._in_hand[work.series_uid] += len(work.entries)
                         yield work
                 if cursor is None:
                     break
@@ -184,12 +184,12 @@ class Coordinator:
         for work in only:
             if self._stop.is_set():
                 return
-            self._in_hand[work.series_uid] += len(work.sop_uids)
+            self._in_hand[work.series_uid] += len(work.entries)
             yield work
 
     def _give_back(self, work: SeriesWork, outcomes: int) -> None:
         """A worker died: what it had of `work`, but for the `outcomes` it delivered, is owed still."""
-        self._let_go(work.series_uid, len(work.sop_uids) - outcomes)
+        self._let_go(work.series_uid, len(work.entries) - outcomes)
 
     def _let_go(self, series_uid: str, instances: int) -> None:
         self._in_hand[series_uid] -= instances
@@ -201,7 +201,8 @@ class Coordinator:
         self._unrecorded.append(outcome)
         if outcome.error is not None:
             message = outcome.message or ""
-            self._sink(InstanceFailed(outcome.series_uid, outcome.sop_uid, outcome.error, message))
+            key = None if outcome.sop_uid else outcome.key
+            self._sink(InstanceFailed(outcome.series_uid, outcome.sop_uid, outcome.error, message, key))
         if len(self._unrecorded) >= _GROUP:
             await self._record()
 

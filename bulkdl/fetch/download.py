@@ -50,8 +50,7 @@ _MOST_TEXT_ENTRY_BYTES: Final = 64 << 20
 def targets_of(work: SeriesWork) -> list[Target]:
     """Where the instances that a Series owes belong, in order."""
     return [
-        Target(InstanceKey(work.series_uid, sop_uid), work.folder, name)
-        for sop_uid, name in zip(work.sop_uids, work.names, strict=True)
+        Target(work.series_uid, entry, work.folder, name) for entry, name in zip(work.entries, work.names, strict=True)
     ]
 
 
@@ -207,7 +206,7 @@ class Downloader:
         except AccessDenied:
             raise
         except (RequestFailed, InstanceError) as error:
-            return failed(target.key, error)
+            return failed(target, error)
         return replace(outcome, attempts=attempts)
 
     async def _receive_instance(self, key: InstanceKey, name: str, incoming: Incoming) -> None:
@@ -299,9 +298,9 @@ class Downloader:
                 await unpacking.drop()
             if not unpacking.ready:
                 return
+            brought.update(unpacking.ready)
             ready = [(prepared, wanted[sop_uid]) for sop_uid, prepared in unpacking.ready.items()]
             for outcome in await self._committer.commit_all(ready):
-                brought.add(outcome.sop_uid)
                 await deliver(replace(outcome, attempts=attempt))
 
         try:
@@ -447,12 +446,13 @@ def _twice() -> InvalidInstance:
     return InvalidInstance("the zip holds this instance twice")
 
 
-def failed(key: InstanceKey, error: RequestFailed | InstanceError) -> InstanceOutcome:
+def failed(target: Target, error: RequestFailed | InstanceError) -> InstanceOutcome:
     """The outcome of an instance that was given up: quarantined if something unsound came, else failed."""
     outcome = Outcome.QUARANTINED if isinstance(error, InstanceError) else Outcome.FAILED
     return InstanceOutcome(
-        series_uid=key.series_uid,
-        sop_uid=key.sop_uid,
+        series_uid=target.series_uid,
+        key=target.entry.key,
+        sop_uid=target.entry.sop_uid,
         outcome=outcome,
         attempts=error.attempts,
         error=error.code,

@@ -55,12 +55,12 @@ class TransportChooser:
             return Transport.SINGLE
         if self._fixed is Transport.ZIP:
             return Transport.ZIP
-        if len(work.sop_uids) < _WORTH_A_ZIP or (work.size_bytes or 0) > _LARGEST_ZIP_BYTES:
+        if len(work.entries) < _WORTH_A_ZIP or (work.size_bytes or 0) > _LARGEST_ZIP_BYTES:
             return Transport.SINGLE
         self._chosen += 1
-        size_bytes = (work.size_bytes or 0) / len(work.sop_uids) or self._usual_bytes
+        size_bytes = (work.size_bytes or 0) / len(work.entries) or self._usual_bytes
         usual = self._cheaper(Transport.ZIP if 0 < size_bytes <= _SMALL_BYTES else Transport.SINGLE)
-        if self._chosen < self._next_trial or size_bytes * len(work.sop_uids) > _LARGEST_TRIAL_BYTES:
+        if self._chosen < self._next_trial or size_bytes * len(work.entries) > _LARGEST_TRIAL_BYTES:
             return usual
         if usual is not self._usual:
             self._usual, self._wait = usual, _TRIAL_EVERY
@@ -86,6 +86,6 @@ class TransportChooser:
 
 
 def _fits_a_zip(work: SeriesWork) -> bool:
-    owed = len(work.sop_uids)
+    owed = len(work.entries)
     whole = max(work.image_count or 0, owed)
     return work.whole or owed >= max(_WORTH_A_ZIP, _OWED_SHARE * whole)

@@ -156,7 +156,7 @@ class Worker:
             await self._room()
             async for work in items:
                 targets = await self._adopt(targets_of(work), deliver)
-                if len(targets) == len(work.sop_uids) and self._chooser.choose(work) is Transport.ZIP:
+                if len(targets) == len(work.entries) and self._chooser.choose(work) is Transport.ZIP:
                     self._bundles += 1
                     yield partial(self._by_bundle, work, deliver)
                     await self._room()
@@ -240,7 +240,7 @@ class Worker:
         async def fetch(target: Target) -> None:
             await self._singly(target, deliver)
 
-        if len(brought) < len(work.sop_uids):
+        if len(brought) < len(work.entries):
             await run_pool(missing(), fetch, workers=_SINGLES_AFTER_A_BUNDLE, name="after-bundle")
 
     def _measured(self, transport: Transport, instances: int, size_bytes: int, started: float) -> None:

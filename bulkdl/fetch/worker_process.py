@@ -68,9 +68,9 @@ class RemoteWorker:
         self._stop = context.stop
         self._give_back = give_back
         self._process: asyncio.subprocess.Process | None = None
-        self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first instance, until all is delivered
+        self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first entry, until all is delivered
         self._delivered: Counter[tuple[str, str]] = Counter()
-        self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # instance → key of its work
+        self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # entry → key of its work
         self._ahead = asyncio.Semaphore(_AHEAD)
 
     def hire(self, settings: WorkerSettings) -> None:
@@ -125,9 +125,9 @@ class RemoteWorker:
     async def _feed(self, items: AsyncIterator[SeriesWork]) -> None:
         await self._ahead.acquire()
         async for work in items:
-            key = (work.series_uid, work.sop_uids[0])
+            key = (work.series_uid, work.entries[0].key)
             self._given[key] = work
-            self._owner.update({(work.series_uid, sop_uid): key for sop_uid in work.sop_uids})
+            self._owner.update({(work.series_uid, entry.key): key for entry in work.entries})
             self._send(work)
             await self._ahead.acquire()  # before the next is taken: another worker may be hungry
         self._send(NoMoreWork())
@@ -152,9 +152,9 @@ class RemoteWorker:
             self._sink(Noted(f"a worker process died (status {await process.wait()}); its work is given to others"))
 
     def _settle(self, outcome: InstanceOutcome) -> None:
-        key = self._owner.pop((outcome.series_uid, outcome.sop_uid))
+        key = self._owner.pop((outcome.series_uid, outcome.key))
         self._delivered[key] += 1
-        if self._delivered[key] == len(self._given[key].sop_uids):
+        if self._delivered[key] == len(self._given[key].entries):
             del self._given[key], self._delivered[key]
 
     def _send(self, message: object) -> None:

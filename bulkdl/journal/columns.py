@@ -9,9 +9,10 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.journal.rows import HeldInstance, SeriesRow
-from bulkdl.journal.schema import IN_PART, UNLISTED
-from bulkdl.model.ids import SeriesUid, StudyUid, default_file_name
-from bulkdl.model.records import Series
+from bulkdl.journal.schema import IN_PART, UNBOUND, UNLISTED
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, default_file_name
+from bulkdl.model.records import Entry, Series
+from bulkdl.model.reports import Failure
 from bulkdl.model.text import one_line
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def series_row(row: Sequence[Any]) -> SeriesRow:
 
 def held_instance(row: Sequence[Any]) -> HeldInstance:
     """A row of `queries.HELD_OF_SERIES`."""
-    series_id, series_uid, sop_uid, folder, name, size_bytes, md5, digest, mtime_ns, syntax = row
+    series_id, series_uid, sop_uid, folder, name, size_bytes, md5, digest, mtime_ns, syntax, *entry = row
     return HeldInstance(
         series_id=series_id,
         series_uid=series_uid,
@@ -146,7 +147,28 @@ def held_instance(row: Sequence[Any]) -> HeldInstance:
         sha256=digest,
         mtime_ns=mtime_ns,
         transfer_syntax_uid=syntax,
+        entry=entry_from(sop_uid, *entry),
     )
+
+
+def unbound(key: str) -> str:
+    """The column `instance.sop_uid` of an entry whose SOP Instance UID is not known."""
+    return UNBOUND + key
+
+
+def entry_from(sop_uid: str, key: str | None, size_bytes: int | None, md5: bytes | None) -> Entry:
+    """An entry from the column `instance.sop_uid` and the columns of its row in `entry`, null where there is none."""
+    if sop_uid.startswith(UNBOUND):
+        return Entry(sop_uid.removeprefix(UNBOUND), None, size_bytes, md5)
+    return Entry(key or sop_uid, SopInstanceUid(sop_uid), size_bytes, md5)
+
+
+def failure_from(row: Sequence[Any]) -> Failure:
+    """A row of `queries.FAILURES`."""
+    series_uid, sop_uid, error, message, attempts = row
+    if sop_uid.startswith(UNBOUND):
+        return Failure(series_uid, None, error, message, attempts, key=sop_uid.removeprefix(UNBOUND))
+    return Failure(series_uid, sop_uid or None, error, message, attempts)
 
 
 def file_name(sop_uid: str, name: str | None) -> str:

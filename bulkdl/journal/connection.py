@@ -158,15 +158,22 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
     connection = _connect(path, mode)
     try:
-        connection.execute("PRAGMA query_only = ON")
         version = _check(connection, path)
+        if version < schema.VERSION:
+            _stand_in(connection, path, version)
+        connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
         raise
-    if version < schema.VERSION:
-        connection.close()
-        raise JournalError(f"an earlier bulkdl wrote the journal {path}; `bulkdl resume` once brings it up to date")
     return connection
+
+
+def _stand_in(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Make what an earlier version lacks for this connection alone: the file is not changed."""
+    if (script := schema.STAND_INS.get(version)) is None:
+        raise JournalError(f"an earlier bulkdl wrote the journal {path}; `bulkdl resume` once brings it up to date")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(script)
 
 
 def _recognise(path: Path) -> None:

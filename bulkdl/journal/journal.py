@@ -15,12 +15,13 @@ import json
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal import connection, queries, writes
 from bulkdl.journal.columns import (
+    entry_from,
+    failure_from,
     file_name,
     held_instance,
     instance_path,
@@ -42,7 +43,7 @@ from bulkdl.journal.rows import (
     UnlistedSeries,
     WorkCursor,
 )
-from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, WHOLE
+from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, UNBOUND, WHOLE
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome
@@ -55,9 +56,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from bulkdl.model.ids import SopInstanceUid
     from bulkdl.model.outcomes import InstanceOutcome
-    from bulkdl.model.records import InstanceKey, Series
+    from bulkdl.model.records import Entry, InstanceKey, Series
 
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
@@ -150,37 +150,27 @@ class Journal:
         """
         with self._writing() as database:
             name, url = without_secrets(archive_name), without_secrets(archive_url)
-            database.execute(
-                "INSERT INTO archive (name, url) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET url = excluded.url",
-                (name, url),
-            )
-            (archive_id,) = database.execute("SELECT id FROM archive WHERE name = ?", (name,)).fetchone()
+            database.execute(queries.RENEW_ARCHIVE, (name, url))
+            (archive_id,) = database.execute(queries.ARCHIVE_ID, (name,)).fetchone()
             selection_id = None if selection is None else writes.selection_id(database, archive_id, selection)
-            run_id = database.execute(
-                "INSERT INTO run (verb, archive_id, selection_id, settings, started_at) VALUES (?, ?, ?, ?, ?)",
-                (verb, archive_id, selection_id, settings_text(settings), moment(now)),
-            ).lastrowid
+            begun = (verb, archive_id, selection_id, settings_text(settings), moment(now))
+            run_id = database.execute(queries.ADD_RUN, begun).lastrowid
         return Run(id=int(run_id or 0), archive_id=archive_id, selection_id=selection_id)
 
     def end_resolving(self, run: Run) -> None:
         """Note that all Series of the run's selection are recorded: its resolving came to the end."""
         with self._writing() as database:
-            database.execute("UPDATE selection SET resolved_run_id = ? WHERE id = ?", (run.id, run.selection_id))
+            database.execute(queries.MARK_RESOLVED, (run.id, run.selection_id))
 
     def end_run(self, run_id: int, *, outcome: RunOutcome, counts: Mapping[str, object], now: datetime) -> None:
         """Note how a run ended; `counts` are kept as JSON, for people."""
         with self._writing() as database:
-            database.execute(
-                "UPDATE run SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?",
-                (moment(now), outcome.value, json.dumps(counts, default=str), run_id),
-            )
+            ended = (moment(now), outcome.value, json.dumps(counts, default=str), run_id)
+            database.execute(queries.END_RUN, ended)
 
     def last_run(self) -> RunRow | None:
         """The latest run, ended or not; None before the first."""
-        row = self._row(
-            "SELECT r.id, r.verb, a.name, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome "
-            "FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id DESC LIMIT 1"
-        )
+        row = self._row(queries.LAST_RUN)
         if row is None:
             return None
         run_id, verb, name, url, selection_id, started, ended, outcome = row
@@ -197,10 +187,6 @@ class Journal:
 
     def selections(self) -> list[SelectionRow]:
         """Every selection that was ever mirrored here, oldest first."""
-        rows = self._rows(
-            "SELECT q.id, q.criteria, a.name, a.url, q.resolved_run_id IS NOT NULL "
-            "FROM selection AS q JOIN archive AS a ON a.id = q.archive_id ORDER BY q.id"
-        )
         return [
             SelectionRow(
                 id=number,
@@ -209,7 +195,7 @@ class Journal:
                 archive_url=url,
                 is_resolved=bool(resolved),
             )
-            for number, criteria, name, url, resolved in rows
+            for number, criteria, name, url, resolved in self._rows(queries.SELECTIONS)
         ]
 
     # --- places -------------------------------------------------------------------------------------------------------
@@ -220,11 +206,11 @@ class Journal:
         Raises:
             LayoutError: the mirror has another layout than the one that is wanted.
         """
-        row = self._row("SELECT value FROM mirror WHERE name = 'layout'")
+        row = self._row(queries.LAYOUT)
         if row is None:
             settled = wanted or default
             with self._writing() as database:
-                database.execute("INSERT INTO mirror (name, value) VALUES ('layout', ?)", (settled,))
+                database.execute(queries.SET_LAYOUT, (settled,))
             return settled
         if wanted is not None and wanted != row[0]:
             raise LayoutError(f"this mirror has the layout {row[0]}, and keeps it; use another folder for {wanted}")
@@ -237,7 +223,7 @@ class Journal:
         """
         known = self._claims.get(key)
         if known is None:
-            row = self._row("SELECT owner FROM folder_owner WHERE key = ?", (key,))
+            row = self._row(queries.FOLDER_OWNER, (key,))
             known = row[0] if row else self._claims.setdefault(key, owner)
         return bool(known != owner)
 
@@ -254,7 +240,7 @@ class Journal:
             JournalError: a folder is that of another Series already (`series_in_folder` tells); nothing was recorded.
         """
         with self._writing() as database:
-            database.executemany("INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)", self._claims.items())
+            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
             for record, folder in series:
                 series_id, listing = writes.take_series(database, run, record, folder, moment(now))
                 writes.link_series(database, run, series_id, record.series_uid, listing)
@@ -262,26 +248,24 @@ class Journal:
         self._claims.clear()
 
     def record_instances(
-        self, run: Run, series_uid: SeriesUid, sop_uids: Sequence[SopInstanceUid], names: Sequence[str | None]
+        self, run: Run, series_uid: SeriesUid, entries: Sequence[Entry], names: Sequence[str | None]
     ) -> None:
-        """Note the instances of a Series, all of them or those that `unlisted_series` called wanted, as listed.
+        """Record the entries of a Series as listed: all of them, or those that `unlisted_series` calls wanted.
 
-        `names` are their file names, as many as `sop_uids`; None stands for `<sop_uid>.dcm`. New ones become owed,
-        known ones keep their state and name. An instance asked for by name that the archive does not list is recorded
-        too, and given its outcome (`not-found`) by `record_outcomes`.
+        `names` are their file names, as many as `entries`; None stands for `<sop_uid>.dcm`, and for an entry whose UID
+        is not known. New ones become owed, known ones keep their state and name. Of several entries with one UID the
+        first is that instance; the others are recorded as entries whose UID is not known. Entries without a UID are
+        bound to held instances with the same MD5. An instance requested by name that the archive does not list is
+        recorded too; `record_outcomes` then records its outcome (`not-found`).
 
         Raises:
             JournalError: the Series was never recorded.
         """
         with self._writing() as database:
             series_id = writes.known_series(database, series_uid)
-            rows = sorted(zip(sop_uids, names, strict=True), key=itemgetter(0))  # neighbours in the file
-            database.executemany(
-                "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)",
-                ((series_id, sop_uid, name, run.id) for sop_uid, name in rows),
-            )
+            writes.list_entries(database, run, series_id, entries, names)
             listing = WHOLE if writes.wanted_instances(database, series_id) is None else IN_PART
-            database.execute("UPDATE series SET listing = ? WHERE id = ?", (listing, series_id))
+            database.execute(queries.SET_LISTING, (listing, series_id))
 
     def record_found(
         self,
@@ -301,20 +285,22 @@ class Journal:
             JournalError: the Series of an instance is not known; a folder is that of another Series.
         """
         with self._writing() as database:
-            database.executemany("INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)", self._claims.items())
+            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
             for record, folder in series:
-                known = database.execute("SELECT folder FROM series WHERE series_uid = ?", (record.series_uid,))
+                known = database.execute(queries.SERIES_FOLDER, (record.series_uid,))
                 if (known.fetchone() or (None,))[0] is None:
                     writes.take_series(database, run, record, folder, moment(now))
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
             database.executemany(
-                "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)",
+                queries.ADD_INSTANCE,
                 (
                     (series_ids[outcome.series_uid], outcome.sop_uid, name, run.id)
                     for outcome, name in zip(outcomes, names, strict=True)
                 ),
             )
             writes.hold(database, run, series_ids, outcomes)
+            for series_id in series_ids.values():
+                writes.bind_by_checksum(database, series_id)
         self._claims.clear()
 
     def record_series_failure(
@@ -365,8 +351,7 @@ class Journal:
         with self._writing() as database:
             series_ids = {uid: writes.known_series(database, uid) for uid in {key.series_uid for key in keys}}
             database.executemany(
-                "UPDATE instance SET state = 0, size_bytes = NULL, md5 = NULL, sha256 = NULL, mtime_ns = NULL, "
-                "transfer_syntax_id = NULL, notes = NULL, run_id = ? WHERE series_id = ? AND sop_uid = ? AND state = 1",
+                queries.OWE,
                 ((run.id, series_ids[key.series_uid], key.sop_uid) for key in keys),
             )
 
@@ -394,7 +379,8 @@ class Journal:
         The cursor returned is for the next call; None says that this pass is at its end. A pass gives out what is owed
         as it goes by: what was listed behind it is found by another pass, begun with None, and what is in flight is
         still owed, so that pass gives it out again. A Series that owes more than `instances_per_item` comes in several
-        items, none of them `whole`.
+        items, none of them `whole`; but one with entries whose UID is not known comes in one item, because only the
+        worker that downloads all of them can tell which have the same UID.
         """
         work: list[SeriesWork] = []
         cursor = after or WorkCursor("", "", "", "", "")
@@ -413,9 +399,8 @@ class Journal:
             for row in page:
                 _, series_uid, study_uid, patient_id, collection, *_ = row
                 begun = cursor.sop_uid if series_uid == cursor.series_uid else ""
-                items = self._items(run, row, begun, limit - len(work), instances_per_item)
+                items, last = self._items(run, row, begun, limit - len(work), instances_per_item)
                 work += items
-                last = items[-1].sop_uids[-1] if items else begun
                 cursor = WorkCursor(collection, patient_id, study_uid, series_uid, last)
                 if len(work) == limit:
                     return work, cursor
@@ -423,40 +408,36 @@ class Journal:
                 return work, None
         return work, cursor
 
-    def _items(self, run: Run | None, row: Sequence[Any], after: str, limit: int, size: int) -> list[SeriesWork]:
-        """The work of one owing Series, in items of `size` instances."""
+    def _items(
+        self, run: Run | None, row: Sequence[Any], after: str, limit: int, size: int
+    ) -> tuple[list[SeriesWork], str]:
+        """The work of one owing Series, in items of `size` instances, and the last instance that they hold."""
         series_id, series_uid, study_uid, _, _, folder, image_count, size_bytes, untouched, owed, narrowed = row
         statement = queries.OWED_WANTED_INSTANCES if narrowed else queries.OWED_INSTANCES
+        scope = {"series": series_id, "series_uid": series_uid, "selection": _selection_of(run)}
+        taken: frozenset[str] = frozenset()
+        if self._row(queries.OWES_UNBOUND, (series_id,)):
+            size = -1  # no limit
+            taken = frozenset(file_name(*bound) for bound in self._rows(queries.BOUND_NAMES, (series_id,)))
         items: list[SeriesWork] = []
-        while len(items) < limit:
-            found = self._rows(
-                statement,
-                {
-                    "series": series_id,
-                    "series_uid": series_uid,
-                    "selection": _selection_of(run),
-                    "after": after,
-                    "limit": size,
-                },
-            )
-            if not found:
-                break
+        while len(items) < limit and (found := self._rows(statement, {**scope, "after": after, "limit": size})):
             after = found[-1][0]
             items.append(
                 SeriesWork(
                     series_uid=series_uid,
                     study_uid=study_uid or None,
                     folder=folder,
-                    sop_uids=tuple(sop_uid for sop_uid, _ in found),
-                    names=tuple(file_name(sop_uid, name) for sop_uid, name in found),
+                    entries=tuple(entry_from(uid, *entry) for uid, _, *entry in found),
+                    names=tuple(None if uid > UNBOUND else file_name(uid, name) for uid, name, *_ in found),
                     image_count=image_count,
                     size_bytes=size_bytes,
                     whole=bool(untouched) and len(found) == owed,
+                    taken=taken,
                 )
             )
-            if len(found) < size:
+            if len(found) != size:
                 break
-        return items
+        return items, after
 
     def counts(self, run: Run | None) -> Counts:
         """How the run's selection stands, or everything. Costs some 100 ns a Series."""
@@ -483,12 +464,8 @@ class Journal:
 
     def failures(self, run: Run | None = None, *, limit: int) -> list[Failure]:
         """The first failures: instances, and Series as a whole, that are not in the mirror."""
-        return [
-            Failure(series_uid, sop_uid or None, error, message, attempts)
-            for series_uid, sop_uid, error, message, attempts in self._rows(
-                queries.FAILURES, {"selection": _selection_of(run), "limit": limit}
-            )
-        ]
+        rows = self._rows(queries.FAILURES, {"selection": _selection_of(run), "limit": limit})
+        return [failure_from(row) for row in rows]
 
     def failures_by_error(self, run: Run | None = None) -> dict[str, int]:
         """How many instances, and Series as a whole, failed with each code of `bulkdl.errors`."""
@@ -503,9 +480,7 @@ class Journal:
             found += (held_instance(row) for row in rows)
             if len(found) == limit:
                 return found
-            following = self._row(
-                "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1", (series_id,)
-            )
+            following = self._row(queries.HOLDING_SERIES, (series_id,))
             if following is None:
                 return found
             series_id, sop_uid = following[0], ""
@@ -522,17 +497,12 @@ class Journal:
 
     def series_in_folder(self, folder: str) -> SeriesUid | None:
         """The Series to which `folder` was given; upper and lower case of ASCII letters count as the same."""
-        row = self._row("SELECT series_uid FROM series WHERE folder = ?", (folder,))
+        row = self._row(queries.SERIES_IN_FOLDER, (folder,))
         return None if row is None else SeriesUid(row[0])
 
     def instances(self, series_uid: SeriesUid, *, after: str = "", limit: int) -> list[InstanceRow]:
-        """The recorded instances of a Series, by SOP Instance UID from behind `after`."""
-        rows = self._rows(
-            "SELECT i.sop_uid, s.folder, i.name, i.state, i.size_bytes "
-            "FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id "
-            "WHERE s.series_uid = ? AND i.sop_uid > ? ORDER BY i.sop_uid LIMIT ?",
-            (series_uid, after, limit),
-        )
+        """The recorded instances of a Series whose UID is known, by that UID from behind `after`."""
+        rows = self._rows(queries.INSTANCES, (series_uid, after, limit))
         return [
             InstanceRow(
                 sop_uid=sop_uid, path=instance_path(folder, sop_uid, name), state=_STATES[state], size_bytes=size_bytes
@@ -540,23 +510,9 @@ class Journal:
             for sop_uid, folder, name, state, size_bytes in rows
         ]
 
-    def holds(self, key: InstanceKey) -> bool:
-        """Whether the instance is in the mirror, as far as the journal knows."""
-        row = self._row(
-            "SELECT i.state FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id "
-            "WHERE s.series_uid = ? AND i.sop_uid = ?",
-            (key.series_uid, key.sop_uid),
-        )
-        return row is not None and row[0] == STATE_NUMBERS[InstanceState.HELD]
-
     def find_held(self, key: InstanceKey) -> HeldPlace | None:
         """Where an instance is in the mirror, as far as the journal knows; None for one that is not."""
-        row = self._row(
-            "SELECT s.folder, i.name, i.size_bytes, i.run_id FROM series AS s "
-            "CROSS JOIN instance AS i ON i.series_id = s.id "
-            "WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = ?",
-            (key.series_uid, key.sop_uid, STATE_NUMBERS[InstanceState.HELD]),
-        )
+        row = self._row(queries.FIND_HELD, (key.series_uid, key.sop_uid))
         if row is None:
             return None
         folder, name, size_bytes, run_id = row

@@ -1,24 +1,68 @@
-"""The questions of a journal that are long, or made of common parts, as SQL.
+"""All SQL of a journal, but for its schema and the pragmas of `connection`.
 
-Each is a constant: values come in as parameters alone. In all of them `:selection` is the id of a selection, and null
-for everything in the journal. CROSS JOIN keeps SQLite to the order that is written, which starts from the smallest
-table, whatever its statistics say.
+Each statement is a constant: values come in as parameters alone. `:selection` is the id of a selection, and null for
+everything in the journal. CROSS JOIN keeps SQLite to the order that is written, which starts from the smallest table,
+whatever its statistics say. What a state or a listing is called stands in `schema`.
 """
 
-# ruff: noqa: S608 - the parts that are put together are constants of this module
+# ruff: noqa: S608 - the parts that are put together are constants
 
 from __future__ import annotations
 
 from typing import Final
+
+from bulkdl.journal.schema import FAILED, HELD, OWED, QUARANTINED, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
 
 SERIES_COLUMNS: Final = (
     "s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.image_count, s.size_bytes, s.record"
 )
 """The columns of which `columns.series_from` makes a Series."""
 
+# --- selections, runs and the mirror ----------------------------------------------------------------------------------
+
+RENEW_ARCHIVE: Final = (
+    "INSERT INTO archive (name, url) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET url = excluded.url"
+)
+
+ARCHIVE_ID: Final = "SELECT id FROM archive WHERE name = ?"
+
+SELECTION_ID: Final = "SELECT id FROM selection WHERE archive_id = ? AND digest = ?"
+
+ADD_SELECTION: Final = "INSERT INTO selection (archive_id, criteria, digest) VALUES (?, ?, ?)"
+
+ADD_SELECTION_INSTANCE: Final = (
+    "INSERT OR IGNORE INTO selection_instance (selection_id, series_uid, sop_uid) VALUES (?, ?, ?)"
+)
+
+MARK_RESOLVED: Final = "UPDATE selection SET resolved_run_id = ? WHERE id = ?"
+
+SELECTIONS: Final = """
+SELECT q.id, q.criteria, a.name, a.url, q.resolved_run_id IS NOT NULL
+FROM selection AS q JOIN archive AS a ON a.id = q.archive_id ORDER BY q.id
+"""
+
+ADD_RUN: Final = "INSERT INTO run (verb, archive_id, selection_id, settings, started_at) VALUES (?, ?, ?, ?, ?)"
+
+END_RUN: Final = "UPDATE run SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?"
+
+LAST_RUN: Final = """
+SELECT r.id, r.verb, a.name, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome
+FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id DESC LIMIT 1
+"""
+
+LAYOUT: Final = "SELECT value FROM mirror WHERE name = 'layout'"
+
+SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"
+
+FOLDER_OWNER: Final = "SELECT owner FROM folder_owner WHERE key = ?"
+
+CLAIM_FOLDER: Final = "INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)"
+
+# --- totals -----------------------------------------------------------------------------------------------------------
+
 # The tallies of a selection, or of everything where :selection is null. Series of which a selection wants only some
 # instances are counted one by one.
-TALLIES: Final = """
+_TALLIES: Final = f"""
 WITH tallies AS (
   SELECT series_id, collection, listing, has_error, image_count, size_bytes, owed, held, failed, quarantined, withdrawn,
     held_bytes
@@ -29,8 +73,9 @@ WITH tallies AS (
   FROM selection_series AS l CROSS JOIN tally AS t ON t.series_id = l.series_id
   WHERE l.selection_id = :selection AND l.narrowed = 0
   UNION ALL
-  SELECT t.series_id, t.collection, t.listing, t.has_error, count(*), NULL, sum(i.state IS 0), sum(i.state IS 1),
-    sum(i.state IS 2), sum(i.state IS 3), sum(i.state IS 4), sum((i.state IS 1) * ifnull(i.size_bytes, 0))
+  SELECT t.series_id, t.collection, t.listing, t.has_error, count(*), NULL, sum(i.state IS {OWED}),
+    sum(i.state IS {HELD}), sum(i.state IS {FAILED}), sum(i.state IS {QUARANTINED}), sum(i.state IS {WITHDRAWN}),
+    sum((i.state IS {HELD}) * ifnull(i.size_bytes, 0))
   FROM selection_series AS l
   CROSS JOIN series AS s ON s.id = l.series_id
   CROSS JOIN tally AS t ON t.series_id = l.series_id
@@ -41,24 +86,26 @@ WITH tallies AS (
 )
 """
 
-COUNTS: Final = f"""{TALLIES}
+COUNTS: Final = f"""{_TALLIES}
 SELECT count(*),
-  sum(listing > 0 AND has_error = 0 AND owed + failed + quarantined = 0),
-  sum(owed = 0 AND (has_error = 1 OR (listing > 0 AND failed + quarantined > 0))),
-  sum(listing = 0 AND has_error = 0),
+  sum(listing > {UNLISTED} AND has_error = 0 AND owed + failed + quarantined = 0),
+  sum(owed = 0 AND (has_error = 1 OR (listing > {UNLISTED} AND failed + quarantined > 0))),
+  sum(listing = {UNLISTED} AND has_error = 0),
   sum(owed), sum(held), sum(failed), sum(quarantined), sum(withdrawn), sum(held_bytes),
   sum(image_count), sum(size_bytes), sum(size_bytes IS NULL)
 FROM tallies
 """
 
-COLLECTIONS: Final = f"""{TALLIES}
+COLLECTIONS: Final = f"""{_TALLIES}
 SELECT collection, count(*), sum(owed + held + failed + quarantined), sum(held), sum(owed), sum(failed),
   sum(quarantined), sum(held_bytes)
 FROM tallies GROUP BY collection ORDER BY collection
 """
 
+# --- failures ---------------------------------------------------------------------------------------------------------
+
 # Whether the failure f concerns :selection, or :selection is null.
-CONCERNS: Final = """
+_CONCERNS: Final = """
 (:selection IS NULL OR EXISTS (
   SELECT 1 FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
   WHERE l.selection_id = :selection AND l.series_id = f.series_id AND (
@@ -70,49 +117,116 @@ CONCERNS: Final = """
 FAILURES: Final = f"""
 SELECT s.series_uid, f.sop_uid, f.error, f.message, f.attempts
 FROM failure AS f CROSS JOIN series AS s ON s.id = f.series_id
-WHERE {CONCERNS} ORDER BY f.series_id, f.sop_uid LIMIT :limit
+WHERE {_CONCERNS} ORDER BY f.series_id, f.sop_uid LIMIT :limit
 """
 
-FAILURES_BY_ERROR: Final = f"SELECT f.error, count(*) FROM failure AS f WHERE {CONCERNS} GROUP BY f.error ORDER BY 1"
+FAILURES_BY_ERROR: Final = f"SELECT f.error, count(*) FROM failure AS f WHERE {_CONCERNS} GROUP BY f.error ORDER BY 1"
+
+NOTE_FAILURE: Final = """
+INSERT INTO failure (series_id, sop_uid, error, message, attempts, run_id) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (series_id, sop_uid) DO UPDATE SET error = excluded.error, message = excluded.message,
+  attempts = excluded.attempts, run_id = excluded.run_id
+"""
 
 OWE_INSTANCES_AGAIN: Final = f"""
-UPDATE instance SET state = 0, run_id = :run WHERE (series_id, sop_uid) IN (
-  SELECT f.series_id, f.sop_uid FROM failure AS f WHERE f.sop_uid <> '' AND {CONCERNS})
+UPDATE instance SET state = {OWED}, run_id = :run WHERE (series_id, sop_uid) IN (
+  SELECT f.series_id, f.sop_uid FROM failure AS f WHERE f.sop_uid <> '' AND {_CONCERNS})
 """
 
 UNLIST_FAILED: Final = f"""
-UPDATE series SET listing = 0 WHERE id IN (
-  SELECT f.series_id FROM failure AS f WHERE f.sop_uid = '' AND {CONCERNS})
+UPDATE series SET listing = {UNLISTED} WHERE id IN (
+  SELECT f.series_id FROM failure AS f WHERE f.sop_uid = '' AND {_CONCERNS})
 """
 
 FORGET_SERIES_FAILURES: Final = f"""
 DELETE FROM failure WHERE sop_uid = '' AND series_id IN (
   SELECT f.series_id FROM failure AS f CROSS JOIN series AS known ON known.id = f.series_id
-  WHERE f.sop_uid = '' AND known.folder IS NOT NULL AND {CONCERNS})
+  WHERE f.sop_uid = '' AND known.folder IS NOT NULL AND {_CONCERNS})
 """
 
-SERIES_ROW: Final = f"""
+EARLIER_FAILURES: Final = "SELECT sop_uid FROM failure WHERE series_id = :series AND run_id <> :run"
+
+OWE_EARLIER_FAILURES: Final = f"""
+UPDATE instance SET state = {OWED}, run_id = :run WHERE series_id = :series AND sop_uid IN (
+  SELECT sop_uid FROM failure WHERE series_id = :series AND sop_uid <> '' AND run_id <> :run)
+"""
+
+FORGET_FAILURE: Final = "DELETE FROM failure WHERE series_id = ? AND sop_uid = ?"
+
+# --- Series -----------------------------------------------------------------------------------------------------------
+
+SERIES_ID: Final = "SELECT id FROM series WHERE series_uid = ?"
+
+SERIES_LISTING: Final = "SELECT id, listing FROM series WHERE series_uid = ?"
+
+SERIES_FOLDER: Final = "SELECT folder FROM series WHERE series_uid = ?"
+
+SERIES_IN_FOLDER: Final = "SELECT series_uid FROM series WHERE folder = ?"
+
+RECORDED_SERIES: Final = f"""
+SELECT {SERIES_COLUMNS}, s.id, s.folder, s.listing, s.archive_id FROM series AS s WHERE s.series_uid = ?
+"""
+
+ADD_SERIES: Final = """
+INSERT INTO series (series_uid, study_uid, patient_id, collection, modality, image_count, size_bytes, record, folder,
+  archive_id, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+RENEW_SERIES: Final = """
+UPDATE series SET series_uid = ?, study_uid = ?, patient_id = ?, collection = ?, modality = ?, image_count = ?,
+  size_bytes = ?, record = ?, folder = ?, archive_id = ?, updated_at = ?, listing = ?
+WHERE id = ?
+"""
+
+ADD_UNKNOWN_SERIES: Final = """
+INSERT INTO series (series_uid, archive_id, updated_at) SELECT ?, archive_id, started_at FROM run WHERE id = ?
+"""
+
+SET_LISTING: Final = "UPDATE series SET listing = ? WHERE id = ?"
+
+UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"
+
+RENEW_LINK: Final = "UPDATE selection_series SET run_id = ? WHERE selection_id = ? AND series_id = ?"
+
+ADD_LINK: Final = "INSERT INTO selection_series (selection_id, series_id, narrowed, run_id) VALUES (?, ?, ?, ?)"
+
+LINKS: Final = "SELECT selection_id, narrowed FROM selection_series WHERE series_id = ?"
+
+# How many instances of a Series the selection names, and how many of those are not recorded.
+NAMED_INSTANCES: Final = """
+SELECT count(*), ifnull(sum(i.sop_uid IS NULL), 0) FROM selection_instance AS w
+LEFT JOIN instance AS i ON i.series_id = ? AND i.sop_uid = w.sop_uid
+WHERE w.selection_id = ? AND w.series_uid = ?
+"""
+
+WANTED_INSTANCES: Final = """
+SELECT w.sop_uid FROM series AS s CROSS JOIN selection_instance AS w
+ON w.selection_id = ? AND w.series_uid = s.series_uid WHERE s.id = ?
+"""
+
+_SERIES_ROW: Final = f"""
 SELECT {SERIES_COLUMNS}, s.id, s.folder, t.listing, t.owed, t.held, t.failed, t.quarantined, t.withdrawn,
   t.held_bytes, f.error, f.message, f.attempts
 FROM series AS s CROSS JOIN tally AS t ON t.series_id = s.id
 LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = ''
 """
 
-SERIES_PAGE: Final = f"{SERIES_ROW} WHERE s.id > ? ORDER BY s.id LIMIT ?"
+SERIES_PAGE: Final = f"{_SERIES_ROW} WHERE s.id > ? ORDER BY s.id LIMIT ?"
 
-SERIES_BY_UID: Final = f"{SERIES_ROW} WHERE s.series_uid = ?"
+SERIES_BY_UID: Final = f"{_SERIES_ROW} WHERE s.series_uid = ?"
 
 UNLISTED_SERIES: Final = f"""
 SELECT {SERIES_COLUMNS}, s.id, s.folder
 FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id
-WHERE t.listing = 0 AND t.has_error = 0 AND t.series_id > :after AND (:selection IS NULL OR EXISTS (
+WHERE t.listing = {UNLISTED} AND t.has_error = 0 AND t.series_id > :after AND (:selection IS NULL OR EXISTS (
   SELECT 1 FROM selection_series AS l WHERE l.selection_id = :selection AND l.series_id = t.series_id))
 ORDER BY t.series_id LIMIT :limit
 """
 
-OWING_SERIES: Final = """
+OWING_SERIES: Final = f"""
 SELECT s.id, s.series_uid, s.study_uid, s.patient_id, s.collection, s.folder, s.image_count, s.size_bytes,
-  s.listing = 2 AND t.held + t.failed + t.quarantined + t.withdrawn = 0, t.owed, ifnull(l.narrowed, 0)
+  s.listing = {WHOLE} AND t.held + t.failed + t.quarantined + t.withdrawn = 0, t.owed, ifnull(l.narrowed, 0)
 FROM series AS s INDEXED BY series_owing
 CROSS JOIN tally AS t ON t.series_id = s.id
 LEFT JOIN selection_series AS l ON l.selection_id = :selection AND l.series_id = s.id
@@ -121,31 +235,114 @@ WHERE s.owes = 1 AND (:selection IS NULL OR l.series_id IS NOT NULL)
 ORDER BY s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT :limit
 """
 
-OWED_INSTANCES: Final = """
-SELECT sop_uid, name FROM instance WHERE series_id = :series AND sop_uid > :after AND state = 0
-ORDER BY sop_uid LIMIT :limit
+HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1"
+
+# --- instances --------------------------------------------------------------------------------------------------------
+
+ADD_INSTANCE: Final = "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)"
+
+_OWED: Final = "i.sop_uid, i.name, e.key, e.size_bytes, e.md5"
+_ENTRY_OF_I: Final = "LEFT JOIN entry AS e ON e.series_id = i.series_id AND e.sop_uid = i.sop_uid"
+
+OWED_INSTANCES: Final = f"""
+SELECT {_OWED} FROM instance AS i {_ENTRY_OF_I}
+WHERE i.series_id = :series AND i.sop_uid > :after AND i.state = {OWED}
+ORDER BY i.sop_uid LIMIT :limit
 """
 
-OWED_WANTED_INSTANCES: Final = """
-SELECT i.sop_uid, i.name
-FROM selection_instance AS w CROSS JOIN instance AS i ON i.series_id = :series AND i.sop_uid = w.sop_uid
-WHERE w.selection_id = :selection AND w.series_uid = :series_uid AND w.sop_uid > :after AND i.state = 0
-ORDER BY w.sop_uid LIMIT :limit
+# Those that the selection names, and those that it may name: their UIDs are not known yet.
+OWED_WANTED_INSTANCES: Final = f"""
+SELECT {_OWED}
+FROM selection_instance AS w CROSS JOIN instance AS i ON i.series_id = :series AND i.sop_uid = w.sop_uid {_ENTRY_OF_I}
+WHERE w.selection_id = :selection AND w.series_uid = :series_uid AND w.sop_uid > :after AND i.state = {OWED}
+UNION ALL
+SELECT {_OWED} FROM instance AS i {_ENTRY_OF_I}
+WHERE i.series_id = :series AND i.sop_uid > max(:after, '{UNBOUND}') AND i.state = {OWED}
+ORDER BY 1 LIMIT :limit
 """
 
-HOLD: Final = """
-UPDATE instance SET state = 1, size_bytes = ?, md5 = ?, sha256 = ?, mtime_ns = ?, transfer_syntax_id = ?, notes = ?,
-  run_id = ?
+OWES_UNBOUND: Final = f"""
+SELECT 1 FROM instance WHERE series_id = ? AND sop_uid > '{UNBOUND}' AND state = {OWED} LIMIT 1
+"""
+
+HOLD: Final = f"""
+UPDATE instance SET state = {HELD}, size_bytes = ?, md5 = ?, sha256 = ?, mtime_ns = ?, transfer_syntax_id = ?,
+  notes = ?, run_id = ?
 WHERE series_id = ? AND sop_uid = ?
 """
 
-HELD_OF_SERIES: Final = """
-SELECT i.series_id, s.series_uid, i.sop_uid, s.folder, i.name, i.size_bytes, i.md5, i.sha256, i.mtime_ns, x.uid
-FROM instance AS i CROSS JOIN series AS s ON s.id = i.series_id
-LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id
-WHERE i.series_id = ? AND i.sop_uid > ? AND i.state = 1 ORDER BY i.sop_uid LIMIT ?
+STATE: Final = "SELECT state FROM instance WHERE series_id = ? AND sop_uid = ?"
+
+GIVE_UP: Final = "UPDATE instance SET state = ?, run_id = ? WHERE series_id = ? AND sop_uid = ?"
+
+OWE: Final = f"""
+UPDATE instance SET state = {OWED}, size_bytes = NULL, md5 = NULL, sha256 = NULL, mtime_ns = NULL,
+  transfer_syntax_id = NULL, notes = NULL, run_id = ?
+WHERE series_id = ? AND sop_uid = ? AND state = {HELD}
 """
 
-RECORDED_SERIES: Final = f"""
-SELECT {SERIES_COLUMNS}, s.id, s.folder, s.listing, s.archive_id FROM series AS s WHERE s.series_uid = ?
+HELD_OF_SERIES: Final = f"""
+SELECT i.series_id, s.series_uid, i.sop_uid, s.folder, i.name, i.size_bytes, i.md5, i.sha256, i.mtime_ns, x.uid,
+  e.key, e.size_bytes, e.md5
+FROM instance AS i CROSS JOIN series AS s ON s.id = i.series_id
+LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id {_ENTRY_OF_I}
+WHERE i.series_id = ? AND i.sop_uid > ? AND i.state = {HELD} ORDER BY i.sop_uid LIMIT ?
+"""
+
+INSTANCES: Final = f"""
+SELECT i.sop_uid, s.folder, i.name, i.state, i.size_bytes
+FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
+WHERE s.series_uid = ? AND i.sop_uid > ? AND i.sop_uid < '{UNBOUND}' ORDER BY i.sop_uid LIMIT ?
+"""
+
+FIND_HELD: Final = f"""
+SELECT s.folder, i.name, i.size_bytes, i.run_id FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
+WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
+"""
+
+ADD_TRANSFER_SYNTAX: Final = "INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)"
+
+TRANSFER_SYNTAX_ID: Final = "SELECT id FROM transfer_syntax WHERE uid = ?"
+
+# --- entries ----------------------------------------------------------------------------------------------------------
+
+KEEP_ENTRY: Final = """
+INSERT INTO entry (series_id, sop_uid, key, size_bytes, md5) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (series_id, sop_uid) DO UPDATE SET key = excluded.key, size_bytes = excluded.size_bytes, md5 = excluded.md5
+"""
+
+BOUND_KEYS: Final = f"""
+SELECT key, sop_uid FROM entry WHERE series_id = ? AND sop_uid < '{UNBOUND}' AND key IS NOT NULL
+"""
+
+IS_BOUND: Final = "SELECT 1 FROM entry WHERE series_id = ? AND key = ?"
+
+ENTRY: Final = "SELECT size_bytes, md5 FROM entry WHERE series_id = ? AND sop_uid = ?"
+
+# An instance, and the key of its entry where one is recorded.
+BOUND_TO: Final = f"""
+SELECT e.key FROM instance AS i {_ENTRY_OF_I} WHERE i.series_id = ? AND i.sop_uid = ?
+"""
+
+BIND: Final = "UPDATE instance SET sop_uid = ?, name = ? WHERE series_id = ? AND sop_uid = ?"
+
+REMOVE_INSTANCE: Final = "DELETE FROM instance WHERE series_id = ? AND sop_uid = ?"
+
+REMOVE_ENTRY: Final = "DELETE FROM entry WHERE series_id = ? AND sop_uid = ?"
+
+UNBOUND_CHECKSUMS: Final = f"""
+SELECT e.sop_uid, e.md5 FROM entry AS e CROSS JOIN instance AS i ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
+WHERE e.series_id = ? AND e.sop_uid > '{UNBOUND}' AND e.md5 IS NOT NULL
+"""
+
+# The held instances of a Series that no entry is bound to.
+HELD_CHECKSUMS: Final = f"""
+SELECT i.md5, i.sop_uid FROM instance AS i {_ENTRY_OF_I}
+WHERE i.series_id = ? AND i.sop_uid < '{UNBOUND}' AND i.state = {HELD} AND i.md5 IS NOT NULL AND e.key IS NULL
+"""
+
+BOUND_NAMES: Final = f"""
+SELECT i.sop_uid, i.name FROM entry AS e CROSS JOIN instance AS i
+ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
+WHERE e.series_id = ? AND e.sop_uid < '{UNBOUND}' AND e.key IS NOT NULL
 """

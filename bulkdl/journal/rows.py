@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.records import Series
+from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import RunOutcome, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import InstanceState
@@ -114,7 +114,8 @@ class HeldPlace:
 class HeldInstance:
     """A file of the mirror. `path` is relative to the mirror, with `/`; `md5` and `sha256` are digests.
 
-    `series_id` and `sop_uid` together are the place from which `Journal.held` goes on.
+    `series_id` and `sop_uid` together are the position from which `Journal.held` continues. `entry` is what the archive
+    listed for it; where it was not listed, or only its UID, the key is the UID.
     """
 
     series_id: int
@@ -126,6 +127,7 @@ class HeldInstance:
     sha256: bytes | None
     mtime_ns: int
     transfer_syntax_uid: str | None
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

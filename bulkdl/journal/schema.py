@@ -23,8 +23,10 @@ Views
   size_bytes (of the archive), held, owed, failed, quarantined, withdrawn, held_bytes; error and message concern the
   Series as a whole.
 - `v_instances`: series_uid, sop_uid, state (in words), path (below the mirror), size_bytes, md5, sha256 (hexadecimal),
-  mtime_ns, transfer_syntax_uid, notes, run_id. Ask for one Series: there may be millions of rows.
-- `v_failures`: series_uid, instance (null for a Series as a whole), state, error, message, attempts, run_id.
+  mtime_ns, transfer_syntax_uid, notes, run_id, key (of the entry at the archive; for most archives the SOP Instance
+  UID). sop_uid and path are null while the UID is not known. Select one Series: there may be millions of rows.
+- `v_failures`: series_uid, instance (the SOP Instance UID, null where it is not known), state, error, message,
+  attempts, run_id, key (as above; null for a Series as a whole).
 - `v_runs`: id, verb, archive, url, selection_id, started_at, ended_at, outcome, counts.
 
 Tables
@@ -48,10 +50,13 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. There is no secret 
   last changed.
 - `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
   `run_id` is the last run that found it there.
-- `instance`: one row for each SOP Instance; the bulk of the file, some 165 bytes a row. `state` is 0 owed, 1 held,
+- `instance`: one row for each SOP Instance; the bulk of the file, some 165 bytes a row. Where the archive's list does
+  not give the SOP Instance UID, `sop_uid` is `@` and the key of the entry until it is held. `state` is 0 owed, 1 held,
   2 failed, 3 quarantined, 4 withdrawn. `name` is the file's name in the folder where it is not `<sop_uid>.dcm`.
   `size_bytes`, `md5`, `sha256`, `mtime_ns` (of the file) and `transfer_syntax_id` are null until it is held. `notes` is
   a JSON list of what is odd about it and was let pass. `run_id`: the run that last changed the row.
+- `entry`: what the archive's list says of an instance beyond its SOP Instance UID: `key`, where it is another text than
+  the UID, `size_bytes` and `md5`. Most archives list UIDs alone and need no rows here. An instance has at most one.
 - `transfer_syntax`: the transfer syntax UIDs.
 - `failure`: why a failed or quarantined instance is not in the mirror; for a Series as a whole `sop_uid` is empty.
   `error` is a code of `bulkdl.errors`.
@@ -70,18 +75,27 @@ from bulkdl.model.states import InstanceState
 
 APPLICATION_ID: Final = 0x42444C4A  # "BDLJ", for file(1) and for us: no other program's SQLite file is taken for ours
 
+OWED: Final = 0
+HELD: Final = 1
+FAILED: Final = 2
+QUARANTINED: Final = 3
+WITHDRAWN: Final = 4
+
 STATE_NUMBERS: Final[dict[InstanceState, int]] = {
-    InstanceState.OWED: 0,
-    InstanceState.HELD: 1,
-    InstanceState.FAILED: 2,
-    InstanceState.QUARANTINED: 3,
-    InstanceState.WITHDRAWN: 4,
+    InstanceState.OWED: OWED,
+    InstanceState.HELD: HELD,
+    InstanceState.FAILED: FAILED,
+    InstanceState.QUARANTINED: QUARANTINED,
+    InstanceState.WITHDRAWN: WITHDRAWN,
 }
 
 UNLISTED: Final = 0
 IN_PART: Final = 1
 WHOLE: Final = 2
 """The listing of a Series."""
+
+UNBOUND: Final = "@"
+"""`instance.sop_uid` is this and the key of the entry while the UID is not known. It sorts after every UID."""
 
 _VERSION_1: Final = """
 CREATE TABLE mirror (
@@ -301,7 +315,47 @@ SELECT r.id, r.verb, a.name AS archive, a.url, r.selection_id, r.started_at, r.e
 FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1,)
+_VERSION_2: Final = """
+CREATE TABLE entry (
+  series_id INTEGER NOT NULL REFERENCES series (id),
+  sop_uid TEXT NOT NULL,
+  key TEXT,
+  size_bytes INTEGER,
+  md5 BLOB,
+  PRIMARY KEY (series_id, sop_uid)
+) WITHOUT ROWID;
+
+DROP VIEW v_instances;
+CREATE VIEW v_instances AS
+SELECT s.series_uid, CASE WHEN i.sop_uid < '@' THEN i.sop_uid END AS sop_uid,
+  CASE i.state WHEN 0 THEN 'owed' WHEN 1 THEN 'held' WHEN 2 THEN 'failed' WHEN 3 THEN 'quarantined' ELSE 'withdrawn' END
+    AS state,
+  CASE WHEN i.sop_uid < '@' THEN
+    CASE s.folder WHEN '' THEN '' ELSE s.folder || '/' END || ifnull(i.name, i.sop_uid || '.dcm') END AS path,
+  i.size_bytes, lower(hex(i.md5)) AS md5, lower(hex(i.sha256)) AS sha256, i.mtime_ns, x.uid AS transfer_syntax_uid,
+  i.notes, i.run_id, ifnull(e.key, substr(i.sop_uid, 1 + (i.sop_uid > '@'))) AS key
+FROM instance AS i
+JOIN series AS s ON s.id = i.series_id
+LEFT JOIN entry AS e ON e.series_id = i.series_id AND e.sop_uid = i.sop_uid
+LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id;
+
+DROP VIEW v_failures;
+CREATE VIEW v_failures AS
+SELECT s.series_uid, CASE WHEN f.sop_uid <> '' AND f.sop_uid < '@' THEN f.sop_uid END AS instance,
+  CASE i.state WHEN 3 THEN 'quarantined' ELSE 'failed' END AS state, f.error, f.message, f.attempts, f.run_id,
+  CASE WHEN f.sop_uid <> '' THEN ifnull(e.key, substr(f.sop_uid, 1 + (f.sop_uid > '@'))) END AS key
+FROM failure AS f
+JOIN series AS s ON s.id = f.series_id
+LEFT JOIN instance AS i ON i.series_id = f.series_id AND i.sop_uid = f.sop_uid
+LEFT JOIN entry AS e ON e.series_id = f.series_id AND e.sop_uid = f.sop_uid;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
 """The script that leads from version n to n + 1 stands at n. A script that was released is never changed."""
 
 VERSION: Final = len(MIGRATIONS)
+
+STAND_INS: Final[dict[int, str]] = {
+    1: "CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (series_id, sop_uid))",
+}
+"""What lets the questions of this version read a journal of an earlier one, which is not changed by it."""

@@ -4,56 +4,53 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bulkdl.errors import JournalError
+from bulkdl.errors import DuplicateInstance, JournalError
 from bulkdl.journal import queries
-from bulkdl.journal.columns import is_changed, merged, message_text, series_columns, series_from
-from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, UNLISTED
+from bulkdl.journal.columns import is_changed, merged, message_text, series_columns, series_from, unbound
+from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WITHDRAWN
 from bulkdl.model.ids import SopInstanceUid
-from bulkdl.model.states import STATE_AFTER, InstanceState
+from bulkdl.model.states import STATE_AFTER
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bulkdl.journal.rows import Run
     from bulkdl.model.ids import SeriesUid
     from bulkdl.model.outcomes import InstanceOutcome
-    from bulkdl.model.records import Series
+    from bulkdl.model.records import Entry, Series
     from bulkdl.model.selection import Selection
 
 
 class Reason(NamedTuple):
-    """Why something failed: a code of `bulkdl.errors`, one line, and how often it was tried."""
+    """Why something failed: a code of `bulkdl.errors`, one line, and the number of attempts."""
 
     error: str
     message: str
     attempts: int
 
 
-_IN_PLACE: Final = {STATE_NUMBERS[InstanceState.HELD], STATE_NUMBERS[InstanceState.WITHDRAWN]}
+_IN_PLACE: Final = frozenset({HELD, WITHDRAWN})
 
 
 def selection_id(database: sqlite3.Connection, archive_id: int, selection: Selection) -> int:
-    """The id of the selection, which is a new row where these criteria were not seen before."""
+    """The id of the selection: a new row where these criteria were not recorded before."""
     criteria = selection.as_json()
     canonical = {name: sorted(value) if isinstance(value, tuple) else value for name, value in criteria.items()}
     digest = sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
-    known = database.execute(
-        "SELECT id FROM selection WHERE archive_id = ? AND digest = ?", (archive_id, digest)
-    ).fetchone()
+    known = database.execute(queries.SELECTION_ID, (archive_id, digest)).fetchone()
     if known is not None:
         return int(known[0])
-    selection_id = database.execute(
-        "INSERT INTO selection (archive_id, criteria, digest) VALUES (?, ?, ?)",
-        (archive_id, json.dumps(criteria, ensure_ascii=False), digest),
-    ).lastrowid
+    added = (archive_id, json.dumps(criteria, ensure_ascii=False), digest)
+    number = int(database.execute(queries.ADD_SELECTION, added).lastrowid or 0)
     database.executemany(
-        "INSERT OR IGNORE INTO selection_instance (selection_id, series_uid, sop_uid) VALUES (?, ?, ?)",
-        ((selection_id, series_uid, sop_uid) for series_uid, sop_uids in selection.instances for sop_uid in sop_uids),
+        queries.ADD_SELECTION_INSTANCE,
+        ((number, series_uid, sop_uid) for series_uid, sop_uids in selection.instances for sop_uid in sop_uids),
     )
-    return int(selection_id or 0)
+    return number
 
 
 def known_series(database: sqlite3.Connection, series_uid: str) -> int:
@@ -62,22 +59,18 @@ def known_series(database: sqlite3.Connection, series_uid: str) -> int:
     Raises:
         JournalError: it was never recorded.
     """
-    row = database.execute("SELECT id FROM series WHERE series_uid = ?", (series_uid,)).fetchone()
+    row = database.execute(queries.SERIES_ID, (series_uid,)).fetchone()
     if row is None:
         raise JournalError(f"series {series_uid} is not in the journal; nothing was recorded")
     return int(row[0])
 
 
 def take_series(database: sqlite3.Connection, run: Run, record: Series, folder: str, now: str) -> tuple[int, int]:
-    """Insert or renew the row of a Series; its id and its listing."""
+    """Insert or update the row of a Series; its id and its listing."""
     row = database.execute(queries.RECORDED_SERIES, (record.series_uid,)).fetchone()
     if row is None:
-        series_id = database.execute(
-            "INSERT INTO series (series_uid, study_uid, patient_id, collection, modality, image_count, size_bytes, "
-            "record, folder, archive_id, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*series_columns(record), folder, run.archive_id, now),
-        ).lastrowid
-        return int(series_id or 0), UNLISTED
+        added = database.execute(queries.ADD_SERIES, (*series_columns(record), folder, run.archive_id, now))
+        return int(added.lastrowid or 0), UNLISTED
     *columns, series_id, known_folder, listing, archive_id = row
     before = series_from(columns)
     after = merged(before, record)
@@ -85,119 +78,154 @@ def take_series(database: sqlite3.Connection, run: Run, record: Series, folder: 
         return series_id, listing
     if is_changed(before, record):
         listing = UNLISTED
-    database.execute(
-        "UPDATE series SET series_uid = ?, study_uid = ?, patient_id = ?, collection = ?, modality = ?, "
-        "image_count = ?, size_bytes = ?, record = ?, folder = ?, archive_id = ?, updated_at = ?, listing = ? "
-        "WHERE id = ?",
-        (*series_columns(after), known_folder or folder, run.archive_id, now, listing, series_id),
-    )
+    changed = (*series_columns(after), known_folder or folder, run.archive_id, now, listing, series_id)
+    database.execute(queries.RENEW_SERIES, changed)
     return series_id, listing
 
 
 def take_unknown_series(database: sqlite3.Connection, run: Run, series_uid: str) -> tuple[int, int]:
-    """The row of a Series of which no more may be known than its UID; its id and its listing."""
-    row = database.execute("SELECT id, listing FROM series WHERE series_uid = ?", (series_uid,)).fetchone()
+    """The row of a Series of which perhaps only the UID is known; its id and its listing."""
+    row = database.execute(queries.SERIES_LISTING, (series_uid,)).fetchone()
     if row is not None:
         return int(row[0]), int(row[1])
-    series_id = database.execute(
-        "INSERT INTO series (series_uid, archive_id, updated_at) "
-        "SELECT ?, archive_id, started_at FROM run WHERE id = ?",
-        (series_uid, run.id),
-    ).lastrowid
-    return int(series_id or 0), UNLISTED
+    return int(database.execute(queries.ADD_UNKNOWN_SERIES, (series_uid, run.id)).lastrowid or 0), UNLISTED
 
 
 def link_series(database: sqlite3.Connection, run: Run, series_id: int, series_uid: str, listing: int) -> None:
-    """Note that the run's selection holds the Series. A new wish that was not asked for yet makes it unlisted again."""
+    """Note that the run's selection includes the Series.
+
+    The Series becomes unlisted again where the selection wants instances that were not listed.
+    """
     if run.selection_id is None:
         return
-    seen = database.execute(
-        "UPDATE selection_series SET run_id = ? WHERE selection_id = ? AND series_id = ?",
-        (run.id, run.selection_id, series_id),
-    )
-    if seen.rowcount:
+    if database.execute(queries.RENEW_LINK, (run.id, run.selection_id, series_id)).rowcount:
         return
-    named, unasked = database.execute(
-        "SELECT count(*), ifnull(sum(i.sop_uid IS NULL), 0) FROM selection_instance AS w "
-        "LEFT JOIN instance AS i ON i.series_id = ? AND i.sop_uid = w.sop_uid "
-        "WHERE w.selection_id = ? AND w.series_uid = ?",
-        (series_id, run.selection_id, series_uid),
-    ).fetchone()
-    database.execute(
-        "INSERT INTO selection_series (selection_id, series_id, narrowed, run_id) VALUES (?, ?, ?, ?)",
-        (run.selection_id, series_id, named > 0, run.id),
-    )
-    if unasked or (not named and listing == IN_PART):
-        database.execute("UPDATE series SET listing = 0 WHERE id = ?", (series_id,))
+    named, unlisted = database.execute(queries.NAMED_INSTANCES, (series_id, run.selection_id, series_uid)).fetchone()
+    database.execute(queries.ADD_LINK, (run.selection_id, series_id, named > 0, run.id))
+    if unlisted or (not named and listing == IN_PART):
+        database.execute(queries.UNLIST, (series_id,))
 
 
 def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int) -> None:
-    """What failed for a Series in an earlier run gets another chance in this one."""
+    """Owe again what failed for a Series in an earlier run."""
     scope = {"series": series_id, "run": run.id}
-    failed = {
-        bool(sop_uid)
-        for (sop_uid,) in database.execute(
-            "SELECT sop_uid FROM failure WHERE series_id = :series AND run_id <> :run", scope
-        )
-    }
+    failed = {bool(sop_uid) for (sop_uid,) in database.execute(queries.EARLIER_FAILURES, scope)}
     if True in failed:
-        database.execute(
-            "UPDATE instance SET state = 0, run_id = :run WHERE series_id = :series AND sop_uid IN ("
-            "SELECT sop_uid FROM failure WHERE series_id = :series AND sop_uid <> '' AND run_id <> :run)",
-            scope,
-        )
+        database.execute(queries.OWE_EARLIER_FAILURES, scope)
     if False in failed:
-        database.execute("UPDATE series SET listing = 0 WHERE id = ?", (series_id,))
-        database.execute("DELETE FROM failure WHERE series_id = ? AND sop_uid = ''", (series_id,))
+        database.execute(queries.UNLIST, (series_id,))
+        database.execute(queries.FORGET_FAILURE, (series_id, ""))
 
 
 def wanted_instances(database: sqlite3.Connection, series_id: int) -> frozenset[SopInstanceUid] | None:
-    """The instances that all selections together want of a Series; None where one of them wants it whole."""
-    links = database.execute(
-        "SELECT selection_id, narrowed FROM selection_series WHERE series_id = ?", (series_id,)
-    ).fetchall()
+    """The instances that all selections together want of a Series; None where one of them wants all."""
+    links = database.execute(queries.LINKS, (series_id,)).fetchall()
     if not links or any(not narrowed for _, narrowed in links):
         return None
     return frozenset(
         SopInstanceUid(sop_uid)
         for selection_id, _ in links
-        for (sop_uid,) in database.execute(
-            "SELECT w.sop_uid FROM series AS s CROSS JOIN selection_instance AS w "
-            "ON w.selection_id = ? AND w.series_uid = s.series_uid WHERE s.id = ?",
-            (selection_id, series_id),
-        )
+        for (sop_uid,) in database.execute(queries.WANTED_INSTANCES, (selection_id, series_id))
     )
+
+
+def list_entries(
+    database: sqlite3.Connection, run: Run, series_id: int, entries: Sequence[Entry], names: Sequence[str | None]
+) -> None:
+    """Record the entries of a Series; those that are recorded already keep their state and name."""
+    rows = _uids_of(database, series_id, entries)
+    names = [None if uid == unbound(entry.key) else name for uid, entry, name in zip(rows, entries, names, strict=True)]
+    instances = sorted(zip(rows, names, strict=True), key=itemgetter(0))  # neighbours in the file
+    database.executemany(queries.ADD_INSTANCE, ((series_id, uid, name, run.id) for uid, name in instances))
+    kept = [
+        (series_id, uid, None if uid == unbound(entry.key) else entry.key, entry.size_bytes, entry.md5)
+        for uid, entry in zip(rows, entries, strict=True)
+        if entry.key != uid or entry.size_bytes is not None or entry.md5 is not None
+    ]
+    if kept:
+        database.executemany(queries.KEEP_ENTRY, kept)
+        bind_by_checksum(database, series_id)
+
+
+def _uids_of(database: sqlite3.Connection, series_id: int, entries: Sequence[Entry]) -> list[str]:
+    """The column `sop_uid` of each entry: its UID, where it is known and no other entry of the list has it."""
+    if all(entry.key == entry.sop_uid for entry in entries):
+        return [entry.key for entry in entries]
+    keys = {entry.key for entry in entries}
+    bound = {key: uid for key, uid in database.execute(queries.BOUND_KEYS, (series_id,)) if key in keys}
+    owners = {uid: key for key, uid in bound.items()}
+    uids = []
+    for entry in entries:
+        uid = entry.sop_uid or bound.get(entry.key)
+        is_its_own = uid is not None and owners.setdefault(uid, entry.key) == entry.key
+        uids.append(uid if uid is not None and is_its_own else unbound(entry.key))
+    return uids
+
+
+def bind_by_checksum(database: sqlite3.Connection, series_id: int) -> None:
+    """Bind entries whose UID is not known to held instances of the same MD5 that no entry is bound to."""
+    waiting = database.execute(queries.UNBOUND_CHECKSUMS, (series_id,)).fetchall()
+    if not waiting:
+        return
+    held = dict(database.execute(queries.HELD_CHECKSUMS, (series_id,)))
+    for row, md5 in waiting:
+        if (sop_uid := held.pop(md5, None)) is not None:
+            _move_entry(database, series_id, row, sop_uid)
+            database.execute(queries.REMOVE_INSTANCE, (series_id, row))
+
+
+def _bind(database: sqlite3.Connection, series_id: int, outcome: InstanceOutcome) -> bool:
+    """Bind the entry of an outcome to its UID; False if another entry is bound to that already."""
+    row, sop_uid = unbound(outcome.key), outcome.sop_uid or ""
+    if database.execute(queries.STATE, (series_id, row)).fetchone() is None:
+        return True  # it is bound already
+    known = database.execute(queries.BOUND_TO, (series_id, sop_uid)).fetchone()
+    if known is not None and known[0] not in {None, outcome.key}:
+        return False
+    _move_entry(database, series_id, row, sop_uid)
+    if known is None:
+        database.execute(queries.BIND, (sop_uid, outcome.name, series_id, row))
+        database.execute(queries.FORGET_FAILURE, (series_id, row))
+    else:
+        database.execute(queries.REMOVE_INSTANCE, (series_id, row))
+    return True
+
+
+def _move_entry(database: sqlite3.Connection, series_id: int, row: str, sop_uid: str) -> None:
+    size_bytes, md5 = database.execute(queries.ENTRY, (series_id, row)).fetchone() or (None, None)
+    database.execute(queries.KEEP_ENTRY, (series_id, sop_uid, row.removeprefix(UNBOUND), size_bytes, md5))
+    database.execute(queries.REMOVE_ENTRY, (series_id, row))
 
 
 def hold(
     database: sqlite3.Connection, run: Run, series_ids: Mapping[SeriesUid, int], outcomes: Iterable[InstanceOutcome]
 ) -> None:
-    """Put instances into the state held, whatever they were before.
+    """Put instances into the state held, whatever they were before, and bind their entries to their UIDs.
 
     Raises:
         JournalError: one of them was never recorded.
     """
-    syntax_ids: dict[str, int] = {}
+    syntax_ids: dict[str | None, int | None] = {None: None}
     rows: list[tuple[object, ...]] = []
     for outcome in outcomes:
-        syntax = outcome.transfer_syntax_uid
-        if syntax is not None and syntax not in syntax_ids:
-            syntax_ids[syntax] = _transfer_syntax_id(database, syntax)
-        rows.append(
-            (
-                outcome.size_bytes,
-                outcome.md5,
-                outcome.sha256,
-                outcome.mtime_ns,
-                None if syntax is None else syntax_ids[syntax],
-                json.dumps(outcome.notes, ensure_ascii=False) if outcome.notes else None,
-                run.id,
-                series_ids[outcome.series_uid],
-                outcome.sop_uid,
-            )
-        )
+        series_id, syntax = series_ids[outcome.series_uid], outcome.transfer_syntax_uid
+        if outcome.key != outcome.sop_uid and not _bind(database, series_id, outcome):
+            _refuse_duplicate(database, run, series_id, outcome)
+            continue
+        if syntax not in syntax_ids:
+            syntax_ids[syntax] = _transfer_syntax_id(database, syntax or "")
+        facts = (outcome.size_bytes, outcome.md5, outcome.sha256, outcome.mtime_ns, syntax_ids[syntax])
+        notes = json.dumps(outcome.notes, ensure_ascii=False) if outcome.notes else None
+        rows.append((*facts, notes, run.id, series_id, outcome.sop_uid))
     if rows and database.executemany(queries.HOLD, rows).rowcount != len(rows):
         raise JournalError("an instance said to be held is not in the journal; no outcome of its group was recorded")
+
+
+def _refuse_duplicate(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:
+    row = (series_id, unbound(outcome.key))
+    database.execute(queries.GIVE_UP, (FAILED, run.id, *row))
+    message = f"another entry of the series is instance {outcome.sop_uid} already"
+    note_failure(database, run, row, Reason(DuplicateInstance.code, message, outcome.attempts))
 
 
 def give_up(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:
@@ -206,30 +234,24 @@ def give_up(database: sqlite3.Connection, run: Run, series_id: int, outcome: Ins
     Raises:
         JournalError: it was never recorded.
     """
-    key = (series_id, outcome.sop_uid)
-    row = database.execute("SELECT state FROM instance WHERE series_id = ? AND sop_uid = ?", key).fetchone()
-    if row is None:
-        raise JournalError(f"instance {outcome.sop_uid} is not in the journal; no outcome of its group was recorded")
-    if row[0] in _IN_PLACE:
+    row = (series_id, outcome.sop_uid or unbound(outcome.key))
+    known = database.execute(queries.STATE, row).fetchone()
+    if known is None and database.execute(queries.IS_BOUND, (series_id, outcome.key)).fetchone():
         return
-    state = STATE_NUMBERS[STATE_AFTER[outcome.outcome]]
-    database.execute(
-        "UPDATE instance SET state = ?, run_id = ? WHERE series_id = ? AND sop_uid = ?", (state, run.id, *key)
-    )
-    note_failure(database, run, key, Reason(outcome.error or "error", outcome.message or "", outcome.attempts))
+    if known is None:
+        name = outcome.sop_uid or outcome.key
+        raise JournalError(f"instance {name} is not in the journal; no outcome of its group was recorded")
+    if known[0] in _IN_PLACE:
+        return
+    database.execute(queries.GIVE_UP, (STATE_NUMBERS[STATE_AFTER[outcome.outcome]], run.id, *row))
+    note_failure(database, run, row, Reason(outcome.error or "error", outcome.message or "", outcome.attempts))
 
 
-def note_failure(database: sqlite3.Connection, run: Run, key: tuple[int, str], reason: Reason) -> None:
-    """Keep why an instance, or with an empty SOP Instance UID a whole Series, failed. The latest reason stands."""
-    database.execute(
-        "INSERT INTO failure (series_id, sop_uid, error, message, attempts, run_id) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (series_id, sop_uid) DO UPDATE SET error = excluded.error, message = excluded.message, "
-        "attempts = excluded.attempts, run_id = excluded.run_id",
-        (*key, reason.error, message_text(reason.message), reason.attempts, run.id),
-    )
+def note_failure(database: sqlite3.Connection, run: Run, row: tuple[int, str], reason: Reason) -> None:
+    """Record why an instance, or with an empty SOP Instance UID a whole Series, failed. The latest reason is kept."""
+    database.execute(queries.NOTE_FAILURE, (*row, reason.error, message_text(reason.message), reason.attempts, run.id))
 
 
 def _transfer_syntax_id(database: sqlite3.Connection, uid: str) -> int:
-    database.execute("INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)", (uid,))
-    (number,) = database.execute("SELECT id FROM transfer_syntax WHERE uid = ?", (uid,)).fetchone()
-    return int(number)
+    database.execute(queries.ADD_TRANSFER_SYNTAX, (uid,))
+    return int(database.execute(queries.TRANSFER_SYNTAX_ID, (uid,)).fetchone()[0])

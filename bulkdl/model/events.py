@@ -100,13 +100,17 @@ class ArchiveUp(Event):
 
 @dataclass(frozen=True, slots=True)
 class InstanceFailed(Event):
-    """An instance, or a whole Series (`sop_uid` None), ended as failed or quarantined."""
+    """An instance, or a whole Series (`sop_uid` and `key` None), ended as failed or quarantined.
+
+    `key` is that of an entry of the archive whose SOP Instance UID is not known.
+    """
 
     name: ClassVar[str] = "given-up"
     series_uid: str
     sop_uid: str | None
     error: str
     message: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.records import Entry
 from bulkdl.model.states import Outcome
 
 
@@ -13,31 +14,36 @@ class SeriesWork:
     """A Series with the instances it still owes, in the order to fetch them.
 
     `folder` is the Series' folder relative to the mirror, with `/`; `names` are the file names of the owed instances in
-    it, as many as `sop_uids`. `image_count` and `size_bytes` are the archive's words on the whole Series; `whole` is
-    True where all of it is owed.
+    it, as many as `entries`, None where the SOP Instance UID is not known yet. `image_count` and `size_bytes` are what
+    the archive says of the whole Series; `whole` is True where all of it is owed. `taken` are the names of files that
+    belong to other entries of the Series; it is empty where the UIDs of all `entries` are known.
     """
 
     series_uid: SeriesUid
     study_uid: str | None
     folder: str
-    sop_uids: tuple[SopInstanceUid, ...]
-    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    names: tuple[str | None, ...]
     image_count: int | None = None
     size_bytes: int | None = None
     whole: bool = False
+    taken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceOutcome:
     """The one outcome of one instance.
 
+    `key` is that of its entry at the archive. `sop_uid` is None where the archive does not list it and no valid file
+    was downloaded. `name` is the name of a file that was bound to its UID in this run, where it is not `<sop_uid>.dcm`.
     Of a held instance `size_bytes`, `md5`, `sha256` (digests, 16 and 32 bytes), `mtime_ns` and `transfer_syntax_uid`
     are those of the file in the mirror; `notes` says what is odd about it and was let pass. Of the others `error` is
     the code of `bulkdl.errors`, `message` one line, `attempts` how often it was tried in this run.
     """
 
     series_uid: SeriesUid
-    sop_uid: SopInstanceUid
+    key: str
+    sop_uid: SopInstanceUid | None
     outcome: Outcome
     attempts: int = 0
     size_bytes: int = 0
@@ -46,5 +52,6 @@ class InstanceOutcome:
     mtime_ns: int = 0
     transfer_syntax_uid: str | None = None
     notes: tuple[str, ...] = ()
+    name: str | None = None
     error: str | None = None
     message: str | None = None

@@ -18,13 +18,24 @@ class RunOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An instance, or a whole Series (`instance` None), that is not in the mirror, and why."""
+    """An instance, or a whole Series (`instance` and `key` None), that is not in the mirror, and why.
+
+    `key` is that of an entry of the archive whose SOP Instance UID is not known.
+    """
 
     series: str
     instance: str | None
     error: str
     message: str
     attempts: int
+    key: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The failure in the documents of `--json`; `key` is left out where it says nothing."""
+        values = asdict(self)
+        if self.key is None:
+            del values["key"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,7 @@ class RunReport:
             "requests": self.requests,
             "retries": self.retries,
             "seconds": round(self.seconds, 3),
-            "failures": [asdict(failure) for failure in self.failures],
+            "failures": [failure.as_json() for failure in self.failures],
             **({"failures_left_out": self.failures_left_out} if self.failures_left_out else {}),
         }
 
@@ -141,7 +152,7 @@ class StatusReport:
             "bytes": {"mirror": self.bytes_mirror},
             "collections": [asdict(entry) for entry in self.collections],
             "errors": self.failures_by_error,
-            "failures": [asdict(failure) for failure in self.failures],
+            "failures": [failure.as_json() for failure in self.failures],
         }
 
 
@@ -304,5 +315,5 @@ class PlanReport:
             "requests": self.requests,
             "seconds_expected": self.seconds_expected,
             "collections": [asdict(entry) for entry in self.collections],
-            "failures": [asdict(failure) for failure in self.failures],
+            "failures": [failure.as_json() for failure in self.failures],
         }

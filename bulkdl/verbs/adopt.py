@@ -482,6 +482,7 @@ def _outcome(candidate: _Candidate, mtime_ns: int) -> InstanceOutcome:
     assert digests is not None  # noqa: S101 - it is sound
     return InstanceOutcome(
         series_uid=candidate.header.series_uid,
+        key=candidate.header.sop_uid,
         sop_uid=candidate.header.sop_uid,
         outcome=Outcome.REUSED,
         size_bytes=digests.size_bytes,

@@ -23,6 +23,7 @@ from bulkdl.fetch.audit import AuditItem, examine
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance
 from bulkdl.model.events import Noted, Sink, Verifying
+from bulkdl.model.records import Entry
 from bulkdl.model.reports import Problem, ProblemKind
 from bulkdl.model.text import storable
 from bulkdl.runtime.disk import BOOKKEEPING
@@ -282,9 +283,13 @@ async def _examiners(counts: Counts, *, quick: bool, stop: asyncio.Event) -> Asy
 
 def _held_values(held: HeldInstance) -> dict[str, Any]:
     digests = {name: value.hex() if value else None for name, value in (("md5", held.md5), ("sha256", held.sha256))}
-    return {**asdict(held), **digests}
+    entry = {**asdict(held.entry), "md5": held.entry.md5.hex() if held.entry.md5 else None}
+    return {**asdict(held), **digests, "entry": entry}
 
 
 def _held_from(values: dict[str, Any]) -> HeldInstance:
     digests = {name: bytes.fromhex(values[name]) if values[name] else None for name in ("md5", "sha256")}
-    return HeldInstance(**{**values, **digests})
+    sop_uid = values["sop_uid"]
+    entry = {"key": sop_uid, "sop_uid": sop_uid, "md5": None, **values.get("entry", {})}  # earlier versions keep none
+    entry["md5"] = bytes.fromhex(entry["md5"]) if entry["md5"] else None
+    return HeldInstance(**{**values, **digests, "entry": Entry(**entry)})

@@ -210,7 +210,7 @@ class Session:
             BulkdlError: what stopped the run.
         """
         self._resolved.end()
-        self._only = sum(len(work.sop_uids) for work in works)
+        self._only = sum(len(work.entries) for work in works)
         return await self._to_the_end(self.coordinator.fetch(self._resolved, works))
 
     async def _to_the_end(self, work: Awaitable[None]) -> RunReport:

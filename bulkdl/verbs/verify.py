@@ -127,7 +127,7 @@ def _work_of(found: Audit) -> list[SeriesWork]:
                 series_uid=owed[0].series_uid,
                 study_uid=None,
                 folder=owed[0].path.rpartition("/")[0],
-                sop_uids=tuple(held.sop_uid for held in owed),
+                entries=tuple(held.entry for held in owed),
                 names=tuple(held.path.rpartition("/")[2] for held in owed),
                 image_count=None,
             )

@@ -15,7 +15,7 @@ from bulkdl.model.context import RunContext
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.tasks import Stage
-from tests.support.journals import outcome, series_uid, sop_uid
+from tests.support.journals import listed, outcome, series_uid, sop_uid
 
 if TYPE_CHECKING:
     from bulkdl.journal.thread import JournalThread
@@ -46,7 +46,8 @@ def coordinator(journal_thread: JournalThread | SlowDesk) -> Coordinator:
 
 async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again() -> None:
     """A worker died while what it had was being passed over: the run must not end with that owed."""
-    work = SeriesWork(series_uid=series_uid(0), study_uid=None, folder="f", sop_uids=(sop_uid(0, 0),), names=("n",))
+    entry = listed(sop_uid(0, 0))
+    work = SeriesWork(series_uid=series_uid(0), study_uid=None, folder="f", entries=(entry,), names=("n",))
     settings = SimpleNamespace(fetch=SimpleNamespace(transport=Transport.AUTO))
 
     async def journal_thread(*_: Any, **__: Any) -> tuple[list[SeriesWork], None]:

@@ -12,6 +12,7 @@ from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.settings import Transport
+from tests.support.journals import listed
 
 SINGLE, ZIP = Transport.SINGLE, Transport.ZIP
 
@@ -21,7 +22,7 @@ def work(owed: int, *, of: int | None = None, size_bytes: int | None = 10_000_00
         series_uid=SeriesUid("1"),
         study_uid=None,
         folder="f",
-        sop_uids=tuple(SopInstanceUid(f"1.{number}") for number in range(owed)),
+        entries=tuple(listed(SopInstanceUid(f"1.{number}")) for number in range(owed)),
         names=tuple(f"1.{number}.dcm" for number in range(owed)),
         image_count=owed if of is None else of,
         size_bytes=size_bytes,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from bulkdl.errors import DiskFull, JournalError, JournalTooNew, JournalUnreadab
 from bulkdl.journal import schema
 from bulkdl.journal.connection import translated
 from bulkdl.journal.journal import Journal
-from tests.support.journals import NOW, begin, filled, folder, list_instances, outcome, record, record_listed
+from bulkdl.journal.rows import Run
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.records import Entry
+from tests.support.journals import NOW, begin, filled, folder, list_instances, listed, outcome, record, record_listed
 
 Damage = Callable[[Path], object]
 Opening = Callable[[Path], Journal]
@@ -207,6 +211,65 @@ def test_brings_an_earlier_journal_up_to_date(path: Path, monkeypatch: pytest.Mo
         assert journal._database.execute("SELECT * FROM later").fetchall() == []
         assert journal.counts(None).held == 2
     Journal.open_readonly(path).close()
+
+
+def journal_of_version_1(path: Path) -> None:
+    """What bulkdl wrote before entries had keys: two instances held, one failed, one owed."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"{schema.MIGRATIONS[0]} PRAGMA application_id = {schema.APPLICATION_ID};")
+        connection.executescript("""
+            INSERT INTO archive (name, url) VALUES ('tcia', 'https://archive.example');
+            INSERT INTO selection (archive_id, criteria, digest) VALUES (1, '{"everything": true}', 'x');
+            INSERT INTO run (verb, archive_id, selection_id, settings, started_at)
+              VALUES ('mirror', 1, 1, '{}', '2026-03-01T12:00:00+00:00');
+            INSERT INTO series (series_uid, folder, listing, archive_id, updated_at)
+              VALUES ('1.2', 'PHANTOM/1.2', 2, 1, '2026-03-01T12:00:00+00:00');
+            INSERT INTO selection_series VALUES (1, 1, 0, 1);
+            INSERT INTO instance (series_id, sop_uid, run_id) VALUES (1, '1.2.1', 1), (1, '1.2.2', 1), (1, '1.2.3', 1),
+              (1, '1.2.4', 1);
+            UPDATE instance SET state = 1, size_bytes = 7, md5 = x'00', sha256 = x'01', mtime_ns = 5
+              WHERE sop_uid IN ('1.2.1', '1.2.2');
+            UPDATE instance SET state = 2 WHERE sop_uid = '1.2.3';
+            INSERT INTO failure VALUES (1, '1.2.3', 'timed-out', 'late', 8, 1);
+            PRAGMA user_version = 1;
+        """)
+
+
+def test_reads_a_journal_of_version_1_without_changing_it(path: Path) -> None:
+    journal_of_version_1(path)
+    before = path.read_bytes()
+    with Journal.open_readonly(path) as journal:
+        assert (journal.counts(None).held, journal.counts(None).owed) == (2, 1)
+        assert [held.entry for held in journal.held(limit=5)] == [
+            listed(SopInstanceUid(uid)) for uid in ("1.2.1", "1.2.2")
+        ]
+        assert [failure.instance for failure in journal.failures(limit=5)] == ["1.2.3"]
+        (work,), _ = journal.owed_work(None, after=None, limit=5)
+        assert work.entries == (listed(SopInstanceUid("1.2.4")),)
+    assert path.read_bytes() == before
+
+
+def test_continues_with_a_journal_of_version_1(path: Path) -> None:
+    journal_of_version_1(path)
+    with Journal.create_or_open(path) as journal:
+        run = begin(journal)
+        journal.owe_again(Run(run.id, run.archive_id))
+        (work,), _ = journal.owed_work(None, after=None, limit=5)
+        assert work.entries == (listed(SopInstanceUid("1.2.3")), listed(SopInstanceUid("1.2.4")))
+        journal.record_instances(run, SeriesUid("1.2"), [Entry("k.dcm")], [None])
+        outcomes = [
+            replace(outcome(1, 0), series_uid=SeriesUid("1.2"), key=key, sop_uid=SopInstanceUid(uid))
+            for key, uid in (("1.2.3", "1.2.3"), ("1.2.4", "1.2.4"), ("k.dcm", "1.2.5"))
+        ]
+        journal.record_outcomes(run, outcomes)
+        assert (journal.counts(None).held, journal.counts(None).owed, journal.counts(None).failed) == (5, 0, 0)
+        assert [held.entry.key for held in journal.held(limit=5)] == ["1.2.1", "1.2.2", "1.2.3", "1.2.4", "k.dcm"]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        shown = connection.execute("SELECT sop_uid, key FROM v_instances ORDER BY sop_uid").fetchall()
+        assert shown[-1] == ("1.2.5", "k.dcm")
+    assert sound(path)
 
 
 def test_undoes_a_migration_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from tests.support.journals import (
     begin,
     folder,
     list_instances,
+    listed,
     outcome,
     record,
     record_listed,
@@ -52,7 +53,7 @@ def narrowed(series: int, *numbers: int) -> Selection:
 
 def owed(journal: Journal, run: Run | None) -> list[str]:
     work, _ = journal.owed_work(run, after=None, limit=100)
-    return [uid for item in work for uid in item.sop_uids]
+    return [entry.sop_uid for item in work for entry in item.entries]
 
 
 def states(journal: Journal, series: int) -> list[str]:
@@ -235,10 +236,10 @@ def test_keeps_file_names_that_differ_from_the_uid(journal: Journal) -> None:
     run = begin(journal)
     journal.record_series(run, [(record(1), "a/b"), (record(2), "")], now=NOW)
     odd = SopInstanceUid("1.2.")
-    journal.record_instances(run, series_uid(1), [odd, sop_uid(1, 1)], ["1.2%2E.dcm", None])
+    journal.record_instances(run, series_uid(1), [listed(odd), listed(sop_uid(1, 1))], ["1.2%2E.dcm", None])
     list_instances(journal, run, 2, [7])
     (first, second), _ = journal.owed_work(run, after=None, limit=5)
-    assert dict(zip(first.sop_uids, first.names, strict=True)) == {
+    assert {entry.sop_uid: name for entry, name in zip(first.entries, first.names, strict=True)} == {
         odd: "1.2%2E.dcm",
         sop_uid(1, 1): f"{sop_uid(1, 1)}.dcm",
     }
@@ -281,7 +282,7 @@ def test_gives_a_folder_name_to_whoever_asked_first(path: Path) -> None:
 def test_keeps_the_facts_of_a_held_file(journal: Journal) -> None:
     run = begin(journal)
     record_listed(journal, run, 1, range(1))
-    assert not journal.holds(InstanceKey(series_uid(1), sop_uid(1, 0)))
+    assert journal.find_held(InstanceKey(series_uid(1), sop_uid(1, 0))) is None
     journal.record_outcomes(run, [replace(outcome(1, 0), notes=("meta differs",))])
     (held,) = journal.held(limit=10)
     assert (held.series_uid, held.sop_uid, held.path) == (
@@ -291,7 +292,7 @@ def test_keeps_the_facts_of_a_held_file(journal: Journal) -> None:
     )
     assert (held.size_bytes, held.md5, held.sha256) == (1000, bytes(16), bytes(32))
     assert (held.mtime_ns, held.transfer_syntax_uid) == (1_700_000_000_000_000_000, "1.2.840.10008.1.2.1")
-    assert journal.holds(InstanceKey(series_uid(1), sop_uid(1, 0)))
+    assert journal.find_held(InstanceKey(series_uid(1), sop_uid(1, 0))) is not None
 
 
 def test_says_why_what_failed_is_not_here(journal: Journal) -> None:
@@ -372,8 +373,8 @@ def test_gives_out_everything_owed_once_whatever_the_pages(journal: Journal, lim
     while True:
         work, cursor = journal.owed_work(run, after=cursor, limit=limit, instances_per_item=4)
         assert len(work) <= limit
-        assert all(1 <= len(item.sop_uids) <= 4 for item in work)
-        given += [uid for item in work for uid in item.sop_uids]
+        assert all(1 <= len(item.entries) <= 4 for item in work)
+        given += [entry.sop_uid for item in work for entry in item.entries]
         if cursor is None:
             break
     assert given == [sop_uid(number, i) for number, count in ((1, 7), (3, 4), (4, 1), (5, 9)) for i in range(count)]
@@ -386,7 +387,7 @@ def test_calls_work_whole_only_when_the_item_is_the_series(journal: Journal) -> 
     record_listed(journal, run, 3, range(5))
     journal.record_outcomes(run, [outcome(2, 0)])
     work, _ = journal.owed_work(run, after=None, limit=10, instances_per_item=3)
-    assert [(item.series_uid, len(item.sop_uids), item.whole) for item in work] == [
+    assert [(item.series_uid, len(item.entries), item.whole) for item in work] == [
         (series_uid(1), 3, True),
         (series_uid(2), 2, False),
         (series_uid(3), 3, False),

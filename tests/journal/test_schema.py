@@ -11,7 +11,8 @@ import pytest
 from bulkdl.journal import schema
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.schema import STATE_NUMBERS
-from bulkdl.model.records import InstanceKey
+from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import InstanceState, Outcome
 from tests.support.journals import (
@@ -19,6 +20,7 @@ from tests.support.journals import (
     begin,
     folder,
     list_instances,
+    listed,
     outcome,
     record,
     record_listed,
@@ -66,7 +68,22 @@ def test_shows_instances_in_words(path: Path) -> None:
         "transfer_syntax_uid": "1.2.840.10008.1.2.1",
         "notes": '["odd"]',
         "run_id": 1,
+        "key": sop_uid(1, 0),
     }
+
+
+def test_shows_no_key_as_a_uid(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal.create_or_open(path) as journal:
+        run = begin(journal)
+        journal.record_series(run, [(record(1), folder(1))], now=NOW)
+        journal.record_instances(run, series_uid(1), [Entry("a/b.dcm"), Entry("a/c.dcm", sop_uid(1, 2))], [None, None])
+        journal.record_outcomes(run, [replace(outcome(1, 0, Outcome.FAILED), key="a/b.dcm", sop_uid=None)])
+    assert [(row["sop_uid"], row["path"], row["key"]) for row in rows(path, "SELECT * FROM v_instances")] == [
+        (sop_uid(1, 2), f"{folder(1)}/{sop_uid(1, 2)}.dcm", "a/c.dcm"),
+        (None, None, "a/b.dcm"),
+    ]
+    assert rows(path, "SELECT instance, key FROM v_failures") == [{"instance": None, "key": "a/b.dcm"}]
 
 
 def test_shows_failures_in_words(path: Path) -> None:
@@ -139,9 +156,11 @@ def test_takes_well_under_400_bytes_for_an_instance(tmp_path: Path) -> None:
         for number in range(series):
             uid = series_uid(number)
             journal.record_series(run, [(record(number), folder(number))], now=NOW)
-            long = [f"1.3.6.1.4.1.14519.5.2.1.7009.2403.{number:09d}.{i * 7919 % 1000:020d}" for i in range(instances)]
-            journal.record_instances(run, uid, long, [None] * instances)
-            journal.record_outcomes(run, [replace(outcome(number, i), sop_uid=long[i]) for i in range(instances)])
+            stem = f"1.3.6.1.4.1.14519.5.2.1.7009.2403.{number:09d}"
+            long = [SopInstanceUid(f"{stem}.{i * 7919 % 1000:020d}") for i in range(instances)]
+            journal.record_instances(run, uid, [listed(sop) for sop in long], [None] * instances)
+            outcomes = [replace(outcome(number, i), key=long[i], sop_uid=long[i]) for i in range(instances)]
+            journal.record_outcomes(run, outcomes)
     assert path.stat().st_size / (series * instances) < 400
 
 
@@ -167,7 +186,7 @@ def test_never_looks_through_all_instances(path: Path) -> None:
             journal.failures_by_error(run)
         journal.held(limit=10)
         journal.instances(series_uid(1), limit=10)
-        journal.holds(key)
+        journal.find_held(key)
         journal.find_series(series_uid(1))
         journal.series_in_folder(folder(1))
         journal.last_run()

@@ -160,7 +160,7 @@ class Totals(RuleBasedStateMachine):
         given, cursor = [], None
         while True:
             work, cursor = self.journal.owed_work(self.run, after=cursor, limit=2, instances_per_item=2)
-            given += [uid for item in work for uid in item.sop_uids]
+            given += [entry.sop_uid for item in work for entry in item.entries]
             if cursor is None:
                 break
         owed = [key for key, state in self.states.items() if state == "owed" and self._concerns(key)]

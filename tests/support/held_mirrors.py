@@ -38,6 +38,7 @@ def make_mirror(root: Path, *, series: int, per_series: int, hole_bytes: int = 0
                 outcomes.append(
                     InstanceOutcome(
                         series_uid=series_uid(number),
+                        key=sop_uid(number, position),
                         sop_uid=sop_uid(number, position),
                         outcome=Outcome.FETCHED,
                         size_bytes=hole_bytes or len(content),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.outcomes import InstanceOutcome
-from bulkdl.model.records import Series
+from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
 
@@ -53,6 +53,7 @@ def outcome(series: int, number: int, kind: Outcome = Outcome.FETCHED, *, error:
     if kind in {Outcome.FETCHED, Outcome.REUSED}:
         return InstanceOutcome(
             series_uid=series_uid(series),
+            key=sop_uid(series, number),
             sop_uid=sop_uid(series, number),
             outcome=kind,
             attempts=1,
@@ -64,6 +65,7 @@ def outcome(series: int, number: int, kind: Outcome = Outcome.FETCHED, *, error:
         )
     return InstanceOutcome(
         series_uid=series_uid(series),
+        key=sop_uid(series, number),
         sop_uid=sop_uid(series, number),
         outcome=kind,
         attempts=8,
@@ -95,8 +97,13 @@ def record_listed(
 
 
 def list_instances(journal: Journal, run: Run, series: int, numbers: Iterable[int]) -> None:
-    sop_uids = [sop_uid(series, number) for number in numbers]
-    journal.record_instances(run, series_uid(series), sop_uids, [None] * len(sop_uids))
+    entries = [listed(sop_uid(series, number)) for number in numbers]
+    journal.record_instances(run, series_uid(series), entries, [None] * len(entries))
+
+
+def listed(uid: SopInstanceUid) -> Entry:
+    """The entry of an archive that lists UIDs alone."""
+    return Entry(uid, uid)
 
 
 def filled(path: Path, *, series: int, instances: int) -> Journal:

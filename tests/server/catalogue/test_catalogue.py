@@ -18,7 +18,7 @@ from bulkdl.errors import ConfigurationError, DiskError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.outcomes import InstanceOutcome
-from bulkdl.model.records import Series, SeriesSize
+from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
 from bulkdl.server.catalogue import About, Catalog, Root, ScanReport, Totals
@@ -504,9 +504,10 @@ def mirror_of(folder: Path, content: bytes) -> Series:
         )
         journal.record_series(run, [(series, "REMOTE/P1/1.2/1.2.3")], now=now)
         sop_uids = [SopInstanceUid("1.2.3.1"), SopInstanceUid("1.2.3.2")]
-        journal.record_instances(run, series.series_uid, sop_uids, [None, None])
+        journal.record_instances(run, series.series_uid, [Entry(uid, uid) for uid in sop_uids], [None, None])
         held = InstanceOutcome(
             series_uid=series.series_uid,
+            key=sop_uids[0],
             sop_uid=sop_uids[0],
             outcome=Outcome.FETCHED,
             size_bytes=len(content),
@@ -515,7 +516,12 @@ def mirror_of(folder: Path, content: bytes) -> Series:
             mtime_ns=path.stat().st_mtime_ns,
         )
         lost = InstanceOutcome(
-            series_uid=series.series_uid, sop_uid=sop_uids[1], outcome=Outcome.FAILED, error="timed-out", message="late"
+            series_uid=series.series_uid,
+            key=sop_uids[1],
+            sop_uid=sop_uids[1],
+            outcome=Outcome.FAILED,
+            error="timed-out",
+            message="late",
         )
         journal.record_outcomes(run, [held, lost])
     return series
