@@ -15,7 +15,7 @@ from bulkdl.errors import BulkdlError
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import RunReport
 from bulkdl.model.text import one_line
-from bulkdl.runtime.tuning import tune_process
+from bulkdl.runtime.processes import tune_process
 
 Report = TypeVar("Report")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bulkdl.model.reports import ProblemKind
-from bulkdl.runtime.pipes import answer_all
+from bulkdl.runtime.processes import answer_all
 
 _READ_BYTES: Final = 1 << 18
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)

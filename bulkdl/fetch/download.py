@@ -35,7 +35,7 @@ from bulkdl.model.records import InstanceKey
 from bulkdl.model.states import Outcome
 from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.runtime.load import OnePerLoopCycle
+from bulkdl.runtime.loop_cycle import OnePerLoopCycle
 from bulkdl.store.bundles import BundleEvent, BundleReader, EntryData, EntryEnded, EntryStarted, parse_md5hashes
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.partials import KeptPartial, PartialStream, partial_name

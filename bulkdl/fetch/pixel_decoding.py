@@ -22,8 +22,7 @@ from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import InstanceError, InvalidInstance
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.runtime.pipes import answer_all
-from bulkdl.runtime.processes import AnsweringProcess
+from bulkdl.runtime.processes import AnsweringProcess, answer_all
 
 _LONGEST_SECONDS: Final = 600.0  # for one file; a decoder may also run in circles
 _LIVES: Final = 2

@@ -30,8 +30,9 @@ from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier
-from bulkdl.runtime.concurrency import FIRST_LIMIT, ByteRate, Limiter
-from bulkdl.runtime.load import Load
+from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter
+from bulkdl.runtime.cpu_load import CpuLoad
+from bulkdl.runtime.rates import ByteRate
 from bulkdl.runtime.tasks import run_pool, together
 from bulkdl.store.files import MirrorFiles
 
@@ -122,7 +123,7 @@ class Worker:
         self._downloader = Downloader(client, self._files, self._committer, client.retrier)
         learned = settings.learned
         self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
-        self._load = Load()
+        self._load = CpuLoad()
         self._under_way = 0
         self._bundles = 0
         self._one_ended = asyncio.Event()

@@ -16,9 +16,8 @@ from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
 from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
-from bulkdl.runtime.pipes import PIPE_BYTES, packed, receive
+from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
 from bulkdl.runtime.tasks import running_alongside
-from bulkdl.runtime.tuning import tune_process
 
 _TICK_SECONDS: Final = 0.05
 

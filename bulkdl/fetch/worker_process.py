@@ -18,8 +18,7 @@ from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
-from bulkdl.runtime.pipes import packed, receive
-from bulkdl.runtime.processes import start_process
+from bulkdl.runtime.processes import packed, receive, start_process
 from bulkdl.runtime.tasks import first_set, running_alongside
 
 # Items of work that a worker has not begun yet: enough that it never runs dry between two words with its parent, and no

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -26,8 +25,9 @@ from bulkdl.errors import (
     TimedOut,
     TooManyRequests,
 )
-from bulkdl.runtime.concurrency import ByteRate, Limiter, Outage, Sample
-from bulkdl.runtime.rates import RequestRate
+from bulkdl.runtime.availability import Outage
+from bulkdl.runtime.concurrency import Limiter, Permits, Sample
+from bulkdl.runtime.rates import ByteRate, RequestRate
 from bulkdl.runtime.retry import NextStep, backoff_seconds, decide
 from bulkdl.runtime.tasks import first_set
 
@@ -36,50 +36,6 @@ Result = TypeVar("Result")
 _GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 _FIRST_PROBE_SECONDS: Final = 1.0
 _SLOWEST_PROBE_SECONDS: Final = 30.0
-
-
-class Permits:
-    """A semaphore whose size may change while it is held. First come, first served."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.in_use = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    def resize(self, limit: int) -> None:
-        """Change the number of permits; those in use above it are not taken back."""
-        self.limit = limit
-        self._hand_out()
-
-    def _hand_out(self) -> None:
-        while self._waiting and self.in_use < self.limit:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                self.in_use += 1  # taken for the waiter, so that nobody who comes now is quicker
-                waiter.set_result(None)
-
-    def _give_back(self) -> None:
-        self.in_use -= 1
-        self._hand_out()
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Hold a permit for the length of the block."""
-        if self.in_use < self.limit:  # then nobody waits
-            self.in_use += 1
-        else:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._give_back()  # it was handed a permit, and cancelled before it could use it
-                raise
-        try:
-            yield
-        finally:
-            self._give_back()
 
 
 class Retrier:

@@ -1,10 +1,14 @@
-"""How fast: adaptive concurrency, a rate limit, and what to do while an archive is away.
+"""How many requests may be in flight: `Limiter` finds the limit, `Permits` keeps to it.
 
-Pure state machines: the clock is an argument, nothing here waits. `runtime.attempts` does the waiting.
+`Limiter` is a pure state machine: the clock is an argument, and it never waits.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -196,88 +200,45 @@ class Limiter:
         self._step = 1.0 if 2 * lower <= self._proven else _FINEST_STEP
 
 
-class ByteRate:
-    """At most so many bytes a second, with a second's worth of slack: how long to wait before going on."""
+class Permits:
+    """A semaphore whose size may change while it is held. First come, first served."""
 
-    def __init__(self, bytes_per_second: float, *, now: float) -> None:
-        self._rate = bytes_per_second
-        self._paid_until = now
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.in_use = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    def change(self, bytes_per_second: float, *, now: float) -> None:
-        """Go on at another rate; bytes that are not waited for yet are still due, at the new rate."""
-        due_bytes = max(0.0, self._paid_until - now) * self._rate
-        self._rate = bytes_per_second
-        self._paid_until = now + due_bytes / bytes_per_second
+    def resize(self, limit: int) -> None:
+        """Change the number of permits; those in use above it are not taken back."""
+        self.limit = limit
+        self._hand_out()
 
-    def wait_seconds(self, size_bytes: int, *, now: float) -> float:
-        """Account for `size_bytes` and return the seconds to wait before the next ones."""
-        self._paid_until = max(self._paid_until, now - 1.0) + size_bytes / self._rate
-        return max(0.0, self._paid_until - now)
+    def _hand_out(self) -> None:
+        while self._waiting and self.in_use < self.limit:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self.in_use += 1  # taken for the waiter, so that nobody who comes now is quicker
+                waiter.set_result(None)
 
+    def _give_back(self) -> None:
+        self.in_use -= 1
+        self._hand_out()
 
-class Outage:
-    """Whether the archive is away, since when, and when to look for it again.
-
-    An archive is away after a failure that no single request is to blame for: a connection that cannot be made, or a
-    row of different requests without an answer (broken off, timed out, or a gateway's 502, 503, 504) with nothing
-    between them. While it is away one request at a time goes out to probe.
-    """
-
-    _ROW: Final = 24
-    _DIFFERENT: Final = 8  # a few instances that the archive chokes on are no outage
-
-    def __init__(
-        self,
-        *,
-        give_up_after_seconds: float,
-        first_probe_seconds: float = 1.0,
-        slowest_probe_seconds: float = 30.0,
-    ) -> None:
-        self._give_up_after = give_up_after_seconds
-        self._first_probe = first_probe_seconds
-        self._slowest_probe = slowest_probe_seconds
-        self.since: float | None = None
-        self.probe_at = 0.0
-        self._probe_wait = first_probe_seconds
-        self._unanswered = 0
-        self._unanswered_names: set[str] = set()
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the archive is away."""
-        return self.since is not None
-
-    def is_hopeless(self, now: float) -> bool:
-        """Whether the archive has been away for longer than the caller waits."""
-        return self.since is not None and now - self.since >= self._give_up_after
-
-    def answered(self) -> None:
-        """The archive answered, be it with a refusal of this one request."""
-        self.since = None
-        self._unanswered = 0
-        self._unanswered_names.clear()
-        self._probe_wait = self._first_probe
-
-    def went_unanswered(self, what: str, now: float) -> bool:
-        """The archive itself gave no answer to `what`; whether that is news, as in `unreachable`."""
-        self._unanswered += 1
-        if len(self._unanswered_names) < self._DIFFERENT:
-            self._unanswered_names.add(what)
-        if self.is_away or (self._unanswered >= self._ROW and len(self._unanswered_names) >= self._DIFFERENT):
-            return self.unreachable(now)
-        return False
-
-    def unreachable(self, now: float) -> bool:
-        """No connection could be made; whether that is news.
-
-        What was under way when the archive went away fails a little later; it is no news, and puts off no probe.
-        """
-        if self.since is None:
-            self.since = now
-        elif now < self.probe_at:
-            return False
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Hold a permit for the length of the block."""
+        if self.in_use < self.limit:  # then nobody waits
+            self.in_use += 1
         else:
-            self._probe_wait = min(self._probe_wait * 2, self._slowest_probe)
-        remaining = max(0.0, self.since + self._give_up_after - now)
-        self.probe_at = now + min(self._probe_wait, remaining)
-        return True
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._give_back()  # it was handed a permit, and cancelled before it could use it
+                raise
+        try:
+            yield
+        finally:
+            self._give_back()

@@ -1,19 +1,31 @@
-"""Processes of our own: the one place that starts them.
+"""Processes of bulkdl: the one place that starts them, talks to them, and tunes them.
 
-Parent and child exchange pickled values over the child's standard input and output; see `pipes`. Secrets go that way
-alone, never by arguments or environment. A child whose input ends, because its parent ended or died, leaves at once.
+Parent and child exchange pickled values over the child's standard input and output, each with its length before it.
+Only our own parent and children are at the other end: nothing here reads data from outside. Secrets go that way alone,
+never by arguments or environment. A child whose input ends, because its parent ended or died, exits at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import pickle
+import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Final, Self
 
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.runtime.pipes import PIPE_BYTES, packed, receive
+
+PIPE_BYTES: Final = 1 << 22
+_LENGTH: Final = struct.Struct(">I")
+
+# Parameters of mallopt(3), and what we set them to.
+_TRIM_THRESHOLD: Final = (-1, 1 << 25)
+_MMAP_THRESHOLD: Final = (-3, 1 << 22)
+_ARENA_MAX: Final = (-8, 2)
+_SWITCH_SECONDS: Final = 0.0005
 
 
 async def start_process(module: str) -> asyncio.subprocess.Process:
@@ -67,3 +79,42 @@ class AnsweringProcess:
         except ConnectionError:
             return None
         return await receive(process.stdout)
+
+
+def packed(message: object) -> bytes:
+    """A message as it goes over a pipe."""
+    content = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(content)) + content
+
+
+async def receive(stream: asyncio.StreamReader) -> Any:
+    """The next message; None when the other side has ended."""
+    try:
+        (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
+        return pickle.loads(await stream.readexactly(length))  # noqa: S301 - from our own parent or child
+    except asyncio.IncompleteReadError:
+        return None
+
+
+def answer_all(answer: Callable[[Any], object], questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer one question after the other, until there are no more. Blocking: the inside of a small process."""
+    while len(head := questions.read(_LENGTH.size)) == _LENGTH.size:
+        (length,) = _LENGTH.unpack(head)
+        content = questions.read(length)
+        if len(content) < length:
+            return
+        answers.write(packed(answer(pickle.loads(content))))  # noqa: S301 - from our own parent
+        answers.flush()
+
+
+def tune_process() -> None:
+    """Set the allocator and the interpreter lock of this process for a run of days."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    if sys.platform != "linux":
+        return
+    import ctypes  # noqa: PLC0415 - wanted by long runs alone
+
+    with suppress(OSError, AttributeError):  # another C library
+        set_option = ctypes.CDLL(None).mallopt
+        for option, value in (_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX):
+            set_option(option, value)

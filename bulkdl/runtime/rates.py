@@ -20,6 +20,25 @@ _LONGEST_LOOK_SECONDS: Final = 600.0
 _PROVEN_SECONDS: Final = 10.0  # without refusal, and a higher pace stands
 
 
+class ByteRate:
+    """At most so many bytes a second, with a second's worth of slack: how long to wait before going on."""
+
+    def __init__(self, bytes_per_second: float, *, now: float) -> None:
+        self._rate = bytes_per_second
+        self._paid_until = now
+
+    def change(self, bytes_per_second: float, *, now: float) -> None:
+        """Go on at another rate; bytes that are not waited for yet are still due, at the new rate."""
+        due_bytes = max(0.0, self._paid_until - now) * self._rate
+        self._rate = bytes_per_second
+        self._paid_until = now + due_bytes / bytes_per_second
+
+    def wait_seconds(self, size_bytes: int, *, now: float) -> float:
+        """Account for `size_bytes` and return the seconds to wait before the next ones."""
+        self._paid_until = max(self._paid_until, now - 1.0) + size_bytes / self._rate
+        return max(0.0, self._paid_until - now)
+
+
 class RequestRate:
     """The pace of the requests to one archive; none until it refuses one for coming too soon.
 

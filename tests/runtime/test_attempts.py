@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bulkdl.errors import (
     AccessDenied,
@@ -23,8 +20,9 @@ from bulkdl.errors import (
     ShortBody,
     TooManyRequests,
 )
-from bulkdl.runtime.attempts import Permits, Retrier
-from bulkdl.runtime.concurrency import ByteRate, Limiter, Sample
+from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.concurrency import Limiter, Sample
+from bulkdl.runtime.rates import ByteRate
 from tests.support.virtual_time import clock, run
 
 if TYPE_CHECKING:
@@ -426,88 +424,7 @@ def test_nothing_new_begins_after_stop() -> None:
     run(main())
 
 
-# --- permits ----------------------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None)
-@given(
-    limit=st.integers(1, 5),
-    tasks=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3), st.one_of(st.none(), st.floats(0, 5))), max_size=30),
-    sizes=st.lists(st.tuples(st.floats(0, 5), st.integers(1, 8)), max_size=5),
-)
-def test_permits_are_never_exceeded_and_never_lost(
-    limit: int, tasks: list[tuple[float, float, float | None]], sizes: list[tuple[float, int]]
-) -> None:
-    """Tasks come, hold and are cancelled at any moment; the size changes meanwhile. In the end all are free again."""
-
-    async def main() -> None:
-        permits = Permits(limit)
-        held = 0
-        loop = asyncio.get_running_loop()
-
-        async def hold(after: float, seconds: float) -> None:
-            nonlocal held
-            await asyncio.sleep(after)
-            async with permits.one():
-                held += 1
-                assert held == permits.in_use or held < permits.in_use  # some may be on their way to a waiter
-                assert permits.in_use <= most
-                try:
-                    await asyncio.sleep(seconds)
-                finally:
-                    held -= 1
-
-        most = max([limit, *(size for _, size in sizes)])
-        for moment, size in sizes:
-            loop.call_later(moment, permits.resize, size)
-        started = [asyncio.ensure_future(hold(after, seconds)) for after, seconds, _ in tasks]
-        for task, (_, _, cancelled_at) in zip(started, tasks, strict=True):
-            if cancelled_at is not None:
-                loop.call_later(cancelled_at, task.cancel)
-        ended = await asyncio.gather(*started, return_exceptions=True)
-        assert not [error for error in ended if isinstance(error, Exception)]
-        assert permits.in_use == 0
-
-    run(main())
-
-
-def test_permits_go_to_who_came_first() -> None:
-    """A task that asks again at once must not overtake those that wait: they would wait for ever."""
-
-    async def main() -> None:
-        permits = Permits(2)
-        turns: Counter[int] = Counter()
-
-        async def work(number: int) -> None:
-            while clock() < 10:
-                async with permits.one():
-                    turns[number] += 1
-                    await asyncio.sleep(0.1)
-
-        await asyncio.gather(*(work(number) for number in range(6)))
-        assert max(turns.values()) - min(turns.values()) <= 1
-
-    run(main())
-
-
-def test_a_waiter_that_is_cancelled_passes_its_permit_on() -> None:
-    async def main() -> None:
-        permits = Permits(1)
-        entered: list[str] = []
-
-        async def enter(name: str) -> None:
-            async with permits.one():
-                entered.append(name)
-
-        async with permits.one():
-            first = asyncio.ensure_future(enter("first"))
-            second = asyncio.ensure_future(enter("second"))
-            await asyncio.sleep(0)
-        first.cancel()  # it has been handed the permit, and has not run since
-        await asyncio.wait([first, second])
-        assert entered == ["second"]
-
-    run(main())
+# --- limits ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_limiter_sets_the_permits() -> None:

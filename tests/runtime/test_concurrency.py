@@ -1,15 +1,17 @@
-"""The limiter against simulated archives; the rate limit and the outage by themselves."""
-
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkdl.runtime.concurrency import ByteRate, Limiter, Outage, Sample
+from bulkdl.runtime.concurrency import Limiter, Permits, Sample
 from tests.support.simulated_archive import Archive, cliff, queueing, run, soft
+from tests.support.virtual_time import clock
+from tests.support.virtual_time import run as run_in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,82 +136,85 @@ def test_whatever_happens_it_stays_between_one_and_the_ceiling(
         assert 1 <= limiter.limit <= ceiling
 
 
-# --- the rate limit ---------------------------------------------------------------------------------------------------
+# --- permits ----------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 3)), min_size=1))
-def test_who_waits_as_told_keeps_to_the_rate(pieces: list[tuple[int, float]]) -> None:
-    rate, now, got = ByteRate(100_000, now=0.0), 0.0, 0
-    for size, idle in pieces:
-        now += idle
-        now += rate.wait_seconds(size, now=now)
-        got += size
-        assert got <= 100_000 * (now + 1) * 1.000001
-
-
-def test_a_long_rest_is_no_licence_for_a_long_burst() -> None:
-    rate = ByteRate(1000, now=0.0)
-    assert rate.wait_seconds(3000, now=100.0) == 2.0
-
-
-def test_a_change_of_the_rate_forgets_no_bytes() -> None:
-    rate = ByteRate(1000, now=0.0)
-    assert rate.wait_seconds(4000, now=0.0) == 4.0
-    rate.change(500, now=2.0)
-    assert rate.wait_seconds(0, now=2.0) == 4.0
-
-
-# --- outages ----------------------------------------------------------------------------------------------------------
-
-
-def test_one_connection_that_cannot_be_made_is_an_outage() -> None:
-    outage = Outage(give_up_after_seconds=900)
-    assert outage.unreachable(10.0)
-    assert outage.is_away
-    assert outage.probe_at == 11.0
-
-
-def test_failures_of_one_moment_put_off_the_probe_no_further() -> None:
-    outage = Outage(give_up_after_seconds=900)
-    assert [outage.unreachable(10.0 + n / 100) for n in range(64)] == [True] + [False] * 63
-    assert outage.probe_at == 11.0
-
-
-def test_probes_become_rarer_up_to_half_a_minute() -> None:
-    outage, now, waits = Outage(give_up_after_seconds=900), 0.0, []
-    for _ in range(8):
-        outage.unreachable(now)
-        waits.append(outage.probe_at - now)
-        now = outage.probe_at
-    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
-
-
-def test_the_last_probe_is_not_missed() -> None:
-    outage = Outage(give_up_after_seconds=10)
-    now = 0.0
-    while not outage.is_hopeless(now):
-        outage.unreachable(now)
-        now = outage.probe_at
-    assert now == 10
-
-
-@pytest.mark.parametrize(
-    ("names", "is_away"),
-    [(24, True), (8, True), (7, False), (1, False)],
-    ids=["all different", "several of each", "a few instances", "one instance"],
+@settings(deadline=None)
+@given(
+    limit=st.integers(1, 5),
+    tasks=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3), st.one_of(st.none(), st.floats(0, 5))), max_size=30),
+    sizes=st.lists(st.tuples(st.floats(0, 5), st.integers(1, 8)), max_size=5),
 )
-def test_a_row_of_different_requests_without_an_answer_is_an_outage(*, names: int, is_away: bool) -> None:
-    """A handful of instances that an archive always chokes on must not look like its end."""
-    outage = Outage(give_up_after_seconds=900)
-    for number in range(24):
-        outage.went_unanswered(f"instance {number % names}", 1.0)
-    assert outage.is_away is is_away
+def test_permits_are_never_exceeded_and_never_lost(
+    limit: int, tasks: list[tuple[float, float, float | None]], sizes: list[tuple[float, int]]
+) -> None:
+    """Tasks come, hold and are cancelled at any moment; the size changes meanwhile. In the end all are free again."""
+
+    async def main() -> None:
+        permits = Permits(limit)
+        held = 0
+        loop = asyncio.get_running_loop()
+
+        async def hold(after: float, seconds: float) -> None:
+            nonlocal held
+            await asyncio.sleep(after)
+            async with permits.one():
+                held += 1
+                assert held == permits.in_use or held < permits.in_use  # some may be on their way to a waiter
+                assert permits.in_use <= most
+                try:
+                    await asyncio.sleep(seconds)
+                finally:
+                    held -= 1
+
+        most = max([limit, *(size for _, size in sizes)])
+        for moment, size in sizes:
+            loop.call_later(moment, permits.resize, size)
+        started = [asyncio.ensure_future(hold(after, seconds)) for after, seconds, _ in tasks]
+        for task, (_, _, cancelled_at) in zip(started, tasks, strict=True):
+            if cancelled_at is not None:
+                loop.call_later(cancelled_at, task.cancel)
+        ended = await asyncio.gather(*started, return_exceptions=True)
+        assert not [error for error in ended if isinstance(error, Exception)]
+        assert permits.in_use == 0
+
+    run_in_virtual_time(main())
 
 
-def test_an_answer_between_breaks_the_row() -> None:
-    outage = Outage(give_up_after_seconds=900)
-    for number in range(100):
-        if number % 20 == 0:
-            outage.answered()
-        outage.went_unanswered(f"instance {number}", 1.0)
-    assert not outage.is_away
+def test_permits_go_to_who_came_first() -> None:
+    """A task that asks again at once must not overtake those that wait: they would wait for ever."""
+
+    async def main() -> None:
+        permits = Permits(2)
+        turns: Counter[int] = Counter()
+
+        async def work(number: int) -> None:
+            while clock() < 10:
+                async with permits.one():
+                    turns[number] += 1
+                    await asyncio.sleep(0.1)
+
+        await asyncio.gather(*(work(number) for number in range(6)))
+        assert max(turns.values()) - min(turns.values()) <= 1
+
+    run_in_virtual_time(main())
+
+
+def test_a_waiter_that_is_cancelled_passes_its_permit_on() -> None:
+    async def main() -> None:
+        permits = Permits(1)
+        entered: list[str] = []
+
+        async def enter(name: str) -> None:
+            async with permits.one():
+                entered.append(name)
+
+        async with permits.one():
+            first = asyncio.ensure_future(enter("first"))
+            second = asyncio.ensure_future(enter("second"))
+            await asyncio.sleep(0)
+        first.cancel()  # it has been handed the permit, and has not run since
+        await asyncio.wait([first, second])
+        assert entered == ["second"]
+
+    run_in_virtual_time(main())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulkdl.runtime.concurrency import Limiter, Sample
-from bulkdl.runtime.rates import RequestRate
+from bulkdl.runtime.rates import ByteRate, RequestRate
 from tests.support.simulated_archive import Archive, run
 
 
@@ -94,3 +96,28 @@ def test_a_limit_that_is_lowered_is_kept_to() -> None:
     course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=200, after=100)
     assert course.share > 0.8
     assert course.refused_share < 0.02
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 3)), min_size=1))
+def test_who_waits_as_told_keeps_to_the_rate(pieces: list[tuple[int, float]]) -> None:
+    rate, now, got = ByteRate(100_000, now=0.0), 0.0, 0
+    for size, idle in pieces:
+        now += idle
+        now += rate.wait_seconds(size, now=now)
+        got += size
+        assert got <= 100_000 * (now + 1) * 1.000001
+
+
+def test_a_long_rest_is_no_licence_for_a_long_burst() -> None:
+    rate = ByteRate(1000, now=0.0)
+    assert rate.wait_seconds(3000, now=100.0) == 2.0
+
+
+def test_a_change_of_the_rate_forgets_no_bytes() -> None:
+    rate = ByteRate(1000, now=0.0)
+    assert rate.wait_seconds(4000, now=0.0) == 4.0
+    rate.change(500, now=2.0)
+    assert rate.wait_seconds(0, now=2.0) == 4.0

@@ -1,0 +1,76 @@
+"""Whether an archive is available.
+
+A pure state machine: the clock is an argument, and `attempts` does the waiting.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+class Outage:
+    """Whether the archive is away, since when, and when to look for it again.
+
+    An archive is away after a failure that no single request is to blame for: a connection that cannot be made, or a
+    row of different requests without an answer (broken off, timed out, or a gateway's 502, 503, 504) with nothing
+    between them. While it is away one request at a time goes out to probe.
+    """
+
+    _ROW: Final = 24
+    _DIFFERENT: Final = 8  # a few instances that the archive chokes on are no outage
+
+    def __init__(
+        self,
+        *,
+        give_up_after_seconds: float,
+        first_probe_seconds: float = 1.0,
+        slowest_probe_seconds: float = 30.0,
+    ) -> None:
+        self._give_up_after = give_up_after_seconds
+        self._first_probe = first_probe_seconds
+        self._slowest_probe = slowest_probe_seconds
+        self.since: float | None = None
+        self.probe_at = 0.0
+        self._probe_wait = first_probe_seconds
+        self._unanswered = 0
+        self._unanswered_names: set[str] = set()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the archive is away."""
+        return self.since is not None
+
+    def is_hopeless(self, now: float) -> bool:
+        """Whether the archive has been away for longer than the caller waits."""
+        return self.since is not None and now - self.since >= self._give_up_after
+
+    def answered(self) -> None:
+        """The archive answered, be it with a refusal of this one request."""
+        self.since = None
+        self._unanswered = 0
+        self._unanswered_names.clear()
+        self._probe_wait = self._first_probe
+
+    def went_unanswered(self, what: str, now: float) -> bool:
+        """The archive itself gave no answer to `what`; whether that is news, as in `unreachable`."""
+        self._unanswered += 1
+        if len(self._unanswered_names) < self._DIFFERENT:
+            self._unanswered_names.add(what)
+        if self.is_away or (self._unanswered >= self._ROW and len(self._unanswered_names) >= self._DIFFERENT):
+            return self.unreachable(now)
+        return False
+
+    def unreachable(self, now: float) -> bool:
+        """No connection could be made; whether that is news.
+
+        What was under way when the archive went away fails a little later; it is no news, and puts off no probe.
+        """
+        if self.since is None:
+            self.since = now
+        elif now < self.probe_at:
+            return False
+        else:
+            self._probe_wait = min(self._probe_wait * 2, self._slowest_probe)
+        remaining = max(0.0, self.since + self._give_up_after - now)
+        self.probe_at = now + min(self._probe_wait, remaining)
+        return True
