@@ -27,7 +27,8 @@ from bulkdl.errors import (
     RequestRejected,
     UnexpectedAnswer,
 )
-from bulkdl.fetch.commit import Committer, Hashing, Prepared, Seen, Target, compare_md5, invalid_at_source
+from bulkdl.fetch.commit import Committer, Prepared, Seen, Target, compare_md5, invalid_at_source
+from bulkdl.fetch.digests import Hashing
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.preamble import is_dicom

@@ -26,7 +26,7 @@ from bulkdl.archive.profiles import DEMO, find_profile
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import BundleError, InstanceError, JournalUnreadable, SelectionError
-from bulkdl.fetch.commit import Digests, digests_of, digests_of_file
+from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
 from bulkdl.journal.thread import JournalThread

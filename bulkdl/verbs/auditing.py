@@ -19,7 +19,6 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
-from bulkdl.fetch.audit import AuditItem, examine
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance
 from bulkdl.model.events import Noted, Sink, Verifying
@@ -33,6 +32,7 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.verify_position import forget_bookmark, load_bookmark, save_bookmark
 from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
+from bulkdl.verbs.file_check import AuditItem, examine
 
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
@@ -268,7 +268,7 @@ async def _examiners(counts: Counts, *, quick: bool, stop: asyncio.Event) -> Asy
     async with AsyncExitStack() as stack:
         free: asyncio.Queue[AnsweringProcess] = asyncio.Queue()
         for _ in range(at_once):
-            free.put_nowait(await stack.enter_async_context(AnsweringProcess("bulkdl.fetch.audit")))
+            free.put_nowait(await stack.enter_async_context(AnsweringProcess("bulkdl.verbs.file_check")))
 
         async def by_process(items: tuple[AuditItem, ...]) -> Kinds | None:
             process = await free.get()

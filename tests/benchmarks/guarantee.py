@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bulkdl.dicom.validation import validate
 from bulkdl.dicom.without_numpy import disable_numpy
-from bulkdl.fetch.commit import digests_of_file
+from bulkdl.fetch.digests import digests_of_file
 from bulkdl.model.settings import ValidationLevel
 
 

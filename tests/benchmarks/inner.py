@@ -20,7 +20,7 @@ from typing import Final
 import psutil
 
 from bulkdl.dicom.validation import validate
-from bulkdl.fetch.commit import digests_of
+from bulkdl.fetch.digests import digests_of
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.settings import ValidationLevel
