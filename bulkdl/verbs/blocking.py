@@ -1,20 +1,75 @@
-"""How a blocking call waits for its async twin, where an event loop runs already, as in a notebook, too."""
+"""The blocking twins of the verbs, which also work where an event loop runs already, as in a notebook."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+from bulkdl.verbs.signatures import full_signature
+
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run `work` to its end on an event loop of its own, and return its result.
+def blocking(verb: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable[Parameters, Result]:
+    """The twin of `verb` that waits for its result; its name is that of `verb` without `_async`."""
 
-    Where this thread runs a loop already, a second thread runs the other; the caller waits for it, and so does its
-    loop. Ctrl-C cancels `work` and lets it end in good order.
+    @wraps(verb)
+    def twin(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        return wait_for(verb(*args, **kwargs))
+
+    _name(twin, verb)
+    return twin
+
+
+def blocking_block(
+    verb: Callable[Parameters, AbstractAsyncContextManager[Result]],
+) -> Callable[Parameters, AbstractContextManager[Result]]:
+    """The twin of an asynchronous context manager: its loop runs in a second thread until the block ends."""
+
+    @contextmanager
+    @wraps(verb)
+    def twin(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Result]:
+        entered: Future[tuple[Result, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+        async def hold() -> None:
+            async with verb(*args, **kwargs) as value:
+                leave = asyncio.Event()
+                entered.set_result((value, asyncio.get_running_loop(), leave))
+                await leave.wait()
+
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bulkdl") as thread:
+            ended = thread.submit(asyncio.run, hold())
+            either: list[Future[Any]] = [entered, ended]
+            wait(either, return_when=FIRST_COMPLETED)
+            if not entered.done():
+                ended.result()  # raises what prevented the start
+            value, loop, leave = entered.result()
+            try:
+                yield value
+            finally:
+                loop.call_soon_threadsafe(leave.set)
+                ended.result()
+
+    _name(twin, verb)
+    return twin
+
+
+def _name(twin: Callable[..., Any], verb: Callable[..., Any]) -> None:
+    verb.__signature__ = twin.__signature__ = full_signature(verb)  # type: ignore[attr-defined] # what help() shows
+    twin.__name__ = verb.__name__.removesuffix("_async")
+    twin.__qualname__ = twin.__name__
+
+
+def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` on an event loop of its own, and return its result.
+
+    Where this thread runs a loop already, a second thread runs the other one; the caller and its loop wait. Ctrl-C
+    cancels `work` and waits until it has ended.
     """
     try:
         asyncio.get_running_loop()

@@ -1,0 +1,86 @@
+"""Which archive a verb uses, and how it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import platformdirs
+
+from bulkdl.archive.auth import GUEST
+from bulkdl.archive.profiles import DEMO, find_profile
+from bulkdl.model.access import DEFAULT_ARCHIVE, Access, ArchiveChoice, Credentials
+from bulkdl.verbs.signatures import Paths
+
+
+def reach(
+    archive: str = DEFAULT_ARCHIVE,
+    *,
+    api_key: str | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    proxy: str | None = None,
+    ca_bundle: Paths | None = None,
+    profiles: Mapping[str, str] = MappingProxyType({}),
+    cache: Paths | None = None,
+) -> ArchiveChoice:
+    """An archive with the settings of its connection. Every verb takes this, or the archive's name or address alone.
+
+    `api_key` is for TCIA v3, a login for NBIA v2 and v4; they are sent to this archive only, and no message shows them.
+    `profiles` maps further names to addresses. `cache` is the folder of the demonstration archive; the default is the
+    user's cache folder.
+    """
+    return ArchiveChoice(
+        name=archive,
+        profiles=profiles,
+        access=Access(
+            proxy=proxy,
+            ca_bundle=str(ca_bundle) if ca_bundle is not None else None,
+            credentials=Credentials(api_key=api_key, username=username, password=password),
+        ),
+        cache=Path(cache) if cache is not None else cache_folder(),
+    )
+
+
+def choose_archive(archive: str | ArchiveChoice | None, default: str = DEFAULT_ARCHIVE) -> ArchiveChoice:
+    """What a verb was given, or the archive named `default`."""
+    return archive if isinstance(archive, ArchiveChoice) else reach(archive or default)
+
+
+def cache_folder() -> Path:
+    """The folder of catalogues and of the demonstration archive."""
+    return platformdirs.user_cache_path("bulkdl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveTerms:
+    """What can be said of an archive without a request: its address, empty in this process, and what it accepts."""
+
+    url: str
+    takes_key: bool = False
+    takes_login: bool = False
+
+
+def archive_terms(name: str, profiles: Mapping[str, str]) -> ArchiveTerms:
+    """The terms of the archive of that name or address.
+
+    Raises:
+        ConfigurationError: there is no such archive.
+    """
+    if name == DEMO:
+        return ArchiveTerms(url="")
+    profile = find_profile(name, profiles)
+    dialect = profile.dialect()
+    return ArchiveTerms(url=profile.url, takes_key=dialect.takes_key, takes_login=dialect.takes_login)
+
+
+def is_demonstration(name: str) -> bool:
+    """Whether `name` means the demonstration archive, which runs in this process."""
+    return name == DEMO
+
+
+def is_guest(username: str) -> bool:
+    """Whether this is NBIA's shared guest account, which has no password."""
+    return username == GUEST
