@@ -14,9 +14,10 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
         async for series in archive.get_series(collection="RIDER-Lung-CT", modality="CT"):
             print(series.series_uid, series.image_count)
 
-Verbs: `mirror`, `resume`, `plan`, `verify`, `status`, `query`. What they take: `select`, `reach`, `Selection`,
-`FetchSettings`. What they raise is in `bulkdl.errors`, what they announce in `bulkdl.model.events`. Each name is
-imported when it is first used, so that `import bulkdl` costs nothing.
+Verbs: `mirror`, `resume`, `plan`, `verify`, `status`, `adopt`, `query`, `describe`, `archives`, `serve`. Their
+arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in `bulkdl.errors`, their events in
+`bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too. Nothing is printed, and no environment
+is read. Each name is imported when it is first used, so `import bulkdl` is fast.
 """
 
 from __future__ import annotations
@@ -30,25 +31,21 @@ if TYPE_CHECKING:
     from bulkdl.errors import BulkdlError
     from bulkdl.model.selection import Selection
     from bulkdl.model.settings import FetchSettings
-    from bulkdl.verbs.connect import Archive
-    from bulkdl.verbs.library import (
-        connect,
-        mirror,
-        mirror_async,
-        plan,
-        plan_async,
-        query,
-        query_async,
-        reach,
-        resume,
-        resume_async,
-        select,
-        status,
-        status_async,
-        verify,
-        verify_async,
-    )
+    from bulkdl.verbs.adopt import adopt, adopt_async
+    from bulkdl.verbs.archives import archives, archives_async
+    from bulkdl.verbs.connect import ConnectedArchive as Archive
+    from bulkdl.verbs.connect import connect
+    from bulkdl.verbs.describe import describe, describe_async
+    from bulkdl.verbs.mirror import mirror, mirror_async
+    from bulkdl.verbs.plan import plan, plan_async
+    from bulkdl.verbs.query import query, query_async
+    from bulkdl.verbs.reach import reach
     from bulkdl.verbs.records import Record, Records
+    from bulkdl.verbs.resume import resume, resume_async
+    from bulkdl.verbs.select import select
+    from bulkdl.verbs.serve import serve, serve_async
+    from bulkdl.verbs.status import status, status_async
+    from bulkdl.verbs.verify import verify, verify_async
 
 __all__ = [
     "Archive",
@@ -58,7 +55,13 @@ __all__ = [
     "Records",
     "Selection",
     "__version__",
+    "adopt",
+    "adopt_async",
+    "archives",
+    "archives_async",
     "connect",
+    "describe",
+    "describe_async",
     "mirror",
     "mirror_async",
     "plan",
@@ -69,6 +72,8 @@ __all__ = [
     "resume",
     "resume_async",
     "select",
+    "serve",
+    "serve_async",
     "status",
     "status_async",
     "verify",
@@ -76,19 +81,20 @@ __all__ = [
 ]
 
 _ELSEWHERE: Final = {
-    "Archive": "bulkdl.verbs.connect",
-    "BulkdlError": "bulkdl.errors",
-    "FetchSettings": "bulkdl.model.settings",
-    "Record": "bulkdl.verbs.records",
-    "Records": "bulkdl.verbs.records",
-    "Selection": "bulkdl.model.selection",
+    "Archive": ("bulkdl.verbs.connect", "ConnectedArchive"),
+    "BulkdlError": ("bulkdl.errors", "BulkdlError"),
+    "FetchSettings": ("bulkdl.model.settings", "FetchSettings"),
+    "Record": ("bulkdl.verbs.records", "Record"),
+    "Records": ("bulkdl.verbs.records", "Records"),
+    "Selection": ("bulkdl.model.selection", "Selection"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'bulkdl' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ELSEWHERE.get(name, "bulkdl.verbs.library")), name)
+    module, found = _ELSEWHERE.get(name, (f"bulkdl.verbs.{name.removesuffix('_async')}", name))
+    return getattr(importlib.import_module(module), found)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ A group is a decorator: it adds its options to a command and hands the command o
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from click.core import ParameterSource
 
 from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
-from bulkdl.errors import InvalidUid, ManifestError
+from bulkdl.errors import InvalidUid
 from bulkdl.model.options import Option, defaults_of, options_of, read_fields
-from bulkdl.model.selection import Selection, merge_series
+from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
+from bulkdl.verbs.signatures import options_of_verb
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -114,28 +116,15 @@ class ArchiveOptions:
     given: frozenset[str] = frozenset()
 
 
-def _build_archive(
-    *,
-    archive: str,
-    api_key: str | None,
-    username: str | None,
-    password_file: Path | None,
-    ca_bundle: str | None,
-    proxy: str | None,
-    config: Path | None,
-) -> ArchiveOptions:
-    del config
+def _build_archive(**values: Any) -> ArchiveOptions:
+    del values["config"]
     configuration: Configuration = click.get_current_context().meta[_CONFIGURATION]
     return ArchiveOptions(
-        name=archive,
+        name=values.pop("archive"),
         is_chosen=_is_given("archive"),
         profiles=configuration.profiles,
-        proxy=proxy,
-        ca_bundle=ca_bundle,
-        api_key=api_key,
-        username=username,
-        password_file=password_file,
         given=frozenset(name for name in ("api_key", "username", "password_file") if _is_given(name)),
+        **values,
     )
 
 
@@ -216,10 +205,16 @@ def _option(name: str, option: Option, default: Any) -> tuple[tuple[str, ...], d
         return (option.flag, name), {**settings, "is_flag": True}
     if isinstance(option.read, type) and issubclass(option.read, StrEnum):
         settings["type"] = click.Choice([each.value for each in option.read])
+    elif option.read is Path:
+        settings["type"] = click.Path(
+            path_type=Path, file_okay=option.metavar != "DIR", dir_okay=option.metavar != "FILE"
+        )
     elif option.read is not str:
         settings["type"] = Parsed(option.keyword, option.read)
     if option.shown_default is not None:
         settings |= {"default": option.shown_default, "show_default": True}
+    if default is inspect.Parameter.empty:
+        settings["required"] = True
     return (option.flag, name), {**settings, "metavar": option.metavar, "multiple": default == ()}
 
 
@@ -241,10 +236,9 @@ def selecting(kind: type[Selection]) -> Decorator:
     """The options of the criteria that `kind` declares, and `--manifest`; they become one `selection`."""
 
     def build(*, manifest: tuple[str, ...], **criteria: Any) -> Selection:
-        own = kind(**read_fields(kind, criteria))
-        selection = merge_series([own, *(_read_manifest(path) for path in manifest)])
-        selection.check()
-        return selection
+        from bulkdl.verbs.select import merge_manifests  # noqa: PLC0415 - `--help` needs no manifest
+
+        return merge_manifests(kind(**read_fields(kind, criteria)), map(_read_manifest, manifest))
 
     section = "Selection (values of one option are alternatives, different options narrow)"
     decorator: Decorator = _group(section, "selection", build, *_options(kind), _MANIFEST)
@@ -252,17 +246,29 @@ def selecting(kind: type[Selection]) -> Decorator:
 
 
 def _read_manifest(path: str) -> Selection:
-    from bulkdl.verbs.manifests import select_from  # noqa: PLC0415 - many selections need no manifest
+    from bulkdl.verbs.select import select_from, select_from_file  # noqa: PLC0415 - many selections need no manifest
 
-    source = "standard input" if path == "-" else path
-    try:
-        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise ManifestError(f"cannot be read: {error.strerror or error}", source=source) from error
-    return select_from(content, source=source)
+    return select_from(sys.stdin.buffer.read(), source="standard input") if path == "-" else select_from_file(path)
 
 
 selection_options: Final[Decorator] = selecting(Selection)
+
+
+# --- one verb ---------------------------------------------------------------------------------------------------------
+
+
+def verb_options(verb: Callable[..., Any]) -> Decorator:
+    """The options that the signature of a verb declares; they become one mapping `options`, by name."""
+    declared = options_of_verb(verb)
+
+    def build(**values: Any) -> dict[str, Any]:
+        return {
+            name: declared[name][0].read(value) if isinstance(value, str) else value for name, value in values.items()
+        }
+
+    options = [_option(name, option, default) for name, (option, default) in declared.items()]
+    decorator: Decorator = _group("Options", "options", build, *options)
+    return decorator
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------

@@ -20,41 +20,43 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Annotated, Final, Unpack
 
-from bulkdl.archive.profiles import DEMO, find_profile
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import BundleError, InstanceError, JournalUnreadable, SelectionError
 from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
-from bulkdl.journal.thread import JournalThread
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.events import Adopting, RunStarted, Sink, ignore
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import Adopting, RunStarted
 from bulkdl.model.ids import SeriesUid
+from bulkdl.model.options import Option
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import AdoptReport, Refusal, RunOutcome
-from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.states import Outcome
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, SourceFile, bring, remove_taken, source_files
-from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, instance_name, parse_layout, special_name
+from bulkdl.store.layout import Layout, instance_name, parse_layout, special_name
 from bulkdl.store.lock import MirrorLock
 from bulkdl.store.partials import partial_name
-from bulkdl.verbs.common import now, open_mirror
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, context_of, now, open_mirror, place_series
+from bulkdl.verbs.reach import archive_terms, choose_archive
+from bulkdl.verbs.signatures import Paths
 
 _BATCH: Final = 200
 _BATCH_BYTES: Final = 64 << 20
 _AT_ONCE: Final = 4
 _READ_BYTES: Final = 1 << 20
 _ZIP: Final = b"PK\x03\x04"
-_TOLD: Final = 1_000
+_REFUSALS_NAMED: Final = 1_000
 _LARGEST_TABLE_BYTES: Final = 256 << 20
 _ANNOUNCE_SECONDS: Final = 0.25
 
@@ -62,93 +64,103 @@ _SERIES_COLUMNS: Final = ("Series UID", "SeriesInstanceUID", "Series Instance UI
 _COLLECTION_COLUMNS: Final = ("Collection", "Collection Name", "collection", "collection_id")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adoption:
-    """What is to be adopted, and how. `collection` overrules whatever else tells of it; `layout` is for a new mirror.
+class AdoptOptions(RunOptions, total=False):
+    """The options of `adopt`. `archive` is where `resume` will download from; `settings` give the validation level."""
 
-    With `rebuild` a journal that cannot be read is set aside first, so that the mirror's own files can be adopted.
-    """
+    to: Annotated[Paths | None, Option(keyword="to", metavar="DIR", help="The mirror (default: FOLDER).", read=Path)]
+    by: Annotated[
+        ImportMode,
+        Option(
+            keyword="by",
+            help="How files get into DIR. Across file systems a link becomes a copy.",
+            read=ImportMode,
+            shown_default=ImportMode.LINK.value,
+        ),
+    ]
+    collection: Annotated[
+        str | None, Option(keyword="collection", metavar="NAME", help="The Collection of all adopted instances.")
+    ]
+    layout: NewLayout
+    rebuild: Annotated[bool, Option(keyword="rebuild", help="Set an unreadable journal aside first.")]
 
-    source: Path
-    to: Path
-    by: ImportMode = ImportMode.LINK
-    collection: str | None = None
-    layout: str | None = None
-    validation: ValidationLevel = ValidationLevel.STRUCTURE
-    rebuild: bool = False
 
+async def adopt_async(folder: Paths, **options: Unpack[AdoptOptions]) -> AdoptReport:
+    """Take the valid instances below `folder` into the mirror at `to`. No archive is asked.
 
-async def adopt(
-    adoption: Adoption,
-    *,
-    archive: ArchiveChoice,
-    is_archive_chosen: bool = False,
-    sink: Sink = ignore,
-    stop: asyncio.Event | None = None,
-) -> AdoptReport:
-    """Take what is sound below `source` into the mirror at `to`. No archive is asked; `archive` is where `resume` will.
-
-    Within the mirror itself files are always moved to their places. Safe to repeat. When `stop` is set it ends within
-    seconds, as interrupted.
+    `collection` overrides every other source of the Collection; `layout` is for a new mirror. Within the mirror itself
+    files are always moved to their places. With `rebuild` an unreadable journal is set aside first, so that the files
+    of a mirror can be adopted again. Safe to repeat. When `stop` is set, it ends within seconds, as interrupted.
 
     Raises:
-        UserError: there is no such folder; the layout or the archive's name is wrong.
+        UserError: there is no such folder; the layout or the archive's name is invalid.
         DiskError, MirrorLocked, JournalError: the mirror cannot be used.
     """
-    source = adoption.source.resolve()
-    if not source.is_dir():
-        raise SelectionError(f"there is no folder {adoption.source}")
-    chosen = parse_layout(adoption.layout) if adoption.layout is not None else None
-    if adoption.rebuild:
-        await asyncio.to_thread(_set_journal_aside, adoption.to)
+    source, to = await asyncio.to_thread(_find_folder, folder), Path(options.get("to") or folder)
+    layout = options.get("layout")
+    chosen = parse_layout(layout) if layout is not None else None
+    if options.get("rebuild"):
+        await asyncio.to_thread(_set_journal_aside, to)
+    async with open_mirror(to, "adopt") as mirror:
+        return await _adopt(mirror, source, chosen, options)
+
+
+adopt = blocking(adopt_async)
+
+
+def _find_folder(folder: Paths) -> Path:
+    found = Path(folder).resolve()
+    if not found.is_dir():
+        raise SelectionError(f"there is no folder {folder}")
+    return found
+
+
+async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, options: AdoptOptions) -> AdoptReport:
     started = time.monotonic()
-    async with open_mirror(adoption.to, "adopt") as (files, journal_thread):
-        name, url = await _archive_of(journal_thread, archive, is_chosen=is_archive_chosen)
-        placing = await journal_thread(
-            Journal.settle_layout, chosen.template if chosen else None, DEFAULT_LAYOUT.template
-        )
-        run = await journal_thread(
-            Journal.begin_run,
-            verb="adopt",
-            archive_name=name,
-            archive_url=url,
-            selection=None,
-            settings={"source": str(source), "by": adoption.by.value, "collection": adoption.collection},
-            now=now(),
-        )
-        sink(RunStarted(run.id, str(files.root), str(source)))
-        work = _Adopting(
-            files=files,
-            journal_thread=journal_thread,
-            run=run,
-            layout=parse_layout(placing),
-            source=source,
-            by=ImportMode.MOVE if source == files.root or files.root in source.parents else adoption.by,
-            level=adoption.validation,
-            collection=adoption.collection,
-            sink=sink,
-            stop=stop or asyncio.Event(),
-        )
-        outcome = RunOutcome.FAILED
-        try:
-            outcome = await work.carry_out()
-        except asyncio.CancelledError:
-            outcome = RunOutcome.INTERRUPTED
-            raise
-        finally:
-            counts = await journal_thread(Journal.counts, None)
-            report = work.report(outcome, counts.held_bytes, time.monotonic() - started)
-            document = report.as_json()
-            document.pop("problems")
-            await journal_thread(Journal.end_run, run.id, outcome=outcome, counts=document, now=now())
+    context = context_of(options)
+    name, url = await _archive_of(mirror, options.get("archive"))
+    settled = await mirror.settle_layout(layout)
+    by, collection = ImportMode(options.get("by", ImportMode.LINK)), options.get("collection")
+    run = await mirror.journal(
+        Journal.begin_run,
+        verb="adopt",
+        archive_name=name,
+        archive_url=url,
+        selection=None,
+        settings={"source": str(source), "by": by.value, "collection": collection},
+        now=now(),
+    )
+    root = mirror.files.root
+    context.sink(RunStarted(run.id, str(root), str(source)))
+    adopting = _Adopting(
+        mirror=mirror,
+        run=run,
+        layout=settled,
+        source=source,
+        by=ImportMode.MOVE if source == root or root in source.parents else by,
+        collection=collection,
+        context=context,
+    )
+    outcome = RunOutcome.FAILED
+    try:
+        outcome = await adopting.carry_out()
+    except asyncio.CancelledError:
+        outcome = RunOutcome.INTERRUPTED
+        raise
+    finally:
+        counts = await mirror.journal(Journal.counts, None)
+        report = adopting.report(outcome, counts.held_bytes, time.monotonic() - started)
+        document = report.as_json()
+        document.pop("problems")
+        await mirror.journal(Journal.end_run, run.id, outcome=outcome, counts=document, now=now())
     return report
 
 
-async def _archive_of(journal_thread: JournalThread, archive: ArchiveChoice, *, is_chosen: bool) -> tuple[str, str]:
-    last = await journal_thread(Journal.last_run)
-    if last is not None and not is_chosen:
+async def _archive_of(mirror: OpenMirror, archive: str | ArchiveChoice | None) -> tuple[str, str]:
+    last = await mirror.journal(Journal.last_run)
+    if last is not None and archive is None:
         return last.archive_name, last.archive_url
-    return archive.name, DEMO if archive.name == DEMO else find_profile(archive.name, archive.profiles).url
+    choice = choose_archive(archive)
+    return choice.name, archive_terms(choice.name, choice.profiles).url or choice.name
 
 
 def _set_journal_aside(mirror: Path) -> None:
@@ -188,16 +200,13 @@ class _Candidate:
 class _Adopting:
     """One adoption at work."""
 
-    files: MirrorFiles
-    journal_thread: JournalThread
+    mirror: OpenMirror
     run: Run
     layout: Layout
     source: Path
     by: ImportMode
-    level: ValidationLevel
     collection: str | None
-    sink: Sink
-    stop: asyncio.Event
+    context: RunContext
     adopted: int = 0
     already: int = 0
     refused: int = 0
@@ -214,13 +223,13 @@ class _Adopting:
         self._collections = await asyncio.to_thread(_collections_in_tables, self.source)
         await run_pool(self._batches(), self._take, workers=_AT_ONCE, name="adopt")
         self._announce()
-        if self.stop.is_set():
+        if self.context.stop.is_set():
             return RunOutcome.INTERRUPTED
         return RunOutcome.PARTIAL if self.refused else RunOutcome.COMPLETE
 
     def report(self, outcome: RunOutcome, bytes_mirror: int, seconds: float) -> AdoptReport:
         return AdoptReport(
-            mirror=str(self.files.root),
+            mirror=str(self.mirror.files.root),
             source=str(self.source),
             run=self.run.id,
             outcome=outcome,
@@ -233,19 +242,19 @@ class _Adopting:
             bytes_adopted=self.bytes_adopted,
             bytes_mirror=bytes_mirror,
             seconds=seconds,
-            problems=tuple(self.problems[:_TOLD]),
+            problems=tuple(self.problems[:_REFUSALS_NAMED]),
         )
 
     # --- finding ------------------------------------------------------------------------------------------------------
 
     async def _batches(self) -> AsyncIterator[list[_Candidate]]:
         candidates = self._candidates()
-        while not self.stop.is_set() and (batch := await asyncio.to_thread(_next_batch, candidates)):
+        while not self.context.stop.is_set() and (batch := await asyncio.to_thread(_next_batch, candidates)):
             yield batch
 
     def _candidates(self) -> Iterator[_Candidate]:
-        for stranger in source_files(self.source, but=self.files.root):
-            if self.stop.is_set():
+        for stranger in source_files(self.source, but=self.mirror.files.root):
+            if self.context.stop.is_set():
                 return
             try:
                 with stranger.path.open("rb") as file:
@@ -299,12 +308,12 @@ class _Adopting:
     # --- taking in ----------------------------------------------------------------------------------------------------
 
     async def _take(self, batch: list[_Candidate]) -> None:
-        held = await self.journal_thread(_held, [candidate.key for candidate in batch])
+        held = await self.mirror.journal(_held, [candidate.key for candidate in batch])
         fresh = [candidate for candidate in batch if not self._is_held(candidate, held.get(candidate.key))]
         sound = await asyncio.to_thread(self._sound, fresh)
         async with self._placing:
             placed = await asyncio.to_thread(
-                self._place, sound, await self.journal_thread(_folders, self._series_of(sound), self.layout)
+                self._place, sound, await self.mirror.journal(place_series, self._series_of(sound), self.layout)
             )
             if placed:
                 await self._journal(placed)
@@ -314,7 +323,7 @@ class _Adopting:
     def _is_held(self, candidate: _Candidate, held: HeldPlace | None) -> bool:
         if held is None:
             return False
-        is_itself = candidate.path == self.files.absolute(held.path)
+        is_itself = candidate.path == self.mirror.files.absolute(held.path)
         if is_itself and held.run_id == self.run.id:
             return True  # moved here a moment ago, and counted then
         if is_itself or held.size_bytes == candidate.size_bytes:
@@ -329,7 +338,7 @@ class _Adopting:
             source = candidate.content if candidate.content is not None else candidate.path
             assert source is not None  # noqa: S101 - one of the two is set
             try:
-                candidate.verdict = validate(source, level=self.level)
+                candidate.verdict = validate(source, level=self.context.settings.validation)
                 candidate.digests = digests_of(source) if isinstance(source, bytes) else digests_of_file(source)
             except (InstanceError, OSError) as error:
                 self._refuse(candidate.found, getattr(error, "code", "unreadable"), str(error))
@@ -368,14 +377,14 @@ class _Adopting:
                 placed[path] = candidate
                 if before is not None:
                     jobs.append(CommitJob(path))
-        commit(self.files, jobs)
+        commit(self.mirror.files, jobs)
         if errors := [job.error for job in jobs if job.error is not None]:
             raise errors[0]
         return (folders, list(placed.values())) if placed else None
 
     def _lying(self, path: str) -> Digests | None:
         """What lies at `path`, unknown to the journal."""
-        absolute = self.files.absolute(path)
+        absolute = self.mirror.files.absolute(path)
         with suppress(FileNotFoundError, NotADirectoryError):
             return digests_of_file(absolute)
         return None
@@ -384,7 +393,7 @@ class _Adopting:
         name = partial_name(candidate.header.series_uid, candidate.header.sop_uid)
         if candidate.content is None:
             assert candidate.path is not None  # noqa: S101 - it is no entry of a zip
-            bring(candidate.path, self.files.partials.path(name), may_link=self.by is not ImportMode.COPY)
+            bring(candidate.path, self.mirror.files.partials.path(name), may_link=self.by is not ImportMode.COPY)
         return CommitJob(path, name, candidate.content)
 
     async def _journal(self, placed: tuple[list[tuple[Series, str]], list[_Candidate]]) -> None:
@@ -393,10 +402,10 @@ class _Adopting:
         outcomes, names = [], []
         for candidate in batch:
             sop_uid = candidate.header.sop_uid
-            place = self.files.absolute(f"{by_series[candidate.header.series_uid]}/{instance_name(sop_uid)}")
+            place = self.mirror.files.absolute(f"{by_series[candidate.header.series_uid]}/{instance_name(sop_uid)}")
             outcomes.append(_outcome(candidate, place.stat().st_mtime_ns))
             names.append(special_name(sop_uid))
-        await self.journal_thread(Journal.record_found, self.run, folders, outcomes, names, now=now())
+        await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
         self.adopted += len(batch)
         self.bytes_adopted += sum(outcome.size_bytes for outcome in outcomes)
@@ -406,7 +415,7 @@ class _Adopting:
     def _clear(self, batch: list[_Candidate], by_series: dict[SeriesUid, str]) -> None:
         """Remove what was moved where it was, now that the journal has it."""
         for candidate in batch:
-            place = self.files.absolute(
+            place = self.mirror.files.absolute(
                 f"{by_series[candidate.header.series_uid]}/{instance_name(candidate.header.sop_uid)}"
             )
             if candidate.path is not None and candidate.path != place:
@@ -417,7 +426,7 @@ class _Adopting:
     def _refuse(self, found: str, error: str, message: str) -> None:
         with self._counting:
             self.refused += 1
-            if len(self.problems) < _TOLD:
+            if len(self.problems) < _REFUSALS_NAMED:
                 self.problems.append(Refusal(found, error, message))
 
     def _count_already(self) -> None:
@@ -426,7 +435,9 @@ class _Adopting:
 
     def _announce(self) -> None:
         self._announced = time.monotonic()
-        self.sink(Adopting(self.adopted + self.already + self.refused, self.adopted, self.bytes_adopted, self.refused))
+        self.context.sink(
+            Adopting(self.adopted + self.already + self.refused, self.adopted, self.bytes_adopted, self.refused)
+        )
 
 
 def _next_batch(candidates: Iterator[_Candidate]) -> list[_Candidate]:
@@ -444,16 +455,6 @@ def _next_batch(candidates: Iterator[_Candidate]) -> list[_Candidate]:
 def _held(journal: Journal, keys: list[InstanceKey]) -> dict[InstanceKey, HeldPlace]:
     """What of these the journal calls held, and where; runs on the journal's thread."""
     return {key: place for key in keys if (place := journal.find_held(key)) is not None}
-
-
-def _folders(journal: Journal, series: list[Series], layout: Layout) -> list[tuple[Series, str]]:
-    """Each Series with its folder: the one that it has, or the layout's; runs on the journal's thread."""
-    placed = []
-    for record in series:
-        known = journal.find_series(record.series_uid)
-        folder = known.folder if known is not None else None
-        placed.append((record, folder or layout.folder(record, taken=journal.is_taken)))
-    return placed
 
 
 def _series(header: Header, collection: str) -> Series:

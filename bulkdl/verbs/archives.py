@@ -1,7 +1,7 @@
-"""`archives`: whether an archive answers, and if not, where the way to it ends.
+"""`archives`: whether an archive answers, and which step of the connection fails if it does not.
 
-Steps in the order in which a request takes them: the name, the proxy, TLS, the API, one image. Each has a verdict of
-its own; behind a step that failed, the others are not tried. Everything has a short time-out, and is tried once.
+The checks follow the steps of a request: the name, the proxy, TLS, the API, one image. After a step that failed, the
+others are skipped. Each check is one attempt with a short time limit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -26,15 +27,18 @@ from bulkdl.model.records import InstanceKey, Patient, Series
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
-from bulkdl.verbs.query import asking, profile_of, rows_of
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.connect import open_for_questions
+from bulkdl.verbs.endpoints import profile_of, rows_of
+from bulkdl.verbs.reach import choose_archive
 
-_SECONDS_A_STEP: Final = 10.0
+_SECONDS_PER_CHECK: Final = 10.0
 _COLLECTIONS_TRIED: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-class Outcome(StrEnum):
-    """How a step ended. `skipped`: there was nothing to try, or a step before it had failed."""
+class CheckOutcome(StrEnum):
+    """How a check ended. `skipped`: it does not apply, or an earlier one failed."""
 
     OK = "ok"
     FAILED = "failed"
@@ -42,11 +46,11 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How one step towards an archive ended. `error` is the code of what failed."""
+class CheckResult:
+    """The result of one connectivity check. `error` is the code of the failure."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     message: str = ""
     error: str | None = None
     seconds: float = 0.0
@@ -54,17 +58,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """One archive, with a verdict for each step."""
+    """One archive, with the result of each check."""
 
     name: str
     url: str
     kind: str
-    verdicts: tuple[Verdict, ...]
+    results: tuple[CheckResult, ...]
 
     @property
     def answers(self) -> bool:
-        """Whether no step failed."""
-        return all(verdict.outcome is not Outcome.FAILED for verdict in self.verdicts)
+        """Whether no check failed."""
+        return all(result.outcome is not CheckOutcome.FAILED for result in self.results)
 
     def as_json(self) -> dict[str, Any]:
         """The entry of `archives --json`."""
@@ -74,43 +78,47 @@ class ArchiveReport:
             "kind": self.kind,
             "answers": self.answers,
             "checks": [
-                {**asdict(verdict), "outcome": verdict.outcome.value, "seconds": round(verdict.seconds, 3)}
-                for verdict in self.verdicts
+                {**asdict(result), "outcome": result.outcome.value, "seconds": round(result.seconds, 3)}
+                for result in self.results
             ],
         }
 
 
-def known_archives(profiles: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of all archives: the built-in ones, those of the caller's configuration, the demonstration."""
+def known_archives(profiles: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
+    """The names of all archives: the built-in profiles, `profiles`, and the demonstration archive."""
     return tuple(dict.fromkeys((*BUILT_IN, *profiles, DEMO)))
 
 
-async def archives(
-    choices: tuple[ArchiveChoice, ...], *, seconds_a_step: float = _SECONDS_A_STEP
+async def archives_async(
+    *archives: str | ArchiveChoice, seconds_per_check: float = _SECONDS_PER_CHECK
 ) -> tuple[ArchiveReport, ...]:
-    """Try the way to each archive, all of them side by side; reports in the order of `choices`.
+    """Check the connection to each archive, all side by side; without arguments, to all known ones.
 
     Raises:
-        ConfigurationError: no such archive.
+        ConfigurationError: there is no such archive.
     """
+    choices = [choose_archive(archive) for archive in archives or known_archives()]
     profiles = [profile_of(choice) for choice in choices]
     found: dict[int, ArchiveReport] = {}
 
-    async def look(number: int) -> None:
-        found[number] = await _Way(choices[number], profiles[number], seconds_a_step).report()
+    async def check(number: int) -> None:
+        found[number] = await _Connection(choices[number], profiles[number], seconds_per_check).report()
 
-    await together(*(look(number) for number in range(len(choices))))
+    await together(*(check(number) for number in range(len(choices))))
     return tuple(found[number] for number in range(len(choices)))
 
 
+archives = blocking(archives_async)
+
+
 @dataclass(slots=True)
-class _Way:
-    """The way to one archive, step by step."""
+class _Connection:
+    """Connectivity checks for one archive, in order."""
 
     choice: ArchiveChoice
     profile: Profile
     seconds: float
-    verdicts: list[Verdict] = field(default_factory=list)
+    results: list[CheckResult] = field(default_factory=list)
     collections: list[str] = field(default_factory=list)
 
     async def report(self) -> ArchiveReport:
@@ -122,34 +130,34 @@ class _Way:
         access = replace(self.choice.access, silence_seconds=self.seconds)
         settings = FetchSettings(max_attempts=1, give_up_after_seconds=0)
         try:
-            async with asking(replace(self.choice, access=access), settings=settings) as client:
+            async with open_for_questions(replace(self.choice, access=access), settings=settings) as client:
                 await self._step("api", lambda: self._list_collections(client))
                 await self._step("image", lambda: self._fetch_image(client))
         except BulkdlError as error:
-            self.verdicts.append(Verdict("api", Outcome.FAILED, str(error), error.code))
+            self.results.append(CheckResult("api", CheckOutcome.FAILED, str(error), error.code))
         url = "in this process" if is_here else self.profile.url
-        return ArchiveReport(self.profile.name if not is_here else DEMO, url, self.profile.kind, tuple(self.verdicts))
+        return ArchiveReport(self.profile.name if not is_here else DEMO, url, self.profile.kind, tuple(self.results))
 
     async def _step(self, check: str, attempt: Callable[[], Awaitable[str | None]]) -> None:
-        """Try one step. It returns what there is to say, or None where there was nothing to try."""
-        if any(verdict.outcome is Outcome.FAILED for verdict in self.verdicts):
-            self.verdicts.append(Verdict(check, Outcome.SKIPPED))
+        """Make one check. `attempt` returns a message, or None where the check does not apply."""
+        if any(result.outcome is CheckOutcome.FAILED for result in self.results):
+            self.results.append(CheckResult(check, CheckOutcome.SKIPPED))
             return
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.seconds):
                 message = await attempt()
         except TimeoutError:
-            error: BulkdlError = TimedOut(f"nothing came within {self.seconds:g} s")
+            error: BulkdlError = TimedOut(f"no response within {self.seconds:g} s")
         except OSError as cause:
             error = ConnectFailed(error_text(cause))
         except BulkdlError as failure:
             error = failure
         else:
-            outcome = Outcome.SKIPPED if message is None else Outcome.OK
-            self.verdicts.append(Verdict(check, outcome, message or "", None, time.monotonic() - started))
+            outcome = CheckOutcome.SKIPPED if message is None else CheckOutcome.OK
+            self.results.append(CheckResult(check, outcome, message or "", None, time.monotonic() - started))
             return
-        self.verdicts.append(Verdict(check, Outcome.FAILED, str(error), error.code, time.monotonic() - started))
+        self.results.append(CheckResult(check, CheckOutcome.FAILED, str(error), error.code, time.monotonic() - started))
 
     async def _resolve_name(self) -> str | None:
         if self.choice.access.proxy is not None:
@@ -160,7 +168,7 @@ class _Way:
                 address.hostname, _port(address), type=socket.SOCK_STREAM
             )
         except socket.gaierror as error:
-            raise ConnectFailed(f"the host {address.hostname} is not known: {error_text(error)}") from error
+            raise ConnectFailed(f"the host {address.hostname} cannot be resolved: {error_text(error)}") from error
         return ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     async def _reach_proxy(self) -> str | None:
@@ -178,15 +186,15 @@ class _Way:
     async def _shake_hands(self) -> str | None:
         address = urlsplit(self.profile.url)
         if address.scheme != "https" or self.choice.access.proxy is not None:
-            return None  # behind a proxy, the API's verdict tells of TLS too
+            return None  # behind a proxy, the check of the API covers TLS
         try:
             context = await asyncio.to_thread(ssl.create_default_context, cafile=self.choice.access.ca_bundle)
             _, writer = await asyncio.open_connection(address.hostname, _port(address), ssl=context)
         except ssl.SSLCertVerificationError as error:
             raise ConnectFailed(f"its certificate is not trusted: {error.verify_message} (see --ca-bundle)") from error
-        shaken = writer.get_extra_info("ssl_object").version()
+        version = writer.get_extra_info("ssl_object").version()
         writer.close()
-        return str(shaken)
+        return str(version)
 
     async def _list_collections(self, client: ArchiveClient) -> str:
         self.collections = await client.collections()
@@ -194,7 +202,7 @@ class _Way:
         return f"{count:,} {'collection' if count == 1 else 'collections'}"
 
     async def _fetch_image(self, client: ArchiveClient) -> str | None:
-        """The beginning of one instance of a small Series of a Collection's first Patient: five small requests."""
+        """Read the beginning of one instance of a small Series of a Collection's first Patient: five small requests."""
         for collection in self.collections[:_COLLECTIONS_TRIED]:
             series = await _a_series(client, collection)
             sop_uids = await client.instances(series.series_uid) if series is not None else []
@@ -206,7 +214,7 @@ class _Way:
                         if len(start) >= HEAD_BYTES:
                             break
                 if not is_dicom(start):
-                    raise UnexpectedAnswer("what came for an image is no DICOM file")
+                    raise UnexpectedAnswer("the response to a request for an image is not a DICOM file")
                 return f"an instance of {collection}"
         return None
 

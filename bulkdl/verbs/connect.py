@@ -1,7 +1,7 @@
-"""An archive as an object: one method for each endpoint it has, in our words, with records for answers.
+"""An archive as an object with one method for each endpoint; rows become records.
 
-The methods come from the endpoint tables, so each family of APIs has its own: `dir(archive)` and
-`help(archive.get_series)` show them. `bulkdl describe ENDPOINT` shows the same.
+The methods come from the endpoint tables, so they depend on the API of the archive: `dir(archive)` and
+`help(archive.get_series)` show them, and so does `bulkdl describe ENDPOINT`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,21 @@ from bulkdl.archive.http import ArchiveClient
 from bulkdl.archive.nbia.endpoints import Answer as AnswerKind
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.errors import UnexpectedAnswer
-from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
+from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
-from bulkdl.verbs.query import asking, find_among, rows_of, wire_parameters
+from bulkdl.model.settings import FetchSettings
+from bulkdl.verbs.common import open_archive
+from bulkdl.verbs.endpoints import find_among, rows_of, wire_parameters
+from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 
-Answer: TypeAlias = Records | Record | bytes | str
-"""What an endpoint answers with: a list of records or one; a DICOM file, a zip, a picture; a text."""
+# `Any` stands for what only the endpoint decides: a Record, the bytes of a file, or text. As in typeshed, a union with
+# Any lets a caller who knows the endpoint use the answer without a cast.
+Answer: TypeAlias = Records | Any
+"""The answer of an endpoint: a list of records, a record, the bytes of a DICOM file, zip or picture, or text."""
+
+_QUESTIONS: Final = FetchSettings(max_attempts=3, give_up_after_seconds=30)
 
 _LISTS: Final = frozenset({AnswerKind.ROWS, AnswerKind.OBJECT})
 _TEXTS: Final = frozenset({AnswerKind.TEXT, AnswerKind.MANIFEST})
@@ -30,12 +38,12 @@ _TEXTS: Final = frozenset({AnswerKind.TEXT, AnswerKind.MANIFEST})
 _BORDERS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-class Question:
-    """A question to one endpoint, asked when it is awaited or iterated over.
+class EndpointCall:
+    """A call of one endpoint; the request is sent when it is awaited or iterated over.
 
-    `await` gives the whole answer. `async for` gives a list's records one by one, and of a DICOM file or a zip the
-    bytes as they come, which is the way for what is large. A list is read to its end before its first record comes, so
-    that one that is cut is asked for again; the bytes of a file are asked for once.
+    `await` returns the whole answer. `async for` yields the records of a list one by one, and the bytes of a DICOM file
+    or a zip while they arrive, which suits large files. A list is received completely before its first record is
+    yielded, so a request that is cut off is repeated; the bytes of a file are requested once.
     """
 
     def __init__(
@@ -53,7 +61,7 @@ class Question:
         return self._records() if self._endpoint.answer in _LISTS else self._chunks()
 
     def __repr__(self) -> str:
-        return f"<question to {self._endpoint.name}>"
+        return f"<call of {self._endpoint.name}>"
 
     async def _answer(self) -> Answer:
         if self._endpoint.answer in _LISTS:
@@ -70,7 +78,7 @@ class Question:
                 try:
                     yield read_row(self._endpoint, row)
                 except ValueError as error:
-                    self._sink(Noted(f"the archive sent a row that cannot be right, left out: {error}"))
+                    self._sink(Noted(f"skipped an invalid row: {error}"))
         except ValueError as error:
             raise UnexpectedAnswer(f"{self._endpoint.name} answered {error}") from error
 
@@ -80,11 +88,11 @@ class Question:
                 yield chunk
 
 
-class Archive:
-    """An archive that questions can be put to; `bulkdl.connect` makes it.
+class ConnectedArchive:
+    """An archive to call endpoints of; `bulkdl.connect` makes it, and `bulkdl.Archive` is its public name.
 
-    Each endpoint is a method: `getSeries` is `archive.get_series(collection="TCGA-GBM")`. Criteria are named in our
-    words or as they go over the wire (`Collection="TCGA-GBM"`); dates may be dates.
+    Each endpoint is a method: `getSeries` is `archive.get_series(collection="TCGA-GBM")`. Criteria have the names of
+    `describe` or those of the archive (`Collection="TCGA-GBM"`); dates may be `date`.
     """
 
     def __init__(self, client: ArchiveClient, sink: Sink = ignore) -> None:
@@ -94,7 +102,7 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The profile, or the address it was named by."""
+        """Its profile, or the address that was given."""
         return self._client.profile.name
 
     @property
@@ -102,19 +110,19 @@ class Archive:
         """The base address."""
         return self._client.profile.url
 
-    def ask(self, endpoint: str, **criteria: Any) -> Question:
-        """A question to the endpoint of that name, written in any case, or as a method is (`get_series`).
+    def ask(self, endpoint: str, **criteria: Any) -> EndpointCall:
+        """Call the endpoint of that name, written in any case or like its method (`get_series`).
 
         Raises:
-            ConfigurationError: no such endpoint or criterion, or a required one is missing.
+            ConfigurationError: there is no such endpoint or criterion, or a required one is missing.
         """
         found = self._methods.get(endpoint) or find_among(self._client.dialect.endpoints, endpoint, self.name)
         parameters = wire_parameters(found, criteria)
         if found.has_format and "JSON" in found.formats:
             parameters = (*parameters, ("format", "json"))
-        return Question(self._client, found, parameters, self._sink)
+        return EndpointCall(self._client, found, parameters, self._sink)
 
-    def __getattr__(self, name: str) -> Callable[..., Question]:
+    def __getattr__(self, name: str) -> Callable[..., EndpointCall]:
         if name.startswith("_") or name not in self._methods:
             raise AttributeError(f"the archive has no endpoint {name!r}")
         return _method(self, name, self._methods[name])
@@ -127,14 +135,29 @@ class Archive:
 
 
 @asynccontextmanager
-async def connect(archive: ArchiveChoice, *, sink: Sink = ignore) -> AsyncIterator[Archive]:
-    """An archive to put questions to, for as long as the block lasts.
+async def open_for_questions(
+    archive: ArchiveChoice, *, settings: FetchSettings = _QUESTIONS, sink: Sink = ignore
+) -> AsyncIterator[ArchiveClient]:
+    """A client for single questions: three attempts, and half a minute for an archive that does not answer.
 
     Raises:
-        ConfigurationError: no such archive.
+        ConfigurationError: there is no such archive, or its certificates cannot be read.
     """
-    async with asking(archive, sink=sink) as client:
-        yield Archive(client, sink)
+    async with open_archive(archive, RunContext(settings, sink)) as opened:
+        yield opened.client
+
+
+@asynccontextmanager
+async def connect(
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE, *, sink: Sink = ignore
+) -> AsyncIterator[ConnectedArchive]:
+    """Open an archive to call its endpoints: `async with bulkdl.connect("tcia") as archive: …`.
+
+    Raises:
+        ConfigurationError: on entering: there is no such archive.
+    """
+    async with open_for_questions(choose_archive(archive), sink=sink) as client:
+        yield ConnectedArchive(client, sink)
 
 
 def python_name(endpoint: str) -> str:
@@ -142,10 +165,10 @@ def python_name(endpoint: str) -> str:
     return _BORDERS.sub("_", endpoint.replace("UIDs", "Uids").replace("/", "_")).lower()
 
 
-def _method(archive: Archive, name: str, endpoint: Endpoint) -> Callable[..., Question]:
-    """The method of an endpoint, with the signature and the documentation that the table gives."""
+def _method(archive: ConnectedArchive, name: str, endpoint: Endpoint) -> Callable[..., EndpointCall]:
+    """The method of an endpoint, with signature and documentation from the table."""
 
-    def method(**criteria: Any) -> Question:
+    def method(**criteria: Any) -> EndpointCall:
         return archive.ask(name, **criteria)
 
     method.__name__ = method.__qualname__ = name
@@ -159,7 +182,7 @@ def _method(archive: Archive, name: str, endpoint: Endpoint) -> Callable[..., Qu
             )
             for parameter in endpoint.parameters
         ],
-        return_annotation=Question,
+        return_annotation=EndpointCall,
     )
     return method
 

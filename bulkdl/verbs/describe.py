@@ -1,7 +1,7 @@
-"""`describe`: what an endpoint takes and returns, as its archive says it, or else as our tables do.
+"""`describe`: the parameters and the results of an endpoint, from its archive or from the endpoint tables.
 
-TCIA v3 has a document for each endpoint, at `…/ENDPOINT/metadata`, whose keys are not public. NBIA has nothing of the
-kind. Our own documents have the keys that the embedded archive gives its v3 documents, and a few more.
+TCIA v3 has a document for each endpoint, at `…/ENDPOINT/metadata`, whose keys are not documented. NBIA has none. The
+documents made from the tables have the keys of the embedded archive's v3 documents, and a few more.
 """
 
 from __future__ import annotations
@@ -13,48 +13,55 @@ from typing import Any, Final
 
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.errors import AccessDenied, ArchiveError, ArchiveRefused, UnexpectedAnswer
-from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.query import asking, dialect_of, find
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.connect import open_for_questions
+from bulkdl.verbs.endpoints import dialect_of, find
+from bulkdl.verbs.reach import choose_archive
 
-_ONE_TRY: Final = FetchSettings(max_attempts=1, give_up_after_seconds=0)  # the tables are at hand
+_ONE_ATTEMPT: Final = FetchSettings(max_attempts=1, give_up_after_seconds=0)  # the tables serve as well
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an endpoint takes and returns. `source` is the archive's own word, or our tables.
+    """The parameters and the results of an endpoint. `source` is `archive` or `tables`.
 
-    `untold` says why the archive could not be asked, where it should have been.
+    `unavailable` says why the archive's own document could not be used, where there should be one.
     """
 
     document: Mapping[str, Any]
     source: str
-    untold: str | None = None
+    unavailable: str | None = None
 
 
-async def describe(endpoint: str, *, archive: ArchiveChoice) -> Description:
+async def describe_async(endpoint: str, *, archive: str | ArchiveChoice = DEFAULT_ARCHIVE) -> Description:
     """Describe one endpoint, whose name may be written in any case.
 
     Raises:
-        ConfigurationError: no such archive or endpoint.
-        ArchiveRefused, AccessDenied: the archive wants a key before it says anything.
+        ConfigurationError: there is no such archive or endpoint.
+        ArchiveRefused, AccessDenied: the archive requires a key.
     """
-    found = find(endpoint, archive)
+    choice = choose_archive(archive)
+    found = find(endpoint, choice)
     own = Description(document_of(found), "tables")
-    if dialect_of(archive).metadata(found) is None:
+    if dialect_of(choice).metadata(found) is None:
         return own
     try:
-        async with asking(archive, settings=_ONE_TRY) as client:
+        async with open_for_questions(choice, settings=_ONE_ATTEMPT) as client:
             _, body = await client.query(replace(found, path=f"{found.path}/metadata", answer=Answer.TEXT), ())
             return Description(_parse(body), "archive")
     except (ArchiveRefused, AccessDenied):
         raise
     except ArchiveError as error:
-        return replace(own, untold=str(error))
+        return replace(own, unavailable=str(error))
+
+
+describe = blocking(describe_async)
 
 
 def document_of(endpoint: Endpoint) -> dict[str, Any]:
-    """What the tables say of an endpoint, as JSON values."""
+    """The description of an endpoint in the tables, as JSON values."""
     return {
         "name": endpoint.name,
         "description": endpoint.description,
@@ -87,7 +94,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except ValueError as error:
-        raise UnexpectedAnswer("its metadata is no JSON") from error
+        raise UnexpectedAnswer("its metadata is not JSON") from error
     if not isinstance(document, dict):
-        raise UnexpectedAnswer("its metadata is no JSON object")
+        raise UnexpectedAnswer("its metadata is not a JSON object")
     return document

@@ -1,4 +1,4 @@
-"""`plan`: what a mirror of a selection would take. Asks the archive, downloads nothing, writes nothing."""
+"""`plan`: what a mirror of a selection needs. Asks the archive, downloads nothing, writes nothing."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from bulkdl.archive.http import ArchiveClient, connect
-from bulkdl.errors import SelectionError
-from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
+from bulkdl.archive.http import ArchiveClient
 from bulkdl.journal.journal import Journal
-from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
+from bulkdl.model.events import Sink, ignore
 from bulkdl.model.ids import SeriesUid
+from bulkdl.model.options import Option
 from bulkdl.model.records import Series
 from bulkdl.model.reports import CollectionStatus, Failure, PlanReport, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.resolve import explain_nothing, resolve
+from bulkdl.resolve import resolve
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
-from bulkdl.verbs.common import find_archive
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import check_found, make_context, open_archive
+from bulkdl.verbs.reach import choose_archive
+from bulkdl.verbs.select import choose_selection
+from bulkdl.verbs.signatures import Given, Paths
 
 
 @dataclass(slots=True)
@@ -37,51 +41,47 @@ class _Tally:
 
 @dataclass(slots=True)
 class _Sums:
-    """Sums of what the archive says, by Collection; a Series counts once."""
+    """Sums of the archive's numbers, by Collection; a Series counts once."""
 
     by_collection: defaultdict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     series_uids: dict[SeriesUid, None] = field(default_factory=dict)
     is_exact: bool = True
 
 
-async def plan(
-    selection: Selection,
+async def plan_async(
+    selection: Selection | None = None,
     *,
-    archive: ArchiveChoice,
-    to: Path | None = None,
+    to: Annotated[
+        Paths | None, Option(keyword="to", metavar="DIR", help="The mirror to compare with.", read=Path)
+    ] = None,
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     sink: Sink = ignore,
     stop: asyncio.Event | None = None,
+    **criteria: Given,
 ) -> PlanReport:
-    """Resolve `selection` and add up what the archive says of it, against what the mirror at `to` holds already.
+    """Say what a mirror of the selection needs, less what the mirror at `to` already has. Downloads nothing.
 
-    Sizes come with the Series where the archive gives them, else by getSeriesSize, one request a Series; `exact` is
-    False where it does not say. Free space is that of `to`, or of the working folder.
+    Sizes come with the Series where the archive sends them, else from getSeriesSize, one request per Series; `exact` is
+    False where it sends none. Free space is that of `to`, or of the working folder.
 
     Raises:
-        UserError: the selection or the archive's name is wrong, or nothing was found.
+        UserError: the selection or the archive's name is invalid, or nothing was found.
         ArchiveError: the archive refused, or could not be reached.
     """
-    selection.check()
-    settings = settings or FetchSettings()
-    async with find_archive(archive) as profile:
-        worker_settings = WorkerSettings(
-            profile=profile,
-            access=archive.access,
-            root=to or Path(),
-            fetch=settings,
-            ceiling=settings.concurrency or DEFAULT_CEILING,
-        )
-        retrier = make_retrier(worker_settings, sink, stop or asyncio.Event())
-        async with connect(profile, retrier, access=archive.access, note=lambda text: sink(Noted(text))) as client:
-            return await _plan(selection, client, to)
+    wanted = choose_selection(selection, criteria)
+    root = Path(to) if to is not None else None
+    async with open_archive(choose_archive(archive), make_context(settings, sink, stop)) as source:
+        journal_path = root / JOURNAL if root is not None else None
+        if journal_path is None or not journal_path.exists():
+            return await _plan(wanted, source.client, root, None)
+        with Journal.open_readonly(journal_path) as journal:
+            return await _plan(wanted, source.client, root, journal)
 
 
-async def _plan(selection: Selection, client: ArchiveClient, to: Path | None) -> PlanReport:
+async def _plan(selection: Selection, client: ArchiveClient, to: Path | None, journal: Journal | None) -> PlanReport:
     sums = _Sums()
     wanted = dict(selection.instances)
-    journal_path = to / JOURNAL if to is not None else None
-    journal = Journal.open_readonly(journal_path) if journal_path is not None and journal_path.exists() else None
 
     async def take(batch: list[Series]) -> None:
         for series in batch:
@@ -90,17 +90,11 @@ async def _plan(selection: Selection, client: ArchiveClient, to: Path | None) ->
             sums.series_uids[series.series_uid] = None
             await _add(sums, series, client, journal, wanted)
 
-    try:
-        found = await resolve(selection, client, take)
-    finally:
-        if journal is not None:
-            journal.close()
-    failures = tuple(found.failures())
-    if not found.series and found.broken:
-        raise found.broken[0][1]
-    if not found.series and selection.since is None and not any(failure.series for failure in failures):
-        raise SelectionError(await explain_nothing(selection, found.unanswered, client))
-    return _report(sums, failures, client, to)
+    found = await resolve(selection, client, take)
+    return _report(sums, tuple(await check_found(selection, found, client)), client, to)
+
+
+plan = blocking(plan_async)
 
 
 async def _add(
@@ -112,8 +106,8 @@ async def _add(
 ) -> None:
     count, size_bytes = series.image_count, series.size_bytes
     if count is None or size_bytes is None:
-        told = await client.size(series.series_uid)
-        count, size_bytes = told.image_count or count, told.size_bytes or size_bytes
+        asked = await client.size(series.series_uid)
+        count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
     if series.series_uid in wanted and count:
         chosen = len(wanted[series.series_uid])
         size_bytes = round((size_bytes or 0) * chosen / count)

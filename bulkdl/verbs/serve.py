@@ -1,28 +1,79 @@
-"""`serve`: mirrors, folders of DICOM files or the demonstration collections, through the archives' own APIs."""
+"""`serve`: mirrors, folders of DICOM files or the demonstration collections, through the APIs of the archives."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Final, TypedDict, Unpack
 
 from bulkdl.errors import ConfigurationError
+from bulkdl.model.options import Option
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord
 from bulkdl.server.app import serving as serve_catalog
 from bulkdl.server.catalogue import Catalog, Root, ScanReport
 from bulkdl.server.demo.catalogue import demo_catalog
-from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.quirks import read_quirks
+from bulkdl.verbs.blocking import blocking_block
+from bulkdl.verbs.reach import cache_folder
+from bulkdl.verbs.signatures import Paths
+
+__all__ = ["AccessRecord", "ServeOptions", "Served", "serve", "serve_async"]
+
+
+_LAST_PORT: Final = 65_535
+
+
+def _parse_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+        raise ValueError(f"{text!r} is not a port number (0 to {_LAST_PORT})")
+    return int(text)
+
+
+class ServeOptions(TypedDict, total=False):
+    """The options of `serve`. `access_log` is called after each request; `cache` is the folder of the catalogues."""
+
+    demo: Annotated[bool, Option(keyword="demo", help="Serve the demonstration collections.")]
+    host: Annotated[str, Option(keyword="host", help="The address to listen on.", shown_default="127.0.0.1")]
+    port: Annotated[int, Option(keyword="port", help="0 uses a free port.", read=_parse_port, shown_default="8080")]
+    collection: Annotated[
+        str | None,
+        Option(
+            keyword="collection", metavar="NAME", help="The Collection of files that name none and lie in no folder."
+        ),
+    ]
+    api_key_file: Annotated[
+        Paths | None,
+        Option(keyword="api_key_file", metavar="FILE", help="API keys for TCIA v3, one per line.", read=Path),
+    ]
+    users_file: Annotated[
+        Paths | None,
+        Option(
+            keyword="users_file",
+            metavar="FILE",
+            help="TOML: users, and the restricted Collections that only some of them may see.",
+            read=Path,
+        ),
+    ]
+    quirks: Annotated[
+        str | None,
+        Option(
+            keyword="quirks", metavar="NAME,NAME", help="Behave like the real archives where that endangers clients."
+        ),
+    ]
+    access_log: Callable[[AccessRecord], None] | None
+    cache: Paths
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running server: its base address, for `--archive`, and what it found to serve.
+    """A running server: its base address, for `--archive`, and what it serves.
 
-    `unmatched` are restricted Collections, in upper case, that it does not hold: a misspelt name restricts nothing.
+    `unmatched` are restricted Collections, in upper case, that it does not have: a misspelt name restricts nothing.
     """
 
     url: str
@@ -30,11 +81,53 @@ class Served:
     unmatched: tuple[str, ...] = ()
 
 
-def read_rules(*, api_key_file: Path | None = None, users_file: Path | None = None) -> AccessRules:
-    """Who may see what, as files tell it; without any, everybody sees everything.
+@asynccontextmanager
+async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIterator[Served]:
+    """Serve mirrors, folders of DICOM files, or the demonstration collections, until the block ends.
+
+    Port 0, the default here, uses a free port. The catalogue is kept below `cache`, outside the served folders, and
+    only files that changed are read again.
 
     Raises:
-        ConfigurationError: a file cannot be read, or is not what it should be.
+        ConfigurationError: a path does not exist, a file cannot be read, or the address cannot be used.
+        DiskError: the catalogue cannot be written.
+    """
+    roots = [Path(path) for path in paths]
+    for root in roots:
+        if not root.exists():
+            raise ConfigurationError(f"{root} does not exist, so it cannot be served")
+    quirks = options.get("quirks")
+    habits = read_quirks(quirks.split(",") if quirks is not None else ())
+    rules = read_rules(options.get("api_key_file"), options.get("users_file"))
+    catalog, report = await asyncio.to_thread(
+        _demo if options.get("demo") else _catalogue,
+        [root.resolve() for root in roots],
+        Path(options.get("cache") or cache_folder()),
+        options.get("collection"),
+    )
+    try:
+        async with serve_catalog(
+            catalog,
+            host=options.get("host", "127.0.0.1"),
+            port=options.get("port", 0),
+            access_log=options.get("access_log"),
+            rules=rules,
+            quirks=habits,
+        ) as url:
+            held = {name.upper() for name in await asyncio.to_thread(catalog.collections)}
+            yield Served(url, report, tuple(sorted(rules.restricted - held)))
+    finally:
+        catalog.close()
+
+
+serve = blocking_block(serve_async)
+
+
+def read_rules(api_key_file: Paths | None, users_file: Paths | None) -> AccessRules:
+    """The access rules of the two files; without files, everything is visible to everyone.
+
+    Raises:
+        ConfigurationError: a file cannot be read, or is invalid.
     """
     keys = read_keys(_text(api_key_file), source=str(api_key_file)) if api_key_file is not None else frozenset[str]()
     if users_file is None:
@@ -42,53 +135,20 @@ def read_rules(*, api_key_file: Path | None = None, users_file: Path | None = No
     return read_users(_text(users_file), source=str(users_file), keys=keys)
 
 
-def _text(path: Path) -> str:
+def _text(path: Paths) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"{path} cannot be read: {reason}") from None  # an error of decoding quotes the file
 
 
-@asynccontextmanager
-async def serving(
-    paths: Sequence[Path],
-    *,
-    cache: Path,
-    demo: bool = False,
-    collection: str | None = None,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    access_log: Callable[[AccessRecord], None] | None = None,
-    rules: AccessRules | None = None,
-    quirks: frozenset[Quirk] = frozenset(),
-) -> AsyncIterator[Served]:
-    """Serve `paths`, or the demonstration collections, for as long as the block lasts. Port 0 picks a free one.
-
-    The catalogue is kept below `cache`, outside what is served, and only what changed is read again. `rules` say who
-    may see what; `quirks` are habits of real archives that are off otherwise.
-
-    Raises:
-        ConfigurationError: a path is not there, or the address cannot be used.
-        DiskError: the catalogue cannot be written.
-    """
-    for path in paths:
-        if not path.exists():
-            raise ConfigurationError(f"{path} is not there: nothing can be served from it")
-    catalog, report = await asyncio.to_thread(_catalogue, [path.resolve() for path in paths], cache, demo, collection)
-    try:
-        async with serve_catalog(
-            catalog, host=host, port=port, access_log=access_log, rules=rules, quirks=quirks
-        ) as url:
-            held = {name.upper() for name in await asyncio.to_thread(catalog.collections)}
-            yield Served(url, report, tuple(sorted((rules or AccessRules()).restricted - held)))
-    finally:
-        catalog.close()
+def _demo(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalog, ScanReport]:
+    del paths, collection
+    return demo_catalog(cache)
 
 
-def _catalogue(paths: list[Path], cache: Path, demo: bool, collection: str | None) -> tuple[Catalog, ScanReport]:  # noqa: FBT001 - called in a thread, by position
-    if demo:
-        return demo_catalog(cache)
+def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalog, ScanReport]:
     named = "\n".join([*map(str, paths), collection or ""])
     folder = cache / "catalogues"
     folder.mkdir(parents=True, exist_ok=True)

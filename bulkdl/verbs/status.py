@@ -1,20 +1,23 @@
-"""`status`: what a mirror holds and owes, from its journal alone. Takes no lock, and disturbs nobody."""
+"""`status`: what a mirror holds and owes, from its journal alone. Takes no lock."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import StatusReport
 from bulkdl.store.lock import holder
+from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.signatures import Paths
 
-_FAILURES_TOLD: Final = 100
+_FAILURES_NAMED: Final = 100
 
 
 def archive_of(mirror: Path) -> tuple[str, str]:
-    """Name and address of the archive that the last run on a mirror asked; empty where there was no run. Blocking.
+    """Name and address of the archive of the last run on a mirror; empty where there was no run. Blocking.
 
     Raises:
         JournalError: there is no mirror, or its journal cannot be read.
@@ -24,8 +27,20 @@ def archive_of(mirror: Path) -> tuple[str, str]:
         return (last.archive_name, last.archive_url) if last else ("", "")
 
 
-def status(mirror: Path) -> StatusReport:
-    """How the mirror stands at this moment. Blocking.
+async def status_async(mirror: Paths) -> StatusReport:
+    """Say what a mirror holds and owes, from its journal alone.
+
+    Raises:
+        JournalError: there is no mirror, or its journal cannot be read.
+    """
+    return await asyncio.to_thread(read_status, Path(mirror))
+
+
+status = blocking(status_async)
+
+
+def read_status(mirror: Path) -> StatusReport:
+    """The state of a mirror now. Blocking, without an event loop.
 
     Raises:
         JournalError: there is no mirror, or its journal cannot be read.
@@ -49,5 +64,5 @@ def status(mirror: Path) -> StatusReport:
             bytes_mirror=counts.held_bytes,
             collections=tuple(journal.collections()),
             failures_by_error=journal.failures_by_error(),
-            failures=tuple(journal.failures(limit=_FAILURES_TOLD)),
+            failures=tuple(journal.failures(limit=_FAILURES_NAMED)),
         )

@@ -1,4 +1,7 @@
-"""`verify`: a mirror against its journal, or the archive as well; `--repair` fetches again what is damaged."""
+"""`verify`: the files of a mirror against its journal, and its Series against the archive; `--repair` downloads again.
+
+`verify_files` reads the files, in batches (`verify_batch`); `verify_archive` asks the archive.
+"""
 
 from __future__ import annotations
 
@@ -8,61 +11,71 @@ from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import Annotated, Unpack
 
 from bulkdl.errors import InvalidInstance, JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, RunRow
-from bulkdl.journal.thread import JournalThread
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.events import Sink, ignore
+from bulkdl.model.context import RunContext
+from bulkdl.model.options import Option
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports import Problem, ProblemKind, RunReport, VerifyReport
-from bulkdl.model.settings import FetchSettings
 from bulkdl.store.files import MirrorFiles
-from bulkdl.verbs.auditing import Audit, audit
-from bulkdl.verbs.common import open_mirror, require_mirror
-from bulkdl.verbs.comparing import compare
-from bulkdl.verbs.mirror import repairing
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import RunOptions, context_of, open_archive, open_mirror, require_mirror
+from bulkdl.verbs.reach import choose_archive
+from bulkdl.verbs.run import begin_run
+from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.verify_archive import compare_series
+from bulkdl.verbs.verify_files import Damage, verify_files
+
+__all__ = ["VerifyOptions", "verify", "verify_async"]
 
 
-async def verify(
-    mirror: Path,
-    *,
-    archive: ArchiveChoice,
-    is_archive_chosen: bool = False,
-    quick: bool = False,
-    repair: bool = False,
-    remote: bool = False,
-    from_start: bool = False,
-    settings: FetchSettings | None = None,
-    sink: Sink = ignore,
-    stop: asyncio.Event | None = None,
-) -> VerifyReport:
-    """Hold every file against the journal: its size, and unless `quick` its SHA-256; look for files that are foreign.
+class VerifyOptions(RunOptions, total=False):
+    """The options of `verify`."""
 
-    An audit that was interrupted goes on where it stopped, unless `from_start`. With `remote` the archive is asked
-    whether it holds the same. With `repair` what is damaged is moved to quarantine and fetched again, and nothing else
-    is; foreign files, and what differs from the archive, are reported and never touched. The archive is the one of the
-    last run, unless `is_archive_chosen`. Where `stop` was set the report is not the whole truth.
+    quick: Annotated[bool, Option(keyword="quick", help="Compare sizes only; do not read the files.")]
+    repair: Annotated[bool, Option(keyword="repair", help="Download damaged and missing files again.")]
+    remote: Annotated[bool, Option(keyword="remote", help="Also compare every complete Series with the archive.")]
+    from_start: Annotated[
+        bool, Option(keyword="from_start", help="Start again instead of continuing an interrupted verification.")
+    ]
+
+
+async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> VerifyReport:
+    """Compare every file with the journal: its size and, unless `quick`, its SHA-256; look for files of other origin.
+
+    An interrupted verification continues where it stopped, unless `from_start`. With `remote` the archive is asked
+    whether it has the same data. With `repair` damaged files are moved to quarantine and downloaded again. Foreign
+    files, and differences from the archive, are reported and never changed. The archive is that of the last run, unless
+    `archive` is given. If `stop` was set, the report covers only a part.
 
     Raises:
         JournalError: there is no mirror, or its journal cannot be read.
-        As `mirror`, when repairing; ArchiveError, when the archive is to be asked.
+        As `mirror`, when repairing; ArchiveError, when the archive is asked.
     """
-    path = require_mirror(mirror)
-    files = MirrorFiles(mirror)
-    settings = settings or FetchSettings()
-    stop = stop or asyncio.Event()
+    root = Path(mirror)
+    path = require_mirror(root)
+    files = MirrorFiles(root)
+    context = context_of(options)
     started = time.monotonic()
     compared: int | None = None
     differing: list[Problem] = []
     with Journal.open_readonly(path) as journal:
         last = journal.last_run()
-        found = await audit(files, journal, quick=quick, from_start=from_start, sink=sink, stop=stop)
-        if remote and not stop.is_set():
-            choice = _choice(mirror, archive, last, is_chosen=is_archive_chosen)
-            compared, differing = await compare(files, journal, choice, settings, sink=sink, stop=stop)
+        found = await verify_files(
+            files,
+            journal,
+            context,
+            quick=options.get("quick", False),
+            from_start=options.get("from_start", False),
+        )
+        if options.get("remote") and not context.stop.is_set():
+            async with open_archive(_archive_of(root, options, last), context) as source:
+                compared, differing = await compare_series(journal, source.client, context.stop)
         counts = journal.counts(None)
     report = VerifyReport(
         mirror=str(files.root),
@@ -75,52 +88,47 @@ async def verify(
         problems=(*found.problems(), *differing),
         series_compared=compared,
     )
-    if not repair or not found.damaged or stop.is_set():
+    if not options.get("repair") or not found.damaged or context.stop.is_set():
         return report
-    choice = _choice(mirror, archive, last, is_chosen=is_archive_chosen)
-    async with open_mirror(mirror, "repair", private=settings.private) as (held, journal_thread):
-        repaired = await _repair(found, held, journal_thread, choice, settings, sink, stop)
+    repaired = await _repair(root, found.damaged, _archive_of(root, options, last), context)
     return replace(report, repair=repaired, seconds=time.monotonic() - started)
 
 
-def _choice(mirror: Path, archive: ArchiveChoice, last: RunRow | None, *, is_chosen: bool) -> ArchiveChoice:
-    if is_chosen:
-        return archive
-    if last is None:
-        raise JournalUnreadable(f"{mirror} has seen no run: there is no archive to ask")
-    return replace(archive, name=last.archive_name)
+verify = blocking(verify_async)
 
 
-async def _repair(
-    found: Audit,
-    files: MirrorFiles,
-    journal_thread: JournalThread,
-    archive: ArchiveChoice,
-    settings: FetchSettings,
-    sink: Sink,
-    stop: asyncio.Event,
-) -> RunReport:
-    for held, kind in found.damaged:
-        # First out of the way, then owed: a file that lies at its place would be adopted, damage and all.
-        if kind is not ProblemKind.MISSING:
-            await asyncio.to_thread(_put_aside, files, held, kind)
-    async with repairing(files, journal_thread, archive, settings, sink, stop) as session:
-        await journal_thread(
-            Journal.owe, session.run, [InstanceKey(held.series_uid, held.sop_uid) for held, _ in found.damaged]
-        )
-        return await session.fetch_only(_work_of(found))
+def _archive_of(mirror: Path, options: VerifyOptions, last: RunRow | None) -> ArchiveChoice:
+    archive = options.get("archive")
+    if archive is None and last is None:
+        raise JournalUnreadable(f"{mirror} has no run, so its archive is not known")
+    return choose_archive(archive, last.archive_name if last is not None else "")
 
 
-def _put_aside(files: MirrorFiles, held: HeldInstance, kind: ProblemKind) -> None:
+async def _repair(root: Path, damaged: list[Damage], archive: ArchiveChoice, context: RunContext) -> RunReport:
+    async with (
+        open_mirror(root, "repair", private=context.settings.private) as mirror,
+        open_archive(archive, context) as source,
+    ):
+        for held, kind in damaged:
+            # Quarantine comes first, then the journal: a file left in place would be adopted, damage included.
+            if kind is not ProblemKind.MISSING:
+                await asyncio.to_thread(_quarantine, mirror.files, held, kind)
+        run = await begin_run("repair", mirror, source, context)
+        keys = [InstanceKey(held.series_uid, held.sop_uid) for held, _ in damaged]
+        await mirror.journal(Journal.owe, run.run, keys)
+        return await run.fetch_only(_work_of(damaged))
+
+
+def _quarantine(files: MirrorFiles, held: HeldInstance, kind: ProblemKind) -> None:
     error = InvalidInstance(f"found {kind.value} by verify")
     details = {"journalled_sha256": held.sha256.hex() if held.sha256 else None, "message": str(error)}
     files.quarantine.keep(files.absolute(held.path), sop_uid=held.sop_uid, details=details)
 
 
-def _work_of(found: Audit) -> list[SeriesWork]:
+def _work_of(damaged: list[Damage]) -> list[SeriesWork]:
     works: list[SeriesWork] = []
-    damaged = sorted((held for held, _ in found.damaged), key=attrgetter("series_id", "sop_uid"))
-    for _, group in groupby(damaged, key=attrgetter("series_id")):
+    instances = sorted((held for held, _ in damaged), key=attrgetter("series_id", "sop_uid"))
+    for _, group in groupby(instances, key=attrgetter("series_id")):
         owed = list(group)
         works.append(
             SeriesWork(

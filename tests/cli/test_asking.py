@@ -81,7 +81,7 @@ def test_query_posts_what_an_endpoint_wants_posted(archive: RunningArchive, cach
     [
         (("getSingleImage", "--format", "table"), "answers with no table"),
         (("getContentsByName", "name=x", "--format", "xml"), "answers in json"),
-        (("getSeries", "Collection=A", "Collection=B"), "takes Collection once"),
+        (("getSeries", "Collection=A", "Collection=B"), "accepts Collection only once"),
     ],
     ids=["no table", "no such format", "twice"],
 )

@@ -103,14 +103,16 @@ def test_help_shows_options_in_their_groups(capsys: pytest.CaptureFixture[str]) 
         ),
         pytest.param(["plan", "--collection", "x", "--archive", "tcai"], "did you mean tcia?", id="profile"),
         pytest.param(["plan", "--collection", "x", "--api-key", "s3cret"], "takes no API key", id="key"),
-        pytest.param(["status", "nowhere"], "nowhere is no mirror", id="no mirror"),
+        pytest.param(["status", "nowhere"], "nowhere is not a mirror", id="no mirror"),
         pytest.param(["status"], "missing argument 'DIR'", id="no folder"),
         pytest.param(["status", "--watch", "--json", "x"], "do not go together", id="watch and json"),
         pytest.param(["serve"], "nothing is given to serve", id="serve nothing"),
         pytest.param(["serve", "--demo", "x"], "--demo brings its own files", id="serve both"),
         pytest.param(["query"], "no endpoint is given", id="query nothing"),
         pytest.param(["query", "getSeries", "x"], "'x' is not of the form KEY=VALUE", id="no pair"),
-        pytest.param(["query", "getSeries", "Collection=A", "Collection=B"], "takes Collection once", id="pair twice"),
+        pytest.param(
+            ["query", "getSeries", "Collection=A", "Collection=B"], "accepts Collection only once", id="pair twice"
+        ),
     ],
 )
 def test_wrong_words_are_answered_in_one_line(

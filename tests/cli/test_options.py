@@ -21,7 +21,6 @@ from bulkdl.cli.options import (
     archive_options,
     fetch_options,
     fetching,
-    merge_series,
     origin,
     output_options,
     selecting,
@@ -33,7 +32,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import Option, declare, options_of
 from bulkdl.model.quantities import parse_count
 from bulkdl.model.records import Series
-from bulkdl.model.selection import Criterion, Selection, criterion
+from bulkdl.model.selection import Criterion, Selection, criterion, merge_series
 from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
 from bulkdl.resolve import questions
 

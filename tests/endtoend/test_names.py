@@ -14,7 +14,7 @@ import pytest
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.verbs.mirror import mirror
+from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.status import status
 from tests.support.commands import run
 from tests.support.dicom_files import MadeUp, instances
@@ -91,7 +91,7 @@ async def fetch_all(named: list[Named], to: Path) -> RunReport:
     async with FaultyServer(serve(archive_of(named))) as server:
         choice = ArchiveChoice(cache=to / "cache", name=f"{server.url}nbia-api/services")
         settings = FetchSettings(transport=Transport.SINGLE, workers=1)
-        return await mirror(Selection(everything=True), to, archive=choice, settings=settings)
+        return await mirror_async(Selection(everything=True), to=to, archive=choice, settings=settings)
 
 
 def hostile() -> list[Named]:

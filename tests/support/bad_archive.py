@@ -26,7 +26,8 @@ from bulkdl.model.events import Sink, ignore
 from bulkdl.model.reports import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.verbs.mirror import mirror, resume
+from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.resume import resume_async
 from tests.support.commands import BULKDL, Finished, environment
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, FaultyServer, Seen, answer
@@ -103,9 +104,9 @@ class BadArchive:
     async def mirror(self, folder: Path, *, sink: Sink = ignore, access: Any = None, **settings: Any) -> RunReport:
         """Mirror everything into `folder`/mirror, quickly; `settings` change `QUICK`."""
         wanted = Selection(series=tuple(dict.fromkeys(one.series_uid for one in self.made_up)))
-        return await mirror(
+        return await mirror_async(
             wanted,
-            folder / "mirror",
+            to=folder / "mirror",
             archive=self.choice(folder, **(access or {})),
             settings=replace(QUICK, **settings),
             sink=sink,
@@ -113,7 +114,7 @@ class BadArchive:
 
     async def resume(self, folder: Path, *, access: Any = None, **settings: Any) -> RunReport:
         """Go on with what `mirror` left."""
-        return await resume(
+        return await resume_async(
             folder / "mirror", archive=self.choice(folder, **(access or {})), settings=replace(QUICK, **settings)
         )
 

@@ -10,11 +10,10 @@ import pytest
 
 from bulkdl.errors import MirrorLocked, SelectionError
 from bulkdl.journal.journal import Journal
-from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Adopting, Event
 from bulkdl.model.reports import AdoptReport, RunOutcome
 from bulkdl.store.lock import MirrorLock
-from bulkdl.verbs.adopt import Adoption, adopt
+from bulkdl.verbs.adopt import adopt_async
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
@@ -23,9 +22,9 @@ def take(
     source: Path, to: Path, *, collection: str | None = None, stop: asyncio.Event | None = None
 ) -> tuple[AdoptReport, list[Event]]:
     events: list[Event] = []
-    adoption = Adoption(source=source, to=to, collection=collection)
-    choice = ArchiveChoice(cache=to / "cache", name="http://127.0.0.1:9/nbia-api/services")
-    return asyncio.run(adopt(adoption, archive=choice, sink=events.append, stop=stop)), events
+    archive = "http://127.0.0.1:9/nbia-api/services"
+    work = adopt_async(source, to=to, collection=collection, archive=archive, sink=events.append, stop=stop)
+    return asyncio.run(work), events
 
 
 def put(folder: Path, made_up: list[MadeUp]) -> None:

@@ -1,4 +1,4 @@
-"""Where the way to an archive ends: each step has its verdict, and behind a failed one nothing is tried."""
+"""Each step of a connection has a result, and after a step that failed the others are skipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from bulkdl.archive.profiles import BUILT_IN
 from bulkdl.model.access import Access, ArchiveChoice
-from bulkdl.verbs.archives import ArchiveReport, archives, known_archives
+from bulkdl.verbs.archives import ArchiveReport, archives_async, known_archives
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import Action, FaultyServer, Seen, answer, in_turn, json, stall
@@ -29,16 +29,16 @@ def running(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 async def look(address: str, **access: str) -> ArchiveReport:
     choice = ArchiveChoice(name=address, access=Access(**access), cache=Path("not-used"))  # type: ignore[arg-type]
-    (report,) = await archives((choice,), seconds_a_step=5)
+    (report,) = await archives_async(choice, seconds_per_check=5)
     return report
 
 
 def outcomes(report: ArchiveReport) -> dict[str, str]:
-    return {verdict.check: verdict.outcome.value for verdict in report.verdicts}
+    return {result.check: result.outcome.value for result in report.results}
 
 
 def reason(report: ArchiveReport) -> str:
-    (message,) = (verdict.message for verdict in report.verdicts if verdict.outcome.value == "failed")
+    (message,) = (result.message for result in report.results if result.outcome.value == "failed")
     return message
 
 
@@ -48,13 +48,13 @@ async def test_an_archive_that_answers_passes_every_step(running: RunningArchive
     report = await look(f"{kind}+{base}")
     assert report.answers
     assert outcomes(report) == {"name": "ok", "proxy": "skipped", "tls": "skipped", "api": "ok", "image": "ok"}
-    assert [verdict.message for verdict in report.verdicts][-2:] == ["1 collection", "an instance of FIRST"]
+    assert [result.message for result in report.results][-2:] == ["1 collection", "an instance of FIRST"]
 
 
 async def test_a_host_that_is_not_known_ends_at_its_name() -> None:
     report = await look("http://no-such-host.invalid/nbia-api/services")
     assert outcomes(report) == dict.fromkeys(("proxy", "tls", "api", "image"), "skipped") | {"name": "failed"}
-    assert "no-such-host.invalid is not known" in reason(report)
+    assert "no-such-host.invalid cannot be resolved" in reason(report)
     assert not report.answers
 
 
@@ -85,10 +85,10 @@ async def test_a_certificate_that_is_not_trusted_ends_at_tls() -> None:
 async def test_an_api_that_does_not_answer_ends_there(reply: Action, error: str) -> None:
     async with FaultyServer(in_turn(reply)) as server:
         choice = ArchiveChoice(name=f"{server.url}nbia-api/services", cache=Path("not-used"))
-        (report,) = await archives((choice,), seconds_a_step=0.5)
-    verdicts = {verdict.check: verdict for verdict in report.verdicts}
-    assert (verdicts["name"].outcome.value, verdicts["image"].outcome.value) == ("ok", "skipped")
-    assert verdicts["api"].error == error
+        (report,) = await archives_async(choice, seconds_per_check=0.5)
+    results = {result.check: result for result in report.results}
+    assert (results["name"].outcome.value, results["image"].outcome.value) == ("ok", "skipped")
+    assert results["api"].error == error
 
 
 async def test_an_image_that_is_none_fails_the_last_step() -> None:
@@ -106,7 +106,7 @@ async def test_an_image_that_is_none_fails_the_last_step() -> None:
     async with FaultyServer(script) as server:
         report = await look(f"nbia-v1+{server.url}nbia-api/services")
     assert (outcomes(report)["api"], outcomes(report)["image"]) == ("ok", "failed")
-    assert "no DICOM" in reason(report)
+    assert "not a DICOM file" in reason(report)
     assert len(server.requests) == len(replies)
 
 
@@ -117,7 +117,7 @@ async def test_archives_are_looked_at_side_by_side_and_told_in_order() -> None:
     ):
         names = [f"{server.url}nbia-api/services" for server in (silent, other)]
         choices = tuple(ArchiveChoice(name=name, cache=Path("not-used")) for name in names)
-        reports = await archives(choices, seconds_a_step=0.5)
+        reports = await archives_async(*choices, seconds_per_check=0.5)
     assert [report.name for report in reports] == names
 
 

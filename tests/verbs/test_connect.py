@@ -14,7 +14,7 @@ import bulkdl
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.errors import ConfigurationError, UnexpectedAnswer
 from bulkdl.model.events import Event, Noted
-from bulkdl.verbs.connect import Archive, python_name
+from bulkdl.verbs.connect import ConnectedArchive, python_name
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import FaultyServer, in_turn, json
@@ -29,12 +29,12 @@ def running(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 
 @pytest_asyncio.fixture
-async def archive(running: RunningArchive) -> AsyncIterator[Archive]:
+async def archive(running: RunningArchive) -> AsyncIterator[ConnectedArchive]:
     async with bulkdl.connect(f"nbia-v1+{running.url}") as connected:
         yield connected
 
 
-async def test_a_list_of_records_has_our_words_and_types(archive: Archive) -> None:
+async def test_a_list_of_records_has_our_words_and_types(archive: ConnectedArchive) -> None:
     found = await archive.get_series(collection="FIRST")
     assert isinstance(found, bulkdl.Records)
     assert len(found) == 3
@@ -45,17 +45,19 @@ async def test_a_list_of_records_has_our_words_and_types(archive: Archive) -> No
     assert first.license_name is None
 
 
-async def test_records_come_one_by_one(archive: Archive) -> None:
+async def test_records_come_one_by_one(archive: ConnectedArchive) -> None:
     assert [record.collection async for record in archive.get_collection_values()] == ["FIRST"]
 
 
-async def test_criteria_may_be_named_as_they_go_over_the_wire(archive: Archive, running: RunningArchive) -> None:
+async def test_criteria_may_be_named_as_they_go_over_the_wire(
+    archive: ConnectedArchive, running: RunningArchive
+) -> None:
     ours = await archive.get_patient(patient_id="PATIENT-00000001")
     assert await archive.get_patient(PatientId="PATIENT-00000001") == ours
     assert running.requests()[-1].query["PatientId"] == ["PATIENT-00000001"]
 
 
-async def test_a_file_comes_whole_or_in_pieces(archive: Archive) -> None:
+async def test_a_file_comes_whole_or_in_pieces(archive: ConnectedArchive) -> None:
     series_uid = (await archive.get_series())[0].series_uid
     sop_uid = (await archive.get_sop_instance_uids(series_uid=series_uid))[0].sop_uid
     question = archive.get_single_image(series_uid=series_uid, sop_uid=sop_uid)
@@ -64,7 +66,7 @@ async def test_a_file_comes_whole_or_in_pieces(archive: Archive) -> None:
     assert b"".join([chunk async for chunk in question]) == content
 
 
-async def test_a_text_comes_as_text(archive: Archive) -> None:
+async def test_a_text_comes_as_text(archive: ConnectedArchive) -> None:
     series_uid = (await archive.get_series())[0].series_uid
     sop_uid = (await archive.get_sop_instance_uids(series_uid=series_uid))[0].sop_uid
     assert len(await archive.get_m5_hash_for_image(sop_uid=sop_uid)) == 32
@@ -75,25 +77,25 @@ async def test_a_text_comes_as_text(archive: Archive) -> None:
     [
         ("getSerie", {}, "did you mean getSeries"),
         ("getSeries", {"colection": "FIRST"}, "did you mean collection"),
-        ("getSeriesSize", {}, "needs SeriesInstanceUID"),
-        ("getSeries", {"collection": ["A", "B"]}, "takes Collection once"),
-        ("getSeries", {"collection": date(2024, 1, 31)}, "is no date"),
+        ("getSeriesSize", {}, "requires SeriesInstanceUID"),
+        ("getSeries", {"collection": ["A", "B"]}, "accepts Collection only once"),
+        ("getSeries", {"collection": date(2024, 1, 31)}, "is not a date"),
     ],
     ids=["endpoint", "criterion", "required", "several", "kind"],
 )
 async def test_asks_nothing_that_is_wrong(
-    archive: Archive, endpoint: str, criteria: dict[str, object], message: str
+    archive: ConnectedArchive, endpoint: str, criteria: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         archive.ask(endpoint, **criteria)
 
 
-async def test_an_endpoint_of_another_family_is_no_method(archive: Archive) -> None:
+async def test_an_endpoint_of_another_family_is_no_method(archive: ConnectedArchive) -> None:
     assert "get_series" in dir(archive)
     assert not hasattr(archive, "patients_by_modality")
 
 
-async def test_methods_say_what_they_take_and_return(archive: Archive) -> None:
+async def test_methods_say_what_they_take_and_return(archive: ConnectedArchive) -> None:
     assert "collection" in inspect.signature(archive.get_series).parameters
     assert "series_uid: Series Instance UID" in (archive.get_series.__doc__ or "")
 

@@ -9,7 +9,7 @@ import pytest
 from bulkdl.archive.nbia.endpoints import NBIA_V1, TCIA_V3
 from bulkdl.errors import ArchiveRefused, BulkdlError, ConfigurationError
 from bulkdl.model.access import Access, ArchiveChoice, Credentials
-from bulkdl.verbs.describe import describe, document_of
+from bulkdl.verbs.describe import describe_async, document_of
 from tests.support.faults import FaultyServer, answer, in_turn, json
 
 
@@ -23,13 +23,13 @@ def v3(server: FaultyServer) -> ArchiveChoice:
 
 
 async def test_nbia_is_not_asked() -> None:
-    found = await describe("getseries", archive=choice("nbia-v1+http://127.0.0.1:9/nbia-api/services"))
+    found = await describe_async("getseries", archive=choice("nbia-v1+http://127.0.0.1:9/nbia-api/services"))
     assert (found.source, found.document) == ("tables", document_of(NBIA_V1["getSeries"]))
 
 
 async def test_tcia_v3_is_asked_with_the_key() -> None:
     async with FaultyServer(in_turn(json('{"name": "getSeries", "odd": [1]}'))) as server:
-        found = await describe("getSeries", archive=v3(server))
+        found = await describe_async("getSeries", archive=v3(server))
     assert (found.source, found.document) == ("archive", {"name": "getSeries", "odd": [1]})
     (seen,) = server.requests
     assert seen.target == "/services/v3/TCIA/query/getSeries/metadata"
@@ -41,21 +41,21 @@ async def test_tcia_v3_is_asked_with_the_key() -> None:
 )
 async def test_the_tables_stand_in_for_what_the_archive_does_not_say(reply: object) -> None:
     async with FaultyServer(in_turn(reply)) as server:  # type: ignore[arg-type]
-        found = await describe("getSeries", archive=v3(server))
+        found = await describe_async("getSeries", archive=v3(server))
     assert (found.source, found.document) == ("tables", document_of(TCIA_V3["getSeries"]))
-    assert found.untold
+    assert found.unavailable
 
 
 async def test_a_refused_key_is_an_error() -> None:
     async with FaultyServer(in_turn(answer(status=401))) as server:
         with pytest.raises(BulkdlError) as caught:
-            await describe("getSeries", archive=v3(server))
+            await describe_async("getSeries", archive=v3(server))
     assert isinstance(caught.value, ArchiveRefused) or caught.value.code == "access-denied"
 
 
 async def test_an_unknown_endpoint_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="did you mean getSeries"):
-        await describe("getSerie", archive=choice("nbia-v1"))
+        await describe_async("getSerie", archive=choice("nbia-v1"))
 
 
 @pytest.mark.parametrize("endpoint", [*NBIA_V1.values(), *TCIA_V3.values()], ids=lambda entry: entry.name)

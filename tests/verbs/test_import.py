@@ -30,4 +30,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_the_blocking_and_the_async_verbs_are_all_listed() -> None:
-    assert {f"{verb}_async" for verb in ("mirror", "resume", "plan", "verify", "status", "query")} <= set(dir(bulkdl))
+    assert {
+        f"{verb}_async"
+        for verb in ("mirror", "resume", "plan", "verify", "status", "query", "adopt", "describe", "archives", "serve")
+    } <= set(dir(bulkdl))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.errors import ConfigurationError
-from bulkdl.verbs.serve import read_rules, serving
+from bulkdl.errors import ArchiveError, ConfigurationError
+from bulkdl.verbs.query import query
+from bulkdl.verbs.serve import read_rules, serve, serve_async
 from tests.support.dicom_files import instances, write_folder
 
 
@@ -17,11 +18,11 @@ def test_rules_come_from_both_files(tmp_path: Path) -> None:
     users.write_text(
         '[restricted]\ncollections = ["Secret"]\n[users.alice]\npassword = "p"\ncollections = ["secret"]\n'
     )
-    rules = read_rules(api_key_file=keys, users_file=users)
-    assert (rules.keys, rules.restricted) == ({"one", "two"}, {"SECRET"})
+    rules = read_rules(keys, users)
+    assert (rules.keys, rules.restricted) == (frozenset({"one", "two"}), frozenset({"SECRET"}))
     assert rules.users["alice"].collections == {"SECRET"}
-    assert read_rules(api_key_file=keys).keys == {"one", "two"}
-    assert read_rules().restricted == frozenset()
+    assert read_rules(keys, None).keys == {"one", "two"}
+    assert read_rules(None, None).restricted == frozenset()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfehunter2"], ids=["missing", "no-text"])
@@ -29,9 +30,9 @@ def test_a_file_that_cannot_be_read_is_named_and_not_quoted(tmp_path: Path, cont
     path = tmp_path / "users.toml"
     if content is not None:
         path.write_bytes(content)
-    for files in ({"users_file": path}, {"api_key_file": path}):
+    for files in ((None, path), (path, None)):
         with pytest.raises(ConfigurationError, match=r"users\.toml cannot be read: ") as caught:
-            read_rules(**files)
+            read_rules(*files)
         assert "hunter2" not in str(caught.value)
 
 
@@ -40,5 +41,26 @@ async def test_a_restricted_collection_that_is_not_served_is_told(tmp_path: Path
     write_folder(tmp_path / "files", instances(series=1, per_series=1))
     users = tmp_path / "users.toml"
     users.write_text('[restricted]\ncollections = ["made-up", "MADE UP"]\n')
-    async with serving([tmp_path / "files"], cache=tmp_path / "cache", rules=read_rules(users_file=users)) as served:
+    async with serve_async(tmp_path / "files", cache=tmp_path / "cache", users_file=users) as served:
         assert served.unmatched == ("MADE UP",)
+
+
+def test_the_blocking_server_answers_until_its_block_ends(tmp_path: Path) -> None:
+    write_folder(tmp_path / "files", instances(series=1, per_series=2, collection="FIRST"))
+    with serve(tmp_path / "files", cache=tmp_path / "cache") as served:
+        assert served.report.totals.instances == 2
+        answer = query("getCollectionValues", archive=served.url)
+        assert [record.collection for record in answer] == ["FIRST"]
+    with pytest.raises(ArchiveError):
+        query("getCollectionValues", archive=served.url)
+
+
+def test_the_blocking_server_raises_what_prevents_its_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not exist"), serve(tmp_path / "none", cache=tmp_path):
+        pass
+
+
+def test_the_blocking_server_ends_with_an_error_in_its_block(tmp_path: Path) -> None:
+    write_folder(tmp_path / "files", instances(series=1, per_series=1))
+    with pytest.raises(ZeroDivisionError), serve(tmp_path / "files", cache=tmp_path / "cache"):
+        _ = 1 / 0

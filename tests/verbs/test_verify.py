@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.journal.journal import Journal
-from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Event, Noted, Verifying, ignore
 from bulkdl.model.reports import ProblemKind, VerifyReport
-from bulkdl.verbs.comparing import series_md5
-from bulkdl.verbs.verify import verify
+from bulkdl.verbs.verify import verify_async
+from bulkdl.verbs.verify_archive import series_md5
 from tests.support.held_mirrors import make_mirror
 from tests.support.journals import begin
 
@@ -46,8 +45,7 @@ def audit(
     stop: asyncio.Event | None = None,
     sink: Sink = ignore,
 ) -> VerifyReport:
-    choice = ArchiveChoice(cache=root / "cache")
-    return asyncio.run(verify(root, archive=choice, quick=quick, from_start=from_start, stop=stop, sink=sink))
+    return asyncio.run(verify_async(root, quick=quick, from_start=from_start, stop=stop, sink=sink))
 
 
 def named(report: VerifyReport) -> dict[str, ProblemKind]:

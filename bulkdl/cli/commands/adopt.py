@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from bulkdl.cli.credentials import cache_folder
+from bulkdl.cli.credentials import choose_archive_of_new
 from bulkdl.cli.exit_codes import for_adoption
 from bulkdl.cli.options import (
     ArchiveOptions,
@@ -15,42 +16,24 @@ from bulkdl.cli.options import (
     archive_options,
     fetching,
     output_options,
+    verb_options,
 )
 from bulkdl.cli.output import adopt_complaint, adopt_text, document
 from bulkdl.cli.verbs import finish, run_verb
-from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.settings import FetchSettings
-from bulkdl.store.importing import ImportMode
-from bulkdl.verbs.adopt import Adoption
-from bulkdl.verbs.adopt import adopt as adopt_verb
+from bulkdl.verbs.adopt import adopt_async
 
 
 @click.command(cls=SectionedCommand)
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option(
-    "--to", metavar="DIR", type=click.Path(path_type=Path), help="The mirror; without it, FOLDER itself becomes one."
-)
-@click.option(
-    "--by",
-    type=click.Choice([each.value for each in ImportMode]),
-    default=ImportMode.LINK.value,
-    show_default=True,
-    help="How files get into DIR. Across file systems a link becomes a copy.",
-)
-@click.option("--collection", metavar="NAME", help="The Collection of all that is adopted.")
-@click.option("--layout", metavar="TEMPLATE|NAME", help="Where instances lie in a new mirror.")
-@click.option("--rebuild", is_flag=True, help="Set a journal that cannot be read aside first.")
+@verb_options(adopt_async)
 @fetching(FetchSettings, "validation")
 @archive_options
 @output_options
 def adopt(
     *,
     folder: Path,
-    to: Path | None,
-    by: str,
-    collection: str | None,
-    layout: str | None,
-    rebuild: bool,
+    options: dict[str, Any],
     settings: FetchSettings,
     archive: ArchiveOptions,
     output: OutputOptions,
@@ -61,22 +44,11 @@ def adopt(
     Within FOLDER itself files are moved to their places. Nothing is ever overwritten; what is no DICOM, unsound or
     there twice stays where it is. What the adopted Series lack is fetched by `bulkdl resume DIR` or `bulkdl mirror`.
     """
-    adoption = Adoption(
-        source=folder,
-        to=to or folder,
-        by=ImportMode(by),
-        collection=collection,
-        layout=layout,
-        validation=settings.validation,
-        rebuild=rebuild,
-    )
-    choice = ArchiveChoice(name=archive.name, profiles=archive.profiles, cache=cache_folder())
+    choice = choose_archive_of_new(options.get("to") or folder, archive)
     report = run_verb(
-        lambda sink, stop: adopt_verb(
-            adoption, archive=choice, is_archive_chosen=archive.is_chosen, sink=sink, stop=stop
-        ),
+        lambda sink, stop: adopt_async(folder, **options, archive=choice, settings=settings, sink=sink, stop=stop),
         output,
-        when_interrupted="interrupted; what was adopted is kept; the same command goes on",
+        when_interrupted="interrupted; what was adopted is kept; repeat the command to continue",
     )
     text = document(report.as_json()) if output.as_json else adopt_text(report)
     return finish(text, adopt_complaint(report), for_adoption(report))

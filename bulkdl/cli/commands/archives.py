@@ -16,8 +16,7 @@ from bulkdl.cli.output import document
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.text import one_line
-from bulkdl.verbs.archives import ArchiveReport, Outcome, known_archives
-from bulkdl.verbs.archives import archives as archives_verb
+from bulkdl.verbs.archives import ArchiveReport, CheckOutcome, archives_async, known_archives
 
 _CHECKS: Final = ("name", "proxy", "tls", "api", "image")
 
@@ -33,7 +32,7 @@ def archives(*, as_json: bool, archive: ArchiveOptions) -> int:
     """
     choices = (choose_archive(archive),) if archive.is_chosen else _all(archive)
     reports = run(
-        lambda stop: unless_stopped(archives_verb(choices), stop),
+        lambda stop: unless_stopped(archives_async(*choices), stop),
         when_interrupted="interrupted before every archive had answered",
     )
     if as_json:
@@ -53,7 +52,7 @@ def _all(options: ArchiveOptions) -> tuple[ArchiveChoice, ...]:
 
 
 def _code(reports: Sequence[ArchiveReport]) -> Exit:
-    errors = {verdict.error for report in reports for verdict in report.verdicts if verdict.error is not None}
+    errors = {result.error for report in reports for result in report.results if result.error is not None}
     if errors & {"refused", "access-denied"}:
         return Exit.REFUSED
     return Exit.UNREACHABLE if errors else Exit.OK
@@ -62,20 +61,20 @@ def _code(reports: Sequence[ArchiveReport]) -> Exit:
 def _text(reports: Sequence[ArchiveReport]) -> str:
     lines = [table(("archive", "speaks", *_CHECKS, "address"), (_row(report) for report in reports), left=8)]
     failed = [
-        f"{report.name}: {verdict.check}: {verdict.message}"
+        f"{report.name}: {result.check}: {result.message}"
         for report in reports
-        for verdict in report.verdicts
-        if verdict.outcome is Outcome.FAILED
+        for result in report.results
+        if result.outcome is CheckOutcome.FAILED
     ]
     return "\n".join([*lines, *(["", *map(one_line, failed)] if failed else [])])
 
 
 def _row(report: ArchiveReport) -> tuple[str, ...]:
-    found = {verdict.check: verdict.outcome for verdict in report.verdicts}
-    outcomes = (found.get(check, Outcome.SKIPPED) for check in _CHECKS)
+    found = {result.check: result.outcome for result in report.results}
+    outcomes = (found.get(check, CheckOutcome.SKIPPED) for check in _CHECKS)
     return (
         report.name,
         report.kind,
-        *("-" if each is Outcome.SKIPPED else each.value for each in outcomes),
+        *("-" if each is CheckOutcome.SKIPPED else each.value for each in outcomes),
         report.url,
     )

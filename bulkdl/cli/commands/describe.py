@@ -15,7 +15,7 @@ from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, ar
 from bulkdl.cli.output import document
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.model.text import one_line
-from bulkdl.verbs.describe import describe as describe_verb
+from bulkdl.verbs.describe import describe_async
 
 _LISTS: Final = (
     ("Parameters", "queryParameters", {"name": "name", "required": "", "type": "type", "description": "means"}),
@@ -34,11 +34,11 @@ def describe(*, endpoint: str, as_json: bool, archive: ArchiveOptions) -> int:
     """
     choice = choose_archive(archive)
     found = run(
-        lambda stop: unless_stopped(describe_verb(endpoint, archive=choice), stop),
+        lambda stop: unless_stopped(describe_async(endpoint, archive=choice), stop),
         when_interrupted="interrupted before the archive had answered",
     )
-    if found.untold is not None:
-        reason = f"the archive's own description could not be had ({found.untold}); this one comes with bulkdl"
+    if found.unavailable is not None:
+        reason = f"the archive's own description could not be had ({found.unavailable}); this one comes with bulkdl"
         print(f"bulkdl: {one_line(reason)}", file=sys.stderr)
     print(document(dict(found.document)) if as_json else _text(found.document))
     return 0

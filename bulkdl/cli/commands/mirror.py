@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +17,7 @@ from bulkdl.cli.options import (
     fetch_options,
     output_options,
     selection_options,
+    verb_options,
 )
 from bulkdl.cli.output import interrupted
 from bulkdl.cli.verbs import finish_run, run_verb
@@ -24,14 +25,11 @@ from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.mirror import mirror as mirror_verb
+from bulkdl.verbs.mirror import mirror_async
 
 
 @click.command(cls=SectionedCommand)
-@click.option(
-    "--to", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), required=True, help="The mirror's folder."
-)
-@click.option("--layout", metavar="TEMPLATE|NAME", help="Where instances lie in a new mirror.")
+@verb_options(mirror_async)
 @click.option("--yes", is_flag=True, help="Do not ask before a whole archive is mirrored.")
 @selection_options
 @fetch_options
@@ -39,8 +37,7 @@ from bulkdl.verbs.mirror import mirror as mirror_verb
 @output_options
 def mirror(
     *,
-    to: Path,
-    layout: str | None,
+    options: dict[str, Any],
     yes: bool,
     selection: Selection,
     settings: FetchSettings,
@@ -53,16 +50,14 @@ def mirror(
     """
     choice = choose_archive(archive)
     if selection.everything and not yes and sys.stdin.isatty():
-        question = f"Mirror the whole archive {archive.name} into {to}?"
+        question = f"Mirror the whole archive {archive.name} into {options['to']}?"
         if not click.confirm(question, err=True):
             raise Interrupted("nothing was done")
     if choice.name != DEMO:  # whose phantoms are made here
         disable_numpy()
     report = run_verb(
-        lambda sink, stop: mirror_verb(
-            selection, to, archive=choice, settings=settings, layout=layout, sink=sink, stop=stop
-        ),
+        lambda sink, stop: mirror_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop),
         output,
-        when_interrupted=interrupted(str(to)),
+        when_interrupted=interrupted(str(options["to"])),
     )
     return finish_run(report, output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from bulkdl.cli.options import (
     fetch_options,
     output_options,
     selection_options,
+    verb_options,
 )
 from bulkdl.cli.output import document, plan_complaint, plan_text, tcia_manifest
 from bulkdl.cli.running import unless_stopped
@@ -23,13 +25,11 @@ from bulkdl.cli.verbs import finish, run_verb
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.verbs.plan import plan as plan_verb
+from bulkdl.verbs.plan import plan_async
 
 
 @click.command(cls=SectionedCommand)
-@click.option(
-    "--to", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="The mirror to compare with."
-)
+@verb_options(plan_async)
 @click.option(
     "--save",
     metavar="FILE",
@@ -42,7 +42,7 @@ from bulkdl.verbs.plan import plan as plan_verb
 @output_options
 def plan(
     *,
-    to: Path | None,
+    options: dict[str, Any],
     save: Path | None,
     selection: Selection,
     settings: FetchSettings,
@@ -53,7 +53,7 @@ def plan(
     choice = choose_archive(archive)
     report = run_verb(
         lambda sink, stop: unless_stopped(
-            plan_verb(selection, archive=choice, to=to, settings=settings, sink=sink, stop=stop), stop
+            plan_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop), stop
         ),
         output,
         when_interrupted="interrupted; nothing was fetched",

@@ -16,8 +16,8 @@ from bulkdl.cli.running import run, unless_stopped
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.text import one_line
-from bulkdl.verbs.query import endpoints, find, rows_of
-from bulkdl.verbs.query import query as query_verb
+from bulkdl.verbs.endpoints import endpoints, find, rows_of
+from bulkdl.verbs.query import query_body
 
 _BINARY: Final = frozenset({Answer.INSTANCE, Answer.BUNDLE, Answer.PICTURE})
 _LISTS: Final = frozenset({Answer.ROWS, Answer.OBJECT})
@@ -65,11 +65,11 @@ def query(
     words = [*parameters, *_format_words(asked, answer_format)]
     if asked.answer in _BINARY and sys.stdout.isatty():
         raise click.UsageError("the answer is no text: send it to a file, with > FILE", click.get_current_context())
-    answer = run(
-        lambda stop: unless_stopped(query_verb(endpoint, words, archive=choice), stop),
+    body = run(
+        lambda stop: unless_stopped(query_body(endpoint, words, archive=choice), stop),
         when_interrupted="interrupted before the archive had answered",
     )
-    _print(_drawn(asked, answer.body) if answer_format == "table" else answer.body)
+    _print(_drawn(asked, body) if answer_format == "table" else body)
     return 0
 
 

@@ -20,7 +20,7 @@ from bulkdl.cli.output import interrupted
 from bulkdl.cli.verbs import finish_run, run_verb
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.mirror import resume as resume_verb
+from bulkdl.verbs.resume import resume_async
 
 
 @click.command(cls=SectionedCommand)
@@ -34,12 +34,10 @@ def resume(*, mirror: Path, settings: FetchSettings, archive: ArchiveOptions, ou
     The archive is the one that the mirror came from, unless --archive names another that holds the same.
     """
     choice = choose_archive_of(mirror, archive)
-    if choice.name != DEMO:  # whose phantoms are made here
+    if choice is None or choice.name != DEMO:  # whose phantoms are made here
         disable_numpy()
     report = run_verb(
-        lambda sink, stop: resume_verb(
-            mirror, archive=choice, is_archive_chosen=archive.is_chosen, settings=settings, sink=sink, stop=stop
-        ),
+        lambda sink, stop: resume_async(mirror, archive=choice, settings=settings, sink=sink, stop=stop),
         output,
         when_interrupted=interrupted(str(mirror)),
     )

@@ -13,56 +13,31 @@ from typing import Any
 
 import click
 
-from bulkdl.cli.credentials import cache_folder
 from bulkdl.cli.formatting import command
-from bulkdl.cli.options import JSON_OPTION, SectionedCommand
+from bulkdl.cli.options import JSON_OPTION, SectionedCommand, verb_options
 from bulkdl.cli.running import run, unless_stopped
 from bulkdl.errors import Interrupted
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.server.app import AccessRecord
-from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.store.space import human_bytes
-from bulkdl.verbs.serve import Served, read_rules, serving
+from bulkdl.verbs.serve import AccessRecord, Served, serve_async
 
 
 @click.command(cls=SectionedCommand)
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--demo", is_flag=True, help="Serve the demonstration collections.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 picks a free one.")
-@click.option("--collection", metavar="NAME", help="The Collection of files that tell none and lie in no folder.")
+@verb_options(serve_async)
 @click.option(
     "--access-log",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append one JSON line for each request.",
 )
-@click.option(
-    "--api-key-file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="API keys, one a line: TCIA v3 then asks for one.",
-)
-@click.option(
-    "--users-file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="TOML: users, and the restricted Collections that only some of them may see.",
-)
-@click.option("--quirks", metavar="NAME,NAME", help="Behave like the real archives where that endangers a client.")
 @click.option(*JSON_OPTION[0], is_flag=True, help="Print the address as a JSON document.")
 def serve(
     *,
     paths: tuple[Path, ...],
-    demo: bool,
-    host: str,
-    port: int,
-    collection: str | None,
+    options: dict[str, Any],
     access_log: Path | None,
-    api_key_file: Path | None,
-    users_file: Path | None,
-    quirks: str | None,
     as_json: bool,
 ) -> int:
     """Serve mirrors or plain folders of DICOM files through the APIs of TCIA, until Ctrl-C.
@@ -87,32 +62,19 @@ def serve(
     Quirks: empty-token, no-content-length, sizes-as-strings, single-object, escaped-slashes, short-zip.
     """  # noqa: D301 - click takes the backspace for the mark of lines to leave alone
     ctx = click.get_current_context()
-    if demo and (paths or collection):
+    if options.get("demo") and (paths or options.get("collection")):
         raise click.UsageError("--demo brings its own files: give neither PATH nor --collection with it", ctx)
-    if not demo and not paths:
+    if not options.get("demo") and not paths:
         raise click.UsageError("nothing is given to serve: name a mirror or a folder, or --demo", ctx)
 
-    rules = read_rules(api_key_file=api_key_file, users_file=users_file)
-    habits = read_quirks(quirks.split(",") if quirks is not None else ())
-
-    async def serve_for_good(log: Callable[[AccessRecord], None] | None) -> None:
-        async with serving(
-            paths,
-            cache=cache_folder(),
-            demo=demo,
-            collection=collection,
-            host=host,
-            port=port,
-            access_log=log,
-            rules=rules,
-            quirks=habits,
-        ) as served:
+    async def serve_until_stopped(log: Callable[[AccessRecord], None] | None) -> None:
+        async with serve_async(*paths, **options, access_log=log) as served:
             _announce(served, as_json=as_json)
             await asyncio.Event().wait()
 
     with _logging(access_log) if access_log is not None else nullcontext() as log:
         try:
-            run(lambda stop: unless_stopped(serve_for_good(log), stop), when_interrupted="stopped")
+            run(lambda stop: unless_stopped(serve_until_stopped(log), stop), when_interrupted="stopped")
         except Interrupted:
             return 0  # which is how a server ends
     raise AssertionError("it serves until it is interrupted")

@@ -11,7 +11,7 @@ import click
 
 from bulkdl.cli.options import JSON_OPTION, SectionedCommand
 from bulkdl.cli.output import document, status_text
-from bulkdl.verbs.status import status as status_verb
+from bulkdl.verbs.status import read_status
 
 _REFRESH_SECONDS: Final = 2.0
 _CLEAR: Final = "\x1b[H\x1b[J"  # to the corner, and erase from there: what every terminal understands
@@ -28,7 +28,7 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
     if watch:
         _watch(mirror)
         return 0
-    report = status_verb(mirror)
+    report = read_status(mirror)
     print(document(report.as_json()) if as_json else status_text(report))
     return 0
 
@@ -38,7 +38,7 @@ def _watch(mirror: Path) -> None:
     before = _CLEAR if sys.stdout.isatty() else ""
     try:
         while True:
-            print(f"{before}{status_text(status_verb(mirror))}\n", flush=True)
+            print(f"{before}{status_text(read_status(mirror))}\n", flush=True)
             time.sleep(_REFRESH_SECONDS)
     except KeyboardInterrupt:
         return

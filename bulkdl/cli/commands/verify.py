@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from bulkdl.cli.options import (
     archive_options,
     fetch_options,
     output_options,
+    verb_options,
 )
 from bulkdl.cli.output import document, verify_complaint, verify_text
 from bulkdl.cli.verbs import finish, run_verb
@@ -24,25 +26,19 @@ from bulkdl.errors import Interrupted
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import VerifyReport
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.verify import verify as verify_verb
+from bulkdl.verbs.verify import verify_async
 
 
 @click.command(cls=SectionedCommand)
 @click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--quick", is_flag=True, help="Compare sizes only; read no file.")
-@click.option("--repair", is_flag=True, help="Fetch again what is damaged.")
-@click.option("--remote", is_flag=True, help="Ask the archive, too, whether it holds the same.")
-@click.option("--from-start", is_flag=True, help="Begin anew, where an interrupted audit could go on.")
+@verb_options(verify_async)
 @fetch_options
 @archive_options
 @output_options
 def verify(
     *,
     mirror: Path,
-    quick: bool,
-    repair: bool,
-    remote: bool,
-    from_start: bool,
+    options: dict[str, Any],
     settings: FetchSettings,
     archive: ArchiveOptions,
     output: OutputOptions,
@@ -55,30 +51,17 @@ def verify(
     another that holds the same.
     """
     choice = choose_archive_of(mirror, archive)
-    flags = (("--quick", quick), ("--repair", repair), ("--remote", remote))
-    words = ("verify", *(flag for flag, is_set in flags if is_set), str(mirror))
 
-    async def audit(sink: Sink, stop: asyncio.Event) -> VerifyReport:
-        report = await verify_verb(
-            mirror,
-            quick=quick,
-            repair=repair,
-            remote=remote,
-            from_start=from_start,
-            archive=choice,
-            is_archive_chosen=archive.is_chosen,
-            settings=settings,
-            sink=sink,
-            stop=stop,
-        )
+    async def verify_whole(sink: Sink, stop: asyncio.Event) -> VerifyReport:
+        report = await verify_async(mirror, **options, archive=choice, settings=settings, sink=sink, stop=stop)
         if stop.is_set() and report.repair is None:
-            raise Interrupted("an audit that was cut short says nothing of the rest")
+            raise Interrupted("a verification that was interrupted covers only a part")
         return report
 
+    flags = (name for name in ("quick", "repair", "remote") if options.get(name))
+    again = command("verify", *(f"--{name}" for name in flags), str(mirror))
     report = run_verb(
-        audit,
-        output,
-        when_interrupted=f"interrupted before every file was looked at; go on with: {command(*words)}",
+        verify_whole, output, when_interrupted=f"interrupted before all files were verified; to continue: {again}"
     )
     text = document(report.as_json()) if output.as_json else verify_text(report)
     return finish(text, verify_complaint(report), for_verify(report))

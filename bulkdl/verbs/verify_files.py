@@ -1,9 +1,8 @@
-"""Every file of a mirror against its journal: the audit that `verify` makes. It reads, and changes nothing.
+"""Compare every file of a mirror with its journal. Reads the mirror, and changes nothing.
 
-What was looked at is always a stretch from the journal's beginning, in its order, so that one position says where an
-audit stopped. The position is kept (`store.bookmark`) while an audit is under way, and the next one goes on from
-there: only if it asks the same, no run has changed the mirror meanwhile, and it comes within a week. What had been
-found damaged by then is looked at again.
+Files are read in the order of the journal, so one position says where an interrupted verification stopped. The
+position is kept in the mirror (`store.verify_position`), and the next verification continues there if it has the same
+options, no run has changed the mirror since, and it starts within a week. Files found damaged before are read again.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance
-from bulkdl.model.events import Noted, Sink, Verifying
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import Noted, Verifying
 from bulkdl.model.records import Entry
 from bulkdl.model.reports import Problem, ProblemKind
 from bulkdl.model.text import storable
@@ -32,167 +32,166 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.verify_position import forget_bookmark, load_bookmark, save_bookmark
 from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
-from bulkdl.verbs.file_check import AuditItem, examine
+from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
 
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
 _PAGE: Final = 500
 _ANNOUNCE_SECONDS: Final = 0.25
-_BOOKMARK_SECONDS: Final = 10.0
-_BOOKMARK_VERSION: Final = 1
-_BOOKMARK_LIFE: Final = timedelta(days=7)
+_POSITION_SECONDS: Final = 10.0
+_POSITION_VERSION: Final = 1
+_POSITION_LIFE: Final = timedelta(days=7)
 _MOST_AT_ONCE: Final = 8
-# Below this mean size Python's own part of the work, which threads cannot share, is the larger one.
+# Below this mean size most of the work is Python's own, which threads cannot share.
 _SMALL_BYTES: Final = 128 << 10
 _WORTH_PROCESSES: Final = 5_000
 
-Kinds = tuple[ProblemKind | None, ...]
-Examine = Callable[[tuple[AuditItem, ...]], Awaitable[Kinds | None]]
-Batch = list[HeldInstance]
+Kinds: TypeAlias = tuple[ProblemKind | None, ...]
+VerifyBatch: TypeAlias = Callable[[tuple[ExpectedFile, ...]], Awaitable[Kinds | None]]
+Batch: TypeAlias = list[HeldInstance]
+Damage: TypeAlias = tuple[HeldInstance, ProblemKind]
 
 
 @dataclass(slots=True)
-class Audit:
-    """What an audit has found so far; `after` is the last instance that it has looked at."""
+class FileFindings:
+    """What a verification has found so far; `after` is the last instance that it has read."""
 
     after: tuple[int, str] | None = None
     checked: int = 0
     bytes_checked: int = 0
-    damaged: list[tuple[HeldInstance, ProblemKind]] = field(default_factory=list)
+    damaged: list[Damage] = field(default_factory=list)
     foreign: list[Problem] = field(default_factory=list)
 
     def problems(self) -> tuple[Problem, ...]:
-        """All of them, by path."""
+        """All problems, by path."""
         found = [Problem(held.path, kind, held.sop_uid) for held, kind in self.damaged]
         return tuple(sorted([*found, *self.foreign], key=attrgetter("path")))
 
 
-async def audit(
-    files: MirrorFiles, journal: Journal, *, quick: bool, from_start: bool, sink: Sink, stop: asyncio.Event
-) -> Audit:
-    """Look at every file that the journal calls held, and then for files that it does not know.
+async def verify_files(
+    files: MirrorFiles, journal: Journal, context: RunContext, *, quick: bool, from_start: bool
+) -> FileFindings:
+    """Compare every file that the journal calls held, and then look for files that it does not know.
 
-    When `stop` is set it ends within seconds; what it returns then is not the whole truth.
+    When the stop of `context` is set, it ends within seconds; the findings cover only a part then.
     """
-    auditor = _Auditor(files, journal, quick=quick, sink=sink, stop=stop)
+    verifier = _FileVerifier(files, journal, context, quick=quick)
     if not from_start:
-        auditor.go_on()
+        verifier.go_on()
     try:
-        await auditor.look_at_held()
-        if not stop.is_set():
-            await auditor.look_for_foreign()
+        await verifier.verify_held()
+        if not context.stop.is_set():
+            await verifier.find_foreign()
     except BaseException:
-        auditor.keep_place()
+        verifier.keep_position()
         raise
-    if stop.is_set():
-        auditor.keep_place()
+    if context.stop.is_set():
+        verifier.keep_position()
     else:
         forget_bookmark(files.root)
-    auditor.announce()
-    return auditor.audit
+    verifier.announce()
+    return verifier.findings
 
 
-class _Auditor:
-    """One audit at work."""
-
-    def __init__(self, files: MirrorFiles, journal: Journal, *, quick: bool, sink: Sink, stop: asyncio.Event) -> None:
-        self.audit = Audit()
+class _FileVerifier:
+    def __init__(self, files: MirrorFiles, journal: Journal, context: RunContext, *, quick: bool) -> None:
+        self.findings = FileFindings()
         self._files = files
         self._journal = journal
         self._quick = quick
-        self._sink = sink
-        self._stop = stop
+        self._sink = context.sink
+        self._stop = context.stop
         last = journal.last_run()
         self._run = last.id if last else 0
         self._counts: Counts = journal.counts(None)
-        self._again: Batch = []  # found damaged by the audit that we go on with
+        self._again: Batch = []  # found damaged by the verification that this one continues
         self._since = now()
         self._announced = self._kept = time.monotonic()
 
-    # --- the bookmark -------------------------------------------------------------------------------------------------
+    # --- the position -------------------------------------------------------------------------------------------------
 
     def go_on(self) -> None:
-        """Begin where an earlier audit of the same kind stopped, if one did."""
+        """Continue where an earlier verification with the same options stopped, if there was one."""
         kept = load_bookmark(self._files.root)
         if kept is None:
             return
         try:
-            if (kept["version"], kept["run"], kept["quick"]) != (_BOOKMARK_VERSION, self._run, self._quick):
+            if (kept["version"], kept["run"], kept["quick"]) != (_POSITION_VERSION, self._run, self._quick):
                 return
             since = datetime.fromisoformat(kept["since"])
-            if not timedelta() <= self._since - since <= _BOOKMARK_LIFE:
+            if not timedelta() <= self._since - since <= _POSITION_LIFE:
                 return
             again = [_held_from(values) for values in kept["damaged"]]
-            found = Audit(
+            found = FileFindings(
                 after=(int(kept["after"][0]), str(kept["after"][1])),
                 checked=int(kept["checked"]) - len(again),
                 bytes_checked=int(kept["bytes_checked"]) - sum(held.size_bytes for held in again),
             )
         except (KeyError, IndexError, TypeError, ValueError):
             return
-        self.audit, self._again, self._since = found, again, since
-        self._sink(Noted(f"going on with the audit of {since:%Y-%m-%d %H:%M} UTC, behind {found.checked:,} files"))
+        self.findings, self._again, self._since = found, again, since
+        self._sink(Noted(f"continuing the verification of {since:%Y-%m-%d %H:%M} UTC after {found.checked:,} files"))
 
-    def keep_place(self) -> None:
-        """Remember how far it came, for the next audit."""
-        if self.audit.after is None:
+    def keep_position(self) -> None:
+        """Save how far it came, for the next verification."""
+        found = self.findings
+        if found.after is None:
             return
         save_bookmark(
             self._files.root,
             {
-                "version": _BOOKMARK_VERSION,
+                "version": _POSITION_VERSION,
                 "run": self._run,
                 "quick": self._quick,
                 "since": self._since.isoformat(),
-                "after": self.audit.after,
-                "checked": self.audit.checked + len(self._again),
-                "bytes_checked": self.audit.bytes_checked + sum(held.size_bytes for held in self._again),
-                "damaged": [_held_values(held) for held, _ in self.audit.damaged]
-                + [_held_values(held) for held in self._again],
+                "after": found.after,
+                "checked": found.checked + len(self._again),
+                "bytes_checked": found.bytes_checked + sum(held.size_bytes for held in self._again),
+                "damaged": [_held_values(held) for held in (*(held for held, _ in found.damaged), *self._again)],
             },
         )
         self._kept = time.monotonic()
 
-    # --- what is held -------------------------------------------------------------------------------------------------
+    # --- files that are held ------------------------------------------------------------------------------------------
 
-    async def look_at_held(self) -> None:
-        """Look at what is held, several batches at a time, and take their findings in order."""
+    async def verify_held(self) -> None:
+        """Verify several batches at a time, and record their findings in order."""
         done: dict[int, tuple[Batch, Kinds]] = {}
         next_number = 0
-        async with _examiners(self._counts, quick=self._quick, stop=self._stop) as (examine_batch, at_once):
+        async with _verifiers(self._counts, quick=self._quick, stop=self._stop) as (verify, at_once):
 
-            async def look(numbered: tuple[int, Batch]) -> None:
+            async def verify_one(numbered: tuple[int, Batch]) -> None:
                 nonlocal next_number
                 number, batch = numbered
-                kinds = await examine_batch(tuple(self._item(held) for held in batch))
-                if kinds is None:  # told to stop in the midst of it: it counts as not looked at
+                kinds = await verify(tuple(self._expected(held) for held in batch))
+                if kinds is None:  # stopped half-way: the batch does not count
                     return
                 done[number] = batch, kinds
                 while next_number in done:
-                    self._take(*done.pop(next_number), is_again=next_number == 0 and bool(self._again))
+                    self._record(*done.pop(next_number), is_again=next_number == 0 and bool(self._again))
                     next_number += 1
 
-            await run_pool(self._batches(), look, workers=at_once, name="verify")
+            await run_pool(self._batches(), verify_one, workers=at_once, name="verify")
 
     async def _batches(self) -> AsyncIterator[tuple[int, Batch]]:
-        number, after = 0, self.audit.after
+        number, after = 0, self.findings.after
         if self._again:
             yield number, self._again
             number += 1
         while not self._stop.is_set() and (page := self._journal.held(after=after, limit=_BATCH)):
             after = (page[-1].series_id, page[-1].sop_uid)
-            for batch in _parted(page):
+            for batch in _split(page):
                 if self._stop.is_set():
                     return
                 yield number, batch
                 number += 1
 
-    def _item(self, held: HeldInstance) -> AuditItem:
+    def _expected(self, held: HeldInstance) -> ExpectedFile:
         sha256 = None if self._quick else held.sha256
-        return AuditItem(str(self._files.absolute(held.path)), held.size_bytes, sha256)
+        return ExpectedFile(str(self._files.absolute(held.path)), held.size_bytes, sha256)
 
-    def _take(self, batch: Batch, kinds: Kinds, *, is_again: bool) -> None:
-        found = self.audit
+    def _record(self, batch: Batch, kinds: Kinds, *, is_again: bool) -> None:
+        found = self.findings
         found.checked += len(batch)
         found.bytes_checked += sum(held.size_bytes for held in batch)
         found.damaged.extend((held, kind) for held, kind in zip(batch, kinds, strict=True) if kind is not None)
@@ -202,32 +201,32 @@ class _Auditor:
             found.after = (batch[-1].series_id, batch[-1].sop_uid)
         if time.monotonic() - self._announced >= _ANNOUNCE_SECONDS:
             self.announce()
-        if time.monotonic() - self._kept >= _BOOKMARK_SECONDS:
-            self.keep_place()
+        if time.monotonic() - self._kept >= _POSITION_SECONDS:
+            self.keep_position()
 
     def announce(self) -> None:
-        """Say how far it came."""
-        found = self.audit
+        """Announce how far it came."""
+        found = self.findings
         problems = len(found.damaged) + len(found.foreign)
         self._sink(Verifying(found.checked, self._counts.held, found.bytes_checked, problems))
         self._announced = time.monotonic()
 
-    # --- what is foreign ----------------------------------------------------------------------------------------------
+    # --- files of other origin ----------------------------------------------------------------------------------------
 
-    async def look_for_foreign(self) -> None:
-        """Find files that the journal knows nothing of. One that is owed is no stranger: it gets adopted."""
+    async def find_foreign(self) -> None:
+        """Find files that the journal does not know. A file of an owed instance is not foreign: `resume` adopts it."""
         files = walk(self._files.root, skip=lambda path: path == BOOKKEEPING)
         for folder, here in groupby(files, key=lambda found: found.path.rpartition("/")[0]):
             if self._stop.is_set():
                 return
-            self.audit.foreign.extend(_foreign_in(folder, here, self._journal))
-            await asyncio.sleep(0)  # so that a signal is heard between two folders
+            self.findings.foreign.extend(_foreign_in(folder, here, self._journal))
+            await asyncio.sleep(0)  # lets a signal be handled between two folders
 
 
 def _foreign_in(folder: str, here: Iterator[Found], journal: Journal) -> Iterator[Problem]:
     try:
         series_uid = journal.series_in_folder(folder.encode("utf-8").decode())
-    except UnicodeEncodeError:  # a name that is no UTF-8 was never given out
+    except UnicodeEncodeError:  # bulkdl never makes a name that is not UTF-8
         series_uid = None
     known: set[str] = set()
     after = ""
@@ -240,8 +239,8 @@ def _foreign_in(folder: str, here: Iterator[Found], journal: Journal) -> Iterato
             yield Problem(storable(found.path), kind)
 
 
-def _parted(page: Batch) -> Iterator[Batch]:
-    """Batches of bounded bytes: an audit that is told to stop ends with those at hand."""
+def _split(page: Batch) -> Iterator[Batch]:
+    """Batches of bounded size: a verification that is stopped finishes the batches in progress."""
     batch: Batch = []
     size_bytes = 0
     for held in page:
@@ -254,29 +253,29 @@ def _parted(page: Batch) -> Iterator[Batch]:
 
 
 @asynccontextmanager
-async def _examiners(counts: Counts, *, quick: bool, stop: asyncio.Event) -> AsyncIterator[tuple[Examine, int]]:
-    """Who looks at batches, and how many of them at once: threads, or processes for many small files."""
+async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> AsyncIterator[tuple[VerifyBatch, int]]:
+    """What verifies a batch, and how many at a time: threads, or processes for many small files."""
     at_once = min(os.cpu_count() or 1, _MOST_AT_ONCE)
     is_small = counts.held_bytes < counts.held * _SMALL_BYTES
+
+    async def by_thread(batch: tuple[ExpectedFile, ...]) -> Kinds | None:
+        return await asyncio.to_thread(verify_batch, batch, stop.is_set)
+
     if quick or at_once == 1 or counts.held < _WORTH_PROCESSES or not is_small:
-
-        async def by_thread(items: tuple[AuditItem, ...]) -> Kinds | None:
-            return await asyncio.to_thread(examine, items, stop.is_set)
-
         yield by_thread, max(2, at_once)
         return
     async with AsyncExitStack() as stack:
         free: asyncio.Queue[AnsweringProcess] = asyncio.Queue()
         for _ in range(at_once):
-            free.put_nowait(await stack.enter_async_context(AnsweringProcess("bulkdl.verbs.file_check")))
+            free.put_nowait(await stack.enter_async_context(AnsweringProcess("bulkdl.verbs.verify_batch")))
 
-        async def by_process(items: tuple[AuditItem, ...]) -> Kinds | None:
+        async def by_process(batch: tuple[ExpectedFile, ...]) -> Kinds | None:
             process = await free.get()
             try:
-                answer: Kinds | None = await process.ask(items)
+                answer: Kinds | None = await process.ask(batch)
             finally:
                 free.put_nowait(process)
-            return answer if answer is not None else await asyncio.to_thread(examine, items, stop.is_set)
+            return answer if answer is not None else await by_thread(batch)
 
         yield by_process, at_once
 

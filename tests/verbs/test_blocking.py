@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import pytest
 
 import bulkdl
-from bulkdl.errors import ConfigurationError, InvalidUid, ManifestError, SelectionError
+from bulkdl.errors import ConfigurationError
 from bulkdl.model.events import Event
 from bulkdl.model.reports import RunOutcome
 from tests.support.commands import RunningArchive, serve
@@ -83,41 +82,3 @@ def test_an_error_is_raised_as_it_is(tmp_path: Path) -> None:
 async def test_an_error_is_raised_as_it_is_where_a_loop_runs(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean tcia"):
         bulkdl.mirror(collection="FIRST", to=tmp_path / "m", archive="tcai")
-
-
-# --- what is selected -------------------------------------------------------------------------------------------------
-
-
-def test_criteria_are_one_value_or_several() -> None:
-    selection = bulkdl.select(collection="A", modality=["CT", "MR"], series="1.2.3", since="2024-01-31")
-    assert (selection.collections, selection.modalities) == (("A",), ("CT", "MR"))
-    assert selection.series == ("1.2.3",)
-    assert selection.since == date(2024, 1, 31)
-
-
-def test_manifests_are_read_and_merged(tmp_path: Path) -> None:
-    (tmp_path / "one.txt").write_text(f"{ONE}\n{TWO}\n")
-    (tmp_path / "two.txt").write_text(f"{TWO}\n{THREE}\n")
-    selection = bulkdl.select(manifest=[tmp_path / "one.txt", str(tmp_path / "two.txt")], series="1.2.9")
-    assert selection.series == ("1.2.9", ONE, TWO, THREE)
-
-
-@pytest.mark.parametrize(
-    ("criteria", "error"),
-    [
-        ({}, SelectionError),
-        ({"colection": "A"}, SelectionError),
-        ({"since": "31.1.2024", "collection": "A"}, SelectionError),
-        ({"series": "one"}, InvalidUid),
-        ({"manifest": "not-there.tcia"}, ManifestError),
-    ],
-    ids=["nothing", "unknown criterion", "no date", "no UID", "no manifest"],
-)
-def test_refuses_what_selects_nothing_sensible(criteria: dict[str, str], error: type[Exception]) -> None:
-    with pytest.raises(error):
-        bulkdl.select(**criteria)  # type: ignore[arg-type]
-
-
-def test_a_selection_and_criteria_do_not_go_together(tmp_path: Path) -> None:
-    with pytest.raises(SelectionError, match="further criteria"):
-        bulkdl.mirror(bulkdl.select(collection="A"), patient="P", to=tmp_path)

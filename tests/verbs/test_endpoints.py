@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V4, TCIA_V3, Endpoint
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.verbs.query import check, endpoints, find, rows_of, wire_parameters
+from bulkdl.verbs.endpoints import check, endpoints, find, rows_of, wire_parameters
 
 
 def choice(name: str) -> ArchiveChoice:
@@ -50,9 +50,9 @@ def test_criteria_become_parameters(
     ("endpoint", "names", "message"),
     [
         (NBIA_V1["getSeries"], ["Colection"], r"did you mean Collection \(names are case-sensitive\)"),
-        (NBIA_V1["getSeries"], ["zzz"], "it takes BodyPartExamined, Collection"),
-        (NBIA_V1["getSeriesSize"], ["format"], "needs SeriesInstanceUID=…"),
-        (NBIA_V1["getSeries"], ["Collection", "Collection"], "takes Collection once"),
+        (NBIA_V1["getSeries"], ["zzz"], "it has BodyPartExamined, Collection"),
+        (NBIA_V1["getSeriesSize"], ["format"], "requires SeriesInstanceUID=…"),
+        (NBIA_V1["getSeries"], ["Collection", "Collection"], "accepts Collection only once"),
         (NBIA_V1["getSingleImage"], ["SeriesInstanceUID", "SOPInstanceUID", "format"], "no parameter 'format'"),
     ],
     ids=["misspelt", "unknown", "missing", "twice", "no format"],

@@ -1,0 +1,159 @@
+"""The endpoints of an archive: find one, check its parameters, and read the rows of its response."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from bulkdl.archive.nbia.dialect import Dialect
+from bulkdl.archive.nbia.dialects import find_endpoint
+from bulkdl.archive.nbia.endpoints import Endpoint, Kind, Parameter
+from bulkdl.archive.profiles import DEMO, Profile, find_profile
+from bulkdl.archive.row_reader import RowReader
+from bulkdl.errors import ConfigurationError
+from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.text import did_you_mean, nearest
+
+
+def endpoints(archive: ArchiveChoice) -> tuple[Endpoint, ...]:
+    """The endpoints of an archive, in the order of its documentation.
+
+    Raises:
+        ConfigurationError: there is no such archive.
+    """
+    return tuple(dialect_of(archive).endpoints.values())
+
+
+def dialect_of(archive: ArchiveChoice) -> Dialect:
+    """The dialect of an archive.
+
+    Raises:
+        ConfigurationError: there is no such archive.
+    """
+    return profile_of(archive).dialect()
+
+
+def profile_of(archive: ArchiveChoice) -> Profile:
+    """The profile of an archive, without a request; that of the demonstration archive has its dialect only.
+
+    Raises:
+        ConfigurationError: there is no such archive.
+    """
+    name = "nbia+http://localhost/nbia-api/services" if archive.name == DEMO else archive.name
+    return find_profile(name, archive.profiles)
+
+
+def find(endpoint: str, archive: ArchiveChoice) -> Endpoint:
+    """The endpoint of that name, in any case.
+
+    Raises:
+        ConfigurationError: there is no such archive or endpoint; suggests the nearest one.
+    """
+    return find_among({entry.name: entry for entry in endpoints(archive)}, endpoint, archive.name)
+
+
+def find_among(known: Mapping[str, Endpoint], name: str, archive: str) -> Endpoint:
+    """The endpoint of that name, in any case.
+
+    Raises:
+        ConfigurationError: `archive` has none of that name; suggests the nearest one.
+    """
+    if (found := find_endpoint(known, name)) is not None:
+        return found
+    hint = did_you_mean(name, known, otherwise=" (bulkdl query --list shows all)")
+    raise ConfigurationError(f"{archive} has no endpoint {name!r}{hint}")
+
+
+def check(endpoint: Endpoint, parameters: Iterable[str]) -> None:
+    """Refuse parameters that the archive would silently ignore: with a misspelt filter NBIA answers with everything.
+
+    Raises:
+        ConfigurationError: a parameter is unknown, repeated, or missing.
+    """
+    given = list(parameters)
+    known = [parameter.name for parameter in endpoint.parameters]
+    if endpoint.has_format:
+        known.append("format")
+    for name in given:
+        parameter = endpoint.parameter(name)
+        if parameter is None and name not in known:
+            raise ConfigurationError(f"{endpoint.name} has no parameter {name!r}; {_hint(name, known)}")
+        if given.count(name) > 1 and not (parameter is not None and parameter.is_repeatable):
+            raise ConfigurationError(f"{endpoint.name} accepts {name} only once")
+    stems = {parameter.name for name in given if (parameter := endpoint.parameter(name)) is not None}
+    if missing := [name for name in endpoint.required if name not in stems]:
+        raise ConfigurationError(f"{endpoint.name} requires {', '.join(f'{name}=…' for name in missing)}")
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    if not known:
+        return "it has no parameters"
+    guess = nearest(name, known)
+    hint = f"did you mean {guess}" if guess else f"it has {', '.join(sorted(known))}"
+    return f"{hint} (names are case-sensitive)"
+
+
+def wire_parameters(endpoint: Endpoint, criteria: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The parameters of a request for criteria, which have the names of `describe` or those of the archive.
+
+    A criterion that is None is left out. One that the endpoint accepts several times, or numbers, may be a list.
+
+    Raises:
+        ConfigurationError: as `check`; or a value of the wrong type.
+    """
+    by_field = {parameter.field: parameter for parameter in endpoint.parameters}
+    pairs: list[tuple[str, str]] = []
+    for name, value in criteria.items():
+        if value is None:
+            continue
+        parameter = by_field.get(name) or endpoint.parameter(name)
+        if parameter is None and name != "format":
+            raise ConfigurationError(f"{endpoint.name} has no criterion {name!r}; {_hint(name, list(by_field))}")
+        values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+        if parameter is None:
+            pairs += [(name, str(each)) for each in values]
+        elif parameter.is_numbered and parameter.field == name:
+            pairs += [(f"{parameter.name}{number}", _text(parameter, each)) for number, each in enumerate(values)]
+        elif parameter.separator:
+            pairs.append((parameter.name, parameter.separator.join(_text(parameter, each) for each in values)))
+        else:
+            wire_name = parameter.name if name == parameter.field else name
+            pairs += [(wire_name, _text(parameter, each)) for each in values]
+    check(endpoint, [name for name, _ in pairs])
+    return tuple(pairs)
+
+
+def _text(parameter: Parameter, value: object) -> str:
+    if isinstance(value, bool):
+        yes, no = ("Yes", "No") if parameter.kind is Kind.YES_NO else ("true", "false")
+        return yes if value else no
+    if isinstance(value, date):
+        if parameter.date_form is None:
+            raise ConfigurationError(f"{parameter.name} is not a date")
+        return value.strftime(parameter.date_form)
+    if not isinstance(value, str | int | float):
+        raise ConfigurationError(f"{parameter.name} must be text or a number, not {type(value).__name__}")
+    return str(value)
+
+
+def rows_of(body: bytes) -> list[dict[str, Any]]:
+    """The rows of a response in JSON, or in CSV with a header.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start in {b"", b"[", b"{", b"n", b"<"}:
+        reader = RowReader()
+        return [*reader.feed(body), *reader.close()]
+    try:
+        text = body.decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"something other than rows: {error}") from error
+    if any(None in row for row in rows):
+        raise ValueError("a table with more fields than columns")
+    return [dict(row) for row in rows]

@@ -1,0 +1,229 @@
+"""One run on a mirror: it resolves, lists and downloads side by side, and reports at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+
+from bulkdl.archive.http import ArchiveClient
+from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.fetch.coordinator import Coordinator
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import Counts, Run
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import RunStarted
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.outcomes import SeriesWork
+from bulkdl.model.records import Series
+from bulkdl.model.reports import Failure, InstanceCounts, RunOutcome, RunReport
+from bulkdl.model.selection import Selection
+from bulkdl.model.states import Outcome
+from bulkdl.resolve import list_instances, resolve
+from bulkdl.runtime.tasks import Stage, together
+from bulkdl.store.layout import Layout
+from bulkdl.store.space import check_fits, measure
+from bulkdl.verbs.common import (
+    FAILURES_NAMED,
+    OpenArchive,
+    OpenMirror,
+    check_found,
+    now,
+    place_series,
+    worker_settings,
+)
+
+
+async def begin_run(
+    verb: str, mirror: OpenMirror, archive: OpenArchive, context: RunContext, selection: Selection | None = None
+) -> MirrorRun:
+    """Begin a run in the journal. `MirrorRun.carry_out` or `fetch_only` ends it."""
+    profile = archive.client.profile
+    run = await mirror.journal(
+        Journal.begin_run,
+        verb=verb,
+        archive_name=profile.name,
+        archive_url=profile.url,
+        selection=selection,
+        settings=asdict(context.settings),
+        now=now(),
+    )
+    context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
+    settings = worker_settings(profile, archive.access, context.settings, mirror.files.root)
+    coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
+    return MirrorRun(mirror, run, archive.client, coordinator, context)
+
+
+@dataclass(slots=True)
+class MirrorRun:
+    """One run: the stages resolve, list and download run side by side."""
+
+    mirror: OpenMirror
+    run: Run
+    client: ArchiveClient
+    coordinator: Coordinator
+    context: RunContext
+    _resolved: Stage = field(default_factory=Stage)
+    _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
+    _wanted: int | None = None  # the number of instances of a run that only repairs
+    _was_cut_short: bool = False
+
+    async def carry_out(self, resolving: Callable[[], Awaitable[None]]) -> RunReport:
+        """Run all stages to their end, and report. The journal records the outcome in every case.
+
+        Raises:
+            BulkdlError: what stopped the run. `Interrupted` is not raised: the outcome is `interrupted`.
+        """
+        listed = Stage()
+        return await self._to_the_end(
+            together(
+                self._stage(resolving(), self._resolved),
+                self._stage(self._list(self._resolved, listed), listed),
+                self.coordinator.fetch(listed),
+            )
+        )
+
+    async def fetch_only(self, works: list[SeriesWork]) -> RunReport:
+        """Download these instances only, and report on them.
+
+        Raises:
+            BulkdlError: what stopped the run.
+        """
+        self._resolved.end()
+        self._wanted = sum(len(work.entries) for work in works)
+        return await self._to_the_end(self.coordinator.fetch(self._resolved, works))
+
+    async def _to_the_end(self, work: Awaitable[None]) -> RunReport:
+        started = time.monotonic()
+        try:
+            try:
+                await work
+            except Interrupted:
+                self.context.stop.set()
+            outcome = await self._judge()
+        except asyncio.CancelledError:
+            await self._report(RunOutcome.INTERRUPTED, time.monotonic() - started)
+            raise
+        except BulkdlError as error:
+            report = await self._report(RunOutcome.FAILED, time.monotonic() - started)
+            error.report = report.as_json()
+            raise
+        return await self._report(outcome, time.monotonic() - started)
+
+    async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> None:
+        """Record the Series of `selection` in the journal, as those of `run`.
+
+        Raises:
+            SelectionError: the archive has none.
+            DiskFull: they do not fit.
+        """
+        run = run or self.run
+
+        async def take(batch: list[Series]) -> None:
+            await self.mirror.journal(_record_series, run, batch, layout)
+            self._resolved.more()
+
+        found = await resolve(selection, self.client, take)
+        await self._record_failures(await check_found(selection, found, self.client), run)
+        if not found.broken:
+            await self.mirror.journal(Journal.end_resolving, run)
+        await self._check_space()
+
+    async def _record_failures(self, failures: list[Failure], run: Run) -> None:
+        self._not_found += [failure for failure in failures if not failure.series]
+        for failure in failures:
+            if failure.series:
+                await self.mirror.journal(
+                    Journal.record_series_failure,
+                    run,
+                    SeriesUid(failure.series),
+                    error=failure.error,
+                    message=failure.message,
+                    attempts=failure.attempts,
+                )
+
+    async def _check_space(self) -> None:
+        counts = await self.mirror.journal(Journal.counts, self.run)
+        owed_bytes = max(0, counts.promised_bytes - counts.held_bytes)
+        owed_files = max(counts.owed, counts.promised_instances - counts.held)
+        check_fits(await asyncio.to_thread(measure, self.mirror.files.root), owed_bytes, owed_files)
+
+    async def _stage(self, stage: Awaitable[None], downstream: Stage) -> None:
+        """Run a stage and end the next one's input after it. A stage that is interrupted ends without an error."""
+        try:
+            await stage
+        except Interrupted:
+            self._was_cut_short = True
+        downstream.end()
+
+    async def _list(self, resolved: Stage, listed: Stage) -> None:
+        await list_instances(self.mirror.journal, self.run, self.client, upstream=resolved, downstream=listed)
+
+    # --- the report ---------------------------------------------------------------------------------------------------
+
+    async def _judge(self) -> RunOutcome:
+        if self._wanted is not None:
+            return self._judge_repairs(self._wanted)
+        counts = await self.mirror.journal(Journal.counts, self.run)
+        if self.context.stop.is_set() and (counts.owed or counts.series_unlisted or self._was_cut_short):
+            return RunOutcome.INTERRUPTED
+        if counts.series_failed or counts.failed or counts.quarantined or self._not_found:
+            return RunOutcome.PARTIAL
+        return RunOutcome.COMPLETE
+
+    def _judge_repairs(self, wanted: int) -> RunOutcome:
+        outcomes = self.coordinator.outcomes
+        if outcomes.total() < wanted:
+            return RunOutcome.INTERRUPTED
+        repaired = outcomes[Outcome.FETCHED] + outcomes[Outcome.REUSED]
+        return RunOutcome.COMPLETE if repaired == wanted else RunOutcome.PARTIAL
+
+    def _instances(self, counts: Counts, fetched: int) -> InstanceCounts:
+        if self._wanted is not None:
+            outcomes = self.coordinator.outcomes
+            return InstanceCounts(
+                selected=self._wanted,
+                fetched=fetched,
+                reused=outcomes[Outcome.REUSED],
+                failed=outcomes[Outcome.FAILED],
+                quarantined=outcomes[Outcome.QUARANTINED],
+            )
+        return InstanceCounts(
+            selected=counts.instances_selected,
+            fetched=fetched,
+            reused=max(0, counts.held - fetched),
+            failed=counts.failed,
+            quarantined=counts.quarantined,
+        )
+
+    async def _report(self, outcome: RunOutcome, seconds: float) -> RunReport:
+        journal = self.mirror.journal
+        counts = await journal(Journal.counts, self.run)
+        whole = counts if self.run.selection_id is None else await journal(Journal.counts, None)
+        traffic = self.coordinator.traffic()
+        failures = await journal(Journal.failures, self.run, limit=FAILURES_NAMED)
+        total = sum((await journal(Journal.failures_by_error, self.run)).values())
+        report = RunReport(
+            mirror=str(self.mirror.files.root),
+            archive=self.client.profile.url,
+            run=self.run.id,
+            outcome=outcome,
+            series=counts.series,
+            instances=self._instances(counts, self.coordinator.outcomes[Outcome.FETCHED]),
+            bytes_fetched=self.coordinator.bytes_fetched,
+            bytes_mirror=whole.held_bytes,
+            requests=traffic.requests,
+            retries=traffic.retries,
+            seconds=seconds,
+            failures=(*failures, *self._not_found[:FAILURES_NAMED]),
+            failures_left_out=max(0, total - len(failures)),
+        )
+        document = report.as_json()
+        document.pop("failures")
+        await journal(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=now())
+        return report
+
+
+def _record_series(journal: Journal, run: Run, batch: list[Series], layout: Layout) -> None:
+    journal.record_series(run, place_series(journal, batch, layout), now=now())

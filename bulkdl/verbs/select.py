@@ -1,0 +1,76 @@
+"""Selections from criteria, and from manifests of any known format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bulkdl.errors import ManifestError, SelectionError
+from bulkdl.manifest import read_manifest
+from bulkdl.model.options import several
+from bulkdl.model.selection import Selection, merge_series
+from bulkdl.verbs.signatures import Given, Paths, full_signature
+
+
+def select(**criteria: Given) -> Selection:
+    """Make a selection, for `mirror` and `plan`. `manifest` names files of any known format.
+
+    Raises:
+        SelectionError: nothing is selected, or a criterion is unknown or invalid.
+        InvalidUid: a Study or Series UID is invalid.
+        ManifestError: a manifest cannot be read.
+    """
+    manifests = several(criteria.pop("manifest", None) or ())
+    return merge_manifests(Selection.from_keywords(criteria), map(select_from_file, manifests))
+
+
+select.__signature__ = full_signature(select)  # type: ignore[attr-defined] # what help() and notebooks show
+
+
+def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Selection:
+    """The selection with the Series of all manifests, checked.
+
+    Raises:
+        SelectionError: nothing is selected.
+    """
+    merged = merge_series([selection, *manifests])
+    merged.check()
+    return merged
+
+
+def select_from_file(path: Paths) -> Selection:
+    """What the manifest at `path` requests.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    try:
+        return select_from(Path(path).read_bytes(), source=str(path))
+    except OSError as error:
+        raise ManifestError(f"cannot be read: {error.strerror or error}", source=str(path)) from error
+
+
+def select_from(content: bytes, *, source: str) -> Selection:
+    """The Series, and the instances where it names them, that a manifest of any known format requests.
+
+    `source` is its name in messages. Other content of a manifest, such as its download server, is ignored.
+
+    Raises:
+        ManifestError: it cannot be read; carries the line at fault.
+    """
+    manifest = read_manifest(content, source=source)
+    return Selection(series=manifest.series, instances=manifest.instances)
+
+
+def choose_selection(selection: Selection | None, criteria: Mapping[str, Given]) -> Selection:
+    """The selection of a verb: `selection`, or one made of `criteria`.
+
+    Raises:
+        SelectionError: both are given, or as `select` says.
+    """
+    if selection is None:
+        return select(**criteria)
+    if criteria:
+        raise SelectionError(f"a selection cannot be combined with further criteria ({', '.join(criteria)})")
+    selection.check()
+    return selection

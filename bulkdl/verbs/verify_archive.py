@@ -1,0 +1,94 @@
+"""The Series of a mirror compared with the archive: `verify --remote`.
+
+Where the archive knows an MD5 for a Series (NBIA's getMD5Hierarchy: the MD5 of the MD5s of its instances, in
+hexadecimal, sorted and joined), one small request compares the whole Series. Elsewhere its count and size are compared.
+Only complete Series can be compared; the report counts what the others owe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from bulkdl.archive.http import ArchiveClient
+from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import SeriesRow
+from bulkdl.model.reports import Problem, ProblemKind
+from bulkdl.runtime.tasks import run_pool
+
+_AT_ONCE: Final = 8
+_PAGE: Final = 200
+
+
+async def compare_series(journal: Journal, client: ArchiveClient, stop: asyncio.Event) -> tuple[int, list[Problem]]:
+    """Compare every complete Series with the archive; return how many those were, and which differ, by path.
+
+    Raises:
+        ArchiveError: the archive refused, or could not be reached.
+        Interrupted: `stop` was set while it waited.
+    """
+    compared = 0
+    problems: list[Problem] = []
+
+    async def whole_series() -> AsyncIterator[SeriesRow]:
+        after = 0
+        while not stop.is_set() and (page := journal.series(after=after, limit=_PAGE)):
+            after = page[-1].id
+            for row in page:
+                if row.held and not row.is_in_part and not (row.owed or row.failed or row.quarantined):
+                    yield row
+
+    async def ask(row: SeriesRow) -> None:
+        nonlocal compared
+        difference = await _difference(row, journal, client)
+        compared += 1
+        if difference is not None:
+            uid = row.series.series_uid
+            problems.append(Problem(row.folder or "", ProblemKind.DIFFERS, series=uid, message=difference))
+
+    await run_pool(whole_series(), ask, workers=_AT_ONCE, name="compare")
+    return compared, sorted(problems, key=lambda problem: problem.path)
+
+
+async def _difference(row: SeriesRow, journal: Journal, client: ArchiveClient) -> str | None:
+    """How the archive's Series differs from ours; None where it is the same."""
+    uid = row.series.series_uid
+    ours = series_md5(_md5s(row, journal))
+    try:
+        archives = await client.series_checksum(uid)
+        if archives == ours:
+            return None
+        size = await client.size(uid)
+    except (AccessDenied, ArchiveRefused):
+        raise
+    except RequestFailed as error:
+        return f"the archive did not answer for this series: {error}"
+    parts = []
+    if size.image_count is not None and size.image_count != row.held:
+        parts.append(f"{row.held:,} instances here, {size.image_count:,} there")
+    if size.size_bytes is not None and size.size_bytes != row.held_bytes:
+        parts.append(f"{row.held_bytes:,} bytes here, {size.size_bytes:,} there")
+    if archives is not None:
+        parts.append(f"MD5 of the series {ours.hex()} here, {archives.hex()} there")
+    elif size.image_count is None and size.size_bytes is None:
+        parts.append("the archive no longer has the series")
+    return ", ".join(parts) or None
+
+
+def _md5s(row: SeriesRow, journal: Journal) -> list[bytes]:
+    """The MD5s of the held instances of a Series, from the journal."""
+    after: tuple[int, str] = (row.id, "")
+    found: list[bytes] = []
+    while page := [held for held in journal.held(after=after, limit=_PAGE) if held.series_id == row.id]:
+        found += [held.md5 or b"" for held in page]
+        after = (row.id, page[-1].sop_uid)
+    return found
+
+
+def series_md5(md5s: list[bytes]) -> bytes:
+    """NBIA's MD5 of a Series: the MD5 of the MD5s of its instances, in lower-case hexadecimal, sorted and joined."""
+    joined = "".join(sorted(md5.hex() for md5 in md5s))
+    return hashlib.md5(joined.encode("ascii"), usedforsecurity=False).digest()
