@@ -68,7 +68,6 @@ _MOST_PARAMETERS: Final = 6
 _MANY_PARAMETERS: Final[dict[str, str]] = {
     "bulkdl/dicom/part10.py:_elements": "not looked at yet",
     "bulkdl/dicom/part10.py:_items": "not looked at yet",
-    "bulkdl/runtime/attempts.py:__init__": "not looked at yet",
     "bulkdl/server/app.py:serving": "not looked at yet",
     "bulkdl/server/catalogue/view.py:_series_conditions": "not looked at yet",
     "bulkdl/server/catalogue/view.py:series": "not looked at yet",

@@ -19,7 +19,7 @@ from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import Question, _completed, questions, resolve
-from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
 from tests.support import faults
 from tests.support.faults import Action, FaultyServer, Script, Seen
@@ -199,7 +199,9 @@ async def resolved(
         found.update(series.series_uid for series in batch)
 
     retrier = Retrier(
-        limiter=Limiter(ceiling=16), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event(), chance=lambda: 0.0
+        limiter=Limiter(ceiling=16),
+        policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0, chance=lambda: 0.0),
+        stop=asyncio.Event(),
     )
     selection = Selection(series=tuple(SeriesUid(uid) for uid in uids), **criteria)
     async with FaultyServer(script) as server, connect(Profile("x", server.url, kind), retrier) as client:

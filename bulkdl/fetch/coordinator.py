@@ -77,7 +77,7 @@ class Coordinator:
     def traffic(self) -> Traffic:
         """What all workers, and whoever shares the client, sent so far."""
         retrier = self._client.retrier
-        total = Traffic(self._client.requests, retrier.retries, retrier.permits.in_use)
+        total = Traffic(self._client.requests, retrier.retries, retrier.in_flight)
         for remote in self._remote:
             there = remote.traffic
             total = Traffic(

@@ -29,7 +29,7 @@ from bulkdl.model.access import Access
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, Sink
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
 from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter
 from bulkdl.runtime.cpu_load import CpuLoad
 from bulkdl.runtime.rates import ByteRate
@@ -95,13 +95,14 @@ def make_retrier(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> R
     first = max(FIRST_LIMIT, settings.learned.limit // 2 if settings.learned is not None else 0)
     return Retrier(
         limiter=Limiter(ceiling=settings.ceiling, first=settings.ceiling if fixed else first, now=now),
-        max_attempts=settings.fetch.max_attempts,
-        give_up_after_seconds=settings.fetch.give_up_after_seconds,
+        policy=RetryPolicy(
+            max_attempts=settings.fetch.max_attempts,
+            give_up_after_seconds=settings.fetch.give_up_after_seconds,
+            wait_scale=settings.fetch.wait_scale,
+        ),
         stop=stop,
         rate=ByteRate(settings.rate_limit_bytes, now=now) if settings.rate_limit_bytes else None,
-        wait_scale=settings.fetch.wait_scale,
-        announce_retry=announce_retry,
-        announce_outage=announce_outage,
+        listener=RetryListener(retry=announce_retry, outage=announce_outage),
     )
 
 
@@ -135,12 +136,12 @@ class Worker:
 
     def learned(self) -> Learned:
         """What it has found out so far."""
-        return Learned(self._client.retrier.permits.limit, self._chooser.twin())
+        return Learned(self._client.retrier.limit, self._chooser.twin())
 
     def traffic(self) -> Traffic:
         """What went over the wire so far."""
         retrier = self._client.retrier
-        return Traffic(self._client.requests, retrier.retries, retrier.permits.in_use)
+        return Traffic(self._client.requests, retrier.retries, retrier.in_flight)
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""
@@ -196,7 +197,7 @@ class Worker:
 
     def _has_room(self) -> bool:
         most_bundles = _BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES
-        return self._bundles < most_bundles and self._under_way < self._client.retrier.permits.limit + _SPARE_JOBS
+        return self._bundles < most_bundles and self._under_way < self._client.retrier.limit + _SPARE_JOBS
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
         """Deliver what lies at its place already, unknown to the journal; return the rest."""
@@ -250,7 +251,7 @@ class Worker:
             instances=instances,
             size_bytes=size_bytes,
             seconds=time.monotonic() - started,
-            in_flight=self._client.retrier.permits.in_use,
+            in_flight=self._client.retrier.in_flight,
         )
 
 

@@ -1,6 +1,7 @@
-"""Carrying out an action until it succeeds, under a limit of actions in flight and with an archive that may go away.
+"""Repeat an action until it succeeds, with a limit on actions in flight, and wait while the archive is unavailable.
 
-`retry` judges, `concurrency` counts, this module waits. One `Retrier` serves one archive in one process.
+`retry` decides, `concurrency`, `rates` and `availability` keep count; this module waits. One `Retrier` serves one
+archive in one process.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from bulkdl.errors import (
@@ -38,58 +40,85 @@ _FIRST_PROBE_SECONDS: Final = 1.0
 _SLOWEST_PROBE_SECONDS: Final = 30.0
 
 
-class Retrier:
-    """Attempts at one archive: at most as many at once as the limiter allows, repeated as `runtime.retry` says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how long to try.
 
-    `announce_retry(what, error, attempt, wait)` and `announce_outage(error or None, seconds)` are told of what happens;
-    `stop` ends all waiting, with `Interrupted`, when it is set. `chance` gives numbers from 0 to 1; `wait_scale`
-    stretches every wait between attempts.
+    An action is given up after `max_attempts`, the archive after it has been unavailable for `give_up_after_seconds`.
+    `wait_scale` multiplies every wait between attempts; `chance` returns numbers from 0 to 1.
+    """
+
+    max_attempts: int
+    give_up_after_seconds: float
+    wait_scale: float = 1.0
+    chance: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryListener:
+    """Receives what happens: `retry(what, error, attempt, wait)`, and `outage(error or None, seconds)`.
+
+    An outage is announced when it begins and at each failed probe, with its error and the seconds until the archive is
+    given up; when it ends, with None and the seconds that it lasted.
+    """
+
+    retry: Callable[[str, BulkdlError, int, float], None] = lambda *_: None
+    outage: Callable[[BulkdlError | None, float], None] = lambda *_: None
+
+
+class Retrier:
+    """Repeats actions on one archive as `policy` and `runtime.retry` say, no more at once than `limiter` allows.
+
+    `stop` ends every wait with `Interrupted`. `rate` limits the bytes a second.
     """
 
     def __init__(
         self,
         *,
         limiter: Limiter,
-        max_attempts: int,
-        give_up_after_seconds: float,
+        policy: RetryPolicy,
         stop: asyncio.Event,
         rate: ByteRate | None = None,
-        announce_retry: Callable[[str, BulkdlError, int, float], None] = lambda *_: None,
-        announce_outage: Callable[[BulkdlError | None, float], None] = lambda *_: None,
-        chance: Callable[[], float] = random.random,
-        wait_scale: float = 1.0,
+        listener: RetryListener | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limiter = limiter
-        self.permits = Permits(limiter.limit)
         self.retries = 0
         self.stop = stop
-        self._max_attempts = max_attempts
-        self._wait_scale = wait_scale
+        self._permits = Permits(limiter.limit)
+        self._policy = policy
         self._outage = Outage(
-            give_up_after_seconds=give_up_after_seconds,
-            first_probe_seconds=_FIRST_PROBE_SECONDS * wait_scale,
-            slowest_probe_seconds=_SLOWEST_PROBE_SECONDS * wait_scale,
+            give_up_after_seconds=policy.give_up_after_seconds,
+            first_probe_seconds=_FIRST_PROBE_SECONDS * policy.wait_scale,
+            slowest_probe_seconds=_SLOWEST_PROBE_SECONDS * policy.wait_scale,
         )
-        self._give_up_after = give_up_after_seconds
         self._probing = False
         self._paused_until = 0.0
         self._rate = rate
-        self._pace = RequestRate()
-        self._announce_retry = announce_retry
-        self._announce_outage = announce_outage
-        self._chance = chance
+        self._request_rate = RequestRate()
+        self._listener = listener or RetryListener()
         self._clock = clock
-        self._turn = asyncio.Event()  # replaced at every change of the weather, to wake who waits
+        self._changed = asyncio.Event()  # replaced whenever availability changes, to wake all waiters
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be in flight now."""
+        return self._permits.limit
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are in flight now."""
+        return self._permits.in_use
 
     async def attempt(self, what: str, action: Callable[[int], Awaitable[Result]]) -> tuple[Result, int]:
-        """Carry out `action(attempt)` until it succeeds; its result, and how many attempts it took.
+        """Run `action(attempt)` until it succeeds; returns its result and the number of attempts.
 
-        An action that fails because the archive is away waits until it is back; that is no attempt of its own.
+        An action that fails because the archive is unavailable runs again when the archive answers; that does not count
+        as an attempt.
 
         Raises:
-            BulkdlError: the last failure, with its `attempts` set, once there is no more to try.
-            ArchiveUnreachable: the archive was away for longer than the caller waits.
+            BulkdlError: the last failure, with its `attempts` set, if it may not or need not be tried again.
+            ArchiveUnreachable: the archive was unavailable for longer than the policy allows.
             Interrupted: `stop` was set.
         """
         attempt = 0
@@ -107,49 +136,48 @@ class Retrier:
                     self._answered(began)
                     return result, attempt + 1
             attempt += 1
-            decision = decide(failure, attempt, max_attempts=self._max_attempts, chance=self._chance)
+            decision = decide(failure, attempt, max_attempts=self._policy.max_attempts, chance=self._policy.chance)
             if decision.next_step is not NextStep.RETRY:
                 failure.attempts = attempt
                 raise failure
             self.retries += 1
-            # Nobody is waited for longer than the caller waits for the archive as a whole.
-            wait = min(decision.wait_seconds, self._give_up_after) * self._wait_scale
-            self._announce_retry(what, failure, attempt, wait)
+            wait = self._bounded(decision.wait_seconds)
+            self._listener.retry(what, failure, attempt, wait)
             await self.sleep(wait)
 
     def finished(self, sample: Sample) -> None:
-        """Tell the limits of a request that has ended, well or not."""
+        """Account for a request that has ended, successful or not."""
         now = self._clock()
-        self.limiter.record(sample, in_flight=max(0, self.permits.in_use - 1), now=now)
+        self.limiter.record(sample, in_flight=max(0, self._permits.in_use - 1), now=now)
         if sample.throttled:
-            self._pace.refused(now, began=now - sample.seconds)
+            self._request_rate.refused(now, began=now - sample.seconds)
         elif not sample.failed:
-            self._pace.took(now)
-        if self.limiter.limit != self.permits.limit:
-            self.permits.resize(self.limiter.limit)
+            self._request_rate.took(now)
+        if self.limiter.limit != self._permits.limit:
+            self._permits.resize(self.limiter.limit)
 
     def share(self, ceiling: int, *, rate_bytes: float | None = None) -> None:
-        """Use no more than `ceiling` permits, and `rate_bytes` a second where there is a rate, from now on."""
+        """Use at most `ceiling` requests in flight, and `rate_bytes` a second if a rate is set, from now on."""
         self.limiter.bound(ceiling, now=self._clock())
-        self.permits.resize(self.limiter.limit)
+        self._permits.resize(self.limiter.limit)
         if self._rate is not None and rate_bytes is not None:
             self._rate.change(rate_bytes, now=self._clock())
 
     async def received(self, size_bytes: int) -> None:
-        """Account for bytes that came, and wait where a rate limit asks for it."""
+        """Account for received bytes, and wait if the rate limit requires it."""
         if self._rate is not None and (wait := self._rate.wait_seconds(size_bytes, now=self._clock())) > 0:
             await self.sleep(wait)
 
     async def back_off(self, attempt: int) -> None:
-        """Wait as after attempt number `attempt`, for an answer that came but is not believed.
+        """Wait as after attempt number `attempt`, because an answer was received but is not plausible.
 
         Raises:
             Interrupted: `stop` was set.
         """
-        await self.sleep(backoff_seconds(attempt, chance=self._chance) * self._wait_scale)
+        await self.sleep(backoff_seconds(attempt, chance=self._policy.chance) * self._policy.wait_scale)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond `stop`.
+        """Wait, at most until `stop` is set.
 
         Raises:
             Interrupted: `stop` was set.
@@ -163,8 +191,12 @@ class Retrier:
         if self.stop.is_set():
             raise Interrupted("stopped while waiting")
 
+    def _bounded(self, wait_seconds: float) -> float:
+        """A wait in seconds: no single wait is longer than the archive as a whole is waited for."""
+        return min(wait_seconds, self._policy.give_up_after_seconds) * self._policy.wait_scale
+
     def _is_outage(self, error: BulkdlError, what: str, began: float) -> bool:
-        """Take note of a failure; whether it is the archive's being away, and not this one action's."""
+        """Account for a failure; whether the archive is unavailable, so that the action itself is not at fault."""
         now = self._clock()
         if isinstance(error, ConnectFailed):
             is_news = self._outage.unreachable(now)
@@ -172,7 +204,7 @@ class Retrier:
             is_news = self._outage.went_unanswered(what, now)
         else:
             if isinstance(error, TooManyRequests):
-                wait = min(error.retry_after_seconds or 0.0, self._give_up_after) * self._wait_scale
+                wait = self._bounded(error.retry_after_seconds or 0.0)
                 self._paused_until = max(self._paused_until, now + wait)
             if isinstance(error, (RequestFailed, InstanceError, BundleError)):
                 self._answered(began)
@@ -182,48 +214,49 @@ class Retrier:
         return self._outage.is_away
 
     def _answered(self, began: float) -> None:
-        """An action that began at `began` had an answer; one from before an outage does not say that it is over."""
+        """Account for an answer to an action that began at `began`: one from before an outage does not end it."""
         since = self._outage.since
         if since is not None and began < since:
             return
         self._outage.answered()
         if since is not None:
-            self._announce_outage(None, self._clock() - since)
+            self._listener.outage(None, self._clock() - since)
             self._wake_all()
 
     def _availability_changed(self, error: BulkdlError) -> None:
         now, since = self._clock(), self._outage.since
         if since is not None:
-            self._announce_outage(error, max(0.0, since + self._give_up_after - now))
+            self._listener.outage(error, max(0.0, since + self._policy.give_up_after_seconds - now))
         if self._outage.is_hopeless(now):
+            seconds = f"{self._policy.give_up_after_seconds:.0f} s"
             raise ArchiveUnreachable(
-                f"the archive could not be reached for {self._give_up_after:.0f} s ({error}); what was finished is kept"
+                f"the archive could not be reached for {seconds} ({error}); everything finished is saved"
             ) from error
         self._wake_all()
 
     def _wake_all(self) -> None:
-        self._turn.set()
-        self._turn = asyncio.Event()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def _permit_when_available(self) -> AsyncIterator[None]:
-        """Enter with a permit when requests may go out: after a pause that was asked for, or as the one probe."""
+        """Enter with a permit when requests may be sent: after a pause that the archive set, or as the one probe."""
         while True:
             await self.sleep(self._paused_until - self._clock())
             if self._outage.is_away and self._probing:
-                await first_set(self._turn, self.stop)
+                await first_set(self._changed, self.stop)
                 continue
             is_probe = self._outage.is_away
             try:
                 if is_probe:
                     self._probing = True
                     await self.sleep(self._outage.probe_at - self._clock())
-                async with self.permits.one():
-                    await self.sleep(self._pace.wait_seconds(self._clock()))
+                async with self._permits.one():
+                    await self.sleep(self._request_rate.wait_seconds(self._clock()))
                     if self.stop.is_set():
                         raise Interrupted("stopped before the next attempt")
                     if self._paused_until > self._clock() or (self._outage.is_away and not is_probe):
-                        continue  # the weather changed while we waited
+                        continue  # availability changed during the wait
                     yield
                     return
             finally:
@@ -233,7 +266,7 @@ class Retrier:
 
 
 def _is_no_answer(error: BulkdlError) -> bool:
-    """Whether the archive itself did not answer: its gateway did, or nobody."""
+    """Whether the archive itself did not answer: its gateway answered, or the connection broke or timed out."""
     if isinstance(error, ServerFailed):
         return error.status in _GATEWAY_STATUSES
     return isinstance(error, (ConnectionLost, TimedOut))

@@ -20,7 +20,7 @@ from bulkdl.errors import AccessDenied, BulkdlError, ServerFailed, UnexpectedAns
 from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
-from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, json, redirect
 
@@ -228,7 +228,9 @@ async def asking(
     server: FaultyServer, kind: str, credentials: Credentials, *, clock: Clock | None = None, base: str = "services/"
 ) -> AsyncIterator[ArchiveClient]:
     retrier = Retrier(
-        limiter=Limiter(ceiling=16), max_attempts=2, give_up_after_seconds=0, stop=asyncio.Event(), chance=lambda: 0.0
+        limiter=Limiter(ceiling=16),
+        policy=RetryPolicy(max_attempts=2, give_up_after_seconds=0, chance=lambda: 0.0),
+        stop=asyncio.Event(),
     )
     access = Access(credentials=credentials)
     async with connect(Profile("x", server.url + base, kind), retrier, access=access) as client:

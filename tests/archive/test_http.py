@@ -34,7 +34,7 @@ from bulkdl.errors import (
 from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey, Series, SeriesSize
-from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter, Sample
 from tests.support.faults import (
     Action,
@@ -55,6 +55,7 @@ from tests.support.faults import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+ONCE = RetryPolicy(max_attempts=1, give_up_after_seconds=0)
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self_signed.pem"  # for 127.0.0.1, with its key
 SERIES = SeriesUid("1.2.3")
 KEY = InstanceKey(SERIES, SopInstanceUid("1.2.3.4"))
@@ -80,10 +81,8 @@ async def asking(
 ) -> AsyncIterator[ArchiveClient]:
     retrier = Retrier(
         limiter=Recorder(),
-        max_attempts=max_attempts,
-        give_up_after_seconds=0,
+        policy=RetryPolicy(max_attempts=max_attempts, give_up_after_seconds=0, chance=lambda: 0.0),
         stop=asyncio.Event(),
-        chance=lambda: 0.0,
     )
     profile = Profile("faulty", server.url, "nbia-v1")
     async with connect(profile, retrier, access=access, note=([] if notes is None else notes).append) as client:
@@ -290,7 +289,7 @@ async def test_a_stopped_archive_is_unreachable_and_nothing_was_sent() -> None:
 
 async def test_an_unknown_host_is_told_apart() -> None:
     profile = Profile("nowhere", "http://no-such-host.invalid/", "nbia-v1")
-    retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+    retrier = Retrier(limiter=Limiter(ceiling=1), policy=ONCE, stop=asyncio.Event())
     async with connect(profile, retrier) as client:
         with pytest.raises(ConnectFailed, match=r"the host no-such-host\.invalid is not known"):
             await fetch(client)
@@ -314,7 +313,11 @@ async def test_an_archive_that_stays_away_ends_a_question() -> None:
 async def test_a_server_without_tls_is_no_archive_behind_https() -> None:
     async with FaultyServer(in_turn(answer())) as server:
         profile = Profile("faulty", server.url.replace("http:", "https:"), "nbia-v1")
-        retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+        retrier = Retrier(
+            limiter=Limiter(ceiling=1),
+            policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0),
+            stop=asyncio.Event(),
+        )
         async with connect(profile, retrier) as client:
             with pytest.raises(ConnectFailed):
                 await fetch(client)
@@ -510,7 +513,11 @@ async def test_files_are_asked_for_without_encoding() -> None:
 async def test_a_base_address_with_a_path_is_kept() -> None:
     async with FaultyServer(lambda _: json("[]")) as server:
         profile = Profile("faulty", f"{server.url}nbia-api/services/", "nbia-v1")
-        retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+        retrier = Retrier(
+            limiter=Limiter(ceiling=1),
+            policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0),
+            stop=asyncio.Event(),
+        )
         async with connect(profile, retrier) as client:
             await client.collections()
         assert server.requests[0].target == "/nbia-api/services/v1/getCollectionValues"
@@ -522,7 +529,11 @@ async def test_cookies_are_not_kept() -> None:
         profile = Profile(
             "faulty", server.url.replace("127.0.0.1", "localhost"), "nbia-v1"
         )  # addresses get none anyway
-        retrier = Retrier(limiter=Limiter(ceiling=1), max_attempts=1, give_up_after_seconds=0, stop=asyncio.Event())
+        retrier = Retrier(
+            limiter=Limiter(ceiling=1),
+            policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0),
+            stop=asyncio.Event(),
+        )
         async with connect(profile, retrier) as client:
             await client.collections()
             await client.collections()
@@ -719,7 +730,7 @@ async def test_a_listener_that_fails_ends_the_request() -> None:
         with pytest.raises(OSError, match="cannot take 500"):
             await client.series({}, take)
         assert len(samples(client)) == 1
-        assert client.retrier.permits.in_use == 0
+        assert client.retrier.in_flight == 0
 
 
 async def test_instances_are_listed_once_each_and_in_order() -> None:

@@ -1,5 +1,3 @@
-"""Waiting for an archive: attempts, outages, pauses and permits, in virtual time."""
-
 from __future__ import annotations
 
 import asyncio
@@ -20,7 +18,7 @@ from bulkdl.errors import (
     ShortBody,
     TooManyRequests,
 )
-from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter, Sample
 from bulkdl.runtime.rates import ByteRate
 from tests.support.virtual_time import clock, run
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-class Weather:
+class Announced:
     """Everything that a `Retrier` announces, in order."""
 
     def __init__(self) -> None:
@@ -49,25 +47,22 @@ def retrier(
     max_attempts: int = 4,
     give_up_after_seconds: float = 900.0,
     stop: asyncio.Event | None = None,
-    weather: Weather | None = None,
+    announced: Announced | None = None,
     rate: ByteRate | None = None,
 ) -> Retrier:
-    weather = weather or Weather()
+    announced = announced or Announced()
     return Retrier(
         limiter=Limiter(ceiling=limit, first=limit),
-        max_attempts=max_attempts,
-        give_up_after_seconds=give_up_after_seconds,
+        policy=RetryPolicy(max_attempts=max_attempts, give_up_after_seconds=give_up_after_seconds, chance=lambda: 1.0),
         stop=stop or asyncio.Event(),
         rate=rate,
-        announce_retry=weather.retry,
-        announce_outage=weather.outage,
-        chance=lambda: 1.0,
+        listener=RetryListener(retry=announced.retry, outage=announced.outage),
         clock=clock,
     )
 
 
 def failing(*errors: BulkdlError | None) -> Callable[[int], Awaitable[float]]:
-    """An action that fails with each of `errors` in turn, then tells the time at which it succeeded."""
+    """An action that fails with each of `errors` in turn, then returns the time at which it succeeded."""
     left = iter(errors)
 
     async def action(_: int) -> float:
@@ -80,7 +75,7 @@ def failing(*errors: BulkdlError | None) -> Callable[[int], Awaitable[float]]:
 
 
 def away(until: float, *, starts: list[float] | None = None) -> Callable[[int], Awaitable[float]]:
-    """An action on an archive that cannot be connected to before `until`; notes in `starts` when it was tried."""
+    """An action on an archive that refuses connections before `until`; `starts` receives the time of each call."""
 
     async def action(_: int) -> float:
         if starts is not None:
@@ -98,18 +93,18 @@ def away(until: float, *, starts: list[float] | None = None) -> Callable[[int], 
 
 def test_an_action_is_repeated_until_it_succeeds() -> None:
     async def main() -> None:
-        weather = Weather()
-        patient = retrier(weather=weather)
-        seconds, attempts = await patient.attempt("x", failing(ServerFailed("e", status=500), ShortBody("e")))
+        announced = Announced()
+        made = retrier(announced=announced)
+        seconds, attempts = await made.attempt("x", failing(ServerFailed("e", status=500), ShortBody("e")))
         assert attempts == 3
         assert seconds == pytest.approx(0.5 + 1.0)
-        assert weather.retries == [("x", "server-error", 1, 0.5), ("x", "short-body", 2, 1.0)]
-        assert patient.retries == 2
+        assert announced.retries == [("x", "server-error", 1, 0.5), ("x", "short-body", 2, 1.0)]
+        assert made.retries == 2
 
     run(main())
 
 
-def test_an_action_is_told_the_number_of_its_attempt() -> None:
+def test_an_action_receives_the_number_of_its_attempt() -> None:
     async def main() -> None:
         numbers: list[int] = []
 
@@ -127,7 +122,7 @@ def test_an_action_is_told_the_number_of_its_attempt() -> None:
 @pytest.mark.parametrize(
     ("error", "attempts"),
     [(ServerFailed("e", status=500), 4), (NotFound("e", status=404), 1), (AccessDenied("e", status=401), 1)],
-    ids=["what may pass", "what cannot pass", "what stops the run"],
+    ids=["temporary", "permanent", "stops the run"],
 )
 def test_the_last_failure_is_raised_with_its_attempts(error: BulkdlError, attempts: int) -> None:
     async def main() -> None:
@@ -150,11 +145,11 @@ def test_a_connection_that_cannot_be_made_costs_no_attempt() -> None:
     run(main())
 
 
-def test_one_request_at_a_time_looks_whether_the_archive_is_back() -> None:
+def test_one_request_at_a_time_probes_an_archive_that_is_away() -> None:
     async def main() -> None:
         starts: list[float] = []
-        patient = retrier(limit=8)
-        await asyncio.gather(*(patient.attempt(f"{n}", away(until=100, starts=starts)) for n in range(40)))
+        made = retrier(limit=8)
+        await asyncio.gather(*(made.attempt(f"{n}", away(until=100, starts=starts)) for n in range(40)))
         during = [seconds for seconds in starts if 0.01 < seconds < 100]
         assert during == pytest.approx([1.01, 3.02, 7.03, 15.04, 31.05, 61.06, 91.07])
         assert len(starts) == 8 + len(during) + 40
@@ -162,27 +157,27 @@ def test_one_request_at_a_time_looks_whether_the_archive_is_back() -> None:
     run(main())
 
 
-def test_who_waited_for_a_permit_when_the_archive_went_away_does_not_run_into_it() -> None:
-    """Sixty tasks that queue behind eight permits must not each have a failure of their own."""
+def test_requests_that_wait_for_a_permit_are_held_back_when_the_archive_goes_away() -> None:
+    """Sixty tasks that queue for permits must not each fail once."""
 
     async def main() -> None:
         starts: list[float] = []
-        patient = retrier(limit=1)
-        await asyncio.gather(*(patient.attempt(f"{n}", away(until=0.5, starts=starts)) for n in range(60)))
+        made = retrier(limit=1)
+        await asyncio.gather(*(made.attempt(f"{n}", away(until=0.5, starts=starts)) for n in range(60)))
         assert sum(seconds < 0.5 for seconds in starts) == 1
 
     run(main())
 
 
-def test_it_is_announced_once_that_the_archive_is_away_and_back() -> None:
+def test_an_outage_and_its_end_are_announced() -> None:
     async def main() -> None:
-        weather = Weather()
-        patient = retrier(limit=8, weather=weather)
-        await asyncio.gather(*(patient.attempt(f"{n}", away(until=2)) for n in range(30)))
-        assert [code for code, _ in weather.outages] == ["connect-failed", "connect-failed", None]
-        assert weather.outages[0][1] == 900
-        assert weather.outages[-1][1] == pytest.approx(3.02)
-        assert weather.retries == []
+        announced = Announced()
+        made = retrier(limit=8, announced=announced)
+        await asyncio.gather(*(made.attempt(f"{n}", away(until=2)) for n in range(30)))
+        assert [code for code, _ in announced.outages] == ["connect-failed", "connect-failed", None]
+        assert announced.outages[0][1] == 900
+        assert announced.outages[-1][1] == pytest.approx(3.02)
+        assert announced.retries == []
 
     run(main())
 
@@ -198,40 +193,40 @@ def test_it_gives_up_when_the_archive_stays_away(seconds: float) -> None:
     run(main())
 
 
-def test_the_wait_for_an_archive_begins_anew_with_each_outage() -> None:
+def test_each_outage_has_the_full_time_before_giving_up() -> None:
     async def main() -> None:
-        patient = retrier(give_up_after_seconds=20)
+        made = retrier(give_up_after_seconds=20)
         for _ in range(5):
-            await patient.attempt("x", away(until=clock() + 15))
+            await made.attempt("x", away(until=clock() + 15))
         assert clock() > 60
 
     run(main())
 
 
-def test_an_answer_that_was_under_way_does_not_end_an_outage() -> None:
-    """A body that had begun before the archive stopped listening may well reach its end."""
+def test_an_answer_to_a_request_from_before_an_outage_does_not_end_it() -> None:
+    """A body that started before the archive stopped accepting connections may still complete."""
 
     async def main() -> None:
-        weather = Weather()
-        patient = retrier(weather=weather)
+        announced = Announced()
+        made = retrier(announced=announced)
 
         async def long(_: int) -> None:
             await asyncio.sleep(5)
 
-        await asyncio.gather(patient.attempt("long", long), patient.attempt("x", away(until=60)))
-        assert [code for code, _ in weather.outages].count(None) == 1
-        assert weather.outages[-1][1] > 50
+        await asyncio.gather(made.attempt("long", long), made.attempt("x", away(until=60)))
+        assert [code for code, _ in announced.outages].count(None) == 1
+        assert announced.outages[-1][1] > 50
 
     run(main())
 
 
 def test_any_answer_ends_an_outage() -> None:
     async def main() -> None:
-        weather = Weather()
+        announced = Announced()
         action = failing(ConnectFailed("e"), NotFound("e", status=404))
         with pytest.raises(NotFound):
-            await retrier(weather=weather).attempt("x", action)
-        assert [code for code, _ in weather.outages] == ["connect-failed", None]
+            await retrier(announced=announced).attempt("x", action)
+        assert [code for code, _ in announced.outages] == ["connect-failed", None]
 
     run(main())
 
@@ -239,12 +234,12 @@ def test_any_answer_ends_an_outage() -> None:
 @pytest.mark.parametrize(
     "error", [ServerFailed("gateway", status=503), ConnectionLost("reset")], ids=["gateway errors", "resets"]
 )
-def test_an_archive_that_fails_everybody_is_away_and_loses_no_instance(error: BulkdlError) -> None:
-    """A proxy that stands before a dead archive answers for it, or closes the connection."""
+def test_failures_of_many_different_requests_are_an_outage_and_fail_no_instance(error: BulkdlError) -> None:
+    """A proxy in front of a dead archive answers in its place, or closes the connection."""
 
     async def main() -> None:
-        weather = Weather()
-        patient = retrier(limit=16, max_attempts=8, weather=weather)
+        announced = Announced()
+        made = retrier(limit=16, max_attempts=8, announced=announced)
 
         async def action(_: int) -> float:
             await asyncio.sleep(0.05)
@@ -252,23 +247,23 @@ def test_an_archive_that_fails_everybody_is_away_and_loses_no_instance(error: Bu
                 raise error
             return clock()
 
-        await asyncio.gather(*(patient.attempt(f"instance {n}", action) for n in range(40)))
-        assert weather.outages[0][0] == error.code
-        assert weather.outages[-1][0] is None
+        await asyncio.gather(*(made.attempt(f"instance {n}", action) for n in range(40)))
+        assert announced.outages[0][0] == error.code
+        assert announced.outages[-1][0] is None
 
     run(main())
 
 
-def test_a_few_instances_that_an_archive_chokes_on_are_no_outage() -> None:
+def test_failures_of_a_few_instances_are_not_an_outage() -> None:
     async def main() -> None:
-        weather = Weather()
-        patient = retrier(max_attempts=8, weather=weather)
+        announced = Announced()
+        made = retrier(max_attempts=8, announced=announced)
         ended = await asyncio.gather(
-            *(patient.attempt(f"{n}", failing(*[ServerFailed("e", status=504)] * 99)) for n in range(5)),
+            *(made.attempt(f"{n}", failing(*[ServerFailed("e", status=504)] * 99)) for n in range(5)),
             return_exceptions=True,
         )
         assert [type(error) for error in ended] == [ServerFailed] * 5
-        assert weather.outages == []
+        assert announced.outages == []
 
     run(main())
 
@@ -276,71 +271,71 @@ def test_a_few_instances_that_an_archive_chokes_on_are_no_outage() -> None:
 # --- pauses -----------------------------------------------------------------------------------------------------------
 
 
-def test_retry_after_pauses_everybody() -> None:
+def test_retry_after_pauses_all_requests() -> None:
     async def main() -> None:
-        patient = retrier()
+        made = retrier()
         refusal = TooManyRequests("slow down", status=429, retry_after_seconds=30)
-        first = asyncio.ensure_future(patient.attempt("first", failing(refusal)))
+        first = asyncio.ensure_future(made.attempt("first", failing(refusal)))
         await asyncio.sleep(1)
-        others = await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(5)))
+        others = await asyncio.gather(*(made.attempt(f"{n}", failing()) for n in range(5)))
         assert [seconds for seconds, _ in others] == [30] * 5
         assert (await first)[0] == 30
 
     run(main())
 
 
-def test_who_waited_for_a_permit_is_paused_too() -> None:
+def test_requests_that_wait_for_a_permit_are_paused_too() -> None:
     async def main() -> None:
-        patient = retrier(limit=1)
+        made = retrier(limit=1)
         refusal = TooManyRequests("slow down", status=429, retry_after_seconds=30)
         ended = await asyncio.gather(
-            patient.attempt("first", failing(refusal)), *(patient.attempt(f"{n}", failing()) for n in range(5))
+            made.attempt("first", failing(refusal)), *(made.attempt(f"{n}", failing()) for n in range(5))
         )
         assert all(seconds >= 30 for seconds, _ in ended)
 
     run(main())
 
 
-def test_an_archive_that_counts_requests_gets_no_more_than_it_took_in_a_second() -> None:
+def test_an_archive_that_counts_requests_gets_no_more_a_second_than_it_accepted() -> None:
     async def main() -> None:
-        patient = retrier(limit=64)
-        await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(11)))
-        patient.finished(Sample(clock(), 0, throttled=True))
-        ended = await asyncio.gather(*(patient.attempt(f"{n}", failing()) for n in range(40)))
+        made = retrier(limit=64)
+        await asyncio.gather(*(made.attempt(f"{n}", failing()) for n in range(11)))
+        made.finished(Sample(clock(), 0, throttled=True))
+        ended = await asyncio.gather(*(made.attempt(f"{n}", failing()) for n in range(40)))
         starts = sorted(seconds for seconds, _ in ended)
         assert all(later - earlier > 1.0 for earlier, later in zip(starts, starts[10:], strict=False))
 
     run(main())
 
 
-def test_the_limit_of_requests_in_flight_is_not_moved_by_a_request_that_came_too_soon() -> None:
+def test_throttled_requests_do_not_change_the_limit_of_requests_in_flight() -> None:
     async def main() -> None:
-        patient = retrier(limit=64)
+        made = retrier(limit=64)
         for _ in range(64):
-            patient.finished(Sample(0.0, 0, throttled=True))
-        assert patient.permits.limit == 64
+            made.finished(Sample(0.0, 0, throttled=True))
+        assert made.limit == 64
 
     run(main())
 
 
-def test_nobody_else_is_paused_for_longer_than_the_caller_waits() -> None:
+def test_a_pause_is_never_longer_than_the_time_before_giving_up() -> None:
     async def main() -> None:
-        patient = retrier(give_up_after_seconds=60)
+        made = retrier(give_up_after_seconds=60)
         refusal = TooManyRequests("come back tomorrow", status=429, retry_after_seconds=86_400)
-        first = asyncio.ensure_future(patient.attempt("first", failing(refusal)))
+        first = asyncio.ensure_future(made.attempt("first", failing(refusal)))
         await asyncio.sleep(1)
-        seconds, _ = await patient.attempt("x", failing())
+        seconds, _ = await made.attempt("x", failing())
         assert seconds == 60
         first.cancel()
 
     run(main())
 
 
-def test_bytes_are_paid_for_in_time() -> None:
+def test_received_bytes_keep_to_the_rate_limit() -> None:
     async def main() -> None:
-        patient = retrier(rate=ByteRate(1000, now=0.0))
+        made = retrier(rate=ByteRate(1000, now=0.0))
         for _ in range(10):
-            await patient.received(1000)
+            await made.received(1000)
         assert clock() == pytest.approx(9, abs=1)
 
     run(main())
@@ -349,66 +344,66 @@ def test_bytes_are_paid_for_in_time() -> None:
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-async def _backing_off(patient: Retrier) -> None:
-    await patient.attempt("x", failing(*[ServerFailed("e", status=500)] * 3))
+async def _backing_off(made: Retrier) -> None:
+    await made.attempt("x", failing(*[ServerFailed("e", status=500)] * 3))
 
 
-async def _probing(patient: Retrier) -> None:
-    await patient.attempt("x", away(until=1e9))
+async def _probing(made: Retrier) -> None:
+    await made.attempt("x", away(until=1e9))
 
 
-async def _behind_a_probe(patient: Retrier) -> None:
-    probe = asyncio.ensure_future(patient.attempt("probe", away(until=1e9)))
+async def _behind_a_probe(made: Retrier) -> None:
+    probe = asyncio.ensure_future(made.attempt("probe", away(until=1e9)))
     await asyncio.sleep(0.05)
     try:
-        await patient.attempt("x", away(until=1e9))
+        await made.attempt("x", away(until=1e9))
     finally:
         with pytest.raises(Interrupted):
             await probe
 
 
-async def _paused(patient: Retrier) -> None:
-    await patient.attempt("x", failing(TooManyRequests("e", status=429, retry_after_seconds=600)))
+async def _paused(made: Retrier) -> None:
+    await made.attempt("x", failing(TooManyRequests("e", status=429, retry_after_seconds=600)))
 
 
-async def _throttled(patient: Retrier) -> None:
-    await patient.received(10**9)
+async def _throttled(made: Retrier) -> None:
+    await made.received(10**9)
 
 
 @pytest.mark.parametrize("waiting", [_backing_off, _probing, _behind_a_probe, _paused, _throttled])
 def test_stop_ends_all_waiting(waiting: Callable[[Retrier], Awaitable[None]]) -> None:
     async def main() -> None:
         stop = asyncio.Event()
-        patient = retrier(stop=stop, rate=ByteRate(1, now=0.0))
+        made = retrier(stop=stop, rate=ByteRate(1, now=0.0))
         asyncio.get_running_loop().call_later(0.2, stop.set)
         with pytest.raises(Interrupted):
-            await waiting(patient)
+            await waiting(made)
         assert clock() == pytest.approx(0.2)
 
     run(main())
 
 
-def test_stop_does_not_wait_for_a_probe_that_is_under_way() -> None:
+def test_stop_does_not_wait_for_a_running_probe() -> None:
     async def main() -> None:
         stop = asyncio.Event()
-        patient = retrier(stop=stop)
+        made = retrier(stop=stop)
 
         async def silent(_: int) -> None:
             await asyncio.sleep(0 if clock() < 1 else 120)
             raise ConnectFailed("refused")
 
-        probe = asyncio.ensure_future(patient.attempt("probe", silent))
+        probe = asyncio.ensure_future(made.attempt("probe", silent))
         await asyncio.sleep(0.5)
         asyncio.get_running_loop().call_later(10, stop.set)
         with pytest.raises(Interrupted):
-            await patient.attempt("x", away(until=1e9))
+            await made.attempt("x", away(until=1e9))
         assert clock() == 10.5
         probe.cancel()
 
     run(main())
 
 
-def test_nothing_new_begins_after_stop() -> None:
+def test_no_action_starts_after_stop() -> None:
     async def main() -> None:
         stop = asyncio.Event()
         stop.set()
@@ -429,18 +424,18 @@ def test_nothing_new_begins_after_stop() -> None:
 
 def test_the_limiter_sets_the_permits() -> None:
     async def main() -> None:
-        patient = retrier(limit=20)
+        made = retrier(limit=20)
         await asyncio.sleep(5)
-        patient.finished(Sample(1.0, 0, refused=True))
-        assert patient.permits.limit == 14
+        made.finished(Sample(1.0, 0, refused=True))
+        assert made.limit == 14
 
     run(main())
 
 
 def test_a_share_is_a_ceiling_from_now_on() -> None:
     async def main() -> None:
-        patient = retrier(limit=20)
-        patient.share(3)
+        made = retrier(limit=20)
+        made.share(3)
         at_once, most = 0, 0
 
         async def action(_: int) -> None:
@@ -449,9 +444,9 @@ def test_a_share_is_a_ceiling_from_now_on() -> None:
             most = max(most, at_once)
             await asyncio.sleep(1)
             at_once -= 1
-            patient.finished(Sample(1.0, 1000))
+            made.finished(Sample(1.0, 1000))
 
-        await asyncio.gather(*(patient.attempt(f"{n}", action) for n in range(60)))
+        await asyncio.gather(*(made.attempt(f"{n}", action) for n in range(60)))
         assert most == 3
 
     run(main())
