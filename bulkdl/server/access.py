@@ -75,11 +75,11 @@ class Viewer:
     hidden: frozenset[str] = frozenset()
 
 
-class Unknown(Enum):
+class CredentialProblem(Enum):
     """Why a request has no viewer."""
 
-    NO_TOKEN = auto()
-    BAD_TOKEN = auto()
+    MISSING = auto()
+    INVALID = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class _Grant:
     expires: float
 
 
-class Gate:
+class Authenticator:
     """Knows keys and tokens. May be asked from any thread; `clock` gives seconds that never go back."""
 
     def __init__(self, rules: AccessRules | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -255,17 +255,17 @@ class Gate:
         """Whether `key` is a known one, or none is needed."""
         return not self._keys or (key is not None and _digest(key) in self._keys)
 
-    def viewer(self, authorization: str | None) -> Viewer | Unknown:
+    def viewer(self, authorization: str | None) -> Viewer | CredentialProblem:
         """Who an `Authorization` header belongs to. `Bearer undefined`, which web pages send, is the guest."""
         if authorization is None:
-            return Unknown.NO_TOKEN
+            return CredentialProblem.MISSING
         scheme, _, token = authorization.strip().partition(" ")
         if scheme.lower() != "bearer":
-            return Unknown.BAD_TOKEN
+            return CredentialProblem.INVALID
         if token == "undefined":  # noqa: S105 - a word that pages of NBIA send for want of a token
             return self.guest
         grant = self._find(self._access, token.strip())
-        return Unknown.BAD_TOKEN if grant is None else self._viewer_named(grant.user)
+        return CredentialProblem.INVALID if grant is None else self._viewer_named(grant.user)
 
     def viewer_of_user(self, name: str) -> Viewer:
         """What the user of that name may see; somebody unknown sees what the guest sees."""

@@ -1,7 +1,7 @@
 """The embedded archive's HTTP face: it says who asks, reads what is asked, and sends what was found.
 
-Which endpoints there are, their parameters and attributes, is read in `archive.endpoints`; where each family is, in
-`families`. Rows are found by `finding`, other answers made by `replying`, instances and zips sent by `images`. What is
+Which endpoints there are, their parameters and attributes, is read in `archive.endpoints`; where each api is, in
+`APIs`. Rows are found by `finding`, other answers made by `replying`, instances and zips sent by `images`. What is
 here is how the servers themselves behave: empty bodies for nothing found, errors as English sentences with odd labels,
 500 for what is unknown. Source: `V1_*.java`, `V2_*.java`, `v4/*.java` and `getData.java` of NBIA's API, and Bindaas.
 
@@ -27,19 +27,19 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Attribute, Endpoint
 from bulkdl.errors import BulkdlError, ConfigurationError
-from bulkdl.server.access import AccessRules, Gate, Unknown, Viewer
-from bulkdl.server.catalogue import Catalog
-from bulkdl.server.nbia.apis import FAMILIES, SERVICES_PATH, Asks, Family
-from bulkdl.server.nbia.images import Images
+from bulkdl.server.access import AccessRules, Authenticator, CredentialProblem, Viewer
+from bulkdl.server.catalogue import Catalogue
+from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
+from bulkdl.server.nbia.images import Downloads
 from bulkdl.server.nbia.index_page import front_page
 from bulkdl.server.nbia.logins import Logins
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, Rendering
 from bulkdl.server.nbia.replies import reply
-from bulkdl.server.nbia.request import Asked, Refused
+from bulkdl.server.nbia.request import ApiRequest, RequestRefused
 from bulkdl.server.nbia.rows import find_rows
 from bulkdl.server.nbia.shared_lists import SharedLists
-from bulkdl.server.streaming import Failure, Stream, Threads
+from bulkdl.server.streaming import FailureResponse, Stream, Threads
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
@@ -84,7 +84,7 @@ class AccessRecord:
 
 
 def make_app(
-    catalog: Catalog,
+    catalogue: Catalogue,
     *,
     rules: AccessRules | None = None,
     quirks: frozenset[Quirk] = frozenset(),
@@ -95,16 +95,16 @@ def make_app(
     Raises:
         DiskError: the shared lists beside the catalogue cannot be read.
     """
-    archive = _Archive(catalog, rules or AccessRules(), quirks)
+    archive = _Archive(catalogue, rules or AccessRules(), quirks)
     app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_FORM_BYTES)
     app.router.add_get("/", archive.welcome)
-    for family in FAMILIES:
-        for endpoint in family.endpoints.values():
-            app.router.add_route(endpoint.method, family.base + endpoint.path, archive.answering(family, endpoint))
+    for api in APIS:
+        for endpoint in api.endpoints.values():
+            app.router.add_route(endpoint.method, api.base + endpoint.path, archive.answering(api, endpoint))
             if endpoint.method == "GET":
-                app.router.add_route("HEAD", family.base + endpoint.path, archive.answering(family, endpoint))
-            if family.is_tcia:
-                app.router.add_get(f"{family.base}{endpoint.path}/metadata", archive.describing(family, endpoint))
+                app.router.add_route("HEAD", api.base + endpoint.path, archive.answering(api, endpoint))
+            if api.is_tcia:
+                app.router.add_get(f"{api.base}{endpoint.path}/metadata", archive.describing(api, endpoint))
     for path in _TOKEN_PATHS:
         app.router.add_post(path, archive.token)
     for method, path in _LOGOUT_PATHS:
@@ -116,7 +116,7 @@ def make_app(
 
 @asynccontextmanager
 async def serving(
-    catalog: Catalog,
+    catalogue: Catalogue,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -135,7 +135,7 @@ async def serving(
         DiskError: the shared lists beside the catalogue cannot be read.
     """
     runner = web.AppRunner(
-        make_app(catalog, rules=rules, quirks=quirks, middlewares=middlewares),
+        make_app(catalogue, rules=rules, quirks=quirks, middlewares=middlewares),
         access_log_class=_access_logger(access_log) if access_log else AbstractAccessLogger,
         access_log=logging.getLogger(__name__) if access_log else None,
         shutdown_timeout=_SHUTDOWN_SECONDS,
@@ -164,7 +164,7 @@ def _access_logger(sink: Callable[[AccessRecord], None]) -> type[AbstractAccessL
                 sent, note = response.bytes_sent, response.note
             elif isinstance(response, web.Response) and isinstance(response.body, bytes) and request.method != "HEAD":
                 sent = len(response.body)
-            if isinstance(response, Failure):
+            if isinstance(response, FailureResponse):
                 note = response.note
             path_qs = _SECRET.sub(r"\1…", request.path_qs)
             sink(AccessRecord(request.method, path_qs, response.status, sent, time, note))
@@ -175,29 +175,35 @@ def _access_logger(sink: Callable[[AccessRecord], None]) -> type[AbstractAccessL
 # --- who asks ---------------------------------------------------------------------------------------------------------
 
 
-def _identified(request: web.Request, family: Family, endpoint: Endpoint, gate: Gate) -> Viewer | Unknown:
-    """Who asks, as far as the family wants to know; NO_TOKEN too for a key that is missing or unknown."""
-    if family.asks is Asks.NOTHING or endpoint.name in _FOR_ANYBODY:
-        return gate.guest
-    if family.asks is Asks.KEY:
-        is_known = not gate.needs_key or gate.is_key(request.query.get(_KEY) or request.headers.get(_KEY))
-        return gate.guest if is_known else Unknown.NO_TOKEN
-    who = gate.viewer(request.headers.get("Authorization"))
-    return gate.guest if who is Unknown.NO_TOKEN and family.asks is Asks.TOKEN_IF_ANY else who
+def _identified(
+    request: web.Request, api: Api, endpoint: Endpoint, authenticator: Authenticator
+) -> Viewer | CredentialProblem:
+    """Who asks, as far as the api wants to know; MISSING too for a key that is missing or unknown."""
+    if api.credential is Credential.NONE or endpoint.name in _FOR_ANYBODY:
+        return authenticator.guest
+    if api.credential is Credential.KEY:
+        is_known = not authenticator.needs_key or authenticator.is_key(
+            request.query.get(_KEY) or request.headers.get(_KEY)
+        )
+        return authenticator.guest if is_known else CredentialProblem.MISSING
+    who = authenticator.viewer(request.headers.get("Authorization"))
+    return (
+        authenticator.guest if who is CredentialProblem.MISSING and api.credential is Credential.OPTIONAL_TOKEN else who
+    )
 
 
-def _unknown(who: Unknown, family: Family, endpoint: Endpoint, quirks: frozenset[Quirk]) -> web.Response:
+def _unknown(who: CredentialProblem, api: Api, endpoint: Endpoint, quirks: frozenset[Quirk]) -> web.Response:
     """The answer to somebody who is not known."""
     refused = web.Response(status=HTTPStatus.UNAUTHORIZED)
-    if family.asks is Asks.KEY:
+    if api.credential is Credential.KEY:
         return refused
     refused.headers["WWW-Authenticate"] = "Bearer"
-    if Quirk.EMPTY_TOKEN not in quirks or family.name == "nbia-advanced" or endpoint.name in NBIA_ADVANCED:
+    if Quirk.EMPTY_TOKEN not in quirks or api.name == "nbia-advanced" or endpoint.name in NBIA_ADVANCED:
         return refused
     if endpoint.answer is not Answer.ROWS or endpoint.name == "getCollectionValues":
-        return Failure("no token") if who is Unknown.NO_TOKEN else refused
-    if family.asks is Asks.TOKEN_IF_ANY and endpoint.name == "getSeries":
-        return Failure("broken SQL")
+        return FailureResponse("no token") if who is CredentialProblem.MISSING else refused
+    if api.credential is Credential.OPTIONAL_TOKEN and endpoint.name == "getSeries":
+        return FailureResponse("broken SQL")
     return web.Response(body=b"")
 
 
@@ -222,11 +228,11 @@ _OBJECTS: Final = Rendering("application/json", _nulls_and_all)
 _NULLS_LEFT_OUT: Final = frozenset({"getCollectionOrSeriesForDOI"})
 
 
-def _rendering(family: Family, endpoint: Endpoint, word: str) -> tuple[Rendering, dict[str, str]] | None:
+def _rendering(api: Api, endpoint: Endpoint, word: str) -> tuple[Rendering, dict[str, str]] | None:
     """How to write the format of that name, and headers that go with it; None for a format that is not known."""
     word = word.upper()
-    if family.is_tcia:
-        found = family.renderings.get(word)
+    if api.is_tcia:
+        found = api.renderings.get(word)
         return None if found is None else (found, {})
     if endpoint.name in _OBJECT_ENDPOINTS:
         return _OBJECTS, {}
@@ -248,9 +254,9 @@ _OBJECT_ENDPOINTS: Final = frozenset(
 )
 
 
-def _written(asked: Asked, *, as_text: bool) -> Iterator[Mapping[str, JsonValue]]:
+def _written(asked: ApiRequest, *, as_text: bool) -> Iterator[Mapping[str, JsonValue]]:
     """The rows as they go over the wire. Nothing is found before the first is wanted."""
-    to_wire = asked.family.writer(asked.endpoint)
+    to_wire = asked.api.writer(asked.endpoint)
     attributes = asked.endpoint.attributes
     for row in find_rows(asked):
         wired = {attribute.name: to_wire(attribute, row.get(attribute.field)) for attribute in attributes}
@@ -280,82 +286,82 @@ def _quirked(chunks: Iterator[bytes], quirks: frozenset[Quirk]) -> Iterator[byte
 class _Archive:
     """What the handlers share."""
 
-    def __init__(self, catalog: Catalog, rules: AccessRules, quirks: frozenset[Quirk]) -> None:
-        self._catalog = catalog
+    def __init__(self, catalogue: Catalogue, rules: AccessRules, quirks: frozenset[Quirk]) -> None:
+        self._catalogue = catalogue
         self._quirks = quirks
-        self._gate = Gate(rules)
+        self._authenticator = Authenticator(rules)
         self._threads = Threads()
-        self._logins = Logins(self._gate, self._threads)
-        self._lists = SharedLists(catalog.path.with_suffix(".shared-lists.json"))
-        self._images = Images(catalog, self._threads, quirks)
+        self._logins = Logins(self._authenticator, self._threads)
+        self._lists = SharedLists(catalogue.path.with_suffix(".shared-lists.json"))
+        self._images = Downloads(catalogue, self._threads, quirks)
 
     async def close(self, _app: web.Application) -> None:
         self._threads.close()
 
-    def answering(self, family: Family, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def answering(self, api: Api, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler of an endpoint."""
-        answer = self._how(family, endpoint)
+        answer = self._how(api, endpoint)
         required = endpoint.required
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            who = _identified(request, family, endpoint, self._gate)
+            who = _identified(request, api, endpoint, self._authenticator)
             if not isinstance(who, Viewer):
-                return _unknown(who, family, endpoint, self._quirks)
+                return _unknown(who, api, endpoint, self._quirks)
             try:
                 given = await _posted(request) if endpoint.method == "POST" else request.query
                 if endpoint.is_strict:
                     _check_names(endpoint, given)
                 for name in required:
                     if name not in given:
-                        return _missing(family, endpoint, name)
+                        return _missing(api, endpoint, name)
                 return await answer(request, who, given)
-            except Refused as refused:
+            except RequestRefused as refused:
                 return _refusal(refused)
             except ConnectionError:
                 raise  # the client has left
             except (BulkdlError, OSError) as error:
-                return Failure(str(error), as_tcia="The request could not be executed" if family.is_tcia else None)
+                return FailureResponse(str(error), as_tcia="The request could not be executed" if api.is_tcia else None)
 
-        return _timed(handle) if family.is_tcia else handle
+        return _timed(handle) if api.is_tcia else handle
 
     def _how(
-        self, family: Family, endpoint: Endpoint
+        self, api: Api, endpoint: Endpoint
     ) -> Callable[[web.Request, Viewer, _Given], Awaitable[web.StreamResponse]]:
         async def rows(request: web.Request, who: Viewer, given: _Given) -> web.StreamResponse:
-            return await self._rows(request, self._asked(request, family, endpoint, who, given))
+            return await self._rows(request, self._asked(request, api, endpoint, who, given))
 
         async def instance(request: web.Request, who: Viewer, _given: _Given) -> web.StreamResponse:
-            return await self._images.send_instance(request, family, who)
+            return await self._images.send_instance(request, api, who)
 
         async def zipped(request: web.Request, who: Viewer, _given: _Given) -> web.StreamResponse:
-            questions = self._catalog.seen_without(who.hidden)
-            return await self._images.send_bundle(request, family, endpoint, questions)
+            view = self._catalogue.without(who.hidden)
+            return await self._images.send_bundle(request, api, endpoint, view)
 
         async def whole(request: web.Request, who: Viewer, given: _Given) -> web.StreamResponse:
-            made = await self._threads.do(reply, self._asked(request, family, endpoint, who, given))
+            made = await self._threads.do(reply, self._asked(request, api, endpoint, who, given))
             return web.Response(
                 status=made.status, body=made.body, headers={**made.headers, "Content-Type": made.content_type}
             )
 
         return {Answer.ROWS: rows, Answer.INSTANCE: instance, Answer.BUNDLE: zipped}.get(endpoint.answer, whole)
 
-    def _asked(self, request: web.Request, family: Family, endpoint: Endpoint, who: Viewer, given: _Given) -> Asked:
-        return Asked(
-            family=family,
+    def _asked(self, request: web.Request, api: Api, endpoint: Endpoint, who: Viewer, given: _Given) -> ApiRequest:
+        return ApiRequest(
+            api=api,
             endpoint=endpoint,
             viewer=who,
-            questions=self._catalog.seen_without(who.hidden),
+            view=self._catalogue.without(who.hidden),
             given=given if isinstance(given, dict) else {name: given.getall(name) for name in given},
-            gate=self._gate,
+            authenticator=self._authenticator,
             lists=self._lists,
             origin=str(request.url.origin()),
         )
 
-    async def _rows(self, request: web.Request, asked: Asked) -> web.StreamResponse:
-        endpoint, family = asked.endpoint, asked.family
+    async def _rows(self, request: web.Request, asked: ApiRequest) -> web.StreamResponse:
+        endpoint, api = asked.endpoint, asked.api
         words = asked.given.get(_FORMAT) if endpoint.has_format else None
         word = words[0] if words else endpoint.default_format
-        found = _rendering(family, endpoint, word)
+        found = _rendering(api, endpoint, word)
         rendering, headers = found or (RENDERINGS["JSON"], {})
         is_json = rendering.content_type == "application/json"
         rows = _written(asked, as_text=is_json and Quirk.SIZES_AS_STRINGS in self._quirks)
@@ -365,21 +371,21 @@ class _Archive:
         first = await self._threads.do(next, chunks, b"")
         if first and found is None:
             note = f"unknown format {word[:20]!r}"
-            return Failure(note, as_tcia="Output format is not supported" if family.is_tcia else None)
+            return FailureResponse(note, as_tcia="Output format is not supported" if api.is_tcia else None)
         second = await self._threads.do(next, chunks, b"") if first else b""
         headers["Content-Type"] = rendering.content_type
         if not second:
             return web.Response(body=first, headers=headers)
         return await self._threads.stream(request, headers, chunks, first, second)
 
-    def describing(self, family: Family, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def describing(self, api: Api, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The handler of an endpoint's metadata."""
         body = json.dumps(_metadata(endpoint), indent=1).encode()
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            who = _identified(request, family, endpoint, self._gate)
+            who = _identified(request, api, endpoint, self._authenticator)
             if not isinstance(who, Viewer):
-                return _unknown(who, family, endpoint, self._quirks)
+                return _unknown(who, api, endpoint, self._quirks)
             return web.Response(body=body, content_type="application/json")
 
         return _timed(handle)
@@ -391,7 +397,7 @@ class _Archive:
         try:
             fields = await _posted(request)
             return await self._logins.token({name: values[0] for name, values in fields.items()})
-        except Refused as refused:
+        except RequestRefused as refused:
             return _refusal(refused)
 
     async def log_out(self, request: web.Request) -> web.StreamResponse:
@@ -400,11 +406,11 @@ class _Archive:
 
     async def welcome(self, request: web.Request) -> web.StreamResponse:
         """A page for people who open the address in a browser."""
-        questions = self._catalog.seen_without(self._gate.guest.hidden)
+        view = self._catalogue.without(self._authenticator.guest.hidden)
         try:
-            page = await self._threads.do(front_page, questions, str(request.url.origin()))
+            page = await self._threads.do(front_page, view, str(request.url.origin()))
         except BulkdlError as error:
-            return Failure(str(error))
+            return FailureResponse(str(error))
         return web.Response(body=page.encode(errors="replace"), content_type="text/html", charset="utf-8")
 
 
@@ -417,7 +423,7 @@ async def _posted(request: web.Request) -> dict[str, list[str]]:
         else:
             pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
     except (ValueError, LookupError, RuntimeError, HttpProcessingError) as error:  # what aiohttp raises on bad forms
-        raise Refused("The form cannot be read.") from error
+        raise RequestRefused("The form cannot be read.") from error
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
         fields.setdefault(_clean(name), []).append(_clean(value))
@@ -433,11 +439,11 @@ def _check_names(endpoint: Endpoint, given: Iterable[str]) -> None:
         if endpoint.parameter(name) is None and not (endpoint.has_format and name == _FORMAT):
             allowed = [parameter.name for parameter in endpoint.parameters] + [_FORMAT] * endpoint.has_format
             kind = "form" if endpoint.method == "POST" else "query"
-            raise Refused(f"Invalid {kind} parameter: '{name}'. Allowed parameters are: [{', '.join(allowed)}]")
+            raise RequestRefused(f"Invalid {kind} parameter: '{name}'. Allowed parameters are: [{', '.join(allowed)}]")
 
 
-def _missing(family: Family, endpoint: Endpoint, name: str) -> web.Response:
-    if family.is_tcia:
+def _missing(api: Api, endpoint: Endpoint, name: str) -> web.Response:
+    if api.is_tcia:
         said = {
             "errorDescription": "A mandatory query parameter was not given",
             "suggestedAction": "See the API documentation",
@@ -448,7 +454,7 @@ def _missing(family: Family, endpoint: Endpoint, name: str) -> web.Response:
     return web.Response(status=400, body=_sentence(endpoint).encode(), content_type="application/json")
 
 
-def _refusal(refused: Refused) -> web.Response:
+def _refusal(refused: RequestRefused) -> web.Response:
     return web.Response(status=refused.status, body=str(refused).encode(errors="replace"), content_type="text/plain")
 
 
@@ -501,11 +507,11 @@ _TOLD_FORMATS: Final = ("CSV", "HTML", "XML", "JSON")
 
 
 async def _not_found(request: web.Request) -> web.Response:
-    known = {family.base + endpoint.path for family in FAMILIES for endpoint in family.endpoints.values()}
+    known = {api.base + endpoint.path for api in APIS for endpoint in api.endpoints.values()}
     status = HTTPStatus.METHOD_NOT_ALLOWED if request.path in known else HTTPStatus.NOT_FOUND
-    if status is HTTPStatus.NOT_FOUND and any(request.path.startswith(f.base) for f in FAMILIES if f.is_tcia):
+    if status is HTTPStatus.NOT_FOUND and any(request.path.startswith(f.base) for f in APIS if f.is_tcia):
         name = request.path.removesuffix("/metadata").rpartition("/")[2][:_LONGEST_NAME]
-        return Failure("no such endpoint", as_tcia=f"QueryEndpoint [{name}] not found")
+        return FailureResponse("no such endpoint", as_tcia=f"QueryEndpoint [{name}] not found")
     said = f"{status.value} - {status.phrase}"
     page = f"<html><head><title>{said}</title></head><body><h1>HTTP Status {said}</h1></body></html>"
     return web.Response(status=status, body=page.encode(), content_type="text/html")

@@ -33,7 +33,7 @@ class Stream(web.StreamResponse):
         self.bytes_sent += len(chunk)
 
 
-class Failure(web.Response):
+class FailureResponse(web.Response):
     """What NBIA answers to everything that goes wrong, and TCIA in its own way; `note` is for our own log."""
 
     def __init__(self, note: str, *, as_tcia: str | None = None) -> None:

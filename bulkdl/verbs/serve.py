@@ -14,9 +14,9 @@ from bulkdl.errors import ConfigurationError
 from bulkdl.model.options import Option
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord
-from bulkdl.server.app import serving as serve_catalog
-from bulkdl.server.catalogue import Catalog, Root, ScanReport
-from bulkdl.server.demo.catalogue import demo_catalog
+from bulkdl.server.app import serving as serve_catalogue
+from bulkdl.server.catalogue import Catalogue, Root, ScanReport
+from bulkdl.server.demo.catalogue import demo_catalogue
 from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.verbs.blocking import blocking_block
 from bulkdl.verbs.reach import cache_folder
@@ -99,25 +99,25 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     quirks = options.get("quirks")
     habits = read_quirks(quirks.split(",") if quirks is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))
-    catalog, report = await asyncio.to_thread(
+    catalogue, report = await asyncio.to_thread(
         _demo if options.get("demo") else _catalogue,
         [root.resolve() for root in roots],
         Path(options.get("cache") or cache_folder()),
         options.get("collection"),
     )
     try:
-        async with serve_catalog(
-            catalog,
+        async with serve_catalogue(
+            catalogue,
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 0),
             access_log=options.get("access_log"),
             rules=rules,
             quirks=habits,
         ) as url:
-            held = {name.upper() for name in await asyncio.to_thread(catalog.collections)}
+            held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
             yield Served(url, report, tuple(sorted(rules.restricted - held)))
     finally:
-        catalog.close()
+        catalogue.close()
 
 
 serve = blocking_block(serve_async)
@@ -143,14 +143,14 @@ def _text(path: Paths) -> str:
         raise ConfigurationError(f"{path} cannot be read: {reason}") from None  # an error of decoding quotes the file
 
 
-def _demo(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalog, ScanReport]:
+def _demo(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalogue, ScanReport]:
     del paths, collection
-    return demo_catalog(cache)
+    return demo_catalogue(cache)
 
 
-def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalog, ScanReport]:
+def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalogue, ScanReport]:
     named = "\n".join([*map(str, paths), collection or ""])
     folder = cache / "catalogues"
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = Catalog.open(folder / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.sqlite")
-    return catalog, catalog.scan([Root(path) for path in paths], collection=collection)
+    catalogue = Catalogue.open(folder / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.sqlite")
+    return catalogue, catalogue.scan([Root(path) for path in paths], collection=collection)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from bulkdl.errors import ConfigurationError
-from bulkdl.server.access import GUEST, AccessRules, Gate, Unknown, User, Viewer, hash_password, read_keys, read_users
+from bulkdl.server.access import (
+    GUEST,
+    AccessRules,
+    Authenticator,
+    CredentialProblem,
+    User,
+    Viewer,
+    hash_password,
+    read_keys,
+    read_users,
+)
 
 USERS = """
 token_seconds = 2
@@ -36,99 +46,103 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def gate(clock: Clock) -> Gate:
-    return Gate(read_users(USERS, source="users.toml"), clock=clock)
+def authenticator(clock: Clock) -> Authenticator:
+    return Authenticator(read_users(USERS, source="users.toml"), clock=clock)
 
 
 def bearer(token: str) -> str:
     return f"Bearer {token}"
 
 
-def test_a_user_is_not_shown_what_is_another_s(gate: Gate) -> None:
+def test_a_user_is_not_shown_what_is_another_s(authenticator: Authenticator) -> None:
     for name, password, hidden in (
         ("alice", "open sesame", {"SECRET-BRAIN"}),
         ("bob", "let me in", {"SECRET-BRAIN", "SECRET-LUNG"}),
         (GUEST, "whatever", {"SECRET-BRAIN", "SECRET-LUNG"}),
     ):
-        login = gate.log_in(name, password)
+        login = authenticator.log_in(name, password)
         assert login is not None
-        assert gate.viewer(bearer(login.access_token)) == Viewer(name, frozenset(hidden))
+        assert authenticator.viewer(bearer(login.access_token)) == Viewer(name, frozenset(hidden))
 
 
 @pytest.mark.parametrize(
     ("name", "password"),
     [("alice", "wrong"), ("bob", "wrong"), ("bob", ""), ("carol", ""), ("", ""), ("alice", "\udcff")],
 )
-def test_a_wrong_name_or_password_gives_no_token(gate: Gate, name: str, password: str) -> None:
-    assert gate.log_in(name, password) is None
+def test_a_wrong_name_or_password_gives_no_token(authenticator: Authenticator, name: str, password: str) -> None:
+    assert authenticator.log_in(name, password) is None
 
 
-def test_a_token_expires_and_is_renewed_until_that_ends_too(gate: Gate, clock: Clock) -> None:
-    login = gate.log_in("alice", "open sesame")
+def test_a_token_expires_and_is_renewed_until_that_ends_too(authenticator: Authenticator, clock: Clock) -> None:
+    login = authenticator.log_in("alice", "open sesame")
     assert login is not None
     clock.now = 1.9
-    assert isinstance(gate.viewer(bearer(login.access_token)), Viewer)
+    assert isinstance(authenticator.viewer(bearer(login.access_token)), Viewer)
     clock.now = 2.0
-    assert gate.viewer(bearer(login.access_token)) is Unknown.BAD_TOKEN
-    renewed = gate.refresh(login.refresh_token)
+    assert authenticator.viewer(bearer(login.access_token)) is CredentialProblem.INVALID
+    renewed = authenticator.refresh(login.refresh_token)
     assert renewed is not None
-    assert isinstance(gate.viewer(bearer(renewed.access_token)), Viewer)
+    assert isinstance(authenticator.viewer(bearer(renewed.access_token)), Viewer)
     clock.now = 10.0
-    assert gate.refresh(login.refresh_token) is None
-    assert gate.refresh(renewed.refresh_token) is not None
+    assert authenticator.refresh(login.refresh_token) is None
+    assert authenticator.refresh(renewed.refresh_token) is not None
 
 
-def test_a_refresh_token_is_no_access_token(gate: Gate) -> None:
-    login = gate.log_in("alice", "open sesame")
+def test_a_refresh_token_is_no_access_token(authenticator: Authenticator) -> None:
+    login = authenticator.log_in("alice", "open sesame")
     assert login is not None
-    assert gate.viewer(bearer(login.refresh_token)) is Unknown.BAD_TOKEN
-    assert gate.refresh(login.access_token) is None
+    assert authenticator.viewer(bearer(login.refresh_token)) is CredentialProblem.INVALID
+    assert authenticator.refresh(login.access_token) is None
 
 
-def test_logging_out_ends_every_token_of_the_session_and_no_other(gate: Gate) -> None:
-    first, other = gate.log_in("alice", "open sesame"), gate.log_in("alice", "open sesame")
+def test_logging_out_ends_every_token_of_the_session_and_no_other(authenticator: Authenticator) -> None:
+    first, other = authenticator.log_in("alice", "open sesame"), authenticator.log_in("alice", "open sesame")
     assert first is not None
     assert other is not None
-    renewed = gate.refresh(first.refresh_token)
+    renewed = authenticator.refresh(first.refresh_token)
     assert renewed is not None
-    assert gate.log_out(bearer(renewed.access_token))
-    assert gate.viewer(bearer(first.access_token)) is Unknown.BAD_TOKEN
-    assert gate.refresh(first.refresh_token) is None
-    assert isinstance(gate.viewer(bearer(other.access_token)), Viewer)
-    assert not gate.log_out(bearer(first.access_token))
+    assert authenticator.log_out(bearer(renewed.access_token))
+    assert authenticator.viewer(bearer(first.access_token)) is CredentialProblem.INVALID
+    assert authenticator.refresh(first.refresh_token) is None
+    assert isinstance(authenticator.viewer(bearer(other.access_token)), Viewer)
+    assert not authenticator.log_out(bearer(first.access_token))
 
 
 @pytest.mark.parametrize(
     ("header", "who"),
     [
-        (None, Unknown.NO_TOKEN),
-        ("", Unknown.BAD_TOKEN),
-        ("Bearer", Unknown.BAD_TOKEN),
-        ("Bearer ", Unknown.BAD_TOKEN),
-        ("Basic YWxpY2U6", Unknown.BAD_TOKEN),
-        ("Bearer \udcff", Unknown.BAD_TOKEN),
+        (None, CredentialProblem.MISSING),
+        ("", CredentialProblem.INVALID),
+        ("Bearer", CredentialProblem.INVALID),
+        ("Bearer ", CredentialProblem.INVALID),
+        ("Basic YWxpY2U6", CredentialProblem.INVALID),
+        ("Bearer \udcff", CredentialProblem.INVALID),
     ],
 )
-def test_what_is_no_token(gate: Gate, header: str | None, who: Unknown) -> None:
-    assert gate.viewer(header) is who
+def test_what_is_no_token(authenticator: Authenticator, header: str | None, who: CredentialProblem) -> None:
+    assert authenticator.viewer(header) is who
 
 
-def test_a_token_that_is_undefined_is_the_guest_s(gate: Gate) -> None:
-    assert gate.viewer("Bearer undefined") == gate.guest
+def test_a_token_that_is_undefined_is_the_guest_s(authenticator: Authenticator) -> None:
+    assert authenticator.viewer("Bearer undefined") == authenticator.guest
 
 
 def test_tokens_are_bounded_and_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulkdl.server.access._MOST_TOKENS", 3)
-    gate = Gate()
-    logins = [gate.log_in(GUEST, "") for _ in range(5)]
-    alive = [login is not None and isinstance(gate.viewer(bearer(login.access_token)), Viewer) for login in logins]
+    authenticator = Authenticator()
+    logins = [authenticator.log_in(GUEST, "") for _ in range(5)]
+    alive = [
+        login is not None and isinstance(authenticator.viewer(bearer(login.access_token)), Viewer) for login in logins
+    ]
     assert alive == [False, False, True, True, True]
 
 
 def test_without_keys_everybody_has_one() -> None:
-    assert Gate().is_key(None)
-    gate = Gate(AccessRules(keys=read_keys("# ours\none\n\n two \n", source="keys")))
-    assert [gate.is_key(key) for key in ("one", "two", "# ours", "", None, "One")] == [True, True] + [False] * 4
+    assert Authenticator().is_key(None)
+    authenticator = Authenticator(AccessRules(keys=read_keys("# ours\none\n\n two \n", source="keys")))
+    assert [authenticator.is_key(key) for key in ("one", "two", "# ours", "", None, "One")] == [True, True] + [
+        False
+    ] * 4
 
 
 def test_a_file_without_keys_is_refused() -> None:
@@ -166,7 +180,7 @@ def test_no_message_shows_a_password(text: str) -> None:
 
 
 def test_no_representation_shows_a_secret() -> None:
-    login = Gate(AccessRules(users={"a": User("a", "hunter2")})).log_in("a", "hunter2")
+    login = Authenticator(AccessRules(users={"a": User("a", "hunter2")})).log_in("a", "hunter2")
     shown = repr(
         [login, User("a", "hunter2"), AccessRules(keys=frozenset({"hunter2"}), users={"a": User("a", "hunter2")})]
     )

@@ -20,7 +20,7 @@ import pytest_asyncio
 from bulkdl.archive.nbia.endpoints import NBIA_V1
 from bulkdl.errors import ConfigurationError
 from bulkdl.server.app import AccessRecord, serving
-from bulkdl.server.catalogue import About, Catalog, Root
+from bulkdl.server.catalogue import About, Catalogue, Root
 from tests.support.dicom_files import MadeUp, instances, write_folder
 
 ABOUT = About(
@@ -49,7 +49,7 @@ class Archive:
     base: str
     session: aiohttp.ClientSession
     folder: Path
-    catalog: Catalog
+    catalogue: Catalogue
     made: list[MadeUp]
     log: list[AccessRecord] = field(default_factory=list)
 
@@ -68,10 +68,10 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
     made = write_folder(folder, instances(series=3, per_series=2, collection="LUNG"))
     made += write_folder(folder, instances(series=1, per_series=1, collection="LARGE", rows=256))
     log: list[AccessRecord] = []
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(folder, about=ABOUT)])
-        async with serving(catalog, access_log=log.append) as base, aiohttp.ClientSession() as session:
-            yield Archive(base, session, folder, catalog, made, log)
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(folder, about=ABOUT)])
+        async with serving(catalogue, access_log=log.append) as base, aiohttp.ClientSession() as session:
+            yield Archive(base, session, folder, catalogue, made, log)
 
 
 # --- search -----------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ async def test_a_wrong_verb_is_refused(archive: Archive) -> None:
 async def test_a_long_list_is_streamed(archive: Archive, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     made = write_folder(folder, instances(series=1, per_series=1500, collection="MANY"))
-    archive.catalog.scan([Root(folder)])
+    archive.catalogue.scan([Root(folder)])
     answer = await archive.get(f"getSOPInstanceUIDs?SeriesInstanceUID={made[0].series_uid}")
     assert answer.headers.get("Transfer-Encoding") == "chunked"
     assert {row["SOPInstanceUID"] for row in answer.rows} == {one.sop_uid for one in made}
@@ -326,7 +326,7 @@ async def test_a_file_that_changed_since_the_scan_is_a_server_error_and_logged(a
 async def test_a_new_scan_is_seen_by_a_server_that_runs(archive: Archive, tmp_path: Path) -> None:
     assert (await archive.image(archive.made[0])).status == 200
     made = write_folder(tmp_path / "other", instances(series=1, per_series=1, seed="other"))
-    archive.catalog.scan([Root(tmp_path / "other")])
+    archive.catalogue.scan([Root(tmp_path / "other")])
     assert (await archive.image(made[0])).body == made[0].content
     assert (await archive.image(archive.made[0])).status == 500
 
@@ -425,5 +425,5 @@ async def test_the_front_page_lists_every_endpoint_and_escapes(archive: Archive)
 async def test_an_address_that_is_taken_is_the_users_to_change(archive: Archive) -> None:
     port = urlsplit(archive.base).port
     with pytest.raises(ConfigurationError, match=f"port {port}"):
-        async with serving(archive.catalog, port=port or 0):
+        async with serving(archive.catalogue, port=port or 0):
             pass

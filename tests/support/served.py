@@ -14,8 +14,8 @@ import aiohttp
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.access import AccessRules
 from bulkdl.server.app import AccessRecord, serving
-from bulkdl.server.catalogue import Catalog, Root
-from bulkdl.server.nbia.apis import SERVICES_PATH, Family
+from bulkdl.server.catalogue import Catalogue, Root
+from bulkdl.server.nbia.apis import SERVICES_PATH, Api
 from bulkdl.server.nbia.quirks import Quirk
 
 
@@ -42,7 +42,7 @@ class Served:
 
     origin: str
     session: aiohttp.ClientSession
-    catalog: Catalog
+    catalogue: Catalogue
     log: list[AccessRecord] = field(default_factory=list)
 
     async def ask(
@@ -68,10 +68,10 @@ class Served:
         """Ask below `/nbia-api/services/`."""
         return await self.ask(f"{SERVICES_PATH}/{path}", **more)
 
-    async def endpoint(self, family: Family, endpoint: Endpoint, values: Any = (), **more: Any) -> Answer:
+    async def endpoint(self, api: Api, endpoint: Endpoint, values: Any = (), **more: Any) -> Answer:
         """Ask an endpoint, with its values where they belong."""
         pairs = list(values.items() if isinstance(values, dict) else values)
-        path = family.base + endpoint.path
+        path = api.base + endpoint.path
         if endpoint.method == "POST":
             return await self.ask(path, method="POST", data=aiohttp.FormData(pairs), **more)
         return await self.ask(path, method=endpoint.method, params=pairs, **more)
@@ -88,13 +88,13 @@ class Served:
 @asynccontextmanager
 async def served(
     *roots: Root,
-    catalog: Path,
+    catalogue: Path,
     rules: AccessRules | None = None,
     quirks: frozenset[Quirk] = frozenset(),
 ) -> AsyncIterator[Served]:
     """Serve folders for the length of the block, with a catalogue at that path."""
     log: list[AccessRecord] = []
-    with Catalog.open(catalog) as opened:
+    with Catalogue.open(catalogue) as opened:
         opened.scan(roots)
         async with (
             serving(opened, access_log=log.append, rules=rules, quirks=quirks) as base,

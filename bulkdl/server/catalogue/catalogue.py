@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bulkdl.server.catalogue import scan, tables
 from bulkdl.server.catalogue.files import Root
 from bulkdl.server.catalogue.scan import ScanReport
-from bulkdl.server.catalogue.view import Questions, ServedFile
+from bulkdl.server.catalogue.view import CatalogueView, ServedFile
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Catalog(Questions):
+class Catalogue(CatalogueView):
     """An open catalogue. `generation` grows with each scan: what was asked before it may be out of date."""
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
@@ -87,13 +87,13 @@ class Catalog(Questions):
             self.generation += 1
             return report
 
-    # --- questions ----------------------------------------------------------------------------------------------------
+    # --- view ----------------------------------------------------------------------------------------------------
 
-    def seen_without(self, hidden: frozenset[str]) -> Questions:
+    def without(self, hidden: frozenset[str]) -> CatalogueView:
         """The catalogue as it is for somebody from whom Collections, named in upper case, are hidden."""
-        return _Part(self, hidden) if hidden else self
+        return _RestrictedView(self, hidden) if hidden else self
 
-    def ask(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def select(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of an SQL question.
 
         Raises:
@@ -112,7 +112,7 @@ class Catalog(Questions):
         status = file.path.stat()
         is_as_scanned = (status.st_size, status.st_mtime_ns) == (file.size_bytes, file.mtime_ns)
         if is_as_scanned:
-            known = self.ask("SELECT md5 FROM file WHERE id = ? AND md5 IS NOT NULL", (file.id,))
+            known = self.select("SELECT md5 FROM file WHERE id = ? AND md5 IS NOT NULL", (file.id,))
             if known:
                 return bytes(known[0][0])
         digest = scan.md5_of(file.path)
@@ -136,15 +136,15 @@ class Catalog(Questions):
         return found
 
 
-class _Part(Questions):
+class _RestrictedView(CatalogueView):
     """The part of a catalogue that is not hidden."""
 
-    def __init__(self, whole: Catalog, hidden: frozenset[str]) -> None:
+    def __init__(self, whole: Catalogue, hidden: frozenset[str]) -> None:
         super().__init__(hidden)
         self._whole = whole
 
-    def ask(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._whole.ask(question, values)
+    def select(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._whole.select(question, values)
 
     def md5(self, file: ServedFile) -> bytes:
         return self._whole.md5(file)

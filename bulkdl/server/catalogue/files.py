@@ -59,7 +59,7 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class FileFacts:
     """What is known of a servable file.
 
     `head` is a JSON object of what instances of a Series have in common: `collection`, the values of the records
@@ -75,17 +75,17 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class FoundFile:
     """A file that was found. Its `facts` are None until it is read; `reason` says why it need not be."""
 
     path: Path
     size_bytes: int = 0
     mtime_ns: int = 0
-    facts: Facts | None = None
+    facts: FileFacts | None = None
     reason: str | None = None
 
 
-def find_files(root: Root) -> Iterator[Candidate]:
+def find_files(root: Root) -> Iterator[FoundFile]:
     """The files of a root, in a stable order. Links that lead out of the folder are told as not servable.
 
     Raises:
@@ -99,14 +99,14 @@ def find_files(root: Root) -> Iterator[Candidate]:
     return (found for found in _walk(root.path) if wanted.match(found.path.relative_to(root.path).as_posix()))
 
 
-def read_facts(path: Path) -> Facts:
+def read_facts(path: Path) -> FileFacts:
     """Read the head of a file.
 
     Raises:
         InvalidInstance: it is not servable, and why.
     """
     header = read_header(path)
-    return Facts(
+    return FileFacts(
         series_uid=header.series_uid,
         sop_uid=header.sop_uid,
         head=_head(header),
@@ -127,28 +127,28 @@ def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def _walk(folder: Path) -> Iterator[Candidate]:
+def _walk(folder: Path) -> Iterator[FoundFile]:
     home = folder.resolve()
     for found in walk(folder):
         path = folder / found.path
         match found.kind:
             case FoundKind.FILE:
-                yield Candidate(path=path, size_bytes=found.size_bytes, mtime_ns=found.mtime_ns)
+                yield FoundFile(path=path, size_bytes=found.size_bytes, mtime_ns=found.mtime_ns)
             case FoundKind.UNREADABLE:
-                yield Candidate(path=path, reason=f"not readable: {found.reason}")
+                yield FoundFile(path=path, reason=f"not readable: {found.reason}")
             case FoundKind.LINK:
                 yield from _linked(path, home)
 
 
-def _linked(path: Path, home: Path) -> Iterator[Candidate]:
+def _linked(path: Path, home: Path) -> Iterator[FoundFile]:
     try:
         if not Path(os.path.realpath(path, strict=True)).is_relative_to(home):
-            yield Candidate(path=path, reason="a link that leads out of the folder")
+            yield FoundFile(path=path, reason="a link that leads out of the folder")
         elif path.is_file():
             status = path.stat()
-            yield Candidate(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+            yield FoundFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
     except OSError as error:
-        yield Candidate(path=path, reason=f"not readable: {error.strerror or error}")
+        yield FoundFile(path=path, reason=f"not readable: {error.strerror or error}")
 
 
 def _head(header: Header) -> str:
@@ -201,7 +201,7 @@ def _dump(collection: str | None, **groups: Mapping[str, Any]) -> str:
 # --- mirrors ----------------------------------------------------------------------------------------------------------
 
 
-def _held_files(mirror: Path) -> Iterator[Candidate]:
+def _held_files(mirror: Path) -> Iterator[FoundFile]:
     with Journal.open_readonly(mirror / JOURNAL) as journal:
         series_uid, head = "", ""
         after: tuple[int, str] | None = None
@@ -213,8 +213,8 @@ def _held_files(mirror: Path) -> Iterator[Candidate]:
                     head = "" if row is None else _head_of_record(row.series)
                 if not head or ".." in held.path.split("/"):
                     continue
-                facts = Facts(series_uid=held.series_uid, sop_uid=held.sop_uid, head=head, md5=held.md5)
-                yield Candidate(
+                facts = FileFacts(series_uid=held.series_uid, sop_uid=held.sop_uid, head=head, md5=held.md5)
+                yield FoundFile(
                     path=mirror / held.path, size_bytes=held.size_bytes, mtime_ns=held.mtime_ns, facts=facts
                 )
             after = page[-1].series_id, page[-1].sop_uid

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.server.catalogue.files import Candidate, Facts, Root, find_files, read_facts, to_json
+from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, read_facts, to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -149,7 +149,7 @@ class _Scan:
         self._removed = gone.rowcount
         progress(self._seen)
 
-    def _enter(self, ordinal: int, candidate: Candidate) -> None:
+    def _enter(self, ordinal: int, candidate: FoundFile) -> None:
         path = os.fsencode(candidate.path)
         known = self._database.execute(
             "SELECT id, scan, size_bytes, mtime_ns, reason, head_id FROM file WHERE path = ?", (path,)
@@ -172,7 +172,7 @@ class _Scan:
             self._read += 1
             self._write(path, ordinal, candidate, facts, reason)
 
-    def _is_unchanged(self, candidate: Candidate, known: Sequence[Any]) -> bool:
+    def _is_unchanged(self, candidate: FoundFile, known: Sequence[Any]) -> bool:
         size_bytes, mtime_ns, reason, head_id = known
         if (size_bytes, mtime_ns) != (candidate.size_bytes, candidate.mtime_ns):
             return False
@@ -182,7 +182,9 @@ class _Scan:
             return bool(reason == candidate.reason)
         return reason is None or not reason.startswith("not readable")  # permissions leave no trace in time and size
 
-    def _write(self, path: bytes, ordinal: int, candidate: Candidate, facts: Facts | None, reason: str | None) -> None:
+    def _write(
+        self, path: bytes, ordinal: int, candidate: FoundFile, facts: FileFacts | None, reason: str | None
+    ) -> None:
         values: tuple[Any, ...] = (None,) * 6
         if facts is not None:
             head_id = self._head_id(facts.head)
@@ -243,14 +245,14 @@ class _Scan:
                 conflicts.append(Conflict(series_uid, sop_uid, chosen.path, paths, why))
         return conflicts, duplicates, losers
 
-    def _rivals(self, series_uid: str, sop_uid: str) -> list[_Rival]:
+    def _rivals(self, series_uid: str, sop_uid: str) -> list[_Claimant]:
         rows = self._database.execute(
             "SELECT id, path, md5, sound FROM file WHERE series_uid = ? AND sop_uid = ? AND reason IS NULL "
             "ORDER BY root, path",
             (series_uid, sop_uid),
         ).fetchall()
         return [
-            _Rival(number, path := Path(os.fsdecode(raw)), md5 or self._keep_md5(number, path), sound)
+            _Claimant(number, path := Path(os.fsdecode(raw)), md5 or self._keep_md5(number, path), sound)
             for number, raw, md5, sound in rows
         ]
 
@@ -262,7 +264,7 @@ class _Scan:
         self._database.execute("UPDATE file SET md5 = ? WHERE id = ?", (digest, number))
         return digest
 
-    def _is_sound(self, rival: _Rival) -> bool:
+    def _is_sound(self, rival: _Claimant) -> bool:
         if rival.sound is not None:
             return bool(rival.sound)
         from bulkdl.dicom.validation import validate  # noqa: PLC0415 - conflicts are rare, and pydicom is heavy
@@ -386,7 +388,7 @@ class _Scan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rival:
+class _Claimant:
     id: int
     path: Path
     md5: bytes

@@ -2,14 +2,14 @@
 
 A catalogue only repeats what the served folders say, so one of another version, or a damaged one, is thrown away and
 made again; anything else that lies at its path is left alone. What goes into the tables is `scan`'s affair, what is
-asked of them `catalog`'s.
+asked of them `catalogue`'s.
 
 Tables
 ======
 - `file`: every file that was found. `root` is its folder's place among the served ones, `scan` the last scan that saw
   it, `reason` why it is not servable. `head_id` is what it says of Patient, Study and Series. `md5` and `sound`
   (structure validation) are filled in when first wanted. `served` is 1 for the one file of each instance that goes out.
-- `head`: what the heads of files say, each text once; a JSON object, see `files.Facts`.
+- `head`: what the heads of files say, each text once; a JSON object, see `files.FileFacts`.
 - `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of the
   record of `bulkdl.model.records`; columns named `…_key` hold values in upper case, which is how NBIA compares.
   `number` is the small number that NBIA's search names a row by, and differs from scan to scan. `since` of a Series is
@@ -138,7 +138,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open the catalogue at `path` for questions, to be asked by one thread at a time."""
+    """Open the catalogue at `path` for view, to be asked by one thread at a time."""
     database = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
     )

@@ -1,7 +1,7 @@
-"""The questions that the archive's endpoints put to the catalogue, each answered for somebody.
+"""The view that the archive's endpoints put to the catalogue, each answered for somebody.
 
 Some Collections may be hidden from who asks; then nothing of such a Collection is in any answer, and it counts nowhere.
-Whoever answers requests is handed `Questions` and never a whole `Catalog`, so this holds for every endpoint alike.
+APIs are given a `CatalogueView` and never a whole `Catalogue`, so this holds for every endpoint.
 
 Answers that can be long are read in pages, each a question of its own, so nobody who reads slowly holds up a scan, and
 memory does not grow with the answer. Something is new since its release, or its submission where nobody released it.
@@ -77,7 +77,7 @@ class SeriesDetail:
     slice_thickness_mm: float | None = None
 
 
-class Questions(ABC):
+class CatalogueView(ABC):
     """What can be asked; who asks does not see `hidden` Collections, named in upper case."""
 
     def __init__(self, hidden: frozenset[str] = frozenset()) -> None:
@@ -87,7 +87,7 @@ class Questions(ABC):
         )
 
     @abstractmethod
-    def ask(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def select(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of an SQL question; what is hidden is left out by `where`, not here."""
 
     @abstractmethod
@@ -104,10 +104,10 @@ class Questions(ABC):
     def totals(self) -> Totals:
         """What is served, counted by the last scan, or now where something is hidden."""
         if not self.hidden:
-            found = self.ask("SELECT value FROM meta WHERE name = 'totals'")
+            found = self.select("SELECT value FROM meta WHERE name = 'totals'")
             return scan.totals_of(found[0][0] if found else None)
         where, values = self.where()
-        (counted,) = self.ask(
+        (counted,) = self.select(
             "SELECT count(DISTINCT t.collection_key), count(DISTINCT t.collection_key || char(0) || t.patient_key), "
             "count(DISTINCT t.study_uid), count(*), "
             "coalesce(sum(json_extract(t.record, '$.image_count')), 0), "
@@ -121,19 +121,20 @@ class Questions(ABC):
         """The names of all Collections, ordered without case."""
         where, values = self.where()
         return [
-            name for (name,) in self.ask(f"SELECT name FROM collection AS t {where} ORDER BY t.collection_key", values)
+            name
+            for (name,) in self.select(f"SELECT name FROM collection AS t {where} ORDER BY t.collection_key", values)
         ]
 
     def about(self, collection: str) -> About:
         """What the root says of a Collection; nothing, for an unknown one."""
         where, values = self.where(("t.collection_key = ?", (collection.upper(),)))
-        found = self.ask(f"SELECT about FROM collection AS t {where}", values)
+        found = self.select(f"SELECT about FROM collection AS t {where}", values)
         return About(**_with_dates(json.loads(found[0][0]) if found else {}))
 
     def newest(self, collection: str) -> datetime | None:
         """When a Collection last got something new; None, for an unknown one."""
         where, values = self.where(("t.collection_key = ?", (collection.upper(),)))
-        (found,) = self.ask(f"SELECT max(t.since) FROM series AS t {where}", values)
+        (found,) = self.select(f"SELECT max(t.since) FROM series AS t {where}", values)
         return None if found[0] is None else datetime.fromisoformat(found[0])
 
     def values(self, of: str, **criteria: str | None) -> list[str]:
@@ -149,7 +150,7 @@ class Questions(ABC):
         where, values = self.where(*_series_conditions(**criteria), (f"t.{key} IS NOT NULL", ()))
         return [
             (value, count)
-            for value, count in self.ask(
+            for value, count in self.select(
                 f"SELECT min(json_extract(t.record, '$.{of}')), "
                 f"count(DISTINCT t.collection_key || char(0) || t.patient_key) FROM series AS t {where} "
                 f"GROUP BY t.{key} ORDER BY t.{key}",
@@ -162,7 +163,7 @@ class Questions(ABC):
         where, values = self.where()
         return [
             (name, count)
-            for name, count in self.ask(
+            for name, count in self.select(
                 "SELECT t.name, (SELECT count(*) FROM patient AS p WHERE p.collection_key = t.collection_key) "
                 f"FROM collection AS t {where} ORDER BY t.collection_key",
                 values,
@@ -258,14 +259,14 @@ class Questions(ABC):
     def collection_of(self, series_uid: str) -> str | None:
         """The Collection of a Series, in upper case; None where there is no such Series."""
         where, values = self.where(("t.series_uid = ?", (series_uid,)))
-        found = self.ask(f"SELECT t.collection_key FROM series AS t {where}", values)
+        found = self.select(f"SELECT t.collection_key FROM series AS t {where}", values)
         return found[0][0] if found else None
 
     def files(self, series_uid: str) -> tuple[ServedFile, ...]:
         """The files of a Series, one for each instance, by instance number, those without one first; then by path."""
         if self.hidden and self.collection_of(series_uid) is None:
             return ()
-        rows = self.ask(
+        rows = self.select(
             f"SELECT {_FILE_COLUMNS} FROM file WHERE series_uid = ? AND reason IS NULL AND served = 1 "
             "ORDER BY instance_number, path",
             (series_uid,),
@@ -274,7 +275,7 @@ class Questions(ABC):
 
     def find_instance(self, sop_uid: str) -> ServedFile | None:
         """The file of an instance by its own UID alone; of several Series that hold it, the first by UID."""
-        rows = self.ask(
+        rows = self.select(
             f"SELECT {_FILE_COLUMNS} FROM file WHERE sop_uid = ? AND served = 1 ORDER BY series_uid", (sop_uid,)
         )
         files = (_file(row) for row in rows)
@@ -282,7 +283,7 @@ class Questions(ABC):
 
     def file_numbered(self, number: str) -> ServedFile | None:
         """The file of that number in the catalogue."""
-        rows = self.ask(f"SELECT {_FILE_COLUMNS} FROM file WHERE id = ? AND served = 1", (_number(number),))
+        rows = self.select(f"SELECT {_FILE_COLUMNS} FROM file WHERE id = ? AND served = 1", (_number(number),))
         file = _file(rows[0]) if rows else None
         return file if file is not None and self.collection_of(file.series_uid) is not None else None
 
@@ -290,7 +291,7 @@ class Questions(ABC):
         """The UIDs of the Series of these numbers, unknown ones left out."""
         known = [_number(number) for number in numbers[:_MOST_NUMBERS]]
         where, values = self.where(among("t.number", known))
-        return [uid for (uid,) in self.ask(f"SELECT t.series_uid FROM series AS t {where} ORDER BY 1", values)]
+        return [uid for (uid,) in self.select(f"SELECT t.series_uid FROM series AS t {where} ORDER BY 1", values)]
 
     # --- machinery ----------------------------------------------------------------------------------------------------
 
@@ -324,7 +325,7 @@ class Questions(ABC):
         while True:
             behind = [(f"({', '.join(ordered)}) > ({', '.join('?' * len(key))})", after)] if after else []
             where, values = self.where(*conditions, *behind)
-            rows = self.ask(
+            rows = self.select(
                 f"SELECT {', '.join((*ordered, *columns))} FROM {source} {where} "
                 f"ORDER BY {', '.join(ordered)} LIMIT {_PAGE}",
                 values,

@@ -155,7 +155,7 @@ _DISC_MM = 7
 _COUCH_MM = (134, 146, 205)  # from and to in y, half the width in x
 
 
-class Body:
+class Anatomy:
     """A Patient at one time: a size in percent and a tumour."""
 
     def __init__(self, percent: int, tumour: Ellipsoid) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskError
-from bulkdl.server.catalogue import About, Catalog, Root, ScanReport
+from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport
 from bulkdl.server.demo.phantom import PHANTOM_COLLECTION, write_phantoms
 from bulkdl.server.demo.samples import pydicom_data_samples, pydicom_samples
 
@@ -156,7 +156,7 @@ _PHANTOMS: Final = About(
 )
 
 
-def demo_catalog(cache: Path, *, progress: Callable[[int], None] | None = None) -> tuple[Catalog, ScanReport]:
+def demo_catalogue(cache: Path, *, progress: Callable[[int], None] | None = None) -> tuple[Catalogue, ScanReport]:
     """The catalogue of the demonstration archive, up to date, and what was found for it.
 
     The first call takes some seconds, later ones do not.
@@ -173,11 +173,11 @@ def demo_catalog(cache: Path, *, progress: Callable[[int], None] | None = None) 
     except OSError as error:
         raise DiskError(f"the demonstration archive cannot be made in {cache}: {error.strerror or error}") from error
     places = "\0".join(str(root.path.absolute()) for root in roots)
-    catalog = Catalog.open(cache / f"demo-{hashlib.blake2b(os.fsencode(places), digest_size=8).hexdigest()}.sqlite")
+    catalogue = Catalogue.open(cache / f"demo-{hashlib.blake2b(os.fsencode(places), digest_size=8).hexdigest()}.sqlite")
     try:
-        return catalog, catalog.scan(roots, progress=progress)
+        return catalogue, catalogue.scan(roots, progress=progress)
     except BaseException:
-        catalog.close()
+        catalogue.close()
         raise
 
 

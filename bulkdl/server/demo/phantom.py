@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkdl.errors import ConfigurationError
-from bulkdl.server.demo.anatomy import UNITS_PER_MM, Body, Ellipsoid, Grid, Tissue
+from bulkdl.server.demo.anatomy import UNITS_PER_MM, Anatomy, Ellipsoid, Grid, Tissue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ _INJECTED_BECQUEREL = 350_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Patient:
+class _PhantomPatient:
     patient_id: str
     name: str
     sex: str
@@ -74,15 +74,15 @@ class _Patient:
 
 
 _PATIENTS = (
-    _Patient(
+    _PhantomPatient(
         *("PHANTOM-001", "Phantom^One", "F", "19440101", "057Y", 94, 61, "LUNG"),
         (Ellipsoid(Tissue.TUMOUR, -76, 0, -204, 13, 12, 14), Ellipsoid(Tissue.TUMOUR, -76, 0, -204, 21, 19, 22)),
     ),
-    _Patient(
+    _PhantomPatient(
         *("PHANTOM-002", "Phantom^Two", "M", "19390101", "062Y", 104, 82, "LIVER"),
         (Ellipsoid(Tissue.TUMOUR, -86, -8, -348, 15, 14, 15), Ellipsoid(Tissue.TUMOUR, -86, -8, -348, 24, 23, 24)),
     ),
-    _Patient(
+    _PhantomPatient(
         *("PHANTOM-003", "Phantom^Three", "O", "19520101", "049Y", 100, 74, "BRAIN"),
         (Ellipsoid(Tissue.TUMOUR, 34, -22, 96, 11, 13, 12), Ellipsoid(Tissue.TUMOUR, 34, -22, 96, 18, 20, 19)),
     ),
@@ -103,8 +103,8 @@ def write_phantoms(folder: Path) -> None:
             _write_study(folder, patient, number)
 
 
-def _write_study(folder: Path, patient: _Patient, number: int) -> None:
-    study = _Study(patient, number)
+def _write_study(folder: Path, patient: _PhantomPatient, number: int) -> None:
+    study = _PhantomStudy(patient, number)
     place = folder / patient.patient_id / f"STUDY-{number + 1}"
     compressed = patient is _PATIENTS[-1]
     ct = [_ct(study, index, z_mm) for index, z_mm in enumerate(_BODY_Z_MM)]
@@ -135,13 +135,13 @@ def _uid(*names: str) -> UID:
 # --- what all objects have --------------------------------------------------------------------------------------------
 
 
-class _Study:
+class _PhantomStudy:
     """A Patient at one time point, and the modules that every object of the Study has."""
 
-    def __init__(self, patient: _Patient, number: int) -> None:
+    def __init__(self, patient: _PhantomPatient, number: int) -> None:
         self.patient = patient
         self.date, self.name, self.offset_days = _STUDIES[number]
-        self.body = Body(patient.size_percent, patient.tumours[number])
+        self.body = Anatomy(patient.size_percent, patient.tumours[number])
         self.key = f"{patient.patient_id}/{self.date}"
         self.study_uid = _uid(self.key)
         self.frame_of_reference_uid = _uid(self.key, "frame of reference")
@@ -272,7 +272,7 @@ def _set_pixels(made: Dataset, image: NDArray[np.int32], low: int, high: int) ->
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def _ct(study: _Study, index: int, z_mm: int) -> Dataset:
+def _ct(study: _PhantomStudy, index: int, z_mm: int) -> Dataset:
     made = study.image(_CT_IMAGE, "CT", "CT body", 1, index, z_mm=z_mm, grid=_CT_GRID, step_mm=_BODY_Z_MM.step)
     made.BodyPartExamined = "WHOLEBODY"
     made.ProtocolName = "CT head to liver"
@@ -308,7 +308,7 @@ _T1 = _Weighting("MR T1 head", 3, _T1_SIGNAL, "550", "12", "1")
 _T2 = _Weighting("MR T2 head", 4, _T2_SIGNAL, "4200", "98", "9")
 
 
-def _mr(study: _Study, weighting: _Weighting, index: int, z_mm: int) -> Dataset:
+def _mr(study: _PhantomStudy, weighting: _Weighting, index: int, z_mm: int) -> Dataset:
     series, number = weighting.series, weighting.number
     made = study.image(_MR_IMAGE, "MR", series, number, index, z_mm=z_mm, grid=_MR_GRID, step_mm=_HEAD_Z_MM.step)
     made.ImageType = ["ORIGINAL", "PRIMARY", "M"]
@@ -331,7 +331,7 @@ def _mr(study: _Study, weighting: _Weighting, index: int, z_mm: int) -> Dataset:
     return made
 
 
-def _pet(study: _Study, index: int, z_mm: int) -> Dataset:
+def _pet(study: _PhantomStudy, index: int, z_mm: int) -> Dataset:
     from pydicom.dataset import Dataset  # noqa: PLC0415
 
     made = study.image(_PET_IMAGE, "PT", "PET body", 2, index, z_mm=z_mm, grid=_PET_GRID, step_mm=_BODY_Z_MM.step)
@@ -396,7 +396,7 @@ def _reference(instance: Dataset) -> Dataset:
     return reference
 
 
-def _structure_set(study: _Study, ct: list[Dataset]) -> Dataset:
+def _structure_set(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     from pydicom.dataset import Dataset  # noqa: PLC0415
 
     made = study.instance(_RT_STRUCTURE_SET, "RTSTRUCT", "Structures", 5, 0)
@@ -476,7 +476,7 @@ def _outline(shape: Ellipsoid, instance: Dataset) -> list[str]:
     return outline
 
 
-def _segmentation(study: _Study, ct: list[Dataset]) -> Dataset:
+def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     import numpy as np  # noqa: PLC0415
     from pydicom.dataset import Dataset  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The families of APIs that the embedded archive answers: where each is, who may ask, how values are written."""
+"""The APIs of APIs that the embedded archive answers: where each is, who may ask, how values are written."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ SERVICES_PATH: Final = "/nbia-api/services"
 Writer: TypeAlias = Callable[[Attribute, Value], JsonValue]
 
 
-class Asks(Enum):
-    """What a family wants to be shown."""
+class Credential(Enum):
+    """What a api wants to be shown."""
 
-    NOTHING = auto()  # whoever asks is the guest
+    NONE = auto()  # whoever asks is the guest
     KEY = auto()
     TOKEN = auto()
-    TOKEN_IF_ANY = auto()  # the guest, where there is none
+    OPTIONAL_TOKEN = auto()  # the guest, where there is none
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """A family. `base` is the path that those of its endpoints are relative to, with a slash at its end."""
+class Api:
+    """A api. `base` is the path that those of its endpoints are relative to, with a slash at its end."""
 
     name: str
     title: str
     base: str
     endpoints: Mapping[str, Endpoint]
-    asks: Asks
+    credential: Credential
     to_wire: Writer
     renderings: Mapping[str, Rendering]
 
@@ -56,7 +56,7 @@ class Family:
         if endpoint.name == "getSeriesMetaData":
             return _metadata_text
         if endpoint.name == "getDicomTags" or endpoint.name.endswith("AndCounts"):
-            return _counted if self.asks is Asks.TOKEN else self.to_wire
+            return _counted if self.credential is Credential.TOKEN else self.to_wire
         return _metadata_days if endpoint.name.startswith("getSeriesMetadata") else self.to_wire
 
 
@@ -77,26 +77,26 @@ def _counted(attribute: Attribute, value: Value) -> JsonValue:
 
 _TCIA_PATHS: Final = "/services/v3/"
 
-FAMILIES: Final = (
-    Family("nbia-v4", "NBIA v4", f"{SERVICES_PATH}/v4/", NBIA_V4, Asks.TOKEN_IF_ANY, to_wire_v4, RENDERINGS),
-    Family("nbia-v1", "NBIA Search, v1", f"{SERVICES_PATH}/v1/", NBIA_V1, Asks.NOTHING, to_wire, RENDERINGS),
-    Family(
+APIS: Final = (
+    Api("nbia-v4", "NBIA v4", f"{SERVICES_PATH}/v4/", NBIA_V4, Credential.OPTIONAL_TOKEN, to_wire_v4, RENDERINGS),
+    Api("nbia-v1", "NBIA Search, v1", f"{SERVICES_PATH}/v1/", NBIA_V1, Credential.NONE, to_wire, RENDERINGS),
+    Api(
         "nbia-v2",
         "NBIA Search with Authentication, v2",
         f"{SERVICES_PATH}/v2/",
         NBIA_V2,
-        Asks.TOKEN,
+        Credential.TOKEN,
         to_wire,
         RENDERINGS,
     ),
-    Family("nbia-advanced", "NBIA Advanced", f"{SERVICES_PATH}/", NBIA_ADVANCED, Asks.TOKEN, to_wire, RENDERINGS),
-    Family("tcia-v3", "TCIA v3", _TCIA_PATHS, TCIA_V3, Asks.KEY, to_wire_tcia_v3, RENDERINGS_V3),
-    Family(
+    Api("nbia-advanced", "NBIA Advanced", f"{SERVICES_PATH}/", NBIA_ADVANCED, Credential.TOKEN, to_wire, RENDERINGS),
+    Api("tcia-v3", "TCIA v3", _TCIA_PATHS, TCIA_V3, Credential.KEY, to_wire_tcia_v3, RENDERINGS_V3),
+    Api(
         "tcia-v4",
         "TCIA v4, which is v3 without a key",
         "/services/v4/",
         TCIA_V3,
-        Asks.NOTHING,
+        Credential.NONE,
         to_wire_tcia_v3,
         RENDERINGS_V3,
     ),

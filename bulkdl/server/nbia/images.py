@@ -22,12 +22,12 @@ from aiohttp import web
 
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.access import Viewer
-from bulkdl.server.catalogue import Catalog, ServedFile
-from bulkdl.server.catalogue.view import Questions
-from bulkdl.server.nbia.apis import Asks, Family
+from bulkdl.server.catalogue import Catalogue, ServedFile
+from bulkdl.server.catalogue.view import CatalogueView
+from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.bundles import bundle, new_names, open_served, original_names, sequential_names
 from bulkdl.server.nbia.quirks import Quirk
-from bulkdl.server.streaming import Failure, Stream, Threads
+from bulkdl.server.streaming import FailureResponse, Stream, Threads
 
 _CACHED_FILES: Final = 200_000
 _READ_AT_ONCE_BYTES: Final = 1 << 16
@@ -36,27 +36,27 @@ _NO_SUCH_OF_TCIA: Final = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _CachedSeries:
     """A Series that was asked for lately."""
 
     collection: str
     files: dict[str, ServedFile]
 
 
-class Images:
+class Downloads:
     """Sends instances and zips of one catalogue."""
 
-    def __init__(self, catalog: Catalog, threads: Threads, quirks: frozenset[Quirk]) -> None:
-        self._catalog = catalog
+    def __init__(self, catalogue: Catalogue, threads: Threads, quirks: frozenset[Quirk]) -> None:
+        self._catalogue = catalogue
         self._threads = threads
         self._quirks = quirks
-        self._series: OrderedDict[str, _Held] = OrderedDict()
+        self._series: OrderedDict[str, _CachedSeries] = OrderedDict()
         self._cached = 0
-        self._generation = catalog.generation
+        self._generation = catalogue.generation
 
     # --- single instances ---------------------------------------------------------------------------------------------
 
-    async def send_instance(self, request: web.Request, family: Family, viewer: Viewer) -> web.StreamResponse:
+    async def send_instance(self, request: web.Request, api: Api, viewer: Viewer) -> web.StreamResponse:
         """Answer getSingleImage.
 
         Raises:
@@ -68,15 +68,15 @@ class Images:
         held = self._remembered(series_uid) or await self._load(series_uid)
         file = None if held is None or held.collection in viewer.hidden else held.files.get(query["SOPInstanceUID"])
         if file is None:
-            return Failure("no such instance", as_tcia=_NO_SUCH_OF_TCIA if family.is_tcia else None)
+            return FailureResponse("no such instance", as_tcia=_NO_SUCH_OF_TCIA if api.is_tcia else None)
         with open_served(file) as source:
             if Quirk.NO_CONTENT_LENGTH in self._quirks:
                 return await _send_in_chunks(request, file, source)
             return await _send(request, file, source)
 
-    def _remembered(self, series_uid: str) -> _Held | None:
-        if self._generation != self._catalog.generation:
-            self._generation = self._catalog.generation
+    def _remembered(self, series_uid: str) -> _CachedSeries | None:
+        if self._generation != self._catalogue.generation:
+            self._generation = self._catalogue.generation
             self._series.clear()
             self._cached = 0
         found = self._series.get(series_uid)
@@ -84,26 +84,26 @@ class Images:
             self._series.move_to_end(series_uid)
         return found
 
-    async def _load(self, series_uid: str) -> _Held | None:
+    async def _load(self, series_uid: str) -> _CachedSeries | None:
         generation = self._generation
         held = await self._threads.do(self._find, series_uid)
-        if held is not None and series_uid not in self._series and generation == self._catalog.generation:
+        if held is not None and series_uid not in self._series and generation == self._catalogue.generation:
             self._series[series_uid] = held
             self._cached += len(held.files)
             while self._cached > _CACHED_FILES and len(self._series) > 1:
                 self._cached -= len(self._series.popitem(last=False)[1].files)
         return held
 
-    def _find(self, series_uid: str) -> _Held | None:
-        collection = self._catalog.collection_of(series_uid)
+    def _find(self, series_uid: str) -> _CachedSeries | None:
+        collection = self._catalogue.collection_of(series_uid)
         if collection is None:
             return None
-        return _Held(collection, {file.sop_uid: file for file in self._catalog.files(series_uid)})
+        return _CachedSeries(collection, {file.sop_uid: file for file in self._catalogue.files(series_uid)})
 
     # --- bundles ------------------------------------------------------------------------------------------------------
 
     async def send_bundle(
-        self, request: web.Request, family: Family, endpoint: Endpoint, questions: Questions
+        self, request: web.Request, api: Api, endpoint: Endpoint, view: CatalogueView
     ) -> web.StreamResponse:
         """Answer getImage and its kin.
 
@@ -111,11 +111,11 @@ class Images:
             DiskError: the catalogue cannot be read.
         """
         query = request.query
-        files = await self._threads.do(questions.files, query["SeriesInstanceUID"])
+        files = await self._threads.do(view.files, query["SeriesInstanceUID"])
         if not files:
-            return _no_bundle(family, endpoint, query["SeriesInstanceUID"])
+            return _no_bundle(api, endpoint, query["SeriesInstanceUID"])
         is_plain = endpoint.name == "getImage"
-        has_license = is_plain and not family.is_tcia
+        has_license = is_plain and not api.is_tcia
         with_md5 = (
             endpoint.name == "getImageWithMD5Hash"
             or (is_plain and "IncludeMD5" in _names(endpoint) and query.get("IncludeMD5", "").lower() == "yes")
@@ -132,12 +132,12 @@ class Images:
         chunks = bundle(
             files,
             names,
-            license_text=await self._threads.do(_license, questions, files[0].series_uid) if has_license else None,
-            md5_of=questions.md5 if with_md5 else None,
+            license_text=await self._threads.do(_license, view, files[0].series_uid) if has_license else None,
+            md5_of=view.md5 if with_md5 else None,
             on_failure=notes.append,
         )
         headers = {
-            "Content-Type": "application/zip" if family.is_tcia else "application/octet-stream",
+            "Content-Type": "application/zip" if api.is_tcia else "application/octet-stream",
             "Content-Disposition": f'attachment; filename="{files[0].series_uid}.zip"',
         }
         return await self._threads.stream(request, headers, chunks, notes=notes)
@@ -147,11 +147,11 @@ def _names(endpoint: Endpoint) -> set[str]:
     return {parameter.name for parameter in endpoint.parameters}
 
 
-def _no_bundle(family: Family, endpoint: Endpoint, series_uid: str) -> web.Response:
+def _no_bundle(api: Api, endpoint: Endpoint, series_uid: str) -> web.Response:
     """NBIA does not say whether there is no such Series, or whether it may not be seen."""
-    if family.is_tcia:
-        return Failure("no such Series", as_tcia=_NO_SUCH_OF_TCIA)
-    if family.asks is Asks.NOTHING or endpoint.name == "getDCMImage":
+    if api.is_tcia:
+        return FailureResponse("no such Series", as_tcia=_NO_SUCH_OF_TCIA)
+    if api.credential is Credential.NONE or endpoint.name == "getDCMImage":
         sentence = f"Image with given SeriesInstanceUID,{series_uid}, is not in public domain."
     else:
         sentence = (
@@ -161,11 +161,11 @@ def _no_bundle(family: Family, endpoint: Endpoint, series_uid: str) -> web.Respo
     return web.Response(status=400, body=sentence.encode(errors="replace"), content_type="application/json")
 
 
-def _license(questions: Questions, series_uid: str) -> str:
-    series = next(questions.series(series_uid=series_uid), None)
+def _license(view: CatalogueView, series_uid: str) -> str:
+    series = next(view.series(series_uid=series_uid), None)
     if series is None:
         return ""
-    about = questions.about(series.collection)
+    about = view.about(series.collection)
     lines = [
         f"Collection: {series.collection}",
         f"License: {series.license_name or 'Not Specified'}",

@@ -9,20 +9,20 @@ from html import escape
 from typing import Final
 
 from bulkdl.archive.nbia.endpoints import Endpoint
-from bulkdl.server.catalogue.view import Questions
-from bulkdl.server.nbia.apis import FAMILIES, SERVICES_PATH, Asks, Family
+from bulkdl.server.catalogue.view import CatalogueView
+from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.quirks import Quirk
 
 _MOST_COLLECTIONS: Final = 1_000
 
 _ASKS: Final = {
-    Asks.NOTHING: "Whoever asks is the guest.",
-    Asks.KEY: "Takes an API key, as header or parameter api_key, where the server was given keys.",
-    Asks.TOKEN: (
+    Credential.NONE: "Whoever asks is the guest.",
+    Credential.KEY: "Takes an API key, as header or parameter api_key, where the server was given keys.",
+    Credential.TOKEN: (
         "Takes a login: POST username, password and grant_type=password to /nbia-api/oauth/token, then send "
         "Authorization: Bearer TOKEN. The guest, nbia_guest, needs no password."
     ),
-    Asks.TOKEN_IF_ANY: "Takes a login, and whoever has none for the guest.",
+    Credential.OPTIONAL_TOKEN: "Takes a login, and whoever has none for the guest.",
 }
 
 DIFFERENCES: Final = tuple(
@@ -65,12 +65,12 @@ A shared list of which somebody may see no Series is none to them, and its name 
 """What is not as on the real archives, and why, or what is there instead."""
 
 
-def front_page(questions: Questions, origin: str) -> str:
+def front_page(view: CatalogueView, origin: str) -> str:
     """The page, in HTML. `origin` is the address that the reader called."""
-    totals = questions.totals()
+    totals = view.totals()
     collections = []
-    for name in questions.collections()[:_MOST_COLLECTIONS]:
-        about = questions.about(name)
+    for name in view.collections()[:_MOST_COLLECTIONS]:
+        about = view.about(name)
         told = [about.description, about.citation, about.license_name]
         collections.append(f"<li><b>{escape(name)}</b><br>{'<br>'.join(escape(text) for text in told if text)}</li>")
     differences = "".join(f"<li>{escape(text)}</li>" for text in DIFFERENCES)
@@ -82,24 +82,24 @@ def front_page(questions: Questions, origin: str) -> str:
         f"Mirror it with <code>bulkdl mirror --archive {escape(origin)}{SERVICES_PATH} --everything --to DIR</code>."
         "</p>"
         f"<h2>Collections</h2><ul>{''.join(collections)}</ul>"
-        f"<h2>Endpoints</h2>{''.join(map(_family, FAMILIES))}"
+        f"<h2>Endpoints</h2>{''.join(map(_family, APIS))}"
         f"<h2>What differs from the real archives</h2><ul>{differences}</ul>"
         f"<p>Habits of the real ones, for tests of clients, are switched on by --quirks:</p><ul>{quirks}</ul>"
         "</body></html>"
     )
 
 
-def _family(family: Family) -> str:
-    endpoints = "".join(_endpoint(family, endpoint) for endpoint in family.endpoints.values())
-    return f"<h3>{escape(family.title)}</h3><p>{_ASKS[family.asks]}</p><ul>{endpoints}</ul>"
+def _family(api: Api) -> str:
+    endpoints = "".join(_endpoint(api, endpoint) for endpoint in api.endpoints.values())
+    return f"<h3>{escape(api.title)}</h3><p>{_ASKS[api.credential]}</p><ul>{endpoints}</ul>"
 
 
-def _endpoint(family: Family, endpoint: Endpoint) -> str:
+def _endpoint(api: Api, endpoint: Endpoint) -> str:
     parameters = "&".join(f"{p.name}{'0' if p.is_numbered else ''}=…" for p in endpoint.parameters)
-    address = family.base + endpoint.path
+    address = api.base + endpoint.path
     if endpoint.method == "GET":
         shown = escape(f"{address}?{parameters}" if parameters else address)
-        is_open = family.asks in {Asks.NOTHING, Asks.TOKEN_IF_ANY} and not endpoint.required
+        is_open = api.credential in {Credential.NONE, Credential.OPTIONAL_TOKEN} and not endpoint.required
         linked = f'<a href="{escape(address)}">{shown}</a>' if is_open else shown
     else:
         linked = escape(f"{endpoint.method} {address}" + (f" with {parameters}" if parameters else ""))

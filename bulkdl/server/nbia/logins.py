@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from bulkdl.server.access import Gate, Login
+from bulkdl.server.access import Authenticator, Login
 from bulkdl.server.streaming import Threads
 
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}
@@ -22,18 +22,20 @@ _NOT_KEPT: Final = {"Cache-Control": "no-store"}
 class Logins:
     """Handlers of logins and logouts."""
 
-    def __init__(self, gate: Gate, threads: Threads) -> None:
-        self._gate = gate
+    def __init__(self, authenticator: Authenticator, threads: Threads) -> None:
+        self._authenticator = authenticator
         self._threads = threads
 
     async def token(self, form: Mapping[str, str]) -> web.Response:
         """Answer a request for tokens."""
         grant = form.get("grant_type", "").lower()
         if grant == "password":
-            login = await self._threads.do(self._gate.log_in, form.get("username", ""), form.get("password", ""))
+            login = await self._threads.do(
+                self._authenticator.log_in, form.get("username", ""), form.get("password", "")
+            )
             refusal = _refused("invalid_grant", "Invalid user credentials", HTTPStatus.UNAUTHORIZED)
         elif grant == "refresh_token":
-            login = self._gate.refresh(form.get("refresh_token", ""))
+            login = self._authenticator.refresh(form.get("refresh_token", ""))
             refusal = _refused("invalid_grant", "Token is not active")
         else:
             return _refused("unsupported_grant_type", "Unsupported grant_type")
@@ -41,7 +43,7 @@ class Logins:
 
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session of the token that is shown."""
-        if self._gate.log_out(request.headers.get("Authorization")):
+        if self._authenticator.log_out(request.headers.get("Authorization")):
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return _refused("invalid_token", "Token is not active", HTTPStatus.UNAUTHORIZED)
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
 from bulkdl.archive.nbia.values import Value
-from bulkdl.server.access import Gate, Viewer
-from bulkdl.server.catalogue.view import Questions
-from bulkdl.server.nbia.apis import Family
+from bulkdl.server.access import Authenticator, Viewer
+from bulkdl.server.catalogue.view import CatalogueView
+from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.shared_lists import SharedList, SharedLists
 
 Row = Mapping[str, Value]
@@ -24,7 +24,7 @@ Row = Mapping[str, Value]
 _UID_CHARACTERS: Final = frozenset("0123456789.")
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """An answer of an error's status; the message is its body."""
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
@@ -43,18 +43,18 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ApiRequest:
     """What somebody wants to know. `given` are the parameters by their names on the wire, in the order they came.
 
     `origin` is the address that the client called us by, without a path.
     """
 
-    family: Family
+    api: Api
     endpoint: Endpoint
     viewer: Viewer
-    questions: Questions
+    view: CatalogueView
     given: Mapping[str, Sequence[str]]
-    gate: Gate
+    authenticator: Authenticator
     lists: SharedLists
     origin: str
 
@@ -77,7 +77,7 @@ class Asked:
         """
         lists = self.lists.named(self.one("shared_list") or "")
         mine = (one for one in lists if one.owner == self.viewer.name)
-        others = (one for one in lists if next(self.questions.details_of(one.series_uids), None) is not None)
+        others = (one for one in lists if next(self.view.details_of(one.series_uids), None) is not None)
         return next(mine, None) or next(others, None)
 
     def criteria(self, *names: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What the endpoints that answer in rows find: one function for each, the same for all families that have it.
+"""What the endpoints that answer in rows find: one function for each, the same for all APIs that have it.
 
 A row is values by the fields of the endpoint's attributes; a field that is absent is no part of the answer. How values
-and formats are written is `families`' and `renderings`' affair. Source: `V1_*.java`, `v4/*.java` and the DAOs of NBIA.
+and formats are written is `APIs`' and `renderings`' affair. Source: `V1_*.java`, `v4/*.java` and the DAOs of NBIA.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from bulkdl.archive.nbia.values import Value
 from bulkdl.errors import BulkdlError
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.server.catalogue.view import SeriesDetail, Since
-from bulkdl.server.nbia.apis import Asks
-from bulkdl.server.nbia.request import Asked, Refused, Row
+from bulkdl.server.nbia.apis import Credential
+from bulkdl.server.nbia.request import ApiRequest, RequestRefused, Row
 
 _HUMAN: Final = {"species_code": "337915000", "species_description": "Homo sapiens"}
 _EPOCH: Final = date(1900, 1, 1)
@@ -27,11 +27,11 @@ _UNTOLD: Final = re.compile(r"[^A-Za-z0-9 .-]")
 _DENIED_AT_ONCE: Final = 10_000
 
 
-def find_rows(asked: Asked) -> Iterator[Row]:
+def find_rows(asked: ApiRequest) -> Iterator[Row]:
     """The rows that answer. They are found while they are taken.
 
     Raises:
-        Refused: there is no answer in rows.
+        RequestRefused: there is no answer in rows.
     """
     return iter(_ROWS[asked.endpoint.name](asked))
 
@@ -84,74 +84,74 @@ def of_detail(detail: SeriesDetail) -> dict[str, Any]:
 # --- search -----------------------------------------------------------------------------------------------------------
 
 
-def _collections(asked: Asked) -> Iterable[Row]:
-    return ({"collection": name} for name in asked.questions.collections())
+def _collections(asked: ApiRequest) -> Iterable[Row]:
+    return ({"collection": name} for name in asked.view.collections())
 
 
-def _values(field: str) -> Callable[[Asked], Iterable[Row]]:
-    return lambda asked: ({field: value} for value in asked.questions.values(field, **asked.criteria()))
+def _values(field: str) -> Callable[[ApiRequest], Iterable[Row]]:
+    return lambda asked: ({field: value} for value in asked.view.values(field, **asked.criteria()))
 
 
-def _patients(asked: Asked) -> Iterable[Row]:
-    return map(of_patient, asked.questions.patients(**asked.criteria()))
+def _patients(asked: ApiRequest) -> Iterable[Row]:
+    return map(of_patient, asked.view.patients(**asked.criteria()))
 
 
-def _new_patients(asked: Asked) -> Iterable[Row]:
+def _new_patients(asked: ApiRequest) -> Iterable[Row]:
     if (since := _since(asked)) is None:
         return ()
-    return map(of_patient, asked.questions.patients(**asked.criteria("collection"), since=since))
+    return map(of_patient, asked.view.patients(**asked.criteria("collection"), since=since))
 
 
-def _studies(asked: Asked) -> Iterable[Row]:
-    return map(of_study, asked.questions.studies(**asked.criteria()))
+def _studies(asked: ApiRequest) -> Iterable[Row]:
+    return map(of_study, asked.view.studies(**asked.criteria()))
 
 
-def _new_studies(asked: Asked) -> Iterable[Row]:
+def _new_studies(asked: ApiRequest) -> Iterable[Row]:
     if (since := _since(asked)) is None:
         return ()
-    return map(of_study, asked.questions.studies(**asked.criteria("collection", "patient_id"), since=since))
+    return map(of_study, asked.view.studies(**asked.criteria("collection", "patient_id"), since=since))
 
 
-def _since(asked: Asked) -> Since | None:
+def _since(asked: ApiRequest) -> Since | None:
     """The day asked for; v4 takes in what is of that very day. A day in another form finds nothing, as with NBIA."""
     day = asked.day("since")
-    return None if day is None else Since(day, including=asked.family.asks is Asks.TOKEN_IF_ANY)
+    return None if day is None else Since(day, including=asked.api.credential is Credential.OPTIONAL_TOKEN)
 
 
-def _series(asked: Asked) -> Iterable[Row]:
-    if asked.family.asks is Asks.TOKEN_IF_ANY:
-        return map(of_detail, asked.questions.details(**asked.criteria()))
-    return map(of_series, asked.questions.series(**asked.criteria()))
+def _series(asked: ApiRequest) -> Iterable[Row]:
+    if asked.api.credential is Credential.OPTIONAL_TOKEN:
+        return map(of_detail, asked.view.details(**asked.criteria()))
+    return map(of_series, asked.view.series(**asked.criteria()))
 
 
-def _updated_series(asked: Asked) -> Iterable[Row]:
+def _updated_series(asked: ApiRequest) -> Iterable[Row]:
     day = _EPOCH if asked.one("since") is None else asked.day("since")
     if day is None:
         return ()
-    return map(of_detail, asked.questions.details(since=Since(day)))
+    return map(of_detail, asked.view.details(since=Since(day)))
 
 
-def _size(asked: Asked) -> Iterable[Row]:
-    size = asked.questions.series_size(asked.one("series_uid") or "")
-    if size.image_count is None and (asked.family.is_tcia or asked.family.asks is Asks.TOKEN_IF_ANY):
+def _size(asked: ApiRequest) -> Iterable[Row]:
+    size = asked.view.series_size(asked.one("series_uid") or "")
+    if size.image_count is None and (asked.api.is_tcia or asked.api.credential is Credential.OPTIONAL_TOKEN):
         return ()
     return ({"size_bytes": size.size_bytes, "image_count": size.image_count},)
 
 
-def _instances(asked: Asked) -> Iterable[Row]:
-    return ({"sop_uid": file.sop_uid} for file in asked.questions.files(asked.one("series_uid") or ""))
+def _instances(asked: ApiRequest) -> Iterable[Row]:
+    return ({"sop_uid": file.sop_uid} for file in asked.view.files(asked.one("series_uid") or ""))
 
 
-def _contents(asked: Asked) -> Iterable[Row]:
+def _contents(asked: ApiRequest) -> Iterable[Row]:
     found = asked.shared_list()
-    return map(of_detail, asked.questions.details_of(found.series_uids if found is not None else ()))
+    return map(of_detail, asked.view.details_of(found.series_uids if found is not None else ()))
 
 
-def _metadata_of_one(asked: Asked) -> Iterable[Row]:
+def _metadata_of_one(asked: ApiRequest) -> Iterable[Row]:
     """NBIA gives no answer at all for an unknown one, and purges what it tells."""
-    found = next(asked.questions.details(series_uid=asked.one("series_uid")), None)
+    found = next(asked.view.details(series_uid=asked.one("series_uid")), None)
     if found is None:
-        raise Refused("", HTTPStatus.NO_CONTENT)
+        raise RequestRefused("", HTTPStatus.NO_CONTENT)
     values = of_detail(found)
     for name in ("study_description", "description"):
         values[name] = _UNTOLD.sub("", values[name] or "")
@@ -159,69 +159,69 @@ def _metadata_of_one(asked: Asked) -> Iterable[Row]:
     return (values,)
 
 
-def _metadata(asked: Asked) -> Iterable[Row]:
-    return map(of_detail, asked.questions.details_of(asked.uids("series_uids")))
+def _metadata(asked: ApiRequest) -> Iterable[Row]:
+    return map(of_detail, asked.view.details_of(asked.uids("series_uids")))
 
 
-def _denied(asked: Asked) -> Iterable[Row]:
+def _denied(asked: ApiRequest) -> Iterable[Row]:
     """Those of the Series that the user of that name may not see, as far as who asks may know of them.
 
     For who may not see a Series it is as one that there is not: both are denied.
     """
     wanted = asked.uids("series_uids")[:_DENIED_AT_ONCE]
-    of_user = asked.gate.viewer_of_user(asked.one("user") or "").hidden
+    of_user = asked.authenticator.viewer_of_user(asked.one("user") or "").hidden
     allowed = {
         detail.series.series_uid
-        for detail in asked.questions.details_of(wanted)
+        for detail in asked.view.details_of(wanted)
         if detail.series.collection.upper() not in of_user
     }
     denied = [uid for uid in wanted if uid not in allowed]
     if not denied:
-        raise Refused("", HTTPStatus.NO_CONTENT)
+        raise RequestRefused("", HTTPStatus.NO_CONTENT)
     return ({"series_uid": uid} for uid in denied)
 
 
 # --- Advanced ---------------------------------------------------------------------------------------------------------
 
 
-def _counts(of: str) -> Callable[[Asked], Iterable[Row]]:
-    return lambda asked: _counted(asked.questions.values_and_patients(of, **asked.criteria()))
+def _counts(of: str) -> Callable[[ApiRequest], Iterable[Row]]:
+    return lambda asked: _counted(asked.view.values_and_patients(of, **asked.criteria()))
 
 
 def _counted(found: Iterable[tuple[str, int]]) -> Iterator[Row]:
     return ({"value": value, "count": count, **_AUTHORIZED} for value, count in found)
 
 
-def _collection_counts(asked: Asked) -> Iterable[Row]:
-    return _counted(asked.questions.collections_and_patients())
+def _collection_counts(asked: ApiRequest) -> Iterable[Row]:
+    return _counted(asked.view.collections_and_patients())
 
 
-def _species(asked: Asked) -> dict[tuple[str | None, str | None], int]:
+def _species(asked: ApiRequest) -> dict[tuple[str | None, str | None], int]:
     counts: dict[tuple[str | None, str | None], int] = {}
-    for patient in map(of_patient, asked.questions.patients()):
+    for patient in map(of_patient, asked.view.patients()):
         species = patient["species_code"], patient["species_description"]
         counts[species] = counts.get(species, 0) + 1
     return counts
 
 
-def _species_counts(asked: Asked) -> Iterable[Row]:
+def _species_counts(asked: ApiRequest) -> Iterable[Row]:
     return _counted((str(code or name), count) for (code, name), count in _species(asked).items())
 
 
-def _species_tax(asked: Asked) -> Iterable[Row]:
+def _species_tax(asked: ApiRequest) -> Iterable[Row]:
     return ({"species_code": code, "species_description": name} for code, name in _species(asked))
 
 
-def _descriptions(asked: Asked) -> Iterable[Row]:
+def _descriptions(asked: ApiRequest) -> Iterable[Row]:
     wanted = asked.one("collection")
-    for number, name in enumerate(asked.questions.collections(), start=1):
+    for number, name in enumerate(asked.view.collections(), start=1):
         if wanted is None or name.upper() == wanted.upper():
-            about = asked.questions.about(name)
+            about = asked.view.about(name)
             told = [text for text in (about.description, about.citation) if text]
             yield {
                 "description": "".join(f"<p>{_as_html(text)}</p>" for text in told),
                 "id": number,
-                "changed": _milliseconds(asked.questions.newest(name)),
+                "changed": _milliseconds(asked.view.newest(name)),
                 "collection": name,
                 "collection_uri": about.collection_uri,
             }
@@ -231,10 +231,10 @@ def _as_html(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _of_doi(asked: Asked) -> Iterable[Row]:
+def _of_doi(asked: ApiRequest) -> Iterable[Row]:
     doi, seen = (asked.one("doi") or "").lower(), set()
     by_series = (asked.one("level") or "").lower() == "series"
-    for series in asked.questions.series():
+    for series in asked.view.series():
         if not doi or not (series.collection_uri or "").lower().endswith(doi):
             continue
         row: dict[str, Value] = {
@@ -249,33 +249,33 @@ def _of_doi(asked: Asked) -> Iterable[Row]:
             yield row
 
 
-def _licenses(asked: Asked) -> Iterable[Row]:
-    found = {(series.license_name, series.license_uri) for series in asked.questions.series() if series.license_name}
+def _licenses(asked: ApiRequest) -> Iterable[Row]:
+    found = {(series.license_name, series.license_uri) for series in asked.view.series() if series.license_name}
     for number, (name, uri) in enumerate(sorted(found, key=str), start=1):
         yield {"name": name, "id": number, "short_name": name, "url": uri}
 
 
-def _tags(asked: Asked) -> Iterable[Row]:
+def _tags(asked: ApiRequest) -> Iterable[Row]:
     if asked.endpoint.name == "getDicomTagsByImageID":
         number = asked.one("image_id") or ""
-        file = asked.questions.file_numbered(number)
+        file = asked.view.file_numbered(number)
     else:
-        file = next(iter(asked.questions.files(asked.one("series_uid") or "")), None)
+        file = next(iter(asked.view.files(asked.one("series_uid") or "")), None)
     if file is None:
-        if asked.family.asks is Asks.TOKEN_IF_ANY:
-            raise Refused("", HTTPStatus.OK)
+        if asked.api.credential is Credential.OPTIONAL_TOKEN:
+            raise RequestRefused("", HTTPStatus.OK)
         raise BulkdlError("there is no such instance")
     from bulkdl.dicom.tags import read_tags  # noqa: PLC0415 - pydicom is heavy, and this is rarely asked for
 
     return ({"element": tag.element, "name": tag.name, "data": tag.data} for tag in read_tags(file.path))
 
 
-def _drilled(asked: Asked) -> Iterable[Row]:
+def _drilled(asked: ApiRequest) -> Iterable[Row]:
     wanted: Iterable[str] = asked.uids("series_uids")
     if asked.endpoint.name == "getStudyDrillDown":
-        wanted = asked.questions.series_numbered(asked.uids("series_ids"))
+        wanted = asked.view.series_numbered(asked.uids("series_ids"))
     by_study: dict[str, list[SeriesDetail]] = {}
-    for detail in asked.questions.details_of(wanted):
+    for detail in asked.view.details_of(wanted):
         by_study.setdefault(detail.series.study_uid or "", []).append(detail)
     for study_uid, details in by_study.items():
         series = details[0].series
@@ -302,9 +302,9 @@ def _drilled_series(series: Series) -> dict[str, Any]:
     }
 
 
-def _drilled_images(asked: Asked) -> Iterable[Row]:
-    for series_uid in asked.questions.series_numbered(asked.uids("series_ids")):
-        for file in asked.questions.files(series_uid):
+def _drilled_images(asked: ApiRequest) -> Iterable[Row]:
+    for series_uid in asked.view.series_numbered(asked.uids("series_ids")):
+        for file in asked.view.files(series_uid):
             yield {"series_uid": file.series_uid, "sop_uid": file.sop_uid, "size_bytes": file.size_bytes}
 
 
@@ -312,7 +312,7 @@ def _milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1000)
 
 
-_ROWS: Final[Mapping[str, Callable[[Asked], Iterable[Row]]]] = {
+_ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getCollectionValues": _collections,
     "getModalityValues": _values("modality"),
     "getBodyPartValues": _values("body_part"),

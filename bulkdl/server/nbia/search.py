@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
-from bulkdl.server.catalogue.view import Condition, Questions, among
+from bulkdl.server.catalogue.view import CatalogueView, Condition, among
 
 _PAGE: Final = 500
 _MOST_CRITERIA: Final = 2_000
@@ -56,7 +56,7 @@ _LENGTHS: Final = {
 _LONGEST_MM: Final = 1e9
 
 
-class BadForm(ValueError):
+class InvalidForm(ValueError):
     """A form that cannot be understood; the message says where."""
 
 
@@ -78,7 +78,7 @@ def read_form(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
     """The search of a form's fields; `date_format` is for `strptime`.
 
     Raises:
-        BadForm: a number or a date is none, or the kind of a criterion is unknown.
+        InvalidForm: a number or a date is none, or the kind of a criterion is unknown.
     """
     wanted: dict[str, list[str]] = {}
     conditions: list[Condition] = []
@@ -113,7 +113,7 @@ def _criteria(form: Mapping[str, str]) -> Iterator[tuple[int, str]]:
         if kind is None:
             return
         if number >= _MOST_CRITERIA:
-            raise BadForm(f"there are more than {_MOST_CRITERIA:,} criteria")
+            raise InvalidForm(f"there are more than {_MOST_CRITERIA:,} criteria")
         yield number, kind
 
 
@@ -128,7 +128,7 @@ def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date
     if kind in _LENGTHS:
         least, most = (_millimetres(form.get(name + number, "")) for name in ("from", "to"))
         return f"{_LENGTHS[kind]} BETWEEN ? AND ?", (least or 0.0, _LONGEST_MM if most is None else most)
-    raise BadForm(f"unknown criterion: {kind[:80]}")
+    raise InvalidForm(f"unknown criterion: {kind[:80]}")
 
 
 def _number(text: str, name: str) -> int:
@@ -137,7 +137,7 @@ def _number(text: str, name: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < 1 << 31:
-        raise BadForm(f"{name} is no number")
+        raise InvalidForm(f"{name} is no number")
     return number
 
 
@@ -147,7 +147,7 @@ def _day(text: str | None, date_format: str) -> str | None:
     try:
         return datetime.strptime(text, date_format).date().isoformat()  # noqa: DTZ007 - days have no zone
     except ValueError:
-        raise BadForm("a date is none") from None
+        raise InvalidForm("a date is none") from None
 
 
 def _millimetres(text: str) -> float | None:
@@ -160,7 +160,7 @@ def _millimetres(text: str) -> float | None:
     except ValueError:
         length = -1.0
     if not 0 <= length <= _LONGEST_MM:
-        raise BadForm("a length is none")
+        raise InvalidForm("a length is none")
     return length
 
 
@@ -189,12 +189,12 @@ def _days(text: str, default: int) -> int:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def found_series(questions: Questions, search: SimpleSearch) -> Iterator[str]:
+def found_series(view: CatalogueView, search: SimpleSearch) -> Iterator[str]:
     """The UIDs of all Series of the Patients found that match, by UID."""
-    head, values = _matching(questions, search)
+    head, values = _matching(view, search)
     after = ""
     while True:
-        rows = questions.ask(
+        rows = view.select(
             f"{head} SELECT series_uid FROM found WHERE series_uid > ? ORDER BY series_uid LIMIT {_PAGE}",
             [*values, after],
         )
@@ -204,32 +204,32 @@ def found_series(questions: Questions, search: SimpleSearch) -> Iterator[str]:
         after = rows[-1][0]
 
 
-def summary(questions: Questions, search: SimpleSearch, *, authorized: bool) -> dict[str, Any]:
+def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> dict[str, Any]:
     """One page of Patients, and counts over all of them, as NBIA's JSON has it; `authorized` is v4's addition."""
-    head, values = _matching(questions, search)
+    head, values = _matching(view, search)
     direction = "DESC" if search.descending else "ASC"
     order = _ORDERS.get(search.order, "patient_key")
-    patients = questions.ask(
+    patients = view.select(
         f"{head} SELECT collection_key, patient_key, count(DISTINCT study_uid) AS studies, count(*) AS series "
         f"FROM found GROUP BY collection_key, patient_key ORDER BY {order} {direction}, patient_key, collection_key "
         "LIMIT ? OFFSET ?",
         [*values, search.size, search.start],
     )
-    ((total, most, fewest),) = questions.ask(
+    ((total, most, fewest),) = view.select(
         f"{head} SELECT count(*), max(n), min(n) FROM (SELECT count(DISTINCT study_uid) AS n FROM found "
         "GROUP BY collection_key, patient_key)",
         values,
     )
     counted: dict[str, Any] = {}
     for name, _ in _FACETS:
-        rows = questions.ask(
+        rows = view.select(
             f"{head} SELECT {name}, count(DISTINCT collection_key || char(0) || patient_key) FROM found "
             f"WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1",
             values,
         )
         counted[name] = [{"value": value, "count": patients_with} for value, patients_with in rows]
     return {
-        "resultSet": _results(questions, (head, values), patients, authorized=authorized),
+        "resultSet": _results(view, (head, values), patients, authorized=authorized),
         "totalPatients": total,
         **counted,
         **({"maxTimepoints": most, "minTimepoints": fewest} if total else {}),
@@ -238,13 +238,13 @@ def summary(questions: Questions, search: SimpleSearch, *, authorized: bool) -> 
 
 
 def _results(
-    questions: Questions, matching: Condition, page: Sequence[Sequence[Any]], *, authorized: bool
+    view: CatalogueView, matching: Condition, page: Sequence[Sequence[Any]], *, authorized: bool
 ) -> list[dict[str, Any]]:
     """The Patients of a page, in its order; its rows begin with two keys and end with two counts."""
     head, values = matching
     keys = [key for row in page for key in row[:2]]
     rows_by_patient: dict[tuple[str, str], list[Sequence[Any]]] = {}
-    for row in questions.ask(
+    for row in view.select(
         f"{head} SELECT collection_key, patient_key, patient_id, collections, patient_number, study_number, "
         "series_number, modalities, bodyParts FROM found WHERE (collection_key, patient_key) IN "
         f"(VALUES {', '.join(['(?, ?)'] * len(page)) or '(NULL, NULL)'}) ORDER BY study_number, series_number",
@@ -276,9 +276,9 @@ def _patient(rows: Sequence[Sequence[Any]], studies: int, series: int, *, author
     }
 
 
-def _matching(questions: Questions, search: SimpleSearch) -> Condition:
+def _matching(view: CatalogueView, search: SimpleSearch) -> Condition:
     """The WITH of a question to `found`: all Series that match, of Patients that have enough of them."""
-    where, values = questions.where(*search.conditions)
+    where, values = view.where(*search.conditions)
     facets = ", ".join(f"{expression} AS {name}" for name, expression in _FACETS)
     enough, needed = ["count(DISTINCT study_uid) >= ?"], [search.min_studies]
     if search.needs_all_modalities:

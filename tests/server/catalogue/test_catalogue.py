@@ -21,7 +21,7 @@ from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
-from bulkdl.server.catalogue import About, Catalog, Root, ScanReport, Totals
+from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport, Totals
 from tests.support.dicom_files import instances, uid, write_folder
 
 
@@ -32,8 +32,8 @@ def served(tmp_path: Path) -> Path:
     return folder
 
 
-def scan(catalog: Path, *roots: Path | Root, collection: str | None = None) -> ScanReport:
-    with Catalog.open(catalog) as opened:
+def scan(catalogue: Path, *roots: Path | Root, collection: str | None = None) -> ScanReport:
+    with Catalogue.open(catalogue) as opened:
         return opened.scan([r if isinstance(r, Root) else Root(r) for r in roots], collection=collection)
 
 
@@ -98,9 +98,9 @@ def test_what_is_no_longer_served_leaves_the_catalogue(served: Path, tmp_path: P
 
 def test_a_file_below_two_roots_belongs_to_the_first(served: Path, tmp_path: Path) -> None:
     put(served, "inner/x.dcm", one())
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        report = catalog.scan([Root(served / "inner", "FIRST"), Root(served, "SECOND")])
-        assert (report.files, catalog.collections()) == (1, ["FIRST"])
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        report = catalogue.scan([Root(served / "inner", "FIRST"), Root(served, "SECOND")])
+        assert (report.files, catalogue.collections()) == (1, ["FIRST"])
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_a_link_within_the_folder_is_served(served: Path, tmp_path: Path) -> Non
 
 def test_names_that_are_no_text_are_served(served: Path, tmp_path: Path) -> None:
     put(served, os.fsdecode(b"f\xff/\xfe.dcm"), one())
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        (series,) = catalog.series()
-        (file,) = catalog.files(series.series_uid)
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        (series,) = catalogue.series()
+        (file,) = catalogue.files(series.series_uid)
         assert (series.collection, file.path.read_bytes()) == ("f\ufffd", one())
 
 
@@ -156,10 +156,10 @@ def test_what_a_mirror_keeps_aside_is_not_served(served: Path, tmp_path: Path) -
 def test_a_series_spread_over_folders_is_one(served: Path, tmp_path: Path) -> None:
     for number in range(4):
         put(served, f"{number}/x.dcm", one(SOPInstanceUID=f"1.{number}", SeriesInstanceUID=f"2.{number % 2}"))
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        assert catalog.scan([Root(served)]).totals.series == 2
-        assert [series.image_count for series in catalog.series()] == [2, 2]
-        assert [series.collection for series in catalog.series()] == ["0", "1"]  # of the first file
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        assert catalogue.scan([Root(served)]).totals.series == 2
+        assert [series.image_count for series in catalogue.series()] == [2, 2]
+        assert [series.collection for series in catalogue.series()] == ["0", "1"]  # of the first file
 
 
 def test_a_pipe_is_left_alone(served: Path, tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_refuses_a_root_that_is_no_folder(tmp_path: Path) -> None:
 
 def test_a_failed_scan_leaves_the_catalogue_as_it_was(served: Path, tmp_path: Path) -> None:
     write_folder(served, instances(series=1, per_series=2))
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
         for path in served.rglob("*.dcm"):
             path.unlink()
 
@@ -183,9 +183,9 @@ def test_a_failed_scan_leaves_the_catalogue_as_it_was(served: Path, tmp_path: Pa
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            catalog.scan([Root(served)], progress=stop)
-        assert catalog.totals().instances == 2
-        assert catalog.scan([Root(served)]).totals.instances == 0
+            catalogue.scan([Root(served)], progress=stop)
+        assert catalogue.totals().instances == 2
+        assert catalogue.scan([Root(served)]).totals.instances == 0
 
 
 # --- Collections ------------------------------------------------------------------------------------------------------
@@ -214,9 +214,9 @@ def test_where_the_collection_comes_from(
     served: Path, tmp_path: Path, content: bytes, name: str, of_root: str | None, argument: str | None, collection: str
 ) -> None:
     put(served, name, content)
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served, of_root)], collection=argument)
-        assert catalog.collections() == [collection]
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served, of_root)], collection=argument)
+        assert catalogue.collections() == [collection]
 
 
 def test_a_root_says_what_files_cannot(served: Path, tmp_path: Path) -> None:
@@ -230,10 +230,10 @@ def test_a_root_says_what_files_cannot(served: Path, tmp_path: Path) -> None:
         released=date(2021, 7, 15),
     )
     scan(tmp_path / "catalog.sqlite", served)
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served, "C", about)])  # nothing of the files has changed
-        (series,) = catalog.series()
-        assert catalog.about("c") == about
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served, "C", about)])  # nothing of the files has changed
+        (series,) = catalogue.series()
+        assert catalogue.about("c") == about
         assert series.collection == "C"
         assert (series.license_name, series.license_uri) == ("CC BY 4.0", "https://l")
         assert (series.collection_uri, series.released) == ("https://u", date(2021, 7, 15))
@@ -265,22 +265,22 @@ def test_of_files_that_differ_the_first_is_served_and_the_others_told(served: Pa
 
 def test_a_sound_file_goes_before_one_that_is_cut(served: Path, tmp_path: Path) -> None:
     cut, sound = put(served, "a.dcm", one()[:-10]), put(served, "b.dcm", one())
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         for _ in range(2):  # the second time from what is remembered
-            (conflict,) = catalog.scan([Root(served)]).conflicts
+            (conflict,) = catalogue.scan([Root(served)]).conflicts
             assert (conflict.chosen, conflict.others, conflict.why) == (sound, (cut,), "sound")
-        (series,) = catalog.series()
-        assert [file.path for file in catalog.files(series.series_uid)] == [sound]
+        (series,) = catalogue.series()
+        assert [file.path for file in catalogue.files(series.series_uid)] == [sound]
 
 
 def test_the_other_file_takes_over_when_the_chosen_one_goes(served: Path, tmp_path: Path) -> None:
     first, second = put(served, "a.dcm", one(PatientSex="M")), put(served, "b.dcm", one(PatientSex="F"))
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
         first.unlink()
-        assert catalog.scan([Root(served)]).conflicts == ()
-        (series,) = catalog.series()
-        assert [file.path for file in catalog.files(series.series_uid)] == [second]
+        assert catalogue.scan([Root(served)]).conflicts == ()
+        (series,) = catalogue.series()
+        assert [file.path for file in catalogue.files(series.series_uid)] == [second]
 
 
 def test_an_instance_in_two_series_is_two_instances(served: Path, tmp_path: Path) -> None:
@@ -293,10 +293,10 @@ def test_an_instance_in_two_series_is_two_instances(served: Path, tmp_path: Path
 
 
 @pytest.fixture
-def catalog(served: Path, tmp_path: Path) -> Catalog:  # type: ignore[misc]
+def catalogue(served: Path, tmp_path: Path) -> Catalogue:  # type: ignore[misc]
     write_folder(served, instances(series=4, per_series=3, collection="Lung"))
     write_folder(served, instances(series=2, per_series=1, collection="Straße", seed="x"))
-    with Catalog.open(tmp_path / "catalog.sqlite") as opened:
+    with Catalogue.open(tmp_path / "catalog.sqlite") as opened:
         opened.scan([Root(served)])
         yield opened
 
@@ -304,9 +304,9 @@ def catalog(served: Path, tmp_path: Path) -> Catalog:  # type: ignore[misc]
 def test_lists_collections_without_regard_to_case(served: Path, tmp_path: Path) -> None:
     for number, name in enumerate(("beta", "Alpha", "GAMMA")):
         put(served, f"{name}/x.dcm", one(SeriesInstanceUID=f"1.{number}"))
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        assert catalog.collections() == ["Alpha", "beta", "GAMMA"]
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        assert catalogue.collections() == ["Alpha", "beta", "GAMMA"]
 
 
 @pytest.mark.parametrize(
@@ -329,14 +329,14 @@ def test_lists_collections_without_regard_to_case(served: Path, tmp_path: Path) 
     ids=repr,
 )
 def test_criteria_narrow_and_names_are_compared_without_case(
-    catalog: Catalog, criteria: dict[str, str], count: int
+    catalogue: Catalogue, criteria: dict[str, str], count: int
 ) -> None:
-    assert len(list(catalog.series(**criteria))) == count
+    assert len(list(catalogue.series(**criteria))) == count
 
 
-def test_patients_and_studies_are_told_once(catalog: Catalog) -> None:
-    assert [p.patient_id for p in catalog.patients(collection="lung")] == ["PATIENT-00000000", "PATIENT-00000001"]
-    (study,) = catalog.studies(collection="Lung", patient_id="patient-00000001")
+def test_patients_and_studies_are_told_once(catalogue: Catalogue) -> None:
+    assert [p.patient_id for p in catalogue.patients(collection="lung")] == ["PATIENT-00000000", "PATIENT-00000001"]
+    (study,) = catalogue.studies(collection="Lung", patient_id="patient-00000001")
     assert (study.study_uid, study.series_count) == (uid("", "Lung", "study", 1), 2)
     assert (study.study_date, study.patient_name) == (date(2020, 1, 2), "PATIENT^00000000")
 
@@ -346,9 +346,9 @@ def test_a_series_is_told_with_counts_and_the_time_of_its_newest_file(served: Pa
     moment = datetime(2021, 6, 2, 10, 11, 12, tzinfo=UTC)
     for number, instance in enumerate(made):
         os.utime(served / instance.path, (moment.timestamp() - number,) * 2)
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        (series,) = catalog.series()
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        (series,) = catalogue.series()
     assert series == Series(
         series_uid=SeriesUid(made[0].series_uid),
         study_uid=StudyUid(made[0].study_uid),
@@ -385,9 +385,9 @@ def test_every_attribute_of_a_file_reaches_its_record(served: Path, tmp_path: Pa
         SoftwareVersions=["1", "2"],
     )
     put(served, "x.dcm", content)
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        (patient,), (study,), (series,) = catalog.patients(), catalog.studies(), catalog.series()
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        (patient,), (study,), (series,) = catalogue.patients(), catalogue.studies(), catalogue.series()
     assert (patient.birth_date, patient.sex, patient.ethnic_group) == (date(1950, 1, 2), "F", "e")
     assert (patient.species_description, patient.species_code) == ("Canis lupus familiaris", None)
     assert (study.description, study.study_id, study.admitting_diagnosis) == ("s", "2", "a")
@@ -399,9 +399,9 @@ def test_every_attribute_of_a_file_reaches_its_record(served: Path, tmp_path: Pa
 
 def test_lengths_of_a_file_reach_its_detail(served: Path, tmp_path: Path) -> None:
     put(served, "x.dcm", one(SliceThickness="2.5", PixelSpacing=["0.75", "0.5"]))
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        (detail,) = catalog.details()
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        (detail,) = catalogue.details()
     assert (detail.slice_thickness_mm, detail.pixel_spacing_mm) == (2.5, 0.75)
 
 
@@ -410,12 +410,12 @@ def test_answers_of_many_pages_are_whole(served: Path, tmp_path: Path) -> None:
     for number in range(1203):
         path = put(served, f"{number}.dcm", one_quick(number))
         wanted.add(path.stem)
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        found = [series.series_uid for series in catalog.series(collection="served")]
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        found = [series.series_uid for series in catalogue.series(collection="served")]
         assert len(found) == len(set(found)) == 1203
-        assert len(list(catalog.patients())) == 1
-        assert len(list(catalog.studies())) == 1
+        assert len(list(catalogue.patients())) == 1
+        assert len(list(catalogue.studies())) == 1
 
 
 def one_quick(number: int) -> bytes:
@@ -428,38 +428,38 @@ def one_quick(number: int) -> bytes:
 def test_files_come_by_instance_number(served: Path, tmp_path: Path) -> None:
     for name, number in (("a", 10), ("b", 9), ("c", None), ("d", 1)):
         put(served, f"{name}.dcm", one(SOPInstanceUID=f"1.{ord(name)}", InstanceNumber=number))
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        (series,) = catalog.series()
-        assert [file.path.stem for file in catalog.files(series.series_uid)] == ["c", "d", "b", "a"]
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        (series,) = catalogue.series()
+        assert [file.path.stem for file in catalogue.files(series.series_uid)] == ["c", "d", "b", "a"]
 
 
-def test_an_unknown_series_has_no_files_and_no_size(catalog: Catalog) -> None:
-    assert catalog.files("1.2.3") == ()
-    assert catalog.series_size("1.2.3") == SeriesSize(None, None)
-    assert catalog.find_instance("1.2.3") is None
+def test_an_unknown_series_has_no_files_and_no_size(catalogue: Catalogue) -> None:
+    assert catalogue.files("1.2.3") == ()
+    assert catalogue.series_size("1.2.3") == SeriesSize(None, None)
+    assert catalogue.find_instance("1.2.3") is None
 
 
 def test_the_md5_is_computed_once_and_not_for_other_bytes(served: Path, tmp_path: Path) -> None:
     path = put(served, "x.dcm", one())
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        catalog.scan([Root(served)])
-        (series,) = catalog.series()
-        (file,) = catalog.files(series.series_uid)
-        assert catalog.md5(file) == hashlib.md5(one(), usedforsecurity=False).digest()
-        (remembered,) = catalog.files(series.series_uid)
-        assert remembered.md5 == catalog.md5(file)
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        (series,) = catalogue.series()
+        (file,) = catalogue.files(series.series_uid)
+        assert catalogue.md5(file) == hashlib.md5(one(), usedforsecurity=False).digest()
+        (remembered,) = catalogue.files(series.series_uid)
+        assert remembered.md5 == catalogue.md5(file)
         path.write_bytes(b"altered")
-        assert catalog.md5(file) == hashlib.md5(b"altered", usedforsecurity=False).digest()
+        assert catalogue.md5(file) == hashlib.md5(b"altered", usedforsecurity=False).digest()
 
 
-def test_many_threads_may_ask_at_once(catalog: Catalog) -> None:
+def test_many_threads_may_ask_at_once(catalogue: Catalogue) -> None:
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: len(list(catalog.series())), range(40)))
+        answers = list(threads.map(lambda _: len(list(catalogue.series())), range(40)))
     assert answers == [6] * 40
 
 
-@pytest.mark.usefixtures("catalog")
+@pytest.mark.usefixtures("catalogue")
 def test_no_question_about_a_name_looks_at_every_series(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
         for condition in ("collection_key = ?", "patient_key = ?", "study_uid = ?", "series_uid = ?"):
@@ -529,11 +529,11 @@ def mirror_of(folder: Path, content: bytes) -> Series:
 
 def test_a_mirror_is_served_from_its_journal(served: Path, tmp_path: Path) -> None:
     said = mirror_of(served, b"not looked at")
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        report = catalog.scan([Root(served)])
-        (series,) = catalog.series()
-        (file,) = catalog.files("1.2.3")
-        (study,) = catalog.studies()
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        report = catalogue.scan([Root(served)])
+        (series,) = catalogue.series()
+        (file,) = catalogue.files("1.2.3")
+        (study,) = catalogue.studies()
         assert report.totals == Totals(collections=1, patients=1, studies=1, series=1, instances=1, size_bytes=13)
         assert (series.image_count, series.size_bytes) == (1, 13)
         assert (series.submitted, series.released, series.license_name) == (
@@ -545,7 +545,7 @@ def test_a_mirror_is_served_from_its_journal(served: Path, tmp_path: Path) -> No
         assert (study.study_date, study.description, study.series_count) == (date(2019, 1, 1), "brain", 1)
         assert file.path.read_bytes() == b"not looked at"
         assert file.md5 == hashlib.md5(b"not looked at", usedforsecurity=False).digest()
-        assert catalog.scan([Root(served)]).unchanged == 1
+        assert catalogue.scan([Root(served)]).unchanged == 1
 
 
 # --- the file itself --------------------------------------------------------------------------------------------------
@@ -574,7 +574,7 @@ def test_a_catalogue_of_another_version_is_made_anew(served: Path, tmp_path: Pat
 def test_another_kind_of_file_is_left_alone(tmp_path: Path) -> None:
     path = put(tmp_path, "thesis.txt", b"the only copy")
     with pytest.raises(DiskError, match="left as it is"):
-        Catalog.open(path)
+        Catalogue.open(path)
     assert path.read_bytes() == b"the only copy"
 
 
@@ -585,5 +585,5 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     database.close()
     content = path.read_bytes()
     with pytest.raises(DiskError, match="left as it is"):
-        Catalog.open(path)
+        Catalogue.open(path)
     assert path.read_bytes() == content

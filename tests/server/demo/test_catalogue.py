@@ -10,8 +10,8 @@ import pytest
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.server.catalogue import Catalog, Root, Totals
-from bulkdl.server.demo.catalogue import demo_catalog, demo_roots
+from bulkdl.server.catalogue import Catalogue, Root, Totals
+from bulkdl.server.demo.catalogue import demo_catalogue, demo_roots
 from bulkdl.server.demo.phantom import PHANTOM_COLLECTION
 from bulkdl.server.demo.samples import pydicom_samples
 from tests.support.dicom_files import instances
@@ -33,20 +33,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demo(cache: Path) -> Iterator[Catalog]:
-    catalog, _ = demo_catalog(cache)
-    yield catalog
-    catalog.close()
+def demo(cache: Path) -> Iterator[Catalogue]:
+    catalogue, _ = demo_catalogue(cache)
+    yield catalogue
+    catalogue.close()
 
 
-def test_every_collection_has_a_licence_and_a_citation(demo: Catalog) -> None:
+def test_every_collection_has_a_licence_and_a_citation(demo: Catalogue) -> None:
     for collection in demo.collections():
         about = demo.about(collection)
         assert all((about.description, about.citation, about.license_name, about.license_uri)), collection
     assert all(series.license_name for series in demo.series())
 
 
-def test_every_instance_is_sound_but_those_of_the_collection_that_says_so(demo: Catalog) -> None:
+def test_every_instance_is_sound_but_those_of_the_collection_that_says_so(demo: Catalogue) -> None:
     unsound = set()
     for series in demo.series():
         for file in demo.files(series.series_uid):
@@ -61,14 +61,14 @@ def test_every_instance_is_sound_but_those_of_the_collection_that_says_so(demo: 
 @pytest.mark.usefixtures("demo")
 def test_pydicoms_own_files_are_all_there(cache: Path, tmp_path: Path) -> None:
     roots = [root for root in demo_roots(cache) if root.path == pydicom_samples()]
-    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
-        report = catalog.scan(roots)
-        everything = catalog.scan([Root(root.path) for root in roots[:1]])
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        report = catalogue.scan(roots)
+        everything = catalogue.scan([Root(root.path) for root in roots[:1]])
     assert (report.totals.series, report.totals.instances) == (49, 129)
     assert everything.totals.instances == report.totals.instances
 
 
-def test_the_phantoms_are_a_collection_of_their_own(demo: Catalog) -> None:
+def test_the_phantoms_are_a_collection_of_their_own(demo: Catalogue) -> None:
     series = list(demo.series(collection=PHANTOM_COLLECTION))
     assert sum(one.image_count or 0 for one in series) >= 500
     assert {one.modality for one in series} >= {"CT", "MR", "PT", "RTSTRUCT", "SEG"}
@@ -77,8 +77,8 @@ def test_the_phantoms_are_a_collection_of_their_own(demo: Catalog) -> None:
 @pytest.mark.usefixtures("demo")
 def test_a_second_start_makes_and_reads_nothing(cache: Path) -> None:
     before = sorted(cache.iterdir())
-    catalog, report = demo_catalog(cache)
-    with catalog:
+    catalogue, report = demo_catalogue(cache)
+    with catalogue:
         assert (report.read, report.removed) == (0, 0)
         assert report.totals != Totals()
     assert sorted(path for path in cache.iterdir() if not path.name.endswith(("-wal", "-shm"))) == [
@@ -86,7 +86,7 @@ def test_a_second_start_makes_and_reads_nothing(cache: Path) -> None:
     ]
 
 
-def test_half_made_phantoms_are_never_served(demo: Catalog, cache: Path) -> None:
+def test_half_made_phantoms_are_never_served(demo: Catalogue, cache: Path) -> None:
     """A process that is killed while it makes them leaves a folder that nobody takes for the phantoms."""
     assert (cache / HALF_MADE).exists()
     served = [file.path for series in demo.series() for file in demo.files(series.series_uid)]

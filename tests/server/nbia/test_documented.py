@@ -1,4 +1,4 @@
-"""The documented answers of every family, asked for over real sockets, from files that hold what they tell."""
+"""The documented answers of every api, asked for over real sockets, from files that hold what they tell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from bulkdl.archive.nbia.endpoints import Answer
 from bulkdl.server.access import AccessRules
-from bulkdl.server.nbia.apis import FAMILIES, Family
+from bulkdl.server.nbia.apis import APIS, Api
 from tests.support.documented import CT_SERIES, FIRST_STUDY, SEG_SERIES, write_documented
 from tests.support.served import Answer as Received
 from tests.support.served import Served, served
@@ -30,7 +30,9 @@ OF_CT = {"SeriesInstanceUID": CT_SERIES}
 @pytest_asyncio.fixture
 async def archive(tmp_path: Path) -> AsyncIterator[Served]:
     root = write_documented(tmp_path / "files")
-    async with served(root, catalog=tmp_path / "catalog.sqlite", rules=AccessRules(keys=frozenset({"key"}))) as running:
+    async with served(
+        root, catalogue=tmp_path / "catalog.sqlite", rules=AccessRules(keys=frozenset({"key"}))
+    ) as running:
         yield running
 
 
@@ -264,9 +266,9 @@ async def test_a_login_is_told_as_documented(archive: Served) -> None:
 # --- every format of every endpoint -----------------------------------------------------------------------------------
 
 FORMATTED = [
-    (family, endpoint)
-    for family in FAMILIES
-    for endpoint in family.endpoints.values()
+    (api, endpoint)
+    for api in APIS
+    for endpoint in api.endpoints.values()
     if endpoint.has_format and endpoint.answer is Answer.ROWS
 ]
 VALUES = {
@@ -289,10 +291,10 @@ def count_of(form: str, body: bytes) -> int:
     return sum(1 for _ in csv.reader(io.StringIO(body.decode(), newline=""))) - 1
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-async def test_every_format_of_every_endpoint_tells_the_same_rows(archive: Served, family: Family) -> None:
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+async def test_every_format_of_every_endpoint_tells_the_same_rows(archive: Served, api: Api) -> None:
     token = await archive.log_in()
-    for endpoint in (endpoint for of, endpoint in FORMATTED if of is family):
+    for endpoint in (endpoint for of, endpoint in FORMATTED if of is api):
         values = [
             (p.name, VALUES.get(p.field, "")) for p in endpoint.parameters if p.required or p.field == "series_uids"
         ]
@@ -301,10 +303,10 @@ async def test_every_format_of_every_endpoint_tells_the_same_rows(archive: Serve
             values.append((since.name, date(1990, 1, 1).strftime(since.date_form or "")))
         counts = {}
         for form in ("json", "csv", "xml", "html"):
-            headers = {"api_key": "key"} if family.is_tcia else {"Authorization": f"Bearer {token}"}
-            answer = await archive.endpoint(family, endpoint, [*values, ("format", form)], headers=headers)
+            headers = {"api_key": "key"} if api.is_tcia else {"Authorization": f"Bearer {token}"}
+            answer = await archive.endpoint(api, endpoint, [*values, ("format", form)], headers=headers)
             assert answer.status == 200, (endpoint.name, answer.body)
-            wanted = family.renderings[form.upper()].content_type
+            wanted = api.renderings[form.upper()].content_type
             assert answer.kind == wanted, endpoint.name
             counts[form] = count_of(form, answer.body)
         assert len(set(counts.values())) == 1, (endpoint.name, counts)

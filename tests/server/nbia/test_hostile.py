@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 
 from bulkdl.server.catalogue import About, Root
-from bulkdl.server.nbia.apis import FAMILIES, Asks
+from bulkdl.server.nbia.apis import APIS, Credential
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served import Served, served
 
 HOSTILE = '<script>alert("1")</script>&\'%s" OR 1=1 --'
-EVERY = [(family, endpoint) for family in FAMILIES for endpoint in family.endpoints.values()]
+EVERY = [(api, endpoint) for api in APIS for endpoint in api.endpoints.values()]
 WILD = st.one_of(
     st.text(max_size=40),
     st.sampled_from(
@@ -61,7 +61,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Served]:
     dataset.save_as(path)
     path.write_bytes(path.read_bytes().replace(b"CHEST ", b"C\x0bH\x01E\x85"))
     about = About(description=HOSTILE, citation=HOSTILE, license_name=HOSTILE, collection_uri=HOSTILE)
-    async with served(Root(tmp_path / "files", HOSTILE, about), catalog=tmp_path / "catalog.sqlite") as running:
+    async with served(Root(tmp_path / "files", HOSTILE, about), catalogue=tmp_path / "catalog.sqlite") as running:
         yield running
 
 
@@ -70,11 +70,15 @@ def test_no_parameter_breaks_the_server(tmp_path: Path) -> None:
     known = (b"Server was not able to process your request\nnull", b'{"errorMessage":"')
 
     async def ask(values: list[tuple[str, str]], place: int, numbered: list[str]) -> None:
-        family, endpoint = EVERY[place % len(EVERY)]
+        api, endpoint = EVERY[place % len(EVERY)]
         names = [parameter.name + ("0" if parameter.is_numbered else "") for parameter in endpoint.parameters]
         sent = [*zip(names, numbered, strict=False), *values]
-        headers = {"Authorization": f"Bearer {token}"} if family.asks in {Asks.TOKEN, Asks.TOKEN_IF_ANY} else {}
-        answer = await running.endpoint(family, endpoint, sent, headers=headers)
+        headers = (
+            {"Authorization": f"Bearer {token}"}
+            if api.credential in {Credential.TOKEN, Credential.OPTIONAL_TOKEN}
+            else {}
+        )
+        answer = await running.endpoint(api, endpoint, sent, headers=headers)
         assert answer.status in {200, 204, 400, 404, 471, 500}
         if answer.status == 500:
             assert answer.body.startswith(known)
@@ -83,7 +87,7 @@ def test_no_parameter_breaks_the_server(tmp_path: Path) -> None:
 
     write_folder(tmp_path / "files", instances(series=1, per_series=1))
     with asyncio.Runner() as runner:
-        context = served(Root(tmp_path / "files"), catalog=tmp_path / "catalog.sqlite")
+        context = served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite")
         running = runner.run(context.__aenter__())
         token = runner.run(running.log_in())
 

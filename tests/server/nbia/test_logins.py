@@ -14,7 +14,7 @@ import pytest_asyncio
 from bulkdl.errors import ConfigurationError
 from bulkdl.server.access import AccessRules, User
 from bulkdl.server.catalogue import Root
-from bulkdl.server.nbia.apis import FAMILIES, Asks
+from bulkdl.server.nbia.apis import APIS, Credential
 from bulkdl.server.nbia.quirks import Quirk, read_quirks
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served import Served, served
@@ -23,13 +23,13 @@ RULES = AccessRules(
     keys=frozenset({"a key"}), users={"alice": User("alice", "open sesame")}, token_seconds=3600, refresh_seconds=7200
 )
 V3 = "/services/v3/TCIA/query"
-BY_NAME = {family.name: family for family in FAMILIES}
+BY_NAME = {api.name: api for api in APIS}
 
 
 @pytest_asyncio.fixture
 async def archive(tmp_path: Path) -> AsyncIterator[Served]:
     write_folder(tmp_path / "files", instances(series=1, per_series=3))
-    async with served(Root(tmp_path / "files"), catalog=tmp_path / "catalog.sqlite", rules=RULES) as running:
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", rules=RULES) as running:
         yield running
 
 
@@ -70,19 +70,19 @@ async def test_a_login_that_fails_says_why(archive: Served, form: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    "family", [f for f in FAMILIES if f.asks in {Asks.TOKEN, Asks.TOKEN_IF_ANY}], ids=lambda family: family.name
+    "api", [f for f in APIS if f.credential in {Credential.TOKEN, Credential.OPTIONAL_TOKEN}], ids=lambda api: api.name
 )
-async def test_a_token_that_is_bad_is_refused_by_every_endpoint(archive: Served, family: object) -> None:
-    for endpoint in family.endpoints.values():
-        answer = await archive.endpoint(family, endpoint, token="nonsense")  # noqa: S106 - made up
+async def test_a_token_that_is_bad_is_refused_by_every_endpoint(archive: Served, api: object) -> None:
+    for endpoint in api.endpoints.values():
+        answer = await archive.endpoint(api, endpoint, token="nonsense")  # noqa: S106 - made up
         assert (answer.status, answer.body) == ((200, b"up") if endpoint.name == "up" else (401, b"")), endpoint.name
 
 
 @pytest.mark.parametrize("name", ["nbia-v2", "nbia-advanced"])
 async def test_a_token_that_is_missing_is_refused(archive: Served, name: str) -> None:
-    family = BY_NAME[name]
-    for endpoint in family.endpoints.values():
-        answer = await archive.endpoint(family, endpoint)
+    api = BY_NAME[name]
+    for endpoint in api.endpoints.values():
+        answer = await archive.endpoint(api, endpoint)
         assert answer.status == (200 if endpoint.name == "up" else 401), endpoint.name
         if answer.status == 401:
             assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -141,7 +141,7 @@ async def test_a_shared_list_is_made_read_by_every_family_and_deleted(archive: S
 async def test_a_shared_list_outlives_the_server(tmp_path: Path) -> None:
     made = write_folder(tmp_path / "files", instances(series=1, per_series=1))
     for is_first in (True, False):
-        async with served(Root(tmp_path / "files"), catalog=tmp_path / "catalog.sqlite") as archive:
+        async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite") as archive:
             if is_first:
                 form = {"list": made[0].series_uid, "name": "mine"}
                 await archive.nbia("createSharedList", method="POST", data=form, token=await archive.log_in())
@@ -203,7 +203,7 @@ async def test_a_bad_token_finds_nothing_where_it_does_on_the_real_one(
     tmp_path: Path, path: str, token: str | None, status: int
 ) -> None:
     quirks = frozenset({Quirk.EMPTY_TOKEN})
-    async with served(Root(tmp_path / "files"), catalog=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
         answer = await archive.nbia(path, token=token)
         assert answer.status == status
         assert answer.body == (b"Server was not able to process your request\nnull" if status == 500 else b"")
@@ -211,7 +211,7 @@ async def test_a_bad_token_finds_nothing_where_it_does_on_the_real_one(
 
 async def test_an_instance_without_a_length_cannot_be_resumed(made: list[MadeUp], tmp_path: Path) -> None:
     quirks = frozenset({Quirk.NO_CONTENT_LENGTH})
-    async with served(Root(tmp_path / "files"), catalog=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
         query = {"SeriesInstanceUID": made[0].series_uid, "SOPInstanceUID": made[0].sop_uid}
         answer = await archive.nbia("v1/getSingleImage", params=query, headers={"Range": "bytes=1-2"})
         assert (answer.status, answer.body) == (200, made[0].content)
@@ -220,7 +220,7 @@ async def test_an_instance_without_a_length_cannot_be_resumed(made: list[MadeUp]
 
 async def test_json_in_other_forms(made: list[MadeUp], tmp_path: Path) -> None:
     quirks = frozenset({Quirk.SIZES_AS_STRINGS, Quirk.SINGLE_OBJECT, Quirk.ESCAPED_SLASHES})
-    async with served(Root(tmp_path / "files", "A/B"), catalog=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
+    async with served(Root(tmp_path / "files", "A/B"), catalogue=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
         answer = await archive.nbia("v1/getSeries")
         assert (answer.document["ImageCount"], answer.document["Collection"]) == ("3", "A/B")
         assert rb"A\/B" in answer.body
@@ -230,7 +230,7 @@ async def test_json_in_other_forms(made: list[MadeUp], tmp_path: Path) -> None:
 
 async def test_a_zip_that_is_short_is_well_formed(made: list[MadeUp], tmp_path: Path) -> None:
     quirks = frozenset({Quirk.SHORT_ZIP})
-    async with served(Root(tmp_path / "files"), catalog=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
         answer = await archive.nbia(f"v1/getImageWithMD5Hash?SeriesInstanceUID={made[0].series_uid}")
         with zipfile.ZipFile(BytesIO(answer.body)) as bundle:
             assert bundle.namelist() == ["00000001.dcm", "00000002.dcm"]

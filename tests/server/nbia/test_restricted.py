@@ -1,4 +1,4 @@
-"""A restricted Collection is not shown, listed, counted or sent to who may not see it, by any endpoint of any family.
+"""A restricted Collection is not shown, listed, counted or sent to who may not see it, by any endpoint of any api.
 
 Two archives are asked the same: one where the Collection is restricted, one where it is not at all. For who may not see
 it they must be the same archive.
@@ -22,7 +22,7 @@ from pydicom import dcmread
 from bulkdl.archive.nbia.endpoints import Endpoint, Parameter
 from bulkdl.server.access import AccessRules, User
 from bulkdl.server.catalogue import About, Root
-from bulkdl.server.nbia.apis import FAMILIES, Asks, Family
+from bulkdl.server.nbia.apis import APIS, Api, Credential
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served import Answer, Served, served
 
@@ -39,7 +39,7 @@ ABOUT = About(description="told", license_name="CC BY 4.0", collection_uri="http
 ABOUT_SECRET = About(
     description="whispered", license_name="SECRET-LICENCE", collection_uri="https://doi.org/10.1/SECRET"
 )
-EVERY = [(family, endpoint) for family in FAMILIES for endpoint in family.endpoints.values()]
+EVERY = [(api, endpoint) for api in APIS for endpoint in api.endpoints.values()]
 NUMBERED = {"getDicomTagsByImageID", "getStudyDrillDown", "getImageDrillDown"}  # names of rows differ from scan to scan
 
 
@@ -124,8 +124,8 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     shutil.copytree(folder / "open", bare / "open", copy_function=shutil.copy2)
     roots = Root(folder / "open", about=ABOUT), Root(folder / "secret", about=ABOUT_SECRET)
     async with (
-        served(*roots, catalog=tmp_path / "1.sqlite", rules=RULES) as hiding,
-        served(Root(bare / "open", about=ABOUT), catalog=tmp_path / "2.sqlite", rules=RULES) as without,
+        served(*roots, catalogue=tmp_path / "1.sqlite", rules=RULES) as hiding,
+        served(Root(bare / "open", about=ABOUT), catalogue=tmp_path / "2.sqlite", rules=RULES) as without,
     ):
         alice = await hiding.log_in("alice", "open sesame")
         for name, uids in (("mixed", [shown.series_uid, hidden.series_uid]), ("secret", [hidden.series_uid])):
@@ -150,11 +150,11 @@ def comparable(answer: Answer) -> object:
     return answer.status, body
 
 
-async def visitor(family: Family, archive: Served, name: str) -> dict[str, object]:
-    """How somebody who may not see the Collection asks a family."""
-    if family.asks is Asks.KEY:
+async def visitor(api: Api, archive: Served, name: str) -> dict[str, object]:
+    """How somebody who may not see the Collection asks a api."""
+    if api.credential is Credential.KEY:
         return {"headers": {"api_key": "key"}}
-    if family.asks is Asks.NOTHING or (family.asks is Asks.TOKEN_IF_ANY and name == "nobody"):
+    if api.credential is Credential.NONE or (api.credential is Credential.OPTIONAL_TOKEN and name == "nobody"):
         return {}
     if name == "bob":
         return {"token": await archive.log_in("bob", "let me in")}
@@ -162,17 +162,17 @@ async def visitor(family: Family, archive: Served, name: str) -> dict[str, objec
 
 
 @pytest.mark.parametrize("name", ["nobody", "bob"])
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 async def test_nothing_tells_a_restricted_collection_from_one_that_is_not_there(
-    pair: Pair, family: Family, name: str
+    pair: Pair, api: Api, name: str
 ) -> None:
-    asks = {id(archive): await visitor(family, archive, name) for archive in (pair.hiding, pair.bare)}
-    for endpoint in family.endpoints.values():
+    asks = {id(archive): await visitor(api, archive, name) for archive in (pair.hiding, pair.bare)}
+    for endpoint in api.endpoints.values():
         if endpoint.name in {"createSharedList", "deleteSharedList"}:
             continue
         for values in pair.forms(endpoint):
-            hiding = await pair.hiding.endpoint(family, endpoint, values, **asks[id(pair.hiding)])
-            bare = await pair.bare.endpoint(family, endpoint, values, **asks[id(pair.bare)])
+            hiding = await pair.hiding.endpoint(api, endpoint, values, **asks[id(pair.hiding)])
+            bare = await pair.bare.endpoint(api, endpoint, values, **asks[id(pair.bare)])
             if endpoint.name not in NUMBERED:
                 assert comparable(hiding) == comparable(bare), (endpoint.name, values)
             assert not re.search(b"SECRET(MAKER|PART|WORDS|SPECIES|-LICENCE)|whispered", hiding.body), endpoint.name

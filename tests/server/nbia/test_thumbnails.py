@@ -30,7 +30,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Served]:
         path = tmp_path / "files" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    async with served(Root(tmp_path / "files"), catalog=tmp_path / "catalog.sqlite", rules=RULES) as running:
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", rules=RULES) as running:
         yield running
 
 
