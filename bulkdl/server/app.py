@@ -27,7 +27,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Attribute, Endpoint
 from bulkdl.errors import BulkdlError, ConfigurationError
-from bulkdl.server.access import AccessRules, Authenticator, CredentialProblem, Viewer
+from bulkdl.server.access import AccessRules
+from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
 from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.images import Downloads

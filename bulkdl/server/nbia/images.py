@@ -21,7 +21,7 @@ from typing import Final
 from aiohttp import web
 
 from bulkdl.archive.nbia.endpoints import Endpoint
-from bulkdl.server.access import Viewer
+from bulkdl.server.authentication import Viewer
 from bulkdl.server.catalogue import Catalogue, ServedFile
 from bulkdl.server.catalogue.view import CatalogueView
 from bulkdl.server.nbia.apis import Api, Credential

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from bulkdl.server.access import Authenticator, Login
+from bulkdl.server.authentication import Authenticator, IssuedTokens
 from bulkdl.server.streaming import Threads
 
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}
@@ -48,7 +48,7 @@ class Logins:
         return _refused("invalid_token", "Token is not active", HTTPStatus.UNAUTHORIZED)
 
 
-def _granted(login: Login) -> dict[str, object]:
+def _granted(login: IssuedTokens) -> dict[str, object]:
     return {
         "access_token": login.access_token,
         "expires_in": login.expires_in,

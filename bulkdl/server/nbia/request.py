@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
 from bulkdl.archive.nbia.values import Value
-from bulkdl.server.access import Authenticator, Viewer
+from bulkdl.server.authentication import Authenticator, Viewer
 from bulkdl.server.catalogue.view import CatalogueView
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.shared_lists import SharedList, SharedLists

@@ -1,0 +1,167 @@
+"""Authentication: who sends a request, by API key or token, and which Collections are hidden from that viewer.
+
+Tokens are random and known to this process alone, so a restart ends all sessions. Only their digests are kept, in a
+bounded number: when it is reached, the oldest tokens expire first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from bulkdl.server.access import GUEST, AccessRules
+from bulkdl.server.passwords import is_password
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_SESSION_BYTES: Final = 16
+_TOKEN_BYTES: Final = 32
+_MAX_TOKENS: Final = 100_000
+_UNGUESSABLE_PASSWORD: Final = secrets.token_hex(_TOKEN_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The sender of a request. `hidden` are the Collections, in upper case, that do not exist for this viewer."""
+
+    name: str
+    hidden: frozenset[str] = frozenset()
+
+
+class CredentialProblem(Enum):
+    """Why a request has no viewer."""
+
+    MISSING = auto()
+    INVALID = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedTokens:
+    """The tokens of a login. Times are in seconds from now."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    session: str
+    expires_in: int
+    refresh_expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    user: str
+    session: str
+    expires: float
+
+
+class Authenticator:
+    """Checks keys and passwords, and issues tokens. Thread-safe; `clock` returns monotonic seconds."""
+
+    def __init__(
+        self,
+        rules: AccessRules | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_tokens: int = _MAX_TOKENS,
+    ) -> None:
+        self._rules = rules or AccessRules()
+        self._clock = clock
+        self._max_tokens = max_tokens
+        self._lock = threading.Lock()
+        self._any_password = next((user.password for user in self._rules.users.values()), _UNGUESSABLE_PASSWORD)
+        self._keys = frozenset(_digest(key) for key in self._rules.keys)
+        self._access: dict[bytes, _Grant] = {}
+        self._refresh: dict[bytes, _Grant] = {}
+        self.guest = Viewer(GUEST, self._rules.restricted)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether TCIA v3 asks for a key."""
+        return bool(self._keys)
+
+    @property
+    def has_users(self) -> bool:
+        """Whether anyone but the guest can log in."""
+        return bool(self._rules.users)
+
+    def is_key(self, key: str | None) -> bool:
+        """Whether `key` is valid. Without configured keys, every key is."""
+        return not self._keys or (key is not None and _digest(key) in self._keys)
+
+    def viewer(self, authorization: str | None) -> Viewer | CredentialProblem:
+        """Identify the viewer by an `Authorization` header. `Bearer undefined`, which web pages send, is the guest."""
+        if authorization is None:
+            return CredentialProblem.MISSING
+        scheme, _, token = authorization.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            return CredentialProblem.INVALID
+        if token == "undefined":  # noqa: S105 - sent by NBIA's web pages when they have no token
+            return self.guest
+        grant = self._find(self._access, token.strip())
+        return CredentialProblem.INVALID if grant is None else self.viewer_of_user(grant.user)
+
+    def viewer_of_user(self, name: str) -> Viewer:
+        """The viewer that a user name stands for; the guest, if the name is unknown."""
+        user = self._rules.users.get(name)
+        return self.guest if user is None else Viewer(name, self._rules.restricted - user.collections)
+
+    def log_in(self, username: str, password: str) -> IssuedTokens | None:
+        """Issue tokens to a user; None if the name or the password is wrong. Blocks for as long as a hash takes."""
+        if username == GUEST and username not in self._rules.users:
+            return self._issue(GUEST)
+        user = self._rules.users.get(username)
+        # An unknown name takes as long as a known one, so that the time does not reveal which names exist.
+        stored = user.password if user is not None else self._any_password
+        return self._issue(username) if is_password(password, stored) and user is not None else None
+
+    def refresh(self, refresh_token: str) -> IssuedTokens | None:
+        """Issue new tokens for a refresh token; None if it is unknown or has expired."""
+        grant = self._find(self._refresh, refresh_token)
+        return None if grant is None else self._issue(grant.user, grant.session)
+
+    def log_out(self, authorization: str | None) -> bool:
+        """End the session of an access token, with all its tokens. Returns whether the token was valid."""
+        _, _, token = (authorization or "").strip().partition(" ")
+        grant = self._find(self._access, token.strip())
+        if grant is None:
+            return False
+        with self._lock:
+            for tokens in (self._access, self._refresh):
+                for digest in [key for key, other in tokens.items() if other.session == grant.session]:
+                    del tokens[digest]
+        return True
+
+    def _issue(self, user: str, session: str | None = None) -> IssuedTokens:
+        rules, now = self._rules, self._clock()
+        session = session or secrets.token_hex(_SESSION_BYTES)
+        access, refresh = secrets.token_urlsafe(_TOKEN_BYTES), secrets.token_urlsafe(_TOKEN_BYTES)
+        with self._lock:
+            self._keep(self._access, access, _Grant(user, session, now + rules.token_seconds), now)
+            self._keep(self._refresh, refresh, _Grant(user, session, now + rules.refresh_seconds), now)
+        return IssuedTokens(access, refresh, session, int(rules.token_seconds), int(rules.refresh_seconds))
+
+    def _keep(self, tokens: dict[bytes, _Grant], token: str, grant: _Grant, now: float) -> None:
+        """Add a token; remove those that have expired, and the oldest while there are too many.
+
+        Tokens of one kind expire in the order in which they were issued, which is that of the dict.
+        """
+        while tokens:
+            oldest = next(iter(tokens))
+            if tokens[oldest].expires > now and len(tokens) < self._max_tokens:
+                break
+            del tokens[oldest]
+        tokens[_digest(token)] = grant
+
+    def _find(self, tokens: Mapping[bytes, _Grant], token: str) -> _Grant | None:
+        with self._lock:
+            grant = tokens.get(_digest(token))
+        return grant if grant is not None and grant.expires > self._clock() else None
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode(errors="replace")).digest()

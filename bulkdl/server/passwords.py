@@ -1,0 +1,59 @@
+"""Passwords of a users file: plain text, or an scrypt hash such as `scrypt$16384$8$1$SALT$DIGEST` (both in hex)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Final
+
+_SCHEME: Final = "scrypt"
+_COST: Final = (1 << 14, 8, 1)  # N, r and p of RFC 7914
+_MAX_MEMORY_BYTES: Final = 1 << 28
+_SALT_BYTES: Final = 16
+
+
+def hash_password(password: str) -> str:
+    """Hash a password for a users file, with a random salt."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    costs = "$".join(map(str, _COST))
+    return f"{_SCHEME}${costs}${salt.hex()}${_scrypt(password, salt, _COST).hex()}"
+
+
+def check_stored(stored: str) -> None:
+    """Check that a stored password is plain text or a valid hash.
+
+    Raises:
+        ValueError: it begins with `scrypt$` but is not a valid hash.
+    """
+    if stored.startswith(f"{_SCHEME}$"):
+        _parse(stored)
+
+
+def is_password(password: str, stored: str) -> bool:
+    """Whether `password` is the stored one. Blocks for as long as the hash takes."""
+    if stored.startswith(f"{_SCHEME}$"):
+        cost, salt, digest = _parse(stored)
+        return hmac.compare_digest(_scrypt(password, salt, cost), digest)
+    return hmac.compare_digest(_sha256(password), _sha256(stored))
+
+
+def _parse(stored: str) -> tuple[tuple[int, int, int], bytes, bytes]:
+    try:
+        _, n, r, p, salt, digest = stored.split("$")
+        cost = int(n), int(r), int(p)
+        parts = cost, bytes.fromhex(salt), bytes.fromhex(digest)
+        _scrypt("", parts[1], cost)  # rejects costs that scrypt does not allow
+    except ValueError:
+        raise ValueError("the password begins with scrypt$ but is not a valid hash") from None
+    return parts
+
+
+def _scrypt(password: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:
+    n, r, p = cost
+    return hashlib.scrypt(password.encode(errors="replace"), salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY_BYTES)
+
+
+def _sha256(text: str) -> bytes:
+    """Digests have equal lengths, so comparing them does not reveal the length of the password."""
+    return hashlib.sha256(text.encode(errors="replace")).digest()
