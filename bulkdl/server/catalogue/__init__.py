@@ -1,8 +1,23 @@
-"""What is served: an index of folders and mirrors in SQLite, scanned from their files and read by every API."""
+"""What is served: an index of folders and mirrors in SQLite, filled by a scan and read by every API."""
 
 from bulkdl.server.catalogue.catalogue import Catalogue
+from bulkdl.server.catalogue.conditions import Since
 from bulkdl.server.catalogue.files import About, Root
-from bulkdl.server.catalogue.scan import Conflict, ScanReport, Totals, Unservable
-from bulkdl.server.catalogue.view import ServedFile
+from bulkdl.server.catalogue.reports import Conflict, ScanReport, Totals, Unservable
+from bulkdl.server.catalogue.served_file import ServedFile, open_served
+from bulkdl.server.catalogue.view import CatalogueView, SeriesDetail
 
-__all__ = ["About", "Catalogue", "Conflict", "Root", "ScanReport", "ServedFile", "Totals", "Unservable"]
+__all__ = [
+    "About",
+    "Catalogue",
+    "CatalogueView",
+    "Conflict",
+    "Root",
+    "ScanReport",
+    "SeriesDetail",
+    "ServedFile",
+    "Since",
+    "Totals",
+    "Unservable",
+    "open_served",
+]

@@ -1,9 +1,9 @@
-"""The catalogue: an index of the served folders, made by `scan`, and open to `questions`.
+"""The catalogue of the served folders: a database that `scan` fills, and that is read through `CatalogueView`.
 
-Methods block for as long as a disk does, and may be called from any thread. The tables are in `tables`.
+Methods block for as long as a disk does, and may be called from any thread. `tables` defines the database.
 
-NBIA compares Collections, Patient IDs, modalities and the like without case, and UIDs exactly. SQLite's own ideas of
-case end at ASCII, so the upper case that Python makes is stored.
+NBIA compares Collections, Patient IDs, modalities and similar text without case, and UIDs exactly. SQLite ignores case
+only for ASCII, so the tables also hold these texts in Python's upper case.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bulkdl.server.catalogue import scan, tables
+from bulkdl.server.catalogue import tables
+from bulkdl.server.catalogue.choice import md5_of
 from bulkdl.server.catalogue.files import Root
-from bulkdl.server.catalogue.scan import ScanReport
-from bulkdl.server.catalogue.view import CatalogueView, ServedFile
+from bulkdl.server.catalogue.reports import ScanReport
+from bulkdl.server.catalogue.scan import scan_folders
+from bulkdl.server.catalogue.served_file import ServedFile
+from bulkdl.server.catalogue.view import CatalogueView
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Catalogue(CatalogueView):
-    """An open catalogue. `generation` grows with each scan: what was asked before it may be out of date."""
+    """An open catalogue. `generation` grows with each scan; earlier results may then be out of date."""
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         super().__init__()
@@ -37,15 +40,15 @@ class Catalogue(CatalogueView):
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the catalogue at `path`, which must not lie in a served folder; make it where there is none.
+        """Open the catalogue at `path`, which must not be in a served folder. Creates it if it does not exist.
 
         Raises:
-            DiskError: it cannot be made or opened, or another kind of file lies there.
+            DiskError: it cannot be created or opened, or the file is not a catalogue.
         """
         return cls(path, tables.open_writer(path))
 
     def close(self) -> None:
-        """Close it. Safe to repeat; no question may be under way."""
+        """Close the database. May be repeated; no query may be running."""
         while self._readers:
             self._readers.pop().close()
         self._local = threading.local()
@@ -66,20 +69,20 @@ class Catalogue(CatalogueView):
         collection: str | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> ScanReport:
-        """Bring the catalogue up to the folders; what is not below `roots` leaves it.
+        """Bring the catalogue up to date with the folders. Files outside `roots` are removed from it.
 
-        `collection` is the name for files that lie directly in a root and do not name one themselves. `progress` is
-        told the number of files seen so far. After a failure, or when the process dies, the catalogue is as it was.
+        `collection` is the Collection of files that lie directly in a root and do not name one. `progress` is called
+        with the number of files seen so far. A failed or interrupted scan changes nothing.
 
         Raises:
-            ConfigurationError: a root is no folder.
+            ConfigurationError: a root is not a folder.
             JournalError: the journal of a mirror cannot be used.
             DiskError: the catalogue cannot be written.
         """
         with self._writing, tables.translated(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                report = scan.scan_folders(self._database, roots, collection=collection, progress=progress)
+                report = scan_folders(self._database, roots, collection=collection, progress=progress)
                 self._database.execute("COMMIT")
             finally:
                 if self._database.in_transaction:
@@ -87,23 +90,21 @@ class Catalogue(CatalogueView):
             self.generation += 1
             return report
 
-    # --- view ----------------------------------------------------------------------------------------------------
-
     def without(self, hidden: frozenset[str]) -> CatalogueView:
-        """The catalogue as it is for somebody from whom Collections, named in upper case, are hidden."""
+        """The catalogue without some Collections, named in upper case."""
         return _RestrictedView(self, hidden) if hidden else self
 
-    def select(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of an SQL question.
+    def select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of an SQL query.
 
         Raises:
             DiskError: the catalogue cannot be read.
         """
         with tables.translated(self.path):
-            return self._reader.execute(question, values).fetchall()
+            return self._reader.execute(query, values).fetchall()
 
     def md5(self, file: ServedFile) -> bytes:
-        """The MD5 of a file: remembered, or computed now and remembered.
+        """The MD5 of a file: stored, or computed now and stored.
 
         Raises:
             OSError: the file cannot be read.
@@ -115,7 +116,7 @@ class Catalogue(CatalogueView):
             known = self.select("SELECT md5 FROM file WHERE id = ? AND md5 IS NOT NULL", (file.id,))
             if known:
                 return bytes(known[0][0])
-        digest = scan.md5_of(file.path)
+        digest = md5_of(file.path)
         if is_as_scanned:
             with self._writing, tables.translated(self.path):
                 self._database.execute(
@@ -124,11 +125,9 @@ class Catalogue(CatalogueView):
                 )
         return digest
 
-    # --- the database -------------------------------------------------------------------------------------------------
-
     @property
     def _reader(self) -> sqlite3.Connection:
-        """This thread's own connection."""
+        """The connection of this thread."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = self._local.connection = tables.open_reader(self.path)
@@ -143,8 +142,8 @@ class _RestrictedView(CatalogueView):
         super().__init__(hidden)
         self._whole = whole
 
-    def select(self, question: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._whole.select(question, values)
+    def select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._whole.select(query, values)
 
     def md5(self, file: ServedFile) -> bytes:
         return self._whole.md5(file)

@@ -1,6 +1,6 @@
-"""Finding files to serve, and what the head of each says: plain folders by reading them, mirrors from their journal.
+"""Find the files of a root, and the values in the header of each: folders are read, mirrors have a journal.
 
-Which of them are served, and as what, is decided in `scan`.
+`scan` decides which of them are served.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAGE: Final = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What is to be said of a Collection and cannot be read in its files."""
+    """Information about a Collection that its files do not contain."""
 
     description: str | None = None
     citation: str | None = None
@@ -41,10 +41,10 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder to serve. `collection` names the Collection of files that do not say it themselves.
+    """A folder to serve. `collection` is the Collection of files that do not name one.
 
-    `only`, where given, are patterns of paths relative to the folder, with `/`; `*` also matches `/`. A file that
-    several roots hold belongs to the first.
+    `only` are patterns for paths relative to the folder, with `/`; `*` also matches `/`. A file that several roots hold
+    belongs to the first.
     """
 
     path: Path
@@ -54,16 +54,16 @@ class Root:
 
     @property
     def is_mirror(self) -> bool:
-        """Whether the folder is a mirror, and is served from its journal."""
+        """Whether the folder is a mirror, whose journal is used instead of the files."""
         return (self.path / JOURNAL).is_file()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
-    """What is known of a servable file.
+    """The values of a servable file.
 
-    `head` is a JSON object of what instances of a Series have in common: `collection`, the values of the records
-    `patient`, `study` and `series`, and what these have no room for, `extra`; absent ones left out, dates in ISO 8601.
+    `head` is a JSON object of what the instances of a Series have in common: `collection`, the values of the records
+    `patient`, `study` and `series`, and `extra` for values without a field. None is left out; dates are ISO 8601.
     """
 
     series_uid: str
@@ -76,7 +76,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file that was found. Its `facts` are None until it is read; `reason` says why it need not be."""
+    """A file that was found. `facts` are None until it is read; `reason` says why it cannot be served."""
 
     path: Path
     size_bytes: int = 0
@@ -86,7 +86,7 @@ class FoundFile:
 
 
 def find_files(root: Root) -> Iterator[FoundFile]:
-    """The files of a root, in a stable order. Links that lead out of the folder are told as not servable.
+    """The files of a root, in a stable order. Links that lead out of the folder are reported as unservable.
 
     Raises:
         JournalError: the journal of a mirror cannot be used.
@@ -100,10 +100,10 @@ def find_files(root: Root) -> Iterator[FoundFile]:
 
 
 def read_facts(path: Path) -> FileFacts:
-    """Read the head of a file.
+    """Read the header of a file.
 
     Raises:
-        InvalidInstance: it is not servable, and why.
+        InvalidInstance: the file cannot be served, and why.
     """
     header = read_header(path)
     return FileFacts(
@@ -128,7 +128,7 @@ def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _walk(folder: Path) -> Iterator[FoundFile]:
-    home = folder.resolve()
+    root = folder.resolve()
     for found in walk(folder):
         path = folder / found.path
         match found.kind:
@@ -137,12 +137,12 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
             case FoundKind.UNREADABLE:
                 yield FoundFile(path=path, reason=f"not readable: {found.reason}")
             case FoundKind.LINK:
-                yield from _linked(path, home)
+                yield from _linked(path, root)
 
 
-def _linked(path: Path, home: Path) -> Iterator[FoundFile]:
+def _linked(path: Path, root: Path) -> Iterator[FoundFile]:
     try:
-        if not Path(os.path.realpath(path, strict=True)).is_relative_to(home):
+        if not Path(os.path.realpath(path, strict=True)).is_relative_to(root):
             yield FoundFile(path=path, reason="a link that leads out of the folder")
         elif path.is_file():
             status = path.stat()
@@ -222,7 +222,7 @@ def _held_files(mirror: Path) -> Iterator[FoundFile]:
 
 def _head_of_record(record: Series) -> str:
     series = asdict(record)
-    for counted in ("series_uid", "image_count", "size_bytes"):  # what is served counts, not what the archive said
+    for counted in ("series_uid", "image_count", "size_bytes"):  # counted from the served files instead
         del series[counted]
     collection = series.pop("collection") or None
     patient = {"patient_id": series.pop("patient_id") or None}

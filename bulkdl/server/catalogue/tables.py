@@ -1,22 +1,22 @@
-"""The catalogue's file: its tables, and how it is opened.
+"""The database file of the catalogue: its tables, and how it is opened.
 
-A catalogue only repeats what the served folders say, so one of another version, or a damaged one, is thrown away and
-made again; anything else that lies at its path is left alone. What goes into the tables is `scan`'s affair, what is
-asked of them `catalogue`'s.
+A catalogue only repeats what the served folders contain, so a damaged one or one of another version is deleted and
+created again. Any other file at its path is left alone. `scan` writes the tables, `view` reads them.
 
 Tables
 ======
-- `file`: every file that was found. `root` is its folder's place among the served ones, `scan` the last scan that saw
-  it, `reason` why it is not servable. `head_id` is what it says of Patient, Study and Series. `md5` and `sound`
-  (structure validation) are filled in when first wanted. `served` is 1 for the one file of each instance that goes out.
-- `head`: what the heads of files say, each text once; a JSON object, see `files.FileFacts`.
-- `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of the
-  record of `bulkdl.model.records`; columns named `…_key` hold values in upper case, which is how NBIA compares.
-  `number` is the small number that NBIA's search names a row by, and differs from scan to scan. `since` of a Series is
-  its release, or else its submission; `extra` is a JSON object of what the record has no room for.
-- `meta`: `roots` (what was scanned), `totals`.
+- `file`: every file that was found. `root` is the position of its root, `scan` the last scan that saw it, `reason` why
+  it cannot be served. `head_id` refers to the values for Patient, Study and Series. `md5` and `valid` (the result of
+  structure validation) are filled in when they are needed. `served` is 1 for the one file of each instance that is
+  served.
+- `head`: values from the headers of files, each text once; a JSON object, see `files.FileFacts`.
+- `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of a record
+  of `bulkdl.model.records`. Columns named `…_key` hold values in upper case, for comparison without case. `number`
+  identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
+  submission; `extra` is a JSON object of values that the record has no field for.
+- `meta`: `roots` (what was scanned) and `totals`.
 
-Paths are the bytes of the file system, which need be no text.
+Paths are the bytes of the file system, which may not be valid text.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 3
+_VERSION: Final = 4
 _BUSY_SECONDS: Final = 60.0
 _MAGIC: Final = b"SQLite format 3\0"
-_ID_ENDS_AT: Final = 72  # where SQLite's header keeps the application id: https://www.sqlite.org/fileformat.html
+_ID_ENDS_AT: Final = 72  # end of the application id in the header: https://www.sqlite.org/fileformat.html
 
 _SCRIPT: Final = f"""
 PRAGMA application_id = {_APPLICATION_ID};
@@ -59,7 +59,7 @@ CREATE TABLE file (
     instance_number INTEGER,
     acquisition_number INTEGER,
     md5 BLOB,
-    sound INTEGER,
+    valid INTEGER,
     served INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX file_by_instance ON file (series_uid, sop_uid) WHERE reason IS NULL;
@@ -111,14 +111,14 @@ CREATE INDEX series_by_number ON series (number);
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open the catalogue at `path` for writing; make it, or make it anew, where there is none that can be used.
+    """Open the catalogue at `path` for writing. Creates it if it does not exist or cannot be used.
 
     Raises:
-        DiskError: it cannot be made or opened, or another kind of file lies there.
+        DiskError: it cannot be created or opened, or the file is not a catalogue.
     """
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_ours = _bears_our_mark(path)
+        is_ours = _is_catalogue(path)
         database = _connect(path)
         try:
             if _is_current(database):
@@ -129,7 +129,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 raise
         database.close()
         if not is_ours:
-            raise DiskError(f"{path} is no catalogue of bulkdl; it was left as it is")
+            raise DiskError(f"{path} is not a catalogue of bulkdl; it was not changed")
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             path.with_name(name).unlink(missing_ok=True)
         database = _connect(path)
@@ -148,12 +148,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk raise into our own errors."""
+    """Raise the errors of SQLite and of the disk as our own."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
         raise DiskError(
-            f"the catalogue {path} cannot be used: {error}; it may be deleted, and is made again"
+            f"the catalogue {path} cannot be used: {error}; delete it, and it will be created again"
         ) from error
 
 
@@ -162,12 +162,12 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _is_current(database: sqlite3.Connection) -> bool:
-    """Whether the tables are of this version; an empty file is given them."""
+    """Whether the tables are of this version. Creates them in an empty file."""
     application_id = database.execute("PRAGMA application_id").fetchone()[0]
     if application_id != _APPLICATION_ID and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        return False  # before anything is changed
+        return False  # before anything is written
     database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")  # a catalogue that is lost is made again
+    database.execute("PRAGMA synchronous = NORMAL")  # a lost catalogue is created again
     database.execute("BEGIN IMMEDIATE")
     version: int = database.execute("PRAGMA user_version").fetchone()[0]
     is_new: bool = version == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
@@ -178,13 +178,13 @@ def _is_current(database: sqlite3.Connection) -> bool:
     return is_new or version == _VERSION
 
 
-def _bears_our_mark(path: Path) -> bool:
-    """Whether the file, as it lies there, is marked as a catalogue; only then may it be thrown away."""
+def _is_catalogue(path: Path) -> bool:
+    """Whether the file is marked as a catalogue; only then may it be deleted."""
     try:
         with path.open("rb") as file:
             start = file.read(_ID_ENDS_AT)
     except FileNotFoundError:
         return False
     if start and not start.startswith(_MAGIC):
-        raise DiskError(f"{path} is no catalogue of bulkdl; it was left as it is")
+        raise DiskError(f"{path} is not a catalogue of bulkdl; it was not changed")
     return start.endswith(_APPLICATION_ID.to_bytes(4, "big"))

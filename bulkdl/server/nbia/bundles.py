@@ -1,61 +1,38 @@
-"""The zip of a Series, written while it is read: pieces of bytes of bounded size, never a whole instance in memory.
+"""The zip of a Series, written in chunks of bounded size while files are read.
 
-As NBIA's servers write it with `java.util.zip`: deflated, lengths behind the data, flat names, the time of now. LICENSE
-is the first entry of getImage, `md5hashes.csv` the last of getImageWithMD5Hash; the servers themselves never have both.
+It has the form that NBIA's servers write with `java.util.zip`: deflated, lengths after the data, flat names, the
+current time. LICENSE is the first entry of getImage, `md5hashes.csv` the last of getImageWithMD5Hash; the real servers
+never send both.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 import time
 import zipfile
 from typing import IO, TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskError
+from bulkdl.server.catalogue import ServedFile, open_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bulkdl.server.catalogue import ServedFile
 
 _READ_BYTES: Final = 1 << 18
 _PIECE_BYTES: Final = 1 << 17
 _ZIP64_FROM_BYTES: Final = 1 << 31
-_LEVEL: Final = 1  # the scans hardly get smaller with more, and the loop of a worker is waiting
-
-
-def open_served(file: ServedFile) -> io.FileIO:
-    """Open a file for reading, as long as it is the one that was scanned, by its size.
-
-    Raises:
-        OSError: it is gone, no plain file any more, or has another size.
-    """
-    descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe put in its place must not hang
-    if (change := _change(os.fstat(descriptor), file)) is not None:
-        os.close(descriptor)
-        raise OSError(change)
-    return io.FileIO(descriptor)
-
-
-def _change(status: os.stat_result, file: ServedFile) -> str | None:
-    if not stat.S_ISREG(status.st_mode):
-        return f"{file.path} is no plain file any more"
-    if status.st_size != file.size_bytes:
-        return f"{file.path} has {status.st_size} bytes, it had {file.size_bytes}"
-    return None
+_LEVEL: Final = 1  # higher levels are slower and save little
 
 
 def sequential_names(files: Sequence[ServedFile]) -> list[str]:
-    """Names such as `00000001.dcm`, as many as files."""
+    """Names such as `00000001.dcm`, one per file."""
     return [f"{number:08}.dcm" for number in range(1, len(files) + 1)]
 
 
 def new_names(files: Sequence[ServedFile]) -> list[str]:
     """Names such as `1-01.dcm`: acquisition and instance, counted in the given order, padded to equal widths.
 
-    The acquisition counts on, and the instance from 1, where the acquisition number is not that of the file before.
+    Where the acquisition number changes, the next acquisition begins and instances are counted from 1 again.
     """
     counted: list[tuple[int, int]] = []
     before = object()
@@ -69,7 +46,7 @@ def new_names(files: Sequence[ServedFile]) -> list[str]:
 
 
 def original_names(files: Sequence[ServedFile]) -> list[str]:
-    """The names of the files themselves; where several have the same, a number goes before it."""
+    """The names of the files; with a number before them if several are equal."""
     names = [file.path.name.encode(errors="replace").decode() for file in files]
     if len(set(names)) == len(names):
         return names
@@ -84,9 +61,9 @@ def bundle(
     md5_of: Callable[[ServedFile], bytes] | None = None,
     on_failure: Callable[[str], None] = lambda _message: None,
 ) -> Iterator[bytes]:
-    """The zip, piece by piece, each of 128 KiB or more but the last; with `md5_of`, checksums at its end.
+    """The zip in chunks, each but the last of 128 KiB or more; with `md5_of`, it ends with checksums.
 
-    Like NBIA's, it ends early but well-formed, where a file cannot be read; `on_failure` is told why.
+    Like NBIA's, it ends early but well-formed if a file cannot be read; `on_failure` is called with the reason.
     """
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
@@ -107,7 +84,7 @@ def bundle(
 
 
 class _Sink:
-    """Where `zipfile` writes: it cannot seek, so lengths and checksums come behind the data."""
+    """The output of `zipfile`. It cannot seek, so lengths and checksums are written after the data."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -119,10 +96,10 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer below."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no file."""
 
     def take(self, at_least: int) -> Iterator[bytes]:
         if self._size >= at_least:

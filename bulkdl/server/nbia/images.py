@@ -22,10 +22,10 @@ from aiohttp import web
 
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.authentication import Viewer
-from bulkdl.server.catalogue import Catalogue, ServedFile
+from bulkdl.server.catalogue import Catalogue, ServedFile, open_served
 from bulkdl.server.catalogue.view import CatalogueView
 from bulkdl.server.nbia.apis import Api, Credential
-from bulkdl.server.nbia.bundles import bundle, new_names, open_served, original_names, sequential_names
+from bulkdl.server.nbia.bundles import bundle, new_names, original_names, sequential_names
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.streaming import FailureResponse, Stream, Threads
 

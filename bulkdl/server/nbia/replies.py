@@ -19,8 +19,8 @@ from typing import Any, Final
 from bulkdl import __version__
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.server.access import GUEST
+from bulkdl.server.catalogue.served_file import open_served
 from bulkdl.server.catalogue.view import CatalogueView, SeriesDetail
-from bulkdl.server.nbia.bundles import open_served
 from bulkdl.server.nbia.request import ApiRequest, Reply, RequestRefused
 from bulkdl.server.nbia.search import InvalidForm, SimpleSearch, found_series, read_form, summary
 from bulkdl.server.nbia.shared_lists import SharedList

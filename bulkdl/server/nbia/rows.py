@@ -16,7 +16,7 @@ from typing import Any, Final
 from bulkdl.archive.nbia.values import Value
 from bulkdl.errors import BulkdlError
 from bulkdl.model.records import Patient, Series, Study
-from bulkdl.server.catalogue.view import SeriesDetail, Since
+from bulkdl.server.catalogue import SeriesDetail, Since
 from bulkdl.server.nbia.apis import Credential
 from bulkdl.server.nbia.request import ApiRequest, RequestRefused, Row
 

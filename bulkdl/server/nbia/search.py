@@ -15,7 +15,8 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
-from bulkdl.server.catalogue.view import CatalogueView, Condition, among
+from bulkdl.server.catalogue.conditions import Condition, among
+from bulkdl.server.catalogue.view import CatalogueView
 
 _PAGE: Final = 500
 _MOST_CRITERIA: Final = 2_000

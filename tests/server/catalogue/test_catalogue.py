@@ -168,7 +168,7 @@ def test_a_pipe_is_left_alone(served: Path, tmp_path: Path) -> None:
 
 
 def test_refuses_a_root_that_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is no folder"):
+    with pytest.raises(ConfigurationError, match="is not a folder"):
         scan(tmp_path / "catalog.sqlite", tmp_path / "nowhere")
 
 
@@ -263,14 +263,14 @@ def test_of_files_that_differ_the_first_is_served_and_the_others_told(served: Pa
     assert report.totals.instances == 1
 
 
-def test_a_sound_file_goes_before_one_that_is_cut(served: Path, tmp_path: Path) -> None:
-    cut, sound = put(served, "a.dcm", one()[:-10]), put(served, "b.dcm", one())
+def test_a_valid_file_takes_precedence_over_a_truncated_one(served: Path, tmp_path: Path) -> None:
+    cut, whole = put(served, "a.dcm", one()[:-10]), put(served, "b.dcm", one())
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         for _ in range(2):  # the second time from what is remembered
             (conflict,) = catalogue.scan([Root(served)]).conflicts
-            assert (conflict.chosen, conflict.others, conflict.why) == (sound, (cut,), "sound")
+            assert (conflict.chosen, conflict.others, conflict.why) == (whole, (cut,), "valid")
         (series,) = catalogue.series()
-        assert [file.path for file in catalogue.files(series.series_uid)] == [sound]
+        assert [file.path for file in catalogue.files(series.series_uid)] == [whole]
 
 
 def test_the_other_file_takes_over_when_the_chosen_one_goes(served: Path, tmp_path: Path) -> None:
@@ -573,7 +573,7 @@ def test_a_catalogue_of_another_version_is_made_anew(served: Path, tmp_path: Pat
 
 def test_another_kind_of_file_is_left_alone(tmp_path: Path) -> None:
     path = put(tmp_path, "thesis.txt", b"the only copy")
-    with pytest.raises(DiskError, match="left as it is"):
+    with pytest.raises(DiskError, match="not changed"):
         Catalogue.open(path)
     assert path.read_bytes() == b"the only copy"
 
@@ -584,6 +584,6 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         database.execute("CREATE TABLE precious (x)")
     database.close()
     content = path.read_bytes()
-    with pytest.raises(DiskError, match="left as it is"):
+    with pytest.raises(DiskError, match="not changed"):
         Catalogue.open(path)
     assert path.read_bytes() == content

@@ -1,0 +1,131 @@
+"""Arrange the served files by Collection, Patient, Study and Series: the tables that queries read.
+
+The Collection of a Series is the one that the RSNA's CTP has written into its files, else that of the root, else the
+name of the top folder below the root, else the name given to the scan, else the name of the root's folder. The values
+of a Series, a Study and a Patient are those of the first file by root and path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import count, groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkdl.server.catalogue.files import to_json
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+    from bulkdl.server.catalogue.files import Root
+
+_FROM_ABOUT: Final = ("license_name", "license_uri", "collection_uri", "released")
+
+
+class Arrangement:
+    """Rebuilds the tables `collection`, `patient`, `study` and `series` within a transaction."""
+
+    def __init__(self, database: sqlite3.Connection, roots: Sequence[Root], collection: str | None) -> None:
+        self._database = database
+        self._roots = roots
+        self._collection = collection
+        self._numbers = count(1)
+
+    def rebuild(self, losers: Sequence[int]) -> None:
+        """Rebuild the tables from all servable files but the `losers`, and store the totals."""
+        self._mark_served(losers)
+        totals: Counter[str] = Counter()
+        rows = self._database.execute(
+            "SELECT f.series_uid, f.size_bytes, f.mtime_ns, f.root, f.path, f.head_id FROM file AS f "
+            "WHERE f.served = 1 AND f.reason IS NULL ORDER BY f.series_uid, f.root, f.path"
+        )
+        for series_uid, group in groupby(rows, key=itemgetter(0)):
+            members = list(group)
+            _, _, _, root, path, head_id = members[0]
+            size_bytes = sum(member[1] for member in members)
+            newest = _moment(max(member[2] for member in members))
+            counted = {"image_count": len(members), "size_bytes": size_bytes, "submitted": newest}
+            self._add_series(series_uid, self._roots[root], Path(os.fsdecode(path)), head_id, counted)
+            totals.update(series=1, instances=len(members), size_bytes=size_bytes)
+        self._store_totals(totals)
+
+    def _mark_served(self, losers: Sequence[int]) -> None:
+        execute = self._database.execute
+        execute("UPDATE file SET served = 1 WHERE served = 0 AND reason IS NULL")
+        self._database.executemany("UPDATE file SET served = 0 WHERE id = ?", ((number,) for number in losers))
+        for table in ("collection", "patient", "study", "series"):
+            execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
+        execute("DELETE FROM head WHERE id NOT IN (SELECT head_id FROM file WHERE head_id IS NOT NULL)")
+
+    def _store_totals(self, totals: Counter[str]) -> None:
+        execute = self._database.execute
+        execute(
+            "UPDATE study SET series_count = (SELECT count(*) FROM series AS s WHERE s.study_uid = study.study_uid "
+            "AND s.collection_key = study.collection_key AND s.patient_key = study.patient_key)"
+        )
+        totals["collections"] = execute("SELECT count(*) FROM collection").fetchone()[0]
+        totals["patients"] = execute("SELECT count(*) FROM patient").fetchone()[0]
+        totals["studies"] = execute("SELECT count(DISTINCT study_uid) FROM study").fetchone()[0]
+        execute("INSERT OR REPLACE INTO meta VALUES ('totals', ?)", (json.dumps(totals),))
+
+    def _add_series(self, series_uid: str, root: Root, path: Path, head_id: int, counted: Mapping[str, Any]) -> None:
+        head = json.loads(self._database.execute("SELECT record FROM head WHERE id = ?", (head_id,)).fetchone()[0])
+        patient, study = {"patient_id": "", **head["patient"]}, head["study"]
+        collection = head["collection"] or self._collection_of(root, path)
+        about = to_json(asdict(root.about))
+        owner = {"collection": collection, "patient_id": patient["patient_id"]}
+        keys = (collection.upper(), patient["patient_id"].upper())
+        series = {
+            "series_uid": series_uid,
+            **owner,
+            **to_json(counted),
+            **{name: about[name] for name in _FROM_ABOUT if name in about},
+            **to_json({"study_uid": study.get("study_uid"), "study_date": study.get("study_date")}),
+            **to_json({"study_description": study.get("description")}),
+            **head["series"],  # last, because a mirror's journal has better licences and dates than the root
+        }
+        self._insert("collection", (keys[0], collection, _dump(about)))
+        self._insert("patient", (*keys, next(self._numbers), _dump({**patient, **owner})))
+        if "study_uid" in study:
+            of_patient = {
+                "patient_name": patient.get("name"),
+                "patient_birth_date": patient.get("birth_date"),
+                "patient_sex": patient.get("sex"),
+                "ethnic_group": patient.get("ethnic_group"),
+            }
+            record = _dump({**study, **owner, **to_json(of_patient)})
+            self._insert("study", (*keys, study["study_uid"], 0, next(self._numbers), record))
+        compared = (_upper(series.get(name)) for name in ("modality", "body_part", "manufacturer", "model"))
+        since = series.get("released") or series["submitted"]
+        values = (next(self._numbers), since, _dump(series), _dump(head.get("extra", {})))
+        self._insert("series", (series_uid, *keys, study.get("study_uid"), *compared, *values))
+
+    def _insert(self, table: str, values: Sequence[Any]) -> None:
+        """Insert a row. A Collection, a Patient or a Study that exists keeps its values."""
+        marks = ", ".join("?" * len(values))
+        self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)  # noqa: S608 - the same
+
+    def _collection_of(self, root: Root, path: Path) -> str:
+        if root.collection is not None:
+            return root.collection
+        folders = path.relative_to(root.path).parts[:-1]
+        named = folders[0] if folders else self._collection or root.path.name or "COLLECTION"
+        return os.fsencode(named).decode(errors="replace")
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _upper(value: str | None) -> str | None:
+    return None if value is None else value.upper()
+
+
+def _moment(mtime_ns: int) -> datetime:
+    return datetime.fromtimestamp(mtime_ns // 1_000_000_000, UTC).replace(tzinfo=None)
