@@ -352,7 +352,7 @@ class _Archive:
             endpoint=endpoint,
             viewer=who,
             view=self._catalogue.without(who.hidden),
-            given=given if isinstance(given, dict) else {name: given.getall(name) for name in given},
+            parameters=given if isinstance(given, dict) else {name: given.getall(name) for name in given},
             authenticator=self._authenticator,
             lists=self._lists,
             origin=str(request.url.origin()),
@@ -360,7 +360,7 @@ class _Archive:
 
     async def _rows(self, request: web.Request, asked: ApiRequest) -> web.StreamResponse:
         endpoint, api = asked.endpoint, asked.api
-        words = asked.given.get(_FORMAT) if endpoint.has_format else None
+        words = asked.parameters.get(_FORMAT) if endpoint.has_format else None
         word = words[0] if words else endpoint.default_format
         found = _rendering(api, endpoint, word)
         rendering, headers = found or (RENDERINGS["JSON"], {})

@@ -1,4 +1,4 @@
-"""The APIs of APIs that the embedded archive answers: where each is, who may ask, how values are written."""
+"""The NBIA and TCIA APIs: the path of each, the credentials that it takes, and how it writes values."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Writer: TypeAlias = Callable[[Attribute, Value], JsonValue]
 
 
 class Credential(Enum):
-    """What a api wants to be shown."""
+    """The credentials that an API takes."""
 
-    NONE = auto()  # whoever asks is the guest
+    NONE = auto()  # every sender is the guest
     KEY = auto()
     TOKEN = auto()
-    OPTIONAL_TOKEN = auto()  # the guest, where there is none
+    OPTIONAL_TOKEN = auto()  # without one, the guest
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A api. `base` is the path that those of its endpoints are relative to, with a slash at its end."""
+    """One API. `base` is the path before the paths of its endpoints, and ends with a slash."""
 
     name: str
     title: str
@@ -48,11 +48,16 @@ class Api:
 
     @property
     def is_tcia(self) -> bool:
-        """Whether it is TCIA's own API, on Bindaas, and not NBIA's."""
+        """Whether it is TCIA's API on Bindaas, not one of NBIA's."""
         return self.renderings is RENDERINGS_V3
 
+    @property
+    def is_v4(self) -> bool:
+        """Whether it is NBIA's v4, the only API where a token is optional."""
+        return self.credential is Credential.OPTIONAL_TOKEN
+
     def writer(self, endpoint: Endpoint) -> Writer:
-        """How values of an endpoint's answer are written."""
+        """The function that writes the values of an endpoint's answer."""
         if endpoint.name == "getSeriesMetaData":
             return _metadata_text
         if endpoint.name == "getDicomTags" or endpoint.name.endswith("AndCounts"):
@@ -61,13 +66,13 @@ class Api:
 
 
 def _metadata_text(attribute: Attribute, value: Value) -> JsonValue:
-    """As `to_wire_text`, but that the day of the Study is month first."""
+    """Write a value as `to_wire_text` does, but the Study's date with the month first."""
     wired = to_wire_v4(attribute, value) if attribute.field == "study_date" else to_wire_text(attribute, value)
     return wired if wired is None else str(wired)
 
 
 def _metadata_days(attribute: Attribute, value: Value) -> JsonValue:
-    """The attachments of CSV write flags as numbers, and days month first."""
+    """Write a value for a CSV attachment: flags as numbers, dates with the month first."""
     return int(value) if isinstance(value, bool) and attribute.field == "annotations" else to_wire_v4(attribute, value)
 
 
@@ -101,4 +106,4 @@ APIS: Final = (
         RENDERINGS_V3,
     ),
 )
-"""All of them, today's first."""
+"""All APIs, the current one first."""

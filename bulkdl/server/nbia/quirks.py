@@ -1,7 +1,6 @@
-"""Habits of the real servers that lose data for clients which trust them, to be switched on by name.
+"""Quirks: behaviour of the real servers that makes clients lose data. They are off unless switched on by name.
 
-They are off unless asked for: this archive tells a refusal from an empty answer. Source: `getData.java`, `V2_*.java`
-and `v4/*.java` of the NBIA API, and public reports of clients; each was met by somebody.
+Source: `getData.java`, `V2_*.java` and `v4/*.java` of the NBIA API, and public bug reports of clients.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Quirk(Enum):
-    """One habit; the value is its name on the command line."""
+    """One quirk; its value is its name on the command line."""
 
     EMPTY_TOKEN = "empty-token"  # noqa: S105 - a name
     NO_CONTENT_LENGTH = "no-content-length"
@@ -27,25 +26,25 @@ class Quirk(Enum):
 
     @property
     def description(self) -> str:
-        """What it does, for people."""
+        """What the quirk does."""
         return _DESCRIPTIONS[self]
 
 
 _DESCRIPTIONS = {
-    Quirk.EMPTY_TOKEN: "a search with a missing or expired token finds nothing: 200 and no body, or a 500, not a 401",
-    Quirk.NO_CONTENT_LENGTH: "instances come in chunks, without length, ETag and Range",
-    Quirk.SIZES_AS_STRINGS: "numbers of JSON answers come as texts",
-    Quirk.SINGLE_OBJECT: "a JSON answer of one row is that object, without an array around it",
+    Quirk.EMPTY_TOKEN: "a search with a missing or expired token is answered 200 and no body, or 500, instead of 401",
+    Quirk.NO_CONTENT_LENGTH: "instances are sent in chunks, without length, ETag and Range",
+    Quirk.SIZES_AS_STRINGS: "numbers in JSON answers are strings",
+    Quirk.SINGLE_OBJECT: "a JSON answer of one row is an object without an array around it",
     Quirk.ESCAPED_SLASHES: r"slashes in JSON answers are written \/",
-    Quirk.SHORT_ZIP: "a zip of several instances ends well-formed before the last of them, and before checksums",
+    Quirk.SHORT_ZIP: "a zip of several instances ends, well-formed, before the last instance and the checksums",
 }
 
 
 def read_quirks(names: Iterable[str]) -> frozenset[Quirk]:
-    """The quirks of these names.
+    """The quirks with these names.
 
     Raises:
-        ConfigurationError: there is no such quirk.
+        ConfigurationError: a name is unknown.
     """
     found = set()
     for name in names:
@@ -53,5 +52,5 @@ def read_quirks(names: Iterable[str]) -> frozenset[Quirk]:
             found.add(Quirk(name.strip().lower()))
         except ValueError:
             known = ", ".join(quirk.value for quirk in Quirk)
-            raise ConfigurationError(f"no quirk is called {name.strip()!r}; there are: {known}") from None
+            raise ConfigurationError(f"unknown quirk {name.strip()!r}; known quirks: {known}") from None
     return frozenset(found)

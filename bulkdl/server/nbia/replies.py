@@ -1,6 +1,6 @@
-"""What the endpoints answer that do not answer in rows: texts, manifests, checksums, searches, shared lists.
+"""Replies of the endpoints that do not answer in rows: texts, manifests, checksums, searches, shared lists.
 
-One function for each, the same for all APIs that have it. Source: `Get*.java`, `Create*.java` and `Delete*.java` of
+One function per endpoint, shared by all APIs that have it. Source: `Get*.java`, `Create*.java` and `Delete*.java` of
 the NBIA API, and its DAO for `getMD5Hierarchy`.
 """
 
@@ -19,10 +19,9 @@ from typing import Any, Final
 from bulkdl import __version__
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.server.access import GUEST
-from bulkdl.server.catalogue.served_file import open_served
-from bulkdl.server.catalogue.view import CatalogueView, SeriesDetail
+from bulkdl.server.catalogue import CatalogueView, SeriesDetail, open_served
 from bulkdl.server.nbia.request import ApiRequest, Reply, RequestRefused
-from bulkdl.server.nbia.search import InvalidForm, SimpleSearch, found_series, read_form, summary
+from bulkdl.server.nbia.search import InvalidForm, SimpleSearch, found_series, parse_search, summary
 from bulkdl.server.nbia.shared_lists import SharedList
 
 _JSON: Final = "application/json"
@@ -32,67 +31,67 @@ _DAY_FIRST: Final = "%d/%m/%Y"
 _MONTH_FIRST: Final = "%m-%d-%Y"
 
 
-def reply(asked: ApiRequest) -> Reply:
-    """The answer.
+def reply(request: ApiRequest) -> Reply:
+    """The reply to a request.
 
     Raises:
-        RequestRefused: the answer is one of an error's status.
+        RequestRefused: the answer is an error status.
     """
-    return _REPLIES[asked.endpoint.name](asked)
+    return _REPLIES[request.endpoint.name](request)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def _text(text: str) -> Callable[[ApiRequest], Reply]:
-    return lambda _asked: Reply(text.encode())
+    return lambda _request: Reply(text.encode())
 
 
 def _page(sentence: str) -> Callable[[ApiRequest], Reply]:
     page = f"<html><title>NBIA API</title><body><h1>{sentence}</h1></body></html>"
-    return lambda _asked: Reply(page.encode(), "text/html")
+    return lambda _request: Reply(page.encode(), "text/html")
 
 
-def _host_name(_asked: ApiRequest) -> Reply:
+def _host_name(_request: ApiRequest) -> Reply:
     return Reply(platform.node().encode(errors="replace"))
 
 
-def _agreement(_asked: ApiRequest) -> Reply:
-    raise RequestRefused("", HTTPStatus.NOT_FOUND)  # as NBIA does where none is set up
+def _agreement(_request: ApiRequest) -> Reply:
+    raise RequestRefused("", HTTPStatus.NOT_FOUND)  # as NBIA does if no text is configured
 
 
-def _sop_classes(_asked: ApiRequest) -> Reply:
-    from bulkdl.dicom.tags import sop_class_names  # noqa: PLC0415 - pydicom is heavy, and this is rarely asked for
+def _sop_classes(_request: ApiRequest) -> Reply:
+    from bulkdl.dicom.tags import sop_class_names  # noqa: PLC0415 - pydicom is slow to import and rarely needed here
 
     lines = (f"{uid}={name}\n" for uid, name in sop_class_names().items())
     headers = {"Content-Disposition": "attachment; filename=UIDNames.properties"}
     return Reply("".join(lines).encode(), "application/octet-stream", headers=headers)
 
 
-def _md5(asked: ApiRequest) -> Reply:
-    file = asked.view.find_instance(asked.one("sop_uid") or "")
-    return Reply(b"" if file is None else asked.view.md5(file).hex().encode())
+def _md5(request: ApiRequest) -> Reply:
+    file = request.view.find_instance(request.value("sop_uid") or "")
+    return Reply(b"" if file is None else request.view.md5(file).hex().encode())
 
 
 # --- checksums of many ------------------------------------------------------------------------------------------------
 
 
-def _hierarchy(asked: ApiRequest) -> Reply:
-    """One MD5 over those of everything below a Series, a Study, a Patient of a Collection, or a Collection."""
-    criteria = asked.criteria()
+def _hierarchy(request: ApiRequest) -> Reply:
+    """One MD5 of the MD5s below a Series, a Study, a Patient of a Collection, or a Collection."""
+    criteria = request.criteria()
     for level in (("series_uid",), ("study_uid",), ("patient_id", "collection"), ("collection",)):
         if level[0] in criteria:
             wanted = {name: criteria[name] for name in level if name in criteria}
             if len(wanted) == len(level):
-                return Reply(_digest_below(asked.view, level[0], wanted).encode())
+                return Reply(_digest_below(request.view, level[0], wanted).encode())
     raise RequestRefused(
         "A SeriesInstanceUID, a StudyInstanceUID, a PatientID with its Collection, or a Collection is needed."
     )
 
 
-def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, str]) -> str:
-    """Series are over their instances, Studies over Series, Patients over Studies, Collections over Patients."""
-    found = [(one.patient_id, one.study_uid or "", one.series_uid) for one in view.series(**criteria)]  # type: ignore[arg-type]
+def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, Any]) -> str:
+    """The MD5 of a Series is made from its instances, of a Study from its Series, of a Patient from its Studies."""
+    found = [(one.patient_id, one.study_uid or "", one.series_uid) for one in view.series(**criteria)]
     if not found:
         return ""
     tree = sorted(found)
@@ -115,10 +114,10 @@ def _joined(digests: Iterable[str]) -> str:
 # --- manifests --------------------------------------------------------------------------------------------------------
 
 
-def _manifest(asked: ApiRequest, series_uids: Iterable[str], *, annotations: bool = False) -> Reply:
+def _manifest(request: ApiRequest, series_uids: Iterable[str], *, annotations: bool = False) -> Reply:
     name = f"manifest-{time.time_ns() // 1_000_000}.tcia"
     lines = [
-        f"downloadServerUrl={asked.origin}/nbia-download/servlet/DownloadServlet",
+        f"downloadServerUrl={request.origin}/nbia-download/servlet/DownloadServlet",
         f"includeAnnotation={'true' if annotations else 'false'}",
         "noOfrRetry=4",
         f"databasketId={name}",
@@ -129,68 +128,69 @@ def _manifest(asked: ApiRequest, series_uids: Iterable[str], *, annotations: boo
     return Reply(("\n".join(lines) + "\n").encode(), _MANIFEST_TYPE)
 
 
-def _wants_annotations(asked: ApiRequest, *, default: bool) -> bool:
-    told = asked.one("with_annotations")
-    return default if told is None else told.lower() == "true"
+def _wants_annotations(request: ApiRequest, *, default: bool) -> bool:
+    value = request.value("with_annotations")
+    return default if value is None else value.lower() == "true"
 
 
-def _manifest_of_list(asked: ApiRequest) -> Reply:
-    found = (detail.series.series_uid for detail in asked.view.details_of(asked.uids("series_uids")))
-    return _manifest(asked, found, annotations=_wants_annotations(asked, default=False))
+def _manifest_of_list(request: ApiRequest) -> Reply:
+    found = (detail.series.series_uid for detail in request.view.details_of(request.uids("series_uids")))
+    return _manifest(request, found, annotations=_wants_annotations(request, default=False))
 
 
-def _manifest_of_collection(asked: ApiRequest) -> Reply:
-    found = (series.series_uid for series in asked.view.series(collection=asked.one("collection")))
-    return _manifest(asked, found, annotations=_wants_annotations(asked, default=True))
+def _manifest_of_collection(request: ApiRequest) -> Reply:
+    found = (series.series_uid for series in request.view.series(collection=request.value("collection")))
+    return _manifest(request, found, annotations=_wants_annotations(request, default=True))
 
 
-def _manifest_of_parts(asked: ApiRequest) -> Reply:
-    """The Series of Patients, Studies and Series that are named: of any of these lists, or of all that are given."""
+def _manifest_of_parts(request: ApiRequest) -> Reply:
+    """The Series of the listed Patients, Studies and Series: those in any of the lists, or in all of them."""
     parts: list[dict[str, None]] = []
     for field, criterion in (("patient_ids", "patient_id"), ("study_uids", "study_uid"), ("series_uids", "series_uid")):
-        wanted = [text.strip() for text in (asked.one(field) or "").split(",") if text.strip()]
+        wanted = [text.strip() for text in (request.value(field) or "").split(",") if text.strip()]
         if wanted:
-            parts.append(dict.fromkeys(_series_of(asked.view, criterion, wanted)))
-    if (asked.one("any_or_all") or "").lower() == "all":
+            parts.append(dict.fromkeys(_series_of(request.view, criterion, wanted)))
+    if (request.value("any_or_all") or "").lower() == "all":
         found = [uid for uid in parts[0] if all(uid in part for part in parts)] if parts else []
     else:
         found = list(dict.fromkeys(uid for part in parts for uid in part))
-    return _manifest(asked, found, annotations=_wants_annotations(asked, default=False))
+    return _manifest(request, found, annotations=_wants_annotations(request, default=False))
 
 
 def _series_of(view: CatalogueView, criterion: str, values: Iterable[str]) -> Iterator[str]:
     for value in values:
-        yield from (series.series_uid for series in view.series(**{criterion: value}))  # type: ignore[arg-type]
+        criteria: dict[str, Any] = {criterion: value}
+        yield from (series.series_uid for series in view.series(**criteria))
 
 
 # --- simple search ----------------------------------------------------------------------------------------------------
 
 
-def _search_of(asked: ApiRequest) -> SimpleSearch:
-    form = {name: values[0] for name, values in asked.given.items()}
+def _search_of(request: ApiRequest) -> SimpleSearch:
+    form = {name: values[0] for name, values in request.parameters.items()}
     try:
-        return read_form(form, date_format=_MONTH_FIRST if asked.endpoint.is_strict else _DAY_FIRST)
+        return parse_search(form, date_format=_MONTH_FIRST if request.endpoint.is_strict else _DAY_FIRST)
     except InvalidForm as error:
         raise RequestRefused(str(error)) from error
 
 
-def _simple_search(asked: ApiRequest) -> Reply:
-    return _json(summary(asked.view, _search_of(asked), authorized=asked.endpoint.is_strict))
+def _simple_search(request: ApiRequest) -> Reply:
+    return _json(summary(request.view, _search_of(request), authorized=request.endpoint.is_strict))
 
 
-def _manifest_of_search(asked: ApiRequest) -> Reply:
-    return _manifest(asked, found_series(asked.view, _search_of(asked)))
+def _manifest_of_search(request: ApiRequest) -> Reply:
+    return _manifest(request, found_series(request.view, _search_of(request)))
 
 
 # --- shared lists -----------------------------------------------------------------------------------------------------
 
 
-def _shared_list(asked: ApiRequest) -> Reply:
-    found = asked.shared_list()
-    return _json(None if found is None else _told(found, list(asked.view.details_of(found.series_uids))))
+def _shared_list(request: ApiRequest) -> Reply:
+    found = request.shared_list()
+    return _json(None if found is None else _shared_list_json(found, list(request.view.details_of(found.series_uids))))
 
 
-def _told(found: SharedList, visible: list[SeriesDetail]) -> dict[str, Any]:
+def _shared_list_json(found: SharedList, visible: list[SeriesDetail]) -> dict[str, Any]:
     uids = [detail.series.series_uid for detail in visible]
     return {
         "name": found.name,
@@ -206,31 +206,31 @@ def _told(found: SharedList, visible: list[SeriesDetail]) -> dict[str, Any]:
     }
 
 
-def _create_list(asked: ApiRequest) -> Reply:
-    """Anybody who has a name may; where nobody has one, the guest."""
-    if asked.viewer.name == GUEST and asked.authenticator.has_users:
+def _create_list(request: ApiRequest) -> Reply:
+    """Users may create lists; the guest may only if there are no users."""
+    if request.viewer.name == GUEST and request.authenticator.has_users:
         raise RequestRefused("User does not have the right to create a list")
-    if asked.shared_list() is not None:
+    if request.shared_list() is not None:
         raise RequestRefused("Duplicate list name")
-    visible = [detail.series.series_uid for detail in asked.view.details_of(asked.uids("series_uids"))]
-    refusal = asked.lists.create(
-        asked.one("shared_list") or "",
+    visible = [detail.series.series_uid for detail in request.view.details_of(request.uids("series_uids"))]
+    refusal = request.lists.create(
+        request.value("shared_list") or "",
         visible,
-        owner=asked.viewer.name,
+        owner=request.viewer.name,
         made=time.time_ns() // 1_000_000,
-        description=asked.one("description") or "",
-        url=asked.one("url") or "",
+        description=request.value("description") or "",
+        url=request.value("url") or "",
     )
     if refusal is not None:
         raise RequestRefused(refusal)
     return Reply(b"List created")
 
 
-def _delete_list(asked: ApiRequest) -> Reply:
-    found = asked.shared_list()
-    if found is not None and found.owner != asked.viewer.name:
+def _delete_list(request: ApiRequest) -> Reply:
+    found = request.shared_list()
+    if found is not None and found.owner != request.viewer.name:
         raise RequestRefused("User does not own the list")
-    refusal = asked.lists.delete(asked.one("shared_list") or "", owner=asked.viewer.name)
+    refusal = request.lists.delete(request.value("shared_list") or "", owner=request.viewer.name)
     if refusal is not None:
         raise RequestRefused(refusal)
     return Reply(b"List deleted")
@@ -239,12 +239,12 @@ def _delete_list(asked: ApiRequest) -> Reply:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def _thumbnail(asked: ApiRequest) -> Reply:
-    """The picture; NBIA says the same of what there is not, what may not be seen, and what cannot be drawn."""
-    from bulkdl.dicom.thumbnail import thumbnail  # noqa: PLC0415 - heavy, and this is rarely asked for
+def _thumbnail(request: ApiRequest) -> Reply:
+    """NBIA sends the same text for an instance that does not exist, is hidden, or cannot be decoded."""
+    from bulkdl.dicom.thumbnail import thumbnail  # noqa: PLC0415 - the same
 
-    sop_uid = asked.one("sop_uid")
-    for file in asked.view.files(asked.one("series_uid") or ""):
+    sop_uid = request.value("sop_uid")
+    for file in request.view.files(request.value("series_uid") or ""):
         if file.sop_uid == sop_uid:
             try:
                 open_served(file).close()

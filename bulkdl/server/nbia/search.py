@@ -1,11 +1,11 @@
-"""The simple search of NBIA's portal: criteria of many kinds in one form, Patients as the answer, and counts of values.
+"""The simple search of NBIA's portal: a form of criteria, answered by a page of Patients and counts of values.
 
-Values of one criterion are alternatives, different criteria narrow. What the catalogue does not know of a Series
-matches no range: a filter that is passed over would give too much. Source: `SearchUtil.java` and
+Values of one criterion are alternatives; different criteria must all be met. A Series whose value is unknown does not
+match a range, because ignoring the criterion would return too much. Source: `SearchUtil.java` and
 `PatientSearchSummary.java`.
 """
 
-# ruff: noqa: S608 - SQL is put together from names of our own; what anybody sends is bound
+# ruff: noqa: S608 - SQL is made from our own names; values from outside are bound
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from itertools import count
 from typing import Any, Final
 
 from bulkdl.server.catalogue.conditions import Condition, among
-from bulkdl.server.catalogue.view import CatalogueView
+from bulkdl.server.catalogue.view import SERIES_WITH_PARENTS, CatalogueView
 
 _PAGE: Final = 500
-_MOST_CRITERIA: Final = 2_000
-_LARGEST_PAGE: Final = 10_000
+_MAX_CRITERIA: Final = 2_000
+_MAX_PAGE: Final = 10_000
 _AGES: Final = {"D": 1, "W": 7, "M": 30, "Y": 365}
 _HUMAN: Final = "337915000"
 
@@ -38,11 +38,6 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "SeriesCriteria": "t.series_uid",
     "SpeciesCriteria": f"coalesce(json_extract(p.record, '$.species_code'), '{_HUMAN}')",
 }
-_JOINED: Final = (
-    "series AS t JOIN patient AS p ON p.collection_key = t.collection_key AND p.patient_key = t.patient_key "
-    "LEFT JOIN study AS st ON st.collection_key = t.collection_key AND st.patient_key = t.patient_key "
-    "AND st.study_uid = t.study_uid"
-)
 _FACETS: Final = (
     ("bodyParts", "json_extract(t.record, '$.body_part')"),
     ("modalities", "json_extract(t.record, '$.modality')"),
@@ -54,16 +49,16 @@ _LENGTHS: Final = {
     "PixelSpacingRangeCriteria": "json_extract(t.extra, '$.pixel_spacing_mm')",
     "SliceThicknessRangeCriteria": "json_extract(t.extra, '$.slice_thickness_mm')",
 }
-_LONGEST_MM: Final = 1e9
+_MAX_MM: Final = 1e9
 
 
 class InvalidForm(ValueError):
-    """A form that cannot be understood; the message says where."""
+    """A form that cannot be parsed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimpleSearch:
-    """A search as its form tells it. A Series matches the `conditions`; Patients need `min_studies` of such Studies."""
+    """A parsed search: the `conditions` that a Series must meet, and how many such Studies a Patient must have."""
 
     conditions: tuple[Condition, ...] = ()
     modalities: frozenset[str] = field(default_factory=frozenset)
@@ -75,11 +70,11 @@ class SimpleSearch:
     descending: bool = False
 
 
-def read_form(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
-    """The search of a form's fields; `date_format` is for `strptime`.
+def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
+    """Parse the fields of a form; `date_format` is for `strptime`.
 
     Raises:
-        InvalidForm: a number or a date is none, or the kind of a criterion is unknown.
+        InvalidForm: a number or a date is invalid, or the kind of a criterion is unknown.
     """
     wanted: dict[str, list[str]] = {}
     conditions: list[Condition] = []
@@ -101,20 +96,20 @@ def read_form(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
         needs_all_modalities=needs_all,
         min_studies=min_studies,
         start=_number(form.get("start") or "0", "start"),
-        size=min(_number(form.get("size") or "10", "size"), _LARGEST_PAGE),
+        size=min(_number(form.get("size") or "10", "size"), _MAX_PAGE),
         order=form.get("sortField") or "subject",
         descending=(form.get("sortDirection") or "").lower() == "descending",
     )
 
 
 def _criteria(form: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """The numbered criteria; NBIA stops at the first number that is missing."""
+    """The numbered criteria. Like NBIA, stops at the first missing number."""
     for number in count():
         kind = form.get(f"criteriaType{number}")
         if kind is None:
             return
-        if number >= _MOST_CRITERIA:
-            raise InvalidForm(f"there are more than {_MOST_CRITERIA:,} criteria")
+        if number >= _MAX_CRITERIA:
+            raise InvalidForm(f"more than {_MAX_CRITERIA:,} criteria")
         yield number, kind
 
 
@@ -128,7 +123,7 @@ def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date
         return _aged(form.get("from" + number, ""), form.get("to" + number, ""))
     if kind in _LENGTHS:
         least, most = (_millimetres(form.get(name + number, "")) for name in ("from", "to"))
-        return f"{_LENGTHS[kind]} BETWEEN ? AND ?", (least or 0.0, _LONGEST_MM if most is None else most)
+        return f"{_LENGTHS[kind]} BETWEEN ? AND ?", (least or 0.0, _MAX_MM if most is None else most)
     raise InvalidForm(f"unknown criterion: {kind[:80]}")
 
 
@@ -138,7 +133,7 @@ def _number(text: str, name: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < 1 << 31:
-        raise InvalidForm(f"{name} is no number")
+        raise InvalidForm(f"{name} is not a valid number")
     return number
 
 
@@ -148,11 +143,11 @@ def _day(text: str | None, date_format: str) -> str | None:
     try:
         return datetime.strptime(text, date_format).date().isoformat()  # noqa: DTZ007 - days have no zone
     except ValueError:
-        raise InvalidForm("a date is none") from None
+        raise InvalidForm("a date is invalid") from None
 
 
 def _millimetres(text: str) -> float | None:
-    """A length, with its unit or without; None for an end of a range that is left open."""
+    """A length with or without its unit; None if this end of the range is open."""
     text = text.strip().lower().removesuffix("mm").strip()
     if not text:
         return None
@@ -160,19 +155,19 @@ def _millimetres(text: str) -> float | None:
         length = float(text)
     except ValueError:
         length = -1.0
-    if not 0 <= length <= _LONGEST_MM:
-        raise InvalidForm("a length is none")
+    if not 0 <= length <= _MAX_MM:
+        raise InvalidForm("a length is invalid")
     return length
 
 
 def _described(text: str) -> Condition:
-    """That the words stand in the description of the Series, whatever their case."""
+    """That the description of the Series contains the text, without case."""
     pattern = "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
     return "json_extract(t.record, '$.description') LIKE ? ESCAPE '\\'", (pattern,)
 
 
 def _aged(first: str, last: str) -> Condition:
-    """That the age at the Study, which DICOM writes as `061Y`, is in a range of years, or of what its letter says."""
+    """That the age at the Study (`061Y` in DICOM) is in a range, given in years or in the unit of its letter."""
     age = "json_extract(st.record, '$.patient_age')"
     units = " ".join(f"WHEN '{unit}' THEN {days}" for unit, days in _AGES.items())
     in_days = f"CAST(substr({age}, 1, 3) AS INTEGER) * CASE substr({age}, 4, 1) {units} END"
@@ -191,7 +186,7 @@ def _days(text: str, default: int) -> int:
 
 
 def found_series(view: CatalogueView, search: SimpleSearch) -> Iterator[str]:
-    """The UIDs of all Series of the Patients found that match, by UID."""
+    """The UIDs of all matching Series of the Patients found, sorted."""
     head, values = _matching(view, search)
     after = ""
     while True:
@@ -206,7 +201,7 @@ def found_series(view: CatalogueView, search: SimpleSearch) -> Iterator[str]:
 
 
 def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> dict[str, Any]:
-    """One page of Patients, and counts over all of them, as NBIA's JSON has it; `authorized` is v4's addition."""
+    """One page of Patients and counts over all of them, as in NBIA's JSON; only v4 sends `authorized`."""
     head, values = _matching(view, search)
     direction = "DESC" if search.descending else "ASC"
     order = _ORDERS.get(search.order, "patient_key")
@@ -241,7 +236,7 @@ def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> d
 def _results(
     view: CatalogueView, matching: Condition, page: Sequence[Sequence[Any]], *, authorized: bool
 ) -> list[dict[str, Any]]:
-    """The Patients of a page, in its order; its rows begin with two keys and end with two counts."""
+    """The Patients of a page, in its order. Its rows begin with two keys and end with two counts."""
     head, values = matching
     keys = [key for row in page for key in row[:2]]
     rows_by_patient: dict[tuple[str, str], list[Sequence[Any]]] = {}
@@ -278,7 +273,7 @@ def _patient(rows: Sequence[Sequence[Any]], studies: int, series: int, *, author
 
 
 def _matching(view: CatalogueView, search: SimpleSearch) -> Condition:
-    """The WITH of a question to `found`: all Series that match, of Patients that have enough of them."""
+    """The WITH clause that defines `found`: all Series that match, of Patients that have enough of them."""
     where, values = view.where(*search.conditions)
     facets = ", ".join(f"{expression} AS {name}" for name, expression in _FACETS)
     enough, needed = ["count(DISTINCT study_uid) >= ?"], [search.min_studies]
@@ -288,7 +283,7 @@ def _matching(view: CatalogueView, search: SimpleSearch) -> Condition:
     head = (
         "WITH matching AS MATERIALIZED (SELECT t.collection_key, t.patient_key, t.study_uid, t.series_uid, "
         "t.modality_key, json_extract(p.record, '$.patient_id') AS patient_id, p.number AS patient_number, "
-        f"st.number AS study_number, t.number AS series_number, {facets} FROM {_JOINED} {where}), "
+        f"st.number AS study_number, t.number AS series_number, {facets} FROM {SERIES_WITH_PARENTS} {where}), "
         "found AS (SELECT * FROM matching WHERE (collection_key, patient_key) IN (SELECT collection_key, patient_key "
         f"FROM matching GROUP BY collection_key, patient_key HAVING {' AND '.join(enough)}))"
     )

@@ -1,8 +1,8 @@
-"""Shared lists: named sets of Series that users make for each other, kept in one JSON file beside the catalogue.
+"""Shared lists: named sets of Series that users create, stored in one JSON file beside the catalogue.
 
-The catalogue may be thrown away and made again at any time; what people made may not, so it has a file of its own.
-Names are each owner's own: whoever makes a list must not learn which names others took for what is hidden from them.
-What of a list somebody may see is decided where the request is answered.
+The catalogue can be deleted and created again, the lists cannot, so they have a separate file. Each owner has a
+separate set of names, so that creating a list does not reveal the names of hidden lists. The caller decides which lists
+a viewer may see.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_MOST_LISTS: Final = 1_000
-_MOST_SERIES: Final = 1_000_000
+_MAX_LISTS: Final = 1_000
+_MAX_SERIES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedList:
-    """One list. `made` is in milliseconds since 1970; `series_uids` are as they were given, each once."""
+    """One list. `made` is in milliseconds since 1970; `series_uids` keep their order, each once."""
 
     id: int
     name: str
@@ -37,29 +37,29 @@ class SharedList:
 
 
 class SharedLists:
-    """All lists. May be used from any thread."""
+    """All lists. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Read the lists at `path`; none, where there is no file yet.
+        """Read the lists at `path`. A missing file means that there are none.
 
         Raises:
-            DiskError: the file cannot be read, or is no file of lists.
+            DiskError: the file cannot be read or is invalid.
         """
         self._path = path
         self._lock = threading.Lock()
         self._lists = {(one.owner, one.name): one for one in _read(path)}
 
     def named(self, name: str) -> list[SharedList]:
-        """The lists of that very name, one of an owner, the oldest first."""
+        """The lists with this name, at most one per owner, the oldest first."""
         return sorted((one for one in self._lists.values() if one.name == name), key=lambda one: one.id)
 
     def create(
         self, name: str, series_uids: Sequence[str], *, owner: str, made: int, description: str = "", url: str = ""
     ) -> str | None:
-        """Make a list, and keep it. None when it stands; else a sentence that says why it does not.
+        """Create and store a list. Returns None, or a sentence that says why it was not created.
 
         Raises:
-            DiskError: it cannot be kept.
+            DiskError: it cannot be stored.
         """
         with self._lock:
             if (owner, name) in self._lists:
@@ -68,20 +68,20 @@ class SharedLists:
             if not name or not unique:
                 return "A list needs a name and Series"
             held = sum(len(one.series_uids) for one in self._lists.values())
-            if len(self._lists) >= _MOST_LISTS or held + len(unique) > _MOST_SERIES:
+            if len(self._lists) >= _MAX_LISTS or held + len(unique) > _MAX_SERIES:
                 return "There are too many lists: delete some first"
             number = 1 + max((one.id for one in self._lists.values()), default=0)
-            made_now = SharedList(
+            created = SharedList(
                 id=number, name=name, owner=owner, series_uids=unique, made=made, description=description, url=url
             )
-            self._keep({**self._lists, (owner, name): made_now})
+            self._keep({**self._lists, (owner, name): created})
             return None
 
     def delete(self, name: str, *, owner: str) -> str | None:
-        """Delete a list of one's own. None when it is gone; else a sentence that says why it is not.
+        """Delete a list of this owner. Returns None, or a sentence that says why it was not deleted.
 
         Raises:
-            DiskError: the change cannot be kept.
+            DiskError: the change cannot be stored.
         """
         with self._lock:
             if (owner, name) not in self._lists:
@@ -90,7 +90,7 @@ class SharedLists:
             return None
 
     def _keep(self, lists: dict[tuple[str, str], SharedList]) -> None:
-        """Write first, believe afterwards; a crash leaves the file as it was or as it is to be."""
+        """Write the file before using the lists. A crash leaves the old or the new file."""
         replace_file(self._path, json.dumps([asdict(one) for one in lists.values()]).encode())
         self._lists = lists
 
@@ -103,5 +103,5 @@ def _read(path: Path) -> list[SharedList]:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DiskError(
-            f"{path} holds no shared lists that can be read; move it away to begin anew: {error}"
+            f"the shared lists in {path} cannot be read; move the file away to start without lists: {error}"
         ) from error

@@ -83,7 +83,7 @@ def test_no_parameter_breaks_the_server(tmp_path: Path) -> None:
         if answer.status == 500:
             assert answer.body.startswith(known)
             notes = running.log[-1].note or ""
-            assert notes.startswith(("no such", "unknown format", "there is no such")), notes
+            assert notes.startswith(("no such", "unknown format", "the instance does not exist")), notes
 
     write_folder(tmp_path / "files", instances(series=1, per_series=1))
     with asyncio.Runner() as runner:

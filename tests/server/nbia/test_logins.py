@@ -167,7 +167,7 @@ async def test_a_list_is_its_owner_s_alone_to_delete(archive: Served) -> None:
 
 
 def test_an_unknown_quirk_is_refused_and_the_known_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"no quirk is called 'odd'; there are: empty-token"):
+    with pytest.raises(ConfigurationError, match=r"unknown quirk 'odd'; known quirks: empty-token"):
         read_quirks(["odd"])
     assert read_quirks(["Empty-Token ", "short-zip"]) == {Quirk.EMPTY_TOKEN, Quirk.SHORT_ZIP}
     assert all(quirk.description for quirk in Quirk)

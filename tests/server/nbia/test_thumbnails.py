@@ -91,7 +91,7 @@ async def test_a_range_of_lengths_finds_what_lies_in_it(
 
 
 @pytest.mark.parametrize("text", ["wide", "nan", "-1", "inf", "1e400"])
-async def test_a_length_that_is_none_is_refused(archive: Served, text: str) -> None:
+async def test_rejects_an_invalid_length(archive: Served, text: str) -> None:
     form = {"criteriaType0": "SliceThicknessRangeCriteria", "from0": text}
     answer = await archive.nbia("v4/getSimpleSearch", method="POST", data=form)
-    assert (answer.status, answer.body) == (400, b"a length is none")
+    assert (answer.status, answer.body) == (400, b"a length is invalid")
