@@ -13,8 +13,7 @@ from typing import Annotated, Final, TypedDict, Unpack
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.options import Option
 from bulkdl.server.access import AccessRules, read_keys, read_users
-from bulkdl.server.app import AccessRecord
-from bulkdl.server.app import serving as serve_catalogue
+from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
 from bulkdl.server.demo.catalogue import demo_catalogue
 from bulkdl.server.nbia.quirks import read_quirks
@@ -96,8 +95,8 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     for root in roots:
         if not root.exists():
             raise ConfigurationError(f"{root} does not exist, so it cannot be served")
-    quirks = options.get("quirks")
-    habits = read_quirks(quirks.split(",") if quirks is not None else ())
+    names = options.get("quirks")
+    quirks = read_quirks(names.split(",") if names is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))
     catalogue, report = await asyncio.to_thread(
         _demo if options.get("demo") else _catalogue,
@@ -106,13 +105,11 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
         options.get("collection"),
     )
     try:
-        async with serve_catalogue(
-            catalogue,
+        async with serving(
+            make_app(catalogue, rules=rules, quirks=quirks),
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 0),
             access_log=options.get("access_log"),
-            rules=rules,
-            quirks=habits,
         ) as url:
             held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
             yield Served(url, report, tuple(sorted(rules.restricted - held)))

@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from bulkdl.archive.nbia.endpoints import NBIA_V1
 from bulkdl.errors import ConfigurationError
-from bulkdl.server.app import AccessRecord, serving
+from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import About, Catalogue, Root
 from tests.support.dicom_files import MadeUp, instances, write_folder
 
@@ -70,7 +70,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
     log: list[AccessRecord] = []
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         catalogue.scan([Root(folder, about=ABOUT)])
-        async with serving(catalogue, access_log=log.append) as base, aiohttp.ClientSession() as session:
+        async with serving(make_app(catalogue), access_log=log.append) as base, aiohttp.ClientSession() as session:
             yield Archive(base, session, folder, catalogue, made, log)
 
 
@@ -425,5 +425,5 @@ async def test_the_front_page_lists_every_endpoint_and_escapes(archive: Archive)
 async def test_an_address_that_is_taken_is_the_users_to_change(archive: Archive) -> None:
     port = urlsplit(archive.base).port
     with pytest.raises(ConfigurationError, match=f"port {port}"):
-        async with serving(archive.catalogue, port=port or 0):
+        async with serving(make_app(archive.catalogue), port=port or 0):
             pass

@@ -13,7 +13,7 @@ import aiohttp
 
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.server.access import AccessRules
-from bulkdl.server.app import AccessRecord, serving
+from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.nbia.apis import SERVICES_PATH, Api
 from bulkdl.server.nbia.quirks import Quirk
@@ -97,7 +97,7 @@ async def served(
     with Catalogue.open(catalogue) as opened:
         opened.scan(roots)
         async with (
-            serving(opened, access_log=log.append, rules=rules, quirks=quirks) as base,
+            serving(make_app(opened, rules=rules, quirks=quirks), access_log=log.append) as base,
             aiohttp.ClientSession() as session,
         ):
             yield Served(base.removesuffix(SERVICES_PATH), session, opened, log)

@@ -1,6 +1,6 @@
-"""The page for people who open the address in a browser: what is served, through which endpoints, and how they differ.
+"""The index page for people who open the address in a browser: what is served, and through which endpoints.
 
-It shows what a guest may see. The differences from the real archives are told here, and nowhere else.
+It shows what a guest may see. The differences from the real archives are documented here only.
 """
 
 from __future__ import annotations
@@ -13,66 +13,67 @@ from bulkdl.server.catalogue.view import CatalogueView
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.quirks import Quirk
 
-_MOST_COLLECTIONS: Final = 1_000
+_MAX_COLLECTIONS: Final = 1_000
 
-_ASKS: Final = {
-    Credential.NONE: "Whoever asks is the guest.",
-    Credential.KEY: "Takes an API key, as header or parameter api_key, where the server was given keys.",
+_CREDENTIALS: Final = {
+    Credential.NONE: "Takes no login: every client is the guest.",
+    Credential.KEY: "Takes an API key, as header or parameter api_key, if the server has keys.",
     Credential.TOKEN: (
         "Takes a login: POST username, password and grant_type=password to /nbia-api/oauth/token, then send "
         "Authorization: Bearer TOKEN. The guest, nbia_guest, needs no password."
     ),
-    Credential.OPTIONAL_TOKEN: "Takes a login, and whoever has none for the guest.",
+    Credential.OPTIONAL_TOKEN: "Takes a login. Without one, the client is the guest.",
 }
 
 DIFFERENCES: Final = tuple(
     " ".join(text.split())
     for text in """
-A missing, wrong or expired token is answered 401 everywhere. The real NBIA answers most searches with an empty 200,
-which looks like an archive without data; the quirk empty-token brings that back.
+A missing, invalid or expired token is answered with 401 everywhere. The real NBIA answers most searches with an empty
+200, which looks like an archive without data; the quirk empty-token does the same.
 
-Instances have a length, ETag and Last-Modified, and honour Range and If-Range. The real ones cannot be resumed; the
-quirk no-content-length takes all of it away.
+Instances have a length, ETag and Last-Modified, and support Range and If-Range. Downloads from the real archives cannot
+be resumed; the quirk no-content-length removes all of this.
 
-XML and HTML are escaped, fields of CSV that need it are quoted, and XML names with blanks get underlines. TCIA v3
-escapes nothing, and NBIA's XML of such names cannot be read.
+XML and HTML are escaped, CSV fields are quoted if necessary, and blanks in XML names become underscores. TCIA v3
+escapes nothing, and NBIA's XML with such names cannot be parsed.
 
-getSOPInstanceUIDs, getSeriesSize and checksums show nothing of restricted Collections. The real ones do not ask.
+getSOPInstanceUIDs, getSeriesSize and checksums hide restricted Collections. The real servers do not.
 
-A first column that is empty still begins with a quote in CSV. The real rows are broken there.
+An empty first column in CSV still begins with a quote. The real rows are malformed there.
 
-A day of a 13th month finds nothing. Java counts on into the next year.
+A date in a 13th month matches nothing. Java continues into the next year.
 
-An unknown grant_type is answered 400, and so are forms that cannot be read. The real one answers 500.
+An unknown grant_type or an unreadable form is answered with 400. The real server answers 500.
 
-No other web site may read answers: there is no Access-Control-Allow-Origin. What a lab serves on its own machine is
-nobody else's business.
+Other web sites cannot read answers, because there is no Access-Control-Allow-Origin. This protects data that is served
+on a local machine.
 
-Left out are getKeycloakParams, which tells a password to anybody, user administration (NBIA v3), getCartData, and the
-download servlet of the NBIA Data Retriever.
+Not available are getKeycloakParams, which reveals a password to everyone, user administration (NBIA v3), getCartData,
+and the download servlet of the NBIA Data Retriever.
 
-A thumbnail needs numpy and Pillow, which bulkdl[pixels] brings. It is answered 400, like whatever the real ones cannot
-draw, without these, and where no decoder is at hand that survives corrupt frames: for lossless JPEG above all.
+A thumbnail needs numpy and Pillow, which bulkdl[pixels] installs. Without them the answer is 400, as it is on the real
+archives for instances that they cannot decode. It is also 400 if no installed decoder survives corrupt frames, for
+example for lossless JPEG.
 
-The spacing of pixels and the thickness of slices are those of one instance. They are left empty, and a search for them
-finds nothing, where images say them of each frame, and in a mirror, whose journal does not have them.
+Pixel spacing and slice thickness are those of one instance. They are empty, and a search for them finds nothing, for
+images that state them for each frame, and in a mirror, whose journal does not contain them.
 
-New is what was released since, or, where no release is known, what was written to disk since.
+A Series is new since its release date, or, if that is unknown, since it was written to disk.
 
-A shared list of which somebody may see no Series is none to them, and its name is free for a list of their own.
+A shared list of which a user may see no Series does not exist for that user, who may use its name for another list.
 """.strip().split("\n\n")
 )
-"""What is not as on the real archives, and why, or what is there instead."""
+"""Differences from the real archives, with the reason or the alternative."""
 
 
-def front_page(view: CatalogueView, origin: str) -> str:
-    """The page, in HTML. `origin` is the address that the reader called."""
+def index_page(view: CatalogueView, origin: str) -> str:
+    """The page in HTML. `origin` is the address that the browser used."""
     totals = view.totals()
     collections = []
-    for name in view.collections()[:_MOST_COLLECTIONS]:
+    for name in view.collections()[:_MAX_COLLECTIONS]:
         about = view.about(name)
-        told = [about.description, about.citation, about.license_name]
-        collections.append(f"<li><b>{escape(name)}</b><br>{'<br>'.join(escape(text) for text in told if text)}</li>")
+        texts = [about.description, about.citation, about.license_name]
+        collections.append(f"<li><b>{escape(name)}</b><br>{'<br>'.join(escape(text) for text in texts if text)}</li>")
     differences = "".join(f"<li>{escape(text)}</li>" for text in DIFFERENCES)
     quirks = "".join(f"<li><code>{quirk.value}</code>: {escape(quirk.description)}</li>" for quirk in Quirk)
     return (
@@ -84,14 +85,14 @@ def front_page(view: CatalogueView, origin: str) -> str:
         f"<h2>Collections</h2><ul>{''.join(collections)}</ul>"
         f"<h2>Endpoints</h2>{''.join(map(_family, APIS))}"
         f"<h2>What differs from the real archives</h2><ul>{differences}</ul>"
-        f"<p>Habits of the real ones, for tests of clients, are switched on by --quirks:</p><ul>{quirks}</ul>"
+        f"<p>Quirks of the real archives, for testing clients, are switched on with --quirks:</p><ul>{quirks}</ul>"
         "</body></html>"
     )
 
 
 def _family(api: Api) -> str:
     endpoints = "".join(_endpoint(api, endpoint) for endpoint in api.endpoints.values())
-    return f"<h3>{escape(api.title)}</h3><p>{_ASKS[api.credential]}</p><ul>{endpoints}</ul>"
+    return f"<h3>{escape(api.title)}</h3><p>{_CREDENTIALS[api.credential]}</p><ul>{endpoints}</ul>"
 
 
 def _endpoint(api: Api, endpoint: Endpoint) -> str:

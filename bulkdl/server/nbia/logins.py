@@ -1,6 +1,6 @@
 """The token endpoint and logout, as Keycloak behind NBIA answers them.
 
-Every grant but password and refresh_token makes the real one fail with a 500; here it is refused in OAuth's own words
+The real server answers 500 to grants other than password and refresh_token. This one rejects them as OAuth requires
 (RFC 6749 §5.2).
 """
 
@@ -13,18 +13,18 @@ from typing import Final
 
 from aiohttp import web
 
-from bulkdl.server.authentication import Authenticator, IssuedTokens
-from bulkdl.server.streaming import Threads
+from bulkdl.server.authentication import IssuedTokens
+from bulkdl.server.context import ServerContext
 
-_NOT_KEPT: Final = {"Cache-Control": "no-store"}
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 class Logins:
     """Handlers of logins and logouts."""
 
-    def __init__(self, authenticator: Authenticator, threads: Threads) -> None:
-        self._authenticator = authenticator
-        self._threads = threads
+    def __init__(self, context: ServerContext) -> None:
+        self._authenticator = context.authenticator
+        self._threads = context.threads
 
     async def token(self, form: Mapping[str, str]) -> web.Response:
         """Answer a request for tokens."""
@@ -42,22 +42,22 @@ class Logins:
         return refusal if login is None else _json(_granted(login), HTTPStatus.OK)
 
     async def log_out(self, request: web.Request) -> web.Response:
-        """End the session of the token that is shown."""
+        """End the session of the token in the request."""
         if self._authenticator.log_out(request.headers.get("Authorization")):
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return _refused("invalid_token", "Token is not active", HTTPStatus.UNAUTHORIZED)
 
 
-def _granted(login: IssuedTokens) -> dict[str, object]:
+def _granted(tokens: IssuedTokens) -> dict[str, object]:
     return {
-        "access_token": login.access_token,
-        "expires_in": login.expires_in,
-        "refresh_expires_in": login.refresh_expires_in,
-        "refresh_token": login.refresh_token,
+        "access_token": tokens.access_token,
+        "expires_in": tokens.expires_in,
+        "refresh_expires_in": tokens.refresh_expires_in,
+        "refresh_token": tokens.refresh_token,
         "token_type": "Bearer",
-        "id_token": login.session,
+        "id_token": tokens.session,
         "not-before-policy": 0,
-        "session_state": login.session,
+        "session_state": tokens.session,
         "scope": "openid profile email",
     }
 
@@ -68,4 +68,4 @@ def _refused(error: str, description: str, status: HTTPStatus = HTTPStatus.BAD_R
 
 def _json(document: Mapping[str, object], status: HTTPStatus) -> web.Response:
     body = json.dumps(document, separators=(",", ":")).encode()
-    return web.Response(status=status, body=body, content_type="application/json", headers=_NOT_KEPT)
+    return web.Response(status=status, body=body, content_type="application/json", headers=_NO_STORE)

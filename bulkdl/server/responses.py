@@ -1,65 +1,65 @@
-"""Answers on their way out: streams that know how much they sent, failures, and the threads for work that blocks.
+"""HTTP responses that every API uses: streams made in threads, notes for the access log, and pages for bare statuses.
 
-Long answers are made in the threads, a chunk at a time when the client has taken the one before.
+A long body is made in a thread, one chunk at a time, after the client has received the chunk before it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
 _THREADS: Final = 4
-_FAILED: Final = b"Server was not able to process your request\nnull"
 
 _Result = TypeVar("_Result")
 
 
 class Stream(web.StreamResponse):
-    """An answer that knows how much of its body it has sent, and why it ended early."""
+    """A response that counts the bytes of its body, and notes why it ended early."""
 
     bytes_sent = 0
     note: str | None = None
 
     async def send(self, chunk: bytes) -> None:
-        """Send the next piece of the body."""
+        """Send the next chunk of the body."""
         await self.write(chunk)
         self.bytes_sent += len(chunk)
 
 
-class FailureResponse(web.Response):
-    """What NBIA answers to everything that goes wrong, and TCIA in its own way; `note` is for our own log."""
+class NotedResponse(web.Response):
+    """A response with a note for the access log."""
 
-    def __init__(self, note: str, *, as_tcia: str | None = None) -> None:
-        body = _FAILED if as_tcia is None else error_message(as_tcia)
-        content_type = "text/plain" if as_tcia is None else "application/json"
-        super().__init__(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=body, content_type=content_type)
+    def __init__(self, note: str, **response: Any) -> None:
+        super().__init__(**response)
         self.note = note
 
 
-def error_message(message: str) -> bytes:
-    """The body of most errors of TCIA v3."""
-    return json.dumps({"errorMessage": message}, separators=(",", ":")).encode(errors="replace")
+async def status_page(request: web.Request) -> web.Response:
+    """Answer a request that no route takes: 405 if its path has other methods, otherwise 404."""
+    known = {resource.canonical for resource in request.app.router.resources()}
+    status = HTTPStatus.METHOD_NOT_ALLOWED if request.path in known else HTTPStatus.NOT_FOUND
+    text = f"{status.value} - {status.phrase}"
+    page = f"<html><head><title>{text}</title></head><body><h1>HTTP Status {text}</h1></body></html>"
+    return web.Response(status=status, body=page.encode(), content_type="text/html")
 
 
 class Threads:
-    """The few threads in which the catalogue is asked."""
+    """A few threads for work that blocks, such as reading the catalogue."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkdl-server")
 
     async def do(self, work: Callable[..., _Result], *arguments: object) -> _Result:
-        """Call `work` in one of them."""
+        """Call `work` in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def close(self) -> None:
-        """Wait for what is under way, and drop the rest."""
+        """Wait for the work that is running, and drop the rest."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def stream(
@@ -70,7 +70,7 @@ class Threads:
         *first: bytes,
         notes: Sequence[str] = (),
     ) -> web.StreamResponse:
-        """Send chunks as they are made; `notes` is looked at when all are."""
+        """Send `first`, then `chunks` as they are made. `notes` are read after the last chunk."""
         response = Stream(headers=headers)
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -85,6 +85,6 @@ class Threads:
         finally:
             response.note = "; ".join(notes) or None
             if isinstance(chunks, Generator):
-                with suppress(ValueError):  # a thread may still be at work on the chunk that nobody waits for
+                with suppress(ValueError):  # a thread may still be making a chunk for a client that has left
                     chunks.close()
         return response

@@ -1,0 +1,22 @@
+"""What every API of the server shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bulkdl.server.authentication import Authenticator, Viewer
+from bulkdl.server.catalogue import Catalogue, CatalogueView
+from bulkdl.server.responses import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class ServerContext:
+    """The catalogue, who may see what of it, and the threads that read it."""
+
+    catalogue: Catalogue
+    authenticator: Authenticator
+    threads: Threads
+
+    def view_of(self, viewer: Viewer) -> CatalogueView:
+        """The catalogue without the Collections that are hidden from `viewer`."""
+        return self.catalogue.without(viewer.hidden)

@@ -1,0 +1,183 @@
+"""Downloads: single instances, and zips of whole Series.
+
+The catalogue is asked once for the files of a Series and for its Collection; both are cached, so that sending an
+instance needs neither a thread nor the database.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from bulkdl.server.catalogue import CatalogueView, ServedFile, open_served
+from bulkdl.server.file_response import send_file, send_file_in_chunks
+from bulkdl.server.nbia.apis import Credential
+from bulkdl.server.nbia.bundles import bundle, new_names, original_names, sequential_names
+from bulkdl.server.nbia.errors import server_error
+from bulkdl.server.nbia.quirks import Quirk
+
+if TYPE_CHECKING:
+    from bulkdl.server.context import ServerContext
+    from bulkdl.server.nbia.request import ApiRequest
+
+_CACHED_FILES: Final = 200_000
+_NOT_FOUND_OF_TCIA: Final = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedSeries:
+    """A Series that was requested recently: its Collection, and its files by SOP Instance UID."""
+
+    collection: str
+    files: dict[str, ServedFile]
+
+
+class Downloads:
+    """Sends instances and zips of one catalogue."""
+
+    def __init__(self, context: ServerContext, quirks: frozenset[Quirk]) -> None:
+        self._catalogue = context.catalogue
+        self._threads = context.threads
+        self._quirks = quirks
+        self._series: OrderedDict[str, _CachedSeries] = OrderedDict()
+        self._cached = 0
+        self._generation = context.catalogue.generation
+
+    # --- single instances ---------------------------------------------------------------------------------------------
+
+    async def send_instance(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
+        """Answer getSingleImage.
+
+        Raises:
+            OSError: the file cannot be read, or its size has changed since the scan.
+            DiskError: the catalogue cannot be read.
+        """
+        series_uid = request.parameters["SeriesInstanceUID"][0]
+        series = self._find_cached(series_uid) or await self._load(series_uid)
+        file = None
+        if series is not None and series.collection not in request.viewer.hidden:
+            file = series.files.get(request.parameters["SOPInstanceUID"][0])
+        if file is None:
+            return server_error("no such instance", request.api, tcia_message=_NOT_FOUND_OF_TCIA)
+        headers = {
+            "Content-Type": "application/dicom",
+            "Content-Disposition": f"attachment; filename={file.sop_uid}.dcm",
+        }
+        send = send_file_in_chunks if Quirk.NO_CONTENT_LENGTH in self._quirks else send_file
+        with open_served(file) as source:
+            return await send(http, source, headers)
+
+    def _find_cached(self, series_uid: str) -> _CachedSeries | None:
+        if self._generation != self._catalogue.generation:
+            self._generation = self._catalogue.generation
+            self._series.clear()
+            self._cached = 0
+        found = self._series.get(series_uid)
+        if found is not None:
+            self._series.move_to_end(series_uid)
+        return found
+
+    async def _load(self, series_uid: str) -> _CachedSeries | None:
+        generation = self._generation
+        series = await self._threads.do(self._read, series_uid)
+        if series is not None and series_uid not in self._series and generation == self._catalogue.generation:
+            self._series[series_uid] = series
+            self._cached += len(series.files)
+            while self._cached > _CACHED_FILES and len(self._series) > 1:
+                self._cached -= len(self._series.popitem(last=False)[1].files)
+        return series
+
+    def _read(self, series_uid: str) -> _CachedSeries | None:
+        collection = self._catalogue.collection_of(series_uid)
+        if collection is None:
+            return None
+        return _CachedSeries(collection, {file.sop_uid: file for file in self._catalogue.files(series_uid)})
+
+    # --- bundles ------------------------------------------------------------------------------------------------------
+
+    async def send_bundle(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
+        """Answer getImage and similar endpoints with a zip of a Series.
+
+        Raises:
+            DiskError: the catalogue cannot be read.
+        """
+        view, is_tcia = request.view, request.api.is_tcia
+        series_uid = request.parameters["SeriesInstanceUID"][0]
+        files = await self._threads.do(view.files, series_uid)
+        if not files:
+            return _no_bundle(request, series_uid)
+        with_md5 = _wants_md5(request)
+        if Quirk.SHORT_ZIP in self._quirks and len(files) > 1:
+            files, with_md5 = files[:-1], False
+        has_license = request.endpoint.name == "getImage" and not is_tcia
+        notes: list[str] = []
+        chunks = bundle(
+            files,
+            _file_names(request, files),
+            license_text=await self._threads.do(_license, view, series_uid) if has_license else None,
+            md5_of=view.md5 if with_md5 else None,
+            on_failure=notes.append,
+        )
+        headers = {
+            "Content-Type": "application/zip" if is_tcia else "application/octet-stream",
+            "Content-Disposition": f'attachment; filename="{series_uid}.zip"',
+        }
+        return await self._threads.stream(http, headers, chunks, notes=notes)
+
+
+def _wants_md5(request: ApiRequest) -> bool:
+    endpoint = request.endpoint
+    if endpoint.name == "getImage":
+        return endpoint.parameter("IncludeMD5") is not None and _is(request, "IncludeMD5", "yes")
+    return endpoint.name == "getImageWithMD5Hash" or (
+        endpoint.name == "getDCMImage" and _is(request, "MD5Verification", "true")
+    )
+
+
+def _file_names(request: ApiRequest, files: Sequence[ServedFile]) -> list[str]:
+    endpoint = request.endpoint.name
+    if endpoint == "getImageOther":
+        return original_names(files)
+    is_nbia_image = endpoint == "getImage" and not request.api.is_tcia
+    if endpoint == "getDCMImage" or (is_nbia_image and _is(request, "NewFileNames", "yes")):
+        return new_names(files)
+    return sequential_names(files)
+
+
+def _is(request: ApiRequest, parameter: str, word: str) -> bool:
+    return request.parameters.get(parameter, ("",))[0].lower() == word
+
+
+def _no_bundle(request: ApiRequest, series_uid: str) -> web.Response:
+    """NBIA does not say whether the Series does not exist or is hidden."""
+    api = request.api
+    if api.is_tcia:
+        return server_error("no such Series", api, tcia_message=_NOT_FOUND_OF_TCIA)
+    if api.credential is Credential.NONE or request.endpoint.name == "getDCMImage":
+        sentence = f"Image with given SeriesInstanceUID,{series_uid}, is not in public domain."
+    else:
+        sentence = (
+            f"The user has not been granted the access to image with given SeriesInstanceUID,{series_uid}. "
+            "Please contact System Admin to resolve this issue."
+        )
+    status = HTTPStatus.BAD_REQUEST
+    return web.Response(status=status, body=sentence.encode(errors="replace"), content_type="application/json")
+
+
+def _license(view: CatalogueView, series_uid: str) -> str:
+    series = next(view.series(series_uid=series_uid), None)
+    if series is None:
+        return ""
+    about = view.about(series.collection)
+    lines = [
+        f"Collection: {series.collection}",
+        f"License: {series.license_name or 'Not Specified'}",
+        f"License URL: {series.license_uri or 'Not Specified'}",
+        *([f"Citation: {about.citation}"] if about.citation else []),
+    ]
+    return "\n".join(lines) + "\n"

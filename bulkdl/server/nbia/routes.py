@@ -1,0 +1,196 @@
+"""The routes of the NBIA and TCIA APIs: from an HTTP request to the module that answers it.
+
+The tables in `archive.nbia.endpoints` define the endpoints with their parameters and attributes; `apis` says which API
+is at which path. `rows` finds rows, `replies` makes other answers, `downloads` sends instances and bundles. This module
+imitates what the servers have in common: empty bodies when nothing matches, and errors as English sentences.
+
+Source: `V1_*.java`, `V2_*.java`, `v4/*.java` and `getData.java` of the NBIA API, and Bindaas.
+
+No path on disk is made from anything that a client sends. What is hidden from a viewer is hidden in `CatalogueView`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from aiohttp import web
+
+from bulkdl.archive.nbia.endpoints import Answer, Endpoint
+from bulkdl.errors import BulkdlError
+from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
+from bulkdl.server.nbia import bindaas
+from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
+from bulkdl.server.nbia.downloads import Downloads
+from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
+from bulkdl.server.nbia.formats import DEFAULT_FORMAT, find_format
+from bulkdl.server.nbia.forms import FORMAT, check_names, read_form, read_query
+from bulkdl.server.nbia.index_page import index_page
+from bulkdl.server.nbia.logins import Logins
+from bulkdl.server.nbia.replies import reply
+from bulkdl.server.nbia.request import ApiRequest, RequestRefused
+from bulkdl.server.nbia.shared_lists import SharedLists
+
+if TYPE_CHECKING:
+    from bulkdl.server.context import ServerContext
+    from bulkdl.server.nbia.bindaas import Handler
+    from bulkdl.server.nbia.quirks import Quirk
+
+_TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
+_LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))
+_PUBLIC: Final = frozenset({"up"})
+_KEY: Final = "api_key"
+
+_Parameters: TypeAlias = dict[str, list[str]]
+_Answering: TypeAlias = Callable[[web.Request, ApiRequest], Awaitable[web.StreamResponse]]
+
+
+def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: frozenset[Quirk]) -> None:
+    """Add the routes of every NBIA and TCIA API, of logins, and of the index page.
+
+    Raises:
+        DiskError: the shared lists beside the catalogue cannot be read.
+    """
+    handlers = _Handlers(context, quirks)
+    router.add_get("/", handlers.index)
+    for api in APIS:
+        for endpoint in api.endpoints.values():
+            path, handle = api.base + endpoint.path, handlers.handler(api, endpoint)
+            router.add_route(endpoint.method, path, handle)
+            if endpoint.method == "GET":
+                router.add_route("HEAD", path, handle)
+            if api.is_tcia:
+                router.add_get(f"{path}/metadata", handlers.metadata_handler(api, endpoint))
+        if api.is_tcia:
+            router.add_route("*", f"{api.base}{{anything:.*}}", unknown_tcia_endpoint)
+    for path in _TOKEN_PATHS:
+        router.add_post(path, handlers.token)
+    for method, path in _LOGOUT_PATHS:
+        router.add_route(method, path, handlers.logins.log_out)
+
+
+class _Handlers:
+    """The request handlers, and what they share."""
+
+    def __init__(self, context: ServerContext, quirks: frozenset[Quirk]) -> None:
+        self._context = context
+        self._quirks = quirks
+        self._lists = SharedLists(context.catalogue.path.with_suffix(".shared-lists.json"))
+        self._downloads = Downloads(context, quirks)
+        self.logins = Logins(context)
+
+    def handler(self, api: Api, endpoint: Endpoint) -> Handler:
+        """The handler of an endpoint."""
+        answer = self._answering(endpoint)
+        read = read_form if endpoint.method == "POST" else _read_query
+
+        async def handle(http: web.Request) -> web.StreamResponse:
+            viewer = _identify(http, api, endpoint, self._context.authenticator)
+            if isinstance(viewer, CredentialProblem):
+                return unauthorized(viewer, api, endpoint, self._quirks)
+            try:
+                parameters = await read(http)
+                if endpoint.is_strict:
+                    check_names(endpoint, parameters)
+                for name in endpoint.required:
+                    if name not in parameters:
+                        return missing_parameter(api, endpoint, name)
+                return await answer(http, self._request(http, api, endpoint, viewer, parameters))
+            except RequestRefused as refused:
+                return refusal(refused)
+            except ConnectionError:
+                raise  # the client has left
+            except (BulkdlError, OSError) as error:
+                return server_error(str(error), api, tcia_message="The request could not be executed")
+
+        return bindaas.with_headers(handle) if api.is_tcia else handle
+
+    def metadata_handler(self, api: Api, endpoint: Endpoint) -> Handler:
+        """The handler of the description of a TCIA endpoint."""
+        body = bindaas.describe_endpoint(endpoint)
+
+        async def handle(http: web.Request) -> web.StreamResponse:
+            viewer = _identify(http, api, endpoint, self._context.authenticator)
+            if isinstance(viewer, CredentialProblem):
+                return unauthorized(viewer, api, endpoint, self._quirks)
+            return web.Response(body=body, content_type="application/json")
+
+        return bindaas.with_headers(handle)
+
+    async def token(self, http: web.Request) -> web.StreamResponse:
+        """Answer a request for tokens."""
+        try:
+            fields = await read_form(http)
+        except RequestRefused as refused:
+            return refusal(refused)
+        return await self.logins.token({name: values[0] for name, values in fields.items()})
+
+    async def index(self, http: web.Request) -> web.StreamResponse:
+        """Answer with a page for people who open the address in a browser."""
+        view = self._context.view_of(self._context.authenticator.guest)
+        try:
+            page = await self._context.threads.do(index_page, view, str(http.url.origin()))
+        except BulkdlError as error:
+            return server_error(str(error))
+        return web.Response(body=page.encode(errors="replace"), content_type="text/html", charset="utf-8")
+
+    def _answering(self, endpoint: Endpoint) -> _Answering:
+        downloads = {Answer.INSTANCE: self._downloads.send_instance, Answer.BUNDLE: self._downloads.send_bundle}
+        others = {Answer.ROWS: self._send_rows}
+        return {**downloads, **others}.get(endpoint.answer, self._send_reply)
+
+    def _request(
+        self, http: web.Request, api: Api, endpoint: Endpoint, viewer: Viewer, parameters: _Parameters
+    ) -> ApiRequest:
+        return ApiRequest(
+            api=api,
+            endpoint=endpoint,
+            viewer=viewer,
+            view=self._context.view_of(viewer),
+            parameters=parameters,
+            authenticator=self._context.authenticator,
+            lists=self._lists,
+            origin=f"{http.scheme}://{http.host}",
+        )
+
+    async def _send_reply(self, _http: web.Request, request: ApiRequest) -> web.StreamResponse:
+        made = await self._context.threads.do(reply, request)
+        headers = {**made.headers, "Content-Type": made.content_type}
+        return web.Response(status=made.status, body=made.body, headers=headers)
+
+    async def _send_rows(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
+        """Send rows. An unknown format is an error only if there are rows."""
+        endpoint, do = request.endpoint, self._context.threads.do
+        names = request.parameters.get(FORMAT) if endpoint.has_format else None
+        name = names[0] if names else endpoint.default_format
+        found = find_format(request.api, endpoint, name)
+        used = found or DEFAULT_FORMAT
+        chunks = used.write(request, self._quirks)
+        first = await do(next, chunks, b"")
+        if first and found is None:
+            note = f"unknown format {name[:20]!r}"
+            return server_error(note, request.api, tcia_message="Output format is not supported")
+        second = await do(next, chunks, b"") if first else b""
+        headers = {**used.headers, "Content-Type": used.rendering.content_type}
+        if not second:
+            return web.Response(body=first, headers=headers)
+        return await self._context.threads.stream(http, headers, chunks, first, second)
+
+
+async def _read_query(http: web.Request) -> _Parameters:
+    return read_query(http)
+
+
+def _identify(
+    http: web.Request, api: Api, endpoint: Endpoint, authenticator: Authenticator
+) -> Viewer | CredentialProblem:
+    """The viewer, by the credentials that the API takes; MISSING if a key is missing or unknown."""
+    if api.credential is Credential.NONE or endpoint.name in _PUBLIC:
+        return authenticator.guest
+    if api.credential is Credential.KEY:
+        is_known = not authenticator.needs_key or authenticator.is_key(http.query.get(_KEY) or http.headers.get(_KEY))
+        return authenticator.guest if is_known else CredentialProblem.MISSING
+    viewer = authenticator.viewer(http.headers.get("Authorization"))
+    if viewer is CredentialProblem.MISSING and api.credential is Credential.OPTIONAL_TOKEN:
+        return authenticator.guest
+    return viewer
