@@ -27,7 +27,7 @@ def main() -> int:
 def command() -> NoReturn:
     """The console script. It ends without taking the interpreter apart: that takes 0.1 s after a mirror (measured).
 
-    Nothing is left to do by then: files are closed, threads joined, children waited for; see `cli.running`.
+    Nothing is left to do by then: files are closed, threads joined, children waited for; see `cli.runner`.
     """
     code = main()
     with suppress(OSError, ValueError):  # a reader that went away, or a stream that was closed from the start

@@ -16,9 +16,8 @@ from bulkdl.archive.nbia.dialect import Dialect, TableDialect
 from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4
 from bulkdl.archive.nbia.tcia_v3 import TciaV3
 from bulkdl.errors import ConfigurationError
+from bulkdl.model.access import DEMO
 from bulkdl.model.text import did_you_mean
-
-DEMO: Final = "demo"
 
 _NBIA: Final = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import platformdirs
 
-from bulkdl.archive.profiles import DEMO
 from bulkdl.errors import ConfigurationError
+from bulkdl.model.access import DEMO
 from bulkdl.model.text import nearest
 
 _TABLES: Final = ("profiles", "defaults")

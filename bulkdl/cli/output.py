@@ -12,6 +12,7 @@ from typing import Any, Final
 from bulkdl.cli.exit_codes import remaining_problems
 from bulkdl.cli.formatting import command, duration, plural, table
 from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports import (
     AdoptReport,
     CollectionStatus,
@@ -26,7 +27,6 @@ from bulkdl.model.reports import (
     VerifyReport,
 )
 from bulkdl.model.text import one_line
-from bulkdl.store.space import human_bytes
 
 _MOST_SHOWN: Final = 10
 
@@ -278,20 +278,6 @@ def plan_complaint(report: PlanReport) -> str | None:
     count = len(report.failures)
     verb = "is" if count == 1 else "are"
     return f"{count:,} of what was asked for by name {verb} not in the archive"
-
-
-def tcia_manifest(archive: str, series_uids: Iterable[str]) -> str:
-    """Series as an NBIA `.tcia` manifest, version 3: the keys that NBIA's `ManifestMaker` writes, in its order."""
-    lines = (
-        f"downloadServerUrl={archive}",
-        "includeAnnotation=false",
-        "noOfrRetry=4",
-        "databasketId=manifest-bulkdl.tcia",
-        "manifestVersion=3.0",
-        "ListOfSeriesToDownload=",
-        *series_uids,
-    )
-    return "\n".join(lines) + "\n"
 
 
 # --- parts of the above -----------------------------------------------------------------------------------------------

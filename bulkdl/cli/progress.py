@@ -28,8 +28,8 @@ from bulkdl.model.events import (
     Sink,
     Verifying,
 )
+from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
-from bulkdl.store.space import human_bytes
 
 if TYPE_CHECKING:
     from tqdm import tqdm

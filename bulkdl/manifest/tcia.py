@@ -1,6 +1,6 @@
-"""Read NBIA `.tcia` manifests: `key=value` lines, a heading, then one Series Instance UID per line.
+"""Read and write NBIA `.tcia` manifests: `key=value` lines, a heading, then one Series Instance UID per line.
 
-Takes text and returns a `Manifest`; the caller opens the file.
+`parse` takes text and returns a `Manifest`; the caller opens the file.
 
 There is no published specification. The rules here come from the NBIA sources: `ManifestMaker` writes the format and
 `StandaloneDMDispatcher` reads it. That reader accepts the heading in any case, skips blank lines, and silently drops
@@ -20,6 +20,8 @@ from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Manifest, series_uid_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bulkdl.model.ids import SeriesUid
 
 _HEADING = "listofseriestodownload"
@@ -92,3 +94,20 @@ def _series_field(record: str, *, source: str, line: int) -> str:
     if len(fields) <= _SERIES_FIELD:
         raise ManifestError("a record with fewer than four fields has no series", source=source, line=line)
     return fields[_SERIES_FIELD].strip()
+
+
+def compose(series_uids: Iterable[str], *, server: str, name: str, annotations: bool = False) -> str:
+    """A manifest of version 3, with the keys that NBIA's `ManifestMaker` writes, in its order.
+
+    `server` is the download server and `name` the name of the manifest, which NBIA calls the basket.
+    """
+    lines = (
+        f"downloadServerUrl={server}",
+        f"includeAnnotation={'true' if annotations else 'false'}",
+        "noOfrRetry=4",
+        f"databasketId={name}",
+        "manifestVersion=3.0",
+        "ListOfSeriesToDownload=",
+        *series_uids,
+    )
+    return "\n".join(lines) + "\n"

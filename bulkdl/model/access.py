@@ -11,6 +11,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 DEFAULT_ARCHIVE: Final = "tcia"
+DEMO: Final = "demo"
+"""The name of the demonstration archive, which runs in this process."""
 
 # An archive builds the zip of a Series while it sends it, and a listing of a large Collection before it sends it.
 _SILENCE_SECONDS: Final = 120.0

@@ -1,6 +1,6 @@
-"""Read durations, rates, counts and dates as people write them.
+"""Durations, rates, counts, dates and sizes as people write them.
 
-Every function raises `ValueError` with a message that says what is wrong and what would be right.
+Every `parse` function raises `ValueError` with a message that says what is wrong and what would be right.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _RATE: Final = re.compile(rf"(?P<number>{_NUMBER}) ?(?:(?P<prefix>[kKMGT])(?P<binary>i)?)?B?(?:/s)?", re.ASCII)
 _POWERS: Final = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_STEP = 1000
+_UNITS = ("kB", "MB", "GB", "TB", "PB")
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -72,3 +74,15 @@ def parse_date(text: str) -> date:
     except ValueError:
         pass
     raise ValueError(f"{text!r} is not a date (YYYY-MM-DD)")
+
+
+def human_bytes(count: int) -> str:
+    """A number of bytes for people, in powers of 1000: `812 B`, `52.8 MB`."""
+    if count < _STEP:
+        return f"{count} B"
+    value = float(count)
+    for unit in _UNITS:
+        value /= _STEP
+        if round(value, 1) < _STEP or unit == _UNITS[-1]:
+            return f"{value:.1f} {unit}"
+    raise AssertionError

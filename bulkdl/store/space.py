@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkdl.errors import DiskFull
+from bulkdl.model.quantities import human_bytes
 from bulkdl.runtime.disk import disk_errors
 
-_UNITS = ("kB", "MB", "GB", "TB", "PB")
-_STEP = 1000
 _RESERVED_BYTES = 4 << 20
 _RESERVED_FILES = 16
 
@@ -68,15 +67,3 @@ def check_room(space: Space) -> None:
         left = human_bytes(space.free_bytes)
         inodes = "" if space.free_inodes is None else f" and {space.free_inodes:,} inodes"
         raise DiskFull(f"the disk is full: {left}{inodes} are left; what was finished is kept: make room, then resume")
-
-
-def human_bytes(count: int) -> str:
-    """A number of bytes for people, in powers of 1000: `812 B`, `52.8 MB`."""
-    if count < _STEP:
-        return f"{count} B"
-    value = float(count)
-    for unit in _UNITS:
-        value /= _STEP
-        if round(value, 1) < _STEP or unit == _UNITS[-1]:
-            return f"{value:.1f} {unit}"
-    raise AssertionError

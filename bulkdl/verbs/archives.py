@@ -19,9 +19,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from bulkdl.archive.http import ArchiveClient
 from bulkdl.archive.nbia.values import read_record
-from bulkdl.archive.profiles import BUILT_IN, DEMO, Profile
+from bulkdl.archive.profiles import BUILT_IN, Profile
 from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer
-from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.access import DEMO, ArchiveChoice
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.records import InstanceKey, Patient, Series
 from bulkdl.model.settings import FetchSettings

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypedDict
 
 from bulkdl.archive.http import ArchiveClient, connect
-from bulkdl.archive.profiles import DEMO, Profile, find_profile
+from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.errors import JournalUnreadable, SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
-from bulkdl.model.access import Access, ArchiveChoice
+from bulkdl.model.access import DEMO, Access, ArchiveChoice
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import Option

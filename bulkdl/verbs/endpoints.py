@@ -10,12 +10,36 @@ from typing import Any
 
 from bulkdl.archive.nbia.dialect import Dialect
 from bulkdl.archive.nbia.dialects import find_endpoint
-from bulkdl.archive.nbia.endpoints import Endpoint, Kind, Parameter
-from bulkdl.archive.profiles import DEMO, Profile, find_profile
+from bulkdl.archive.nbia.endpoints import Answer, Endpoint, Kind, Parameter
+from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.access import DEMO, ArchiveChoice
 from bulkdl.model.text import did_you_mean, nearest
+
+__all__ = [
+    "Endpoint",
+    "answers_with_file",
+    "answers_with_rows",
+    "check",
+    "dialect_of",
+    "endpoints",
+    "find",
+    "find_among",
+    "profile_of",
+    "rows_of",
+    "wire_parameters",
+]
+
+
+def answers_with_rows(endpoint: Endpoint) -> bool:
+    """Whether the endpoint answers with rows, which can be shown as a table."""
+    return endpoint.answer in {Answer.ROWS, Answer.OBJECT}
+
+
+def answers_with_file(endpoint: Endpoint) -> bool:
+    """Whether the endpoint answers with binary content: a DICOM file, a zip or a picture."""
+    return endpoint.answer in {Answer.INSTANCE, Answer.BUNDLE, Answer.PICTURE}
 
 
 def endpoints(archive: ArchiveChoice) -> tuple[Endpoint, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from bulkdl.archive.http import ArchiveClient
 from bulkdl.journal.journal import Journal
+from bulkdl.manifest.tcia import compose
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.ids import SeriesUid
@@ -20,7 +21,7 @@ from bulkdl.model.reports import CollectionStatus, Failure, PlanReport, SeriesCo
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve import resolve
-from bulkdl.runtime.disk import JOURNAL
+from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import check_found, make_context, open_archive
@@ -95,6 +96,17 @@ async def _plan(selection: Selection, client: ArchiveClient, to: Path | None, jo
 
 
 plan = blocking(plan_async)
+
+
+def save_manifest(report: PlanReport, path: Path) -> None:
+    """Write the Series of a plan to `path`, as a `.tcia` manifest. Blocking.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    text = compose(report.series_uids, server=report.archive, name="manifest-bulkdl.tcia")
+    with disk_errors("write", path):
+        path.write_text(text, encoding="utf-8")
 
 
 async def _add(

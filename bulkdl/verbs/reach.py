@@ -10,8 +10,8 @@ from types import MappingProxyType
 import platformdirs
 
 from bulkdl.archive.auth import GUEST
-from bulkdl.archive.profiles import DEMO, find_profile
-from bulkdl.model.access import DEFAULT_ARCHIVE, Access, ArchiveChoice, Credentials
+from bulkdl.archive.profiles import find_profile
+from bulkdl.model.access import DEFAULT_ARCHIVE, DEMO, Access, ArchiveChoice, Credentials
 from bulkdl.verbs.signatures import Paths
 
 
@@ -74,11 +74,6 @@ def archive_terms(name: str, profiles: Mapping[str, str]) -> ArchiveTerms:
     profile = find_profile(name, profiles)
     dialect = profile.dialect()
     return ArchiveTerms(url=profile.url, takes_key=dialect.takes_key, takes_login=dialect.takes_login)
-
-
-def is_demonstration(name: str) -> bool:
-    """Whether `name` means the demonstration archive, which runs in this process."""
-    return name == DEMO
 
 
 def is_guest(username: str) -> bool:

@@ -8,11 +8,11 @@ Only complete Series can be compared; the report counts what the others owe.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from typing import Final
 
 from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SeriesRow
@@ -56,7 +56,7 @@ async def compare_series(journal: Journal, client: ArchiveClient, stop: asyncio.
 async def _difference(row: SeriesRow, journal: Journal, client: ArchiveClient) -> str | None:
     """How the archive's Series differs from ours; None where it is the same."""
     uid = row.series.series_uid
-    ours = series_md5(_md5s(row, journal))
+    ours = bytes.fromhex(md5_of_md5s(md5.hex() for md5 in _md5s(row, journal)))
     try:
         archives = await client.series_checksum(uid)
         if archives == ours:
@@ -86,9 +86,3 @@ def _md5s(row: SeriesRow, journal: Journal) -> list[bytes]:
         found += [held.md5 or b"" for held in page]
         after = (row.id, page[-1].sop_uid)
     return found
-
-
-def series_md5(md5s: list[bytes]) -> bytes:
-    """NBIA's MD5 of a Series: the MD5 of the MD5s of its instances, in lower-case hexadecimal, sorted and joined."""
-    joined = "".join(sorted(md5.hex() for md5 in md5s))
-    return hashlib.md5(joined.encode("ascii"), usedforsecurity=False).digest()

@@ -9,7 +9,6 @@ import pytest
 
 from bulkdl.cli import output
 from bulkdl.errors import ArchiveUnreachable, Interrupted
-from bulkdl.manifest import read_manifest
 from bulkdl.model.reports import (
     CollectionStatus,
     Failure,
@@ -251,11 +250,6 @@ def test_a_plan_complains_of_what_is_not_there() -> None:
     assert output.plan_complaint(PLAN) is None
     missing = replace(PLAN, failures=(Failure("1.9", None, "not-found", "not there", 1),))
     assert output.plan_complaint(missing) == "1 of what was asked for by name is not in the archive"
-
-
-def test_a_saved_plan_is_a_manifest_that_we_read_back() -> None:
-    text = output.tcia_manifest(PLAN.archive, PLAN.series_uids)
-    assert read_manifest(text.encode(), source="saved").series == PLAN.series_uids
 
 
 @pytest.mark.parametrize(

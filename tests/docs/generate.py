@@ -25,11 +25,12 @@ from typing import Any, Final
 import click
 
 from bulkdl import errors
-from bulkdl.archive.profiles import BUILT_IN, DEMO
+from bulkdl.archive.profiles import BUILT_IN
 from bulkdl.cli.exit_codes import Exit, for_error
 from bulkdl.cli.main import cli
 from bulkdl.journal import schema
 from bulkdl.model import events, reports
+from bulkdl.model.access import DEMO
 from bulkdl.store.layout import FIELDS, LAYOUTS
 
 ROOT: Final = Path(__file__).parents[2]

@@ -114,3 +114,12 @@ def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
 def test_rejects_a_manifest_without_series(text: str, says: str) -> None:
     with pytest.raises(ManifestError, match=says):
         parse(text)
+
+
+def test_a_composed_manifest_is_read_back() -> None:
+    uids = ("1.2.3", "1.2.4")
+    read = tcia.parse(
+        tcia.compose(uids, server="https://archive.test/", name="m.tcia", annotations=True), source="composed"
+    )
+    assert read.series == uids
+    assert (read.settings["downloadServerUrl"], read.settings["includeAnnotation"]) == ("https://archive.test/", "true")

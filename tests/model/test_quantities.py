@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.model.quantities import parse_count, parse_count_or_auto, parse_date, parse_duration, parse_rate
+from bulkdl.model.quantities import (
+    human_bytes,
+    parse_count,
+    parse_count_or_auto,
+    parse_date,
+    parse_duration,
+    parse_rate,
+)
 
 
 @pytest.mark.parametrize(
@@ -91,3 +98,11 @@ def test_refuses_what_is_not_a_count(text: str) -> None:
 def test_refuses_what_is_not_a_date(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a date \(YYYY-MM-DD\)"):
         parse_date(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (52_770_000, "52.8 MB"), (999_999, "1.0 MB"), (10**18, "1000.0 PB")],
+)
+def test_bytes_are_written_for_people(count: int, text: str) -> None:
+    assert human_bytes(count) == text

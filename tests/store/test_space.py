@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.errors import DiskFull
-from bulkdl.store.space import Space, check_fits, check_room, human_bytes, measure
+from bulkdl.store.space import Space, check_fits, check_room, measure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,6 @@ def test_says_how_many_bytes_are_too_little() -> None:
 def test_counts_inodes_where_they_are_limited() -> None:
     with pytest.raises(DiskFull, match=r"50,000 files are needed, inodes for 12 are free"):
         check_fits(Space(10**12, 12), 1, 50_000)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (52_770_000, "52.8 MB"), (999_999, "1.0 MB"), (10**18, "1000.0 PB")],
-)
-def test_bytes_are_written_for_people(count: int, text: str) -> None:
-    assert human_bytes(count) == text
 
 
 @pytest.mark.parametrize(

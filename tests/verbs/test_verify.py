@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -15,7 +14,6 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted, Verifying, ignore
 from bulkdl.model.reports import ProblemKind, VerifyReport
 from bulkdl.verbs.verify import verify_async
-from bulkdl.verbs.verify_archive import series_md5
 from tests.support.held_mirrors import make_mirror
 from tests.support.journals import begin
 
@@ -196,9 +194,3 @@ def test_an_audit_to_the_end_leaves_nothing_behind(tmp_path: Path) -> None:
     before = {path.name for path in ours.iterdir()}
     audit(tmp_path)
     assert {path.name for path in ours.iterdir()} - {"journal.sqlite-wal", "journal.sqlite-shm"} == before
-
-
-def test_the_md5_of_a_series_is_that_of_its_sorted_md5s_joined() -> None:
-    one, other = bytes(16), bytes.fromhex("ff" * 16)
-    expected = hashlib.md5(("00" * 16 + "ff" * 16).encode(), usedforsecurity=False).digest()
-    assert series_md5([other, one]) == expected

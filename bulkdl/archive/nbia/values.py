@@ -6,10 +6,11 @@ Source: `FormatOutput.java` and `getData.java` of the NBIA API. Dates are `java.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import MISSING, fields
 from datetime import UTC, date, datetime
 from functools import cache
@@ -191,3 +192,11 @@ _DECODERS: Final[Mapping[Kind, Callable[[object], Value]]] = {
     Kind.TIMESTAMP: _timestamp,
     Kind.NESTED: _nested,
 }
+
+
+def md5_of_md5s(digests: Iterable[str]) -> str:
+    """NBIA's MD5 of a Series: of the MD5s of its instances, in lower-case hexadecimal, sorted and joined.
+
+    Source: the DAO of `getMD5Hierarchy`. A Study is over its Series, and so on up to the Collection.
+    """
+    return hashlib.md5("".join(sorted(digests)).encode("ascii"), usedforsecurity=False).hexdigest()

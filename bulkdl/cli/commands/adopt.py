@@ -19,7 +19,7 @@ from bulkdl.cli.options import (
     verb_options,
 )
 from bulkdl.cli.output import adopt_complaint, adopt_text, document
-from bulkdl.cli.verbs import finish, run_verb
+from bulkdl.cli.runner import finish, run_verb
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.adopt import adopt_async
 

@@ -13,7 +13,7 @@ from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.formatting import table
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
 from bulkdl.cli.output import document
-from bulkdl.cli.running import run, unless_stopped
+from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.model.text import one_line
 from bulkdl.verbs.describe import describe_async
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from bulkdl.archive.profiles import DEMO
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import (
     ArchiveOptions,
@@ -20,12 +19,12 @@ from bulkdl.cli.options import (
     verb_options,
 )
 from bulkdl.cli.output import interrupted
-from bulkdl.cli.verbs import finish_run, run_verb
-from bulkdl.dicom.without_numpy import disable_numpy
+from bulkdl.cli.runner import finish_run, run_verb
 from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.process import prepare_process
 
 
 @click.command(cls=SectionedCommand)
@@ -53,8 +52,7 @@ def mirror(
         question = f"Mirror the whole archive {archive.name} into {options['to']}?"
         if not click.confirm(question, err=True):
             raise Interrupted("nothing was done")
-    if choice.name != DEMO:  # whose phantoms are made here
-        disable_numpy()
+    prepare_process(choice)
     report = run_verb(
         lambda sink, stop: mirror_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop),
         output,

@@ -19,13 +19,11 @@ from bulkdl.cli.options import (
     selection_options,
     verb_options,
 )
-from bulkdl.cli.output import document, plan_complaint, plan_text, tcia_manifest
-from bulkdl.cli.running import unless_stopped
-from bulkdl.cli.verbs import finish, run_verb
+from bulkdl.cli.output import document, plan_complaint, plan_text
+from bulkdl.cli.runner import finish, run_verb, unless_stopped
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.runtime.disk import disk_errors
-from bulkdl.verbs.plan import plan_async
+from bulkdl.verbs.plan import plan_async, save_manifest
 
 
 @click.command(cls=SectionedCommand)
@@ -59,7 +57,6 @@ def plan(
         when_interrupted="interrupted; nothing was fetched",
     )
     if save is not None:
-        with disk_errors("write", save):
-            save.write_text(tcia_manifest(report.archive, report.series_uids), encoding="utf-8")
+        save_manifest(report, save)
     text = document(report.as_json()) if output.as_json else plan_text(report)
     return finish(text, plan_complaint(report), for_plan(report))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.formatting import table
 from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
-from bulkdl.cli.running import run, unless_stopped
+from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.text import one_line
-from bulkdl.verbs.endpoints import endpoints, find, rows_of
+from bulkdl.verbs.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
 from bulkdl.verbs.query import query_body
-
-_BINARY: Final = frozenset({Answer.INSTANCE, Answer.BUNDLE, Answer.PICTURE})
-_LISTS: Final = frozenset({Answer.ROWS, Answer.OBJECT})
 
 
 def _parse_pair(text: str) -> tuple[str, str]:
@@ -63,7 +59,7 @@ def query(
         raise click.UsageError("no endpoint is given; --list names them", click.get_current_context())
     asked = find(endpoint, choice)
     words = [*parameters, *_format_words(asked, answer_format)]
-    if asked.answer in _BINARY and sys.stdout.isatty():
+    if answers_with_file(asked) and sys.stdout.isatty():
         raise click.UsageError("the answer is no text: send it to a file, with > FILE", click.get_current_context())
     body = run(
         lambda stop: unless_stopped(query_body(endpoint, words, archive=choice), stop),
@@ -79,7 +75,7 @@ def _format_words(endpoint: Endpoint, wanted: str | None) -> list[tuple[str, str
         return []
     offered = [name.removesuffix("-DOWNLOAD").lower() for name in endpoint.formats]
     if wanted == "table":
-        if endpoint.answer not in _LISTS:
+        if not answers_with_rows(endpoint):
             raise click.UsageError(f"{endpoint.name} answers with no table", click.get_current_context())
         wanted = "json" if "json" in offered or not offered else offered[0]
     elif wanted not in offered:

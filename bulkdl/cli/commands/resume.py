@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from bulkdl.archive.profiles import DEMO
 from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import (
     ArchiveOptions,
@@ -17,9 +16,9 @@ from bulkdl.cli.options import (
     output_options,
 )
 from bulkdl.cli.output import interrupted
-from bulkdl.cli.verbs import finish_run, run_verb
-from bulkdl.dicom.without_numpy import disable_numpy
+from bulkdl.cli.runner import finish_run, run_verb
 from bulkdl.model.settings import FetchSettings
+from bulkdl.verbs.process import prepare_process
 from bulkdl.verbs.resume import resume_async
 
 
@@ -34,8 +33,7 @@ def resume(*, mirror: Path, settings: FetchSettings, archive: ArchiveOptions, ou
     The archive is the one that the mirror came from, unless --archive names another that holds the same.
     """
     choice = choose_archive_of(mirror, archive)
-    if choice is None or choice.name != DEMO:  # whose phantoms are made here
-        disable_numpy()
+    prepare_process(choice)
     report = run_verb(
         lambda sink, stop: resume_async(mirror, archive=choice, settings=settings, sink=sink, stop=stop),
         output,

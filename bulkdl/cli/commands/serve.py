@@ -15,11 +15,11 @@ import click
 
 from bulkdl.cli.formatting import command
 from bulkdl.cli.options import JSON_OPTION, SectionedCommand, verb_options
-from bulkdl.cli.running import run, unless_stopped
+from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.errors import Interrupted
+from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.store.space import human_bytes
 from bulkdl.verbs.serve import AccessRecord, Served, serve_async
 
 

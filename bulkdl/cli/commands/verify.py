@@ -21,7 +21,7 @@ from bulkdl.cli.options import (
     verb_options,
 )
 from bulkdl.cli.output import document, verify_complaint, verify_text
-from bulkdl.cli.verbs import finish, run_verb
+from bulkdl.cli.runner import finish, run_verb
 from bulkdl.errors import Interrupted
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import VerifyReport

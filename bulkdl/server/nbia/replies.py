@@ -6,7 +6,6 @@ the NBIA API, and its DAO for `getMD5Hierarchy`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -16,8 +15,10 @@ from http import HTTPStatus
 from itertools import groupby
 from typing import Any, Final
 
-from bulkdl import __version__
+from bulkdl._version import __version__
+from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.errors import ConfigurationError, InvalidInstance
+from bulkdl.manifest.tcia import compose
 from bulkdl.server.access import GUEST
 from bulkdl.server.catalogue import CatalogueView, SeriesDetail, open_served
 from bulkdl.server.nbia.request import ApiRequest, Reply, RequestRefused
@@ -95,20 +96,16 @@ def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, Any]) 
     if not found:
         return ""
     tree = sorted(found)
-    of_series = [(*key[:2], _joined(view.md5(file).hex() for file in view.files(key[2]))) for key in tree]
+    of_series = [(*key[:2], md5_of_md5s(view.md5(file).hex() for file in view.files(key[2]))) for key in tree]
     if level == "series_uid":
         return of_series[0][2]
     of_studies = [
-        (key[0], _joined(row[2] for row in rows)) for key, rows in groupby(of_series, key=lambda row: row[:2])
+        (key[0], md5_of_md5s(row[2] for row in rows)) for key, rows in groupby(of_series, key=lambda row: row[:2])
     ]
     if level == "study_uid":
         return of_studies[0][1]
-    of_patients = [_joined(row[1] for row in rows) for _, rows in groupby(of_studies, key=lambda row: row[0])]
-    return of_patients[0] if level == "patient_id" else _joined(of_patients)
-
-
-def _joined(digests: Iterable[str]) -> str:
-    return hashlib.md5("".join(sorted(digests)).encode(), usedforsecurity=False).hexdigest()
+    of_patients = [md5_of_md5s(row[1] for row in rows) for _, rows in groupby(of_studies, key=lambda row: row[0])]
+    return of_patients[0] if level == "patient_id" else md5_of_md5s(of_patients)
 
 
 # --- manifests --------------------------------------------------------------------------------------------------------
@@ -116,16 +113,9 @@ def _joined(digests: Iterable[str]) -> str:
 
 def _manifest(request: ApiRequest, series_uids: Iterable[str], *, annotations: bool = False) -> Reply:
     name = f"manifest-{time.time_ns() // 1_000_000}.tcia"
-    lines = [
-        f"downloadServerUrl={request.origin}/nbia-download/servlet/DownloadServlet",
-        f"includeAnnotation={'true' if annotations else 'false'}",
-        "noOfrRetry=4",
-        f"databasketId={name}",
-        "manifestVersion=3.0",
-        "ListOfSeriesToDownload=",
-        *series_uids,
-    ]
-    return Reply(("\n".join(lines) + "\n").encode(), _MANIFEST_TYPE)
+    server = f"{request.origin}/nbia-download/servlet/DownloadServlet"
+    text = compose(series_uids, server=server, name=name, annotations=annotations)
+    return Reply(text.encode(), _MANIFEST_TYPE)
 
 
 def _wants_annotations(request: ApiRequest, *, default: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.archive.nbia.endpoints import NBIA_V1, Attribute, Kind
-from bulkdl.archive.nbia.values import Value, from_wire, read_record, read_values
+from bulkdl.archive.nbia.values import Value, from_wire, md5_of_md5s, read_record, read_values
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.model.ids import SeriesUid, StudyUid, is_uid
 from bulkdl.model.records import Patient, Series, SeriesSize, Study
@@ -225,3 +226,8 @@ def test_a_row_may_be_refused_for_any_invalid_uid() -> None:
 def test_a_value_stays_when_a_second_column_of_its_field_is_empty() -> None:
     columns = (Attribute("Old", "name"), Attribute("New", "name"))
     assert read_values(columns, {"Old": "kept", "New": ""}, required=()) == {"name": "kept"}
+
+
+def test_the_md5_of_a_series_is_that_of_its_sorted_md5s_joined() -> None:
+    expected = hashlib.md5(("00" * 16 + "ff" * 16).encode(), usedforsecurity=False).hexdigest()
+    assert md5_of_md5s(["ff" * 16, "00" * 16]) == expected

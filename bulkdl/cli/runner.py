@@ -1,19 +1,64 @@
-"""One verb on an event loop of its own, and what Ctrl-C and SIGTERM do to it."""
+"""Run one verb for a command: progress, Ctrl-C and SIGTERM, the report on standard output, the exit code."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from bulkdl.cli import output
+from bulkdl.cli.exit_codes import Exit, for_run
+from bulkdl.cli.options import OutputOptions
+from bulkdl.cli.progress import display
 from bulkdl.cli.signals import SIGNALS
-from bulkdl.errors import Interrupted
+from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.reports import RunReport
+from bulkdl.model.text import one_line
+from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
 
 Result = TypeVar("Result")
+
+_STOPPING: Final = "stopping: finishing the requests in flight; Ctrl-C again stops at once"
+
+
+def run_verb(
+    action: Callable[[Sink, asyncio.Event], Awaitable[Result]], options: OutputOptions, *, when_interrupted: str
+) -> Result:
+    """Run `action(sink, stop)` on a loop of its own, with its progress shown; its report.
+
+    Raises:
+        BulkdlError: what the action raised. With `--json` its document was printed first.
+    """
+    tune_process()
+    try:
+        with display(options.progress, sys.stderr) as sink:
+            return run(lambda stop: action(sink, stop), when_interrupted=when_interrupted, notice=_STOPPING, sink=sink)
+    except BulkdlError as error:
+        if options.as_json:
+            print(output.error_document(error))
+        raise
+
+
+def finish(text: str, complaint: str | None, code: Exit) -> int:
+    """Print the result, and one line on standard error where something is wrong; the exit code."""
+    print(text, flush=True)
+    if complaint is not None:
+        print(f"bulkdl: {one_line(complaint)}", file=sys.stderr, flush=True)
+    return code
+
+
+def finish_run(report: RunReport, options: OutputOptions) -> int:
+    """Print what a run brought; the exit code."""
+    text = output.document(report.as_json()) if options.as_json else output.run_text(report)
+    return finish(text, output.run_complaint(report), for_run(report))
+
+
+# --- the event loop ---------------------------------------------------------------------------------------------------
 
 
 def run(

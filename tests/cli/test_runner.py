@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bulkdl.cli.running import run, unless_stopped
+from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.errors import DiskFull, Interrupted
 from bulkdl.model.events import Event, Noted
 
@@ -105,7 +105,7 @@ def test_what_libraries_log_stays_off_standard_error() -> None:
     """In a process of its own, because pytest takes care of logging in this one."""
     script = (
         "import logging\n"
-        "from bulkdl.cli.running import run\n"
+        "from bulkdl.cli.runner import run\n"
         "async def action(stop):\n"
         "    logging.getLogger('aiohttp.server').error('Error handling request')\n"
         "run(action, when_interrupted='')\n"
