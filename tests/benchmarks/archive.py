@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -106,5 +105,6 @@ def _wait_until_ready(probe: Sequence[str], process: subprocess.Popen[bytes]) ->
             raise SystemExit("nginx did not start: see its words above")
         if subprocess.run(probe, check=False, capture_output=True).returncode == 0:
             return
-        time.sleep(0.02)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
     raise SystemExit("nginx does not answer")

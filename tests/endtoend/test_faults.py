@@ -16,7 +16,7 @@ from bulkdl.model.reports import RunOutcome
 from tests.support.bad_archive import DICOM, BadArchive, command, endpoint_of
 from tests.support.commands import environment
 from tests.support.dicom_files import instances
-from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, stall
+from tests.support.faults import Action, FaultyServer, Seen, answer, slowly, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 ROOT = Path(__file__).parents[2]
@@ -120,21 +120,11 @@ async def test_a_folder_whose_sync_fails_is_named(tmp_path: Path) -> None:
     assert f"cannot sync the folder {tmp_path}: Input/output error" in err
 
 
-def trickle(content: bytes) -> Action:
-    async def act(exchange: Exchange) -> None:
-        await exchange.send_head(200, {"Content-Length": str(len(content)), **DICOM})
-        for position in range(len(content)):
-            await exchange.send(content[position : position + 1])
-            await asyncio.sleep(0.05)
-
-    return act
-
-
 SLOW: dict[str, Callable[[], Action]] = {
     "silent": lambda: stall(asyncio.Event()),
     "stalled after the headers": lambda: stall(asyncio.Event(), VICTIM.content, after=0, headers=DICOM),
     "stalled in the body": lambda: stall(asyncio.Event(), VICTIM.content, after=300, headers=DICOM),
-    "a trickle": lambda: trickle(VICTIM.content),
+    "a trickle": lambda: slowly(VICTIM.content, piece_bytes=1, pause_seconds=0.05, headers=DICOM),
 }
 
 

@@ -15,8 +15,9 @@ import pytest
 from bulkdl.model.reports import RunOutcome
 from tests.support.bad_archive import DICOM, BadArchive, endpoint_of, start_command
 from tests.support.dicom_files import MadeUp, instances
-from tests.support.faults import Action, Exchange, Seen, answer, cut, stall
+from tests.support.faults import Action, Seen, answer, cut, slowly, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk
+from tests.support.waiting import until
 
 TAG = '"v1"'
 CUT_AT = 9_000_000
@@ -146,16 +147,6 @@ async def test_bytes_that_were_damaged_on_the_disk_meanwhile_are_not_built_upon(
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of([large()])
 
 
-def dripping(content: bytes, *, piece_bytes: int, pause: float) -> Action:
-    async def act(exchange: Exchange) -> None:
-        await exchange.send_head(200, {**DICOM, "Content-Length": str(len(content))})
-        for start in range(0, len(content), piece_bytes):
-            await exchange.send(content[start : start + piece_bytes])
-            await asyncio.sleep(pause)
-
-    return act
-
-
 @pytest.mark.parametrize("rows", [8, 1600], ids=["small", "large"])
 async def test_a_trickle_is_as_dead_as_silence(tmp_path: Path, rows: int) -> None:
     one = next(instances(series=1, per_series=1, rows=rows))
@@ -163,7 +154,7 @@ async def test_a_trickle_is_as_dead_as_silence(tmp_path: Path, rows: int) -> Non
 
     def fault(seen: Seen) -> Action | None:
         is_first = endpoint_of(seen) == "getSingleImage" and seen.ordinal == 1
-        return dripping(one.content, piece_bytes=10, pause=0.02) if is_first else None
+        return slowly(one.content, piece_bytes=10, pause_seconds=0.02, headers=DICOM) if is_first else None
 
     async with BadArchive([one], fault) as archive:
         report = await archive.mirror(tmp_path, access=slow)
@@ -177,7 +168,7 @@ async def test_a_large_file_may_take_as_long_as_it_comes(tmp_path: Path) -> None
 
     def fault(seen: Seen) -> Action | None:
         is_it = endpoint_of(seen) == "getSingleImage"
-        return dripping(one.content, piece_bytes=1 << 17, pause=0.02) if is_it else None
+        return slowly(one.content, piece_bytes=1 << 17, pause_seconds=0.02, headers=DICOM) if is_it else None
 
     async with BadArchive([one], fault) as archive:
         report = await archive.mirror(tmp_path, access=patient)
@@ -201,8 +192,7 @@ async def test_a_killed_run_goes_on_from_what_was_synced(tmp_path: Path) -> None
         options = ("--to", tmp_path / "mirror", "--progress", "none")
         words = ("mirror", "--archive", archive.address, "--series", one.series_uid, *options)
         process = await start_command(*words, cache=tmp_path / "cache")
-        while not list(notes.glob("*.json")):  # noqa: ASYNC110 - a file tells no event
-            await asyncio.sleep(0.02)
+        await until(lambda: list(notes.glob("*.json")))
         process.kill()
         await process.communicate()
         archive.fault = ranges

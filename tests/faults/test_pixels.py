@@ -22,6 +22,7 @@ from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.mirrors import checksums_of, checksums_on_disk
 from tests.support.processes import children_of
+from tests.support.waiting import until
 
 
 def real(name: str) -> MadeUp:
@@ -79,14 +80,13 @@ async def test_what_kills_every_decoder_is_unsound() -> None:
     key = InstanceKey(SeriesUid(one.series_uid), SopInstanceUid(one.sop_uid))
     is_over = asyncio.Event()
 
-    async def hunt() -> None:
-        while not is_over.is_set():
-            for pid in children_of(os.getpid(), "bulkdl.fetch.pixel_decoding"):
-                os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(0.005)
+    def kill_all_and_see_whether_it_is_over() -> bool:
+        for pid in children_of(os.getpid(), "bulkdl.fetch.pixel_decoding"):
+            os.kill(pid, signal.SIGKILL)
+        return is_over.is_set()
 
     async with Decoders() as decoders, asyncio.TaskGroup() as group:
-        group.create_task(hunt())
+        group.create_task(until(kill_all_and_see_whether_it_is_over))
         with pytest.raises(InvalidInstance, match="dies"):
             await decoders.validate(one.content, key)
         is_over.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.processes import children_of
+from tests.support.waiting import until
 
 MADE_UP = list(instances(series=12, per_series=10))
 OBJECTS = {"getSingleImage", "getImageWithMD5Hash"}
@@ -54,9 +56,7 @@ async def test_a_worker_that_is_killed_costs_its_unfinished_work_alone(tmp_path:
 
         async def kill() -> None:
             await gate.reached.wait()
-            while not (workers := children_of(os.getpid(), "bulkdl.fetch.worker_main")):  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(0.01)
-            for worker in workers:
+            for worker in await until(lambda: children_of(os.getpid(), "bulkdl.fetch.worker_main")):
                 os.kill(worker, signal.SIGKILL)
             gate.opened.set()
 
@@ -143,12 +143,13 @@ async def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(tmp_path: Path, w
         process = await start_command(*arguments, cache=tmp_path / "cache")
         await gate.reached.wait()
         process.send_signal(signal.SIGINT)
+        ended = asyncio.ensure_future(process.wait())
         async with asyncio.timeout(4):  # seconds before what hangs would be cut off
-            while process.returncode is None:
-                await asyncio.sleep(0.05)
-                process.send_signal(signal.SIGINT)
-                if process.returncode is None:
-                    await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=1.0)
+            while not ended.done():
+                await asyncio.wait([ended], timeout=0.05)  # the first may not have been handled yet
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGINT)
+                await asyncio.wait([ended], timeout=1.0)
         err = await process.stderr.read() if process.stderr else b""
         assert b"Traceback" not in err
         gate.opened.set()

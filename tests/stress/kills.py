@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.support.commands import run, serve, start
 from tests.support.dicom_files import instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.waiting import wait_until
 
 PER_SERIES = 40
 
@@ -79,8 +80,7 @@ def _seconds_to_the_first_file(
     """How long a run takes until it writes: kills within thrice that time fall on all its stages."""
     started = time.monotonic()
     with start([*map(str, command), *options], cache=cache) as process:
-        while not list(mirror.glob("*/**/*.dcm")) and process.poll() is None:
-            time.sleep(0.005)
+        wait_until(lambda: process.poll() is not None or list(mirror.glob("*/**/*.dcm")))
         seconds = time.monotonic() - started
         _kill(process)
     return seconds

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -20,17 +21,18 @@ from tests.support.dicom_files import instances, write_folder
 PER_SERIES = 100
 
 
-def peak_bytes(process: psutil.Process, *, every_seconds: float = 0.05) -> int:
+def peak_bytes(process: subprocess.Popen[str], *, every_seconds: float = 0.05) -> int:
     """Watch a process until it ends; the largest sum of resident sizes of its tree."""
-    peak = 0
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+    root, peak = psutil.Process(process.pid), 0
+    while process.poll() is None:
         total = 0
         with suppress(psutil.Error):
-            for member in (process, *process.children(recursive=True)):
+            for member in (root, *root.children(recursive=True)):
                 with suppress(psutil.Error):
                     total += member.memory_info().rss
         peak = max(peak, total)
-        time.sleep(every_seconds)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(every_seconds)
     return peak
 
 
@@ -41,7 +43,7 @@ def mirror_and_watch(folder: Path, count: int, *options: str) -> int:
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
         command = ("mirror", "--archive", archive.url, "--everything", "--to", folder / "mirror", "--progress", "none")
         with start([*command, *options], cache=cache) as process:
-            peak = peak_bytes(psutil.Process(process.pid))
+            peak = peak_bytes(process)
             process.communicate()
         if process.returncode != 0:
             raise AssertionError(f"the mirror ended with {process.returncode}")

@@ -13,7 +13,8 @@ script decides what becomes of each request:
         assert [seen.path for seen in server.requests] == ["/v1/getSeries"] * 2
 
 `in_turn(drop(), answer(b"[]"))` is the same script: one action for each request, the last one for all that follow.
-Nothing waits by the clock: `stall` and `drip` go on when the test says so. Leaving the block drops every connection.
+Nothing but `slowly` waits by the clock: `stall` and `drip` go on when the test says so. Leaving the block drops every
+connection.
 """
 
 from __future__ import annotations
@@ -213,6 +214,18 @@ def drip(
         for start in range(0, len(body), piece_bytes):
             await turns.acquire()
             await exchange.send(body[start : start + piece_bytes])
+
+    return act
+
+
+def slowly(body: bytes, *, piece_bytes: int, pause_seconds: float, headers: Mapping[str, str] | None = None) -> Action:
+    """An answer in pieces by the clock. Only for tests of how slow an archive may be."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(200, {"Content-Length": str(len(body)), **(headers or {})})
+        for start in range(0, len(body), piece_bytes):
+            await exchange.send(body[start : start + piece_bytes])
+            await asyncio.sleep(pause_seconds)
 
     return act
 
