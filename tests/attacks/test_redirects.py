@@ -1,0 +1,165 @@
+"""What another origin says is not the archive's word: a redirected object that fails there fails alone."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, silent
+from tests.attacks.watching import Watcher, assert_orderly
+from tests.support.dicom_files import instances
+from tests.support.faults import Action, FaultyServer, Seen, answer, cut, drop, redirect
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+
+MADE_UP = list(instances(series=2, per_series=4))
+VICTIM = MADE_UP[1]
+OTHERS = [one for one in MADE_UP if one is not VICTIM]
+R3 = pytest.mark.xfail(strict=True, reason="R3: what another origin answers is taken for the archive's word")
+
+ELSEWHERE: dict[str, tuple[Action, bool]] = {  # whether it fails today
+    "401": (answer(b"", status=401), True),
+    "403 as an expired signature": (answer(b"<Error><Code>AccessDenied</Code></Error>", status=403), True),
+    "407": (answer(b"", status=407), True),
+    "429 and come back in a day": (answer(b"", status=429, headers={"Retry-After": "86400"}), True),
+    "503 and come back in a day": (answer(b"", status=503, headers={"Retry-After": "86400"}), True),
+    "500": (answer(b"", status=500), True),
+    "404": (answer(b"", status=404), False),
+    "a page": (answer(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}), False),
+    "dropped": (drop(), False),
+    "cut": (cut(VICTIM.content, after=100, headers=DICOM), False),
+    "JSON": (answer(b'{"error": "gone"}', headers=JSON), False),
+}
+
+
+def params(table: dict[str, tuple[Action, bool]]) -> list[object]:
+    return [pytest.param(action, id=name, marks=[R3] if fails else []) for name, (action, fails) in table.items()]
+
+
+def dead_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def assert_one_failed(mirror: Path, failures: list[tuple[str | None, str | None, str]]) -> None:
+    assert [(series, instance) for series, instance, _ in failures] == [(VICTIM.series_uid, VICTIM.sop_uid)]
+    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(OTHERS)
+
+
+@pytest.mark.parametrize("there", params(ELSEWHERE))
+async def test_a_redirected_object_that_fails_elsewhere_fails_alone(
+    there: Action, bulkdl: Watcher, tmp_path: Path
+) -> None:
+    async with FaultyServer(lambda _: there) as elsewhere:
+        target = redirect(f"{elsewhere.url}signed")
+        async with HostileArchive(MADE_UP, lambda seen: target if is_victim(seen) else None) as archive:
+            ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror"), within=10)
+    assert_orderly(ended, 1)
+    assert_one_failed(tmp_path / "mirror", ended.failures())
+
+
+NOWHERE = {
+    "a dead port": lambda: f"http://127.0.0.1:{dead_port()}/object",
+    "a host that does not exist": lambda: "http://bucket.invalid/object",
+    "a network that is not there": lambda: "http://[100::1]:9/object",
+}
+
+
+@pytest.mark.parametrize("where", [pytest.param(where, id=name, marks=R3) for name, where in NOWHERE.items()])
+async def test_a_redirect_to_where_nothing_answers_fails_alone(where: object, bulkdl: Watcher, tmp_path: Path) -> None:
+    assert callable(where)
+    target = redirect(where())
+    async with HostileArchive(MADE_UP, lambda seen: target if is_victim(seen) else None) as archive:
+        ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "5s"), within=20)
+    assert_orderly(ended, 1)
+    assert_one_failed(tmp_path / "mirror", ended.failures())
+
+
+NO_ADDRESSES = [
+    "file:///etc/passwd",
+    "ftp://127.0.0.1/x",
+    "javascript:alert(1)",
+    "http://",
+    "http://127.0.0.1:99999/",
+    "http://127.0.0.1:0/",
+    "//",
+    "http://[::1",
+    "http://exa mple/",
+    "x" * 7000,
+    "http://127.0.0.1/" + "%00" * 50,
+    "getSingleImage",
+    "",
+]
+
+
+@pytest.mark.xfail(strict=True, reason="R3: a redirect to a host that is not known ends the run")
+async def test_redirects_to_what_is_not_an_address_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
+    made_up = list(instances(series=1, per_series=len(NO_ADDRESSES) + 3))
+    targets = {one.sop_uid: redirect(place) for one, place in zip(made_up, NO_ADDRESSES, strict=False)}
+    async with HostileArchive(made_up) as archive:
+        archive.attack = lambda seen: (
+            targets.get(seen.query.get("SOPInstanceUID", "")) if asks_for(seen, "getSingleImage") else None
+        )
+        ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "5s"), within=20)
+    assert_orderly(ended, 1)
+    assert sorted(str(instance) for _, instance, _ in ended.failures()) == sorted(targets)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up[len(NO_ADDRESSES) :])
+
+
+@pytest.mark.parametrize("status", [pytest.param(status, marks=R3) for status in (401, 403)])
+async def test_a_list_that_is_redirected_and_refused_elsewhere_is_the_failure_of_its_series(
+    status: int, bulkdl: Watcher, tmp_path: Path
+) -> None:
+    async with FaultyServer(lambda _: answer(b"", status=status)) as elsewhere:
+        target = redirect(f"{elsewhere.url}list")
+        async with HostileArchive(MADE_UP) as archive:
+            archive.attack = lambda seen: target if asks_for(seen, "getSOPInstanceUIDs", VICTIM.series_uid) else None
+            ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror"), within=10)
+    assert_orderly(ended, 1)
+    assert [(series, instance) for series, instance, _ in ended.failures()] == [(VICTIM.series_uid, None)]
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP[4:])
+
+
+@pytest.mark.xfail(strict=True, reason="R3: a 403 of a redirected zip ends the run")
+async def test_a_redirected_zip_that_is_refused_elsewhere_is_fetched_singly(bulkdl: Watcher, tmp_path: Path) -> None:
+    async with FaultyServer(lambda _: answer(b"", status=403)) as elsewhere:
+        target = redirect(f"{elsewhere.url}zip")
+        async with HostileArchive(MADE_UP) as archive:
+            archive.attack = lambda seen: target if asks_for(seen, "getImageWithMD5Hash", VICTIM.series_uid) else None
+            words = archive.mirror_everything(tmp_path / "mirror", "--transport", "zip")
+            ended = await bulkdl.run(*words, within=10)
+    assert_orderly(ended, 0)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+@pytest.mark.xfail(strict=True, reason="R3: a 401 from elsewhere makes the client log in anew")
+async def test_a_401_from_elsewhere_says_nothing_of_our_login(bulkdl: Watcher, tmp_path: Path) -> None:
+    async with FaultyServer(lambda _: answer(b"", status=401)) as elsewhere:
+        target = redirect(f"{elsewhere.url}signed")
+        async with HostileArchive(MADE_UP, lambda seen: target if is_victim(seen) else None) as archive:
+            words = archive.mirror_everything(tmp_path / "mirror", "--username", "user", kind="nbia")
+            ended = await bulkdl.run(*words, within=10, more={"BULKDL_PASSWORD": "a-password"})
+            logins = archive.asked("token")
+        assert not any("authorization" in seen.headers for seen in elsewhere.requests)
+    assert_orderly(ended, 1)
+    assert_one_failed(tmp_path / "mirror", ended.failures())
+    assert len(logins) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="R3, L3: a silent connection is waited for two minutes an attempt")
+async def test_a_silent_object_elsewhere_fails_alone(bulkdl: Watcher, tmp_path: Path) -> None:
+    async with FaultyServer(lambda _: silent()) as elsewhere:
+        target = redirect(f"{elsewhere.url}signed")
+        async with HostileArchive(MADE_UP, lambda seen: target if is_victim(seen) else None) as archive:
+            ended = await bulkdl.run(
+                *archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "3s"), within=12
+            )
+    assert_orderly(ended, 1)
+    assert_one_failed(tmp_path / "mirror", ended.failures())
+
+
+def is_victim(seen: Seen) -> bool:
+    return asks_for(seen, "getSingleImage", VICTIM.sop_uid)

@@ -1,0 +1,188 @@
+"""Run `bulkdl` under attack, in processes of its own, watched from outside.
+
+Memory is that of the whole process tree, read from `/proc`: the largest sum of resident sets that was seen, or the
+kernel's own peak of one process, whichever is larger. A command that takes more time or memory than it may is killed
+together with all its processes; `Ended.stopped` says why, and `assert_orderly` fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.commands import environment
+
+COMMAND = (str(Path(sys.executable).with_name("bulkdl")),)  # the script: `python -m` has another sys.path
+MORE_BYTES = 300_000_000  # than an honest run takes
+DEADLINE_SECONDS = 25.0
+_LOOK_SECONDS = 0.05
+_NEVER_SAID = ("Traceback (most recent call last)", "internal error", "Internal Server Error")
+
+Look = Callable[[], bool]  # called again and again while a command runs; True kills it
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended. `stopped` is why it was killed: "time", "memory", "look", or None."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    peak_bytes: int
+    stopped: str | None
+
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output."""
+        parsed: dict[str, Any] = json.loads(self.out)
+        return parsed
+
+    def failures(self) -> list[tuple[str | None, str | None, str]]:
+        """Series, instance and code of each failure in the document, sorted."""
+        found = [(one.get("series"), one.get("instance"), one["error"]) for one in self.document()["failures"]]
+        return sorted(found, key=str)
+
+    def said(self) -> str:
+        """Everything that it said."""
+        return self.out + self.err
+
+
+def assert_orderly(ended: Ended, *codes: int) -> None:
+    """The command ended by itself, within its limits, in words, and with one of these exit codes (if any are given)."""
+    assert ended.stopped is None, f"killed for {ended.stopped}: {ended.seconds:.1f} s, {ended.peak_bytes:,} bytes"
+    for words in _NEVER_SAID:
+        assert words not in ended.said(), ended.said()[-2000:]
+    if codes:
+        assert ended.code in codes, f"exit {ended.code}: {ended.said()[-2000:]}"
+
+
+@dataclass
+class Running:
+    """A command under way."""
+
+    process: asyncio.subprocess.Process
+    started: float
+    most_bytes: int
+    looks: Sequence[Look] = ()
+    peak_bytes: int = 0
+    stopped: str | None = None
+    _output: asyncio.Task[tuple[bytes, bytes]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._output = asyncio.create_task(self.process.communicate())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C in its terminal: every process of its group hears it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill every process of its session."""
+        for pid in {self.process.pid, *tree(self.process.pid)}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    async def ended(self, *, within: float) -> Ended:
+        """Watch it to its end, and kill it where it takes more than it may."""
+        deadline = time.monotonic() + within
+        while self.process.returncode is None and not self._output.done():
+            self.peak_bytes = max(self.peak_bytes, resident_bytes(self.process.pid))
+            if self.peak_bytes > self.most_bytes:
+                self.stopped = "memory"
+            elif any(look() for look in self.looks):
+                self.stopped = "look"
+            elif time.monotonic() > deadline:
+                self.stopped = "time"
+            if self.stopped is not None:
+                self.kill()
+                break
+            await asyncio.wait({self._output}, timeout=_LOOK_SECONDS)
+        out, err = await self._output
+        seconds = time.monotonic() - self.started
+        code = self.process.returncode or 0
+        return Ended(code, out.decode(), err.decode(), seconds, self.peak_bytes, self.stopped)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Runs commands with this cache folder; none may take more memory than `most_bytes`."""
+
+    cache: Path
+    most_bytes: int
+
+    @asynccontextmanager
+    async def start(
+        self,
+        *arguments: str | Path,
+        command: Sequence[str] = COMMAND,
+        cwd: Path | None = None,
+        more: Mapping[str, str] | None = None,
+        looks: Sequence[Look] = (),
+        honest_processes: int = 1,
+    ) -> AsyncIterator[Running]:
+        """Start a command; it does not outlive the block. Each of its `honest_processes` may take honest memory."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *map(str, arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=cwd,
+            env={**environment(self.cache), **(more or {})},
+            start_new_session=True,
+        )
+        allowed = self.most_bytes + (honest_processes - 1) * (self.most_bytes - MORE_BYTES)
+        running = Running(process, time.monotonic(), allowed, looks)
+        try:
+            yield running
+        finally:
+            running.kill()
+            await running._output
+
+    async def run(self, *arguments: str | Path, within: float = DEADLINE_SECONDS, **options: Any) -> Ended:
+        """Run a command to its end; `options` are those of `start`."""
+        async with self.start(*arguments, **options) as running:
+            return await running.ended(within=within)
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):  # processes and threads end while we look
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                with suppress(OSError):
+                    found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """What the process and its descendants hold in memory, or the most that one of them ever held, if that is more."""
+    now = most = 0
+    for one in tree(pid):
+        with suppress(OSError, IndexError, ValueError):
+            lines = Path(f"/proc/{one}/status").read_text().splitlines()
+            sizes = {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.startswith("Vm")}
+            now += sizes.get("VmRSS", 0)
+            most = max(most, sizes.get("VmHWM", 0))
+    return max(now, most)
+
+
+def bytes_below(folder: Path) -> int:
+    """The size of all files below a folder, hidden ones included, as they take room on the disk."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(path) / name).lstat().st_blocks * 512
+    return total
