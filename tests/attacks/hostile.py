@@ -17,14 +17,15 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer
 
+Value = TypeVar("Value")
 Attack: TypeAlias = "Callable[[Seen], Action | None]"
 
 JSON = {"Content-Type": "application/json"}
@@ -162,6 +163,11 @@ class HostileArchive:
             }
             found.append({**row, **self.row_changes.get(uid, {})})
         return found
+
+
+def given(uids: Iterable[str], values: Iterable[Value]) -> dict[str, Value]:
+    """One value for each of the first UIDs."""
+    return dict(zip(uids, values, strict=False))
 
 
 def is_meant(row: Mapping[str, Any], query: Mapping[str, str]) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, endless, endpoint_of
+from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, endless, endpoint_of, given
 from tests.attacks.watching import Watcher, assert_orderly, bytes_below
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen, answer
@@ -58,7 +58,7 @@ def zipped(content: bytes, headers: Mapping[str, str]) -> Action:
 
 R7 = pytest.mark.xfail(strict=True, reason="R7: a whole body is read without a limit")
 
-LISTS_WITHOUT_END = {
+LISTS_WITHOUT_END: dict[str, Callable[[], Action]] = {
     "new UIDs": new_uids,
     "the same UIDs": lambda: endless(uids(), first=b"[", headers=JSON),
     "blanks": lambda: endless(b" " * 65536, headers=JSON),
@@ -157,7 +157,7 @@ async def test_errors_and_redirects_whose_bodies_have_no_end_are_not_read_to_it(
     bulkdl: Watcher, tmp_path: Path
 ) -> None:
     made_up = list(instances(series=1, per_series=8))
-    statuses = dict(zip((one.sop_uid for one in made_up), (400, 404, 410, 418, 301, 302), strict=False))
+    statuses = given((one.sop_uid for one in made_up), (400, 404, 410, 418, 301, 302))
 
     def attack(seen: Seen) -> Action | None:
         status = statuses.get(seen.query.get("SOPInstanceUID", ""))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for
+from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, given
 from tests.attacks.watching import Watcher, assert_orderly
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer, cut, raw
@@ -79,7 +79,7 @@ ODD: list[Mapping[str, str]] = [
 
 
 async def test_odd_headers_beside_a_good_body_do_no_harm(bulkdl: Watcher, tmp_path: Path) -> None:
-    odd = dict(zip((one.sop_uid for one in SMALL), ODD, strict=False))
+    odd = given((one.sop_uid for one in SMALL), ODD)
     async with HostileArchive(SMALL) as archive:
 
         def attack(seen: Seen) -> Action | None:
@@ -126,7 +126,7 @@ FRAMES = [
 
 
 async def test_answers_that_are_framed_oddly_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
-    framed = dict(zip((one.sop_uid for one in SMALL), FRAMES, strict=False))
+    framed = given((one.sop_uid for one in SMALL), FRAMES)
     async with HostileArchive(SMALL) as archive:
 
         def attack(seen: Seen) -> Action | None:
@@ -146,7 +146,7 @@ WAITS = ["1e999", "nan", "inf", "-1", "0x10", "0", " ", "Thu, 01 Jan 1970 00:00:
 @pytest.mark.parametrize("endpoint", ["getSingleImage", "getSOPInstanceUIDs"])
 async def test_an_odd_retry_after_is_passed_over(endpoint: str, bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=len(WAITS), per_series=2))
-    waits = dict(zip(dict.fromkeys(one.series_uid for one in made_up), WAITS, strict=True))
+    waits = given(dict.fromkeys(one.series_uid for one in made_up), WAITS)
     async with HostileArchive(made_up) as archive:
 
         def attack(seen: Seen) -> Action | None:

@@ -98,7 +98,9 @@ NO_ADDRESSES = [
 @pytest.mark.xfail(strict=True, reason="R3: a redirect to a host that is not known ends the run")
 async def test_redirects_to_what_is_not_an_address_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=1, per_series=len(NO_ADDRESSES) + 3))
-    targets = {one.sop_uid: redirect(place) for one, place in zip(made_up, NO_ADDRESSES, strict=False)}
+    targets: dict[str, Action] = {
+        one.sop_uid: redirect(place) for one, place in zip(made_up, NO_ADDRESSES, strict=False)
+    }
     async with HostileArchive(made_up) as archive:
         archive.attack = lambda seen: (
             targets.get(seen.query.get("SOPInstanceUID", "")) if asks_for(seen, "getSingleImage") else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ async def test_a_resume_of_a_refused_series_fetches_what_was_opened_since(bulkdl
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, Callable[[Seen], bool]] = {
     "every request": lambda _: True,
     "every object": lambda seen: endpoint_of(seen) in OBJECTS,
     "every list of instances": lambda seen: endpoint_of(seen) == "getSOPInstanceUIDs",

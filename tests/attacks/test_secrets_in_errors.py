@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, endpoint_of
+from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, endpoint_of, given
 from tests.attacks.watching import Watcher, assert_orderly
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, answer, raw, redirect
@@ -93,7 +93,7 @@ async def test_a_key_that_errors_echo_is_not_shown_in_part(form: str, bulkdl: Wa
 async def test_a_key_in_what_is_no_list_is_not_shown_in_part(form: str, bulkdl: Watcher, tmp_path: Path) -> None:
     hostile = list(odd_lists(FORMS[form](KEY)))
     made_up = list(instances(series=len(hostile), per_series=1))
-    by_series = dict(zip((one.series_uid for one in made_up), hostile, strict=True))
+    by_series = given((one.series_uid for one in made_up), hostile)
     archive = HostileArchive(made_up)
     archive.attack = lambda seen: (
         by_series[seen.query["SeriesInstanceUID"]] if endpoint_of(seen) == "getSOPInstanceUIDs" else None
@@ -114,7 +114,7 @@ async def test_a_key_in_odd_headers_is_not_shown_in_part(form: str, bulkdl: Watc
 
 def attacked(made_up: list[MadeUp], hostile: list[Action]) -> HostileArchive:
     """An archive that gives each of its instances one of these answers."""
-    by_instance = dict(zip((one.sop_uid for one in made_up), hostile, strict=True))
+    by_instance = given((one.sop_uid for one in made_up), hostile)
 
     def attack(seen: Seen) -> Action | None:
         return by_instance[seen.query["SOPInstanceUID"]] if endpoint_of(seen) == "getSingleImage" else None

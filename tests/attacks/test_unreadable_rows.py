@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.hostile import JSON, HostileArchive, asks_for, endpoint_of
+from tests.attacks.hostile import JSON, HostileArchive, asks_for, endpoint_of, given
 from tests.attacks.watching import Watcher, assert_orderly
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
@@ -68,7 +68,7 @@ async def test_sop_instance_uids_are_read_without_their_padding(kind: str, bulkd
 async def test_instances_that_cannot_be_read_are_failures_of_their_series(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=len(UNREADABLE) + 1, per_series=2))
     uids = list(dict.fromkeys(one.series_uid for one in made_up))
-    odd = dict(zip(uids, UNREADABLE.values(), strict=False))
+    odd = given(uids, UNREADABLE.values())
 
     def attack(seen: Seen) -> Action | None:
         if endpoint_of(seen) != "getSOPInstanceUIDs" or (uid := seen.query["SeriesInstanceUID"]) not in odd:
@@ -198,7 +198,7 @@ async def test_an_object_that_is_nothing_once_is_asked_for_again(name: str, bulk
 
 async def test_objects_that_stay_nothing_are_failures(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=1, per_series=len(NO_OBJECT) + 2))
-    nothing = dict(zip((one.sop_uid for one in made_up), NO_OBJECT.values(), strict=False))
+    nothing = given((one.sop_uid for one in made_up), NO_OBJECT.values())
     async with HostileArchive(made_up) as archive:
         archive.attack = lambda seen: (
             nothing.get(seen.query["SOPInstanceUID"]) if endpoint_of(seen) == "getSingleImage" else None

@@ -25,7 +25,7 @@ COMMAND = (str(Path(sys.executable).with_name("bulkdl")),)  # the script: `pytho
 MORE_BYTES = 300_000_000  # than an honest run takes
 DEADLINE_SECONDS = 25.0
 _LOOK_SECONDS = 0.05
-_NEVER_SAID = ("Traceback (most recent call last)", "internal error", "Internal Server Error")
+_NEVER_SAID = ("Traceback (most recent call last)", "internal error")
 
 Look = Callable[[], bool]  # called again and again while a command runs; True kills it
 
