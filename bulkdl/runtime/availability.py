@@ -9,15 +9,15 @@ from typing import Final
 
 
 class Outage:
-    """Whether the archive is away, since when, and when to look for it again.
+    """Whether the archive is away, since when, and when to probe it again.
 
-    An archive is away after a failure that no single request is to blame for: a connection that cannot be made, or a
-    row of different requests without an answer (broken off, timed out, or a gateway's 502, 503, 504) with nothing
-    between them. While it is away one request at a time goes out to probe.
+    An archive is away after a failure that no single request causes: a connection that cannot be made, or a series of
+    different requests without an answer (broken off, timed out, or a gateway's 502, 503, 504) and no answer between
+    them. While it is away, one request at a time is sent as a probe.
     """
 
-    _ROW: Final = 24
-    _DIFFERENT: Final = 8  # a few instances that the archive chokes on are no outage
+    _SERIES: Final = 24
+    _DIFFERENT: Final = 8  # a few instances that the archive cannot deliver are not an outage
 
     def __init__(
         self,
@@ -41,29 +41,29 @@ class Outage:
         return self.since is not None
 
     def is_hopeless(self, now: float) -> bool:
-        """Whether the archive has been away for longer than the caller waits."""
+        """Whether the archive has been away for too long."""
         return self.since is not None and now - self.since >= self._give_up_after
 
     def answered(self) -> None:
-        """The archive answered, be it with a refusal of this one request."""
+        """The archive answered; a refusal of one request is an answer too."""
         self.since = None
         self._unanswered = 0
         self._unanswered_names.clear()
         self._probe_wait = self._first_probe
 
     def went_unanswered(self, what: str, now: float) -> bool:
-        """The archive itself gave no answer to `what`; whether that is news, as in `unreachable`."""
+        """The archive did not answer `what`; returns as `unreachable` does."""
         self._unanswered += 1
         if len(self._unanswered_names) < self._DIFFERENT:
             self._unanswered_names.add(what)
-        if self.is_away or (self._unanswered >= self._ROW and len(self._unanswered_names) >= self._DIFFERENT):
+        if self.is_away or (self._unanswered >= self._SERIES and len(self._unanswered_names) >= self._DIFFERENT):
             return self.unreachable(now)
         return False
 
     def unreachable(self, now: float) -> bool:
-        """No connection could be made; whether that is news.
+        """No connection could be made; returns whether this begins an outage or is a failed probe.
 
-        What was under way when the archive went away fails a little later; it is no news, and puts off no probe.
+        Requests that were running when the archive went away fail a little later; they do not delay the next probe.
         """
         if self.since is None:
             self.since = now

@@ -12,23 +12,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-# A request costs an archive something whatever its size: goodput counts this many bytes on top of each body, so that
-# small instances steer the limit by their number and large ones by their bytes.
+# Each request has a fixed cost: goodput counts this many bytes in addition to each body. So the number of small
+# instances counts, and the bytes of large ones.
 REQUEST_WEIGHT_BYTES: Final = 32_768
 
 FIRST_LIMIT: Final = 8
-# A step is worth it if it brings this share of what it would bring to an archive without limits. Archives saturate
-# softly: asking for a half would stop too early, asking for little would follow the noise.
+# A step pays if it brings this share of the gain that an archive without limits would give. Archives saturate
+# gradually: a share of a half would stop too early, a small one would follow the noise.
 _WORTH: Final = 1 / 3
 _COARSE_STEP: Final = 1 / 2
 _FINEST_STEP: Final = 1 / 8
-_FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling paid so far: a round of requests tells a half from a whole
-# While it opens it cannot tell a step that paid from connections that warm up. Beyond so many bytes in flight a line of
-# 1 Gbit/s and 80 ms is full (10 MB) and its queue too, and what is lost there costs more than waiting (measured).
+_FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling has paid: one round of requests shows the difference
+# During the first doublings a step that pays looks like connections that warm up. With this many bytes in flight a line
+# of 1 Gbit/s and 80 ms is full (10 MB) and so is its queue; packet loss then costs more than waiting (measured).
 _OPENING_BYTES: Final = 20 << 20
-_MOST_BYTES: Final = 32 << 20  # of bodies in flight at any time: they are held in memory
-_LARGE_BYTES: Final = 4 << 20  # more of one body is never in flight
-_MEAN_WEIGHT: Final = 0.1  # of the newest size
+_MOST_BYTES: Final = 32 << 20  # of bodies in flight at any time, because they are in memory
+_LARGE_BYTES: Final = 4 << 20  # no more of one body is in flight
+_MEAN_WEIGHT: Final = 0.1  # of the latest size
 _COARSE_WINDOW_SECONDS: Final = 0.25
 _FINE_WINDOW_SECONDS: Final = 1.0
 _LONGEST_WINDOW_SECONDS: Final = 5.0  # or two rounds of requests, if these are slower
@@ -37,14 +37,14 @@ _FIRST_REST_SECONDS: Final = 3.0  # after a refusal; twice as long after each on
 _LONGEST_REST_SECONDS: Final = 12.0
 _SOON_SECONDS: Final = 60.0
 _BACK_OFF: Final = 0.7
-_IN_USE: Final = 0.75  # of the limit; with fewer requests in flight on average, a window says nothing of it
+_IN_USE: Final = 0.75  # of the limit: a window with fewer requests in flight does not measure it
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One finished request.
 
-    `refused`: the archive has too much to do (503); `throttled`: it came too soon (429); `failed`: it broke off.
+    `refused`: the archive is overloaded (503); `throttled`: too many requests a second (429); `failed`: it broke off.
     """
 
     seconds: float
@@ -55,32 +55,32 @@ class Sample:
 
 
 class Limiter:
-    """How many requests may be in flight: more while that brings more, fewer when they bring nothing or are refused.
+    """The limit of requests in flight: raised while that increases throughput, lowered when it does not or is refused.
 
-    It holds a limit, tries another for a window of requests, and moves there if that is worth it: upwards for a third
-    of the proportional gain, downwards where less than that is lost. It begins by doubling. What pays is tried again at
-    once with twice the step, what does not with half of it; when steps of an eighth do not pay it rests for some
-    windows, then looks in the other direction, because archives change.
+    The limiter tries another limit for a window of requests and keeps it if it pays: a higher one if it brings a third
+    of the proportional gain, a lower one if less than that is lost. It starts by doubling. After a step that pays the
+    next one is twice as large, after one that does not it is half as large. When steps of an eighth do not pay, the
+    limiter rests for some windows, then tries the other direction, because archives change.
 
-    A refusal ends a trial at once, or cuts the limit by three tenths; several broken connections in one window count
-    as one. Only requests that began under the present limit speak against it, so a burst of refusals cuts once. The
-    limit stays between 1 and `ceiling`.
+    A refusal ends a trial, or lowers the limit by three tenths; several broken connections in one window count as one
+    refusal. Only requests that started under the present limit count against it, so a burst of refusals lowers it once.
+    The limit stays between 1 and `ceiling`.
     """
 
     def __init__(self, *, ceiling: int, first: int = FIRST_LIMIT, now: float = 0.0) -> None:
         self.ceiling = ceiling
         self.limit = max(1, min(first, ceiling))
-        self._held = self.limit  # where to return to when a trial does not pay
-        self._held_goodput = 0.0  # 0 is: not measured yet
-        self._step = 1.0  # of the next trial, as a share of what is held
+        self._held = self.limit  # the limit to return to when a trial does not pay
+        self._held_goodput = 0.0  # 0: not measured yet
+        self._step = 1.0  # of the next trial, as a share of the held limit
         self._upwards = True
-        self._is_opening = True  # every step so far was worth it
+        self._is_opening = True  # every step has paid so far
         self._mean_bytes = 0.0
         self._rest = 0  # windows until the next trial
         self._rest_until = now
         self._rest_seconds = _FIRST_REST_SECONDS
         self._refused_at = -_SOON_SECONDS
-        self._proven = self.limit  # the highest limit that was worth it, while nothing was refused
+        self._proven = self.limit  # the highest limit that paid, while nothing was refused
         self._changed_at = now
         self._open_window(now)
 
@@ -92,7 +92,7 @@ class Limiter:
         self._in_flight = 0
 
     def bound(self, ceiling: int, *, now: float) -> None:
-        """Go on with another ceiling; a higher one is explored at once."""
+        """Set another ceiling; a higher one is tried at once."""
         if ceiling > self.ceiling:
             self._upwards, self._step, self._rest = True, 1.0, 0
         self.ceiling = max(1, ceiling)
@@ -102,13 +102,13 @@ class Limiter:
             self._hold(self._held, goodput=self._held_goodput, now=now)
 
     def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
-        """Take in a finished request; `in_flight` counts the others still under way, and may be below the limit."""
-        if sample.throttled:  # that is for `throttle.RequestRate` to answer
+        """Account for a finished request; `in_flight` is the number of others that are running."""
+        if sample.throttled:  # `rates.RequestRate` handles it
             return
         began_before = now - sample.seconds < self._changed_at
         if began_before and (not self._done or sample.refused or sample.failed):
             if not self._done:
-                self._since = now  # the window opens when the first request of the present limit is done
+                self._since = now  # the window starts when the first request of the present limit has ended
             return
         self._done += 1
         self._in_flight += min(in_flight + 1, self.limit)
@@ -127,10 +127,10 @@ class Limiter:
             if is_used:
                 self._judge(goodput, now)
             elif self.limit != self._held:
-                self._hold(self._held, goodput=self._held_goodput, now=now)  # no need for it
+                self._hold(self._held, goodput=self._held_goodput, now=now)  # the higher limit is not needed
 
     def _has_seen_enough(self, seconds: float) -> bool:
-        """Whether the window tells a step of the present size from noise: smaller steps need more requests."""
+        """Whether the window distinguishes a step of the present size from noise: smaller steps need more requests."""
         if self._is_opening:
             return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit
         step = abs(self.limit - self._held) / self._held or max(self._step, 1 / self._held)
@@ -195,13 +195,13 @@ class Limiter:
         is_soon = now - self._refused_at < _SOON_SECONDS
         self._rest_seconds = min(2 * self._rest_seconds, _LONGEST_REST_SECONDS) if is_soon else _FIRST_REST_SECONDS
         self._refused_at, self._rest_until = now, now + self._rest_seconds
-        # Far below what went well before the way back is short; close to it each step is one into the unknown.
+        # Far below the proven limit large steps are safe; close to it they are not.
         self._upwards, self._rest = True, 0
         self._step = 1.0 if 2 * lower <= self._proven else _FINEST_STEP
 
 
 class Permits:
-    """A semaphore whose size may change while it is held. First come, first served."""
+    """A semaphore whose size can change while it is held. Waiters are served in order."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -209,7 +209,7 @@ class Permits:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def resize(self, limit: int) -> None:
-        """Change the number of permits; those in use above it are not taken back."""
+        """Change the number of permits. Permits in use beyond it stay valid."""
         self.limit = limit
         self._hand_out()
 
@@ -217,7 +217,7 @@ class Permits:
         while self._waiting and self.in_use < self.limit:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                self.in_use += 1  # taken for the waiter, so that nobody who comes now is quicker
+                self.in_use += 1  # taken for the waiter, so that no later task gets it
                 waiter.set_result(None)
 
     def _give_back(self) -> None:
@@ -227,7 +227,7 @@ class Permits:
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """Hold a permit for the length of the block."""
-        if self.in_use < self.limit:  # then nobody waits
+        if self.in_use < self.limit:  # then no task waits
             self.in_use += 1
         else:
             waiter = asyncio.get_running_loop().create_future()
@@ -236,7 +236,7 @@ class Permits:
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self._give_back()  # it was handed a permit, and cancelled before it could use it
+                    self._give_back()  # it received a permit and was cancelled before it could use it
                 raise
         try:
             yield

@@ -11,9 +11,9 @@ _BUSY_SHARE: Final = 0.85
 
 
 class CpuLoad:
-    """The load of the thread that asks, which must always be the same one.
+    """The load of the calling thread, which must always be the same one.
 
-    A thread counts as busy until a first window says otherwise: whoever asks is about to give it something to do.
+    A thread counts as busy until the first window has ended: its caller is about to give it work.
     """
 
     def __init__(

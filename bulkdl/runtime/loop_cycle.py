@@ -7,10 +7,10 @@ from collections import deque
 
 
 class OnePerLoopCycle:
-    """Lets one task pass in each round of the event loop.
+    """Lets one task pass in each cycle of the event loop.
 
-    Many bodies that arrive together would be dealt with in one round, of a tenth of a second and more; whatever else
-    there is to do, such as feeding other processes, would come to its turn only between two of those.
+    Otherwise many bodies that arrive together would be processed in one cycle, of a tenth of a second or more, and
+    other work, such as feeding other processes, would have to wait for its end.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class OnePerLoopCycle:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def passed(self) -> None:
-        """Return in a round in which nobody else passes; first come, first served."""
+        """Return in a cycle in which no other task passes; tasks pass in order."""
         loop = asyncio.get_running_loop()
         if self._is_taken:
             waiter = loop.create_future()
@@ -26,13 +26,13 @@ class OnePerLoopCycle:
             await waiter
             return
         self._is_taken = True
-        loop.call_soon(self._next_round, loop)
+        loop.call_soon(self._next_cycle, loop)
 
-    def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _next_cycle(self, loop: asyncio.AbstractEventLoop) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():  # cancelled
                 waiter.set_result(None)
-                loop.call_soon(self._next_round, loop)
+                loop.call_soon(self._next_cycle, loop)
                 return
         self._is_taken = False

@@ -1,7 +1,7 @@
-"""After a failure: try again, give this one up, or stop the run. One pure function; chance is handed in.
+"""The retry decision: after a failure retry, give up the instance, or stop the run. One pure function.
 
 Waits are exponential with full jitter (a uniform draw up to the cap of the attempt), so that many workers that failed
-together do not return together.
+together do not retry together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bulkdl.errors import (
 
 BASE_SECONDS: Final = 0.5
 CAP_SECONDS: Final = 60.0
-# An archive may ask for a day; after an hour we look whether it meant it.
+# An archive may ask for a day; bulkdl retries after an hour.
 MOST_RETRY_AFTER_SECONDS: Final = 3600.0
 
 
@@ -39,17 +39,17 @@ class NextStep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, and after how long."""
+    """What to do next, and after how many seconds."""
 
     next_step: NextStep
     wait_seconds: float = 0.0
 
 
 def decide(error: BulkdlError, attempt: int, *, max_attempts: int, chance: Callable[[], float]) -> Decision:
-    """Judge the failure of attempt number `attempt` (the first is 1).
+    """Decide what follows the failure of attempt number `attempt` (the first is 1).
 
-    `chance` gives a number from 0 to 1. Errors that no repetition mends give the instance up at once; refused access
-    and a disk that cannot be written stop the run.
+    `chance` returns a number from 0 to 1. Errors that a repetition cannot fix give up the instance at once; denied
+    access and a disk that cannot be written stop the run.
     """
     if isinstance(error, (AccessDenied, DiskError)):
         return Decision(NextStep.STOP)

@@ -1,9 +1,9 @@
-"""Tasks: the one place that starts them, and every one has an owner that waits for it.
+"""Tasks: the one place that starts them. Every task has an owner that waits for it.
 
-Four shapes are enough: work over a bounded pool (`run_pool`), things that end together (`together`), a task that lives
-as long as a block (`running_alongside`), and a group that may grow (`Tasks`). All of them end by the rules of
-`asyncio.TaskGroup`: the first error cancels the others and leaves the block; nothing outlives it. The error leaves
-bare, not in a group: whoever called one thing gets one error.
+There are four forms: work over a bounded pool (`run_pool`), tasks that end together (`together`), a task that runs as
+long as a block (`running_alongside`), and a group that can grow (`Tasks`). All follow the rules of `asyncio.TaskGroup`:
+the first error cancels the other tasks and is raised from the block, and no task outlives the block. The error itself
+is raised, not an exception group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 class Tasks:
-    """A task group that tasks may join while it runs; leaving the block waits for all of them."""
+    """A task group that tasks can join while it runs; the end of the block waits for all of them."""
 
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
@@ -36,7 +36,7 @@ class Tasks:
         except BaseExceptionGroup as group:
             first = _first_of(group)
         if first is not None:
-            raise first  # outside the handler, and not `from None`: its own cause must stay
+            raise first  # outside the handler, and not `from None`: its cause must stay
 
     def join(self, part: Coroutine[Any, Any, None], *, name: str | None = None) -> asyncio.Task[None]:
         """Start `part` as a task of the group."""
@@ -56,8 +56,8 @@ async def run_pool(
 ) -> None:
     """Call `work` on every item, at most `workers` at a time.
 
-    The items are taken as workers come free, so a slow pool holds its source back. Returns when the source has ended
-    and the last item is done. What `work` raises stops the pool; an expected failure is for `work` itself to record.
+    Workers take items when they are free, so a slow pool slows its source down. Returns when the source has ended and
+    the last item is done. An error of `work` stops the pool, so `work` has to record the failures that it expects.
     """
     queue: asyncio.Queue[tuple[Item] | None] = asyncio.Queue(maxsize=1)
 
@@ -82,7 +82,7 @@ async def run_pool(
 
 
 async def together(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run all parts side by side, and return when all have. The first error cancels the others."""
+    """Run all parts concurrently and return when all have ended. The first error cancels the others."""
     async with Tasks() as tasks:
         for part in parts:
             tasks.join(part)
@@ -90,9 +90,9 @@ async def together(*parts: Coroutine[Any, Any, None]) -> None:
 
 @asynccontextmanager
 async def running_alongside(part: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `part` while the block runs; it is cancelled, and waited for, when the block ends.
+    """Run `part` while the block runs. The end of the block cancels it and waits for it.
 
-    An error of the task ends the block too.
+    An error of the task ends the block.
     """
     async with Tasks() as tasks:
         task = tasks.join(part)
@@ -114,9 +114,9 @@ async def first_set(*events: asyncio.Event) -> None:
 
 
 class Stage:
-    """What a stage knows of the one before it: that there is something new to look for, and whether more may come.
+    """The state of one stage of a pipeline, for the next one: whether there is new work, and whether more may follow.
 
-    Whoever looks clears `changed` first, looks, and only then waits for it: so no news is missed.
+    The next stage clears `changed`, looks for work, and only then waits for `changed`: so it misses nothing.
     """
 
     def __init__(self) -> None:
@@ -124,10 +124,10 @@ class Stage:
         self.has_ended = False
 
     def more(self) -> None:
-        """There is something new to look for."""
+        """There is new work."""
         self.changed.set()
 
     def end(self) -> None:
-        """No more will come."""
+        """There will be no more work."""
         self.has_ended = True
         self.changed.set()

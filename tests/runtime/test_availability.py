@@ -12,13 +12,13 @@ def test_one_connection_that_cannot_be_made_is_an_outage() -> None:
     assert outage.probe_at == 11.0
 
 
-def test_failures_of_one_moment_put_off_the_probe_no_further() -> None:
+def test_failures_of_one_moment_do_not_delay_the_probe() -> None:
     outage = Outage(give_up_after_seconds=900)
     assert [outage.unreachable(10.0 + n / 100) for n in range(64)] == [True] + [False] * 63
     assert outage.probe_at == 11.0
 
 
-def test_probes_become_rarer_up_to_half_a_minute() -> None:
+def test_the_time_between_probes_grows_to_half_a_minute() -> None:
     outage, now, waits = Outage(give_up_after_seconds=900), 0.0, []
     for _ in range(8):
         outage.unreachable(now)
@@ -41,15 +41,15 @@ def test_the_last_probe_is_not_missed() -> None:
     [(24, True), (8, True), (7, False), (1, False)],
     ids=["all different", "several of each", "a few instances", "one instance"],
 )
-def test_a_row_of_different_requests_without_an_answer_is_an_outage(*, names: int, is_away: bool) -> None:
-    """A handful of instances that an archive always chokes on must not look like its end."""
+def test_a_series_of_different_requests_without_an_answer_is_an_outage(*, names: int, is_away: bool) -> None:
+    """A few instances that an archive can never deliver must not count as an outage."""
     outage = Outage(give_up_after_seconds=900)
     for number in range(24):
         outage.went_unanswered(f"instance {number % names}", 1.0)
     assert outage.is_away is is_away
 
 
-def test_an_answer_between_breaks_the_row() -> None:
+def test_an_answer_ends_the_series() -> None:
     outage = Outage(give_up_after_seconds=900)
     for number in range(100):
         if number % 20 == 0:

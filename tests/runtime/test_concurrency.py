@@ -24,7 +24,7 @@ KNEES = pytest.mark.parametrize("knee", [4, 6, 10, 16, 27, 40, 64])
 
 @KNEES
 @pytest.mark.parametrize(("slowed", "share"), [(queueing, 0.85), (soft, 0.85), (cliff, 0.75)])
-def test_it_finds_the_knee_of_an_archive(knee: int, slowed: Callable[[float], float], share: float) -> None:
+def test_it_finds_the_limit_of_an_archive(knee: int, slowed: Callable[[float], float], share: float) -> None:
     course = run(Archive(lambda _: knee, slowed=slowed), Limiter(ceiling=256), seconds=90, after=30)
     assert course.share >= share
     assert course.refused_share < 0.02
@@ -39,15 +39,15 @@ def test_it_follows_an_archive_that_changes(before: int, then: int, noise: float
     assert course.refused_share < 0.02
 
 
-def test_it_opens_up_for_small_objects_over_a_long_line() -> None:
-    """More in flight is all that helps where 80 ms pass before a small answer."""
+def test_the_limit_grows_for_small_objects_over_a_long_line() -> None:
+    """With 80 ms before each small answer, only more requests in flight help."""
     archive = Archive(lambda _: 10_000, latency_seconds=0.08, size_bytes=60_000)
     course = run(archive, Limiter(ceiling=256), seconds=15, after=4)
     assert course.got / (15 - 4) >= 0.85 * 256 / 0.08
 
 
-def test_it_does_not_crowd_a_line_that_is_full() -> None:
-    """On loopback a dozen requests saturate a core; hundreds would only wait, and hold memory."""
+def test_the_limit_stays_low_on_a_full_line() -> None:
+    """On loopback a dozen requests saturate a core; hundreds would only wait and use memory."""
     archive = Archive(lambda _: 10, latency_seconds=0.005, refuses=False)
     limiter = Limiter(ceiling=256)
     course = run(archive, limiter, seconds=20, after=4)
@@ -73,7 +73,7 @@ def test_a_burst_of_refusals_cuts_once() -> None:
     assert limiter.limit == 28
 
 
-def test_one_broken_connection_is_no_refusal() -> None:
+def test_one_broken_connection_is_not_a_refusal() -> None:
     limiter = Limiter(ceiling=64, first=40)
     limiter.record(Sample(0.5, 0, failed=True), in_flight=39, now=5.0)
     assert limiter.limit == 40
@@ -96,7 +96,7 @@ def test_an_archive_of_one_request_at_a_time_is_never_starved() -> None:
     assert course.share >= 0.85
 
 
-def test_a_lower_ceiling_holds_at_once() -> None:
+def test_a_lower_ceiling_applies_at_once() -> None:
     limiter = Limiter(ceiling=64, first=64)
     limiter.bound(5, now=1.0)
     assert limiter.limit == 5
@@ -104,7 +104,7 @@ def test_a_lower_ceiling_holds_at_once() -> None:
     assert course.most <= 5
 
 
-def test_a_higher_ceiling_is_soon_made_use_of() -> None:
+def test_a_higher_ceiling_is_soon_used() -> None:
     limiter = Limiter(ceiling=4)
     run(Archive(lambda _: 1000), limiter, seconds=20, after=1)
     limiter.bound(64, now=20.0)
@@ -126,7 +126,7 @@ def test_a_higher_ceiling_is_soon_made_use_of() -> None:
         max_size=200,
     ),
 )
-def test_whatever_happens_it_stays_between_one_and_the_ceiling(
+def test_the_limit_always_stays_between_one_and_the_ceiling(
     ceiling: int, first: int, samples: list[tuple[float, int, bool, bool, int, float]]
 ) -> None:
     limiter, now = Limiter(ceiling=ceiling, first=first), 0.0
@@ -148,7 +148,7 @@ def test_whatever_happens_it_stays_between_one_and_the_ceiling(
 def test_permits_are_never_exceeded_and_never_lost(
     limit: int, tasks: list[tuple[float, float, float | None]], sizes: list[tuple[float, int]]
 ) -> None:
-    """Tasks come, hold and are cancelled at any moment; the size changes meanwhile. In the end all are free again."""
+    """Tasks take permits and are cancelled while the size changes. In the end all permits are free."""
 
     async def main() -> None:
         permits = Permits(limit)
@@ -181,8 +181,8 @@ def test_permits_are_never_exceeded_and_never_lost(
     run_in_virtual_time(main())
 
 
-def test_permits_go_to_who_came_first() -> None:
-    """A task that asks again at once must not overtake those that wait: they would wait for ever."""
+def test_permits_are_given_in_the_order_of_the_requests() -> None:
+    """A task that asks again at once must not overtake waiting tasks, or they would wait forever."""
 
     async def main() -> None:
         permits = Permits(2)

@@ -1,7 +1,7 @@
-"""The limiter against two thousand simulated archives: of any knee, latency, size, noise and drift, all seeded.
+"""The limiter with two thousand simulated archives of different limits, latencies, sizes, noise and drift, all seeded.
 
-One archive may be unlucky; what is held up here is what users get: that it converges for nearly all of them, that none
-is starved, that no ceiling is passed (`run` looks at every step), and that after a storm it finds back.
+A single archive may be a bad case. The tests state what users get: the limiter converges for nearly all archives,
+starves none, never passes its ceiling (`run` checks every step), and recovers after many refusals.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def median(courses: list[Course]) -> float:
 
 
 @BATCHES
-def test_it_converges_and_starves_nobody(batch: int) -> None:
+def test_it_converges_and_starves_no_archive(batch: int) -> None:
     courses = [
         run(archive, Limiter(ceiling=256), seconds=max(30.0, 200 * archive.latency_seconds), after=10.0)
         for archive in archives(batch, knee=drifting)

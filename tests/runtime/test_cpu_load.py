@@ -18,7 +18,7 @@ class Clocks:
         return CpuLoad(cpu=lambda: self.used, clock=lambda: self.now)
 
 
-def test_it_counts_as_busy_until_something_is_known() -> None:
+def test_a_thread_counts_as_busy_until_it_is_measured() -> None:
     clocks = Clocks()
     load = clocks.load()
     assert load.is_busy

@@ -5,7 +5,7 @@ import asyncio
 from bulkdl.runtime.loop_cycle import OnePerLoopCycle
 
 
-async def test_one_passes_in_each_round_of_the_loop() -> None:
+async def test_one_task_passes_in_each_cycle_of_the_loop() -> None:
     loop_cycle, rounds, passed = OnePerLoopCycle(), 0, []
 
     def count() -> None:
@@ -22,7 +22,7 @@ async def test_one_passes_in_each_round_of_the_loop() -> None:
     assert len(set(passed)) == 50
 
 
-async def test_who_is_cancelled_while_waiting_keeps_nobody_from_passing() -> None:
+async def test_a_task_that_is_cancelled_while_waiting_blocks_no_other() -> None:
     loop_cycle = OnePerLoopCycle()
     waiting = [asyncio.ensure_future(loop_cycle.passed()) for _ in range(10)]
     await asyncio.sleep(0)

@@ -1,5 +1,3 @@
-"""The pace of requests to an archive that counts them."""
-
 from __future__ import annotations
 
 import random
@@ -13,43 +11,43 @@ from bulkdl.runtime.rates import ByteRate, RequestRate
 from tests.support.simulated_archive import Archive, run
 
 
-def test_without_refusals_nobody_waits() -> None:
-    pace = RequestRate()
-    assert [pace.wait_seconds(0.0) for _ in range(1000)] == [0.0] * 1000
-    assert pace.per_second is None
+def test_without_refusals_no_request_waits() -> None:
+    rate = RequestRate()
+    assert [rate.wait_seconds(0.0) for _ in range(1000)] == [0.0] * 1000
+    assert rate.per_second is None
 
 
-def test_what_the_archive_took_in_the_second_before_is_the_pace() -> None:
-    pace = RequestRate()
+def test_the_rate_is_what_the_archive_accepted_in_the_second_before() -> None:
+    rate = RequestRate()
     for number in range(60):
-        pace.wait_seconds(5.0 + number / 100)
-    pace.refused(5.65, began=5.59)
-    assert pace.per_second == pytest.approx(59 * 0.99)
+        rate.wait_seconds(5.0 + number / 100)
+    rate.refused(5.65, began=5.59)
+    assert rate.per_second == pytest.approx(59 * 0.99)
 
 
-def test_a_burst_counts_once_and_by_what_was_taken_of_it() -> None:
-    pace = RequestRate()
+def test_a_burst_counts_once_and_by_its_accepted_requests() -> None:
+    rate = RequestRate()
     for _ in range(64):
-        pace.wait_seconds(5.0)
+        rate.wait_seconds(5.0)
     for _ in range(44):
-        pace.refused(5.1, began=5.0)
-    assert pace.per_second == pytest.approx(20 * 0.99)
+        rate.refused(5.1, began=5.0)
+    assert rate.per_second == pytest.approx(20 * 0.99)
 
 
-def test_after_a_burst_the_next_second_is_left_alone() -> None:
-    pace = RequestRate()
-    pace.wait_seconds(5.0)
-    pace.wait_seconds(5.0)
-    pace.refused(5.1, began=5.0)
-    assert pace.wait_seconds(5.1) == pytest.approx(1.0)
+def test_no_request_starts_in_the_second_after_a_burst() -> None:
+    rate = RequestRate()
+    rate.wait_seconds(5.0)
+    rate.wait_seconds(5.0)
+    rate.refused(5.1, began=5.0)
+    assert rate.wait_seconds(5.1) == pytest.approx(1.0)
 
 
-def test_places_in_the_row_are_evenly_spaced() -> None:
-    pace = RequestRate()
+def test_requests_are_evenly_srated() -> None:
+    rate = RequestRate()
     for _ in range(11):
-        pace.wait_seconds(0.0)
-    pace.refused(0.1, began=0.0)
-    due = [2.0 + pace.wait_seconds(2.0) for _ in range(5)]
+        rate.wait_seconds(0.0)
+    rate.refused(0.1, began=0.0)
+    due = [2.0 + rate.wait_seconds(2.0) for _ in range(5)]
     assert due == [pytest.approx(2.0 + number / 9.9) for number in range(5)]
 
 
@@ -62,7 +60,7 @@ def test_a_throttled_request_does_not_move_the_limit_of_requests_in_flight() -> 
 
 @pytest.mark.parametrize("batch", range(5))
 def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
-    """95 % of what the archive takes in the median and no less than 85 %, with under 1 % refused."""
+    """The median is 95 % of the archive's rate, the minimum 85 %, and fewer than 1 % are refused."""
     shares = []
     for seed in range(batch * 30, batch * 30 + 30):
         chance = random.Random(seed)  # noqa: S311 - no secret is made
@@ -85,13 +83,13 @@ def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
 
 def test_a_limit_that_is_lifted_is_noticed() -> None:
     archive = Archive(lambda _: 10_000, size_bytes=10_000, per_second=lambda now: 50 if now < 60 else 1_000)
-    pace = RequestRate()
-    run(archive, Limiter(ceiling=256), pace=pace, seconds=400, after=60)
-    assert pace.per_second is not None
-    assert pace.per_second > 100
+    rate = RequestRate()
+    run(archive, Limiter(ceiling=256), pace=rate, seconds=400, after=60)
+    assert rate.per_second is not None
+    assert rate.per_second > 100
 
 
-def test_a_limit_that_is_lowered_is_kept_to() -> None:
+def test_a_limit_that_is_lowered_is_respected() -> None:
     archive = Archive(lambda _: 10_000, size_bytes=10_000, per_second=lambda now: 100 if now < 60 else 25)
     course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=200, after=100)
     assert course.share > 0.8
@@ -102,7 +100,7 @@ def test_a_limit_that_is_lowered_is_kept_to() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 3)), min_size=1))
-def test_who_waits_as_told_keeps_to_the_rate(pieces: list[tuple[int, float]]) -> None:
+def test_waiting_as_returned_keeps_to_the_rate(pieces: list[tuple[int, float]]) -> None:
     rate, now, got = ByteRate(100_000, now=0.0), 0.0, 0
     for size, idle in pieces:
         now += idle
@@ -111,7 +109,7 @@ def test_who_waits_as_told_keeps_to_the_rate(pieces: list[tuple[int, float]]) ->
         assert got <= 100_000 * (now + 1) * 1.000001
 
 
-def test_a_long_rest_is_no_licence_for_a_long_burst() -> None:
+def test_a_long_rest_does_not_allow_a_long_burst() -> None:
     rate = ByteRate(1000, now=0.0)
     assert rate.wait_seconds(3000, now=100.0) == 2.0
 

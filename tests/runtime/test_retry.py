@@ -1,5 +1,3 @@
-"""Which failures are tried again, and after how long."""
-
 from __future__ import annotations
 
 import pytest
@@ -63,7 +61,7 @@ def certain() -> float:
 
 
 @pytest.mark.parametrize("error", MENDED_BY_REPEATING, ids=name)
-def test_what_may_pass_is_tried_again(error: BulkdlError) -> None:
+def test_temporary_failures_are_retried(error: BulkdlError) -> None:
     assert decide(error, 1, max_attempts=2, chance=certain).next_step is NextStep.RETRY
 
 
@@ -73,13 +71,13 @@ def test_the_last_attempt_is_the_last(error: BulkdlError) -> None:
 
 
 @pytest.mark.parametrize("error", NEVER_MENDED, ids=name)
-def test_what_cannot_pass_is_given_up_at_once(error: BulkdlError) -> None:
+def test_permanent_failures_give_up_at_once(error: BulkdlError) -> None:
     assert decide(error, 1, max_attempts=8, chance=certain).next_step is NextStep.GIVE_UP
 
 
 @pytest.mark.parametrize("error", STOPS_THE_RUN, ids=name)
 @pytest.mark.parametrize("attempt", [1, 8])
-def test_what_concerns_every_instance_stops_the_run(error: BulkdlError, attempt: int) -> None:
+def test_failures_that_concern_every_instance_stop_the_run(error: BulkdlError, attempt: int) -> None:
     assert decide(error, attempt, max_attempts=8, chance=certain).next_step is NextStep.STOP
 
 
@@ -89,21 +87,21 @@ def test_waits_double_up_to_a_minute() -> None:
 
 
 @given(attempt=st.integers(1, 10**6), chance=st.floats(0, 1))
-def test_a_wait_is_drawn_between_nothing_and_its_cap(attempt: int, chance: float) -> None:
+def test_a_wait_is_between_zero_and_its_cap(attempt: int, chance: float) -> None:
     wait = backoff_seconds(attempt, chance=lambda: chance)
     assert 0 <= wait <= CAP_SECONDS
     assert wait == chance * backoff_seconds(attempt, chance=certain)
 
 
 @given(asked=st.floats(0, 1e9), chance=st.floats(0, 1))
-def test_retry_after_is_never_undercut_but_for_more_than_an_hour(asked: float, chance: float) -> None:
+def test_retry_after_is_respected_up_to_an_hour(asked: float, chance: float) -> None:
     error = TooManyRequests("x", status=429, retry_after_seconds=asked)
     decision = decide(error, 1, max_attempts=8, chance=lambda: chance)
     heeded = min(asked, MOST_RETRY_AFTER_SECONDS)
     assert heeded <= decision.wait_seconds <= max(heeded, 0.5)
 
 
-def test_every_failure_of_a_request_has_a_verdict() -> None:
+def test_every_failure_of_a_request_has_a_decision() -> None:
     for kind in RequestFailed.__subclasses__():
         decision = decide(kind("x"), 1, max_attempts=8, chance=certain)
         assert (decision.wait_seconds > 0) == (decision.next_step is NextStep.RETRY)

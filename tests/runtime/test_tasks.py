@@ -1,5 +1,3 @@
-"""Tasks that end together: bounded, in order, with bare errors, and nothing left behind."""
-
 from __future__ import annotations
 
 import asyncio
@@ -21,7 +19,7 @@ async def numbers(count: int) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("workers", [1, 3, 50])
-def test_every_item_is_worked_on_once(workers: int) -> None:
+def test_every_item_is_processed_once(workers: int) -> None:
     async def main() -> None:
         done: list[int] = []
 
@@ -35,7 +33,7 @@ def test_every_item_is_worked_on_once(workers: int) -> None:
     run(main())
 
 
-def test_no_more_are_worked_on_at_a_time_than_there_are_workers() -> None:
+def test_no_more_items_are_processed_at_once_than_there_are_workers() -> None:
     async def main() -> None:
         busy, most = 0, 0
 
@@ -53,7 +51,7 @@ def test_no_more_are_worked_on_at_a_time_than_there_are_workers() -> None:
     run(main())
 
 
-def test_a_slow_pool_holds_its_source_back() -> None:
+def test_a_slow_pool_slows_its_source_down() -> None:
     async def main() -> None:
         taken, done, furthest = 0, 0, 0
 
@@ -75,7 +73,7 @@ def test_a_slow_pool_holds_its_source_back() -> None:
     run(main())
 
 
-def test_an_error_stops_the_pool_and_comes_bare() -> None:
+def test_an_error_stops_the_pool_and_is_raised_itself() -> None:
     async def main() -> None:
         ended: list[str] = []
 
@@ -118,7 +116,7 @@ def test_an_error_of_the_source_stops_the_pool() -> None:
 
 
 def test_an_error_keeps_its_cause() -> None:
-    """The library's error underneath is what tells a maintainer what happened."""
+    """The cause, an error of a library, shows a maintainer what happened."""
 
     async def main() -> None:
         cause = OSError(28, "no space")
@@ -133,7 +131,7 @@ def test_an_error_keeps_its_cause() -> None:
     run(main())
 
 
-def test_the_first_error_is_the_one_that_is_told() -> None:
+def test_the_first_error_is_raised() -> None:
     async def main() -> None:
         async def fail(after: float, error: Exception) -> None:
             try:
@@ -162,7 +160,7 @@ def test_a_cancelled_pool_leaves_nothing_behind() -> None:
     run(main())
 
 
-def test_a_crew_waits_for_who_joined_late() -> None:
+def test_a_group_waits_for_tasks_that_joined_late() -> None:
     async def main() -> None:
         done: list[str] = []
 
@@ -181,7 +179,7 @@ def test_a_crew_waits_for_who_joined_late() -> None:
     run(main())
 
 
-def test_a_companion_ends_with_its_block() -> None:
+def test_a_task_alongside_ends_with_its_block() -> None:
     async def main() -> None:
         ticks: list[float] = []
 
@@ -198,7 +196,7 @@ def test_a_companion_ends_with_its_block() -> None:
     run(main())
 
 
-def test_an_error_of_a_companion_ends_the_block() -> None:
+def test_an_error_of_a_task_alongside_ends_the_block() -> None:
     async def main() -> None:
         async def fail() -> None:
             await asyncio.sleep(1)
@@ -212,7 +210,7 @@ def test_an_error_of_a_companion_ends_the_block() -> None:
     run(main())
 
 
-def test_an_error_of_the_block_ends_its_companion() -> None:
+def test_an_error_of_the_block_ends_its_task() -> None:
     async def main() -> None:
         async def fail_beside_a_companion() -> None:
             async with running_alongside(asyncio.sleep(1000)):
@@ -237,7 +235,7 @@ def test_the_first_event_is_enough() -> None:
     run(main())
 
 
-def test_no_news_is_missed_by_who_clears_before_looking() -> None:
+def test_clearing_before_looking_misses_no_change() -> None:
     async def main() -> None:
         upstream, shelf, found = Stage(), list[int](), list[int]()
 

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import subprocess
+import sys
+
+import pytest
+
+from bulkdl.runtime.processes import AnsweringProcess, answer_all, packed, receive, start_process
+
+ANSWERING = "tests.support.answering_process"
+TUNE = """
+import sys
+from bulkdl.runtime.processes import tune_process
+tune_process()
+print(sys.getswitchinterval())
+"""
+
+
+async def received(content: bytes) -> list[object]:
+    """Every message in `content`, up to its end."""
+    stream = asyncio.StreamReader()
+    stream.feed_data(content)
+    stream.feed_eof()
+    messages = []
+    while (message := await receive(stream)) is not None:
+        messages.append(message)
+    return messages
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("messages", [[], ["a"], [{"a": 1}, (2, b"x" * 100_000), False]], ids=len)
+async def test_messages_arrive_as_they_were_sent(messages: list[object]) -> None:
+    assert await received(b"".join(map(packed, messages))) == messages
+
+
+@pytest.mark.parametrize("missing", [1, 3, 6])
+async def test_a_message_that_is_cut_is_the_end(missing: int) -> None:
+    assert await received((packed("whole") + packed("cut"))[:-missing]) == ["whole"]
+
+
+async def test_questions_are_answered_in_order_until_the_input_ends() -> None:
+    answers = io.BytesIO()
+    questions = io.BytesIO(packed(1) + packed(2) + packed(3)[:-1])
+    answer_all(lambda number: number * 10, questions, answers)
+    assert await received(answers.getvalue()) == [10, 20]
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_process_answers_questions_and_ends_with_its_block() -> None:
+    async with AnsweringProcess(ANSWERING) as process:
+        assert [await process.ask(number) for number in (1, 2, 3)] == [2, 4, 6]
+
+
+async def test_a_process_that_dies_answers_none() -> None:
+    async with AnsweringProcess(ANSWERING) as process:
+        assert await process.ask(0) is None
+        assert await process.ask(1) is None
+
+
+async def test_a_process_ends_when_its_input_ends() -> None:
+    process = await start_process(ANSWERING)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert await process.wait() == 0
+
+
+def test_a_tuned_process_hands_over_the_interpreter_lock_sooner() -> None:
+    done = subprocess.run([sys.executable, "-c", TUNE], check=True, capture_output=True, text=True)
+    assert float(done.stdout) == pytest.approx(0.0005)
