@@ -43,11 +43,11 @@ def document(values: dict[str, Any]) -> str:
     return json.dumps(values, indent=1)
 
 
-def error_document(error: BulkdlError) -> str:
-    """The JSON document of a run that an error ended: its report, where it came so far, and the error."""
+def error_values(error: BulkdlError) -> dict[str, Any]:
+    """The JSON document of a command that an error ended: its report as far as it came, and the error."""
     outcome = RunOutcome.INTERRUPTED if isinstance(error, Interrupted) else RunOutcome.FAILED
     ended = {"outcome": outcome.value, "error": error.code, "message": one_line(str(error))}
-    return document({**(error.report or {}), **ended})
+    return {**(error.report or {}), **ended}
 
 
 # --- mirror, resume ---------------------------------------------------------------------------------------------------

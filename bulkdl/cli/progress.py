@@ -1,6 +1,6 @@
 """Sinks that show a run on standard error: bars, plain lines, JSON lines, or nothing.
 
-A reader of standard error that goes away ends the showing, never the run.
+If the reader of standard error goes away, the display ends and the run continues.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TextIO
 
@@ -23,7 +24,6 @@ from bulkdl.model.events import (
     Event,
     Noted,
     Progress,
-    Retrying,
     RunStarted,
     Sink,
     Verifying,
@@ -38,7 +38,7 @@ Clock = Callable[[], float]
 
 _PLAIN_SECONDS: Final = 5.0
 _SPEED_SECONDS: Final = 10.0
-# Some terminals say that they have no columns and no rows, and tqdm would then draw nothing. Our one bar needs one row.
+# Some terminals report 0 columns and 0 rows, and tqdm then draws nothing. One bar needs one row.
 _COLUMNS: Final = 80
 _ROWS: Final = 20
 _BAR: Final = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
@@ -68,7 +68,7 @@ def display(mode: ProgressMode, stream: TextIO, *, clock: Clock = time.monotonic
         case ProgressMode.NONE:
             shown = _Nothing()
         case ProgressMode.JSON:
-            shown = _JsonLines(stream)
+            shown = _JsonLines(stream, clock)
         case ProgressMode.AUTO | ProgressMode.BARS if stream.isatty():
             shown = _Bars(stream, clock)
         case _:
@@ -102,26 +102,44 @@ class _Nothing:
 
 
 class _JsonLines:
-    def __init__(self, stream: TextIO) -> None:
+    """One JSON object per line: the event, its name, the time, and for progress the speed and the remaining time."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream = stream
+        self._bytes = _Speed(clock)
+        self._instances = _Speed(clock)
 
     def show(self, event: Event) -> None:
-        self._stream.write(json.dumps({"event": event.name, **asdict(event)}) + "\n")
+        time_now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        values = {"event": event.name, "time": time_now, **asdict(event), **self._speeds(event)}
+        self._stream.write(json.dumps(values) + "\n")
         self._stream.flush()
+
+    def _speeds(self, event: Event) -> dict[str, float | None]:
+        if not isinstance(event, Progress):
+            return {}
+        self._bytes.add(event.bytes_fetched)
+        self._instances.add(event.instances_held)
+        left = event.instances_selected - event.instances_held - event.instances_failed
+        per_second = self._instances.per_second()
+        is_known = per_second > 0 and not event.resolving
+        return {
+            "bytes_per_second": round(self._bytes.per_second()),
+            "seconds_left": round(left / per_second, 1) if is_known else None,
+        }
 
     def close(self) -> None:
         return
 
 
 class _PlainLines:
-    """A line every few seconds, and one for each event that a person should know of."""
+    """A line every few seconds, and one for each event that a person should see."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream = stream
         self._clock = clock
         self._speed = _Speed(clock)
         self._last = clock()
-        self._retries = 0
 
     def show(self, event: Event) -> None:
         if isinstance(event, Progress | Verifying | Adopting):
@@ -129,8 +147,6 @@ class _PlainLines:
             if self._clock() - self._last >= _PLAIN_SECONDS:
                 self._last = self._clock()
                 self._line(self._describe_any(event))
-        elif isinstance(event, Retrying):
-            self._retries += 1
         elif (text := announcement(event)) is not None:
             self._line(text)
 
@@ -142,10 +158,10 @@ class _PlainLines:
             case Progress():
                 return self._describe(event)
             case Verifying():
-                return self._describe_audit(event)
+                return self._describe_verification(event)
             case Adopting():
-                refused = f", {event.refused:,} refused" if event.refused else ""
-                return f"{event.adopted:,} of {event.found:,} instances adopted, {self._speed.text()}{refused}"
+                rejected = f", {event.refused:,} rejected" if event.refused else ""
+                return f"{event.adopted:,} of {event.found:,} instances adopted, {self._speed.text()}{rejected}"
 
     def _describe(self, now: Progress) -> str:
         words = [
@@ -156,13 +172,13 @@ class _PlainLines:
         ]
         if now.instances_failed:
             words.append(f"{now.instances_failed:,} failed")
-        if self._retries:
-            words.append(f"{self._retries:,} retries")
+        if now.retries:
+            words.append(f"{now.retries:,} retries")
         if now.resolving:
             words.append("still resolving")
         return ", ".join(words)
 
-    def _describe_audit(self, now: Verifying) -> str:
+    def _describe_verification(self, now: Verifying) -> str:
         return f"{now.checked:,} of {now.held:,} files, {self._speed.text()}, {now.problems:,} problems"
 
     def _line(self, text: str) -> None:
@@ -171,9 +187,9 @@ class _PlainLines:
 
 
 class _Bars:
-    """A bar for the stage under way: the audit, or the run.
+    """A bar for what is in progress: a verification, an adoption or a run.
 
-    It appears with the first counts, so that a run that never begins leaves none behind.
+    It appears with the first counts, so that a run that never begins shows none.
     """
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
@@ -197,8 +213,8 @@ class _Bars:
             problems = f"{event.problems:,} problems" if event.problems else ""
             self._draw(event, "verifying ", (event.checked, event.held, "files"), event.bytes_checked, problems)
         elif isinstance(event, Adopting):
-            refused = f"{event.refused:,} refused" if event.refused else ""
-            self._draw(event, "adopting ", (event.adopted, event.found, "instances"), event.bytes_adopted, refused)
+            rejected = f"{event.refused:,} rejected" if event.refused else ""
+            self._draw(event, "adopting ", (event.adopted, event.found, "instances"), event.bytes_adopted, rejected)
         elif (text := announcement(event)) is not None:
             from tqdm import tqdm  # noqa: PLC0415 - only bars need it, and it costs 25 ms
 
@@ -241,21 +257,24 @@ def _columns(stream: TextIO) -> int:
 
 
 class _Speed:
-    """Bytes a second, over the last seconds."""
+    """How fast a total grows: per second, over the last seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque([(clock(), 0)])
 
-    def add(self, total_bytes: int) -> None:
+    def add(self, total: int) -> None:
         now = self._clock()
-        self._seen.append((now, total_bytes))
+        self._seen.append((now, total))
         while len(self._seen) > 2 and now - self._seen[1][0] >= _SPEED_SECONDS:  # noqa: PLR2004 - a difference needs two
             self._seen.popleft()
 
-    def text(self) -> str:
+    def per_second(self) -> float:
         (first, before), (last, after) = self._seen[0], self._seen[-1]
-        return f"{human_bytes(round((after - before) / (last - first)) if last > first else 0)}/s"
+        return (after - before) / (last - first) if last > first else 0.0
+
+    def text(self) -> str:
+        return f"{human_bytes(round(self.per_second()))}/s"
 
 
 def _bytes_of(event: Progress | Verifying | Adopting) -> int:
@@ -269,15 +288,15 @@ def _bytes_of(event: Progress | Verifying | Adopting) -> int:
 
 
 def announcement(event: Event) -> str | None:
-    """The line that a person is told of an event; None for one that only counts."""
+    """The line to show for an event; None for an event that only changes counts."""
     match event:
         case RunStarted():
             return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
         case ArchiveDown():
-            retrier = duration(event.give_up_in_seconds)
-            return one_line(f"the archive does not answer ({event.message}); waiting, for {retrier} at most")
+            limit = duration(event.give_up_in_seconds)
+            return one_line(f"the archive does not answer ({event.message}); waiting for up to {limit}")
         case ArchiveUp():
-            return f"the archive answers again, after {duration(event.after_seconds)}"
+            return f"the archive answers again after {duration(event.after_seconds)}"
         case Noted():
             return one_line(event.message)
         case _:

@@ -15,33 +15,40 @@ from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.progress import display
 from bulkdl.cli.signals import SIGNALS
 from bulkdl.errors import BulkdlError, Interrupted
-from bulkdl.model.events import Noted, Sink, ignore
-from bulkdl.model.reports import RunReport
+from bulkdl.model.events import Noted, RunEnded, Sink, ignore
+from bulkdl.model.reports import AdoptReport, PlanReport, RunReport, VerifyReport
 from bulkdl.model.text import one_line
 from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
 
 Result = TypeVar("Result")
+Report = TypeVar("Report", RunReport, PlanReport, VerifyReport, AdoptReport)
 
 _STOPPING: Final = "stopping: finishing the requests in flight; Ctrl-C again stops at once"
 
 
 def run_verb(
-    action: Callable[[Sink, asyncio.Event], Awaitable[Result]], options: OutputOptions, *, when_interrupted: str
-) -> Result:
-    """Run `action(sink, stop)` on a loop of its own, with its progress shown; its report.
+    action: Callable[[Sink, asyncio.Event], Awaitable[Report]], options: OutputOptions, *, when_interrupted: str
+) -> Report:
+    """Run `action(sink, stop)` on a new event loop and show its progress; return its report.
 
     Raises:
         BulkdlError: what the action raised. With `--json` its document was printed first.
     """
     tune_process()
-    try:
-        with display(options.progress, sys.stderr) as sink:
-            return run(lambda stop: action(sink, stop), when_interrupted=when_interrupted, notice=_STOPPING, sink=sink)
-    except BulkdlError as error:
-        if options.as_json:
-            print(output.error_document(error))
-        raise
+    with display(options.progress, sys.stderr) as sink:
+        try:
+            report = run(
+                lambda stop: action(sink, stop), when_interrupted=when_interrupted, notice=_STOPPING, sink=sink
+            )
+        except BulkdlError as error:
+            document = output.error_values(error)
+            sink(RunEnded(document))
+            if options.as_json:
+                print(output.document(document))
+            raise
+        sink(RunEnded(report.as_json()))
+    return report
 
 
 def finish(text: str, complaint: str | None, code: Exit) -> int:

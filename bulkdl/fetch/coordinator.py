@@ -77,11 +77,14 @@ class Coordinator:
     def traffic(self) -> Traffic:
         """What all workers, and whoever shares the client, sent so far."""
         retrier = self._client.retrier
-        total = Traffic(self._client.requests, retrier.retries, retrier.in_flight)
+        total = Traffic(self._client.requests, retrier.retries, retrier.in_flight, retrier.limit)
         for remote in self._remote:
             there = remote.traffic
             total = Traffic(
-                total.requests + there.requests, total.retries + there.retries, total.in_flight + there.in_flight
+                total.requests + there.requests,
+                total.retries + there.retries,
+                total.in_flight + there.in_flight,
+                total.limit + there.limit,
             )
         return total
 
@@ -251,6 +254,7 @@ class Coordinator:
 
     async def _announce(self, upstream: Stage) -> int:
         counts = await self._journal_thread(Journal.counts, self._run)
+        traffic = self.traffic()
         self._sink(
             Progress(
                 series_selected=counts.series_selected,
@@ -260,7 +264,9 @@ class Coordinator:
                 instances_failed=counts.failed + counts.quarantined,
                 bytes_fetched=self.bytes_fetched,
                 bytes_selected=counts.promised_bytes,
-                in_flight=self.traffic().in_flight,
+                retries=traffic.retries,
+                in_flight=traffic.in_flight,
+                limit=traffic.limit,
                 resolving=not upstream.has_ended,
             )
         )

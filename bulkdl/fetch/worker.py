@@ -79,6 +79,7 @@ class Traffic:
     requests: int
     retries: int
     in_flight: int
+    limit: int
 
 
 def make_retrier(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> Retrier:
@@ -141,7 +142,7 @@ class Worker:
     def traffic(self) -> Traffic:
         """What went over the wire so far."""
         retrier = self._client.retrier
-        return Traffic(self._client.requests, retrier.retries, retrier.in_flight)
+        return Traffic(self._client.requests, retrier.retries, retrier.in_flight, retrier.limit)
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""

@@ -101,7 +101,7 @@ class Child:
         self._outcomes.clear()
         self._events.clear()
         self._begun = 0
-        traffic = self._worker.traffic() if self._worker is not None else Traffic(0, 0, 0)
+        traffic = self._worker.traffic() if self._worker is not None else Traffic(0, 0, 0, 0)
         sys.stdout.buffer.write(packed(Batch(outcomes, events, traffic, begun, is_last, error)))
         sys.stdout.buffer.flush()
 

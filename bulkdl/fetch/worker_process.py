@@ -58,7 +58,7 @@ class RemoteWorker:
     """
 
     def __init__(self, context: RunContext, *, give_back: Callable[[SeriesWork, int], None]) -> None:
-        self.traffic = Traffic(0, 0, 0)
+        self.traffic = Traffic(0, 0, 0, 0)
         self._settings: WorkerSettings | None = None
         self._share: Share | None = None
         self._has_settings = False

@@ -1,13 +1,13 @@
-"""What is announced while work goes on. A sink is handed in by the caller; `cli` draws, the library may ignore.
+"""Events announced while a verb works. The caller hands in a sink; the command shows them, a library may ignore them.
 
-Every event has a stable `name`, the `event` of `--progress json`.
+Every event has a stable `name`, which is the `event` of `--progress json`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,13 @@ class RunStarted(Event):
     archive: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Event):
-    """Where the run stands; sent a few times a second at most, from the journal's counts.
+    """The state of a run; sent a few times per second at most, from the counts of the journal.
 
-    `resolving` is True while Series or instance lists are still being asked for, so the totals still grow. Bytes are of
-    this run; `size_bytes` is what the archive promised for all that is selected, 0 if it gave no sizes.
+    While `resolving` is True, Series or instance lists are still being requested, so the totals still grow. Bytes are
+    those of this run, without unfinished instances; `bytes_selected` is the archive's number for everything that is
+    selected, 0 if it sends none. `limit` is how many requests may be in flight now.
     """
 
     name: ClassVar[str] = "progress"
@@ -43,13 +44,15 @@ class Progress(Event):
     instances_failed: int
     bytes_fetched: int
     bytes_selected: int
+    retries: int
     in_flight: int
+    limit: int
     resolving: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Verifying(Event):
-    """Where an audit stands: files looked at, of how many, their bytes, and problems found."""
+    """The state of a verification: files verified, of how many, their bytes, and problems found."""
 
     name: ClassVar[str] = "verifying"
     checked: int
@@ -60,7 +63,7 @@ class Verifying(Event):
 
 @dataclass(frozen=True, slots=True)
 class Adopting(Event):
-    """Where an adoption stands: instances found so far, those that were adopted, their bytes, and those refused."""
+    """The state of an adoption: instances found so far, those adopted, their bytes, and those rejected."""
 
     name: ClassVar[str] = "adopting"
     found: int
@@ -83,7 +86,7 @@ class Retrying(Event):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveDown(Event):
-    """The archive does not answer; the run waits and probes."""
+    """The archive does not answer; the run waits and tries again."""
 
     name: ClassVar[str] = "archive-down"
     message: str
@@ -94,7 +97,7 @@ class ArchiveDown(Event):
 class ArchiveUp(Event):
     """The archive answers again."""
 
-    name: ClassVar[str] = "archive-back"
+    name: ClassVar[str] = "archive-up"
     after_seconds: float
 
 
@@ -102,10 +105,10 @@ class ArchiveUp(Event):
 class InstanceFailed(Event):
     """An instance, or a whole Series (`sop_uid` and `key` None), ended as failed or quarantined.
 
-    `key` is that of an entry of the archive whose SOP Instance UID is not known.
+    `key` names an entry of the archive whose SOP Instance UID is not known.
     """
 
-    name: ClassVar[str] = "given-up"
+    name: ClassVar[str] = "instance-failed"
     series_uid: str
     sop_uid: str | None
     error: str
@@ -115,15 +118,23 @@ class InstanceFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Noted(Event):
-    """Something worth a line to the user, of no harm to the run."""
+    """Information for the user; the run is not affected."""
 
     name: ClassVar[str] = "note"
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(Event):
+    """The command has ended; the last event. `document` is that of `--json`."""
+
+    name: ClassVar[str] = "run-ended"
+    document: Mapping[str, Any]
 
 
 Sink = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """A sink that lets every event pass unseen."""
+    """A sink that ignores every event."""
     del event

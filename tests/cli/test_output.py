@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -256,5 +255,5 @@ def test_a_plan_complains_of_what_is_not_there() -> None:
     ("error", "outcome"), [(ArchiveUnreachable("away"), "failed"), (Interrupted("stopped"), "interrupted")]
 )
 def test_an_error_is_one_json_document_too(error: ArchiveUnreachable | Interrupted, outcome: str) -> None:
-    document = json.loads(output.error_document(error))
+    document = output.error_values(error)
     assert document == {"outcome": outcome, "error": error.code, "message": str(error)}

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import termios
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -18,6 +19,7 @@ from bulkdl.model.events import (
     Noted,
     Progress,
     Retrying,
+    RunEnded,
     RunStarted,
     Verifying,
 )
@@ -27,6 +29,7 @@ DOWN = ArchiveDown("no route", 900)
 BACK = ArchiveUp(75)
 RETRYING = Retrying("1.2", "server-error", "500", 1, 0.5)
 GIVEN_UP = InstanceFailed("1.2", "1.2.3", "unsound", "cut")
+ENDED = RunEnded({"outcome": "complete"})
 
 
 class Terminal(io.StringIO):
@@ -48,7 +51,7 @@ class HandMovedClock:
         return self.now
 
 
-def progress(held: int, *, size_bytes: int = 0, failed: int = 0, resolving: bool = False) -> Progress:
+def progress(held: int, *, size_bytes: int = 0, failed: int = 0, retries: int = 0, resolving: bool = False) -> Progress:
     return Progress(
         series_selected=4,
         series_done=1,
@@ -57,7 +60,9 @@ def progress(held: int, *, size_bytes: int = 0, failed: int = 0, resolving: bool
         instances_failed=failed,
         bytes_fetched=size_bytes,
         bytes_selected=0,
+        retries=retries,
         in_flight=8,
+        limit=16,
         resolving=resolving,
     )
 
@@ -81,7 +86,7 @@ def test_plain_counts_retries_and_does_not_list_them() -> None:
         sink(RETRYING)
         sink(GIVEN_UP)
         clock.now += 5
-        sink(progress(3))
+        sink(progress(3, retries=2))
     assert stream.getvalue().endswith("2 retries\n")
     assert stream.getvalue().count("\n") == 1
 
@@ -93,8 +98,8 @@ def test_plain_tells_at_once_what_a_person_waits_for() -> None:
             sink(event)
     assert stream.getvalue().splitlines() == [
         "run 3: from https://archive.test/ into /data/m",
-        "the archive does not answer (no route); waiting, for 15 min 0 s at most",
-        "the archive answers again, after 1 min 15 s",
+        "the archive does not answer (no route); waiting for up to 15 min 0 s",
+        "the archive answers again after 1 min 15 s",
         "with breaks",
     ]
 
@@ -109,18 +114,43 @@ def test_plain_shows_an_audit() -> None:
 
 def test_json_gives_every_event_as_one_object_a_line() -> None:
     stream = io.StringIO()
-    events = [STARTED, progress(1), RETRYING, DOWN, BACK, GIVEN_UP, Noted("x"), Verifying(1, 2, 3, 0)]
+    events = [STARTED, progress(1), RETRYING, DOWN, BACK, GIVEN_UP, Noted("x"), Verifying(1, 2, 3, 0), ENDED]
     with display(ProgressMode.JSON, stream) as sink:
         for event in events:
             sink(event)
     objects = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [entry["event"] for entry in objects] == [event.name for event in events]
+    times = [datetime.fromisoformat(entry.pop("time")) for entry in objects]
+    assert times == sorted(times)
+    assert {time.utcoffset() for time in times} == {timedelta()}
+    assert objects[-1] == {"event": "run-ended", "document": {"outcome": "complete"}}
     assert objects[0] == {
         "event": "run-started",
         "run": 3,
         "mirror": "/data/m",
         "archive": "https://archive.test/",
     }
+
+
+def test_json_has_the_keys_of_the_contract() -> None:
+    stream, clock = io.StringIO(), HandMovedClock()
+    with display(ProgressMode.JSON, stream, clock=clock) as sink:
+        for held in (0, 100, 200):
+            sink(progress(held, size_bytes=held * 1000, resolving=held == 200))
+            clock.now += 2
+        sink(progress(400, size_bytes=400_000, failed=100))
+    objects = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert set(objects[-1]) == {
+        *("event", "time", "series_selected", "series_done", "instances_selected", "instances_held"),
+        *("instances_failed", "bytes_fetched", "bytes_selected", "bytes_per_second", "seconds_left", "retries"),
+        *("in_flight", "limit", "resolving"),
+    }
+    assert [(entry["bytes_per_second"], entry["seconds_left"]) for entry in objects] == [
+        (0, None),
+        (50_000, 38.0),
+        (50_000, None),
+        (66_667, 22.5),
+    ]
 
 
 def test_none_leaves_standard_error_empty() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +11,12 @@ import sys
 
 import pytest
 
-from bulkdl.cli.runner import run, unless_stopped
+from bulkdl.cli.options import OutputOptions
+from bulkdl.cli.progress import ProgressMode
+from bulkdl.cli.runner import run, run_verb, unless_stopped
 from bulkdl.errors import DiskFull, Interrupted
-from bulkdl.model.events import Event, Noted
+from bulkdl.model.events import Event, Noted, Sink
+from bulkdl.model.reports import SeriesCounts, VerifyReport
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -112,3 +116,32 @@ def test_what_libraries_log_stays_off_standard_error() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stderr == ""
+
+
+# --- the last event ---------------------------------------------------------------------------------------------------
+
+REPORT = VerifyReport(mirror="m", series=SeriesCounts(), checked=1, sound=1, owed=0, bytes_checked=2, seconds=0.5)
+
+
+def test_the_last_event_is_the_document_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    async def action(sink: Sink, stop: asyncio.Event) -> VerifyReport:
+        del stop
+        sink(Noted("working"))
+        return REPORT
+
+    assert run_verb(action, OutputOptions(as_json=True, progress=ProgressMode.JSON), when_interrupted="x") == REPORT
+    last = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (last["event"], last["document"]) == ("run-ended", REPORT.as_json())
+
+
+def test_the_last_event_names_the_error_that_ended_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    async def action(sink: Sink, stop: asyncio.Event) -> VerifyReport:
+        del sink, stop
+        raise DiskFull("no room")
+
+    with pytest.raises(DiskFull):
+        run_verb(action, OutputOptions(as_json=True, progress=ProgressMode.JSON), when_interrupted="x")
+    out, err = capsys.readouterr()
+    last = json.loads(err.splitlines()[-1])
+    assert (last["event"], last["document"]) == ("run-ended", json.loads(out))
+    assert last["document"] == {"outcome": "failed", "error": "disk-full", "message": "no room"}
