@@ -103,7 +103,6 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     Raises:
         JournalUnreadable: it is missing, damaged, or no journal at all.
         JournalTooNew: a later version wrote it.
-        JournalError: an earlier version wrote it, so it is to be opened for writing once.
     """
     _recognise(path)
     try:
@@ -160,7 +159,7 @@ def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
     try:
         version = _check(connection, path)
         if version < schema.VERSION:
-            _stand_in(connection, path, version)
+            _stand_in(connection, version)
         connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
@@ -168,12 +167,10 @@ def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _stand_in(connection: sqlite3.Connection, path: Path, version: int) -> None:
+def _stand_in(connection: sqlite3.Connection, version: int) -> None:
     """Make what an earlier version lacks for this connection alone: the file is not changed."""
-    if (script := schema.STAND_INS.get(version)) is None:
-        raise JournalError(f"an earlier bulkdl wrote the journal {path}; `bulkdl resume` once brings it up to date")
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(script)
+    connection.execute(schema.STAND_INS[version])
 
 
 def _recognise(path: Path) -> None:

@@ -94,7 +94,6 @@ class Journal:
         Raises:
             JournalUnreadable: it is missing, damaged, or no journal.
             JournalTooNew: a later version wrote it.
-            JournalError: an earlier version wrote it, and it must be opened for writing once.
         """
         return cls(path, connection.open_to_read(path))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -258,4 +260,5 @@ def test_keeps_no_row_for_an_archive_that_lists_uids_alone(journal: Journal) -> 
     record_listed(journal, run, 1, range(3))
     journal.record_outcomes(run, [outcome(1, n) for n in range(3)])
     list_instances(journal, run, 1, range(4))
-    assert journal._database.execute("SELECT count(*) FROM entry").fetchone() == (0,)
+    with closing(sqlite3.connect(journal.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM entry").fetchone() == (0,)

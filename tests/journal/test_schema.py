@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.journal import schema
+from bulkdl.journal.connection import open_to_write
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.schema import STATE_NUMBERS
 from bulkdl.model.ids import SopInstanceUid
@@ -169,8 +170,10 @@ def test_never_looks_through_all_instances(path: Path) -> None:
     narrow = Selection(series=(series_uid(1),), instances=((series_uid(1), (sop_uid(1, 0), sop_uid(1, 3))),))
     key = InstanceKey(series_uid(1), sop_uid(1, 0))
     asked: list[str] = []
-    with Journal.create_or_open(path) as journal:
-        journal._database.set_trace_callback(asked.append)
+    Journal.create_or_open(path).close()
+    database = open_to_write(path)
+    with Journal(path, database) as journal:
+        database.set_trace_callback(asked.append)
         for selection in (Selection(everything=True), narrow, None):
             run = begin(journal, selection)
             journal.owe_again(run)
@@ -190,9 +193,9 @@ def test_never_looks_through_all_instances(path: Path) -> None:
         journal.find_series(series_uid(1))
         journal.series_in_folder(folder(1))
         journal.last_run()
-        journal._database.set_trace_callback(None)
+        database.set_trace_callback(None)
         statements = {text for text in asked if re.match(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", text)}
-        steps = [row[-1] for text in statements for row in journal._database.execute(f"EXPLAIN QUERY PLAN {text}")]
+        steps = [row[-1] for text in statements for row in database.execute(f"EXPLAIN QUERY PLAN {text}")]
     assert len(statements) > 40
     scans = {step for step in steps if step.startswith("SCAN")}
     tables = {scan.split()[1] for scan in scans}

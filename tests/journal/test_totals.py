@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from bulkdl.journal.connection import open_to_write
 from bulkdl.journal.journal import Journal
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.selection import Selection
@@ -38,7 +39,9 @@ class Totals(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.journal = Journal.create_or_open(Path(self.folder.name) / "journal.sqlite")
+        self.path = Path(self.folder.name) / "journal.sqlite"
+        Journal.create_or_open(self.path).close()
+        self._open()
         self.states: dict[Key, InstanceState] = {}
         self.failed_in: dict[Key, int] = {}
         self.series_failed_in: dict[int, int] = {}
@@ -120,7 +123,7 @@ class Totals(RuleBasedStateMachine):
     @rule()
     def open_again(self) -> None:
         self.journal.close()
-        self.journal = Journal.create_or_open(self.journal.path)
+        self._open()
 
     @invariant()
     def states_are_as_told(self) -> None:
@@ -178,8 +181,12 @@ class Totals(RuleBasedStateMachine):
             "FROM series AS s LEFT JOIN instance AS i ON i.series_id = s.id GROUP BY s.id ORDER BY s.id"
         )
 
+    def _open(self) -> None:
+        self.database = open_to_write(self.path)
+        self.journal = Journal(self.path, self.database)
+
     def _ask(self, question: str) -> list[Any]:
-        return self.journal._database.execute(question).fetchall()
+        return self.database.execute(question).fetchall()
 
     def _become(self, key: Key, state: InstanceState) -> None:
         self.states[key] = state
