@@ -9,12 +9,13 @@ is raised, not an exception group.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Tasks:
@@ -79,6 +80,44 @@ async def run_pool(
         tasks.join(feed(), name=f"{name}-feed")
         for number in range(workers):
             tasks.join(take(), name=f"{name}-{number}")
+
+
+async def pool_results(
+    items: AsyncIterable[Item],
+    work: Callable[[Item, Callable[[Result], Awaitable[None]]], Awaitable[None]],
+    *,
+    workers: int,
+    name: str = "worker",
+) -> AsyncGenerator[Result, None]:
+    """Call `work(item, emit)` on every item as `run_pool` does, and yield what the calls emit, in the order of arrival.
+
+    `emit` waits until the result has been taken, so a slow consumer holds the pool back. What `work` raises is raised
+    here, behind the results emitted before it. Closing the generator cancels the pool.
+    """
+    queue: asyncio.Queue[tuple[Result] | BaseException | None] = asyncio.Queue(maxsize=1)
+
+    async def emit(result: Result) -> None:
+        await queue.put((result,))
+
+    async def run() -> None:
+        try:
+            await run_pool(items, lambda item: work(item, emit), workers=workers, name=name)
+        except Exception as error:  # noqa: BLE001 - raised by the consumer, in its own task
+            await queue.put(error)
+        else:
+            await queue.put(None)
+
+    async with running_alongside(run()):
+        while (taken := await queue.get()) is not None:
+            if isinstance(taken, BaseException):
+                raise taken
+            yield taken[0]
+
+
+async def as_iterator(items: Iterable[Item]) -> AsyncGenerator[Item, None]:
+    """Yield `items` asynchronously."""
+    for item in items:
+        yield item
 
 
 async def together(*parts: Coroutine[Any, Any, None]) -> None:

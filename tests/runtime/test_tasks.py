@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bulkdl.errors import DiskFull
-from bulkdl.runtime.tasks import Stage, Tasks, first_set, run_pool, running_alongside, together
+from bulkdl.runtime.tasks import (
+    Stage,
+    Tasks,
+    as_iterator,
+    first_set,
+    pool_results,
+    run_pool,
+    running_alongside,
+    together,
+)
 from tests.support.virtual_time import clock, run
 
 if TYPE_CHECKING:
@@ -261,3 +272,56 @@ def test_clearing_before_looking_misses_no_change() -> None:
         assert found == list(range(20))
 
     run(main())
+
+
+# --- results of a pool ------------------------------------------------------------------------------------------------
+
+
+async def emit_twice(item: int, emit: Callable[[int], Awaitable[None]]) -> None:
+    await emit(item)
+    await emit(-item)
+
+
+async def test_results_are_yielded_as_they_come() -> None:
+    found = [result async for result in pool_results(as_iterator([1, 2, 3]), emit_twice, workers=2)]
+    assert sorted(found) == [-3, -2, -1, 1, 2, 3]
+
+
+async def test_an_error_of_the_work_is_raised_behind_its_results() -> None:
+    async def work(item: int, emit: Callable[[int], Awaitable[None]]) -> None:
+        await emit(item)
+        raise LookupError(item)
+
+    async with aclosing(pool_results(as_iterator([7]), work, workers=1)) as results:
+        assert await anext(results) == 7
+        with pytest.raises(LookupError):
+            await anext(results)
+
+
+async def test_a_consumer_that_takes_nothing_holds_the_pool_back() -> None:
+    begun: list[int] = []
+
+    async def work(item: int, emit: Callable[[int], Awaitable[None]]) -> None:
+        begun.append(item)
+        await emit(item)
+
+    async with aclosing(pool_results(as_iterator(range(100)), work, workers=1)) as results:
+        await anext(results)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(begun) < 5
+
+
+async def test_closing_ends_the_work() -> None:
+    ended = asyncio.Event()
+
+    async def work(item: int, emit: Callable[[int], Awaitable[None]]) -> None:
+        await emit(item)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with aclosing(pool_results(as_iterator([1]), work, workers=1)) as results:
+        await anext(results)
+    assert ended.is_set()

@@ -1,0 +1,174 @@
+"""Send requests with aiohttp, as its only user: sessions, TLS and proxies. Its errors do not leave this module."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from bulkdl._version import __version__
+from bulkdl.archive.request import Pairs
+from bulkdl.errors import (
+    ArchiveUnreachable,
+    BulkdlError,
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    MirrorUnwritable,
+    ShortBody,
+    TimedOut,
+)
+from bulkdl.model.access import Access
+from bulkdl.model.text import error_text
+
+_CONNECT_SECONDS: Final = 30
+_ANSWER_SECONDS: Final = 4 * _CONNECT_SECONDS  # name, several addresses, proxy, TLS; then the silence
+_READ_BUFFER_BYTES: Final = 1 << 18
+_FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
+
+class AiohttpResponse:
+    """See `http_transport.HttpResponse`."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def reason(self) -> str:
+        """See `HttpResponse.reason`."""
+        return self._response.reason or ""
+
+    @property
+    def length(self) -> int | None:
+        """See `HttpResponse.length`."""
+        return self._response.content_length
+
+    @property
+    def content_type(self) -> str:
+        """See `HttpResponse.content_type`."""
+        return self._response.content_type
+
+    async def chunk(self) -> bytes:
+        """See `HttpResponse.chunk`."""
+        content = self._response.content
+        try:
+            while True:
+                # Unlike `readany`, this copies nothing. The end of a chunk of HTTP may come without bytes.
+                chunk, is_end_of_chunk = await content.readchunk()
+                if chunk or not is_end_of_chunk:
+                    return chunk
+        except _FOREIGN as error:
+            raise _translate(error) from error
+
+    async def read(self) -> bytes:
+        """See `HttpResponse.read`."""
+        try:
+            return await self._response.read()
+        except _FOREIGN as error:
+            raise _translate(error) from error
+
+    def release(self) -> None:
+        """See `HttpResponse.release`."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+class AiohttpTransport:
+    """See `http_transport.HttpTransport`. Made by `open_transport`."""
+
+    def __init__(self, access: Access, tls: ssl.SSLContext | None) -> None:
+        self.requests = 0
+        self._answer_seconds = _ANSWER_SECONDS + access.silence_seconds
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_headers_sent.append(self._count)
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls or True, ttl_dns_cache=300),
+            proxy=access.proxy,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=access.silence_seconds),
+            read_bufsize=_READ_BUFFER_BYTES,
+            headers={"User-Agent": f"bulkdl/{__version__}", "Accept-Encoding": "gzip, deflate"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            raise_for_status=False,
+            auto_decompress=False,  # see `content_encoding`
+            trace_configs=[tracing],
+        )
+        # aiohttp repeats a request that fails on a connection which was used before: one attempt more than allowed, and
+        # not counted. There is no public switch; aiohttp's own test client uses this one.
+        self.session._retry_connection = False  # noqa: SLF001 - see above
+
+    async def _count(self, _session: object, _context: object, _headers: object) -> None:
+        self.requests += 1
+
+    async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
+        """See `HttpTransport.send`."""
+        method, data = ("GET", None) if form is None else ("POST", aiohttp.FormData(form))
+        try:
+            async with asyncio.timeout(self._answer_seconds):  # the header may arrive slowly, too
+                response = await self.session.request(method, url, data=data, headers=headers, allow_redirects=False)
+        except _FOREIGN as error:
+            raise _translate(error) from error
+        return AiohttpResponse(response)
+
+
+@asynccontextmanager
+async def open_transport(access: Access) -> AsyncIterator[AiohttpTransport]:
+    """A transport for one archive; its connections are closed at the end of the block.
+
+    Raises:
+        ConfigurationError: the certificate bundle cannot be read.
+    """
+    transport = AiohttpTransport(access, await _tls(access.ca_bundle))
+    async with transport.session:
+        yield transport
+
+
+async def _tls(ca_bundle: str | None) -> ssl.SSLContext | None:
+    if ca_bundle is None:
+        return None
+    try:
+        return await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"the certificates in {ca_bundle} cannot be read: {_reason(error)}") from error
+
+
+def _translate(error: BaseException) -> BulkdlError:  # noqa: C901, PLR0911 - a table, in the form of a match
+    match error:
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return MirrorUnwritable("too many open files: no connection can be made; raise the limit (ulimit -n)")
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+            return ArchiveUnreachable(f"the certificate of {error.host} is not trusted: {reason} (see --ca-bundle)")
+        case aiohttp.ClientConnectorDNSError():
+            return ConnectFailed(f"the host {error.host} is not known: {_reason(error)}")
+        case aiohttp.ClientProxyConnectionError():
+            return ConnectFailed(f"the proxy {error.host}:{error.port} cannot be reached: {_reason(error)}")
+        case aiohttp.ClientHttpProxyError():
+            return ConnectFailed(f"the proxy refused: {error.status} {error.message}")
+        case aiohttp.ClientConnectorError():
+            return ConnectFailed(f"{error.host}:{error.port} cannot be reached: {_reason(error)}")
+        case aiohttp.ConnectionTimeoutError():
+            return ConnectFailed(f"no connection within {_CONNECT_SECONDS} s")
+        case TimeoutError():
+            return TimedOut("the archive sent nothing, or too little, for too long")
+        case aiohttp.ClientPayloadError():
+            return ShortBody(f"the body was cut: {_reason(error)}")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return ConnectionLost(f"the connection broke: {_reason(error)}")
+        case aiohttp.InvalidURL():
+            return ConfigurationError("the archive's address is invalid")
+        case _:
+            return ConnectionLost(f"no valid response: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    return error_text(getattr(error, "os_error", None) or error)

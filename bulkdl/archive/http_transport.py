@@ -1,0 +1,71 @@
+"""The seam below the HTTP client: one method sends one request, and whatever carries it can be replaced.
+
+A transport follows no redirects, keeps no cookies, decodes no bodies, and never repeats a request. It raises the errors
+of `bulkdl.errors` only. `aiohttp_transport` is the one in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from yarl import URL
+
+from bulkdl.archive.request import Pairs
+
+
+class HttpResponse(Protocol):
+    """A response whose header has arrived. `release` must be called once it is no longer needed."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def reason(self) -> str:
+        """The text behind the status code; may be empty."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields; names in any case."""
+
+    @property
+    def length(self) -> int | None:
+        """The value of Content-Length, None if there is none."""
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case; `application/octet-stream` if there is none."""
+
+    async def chunk(self) -> bytes:
+        """Return the next bytes as they arrive, undecoded; empty at the end of the body.
+
+        Raises:
+            RequestFailed: the connection broke, or nothing arrived for too long.
+        """
+
+    async def read(self) -> bytes:
+        """Return the whole body, undecoded.
+
+        Raises:
+            RequestFailed: as `chunk`.
+        """
+
+    def release(self) -> None:
+        """Keep the connection for the next request if the body was read to its end; close it otherwise."""
+
+
+class HttpTransport(Protocol):
+    """Sends requests. `requests` counts those whose header was sent, whether they were answered or not."""
+
+    @property
+    def requests(self) -> int:
+        """The number of requests sent."""
+
+    async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> HttpResponse:
+        """Send a GET, or a POST of `form`, and wait for the header of the response.
+
+        Raises:
+            RequestFailed: there was no connection, or no valid response.
+            ArchiveUnreachable: the certificate of the archive is not trusted.
+        """
