@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Final, TypeVar
 
-from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.client import ArchiveClient
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ShortAtSource
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.archive.http import connect
+from bulkdl.archive.client import connect
 from bulkdl.archive.nbia.dialects import NbiaV1
 from bulkdl.archive.profiles import Profile
 from bulkdl.model.ids import SeriesUid, StudyUid

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.client import ArchiveClient
 from bulkdl.errors import Interrupted
 from bulkdl.fetch.shares import Share, Shares
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from bulkdl.archive.base import Rest
-from bulkdl.archive.http import ArchiveClient, Body
+from bulkdl.archive.client import ArchiveClient, Body
 from bulkdl.errors import (
     AccessDenied,
     BundleError,

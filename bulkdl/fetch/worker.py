@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bulkdl.archive.http import ArchiveClient, connect
+from bulkdl.archive.client import ArchiveClient, connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted

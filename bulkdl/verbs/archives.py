@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.client import ArchiveClient
 from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, Profile
 from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypedDict
 
-from bulkdl.archive.http import ArchiveClient, connect
+from bulkdl.archive.client import ArchiveClient, connect
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.errors import JournalUnreadable, SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
-from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.client import ArchiveClient
 from bulkdl.archive.nbia.endpoints import Answer as AnswerKind
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.errors import UnexpectedAnswer

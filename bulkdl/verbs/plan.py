@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.client import ArchiveClient
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest.tcia import compose
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 
-from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.client import ArchiveClient
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.journal.journal import Journal

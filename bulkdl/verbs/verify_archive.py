@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from bulkdl.archive.http import ArchiveClient
+from bulkdl.archive.client import ArchiveClient
 from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
 from bulkdl.journal.journal import Journal

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from bulkdl.archive.auth import GUEST, Token, Tokens
-from bulkdl.archive.http import ArchiveClient, connect
+from bulkdl.archive.client import ArchiveClient, connect
 from bulkdl.archive.nbia.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import AccessDenied, BulkdlError, ServerFailed, UnexpectedAnswer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkdl.archive.http import ArchiveClient, Body, connect
+from bulkdl.archive.client import ArchiveClient, Body, connect
 from bulkdl.archive.nbia.endpoints import NBIA_V1
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import (
