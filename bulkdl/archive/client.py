@@ -26,10 +26,11 @@ from bulkdl import __version__
 from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
 from bulkdl.archive.content_encoding import ENCODINGS, Inflater
-from bulkdl.archive.nbia.dialect import Dialect, Identity, Request
+from bulkdl.archive.nbia.dialect import Dialect
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import Profile
+from bulkdl.archive.request import Identity, Request
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import (
     AccessDenied,
@@ -268,7 +269,7 @@ class ArchiveClient:
             async with aclosing(self._stream_rows(request)) as rows:
                 async for row in rows:
                     try:
-                        batch.append(read_record(Series, request.endpoint.attributes, row))
+                        batch.append(read_record(Series, self.dialect.endpoints[request.name].attributes, row))
                     except ValueError as error:
                         self._note(f"the archive sent a row that cannot be right, left out: {error}")
                         continue
@@ -300,7 +301,7 @@ class ArchiveClient:
         request = self.dialect.size(series_uid)
         rows = await self._rows(request, f"the size of series {series_uid}")
         try:
-            return read_record(SeriesSize, request.endpoint.attributes, rows[0] if rows else {})
+            return read_record(SeriesSize, self.dialect.endpoints[request.name].attributes, rows[0] if rows else {})
         except ValueError:  # for a Series that it does not know, NBIA sends one row without values
             return SeriesSize(None, None)
 
@@ -314,7 +315,7 @@ class ArchiveClient:
 
     async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
         """The MD5 that stands for a whole Series (getMD5Hierarchy), 16 bytes; None where the archive has none."""
-        request = self.dialect.hierarchy_checksum(series_uid)
+        request = self.dialect.series_checksum(series_uid)
         if request is None:
             return None
         what = f"the checksum of series {series_uid}"
@@ -352,7 +353,7 @@ class ArchiveClient:
         headers = _IDENTITY
         if rest is not None:
             headers = {**_IDENTITY, "Range": f"bytes={rest.start}-", "If-Range": rest.validator}
-        async with self._ask(self.dialect.instance(key), headers=headers) as body:
+        async with self._ask(self.dialect.instance(key.series_uid, key.sop_uid), headers=headers) as body:
             _refuse_texts(body, "a DICOM file")
             if body.is_part:
                 _check_part(body, rest)
@@ -401,7 +402,7 @@ class ArchiveClient:
                         yield _no_error(row)
                 except ValueError as error:
                     said = self._without_secrets(str(error))
-                    raise UnexpectedAnswer(f"{request.endpoint.name} answered {said}") from error
+                    raise UnexpectedAnswer(f"{request.name} answered {said}") from error
             is_believed = count > 0 or not await self._renewed_if_doubtful(body.token)
 
     async def _read(self, request: Request) -> tuple[str, bytes]:
@@ -458,13 +459,12 @@ class ArchiveClient:
             else:
                 headers = {**headers, "api_key": key}
         url = self._url(request.path).with_query(query)
-        form = request.form if request.endpoint.method == "POST" else None
         if token is None:
-            async with self._send(url, headers, form) as response:
+            async with self._send(url, headers, request.form) as response:
                 yield response, None
             return
         for is_last in (False, True):
-            async with self._send(url, {**headers, "Authorization": f"Bearer {token.value}"}, form) as response:
+            async with self._send(url, {**headers, "Authorization": f"Bearer {token.value}"}, request.form) as response:
                 if is_last or response.status not in _NOT_BELIEVED:
                     if response.status in _PERHAPS_NOT_BELIEVED and self._tokens.is_doubtful(token):
                         self._tokens.distrust(token)

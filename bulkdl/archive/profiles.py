@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from bulkdl.archive.nbia.dialect import Dialect, TableDialect
-from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4
-from bulkdl.archive.nbia.tcia_v3 import TciaV3
+from bulkdl.archive.nbia.dialect import Dialect
+from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEMO
 from bulkdl.model.text import did_you_mean
@@ -32,14 +31,6 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-_DIALECTS: Final[Mapping[str, type[TableDialect]]] = {
-    "nbia": NbiaV4,
-    "nbia-v1": NbiaV1,
-    "nbia-v2": NbiaV2,
-    "nbia-v4": NbiaV4,
-    "tcia-v3": TciaV3,
-}
-
 # Ends of paths that tell what is spoken there. Bindaas, the platform of TCIA v3, names a resource behind the version.
 _NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")
 _TCIA_ADDRESS: Final = re.compile(r"/services/v[34]/(?:TCIA|SharedList)(?:/query)?$")
@@ -56,7 +47,7 @@ class Profile:
 
     def dialect(self) -> Dialect:
         """The dialect it speaks."""
-        return _DIALECTS[self.kind]()
+        return DIALECTS[self.kind]()
 
 
 def find_profile(name_or_url: str, configured: Mapping[str, str] | None = None) -> Profile:
@@ -90,9 +81,9 @@ def _from_address(address: str, *, name: str) -> Profile:
         raise ConfigurationError("an archive's address may not hold a name or password: it would be printed and kept")
     path = parts.path.rstrip("/")
     kind, path = _told_by(path, kind)
-    if kind not in _DIALECTS:
+    if kind not in DIALECTS:
         told = f"{kind!r} is no kind of archive" if kind else "its path tells no kind of archive"
-        hint = f"use …/nbia-api/services or …/services/v3/TCIA, or KIND+URL with KIND one of {', '.join(_DIALECTS)}"
+        hint = f"use …/nbia-api/services or …/services/v3/TCIA, or KIND+URL with KIND one of {', '.join(DIALECTS)}"
         raise ConfigurationError(f"{_without_secrets(rest)!r}: {told}; {hint}")
     if name == address:  # a run goes by this name, and is resumed by it
         name = f"{said}{'+' if said else ''}{urlunsplit((parts.scheme, parts.netloc, parts.path, '', ''))}"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from bulkdl.archive.nbia.dialect import question
+import pytest
+
+from bulkdl.archive.nbia.dialect import write_parameters
 from bulkdl.archive.nbia.endpoints import NBIA_V1
 
 
-def test_a_question_names_its_parameters_as_the_endpoint_does() -> None:
-    asked = question(NBIA_V1["getPatient"], {"patient_id": "P 1", "collection": "A"}, prefix="v1/")
-    assert asked.path == "v1/getPatient"
-    assert asked.query == (("PatientId", "P 1"), ("Collection", "A"))
+def test_parameters_have_the_names_of_the_endpoint() -> None:
+    pairs = write_parameters(NBIA_V1["getPatient"], {"patient_id": "P 1", "collection": "A"})
+    assert pairs == [("PatientId", "P 1"), ("Collection", "A")]
+
+
+def test_an_unknown_criterion_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        write_parameters(NBIA_V1["getPatient"], {"colour": "red"})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bulkdl.archive.nbia.dialect import Request
 from bulkdl.archive.nbia.dialects import NbiaV1, find_endpoint
 from bulkdl.archive.nbia.endpoints import NBIA_V1
+from bulkdl.archive.request import Request
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.records import InstanceKey
 
 SERIES = SeriesUid("1.2")
 SOP = SopInstanceUid("1.2.3")
@@ -31,7 +30,7 @@ V1 = NbiaV1()
         (V1.size(SERIES), "v1/getSeriesSize", {"SeriesInstanceUID": "1.2"}),
         (V1.instances(SERIES), "v1/getSOPInstanceUIDs", {"SeriesInstanceUID": "1.2"}),
         (
-            V1.instance(InstanceKey(SERIES, SOP)),
+            V1.instance(SERIES, SOP),
             "v1/getSingleImage",
             {"SeriesInstanceUID": "1.2", "SOPInstanceUID": "1.2.3"},
         ),

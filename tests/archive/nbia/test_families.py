@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.archive.nbia.dialect import Dialect, Identity, Request
-from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4
+from bulkdl.archive.nbia.dialect import Dialect
+from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4, TciaV3
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V4, TCIA_V3, Answer, Endpoint
-from bulkdl.archive.nbia.tcia_v3 import TciaV3
 from bulkdl.archive.nbia.values import read_record
+from bulkdl.archive.request import Identity, Request
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
-from bulkdl.model.records import InstanceKey, Patient, Series, SeriesSize, Study
+from bulkdl.model.records import Patient, Series, SeriesSize, Study
 
 DATA = Path(__file__).parents[2] / "data" / "answers"
 SERIES = SeriesUid("1.2")
@@ -145,17 +145,18 @@ def test_every_question_goes_to_an_endpoint_of_the_family(dialect: Dialect) -> N
         dialect.series_by_uids([SERIES]),
         dialect.size(SERIES),
         dialect.instances(SERIES),
-        dialect.instance(InstanceKey(SERIES, SOP)),
+        dialect.instance(SERIES, SOP),
         dialect.bundle(SERIES),
         dialect.checksum(SOP),
-        dialect.hierarchy_checksum(SERIES),
+        dialect.series_checksum(SERIES),
     ]
     for request in asked:
         if request is not None:
-            assert dialect.endpoints[request.endpoint.name] is request.endpoint
-            names = {parameter.name for parameter in request.endpoint.parameters} | {"format"}
-            assert {name for name, _ in (*request.query, *request.form)} <= names
-            assert set(request.endpoint.required) <= {name for name, _ in (*request.query, *request.form)}
+            endpoint = dialect.endpoints[request.name]
+            sent = {name for name, _ in (*request.query, *(request.form or ()))}
+            assert request.path.endswith(endpoint.path)
+            assert sent <= {parameter.name for parameter in endpoint.parameters} | {"format"}
+            assert set(endpoint.required) <= sent
 
 
 @by_name
@@ -170,15 +171,15 @@ def test_any_endpoint_can_be_asked_as_it_is_written(dialect: Dialect) -> None:
     ("request_", "path", "identity"),
     [
         (V2.instances(SERIES), "v2/getSOPInstanceUIDs", Identity.TOKEN),
-        (V2.hierarchy_checksum(SERIES), "getMD5Hierarchy", Identity.TOKEN),
+        (V2.series_checksum(SERIES), "getMD5Hierarchy", Identity.TOKEN),
         (V4.instances(SERIES), "v4/getSOPInstanceUIDs", Identity.TOKEN_IF_ANY),
         (V4.checksum(SOP), "v4/getMD5HashForImage", Identity.TOKEN_IF_ANY),
-        (V4.series({"shared_list": "L"}), "v1/getContentsByName", Identity.NOBODY),
+        (V4.series({"shared_list": "L"}), "v1/getContentsByName", Identity.NONE),
         (V4.verbatim(NBIA_ADVANCED["getLicenses"], ()), "getLicenses", Identity.TOKEN),
         (V3.series({"shared_list": "L"}), "SharedList/query/ContentsByName", Identity.KEY),
         (V3.instances(SERIES), "TCIA/query/getSOPInstanceUIDs", Identity.KEY),
         (V3.bundle(SERIES), "TCIA/query/getImage", Identity.KEY),
-        (V1.bundle(SERIES), "v1/getImageWithMD5Hash", Identity.NOBODY),
+        (V1.bundle(SERIES), "v1/getImageWithMD5Hash", Identity.NONE),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -189,13 +190,13 @@ def test_each_family_asks_in_its_place_and_says_who_it_is(request_: Request, pat
 def test_v3_names_the_format_because_its_default_is_unknown() -> None:
     assert ("format", "json") in V3.series({"collection": "A"}).query
     assert V1.series({"collection": "A"}).query == (("Collection", "A"),)
-    assert "format" not in dict(V3.instance(InstanceKey(SERIES, SOP)).query)
+    assert "format" not in dict(V3.instance(SERIES, SOP).query)
 
 
 def test_what_v3_cannot_tell_is_not_asked() -> None:
     assert V3.checksum(SOP) is None
-    assert V3.hierarchy_checksum(SERIES) is None
-    assert V1.hierarchy_checksum(SERIES) is None
+    assert V3.series_checksum(SERIES) is None
+    assert V1.series_checksum(SERIES) is None
 
 
 def test_thousands_of_series_are_one_question_where_the_family_has_one() -> None:
