@@ -6,7 +6,7 @@ archive's `Retrier`. `open` and `open_bundle` are one attempt each: only the cal
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bulkdl.errors import RequestFailed
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Entry, Series
+from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier
 
@@ -164,7 +164,7 @@ class Archive(Protocol):
     async def collections(self) -> tuple[str, ...]:
         """Return the names of all Collections that the caller may see."""
 
-    def find(self, selection: Selection) -> AsyncIterator[FoundSeries]:
+    def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         """Yield the Series that match `selection`, in batches as they arrive. A Series may come more than once.
 
         Raises:
@@ -184,6 +184,9 @@ class Archive(Protocol):
 
     def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AbstractAsyncContextManager[Body]:
         """Request all instances of a Series, in the form that `capabilities.bundle` names."""
+
+    async def size(self, series_uid: SeriesUid) -> SeriesSize:
+        """Return the bytes and the number of instances of a Series, None where the archive does not give them."""
 
     async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
         """Return the MD5 of an entry, 16 bytes. One attempt; None if it fails, or if the archive does not know it."""

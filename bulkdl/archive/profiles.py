@@ -1,15 +1,16 @@
-"""From a name or an address to an archive: where it is, and which dialect it speaks.
+"""Find the profile of an archive by its name or address: where it is, and of which kind.
 
-A base address is recognised by its path; `KIND+URL` says it outright. Whatever the caller's configuration adds is
-handed in as a mapping of names to addresses.
+The kind of a base address is known by its path, or stated as `KIND+URL`. Names from the caller's configuration are
+passed in as a mapping of names to addresses.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from bulkdl.archive.nbia.dialect import Dialect
@@ -31,7 +32,9 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-# Ends of paths that tell what is spoken there. Bindaas, the platform of TCIA v3, names a resource behind the version.
+_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3")
+
+# Ends of paths by which a kind is known. Bindaas, the platform of TCIA v3, has a resource behind the version.
 _NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")
 _TCIA_ADDRESS: Final = re.compile(r"/services/v[34]/(?:TCIA|SharedList)(?:/query)?$")
 _TCIA_ENDPOINTS: Final = re.compile(r"(?:/(?:TCIA|SharedList)(?:/query)?)?$")
@@ -39,22 +42,31 @@ _TCIA_ENDPOINTS: Final = re.compile(r"(?:/(?:TCIA|SharedList)(?:/query)?)?$")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """An archive. `url` is the base address with a slash at its end; paths of requests are relative to it."""
+    """An archive. `url` is the base address with a slash at its end; paths of requests are relative to it.
+
+    `form` makes the archive from the profile and an HTTP client, where it is not one of the built-in kinds.
+    """
 
     name: str
     url: str
     kind: str
+    form: Callable[..., Any] | None = None
 
     def dialect(self) -> Dialect:
-        """The dialect it speaks."""
+        """The dialect of a REST archive."""
         return DIALECTS[self.kind]()
 
 
-def find_profile(name_or_url: str, configured: Mapping[str, str] | None = None) -> Profile:
-    """The profile of that name, or of that address.
+def find_profile(
+    name_or_url: str,
+    configured: Mapping[str, str] | None = None,
+    *,
+    forms: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+) -> Profile:
+    """The profile of that name, or of that address. `forms` are kinds of archives beside the built-in ones.
 
     Raises:
-        ConfigurationError: no such profile, or an address whose path tells no dialect.
+        ConfigurationError: there is no such profile, or the kind of the address is unknown.
     """
     known = {**BUILT_IN, **(configured or {})}
     if "://" not in name_or_url:
@@ -62,36 +74,39 @@ def find_profile(name_or_url: str, configured: Mapping[str, str] | None = None) 
             hint = did_you_mean(name_or_url, [*known, DEMO])
             names = ", ".join(sorted([*known, DEMO]))
             raise ConfigurationError(f"there is no archive profile {name_or_url!r}{hint} (known: {names}, or a URL)")
-        return _from_address(known[name_or_url], name=name_or_url)
-    return _from_address(name_or_url, name=name_or_url)
+        return _from_address(known[name_or_url], name_or_url, forms)
+    return _from_address(name_or_url, name_or_url, forms)
 
 
-def _from_address(address: str, *, name: str) -> Profile:
+def _from_address(address: str, name: str, forms: Mapping[str, Callable[..., Any]]) -> Profile:
     kind, plus, rest = address.partition("+")
     if not (plus and "://" not in kind):
         kind, rest = "", address
-    said = kind
+    stated = kind
     try:
         parts = urlsplit(rest)
         if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
-            raise ValueError("scheme, host or port")  # noqa: TRY301 - told like what urlsplit refuses
+            raise ValueError("scheme, host or port")  # noqa: TRY301 - handled like what urlsplit refuses
     except ValueError as error:
-        raise ConfigurationError(f"{_without_secrets(rest)!r} is no http or https address") from error
+        raise ConfigurationError(f"{_without_secrets(rest)!r} is not an http or https address") from error
     if parts.username or parts.password:
-        raise ConfigurationError("an archive's address may not hold a name or password: it would be printed and kept")
+        raise ConfigurationError(
+            "an archive's address must not hold a name or password: it would be printed and stored"
+        )
     path = parts.path.rstrip("/")
-    kind, path = _told_by(path, kind)
-    if kind not in DIALECTS:
-        told = f"{kind!r} is no kind of archive" if kind else "its path tells no kind of archive"
-        hint = f"use …/nbia-api/services or …/services/v3/TCIA, or KIND+URL with KIND one of {', '.join(DIALECTS)}"
-        raise ConfigurationError(f"{_without_secrets(rest)!r}: {told}; {hint}")
-    if name == address:  # a run goes by this name, and is resumed by it
-        name = f"{said}{'+' if said else ''}{urlunsplit((parts.scheme, parts.netloc, parts.path, '', ''))}"
-    return Profile(name, urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", "")), kind)
+    kind, path = _kind_of(path, kind)
+    if kind not in _KINDS and kind not in forms:
+        problem = f"{kind!r} is not a kind of archive" if kind else "its path matches no kind of archive"
+        kinds = ", ".join((*_KINDS, *forms))
+        hint = f"use …/nbia-api/services or …/services/v3/TCIA, or KIND+URL with KIND one of {kinds}"
+        raise ConfigurationError(f"{_without_secrets(rest)!r}: {problem}; {hint}")
+    if name == address:  # runs are recorded and resumed by this name
+        name = f"{stated}{'+' if stated else ''}{urlunsplit((parts.scheme, parts.netloc, parts.path, '', ''))}"
+    return Profile(name, urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", "")), kind, forms.get(kind))
 
 
-def _told_by(path: str, kind: str) -> tuple[str, str]:
-    """What is spoken at `path`, unless `kind` says so, and the path with no more than the base address of that."""
+def _kind_of(path: str, kind: str) -> tuple[str, str]:
+    """The kind of the archive at `path`, unless `kind` states it; and the path of its base address."""
     if kind == "tcia-v3" or (not kind and _TCIA_ADDRESS.search(path)):
         return "tcia-v3", _TCIA_ENDPOINTS.sub("", path)
     found = _NBIA_ADDRESS.search(path)

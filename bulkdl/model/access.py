@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 DEFAULT_ARCHIVE: Final = "tcia"
@@ -65,10 +65,12 @@ class ArchiveChoice:
     """Which archive, and how to reach it.
 
     `name` is a profile or an address; `profiles` are those of the caller's configuration. `cache` is the folder in
-    which the demonstration archive keeps its data.
+    which the demonstration archive keeps its data. `forms` are kinds of archives beside the built-in ones: what makes
+    the archive from its profile and an HTTP client, by the KIND of `KIND+URL`. Worker processes import it by name.
     """
 
     cache: Path
     name: str = DEFAULT_ARCHIVE
     profiles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     access: Access = field(default_factory=Access)
+    forms: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,49 @@
+"""Open an archive: from a profile to an `Archive` over an HTTP client. A new form of an archive is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+from bulkdl.archive.aiohttp_transport import open_transport
+from bulkdl.archive.base import Archive, Capabilities
+from bulkdl.archive.http import HttpClient
+from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
+from bulkdl.archive.nbia.dialects import DIALECTS
+from bulkdl.archive.profiles import Profile
+from bulkdl.model.access import Access
+from bulkdl.runtime.attempts import Retrier
+
+Form: TypeAlias = Callable[[Profile, HttpClient], Archive]
+
+_FORMS: Final[Mapping[str, Form]] = dict.fromkeys(DIALECTS, NbiaArchive)
+
+
+@asynccontextmanager
+async def connect(
+    profile: Profile,
+    retrier: Retrier,
+    *,
+    access: Access | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Archive]:
+    """Open the archive of `profile`; its connections are closed at the end of the block. `note` receives odd answers.
+
+    Raises:
+        ConfigurationError: the certificate bundle cannot be read.
+    """
+    access = access or Access()
+    form: Form = profile.form or _FORMS[profile.kind]
+    async with open_transport(access) as transport:
+        http = HttpClient(profile.url, transport, retrier, access, note=note)
+        try:
+            yield form(profile, http)
+        finally:
+            await http.log_out()
+
+
+def capabilities(profile: Profile) -> Capabilities:
+    """What the archive of `profile` can do, as far as that is known without a request."""
+    dialect = DIALECTS.get(profile.kind)
+    return capabilities_of(dialect()) if dialect is not None else Capabilities()

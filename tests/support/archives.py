@@ -1,0 +1,63 @@
+"""An archive opened against a server that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from bulkdl.archive.base import Archive
+from bulkdl.archive.connect import connect
+from bulkdl.archive.profiles import Profile
+from bulkdl.model.access import Access
+from bulkdl.model.records import Series
+from bulkdl.model.selection import Selection
+from bulkdl.runtime.attempts import Retrier, RetryPolicy
+from bulkdl.runtime.concurrency import Limiter, Sample
+
+
+class Recorder(Limiter):
+    """A limiter that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(ceiling=16)
+        self.samples: list[Sample] = []
+
+    def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
+        self.samples.append(sample)
+        super().record(sample, in_flight=in_flight, now=now)
+
+
+def make_retrier(*, max_attempts: int = 1) -> Retrier:
+    """A retrier that does not wait, and gives up on an unreachable archive at once."""
+    policy = RetryPolicy(max_attempts=max_attempts, give_up_after_seconds=0, chance=lambda: 0.0)
+    return Retrier(limiter=Recorder(), policy=policy, stop=asyncio.Event())
+
+
+@asynccontextmanager
+async def opened(
+    url: str,
+    *,
+    kind: str = "nbia-v1",
+    max_attempts: int = 1,
+    access: Access | None = None,
+    notes: list[str] | None = None,
+) -> AsyncIterator[Archive]:
+    """The archive of that kind at `url`."""
+    retrier = make_retrier(max_attempts=max_attempts)
+    note = ([] if notes is None else notes).append
+    async with connect(Profile("faulty", url, kind), retrier, access=access, note=note) as archive:
+        yield archive
+
+
+def samples(archive: Archive) -> list[Sample]:
+    """What the limiter was told of the requests of an archive from `opened`."""
+    limiter = archive.retrier.limiter
+    assert isinstance(limiter, Recorder)
+    return limiter.samples
+
+
+async def found_series(archive: Archive, selection: Selection) -> list[Series]:
+    """All Series that `find` yields."""
+    async with aclosing(archive.find(selection)) as batches:
+        return [series async for batch in batches for series in batch.series]
