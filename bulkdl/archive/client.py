@@ -27,6 +27,7 @@ from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
 from bulkdl.archive.content_encoding import ENCODINGS, Inflater
 from bulkdl.archive.nbia.dialect import Dialect
+from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import Profile
@@ -224,7 +225,7 @@ class ArchiveClient:
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.profile = profile
-        self.dialect: Dialect = profile.dialect()
+        self.dialect: Dialect = DIALECTS[profile.kind]()
         self.retrier = retrier
         self.requests = 0
         self._session = session

@@ -13,8 +13,6 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from bulkdl.archive.nbia.dialect import Dialect
-from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEMO
 from bulkdl.model.text import did_you_mean
@@ -51,10 +49,6 @@ class Profile:
     url: str
     kind: str
     form: Callable[..., Any] | None = None
-
-    def dialect(self) -> Dialect:
-        """The dialect of a REST archive."""
-        return DIALECTS[self.kind]()
 
 
 def find_profile(

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.base import Archive
 from bulkdl.errors import Interrupted
 from bulkdl.fetch.shares import Share, Shares
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
@@ -54,7 +54,7 @@ class Coordinator:
         journal_thread: JournalThread,
         run: Run,
         settings: WorkerSettings,
-        client: ArchiveClient,
+        client: Archive,
         context: RunContext,
     ) -> None:
         self._journal_thread = journal_thread

@@ -12,8 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.base import Rest
-from bulkdl.archive.client import ArchiveClient, Body
+from bulkdl.archive.base import Archive, Body, Rest
 from bulkdl.errors import (
     AccessDenied,
     BundleError,
@@ -32,7 +31,7 @@ from bulkdl.fetch.digests import Hashing
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.preamble import is_dicom
-from bulkdl.model.records import InstanceKey
+from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.states import Outcome
 from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.disk import disk_errors
@@ -162,7 +161,7 @@ class Incoming:
 class Downloader:
     """Fetches from one archive into one mirror."""
 
-    def __init__(self, client: ArchiveClient, files: MirrorFiles, committer: Committer, retrier: Retrier) -> None:
+    def __init__(self, client: Archive, files: MirrorFiles, committer: Committer, retrier: Retrier) -> None:
         self._client = client
         self._files = files
         self._committer = committer
@@ -198,7 +197,7 @@ class Downloader:
                     return await self._committer.seal(content, target, name=name, seen=seen)
                 return await self._committer.commit(await incoming.prepare(target.key, seen), target)
             except (InvalidInstance, InvalidAtSource) as error:
-                raise await self._judged(error, target.key.sop_uid, seen) from error
+                raise await self._judged(error, target.key, seen) from error
             finally:
                 await incoming.drop()
 
@@ -212,13 +211,13 @@ class Downloader:
 
     async def _receive_instance(self, key: InstanceKey, name: str, incoming: Incoming) -> None:
         """One request: for the whole, or for the rest of what was kept."""
-        source, kept = self._client.profile.url, self._kept.get(name)
+        source, kept = self._client.url, self._kept.get(name)
         rest = None
         is_there = kept is not None and (self._files.partials.size(name) or 0) >= kept.synced_bytes
         if kept is not None and is_there and kept.source == source and kept.synced_bytes < kept.length:
             rest = Rest(kept.synced_bytes, kept.length, kept.validator)
         try:
-            async with self._client.open_instance(key, rest=rest) as body:
+            async with self._client.open(key.series_uid, Entry(key.sop_uid, key.sop_uid), rest=rest) as body:
                 if body.start and kept is not None:
                     del self._kept[name]
                     await incoming.resume(kept)
@@ -239,11 +238,9 @@ class Downloader:
         if self._kept.pop(name, None) is not None:
             await self._committer.in_thread(self._files.partials.forget, name)
 
-    async def _judged(
-        self, error: InvalidInstance | InvalidAtSource, sop_uid: SopInstanceUid, seen: Seen
-    ) -> InstanceError:
+    async def _judged(self, error: InvalidInstance | InvalidAtSource, key: InstanceKey, seen: Seen) -> InstanceError:
         """What the archive's own checksum says of unsound bytes: are they its own, or were they damaged on the way?"""
-        archives = await self._client.checksum_once(sop_uid)
+        archives = await self._client.checksum(key.series_uid, Entry(key.sop_uid, key.sop_uid))
         if archives is None or seen.md5 is None:
             return error
         if archives != seen.md5:
@@ -283,7 +280,7 @@ class Downloader:
         async def once(attempt: int) -> None:
             unpacking = Unpacking(self._files, self._committer, work, wanted.keys() - brought)
             try:
-                async with self._client.open_bundle(work.series_uid) as body:
+                async with self._client.open_bundle(work.series_uid, study_uid=work.study_uid) as body:
                     async for chunk in body.chunks():
                         await self._retrier.received(len(chunk))
                         await self._loop_cycle.passed()

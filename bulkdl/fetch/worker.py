@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bulkdl.archive.client import ArchiveClient, connect
+from bulkdl.archive.base import Archive
+from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted
@@ -110,7 +111,7 @@ def make_retrier(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> R
 class Worker:
     """One worker at work. `client` and its retrier are shared with whoever else asks this archive."""
 
-    def __init__(self, settings: WorkerSettings, client: ArchiveClient, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, settings: WorkerSettings, client: Archive, threads: ThreadPoolExecutor) -> None:
         self._settings = settings
         self._client = client
         self._decoders = Decoders()

@@ -11,19 +11,21 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, Profile
 from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import DEMO, ArchiveChoice
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
-from bulkdl.model.records import InstanceKey, Patient, Series
+from bulkdl.model.records import Patient, Series
+from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
@@ -196,18 +198,18 @@ class _Connection:
         writer.close()
         return str(version)
 
-    async def _list_collections(self, client: ArchiveClient) -> str:
-        self.collections = await client.collections()
+    async def _list_collections(self, client: NbiaArchive) -> str:
+        self.collections = list(await client.collections())
         count = len(self.collections)
         return f"{count:,} {'collection' if count == 1 else 'collections'}"
 
-    async def _fetch_image(self, client: ArchiveClient) -> str | None:
+    async def _fetch_image(self, client: NbiaArchive) -> str | None:
         """Read the beginning of one instance of a small Series of a Collection's first Patient: five small requests."""
         for collection in self.collections[:_COLLECTIONS_TRIED]:
             series = await _a_series(client, collection)
-            sop_uids = await client.instances(series.series_uid) if series is not None else []
-            if series is not None and sop_uids:
-                async with client.open_instance(InstanceKey(series.series_uid, sop_uids[0])) as body:
+            entries = (await client.list(series)).entries if series is not None else ()
+            if series is not None and entries:
+                async with client.open(series.series_uid, entries[0]) as body:
                     start = b""
                     async for chunk in body.chunks():
                         start += chunk
@@ -219,9 +221,9 @@ class _Connection:
         return None
 
 
-async def _a_series(client: ArchiveClient, collection: str) -> Series | None:
+async def _a_series(client: NbiaArchive, collection: str) -> Series | None:
     """The smallest Series of the first Patient of a Collection."""
-    endpoint = client.dialect.endpoints["getPatient"]
+    endpoint = client.endpoints["getPatient"]
     (parameter,) = (entry for entry in endpoint.parameters if entry.field == "collection")
     _, body = await client.query(endpoint, ((parameter.name, collection), ("format", "json")))
     try:
@@ -231,11 +233,11 @@ async def _a_series(client: ArchiveClient, collection: str) -> Series | None:
     if not patients:
         return None
     found: list[Series] = []
-
-    async def take(batch: list[Series]) -> None:
-        found.extend(batch)
-
-    await client.series({"collection": collection, "patient_id": patients[0].patient_id}, take)
+    async with aclosing(
+        client.find(Selection(collections=(collection,), patients=(patients[0].patient_id,)))
+    ) as batches:
+        async for batch in batches:
+            found += batch.series
     return min(found, key=lambda series: series.image_count or 0, default=None)
 
 

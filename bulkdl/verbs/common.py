@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypedDict
 
-from bulkdl.archive.client import ArchiveClient, connect
+from bulkdl.archive.base import Archive
+from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.errors import JournalUnreadable, SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
@@ -73,7 +74,7 @@ async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
         ConfigurationError: there is no such profile.
     """
     if choice.name != DEMO:
-        yield find_profile(choice.name, choice.profiles)
+        yield find_profile(choice.name, choice.profiles, forms=choice.forms)
         return
     from bulkdl.verbs.serve import serve_async  # noqa: PLC0415 - late: only the demonstration needs a server
 
@@ -84,9 +85,10 @@ async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
 
 @dataclass(frozen=True, slots=True)
 class OpenArchive:
-    """A client of an archive, and what another process needs to open one of its own."""
+    """An archive, and what another process needs to open it, too."""
 
-    client: ArchiveClient
+    client: Archive
+    profile: Profile
     access: Access
 
 
@@ -102,7 +104,7 @@ async def open_archive(choice: ArchiveChoice, context: RunContext) -> AsyncItera
         retrier = make_retrier(settings, context.sink, context.stop)
         note = lambda text: context.sink(Noted(text))  # noqa: E731 - one line, used once
         async with connect(profile, retrier, access=choice.access, note=note) as client:
-            yield OpenArchive(client, choice.access)
+            yield OpenArchive(client, profile, choice.access)
 
 
 def worker_settings(profile: Profile, access: Access, settings: FetchSettings, root: Path) -> WorkerSettings:
@@ -117,7 +119,7 @@ def worker_settings(profile: Profile, access: Access, settings: FetchSettings, r
     )
 
 
-async def check_found(selection: Selection, found: Resolution, client: ArchiveClient) -> list[Failure]:
+async def check_found(selection: Selection, found: Resolution, client: Archive) -> list[Failure]:
     """The failures of resolving, one for each question that found nothing.
 
     Raises:
@@ -125,10 +127,10 @@ async def check_found(selection: Selection, found: Resolution, client: ArchiveCl
         SelectionError: nothing was found, and no Series was requested by name.
     """
     failures = found.failures()
-    if not found.series and found.broken:
-        raise found.broken[0][1]
+    if not found.series and found.failed:
+        raise found.failed[0][1]
     if not found.series and selection.since is None and not any(failure.series for failure in failures):
-        raise SelectionError(await explain_nothing(selection, found.unanswered, client))
+        raise SelectionError(await explain_nothing(selection, found.not_found, client))
     return failures
 
 
@@ -176,7 +178,7 @@ def require_mirror(root: Path) -> Path:
     return path
 
 
-def place_series(journal: Journal, batch: list[Series], layout: Layout) -> list[tuple[Series, str]]:
+def place_series(journal: Journal, batch: Sequence[Series], layout: Layout) -> list[tuple[Series, str]]:
     """Each Series with its folder: the one that it has, or a new one by the layout. Runs on the journal's thread."""
     placed = []
     for series in batch:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.endpoints import Answer as AnswerKind
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.errors import UnexpectedAnswer
@@ -21,7 +21,7 @@ from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.common import open_archive
-from bulkdl.verbs.endpoints import find_among, rows_of, wire_parameters
+from bulkdl.verbs.endpoints import find_among, rows_of, wire_parameters, without_endpoints
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 
@@ -47,7 +47,7 @@ class EndpointCall:
     """
 
     def __init__(
-        self, client: ArchiveClient, endpoint: Endpoint, parameters: tuple[tuple[str, str], ...], sink: Sink
+        self, client: NbiaArchive, endpoint: Endpoint, parameters: tuple[tuple[str, str], ...], sink: Sink
     ) -> None:
         self._client = client
         self._endpoint = endpoint
@@ -83,7 +83,7 @@ class EndpointCall:
             raise UnexpectedAnswer(f"{self._endpoint.name} answered {error}") from error
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        async with self._client.open(self._endpoint, self._parameters) as body:
+        async with self._client.open_endpoint(self._endpoint, self._parameters) as body:
             async for chunk in body.chunks():
                 yield chunk
 
@@ -95,20 +95,20 @@ class ConnectedArchive:
     `describe` or those of the archive (`Collection="TCGA-GBM"`); dates may be `date`.
     """
 
-    def __init__(self, client: ArchiveClient, sink: Sink = ignore) -> None:
+    def __init__(self, client: NbiaArchive, sink: Sink = ignore) -> None:
         self._client = client
         self._sink = sink
-        self._methods = {python_name(name): entry for name, entry in client.dialect.endpoints.items()}
+        self._methods = {python_name(name): entry for name, entry in client.endpoints.items()}
 
     @property
     def name(self) -> str:
         """Its profile, or the address that was given."""
-        return self._client.profile.name
+        return self._client.name
 
     @property
     def url(self) -> str:
         """The base address."""
-        return self._client.profile.url
+        return self._client.url
 
     def ask(self, endpoint: str, **criteria: Any) -> EndpointCall:
         """Call the endpoint of that name, written in any case or like its method (`get_series`).
@@ -116,7 +116,7 @@ class ConnectedArchive:
         Raises:
             ConfigurationError: there is no such endpoint or criterion, or a required one is missing.
         """
-        found = self._methods.get(endpoint) or find_among(self._client.dialect.endpoints, endpoint, self.name)
+        found = self._methods.get(endpoint) or find_among(self._client.endpoints, endpoint, self.name)
         parameters = wire_parameters(found, criteria)
         if found.has_format and "JSON" in found.formats:
             parameters = (*parameters, ("format", "json"))
@@ -137,13 +137,15 @@ class ConnectedArchive:
 @asynccontextmanager
 async def open_for_questions(
     archive: ArchiveChoice, *, settings: FetchSettings = _QUESTIONS, sink: Sink = ignore
-) -> AsyncIterator[ArchiveClient]:
+) -> AsyncIterator[NbiaArchive]:
     """A client for single questions: three attempts, and half a minute for an archive that does not answer.
 
     Raises:
         ConfigurationError: there is no such archive, or its certificates cannot be read.
     """
     async with open_archive(archive, RunContext(settings, sink)) as opened:
+        if not isinstance(opened.client, NbiaArchive):
+            raise without_endpoints(opened.client.name)
         yield opened.client
 
 

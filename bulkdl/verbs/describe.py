@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bulkdl.archive.nbia.endpoints import Answer, Endpoint
+from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.errors import AccessDenied, ArchiveError, ArchiveRefused, UnexpectedAnswer
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.settings import FetchSettings
@@ -49,8 +49,8 @@ async def describe_async(endpoint: str, *, archive: str | ArchiveChoice = DEFAUL
         return own
     try:
         async with open_for_questions(choice, settings=_ONE_ATTEMPT) as client:
-            _, body = await client.query(replace(found, path=f"{found.path}/metadata", answer=Answer.TEXT), ())
-            return Description(_parse(body), "archive")
+            answer = await client.metadata(found)
+            return own if answer is None else Description(_parse(answer[1]), "archive")
     except (ArchiveRefused, AccessDenied):
         raise
     except ArchiveError as error:

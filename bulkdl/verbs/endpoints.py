@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from bulkdl.archive.nbia.dialect import Dialect
-from bulkdl.archive.nbia.dialects import find_endpoint
+from bulkdl.archive.nbia.dialects import DIALECTS, find_endpoint
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint, Kind, Parameter
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.row_reader import RowReader
@@ -29,6 +29,7 @@ __all__ = [
     "profile_of",
     "rows_of",
     "wire_parameters",
+    "without_endpoints",
 ]
 
 
@@ -57,7 +58,15 @@ def dialect_of(archive: ArchiveChoice) -> Dialect:
     Raises:
         ConfigurationError: there is no such archive.
     """
-    return profile_of(archive).dialect()
+    profile = profile_of(archive)
+    if profile.kind not in DIALECTS:
+        raise without_endpoints(profile.name)
+    return DIALECTS[profile.kind]()
+
+
+def without_endpoints(name: str) -> ConfigurationError:
+    """The error for a call of an endpoint of an archive that has none."""
+    return ConfigurationError(f"the archive {name} has no endpoints to query")
 
 
 def profile_of(archive: ArchiveChoice) -> Profile:
@@ -67,7 +76,7 @@ def profile_of(archive: ArchiveChoice) -> Profile:
         ConfigurationError: there is no such archive.
     """
     name = "nbia+http://localhost/nbia-api/services" if archive.name == DEMO else archive.name
-    return find_profile(name, archive.profiles)
+    return find_profile(name, archive.profiles, forms=archive.forms)
 
 
 def find(endpoint: str, archive: ArchiveChoice) -> Endpoint:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.base import Archive
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest.tcia import compose
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
@@ -20,7 +21,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import CollectionStatus, Failure, PlanReport, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.resolve import resolve
+from bulkdl.resolve import Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
@@ -80,18 +81,17 @@ async def plan_async(
             return await _plan(wanted, source.client, root, journal)
 
 
-async def _plan(selection: Selection, client: ArchiveClient, to: Path | None, journal: Journal | None) -> PlanReport:
+async def _plan(selection: Selection, client: Archive, to: Path | None, journal: Journal | None) -> PlanReport:
     sums = _Sums()
     wanted = dict(selection.instances)
 
-    async def take(batch: list[Series]) -> None:
-        for series in batch:
-            if series.series_uid in sums.series_uids:
-                continue
-            sums.series_uids[series.series_uid] = None
-            await _add(sums, series, client, journal, wanted)
-
-    found = await resolve(selection, client, take)
+    found = Resolution()
+    async with aclosing(resolve(selection, client, found)) as batches:
+        async for batch in batches:
+            for series in batch:
+                if series.series_uid not in sums.series_uids:
+                    sums.series_uids[series.series_uid] = None
+                    await _add(sums, series, client, journal, wanted)
     return _report(sums, tuple(await check_found(selection, found, client)), client, to)
 
 
@@ -112,7 +112,7 @@ def save_manifest(report: PlanReport, path: Path) -> None:
 async def _add(
     sums: _Sums,
     series: Series,
-    client: ArchiveClient,
+    client: Archive,
     journal: Journal | None,
     wanted: Mapping[SeriesUid, Sequence[str]],
 ) -> None:
@@ -137,12 +137,12 @@ async def _add(
         tally.complete += bool(row.held) and row.held >= (count or 0)
 
 
-def _report(sums: _Sums, failures: tuple[Failure, ...], client: ArchiveClient, to: Path | None) -> PlanReport:
+def _report(sums: _Sums, failures: tuple[Failure, ...], client: Archive, to: Path | None) -> PlanReport:
     tallies = sums.by_collection.values()
     owed = sum(max(0, tally.instances - tally.held) for tally in tallies)
     to_list = sum(tally.series - tally.complete for tally in tallies)
     return PlanReport(
-        archive=client.profile.url,
+        archive=client.url,
         mirror=str(to.resolve()) if to is not None else None,
         series=SeriesCounts(
             selected=len(sums.series_uids) + len(failures),

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import platformdirs
 
 from bulkdl.archive.auth import GUEST
+from bulkdl.archive.connect import capabilities
 from bulkdl.archive.profiles import find_profile
 from bulkdl.model.access import DEFAULT_ARCHIVE, DEMO, Access, ArchiveChoice, Credentials
 from bulkdl.verbs.signatures import Paths
@@ -72,8 +73,8 @@ def archive_terms(name: str, profiles: Mapping[str, str]) -> ArchiveTerms:
     if name == DEMO:
         return ArchiveTerms(url="")
     profile = find_profile(name, profiles)
-    dialect = profile.dialect()
-    return ArchiveTerms(url=profile.url, takes_key=dialect.takes_key, takes_login=dialect.takes_login)
+    able = capabilities(profile)
+    return ArchiveTerms(url=profile.url, takes_key=able.takes_key, takes_login=able.takes_login)
 
 
 def is_guest(username: str) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.base import Archive
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.journal.journal import Journal
@@ -20,7 +21,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
-from bulkdl.resolve import list_instances, resolve
+from bulkdl.resolve import Resolution, list_instances, resolve
 from bulkdl.runtime.tasks import Stage, together
 from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
@@ -39,7 +40,7 @@ async def begin_run(
     verb: str, mirror: OpenMirror, archive: OpenArchive, context: RunContext, selection: Selection | None = None
 ) -> MirrorRun:
     """Begin a run in the journal. `MirrorRun.carry_out` or `fetch_only` ends it."""
-    profile = archive.client.profile
+    profile = archive.profile
     run = await mirror.journal(
         Journal.begin_run,
         verb=verb,
@@ -61,7 +62,7 @@ class MirrorRun:
 
     mirror: OpenMirror
     run: Run
-    client: ArchiveClient
+    client: Archive
     coordinator: Coordinator
     context: RunContext
     _resolved: Stage = field(default_factory=Stage)
@@ -120,13 +121,13 @@ class MirrorRun:
         """
         run = run or self.run
 
-        async def take(batch: list[Series]) -> None:
-            await self.mirror.journal(_record_series, run, batch, layout)
-            self._resolved.more()
-
-        found = await resolve(selection, self.client, take)
+        found = Resolution()
+        async with aclosing(resolve(selection, self.client, found)) as batches:
+            async for batch in batches:
+                await self.mirror.journal(_record_series, run, batch, layout)
+                self._resolved.more()
         await self._record_failures(await check_found(selection, found, self.client), run)
-        if not found.broken:
+        if not found.failed:
             await self.mirror.journal(Journal.end_resolving, run)
         await self._check_space()
 
@@ -206,7 +207,7 @@ class MirrorRun:
         total = sum((await journal(Journal.failures_by_error, self.run)).values())
         report = RunReport(
             mirror=str(self.mirror.files.root),
-            archive=self.client.profile.url,
+            archive=self.client.url,
             run=self.run.id,
             outcome=outcome,
             series=counts.series,
@@ -225,5 +226,5 @@ class MirrorRun:
         return report
 
 
-def _record_series(journal: Journal, run: Run, batch: list[Series], layout: Layout) -> None:
+def _record_series(journal: Journal, run: Run, batch: tuple[Series, ...], layout: Layout) -> None:
     journal.record_series(run, place_series(journal, batch, layout), now=now())

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from bulkdl.archive.client import ArchiveClient
+from bulkdl.archive.base import Archive
 from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
 from bulkdl.journal.journal import Journal
@@ -23,7 +23,7 @@ _AT_ONCE: Final = 8
 _PAGE: Final = 200
 
 
-async def compare_series(journal: Journal, client: ArchiveClient, stop: asyncio.Event) -> tuple[int, list[Problem]]:
+async def compare_series(journal: Journal, client: Archive, stop: asyncio.Event) -> tuple[int, list[Problem]]:
     """Compare every complete Series with the archive; return how many those were, and which differ, by path.
 
     Raises:
@@ -53,7 +53,7 @@ async def compare_series(journal: Journal, client: ArchiveClient, stop: asyncio.
     return compared, sorted(problems, key=lambda problem: problem.path)
 
 
-async def _difference(row: SeriesRow, journal: Journal, client: ArchiveClient) -> str | None:
+async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str | None:
     """How the archive's Series differs from ours; None where it is the same."""
     uid = row.series.series_uid
     ours = bytes.fromhex(md5_of_md5s(md5.hex() for md5 in _md5s(row, journal)))

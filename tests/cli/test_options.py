@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pytest
 
+from bulkdl.archive.nbia.questions import plan_questions
 from bulkdl.cli.main import cli
 from bulkdl.cli.options import (
     ArchiveOptions,
@@ -34,7 +35,6 @@ from bulkdl.model.quantities import parse_count
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Criterion, Selection, criterion, merge_series
 from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
-from bulkdl.resolve import questions
 
 Parse = Callable[..., dict[str, Any]]
 
@@ -287,13 +287,13 @@ def test_a_criterion_is_declared_once_for_the_command_and_the_library() -> None:
     assert WiderSelection.from_json(json.loads(json.dumps(selection.as_json()))) == selection
     assert merge_series([selection, Selection(series=(SeriesUid("1"),))]) == replace(selection, series=("1",))
     selection.check()
-    assert questions(selection) == questions(Selection(modalities=("CT",)))
+    assert plan_questions(selection) == plan_questions(Selection(modalities=("CT",)))
 
 
 def test_a_criterion_that_archives_cannot_be_asked_for_alone_filters_every_collection() -> None:
     selection = WiderSelection.from_keywords({"scan_protocol": "Head"})
     assert selection.narrowest() is None
-    assert [str(question) for question in questions(selection, ("A", "B"))] == ["collection A", "collection B"]
+    assert [str(question) for question in plan_questions(selection, ("A", "B"))] == ["collection A", "collection B"]
 
 
 def test_a_fetch_option_is_declared_once_for_the_command_and_the_library() -> None:

@@ -34,16 +34,6 @@ class Dialect:
     default_format: ClassVar[str] = "JSON"
     series_at_once: ClassVar[int] = 1
 
-    @property
-    def takes_key(self) -> bool:
-        """Whether an API key is of use."""
-        return self.identity is Identity.KEY
-
-    @property
-    def takes_login(self) -> bool:
-        """Whether a login is of use."""
-        return self.identity in {Identity.TOKEN, Identity.TOKEN_IF_ANY}
-
     def collections(self) -> Request:
         """Ask for all Collections."""
         return self._ask("getCollectionValues", {})
