@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import json as jsons
 import pickle
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
+from bulkdl.archive.aiohttp_transport import open_transport
 from bulkdl.archive.auth import GUEST, Token, Tokens
-from bulkdl.archive.client import ArchiveClient, connect
+from bulkdl.archive.http import HttpClient
+from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import AccessDenied, BulkdlError, ServerFailed, UnexpectedAnswer
 from bulkdl.model.access import Access, Credentials
-from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
+from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, json, redirect
@@ -226,16 +230,20 @@ def test_credentials_travel_to_worker_processes() -> None:
 @asynccontextmanager
 async def asking(
     server: FaultyServer, kind: str, credentials: Credentials, *, clock: Clock | None = None, base: str = "services/"
-) -> AsyncIterator[ArchiveClient]:
-    retrier = Retrier(
-        limiter=Limiter(ceiling=16),
-        policy=RetryPolicy(max_attempts=2, give_up_after_seconds=0, chance=lambda: 0.0),
-        stop=asyncio.Event(),
-    )
+) -> AsyncIterator[NbiaArchive]:
+    policy = RetryPolicy(max_attempts=2, give_up_after_seconds=0, chance=lambda: 0.0)
+    retrier = Retrier(limiter=Limiter(ceiling=16), policy=policy, stop=asyncio.Event())
     access = Access(credentials=credentials)
-    async with connect(Profile("x", server.url + base, kind), retrier, access=access) as client:
-        client._tokens._clock = clock or client._tokens._clock
-        yield client
+    profile = Profile("x", server.url + base, kind)
+    async with open_transport(access) as transport:
+        http = HttpClient(profile.url, transport, retrier, access, clock=clock or time.monotonic)
+        yield NbiaArchive(profile, http)
+        await http.log_out()
+
+
+async def listed(archive: NbiaArchive) -> list[str]:
+    """The keys that a list gives."""
+    return [entry.key for entry in (await archive.list(Series(series_uid=SERIES))).entries]
 
 
 def serving(keycloak: Keycloak, refusal: Action, rows: Action | None = None) -> Callable[[Seen], Action]:
@@ -270,7 +278,7 @@ async def test_tokens_of_two_seconds_are_enough_for_hundreds_of_questions(refusa
         asking(server, "nbia-v2", ME, clock=clock) as client,
     ):
         for _ in range(20):
-            found = await asyncio.gather(*(client.instances(SERIES) for _ in range(10)))
+            found = await asyncio.gather(*(listed(client) for _ in range(10)))
             assert all(len(uids) == 1 for uids in found)
             clock.now += 0.9
     assert len(keycloak.forms) <= 20
@@ -285,10 +293,10 @@ async def test_a_session_that_the_server_forgot_is_noticed(refusal: Action) -> N
         FaultyServer(serving(keycloak, refusal)) as server,
         asking(server, "nbia-v2", ME, clock=clock) as client,
     ):
-        assert len(await client.instances(SERIES)) == 1
+        assert len(await listed(client)) == 1
         keycloak.tokens.clear()
         clock.now += LIFE_SECONDS * 0.6
-        assert len(await client.instances(SERIES)) == 1
+        assert len(await listed(client)) == 1
     assert keycloak.grants == ["password", "refresh_token"]
 
 
@@ -298,10 +306,10 @@ async def test_nothing_found_is_believed_of_a_fresh_token() -> None:
         FaultyServer(serving(keycloak, BY_STATUS, rows=BY_NOTHING)) as server,
         asking(server, "nbia-v2", ME, clock=keycloak.clock) as client,
     ):
-        assert await client.instances(SERIES) == []
+        assert await listed(client) == []
         keycloak.clock.now += LIFE_SECONDS * 0.6
-        assert await client.instances(SERIES) == []
-        assert await client.instances(SERIES) == []
+        assert await listed(client) == []
+        assert await listed(client) == []
     assert len(keycloak.forms) == 2
 
 
@@ -312,7 +320,7 @@ async def test_access_that_is_refused_for_good_ends_after_one_new_token() -> Non
         asking(server, "nbia-v2", ME, clock=keycloak.clock) as client,
     ):
         with pytest.raises(AccessDenied):
-            await client.instances(SERIES)
+            await listed(client)
     assert len(keycloak.forms) == 2
 
 
@@ -324,19 +332,18 @@ async def test_an_old_token_that_is_answered_with_500_is_renewed() -> None:
         FaultyServer(serving(keycloak, refusal)) as server,
         asking(server, "nbia-v4", ME, clock=clock) as client,
     ):
-        await client.instances(SERIES)
+        await listed(client)
         keycloak.tokens.clear()
         clock.now += LIFE_SECONDS * 0.6
-        assert len(await client.instances(SERIES)) == 1
+        assert len(await listed(client)) == 1
 
 
 async def test_one_logs_out_at_the_end_but_not_the_guest() -> None:
     for credentials, times in ((ME, 1), (Credentials(), 0)):
         keycloak = Keycloak(Clock())
         async with FaultyServer(serving(keycloak, BY_STATUS)) as server:
-            async with asking(server, "nbia-v2", credentials) as client:
-                client._tokens._clock = keycloak.clock
-                await client.instances(SERIES)
+            async with asking(server, "nbia-v2", credentials, clock=keycloak.clock) as client:
+                await listed(client)
             logouts = [seen for seen in server.requests if seen.path == "/services/logout"]
         assert len(logouts) == times
         assert all(seen.headers["authorization"] == "Bearer token-1" for seen in logouts)
@@ -347,7 +354,7 @@ async def test_v4_asks_as_a_guest_without_a_token() -> None:
         FaultyServer(lambda _: json(ROWS)) as server,
         asking(server, "nbia-v4", Credentials()) as client,
     ):
-        await client.instances(SERIES)
+        await listed(client)
         assert [seen.path for seen in server.requests] == ["/services/v4/getSOPInstanceUIDs"]
         assert "authorization" not in server.requests[0].headers
 
@@ -355,7 +362,7 @@ async def test_v4_asks_as_a_guest_without_a_token() -> None:
 async def test_v1_is_never_told_who_asks() -> None:
     async with FaultyServer(lambda _: json(ROWS)) as server:
         async with asking(server, "nbia-v1", Credentials(api_key="k", username="me", password="p")) as client:  # noqa: S106 - made up
-            await client.instances(SERIES)
+            await listed(client)
         assert len(server.requests) == 1
         assert not {"authorization", "api_key"} & server.requests[0].headers.keys()
 
@@ -368,13 +375,13 @@ async def test_the_token_and_the_key_stay_at_home() -> None:
             FaultyServer(serving(keycloak, BY_STATUS, rows=away)) as server,
             asking(server, "nbia-v2", ME, clock=keycloak.clock) as client,
         ):
-            await client.instances(SERIES)
+            await listed(client)
             assert "authorization" in server.requests[-1].headers
         async with (
             FaultyServer(lambda _: away) as server,
             asking(server, "tcia-v3", Credentials(api_key="k3y")) as client,
         ):
-            await client.instances(SERIES)
+            await listed(client)
             assert server.requests[-1].headers["api_key"] == "k3y"
         assert len(elsewhere.requests) == 2
         for seen in elsewhere.requests:
@@ -390,14 +397,14 @@ async def test_a_login_is_not_sent_on() -> None:
         asking(server, "nbia-v2", ME) as client,
     ):
         with pytest.raises(BulkdlError):
-            await client.instances(SERIES)
+            await listed(client)
         assert elsewhere.requests == []
 
 
 async def test_the_key_goes_into_the_query_if_so_asked() -> None:
     credentials = Credentials(api_key="k 3y", is_key_in_query=True)
     async with FaultyServer(lambda _: json(ROWS)) as server, asking(server, "tcia-v3", credentials) as client:
-        await client.instances(SERIES)
+        await listed(client)
         assert server.requests[0].query["api_key"] == "k 3y"
         assert "api_key" not in server.requests[0].headers
 
@@ -409,7 +416,7 @@ async def test_a_message_of_the_archive_that_repeats_the_key_is_told_without_it(
         asking(server, "tcia-v3", Credentials(api_key="s3cret/x")) as client,
     ):
         with pytest.raises(AccessDenied) as caught:
-            await client.instances(SERIES)
+            await listed(client)
     assert "no key … here" in str(caught.value)
 
 
@@ -421,16 +428,13 @@ async def test_many_series_are_asked_for_in_one_form() -> None:
         FaultyServer(lambda _: answer((DATA / "nbia_v4_getSeries.json").read_bytes())) as server,
         asking(server, "nbia-v4", Credentials()) as client,
     ):
-        found: list[Series] = []
-
-        async def take(batch: list[Series]) -> None:
-            found.extend(batch)
-
-        uids = [SeriesUid(f"1.2.{number}") for number in range(2000)]
-        assert await client.series_by_uids(uids, take) == len(found) > 0
+        uids = tuple(SeriesUid(f"1.2.{number}") for number in range(1999))
+        known = SeriesUid("1.3.6.1.4.1.14519.5.2.1.9999.1001.226690874513370918842267715043")
+        async with aclosing(client.find(Selection(series=(known, *uids)))) as batches:
+            found = [series async for batch in batches for series in batch.series]
         (seen,) = server.requests
         assert (seen.method, seen.target) == ("POST", "/services/v4/getSeriesMetadata")
-        assert parse_qs(seen.body.decode()) == {"list": [",".join(uids)], "format": ["json"]}
+        assert parse_qs(seen.body.decode()) == {"list": [",".join((known, *uids))], "format": ["json"]}
         assert found[0].image_count == 3
 
 
@@ -466,7 +470,7 @@ async def test_an_error_that_says_of_itself_that_it_is_a_success_is_no_row(name:
         asking(server, "tcia-v3", Credentials()) as client,
     ):
         with pytest.raises(UnexpectedAnswer, match="answered with an error"):
-            await client.instances(SERIES)
+            await listed(client)
 
 
 @pytest.mark.parametrize("nothing", [b"", b"[]", b"null"])
@@ -477,7 +481,7 @@ async def test_a_text_that_is_nothing_is_asked_for_again_with_a_fresh_token(noth
         FaultyServer(serving(keycloak, answer(nothing), rows=answer(b"d" * 32))) as server,
         asking(server, "nbia-v2", ME, clock=clock) as client,
     ):
-        assert await client.checksum(SopInstanceUid("1.2.3")) is not None
+        assert await client.series_checksum(SERIES) is not None
         keycloak.tokens.clear()
         clock.now += LIFE_SECONDS * 0.6
-        assert await client.checksum(SopInstanceUid("1.2.3")) is not None
+        assert await client.series_checksum(SERIES) is not None

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import json as jsons
 import ssl
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkdl.archive.client import ArchiveClient, Body, connect
-from bulkdl.archive.nbia.endpoints import NBIA_V1
-from bulkdl.archive.profiles import Profile
+from bulkdl.archive.base import Archive
+from bulkdl.archive.http import HttpBody
 from bulkdl.errors import (
     AccessDenied,
     ArchiveUnreachable,
@@ -33,9 +31,9 @@ from bulkdl.errors import (
 )
 from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.records import InstanceKey, Series, SeriesSize
-from bulkdl.runtime.attempts import Retrier, RetryPolicy
-from bulkdl.runtime.concurrency import Limiter, Sample
+from bulkdl.model.records import Entry
+from bulkdl.model.selection import Selection
+from tests.support.archives import opened, samples
 from tests.support.faults import (
     Action,
     FaultyServer,
@@ -53,56 +51,23 @@ from tests.support.faults import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    pass
 
-ONCE = RetryPolicy(max_attempts=1, give_up_after_seconds=0)
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self_signed.pem"  # for 127.0.0.1, with its key
 SERIES = SeriesUid("1.2.3")
-KEY = InstanceKey(SERIES, SopInstanceUid("1.2.3.4"))
+ENTRY = Entry("1.2.3.4", SopInstanceUid("1.2.3.4"))
 DICOM = {"Content-Type": "application/dicom"}
 BODY = b"\0" * 128 + b"DICM" + b"x" * 100_000
 
 
-class Recorder(Limiter):
-    """A limiter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        super().__init__(ceiling=8)
-        self.samples: list[Sample] = []
-
-    def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
-        self.samples.append(sample)
-        super().record(sample, in_flight=in_flight, now=now)
-
-
-@asynccontextmanager
-async def asking(
-    server: FaultyServer, *, max_attempts: int = 1, access: Access | None = None, notes: list[str] | None = None
-) -> AsyncIterator[ArchiveClient]:
-    retrier = Retrier(
-        limiter=Recorder(),
-        policy=RetryPolicy(max_attempts=max_attempts, give_up_after_seconds=0, chance=lambda: 0.0),
-        stop=asyncio.Event(),
-    )
-    profile = Profile("faulty", server.url, "nbia-v1")
-    async with connect(profile, retrier, access=access, note=([] if notes is None else notes).append) as client:
-        yield client
-
-
-def samples(client: ArchiveClient) -> list[Sample]:
-    limiter = client.retrier.limiter
-    assert isinstance(limiter, Recorder)
-    return limiter.samples
-
-
-async def fetch(client: ArchiveClient) -> bytes:
-    async with client.open_instance(KEY) as body:
+async def fetch(client: Archive) -> bytes:
+    async with client.open(SERIES, ENTRY) as body:
         return b"".join([chunk async for chunk in body.chunks()])
 
 
 async def failure(action: Action, *, access: Access | None = None) -> RequestFailed:
     """How a body fails where the archive does `action`."""
-    async with FaultyServer(lambda _: action) as server, asking(server, access=access) as client:
+    async with FaultyServer(lambda _: action) as server, opened(server.url, access=access) as client:
         with pytest.raises(RequestFailed) as caught:
             await fetch(client)
         return caught.value
@@ -250,8 +215,8 @@ async def test_an_encoded_body_that_is_cut_is_noticed() -> None:
 async def test_a_short_body_is_noticed_when_read_at_once() -> None:
     async with (
         FaultyServer(in_turn(cut(BODY, after=5, headers=DICOM))) as server,
-        asking(server) as client,
-        client.open_instance(KEY) as body,
+        opened(server.url) as client,
+        client.open(SERIES, ENTRY) as body,
     ):
         with pytest.raises(ShortBody):
             await body.read()
@@ -269,10 +234,10 @@ async def test_a_body_that_stops_coming_times_out() -> None:
 
 async def test_a_slow_body_is_waited_for() -> None:
     turns = asyncio.Semaphore(0)
-    async with FaultyServer(in_turn(drip(turns, b"abcdef", headers=DICOM))) as server, asking(server) as client:
+    async with FaultyServer(in_turn(drip(turns, b"abcdef", headers=DICOM))) as server, opened(server.url) as client:
         got = bytearray()
         turns.release()
-        async with client.open_instance(KEY) as body:
+        async with client.open(SERIES, ENTRY) as body:
             async for chunk in body.chunks():
                 got += chunk
                 turns.release()
@@ -280,7 +245,7 @@ async def test_a_slow_body_is_waited_for() -> None:
 
 
 async def test_a_stopped_archive_is_unreachable_and_nothing_was_sent() -> None:
-    async with FaultyServer(in_turn(answer())) as server, asking(server) as client:
+    async with FaultyServer(in_turn(answer())) as server, opened(server.url) as client:
         await server.go_away()
         with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1"):
             await fetch(client)
@@ -288,39 +253,30 @@ async def test_a_stopped_archive_is_unreachable_and_nothing_was_sent() -> None:
 
 
 async def test_an_unknown_host_is_told_apart() -> None:
-    profile = Profile("nowhere", "http://no-such-host.invalid/", "nbia-v1")
-    retrier = Retrier(limiter=Limiter(ceiling=1), policy=ONCE, stop=asyncio.Event())
-    async with connect(profile, retrier) as client:
+    async with opened("http://no-such-host.invalid/") as client:
         with pytest.raises(ConnectFailed, match=r"the host no-such-host\.invalid is not known"):
             await fetch(client)
 
 
 async def test_a_proxy_that_is_away_is_named() -> None:
     async with FaultyServer(in_turn(answer())) as server:
-        async with asking(server, access=Access(proxy="http://127.0.0.1:1")) as client:
+        async with opened(server.url, access=Access(proxy="http://127.0.0.1:1")) as client:
             with pytest.raises(ConnectFailed, match=r"the proxy 127\.0\.0\.1:1 cannot be reached"):
                 await fetch(client)
         assert server.requests == []
 
 
 async def test_an_archive_that_stays_away_ends_a_question() -> None:
-    async with FaultyServer(in_turn(answer())) as server, asking(server, max_attempts=8) as client:
+    async with FaultyServer(in_turn(answer())) as server, opened(server.url, max_attempts=8) as client:
         await server.go_away()
         with pytest.raises(ArchiveUnreachable):
             await client.collections()
 
 
 async def test_a_server_without_tls_is_no_archive_behind_https() -> None:
-    async with FaultyServer(in_turn(answer())) as server:
-        profile = Profile("faulty", server.url.replace("http:", "https:"), "nbia-v1")
-        retrier = Retrier(
-            limiter=Limiter(ceiling=1),
-            policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0),
-            stop=asyncio.Event(),
-        )
-        async with connect(profile, retrier) as client:
-            with pytest.raises(ConnectFailed):
-                await fetch(client)
+    async with FaultyServer(in_turn(answer())) as server, opened(server.url.replace("http:", "https:")) as client:
+        with pytest.raises(ConnectFailed):
+            await fetch(client)
 
 
 def self_signed() -> ssl.SSLContext:
@@ -330,7 +286,7 @@ def self_signed() -> ssl.SSLContext:
 
 
 async def test_a_certificate_that_is_not_trusted_ends_the_run_and_names_the_way_out() -> None:
-    async with FaultyServer(in_turn(answer()), tls=self_signed()) as server, asking(server) as client:
+    async with FaultyServer(in_turn(answer()), tls=self_signed()) as server, opened(server.url) as client:
         with pytest.raises(ArchiveUnreachable, match=r"certificate of 127\.0\.0\.1 .* --ca-bundle"):
             await fetch(client)
         assert server.requests == []
@@ -339,7 +295,7 @@ async def test_a_certificate_that_is_not_trusted_ends_the_run_and_names_the_way_
 async def test_a_certificate_is_trusted_by_a_bundle() -> None:
     access = Access(ca_bundle=str(CERTIFICATE))
     script = in_turn(answer(BODY, headers=DICOM))
-    async with FaultyServer(script, tls=self_signed()) as server, asking(server, access=access) as client:
+    async with FaultyServer(script, tls=self_signed()) as server, opened(server.url, access=access) as client:
         assert await fetch(client) == BODY
 
 
@@ -347,7 +303,7 @@ async def test_a_redirect_out_of_tls_is_not_followed() -> None:
     access = Access(ca_bundle=str(CERTIFICATE))
     async with FaultyServer(in_turn(answer(BODY, headers=DICOM))) as plain:
         script = in_turn(redirect(plain.url))
-        async with FaultyServer(script, tls=self_signed()) as server, asking(server, access=access) as client:
+        async with FaultyServer(script, tls=self_signed()) as server, opened(server.url, access=access) as client:
             with pytest.raises(UnexpectedAnswer, match="from https to http"):
                 await fetch(client)
         assert plain.requests == []
@@ -362,7 +318,7 @@ async def test_certificates_that_cannot_be_read_are_a_matter_of_configuration(
         bundle.write_text(content)
     async with FaultyServer(in_turn(answer())) as server:
         with pytest.raises(ConfigurationError, match=r"ca\.pem") as caught:
-            async with asking(server, access=Access(ca_bundle=str(bundle))):
+            async with opened(server.url, access=Access(ca_bundle=str(bundle))):
                 pass
         assert isinstance(caught.value.__cause__, (OSError, ssl.SSLError))
 
@@ -375,7 +331,7 @@ async def test_a_redirect_is_followed_and_counted(status: int) -> None:
     def script(seen: Seen) -> Action:
         return answer(BODY, headers=DICOM) if seen.path == "/else/where" else redirect("/else/where?a=b", status=status)
 
-    async with FaultyServer(script) as server, asking(server) as client:
+    async with FaultyServer(script) as server, opened(server.url) as client:
         assert await fetch(client) == BODY
         assert client.requests == len(server.requests) == 2
         assert server.requests[1].target == "/else/where?a=b"
@@ -393,13 +349,13 @@ async def test_a_redirect_is_followed_and_counted(status: int) -> None:
 async def test_an_address_of_a_redirect_is_escaped_but_not_twice(location: str, target: str) -> None:
     head = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
-    async with FaultyServer(in_turn(raw(head), answer(BODY, headers=DICOM))) as server, asking(server) as client:
+    async with FaultyServer(in_turn(raw(head), answer(BODY, headers=DICOM))) as server, opened(server.url) as client:
         await fetch(client)
         assert server.requests[1].target == target
 
 
 async def test_redirects_in_a_circle_end() -> None:
-    async with FaultyServer(lambda _: redirect("/again")) as server, asking(server) as client:
+    async with FaultyServer(lambda _: redirect("/again")) as server, opened(server.url) as client:
         with pytest.raises(UnexpectedAnswer, match="redirects"):
             await fetch(client)
         assert client.requests == len(server.requests) == 6
@@ -421,30 +377,30 @@ async def test_requests_are_counted_as_the_server_sees_them() -> None:
     def script(seen: Seen) -> Action:
         return drop() if seen.number == 3 else json('[{"Collection":"A"}]')
 
-    async with FaultyServer(script) as server, asking(server, max_attempts=2) as client:
+    async with FaultyServer(script) as server, opened(server.url, max_attempts=2) as client:
         for _ in range(4):
-            assert await client.collections() == ["A"]
+            assert await client.collections() == ("A",)
         assert client.requests == len(server.requests) == 5
         assert client.retrier.retries == 1
 
 
 async def test_a_question_is_repeated_and_each_repetition_counted() -> None:
     script = in_turn(answer(status=500), cut(b"[]", after=1), answer(status=502), json('[{"Collection":"A"}]'))
-    async with FaultyServer(script) as server, asking(server, max_attempts=4) as client:
-        assert await client.collections() == ["A"]
+    async with FaultyServer(script) as server, opened(server.url, max_attempts=4) as client:
+        assert await client.collections() == ("A",)
         assert client.requests == len(server.requests) == 4
         assert client.retrier.retries == 3
 
 
 async def test_a_body_is_asked_for_once() -> None:
-    async with FaultyServer(lambda _: answer(status=500)) as server, asking(server, max_attempts=4) as client:
+    async with FaultyServer(lambda _: answer(status=500)) as server, opened(server.url, max_attempts=4) as client:
         with pytest.raises(ServerFailed):
             await fetch(client)
         assert len(server.requests) == 1
 
 
 async def test_connections_are_kept_and_used_again() -> None:
-    async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, asking(server) as client:
+    async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, opened(server.url) as client:
         for _ in range(5):
             await fetch(client)
         assert server.connections == 1
@@ -453,8 +409,8 @@ async def test_connections_are_kept_and_used_again() -> None:
 async def test_a_body_that_is_not_wanted_to_its_end_stops() -> None:
     released = asyncio.Event()
     stuck = stall(released, BODY, after=1000, headers=DICOM)
-    async with FaultyServer(in_turn(stuck, answer(BODY, headers=DICOM))) as server, asking(server) as client:
-        async with client.open_instance(KEY) as body:
+    async with FaultyServer(in_turn(stuck, answer(BODY, headers=DICOM))) as server, opened(server.url) as client:
+        async with client.open(SERIES, ENTRY) as body:
             async for _ in body.chunks():
                 break
         assert await fetch(client) == BODY
@@ -477,7 +433,7 @@ async def test_a_body_that_is_not_wanted_to_its_end_stops() -> None:
     ids=["success", "404", "500", "429", "503", "503 with Retry-After", "504", "dropped", "cut"],
 )
 async def test_the_limiter_hears_of_every_request(action: Action, said: str | None) -> None:
-    async with FaultyServer(lambda _: action) as server, asking(server) as client:
+    async with FaultyServer(lambda _: action) as server, opened(server.url) as client:
         try:
             await fetch(client)
         except RequestFailed:
@@ -495,15 +451,16 @@ async def test_the_limiter_hears_of_every_request(action: Action, said: str | No
 
 async def test_names_reach_the_archive_unharmed() -> None:
     name = 'A+B & C/D=é;#?%20 "x"\''
-    async with FaultyServer(lambda _: json("[]")) as server, asking(server) as client:
-        await client.series({"collection": name, "patient_id": "+1"}, ignore)
+    async with FaultyServer(lambda _: json("[]")) as server, opened(server.url) as client:
+        async with aclosing(client.find(Selection(collections=(name,), patients=("+1",)))) as batches:
+            assert [batch.series async for batch in batches] == [()]
         assert server.requests[0].path == "/v1/getSeries"
         assert server.requests[0].query == {"Collection": name, "PatientID": "+1"}
 
 
 async def test_files_are_asked_for_without_encoding() -> None:
     """Only then Content-Length is the length of the file."""
-    async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, asking(server) as client:
+    async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, opened(server.url) as client:
         await fetch(client)
         assert server.requests[0].headers["accept-encoding"] == "identity"
         assert server.requests[0].query == {"SeriesInstanceUID": "1.2.3", "SOPInstanceUID": "1.2.3.4"}
@@ -512,13 +469,7 @@ async def test_files_are_asked_for_without_encoding() -> None:
 
 async def test_a_base_address_with_a_path_is_kept() -> None:
     async with FaultyServer(lambda _: json("[]")) as server:
-        profile = Profile("faulty", f"{server.url}nbia-api/services/", "nbia-v1")
-        retrier = Retrier(
-            limiter=Limiter(ceiling=1),
-            policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0),
-            stop=asyncio.Event(),
-        )
-        async with connect(profile, retrier) as client:
+        async with opened(f"{server.url}nbia-api/services/") as client:
             await client.collections()
         assert server.requests[0].target == "/nbia-api/services/v1/getCollectionValues"
 
@@ -526,15 +477,7 @@ async def test_a_base_address_with_a_path_is_kept() -> None:
 async def test_cookies_are_not_kept() -> None:
     script = in_turn(answer(b"[]", headers={"Set-Cookie": "JSESSIONID=1; Path=/"}))
     async with FaultyServer(script) as server:
-        profile = Profile(
-            "faulty", server.url.replace("127.0.0.1", "localhost"), "nbia-v1"
-        )  # addresses get none anyway
-        retrier = Retrier(
-            limiter=Limiter(ceiling=1),
-            policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0),
-            stop=asyncio.Event(),
-        )
-        async with connect(profile, retrier) as client:
+        async with opened(server.url.replace("127.0.0.1", "localhost")) as client:  # an address gets no cookies anyway
             await client.collections()
             await client.collections()
         assert "cookie" not in server.requests[1].headers
@@ -543,14 +486,15 @@ async def test_cookies_are_not_kept() -> None:
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
 
-async def open_and_describe(client: ArchiveClient) -> Body:
-    async with client.open_instance(KEY) as body:
+async def open_and_describe(client: Archive) -> HttpBody:
+    async with client.open(SERIES, ENTRY) as body:
+        assert isinstance(body, HttpBody)
         await body.read()
         return body
 
 
 async def test_a_body_says_what_was_announced() -> None:
-    async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, asking(server) as client:
+    async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, opened(server.url) as client:
         body = await open_and_describe(client)
         assert (body.length, body.received, body.content_type) == (len(BODY), len(BODY), "application/dicom")
 
@@ -559,14 +503,14 @@ async def test_a_body_says_what_was_announced() -> None:
     "action", [zipped(BODY, headers=DICOM), answer(BODY, headers=DICOM, chunked=True)], ids=["gzip", "chunked"]
 )
 async def test_a_body_of_unknown_length_comes_whole(action: Action) -> None:
-    async with FaultyServer(lambda _: action) as server, asking(server) as client:
+    async with FaultyServer(lambda _: action) as server, opened(server.url) as client:
         body = await open_and_describe(client)
         assert (body.length, body.received) == (None, len(BODY))
 
 
 async def test_the_identity_is_no_encoding() -> None:
     script = in_turn(answer(BODY, headers={**DICOM, "Content-Encoding": "identity"}))
-    async with FaultyServer(script) as server, asking(server) as client:
+    async with FaultyServer(script) as server, opened(server.url) as client:
         assert (await open_and_describe(client)).length == len(BODY)
 
 
@@ -579,206 +523,7 @@ async def test_a_text_is_no_dicom_file(kind: str) -> None:
 
 async def test_a_text_is_no_zip() -> None:
     script = in_turn(answer(b"Sorry", headers={"Content-Type": "text/html"}))
-    async with FaultyServer(script) as server, asking(server) as client:
+    async with FaultyServer(script) as server, opened(server.url) as client:
         with pytest.raises(UnexpectedAnswer, match="zip"):
             async with client.open_bundle(SERIES):
                 pass
-
-
-# --- questions --------------------------------------------------------------------------------------------------------
-
-
-async def ignore(batch: list[Series]) -> None:
-    del batch
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ('[{"Collection":"A"},{"Collection":"B"}]', ["A", "B"]),
-        ('{"Collection":"A"}', ["A"]),
-        ("null", []),
-        ("", []),
-        ("  \r\n", []),
-        ("[]", []),
-        ("\ufeff[]", []),
-        ('[{"Collection":"A","Collection":"B"}]', ["B"]),
-        ('[{},{"Collection":null},{"Collection":""},{"Else":1},null]', []),
-        ('[{"Collection":"\\/x\\u00e9"}]', ["/xé"]),
-        ('[{"Collection":"\\ud800x"}]', ["?x"]),
-        ('[{"Collection":"a\tb"}]', ["a\tb"]),
-        ('[{"Collection":12}]', ["12"]),
-    ],
-)
-async def test_odd_answers_that_can_be_understood_are(text: str, names: list[str]) -> None:
-    async with FaultyServer(lambda _: json(text)) as server, asking(server) as client:
-        assert await client.collections() == names
-
-
-async def test_an_encoded_list_is_read() -> None:
-    async with FaultyServer(lambda _: zipped(b'[{"Collection":"A"}]')) as server, asking(server) as client:
-        assert await client.collections() == ["A"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[{"Collection":"A"}',
-        '[{"Collection":"A"},',
-        '[{"Coll',
-        "<html><body>Log in</body></html>",
-        "\n <!DOCTYPE html>",
-        '"text"',
-        "[1,2]",
-        "[[]]",
-        "42",
-        "nonsense",
-        "nul",
-        "[] []",
-        '[{"Collection":"A"}] trailing',
-        '{"a":1}{"b":2}',
-        '[{"a":' + "[" * 100_000,
-        '[{"a":' + "9" * 5000 + "}]",
-        "Server was not able to process your request\nnull",
-    ],
-)
-async def test_what_is_no_list_is_an_unexpected_answer(text: str) -> None:
-    async with FaultyServer(lambda _: json(text)) as server, asking(server) as client:
-        with pytest.raises(UnexpectedAnswer, match=r"^getCollectionValues answered ") as caught:
-            await client.collections()
-        assert len(str(caught.value)) < 200
-
-
-async def test_a_gzip_that_is_cut_is_no_list() -> None:
-    script = in_turn(zipped(b'[{"Collection":"A"}]' * 100, keep=40))
-    async with FaultyServer(script) as server, asking(server) as client:
-        with pytest.raises(RequestFailed):
-            await client.collections()
-
-
-async def test_series_come_in_batches_and_in_order() -> None:
-    rows = [{"SeriesInstanceUID": f"1.2.{number}", "Collection": "A", "ImageCount": number} for number in range(1234)]
-    batches: list[list[Series]] = []
-
-    async def take(batch: list[Series]) -> None:
-        batches.append(batch)
-
-    async with FaultyServer(lambda _: json(jsons.dumps(rows))) as server, asking(server) as client:
-        assert await client.series({"collection": "A"}, take) == 1234
-    assert [len(batch) for batch in batches] == [500, 500, 234]
-    assert [series.image_count for batch in batches for series in batch] == list(range(1234))
-
-
-async def test_series_are_handed_on_while_the_list_still_comes() -> None:
-    """A list of a whole archive takes minutes; the first instance must not wait for its end."""
-    rows = jsons.dumps([{"SeriesInstanceUID": f"1.2.{number}"} for number in range(700)]).encode()
-    released = asyncio.Event()
-    taken: list[int] = []
-
-    async def take(batch: list[Series]) -> None:
-        taken.append(len(batch))
-        released.set()
-
-    script = in_turn(stall(released, rows, after=len(rows) - 10))
-    async with FaultyServer(script) as server, asking(server) as client:
-        assert await client.series({}, take) == 700
-    assert taken == [500, 200]
-
-
-async def test_a_list_that_is_cut_is_asked_for_again_and_counted_once() -> None:
-    rows = jsons.dumps([{"SeriesInstanceUID": f"1.2.{number}"} for number in range(700)]).encode()
-    taken: list[str] = []
-
-    async def take(batch: list[Series]) -> None:
-        taken.extend(series.series_uid for series in batch)
-
-    script = in_turn(cut(rows, after=len(rows) - 10), answer(rows))
-    async with FaultyServer(script) as server, asking(server, max_attempts=2) as client:
-        assert await client.series({}, take) == 700
-    assert len(set(taken)) == 700
-
-
-async def test_a_row_that_cannot_be_right_is_noted_and_left_out() -> None:
-    rows = [
-        {"SeriesInstanceUID": "../../etc/passwd"},
-        {"SeriesInstanceUID": ""},
-        {"Collection": "A"},
-        {"SeriesInstanceUID": 5},
-        {"SeriesInstanceUID": "61.7.001", "StudyInstanceUID": "no uid", "ImageCount": "many", "FileSize": 10**30},
-    ]
-    kept: list[Series] = []
-    notes: list[str] = []
-
-    async def take(batch: list[Series]) -> None:
-        kept.extend(batch)
-
-    async with FaultyServer(lambda _: json(jsons.dumps(rows))) as server, asking(server, notes=notes) as client:
-        assert await client.series({}, take) == 2
-    assert kept == [Series(series_uid=SeriesUid("5")), Series(series_uid=SeriesUid("61.7.001"))]
-    assert len(notes) == 3
-    assert "passwd" in notes[0]
-
-
-async def test_a_listener_that_fails_ends_the_request() -> None:
-    rows = jsons.dumps([{"SeriesInstanceUID": f"1.2.{number}"} for number in range(600)]).encode()
-
-    async def take(batch: list[Series]) -> None:
-        raise OSError(f"cannot take {len(batch)}")
-
-    stuck = stall(asyncio.Event(), rows, after=len(rows) - 10)
-    async with FaultyServer(lambda _: stuck) as server, asking(server) as client:
-        with pytest.raises(OSError, match="cannot take 500"):
-            await client.series({}, take)
-        assert len(samples(client)) == 1
-        assert client.retrier.in_flight == 0
-
-
-async def test_instances_are_listed_once_each_and_in_order() -> None:
-    rows = [{"SOPInstanceUID": uid} for uid in ("1.3", "1.2", "1.3", "x", None, "1.1")]
-    notes: list[str] = []
-    async with FaultyServer(lambda _: json(jsons.dumps(rows))) as server, asking(server, notes=notes) as client:
-        assert await client.instances(SERIES) == ["1.3", "1.2", "1.1"]
-        assert server.requests[0].query == {"SeriesInstanceUID": "1.2.3"}
-    assert len(notes) == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ('[{"TotalSizeInBytes":1580542,"ObjectCount":3}]', SeriesSize(1580542, 3)),
-        ('[{"TotalSizeInBytes":"1580542.0","ObjectCount":"3"}]', SeriesSize(1580542, 3)),
-        ("[{}]", SeriesSize(None, None)),
-        ("", SeriesSize(None, None)),
-        ('[{"TotalSizeInBytes":"unknown","ObjectCount":null}]', SeriesSize(None, None)),
-    ],
-    ids=["numbers", "texts", "a row of nulls", "nothing", "rubbish"],
-)
-async def test_a_size_may_be_unknown(text: str, size: SeriesSize) -> None:
-    async with FaultyServer(lambda _: json(text)) as server, asking(server) as client:
-        assert await client.size(SERIES) == size
-
-
-@pytest.mark.parametrize(
-    ("content", "digest"),
-    [
-        (b"00112233445566778899aabbccddeeff\n", bytes.fromhex("00112233445566778899aabbccddeeff")),
-        (b"00112233445566778899AABBCCDDEEFF", bytes.fromhex("00112233445566778899aabbccddeeff")),
-        (b"", None),
-        (b"d41d8cd9", None),
-        (b"not found, not found, not found!", None),
-        (b"00 11 22 33 44 55 66 77 88 99 aa", None),
-        (b"\xff" * 32, None),
-    ],
-)
-async def test_a_checksum_is_sixteen_bytes_or_none(content: bytes, digest: bytes | None) -> None:
-    async with FaultyServer(lambda _: answer(content)) as server, asking(server) as client:
-        assert await client.checksum(KEY.sop_uid) == digest
-        assert server.requests[0].query == {"SOPInstanceUid": "1.2.3.4"}
-
-
-async def test_a_query_comes_back_as_the_archive_sent_it() -> None:
-    script = in_turn(answer(b'"Collection"\n', headers={"Content-Type": "text/csv"}))
-    async with FaultyServer(script) as server, asking(server) as client:
-        answered = await client.query(NBIA_V1["getSeries"], [("Collection", "A B"), ("format", "csv")])
-        assert answered == ("text/csv", b'"Collection"\n')
-        assert server.requests[0].query == {"Collection": "A B", "format": "csv"}
