@@ -39,7 +39,6 @@ _NOT_SWEPT: Final[tuple[str, ...]] = (
     "bulkdl/model/",
     "bulkdl/resolve.py",
     "bulkdl/server/",
-    "bulkdl/store/",
     "bulkdl/verbs/",
     "pyproject.toml",
     "tests/archive/",
@@ -54,7 +53,6 @@ _NOT_SWEPT: Final[tuple[str, ...]] = (
     "tests/journal/",
     "tests/model/",
     "tests/server/",
-    "tests/store/",
     "tests/stress/",
     "tests/support/",
     "tests/test_resolve.py",
@@ -97,7 +95,6 @@ _NOT_MIRRORED: Final[tuple[str, ...]] = (
     "manifest/",
     "model/",
     "server/",
-    "store/",
     "verbs/",
 )
 

@@ -1,8 +1,8 @@
-"""UIDs that have been looked at.
+"""UIDs that have been checked.
 
-PS3.5 §9.1 allows 1 to 64 characters, digits and dots, no leading zeros, a registered root. Archives hold UIDs that
-break the last two (`61.7.…`, components with leading zeros), so no more than the alphabet and the length is demanded.
-Whoever makes a path or a URL of one must still escape it: `..` passes.
+PS3.5 §9.1 allows 1 to 64 characters, digits and dots, no leading zeros, a registered root. Archives have UIDs that
+violate the last two (`61.7.…`, components with leading zeros), so only the alphabet and the length are checked. Code
+that puts a UID into a path or a URL must still escape it: `..` is accepted.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The mirror on disk: where things lie and how they get there safely. The one writer below a mirror's folder."""
+"""The mirror on disk: its layout, its files, and how they are written safely. The only writer in a mirror's folder."""

@@ -1,18 +1,17 @@
-"""The zip of a Series, read while it arrives: bytes in, entries out. Pure.
+"""Read the zip of a Series while it arrives: bytes in, entries out. Pure.
 
-An entry is known by its position alone. Its name is passed on to be compared or shown and is never made a path, so that
-`..`, absolute names, links and names that come twice are harmless. What holds an instance, and which, the caller sees
-from the bytes.
+Position alone identifies an entry. Its name is passed on to be compared or shown and never becomes a path, so `..`,
+absolute names, links and repeated names are harmless. The caller learns from the bytes which instance an entry holds.
 
-Everything a zip says about itself is held against what came: the CRC and both sizes of each entry, and at the end the
-number of entries and the place of the central directory. `EntryEnded` is announced after those of its entry were
-compared; until then its bytes are only a claim. A stream that ends before the end record is cut, however well it ends:
-an archive that dies half-way may close its connection in good order.
+The reader compares everything that a zip states with the received bytes: the CRC and both sizes of each entry, and at
+the end the number of entries and the position of the central directory. `EntryEnded` follows a successful comparison;
+until then the bytes of the entry may be wrong. A stream without an end record is incomplete even if the connection was
+closed properly, because an archive that fails may do that.
 
-What is understood: entries stored with known sizes, or deflated; data descriptors with and without their signature, of
-32 and 64 bits; ZIP64. That covers java.util.zip, which NBIA uses (deflated, sizes behind the data), and Python's
-zipfile. Stored entries whose size is only told afterwards cannot be read as a stream, by anyone. Source: PKWARE's
-APPNOTE.TXT 6.3.10; section numbers below are its own.
+Supported are entries stored with known sizes, or deflated; data descriptors with and without their signature, of 32 and
+64 bits; ZIP64. That covers java.util.zip, which NBIA uses (deflated, sizes after the data), and Python's zipfile.
+Stored entries whose size follows the data cannot be read as a stream. Source: PKWARE's APPNOTE.TXT 6.3.10, also for the
+section numbers below.
 """
 
 from __future__ import annotations
@@ -59,10 +58,10 @@ _SHOWN_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleLimits:
-    """What a bundle may ask of us; bytes are counted unpacked.
+    """The limits of one bundle; sizes are unpacked bytes.
 
-    A bundle larger than `free_ratio_bytes` may not unpack to more than `max_ratio` times what came. Below that, any
-    ratio is let pass: an empty mask shrinks a thousand times.
+    A bundle larger than `free_ratio_bytes` may not unpack to more than `max_ratio` times its received bytes. Below
+    that, any ratio is accepted: an empty mask shrinks a thousand times.
     """
 
     max_entry_bytes: int = 16 << 30
@@ -74,7 +73,7 @@ class BundleLimits:
 
 @dataclass(frozen=True, slots=True)
 class EntryStarted:
-    """An entry begins. The first has `position` 1. `name` is hostile text; `size_bytes` is None where not yet told."""
+    """An entry begins. The first has `position` 1. `name` is untrusted; `size_bytes` is None if it follows the data."""
 
     position: int
     name: str
@@ -83,14 +82,14 @@ class EntryStarted:
 
 @dataclass(frozen=True, slots=True)
 class EntryData:
-    """The next bytes of the entry, at most a mebibyte; a view of the chunk that brought them, where it can be one."""
+    """The next bytes of the entry, at most a mebibyte; a view of the fed chunk where possible."""
 
     data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class EntryEnded:
-    """The entry is whole: its checksum and sizes are those that the zip names."""
+    """The entry is complete: its checksum and sizes are those that the zip states."""
 
     position: int
     size_bytes: int
@@ -107,7 +106,7 @@ class BundleReader:
     def __init__(self, limits: BundleLimits | None = None) -> None:
         self._limits = limits or BundleLimits()
         self._buffer = b""
-        self._at = 0  # the first byte of the buffer that is not used up
+        self._at = 0  # the first unused byte of the buffer
         self._offset = 0  # of that byte in the zip
         self._total_bytes = 0
         self._entries = 0
@@ -116,22 +115,21 @@ class BundleReader:
         self._steps = self._read()
 
     def feed(self, chunk: bytes) -> Iterator[BundleEvent]:
-        """What `chunk` brings. It must be used up before the next call; events before a failure are good.
+        """The events of `chunk`. The caller must use them all before the next call; events before a failure are valid.
 
         Raises:
-            BundleError: the zip is broken, hostile, or of a kind that cannot be read as a stream. Every later call
-                raises it again.
+            BundleError: the zip is damaged, hostile, or cannot be read as a stream. Every later call raises it again.
         """
-        # Hardly ever is more left over than the beginning of a record: the bytes of instances are not copied here.
+        # The rest is hardly ever more than the beginning of a record: the bytes of instances are not copied here.
         self._buffer = self._buffer[self._at :] + chunk if self._left() else chunk
         self._at = 0
         return self._advance()
 
     def close(self) -> Iterator[BundleEvent]:
-        """The end of the stream, to be used up like `feed`: it makes sure that the zip was whole.
+        """The events at the end of the stream, to be used like those of `feed`. Checks that the zip is complete.
 
         Raises:
-            BundleError: the zip is cut, or was broken before.
+            BundleError: the zip is cut, or was damaged before.
         """
         self._is_closed = True
         return self._advance()
@@ -151,7 +149,8 @@ class BundleReader:
             self._failure = BundleError("there are bytes behind the end of the zip")
             raise self._failure
 
-    # `_read` and what it calls tell the story of a zip from its first byte to its last; `yield None` asks for more.
+    # `_read` and the functions that it calls follow the zip from the first byte to the last; `yield None` asks for
+    # more.
 
     def _read(self) -> _Steps[None]:
         while (signature := (yield from self._peek(4))) == _LOCAL:
@@ -239,7 +238,7 @@ class BundleReader:
         return crc, size_bytes
 
     def _inflate(self, left: int | None) -> _Steps[tuple[int, int]]:
-        """The data of a deflated entry of `left` packed bytes, None where only the data tells; returns CRC and size."""
+        """The data of a deflated entry of `left` packed bytes, None if not known; returns CRC and size."""
         crc = size_bytes = 0
         stream = decompressobj(-MAX_WBITS)
         is_over = False
@@ -267,10 +266,11 @@ class BundleReader:
         return crc, size_bytes
 
     def _match_descriptor(self, crc: int, packed_bytes: int, size_bytes: int) -> _Steps[bool]:
-        """Whether what stands behind the data says the same, in one of the four forms in use (4.3.9).
+        """Whether the descriptor after the data states the same, in one of the four forms in use (4.3.9).
 
-        The longest is asked for: it fits even where the shortest stands, because a record of 22 bytes or more follows.
-        Wide numbers are tried first: narrow ones cannot pass for them, as what follows begins with PK, not with zeros.
+        Reads as many bytes as the longest form has: they exist even after the shortest one, because a record of 22
+        bytes or more follows. Wide numbers are tried first: narrow ones do not match them, because PK follows, not
+        zeros.
         """
         sizes = [struct.pack("<I2Q", crc, packed_bytes, size_bytes)]
         if max(packed_bytes, size_bytes) <= _ALL_32:
@@ -313,7 +313,7 @@ class BundleReader:
         return bytes(self._view(count))
 
     def _view(self, most: int) -> memoryview:
-        """The next bytes, at most so many, used up."""
+        """Take the next bytes, at most `most`."""
         view = memoryview(self._buffer)[self._at : self._at + most]
         self._at += len(view)
         self._offset += len(view)
@@ -327,8 +327,8 @@ class BundleReader:
 def parse_md5hashes(text: str) -> dict[str, str]:
     """Read `md5hashes.csv`, which NBIA puts at the end of a bundle: the name of each entry → MD5, lower-case hex.
 
-    The file is written without quotes (`Filename,MD5Hash`, then a row for each image, in no order). A row whose second
-    field is no MD5 is left out: NBIA writes `null` where it never knew one.
+    The file has no quotes (`Filename,MD5Hash`, then a row for each image, in any order). Rows whose second field is not
+    an MD5 are skipped: NBIA writes `null` where it has none.
     """
     hashes = {}
     for line in text.splitlines():
@@ -339,9 +339,9 @@ def parse_md5hashes(text: str) -> dict[str, str]:
 
 
 def _agree(end: tuple[int, ...], end_64: tuple[int, ...] | None, true_end: tuple[int, ...]) -> bool:
-    """Whether the end records name the true count, size and place of the central directory.
+    """Whether the end records state the true count, size and position of the central directory.
 
-    A field of the short record that is all ones leaves its value to the record of 64 bits (4.4.1.4).
+    If a field of the short record is all ones, its value is in the record of 64 bits (4.4.1.4).
     """
     if end_64 is None:
         return end == true_end
@@ -352,7 +352,7 @@ def _agree(end: tuple[int, ...], end_64: tuple[int, ...] | None, true_end: tuple
 
 
 def _sizes_64(extra: bytes) -> tuple[int, int] | None:
-    """Unpacked and packed size of a ZIP64 field (4.5.3), None where there is none that holds both."""
+    """Unpacked and packed size from a ZIP64 field (4.5.3); None if no field has both."""
     place = 0
     while place + _EXTRA_HEAD.size <= len(extra):
         kind, length = _EXTRA_HEAD.unpack_from(extra, place)

@@ -56,7 +56,7 @@ class MirrorFiles:
         """
         parts = relative.split("/")
         if parts[0] == BOOKKEEPING or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
-            raise MirrorUnwritable(f"{relative!a} is no place for an instance in the mirror")
+            raise MirrorUnwritable(f"{relative!a} is not a place for an instance in the mirror")
         return self.root / relative
 
     def ensure_folder(self, relative: str) -> None:

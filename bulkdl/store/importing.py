@@ -1,7 +1,7 @@
-"""Files from elsewhere on this machine: found, brought into `.bulkdl/partial/` by link or copy, removed in the end.
+"""Import files from elsewhere on this machine: find them, link or copy them to a partial file, remove the originals.
 
-From there they are committed like anything else (`files`). A link shares the bytes with the file that it was made of,
-at no cost; it cannot lead to another file system, where the bytes are copied instead.
+`commit` then commits them like any other partial file. A hard link shares its bytes with the original, at no cost. On
+another file system links are not possible, and the bytes are copied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLI
 
 
 class ImportMode(StrEnum):
-    """How files get into a mirror. `move`: they are removed where they were, once the journal has them."""
+    """How files are imported. `move` removes the originals when the journal has the instances."""
 
     LINK = "link"
     COPY = "copy"
@@ -40,7 +40,7 @@ class SourceFile:
 
 
 def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
-    """The regular files below `folder`, sorted by name, without those below `but` and what mirrors keep for themselves.
+    """The regular files below `folder`, sorted by name, without those below `but` and in folders named `.bulkdl`.
 
     Symbolic links are left out. A folder that cannot be listed is reported like a file, to fail when it is opened.
     Blocking.
@@ -51,12 +51,12 @@ def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
 
 
 def bring(source: Path, partial: Path, *, may_link: bool) -> None:
-    """Make `partial` hold the bytes of `source`, synced. What was at `partial` is replaced. Blocking.
+    """Make `partial` a synced link or copy of `source`, replacing an earlier one. Blocking.
 
     Raises:
         DiskError: it cannot be written, or `source` cannot be read.
     """
-    with disk_errors("take in", source):
+    with disk_errors("import", source):
         partial.unlink(missing_ok=True)
         if not (may_link and _link(source, partial)):
             with source.open("rb") as file, partial.open("xb") as copy:
@@ -77,7 +77,7 @@ def _link(source: Path, partial: Path) -> bool:
 
 
 def remove_taken(path: Path, folder: Path) -> None:
-    """Remove a file that is in the mirror now, and the folders that it leaves empty, but for `folder`. Blocking.
+    """Remove the original of an imported file and the folders that become empty, except `folder`. Blocking.
 
     Raises:
         DiskError: it cannot be removed.
@@ -89,5 +89,5 @@ def remove_taken(path: Path, folder: Path) -> None:
             return
         try:
             parent.rmdir()
-        except OSError:  # something else is in it
+        except OSError:  # it is not empty
             return

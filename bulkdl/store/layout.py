@@ -1,21 +1,21 @@
-"""Where an instance lies below the mirror's folder: series → relative folder, SOP Instance UID → file name. Pure.
+"""Where an instance is below the mirror's folder: series → relative folder, SOP Instance UID → file name. Pure.
 
 A path is made one component at a time, and every component is safe on every common file system (ext4, XFS, APFS, NTFS,
 exFAT, SMB): no separators, no control or invisible characters, no device names of Windows, no blanks or dots at the
 ends, Unicode NFC, at most 240 bytes. Three rules keep different ids apart:
 
 - A UID holds digits and dots only; dots at its ends become `_`, one for one. Nothing else is needed.
-- A text that is safe as it stands stays as it is: `TCGA-GBM` remains `TCGA-GBM`. One that had to be changed gets `~`
-  and eight hexadecimal digits of the SHA-256 of the true text. A text that brings a `~` of its own gets them too, so
-  that it cannot pose as a changed one.
-- Two safe texts may still be one name to a file system without case (`abc`, `ABC`). No function of one name can know
-  that, so whoever keeps the names (the journal) answers the question `taken`, under the key `fold`; the name that
-  comes second is then written with the hash as well.
+- A safe text does not change: `TCGA-GBM` stays `TCGA-GBM`. An unsafe one is cleaned and gets `~` and eight hexadecimal
+  digits of the SHA-256 of the original text. A text that contains `~` gets them too, so that it cannot look like a
+  cleaned one.
+- Two safe texts may still be the same name on a file system that ignores case (`abc`, `ABC`). A function of one name
+  cannot know that, so the keeper of the names (the journal) answers the question `taken`, with the key `fold`; the
+  second name then gets the hash too.
 
-A Series always has a folder of its own, because every layout must name `{series}` unmistakably.
+Every Series has a separate folder, because every layout must contain `{series}` unambiguously.
 
-Sources: device names and forbidden characters: Microsoft, "Naming Files, Paths, and Namespaces"; APFS refuses
-unassigned code points and ext4 with casefold ignores the default-ignorable ones (the file systems' own documentation).
+Sources: device names and forbidden characters: Microsoft, "Naming Files, Paths, and Namespaces"; APFS rejects
+unassigned code points and ext4 with casefold ignores the default-ignorable ones (documentation of the file systems).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FORBIDDEN = frozenset('/\\<>:"|?*\x7f')
 _DEVICE = re.compile(
     r"(CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[0-9]|LPT[0-9]) *(\..*)?", re.IGNORECASE | re.DOTALL
 )
-# Marks and letters that are drawn as nothing, and that some file systems ignore when they compare names.
+# Invisible marks and letters, which some file systems ignore when they compare names.
 _IGNORABLE = frozenset(
     chr(code)
     for first, last in (
@@ -84,22 +84,22 @@ LAYOUTS: Final = {
     "tcia": "{collection}/{patient}/{study}/{series}",
     # The "classic" folders of the NBIA Data Retriever (LocalSeriesDownloader.java): the same four levels.
     "nbia": "{collection}/{patient}/{study}/{series}",
-    # After its "descriptive" folders, with whole UIDs: the last five characters it keeps do not tell series apart.
+    # Like its "descriptive" folders, with complete UIDs: the last five characters that it keeps are not unique.
     "descriptive": (
         "{collection}/{patient}/{study_date}-{study_description}-{study}/{series_number}-{description}-{series}"
     ),
     "flat": "{series}",
 }
-"""The templates that have a name."""
+"""The named templates."""
 
 
 def fold(path: str) -> str:
-    """The key under which two paths are one to some file system: without case, and in one form of Unicode.
+    """The key that two paths share if some file system takes them for one: without case, in one form of Unicode.
 
-    It errs on the safe side: what differs here differs everywhere.
+    Paths with different keys are different on every file system.
     """
     key = path
-    for _ in range(3):  # NFKC may bring a letter with case to light, and case mapping may undo NFKC
+    for _ in range(3):  # NFKC may produce a letter with case, and case mapping may undo NFKC
         key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).upper().casefold())
     return key
 
@@ -143,10 +143,10 @@ class Layout:
     def folder(self, series: Series, *, taken: Callable[[str, str], bool] | None = None) -> str:
         """The folder of `series`, relative to the mirror, with `/`.
 
-        `taken(key, owner)` is asked for each folder on the way down whose name holds text: does another than `owner`
-        have the folder whose `fold`ed path is `key`? If so, this one's name gets the hash of its true text. `owner` is
-        an opaque key of the true names: equal names, equal key. Whoever answers remembers the first owner of each key,
-        and so gives the same folders ever after.
+        `taken(key, owner)` is called for each folder on the way down whose name holds text: does another owner have the
+        folder whose `fold`ed path is `key`? If so, this name gets the hash of its original text. `owner` is an opaque
+        key of the original names: equal names have equal keys. The callee remembers the first owner of each key, so the
+        folders stay the same.
         """
         path = ""
         for component in self.components:
@@ -166,20 +166,21 @@ def parse_layout(text: str) -> Layout:
     `{collection}/{patient}/{study_date}-{study}/{series}`.
 
     Raises:
-        LayoutError: an unknown field or name, text that is not safe in a file name, a folder that may grow too long, or
-            a template that could put two Series into one folder: `{series}` must begin or end a folder's name, and be
-            parted from what comes next to it by something that no UID holds, such as `-`.
+        LayoutError: an unknown field or name, text that is not safe in a file name, a folder whose name may be too
+        long,
+            or a template that could put two Series into one folder: `{series}` must begin or end the name of a folder,
+            separated from its neighbour by a character that UIDs do not contain, such as `-`.
     """
     template = LAYOUTS.get(text, text)
     if "{" not in template:
         raise LayoutError(
-            f"{text!r} is no layout: known are {', '.join(LAYOUTS)}, and templates such as {LAYOUTS['tcia']}"
+            f"{text!r} is not a layout: known are {', '.join(LAYOUTS)}, and templates such as {LAYOUTS['tcia']}"
         )
     components = tuple(_parse_component(component, template) for component in template.split("/"))
     if not any(_tells_series_apart(component) for component in components):
         raise LayoutError(
             f"the layout {text!r} does not keep two Series apart: one folder's name must begin or end with {{series}}, "
-            "with something such as - between it and the rest"
+            "with a character such as - between it and the rest"
         )
     return Layout(template, components)
 
@@ -194,7 +195,7 @@ def _parse_component(text: str, template: str) -> tuple[str | _Field, ...]:
                 continue
             if spec or conversion or name not in FIELDS:
                 shown = f"{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}"
-                raise LayoutError(f"{{{shown}}} is no field of a layout: known are {', '.join(FIELDS)}")
+                raise LayoutError(f"{{{shown}}} is not a field of a layout: known are {', '.join(FIELDS)}")
             parts.append(_Field(FIELDS[name], name in _UIDS))
     except ValueError as error:
         raise LayoutError(f"the layout {template!r} cannot be read: {error}") from error
@@ -205,13 +206,13 @@ def _parse_component(text: str, template: str) -> tuple[str | _Field, ...]:
 
 
 def _with_limits(parts: list[str | _Field], text: str) -> tuple[str | _Field, ...]:
-    """Share the room of one folder's name among its fields of text, after what UIDs and plain text may take."""
+    """Divide the length of a folder's name among its text fields, after the UIDs and the literal text."""
     texts = [part for part in parts if isinstance(part, _Field) and not part.is_uid]
     fixed = sum(len(part.encode()) if isinstance(part, str) else _UID_BYTES * part.is_uid for part in parts)
     room = _COMPONENT_BYTES - _SUFFIX_BYTES - 1 - fixed  # `_render` may add a suffix, and `_cleaned` one character
     limit = min(_TEXT_BYTES, room // max(len(texts), 1))
     if room < 0 or limit < _LEAST_TEXT_BYTES:
-        raise LayoutError(f"{text!r} holds too much for the name of one folder: part it with /")
+        raise LayoutError(f"{text!r} is too long for the name of one folder: split it with /")
     return tuple(replace(part, limit_bytes=limit) if isinstance(part, _Field) else part for part in parts)
 
 
@@ -230,7 +231,7 @@ def _tells_series_apart(component: tuple[str | _Field, ...]) -> bool:
 
 
 def _render(component: tuple[str | _Field, ...], series: Series) -> tuple[str, str | None]:
-    """The safe name of one folder, and the true text that it stands for: None where it holds only UIDs."""
+    """The safe name of one folder, and its original text: None if it holds only UIDs."""
     name, true_text, has_text = "", "", False
     for part in component:
         if isinstance(part, str):
@@ -244,10 +245,10 @@ def _render(component: tuple[str | _Field, ...], series: Series) -> tuple[str, s
         else:
             has_text = True
             name += _safe(text, part.limit_bytes)
-        true_text += f"\0{text}\0"  # so that "a" + "bc" is another than "ab" + "c"
+        true_text += f"\0{text}\0"  # so that "a" + "bc" and "ab" + "c" differ
     if not has_text:
         return name, None
-    if (cleaned := _cleaned(name)) != name:  # parts that are safe alone may be `CO` and `N`
+    if (cleaned := _cleaned(name)) != name:  # parts that are safe alone may be unsafe together: `CO` and `N`
         name = _suffixed(cleaned, true_text, limit=_COMPONENT_BYTES)
     return name, true_text
 
@@ -262,7 +263,7 @@ def _safe(text: str, limit: int) -> str:
 
 
 def _cleaned(text: str) -> str:
-    """`text` with what is unsafe replaced; safe text comes back as it is."""
+    """`text` with its unsafe characters replaced; returns safe text unchanged."""
     name = "".join("_" if _is_unsafe(character) else character for character in unicodedata.normalize("NFC", text))
     body = name.strip(" .")
     before = len(name) - len(name.lstrip(" ."))
@@ -280,7 +281,7 @@ def _is_unsafe(character: str) -> bool:
         return character in _FORBIDDEN or character < " "
     if unicodedata.category(character)[0] in "CZ" or character in _IGNORABLE:
         return True
-    # Programs that pass through an older code page turn a full-width solidus into a plain one.
+    # Programs that convert to an older code page turn a full-width solidus into a plain one.
     plain = unicodedata.normalize("NFKC", character)
     return any(c in _FORBIDDEN or c < " " or c == "." for c in plain)
 

@@ -1,9 +1,9 @@
 """One process per mirror: a lock of the kernel on `.bulkdl/lock`.
 
-The kernel lets go of it when the process ends, however it ends, so there are no stale locks. What is written into the
-file only serves the message. The file stays when the lock is given back: removing it would let two processes lock two
-files of one name. The lock belongs to the open file, which programs started by us do not inherit (PEP 446); a plain
-fork would, so workers are spawned, never forked.
+The kernel releases it when the process ends for any reason, so there are no stale locks. The content of the file is
+only used in messages. The file stays when the lock is released: removing it would let two processes lock two files of
+the same name. The lock belongs to the open file, which child programs do not inherit (PEP 446); a plain fork would
+inherit it, so workers are spawned, never forked.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_WINDOWS_BYTE = 1 << 30  # far behind the text: a locked byte cannot be read by others
+_WINDOWS_BYTE = 1 << 30  # far behind the text, because other processes cannot read a locked byte
 _NOTE_BYTES = 4096
-# `holder` takes the lock for an instant to see whether it is free; who wants it for good asks again.
+# `holder` takes the lock for an instant to see whether it is free, so `acquire` tries several times.
 _TRIES = 5
 _PAUSE_SECONDS = 0.02
 
 
 class MirrorLock:
-    """The lock of the mirror at `root`, to be used in a `with` statement. `verb` tells others what we are doing."""
+    """The lock of the mirror at `root`, to be used in a `with` statement. `verb` is shown to other processes."""
 
     def __init__(self, root: Path, verb: str = "bulkdl", *, private: bool = False) -> None:
         self._root = root.resolve()
@@ -55,7 +55,7 @@ class MirrorLock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock; makes the folder of the mirror where it is missing.
+        """Take the lock; makes the mirror's folder if it is missing.
 
         Raises:
             MirrorLocked: another process has it; the message names it.
@@ -79,26 +79,28 @@ class MirrorLock:
             if _lock(descriptor):
                 return
             time.sleep(_PAUSE_SECONDS)
-        raise MirrorLocked(f"{self._root} is in use by {_describe(descriptor)}; nothing was done: wait until it ends")
+        raise MirrorLocked(
+            f"{self._root} is in use by {_describe(descriptor)}; nothing was changed: wait until it ends"
+        )
 
     def release(self) -> None:
-        """Give the lock back; safe to repeat."""
+        """Release the lock; safe to repeat."""
         if self._descriptor is not None:
-            with suppress(OSError):  # on a full disk too, the lock is given back
+            with suppress(OSError):  # the lock is released on a full disk too
                 os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def holder(root: Path) -> str | None:
-    """Who works on the mirror at `root`, in words; None if nobody does, or there is no mirror. Takes no lock."""
+    """The process that holds the lock of the mirror at `root`, for people; None if the lock is free or missing."""
     try:
         descriptor = os.open(root.resolve() / LOCK, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except OSError:
         return None
     try:
         return None if _lock(descriptor, shared=True) else _describe(descriptor)
-    except OSError:  # a file system without locks: nobody could have one
+    except OSError:  # a file system without locks
         return None
     finally:
         os.close(descriptor)
@@ -133,5 +135,5 @@ def _describe(descriptor: int) -> str:
         os.lseek(descriptor, 0, os.SEEK_SET)
         note = json.loads(os.read(descriptor, _NOTE_BYTES))
         return f"`{note['verb']}` (process {note['pid']} on {note['host']}, since {note['started_at']})"
-    except (OSError, ValueError, KeyError, TypeError):  # it is just being written
+    except (OSError, ValueError, KeyError, TypeError):  # another process is writing it
         return "another process"

@@ -1,4 +1,4 @@
-"""How much the mirror's file system still takes: bytes and files, measured before and during a run."""
+"""The free space of the mirror's file system, in bytes and files, checked before and during a run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _RESERVED_FILES = 16
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What is free for us on a file system. `free_inodes` is None where no limit is told."""
+    """The free space of a file system for this user. `free_inodes` is None if the file system has no limit."""
 
     free_bytes: int
     free_inodes: int | None = None
 
 
 def measure(path: Path) -> Space:
-    """The free space where `path` is, or will be: its nearest parent that exists is asked.
+    """The free space at `path`, or at its nearest existing parent.
 
     Raises:
-        MirrorUnwritable: the file system does not tell.
+        MirrorUnwritable: the file system does not report it.
     """
     place = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would need rights on every folder of a missing path
     with disk_errors("measure the free space of", place):
@@ -36,34 +36,36 @@ def measure(path: Path) -> Space:
         if not hasattr(os, "statvfs"):
             return Space(shutil.disk_usage(place).free)
         found = os.statvfs(place)
-    # Btrfs and some network file systems count no inodes, and say 0 of 0.
+    # Btrfs and some network file systems do not count inodes, and report 0 of 0.
     return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
 def check_fits(space: Space, need_bytes: int, need_files: int) -> None:
-    """Refuse to begin what cannot end: `need_bytes` more bytes in `need_files` more files and folders.
+    """Check that `need_bytes` in `need_files` new files and folders fit.
 
     Raises:
-        DiskFull: it does not fit; the message says by how much.
+        DiskFull: they do not fit; the message says how much is missing.
     """
     if need_bytes > space.free_bytes:
         raise DiskFull(
-            f"{human_bytes(need_bytes)} are needed, {human_bytes(space.free_bytes)} are free: "
-            f"{human_bytes(need_bytes - space.free_bytes)} too little; nothing was fetched"
+            f"the download needs {human_bytes(need_bytes)}, {human_bytes(space.free_bytes)} are free: "
+            f"{human_bytes(need_bytes - space.free_bytes)} are missing; nothing was downloaded"
         )
     if space.free_inodes is not None and need_files > space.free_inodes:
         raise DiskFull(
-            f"{need_files:,} files are needed, inodes for {space.free_inodes:,} are free; nothing was fetched"
+            f"the download needs {need_files:,} files, {space.free_inodes:,} inodes are free; nothing was downloaded"
         )
 
 
 def check_room(space: Space) -> None:
-    """Refuse to go on when only as much is left as the journal needs to end in good order.
+    """Check that more is free than the journal needs to end the run properly.
 
     Raises:
-        DiskFull: there is no room for more.
+        DiskFull: it is not.
     """
     if space.free_bytes < _RESERVED_BYTES or (space.free_inodes is not None and space.free_inodes < _RESERVED_FILES):
         left = human_bytes(space.free_bytes)
         inodes = "" if space.free_inodes is None else f" and {space.free_inodes:,} inodes"
-        raise DiskFull(f"the disk is full: {left}{inodes} are left; what was finished is kept: make room, then resume")
+        raise DiskFull(
+            f"the disk is full: {left}{inodes} are left; everything finished is saved: free some space, then resume"
+        )

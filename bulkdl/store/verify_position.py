@@ -1,7 +1,7 @@
-"""Where an audit of the mirror stopped, kept in `.bulkdl/verify.json` so that the next one can go on from there.
+"""The position at which `verify` stopped, kept in `.bulkdl/verify.json` for the next one to continue from.
 
-An audit only reads the mirror, so it takes no lock and asks for no right to write: a bookmark that cannot be written
-or read costs some time, and is never an error. Its content is the audit's own affair.
+`verify` only reads the mirror, so it takes no lock and needs no right to write: a position that cannot be written or
+read costs some time, and is never an error. `verify` alone knows what its content means.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from bulkdl.runtime.disk import VERIFY_POSITION
 
 
-def save_bookmark(root: Path, content: dict[str, Any]) -> None:
-    """Keep `content`, what JSON can say, in place of what was kept before."""
+def save_position(root: Path, content: dict[str, Any]) -> None:
+    """Replace the kept position with `content`, which JSON can represent."""
     path = root / VERIFY_POSITION
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")  # two audits at once must not write one file
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")  # two processes must not write the same file
     try:
         new.write_text(json.dumps(content), encoding="utf-8")
         new.replace(path)
@@ -27,8 +27,8 @@ def save_bookmark(root: Path, content: dict[str, Any]) -> None:
             new.unlink()
 
 
-def load_bookmark(root: Path) -> dict[str, Any] | None:
-    """What was kept; None where nothing is, or nothing that can be read."""
+def load_position(root: Path) -> dict[str, Any] | None:
+    """The kept position; None if there is none that can be read."""
     try:
         content = json.loads((root / VERIFY_POSITION).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -36,7 +36,7 @@ def load_bookmark(root: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def forget_bookmark(root: Path) -> None:
-    """The audit came to its end."""
+def forget_position(root: Path) -> None:
+    """Remove the kept position."""
     with suppress(OSError):
         (root / VERIFY_POSITION).unlink()

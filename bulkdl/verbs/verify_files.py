@@ -29,7 +29,7 @@ from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
-from bulkdl.store.verify_position import forget_bookmark, load_bookmark, save_bookmark
+from bulkdl.store.verify_position import forget_position, load_position, save_position
 from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
 from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
@@ -88,7 +88,7 @@ async def verify_files(
     if context.stop.is_set():
         verifier.keep_position()
     else:
-        forget_bookmark(files.root)
+        forget_position(files.root)
     verifier.announce()
     return verifier.findings
 
@@ -112,7 +112,7 @@ class _FileVerifier:
 
     def go_on(self) -> None:
         """Continue where an earlier verification with the same options stopped, if there was one."""
-        kept = load_bookmark(self._files.root)
+        kept = load_position(self._files.root)
         if kept is None:
             return
         try:
@@ -137,7 +137,7 @@ class _FileVerifier:
         found = self.findings
         if found.after is None:
             return
-        save_bookmark(
+        save_position(
             self._files.root,
             {
                 "version": _POSITION_VERSION,

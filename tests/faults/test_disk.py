@@ -94,7 +94,7 @@ async def test_what_does_not_fit_is_refused_before_it_is_fetched(tmp_path: Path)
             ]
             done = await command(*arguments(archive, disk / "mirror"), cache=tmp_path / "cache")
     assert done.code == 5
-    assert "too little" in done.err
+    assert "are missing" in done.err
     assert len(done.err.splitlines()) == 1
 
 

@@ -113,7 +113,7 @@ def test_any_zip_in_any_pieces_gives_the_same_members(
 
 
 @given(MEMBERS, WAYS, st.booleans(), st.data())
-def test_a_cut_zip_is_never_whole(
+def test_a_cut_zip_is_never_complete(
     members: Members,
     way: tuple[bool, bool],
     force_64: bool,  # noqa: FBT001 - drawn by hypothesis
@@ -167,7 +167,7 @@ def test_broken_bytes_anywhere_never_give_wrong_members(members: Members, data: 
 @pytest.mark.parametrize("with_signature", [True, False])
 @pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("payload", [b"", b"x", b"PK" * 50, bytes(5000)])
-def test_every_form_of_descriptor_is_understood(payload: bytes, wide: bool, with_signature: bool) -> None:  # noqa: FBT001
+def test_every_form_of_descriptor_is_read(payload: bytes, wide: bool, with_signature: bool) -> None:  # noqa: FBT001
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(payload) + packer.flush()
     crc = zlib.crc32(payload)
@@ -180,7 +180,7 @@ def test_every_form_of_descriptor_is_understood(payload: bytes, wide: bool, with
     assert read([entry + central + end]) == [("a", payload)]
 
 
-def test_entries_before_a_break_are_good() -> None:
+def test_entries_before_the_damage_are_valid() -> None:
     content = bytearray(make_zip([("a", b"first"), ("b", b"second")]))
     content[content.index(b"PK\x03\x04", 1) + 6] |= 1
     events: list[BundleEvent] = []
@@ -189,7 +189,7 @@ def test_entries_before_a_break_are_good() -> None:
     assert events == [EntryStarted(1, "a", None), EntryData(b"first"), EntryEnded(1, 5)]
 
 
-def test_a_failure_stays_a_failure() -> None:
+def test_a_failure_is_raised_again() -> None:
     reader = BundleReader()
     for call in (lambda: reader.feed(b"<html>" * 10), lambda: reader.feed(b"more"), reader.close):
         with pytest.raises(BundleError, match="should begin a record"):
@@ -209,9 +209,9 @@ def test_a_failure_stays_a_failure() -> None:
         ),
         (make_zip([("a", b"x")]).replace(b"\x08\x00\x08\x00", b"\x08\x00\x0e\x00", 1), r"not known \(14\)"),
     ],
-    ids=["nothing", "JSON", "stored", "more behind", "encrypted", "LZMA"],
+    ids=["empty", "JSON", "stored", "bytes after the end", "encrypted", "LZMA"],
 )
-def test_says_what_is_wrong(content: bytes, says: str) -> None:
+def test_states_what_is_wrong(content: bytes, says: str) -> None:
     with pytest.raises(BundleError, match=says):
         read([content])
 
@@ -250,20 +250,20 @@ def test_many_entries_are_counted_beyond_sixteen_bits() -> None:
     ],
 )
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_bundle_that_asks_too_much_is_refused(limits: BundleLimits, says: str, streamed: bool) -> None:  # noqa: FBT001
+def test_a_bundle_beyond_the_limits_is_rejected(limits: BundleLimits, says: str, streamed: bool) -> None:  # noqa: FBT001
     content = make_zip([("a", bytes(100_000)), ("b", bytes(100_000))], streamed=streamed)
     with pytest.raises(BundleError, match=says):
         read([content], limits)
     assert len(read([content], BundleLimits(max_entry_bytes=100_000, max_total_bytes=200_000, max_entries=2))) == 2
 
 
-def test_an_entry_that_says_it_is_too_large_is_refused_at_once() -> None:
+def test_an_entry_that_states_a_size_beyond_the_limit_is_rejected_at_once() -> None:
     reader = BundleReader(BundleLimits(max_entry_bytes=99))
     with pytest.raises(BundleError, match="larger than 99 bytes"):
         next(reader.feed(make_zip([("a", bytes(100))], streamed=False)))
 
 
-def test_memory_does_not_grow_with_what_unpacks() -> None:
+def test_memory_does_not_grow_with_the_unpacked_size() -> None:
     """Two hundred megabytes of zeros arrive in a few chunks; a mebibyte at a time is all that is held."""
     content = make_zip([("a", bytes(200_000_000))])
     reader = BundleReader()

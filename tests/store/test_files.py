@@ -33,7 +33,7 @@ def below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def test_prepare_makes_the_mirror_and_may_be_repeated(tmp_path: Path) -> None:
+def test_prepare_makes_the_mirror_and_can_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         MirrorFiles(tmp_path / "a" / "b").prepare()
     assert below(tmp_path) == ["a", "a/b", "a/b/.bulkdl", "a/b/.bulkdl/partial", "a/b/.bulkdl/quarantine"]
@@ -49,7 +49,7 @@ def test_a_private_mirror_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_is_reported_in_one_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(MirrorUnwritable, match="Permission denied"):
@@ -67,8 +67,8 @@ def test_a_file_in_the_place_of_the_mirror_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["../x", "/x", "a/../../x", "a//x", "", ".", ".bulkdl/journal.sqlite", "a\\..\\x", "a\0"]
 )
-def test_nothing_is_written_out_of_the_mirror_or_over_our_own_files(files: MirrorFiles, path: str) -> None:
-    with pytest.raises(MirrorUnwritable, match="is no place"):
+def test_no_path_leads_out_of_the_mirror_or_into_its_bookkeeping(files: MirrorFiles, path: str) -> None:
+    with pytest.raises(MirrorUnwritable, match="is not a place"):
         files.absolute(path)
 
 
@@ -90,7 +90,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(files: MirrorFil
     assert not (files.root / "C" / "i.dcm").is_symlink()
 
 
-def test_many_threads_may_make_the_same_folders(files: MirrorFiles) -> None:
+def test_many_threads_can_make_the_same_folders(files: MirrorFiles) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(files.ensure_folder, [f"C/P{n % 4}/S/{n}" for n in range(64)]))
     assert len(below(files.root / "C")) == 4 + 4 + 64
@@ -105,8 +105,8 @@ def test_existing_lists_files_and_sizes(files: MirrorFiles) -> None:
     assert files.existing("C/a.dcm") == {}
 
 
-def test_a_folder_that_is_merely_found_is_synced_too(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that was killed may have made it, and not lived to sync it."""
+def test_an_existing_folder_is_synced_too(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed may have made it without syncing it."""
     (files.root / "C").mkdir()
     count = 0
     fsync = os.fsync

@@ -1,5 +1,3 @@
-"""Zips are read the same with zlib-ng and without it."""
-
 from __future__ import annotations
 
 import io

@@ -154,13 +154,13 @@ def test_common_names_stay_as_they_are(name: str) -> None:
         ("e\u0301", "\u00e9~"),
     ],
 )
-def test_an_unsafe_name_is_mended_and_marked(name: str, begins: str) -> None:
+def test_an_unsafe_name_is_cleaned_and_marked(name: str, begins: str) -> None:
     component = DEFAULT_LAYOUT.folder(series(collection=name)).split("/")[0]
     assert component.startswith(begins)
     assert len(component) == len(begins) + 8
 
 
-def test_a_name_that_is_missing_has_a_folder_all_the_same() -> None:
+def test_a_missing_name_has_a_folder_too() -> None:
     nameless = Series(series_uid=parse_series_uid("1.2"))
     assert DEFAULT_LAYOUT.folder(nameless) == "_/_/unknown/1.2"
 
@@ -177,7 +177,7 @@ def test_a_name_that_is_missing_has_a_folder_all_the_same() -> None:
         ("\u03c3", "\u03c2"),
     ],
 )
-def test_names_that_some_file_system_takes_for_one_have_one_key(one: str, other: str) -> None:
+def test_names_that_are_equal_on_some_file_system_share_a_key(one: str, other: str) -> None:
     assert fold(f"x/{one}") == fold(f"X/{other}")
 
 
@@ -207,7 +207,7 @@ def test_two_names_never_share_a_path(one: str, other: str) -> None:
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=12, unique=True))
-def test_with_a_registry_every_patient_has_a_folder_of_its_own(names: list[tuple[str, str]]) -> None:
+def test_with_a_registry_every_patient_has_a_separate_folder(names: list[tuple[str, str]]) -> None:
     registry = Registry()
     layout = parse_layout("{collection}/{patient}/{series}")
 
@@ -242,7 +242,7 @@ def test_two_series_never_share_a_folder(one: str, other: str, patient: str, oth
         assert one == other or len(folders) == 2
 
 
-def test_a_template_takes_fields_of_the_series_and_plain_text() -> None:
+def test_a_template_consists_of_fields_and_literal_text() -> None:
     one = Series(
         series_uid=parse_series_uid("1.2"),
         patient_id="P1",
@@ -262,11 +262,11 @@ def test_a_template_takes_fields_of_the_series_and_plain_text() -> None:
     ("template", "says"),
     [
         ("nonsense", "known are tcia"),
-        ("{subject}/{series}", "{subject} is no field"),
-        ("{series!r}", "{series!r} is no field"),
-        ("{series:>80}", "{series:>80} is no field"),
-        ("{series.__class__}", "no field"),
-        ("{}", "{} is no field"),
+        ("{subject}/{series}", "{subject} is not a field"),
+        ("{series!r}", "{series!r} is not a field"),
+        ("{series:>80}", "{series:>80} is not a field"),
+        ("{series.__class__}", "not a field"),
+        ("{}", "{} is not a field"),
         ("{series", "cannot be read"),
         ("{collection}/{patient}", "does not keep two Series apart"),
         ("{patient}{series}", "does not keep two Series apart"),
@@ -281,11 +281,11 @@ def test_a_template_takes_fields_of_the_series_and_plain_text() -> None:
         ("a~b/{series}", "not safe"),
         ("{patient}\\{series}", "not safe"),
         ("{patient}./{series}", "not safe"),
-        ("{collection}-{patient}-{modality}-{model}-{protocol}-{description}-{body_part}-{series}", "too much"),
-        ("{study}-{series}-{study}-{series}", "too much"),
+        ("{collection}-{patient}-{modality}-{model}-{protocol}-{description}-{body_part}-{series}", "too long"),
+        ("{study}-{series}-{study}-{series}", "too long"),
     ],
 )
-def test_refuses_a_template_that_cannot_be_used(template: str, says: str) -> None:
+def test_rejects_a_template_that_cannot_be_used(template: str, says: str) -> None:
     with pytest.raises(LayoutError) as caught:
         parse_layout(template)
     assert says in str(caught.value)

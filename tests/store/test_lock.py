@@ -33,7 +33,7 @@ def hold(root: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_process_is_refused_and_told_by_whom(tmp_path: Path) -> None:
+def test_a_second_process_is_rejected_and_learns_who_holds_the_lock(tmp_path: Path) -> None:
     with hold(tmp_path) as other:
         with pytest.raises(MirrorLocked, match=rf"`bulkdl mirror` \(process {other.pid} on .*, since 20") as caught:
             MirrorLock(tmp_path, "bulkdl verify").acquire()
@@ -58,7 +58,7 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
         pass
 
 
-def test_a_program_started_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
+def test_a_child_program_does_not_keep_the_lock(tmp_path: Path) -> None:
     with MirrorLock(tmp_path):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     try:
@@ -79,13 +79,13 @@ def test_status_names_the_holder_without_disturbing_it(tmp_path: Path) -> None:
     assert (tmp_path / ".bulkdl" / "lock").read_bytes() == b""
 
 
-def test_a_holder_that_has_not_signed_yet_is_another_process(tmp_path: Path) -> None:
+def test_a_holder_without_a_note_is_another_process(tmp_path: Path) -> None:
     with MirrorLock(tmp_path):
         (tmp_path / ".bulkdl" / "lock").write_bytes(b'{"pid": 1')
         assert holder(tmp_path) == "another process"
 
 
-def test_can_be_taken_again_after_it_was_given_back(tmp_path: Path) -> None:
+def test_can_be_taken_again_after_its_release(tmp_path: Path) -> None:
     lock = MirrorLock(tmp_path)
     for _ in range(2):
         lock.acquire()

@@ -31,26 +31,26 @@ def test_a_partial_file_is_not_written_through_a_link(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
-async def test_a_stream_onto_a_full_disk_says_so() -> None:
-    """The device file that is always full stands for the disk: the error comes from the kernel."""
+async def test_a_stream_to_a_full_disk_is_reported() -> None:
+    """A device file that is always full stands for the disk: the error comes from the kernel."""
     stream = PartialStream(Path("/dev/full"), await aiofiles.open("/dev/full", "wb", buffering=0), None)
     with pytest.raises(DiskFull, match="No space left"):
         await stream.write([b"x" * (1 << 20)])
     await stream.abort(keep=True)
 
 
-def test_a_partial_file_replaces_what_an_earlier_run_left(partials: Partials) -> None:
+def test_a_partial_file_replaces_that_of_an_earlier_run(partials: Partials) -> None:
     partials.write("x.part", b"longer than the next")
     assert partials.write("x.part", b"next").read_bytes() == b"next"
 
 
-def test_a_partial_name_is_stable_short_and_its_own() -> None:
+def test_a_partial_name_is_stable_short_and_unique() -> None:
     assert partial_name("1.2", "3") == partial_name("1.2", "3")
     assert len({partial_name("1.2", "3"), partial_name("1", "2.3"), partial_name("1.2", "4")}) == 3
     assert len(partial_name("1." * 32, "2." * 32)) < 40
 
 
-def test_stale_partial_files_are_removed_but_for_those_to_resume(partials: Partials) -> None:
+def test_stale_partial_files_are_removed_except_resumable_ones(partials: Partials) -> None:
     for name in ("a.part", "b.part", "c.part"):
         partials.write(name, b"xy")
     kept = KeptPartial("https://archive.example.org/", '"tag"', 9, 2)
@@ -73,9 +73,19 @@ def test_stale_partial_files_are_removed_but_for_those_to_resume(partials: Parti
         b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 0}',
         b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": "2"}',
     ],
-    ids=["empty", "cut", "list", "null", "short", "more than there is", "more than all", "nothing", "mistyped"],
+    ids=[
+        "empty",
+        "cut",
+        "list",
+        "null",
+        "incomplete",
+        "beyond the file",
+        "beyond the object",
+        "no bytes",
+        "wrong type",
+    ],
 )
-def test_a_partial_file_whose_note_does_not_fit_is_no_beginning(partials: Partials, note: bytes) -> None:
+def test_a_partial_file_without_a_valid_note_is_not_resumable(partials: Partials, note: bytes) -> None:
     partials.write("a.part", b"xy")
     (partials.folder / "a.part.json").write_bytes(note)
     assert partials.resumable() == {}
@@ -93,7 +103,7 @@ async def test_a_large_body_streams_to_a_partial_file(partials: Partials) -> Non
     assert partials.size("x.part") == len(chunk) * 10
 
 
-async def test_a_body_that_was_cut_is_resumed_where_it_stopped(partials: Partials) -> None:
+async def test_a_cut_body_is_resumed_where_it_stopped(partials: Partials) -> None:
     stream = await partials.open_stream("x.part")
     await stream.write([b"0123456789"])
     await stream.abort(keep=True)
@@ -104,7 +114,7 @@ async def test_a_body_that_was_cut_is_resumed_where_it_stopped(partials: Partial
     assert stream.path.read_bytes() == b"01234567A"
 
 
-async def test_a_stream_from_the_start_forgets_what_was_there(partials: Partials) -> None:
+async def test_a_stream_from_the_start_replaces_an_earlier_one(partials: Partials) -> None:
     partials.write("x.part", b"something long")
     stream = await partials.open_stream("x.part")
     await stream.write([b"new"])
@@ -120,7 +130,7 @@ async def test_an_aborted_stream_leaves_nothing(partials: Partials) -> None:
     assert names(partials) == []
 
 
-async def test_resuming_after_more_than_there_is_fails(partials: Partials) -> None:
+async def test_resuming_after_more_bytes_than_exist_fails(partials: Partials) -> None:
     partials.write("x.part", b"123")
     with pytest.raises(MirrorUnwritable, match="fewer than 4 bytes"):
         await partials.open_stream("x.part", keep_bytes=4)

@@ -18,18 +18,18 @@ def test_measures_where_a_mirror_will_be(tmp_path: Path) -> None:
     assert space.free_inodes is None or space.free_inodes > 0
 
 
-def test_what_just_fits_is_let_pass() -> None:
+def test_exactly_enough_space_is_accepted() -> None:
     check_fits(Space(1000, 10), 1000, 10)
     check_fits(Space(1000, None), 1000, 10**9)
 
 
-def test_says_how_many_bytes_are_too_little() -> None:
-    with pytest.raises(DiskFull, match=r"216\.0 GB are needed, 16\.0 GB are free: 200\.0 GB too little"):
+def test_states_how_many_bytes_are_missing() -> None:
+    with pytest.raises(DiskFull, match=r"needs 216\.0 GB, 16\.0 GB are free: 200\.0 GB are missing"):
         check_fits(Space(16_000_000_000), 216_000_000_000, 1)
 
 
 def test_counts_inodes_where_they_are_limited() -> None:
-    with pytest.raises(DiskFull, match=r"50,000 files are needed, inodes for 12 are free"):
+    with pytest.raises(DiskFull, match=r"needs 50,000 files, 12 inodes are free"):
         check_fits(Space(10**12, 12), 1, 50_000)
 
 
@@ -44,7 +44,7 @@ def test_counts_inodes_where_they_are_limited() -> None:
         (Space(1 << 30, 0), False),
     ],
 )
-def test_room_is_left_for_the_journal_to_end_in_good_order(space: Space, *, is_enough: bool) -> None:
+def test_space_is_kept_for_the_journal_to_end_the_run(space: Space, *, is_enough: bool) -> None:
     if is_enough:
         check_room(space)
     else:
