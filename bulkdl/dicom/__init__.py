@@ -1,1 +1,1 @@
-"""The one importer of pydicom: headers, validation, phantoms. Blocking; called in threads or processes."""
+"""Read and validate DICOM files. The functions block, so they are called in threads or processes."""

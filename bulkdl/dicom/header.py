@@ -1,11 +1,11 @@
-"""The head of a DICOM file: who it is, and what a catalogue tells of it.
+"""Read the header of a DICOM file: its UIDs, and the values for a catalogue.
 
-Reads the elements up to the spacing of pixels (0028,0030) and never the pixel data, some hundred microseconds a file.
-The values are taken from the file's own bytes instead of pydicom's converted ones: pydicom warns about odd values, by
-a mechanism that threads share, where a catalogue only wants them absent. Texts are decoded by pydicom's tables.
+Reads the elements up to Pixel Spacing (0028,0030) and never the pixel data, which takes some hundred microseconds per
+file. Values are parsed here and not by pydicom, because pydicom issues warnings about invalid values, through filters
+that all threads share; here such values are None. Text is decoded with pydicom's tables.
 
-Source: PS3.3 and PS3.6 for the attributes. The Collection is where the RSNA's CTP, which TCIA is fed by, writes it: a
-private block "CTP" of group 0013, element 10.
+Source: PS3.3 and PS3.6 for the attributes. The Collection is in the private block "CTP" of group 0013, element 10,
+where the RSNA's CTP writes it before data is sent to TCIA.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from bulkdl.dicom.identity import parse_identity, parse_study_uid
 from bulkdl.dicom.part10 import open_data_set, read_meta, uid_text
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
-from bulkdl.errors import InvalidInstance, InvalidUid
-from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
+from bulkdl.errors import InvalidInstance
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 
 if TYPE_CHECKING:
-    from bulkdl.dicom.part10 import Element, Meta, Walk
+    from bulkdl.dicom.part10 import Element, FileMeta, Walk
 
 _CHARACTER_SET = 0x00080005
 _SOP_CLASS = 0x00080016
@@ -61,7 +62,7 @@ _INSTANCE_NUMBER = 0x00200013
 _PIXEL_SPACING = 0x00280030
 
 _CODE_VALUE = 0x00080100
-_LAST_NEEDED = _INSTANCE_NUMBER  # what is cut or odd behind it does no harm
+_LAST_NEEDED = _INSTANCE_NUMBER  # errors after this element are ignored
 _LAST = _PIXEL_SPACING
 _WANTED = frozenset(
     (
@@ -79,8 +80,8 @@ _CTP = b"CTP"
 _CTP_PROJECT = 0x10
 _CTP_SITE = 0x12
 
-_LONGEST_VALUE = 1 << 16
-_INFLATE_BYTES = 1 << 20  # as much of a deflated data set as surely holds its first groups
+_MAX_VALUE_BYTES = 1 << 16
+_INFLATE_BYTES = 1 << 20  # contains the first groups of a deflated data set
 _BUFFER_BYTES = 1 << 15
 _DOUBLE_BYTES = 8
 _DIGITS_OF_A_DATE = 8
@@ -89,11 +90,11 @@ _ESCAPE = b"\x1b"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What the head of an instance says. Absent, empty and unreadable values are None.
+    """The values in the header of an instance. Missing, empty and invalid values are None.
 
-    Texts are without padding; the values of an attribute that has several stay joined by a backslash, as in the file.
-    `patient_age` is as written (`061Y`). `collection` and `site` are CTP's; `phantom` is Quality Control Subject.
-    Lengths are in mm; `pixel_spacing_mm` is the distance of rows.
+    Text has no padding; multiple values are joined by a backslash, as in the file. `patient_age` is as in the file
+    (`061Y`). `collection` and `site` are from CTP; `phantom` is Quality Control Subject. Lengths are in mm;
+    `pixel_spacing_mm` is the distance between rows.
     """
 
     sop_uid: SopInstanceUid
@@ -135,13 +136,13 @@ class Header:
 
 
 def read_header(source: Path | bytes | BinaryIO) -> Header:
-    """Read the head of a DICOM file: a path, its bytes, or an open seekable file, which stays open.
+    """Read the header of a DICOM file: a path, its bytes, or an open seekable file, which stays open.
 
-    Nothing behind the head is looked at; whether the file is whole is for `validation` to say.
+    The rest of the file is not read; `validation` checks whether the file is complete.
 
     Raises:
-        InvalidInstance: no preamble and meta information (PS3.10 §7.1); a DICOMDIR; no SOP Instance UID, no Series
-            Instance UID; a UID that is none; or not readable, and why.
+        InvalidInstance: no preamble and meta information (PS3.10 §7.1), a DICOMDIR, a missing or invalid SOP Instance
+            or Series Instance UID, or a file that cannot be read.
     """
     try:
         if isinstance(source, Path):
@@ -155,12 +156,12 @@ def read_header(source: Path | bytes | BinaryIO) -> Header:
 def _read(file: BinaryIO) -> Header:
     size = file.seek(0, io.SEEK_END)
     meta = read_meta(file, size)
-    walk = open_data_set(file, size, meta, inflate_bytes=_INFLATE_BYTES)
-    return _header(meta, _Values(walk))
+    walk = open_data_set(file, size, meta, into_sequences=False, inflate_bytes=_INFLATE_BYTES)
+    return _header(meta, _HeaderValues(walk))
 
 
-class _Values:
-    """The raw values of the head, by tag, and how to read them."""
+class _HeaderValues:
+    """The raw values of the header by tag, and their conversions."""
 
     def __init__(self, walk: Walk) -> None:
         self._walk = walk
@@ -176,16 +177,16 @@ class _Values:
 
     def _collect(self) -> None:
         blocks: set[int] = set()
-        for element in self._walk.elements(into_sequences=False):
+        for element in self._walk.elements():
             tag = element.tag
             if tag > _LAST_NEEDED and _SOP_INSTANCE in self._raw and _SERIES in self._raw:
                 self._is_identified = True
                 if tag > _LAST:
                     return
             if tag in _WANTED:
-                if element.length <= _LONGEST_VALUE:
+                if element.length <= _MAX_VALUE_BYTES:
                     self._raw[tag] = self._walk.value(element)
-            elif tag >> 16 == _CTP_GROUP and element.length <= _LONGEST_VALUE:
+            elif tag >> 16 == _CTP_GROUP and element.length <= _MAX_VALUE_BYTES:
                 self._collect_ctp(element, blocks)
             elif tag == _SPECIES_CODE_SEQUENCE:
                 self.species_code = self._code_value(element)
@@ -200,7 +201,7 @@ class _Values:
 
     def _code_value(self, sequence: Element) -> str | None:
         for element in self._walk.first_item(sequence):
-            if element.tag == _CODE_VALUE and element.length <= _LONGEST_VALUE:
+            if element.tag == _CODE_VALUE and element.length <= _MAX_VALUE_BYTES:
                 return self._decoded(self._walk.value(element))
         return None
 
@@ -214,7 +215,7 @@ class _Values:
         return self._decoded(self._ctp.get(number, b""))
 
     def date(self, tag: int) -> date | None:
-        digits = "".join((self.text(tag) or "").split("\\")[0].split("."))  # 1993.08.22 is how ACR-NEMA wrote
+        digits = "".join((self.text(tag) or "").split("\\")[0].split("."))  # 1993.08.22 is ACR-NEMA's format
         if len(digits) != _DIGITS_OF_A_DATE or not (digits.isascii() and digits.isdigit()):
             return None
         try:
@@ -241,7 +242,7 @@ class _Values:
         if len(raw) != _DOUBLE_BYTES:
             return None
         number: float = struct.unpack("<d" if self._walk.little else ">d", raw)[0]
-        return number if number - number == 0 else None  # neither infinite nor not a number
+        return number if number - number == 0 else None  # neither infinite nor NaN
 
     def _decoded(self, raw: bytes) -> str | None:
         if raw.isascii() and _ESCAPE not in raw:
@@ -250,8 +251,8 @@ class _Values:
 
 
 def _decode(raw: bytes, character_set: bytes) -> str:
-    """Decode a text by Specific Character Set, as far as it will go."""
-    from pydicom.charset import convert_encodings, decode_bytes  # noqa: PLC0415 - most heads are plain ASCII
+    """Decode text by its Specific Character Set. Bytes that cannot be decoded are read as Latin-1."""
+    from pydicom.charset import convert_encodings, decode_bytes  # noqa: PLC0415 - most headers are ASCII
     from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS  # noqa: PLC0415
 
     names = [name.strip(" \0") for name in character_set.decode("ascii", "replace").split("\\")]
@@ -260,24 +261,16 @@ def _decode(raw: bytes, character_set: bytes) -> str:
             text = decode_bytes(raw, convert_encodings(names), PN_DELIMS | TEXT_VR_DELIMS)
         except (LookupError, ValueError):
             text = raw.decode("latin-1")
-    return text.encode("utf-8", "replace").decode("utf-8")  # odd codecs make lone surrogates, which nobody can store
+    return text.encode("utf-8", "replace").decode("utf-8")  # some codecs make lone surrogates, which cannot be stored
 
 
-def _header(meta: Meta, values: _Values) -> Header:
-    sop_uid, series_uid, study_uid = values.uid(_SOP_INSTANCE), values.uid(_SERIES), values.uid(_STUDY)
-    if sop_uid is None:
-        raise InvalidInstance("no SOP Instance UID")
-    if series_uid is None:
-        raise InvalidInstance("no Series Instance UID")
-    try:
-        parsed = parse_sop_uid(sop_uid), parse_series_uid(series_uid)
-    except InvalidUid as error:
-        raise InvalidInstance(f"a UID that is none: {error}") from error
+def _header(meta: FileMeta, values: _HeaderValues) -> Header:
+    sop_uid, series_uid = parse_identity(values.uid(_SOP_INSTANCE), values.uid(_SERIES))
     subject = (values.text(_QUALITY_CONTROL_SUBJECT) or "").upper()
     return Header(
-        sop_uid=parsed[0],
-        series_uid=parsed[1],
-        study_uid=StudyUid(study_uid) if study_uid is not None and is_uid(study_uid) else None,
+        sop_uid=sop_uid,
+        series_uid=series_uid,
+        study_uid=parse_study_uid(values.uid(_STUDY)),
         sop_class_uid=values.uid(_SOP_CLASS),
         transfer_syntax_uid=meta.transfer_syntax_uid,
         media_sop_uid=meta.media_sop_uid,

@@ -1,9 +1,9 @@
-"""A DICOM file, element by element: its meta information, and a walk over tags and lengths.
+"""Read a DICOM file element by element: its File Meta Information, and a walk over tags and lengths.
 
-Values are not decoded here, and most are never read. The walk exists because pydicom's reader takes a file that ends in
-the middle of a value, or between two elements, without a word. It reads as pydicom's reader does (`filereader.py` of
-3.0), its leniency about VRs included, and refuses what that one lets pass: an element that claims more bytes than there
-are, a sequence that is never closed, a delimiter out of place.
+Values are not decoded, and most are not read. The walk exists because pydicom accepts a file that ends in the middle of
+a value, or between two elements, without an error. The walk parses like pydicom (`filereader.py` of 3.0), including its
+leniency about VRs, and also rejects an element that claims more bytes than there are, a sequence that is not closed,
+and a delimiter in a wrong place.
 
 Source: PS3.10 §7.1 (preamble and meta information), PS3.5 §7.1 (elements), §7.5 (sequences), §A.4 (encapsulated pixel
 data), §A.5 (deflated data sets).
@@ -39,11 +39,11 @@ _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
-_FIRST_TAG = 0x00080000  # groups below are no part of a data set (PS3.5 §7.1)
+_FIRST_TAG = 0x00080000  # lower groups do not belong to a data set (PS3.5 §7.1)
 _DELIMITER_GROUP = 0xFFFE
 _UNDEFINED = 0xFFFFFFFF
-_LONGEST_UID = 80  # more than the 64 that are allowed, so that one that is too long is seen to be
-_DEEPEST = 64  # real sequences nest fewer than ten deep; pydicom recurses, and so do we
+_LONGEST_UID = 80  # more than the 64 allowed, so that a longer UID is recognised as invalid
+_DEEPEST = 64  # real sequences nest less than ten deep; both pydicom and the walk recurse
 
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -52,12 +52,12 @@ _NONE: frozenset[int] = frozenset()
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 _INFLATED_AT_ONCE = 1 << 20
-_LARGEST_INFLATED = 1 << 28  # deflate can promise a thousand times its size, and pydicom inflates in memory
+_LARGEST_INFLATED = 1 << 28  # deflated data can grow a thousandfold, and pydicom inflates it in memory
 _GZIP_TRAILER_BYTES = 8
 
 
 class Element(NamedTuple):
-    """One element of a data set: where its value lies in the file, in bytes from its start.
+    """One element of a data set: the position of its value, in bytes from the start of the file.
 
     `vr` is None in implicit VR. A value of undefined length includes its closing delimiter; `items` counts its items,
     fragments included, and is None for a value of defined length.
@@ -70,19 +70,19 @@ class Element(NamedTuple):
     items: int | None
 
 
-class Meta(NamedTuple):
-    """The File Meta Information. The data set begins at the byte `end`."""
+class FileMeta(NamedTuple):
+    """The File Meta Information. The data set begins at byte `end`."""
 
     transfer_syntax_uid: str | None
     media_sop_uid: str | None
     end: int
 
 
-def read_meta(file: BinaryIO, size: int) -> Meta:
+def read_meta(file: BinaryIO, size: int) -> FileMeta:
     """Read the preamble and the File Meta Information of an open file of `size` bytes.
 
     Raises:
-        InvalidInstance: there is none, it is cut, or it is that of a DICOMDIR.
+        InvalidInstance: it is missing or truncated, or the file is a DICOMDIR.
     """
     file.seek(0)
     if not is_dicom(file.read(HEAD_BYTES)):
@@ -90,7 +90,7 @@ def read_meta(file: BinaryIO, size: int) -> Meta:
     uids: dict[int, str] = {}
     walk = Walk(file, size)
     at = first = HEAD_BYTES
-    while walk.peek(at, 2) == _META_GROUP:  # what follows may be written in another way, or deflated
+    while walk.peek(at, 2) == _META_GROUP:  # what follows may have another encoding, or be deflated
         tag, _, offset, length = walk.head(at, size, implicit=False)
         at = walk.end_of(tag, offset, length, size)
         if tag in {_MEDIA_SOP_CLASS, _MEDIA_SOP_INSTANCE, _TRANSFER_SYNTAX}:
@@ -99,27 +99,31 @@ def read_meta(file: BinaryIO, size: int) -> Meta:
         raise InvalidInstance("no DICOM preamble and meta information (PS3.10 §7.1)")
     if uids.get(_MEDIA_SOP_CLASS) == _DICOMDIR:
         raise InvalidInstance("a DICOMDIR")
-    return Meta(uids.get(_TRANSFER_SYNTAX) or None, uids.get(_MEDIA_SOP_INSTANCE) or None, at)
+    return FileMeta(uids.get(_TRANSFER_SYNTAX) or None, uids.get(_MEDIA_SOP_INSTANCE) or None, at)
 
 
 def uid_text(raw: bytes) -> str:
-    """A UID without its padding; what is not ASCII comes out as replacement characters, so as no UID."""
+    """A UID without padding. Bytes that are not ASCII become replacement characters, which makes the UID invalid."""
     return raw.decode("ascii", "replace").strip(" \0")
 
 
-def open_data_set(file: BinaryIO, size: int, meta: Meta, *, inflate_bytes: int | None = None) -> Walk:
-    """The walk over the data set behind `meta`.
+def open_data_set(
+    file: BinaryIO, size: int, meta: FileMeta, *, into_sequences: bool = True, inflate_bytes: int | None = None
+) -> Walk:
+    """Make a walk over the data set after `meta`.
 
-    A deflated data set is inflated into memory: to its end, or only so far that at least `inflate_bytes` are there.
+    Without `into_sequences`, sequences of defined length are skipped as a whole. A deflated data set is inflated into
+    memory: completely, or until at least `inflate_bytes` are available.
 
     Raises:
-        InvalidInstance: a deflated data set is cut, corrupt, followed by something else, or unreasonably large.
+        InvalidInstance: a deflated data set is truncated, corrupt, too large, or followed by other data.
     """
     syntax = meta.transfer_syntax_uid
     if syntax == DEFLATED_LITTLE:
         inflated = _inflate(file, size, meta.end, inflate_bytes)
-        return Walk(io.BytesIO(inflated), len(inflated))
-    return Walk(file, size, meta.end, implicit=syntax == IMPLICIT_LITTLE, little=syntax != EXPLICIT_BIG)
+        return Walk(io.BytesIO(inflated), len(inflated), into_sequences=into_sequences)
+    is_implicit, is_little = syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG
+    return Walk(file, size, meta.end, implicit=is_implicit, little=is_little, into_sequences=into_sequences)
 
 
 def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> bytes:
@@ -131,37 +135,45 @@ def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> bytes:
             chunk = stream.unconsumed_tail or file.read(_INFLATED_AT_ONCE)
             piece = stream.decompress(chunk, _INFLATED_AT_ONCE)
             if not (chunk or piece):
-                raise InvalidInstance("the deflated data set is cut")
+                raise InvalidInstance("the deflated data set is truncated")
             inflated += piece
             if enough is not None and len(inflated) >= enough:
                 return bytes(inflated)
             if len(inflated) > _LARGEST_INFLATED:
-                raise InvalidInstance(f"a deflated data set of more than {_LARGEST_INFLATED} bytes")
+                raise InvalidInstance(f"the deflated data set has more than {_LARGEST_INFLATED} bytes")
     except zlib.error as error:
         raise InvalidInstance(f"the deflated data set is corrupt ({error})") from error
     ended_at = file.tell() - len(stream.unused_data)
     file.seek(ended_at)
     rest = file.read(_GZIP_TRAILER_BYTES + 2)
-    # Some writers leave gzip's trailer there (observed in pydicom's image_dfl.dcm).
+    # Some writers add gzip's trailer (observed in pydicom's image_dfl.dcm).
     trailer = struct.pack("<LL", zlib.crc32(inflated), len(inflated) & 0xFFFFFFFF)
     padding = b"\0" * ((ended_at - at) % 2)
     if rest not in {padding, trailer, trailer + b"\0"}:
         raise InvalidInstance(
-            f"the deflated data set ends at byte {ended_at}, the file of {size} bytes does not (PS3.5 §A.5)"
+            f"the deflated data set ends at byte {ended_at} of {size}; the bytes after it are not padding (PS3.5 §A.5)"
         )
     return bytes(inflated)
 
 
 class Walk:
-    """Walks the data set that begins at byte `start` of an open file of `size` bytes."""
+    """A walk over the data set that begins at byte `start` of an open file of `size` bytes."""
 
     def __init__(
-        self, file: BinaryIO, size: int, start: int = 0, *, implicit: bool = False, little: bool = True
+        self,
+        file: BinaryIO,
+        size: int,
+        start: int = 0,
+        *,
+        implicit: bool = False,
+        little: bool = True,
+        into_sequences: bool = True,
     ) -> None:
         self._file = file
         self._size = size
         self._start = start
-        self.is_implicit = implicit  # as declared; once walking, as found, which is what pydicom goes by
+        self._into_sequences = into_sequences
+        self.is_implicit = implicit  # as declared; after `elements` has begun, as found, which is what pydicom uses
         self.little = little
         order = "<" if little else ">"
         self._explicit_head = struct.Struct(f"{order}HH2sH").unpack
@@ -170,12 +182,12 @@ class Walk:
         self._at = start
 
     def peek(self, at: int, count: int) -> bytes:
-        """The `count` bytes at `at`, or fewer where the file ends."""
+        """The `count` bytes at `at`; fewer if the file ends before."""
         self._file.seek(at)
         return self._file.read(count)
 
     def open_at(self, element: Element) -> BinaryIO:
-        """The file that is walked, inflated if it was deflated, at the value of `element`."""
+        """The file of the walk, inflated if it was deflated, at the value of `element`."""
         self._file.seek(element.offset)
         return self._file
 
@@ -183,25 +195,24 @@ class Walk:
         """The bytes of a value."""
         return self.peek(element.offset, element.length)
 
-    def elements(self, wanted: frozenset[int] | None = None, *, into_sequences: bool = True) -> Iterator[Element]:
-        """The elements of the data set in the file's order, all or the `wanted`; those of its sequences are not named.
+    def elements(self, wanted: frozenset[int] | None = None) -> Iterator[Element]:
+        """The elements of the data set in the order of the file, all or only the `wanted`, but not those of sequences.
 
-        Sequences of defined length are walked only with `into_sequences`. Whoever stops early has checked no more than
-        what was walked.
+        The data set is checked as far as the iterator is used.
 
         Raises:
-            InvalidInstance: the data set cannot be walked to its end.
+            InvalidInstance: the data set is invalid.
         """
         raw_vr = self.peek(self._start + 4, 2)
         if len(raw_vr) == 2:  # noqa: PLR2004 - a VR is two bytes
             self.is_implicit = not _CAPITALS.issuperset(raw_vr)
-        return self._elements(self._start, self._size, implicit=self.is_implicit, into=into_sequences, wanted=wanted)
+        return self._elements(self._start, self._size, implicit=self.is_implicit, wanted=wanted)
 
     def first_item(self, sequence: Element) -> Iterator[Element]:
-        """The elements of the first item of a sequence, none where it has no item.
+        """The elements of the first item of a sequence; none if it has no items.
 
         Raises:
-            InvalidInstance: the item cannot be walked to its end.
+            InvalidInstance: the item is invalid.
         """
         stop = sequence.offset + sequence.length
         if sequence.length == 0:
@@ -211,19 +222,19 @@ class Walk:
             return iter(())
         implicit = self._item_is_implicit(offset, parent_is=sequence.vr is None)
         if length == _UNDEFINED:
-            return self._elements(offset, stop, implicit=implicit, into=False, depth=1, delimited=True)
-        return self._elements(offset, self.end_of(tag, offset, length, stop), implicit=implicit, into=False, depth=1)
+            return self._elements(offset, stop, implicit=implicit, depth=1, delimited=True)
+        return self._elements(offset, self.end_of(tag, offset, length, stop), implicit=implicit, depth=1)
 
     def head(self, at: int, stop: int, *, implicit: bool) -> tuple[int, bytes | None, int, int]:
         """Tag, VR, offset of the value and its length, as written, of the element at `at`.
 
         Raises:
-            InvalidInstance: it is cut.
+            InvalidInstance: it is truncated.
         """
         self._file.seek(at)
         raw = self._file.read(8)
         if at + 8 > stop or len(raw) < 8:  # noqa: PLR2004 - tag, VR and length
-            raise InvalidInstance(f"cut in the head of an element (at byte {at})")
+            raise InvalidInstance(f"truncated in the head of an element (at byte {at})")
         if implicit:
             group, number, length = self._implicit_head(raw)
             return group << 16 | number, None, at + 8, length
@@ -233,18 +244,18 @@ class Walk:
         if vr in _LONG_VRS:
             raw = self._file.read(4)
             if at + 12 > stop or len(raw) < 4:  # noqa: PLR2004 - a length
-                raise InvalidInstance(f"cut in the head of {_name(group << 16 | number)} (at byte {at})")
+                raise InvalidInstance(f"truncated in the head of {_name(group << 16 | number)} (at byte {at})")
             return group << 16 | number, vr, at + 12, self._long_length(raw)[0]
-        if b"AA" <= vr <= b"ZZ":  # a VR that nobody knows: pydicom takes its length for a short one
+        if b"AA" <= vr <= b"ZZ":  # an unknown VR: pydicom reads a short length
             return group << 16 | number, vr, at + 8, length
-        group, number, length = self._implicit_head(raw)  # some writers forget the VR of an element
+        group, number, length = self._implicit_head(raw)  # some writers omit the VR of an element
         return group << 16 | number, None, at + 8, length
 
     def end_of(self, tag: int, offset: int, length: int, stop: int) -> int:
-        """Where a value of defined length ends.
+        """The end of a value of defined length.
 
         Raises:
-            InvalidInstance: behind `stop`.
+            InvalidInstance: it is after `stop`.
         """
         if length > stop - offset:
             raise InvalidInstance(
@@ -258,12 +269,12 @@ class Walk:
         stop: int,
         *,
         implicit: bool,
-        into: bool,
         wanted: frozenset[int] | None = None,
         depth: int = 0,
         delimited: bool = False,
     ) -> Iterator[Element]:
-        """Walk a data set, that of an item too, and leave `_at` behind it: behind its delimiter, if `delimited`."""
+        """Walk a data set or an item, and set `_at` to its end: after its delimiter, if it is `delimited`."""
+        into = self._into_sequences
         while at < stop:
             tag, vr, offset, length = self.head(at, stop, implicit=implicit)
             items = None
@@ -273,14 +284,14 @@ class Walk:
                     return
                 raise InvalidInstance(f"{_name(tag)} does not belong into a data set (at byte {at})")
             if length == _UNDEFINED:
-                fragments = vr in _VRS_OF_FRAGMENTS or tag == _PIXEL_DATA
-                end, items = self._items(
-                    tag, offset, stop, implicit=implicit, into=into, depth=depth, delimited=True, fragments=fragments
-                )
+                if vr in _VRS_OF_FRAGMENTS or tag == _PIXEL_DATA:
+                    end, items = self._fragments(tag, offset, stop)
+                else:
+                    end, items = self._items(tag, offset, stop, implicit=implicit, depth=depth, delimited=True)
             else:
                 end = self.end_of(tag, offset, length, stop)
                 if into and length and (vr == b"SQ" or (vr is None and tag in _sequence_tags())):
-                    self._items(tag, offset, end, implicit=vr is None, into=True, depth=depth)
+                    self._items(tag, offset, end, implicit=vr is None, depth=depth)
             if wanted is None or tag in wanted:
                 yield Element(tag, vr, offset, end - offset, items)
             at = end
@@ -289,18 +300,9 @@ class Walk:
         self._at = at
 
     def _items(
-        self,
-        tag: int,
-        at: int,
-        stop: int,
-        *,
-        implicit: bool,
-        into: bool,
-        depth: int,
-        delimited: bool = False,
-        fragments: bool = False,
+        self, tag: int, at: int, stop: int, *, implicit: bool, depth: int, delimited: bool = False
     ) -> tuple[int, int]:
-        """Walk the items of a sequence, or the fragments of encapsulated pixel data; where they end, how many."""
+        """Walk the items of a sequence. Returns the end of the sequence and the number of items."""
         if depth == _DEEPEST:
             raise InvalidInstance(f"sequences nest deeper than {_DEEPEST} (at byte {at})")
         count = 0
@@ -308,15 +310,15 @@ class Walk:
             item, offset, length = self._item_head(at, stop)
             if item == _SEQUENCE_END and delimited:
                 return offset, count
-            if item != _ITEM or (fragments and length == _UNDEFINED):
-                raise InvalidInstance(f"no item of {_name(tag)} where one should be (at byte {at})")
+            if item != _ITEM:
+                raise InvalidInstance(f"expected an item of {_name(tag)} (at byte {at})")
             count += 1
-            ends = length != _UNDEFINED
-            at = self.end_of(item, offset, length, stop) if ends else stop
-            if not fragments and length and (into or not ends):
+            is_defined = length != _UNDEFINED
+            at = self.end_of(item, offset, length, stop) if is_defined else stop
+            if length and (self._into_sequences or not is_defined):
                 inner = self._item_is_implicit(offset, parent_is=implicit)
                 walked = self._elements(
-                    offset, at, implicit=inner, into=into, wanted=_NONE, depth=depth + 1, delimited=not ends
+                    offset, at, implicit=inner, wanted=_NONE, depth=depth + 1, delimited=not is_defined
                 )
                 deque(walked, maxlen=0)
                 at = self._at
@@ -324,12 +326,25 @@ class Walk:
             raise InvalidInstance(f"{_name(tag)} is not closed (at byte {stop})")
         return at, count
 
+    def _fragments(self, tag: int, at: int, stop: int) -> tuple[int, int]:
+        """Walk the fragments of encapsulated pixel data. Returns their end and their number."""
+        count = 0
+        while at < stop:
+            item, offset, length = self._item_head(at, stop)
+            if item == _SEQUENCE_END:
+                return offset, count
+            if item != _ITEM or length == _UNDEFINED:
+                raise InvalidInstance(f"expected an item of {_name(tag)} (at byte {at})")
+            count += 1
+            at = self.end_of(item, offset, length, stop)
+        raise InvalidInstance(f"{_name(tag)} is not closed (at byte {stop})")
+
     def _item_head(self, at: int, stop: int) -> tuple[int, int, int]:
         tag, _, offset, length = self.head(at, stop, implicit=True)  # items and delimiters never carry a VR
         return tag, offset, length
 
     def _item_is_implicit(self, at: int, *, parent_is: bool) -> bool:
-        """An item inside explicit VR may be in implicit VR (PS3.5 §6.2.2, and writers who forget), not the reverse."""
+        """An item in explicit VR may have implicit VR (PS3.5 §6.2.2, and some writers), but not the reverse."""
         return parent_is or not _CAPITALS.issuperset(self.peek(at + 4, 2))
 
 
@@ -339,7 +354,7 @@ def _name(tag: int) -> str:
 
 @cache
 def _sequence_tags() -> frozenset[int]:
-    """The tags that are sequences: in implicit VR the data dictionary alone knows."""
-    from pydicom._dicom_dict import DicomDictionary  # noqa: PLC0415 - explicit VR never needs it; a public name for the table there is not
+    """The tags of sequences, which in implicit VR are known only from the data dictionary."""
+    from pydicom._dicom_dict import DicomDictionary  # noqa: PLC0415 - needed for implicit VR only; the table has no public name
 
     return frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")

@@ -1,8 +1,8 @@
-"""Keeps pydicom's warnings to itself: what is odd about a file is said in our verdicts, once.
+"""Suppress pydicom's warnings: irregularities of a file are reported in the notes of its validation.
 
-`warnings.catch_warnings` alone is not for threads: two that overlap may leave each other's filters behind for good.
-Here the first to enter puts one filter up and the last to leave takes it down, so threads share it and none waits for
-another. The filter names pydicom only; the warnings of everybody else pass as before.
+`warnings.catch_warnings` is not thread-safe: two that overlap may leave each other's filters installed. Here the first
+thread to enter installs one filter and the last to leave removes it, so no thread waits for another. The filter applies
+to pydicom only.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class _Filter:
-    """The filter and the number of those who want it up."""
+class _SharedFilter:
+    """The filter, and the number of its users."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wanted = 0
+        self._users = 0
         self._caught = warnings.catch_warnings()
 
     def enter(self) -> None:
         with self._lock:
-            self._wanted += 1
-            if self._wanted == 1:
+            self._users += 1
+            if self._users == 1:
                 self._caught = warnings.catch_warnings()
                 self._caught.__enter__()
                 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 
     def leave(self) -> None:
         with self._lock:
-            self._wanted -= 1
-            if self._wanted == 0:
+            self._users -= 1
+            if self._users == 0:
                 self._caught.__exit__(None, None, None)
 
 
-_FILTER = _Filter()  # one for the process, as the interpreter's list of filters is
+_FILTER = _SharedFilter()  # one per process, like the list of warning filters
 
 
 @contextmanager
 def suppressed_pydicom_warnings() -> Iterator[None]:
-    """No warning that pydicom issues, in any thread, is shown or raised until this is left."""
+    """Suppress warnings of pydicom, in all threads, for the length of the block."""
     _FILTER.enter()
     try:
         yield

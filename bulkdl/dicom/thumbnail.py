@@ -1,8 +1,8 @@
-"""A small picture of an instance, as the pages of archives show it: JPEG, the middle one of its frames.
+"""Make a thumbnail of an instance: a small JPEG of its middle frame.
 
-Grey values go through the modality LUT and the first VOI window or LUT, or, where there is none, from the smallest to
-the largest. gdcm is never asked: it may end the process on a corrupt frame, and whoever asks for a picture is a server.
-So there is no picture in a transfer syntax that nothing else decodes.
+Grey values are transformed by the modality LUT and the first VOI window or VOI LUT; without one, the range of values is
+shown. gdcm is not used, because it may crash the server on a corrupt frame. There is no thumbnail for a transfer syntax
+that no other decoder supports.
 
 Source: PS3.3 §C.11.1 (Modality LUT), §C.11.2 (VOI LUT), §C.7.6.3 (Image Pixel module).
 """
@@ -13,6 +13,7 @@ import importlib.util
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from bulkdl.dicom.attributes import IMAGE_ATTRIBUTES, PIXEL_DATA_KEYWORDS
 from bulkdl.dicom.part10 import open_data_set, read_meta
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
@@ -26,49 +27,43 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.pixels.decoders.base import Decoder
 
-_KINDS_OF_PIXEL_DATA: Final = {
-    0x7FE00008: "FloatPixelData",
-    0x7FE00009: "DoubleFloatPixelData",
-    0x7FE00010: "PixelData",
-}
-_PIXEL_DATA: Final = frozenset(_KINDS_OF_PIXEL_DATA)
+_PIXEL_DATA: Final = frozenset(PIXEL_DATA_KEYWORDS)
 _ATTRIBUTES: Final = [
-    *(0x00280002, 0x00280004, 0x00280006, 0x00280008, 0x00280010, 0x00280011),  # the image's shape
-    *(0x00280100, 0x00280101, 0x00280103, 0x7FE00001, 0x7FE00002),  # its bits, and where frames are
+    *IMAGE_ATTRIBUTES,
     *(0x00281050, 0x00281051, 0x00281056, 0x00283010),  # VOI window, its function, VOI LUT
-    *(0x00281052, 0x00281053, 0x00283000),  # rescaling, modality LUT
-    *range(0x00281101, 0x00281104),  # palette, its descriptors
-    *range(0x00281201, 0x00281204),  # and its data
-    *range(0x00281221, 0x00281224),  # or the same in segments
+    *(0x00281052, 0x00281053, 0x00283000),  # rescale, modality LUT
+    *range(0x00281101, 0x00281104),  # descriptors of the palette
+    *range(0x00281201, 0x00281204),  # its data
+    *range(0x00281221, 0x00281224),  # its segmented data
 ]
-_PLUGINS: Final = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")  # the last is pydicom's own, for RLE
+_PLUGINS: Final = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")  # pydicom itself decodes RLE
 _LARGEST_FRAME_BYTES: Final = 1 << 27
-_SAMPLES_PER_PIXEL_SHOWN: Final = 4  # in each direction; more of a large image need not be looked at
+_SAMPLES_PER_PIXEL_SHOWN: Final = 4  # in each direction; the rest of a large image is skipped
 _BUFFER_BYTES: Final = 1 << 15
 
 
 def thumbnail(path: Path, *, size: int = 128) -> bytes:
-    """A JPEG picture of an instance, no wider and no higher than `size` pixels, and never larger than the image.
+    """A JPEG of an instance, at most `size` pixels wide and high, and never larger than the image.
 
     Raises:
-        InvalidInstance: there is nothing to be seen, it cannot be decoded, or safely so, or is unreasonably large.
+        InvalidInstance: there is no pixel data, it is too large, or it cannot be decoded safely.
         ConfigurationError: numpy or Pillow is not installed.
     """
     if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("PIL") is None:
         raise ConfigurationError("thumbnails need numpy and Pillow: pip install 'bulkdl[pixels]'")
     try:
         with path.open("rb", buffering=_BUFFER_BYTES) as file, suppressed_pydicom_warnings():
-            return _drawn(file, size)
+            return _draw(file, size)
     except InvalidInstance:
         raise
     except OSError as error:
         raise InvalidInstance(f"not readable: {error.strerror or error}") from error
-    except Exception as error:  # pydicom and decoders raise what they like
-        raise InvalidInstance(f"no picture can be made: {error_text(error)}") from error
+    except Exception as error:  # pydicom and decoders raise many kinds of exceptions
+        raise InvalidInstance(f"no thumbnail can be made: {error_text(error)}") from error
 
 
-def _drawn(file: BinaryIO, size: int) -> bytes:
-    import numpy as np  # noqa: PLC0415 - heavy, and an extra
+def _draw(file: BinaryIO, size: int) -> bytes:
+    import numpy as np  # noqa: PLC0415 - slow to import, and an extra
     from PIL import Image  # noqa: PLC0415 - the same
 
     with np.errstate(all="ignore"):
@@ -82,8 +77,8 @@ def _drawn(file: BinaryIO, size: int) -> bytes:
 
 
 def _middle_frame(file: BinaryIO) -> tuple[NDArray[Any], Dataset, str]:
-    """The samples of a frame, the attributes that say how to show them, and what the samples mean."""
-    from pydicom import dcmread  # noqa: PLC0415 - heavy, and most of those who import this never draw
+    """The samples of the middle frame, the attributes that define how to show them, and what the samples mean."""
+    from pydicom import dcmread  # noqa: PLC0415 - slow to import, and rarely needed
     from pydicom.pixels.decoders.base import get_decoder  # noqa: PLC0415
     from pydicom.pixels.utils import as_pixel_options  # noqa: PLC0415
     from pydicom.uid import UID  # noqa: PLC0415
@@ -96,10 +91,10 @@ def _middle_frame(file: BinaryIO) -> tuple[NDArray[Any], Dataset, str]:
         raise InvalidInstance("no pixel data")
     file.seek(0)
     attributes = dcmread(file, stop_before_pixels=True, specific_tags=_ATTRIBUTES)
-    options = as_pixel_options(attributes, pixel_keyword=_KINDS_OF_PIXEL_DATA[pixel_data.tag])
+    options = as_pixel_options(attributes, pixel_keyword=PIXEL_DATA_KEYWORDS[pixel_data.tag])
     samples = options["rows"] * options["columns"] * options["samples_per_pixel"]
     if samples * options["bits_allocated"] > _LARGEST_FRAME_BYTES * 8:
-        raise InvalidInstance(f"a frame of {samples} samples is too large for a picture")
+        raise InvalidInstance(f"a frame of {samples} samples is too large for a thumbnail")
     decoder = get_decoder(UID(meta.transfer_syntax_uid or ""))
     frame, made = decoder.as_array(
         walk.open_at(pixel_data),
@@ -111,17 +106,17 @@ def _middle_frame(file: BinaryIO) -> tuple[NDArray[Any], Dataset, str]:
 
 
 def _plugin(decoder: Decoder) -> str:
-    """Which plugin is to decode; none is needed for native pixel data."""
+    """The decoding plugin to use; native pixel data needs none."""
     if not decoder.UID.is_encapsulated:
         return ""
     for name in _PLUGINS:
         if name in decoder.available_plugins:
             return name
-    raise InvalidInstance(f"no decoder for {decoder.UID.name} that is safe to use here")
+    raise InvalidInstance(f"no installed decoder for {decoder.UID.name} is safe to use here")
 
 
 def _in_bytes(frame: NDArray[Any], attributes: Dataset, photometric: str) -> NDArray[np.uint8]:
-    """The frame in grey or RGB of 8 bits."""
+    """The frame as 8-bit grey or RGB."""
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi  # noqa: PLC0415 - needs numpy
 
     if photometric == "PALETTE COLOR":
@@ -141,7 +136,7 @@ def _shifted(colours: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 
 def _windowed(grey: NDArray[Any], attributes: Dataset) -> NDArray[np.float32]:
-    """From 0 to 1 by the first window (PS3.3 §C.11.2.1.2), stretched where there is none."""
+    """Grey values from 0 to 1, by the first window (PS3.3 §C.11.2.1.2), or by their range if there is none."""
     import numpy as np  # noqa: PLC0415 - an extra
 
     centre, width = _first(attributes.get("WindowCenter")), _first(attributes.get("WindowWidth"))
@@ -160,7 +155,7 @@ def _windowed(grey: NDArray[Any], attributes: Dataset) -> NDArray[np.float32]:
 
 
 def _stretched(grey: NDArray[Any]) -> NDArray[np.float32]:
-    """From 0 for the smallest to 1 for the largest; an even image is black."""
+    """Grey values from 0 for the smallest to 1 for the largest; an image of one value is black."""
     values = _finite(grey)
     least, most = values.min(), values.max()
     scaled: NDArray[np.float32] = (values - least) / ((most - least) or 1)

@@ -182,7 +182,7 @@ def test_says_why_a_file_cannot_be_served(file: str, reason: str) -> None:
 
 
 def test_says_that_a_uid_is_none() -> None:
-    with pytest.raises(InvalidInstance, match=r"a UID that is none: .*'1\.2\.a'"):
+    with pytest.raises(InvalidInstance, match=r"invalid UID: .*'1\.2\.a'"):
         read_header(encoded(image()).replace(b"1.2.3.3\0", b"1.2.a\0\0\0"))
 
 

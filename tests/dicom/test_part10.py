@@ -95,7 +95,7 @@ def test_an_item_inside_implicit_vr_is_never_in_explicit_vr() -> None:
 def test_an_item_must_be_closed_inside_its_sequence(cut: int) -> None:
     item = _ITEM + _NO_LENGTH + bytes.fromhex("08005511") + b"UI\x08\x001.2.3.9\0" + _ITEM_END + bytes(4)
     sequence = bytes.fromhex("08004011") + b"SQ\0\0" + (len(item) - cut).to_bytes(4, "little") + item[:-cut]
-    with pytest.raises(InvalidInstance, match=r"an item is not closed|cut in the head of an element"):
+    with pytest.raises(InvalidInstance, match=r"an item is not closed|truncated in the head of an element"):
         list(_walk(_before_patient_id(sequence + b"\0" * 4)).elements(frozenset()))
 
 

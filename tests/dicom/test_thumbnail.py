@@ -18,7 +18,7 @@ NEAR = 6  # JPEG is lossy
 
 
 def grey(path: Path, content: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """The grey values of the picture of `content`."""
+    """The grey values of the thumbnail of `content`."""
     path.write_bytes(content)
     with Image.open(io.BytesIO(thumbnail(path))) as shown:
         assert shown.mode == "L"
@@ -61,7 +61,7 @@ def test_the_middle_frame_is_shown(tmp_path: Path) -> None:
     assert grey(tmp_path / "x", encoded(image(**attributes))).min() > 255 - NEAR
 
 
-def test_colours_are_as_they_are(tmp_path: Path) -> None:
+def test_keeps_colours(tmp_path: Path) -> None:
     attributes = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
     bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "Rows": 16, "Columns": 16}
     path = tmp_path / "x"
@@ -70,24 +70,24 @@ def test_colours_are_as_they_are(tmp_path: Path) -> None:
         assert np.abs(np.asarray(shown).astype(int) - (200, 100, 20)).max() < NEAR
 
 
-def test_a_picture_is_no_larger_than_wanted_and_keeps_its_shape() -> None:
+def test_is_at_most_as_large_as_requested_and_keeps_its_shape() -> None:
     with Image.open(io.BytesIO(thumbnail(pydicom_file("CT_small.dcm"), size=32))) as shown:
         assert shown.size == (32, 32)
     with Image.open(io.BytesIO(thumbnail(pydicom_file("examples_overlay.dcm"), size=64))) as shown:
         assert shown.size == (64, 40)
 
 
-def test_gdcm_is_not_asked(tmp_path: Path) -> None:
+def test_does_not_use_gdcm(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(encapsulated([b"no JPEG"], JPEGLossless))
-    with pytest.raises(InvalidInstance, match=r"no decoder for JPEG Lossless.* that is safe"):
+    with pytest.raises(InvalidInstance, match=r"no installed decoder for JPEG Lossless.* is safe"):
         thumbnail(path)
 
 
-def test_a_frame_that_is_unreasonably_large_is_not_decoded(tmp_path: Path) -> None:
+def test_does_not_decode_a_frame_that_is_too_large(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(encoded(image(Rows=65535, Columns=65535)))
-    with pytest.raises(InvalidInstance, match="too large for a picture"):
+    with pytest.raises(InvalidInstance, match="too large for a thumbnail"):
         thumbnail(path)
 
 
@@ -102,7 +102,7 @@ def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
         thumbnail(tmp_path / "missing.dcm")
 
 
-def test_whatever_the_file_it_is_a_picture_or_unsound() -> None:
+def test_makes_a_thumbnail_or_says_that_the_file_is_invalid() -> None:
     drawn = 0
     for path in pydicom_files():
         try:

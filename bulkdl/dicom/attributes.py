@@ -1,0 +1,124 @@
+"""The attributes of an instance that validation needs, from one walk over its data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from bulkdl.dicom.part10 import uid_text
+from bulkdl.errors import InvalidInstance
+
+if TYPE_CHECKING:
+    from bulkdl.dicom.part10 import Element, Walk
+
+SOP_CLASS = 0x00080016
+SOP_INSTANCE = 0x00080018
+STUDY = 0x0020000D
+SERIES = 0x0020000E
+SAMPLES_PER_PIXEL = 0x00280002
+PHOTOMETRIC_INTERPRETATION = 0x00280004
+NUMBER_OF_FRAMES = 0x00280008
+ROWS = 0x00280010
+COLUMNS = 0x00280011
+BITS_ALLOCATED = 0x00280100
+DOSE_UNITS = 0x30040002
+PIXEL_DATA = 0x7FE00010
+
+PIXEL_DATA_KEYWORDS = {
+    PIXEL_DATA: "PixelData",
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+}
+"""The elements that hold pixel data, and their keywords."""
+
+IMAGE_ATTRIBUTES = (
+    *(SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, 0x00280006, NUMBER_OF_FRAMES, ROWS, COLUMNS),
+    *(BITS_ALLOCATED, 0x00280101, 0x00280103),  # with Planar Configuration, Bits Stored, Pixel Representation
+    *(0x7FE00001, 0x7FE00002),  # Extended Offset Table and its lengths
+)
+"""What pydicom needs to decode pixel data."""
+
+_IDENTITY = frozenset((SOP_CLASS, SOP_INSTANCE, STUDY, SERIES))
+_WANTED = frozenset(
+    (
+        *_IDENTITY,
+        *(SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED),
+        *(DOSE_UNITS, *PIXEL_DATA_KEYWORDS),
+    )
+)
+_NAMES = {
+    SAMPLES_PER_PIXEL: "Samples per Pixel",
+    ROWS: "Rows",
+    COLUMNS: "Columns",
+    BITS_ALLOCATED: "Bits Allocated",
+}
+_MAX_VALUE_BYTES = 256
+
+
+class InstanceAttributes:
+    """The identity of an instance and the attributes of its image.
+
+    With `whole`, the data set is walked to its end; otherwise only until the identity is found.
+
+    Raises:
+        InvalidInstance: the data set is invalid, as far as it is walked.
+    """
+
+    def __init__(self, walk: Walk, *, whole: bool) -> None:
+        self._walk = walk
+        self._found: dict[int, Element] = {}
+        declared = walk.is_implicit
+        for element in walk.elements(_WANTED if whole else _IDENTITY):
+            self._found[element.tag] = element
+            if not whole and _IDENTITY.issubset(self._found):
+                break
+        self.is_implicit = walk.is_implicit
+        self.is_as_declared = walk.is_implicit == declared
+        self.sop_class_uid = self.uid(SOP_CLASS)
+        self.pixel_data = next((self._found[tag] for tag in PIXEL_DATA_KEYWORDS if tag in self._found), None)
+
+    def __contains__(self, tag: int) -> bool:
+        return tag in self._found
+
+    def uid(self, tag: int) -> str | None:
+        """A UID without padding; None if it is missing or empty."""
+        return uid_text(self._raw(tag)) or None
+
+    def number(self, tag: int) -> int:
+        """The value of an unsigned attribute that every image needs.
+
+        Raises:
+            InvalidInstance: it is missing.
+        """
+        raw = self._raw(tag)
+        if len(raw) not in {2, 4}:  # US; some writers use UL
+            raise InvalidInstance(f"pixel data without {_NAMES[tag]}")
+        return int.from_bytes(raw, "little" if self._walk.little else "big")
+
+    def number_of_frames(self) -> int:
+        """The number of frames, 1 if the attribute is missing.
+
+        Raises:
+            InvalidInstance: it is not a number.
+        """
+        text = self._raw(NUMBER_OF_FRAMES).strip(b" \0")
+        if not text:
+            return 1
+        if not text.isdigit():
+            raise InvalidInstance(f"Number of Frames is not a number: {text[:16]!r}")
+        return int(text)
+
+    def is_subsampled(self) -> bool:
+        """Whether two pixels share their colour."""
+        return self._raw(PHOTOMETRIC_INTERPRETATION).strip(b" \0") in {b"YBR_FULL_422", b"YBR_PARTIAL_422"}
+
+    def offset_table_bytes(self, pixel_data: Element) -> int:
+        """The length of the Basic Offset Table, the first item of encapsulated pixel data."""
+        return int.from_bytes(self._walk.peek(pixel_data.offset + 4, 4), "little")
+
+    def open_at(self, element: Element) -> BinaryIO:
+        """The file of the walk, inflated if it was deflated, at the value of `element`."""
+        return self._walk.open_at(element)
+
+    def _raw(self, tag: int) -> bytes:
+        element = self._found.get(tag)
+        return self._walk.peek(element.offset, min(element.length, _MAX_VALUE_BYTES)) if element is not None else b""
