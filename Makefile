@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CLIENTS := nbiatoolkit tcia-utils tciaclient
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mirror test check lint types layers pytest torture fuzz bench test-clients lock clean
+.PHONY: help setup mirror test check lint types layers pytest torture fuzz bench test-clients lock docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,5 +88,9 @@ lock: $(READY) ## renew the lock of exact versions
 	    || exit; \
 	done
 
+docs: $(READY) ## the documentation as a site in .site, after its generated parts were written anew
+	$(BIN)/python -m tests.docs.generate
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env -c .docs -b html bulkdl/docs .site
+
 clean: ## remove what make made, but for mirrors
-	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .venv-* .site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -199,7 +199,7 @@ def _documents() -> str:
     for kind in found:
         words: dict[str, str] = {}
         rows = [(f"`{key}`", name) for key, name in _flat(_example(kind, words).as_json(), words)]
-        parts += [f"## {_COMMANDS[kind.__name__]}", table(("key", "type"), rows)]
+        parts += [f"### {_COMMANDS[kind.__name__]}", table(("key", "type"), rows)]
     return "\n\n".join(parts)
 
 
@@ -246,7 +246,7 @@ def _events() -> str:
     for kind in sorted(kinds, key=_line_of):
         paragraphs = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
         names = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
-        parts += [f"## `{kind.name}`", *(" ".join(text.split()) for text in paragraphs), f"Keys: {names}."]
+        parts += [f"### `{kind.name}`", *(" ".join(text.split()) for text in paragraphs), f"Keys: {names}."]
     return "\n\n".join(parts)
 
 
