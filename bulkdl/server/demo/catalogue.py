@@ -200,15 +200,15 @@ def demo_roots(cache: Path) -> list[Root]:
 
 
 def _phantoms(cache: Path) -> Path | None:
-    """The folder of the phantoms; None without numpy.
+    """The folder of the phantoms. Where they are in the cache, numpy is not needed; else None without it.
 
     It is named after the generator's source, so a changed generator makes them anew. It gets its name when it is whole.
     """
-    if importlib.util.find_spec("numpy") is None:
-        return None
     folder = cache / f"phantoms-{_generator_digest()}"
     if folder.is_dir():
         return folder
+    if importlib.util.find_spec("numpy") is None:
+        return None
     made = Path(tempfile.mkdtemp(prefix="phantoms-being-made-", dir=cache))
     try:
         write_phantoms(made)

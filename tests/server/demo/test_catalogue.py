@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,3 +97,16 @@ def test_half_made_phantoms_are_never_served(demo: Catalogue, cache: Path) -> No
 @pytest.mark.usefixtures("demo")
 def test_phantoms_of_an_older_generator_make_room(cache: Path) -> None:
     assert not (cache / OLD).exists()
+
+
+@pytest.mark.usefixtures("demo")
+def test_phantoms_of_the_cache_are_served_without_numpy(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert PHANTOM_COLLECTION in {root.collection for root in demo_roots(cache)}
+
+
+def test_phantoms_that_no_cache_holds_are_left_out_without_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert PHANTOM_COLLECTION not in {root.collection for root in demo_roots(tmp_path)}
