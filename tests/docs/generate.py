@@ -13,6 +13,7 @@ import inspect
 import re
 import sqlite3
 import textwrap
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 import click
 
-from bulkdl import errors
+from bulkdl import __version__, errors
 from bulkdl.archive.profiles import BUILT_IN
 from bulkdl.cli.exit_codes import Exit, for_error
 from bulkdl.cli.main import cli
@@ -36,6 +37,7 @@ from bulkdl.store.layout import FIELDS, LAYOUTS
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "bulkdl"
 DOCS: Final = PACKAGE / "docs"
+BADGES: Final = ROOT / ".github" / "badges"
 RESULTS: Final = ROOT / "tests" / "benchmarks" / "results" / "latest.md"
 
 _PART: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -358,8 +360,37 @@ _PARTS: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
+# --- badges -----------------------------------------------------------------------------------------------------------
+
+
+def badges() -> dict[Path, str]:
+    """The badges of the README, by file, from the metadata of the project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pattern = re.compile(r"Programming Language :: Python :: (3\.[0-9]+)")
+    versions = [found[1] for line in project["classifiers"] if (found := pattern.fullmatch(line))]
+    texts = {"version": __version__, "python": " | ".join(versions), "licence": project["license"]}
+    return {BADGES / f"{name}.svg": _badge(name, text) for name, text in texts.items()}
+
+
+def _badge(label: str, text: str) -> str:
+    left, right = (10 + round(6.6 * len(word)) for word in (label, text))
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img">
+<title>{label}: {text}</title>
+<rect width="{left + right}" height="20" rx="3" fill="#555"/>
+<path d="M{left} 0h{right - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right - 3}z" fill="#0a6ebd"/>
+<g fill="#fff" font-family="Verdana,'DejaVu Sans',sans-serif" font-size="11" text-anchor="middle">
+<text x="{left / 2}" y="14" textLength="{left - 10}">{label}</text>
+<text x="{left + right / 2}" y="14" textLength="{right - 10}">{text}</text>
+</g>
+</svg>
+"""
+
+
 def main() -> None:
-    """Write every page anew."""
+    """Write every page and badge anew."""
+    for path, badge in badges().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(badge, encoding="utf-8")
     for page in sorted(DOCS.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if (anew := generated(text)) != text:

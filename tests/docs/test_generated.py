@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.generate import DOCS, commands, generated
+from tests.docs.generate import DOCS, badges, commands, generated
 
 PACKAGE = DOCS.parent
 PAGES = sorted(DOCS.glob("*.md"))
@@ -17,6 +17,10 @@ PAGES = sorted(DOCS.glob("*.md"))
 def test_a_page_is_what_the_code_generates(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text == generated(text), "run: make docs"
+
+
+def test_the_badges_are_true() -> None:
+    assert {path: path.read_text(encoding="utf-8") for path in badges()} == badges(), "run: make docs"
 
 
 def test_every_command_is_in_the_reference() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import pytest
+import readme_renderer.markdown
 
 from bulkdl.docs import INDEX, read_page, topics
 from tests.docs.generate import DOCS
@@ -17,6 +19,8 @@ TEXTS = [
     *sorted(DOCS.glob("*.md")),
     *sorted((ROOT / ".github").rglob("*.md")),
 ]
+URL = "https://github.com/bulkdl/bulkdl"
+RAW = "https://raw.githubusercontent.com/bulkdl/bulkdl"
 LINK = re.compile(r"\[[^]]*\]\(([^)]+)\)")
 CONTRACT = {"quickstart", "archives", "manifests", "layouts", "config", "exit-codes", "json", "journal", "migrate"}
 
@@ -46,3 +50,22 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_no_text_names_a_package_registry(path: Path) -> None:
     assert not re.search(r"\b(pypi|pythonhosted|npmjs)\.", path.read_text(encoding="utf-8"), re.IGNORECASE)
+
+
+def test_links_of_the_readme_work_on_a_package_index() -> None:
+    targets = LINK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+
+
+def test_links_of_the_readme_into_the_project_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    own = re.compile(rf"{re.escape(URL)}/(?:blob|tree)/main/([^)#]+)|{re.escape(RAW)}/main/([^)#]+)")
+    paths = [blob or raw for blob, raw in own.findall(text)]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_renders_strictly() -> None:
+    problems = io.StringIO()
+    rendered = readme_renderer.markdown.render((ROOT / "README.md").read_text(encoding="utf-8"), stream=problems)
+    assert rendered is not None
+    assert problems.getvalue() == ""

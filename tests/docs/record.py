@@ -1,0 +1,218 @@
+"""Make the pictures of the README anew: `python -m tests.docs.record`.
+
+`.github/run.svg` is a recording of real commands in a pseudo-terminal, drawn as an SVG without scripts; a program that
+does not animate it shows its last picture. `.github/serve.png` is the first page of `bulkdl serve --demo`, if Chromium
+is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Final
+
+import pyte
+
+from tests.support.commands import environment, serve
+
+PICTURES: Final = Path(__file__).parents[2] / ".github"
+FOLDER: Final = Path(tempfile.gettempdir()) / "bulkdl"
+
+_COLUMNS: Final = 100
+_ROWS: Final = 27
+_CHARACTER: Final = 8.4
+_LINE: Final = 19.0
+_MARGIN: Final = 18.0
+_TITLE: Final = 34.0
+_HOLD_SECONDS: Final = 8.0
+_KEY_SECONDS: Final = 0.035
+_FRAME_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that is typed. `stop_after_seconds`: then Ctrl-C is pressed."""
+
+    command: str
+    stop_after_seconds: float | None = None
+
+
+STEPS: Final = (
+    Step("bulkdl plan --archive demo --collection BULKDL-PHANTOM"),
+    Step("bulkdl mirror --archive demo --collection BULKDL-PHANTOM --to phantom --rate-limit 6MB/s", 4.5),
+    Step("bulkdl resume phantom"),
+    Step("bulkdl verify phantom"),
+)
+
+
+@dataclass
+class Recording:
+    """What each row of the screen showed, from when to when (seconds)."""
+
+    screen: pyte.Screen = field(default_factory=lambda: pyte.Screen(_COLUMNS, _ROWS))
+    seconds: float = 0.0
+    shown: dict[int, tuple[str, float]] = field(default_factory=dict)
+    spans: list[tuple[int, str, float, float | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stream = pyte.Stream(self.screen)
+
+    def feed(self, text: str) -> None:
+        """Show `text` at the present moment."""
+        self._stream.feed(text)
+
+    def snap(self) -> None:
+        """Note the rows that changed since the last call."""
+        for row, line in enumerate(self.screen.display):
+            text, since = self.shown.get(row, ("", self.seconds))
+            if line.rstrip() != text:
+                if text:
+                    self.spans.append((row, text, since, self.seconds))
+                self.shown[row] = (line.rstrip(), self.seconds)
+
+    def end(self) -> None:
+        """What is shown now stays."""
+        self.spans += [(row, text, since, None) for row, (text, since) in self.shown.items() if text]
+
+
+def record(cache: Path) -> Recording:
+    """Type and run the steps; pauses without output are kept short."""
+    recording = Recording()
+    for step in STEPS:
+        _type(recording, step.command)
+        for text, waited in _run(step, cache):
+            recording.seconds += min(waited, 0.6)
+            recording.feed(text)
+            recording.snap()
+        recording.seconds += 1.2
+    recording.feed("$ ")
+    recording.snap()
+    recording.end()
+    return recording
+
+
+def _type(recording: Recording, command: str) -> None:
+    recording.feed("$ ")
+    for character in command:
+        recording.feed(character)
+        recording.seconds += _KEY_SECONDS
+        recording.snap()
+    recording.feed("\r\n")
+    recording.snap()
+
+
+def _run(step: Step, cache: Path) -> Iterator[tuple[str, float]]:
+    """The output of the step, a picture at a time, each with the seconds since the one before."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(FOLDER)
+        words = [sys.executable, "-m", *step.command.split()]
+        size = {"COLUMNS": str(_COLUMNS), "LINES": str(_ROWS), "TERM": "xterm"}
+        os.execve(words[0], words, {**environment(cache), **size})  # noqa: S606 - the command itself
+    started = last = time.monotonic()
+    is_stopped = step.stop_after_seconds is None
+    while True:
+        ready, _, _ = select.select([terminal], [], [], _FRAME_SECONDS)
+        now = time.monotonic()
+        if not is_stopped and now - started > (step.stop_after_seconds or 0):
+            os.kill(process, signal.SIGINT)
+            is_stopped = True
+        if not ready:
+            continue
+        time.sleep(_FRAME_SECONDS / 2)  # let one picture be complete
+        try:
+            text = os.read(terminal, 1 << 16).decode(errors="replace")
+        except OSError:
+            break
+        if not text:
+            break
+        yield text, now - last
+        last = now
+    os.waitpid(process, 0)
+    os.close(terminal)
+
+
+def draw(recording: Recording) -> str:
+    """The recording as an animated SVG."""
+    width = _COLUMNS * _CHARACTER + 2 * _MARGIN
+    height = _ROWS * _LINE + 2 * _MARGIN + _TITLE
+    length = recording.seconds + _HOLD_SECONDS
+    buttons = "".join(
+        f'<circle cx="{_MARGIN + 6 + 20 * number}" cy="20" r="6" fill="{colour}"/>'
+        for number, colour in enumerate(("#ff5f57", "#febc2e", "#28c840"))
+    )
+    rows = "\n".join(_row(*span) for span in recording.spans)
+    size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">
+<title>A terminal: bulkdl plan, an interrupted bulkdl mirror, bulkdl resume and bulkdl verify</title>
+<rect width="100%" height="100%" rx="10" fill="#16181d"/>
+{buttons}
+<rect width="0" height="0">
+<animate id="loop" attributeName="x" from="0" to="0" begin="0s;loop.end" dur="{length:.2f}s"/>
+</rect>
+<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="14" fill="#d7dae0">
+{rows}
+</g>
+</svg>
+"""
+
+
+def _row(row: int, text: str, since: float, until: float | None) -> str:
+    """One state of one row. What is shown at the end is visible without animation, too."""
+    if until is None:
+        hidden, change = "", f'to="hidden" begin="loop.begin" dur="{max(since, 0.01):.2f}s"'
+    else:
+        hidden = ' visibility="hidden"'
+        change = f'to="visible" begin="loop.begin+{since:.2f}s" dur="{max(until - since, 0.01):.2f}s"'
+    colour = ' fill="#8fd0ff"' if text.startswith("$ ") else ""
+    y = _TITLE + _MARGIN + (row + 0.75) * _LINE
+    place = f'x="{_MARGIN}" y="{y:.1f}" textLength="{len(text) * _CHARACTER:.1f}"'
+    words = f'{escape(text)}<set attributeName="visibility" {change}/>'
+    return f'<text {place} xml:space="preserve"{colour}{hidden}>{words}</text>'
+
+
+def photograph(cache: Path) -> None:
+    """The first page of the demonstration archive, by Chromium."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        sys.stderr.write("Chromium is not installed: .github/serve.png stays as it is\n")
+        return
+    with serve("--demo", cache=cache, log=FOLDER / "access.jsonl") as archive:
+        address = archive.url.partition("/nbia-api")[0]
+        options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,720", "--disable-gpu")
+        target = f"--screenshot={PICTURES / 'serve.png'}"
+        subprocess.run([browser, *options, target, f"{address}/"], check=True, capture_output=True, timeout=60)
+
+
+def main() -> None:
+    """Write both pictures."""
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = Path(temporary)
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir()
+        try:
+            subprocess.run(  # the demonstration archive is made once, before anything is recorded
+                [sys.executable, "-m", "bulkdl", "plan", "--archive", "demo", "--everything"],
+                env=environment(cache),
+                check=True,
+                capture_output=True,
+            )
+            (PICTURES / "run.svg").write_text(draw(record(cache)), encoding="utf-8")
+            photograph(cache)
+        finally:
+            shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
