@@ -21,7 +21,6 @@ from bulkdl.archive.nbia.endpoints import (
     DateForm,
     Endpoint,
     Kind,
-    Place,
 )
 
 DATA = Path(__file__).parents[2] / "data" / "answers"
@@ -133,12 +132,6 @@ def test_a_word_of_ours_means_one_thing_in_an_endpoint(endpoint: Endpoint) -> No
     for entries in (endpoint.parameters, endpoint.attributes):
         fields = [entry.field for entry in entries]
         assert len(fields) == len(set(fields))
-
-
-@pytest.mark.parametrize("endpoint", EVERY)
-def test_forms_are_posted_and_queries_are_not(endpoint: Endpoint) -> None:
-    places = {parameter.place for parameter in endpoint.parameters}
-    assert places <= {Place.FORM if endpoint.method == "POST" else Place.QUERY}
 
 
 @pytest.mark.parametrize("endpoint", EVERY)

@@ -18,11 +18,11 @@ from bulkdl.archive.nbia.endpoints.base import (
     Endpoint,
     Kind,
     Parameter,
-    Place,
     by_name,
 )
-from bulkdl.archive.nbia.endpoints.nbia_advanced import NBIA_ADVANCED, NBIA_V4
+from bulkdl.archive.nbia.endpoints.nbia_advanced import NBIA_ADVANCED
 from bulkdl.archive.nbia.endpoints.nbia_search import NBIA_V1, NBIA_V2, PATIENT_V1, SERIES_V1, STUDY_V1
+from bulkdl.archive.nbia.endpoints.nbia_v4 import NBIA_V4
 from bulkdl.archive.nbia.endpoints.tcia_v3 import TCIA_V3
 
 __all__ = [
@@ -44,6 +44,5 @@ __all__ = [
     "Endpoint",
     "Kind",
     "Parameter",
-    "Place",
     "by_name",
 ]

@@ -1,13 +1,13 @@
 """What a table of endpoints is made of.
 
-An attribute or parameter has two names: the one on the wire (`SeriesInstanceUID`), and the `field` of our own words
-(`series_uid`). How a value of a `Kind` is written on the wire is the affair of the dialect, but for the forms of dates
-in parameters, which differ from one endpoint to the next and so stand in the table.
+An attribute or parameter has two names: the one on the wire (`SeriesInstanceUID`), and our own, the `field`
+(`series_uid`). The dialect decides how a value of a `Kind` is written; only the forms of dates in parameters, which
+differ between endpoints, are in the tables.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +26,7 @@ class Kind(Enum):
     YES_NO = auto()  # YES, NO
     DATE = auto()
     TIMESTAMP = auto()
-    NESTED = auto()  # an array or object of JSON, as it is
+    NESTED = auto()  # an array or object of JSON, unchanged
 
 
 class Answer(Enum):
@@ -51,20 +51,13 @@ class DateForm(StrEnum):
     MONTH_FIRST = "%m-%d-%Y"
 
 
-class Place(Enum):
-    """Where a parameter goes: into the address, or into the form of a POST."""
-
-    QUERY = auto()
-    FORM = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter. `field` is the criterion of our own words that it carries.
+    """A parameter. `field` is our own name of the criterion.
 
     `any_case`: its value is compared without case. A parameter `is_repeatable` when it may be sent several times with
-    different values, or once with a `separator` between them where there is one; `is_numbered` when its name goes over
-    the wire with 0, 1, 2, … behind it.
+    different values, or once with a `separator` between them where there is one; `is_numbered` when its name is sent
+    with 0, 1, 2, … behind it.
     """
 
     name: str
@@ -74,7 +67,6 @@ class Parameter:
     description: str = ""
     any_case: bool = False
     date_form: DateForm | None = None
-    place: Place = Place.QUERY
     is_repeatable: bool = False
     separator: str = ""
     is_numbered: bool = False
@@ -92,7 +84,7 @@ class Attribute:
 
 
 FORMATS: Final = ("JSON", "CSV", "XML", "HTML")
-"""The formats of search answers, by the words of the `format` parameter."""
+"""The formats of search answers, as values of the `format` parameter."""
 
 JSON_ONLY: Final = ("JSON",)
 CSV_FILE: Final = ("CSV-DOWNLOAD",)
@@ -103,8 +95,8 @@ NO_FORMATS: Final[tuple[str, ...]] = ()
 class Endpoint:
     """One endpoint. `path` is relative to the base address of its family; `attributes` are in the wire's order.
 
-    `formats` are those of an answer of rows, the default first; it `has_format` when the parameter `format`, which the
-    parameters do not list, chooses among them. `is_strict`: unknown parameters are refused instead of passed over.
+    `formats` are those of an answer of rows, the default first. The parameters of a POST are sent as a form. With
+    `is_strict`, unknown parameters are refused, otherwise ignored.
     """
 
     name: str
@@ -115,8 +107,12 @@ class Endpoint:
     description: str
     method: str = "GET"
     formats: tuple[str, ...] = FORMATS
-    has_format: bool = True
     is_strict: bool = False
+
+    @property
+    def has_format(self) -> bool:
+        """Whether the parameter `format`, which `parameters` does not list, chooses among several formats."""
+        return len(self.formats) > 1
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -125,16 +121,46 @@ class Endpoint:
 
     @property
     def default_format(self) -> str:
-        """The format that comes where none is asked for; empty for what is no list of rows."""
+        """The format that is sent if none is requested; empty where the answer is not a list of rows."""
         return self.formats[0] if self.formats else ""
 
     def parameter(self, name: str) -> Parameter | None:
-        """The parameter that goes over the wire as `name`, numbers behind it taken off where it is numbered."""
+        """The parameter that is sent as `name`; a number at its end is ignored where the parameter is numbered."""
         stem = name.rstrip("0123456789")
         for parameter in self.parameters:
             if parameter.name == (stem if parameter.is_numbered and stem != name else name):
                 return parameter
         return None
+
+
+def rows(
+    name: str,
+    parameters: tuple[Parameter, ...],
+    attributes: tuple[Attribute, ...],
+    description: str,
+    *,
+    method: str = "GET",
+    formats: tuple[str, ...] = FORMATS,
+) -> Endpoint:
+    """An endpoint that answers with rows; its path is its name."""
+    return Endpoint(name, name, parameters, attributes, Answer.ROWS, description, method=method, formats=formats)
+
+
+def other(
+    name: str, parameters: tuple[Parameter, ...], answer: Answer, description: str, *, method: str = "GET"
+) -> Endpoint:
+    """An endpoint that answers with a text or a file; its path is its name."""
+    return Endpoint(name, name, parameters, (), answer, description, method=method, formats=NO_FORMATS)
+
+
+def as_object(endpoint: Endpoint) -> Endpoint:
+    """The same endpoint, where it answers with one JSON object instead of rows."""
+    return replace(endpoint, answer=Answer.OBJECT)
+
+
+def below(folder: str, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """The same endpoints, with their paths below `folder`."""
+    return tuple(replace(endpoint, path=f"{folder}/{endpoint.path}") for endpoint in endpoints)
 
 
 def by_name(endpoints: Iterable[Endpoint]) -> Mapping[str, Endpoint]:

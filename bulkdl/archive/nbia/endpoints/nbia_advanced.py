@@ -13,61 +13,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from bulkdl.archive.nbia.endpoints import shared as s
 from bulkdl.archive.nbia.endpoints.base import (
     CSV_FILE,
     JSON_ONLY,
-    NO_FORMATS,
     Answer,
     Attribute,
     DateForm,
     Endpoint,
     Kind,
     Parameter,
-    Place,
+    as_object,
     by_name,
+    other,
+    rows,
 )
-from bulkdl.archive.nbia.endpoints.nbia_v4 import SEARCH as SEARCH_V4
-from bulkdl.archive.nbia.endpoints.nbia_v4 import SERIES_METADATA_3
-from bulkdl.archive.nbia.endpoints.shared import (
-    A_ANNOTATIONS,
-    A_AUTHORIZED,
-    A_BODY_PART,
-    A_COLLECTION,
-    A_COLLECTION_URI,
-    A_FILE_SIZE,
-    A_IMAGE_COUNT,
-    A_LICENSE,
-    A_LICENSE_URI,
-    A_MANUFACTURER,
-    A_MODALITY,
-    A_MODEL,
-    A_PATIENT_ID,
-    A_PROTOCOL,
-    A_RELEASED,
-    A_SERIES_DATE,
-    A_SERIES_DESCRIPTION,
-    A_SERIES_NUMBER,
-    A_SERIES_UID,
-    A_SOFTWARE,
-    A_SPECIES,
-    A_SPECIES_CODE,
-    A_STUDY_DATE,
-    A_STUDY_DESC,
-    A_STUDY_UID,
-    A_SUBMITTED,
-    A_THIRD_PARTY,
-    BODY_PART,
-    COLLECTION,
-    MODALITY,
-    PATIENT_ID,
-    SERIES,
-    SERIES_LIST,
-    SERIES_LIST_OF_COMMAS,
-    STUDY,
-    any_case,
-    called,
-    in_form,
-)
+from bulkdl.archive.nbia.endpoints.series_metadata import SERIES_METADATA_2, SERIES_METADATA_3
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
 
@@ -76,34 +37,7 @@ _CRITERIA_COUNT: Final = (
     Attribute("count", "count", Kind.INTEGER, "", "number of Patients; written as text"),
 )
 
-SERIES_METADATA_2: Final = (
-    called("Subject ID", A_PATIENT_ID),
-    called("Study UID", A_STUDY_UID),
-    called("Study Description", A_STUDY_DESC),
-    called("Study Date", A_STUDY_DATE),
-    called("Series ID", A_SERIES_UID),
-    called("Series Description", A_SERIES_DESCRIPTION),
-    called("Number of images", A_IMAGE_COUNT),
-    called("File Size (Bytes)", A_FILE_SIZE),
-    called("Collection Name", A_COLLECTION),
-    A_MODALITY,
-    A_MANUFACTURER,
-    called("3rd Party Analysis", A_THIRD_PARTY),
-    called("Data Description URI", A_COLLECTION_URI),
-    called("Series Number", A_SERIES_NUMBER),
-    called("License Name", A_LICENSE),
-    called("License URL", A_LICENSE_URI),
-    called("Date Released", A_RELEASED),
-    called("Series Date", A_SERIES_DATE),
-    called("Protocol Name", A_PROTOCOL),
-    called("Body Part Examined", A_BODY_PART),
-    called("Annotations Flag", A_ANNOTATIONS),
-    called("Manufacturer Model Name", A_MODEL),
-    called("Software Versions", A_SOFTWARE),
-    A_SUBMITTED,
-)
-
-_DESCRIPTION: Final = (
+DESCRIPTION: Final = (
     Attribute("description", "description", description="about the Collection, in HTML"),
     Attribute("id", "id", Kind.INTEGER, "", "number in the archive's database"),
     Attribute("collectionDescTimestamp", "changed", Kind.NESTED, "", "when it was written, in milliseconds since 1970"),
@@ -112,14 +46,11 @@ _DESCRIPTION: Final = (
     Attribute("licenseId", "license_id", Kind.INTEGER, "", "number of the licence, see getLicenses"),
     Attribute("descriptionURI", "collection_uri", description="DOI of the Collection"),
 )
-_DESCRIPTION_V4: Final = tuple(
-    each for each in _DESCRIPTION if each.name not in {"collectionDescTimestamp", "userName", "licenseId"}
-)
 
-_OF_DOI: Final = (
+OF_DOI: Final = (
     Attribute("collection", "collection", description="name of the Collection"),
-    called("seriesInstanceUID", A_SERIES_UID),
-    called("thirdPartyAnanlysis", A_THIRD_PARTY),
+    s.renamed("seriesInstanceUID", s.A_SERIES_UID),
+    s.renamed("thirdPartyAnanlysis", s.A_THIRD_PARTY),
 )
 
 _TAGS: Final = (
@@ -150,7 +81,7 @@ _LICENSES: Final = (
     Attribute("commercialUse", "commercial_use", description="whether it allows commercial use"),
 )
 
-_FOUND: Final = (
+FOUND: Final = (
     Attribute("resultSet", "patients", Kind.NESTED, "", "Patients that were found, with numbers of Studies and Series"),
     Attribute("totalPatients", "total_patients", Kind.INTEGER, "", "how many there are in all"),
     Attribute("bodyParts", "body_parts", Kind.NESTED, "", "body parts among them, each with its count"),
@@ -178,14 +109,15 @@ _DRILLED_IMAGES: Final = (
 
 
 def _field(name: str, field: str, description: str, *, kind: Kind = Kind.TEXT, is_required: bool = False) -> Parameter:
-    return Parameter(name, field, kind, is_required, description, place=Place.FORM)
+    return Parameter(name, field, kind, is_required, description)
 
 
 def _numbered(name: str, field: str, description: str, kind: Kind = Kind.TEXT) -> Parameter:
-    return Parameter(name, field, kind, description=description, place=Place.FORM, is_numbered=True)
+    return Parameter(name, field, kind, description=description, is_numbered=True)
 
 
-def _search_form(dates: DateForm) -> tuple[Parameter, ...]:
+def search_form(dates: DateForm) -> tuple[Parameter, ...]:
+    """The form of a simple search, with dates in the form that the API version reads."""
     from_date = _numbered("fromDate", "from_date", "the first day, with DateRangeCriteria", Kind.DATE)
     to_date = _numbered("toDate", "to_date", "the last day, with DateRangeCriteria", Kind.DATE)
     return (
@@ -203,15 +135,15 @@ def _search_form(dates: DateForm) -> tuple[Parameter, ...]:
     )
 
 
-_WITH_ANNOTATION: Final = _field("includeAnnotation", "with_annotations", "true: annotations too")
+WITH_ANNOTATION: Final = _field("includeAnnotation", "with_annotations", "true: annotations too")
 _SERIES_UID: Final = replace(
-    SERIES, name="SeriesUID", required=True, description="a Series Instance UID; note the name"
+    s.SERIES, name="SeriesUID", required=True, description="a Series Instance UID; note the name"
 )
 _IMAGE_ID: Final = Parameter("imageID", "image_id", Kind.INTEGER, True, "number of an instance in the database")  # noqa: FBT003 - see Parameter
 _INTERNAL_LIST: Final = replace(
-    SERIES_LIST, field="series_ids", kind=Kind.INTEGER, description="numbers of Series in the archive's database"
+    s.SERIES_LIST, field="series_ids", kind=Kind.INTEGER, description="numbers of Series in the archive's database"
 )
-_DOI: Final = (
+DOI: Final = (
     _field("DOI", "doi", "a DOI", is_required=True),
     _field("CollectionOrSeries", "level", "series: the Series of that DOI, too"),
 )
@@ -219,51 +151,39 @@ _DOI: Final = (
 # --- endpoints --------------------------------------------------------------------------------------------------------
 
 
-def _rows(
+def json_rows(
     name: str, parameters: tuple[Parameter, ...], attributes: tuple[Attribute, ...], text: str, method: str = "GET"
 ) -> Endpoint:
-    return Endpoint(
-        name, name, parameters, attributes, Answer.ROWS, text, method=method, formats=JSON_ONLY, has_format=False
-    )
+    """An endpoint whose rows are JSON always."""
+    return rows(name, parameters, attributes, text, method=method, formats=JSON_ONLY)
 
 
-def _other(
-    name: str, parameters: tuple[Parameter, ...], answer: Answer, text: str, *, method: str = "POST"
-) -> Endpoint:
-    return Endpoint(name, name, parameters, (), answer, text, method=method, formats=NO_FORMATS, has_format=False)
+def posted(name: str, parameters: tuple[Parameter, ...], answer: Answer, text: str) -> Endpoint:
+    """An endpoint that takes a form, and answers with a text or a file."""
+    return other(name, parameters, answer, text, method="POST")
 
 
 def _metadata(name: str, attributes: tuple[Attribute, ...], text: str) -> Endpoint:
-    return Endpoint(
-        name,
-        name,
-        (SERIES_LIST_OF_COMMAS,),
-        attributes,
-        Answer.ROWS,
-        text,
-        method="POST",
-        formats=CSV_FILE,
-        has_format=False,
-    )
+    return rows(name, (s.SERIES_LIST_OF_COMMAS,), attributes, text, method="POST", formats=CSV_FILE)
 
 
-_COUNTS: Final = (
+COUNTS: Final = (
     ("getCollectionValuesAndCounts", (), "Collection", "Collections, with the number of Patients of each"),
     (
         "getModalityValuesAndCounts",
-        (COLLECTION, any_case(BODY_PART)),
+        (s.COLLECTION, s.any_case(s.BODY_PART)),
         "Modality",
         "modalities, with the number of Patients of each",
     ),
     (
         "getBodyPartValuesAndCounts",
-        (COLLECTION, any_case(MODALITY)),
+        (s.COLLECTION, s.any_case(s.MODALITY)),
         "BodyPart",
         "body parts, with the number of Patients of each",
     ),
     (
         "getManufacturerValuesAndCounts",
-        (COLLECTION, any_case(MODALITY), any_case(BODY_PART)),
+        (s.COLLECTION, s.any_case(s.MODALITY), s.any_case(s.BODY_PART)),
         "Manufacturer",
         "manufacturers, with the number of Patients of each",
     ),
@@ -271,58 +191,52 @@ _COUNTS: Final = (
 )
 
 
-def _counts_v4(name: str) -> tuple[Attribute, ...]:
-    return (
-        Attribute(name, "value", description="the value that is counted"),
-        Attribute("Count", "count", Kind.INTEGER, "", "number of Patients"),
-        A_AUTHORIZED,
-    )
-
-
-_LICENSES_LIST: Final = _rows("getLicenses", (), _LICENSES, "the licences of the archive's data")
+_LICENSES_LIST: Final = json_rows("getLicenses", (), _LICENSES, "the licences of the archive's data")
 
 # The same in both forms, but for what v4 says of who may see it.
-_SHARED: Final = (
-    _rows(
+SHARED: Final = (
+    json_rows(
         "getSpeciesTax",
         (),
-        (called("speciesCode", A_SPECIES_CODE), called("speciesDescription", A_SPECIES)),
+        (s.renamed("speciesCode", s.A_SPECIES_CODE), s.renamed("speciesDescription", s.A_SPECIES)),
         "the species that there are",
     ),
-    _rows("getDicomTags", (_SERIES_UID,), _TAGS, "the DICOM attributes of the first instance of a Series"),
-    _rows("getDicomTagsByImageID", (_IMAGE_ID,), _TAGS, "the DICOM attributes of one instance"),
-    _other(
+    json_rows("getDicomTags", (_SERIES_UID,), _TAGS, "the DICOM attributes of the first instance of a Series"),
+    json_rows("getDicomTagsByImageID", (_IMAGE_ID,), _TAGS, "the DICOM attributes of one instance"),
+    posted(
         "getManifestForCollection",
         (
             _field("collection", "collection", "name of a Collection", is_required=True),
             _field("visibility", "visibility", "1, or 13 for all", kind=Kind.INTEGER),
-            _WITH_ANNOTATION,
+            WITH_ANNOTATION,
         ),
         Answer.MANIFEST,
         "a manifest of the Series of a Collection",
     ),
-    _other(
+    posted(
         "getManifestFromPatientStudySeries",
         (
             _field("patientIDs", "patient_ids", "IDs of Patients with commas between them"),
             _field("studyUIDs", "study_uids", "Study Instance UIDs with commas between them"),
             _field("seriesUIDs", "series_uids", "Series Instance UIDs with commas between them"),
             _field("anyOrAll", "any_or_all", "any: what is in one of the lists; all: what is in each"),
-            _WITH_ANNOTATION,
+            WITH_ANNOTATION,
         ),
         Answer.MANIFEST,
         "a manifest of the Series of some Patients, Studies and Series",
     ),
-    _other(
+    posted(
         "getMD5Hierarchy",
-        tuple(in_form(each) for each in (SERIES, STUDY, PATIENT_ID, COLLECTION)),
+        (s.SERIES, s.STUDY, s.PATIENT_ID, s.COLLECTION),
         Answer.TEXT,
         "one MD5 over those of all instances of a Series, Study, Patient or Collection; nothing for an unknown one",
     ),
-    _rows("getStudyDrillDown", (_INTERNAL_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"),
-    _rows("getImageDrillDown", (_INTERNAL_LIST,), _DRILLED_IMAGES, "the instances of some Series", "POST"),
-    _rows("getStudyDrillDownWithSeriesIds", (SERIES_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"),
-    _other(
+    json_rows("getStudyDrillDown", (_INTERNAL_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"),
+    json_rows("getImageDrillDown", (_INTERNAL_LIST,), _DRILLED_IMAGES, "the instances of some Series", "POST"),
+    json_rows(
+        "getStudyDrillDownWithSeriesIds", (s.SERIES_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"
+    ),
+    posted(
         "getThumbnail",
         (
             _field("seriesUID", "series_uid", "a Series Instance UID", kind=Kind.UID, is_required=True),
@@ -335,54 +249,52 @@ _SHARED: Final = (
 
 NBIA_ADVANCED: Final[Mapping[str, Endpoint]] = by_name(
     (
-        *(_rows(name, parameters, _CRITERIA_COUNT, text) for name, parameters, _, text in _COUNTS),
-        _rows(
+        *(json_rows(name, parameters, _CRITERIA_COUNT, text) for name, parameters, _, text in COUNTS),
+        json_rows(
             "getCollectionDescriptions",
             (Parameter("collectionName", "collection", description="name of a Collection"),),
-            _DESCRIPTION,
+            DESCRIPTION,
             "what the archive says about its Collections",
         ),
-        _rows("getCollectionOrSeriesForDOI", _DOI, _OF_DOI, "what a DOI names", "POST"),
-        Endpoint(
-            "getSimpleSearchWithModalityAndBodyPartPaged",
-            "getSimpleSearchWithModalityAndBodyPartPaged",
-            _search_form(DateForm.DAY_FIRST),
-            _FOUND,
-            Answer.OBJECT,
-            "Patients that meet all criteria, a page of them, with counts of what they have",
-            method="POST",
-            formats=JSON_ONLY,
-            has_format=False,
+        json_rows("getCollectionOrSeriesForDOI", DOI, OF_DOI, "what a DOI names", "POST"),
+        as_object(
+            rows(
+                "getSimpleSearchWithModalityAndBodyPartPaged",
+                search_form(DateForm.DAY_FIRST),
+                FOUND,
+                "Patients that meet all criteria, a page of them, with counts of what they have",
+                method="POST",
+                formats=JSON_ONLY,
+            )
         ),
-        _other(
+        posted(
             "getManifestTextV2",
-            (SERIES_LIST, _WITH_ANNOTATION),
+            (s.SERIES_LIST, WITH_ANNOTATION),
             Answer.MANIFEST,
             "a manifest of some Series",
         ),
-        _other(
+        posted(
             "getManifestForSimpleSearch",
-            _search_form(DateForm.DAY_FIRST),
+            search_form(DateForm.DAY_FIRST),
             Answer.MANIFEST,
             "a manifest of what a simple search finds",
         ),
         _metadata("getSeriesMetadata2", SERIES_METADATA_2, "what is told of some Series, as an attachment of CSV"),
         _metadata("getSeriesMetadata3", SERIES_METADATA_3, "all that is told of some Series, as an attachment of CSV"),
-        Endpoint(
-            "getSharedList",
-            "getSharedList",
-            (_field("nameValue", "shared_list", "name of a shared list", is_required=True),),
-            _SHARED_LIST,
-            Answer.OBJECT,
-            "a shared list; null for an unknown one",
-            method="POST",
-            formats=JSON_ONLY,
-            has_format=False,
+        as_object(
+            rows(
+                "getSharedList",
+                (_field("nameValue", "shared_list", "name of a shared list", is_required=True),),
+                _SHARED_LIST,
+                "a shared list; null for an unknown one",
+                method="POST",
+                formats=JSON_ONLY,
+            )
         ),
-        _other(
+        posted(
             "createSharedList",
             (
-                SERIES_LIST,
+                s.SERIES_LIST,
                 _field("name", "shared_list", "its name", is_required=True),
                 _field("description", "description", "what it is"),
                 _field("url", "url", "where there is more about it"),
@@ -390,60 +302,15 @@ NBIA_ADVANCED: Final[Mapping[str, Endpoint]] = by_name(
             Answer.TEXT,
             "make a shared list of some Series",
         ),
-        _other(
+        posted(
             "deleteSharedList",
             (_field("name", "shared_list", "its name", is_required=True),),
             Answer.TEXT,
             "delete a shared list of your own",
         ),
         _LICENSES_LIST,
-        *_SHARED,
-        _other("hostName", (), Answer.TEXT, "name of the machine that answers", method="GET"),
-        _other("up", (), Answer.TEXT, "up, if it is", method="GET"),
-    )
-)
-
-NBIA_V4: Final[Mapping[str, Endpoint]] = by_name(
-    replace(endpoint, is_strict=True)
-    for endpoint in (
-        *SEARCH_V4,
-        *(_rows(name, parameters, _counts_v4(counted), text) for name, parameters, counted, text in _COUNTS),
-        _rows(
-            "getCollectionDescriptions",
-            (Parameter("collectionName", "collection", description="name of a Collection"),),
-            _DESCRIPTION_V4,
-            "what the archive says about its Collections",
-        ),
-        _rows(
-            "getCollectionOrSeriesForDOI",
-            _DOI,
-            (*_OF_DOI, called("authorized", A_AUTHORIZED)),
-            "what a DOI names",
-            "POST",
-        ),
-        Endpoint(
-            "getSimpleSearch",
-            "getSimpleSearch",
-            _search_form(DateForm.MONTH_FIRST),
-            _FOUND,
-            Answer.OBJECT,
-            "Patients that meet all criteria, a page of them, with counts of what they have",
-            method="POST",
-            formats=JSON_ONLY,
-            has_format=False,
-        ),
-        _other(
-            "getManifestText",
-            (SERIES_LIST, replace(_WITH_ANNOTATION, required=True)),
-            Answer.MANIFEST,
-            "a manifest of some Series",
-        ),
-        _other(
-            "getManifestForSimpleSearch",
-            _search_form(DateForm.MONTH_FIRST),
-            Answer.MANIFEST,
-            "a manifest of what a simple search finds",
-        ),
-        *_SHARED,
+        *SHARED,
+        other("hostName", (), Answer.TEXT, "name of the machine that answers"),
+        other("up", (), Answer.TEXT, "up, if it is"),
     )
 )

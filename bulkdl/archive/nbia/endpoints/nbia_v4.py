@@ -1,15 +1,31 @@
-"""NBIA v4, today's API: search and images, for guests and for who is logged in. Paths are below `v4/`.
+"""NBIA v4, the current API, for guests and logins. Paths are below `v4/`.
 
-Parameters that it does not know it refuses; dates are `MM-dd-yyyy` both ways. Its forms of the Advanced API are in
+It refuses unknown parameters; dates are `MM-dd-yyyy` both ways. Its forms of the Advanced API share the tables of
 `nbia_advanced`. Source: the server program (`v4/V4_*.java`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.nbia.endpoints.base import CSV_FILE, NO_FORMATS, Answer, DateForm, Endpoint
+from bulkdl.archive.nbia.endpoints import nbia_advanced as advanced
+from bulkdl.archive.nbia.endpoints import shared as s
+from bulkdl.archive.nbia.endpoints.base import (
+    CSV_FILE,
+    JSON_ONLY,
+    Answer,
+    Attribute,
+    DateForm,
+    Endpoint,
+    Kind,
+    Parameter,
+    as_object,
+    by_name,
+    other,
+    rows,
+)
 from bulkdl.archive.nbia.endpoints.nbia_search import (
     DENIED_SERIES,
     IMAGE_OTHER,
@@ -20,334 +36,195 @@ from bulkdl.archive.nbia.endpoints.nbia_search import (
     STUDY_V1,
     VALUES,
 )
-from bulkdl.archive.nbia.endpoints.shared import (
-    A_AGE,
-    A_ANNOTATIONS,
-    A_AUTHORIZED,
-    A_BODY_PART,
-    A_COLLECTION,
-    A_COLLECTION_URI,
-    A_DIAGNOSIS,
-    A_ETHNIC_GROUP,
-    A_EVENT,
-    A_FILE_SIZE,
-    A_IMAGE_COUNT,
-    A_LICENSE,
-    A_LICENSE_URI,
-    A_MANUFACTURER,
-    A_MODALITY,
-    A_MODEL,
-    A_OFFSET,
-    A_PATIENT_ID,
-    A_PATIENT_NAME,
-    A_PHANTOM,
-    A_PIXEL_SPACING,
-    A_PROTOCOL,
-    A_RELEASED,
-    A_RELEASED_STATUS,
-    A_SERIES_DATE,
-    A_SERIES_DESCRIPTION,
-    A_SERIES_NUMBER,
-    A_SERIES_UID,
-    A_SEX,
-    A_SITE,
-    A_SLICE_THICKNESS,
-    A_SOFTWARE,
-    A_SOP_UID,
-    A_SPECIES,
-    A_SPECIES_CODE,
-    A_STUDY_DATE,
-    A_STUDY_DESC,
-    A_STUDY_ID,
-    A_STUDY_UID,
-    A_SUBMITTED,
-    A_THIRD_PARTY,
-    A_VISIBILITY,
-    COLLECTION,
-    INCLUDE_MD5,
-    MODALITY,
-    NEW_FILE_NAMES,
-    PATIENT_ID,
-    PATIENT_ID_SMALL_D,
-    SERIES,
-    SERIES_LIST,
-    SERIES_LIST_OF_COMMAS,
-    SIZE,
-    SOP,
-    STUDY,
-    any_case,
-    called,
-    required,
-    since,
+from bulkdl.archive.nbia.endpoints.series_metadata import (
+    DATA_DESCRIPTION_URI,
+    DIAGNOSIS_V4,
+    MAX_SUBMITTED,
+    SERIES_METADATA_COMBINED,
+    SERIES_METADATA_V4,
+    SERIES_QC_V4,
 )
 
-_SUBMITTED: Final = called("MaxSubmissionTimestamp", A_SUBMITTED)
-_COLLECTION_URI: Final = called("DataDescriptionURI", A_COLLECTION_URI)
-_DIAGNOSIS: Final = called("AdmittingDiagnosisDescription", A_DIAGNOSIS)
-
-PATIENT_V4: Final = (*(each for each in PATIENT_V1 if each.name != "PatientBirthDate"), A_AUTHORIZED)
-STUDY_V4: Final = (*(each for each in STUDY_V1 if each.name != "PatientBirthDate"), A_AUTHORIZED)
+PATIENT_V4: Final = (*(each for each in PATIENT_V1 if each.name != "PatientBirthDate"), s.A_AUTHORIZED)
+STUDY_V4: Final = (*(each for each in STUDY_V1 if each.name != "PatientBirthDate"), s.A_AUTHORIZED)
 
 SERIES_V4: Final = (
-    A_SERIES_UID,
-    A_STUDY_UID,
-    A_MODALITY,
-    A_PROTOCOL,
-    A_SERIES_DATE,
-    A_SERIES_DESCRIPTION,
-    A_BODY_PART,
-    A_SERIES_NUMBER,
-    A_ANNOTATIONS,
-    A_COLLECTION,
-    A_SITE,
-    A_PATIENT_ID,
-    A_SEX,
-    A_AGE,
-    _DIAGNOSIS,
-    A_MANUFACTURER,
-    A_MODEL,
-    A_SOFTWARE,
-    A_IMAGE_COUNT,
-    _SUBMITTED,
-    A_LICENSE,
-    A_LICENSE_URI,
-    _COLLECTION_URI,
-    A_FILE_SIZE,
-    A_RELEASED_STATUS,
-    A_RELEASED,
-    A_STUDY_DESC,
-    A_STUDY_DATE,
-    A_THIRD_PARTY,
-    A_AUTHORIZED,
+    s.A_SERIES_UID,
+    s.A_STUDY_UID,
+    s.A_MODALITY,
+    s.A_PROTOCOL,
+    s.A_SERIES_DATE,
+    s.A_SERIES_DESCRIPTION,
+    s.A_BODY_PART,
+    s.A_SERIES_NUMBER,
+    s.A_ANNOTATIONS,
+    s.A_COLLECTION,
+    s.A_SITE,
+    s.A_PATIENT_ID,
+    s.A_SEX,
+    s.A_AGE,
+    DIAGNOSIS_V4,
+    s.A_MANUFACTURER,
+    s.A_MODEL,
+    s.A_SOFTWARE,
+    s.A_IMAGE_COUNT,
+    MAX_SUBMITTED,
+    s.A_LICENSE,
+    s.A_LICENSE_URI,
+    DATA_DESCRIPTION_URI,
+    s.A_FILE_SIZE,
+    s.A_RELEASED_STATUS,
+    s.A_RELEASED,
+    s.A_STUDY_DESC,
+    s.A_STUDY_DATE,
+    s.A_THIRD_PARTY,
+    s.A_AUTHORIZED,
 )
 
-SERIES_METADATA_V4: Final = (
-    A_PATIENT_ID,
-    A_PATIENT_NAME,
-    A_SEX,
-    A_ETHNIC_GROUP,
-    A_PHANTOM,
-    A_SPECIES_CODE,
-    A_SPECIES,
-    A_STUDY_UID,
-    A_STUDY_DATE,
-    A_STUDY_DESC,
-    _DIAGNOSIS,
-    A_STUDY_ID,
-    A_AGE,
-    A_EVENT,
-    A_OFFSET,
-    A_SERIES_UID,
-    A_COLLECTION,
-    A_SITE,
-    A_MODALITY,
-    A_PROTOCOL,
-    A_SERIES_DATE,
-    A_SERIES_DESCRIPTION,
-    A_BODY_PART,
-    A_SERIES_NUMBER,
-    A_ANNOTATIONS,
-    A_MANUFACTURER,
-    A_MODEL,
-    A_PIXEL_SPACING,
-    A_SLICE_THICKNESS,
-    A_SOFTWARE,
-    A_IMAGE_COUNT,
-    _SUBMITTED,
-    A_LICENSE,
-    A_LICENSE_URI,
-    _COLLECTION_URI,
-    A_FILE_SIZE,
-    A_RELEASED_STATUS,
-    A_RELEASED,
-    A_THIRD_PARTY,
-    A_AUTHORIZED,
-)
+_FROM: Final = s.since("fromDate", DateForm.MONTH_FIRST, "a day, such as 12-31-2020; what was released on it or later")
 
-_AT_RELEASED_STATUS: Final = SERIES_METADATA_V4.index(A_RELEASED_STATUS)
-SERIES_QC_V4: Final = (
-    *SERIES_METADATA_V4[:_AT_RELEASED_STATUS],
-    A_VISIBILITY,
-    *SERIES_METADATA_V4[_AT_RELEASED_STATUS:],
-)
-
-# The names with blanks of the forms that answer CSV alone: those of SERIES_METADATA_V4, by what they mean.
-SPACED_NAMES: Final = {
-    "PatientID": "Patient ID",
-    "PatientName": "Patient Name",
-    "PatientSex": "Patient Sex",
-    "EthnicGroup": "Ethnic Group",
-    "SpeciesCode": "Species Code",
-    "SpeciesDescription": "Species Description",
-    "StudyInstanceUID": "Study Instance UID",
-    "StudyDate": "Study Date",
-    "StudyDesc": "Study Description",
-    "AdmittingDiagnosisDescription": "Admitting Diagnosis Description",
-    "StudyID": "Study ID",
-    "PatientAge": "Patient Age",
-    "LongitudinalTemporalEventType": "Longitudinal Temporal Event Type",
-    "LongitudinalTemporalOffsetFromEvent": "Longitudinal Temporal Offset From Event",
-    "SeriesInstanceUID": "Series Instance UID",
-    "Collection": "Project",
-    "ProtocolName": "Protocol Name",
-    "SeriesDate": "Series Date",
-    "SeriesDescription": "Series Description",
-    "BodyPartExamined": "Body Part Examined",
-    "SeriesNumber": "Series Number",
-    "AnnotationsFlag": "Annotations Flag",
-    "ManufacturerModelName": "Manufacturer Model Name",
-    "PixelSpacing(mm)-Row": "Pixel Spacing(mm)- Row",
-    "SliceThickness(mm)": "Slice Thickness(mm)",
-    "SoftwareVersions": "Software Versions",
-    "ImageCount": "Image Count",
-    "MaxSubmissionTimestamp": "Max Submission Timestamp",
-    "LicenseName": "License Name",
-    "LicenseURI": "License URI",
-    "DataDescriptionURI": "Collection URI",
-    "FileSize": "File Size",
-    "DateReleased": "Date Released",
-    "ThirdPartyAnalysis": "Third Party Analysis",
-}
-_UNSPACED: Final = frozenset({A_SITE, A_RELEASED_STATUS, A_AUTHORIZED})
-SERIES_METADATA_3: Final = tuple(
-    called(SPACED_NAMES.get(each.name, each.name), each) for each in SERIES_METADATA_V4 if each not in _UNSPACED
-)
-SERIES_METADATA_COMBINED: Final = tuple(each for each in SERIES_METADATA_3 if not each.name.endswith(("Row", "(mm)")))
-
-_FROM: Final = since("fromDate", DateForm.MONTH_FIRST, "a day, such as 12-31-2020; what was released on it or later")
-
-SEARCH: Final = (
+_SEARCH: Final = (
     *VALUES,
-    Endpoint(
-        "getPatient",
-        "getPatient",
-        (COLLECTION, PATIENT_ID_SMALL_D),
-        PATIENT_V4,
-        Answer.ROWS,
-        "Patients, of one Collection or of all",
-    ),
-    Endpoint(
+    rows("getPatient", (s.COLLECTION, s.PATIENT_ID_SMALL_D), PATIENT_V4, "Patients, of one Collection or of all"),
+    rows(
         "getPatientByCollectionAndModality",
-        "getPatientByCollectionAndModality",
-        (required(COLLECTION), required(any_case(MODALITY))),
-        (called("PatientId", A_PATIENT_ID), A_AUTHORIZED),
-        Answer.ROWS,
+        (s.required(s.COLLECTION), s.required(s.any_case(s.MODALITY))),
+        (s.renamed("PatientId", s.A_PATIENT_ID), s.A_AUTHORIZED),
         "the Patients of a Collection who have a Series of that modality",
     ),
-    Endpoint(
+    rows(
         "NewPatientsInCollection",
-        "NewPatientsInCollection",
-        (required(COLLECTION), required(_FROM)),
+        (s.required(s.COLLECTION), s.required(_FROM)),
         PATIENT_V4,
-        Answer.ROWS,
         "the Patients of a Collection who are new since a day",
     ),
-    Endpoint(
+    rows(
         "getPatientStudy",
-        "getPatientStudy",
-        (COLLECTION, PATIENT_ID, STUDY),
+        (s.COLLECTION, s.PATIENT_ID, s.STUDY),
         STUDY_V4,
-        Answer.ROWS,
         "Studies, narrowed by Collection, Patient or UID",
     ),
-    Endpoint(
+    rows(
         "NewStudiesInPatientCollection",
-        "NewStudiesInPatientCollection",
-        (required(COLLECTION), required(_FROM), PATIENT_ID),
+        (s.required(s.COLLECTION), s.required(_FROM), s.PATIENT_ID),
         STUDY_V4,
-        Answer.ROWS,
         "the Studies of a Collection, or of one Patient of it, that are new since a day",
     ),
-    Endpoint(
+    rows(
         "getSeries",
-        "getSeries",
-        tuple(each if each.any_case or each in {STUDY, SERIES} else any_case(each) for each in SERIES_CRITERIA),
+        tuple(each if each.any_case or each in {s.STUDY, s.SERIES} else s.any_case(each) for each in SERIES_CRITERIA),
         SERIES_V4,
-        Answer.ROWS,
         "Series that meet every criterion given",
     ),
-    Endpoint(
-        "getUpdatedSeries",
+    rows(
         "getUpdatedSeries",
         (replace(_FROM, description="a day, such as 12-31-2020; 01-01-1900 where it is left out"),),
         SERIES_V4,
-        Answer.ROWS,
         "the public Series that were released after a day",
     ),
-    Endpoint(
+    rows(
         "getSeriesSize",
-        "getSeriesSize",
-        (required(SERIES),),
-        SIZE,
-        Answer.ROWS,
+        (s.required(s.SERIES),),
+        s.SIZE,
         "size and number of instances of one Series; slow on large archives",
     ),
-    Endpoint(
-        "getSOPInstanceUIDs",
-        "getSOPInstanceUIDs",
-        (required(SERIES),),
-        (A_SOP_UID,),
-        Answer.ROWS,
-        "the instances of one Series",
-    ),
-    Endpoint(
-        "getDeniedSeries",
-        "getDeniedSeries",
-        DENIED_SERIES,
-        (A_SERIES_UID,),
-        Answer.ROWS,
-        "those of some Series that a user may not see",
-    ),
-    Endpoint(
+    rows("getSOPInstanceUIDs", (s.required(s.SERIES),), (s.A_SOP_UID,), "the instances of one Series"),
+    rows("getDeniedSeries", DENIED_SERIES, (s.A_SERIES_UID,), "those of some Series that a user may not see"),
+    rows(
         "getSeriesMetadata",
-        "getSeriesMetadata",
-        (SERIES_LIST_OF_COMMAS,),
+        (s.SERIES_LIST_OF_COMMAS,),
         SERIES_METADATA_V4,
-        Answer.ROWS,
         "all that is told of some Series, up to 10,000 of them; an attachment of CSV if no format is named",
         method="POST",
         formats=("CSV-DOWNLOAD", "JSON", "CSV", "XML", "HTML"),
     ),
-    Endpoint(
+    rows(
         "getSeriesMetadataCombined",
-        "getSeriesMetadataCombined",
-        (SERIES_LIST,),
+        (s.SERIES_LIST,),
         SERIES_METADATA_COMBINED,
-        Answer.ROWS,
         "getSeriesMetadata with blanks in the names, as an attachment of CSV",
         method="POST",
         formats=CSV_FILE,
-        has_format=False,
     ),
-    Endpoint(
-        "getSeriesQCInfo",
+    rows(
         "getSeriesQCInfo",
         (SERIES_ID_LIST,),
         SERIES_QC_V4,
-        Answer.ROWS,
         "getSeriesMetadata with the visibility of each Series",
         method="POST",
     ),
     *(each for each in IMAGES if each.name != "getImage"),
-    Endpoint(
+    other(
         "getImage",
-        "getImage",
-        (required(SERIES), NEW_FILE_NAMES, INCLUDE_MD5),
-        (),
+        (s.required(s.SERIES), s.NEW_FILE_NAMES, s.INCLUDE_MD5),
         Answer.BUNDLE,
         "all instances of a Series, as a zip that begins with a LICENSE, with md5hashes.csv at its end if asked for",
-        formats=NO_FORMATS,
-        has_format=False,
     ),
     IMAGE_OTHER,
-    Endpoint(
+    other(
         "getMD5HashForImage",
-        "getMD5HashForImage",
-        (required(SOP),),
-        (),
+        (s.required(s.SOP),),
         Answer.TEXT,
         "the MD5 of one instance, 32 hexadecimal digits; nothing for an unknown one",
-        formats=NO_FORMATS,
-        has_format=False,
     ),
+)
+
+_DESCRIPTION_V4: Final = tuple(
+    each for each in advanced.DESCRIPTION if each.name not in {"collectionDescTimestamp", "userName", "licenseId"}
+)
+
+
+def _counts_v4(name: str) -> tuple[Attribute, ...]:
+    return (
+        Attribute(name, "value", description="the value that is counted"),
+        Attribute("Count", "count", Kind.INTEGER, "", "number of Patients"),
+        s.A_AUTHORIZED,
+    )
+
+
+NBIA_V4: Final[Mapping[str, Endpoint]] = by_name(
+    replace(endpoint, is_strict=True)
+    for endpoint in (
+        *_SEARCH,
+        *(
+            advanced.json_rows(name, parameters, _counts_v4(counted), text)
+            for name, parameters, counted, text in advanced.COUNTS
+        ),
+        advanced.json_rows(
+            "getCollectionDescriptions",
+            (Parameter("collectionName", "collection", description="name of a Collection"),),
+            _DESCRIPTION_V4,
+            "what the archive says about its Collections",
+        ),
+        advanced.json_rows(
+            "getCollectionOrSeriesForDOI",
+            advanced.DOI,
+            (*advanced.OF_DOI, s.renamed("authorized", s.A_AUTHORIZED)),
+            "what a DOI names",
+            "POST",
+        ),
+        as_object(
+            rows(
+                "getSimpleSearch",
+                advanced.search_form(DateForm.MONTH_FIRST),
+                advanced.FOUND,
+                "Patients that meet all criteria, a page of them, with counts of what they have",
+                method="POST",
+                formats=JSON_ONLY,
+            )
+        ),
+        advanced.posted(
+            "getManifestText",
+            (s.SERIES_LIST, replace(advanced.WITH_ANNOTATION, required=True)),
+            Answer.MANIFEST,
+            "a manifest of some Series",
+        ),
+        advanced.posted(
+            "getManifestForSimpleSearch",
+            advanced.search_form(DateForm.MONTH_FIRST),
+            Answer.MANIFEST,
+            "a manifest of what a simple search finds",
+        ),
+        *advanced.SHARED,
+    )
 )

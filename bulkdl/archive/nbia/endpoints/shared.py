@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.nbia.endpoints.base import Attribute, DateForm, Kind, Parameter, Place
+from bulkdl.archive.nbia.endpoints.base import Attribute, DateForm, Kind, Parameter
 
 
 def required(parameter: Parameter) -> Parameter:
-    """The same parameter, where an endpoint cannot do without it."""
+    """The same parameter, where an endpoint requires it."""
     return replace(parameter, required=True)
 
 
@@ -21,24 +21,14 @@ def any_case(parameter: Parameter) -> Parameter:
     return replace(parameter, any_case=True)
 
 
-def in_form(parameter: Parameter) -> Parameter:
-    """The same parameter, as a field of a form."""
-    return replace(parameter, place=Place.FORM)
-
-
 def since(name: str, form: DateForm, description: str) -> Parameter:
     """A parameter with the day from which on something is new."""
     return Parameter(name, "since", Kind.DATE, description=description, date_form=form)
 
 
-def called(name: str, attribute: Attribute, field: str | None = None) -> Attribute:
-    """The same attribute under another name on the wire, and in our words where `field` says so."""
+def renamed(name: str, attribute: Attribute, field: str | None = None) -> Attribute:
+    """The same attribute under another name on the wire, and under another name of ours if `field` is given."""
     return replace(attribute, name=name, field=field or attribute.field)
-
-
-def named(attributes: tuple[Attribute, ...]) -> dict[str, Attribute]:
-    """The attributes by their names on the wire."""
-    return {attribute.name: attribute for attribute in attributes}
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------
@@ -71,7 +61,6 @@ SERIES_LIST: Final = Parameter(
     "series_uids",
     required=True,
     description="a Series Instance UID",
-    place=Place.FORM,
     is_repeatable=True,
 )
 SERIES_LIST_OF_COMMAS: Final = replace(

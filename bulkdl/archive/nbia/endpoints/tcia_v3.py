@@ -9,166 +9,117 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from bulkdl.archive.nbia.endpoints import shared as s
 from bulkdl.archive.nbia.endpoints.base import (
     JSON_ONLY,
-    NO_FORMATS,
     Answer,
-    Attribute,
     DateForm,
     Endpoint,
-    Parameter,
+    below,
     by_name,
-)
-from bulkdl.archive.nbia.endpoints.shared import (
-    A_AGE,
-    A_BIRTH_DATE,
-    A_BODY_PART,
-    A_COLLECTION,
-    A_DIAGNOSIS,
-    A_ETHNIC_GROUP,
-    A_MANUFACTURER,
-    A_MODALITY,
-    A_PATIENT_ID,
-    A_PATIENT_NAME,
-    A_SERIES_COUNT,
-    A_SEX,
-    A_SOP_UID,
-    A_STUDY_DATE,
-    A_STUDY_DESCRIPTION,
-    A_STUDY_ID,
-    A_STUDY_UID,
-    BODY_PART,
-    COLLECTION,
-    MANUFACTURER,
-    MODALITY,
-    MODEL,
-    PATIENT_ID,
-    SERIES,
-    SERIES_START,
-    SHARED_LIST,
-    SIZE,
-    SOP,
-    STUDY,
-    called,
-    required,
-    since,
+    other,
+    rows,
 )
 
 PATIENT_V3: Final = (
-    A_PATIENT_ID,
-    called("PatientName", A_PATIENT_NAME, "name"),
-    called("PatientBirthDate", A_BIRTH_DATE, "birth_date"),
-    called("PatientSex", A_SEX, "sex"),
-    A_ETHNIC_GROUP,
-    A_COLLECTION,
+    s.A_PATIENT_ID,
+    s.renamed("PatientName", s.A_PATIENT_NAME, "name"),
+    s.renamed("PatientBirthDate", s.A_BIRTH_DATE, "birth_date"),
+    s.renamed("PatientSex", s.A_SEX, "sex"),
+    s.A_ETHNIC_GROUP,
+    s.A_COLLECTION,
 )
 
 STUDY_V3: Final = (
-    A_COLLECTION,
-    A_PATIENT_ID,
-    A_PATIENT_NAME,
-    A_STUDY_UID,
-    A_STUDY_DATE,
-    A_STUDY_DESCRIPTION,
-    called("AdmittingDiagnosesDescriptions", A_DIAGNOSIS),
-    A_STUDY_ID,
-    A_AGE,
-    A_SEX,
-    A_SERIES_COUNT,
+    s.A_COLLECTION,
+    s.A_PATIENT_ID,
+    s.A_PATIENT_NAME,
+    s.A_STUDY_UID,
+    s.A_STUDY_DATE,
+    s.A_STUDY_DESCRIPTION,
+    s.renamed("AdmittingDiagnosesDescriptions", s.A_DIAGNOSIS),
+    s.A_STUDY_ID,
+    s.A_AGE,
+    s.A_SEX,
+    s.A_SERIES_COUNT,
 )
 
-_DATE: Final = required(since("Date", DateForm.ISO, "a day, such as 2020-12-31; what was released after it"))
+_DATE: Final = s.required(s.since("Date", DateForm.ISO, "a day, such as 2020-12-31; what was released after it"))
 
 
-def _search(
-    name: str, parameters: tuple[Parameter, ...], attributes: tuple[Attribute, ...], description: str
-) -> Endpoint:
-    return Endpoint(name, f"TCIA/query/{name}", parameters, attributes, Answer.ROWS, description)
-
+_SEARCH: Final = (
+    rows("getCollectionValues", (), (s.A_COLLECTION,), "all Collections"),
+    rows(
+        "getModalityValues",
+        (s.COLLECTION, s.BODY_PART, s.MODALITY),
+        (s.A_MODALITY,),
+        "modalities, of one Collection or body part or of all",
+    ),
+    rows(
+        "getBodyPartValues",
+        (s.COLLECTION, s.MODALITY),
+        (s.A_BODY_PART,),
+        "body parts, of one Collection or modality or of all",
+    ),
+    rows(
+        "getManufacturerValues",
+        (s.COLLECTION, s.MODALITY, s.BODY_PART),
+        (s.A_MANUFACTURER,),
+        "manufacturers of equipment, narrowed by Collection, modality and body part",
+    ),
+    rows("getPatient", (s.COLLECTION,), PATIENT_V3, "Patients, of one Collection or of all"),
+    rows(
+        "PatientsByModality",
+        (s.required(s.COLLECTION), s.required(s.MODALITY)),
+        (s.A_PATIENT_ID,),
+        "the Patients of a Collection who have a Series of that modality",
+    ),
+    rows(
+        "getPatientStudy",
+        (s.COLLECTION, s.PATIENT_ID, s.STUDY),
+        STUDY_V3,
+        "Studies, narrowed by Collection, Patient or UID",
+    ),
+    rows(
+        "getSeries",
+        (s.COLLECTION, s.STUDY, s.PATIENT_ID, s.SERIES, s.MODALITY, s.BODY_PART, s.MODEL, s.MANUFACTURER),
+        s.SERIES_START,
+        "Series that meet every criterion given",
+    ),
+    rows("getSeriesSize", (s.required(s.SERIES),), s.SIZE, "size and number of instances of one Series"),
+    other("getImage", (s.required(s.SERIES),), Answer.BUNDLE, "all instances of a Series, as a zip"),
+    rows(
+        "NewPatientsInCollection",
+        (_DATE, s.required(s.COLLECTION)),
+        PATIENT_V3,
+        "the Patients of a Collection who are new since a day",
+    ),
+    rows(
+        "NewStudiesInPatientCollection",
+        (_DATE, s.required(s.COLLECTION), s.PATIENT_ID),
+        STUDY_V3,
+        "the Studies of a Collection, or of one Patient of it, that are new since a day",
+    ),
+    rows("getSOPInstanceUIDs", (s.required(s.SERIES),), (s.A_SOP_UID,), "the instances of one Series"),
+    other(
+        "getSingleImage", (s.required(s.SERIES), s.required(s.SOP)), Answer.INSTANCE, "one instance, as a DICOM file"
+    ),
+)
 
 TCIA_V3: Final[Mapping[str, Endpoint]] = by_name(
     (
-        _search("getCollectionValues", (), (A_COLLECTION,), "all Collections"),
-        _search(
-            "getModalityValues",
-            (COLLECTION, BODY_PART, MODALITY),
-            (A_MODALITY,),
-            "modalities, of one Collection or body part or of all",
-        ),
-        _search(
-            "getBodyPartValues",
-            (COLLECTION, MODALITY),
-            (A_BODY_PART,),
-            "body parts, of one Collection or modality or of all",
-        ),
-        _search(
-            "getManufacturerValues",
-            (COLLECTION, MODALITY, BODY_PART),
-            (A_MANUFACTURER,),
-            "manufacturers of equipment, narrowed by Collection, modality and body part",
-        ),
-        _search("getPatient", (COLLECTION,), PATIENT_V3, "Patients, of one Collection or of all"),
-        _search(
-            "PatientsByModality",
-            (required(COLLECTION), required(MODALITY)),
-            (A_PATIENT_ID,),
-            "the Patients of a Collection who have a Series of that modality",
-        ),
-        _search(
-            "getPatientStudy",
-            (COLLECTION, PATIENT_ID, STUDY),
-            STUDY_V3,
-            "Studies, narrowed by Collection, Patient or UID",
-        ),
-        _search(
-            "getSeries",
-            (COLLECTION, STUDY, PATIENT_ID, SERIES, MODALITY, BODY_PART, MODEL, MANUFACTURER),
-            SERIES_START,
-            "Series that meet every criterion given",
-        ),
-        _search("getSeriesSize", (required(SERIES),), SIZE, "size and number of instances of one Series"),
-        Endpoint(
-            "getImage",
-            "TCIA/query/getImage",
-            (required(SERIES),),
-            (),
-            Answer.BUNDLE,
-            "all instances of a Series, as a zip",
-            formats=NO_FORMATS,
-            has_format=False,
-        ),
-        _search(
-            "NewPatientsInCollection",
-            (_DATE, required(COLLECTION)),
-            PATIENT_V3,
-            "the Patients of a Collection who are new since a day",
-        ),
-        _search(
-            "NewStudiesInPatientCollection",
-            (_DATE, required(COLLECTION), PATIENT_ID),
-            STUDY_V3,
-            "the Studies of a Collection, or of one Patient of it, that are new since a day",
-        ),
-        _search("getSOPInstanceUIDs", (required(SERIES),), (A_SOP_UID,), "the instances of one Series"),
-        Endpoint(
-            "getSingleImage",
-            "TCIA/query/getSingleImage",
-            (required(SERIES), required(SOP)),
-            (),
-            Answer.INSTANCE,
-            "one instance, as a DICOM file",
-            formats=NO_FORMATS,
-            has_format=False,
-        ),
-        Endpoint(
-            "ContentsByName",
-            "SharedList/query/ContentsByName",
-            (SHARED_LIST,),
-            SERIES_START,
-            Answer.ROWS,
-            "the Series of a shared list; always JSON",
-            formats=JSON_ONLY,
-            has_format=False,
+        *below("TCIA/query", _SEARCH),
+        *below(
+            "SharedList/query",
+            (
+                rows(
+                    "ContentsByName",
+                    (s.SHARED_LIST,),
+                    s.SERIES_START,
+                    "the Series of a shared list; always JSON",
+                    formats=JSON_ONLY,
+                ),
+            ),
         ),
     )
 )
