@@ -11,23 +11,23 @@ from bulkdl.cli.signals import ignore_signals, raise_on_signals
 
 
 def main() -> int:
-    """Run the command that the process was started with; the exit code."""
+    """Run the command of this process; return its exit code."""
     try:
         raise_on_signals()
-        from bulkdl.cli.main import run  # noqa: PLC0415 - here, so that Ctrl-C is met during imports as well
+        from bulkdl.cli.main import run  # noqa: PLC0415 - late, so that Ctrl-C works during imports as well
 
         return run(sys.argv[1:])
     except KeyboardInterrupt:
-        print("bulkdl: interrupted before anything was done", file=sys.stderr)  # noqa: T201 - the command's own voice
+        print("bulkdl: interrupted before anything was done", file=sys.stderr)  # noqa: T201 - the output of the command
         return 130
     finally:
-        ignore_signals()  # the exit code is settled; one that comes while Python shuts down must not change it
+        ignore_signals()  # a signal during the shutdown of Python must not change the exit code
 
 
 def command() -> NoReturn:
-    """The console script. It ends without taking the interpreter apart: that takes 0.1 s after a mirror (measured).
+    """The console script. It skips the shutdown of the interpreter, which takes 0.1 s after a mirror (measured).
 
-    Nothing is left to do by then: files are closed, threads joined, children waited for; see `cli.runner`.
+    Files are closed and threads and child processes have ended by then; see `cli.runner`.
     """
     code = main()
     with suppress(OSError, ValueError):  # a reader that went away, or a stream that was closed from the start

@@ -1,4 +1,4 @@
-"""The configuration file: TOML with `[profiles]`, names of archives, and `[defaults]`, values of options.
+"""The configuration file: TOML with `[profiles]` (names of archives) and `[defaults]` (values of options).
 
     [profiles]
     mylab = "nbia-v1+https://archive.example.org/nbia-api/services"
@@ -7,8 +7,7 @@
     archive = "mylab"
     rate-limit = "50MB/s"
 
-What the command line or the environment says goes before it. A key that nothing reads is an error, because it is
-misspelt more often than not.
+The command line and the environment override it. An unknown key is an error, because it is probably misspelt.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ _TABLES: Final = ("profiles", "defaults")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a configuration file says. `defaults` maps long names of options, with `_`, to values as TOML gives them.
+    """The content of a configuration file. `defaults` maps long option names, with `_`, to values as TOML gives them.
 
-    `source` is the file's name, None where there is no file.
+    `source` is the name of the file, None where there is no file.
     """
 
     profiles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -43,7 +42,7 @@ class Configuration:
 
 
 def default_path() -> Path:
-    """Where the configuration lies if no other place is named."""
+    """Where the configuration is unless another file is named."""
     return platformdirs.user_config_path("bulkdl") / "config.toml"
 
 
@@ -61,7 +60,7 @@ def load_configuration(path: Path | None, *, options: Collection[str]) -> Config
             return Configuration()
         raise ConfigurationError(f"there is no configuration file {str(place)!r}") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{place}: this is no UTF-8 text, so no TOML") from error
+        raise ConfigurationError(f"{place}: not a TOML file: it is not UTF-8 text") from error
     except OSError as error:
         raise ConfigurationError(f"{place}: cannot be read: {error.strerror or error}") from error
     return parse_configuration(text, source=str(place), options=options)
@@ -71,8 +70,8 @@ def parse_configuration(text: str, *, source: str, options: Collection[str]) -> 
     """Read a configuration. `options` are the keys that `[defaults]` may have, written with `_`.
 
     Raises:
-        ConfigurationError: no TOML, a table or key that nothing reads, or a value of the wrong type. Names `source`
-            and, where it can be told, the line.
+        ConfigurationError: the text is not TOML, a table or key is unknown, or a value has the wrong type. Names
+            `source` and, where it is known, the line.
     """
     try:
         document = tomllib.loads(text)
@@ -82,9 +81,9 @@ def parse_configuration(text: str, *, source: str, options: Collection[str]) -> 
     reader = _Reader(text, source)
     for name, table in document.items():
         if name not in _TABLES:
-            raise reader.wrong(f"{name!r} is unknown here; {_known(name, _TABLES)}", name)
+            raise reader.wrong(f"unknown table {name!r}; {_known(name, _TABLES)}", name)
         if not isinstance(table, dict):
-            raise reader.wrong(f"{name!r} is no table: write [{name}]", name)
+            raise reader.wrong(f"{name!r} is not a table: write [{name}]", name)
     profiles = {name: reader.profile(name, value) for name, value in document.get("profiles", {}).items()}
     defaults = {
         key.replace("-", "_"): reader.default(key, value, options)
@@ -95,14 +94,14 @@ def parse_configuration(text: str, *, source: str, options: Collection[str]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Judges the entries of one file, and knows where in its text they stand."""
+    """Checks the entries of one file, and names the line of an error."""
 
     text: str
     source: str
 
     def profile(self, name: str, address: Any) -> str:
         if not isinstance(address, str):
-            raise self.wrong(f"the profile {name!r} is no text: write {name} = 'https://…'", name)
+            raise self.wrong(f"the profile {name!r} is not text: write {name} = 'https://…'", name)
         if name == DEMO:
             raise self.wrong(f"{DEMO!r} always means the demonstration archive; choose another name", name)
         return address
@@ -110,9 +109,9 @@ class _Reader:
     def default(self, key: str, value: Any, options: Collection[str]) -> str | float:
         option = key.replace("-", "_")
         if option not in options:
-            raise self.wrong(f"there is no option {key!r} to set; {_known(option, options)}", key)
+            raise self.wrong(f"unknown option {key!r}; {_known(option, options)}", key)
         if not isinstance(value, str | int | float):
-            raise self.wrong(f"the value of {key!r} is no text, number, true or false", key)
+            raise self.wrong(f"the value of {key!r} is not text, a number, true or false", key)
         return value
 
     def wrong(self, message: str, key: str) -> ConfigurationError:
@@ -127,6 +126,6 @@ def _known(name: str, names: Collection[str]) -> str:
 
 
 def _line_of(key: str, text: str) -> int | None:
-    """The first line that sets `key` or opens the table of that name. tomllib tells no lines of what it has read."""
+    """The first line that sets `key` or opens the table of that name. tomllib does not report the lines of keys."""
     written = re.compile(rf"""\s*(?:\[+\s*)?["']?{re.escape(key)}["']?\s*[=.\]]""")
     return next((number for number, line in enumerate(text.splitlines(), start=1) if written.match(line)), None)

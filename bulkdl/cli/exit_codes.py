@@ -1,4 +1,4 @@
-"""From a report, or an error, to the exit code of the contract. Pure."""
+"""The exit code of the contract for a report or an error. Pure."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Exit(IntEnum):
 
 
 DEFECT: Final = Exit.INCOMPLETE
-"""For an exception that nobody foresaw."""
+"""For an unexpected exception."""
 
-# The first class that fits decides, so the special come before the general.
+# The first class that matches decides, so subclasses come before their bases.
 _BY_ERROR: Final[tuple[tuple[type[BulkdlError], Exit], ...]] = (
     (UserError, Exit.USAGE),
     (JournalError, Exit.USAGE),
@@ -76,7 +76,7 @@ def for_run(report: RunReport) -> Exit:
 
 
 def for_verify(report: VerifyReport) -> Exit:
-    """The exit code of `verify`: 0 only where all is sound, or was mended, and nothing is owed."""
+    """The exit code of `verify`: 0 only if all is valid or repaired, and nothing is owed."""
     if report.repair is not None and report.repair.outcome is not RunOutcome.COMPLETE:
         return for_run(report.repair)
     return Exit.INCOMPLETE if remaining_problems(report) or report.owed else Exit.OK
@@ -88,12 +88,12 @@ def for_adoption(report: AdoptReport) -> Exit:
 
 
 def remaining_problems(report: VerifyReport) -> int:
-    """How many problems are left: all, or after complete repairs those that no repair touches, as foreign files."""
+    """How many problems are left: all, or after complete repairs those that repairs do not change, as foreign files."""
     if report.repair is None or report.repair.outcome is not RunOutcome.COMPLETE:
         return len(report.problems)
     return sum(problem.instance is None for problem in report.problems)
 
 
 def for_plan(report: PlanReport) -> Exit:
-    """The exit code of `plan`: 1 where something that was asked for by name is not in the archive."""
+    """The exit code of `plan`: 1 if the archive lacks something that was requested by name."""
     return Exit.INCOMPLETE if report.failures else Exit.OK

@@ -1,4 +1,4 @@
-"""How the command words things: one line, a table, a span of time, a command to copy. Pure, and light to import."""
+"""Format tables, durations, plurals, and commands to copy. Pure, and light to import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def command(*words: str) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """Aligned columns, two blanks apart: the first `left` of them to the left, the others to the right."""
+    """Aligned columns, two spaces apart: the first `left` ones to the left, the others to the right."""
     lines = [tuple(heads), *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     return "\n".join(
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def plural(word: str, count: int) -> str:
-    """The word as it stands beside `count`."""
+    """The form of the word for `count`."""
     if count == 1:
         return word
     return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"

@@ -1,7 +1,6 @@
-"""The command `bulkdl`: finds the command that is asked for, runs it, and turns every ending into an exit code.
+"""The command `bulkdl`: finds the requested command, runs it, and returns an exit code for every outcome.
 
-A command's module is imported when the command is invoked, so that `--version` and `--help` cost nothing of what
-mirroring needs.
+The module of a command is imported when the command is invoked, so that `--version` and `--help` start quickly.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ from bulkdl.errors import BulkdlError
 from bulkdl.model.text import did_you_mean, one_line
 
 _COMMANDS: Final = {
-    "mirror": "Bring what is selected into a folder, and go on where that stopped.",
-    "resume": "Go on with everything that a mirror still owes.",
-    "plan": "Say what a mirror of the selection would take; fetch nothing.",
-    "status": "Say what a mirror holds and owes.",
-    "verify": "Audit every file of a mirror against its journal.",
-    "adopt": "Take a folder that another program filled into a mirror.",
+    "mirror": "Download what is selected into a folder; continue an interrupted run.",
+    "resume": "Download everything that a mirror still owes.",
+    "plan": "Show what a mirror of the selection needs; download nothing.",
+    "status": "Show what a mirror holds and owes.",
+    "verify": "Compare every file of a mirror with its journal.",
+    "adopt": "Take files that another program downloaded into a mirror.",
     "query": "Call one endpoint of an archive.",
-    "describe": "Say what an endpoint of an archive takes and returns.",
-    "archives": "List the archives that are known, and whether each answers.",
+    "describe": "Show the parameters and results of an endpoint.",
+    "archives": "List the known archives, and whether each answers.",
     "serve": "Serve mirrors or folders of DICOM files as an archive.",
     "help": "Print a page of the documentation.",
 }
 
 
 class _Commands(click.Group):
-    """A group that knows the names and one line of each command, and imports a command's module on demand."""
+    """A group with the name and one line of each command, which imports the module of a command on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """See click."""
@@ -58,7 +57,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """See click. A name that is no command is answered with the nearest one."""
+        """See click. The error for an unknown command suggests the nearest name."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
             hint = did_you_mean(name, _COMMANDS, otherwise=f" (known: {', '.join(_COMMANDS)})")
@@ -88,7 +87,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `bulkdl ARGUMENTS`; the exit code of the contract. Expected failures are one line on standard error."""
+    """Run `bulkdl ARGUMENTS`; return its exit code. An expected failure is one line on standard error."""
     _prepare_streams()
     try:
         code = _invoke(list(arguments))
@@ -104,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         code = _fail("interrupted", exit_codes.Exit.INTERRUPTED)
     except BrokenPipeError:
-        _let_go_of_stdout()
+        _discard_stdout()
         code = exit_codes.Exit.BROKEN_PIPE
     except Exception as error:  # the last resort: a defect is one line as well
         if os.environ.get("BULKDL_TRACEBACK"):
@@ -123,7 +122,7 @@ def _unexpected(error: Exception) -> exit_codes.Exit:
 
 
 def _invoke(arguments: list[str]) -> int:
-    """Not `cli.main`: that one prints and exits on its own when it is interrupted or its reader goes away."""
+    """Run the command. click's own `main` would print and exit when it is interrupted or its reader goes away."""
     with cli.make_context("bulkdl", arguments) as ctx:
         result = cli.invoke(ctx)
     return int(result or exit_codes.Exit.OK)
@@ -133,7 +132,7 @@ def _usage(error: click.UsageError) -> str:
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter) and error.param:
         text = f"{'/'.join(error.param.opts) or error.param.name}: {error.message}"
         if error.ctx is not None:
-            from bulkdl.cli.options import origin  # noqa: PLC0415 - not before a command was found
+            from bulkdl.cli.options import origin  # noqa: PLC0415 - needed for this message only
 
             if (place := origin(error.ctx, error.param)) is not None:
                 text += f" (set in {place})"
@@ -155,11 +154,10 @@ def _fail(message: str, code: exit_codes.Exit) -> exit_codes.Exit:
 
 
 def _prepare_streams() -> None:
-    """Have three streams that never fail for their own sake.
+    """Make the three standard streams safe to use.
 
-    A command may be started with some of them closed: then Python has None there, and the next file that is opened
-    would take the place of standard output. Names of patients and files may hold letters that the terminal's encoding
-    does not have: those are escaped.
+    A command may be started with some of them closed. Python has None there, and the next file that is opened would
+    take the place of standard output. Characters that the terminal's encoding does not have are escaped.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -170,6 +168,6 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _let_go_of_stdout() -> None:
-    """Whoever read standard output is gone: what is still buffered must not fail once more when Python exit_codes."""
+def _discard_stdout() -> None:
+    """Replace standard output, whose reader is gone: its buffered text must not fail again when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

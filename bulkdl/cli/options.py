@@ -1,6 +1,7 @@
-"""The options that commands share, each declared once, in the groups in which `--help` shows them.
+"""The options of commands, in the groups in which `--help` shows them.
 
-A group is a decorator: it adds its options to a command and hands the command one checked value for all of them.
+A group is a decorator: it adds its options to a command and passes one checked value for all of them. The options of
+the selection, of fetching and of one verb are derived from their declarations in `model` and `verbs`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from click.core import ParameterSource
 
 from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
+from bulkdl.cli.sections import SectionedOption
 from bulkdl.errors import InvalidUid
 from bulkdl.model.options import Option, defaults_of, options_of, read_fields
 from bulkdl.model.selection import Selection
@@ -40,35 +42,13 @@ class Parsed(click.ParamType):  # type: ignore[type-arg, unused-ignore] # generi
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See click. Values of the configuration come as TOML gives them, so numbers are written out first."""
+        """See click. Values of the configuration have the types of TOML, so numbers become text first."""
         if not isinstance(value, str | int | float):
             return value  # converted before
         try:
             return self._parse(str(value))
         except (ValueError, InvalidUid) as error:
             self.fail(str(error), param, ctx)
-
-
-class SectionedOption(click.Option):
-    """An option that `--help` shows under a heading."""
-
-    def __init__(self, *args: Any, section: str, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.section = section
-
-
-class SectionedCommand(click.Command):
-    """A command whose `--help` shows its options under their headings, its own first."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See click."""
-        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
-        for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is not None:
-                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
 
 
 def _group(section: str, into: str, build: Callable[..., Any], *options: tuple[tuple[str, ...], dict[str, Any]]) -> Any:
@@ -99,10 +79,10 @@ def _python_name(names: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveOptions:
-    """Which archive, as the caller named it. `is_chosen`: on the command line, not by a default or the environment.
+    """Which archive, as the user named it. `is_chosen`: on the command line, not by a default or the environment.
 
-    `given` names those of `api_key`, `username` and `password_file` that were written on the command line, so for this
-    very archive; those of the environment or the configuration may be there for others.
+    `given` names those of `api_key`, `username` and `password_file` that are on the command line, and so for this
+    archive; those of the environment or the configuration may be for others.
     """
 
     name: str
@@ -141,7 +121,7 @@ def _read_configuration(ctx: click.Context, param: click.Parameter, path: Path |
 
 
 def origin(ctx: click.Context, param: click.Parameter) -> str | None:
-    """Where a parameter's value was set, for a message; None where the caller wrote it on the command line."""
+    """Where a parameter's value was set, for a message; None if it was set on the command line."""
     match ctx.get_parameter_source(param.name or ""):
         case ParameterSource.DEFAULT_MAP:
             configuration: Configuration = ctx.meta[_CONFIGURATION]
@@ -163,11 +143,15 @@ _ARCHIVE: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
             "help": "A profile, or the base URL of an archive.",
         },
     ),
-    (("--api-key",), {"metavar": "KEY", "envvar": "BULKDL_API_KEY", "help": "The key of the archive."}),
+    (("--api-key",), {"metavar": "KEY", "envvar": "BULKDL_API_KEY", "help": "The API key of the archive."}),
     (("--username",), {"metavar": "NAME", "envvar": "BULKDL_USERNAME", "help": "The account for restricted data."}),
     (
         ("--password-file",),
-        {"metavar": "FILE", "type": click.Path(path_type=Path), "help": "Holds the password of the account."},
+        {
+            "metavar": "FILE",
+            "type": click.Path(path_type=Path),
+            "help": "The file that contains the password of the account.",
+        },
     ),
     (
         ("--ca-bundle",),
@@ -178,7 +162,7 @@ _ARCHIVE: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
             "help": "Certificates to trust instead of the system's.",
         },
     ),
-    (("--proxy",), {"metavar": "URL", "help": "An HTTP proxy; otherwise HTTPS_PROXY and NO_PROXY count."}),
+    (("--proxy",), {"metavar": "URL", "help": "An HTTP proxy; the default comes from HTTPS_PROXY and NO_PROXY."}),
     (
         ("--config",),
         {
@@ -236,7 +220,7 @@ def selecting(kind: type[Selection]) -> Decorator:
     """The options of the criteria that `kind` declares, and `--manifest`; they become one `selection`."""
 
     def build(*, manifest: tuple[str, ...], **criteria: Any) -> Selection:
-        from bulkdl.verbs.select import merge_manifests  # noqa: PLC0415 - `--help` needs no manifest
+        from bulkdl.verbs.select import merge_manifests  # noqa: PLC0415 - `--help` does not need it
 
         return merge_manifests(kind(**read_fields(kind, criteria)), map(_read_manifest, manifest))
 
@@ -246,7 +230,7 @@ def selecting(kind: type[Selection]) -> Decorator:
 
 
 def _read_manifest(path: str) -> Selection:
-    from bulkdl.verbs.select import select_from, select_from_file  # noqa: PLC0415 - many selections need no manifest
+    from bulkdl.verbs.select import select_from, select_from_file  # noqa: PLC0415 - not every selection needs it
 
     return select_from(sys.stdin.buffer.read(), source="standard input") if path == "-" else select_from_file(path)
 
@@ -292,7 +276,7 @@ fetch_options: Final[Decorator] = fetching(FetchSettings)
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """What is printed where. `as_json`: one JSON document on standard output instead of text."""
+    """What is printed. `as_json`: one JSON document on standard output instead of text."""
 
     as_json: bool
     progress: ProgressMode
@@ -315,15 +299,15 @@ _OUTPUT: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
             "type": click.Choice([each.value for each in ProgressMode]),
             "default": ProgressMode.AUTO.value,
             "show_default": True,
-            "help": "What standard error shows: bars on a terminal, else plain lines.",
+            "help": "What standard error shows; auto: bars on a terminal, else plain lines.",
         },
     ),
 )
 
 output_options: Final[Decorator] = _group("Output", "output", _build_output, *_OUTPUT)
 
-# What [defaults] may set: long names of options with `_`, to the names that click knows them by. Not the configuration
-# itself, and no selection: a default that narrows every run would not be remembered.
+# What [defaults] may set: long option names with `_`, and their names in click. --config is not among them, and neither
+# is the selection: users would forget a default that narrows every run.
 _CONFIGURABLE: Final[Mapping[str, str]] = {
     names[0].lstrip("-").replace("-", "_"): _python_name(names)
     for names, _ in (*_ARCHIVE, *_options(FetchSettings), *_OUTPUT)

@@ -1,6 +1,6 @@
-"""Reports as text for people, and as the JSON documents of the contract. Everything here returns text; nothing prints.
+"""Reports as text, and as the JSON documents of the contract. Functions return text; nothing prints.
 
-Whatever an archive or a disk named is shown through `one_line`.
+Every name from an archive or a disk passes through `one_line`.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def error_values(error: BulkdlError) -> dict[str, Any]:
 
 
 def run_text(report: RunReport) -> str:
-    """What a run did, how much, where, and what failed."""
+    """What a run downloaded, from where, and what failed."""
     of = report.instances
-    parts = [f"{of.fetched:,} fetched", f"{of.reused:,} already there"]
+    parts = [f"{of.fetched:,} downloaded", f"{of.reused:,} already in the mirror"]
     parts += [f"{of.failed:,} failed"] if of.failed else []
     parts += [f"{of.quarantined:,} quarantined"] if of.quarantined else []
     lines = [
@@ -74,12 +74,12 @@ def run_text(report: RunReport) -> str:
         *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
     ]
     if report.outcome is RunOutcome.COMPLETE:
-        lines.append(f"To audit every file: {command('verify', report.mirror)}")
+        lines.append(f"To verify every file: {command('verify', report.mirror)}")
     return "\n".join(lines)
 
 
 def run_complaint(report: RunReport) -> str | None:
-    """The one line on standard error where a run did not bring everything; None where it did."""
+    """The line on standard error if a run did not download everything; None if it did."""
     resume = command("resume", report.mirror)
     missing = report.instances.failed + report.instances.quarantined
     match report.outcome:
@@ -87,22 +87,22 @@ def run_complaint(report: RunReport) -> str | None:
             return None
         case RunOutcome.PARTIAL:
             if missing:
-                what = f"{missing:,} of {report.instances.selected:,} instances"
+                failed = f"{missing:,} of {report.instances.selected:,} instances"
             elif report.series.failed:
-                what = f"{report.series.failed:,} of {report.series.selected:,} series"
+                failed = f"{report.series.failed:,} of {report.series.selected:,} series"
             else:
-                return "the archive has nothing for some of what was asked for; all else is in the mirror"
+                return "some criteria matched nothing in the archive; everything else was mirrored"
             status = command("status", report.mirror)
-            return f"{what} could not be had; all others are kept; {status} names them, {resume} tries again"
+            return f"{failed} failed; all others were saved; to list them: {status}; to try again: {resume}"
         case RunOutcome.INTERRUPTED:
             return interrupted(report.mirror)
         case RunOutcome.FAILED:
-            return f"the run failed; what was finished is kept; go on with: {resume}"
+            return f"the run failed; what was finished is kept; to continue: {resume}"
 
 
 def interrupted(mirror: str) -> str:
-    """What a run that was interrupted says."""
-    return f"interrupted; what was finished is kept; go on with: {command('resume', mirror)}"
+    """The message of a run that was interrupted."""
+    return f"interrupted; what was finished is kept; to continue: {command('resume', mirror)}"
 
 
 # --- status -----------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def interrupted(mirror: str) -> str:
 
 def status_text(report: StatusReport) -> str:
     """What a mirror holds and owes, by Collection and by failure."""
-    state = f"at work: {report.running}" if report.running else f"last run: {report.last_outcome or 'none ended'}"
+    state = f"running: {report.running}" if report.running else f"last run: {report.last_outcome or 'not finished'}"
     lines = [
         f"{one_line(report.mirror)}, mirrored from {one_line(report.archive)}",
         one_line(f"run {report.run}, {state}"),
@@ -139,7 +139,7 @@ def status_text(report: StatusReport) -> str:
         lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
     lines += _failures(report.failures, report.mirror, asked=True)
     if owed and not report.running:
-        lines.append(f"To go on: {command('resume', report.mirror)}")
+        lines.append(f"To continue: {command('resume', report.mirror)}")
     return "\n".join(lines)
 
 
@@ -166,15 +166,15 @@ def _collections(entries: Iterable[CollectionStatus]) -> str:
 
 
 def verify_text(report: VerifyReport) -> str:
-    """What an audit found, and what its repairs did."""
+    """What a verification found, and what its repairs did."""
     lines = [
         (
-            f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files sound,"
+            f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files valid,"
             f" {human_bytes(report.bytes_checked)} read in {duration(report.seconds)}"
         )
     ]
     if report.owed:
-        lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not looked at")
+        lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not verified")
     shown = report.problems[:_MOST_SHOWN]
     if shown:
         rows = ((found.problem.value, _place(found)) for found in shown)
@@ -193,19 +193,19 @@ def _place(problem: Problem) -> str:
 
 
 def verify_complaint(report: VerifyReport) -> str | None:
-    """The one line on standard error where an audit leaves something; None where all is well."""
+    """The line on standard error if a verification leaves a problem; None if it leaves none."""
     if report.repair is not None and (complaint := run_complaint(report.repair)) is not None:
         return complaint
     if count := remaining_problems(report):
         found = f"{count:,} {plural('problem', count)}"
         if any(problem.instance is not None for problem in report.problems) and report.repair is None:
-            return f"{found} found; nothing was changed; to mend: {command('verify', '--repair', report.mirror)}"
+            return f"{found} found; nothing was changed; to repair: {command('verify', '--repair', report.mirror)}"
         if all(problem.problem is ProblemKind.DIFFERS for problem in report.problems):
-            return f"{found} found: the archive holds something else; nothing was changed; `mirror` brings what is new"
-        return f"{found} left: files that the journal does not know are never touched; move them away yourself"
+            return f"{found} found: the archive has other data; nothing was changed; `mirror` downloads what is new"
+        return f"{found} left: files that the journal does not know are never changed; move them yourself"
     if report.owed:
         resume = command("resume", report.mirror)
-        return f"{report.owed:,} {plural('instance', report.owed)} still owed; go on with: {resume}"
+        return f"{report.owed:,} {plural('instance', report.owed)} still owed; to continue: {resume}"
     return None
 
 
@@ -213,7 +213,7 @@ def verify_complaint(report: VerifyReport) -> str | None:
 
 
 def adopt_text(report: AdoptReport) -> str:
-    """What an adoption took in, and what it did not."""
+    """What was adopted, and what was not."""
     lines = [
         (
             f"{_HEADLINES[report.outcome]}: {report.adopted:,} of {report.found:,} instances adopted, of"
@@ -221,35 +221,35 @@ def adopt_text(report: AdoptReport) -> str:
         )
     ]
     if report.already:
-        lines.append(f"{report.already:,} were there already, or came twice")
+        lines.append(f"{report.already:,} were already in the mirror, or found twice")
     if report.others:
         lines.append(f"{report.others:,} other {plural('file', report.others)} left alone")
     if report.problems:
         shown = report.problems[:_MOST_SHOWN]
-        lines += ["Refused, and left where they are:"]
+        lines += ["Rejected, and left in place:"]
         lines += [f"  {one_line(f'{problem.path}: {problem.message}')}" for problem in shown]
         if (more := report.refused - len(shown)) > 0:
             lines.append(f"… and {more:,} more")
     lines.append(f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)}")
     if report.outcome is not RunOutcome.INTERRUPTED:
-        lines.append(f"To fetch what the adopted series still lack: {command('resume', report.mirror)}")
+        lines.append(f"To download what the adopted series lack: {command('resume', report.mirror)}")
     return "\n".join(lines)
 
 
 def adopt_complaint(report: AdoptReport) -> str | None:
-    """The one line on standard error where an adoption left something out; None where it took all."""
+    """The line on standard error if instances were rejected; None if all were adopted."""
     if report.outcome is RunOutcome.INTERRUPTED:
-        return "interrupted; what was adopted is kept; the same command goes on"
+        return "interrupted; what was adopted is kept; repeat the command to continue"
     if not report.refused:
         return None
-    return f"{report.refused:,} of {report.found:,} instances were refused; they are where they were; all others are in"
+    return f"{report.refused:,} of {report.found:,} instances were rejected and left in place; all others were adopted"
 
 
 # --- plan -------------------------------------------------------------------------------------------------------------
 
 
 def plan_text(report: PlanReport) -> str:
-    """What a mirror of the selection would take."""
+    """What a mirror of the selection needs."""
     owed = report.instances_selected - report.instances_held
     about = "" if report.exact else "at least "
     sizes = f"{about}{human_bytes(report.bytes_selected)} selected, {human_bytes(report.bytes_held)} held"
@@ -260,7 +260,7 @@ def plan_text(report: PlanReport) -> str:
         f"From {one_line(report.archive)}" + (f" into {one_line(report.mirror)}" if report.mirror else ""),
         (
             f"{report.series.selected:,} series, {report.instances_selected:,} instances:"
-            f" {report.instances_held:,} held, {owed:,} to fetch"
+            f" {report.instances_held:,} held, {owed:,} to download"
         ),
         sizes + free,
         requests + when,
@@ -272,12 +272,12 @@ def plan_text(report: PlanReport) -> str:
 
 
 def plan_complaint(report: PlanReport) -> str | None:
-    """The one line on standard error where the archive lacks what was asked for by name."""
+    """The line on standard error if the archive lacks something that was requested by name."""
     if not report.failures:
         return None
     count = len(report.failures)
-    verb = "is" if count == 1 else "are"
-    return f"{count:,} of what was asked for by name {verb} not in the archive"
+    verb = "was" if count == 1 else "were"
+    return f"{count:,} {plural('item', count)} requested by name {verb} not found in the archive"
 
 
 # --- parts of the above -----------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def _series(counts: SeriesCounts) -> str:
 
 
 def _failures(failures: Sequence[Failure], mirror: str, *, left_out: int = 0, asked: bool = False) -> list[str]:
-    """The first failures, a line each. `asked`: the reader has asked for them, so `status` is no news."""
+    """The first failures, one per line. `asked`: the reader asked for them, so `status` is not suggested."""
     if not failures:
         return []
     shown = failures[:_MOST_SHOWN]
@@ -300,6 +300,6 @@ def _failures(failures: Sequence[Failure], mirror: str, *, left_out: int = 0, as
 
 
 def _failure(failed: Failure) -> str:
-    """What failed, and why. A criterion that found nothing has neither instance nor Series."""
+    """What failed, and why. A criterion that matched nothing has neither instance nor Series."""
     name = failed.instance or (f"series {failed.series}" if failed.series else "")
     return f"{name}: {failed.message}" if name else failed.message

@@ -52,7 +52,7 @@ def run_verb(
 
 
 def finish(text: str, complaint: str | None, code: Exit) -> int:
-    """Print the result, and one line on standard error where something is wrong; the exit code."""
+    """Print the result, and one line on standard error if something is wrong; return the exit code."""
     print(text, flush=True)
     if complaint is not None:
         print(f"bulkdl: {one_line(complaint)}", file=sys.stderr, flush=True)
@@ -60,7 +60,7 @@ def finish(text: str, complaint: str | None, code: Exit) -> int:
 
 
 def finish_run(report: RunReport, options: OutputOptions) -> int:
-    """Print what a run brought; the exit code."""
+    """Print the report of a run; return the exit code."""
     text = output.document(report.as_json()) if options.as_json else output.run_text(report)
     return finish(text, output.run_complaint(report), for_run(report))
 
@@ -75,14 +75,14 @@ def run(
     notice: str | None = None,
     sink: Sink = ignore,
 ) -> Result:
-    """Await `action(stop)` on a new event loop; its result.
+    """Await `action(stop)` on a new event loop; return its result.
 
-    The first signal sets `stop`, and tells `notice` to `sink`; the action ends in good order, and its result counts.
-    The second cancels the action. After that, signals do what they do to any process.
+    The first signal sets `stop` and announces `notice` to `sink`; the action ends in order, and its result counts. The
+    second one cancels the action. After that, signals have their default effect.
 
     Raises:
-        Interrupted: cancelled, or the action raised it; says `when_interrupted`.
-        BulkdlError: whatever the action raises.
+        Interrupted: the action was cancelled, or raised it; the message is `when_interrupted`.
+        BulkdlError: the action raised it.
     """
     before = [(number, signal.getsignal(number)) for number in SIGNALS]
     _silence_libraries()
@@ -91,12 +91,12 @@ def run(
     except (asyncio.CancelledError, KeyboardInterrupt, Interrupted) as error:
         raise Interrupted(when_interrupted) from error
     finally:
-        for number, handler in before:  # the loop left those of a new process behind
+        for number, handler in before:  # the loop leaves the default handlers behind
             signal.signal(number, handler)
 
 
 def _silence_libraries() -> None:
-    """Keep standard error for our own words: libraries would log there by themselves, tracebacks and all."""
+    """Keep libraries from logging to standard error, tracebacks included."""
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.NullHandler())
@@ -122,7 +122,7 @@ async def _supervised(action: Callable[[asyncio.Event], Awaitable[Result]], noti
 
 
 async def unless_stopped(action: Awaitable[Result], stop: asyncio.Event) -> Result:
-    """Await an action of which a half is worth nothing: it is cancelled as soon as `stop` is set.
+    """Await an action whose partial result is worthless: it is cancelled as soon as `stop` is set.
 
     Raises:
         Interrupted: `stop` was set first.

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do while no event loop runs; `running` says what they do to one. Light to import."""
+"""What Ctrl-C and SIGTERM do while no event loop runs; `runner` handles them in a loop. Light to import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def raise_on_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """Let Ctrl-C and SIGTERM do nothing any more."""
+    """Ignore Ctrl-C and SIGTERM from now on."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

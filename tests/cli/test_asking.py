@@ -79,8 +79,8 @@ def test_query_posts_what_an_endpoint_wants_posted(archive: RunningArchive, cach
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("getSingleImage", "--format", "table"), "answers with no table"),
-        (("getContentsByName", "name=x", "--format", "xml"), "answers in json"),
+        (("getSingleImage", "--format", "table"), "does not answer with a table"),
+        (("getContentsByName", "name=x", "--format", "xml"), "answers only in json"),
         (("getSeries", "Collection=A", "Collection=B"), "accepts Collection only once"),
     ],
     ids=["no table", "no such format", "twice"],

@@ -73,7 +73,7 @@ def test_a_saved_plan_mirrors_what_was_planned(archive: RunningArchive, cache: P
     words = ("--archive", archive.url, "--progress", "none")
     planned = run("plan", *words, "--collection", "FIRST", "--save", saved, cache=cache)
     assert (planned.code, planned.err) == (0, "")
-    assert "3 series, 6 instances: 0 held, 6 to fetch" in planned.out
+    assert "3 series, 6 instances: 0 held, 6 to download" in planned.out
     mirrored = run("mirror", *words, "--manifest", saved, "--to", tmp_path / "m", cache=cache)
     assert (mirrored.code, mirrored.err) == (0, "")
     assert mirrored.out.startswith("Complete: 3 of 3 series complete; 6 instances: 6 fetched, 0 already there\n")
@@ -119,7 +119,7 @@ def test_verify_exits_1_for_what_it_finds_and_0_once_it_is_mended(mirror: Path, 
     damaged.write_bytes(b"damage")
     found = run("verify", mirror, "--progress", "none", cache=cache)
     assert found.code == 1
-    assert "5 of 6 files sound" in found.out
+    assert "5 of 6 files valid" in found.out
     assert found.err.endswith(f"to mend: bulkdl verify --repair {mirror}\n")
     mended = run("verify", mirror, "--repair", "--progress", "none", cache=cache)
     assert (mended.code, mended.err) == (0, "")

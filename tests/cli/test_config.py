@@ -28,9 +28,11 @@ def test_reads_profiles_and_defaults() -> None:
     [
         pytest.param('\n[defaults]\narchve = "x"', "c.toml, line 3: .*did you mean archive", id="misspelt option"),
         pytest.param('[defaults]\ncollection = "x"', "c.toml, line 2: .*known are archive, private", id="no option"),
-        pytest.param('[profile]\nlab = "x"', "c.toml, line 1: 'profile' is unknown.*did you mean profiles", id="table"),
-        pytest.param("profiles = 3", r"c.toml, line 1: 'profiles' is no table: write \[profiles\]", id="no table"),
-        pytest.param("[profiles]\nlab = 3", "c.toml, line 2: the profile 'lab' is no text", id="profile of a number"),
+        pytest.param(
+            '[profile]\nlab = "x"', "c.toml, line 1: unknown table 'profile'.*did you mean profiles", id="table"
+        ),
+        pytest.param("profiles = 3", r"c.toml, line 1: 'profiles' is not a table: write \[profiles\]", id="no table"),
+        pytest.param("[profiles]\nlab = 3", "c.toml, line 2: the profile 'lab' is not text", id="profile of a number"),
         pytest.param('[profiles]\ndemo = "x"', "c.toml, line 2: 'demo' always means", id="demo taken"),
         pytest.param("[defaults]\narchive = ['x']", "c.toml, line 2: the value of 'archive'", id="value of a list"),
         pytest.param("[defaults]\narchive = x\n", "c.toml: .*line 2", id="no TOML"),

@@ -71,6 +71,14 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"Usage: bulkdl {name} " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", main.cli.list_commands(click.Context(main.cli)))
+def test_help_of_each_command_ends_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main.run([name, "--help"])
+    _, _, examples = capsys.readouterr().out.partition("\nExamples:\n")
+    assert examples.splitlines()
+    assert all(line.startswith(f"  bulkdl {name}") for line in examples.splitlines())
+
+
 def test_help_shows_options_in_their_groups(capsys: pytest.CaptureFixture[str]) -> None:
     main.run(["mirror", "--help"])
     text = capsys.readouterr().out
@@ -81,6 +89,7 @@ def test_help_shows_options_in_their_groups(capsys: pytest.CaptureFixture[str]) 
         "Fetching",
         "Archive",
         "Output",
+        "Examples",
     ]
 
 
@@ -105,9 +114,9 @@ def test_help_shows_options_in_their_groups(capsys: pytest.CaptureFixture[str]) 
         pytest.param(["plan", "--collection", "x", "--api-key", "s3cret"], "takes no API key", id="key"),
         pytest.param(["status", "nowhere"], "nowhere is not a mirror", id="no mirror"),
         pytest.param(["status"], "missing argument 'DIR'", id="no folder"),
-        pytest.param(["status", "--watch", "--json", "x"], "do not go together", id="watch and json"),
-        pytest.param(["serve"], "nothing is given to serve", id="serve nothing"),
-        pytest.param(["serve", "--demo", "x"], "--demo brings its own files", id="serve both"),
+        pytest.param(["status", "--watch", "--json", "x"], "cannot be combined", id="watch and json"),
+        pytest.param(["serve"], "nothing to serve", id="serve nothing"),
+        pytest.param(["serve", "--demo", "x"], "--demo has its own files", id="serve both"),
         pytest.param(["query"], "no endpoint is given", id="query nothing"),
         pytest.param(["query", "getSeries", "x"], "'x' is not of the form KEY=VALUE", id="no pair"),
         pytest.param(
@@ -258,7 +267,7 @@ def test_two_signals_end_a_run_at_once_and_say_how_to_resume(number: int, tmp_pa
         _, err = process.communicate()
     archive.close()
     assert process.returncode == 130
-    assert err == (f"bulkdl: interrupted; what was finished is kept; go on with: bulkdl resume {tmp_path / 'm'}\n")
+    assert err == (f"bulkdl: interrupted; what was finished is kept; to continue: bulkdl resume {tmp_path / 'm'}\n")
 
 
 def test_a_query_ends_with_the_first_signal() -> None:
@@ -270,7 +279,7 @@ def test_a_query_ends_with_the_first_signal() -> None:
         out, err = process.communicate()
     archive.close()
     assert process.returncode == 130
-    assert (out, err) == ("", "bulkdl: interrupted before the archive had answered\n")
+    assert (out, err) == ("", "bulkdl: interrupted before the archive answered\n")
 
 
 def test_a_reader_that_goes_away_is_no_error_of_ours(tmp_path: Path) -> None:

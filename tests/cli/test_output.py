@@ -48,10 +48,10 @@ PARTIAL = replace(
 
 def test_a_complete_run_says_what_was_done_and_what_comes_next() -> None:
     assert output.run_text(RUN).splitlines() == [
-        "Complete: 3 of 3 series complete; 1,412 instances: 1,400 fetched, 12 already there",
+        "Complete: 3 of 3 series complete; 1,412 instances: 1,400 downloaded, 12 already in the mirror",
         "210.0 MB in 3.0 s (70.0 MB/s), 1,407 requests, 1 retry",
         "/data/my mirror holds 216.0 MB from https://archive.test/",
-        "To audit every file: bulkdl verify '/data/my mirror'",
+        "To verify every file: bulkdl verify '/data/my mirror'",
     ]
     assert output.run_complaint(RUN) is None
 
@@ -70,22 +70,24 @@ def test_ten_failures_are_named_and_the_others_counted() -> None:
 @pytest.mark.parametrize(
     ("report", "words"),
     [
-        pytest.param(PARTIAL, "16 of 1,412 instances could not be had", id="instances"),
+        pytest.param(PARTIAL, "16 of 1,412 instances failed; all others were saved", id="instances"),
         pytest.param(
-            replace(PARTIAL, instances=InstanceCounts(9, 9)), "1 of 3 series could not be had", id="whole series"
+            replace(PARTIAL, instances=InstanceCounts(9, 9)),
+            "1 of 3 series failed; all others were saved",
+            id="whole series",
         ),
         pytest.param(
             replace(PARTIAL, instances=InstanceCounts(9, 9), series=SeriesCounts(3, 3)),
-            "the archive has nothing for some of what was asked for",
+            "some criteria matched nothing in the archive",
             id="criteria that found nothing",
         ),
         pytest.param(
             replace(RUN, outcome=RunOutcome.INTERRUPTED),
-            "go on with: bulkdl resume '/data/my mirror'",
+            "to continue: bulkdl resume '/data/my mirror'",
             id="interrupted",
         ),
         pytest.param(
-            replace(RUN, outcome=RunOutcome.FAILED), "go on with: bulkdl resume '/data/my mirror'", id="failed"
+            replace(RUN, outcome=RunOutcome.FAILED), "to continue: bulkdl resume '/data/my mirror'", id="failed"
         ),
     ],
 )
@@ -155,13 +157,13 @@ def test_status_tells_what_is_held_and_owed_by_collection_and_by_error() -> None
         "error      count",
         "unsound        7",
         "timed-out      3",
-        "To go on: bulkdl resume /data/m",
+        "To continue: bulkdl resume /data/m",
     ]
 
 
 def test_status_does_not_suggest_a_second_run_beside_the_first() -> None:
     text = output.status_text(replace(STATUS, running="process 17"))
-    assert "at work: process 17" in text
+    assert "running: process 17" in text
     assert "resume" not in text
 
 
@@ -179,7 +181,7 @@ FOREIGN = Problem("b", ProblemKind.FOREIGN)
 
 
 def test_an_audit_without_findings_says_so() -> None:
-    assert output.verify_text(VERIFY) == "/data/m: 100 of 100 files sound, 5.0 MB read in 2.0 s"
+    assert output.verify_text(VERIFY) == "/data/m: 100 of 100 files valid, 5.0 MB read in 2.0 s"
     assert output.verify_complaint(VERIFY) is None
 
 
@@ -191,13 +193,13 @@ def test_an_audit_names_its_findings_and_how_to_mend_them() -> None:
     assert "… and 2 more: bulkdl verify /data/m --json" in text
     assert (
         output.verify_complaint(report)
-        == "12 problems found; nothing was changed; to mend: bulkdl verify --repair /data/m"
+        == "12 problems found; nothing was changed; to repair: bulkdl verify --repair /data/m"
     )
 
 
 def test_what_is_owed_is_no_clean_bill() -> None:
     assert output.verify_complaint(replace(VERIFY, owed=1)) == (
-        "1 instance still owed; go on with: bulkdl resume /data/m"
+        "1 instance still owed; to continue: bulkdl resume /data/m"
     )
 
 
@@ -206,7 +208,7 @@ def test_what_is_owed_is_no_clean_bill() -> None:
     [
         pytest.param(PROBLEMS, RUN, None, id="all mended"),
         pytest.param((*PROBLEMS, FOREIGN), RUN, "1 problem left: files that the journal does not know", id="foreign"),
-        pytest.param(PROBLEMS, PARTIAL, "could not be had", id="not all mended"),
+        pytest.param(PROBLEMS, PARTIAL, "failed; all others were saved", id="not all mended"),
         pytest.param((FOREIGN,), None, "1 problem left: files that the journal does not know", id="only foreign"),
     ],
 )
@@ -235,7 +237,7 @@ PLAN = PlanReport(
 def test_a_plan_tells_what_it_would_take() -> None:
     assert output.plan_text(PLAN).splitlines() == [
         "From https://archive.test/ into /data/m",
-        "5 series, 1,000 instances: 400 held, 600 to fetch",
+        "5 series, 1,000 instances: 400 held, 600 to download",
         "2.0 MB selected, 800.0 kB held, 7.0 GB free on disk",
         "about 605 requests",
     ]
@@ -248,7 +250,7 @@ def test_a_plan_does_not_pretend_to_be_exact() -> None:
 def test_a_plan_complains_of_what_is_not_there() -> None:
     assert output.plan_complaint(PLAN) is None
     missing = replace(PLAN, failures=(Failure("1.9", None, "not-found", "not there", 1),))
-    assert output.plan_complaint(missing) == "1 of what was asked for by name is not in the archive"
+    assert output.plan_complaint(missing) == "1 item requested by name was not found in the archive"
 
 
 @pytest.mark.parametrize(

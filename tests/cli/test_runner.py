@@ -51,8 +51,8 @@ def test_the_second_signal_cancels(number: int) -> None:
         os.kill(os.getpid(), number)
         await asyncio.Event().wait()
 
-    with pytest.raises(Interrupted, match="go on with: bulkdl resume"):
-        run(action, when_interrupted="go on with: bulkdl resume")
+    with pytest.raises(Interrupted, match="to continue: bulkdl resume"):
+        run(action, when_interrupted="to continue: bulkdl resume")
 
 
 def test_an_interruption_that_the_action_raises_is_worded_by_the_command() -> None:

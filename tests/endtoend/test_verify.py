@@ -193,7 +193,7 @@ def test_ctrl_c_ends_an_audit_with_130_and_the_next_one_goes_on(tmp_path: Path, 
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130
-    assert f"go on with: bulkdl verify {mirror}" in err
+    assert f"to continue: bulkdl verify {mirror}" in err
     assert out == ""
     done = run("verify", mirror, "--progress", "json", "--json", cache=cache)
     assert "going on with the audit" in done.err

@@ -1,9 +1,9 @@
-"""`bulkdl adopt`: take a folder that another program filled into a mirror."""
+"""`bulkdl adopt`: take files that another program downloaded into a mirror."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,7 +12,6 @@ from bulkdl.cli.exit_codes import for_adoption
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
-    SectionedCommand,
     archive_options,
     fetching,
     output_options,
@@ -20,11 +19,17 @@ from bulkdl.cli.options import (
 )
 from bulkdl.cli.output import adopt_complaint, adopt_text, document
 from bulkdl.cli.runner import finish, run_verb
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.adopt import adopt_async
 
+_EXAMPLES: Final = (
+    "bulkdl adopt Downloads/manifest-1234 --to rider --by copy",
+    "bulkdl adopt rider --rebuild",
+)
 
-@click.command(cls=SectionedCommand)
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 @verb_options(adopt_async)
 @fetching(FetchSettings, "validation")
@@ -38,11 +43,11 @@ def adopt(
     archive: ArchiveOptions,
     output: OutputOptions,
 ) -> int:
-    """Take the instances below FOLDER into a mirror: validated, hashed, journalled, and not fetched again.
+    """Take the instances below FOLDER into a mirror: validated, hashed and journalled, and not downloaded again.
 
-    FOLDER may be one of the NBIA Data Retriever, tcia_utils, the IDC's tools, or any other; zips are looked into.
-    Within FOLDER itself files are moved to their places. Nothing is ever overwritten; what is no DICOM, unsound or
-    there twice stays where it is. What the adopted Series lack is fetched by `bulkdl resume DIR` or `bulkdl mirror`.
+    FOLDER may come from the NBIA Data Retriever, tcia_utils, the IDC's tools, or any other program; zips are read too.
+    If DIR is FOLDER itself, files are moved to their places. Nothing is overwritten. Files that are not DICOM, invalid
+    or duplicates stay in place. `bulkdl resume DIR` or `bulkdl mirror` download what the adopted Series lack.
     """
     choice = choose_archive_of_new(options.get("to") or folder, archive)
     report = run_verb(

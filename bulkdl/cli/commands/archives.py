@@ -1,4 +1,4 @@
-"""`bulkdl archives`: the archives that are known, and whether each answers."""
+"""`bulkdl archives`: the known archives, and whether each answers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import click
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import Exit
 from bulkdl.cli.formatting import table
-from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
+from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, archive_options
 from bulkdl.cli.output import document
 from bulkdl.cli.runner import run, unless_stopped
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.text import one_line
 from bulkdl.verbs.archives import ArchiveReport, CheckOutcome, archives_async, known_archives
@@ -21,19 +22,25 @@ from bulkdl.verbs.archives import ArchiveReport, CheckOutcome, archives_async, k
 _CHECKS: Final = ("name", "proxy", "tls", "api", "image")
 
 
-@click.command(cls=SectionedCommand)
+_EXAMPLES: Final = (
+    "bulkdl archives",
+    "bulkdl archives --archive nlst --json",
+)
+
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.option(*JSON_OPTION[0], **JSON_OPTION[1])
 @archive_options
 def archives(*, as_json: bool, archive: ArchiveOptions) -> int:
-    """List the archives that are known, and whether each answers: name, proxy, TLS, API, and one image.
+    """List the known archives, and whether each answers: name, proxy, TLS, API, and one image.
 
-    With --archive, only that one is looked at, and the exit code tells: 0 when it answers, 3 when it refuses, 4 when it
-    does not answer.
+    With --archive only that one is tested, and the exit code is 0 if it answers, 3 if it refuses, 4 if it does not
+    answer.
     """
     choices = (choose_archive(archive),) if archive.is_chosen else _all(archive)
     reports = run(
         lambda stop: unless_stopped(archives_async(*choices), stop),
-        when_interrupted="interrupted before every archive had answered",
+        when_interrupted="interrupted before all archives were tested",
     )
     if as_json:
         print(document({"archives": [report.as_json() for report in reports]}))
@@ -43,7 +50,7 @@ def archives(*, as_json: bool, archive: ArchiveOptions) -> int:
 
 
 def _all(options: ArchiveOptions) -> tuple[ArchiveChoice, ...]:
-    """All archives that have a name. A key or a login belongs to the default archive, and goes to no other."""
+    """All archives that have a name. A key or a login is sent to the default archive only."""
     others = replace(options, api_key=None, username=None, password_file=None, given=frozenset())
     return tuple(
         choose_archive(options if name == options.name else replace(others, name=name))

@@ -1,4 +1,4 @@
-"""`bulkdl describe`: what an endpoint takes and returns."""
+"""`bulkdl describe`: the parameters and results of an endpoint."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.formatting import table
-from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, SectionedCommand, archive_options
+from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, archive_options
 from bulkdl.cli.output import document
 from bulkdl.cli.runner import run, unless_stopped
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.text import one_line
 from bulkdl.verbs.describe import describe_async
 
@@ -23,29 +24,35 @@ _LISTS: Final = (
 )
 
 
-@click.command(cls=SectionedCommand)
+_EXAMPLES: Final = (
+    "bulkdl describe getSeries",
+    "bulkdl describe getPatient --archive nbia-v1 --json",
+)
+
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("endpoint")
 @click.option(*JSON_OPTION[0], **JSON_OPTION[1])
 @archive_options
 def describe(*, endpoint: str, as_json: bool, archive: ArchiveOptions) -> int:
     """Describe ENDPOINT of the archive: parameters, formats, returned attributes with their DICOM tags.
 
-    TCIA v3 archives are asked for their own description; for others it comes with bulkdl.
+    The description of a TCIA v3 archive is requested from it; that of others is part of bulkdl.
     """
     choice = choose_archive(archive)
     found = run(
         lambda stop: unless_stopped(describe_async(endpoint, archive=choice), stop),
-        when_interrupted="interrupted before the archive had answered",
+        when_interrupted="interrupted before the archive answered",
     )
     if found.unavailable is not None:
-        reason = f"the archive's own description could not be had ({found.unavailable}); this one comes with bulkdl"
+        reason = f"the archive's own description is unavailable ({found.unavailable}); this one comes with bulkdl"
         print(f"bulkdl: {one_line(reason)}", file=sys.stderr)
     print(document(dict(found.document)) if as_json else _text(found.document))
     return 0
 
 
 def _text(described: Mapping[str, Any]) -> str:
-    """The document for people; one with keys of its own is shown as it is."""
+    """The document as text; a document with other keys is shown unchanged."""
     parts = [(title, described.get(key), columns) for title, key, columns in _LISTS]
     if "name" not in described or not all(_is_table(rows) for _, rows, _ in parts):
         return json.dumps(described, indent=2, ensure_ascii=False)

@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.docs import INDEX, read_page, topics
 from bulkdl.errors import UserError
 
@@ -20,7 +21,7 @@ _IMAGE: Final = re.compile(r"!\[[^]]*\]\([^)]*\)\n*")
 _LINK: Final = re.compile(r"\[([^]]*)\]\(([^)]*)\)")
 
 
-@click.command
+@click.command(cls=SectionedCommand, examples=("bulkdl help", "bulkdl help quickstart", "bulkdl help verify"))
 @click.argument("topic", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context

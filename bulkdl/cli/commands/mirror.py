@@ -1,9 +1,9 @@
-"""`bulkdl mirror`: the main job."""
+"""`bulkdl mirror`: download what is selected into a folder."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,7 +11,6 @@ from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
-    SectionedCommand,
     archive_options,
     fetch_options,
     output_options,
@@ -20,14 +19,21 @@ from bulkdl.cli.options import (
 )
 from bulkdl.cli.output import interrupted
 from bulkdl.cli.runner import finish_run, run_verb
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.process import prepare_process
 
+_EXAMPLES: Final = (
+    "bulkdl mirror --collection RIDER-Lung-CT --to rider",
+    "bulkdl mirror --collection TCGA-GBM --modality MR --since 2024-01-01 --to gbm",
+    "bulkdl mirror --manifest cohort.tcia --to cohort --validate pixels",
+)
 
-@click.command(cls=SectionedCommand)
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @verb_options(mirror_async)
 @click.option("--yes", is_flag=True, help="Do not ask before a whole archive is mirrored.")
 @selection_options
@@ -43,15 +49,15 @@ def mirror(
     archive: ArchiveOptions,
     output: OutputOptions,
 ) -> int:
-    """Bring what is selected into the mirror at DIR.
+    """Download what is selected into the mirror at DIR.
 
-    Run again with the same arguments, it goes on where it stopped, and fetches only what is missing.
+    Run again with the same arguments, it continues where it stopped, and downloads only what is missing.
     """
     choice = choose_archive(archive)
     if selection.everything and not yes and sys.stdin.isatty():
         question = f"Mirror the whole archive {archive.name} into {options['to']}?"
         if not click.confirm(question, err=True):
-            raise Interrupted("nothing was done")
+            raise Interrupted("nothing was downloaded")
     prepare_process(choice)
     report = run_verb(
         lambda sink, stop: mirror_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop),

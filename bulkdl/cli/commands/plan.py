@@ -1,9 +1,9 @@
-"""`bulkdl plan`: what a mirror of the selection would take."""
+"""`bulkdl plan`: what a mirror of the selection needs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,7 +12,6 @@ from bulkdl.cli.exit_codes import for_plan
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
-    SectionedCommand,
     archive_options,
     fetch_options,
     output_options,
@@ -21,18 +20,24 @@ from bulkdl.cli.options import (
 )
 from bulkdl.cli.output import document, plan_complaint, plan_text
 from bulkdl.cli.runner import finish, run_verb, unless_stopped
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.plan import plan_async, save_manifest
 
+_EXAMPLES: Final = (
+    "bulkdl plan --collection RIDER-Lung-CT",
+    "bulkdl plan --manifest cohort.csv --to cohort --save series.tcia",
+)
 
-@click.command(cls=SectionedCommand)
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @verb_options(plan_async)
 @click.option(
     "--save",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the Series found to FILE, as a .tcia manifest.",
+    help="Write the Series to FILE, as a .tcia manifest.",
 )
 @selection_options
 @fetch_options
@@ -47,14 +52,14 @@ def plan(
     archive: ArchiveOptions,
     output: OutputOptions,
 ) -> int:
-    """Resolve the selection and say what would be fetched: series, instances, bytes, free disk. Fetches nothing."""
+    """Resolve the selection and show what would be downloaded: series, instances, bytes, free disk."""
     choice = choose_archive(archive)
     report = run_verb(
         lambda sink, stop: unless_stopped(
             plan_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop), stop
         ),
         output,
-        when_interrupted="interrupted; nothing was fetched",
+        when_interrupted="interrupted; nothing was downloaded",
     )
     if save is not None:
         save_manifest(report, save)

@@ -1,17 +1,18 @@
-"""`bulkdl query`: one endpoint of an archive, its answer as it comes or as a table."""
+"""`bulkdl query`: call one endpoint of an archive; print its response unchanged or as a table."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.formatting import table
-from bulkdl.cli.options import ArchiveOptions, Parsed, SectionedCommand, archive_options
+from bulkdl.cli.options import ArchiveOptions, Parsed, archive_options
 from bulkdl.cli.runner import run, unless_stopped
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.text import one_line
@@ -27,15 +28,22 @@ def _parse_pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-@click.command(cls=SectionedCommand)
+_EXAMPLES: Final = (
+    "bulkdl query getSeries Collection=TCGA-GBM Modality=MR --format table",
+    "bulkdl query --list",
+    "bulkdl query getImage SeriesInstanceUID=1.2.3 > series.zip",
+)
+
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("endpoint", required=False)
 @click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1, type=Parsed("pair", _parse_pair))
 @click.option(
     "--format",
     "answer_format",
     type=click.Choice(["table", "csv", "json", "xml", "html"]),
-    help="What to ask the archive for; its answer is passed on unchanged, but drawn for table. "
-    "Otherwise what it sends unasked, mostly json.",
+    help="The format to request; the response is printed unchanged, or as a table. "
+    "The default is that of the archive, mostly json.",
 )
 @click.option("--list", "only_list", is_flag=True, help="List the endpoints and their parameters.")
 @archive_options
@@ -47,40 +55,40 @@ def query(
     only_list: bool,
     archive: ArchiveOptions,
 ) -> int:
-    """Call ENDPOINT of the archive, in any case, with the parameters given; print its answer.
+    """Call ENDPOINT of the archive with the given parameters and print the response.
 
-    For example: bulkdl query getSeries Collection=TCGA-GBM Modality=MR
+    The name of the endpoint may be written in any case.
     """
     choice = choose_archive(archive)
     if only_list:
         print(_listing(choice))
         return 0
     if endpoint is None:
-        raise click.UsageError("no endpoint is given; --list names them", click.get_current_context())
+        raise click.UsageError("no endpoint is given; --list shows all", click.get_current_context())
     asked = find(endpoint, choice)
     words = [*parameters, *_format_words(asked, answer_format)]
     if answers_with_file(asked) and sys.stdout.isatty():
-        raise click.UsageError("the answer is no text: send it to a file, with > FILE", click.get_current_context())
+        raise click.UsageError("the response is not text: write it to a file, with > FILE", click.get_current_context())
     body = run(
         lambda stop: unless_stopped(query_body(endpoint, words, archive=choice), stop),
-        when_interrupted="interrupted before the archive had answered",
+        when_interrupted="interrupted before the archive answered",
     )
     _print(_drawn(asked, body) if answer_format == "table" else body)
     return 0
 
 
 def _format_words(endpoint: Endpoint, wanted: str | None) -> list[tuple[str, str]]:
-    """The parameter that asks for a format, where one is wanted and the endpoint lets it be chosen."""
+    """The parameter that requests a format, if one is wanted and the endpoint has such a parameter."""
     if wanted is None:
         return []
     offered = [name.removesuffix("-DOWNLOAD").lower() for name in endpoint.formats]
     if wanted == "table":
         if not answers_with_rows(endpoint):
-            raise click.UsageError(f"{endpoint.name} answers with no table", click.get_current_context())
+            raise click.UsageError(f"{endpoint.name} does not answer with a table", click.get_current_context())
         wanted = "json" if "json" in offered or not offered else offered[0]
     elif wanted not in offered:
-        told = f"in {', '.join(offered)}" if offered else "in a form of its own; leave out --format"
-        raise click.UsageError(f"{endpoint.name} answers {told}", click.get_current_context())
+        formats = f"only in {', '.join(offered)}" if offered else "in one format only; leave out --format"
+        raise click.UsageError(f"{endpoint.name} answers {formats}", click.get_current_context())
     return [("format", wanted)] if endpoint.has_format else []
 
 
@@ -93,8 +101,8 @@ def _print(body: bytes) -> None:
 
 
 def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
-    """The rows of an answer as a table: the columns of the endpoint that hold anything, then those it does not know."""
-    from tabulate import tabulate  # noqa: PLC0415 - most queries draw nothing
+    """The rows of a response as a table: the non-empty columns of the endpoint, then columns that it does not list."""
+    from tabulate import tabulate  # noqa: PLC0415 - most queries show no table
 
     try:
         rows = rows_of(body)

@@ -1,8 +1,9 @@
-"""`bulkdl resume`: go on with what a mirror still owes."""
+"""`bulkdl resume`: download what a mirror still owes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -10,27 +11,32 @@ from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
-    SectionedCommand,
     archive_options,
     fetch_options,
     output_options,
 )
 from bulkdl.cli.output import interrupted
 from bulkdl.cli.runner import finish_run, run_verb
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.process import prepare_process
 from bulkdl.verbs.resume import resume_async
 
+_EXAMPLES: Final = (
+    "bulkdl resume rider",
+    "bulkdl resume rider --rate-limit 20MB/s --workers 2",
+)
 
-@click.command(cls=SectionedCommand)
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
 @fetch_options
 @archive_options
 @output_options
 def resume(*, mirror: Path, settings: FetchSettings, archive: ArchiveOptions, output: OutputOptions) -> int:
-    """Go on with everything that the mirror at DIR still owes, without resolving again.
+    """Download everything that the mirror at DIR still owes, without resolving again.
 
-    The archive is the one that the mirror came from, unless --archive names another that holds the same.
+    The archive is that of the mirror's last run, unless --archive names another one that has the same data.
     """
     choice = choose_archive_of(mirror, archive)
     prepare_process(choice)

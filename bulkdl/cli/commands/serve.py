@@ -9,21 +9,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from bulkdl.cli.formatting import command
-from bulkdl.cli.options import JSON_OPTION, SectionedCommand, verb_options
+from bulkdl.cli.options import JSON_OPTION, verb_options
 from bulkdl.cli.runner import run, unless_stopped
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import Interrupted
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.serve import AccessRecord, Served, serve_async
 
+_EXAMPLES: Final = (
+    "bulkdl serve rider",
+    "bulkdl serve --demo --port 0",
+    "bulkdl serve rider --users-file users.toml --access-log access.jsonl",
+)
 
-@click.command(cls=SectionedCommand)
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @verb_options(serve_async)
 @click.option(
@@ -42,9 +49,9 @@ def serve(
 ) -> int:
     """Serve mirrors or plain folders of DICOM files through the APIs of TCIA, until Ctrl-C.
 
-    The address is printed on standard output as soon as it answers. It speaks TCIA v3 (/services/v3/TCIA/query) and
-    NBIA v1, v2, v4 and Advanced (/nbia-api/services); its front page lists every endpoint, and tells what differs from
-    the real archives and why.
+    The address is printed on standard output as soon as the server answers. The APIs are TCIA v3
+    (/services/v3/TCIA/query) and NBIA v1, v2, v4 and Advanced (/nbia-api/services). The front page lists every endpoint
+    and the differences from the real archives.
 
     A users file is TOML:
 
@@ -56,16 +63,16 @@ def serve(
       password = "…"
       collections = ["SECRET-LUNG"]
 
-    The password is itself, or what bulkdl.server.access.hash_password makes of it. The guest, nbia_guest, needs none
-    and sees what is not restricted.
+    The password is plain text, or the result of bulkdl.server.access.hash_password. The guest account, nbia_guest, has
+    no password and sees what is not restricted.
 
     Quirks: empty-token, no-content-length, sizes-as-strings, single-object, escaped-slashes, short-zip.
-    """  # noqa: D301 - click takes the backspace for the mark of lines to leave alone
+    """  # noqa: D301 - the backspace tells click not to wrap these lines
     ctx = click.get_current_context()
     if options.get("demo") and (paths or options.get("collection")):
-        raise click.UsageError("--demo brings its own files: give neither PATH nor --collection with it", ctx)
+        raise click.UsageError("--demo has its own files and cannot be combined with PATH or --collection", ctx)
     if not options.get("demo") and not paths:
-        raise click.UsageError("nothing is given to serve: name a mirror or a folder, or --demo", ctx)
+        raise click.UsageError("nothing to serve: name a mirror or a folder, or use --demo", ctx)
 
     async def serve_until_stopped(log: Callable[[AccessRecord], None] | None) -> None:
         async with serve_async(*paths, **options, access_log=log) as served:
@@ -76,7 +83,7 @@ def serve(
         try:
             run(lambda stop: unless_stopped(serve_until_stopped(log), stop), when_interrupted="stopped")
         except Interrupted:
-            return 0  # which is how a server ends
+            return 0  # the usual end of a server
     raise AssertionError("it serves until it is interrupted")
 
 
@@ -97,15 +104,15 @@ def _announce(served: Served, *, as_json: bool) -> None:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.unservable_by_reason.items())
         say.append(f"{sum(report.unservable_by_reason.values()):,} files cannot be served: {reasons}")
     if served.unmatched:
-        say.append(f"restricted, but not here, which may be a misspelt name: {', '.join(served.unmatched)}")
-    say.append(f"to mirror from it: {command('plan', '--archive', served.url, '--everything')}; Ctrl-C ends it")
+        say.append(f"restricted Collections that are not served (misspelt?): {', '.join(served.unmatched)}")
+    say.append(f"to use it: {command('plan', '--archive', served.url, '--everything')}; Ctrl-C stops it")
     for line in say:
         print(one_line(line), file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _logging(path: Path) -> Iterator[Callable[[AccessRecord], None]]:
-    """A function that appends each request to the file at `path`. A disk that is full ends the log, not the server."""
+    """A function that appends each request to the file at `path`. A full disk ends the log, not the server."""
     with disk_errors("write", path):
         lines = path.open("a", encoding="utf-8", buffering=1)
     is_open = True

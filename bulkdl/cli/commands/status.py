@@ -9,22 +9,29 @@ from typing import Final
 
 import click
 
-from bulkdl.cli.options import JSON_OPTION, SectionedCommand
+from bulkdl.cli.options import JSON_OPTION
 from bulkdl.cli.output import document, status_text
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.verbs.status import read_status
 
 _REFRESH_SECONDS: Final = 2.0
-_CLEAR: Final = "\x1b[H\x1b[J"  # to the corner, and erase from there: what every terminal understands
+_CLEAR: Final = "\x1b[H\x1b[J"  # move to the corner and erase from there; every terminal supports this
 
 
-@click.command(cls=SectionedCommand)
+_EXAMPLES: Final = (
+    "bulkdl status rider",
+    "bulkdl status rider --watch",
+)
+
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds until Ctrl-C.")
 @click.option(*JSON_OPTION[0], **JSON_OPTION[1])
 def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
-    """Say what the mirror at DIR holds and owes, by Collection and by failure."""
+    """Show what the mirror at DIR holds and owes, by Collection and by failure."""
     if watch and as_json:
-        raise click.UsageError("--watch and --json do not go together: --json prints one document and ends")
+        raise click.UsageError("--watch and --json cannot be combined: --json prints one document and ends")
     if watch:
         _watch(mirror)
         return 0
@@ -34,7 +41,7 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
 
 
 def _watch(mirror: Path) -> None:
-    """Show the status until Ctrl-C or SIGTERM, which is how watching is meant to end."""
+    """Show the status until Ctrl-C or SIGTERM, the usual end of --watch."""
     before = _CLEAR if sys.stdout.isatty() else ""
     try:
         while True:

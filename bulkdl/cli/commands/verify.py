@@ -1,10 +1,10 @@
-"""`bulkdl verify`: audit a mirror, and mend it where asked."""
+"""`bulkdl verify`: compare a mirror with its journal, and repair it on request."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,7 +14,6 @@ from bulkdl.cli.formatting import command
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
-    SectionedCommand,
     archive_options,
     fetch_options,
     output_options,
@@ -22,14 +21,21 @@ from bulkdl.cli.options import (
 )
 from bulkdl.cli.output import document, verify_complaint, verify_text
 from bulkdl.cli.runner import finish, run_verb
+from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import Interrupted
 from bulkdl.model.events import Sink
 from bulkdl.model.reports import VerifyReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.verify import verify_async
 
+_EXAMPLES: Final = (
+    "bulkdl verify rider",
+    "bulkdl verify rider --quick",
+    "bulkdl verify rider --repair --remote",
+)
 
-@click.command(cls=SectionedCommand)
+
+@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
 @verb_options(verify_async)
 @fetch_options
@@ -43,12 +49,12 @@ def verify(
     archive: ArchiveOptions,
     output: OutputOptions,
 ) -> int:
-    """Audit every file of the mirror at DIR against its journal: missing, truncated, altered, foreign.
+    """Compare every file of the mirror at DIR with its journal: missing, truncated, altered, foreign.
 
-    An audit that was interrupted goes on where it stopped, if that is not longer than a week ago.
+    A verification that was interrupted within the last week continues where it stopped.
 
-    Repairs, and the answers to --remote, come from the archive that the mirror came from, unless --archive names
-    another that holds the same.
+    --repair and --remote use the archive of the mirror's last run, unless --archive names another one that has the same
+    data.
     """
     choice = choose_archive_of(mirror, archive)
 
