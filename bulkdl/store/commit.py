@@ -50,10 +50,11 @@ def commit(files: MirrorFiles, jobs: Iterable[CommitJob]) -> None:
             if job.path is None:
                 continue
             folder = job.path.rpartition("/")[0]
-            if job.partial is not None:
+            if job.partial is None:
+                job.mtime_ns = files.mtime_ns(job.path)
+            else:
                 files.ensure_folder(folder)  # 2. every folder above has a synced entry
-                files.rename_partial(job.partial, job.path)  # 3. the file gets its name, all at once
-            job.mtime_ns = files.mtime_ns(job.path)
+                job.mtime_ns = files.rename_partial(job.partial, job.path)  # 3. the file gets its name, all at once
             folders.setdefault(folder, []).append(job)
         except Exception as error:  # noqa: BLE001 - the owner of the job gets it, whatever it is
             job.error = error

@@ -71,8 +71,8 @@ class MirrorFiles:
         self.absolute(relative)
         self._ensure(relative)
 
-    def rename_partial(self, name: str, relative: str) -> None:
-        """Rename the synced partial file `name` to its place, replacing any file there.
+    def rename_partial(self, name: str, relative: str) -> int:
+        """Rename the synced partial file `name` to its place, replacing any file there; its mtime in nanoseconds.
 
         The folder must exist (`ensure_folder`; it is made again if another program removed it meanwhile). It is not
         synced: the file may be journalled only after `sync_folder`.
@@ -82,6 +82,7 @@ class MirrorFiles:
         """
         partial, final = self.partials.path(name), self.absolute(relative)
         with disk_errors("put in place", final):
+            mtime_ns = partial.lstat().st_mtime_ns
             try:
                 partial.replace(final)
             except FileNotFoundError:
@@ -90,6 +91,7 @@ class MirrorFiles:
                 self._known.forget(folder)
                 self._ensure(folder)
                 partial.replace(final)
+        return mtime_ns
 
     def mtime_ns(self, relative: str) -> int:
         """When a committed file was last modified, in nanoseconds.
