@@ -43,7 +43,7 @@ RESULTS: Final = ROOT / "tests" / "benchmarks" / "results" / "latest.md"
 _PART: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _UNSHARED: Final = "Options"
 _COMMANDS: Final = {
-    "RunReport": "`mirror`, `resume`, and `repair` of `verify`",
+    "RunReport": "`mirror`, `resume`",
     "StatusReport": "`status`",
     "VerifyReport": "`verify`",
     "AdoptReport": "`adopt`",
