@@ -18,7 +18,8 @@ from typing import Final
 from bulkdl.archive.base import Archive
 from bulkdl.errors import Interrupted
 from bulkdl.fetch.shares import Share, Shares
-from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_threads
+from bulkdl.fetch.threads import Threads, make_threads
+from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
 from bulkdl.fetch.worker_process import RemoteWorker
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, WorkCursor
@@ -46,7 +47,7 @@ _WORTH_A_PROCESS: Final = 1_000  # instances still owed
 class Coordinator:
     """Fetches what one run owes. `counts` says what came of it so far.
 
-    `client` is shared with whoever resolves; the first worker uses it too. More workers are processes of their own.
+    Resolving and the first worker share `archive`. More workers are processes of their own.
     """
 
     def __init__(
@@ -54,13 +55,13 @@ class Coordinator:
         journal_thread: JournalThread,
         run: Run,
         settings: WorkerSettings,
-        client: Archive,
+        archive: Archive,
         context: RunContext,
     ) -> None:
         self._journal_thread = journal_thread
         self._run = run
         self._settings = settings
-        self._client = client
+        self._archive = archive
         self._context = context
         self._sink = context.sink
         self._stop = context.stop
@@ -76,8 +77,8 @@ class Coordinator:
 
     def traffic(self) -> Traffic:
         """What all workers, and whoever shares the client, sent so far."""
-        retrier = self._client.retrier
-        total = Traffic(self._client.requests, retrier.retries, retrier.in_flight, retrier.limit)
+        retrier = self._archive.retrier
+        total = Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
         for remote in self._remote:
             there = remote.traffic
             total = Traffic(
@@ -118,7 +119,7 @@ class Coordinator:
 
         with make_threads() as threads:
             async with Tasks() as tasks:
-                local = Worker(self._settings, self._client, threads)
+                local = Worker(self._settings, self._archive, Threads(threads))
 
                 def start_process() -> RemoteWorker:
                     worker = RemoteWorker(self._context, give_back=self._give_back)

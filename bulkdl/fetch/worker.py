@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +20,14 @@ from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted
-from bulkdl.fetch.commit import Committer, Target
-from bulkdl.fetch.download import Downloader, targets_of
+from bulkdl.fetch.bundle import BundleDownloader
+from bulkdl.fetch.committer import Committer
+from bulkdl.fetch.digests import digests_of_file
+from bulkdl.fetch.download import Downloader
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.shares import Share
+from bulkdl.fetch.targets import Target, targets_of, uid_of_file
+from bulkdl.fetch.threads import Threads, make_threads
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.access import Access
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, Sink
@@ -40,8 +43,6 @@ from bulkdl.store.files import MirrorFiles
 Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 
 DEFAULT_CEILING: Final = 256
-# Threads sync files and folders, and hash what is large. A disk answers many syncs at once hardly slower than one.
-_THREADS: Final = 8
 _SPARE_JOBS: Final = 4  # so that a permit finds a taker while others wait out a failure
 _SINGLES_AFTER_A_BUNDLE: Final = 8
 _MOST_BUNDLES: Final = 16  # of a worker under way: each holds memory, and none spares more than the others
@@ -109,45 +110,41 @@ def make_retrier(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> R
 
 
 class Worker:
-    """One worker at work. `client` and its retrier are shared with whoever else asks this archive."""
+    """One worker. Others may share `archive` and its retrier."""
 
-    def __init__(self, settings: WorkerSettings, client: Archive, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, settings: WorkerSettings, archive: Archive, threads: Threads) -> None:
         self._settings = settings
-        self._client = client
+        self._archive = archive
+        self._threads = threads
         self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
-        self._committer = Committer(
-            self._files,
-            threads,
-            level=settings.fetch.validation,
-            accept_unsound=settings.fetch.accept_unsound,
-            decoders=self._decoders,
-        )
-        self._downloader = Downloader(client, self._files, self._committer, client.retrier)
+        self._committer = Committer(self._files, threads, self._decoders, settings.fetch)
+        self._downloader = Downloader(archive, self._files.partials, self._committer, threads)
+        self._bundles = BundleDownloader(archive, self._files.partials, self._committer, threads)
         learned = settings.learned
         self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
         self._load = CpuLoad()
         self._under_way = 0
-        self._bundles = 0
+        self._bundles_under_way = 0
         self._one_ended = asyncio.Event()
 
     @property
     def looked_at(self) -> int:
-        """How many bodies it has looked at so far."""
+        """The number of bodies that it has validated so far."""
         return self._committer.looked_at
 
     def learned(self) -> Learned:
         """What it has found out so far."""
-        return Learned(self._client.retrier.limit, self._chooser.twin())
+        return Learned(self._archive.retrier.limit, self._chooser.twin())
 
     def traffic(self) -> Traffic:
         """What went over the wire so far."""
-        retrier = self._client.retrier
-        return Traffic(self._client.requests, retrier.retries, retrier.in_flight, retrier.limit)
+        retrier = self._archive.retrier
+        return Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""
-        self._client.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
+        self._archive.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
         """Fetch everything that `items` owe and hand each outcome to `deliver`, until they end.
@@ -160,8 +157,8 @@ class Worker:
             await self._room()
             async for work in items:
                 targets = await self._adopt(targets_of(work), deliver)
-                if len(targets) == len(work.entries) and self._chooser.choose(work) is Transport.ZIP:
-                    self._bundles += 1
+                if len(targets) == len(work.entries) and self._takes_bundle(work):
+                    self._bundles_under_way += 1
                     yield partial(self._by_bundle, work, deliver)
                     await self._room()
                 else:
@@ -182,9 +179,12 @@ class Worker:
 
         async with self._decoders:
             await together(
-                self._committer.in_thread(load_pydicom),  # while the archive is thinking about the first answers
+                self._threads(load_pydicom),  # while the archive is thinking about the first answers
                 run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch"),
             )
+
+    def _takes_bundle(self, work: SeriesWork) -> bool:
+        return self._bundles.can_download(work) and self._chooser.choose(work) is Transport.ZIP
 
     async def _room(self) -> None:
         """Wait until one more job would find a permit soon; then the next Series is chosen for by what is known then.
@@ -199,23 +199,43 @@ class Worker:
 
     def _has_room(self) -> bool:
         most_bundles = _BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES
-        return self._bundles < most_bundles and self._under_way < self._client.retrier.limit + _SPARE_JOBS
+        has_permit_soon = self._under_way < self._archive.retrier.limit + _SPARE_JOBS
+        return self._bundles_under_way < most_bundles and has_permit_soon
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
-        """Deliver what lies at its place already, unknown to the journal; return the rest."""
-        lying = await self._committer.in_thread(self._files.existing, targets[0].folder) if targets else {}
+        """Deliver the files that are in place already, unknown to the journal; return the other targets."""
+        lying = await self._threads(self._files.existing, targets[0].folder) if targets else {}
+        bound = await self._bound_by_checksum(targets, lying)
         rest: list[Target] = []
         for target in targets:
-            outcome = await self._committer.adopt(target) if target.name in lying else None
-            if outcome is None:
-                rest.append(target)
-            else:
+            candidate = bound.get(target.entry.key, target)
+            outcome = await self._committer.adopt(candidate) if candidate.name in lying else None
+            if outcome is not None:
                 await deliver(outcome)
+                continue
+            rest.append(target)
+            if candidate is not target and candidate.name is not None:
+                candidate.names.release(candidate.name)
         return rest
+
+    async def _bound_by_checksum(self, targets: list[Target], lying: Iterable[str]) -> dict[str, Target]:
+        """Targets whose UID is not known, by key, bound to files in place that have the MD5 of their entries."""
+        by_md5 = {target.entry.md5: target for target in targets if target.name is None and target.entry.md5}
+        bound: dict[str, Target] = {}
+        for name in lying if by_md5 else ():
+            sop_uid = uid_of_file(name)
+            if sop_uid is None or not targets[0].names.claim(name):
+                continue
+            digests = await self._threads(digests_of_file, self._files.absolute(f"{targets[0].folder}/{name}"))
+            if (target := by_md5.pop(digests.md5, None)) is None:
+                targets[0].names.release(name)
+            else:
+                bound[target.entry.key] = target.bound_to(sop_uid)
+        return bound
 
     async def _singly(self, target: Target, deliver: Deliver) -> None:
         started = time.monotonic()
-        outcome = await self._downloader.instance(target)
+        outcome = await self._downloader.download(target)
         if outcome.attempts == 1 and outcome.error is None:
             self._measured(Transport.SINGLE, 1, outcome.size_bytes, started)
         await deliver(outcome)
@@ -230,15 +250,15 @@ class Worker:
 
         started = time.monotonic()
         try:
-            brought = await self._downloader.bundle(work, weigh_and_deliver)
+            brought = await self._bundles.download(work, weigh_and_deliver)
         finally:
-            self._bundles -= 1
+            self._bundles_under_way -= 1
         if brought:
             self._measured(Transport.ZIP, len(brought), size_bytes, started)
 
         async def missing() -> AsyncIterator[Target]:
             for target in targets_of(work):
-                if target.key.sop_uid not in brought:
+                if target.entry.key not in brought:
                     yield target
 
         async def fetch(target: Target) -> None:
@@ -253,7 +273,7 @@ class Worker:
             instances=instances,
             size_bytes=size_bytes,
             seconds=time.monotonic() - started,
-            in_flight=self._client.retrier.in_flight,
+            in_flight=self._archive.retrier.in_flight,
         )
 
 
@@ -276,12 +296,7 @@ async def work_alone(
         threads = stack.enter_context(make_threads())
         async with connect(
             settings.profile, retrier, access=settings.access, note=lambda text: sink(Noted(text))
-        ) as client:
-            worker = Worker(settings, client, threads)
+        ) as archive:
+            worker = Worker(settings, archive, Threads(threads))
             started(worker)
             await worker.run(items, deliver)
-
-
-def make_threads() -> ThreadPoolExecutor:
-    """Threads for what blocks: syncs, renames, large hashes."""
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkdl-disk")

@@ -1,0 +1,202 @@
+"""Download the bundle of a Series: its entries become instances while it streams in, known by their content alone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Final, Protocol
+
+from bulkdl.archive.base import Archive, Body, BundleForm
+from bulkdl.errors import AccessDenied, BundleError, InstanceError, InvalidInstance, NotFound, RequestFailed
+from bulkdl.errors import RequestRejected as Rejected
+from bulkdl.fetch.committer import Checked, Committer, Seen, listed_otherwise, md5_mismatch
+from bulkdl.fetch.download import Incoming
+from bulkdl.fetch.targets import Target, targets_of
+from bulkdl.fetch.threads import Threads
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.preamble import is_dicom
+from bulkdl.runtime.loop_cycle import OnePerLoopCycle
+from bulkdl.store.bundles import BundleEvent, BundleReader, EntryData, EntryEnded, EntryStarted, parse_md5hashes
+from bulkdl.store.partials import Partials
+
+_MOST_ATTEMPTS: Final = 2
+_MOST_TEXT_BYTES: Final = 64 << 20
+
+
+class Reader(Protocol):
+    """Splits the bytes of a bundle into its entries; see `store.bundles.BundleReader`."""
+
+    def feed(self, chunk: bytes) -> Iterable[BundleEvent]:
+        """The events of the next bytes."""
+
+    def close(self) -> Iterable[BundleEvent]:
+        """The events of the end."""
+
+
+def _zip_reader(_: Body) -> Reader:
+    return BundleReader()
+
+
+READERS: Final[Mapping[BundleForm, Callable[[Body], Reader]]] = {BundleForm.ZIP: _zip_reader}
+"""What makes the reader of a response, for each form of a bundle that can be read."""
+
+
+class BundleDownloader:
+    """Downloads the bundles of one archive into one mirror."""
+
+    def __init__(self, archive: Archive, partials: Partials, committer: Committer, threads: Threads) -> None:
+        self._archive = archive
+        self._partials = partials
+        self._committer = committer
+        self._threads = threads
+        self._loop_cycle = OnePerLoopCycle()
+
+    def can_download(self, work: SeriesWork) -> bool:
+        """Whether the Series may come as a bundle: all UIDs must be known to find its entries in it."""
+        has_reader = self._archive.capabilities.bundle in READERS
+        return has_reader and all(entry.sop_uid is not None for entry in work.entries)
+
+    async def download(self, work: SeriesWork, deliver: Callable[[InstanceOutcome], Awaitable[None]]) -> frozenset[str]:
+        """Download a Series by its bundle; returns the keys of the entries that it contained, each of them delivered.
+
+        The caller downloads the others one by one: a bundle that is refused, truncated or damaged is not a failure of
+        any instance.
+
+        Raises:
+            AccessDenied, ArchiveUnreachable, DiskError, Interrupted: the run must stop.
+        """
+        wanted = {str(target.sop_uid): target for target in targets_of(work)}
+        done: set[str] = set()
+
+        async def once(attempt: int) -> None:
+            unpacking = _Unpacking(self, work, wanted)
+            try:
+                await self._receive(work, unpacking)
+            except AccessDenied:
+                raise
+            except (RequestFailed, BundleError) as error:
+                is_last = attempt >= _MOST_ATTEMPTS or isinstance(error, (NotFound, Rejected))
+                if not unpacking.ready and not is_last:
+                    raise
+            finally:
+                await unpacking.drop()
+            if not unpacking.ready:
+                return
+            for outcome in await self._committer.commit(list(unpacking.ready.values())):
+                done.add(outcome.key)
+                await deliver(replace(outcome, attempts=attempt))
+
+        try:
+            await self._archive.retrier.attempt(f"the bundle of series {work.series_uid}", once)
+        except AccessDenied:
+            raise
+        except (RequestFailed, BundleError):
+            pass  # no attempt is left: its entries are downloaded one by one
+        return frozenset(done)
+
+    async def _receive(self, work: SeriesWork, unpacking: _Unpacking) -> None:
+        form = self._archive.capabilities.bundle or BundleForm.ZIP
+        async with self._archive.open_bundle(work.series_uid, study_uid=work.study_uid) as body:
+            reader = READERS[form](body)
+            async for chunk in body.chunks():
+                await self._archive.retrier.received(len(chunk))
+                await self._loop_cycle.passed()
+                await unpacking.follow(reader.feed(chunk))
+        await unpacking.follow(reader.close())
+        await unpacking.compare_checksums()
+
+    def incoming(self, series_uid: str, position: int) -> Incoming:
+        """A new entry of the bundle of a Series."""
+        label = hashlib.sha256(f"{series_uid}/{position}".encode()).hexdigest()[:32]
+        return Incoming(self._partials, self._threads, f"{label}.zip-entry")
+
+    @property
+    def committer(self) -> Committer:
+        """Decides what becomes of the entries."""
+        return self._committer
+
+
+class _Unpacking:
+    """A bundle while it streams in. `ready` has the valid instances by UID, each with its target.
+
+    Names in a zip serve one purpose: to match the rows of its md5hashes.csv.
+    """
+
+    def __init__(self, bundles: BundleDownloader, work: SeriesWork, wanted: Mapping[str, Target]) -> None:
+        self.ready: dict[str, tuple[Checked, Target]] = {}
+        self._bundles = bundles
+        self._committer = bundles.committer
+        self._series_uid = work.series_uid
+        self._wanted = wanted
+        self._entry: Incoming | None = None
+        self._name = ""
+        self._by_name: dict[str, str] = {}
+        self._checksums: dict[str, str] = {}
+        self._writing: list[asyncio.Future[int]] = []
+
+    async def follow(self, events: Iterable[BundleEvent]) -> None:
+        """Take in what the next bytes contain.
+
+        Raises:
+            BundleError: the bundle is damaged.
+            DiskError: an entry cannot be written.
+        """
+        for event in events:
+            match event:
+                case EntryStarted():
+                    self._name = event.name
+                    self._entry = self._bundles.incoming(self._series_uid, event.position)
+                case EntryData() if self._entry is not None:
+                    await self._entry.take(event.data)
+                case EntryEnded() if self._entry is not None:
+                    entry, self._entry = self._entry, None
+                    await self._finish(entry)
+        while self._writing:
+            await self._writing.pop()
+
+    async def compare_checksums(self) -> None:
+        """Compare the instances with the checksums that the bundle contains; quarantine those that differ."""
+        for name, checksum in self._checksums.items():
+            sop_uid = self._by_name.get(name)
+            if sop_uid is None or sop_uid not in self.ready:
+                continue
+            checked, _ = self.ready[sop_uid]
+            if (mismatch := md5_mismatch(checked.digests, bytes.fromhex(checksum))) is not None:
+                del self.ready[checked.sop_uid]
+                await self._committer.quarantine(replace(checked, content=None), mismatch)
+
+    async def _finish(self, entry: Incoming) -> None:
+        content = entry.in_memory()
+        if content is not None and not is_dicom(content):
+            if self._name == "md5hashes.csv" and len(content) <= _MOST_TEXT_BYTES:
+                self._checksums = parse_md5hashes(content.decode("utf-8", errors="replace"))
+            return
+        try:
+            await self._take(await self._committer.check(await entry.complete(), None, Seen()))
+        except InstanceError:
+            pass  # it is in quarantine, and will be downloaded by itself
+        finally:
+            await entry.drop()
+
+    async def _take(self, checked: Checked) -> None:
+        target = self._wanted.get(checked.sop_uid)
+        if target is None or checked.found is None or checked.found.series_uid != self._series_uid:
+            await self._committer.discard(checked)
+        elif checked.sop_uid in self.ready:
+            await self._committer.quarantine(checked, InvalidInstance("the bundle contains this instance twice"))
+        elif (mismatch := listed_otherwise(target.entry, checked.digests)) is not None:
+            await self._committer.quarantine(checked, mismatch)
+        else:
+            if (writing := self._committer.stage(checked)) is not None:
+                self._writing.append(writing)
+            self.ready[checked.sop_uid] = (checked, target)
+            self._by_name[self._name] = checked.sop_uid
+
+    async def drop(self) -> None:
+        """Discard an entry that is not complete, and wait for those that are being written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+        if self._entry is not None:
+            await self._entry.drop()
+            self._entry = None

@@ -1,0 +1,96 @@
+"""Where the entries of a Series belong in the mirror, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from bulkdl.errors import InstanceError, RequestFailed
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.records import Entry, InstanceKey
+from bulkdl.model.states import Outcome
+from bulkdl.store.layout import instance_name, special_name
+
+
+class FileNames:
+    """The file names in the folder of a Series that belong to its entries: each belongs to one."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+
+    def claim(self, name: str) -> bool:
+        """Take `name` for an entry; False if another entry has it."""
+        is_free = name not in self._taken
+        self._taken.add(name)
+        return is_free
+
+    def release(self, name: str) -> None:
+        """Give back a claimed name: its file was not written."""
+        self._taken.discard(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an entry belongs: the folder of its Series, relative to the mirror, and its file name.
+
+    `sop_uid` and `name` are None while the SOP Instance UID is not known; `bound_to` is the same target once it is.
+    """
+
+    series_uid: SeriesUid
+    entry: Entry
+    folder: str
+    name: str | None
+    sop_uid: SopInstanceUid | None
+    names: FileNames
+
+    @property
+    def expected(self) -> InstanceKey | None:
+        """The instance that the file has to be, None while it is not known."""
+        return None if self.sop_uid is None else InstanceKey(self.series_uid, self.sop_uid)
+
+    @property
+    def path(self) -> str:
+        """The path relative to the mirror, of a target whose name is known."""
+        return f"{self.folder}/{self.name}"
+
+    def bound_to(self, sop_uid: SopInstanceUid) -> Target:
+        """This target with the UID that the header of its file has."""
+        return self if self.sop_uid is not None else replace(self, sop_uid=sop_uid, name=instance_name(sop_uid))
+
+    @property
+    def special_name(self) -> str | None:
+        """The file name if it was bound in this run and is not the usual one: the journal has to keep it."""
+        if self.entry.sop_uid is not None or self.sop_uid is None:
+            return None
+        return special_name(self.sop_uid)
+
+
+def uid_of_file(name: str) -> SopInstanceUid | None:
+    """The UID that a file name stands for, None if no instance has such a name."""
+    uid = name.removesuffix(".dcm")
+    return SopInstanceUid(uid) if is_uid(uid) and instance_name(uid) == name else None
+
+
+def targets_of(work: SeriesWork) -> list[Target]:
+    """Where the entries that a Series owes belong, in order."""
+    names = FileNames(work.taken)
+    return [
+        Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names)
+        for entry, name in zip(work.entries, work.names, strict=True)
+    ]
+
+
+def failed(target: Target, error: RequestFailed | InstanceError, outcome: Outcome | None = None) -> InstanceOutcome:
+    """The outcome of an entry that is given up; by default quarantined if an invalid file was downloaded."""
+    if outcome is None:
+        outcome = Outcome.QUARANTINED if isinstance(error, InstanceError) else Outcome.FAILED
+    return InstanceOutcome(
+        series_uid=target.series_uid,
+        key=target.entry.key,
+        sop_uid=target.entry.sop_uid,
+        outcome=outcome,
+        attempts=error.attempts,
+        error=error.code,
+        message=str(error),
+    )

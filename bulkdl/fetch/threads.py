@@ -1,0 +1,30 @@
+"""Threads for calls that block: syncs, renames, large hashes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Final, TypeVar, TypeVarTuple
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
+# A disk answers many syncs at once hardly slower than one.
+_THREADS: Final = 8
+
+
+class Threads:
+    """Runs blocking calls in the threads of an executor."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+
+    async def __call__(self, call: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """Run `call` in a thread, and return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, call, *arguments)
+
+
+def make_threads() -> ThreadPoolExecutor:
+    """The threads of one worker. The caller shuts them down."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkdl-disk")
