@@ -1,0 +1,24 @@
+"""A worker's parts on a mirror of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkdl.fetch.threads import Threads, make_threads
+from bulkdl.store.files import MirrorFiles
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> MirrorFiles:
+    files = MirrorFiles(tmp_path / "mirror")
+    files.prepare()
+    return files
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    with make_threads() as executor:
+        yield Threads(executor)

@@ -1,0 +1,257 @@
+"""What becomes of a body: committed, quarantined or refused, by what its header, its list and its copies say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from bulkdl.errors import ChecksumMismatch, InstanceError, InvalidAtSource, InvalidInstance, WrongObject
+from bulkdl.fetch.committer import Committer, Received, Seen
+from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.targets import FileNames, Target
+from bulkdl.fetch.threads import Threads
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Entry
+from bulkdl.model.settings import FetchSettings, ValidationLevel
+from bulkdl.model.states import Outcome
+from bulkdl.store.files import MirrorFiles
+from tests.support.dicom_files import MadeUp, instances
+
+ONE, OTHER = instances(series=1, per_series=2)
+(OF_ANOTHER_SERIES,) = instances(series=1, per_series=1, seed="another series")
+(LARGE,) = instances(series=1, per_series=1, rows=800, seed="large")
+CUT = ONE.content[:-10]
+
+Make = Callable[..., Committer]
+
+
+@pytest.fixture
+async def make(files: MirrorFiles, threads: Threads) -> AsyncIterator[Make]:
+    decoders = Decoders()
+
+    def make(*, accept_unsound: bool = False, level: ValidationLevel = ValidationLevel.STRUCTURE) -> Committer:
+        settings = FetchSettings(validation=level, accept_unsound=accept_unsound)
+        return Committer(files, threads, decoders, settings)
+
+    async with decoders:
+        yield make
+
+
+def target(
+    one: MadeUp = ONE,
+    *,
+    listing: str = "uid",
+    names: FileNames | None = None,
+    size_bytes: int | None = None,
+    md5: bytes | None = None,
+) -> Target:
+    """The target of an entry that is listed by its UID, or by a key alone."""
+    key, uid, name = f"k/{one.sop_uid}", None, None
+    if listing == "uid":
+        key, uid, name = one.sop_uid, one.sop_uid, f"{one.sop_uid}.dcm"
+    entry = Entry(key, uid, size_bytes, md5)
+    return Target(SeriesUid(one.series_uid), entry, "folder", name, uid, names or FileNames(()))
+
+
+def received(content: bytes, name: str = "one.part") -> Received:
+    return Received(content, name)
+
+
+def in_file(files: MirrorFiles, content: bytes) -> Received:
+    return Received(files.partials.write("one.part", content), "one.part")
+
+
+def md5_of(content: bytes) -> bytes:
+    return hashlib.md5(content, usedforsecurity=False).digest()
+
+
+def quarantined(files: MirrorFiles) -> list[dict[str, object]]:
+    return [json.loads(path.read_text()) for path in sorted(files.quarantine.folder.glob("*.json"))]
+
+
+def committed(files: MirrorFiles) -> dict[str, bytes]:
+    folder = files.root / "folder"
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+@pytest.mark.parametrize("listing", ["uid", "key"])
+@pytest.mark.parametrize("one", [ONE, LARGE], ids=["small", "large"])
+async def test_a_valid_body_is_committed_under_its_uid(
+    make: Make, files: MirrorFiles, one: MadeUp, listing: str
+) -> None:
+    outcome = await make().take(received(one.content), target(one, listing=listing), Seen())
+    assert outcome.outcome is Outcome.FETCHED
+    assert (outcome.sop_uid, outcome.key) == (one.sop_uid, target(one, listing=listing).entry.key)
+    assert outcome.sha256 == hashlib.sha256(one.content).digest()
+    assert committed(files) == {f"{one.sop_uid}.dcm": one.content}
+    assert list(files.partials.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("level", list(ValidationLevel))
+async def test_every_level_commits_a_valid_body(make: Make, files: MirrorFiles, level: ValidationLevel) -> None:
+    await make(level=level).take(received(ONE.content), target(listing="key"), Seen())
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
+
+
+async def test_a_file_that_was_streamed_is_committed_where_it_lies(make: Make, files: MirrorFiles) -> None:
+    body = in_file(files, LARGE.content)
+    digests = (await make().check(received(LARGE.content, "other.part"), target(LARGE), Seen())).digests
+    outcome = await make().take(Received(body.source, body.partial, digests), target(LARGE), Seen())
+    assert outcome.size_bytes == len(LARGE.content)
+    assert committed(files) == {f"{LARGE.sop_uid}.dcm": LARGE.content}
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (CUT, InvalidInstance),
+        (OTHER.content, WrongObject),
+        (OF_ANOTHER_SERIES.content, WrongObject),
+        (b"x" * 500, InvalidInstance),
+    ],
+    ids=["cut", "another-instance", "another-series", "no-dicom"],
+)
+async def test_an_invalid_body_is_quarantined(
+    make: Make, files: MirrorFiles, content: bytes, error: type[InstanceError]
+) -> None:
+    with pytest.raises(error):
+        await make().take(received(content), target(), Seen())
+    assert committed(files) == {}
+    assert [(row["asked_for"], row["error"]) for row in quarantined(files)] == [(ONE.sop_uid, error.code)]
+
+
+async def test_a_body_of_another_series_is_refused_where_only_the_key_is_known(make: Make, files: MirrorFiles) -> None:
+    with pytest.raises(WrongObject):
+        await make().take(received(OF_ANOTHER_SERIES.content), target(listing="key"), Seen())
+    assert [row["asked_for"] for row in quarantined(files)] == [f"k/{ONE.sop_uid}"]
+
+
+# --- what the list says -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listing", ["uid", "key"])
+async def test_the_listed_size_and_md5_are_compared(make: Make, listing: str) -> None:
+    right = target(listing=listing, size_bytes=len(ONE.content), md5=md5_of(ONE.content))
+    assert (await make().take(received(ONE.content), right, Seen())).outcome is Outcome.FETCHED
+    for size_bytes, md5 in ((7, None), (None, b"0" * 16), (len(ONE.content), b"0" * 16)):
+        wrong = target(listing=listing, size_bytes=size_bytes, md5=md5)
+        with pytest.raises(ChecksumMismatch, match="the archive lists"):
+            await make().take(received(ONE.content), wrong, Seen())
+
+
+async def test_an_invalid_body_with_the_listed_md5_is_the_archives_own(make: Make) -> None:
+    with pytest.raises(InvalidAtSource):
+        await make().take(received(CUT), target(md5=md5_of(CUT)), Seen())
+
+
+async def test_the_same_invalid_bytes_twice_are_the_archives_own(make: Make) -> None:
+    seen = Seen()
+    with pytest.raises(InvalidInstance):
+        await make().take(received(CUT), target(), seen)
+    with pytest.raises(InvalidAtSource):
+        await make().take(received(CUT), target(), seen)
+
+
+@pytest.mark.parametrize("listing", ["uid", "key"])
+async def test_accept_unsound_stores_the_archives_own_with_a_note(make: Make, files: MirrorFiles, listing: str) -> None:
+    seen = Seen()
+    committer = make(accept_unsound=True)
+    with pytest.raises(InvalidInstance):
+        await committer.take(received(CUT), target(listing=listing), seen)
+    outcome = await committer.take(received(CUT), target(listing=listing), seen)
+    assert outcome.notes[0].startswith("unsound: ")
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": CUT}
+
+
+async def test_accept_unsound_cannot_store_what_has_no_readable_uid(make: Make, files: MirrorFiles) -> None:
+    seen = Seen()
+    committer = make(accept_unsound=True)
+    with pytest.raises(InvalidInstance):
+        await committer.take(received(b"x" * 500), target(listing="key"), seen)
+    with pytest.raises(InvalidAtSource):
+        await committer.take(received(b"x" * 500), target(listing="key"), seen)
+    assert committed(files) == {}
+
+
+# --- several entries with one UID -------------------------------------------------------------------------------------
+
+
+async def test_a_second_entry_with_the_same_bytes_fails_by_name_and_leaves_the_file(
+    make: Make, files: MirrorFiles
+) -> None:
+    names = FileNames(())
+    committer = make()
+    await committer.take(received(ONE.content), target(listing="key", names=names), Seen())
+    again = await committer.take(received(ONE.content), target(listing="key", names=names), Seen())
+    assert (again.outcome, again.error, again.sop_uid) == (Outcome.FAILED, "duplicate-instance", None)
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
+    assert quarantined(files) == []
+
+
+@pytest.mark.parametrize("source", ["bytes", "file"])
+async def test_a_second_entry_with_other_bytes_is_quarantined(make: Make, files: MirrorFiles, source: str) -> None:
+    changed = ONE.content.replace(b"PATIENT^00000000", b"ANOTHER^00000000")
+    assert changed != ONE.content
+    names = FileNames(())
+    committer = make()
+    await committer.take(received(ONE.content), target(listing="key", names=names), Seen())
+    body = in_file(files, changed) if source == "file" else received(changed)
+    again = await committer.take(body, target(listing="key", names=names), Seen())
+    assert (again.outcome, again.error) == (Outcome.QUARANTINED, "duplicate-instance")
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
+    assert [row["error"] for row in quarantined(files)] == ["duplicate-instance"]
+
+
+async def test_the_file_of_an_entry_without_a_key_is_replaced(make: Make, files: MirrorFiles) -> None:
+    """It was adopted, or a run died before it was journalled: no entry owns its name."""
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / f"{ONE.sop_uid}.dcm").write_bytes(b"earlier")
+    await make().take(received(ONE.content), target(listing="key"), Seen())
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
+
+
+# --- bundles and adoption ---------------------------------------------------------------------------------------------
+
+
+async def test_staged_bodies_get_their_names_together(make: Make, files: MirrorFiles) -> None:
+    committer = make()
+    staged = []
+    for number, one in enumerate((ONE, OTHER)):
+        checked = await committer.check(received(one.content, f"{number}.part"), None, Seen())
+        writing = committer.stage(checked)
+        assert writing is not None
+        await writing
+        staged.append((checked, target(one)))
+    assert committed(files) == {}
+    outcomes = await committer.commit(staged)
+    assert [outcome.sop_uid for outcome in outcomes] == [ONE.sop_uid, OTHER.sop_uid]
+    assert committed(files) == {f"{one.sop_uid}.dcm": one.content for one in (ONE, OTHER)}
+
+
+async def test_a_file_in_place_is_adopted(make: Make, files: MirrorFiles) -> None:
+    path = files.root / "folder" / f"{ONE.sop_uid}.dcm"
+    path.parent.mkdir()
+    path.write_bytes(ONE.content)
+    outcome = await make().adopt(target())
+    assert outcome is not None
+    assert (outcome.outcome, outcome.mtime_ns) == (Outcome.REUSED, path.stat().st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("content", "md5"), [(CUT, None), (OTHER.content, None), (ONE.content, b"0" * 16)], ids=["cut", "other", "md5"]
+)
+async def test_a_file_in_place_that_is_not_the_instance_is_quarantined(
+    make: Make, files: MirrorFiles, content: bytes, md5: bytes | None
+) -> None:
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / f"{ONE.sop_uid}.dcm").write_bytes(content)
+    assert await make().adopt(target(md5=md5)) is None
+    assert committed(files) == {}
+    assert len(quarantined(files)) == 1
+
+
+async def test_a_file_that_is_not_in_place_is_not_adopted(make: Make) -> None:
+    assert await make().adopt(target()) is None

@@ -1,0 +1,179 @@
+"""Entries on their way from the archive to the mirror: streamed, resumed, retried, compared with the archive's MD5."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from bulkdl.archive.base import Rest
+from bulkdl.errors import ConnectionLost, UnexpectedAnswer
+from bulkdl.fetch.committer import Committer
+from bulkdl.fetch.download import CHECKPOINT_BYTES, MEMORY_BYTES, Downloader, Incoming
+from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.targets import FileNames, Target
+from bulkdl.fetch.threads import Threads
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Entry
+from bulkdl.model.settings import FetchSettings
+from bulkdl.model.states import Outcome
+from bulkdl.store.files import MirrorFiles
+from bulkdl.store.partials import partial_name
+from tests.support.dicom_files import instances
+from tests.support.memory_archive import MemoryArchive, MemoryBody
+
+(ONE,) = instances(series=1, per_series=1)
+(LARGE,) = instances(series=1, per_series=1, rows=3200)  # 20 MB: more than a checkpoint
+KEY = "../../a key/that is no path"
+CUT = ONE.content[:-10]
+
+Open = Callable[[MemoryArchive], Downloader]
+
+
+@pytest.fixture
+async def downloader(files: MirrorFiles, threads: Threads) -> AsyncIterator[Open]:
+    async with Decoders() as decoders:
+
+        def make(archive: MemoryArchive) -> Downloader:
+            committer = Committer(files, threads, decoders, FetchSettings())
+            return Downloader(archive, files.partials, committer, threads)
+
+        yield make
+
+
+def target(*, key: str = KEY, md5: bytes | None = None) -> Target:
+    return Target(SeriesUid(ONE.series_uid), Entry(key, md5=md5), "folder", None, None, FileNames(()))
+
+
+def target_of_large() -> Target:
+    return Target(SeriesUid(LARGE.series_uid), Entry(KEY), "folder", None, None, FileNames(()))
+
+
+def files_in(files: MirrorFiles) -> list[str]:
+    return sorted(path.relative_to(files.root).as_posix() for path in files.root.rglob("*") if path.is_file())
+
+
+def md5_of(content: bytes) -> bytes:
+    return hashlib.md5(content, usedforsecurity=False).digest()
+
+
+async def test_an_entry_becomes_the_instance_that_its_header_names(downloader: Open, files: MirrorFiles) -> None:
+    outcome = await downloader(MemoryArchive({KEY: [ONE.content]})).download(target())
+    assert (outcome.outcome, outcome.key, outcome.sop_uid, outcome.attempts) == (Outcome.FETCHED, KEY, ONE.sop_uid, 1)
+    assert files_in(files) == [f"folder/{ONE.sop_uid}.dcm"]
+
+
+async def test_a_missing_entry_fails_by_its_key(downloader: Open, files: MirrorFiles) -> None:
+    outcome = await downloader(MemoryArchive({})).download(target())
+    assert (outcome.outcome, outcome.key, outcome.sop_uid, outcome.error) == (Outcome.FAILED, KEY, None, "not-found")
+    assert files_in(files) == []
+
+
+async def test_an_invalid_body_is_requested_again(downloader: Open) -> None:
+    outcome = await downloader(MemoryArchive({KEY: [CUT, ONE.content]})).download(target())
+    assert (outcome.outcome, outcome.attempts) == (Outcome.FETCHED, 2)
+
+
+async def test_a_body_that_differs_from_the_listed_md5_is_requested_again(downloader: Open) -> None:
+    archive = MemoryArchive({KEY: [ONE.content.replace(b"CHEST", b"KNEE "), ONE.content]})
+    outcome = await downloader(archive).download(target(md5=md5_of(ONE.content)))
+    assert (outcome.outcome, outcome.attempts) == (Outcome.FETCHED, 2)
+    assert archive.asked["checksum"] == 0
+
+
+@pytest.mark.parametrize(
+    ("checksum", "error", "attempts"),
+    [(None, "unsound-at-source", 2), (md5_of(CUT), "unsound-at-source", 1), (b"0" * 16, "checksum-mismatch", 4)],
+    ids=["no-checksum", "its-own", "damaged-on-the-way"],
+)
+async def test_the_archives_checksum_tells_whose_the_damage_is(
+    downloader: Open, checksum: bytes | None, error: str, attempts: int
+) -> None:
+    archive = MemoryArchive({KEY: [CUT]})
+    if checksum is not None:
+        archive.checksums[KEY] = checksum
+    outcome = await downloader(archive).download(target())
+    assert (outcome.outcome, outcome.error, outcome.attempts) == (Outcome.QUARANTINED, error, attempts)
+
+
+@pytest.mark.parametrize("content", [b"", b"  <html>", b'{"error": 1}', b"[]"])
+async def test_a_text_is_not_quarantined_as_a_file(downloader: Open, files: MirrorFiles, content: bytes) -> None:
+    outcome = await downloader(MemoryArchive({KEY: [content]})).download(target())
+    assert (outcome.outcome, outcome.error) == (Outcome.FAILED, UnexpectedAnswer.code)
+    assert files_in(files) == []
+
+
+# --- large bodies -----------------------------------------------------------------------------------------------------
+
+
+def broken_once(archive: MemoryArchive, at: int) -> None:
+    """Let the first body break off after `at` bytes."""
+
+    def change(key: str, body: MemoryBody) -> None:
+        if archive.asked[key] == 1:
+            body.cut = (at, ConnectionLost("broken off"))
+
+    archive.change = change
+
+
+async def test_a_large_body_that_breaks_off_is_resumed(downloader: Open, files: MirrorFiles) -> None:
+    archive = MemoryArchive({KEY: [LARGE.content]})
+    broken_once(archive, CHECKPOINT_BYTES + 1000)
+    outcome = await downloader(archive).download(target_of_large())
+    assert (outcome.outcome, outcome.attempts) == (Outcome.FETCHED, 2)
+    assert outcome.sha256 == hashlib.sha256(LARGE.content).digest()
+    assert archive.rests == [None, Rest(CHECKPOINT_BYTES + 1000, len(LARGE.content), '"one"')]
+    assert files_in(files) == [f"folder/{LARGE.sop_uid}.dcm"]
+
+
+async def test_a_later_run_resumes_by_the_hash_of_the_key(downloader: Open, files: MirrorFiles) -> None:
+    archive = MemoryArchive({KEY: [LARGE.content]})
+    archive.change = lambda _, body: setattr(body, "cut", (CHECKPOINT_BYTES, ConnectionLost("broken off")))
+    assert (await downloader(archive).download(target_of_large())).outcome is Outcome.FAILED
+    name = partial_name(LARGE.series_uid, KEY)
+    assert files_in(files) == [f".bulkdl/partial/{name}", f".bulkdl/partial/{name}.json"]
+    later = MemoryArchive({KEY: [LARGE.content]})
+    resumed = downloader(later)
+    await resumed.find_kept()
+    assert (await resumed.download(target_of_large())).outcome is Outcome.FETCHED
+    assert [rest.start for rest in later.rests if rest is not None] == [CHECKPOINT_BYTES]
+    assert files_in(files) == [f"folder/{LARGE.sop_uid}.dcm"]
+
+
+async def test_an_object_that_changed_is_downloaded_from_its_start(downloader: Open) -> None:
+    archive = MemoryArchive({KEY: [LARGE.content]})
+
+    def change(key: str, body: MemoryBody) -> None:
+        if archive.asked[key] == 1:
+            body.cut = (CHECKPOINT_BYTES, ConnectionLost("broken off"))
+        elif archive.asked[key] == 2:
+            raise UnexpectedAnswer("another object")
+
+    archive.change = change
+    outcome = await downloader(archive).download(target_of_large())
+    assert (outcome.outcome, outcome.attempts) == (Outcome.FETCHED, 3)
+    assert [rest is not None for rest in archive.rests] == [False, True, False]
+
+
+@pytest.mark.parametrize("size", [0, 1, MEMORY_BYTES, MEMORY_BYTES + 1, MEMORY_BYTES + (3 << 20)])
+async def test_incoming_bytes_are_kept_in_memory_or_in_a_file(files: MirrorFiles, threads: Threads, size: int) -> None:
+    incoming = Incoming(files.partials, threads, "one.part")
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    for at in range(0, size, 1 << 20):
+        await incoming.take(content[at : at + (1 << 20)])
+    received = await incoming.complete()
+    await incoming.drop()
+    source = received.source
+    assert isinstance(source, bytes) is (size <= MEMORY_BYTES)
+    assert (source if isinstance(source, bytes) else source.read_bytes()) == content
+    if received.digests is not None:
+        assert received.digests.md5 == md5_of(content)
+
+
+async def test_dropped_bytes_leave_no_file(files: MirrorFiles, threads: Threads) -> None:
+    incoming = Incoming(files.partials, threads, "one.part")
+    for _ in range(6):
+        await incoming.take(bytes(1 << 20))
+    await incoming.drop()
+    assert files_in(files) == []

@@ -1,0 +1,189 @@
+"""A whole worker on an archive in memory: every entry of its work ends in one outcome."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from bulkdl.archive.profiles import Profile
+from bulkdl.fetch.threads import Threads
+from bulkdl.fetch.worker import Worker, WorkerSettings
+from bulkdl.model.access import Access
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.records import Entry
+from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.model.states import Outcome
+from bulkdl.store.files import MirrorFiles
+from tests.support.bad_archive import zip_of
+from tests.support.dicom_files import MadeUp, instances
+from tests.support.memory_archive import MemoryArchive
+
+MADE_UP = list(instances(series=1, per_series=6))
+KEYS = [f"series/{number:04d}.dcm" for number in range(len(MADE_UP))]
+
+
+def md5_of(one: MadeUp) -> bytes:
+    return hashlib.md5(one.content, usedforsecurity=False).digest()
+
+
+def work(entries: list[Entry], *, taken: frozenset[str] = frozenset()) -> SeriesWork:
+    return SeriesWork(
+        series_uid=SeriesUid(MADE_UP[0].series_uid),
+        study_uid=None,
+        folder="folder",
+        entries=tuple(entries),
+        names=tuple(f"{entry.sop_uid}.dcm" if entry.sop_uid else None for entry in entries),
+        image_count=len(entries),
+        whole=True,
+        taken=taken,
+    )
+
+
+def by_uid() -> list[Entry]:
+    return [Entry(one.sop_uid, SopInstanceUid(one.sop_uid)) for one in MADE_UP]
+
+
+def archive(*, bundle: bytes | None = None) -> MemoryArchive:
+    """Knows each instance by its UID and by its key."""
+    bodies: dict[str, list[bytes]] = {one.sop_uid: [one.content] for one in MADE_UP}
+    bodies.update({key: [one.content] for key, one in zip(KEYS, MADE_UP, strict=True)})
+    return MemoryArchive(bodies, bundle=bundle)
+
+
+async def run(
+    files: MirrorFiles,
+    threads: Threads,
+    source: MemoryArchive,
+    *works: SeriesWork,
+    transport: Transport = Transport.AUTO,
+) -> list[InstanceOutcome]:
+    """The outcomes that a worker delivers."""
+    settings = WorkerSettings(
+        profile=Profile("memory", source.url, "nbia-v1"),
+        access=Access(),
+        root=files.root,
+        fetch=FetchSettings(transport=transport),
+        ceiling=4,
+    )
+    outcomes: list[InstanceOutcome] = []
+
+    async def items() -> AsyncIterator[SeriesWork]:
+        for each in works:
+            yield each
+
+    async def deliver(outcome: InstanceOutcome) -> None:
+        outcomes.append(outcome)
+
+    await Worker(settings, source, threads).run(items(), deliver)
+    return sorted(outcomes, key=lambda outcome: outcome.key)
+
+
+def committed(files: MirrorFiles) -> dict[str, bytes]:
+    folder = files.root / "folder"
+    return {path.stem: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def place(files: MirrorFiles, *made_up: MadeUp) -> None:
+    (files.root / "folder").mkdir(exist_ok=True)
+    for one in made_up:
+        (files.root / "folder" / f"{one.sop_uid}.dcm").write_bytes(one.content)
+
+
+ALL = {str(one.sop_uid): one.content for one in MADE_UP}
+
+
+@pytest.mark.parametrize("entries", [by_uid(), [Entry(key) for key in KEYS]], ids=["uids", "keys"])
+async def test_every_entry_is_downloaded(files: MirrorFiles, threads: Threads, entries: list[Entry]) -> None:
+    outcomes = await run(files, threads, archive(), work(entries))
+    assert [outcome.key for outcome in outcomes] == sorted(entry.key for entry in entries)
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
+    assert {outcome.sop_uid for outcome in outcomes} == ALL.keys()
+    assert committed(files) == ALL
+
+
+async def test_a_bundle_is_completed_one_by_one(files: MirrorFiles, threads: Threads) -> None:
+    source = archive(bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP[:4]]))
+    outcomes = await run(files, threads, source, work(by_uid()), transport=Transport.ZIP)
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
+    assert source.asked == {"bundle": 1, MADE_UP[4].sop_uid: 1, MADE_UP[5].sop_uid: 1}
+    assert committed(files) == ALL
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_entries_without_a_uid_come_one_by_one(
+    files: MirrorFiles, threads: Threads, transport: Transport
+) -> None:
+    source = archive(bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP]))
+    await run(files, threads, source, work([Entry(key) for key in KEYS]), transport=transport)
+    assert source.asked["bundle"] == 0
+    assert committed(files) == ALL
+
+
+# --- files that are in place ------------------------------------------------------------------------------------------
+
+
+async def test_files_in_place_are_adopted_without_a_request(files: MirrorFiles, threads: Threads) -> None:
+    place(files, *MADE_UP[:3])
+    source = archive()
+    outcomes = await run(files, threads, source, work(by_uid()))
+    assert [outcome.outcome for outcome in outcomes].count(Outcome.REUSED) == 3
+    assert source.requests == 3
+
+
+async def test_files_in_place_are_found_by_the_md5_of_an_entry(files: MirrorFiles, threads: Threads) -> None:
+    place(files, *MADE_UP[:3])
+    source = archive()
+    entries = [Entry(key, md5=md5_of(one)) for key, one in zip(KEYS, MADE_UP, strict=True)]
+    outcomes = await run(files, threads, source, work(entries))
+    assert [outcome.outcome for outcome in outcomes] == [Outcome.REUSED] * 3 + [Outcome.FETCHED] * 3
+    assert [outcome.sop_uid for outcome in outcomes] == [one.sop_uid for one in MADE_UP]
+    assert source.requests == 3
+
+
+async def test_a_file_under_a_wrong_name_is_not_adopted(files: MirrorFiles, threads: Threads) -> None:
+    """It has the bytes of one instance and the name of another: both are downloaded, each under its own name."""
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / f"{MADE_UP[1].sop_uid}.dcm").write_bytes(MADE_UP[0].content)
+    entries = [Entry(key, md5=md5_of(one)) for key, one in zip(KEYS, MADE_UP, strict=True)]
+    outcomes = await run(files, threads, archive(), work(entries))
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
+    assert committed(files) == ALL
+
+
+async def test_files_in_place_are_replaced_where_nothing_identifies_them(files: MirrorFiles, threads: Threads) -> None:
+    place(files, *MADE_UP[:2])
+    outcomes = await run(files, threads, archive(), work([Entry(key) for key in KEYS]))
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
+    assert committed(files) == ALL
+
+
+# --- several entries with one UID -------------------------------------------------------------------------------------
+
+
+async def test_two_entries_of_one_instance_end_in_one_outcome_each(files: MirrorFiles, threads: Threads) -> None:
+    source = archive()
+    source.bodies = {**source.bodies, "copy": [MADE_UP[0].content]}
+    outcomes = await run(files, threads, source, work([Entry(KEYS[0]), Entry("copy"), Entry(KEYS[1])]))
+    assert len(outcomes) == 3
+    (refused,) = [outcome for outcome in outcomes if outcome.outcome is not Outcome.FETCHED]
+    assert (refused.error, refused.sop_uid) == ("duplicate-instance", None)
+    assert refused.key in {KEYS[0], "copy"}
+    assert committed(files).keys() == {MADE_UP[0].sop_uid, MADE_UP[1].sop_uid}
+
+
+async def test_an_entry_of_an_instance_that_another_entry_has_is_refused(files: MirrorFiles, threads: Threads) -> None:
+    place(files, MADE_UP[0])
+    owned = frozenset({f"{MADE_UP[0].sop_uid}.dcm"})
+    (outcome,) = await run(files, threads, archive(), work([Entry(KEYS[0])], taken=owned))
+    assert (outcome.outcome, outcome.error) == (Outcome.FAILED, "duplicate-instance")
+    assert committed(files) == {MADE_UP[0].sop_uid: MADE_UP[0].content}
+
+
+async def test_an_entry_is_compared_with_its_listed_size(files: MirrorFiles, threads: Threads) -> None:
+    listed = replace(by_uid()[0], size_bytes=1)
+    (outcome,) = await run(files, threads, archive(), work([listed]))
+    assert (outcome.outcome, outcome.error) == (Outcome.QUARANTINED, "checksum-mismatch")

@@ -1,0 +1,104 @@
+"""An archive in memory: entries of one Series by key, each with the bodies that it answers one after the other."""
+
+# ruff: noqa: ARG002 - the arguments are those of the protocol
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest
+from bulkdl.errors import BulkdlError, NotFound
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.model.selection import Selection
+from bulkdl.runtime.attempts import Retrier, RetryPolicy
+from bulkdl.runtime.concurrency import Limiter
+
+
+class MemoryBody:
+    """A body of known length. With `cut` it breaks off after so many bytes, with that error."""
+
+    def __init__(self, content: bytes, *, start: int = 0, validator: str | None = None) -> None:
+        self.length: int | None = len(content) - start
+        self.start = start
+        self.is_part = start > 0
+        self.validator = validator
+        self.content_type = "application/dicom"
+        self.headers: Mapping[str, str] = {}
+        self._content = content[start:]
+        self.cut: tuple[int, BulkdlError] | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        end = len(self._content) if self.cut is None else self.cut[0]
+        for at in range(0, end, 1 << 20):
+            yield self._content[at : min(at + (1 << 20), end)]
+        if self.cut is not None:
+            raise self.cut[1]
+
+    async def read(self) -> bytes:
+        return b"".join([chunk async for chunk in self.chunks()])
+
+
+class MemoryArchive:
+    """See `bulkdl.archive.base.Archive`. The last of an entry's bodies is sent again and again."""
+
+    name = "memory"
+    url = "https://memory.example"
+
+    def __init__(self, bodies: Mapping[str, list[bytes]], *, bundle: bytes | None = None) -> None:
+        self.bodies = bodies
+        self.bundle = bundle
+        self.checksums: dict[str, bytes] = {}
+        self.asked: Counter[str] = Counter()
+        self.rests: list[Rest | None] = []
+        self.change: Callable[[str, MemoryBody], None] = lambda *_: None
+        self.capabilities = Capabilities(bundle=BundleForm.ZIP if bundle is not None else None, ranges=True)
+        policy = RetryPolicy(max_attempts=4, give_up_after_seconds=60, wait_scale=0)
+        self.retrier = Retrier(limiter=Limiter(ceiling=4), policy=policy, stop=asyncio.Event())
+
+    @property
+    def requests(self) -> int:
+        return self.asked.total()
+
+    @asynccontextmanager
+    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+        self.asked[entry.key] += 1
+        self.rests.append(rest)
+        bodies = self.bodies.get(entry.key)
+        if not bodies:
+            raise NotFound(f"no entry {entry.key}")
+        content = bodies[min(self.asked[entry.key], len(bodies)) - 1]
+        body = MemoryBody(content, start=rest.start if rest is not None else 0, validator='"one"')
+        self.change(entry.key, body)
+        yield body
+
+    @asynccontextmanager
+    async def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AsyncIterator[MemoryBody]:
+        self.asked["bundle"] += 1
+        body = MemoryBody(self.bundle or b"")
+        self.change("bundle", body)
+        yield body
+
+    async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
+        self.asked["checksum"] += 1
+        return self.checksums.get(entry.key)
+
+    # --- what a worker does not use -----------------------------------------------------------------------------------
+
+    async def collections(self) -> tuple[str, ...]:
+        return ()
+
+    async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+        yield FoundSeries()
+
+    async def list(self, series: Series) -> Listing:
+        return Listing(tuple(Entry(key) for key in self.bodies))
+
+    async def size(self, series_uid: SeriesUid) -> SeriesSize:
+        return SeriesSize(None, None)
+
+    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
+        return None
