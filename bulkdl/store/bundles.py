@@ -19,11 +19,21 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from bulkdl.errors import BundleError
+from bulkdl.model.bundles import BundleEvent, BundleLimits, EntryData, EntryEnded, EntryStarted
 from bulkdl.store.inflation import DEFLATE_ERROR, MAX_WBITS, crc32, decompressobj
+
+__all__ = [
+    "BundleEvent",
+    "BundleLimits",
+    "BundleReader",
+    "EntryData",
+    "EntryEnded",
+    "EntryStarted",
+    "parse_md5hashes",
+]
 
 _LOCAL: Final = b"PK\x03\x04"
 _CENTRAL: Final = b"PK\x01\x02"
@@ -55,47 +65,6 @@ _PIECE_BYTES = 1 << 20
 _LONGEST_DESCRIPTOR = 24
 _SHOWN_CHARACTERS = 200
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleLimits:
-    """The limits of one bundle; sizes are unpacked bytes.
-
-    A bundle larger than `free_ratio_bytes` may not unpack to more than `max_ratio` times its received bytes. Below
-    that, any ratio is accepted: an empty mask shrinks a thousand times.
-    """
-
-    max_entry_bytes: int = 16 << 30
-    max_total_bytes: int = 1 << 40
-    max_entries: int = 1_000_000
-    max_ratio: int = 200
-    free_ratio_bytes: int = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class EntryStarted:
-    """An entry begins. The first has `position` 1. `name` is untrusted; `size_bytes` is None if it follows the data."""
-
-    position: int
-    name: str
-    size_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class EntryData:
-    """The next bytes of the entry, at most a mebibyte; a view of the fed chunk where possible."""
-
-    data: bytes | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class EntryEnded:
-    """The entry is complete: its checksum and sizes are those that the zip states."""
-
-    position: int
-    size_bytes: int
-
-
-BundleEvent = EntryStarted | EntryData | EntryEnded
 _Result = TypeVar("_Result")
 _Steps = Generator[BundleEvent | None, None, _Result]
 

@@ -1,0 +1,1 @@
+"""DICOMweb (PS3.18): how its responses are read."""

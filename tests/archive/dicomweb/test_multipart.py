@@ -1,0 +1,189 @@
+"""Multipart responses, whole, in pieces, damaged and hostile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.archive.dicomweb.multipart import MultipartReader
+from bulkdl.errors import BundleError
+from bulkdl.model.bundles import BundleEvent, BundleLimits, EntryData, EntryEnded, EntryStarted
+
+TYPE = 'multipart/related; type="application/dicom"; boundary=b0'
+DICOM_PART = b"Content-Type: application/dicom"
+
+
+def response(parts: Sequence[bytes], *, header: bytes = DICOM_PART, boundary: bytes = b"b0") -> bytes:
+    """The body of a response."""
+    made = b"".join(b"--%b\r\n%b\r\n\r\n%b\r\n" % (boundary, header, part) for part in parts)
+    return made + b"--%b--\r\n" % boundary
+
+
+def events_of(
+    content: bytes, *, cuts: Sequence[int] = (), content_type: str = TYPE, limits: BundleLimits | None = None
+) -> list[BundleEvent]:
+    """All events of a body that arrives in pieces."""
+    reader = MultipartReader(content_type, limits=limits)
+    borders = [0, *sorted(cuts), len(content)]
+    found: list[BundleEvent] = []
+    for start, end in pairwise(borders):
+        events = reader.feed(content[start:end])
+        found += [EntryData(bytes(event.data)) if isinstance(event, EntryData) else event for event in events]
+    return [*found, *reader.close()]
+
+
+def contents(events: Sequence[BundleEvent]) -> list[bytes]:
+    """The bytes of each complete entry."""
+    found: list[bytes] = []
+    current = b""
+    for event in events:
+        match event:
+            case EntryStarted():
+                current = b""
+            case EntryData():
+                current += event.data
+            case EntryEnded():
+                assert event.size_bytes == len(current)
+                found.append(current)
+    return found
+
+
+BYTES = st.binary(max_size=200) | st.lists(st.sampled_from([b"\r\n", b"--", b"b0", b"-", b"\r", b"x"])).map(b"".join)
+PARTS = st.lists(BYTES.filter(lambda content: b"\r\n--b0" not in b"\r\n" + content + b"\r\n"), max_size=5)
+
+
+@given(parts=PARTS, data=st.data())
+def test_parts_are_read_however_the_body_is_cut(parts: list[bytes], data: st.DataObject) -> None:
+    body = response(parts)
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=6))
+    if not parts:  # the closing delimiter alone
+        assert events_of(body, cuts=cuts) == []
+    assert contents(events_of(body, cuts=cuts)) == parts
+
+
+@given(parts=PARTS.filter(bool), data=st.data())
+def test_a_body_that_is_cut_off_is_an_error(parts: list[bytes], data: st.DataObject) -> None:
+    body = response(parts)
+    end = data.draw(st.integers(0, len(body) - len(b"--\r\n")))
+    with pytest.raises(BundleError):
+        events_of(body[:end])
+
+
+@given(st.binary(max_size=500), st.lists(st.integers(0, 500), max_size=4))
+def test_any_bytes_are_read_or_refused(content: bytes, cuts: list[int]) -> None:
+    with contextlib.suppress(BundleError):
+        events_of(b"--b0\r\n" + content, cuts=[cut for cut in cuts if cut <= len(content)])
+
+
+def test_position_and_announced_size_are_given() -> None:
+    header = DICOM_PART + b"\r\nContent-Length: 3\r\nContent-Location: /instances/1"
+    started, data, ended = events_of(response([b"abc"], header=header))
+    assert started == EntryStarted(1, "/instances/1", 3)
+    assert (data, ended) == (EntryData(b"abc"), EntryEnded(1, 3))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"preamble\r\n" + response([b"abc"]),
+        b"\r\n" + response([b"abc"]),
+        response([b"abc"]) + b"epilogue",
+        response([b"abc"]).replace(b"--b0\r\n", b"--b0 \t\r\n"),
+        response([b"abc"], header=b"content-TYPE:application/dicom;transfer-syntax=1.2"),
+        b"--b0\r\n\r\nabc\r\n--b0--",
+    ],
+    ids=["preamble", "line break", "epilogue", "padding", "case and parameters", "no header"],
+)
+def test_variants_of_the_standard_are_read(body: bytes) -> None:
+    assert contents(events_of(body)) == [b"abc"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/related; boundary=b0",
+        'multipart/related; boundary="b0"; type="application/dicom"',
+        'Multipart/Related;type="application/dicom";BOUNDARY=b0',
+    ],
+)
+def test_the_boundary_is_found(content_type: str) -> None:
+    assert contents(events_of(response([b"abc"]), content_type=content_type)) == [b"abc"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "application/dicom",
+        "text/html; boundary=b0",
+        "multipart/related",
+        "multipart/related; boundary=",
+        "multipart/related; boundary=\u00fc",
+        'multipart/related; boundary="' + "x" * 71 + '"',
+        'multipart/related; boundary="x\r\ny"x',
+    ],
+)
+def test_a_response_without_a_valid_boundary_is_refused(content_type: str) -> None:
+    with pytest.raises(BundleError, match="does not announce a multipart response"):
+        MultipartReader(content_type)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (response([b"abc"], header=DICOM_PART + b"\r\nContent-Length: 4"), "3 bytes; 4 were announced"),
+        (response([b"abc"], header=b"Content-Type: text/html"), "'text/html' instead of"),
+        (
+            response([b"abc"], header=DICOM_PART + b"\r\nContent-Transfer-Encoding: base64"),
+            "transfer encoding 'base64'",
+        ),
+        (response([b"abc"], header=b"no field"), "malformed"),
+        (response([b"abc"], header=b"X: a\0b"), "malformed"),
+        (b"--b0x\r\n\r\n", "line break"),
+        (b"--b0\n\nabc\n--b0--", "line break"),
+        (b"--b0" + b" " * 20_000, "line break"),
+        (b"--b0\r\nX: " + b"x" * 20_000, "header of a part is longer"),
+        (b"x" * 70_000 + response([b"abc"]), "outside the parts"),
+        (response([b"abc"]) + b"x" * 70_000, "outside the parts"),
+        (b"<html></html>", "cut off"),
+        (b"", "cut off"),
+    ],
+)
+def test_a_damaged_response_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        events_of(body)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (BundleLimits(max_entries=2), "more than 2 parts"),
+        (BundleLimits(max_entry_bytes=99), "limit of bytes"),
+        (BundleLimits(max_total_bytes=250), "limit of bytes"),
+    ],
+)
+def test_limits_are_kept(limits: BundleLimits, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        events_of(response([b"x" * 100] * 3), limits=limits)
+
+
+def test_after_a_failure_the_reader_stays_failed() -> None:
+    reader = MultipartReader(TYPE)
+    for _ in range(2):
+        with pytest.raises(BundleError, match="line break"):
+            list(reader.feed(b"--b0x\r\n"))
+    with pytest.raises(BundleError, match="line break"):
+        reader.close()
+
+
+def test_large_parts_are_passed_on_in_pieces_without_waiting_for_the_end() -> None:
+    reader = MultipartReader(TYPE)
+    body = response([b"x" * (3 << 20)])
+    sizes = [len(event.data) for event in reader.feed(body[: 2 << 20]) if isinstance(event, EntryData)]
+    assert sum(sizes) > (2 << 20) - 200
+    assert max(sizes) <= 1 << 20
