@@ -18,6 +18,7 @@ version = release = __version__
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
 root_doc = "index"
+smartquotes = False  # "--" is the beginning of an option here
 
 html_theme = "furo"
 html_title = f"bulkdl {__version__}"

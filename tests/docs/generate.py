@@ -138,7 +138,7 @@ def _option_table(options: Iterable[click.Option], ctx: click.Context) -> str:
             continue
         names, text = record
         envvar = f" Environment: `{option.envvar}`." if option.envvar else ""
-        rows.append((f"`{names}`", f"{text}{envvar}"))
+        rows.append((f"`{names}`", f"{_marked(text)}{envvar}"))
     return table(("option", "meaning"), rows)
 
 
@@ -150,7 +150,7 @@ def _config_keys() -> str:
             if title != _UNSHARED and not title.startswith("Selection"):
                 keys |= {option.opts[0].lstrip("-"): option.help or "" for option in options}
     keys.pop("config")
-    return table(("key", "meaning"), ((f"`{key}`", text) for key, text in keys.items()))
+    return table(("key", "meaning"), ((f"`{key}`", _marked(text)) for key, text in keys.items()))
 
 
 def _environment() -> str:

@@ -190,7 +190,7 @@ def photograph(cache: Path) -> None:
         return
     with serve("--demo", cache=cache, log=FOLDER / "access.jsonl") as archive:
         address = archive.url.partition("/nbia-api")[0]
-        options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,720", "--disable-gpu")
+        options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,440", "--disable-gpu")
         target = f"--screenshot={PICTURES / 'serve.png'}"
         subprocess.run([browser, *options, target, f"{address}/"], check=True, capture_output=True, timeout=60)
 
