@@ -88,7 +88,7 @@ lock: $(READY) ## renew the lock of exact versions
 	    || exit; \
 	done
 
-docs: $(READY) ## the documentation as a site in .site, after its generated parts were written anew
+docs: $(READY) ## the documentation as a site in .site, with its generated parts renewed
 	$(BIN)/python -m tests.docs.generate
 	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env -c .docs -b html bulkdl/docs .site
 

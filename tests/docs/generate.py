@@ -52,7 +52,7 @@ _COMMANDS: Final = {
 
 
 def generated(text: str) -> str:
-    """`text` with all its generated parts written anew."""
+    """`text` with every generated part renewed."""
     return _PART.sub(lambda part: f"{part[1]}\n{_PARTS[part['name']]().strip()}\n\n{part[3]}", text)
 
 
@@ -73,7 +73,7 @@ def _first_sentence(text: str | None) -> str:
 
 
 def commands() -> Iterator[tuple[click.Context, click.Command]]:
-    """Every command with a context of its own, in the order of `bulkdl --help`."""
+    """Every command with its context, in the order of `bulkdl --help`."""
     root = click.Context(cli, info_name="bulkdl")
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)
@@ -100,6 +100,8 @@ def _options() -> str:
         usage = " ".join(("bulkdl", ctx.info_name or "", *command.collect_usage_pieces(ctx)))
         parts += [f"## bulkdl {ctx.info_name}", f"```text\n{usage}\n```", _help_text(command)]
         parts += [_option_table(own, ctx)] if own else []
+        if examples := getattr(command, "examples", ()):
+            parts.append("```shell\n{}\n```".format("\n".join(examples)))
         if sections:
             names = ", ".join(f"[{_short(title)}](#{_anchor(title)})" for title in sections)
             parts.append(f"Shared options: {names}.")
@@ -111,10 +113,18 @@ def _options() -> str:
 
 def _help_text(command: click.Command) -> str:
     paragraphs = inspect.cleandoc(command.help or "").replace("\f", "").replace("\b\n", "").split("\n\n")
-    return "\n\n".join(
-        f"```text\n{textwrap.dedent(text)}\n```" if text.startswith("  ") else " ".join(text.split())
-        for text in paragraphs
-    )
+    return "\n\n".join(map(_paragraph, paragraphs))
+
+
+def _paragraph(text: str) -> str:
+    if text.startswith("  "):
+        return f"```text\n{textwrap.dedent(text)}\n```"
+    return _marked(" ".join(text.split()))
+
+
+def _marked(text: str) -> str:
+    """`text` with the names of options as code."""
+    return re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", text)
 
 
 def _short(title: str) -> str:
@@ -387,14 +397,14 @@ def _badge(label: str, text: str) -> str:
 
 
 def main() -> None:
-    """Write every page and badge anew."""
+    """Renew every page and badge."""
     for path, badge in badges().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(badge, encoding="utf-8")
     for page in sorted(DOCS.glob("*.md")):
         text = page.read_text(encoding="utf-8")
-        if (anew := generated(text)) != text:
-            page.write_text(anew, encoding="utf-8")
+        if (renewed := generated(text)) != text:
+            page.write_text(renewed, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make the pictures of the README anew: `python -m tests.docs.record`.
+"""Make the pictures of the README again: `python -m tests.docs.record`.
 
 `.github/run.svg` is a recording of real commands in a pseudo-terminal, drawn as an SVG without scripts; a program that
 does not animate it shows its last picture. `.github/serve.png` is the first page of `bulkdl serve --demo`, if Chromium
