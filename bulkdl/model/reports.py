@@ -1,4 +1,4 @@
-"""What a verb returns: counts, failures, problems. `as_json` gives the documents of the command's `--json`."""
+"""The reports of the verbs: counts, failures, problems. `as_json` returns the document of `--json`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class RunOutcome(StrEnum):
-    """How a run ended. `partial`: some instances failed for good."""
+    """How a run ended. `partial`: some instances failed."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -40,7 +40,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SeriesCounts:
-    """Series by how they stand. `selected` = `complete` + `failed` + those still owed."""
+    """Series by state. `selected` = `complete` + `failed` + those still owed."""
 
     selected: int = 0
     complete: int = 0
@@ -49,7 +49,7 @@ class SeriesCounts:
 
 @dataclass(frozen=True, slots=True)
 class InstanceCounts:
-    """Instances by how they ended the run. After a run to the end, `selected` is the sum of the others."""
+    """Instances by outcome of the run. After a complete run `selected` is the sum of the others."""
 
     selected: int = 0
     fetched: int = 0
@@ -60,7 +60,7 @@ class InstanceCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What `mirror`, `resume` and repairs return. Bytes are of files, `seconds` is the wall clock's."""
+    """The report of `mirror`, `resume` and repairs. Bytes are those of files; `seconds` is wall-clock time."""
 
     mirror: str
     archive: str
@@ -96,7 +96,7 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionStatus:
-    """One Collection of a mirror. Counts of instances; `size_bytes` of what is held."""
+    """One Collection of a mirror. Counts are of instances; `size_bytes` is the size of those held."""
 
     collection: str
     series: int
@@ -112,7 +112,7 @@ class CollectionStatus:
 class StatusReport:
     """What a mirror holds and owes, from its journal alone.
 
-    `unlisted_series` are Series whose instance lists were not asked for yet: what they owe is not counted anywhere.
+    `unlisted_series` are Series whose instance lists were not requested yet: what they owe is not counted.
     `failures_by_error` maps a code to the number of instances, or whole Series, that failed with it.
     """
 
@@ -157,7 +157,7 @@ class StatusReport:
 
 
 class ProblemKind(StrEnum):
-    """How a file disagrees with the journal, or (`differs`) a whole Series with the archive."""
+    """How a file differs from the journal, or (`differs`) a whole Series from the archive."""
 
     MISSING = "missing"
     TRUNCATED = "truncated"
@@ -169,9 +169,9 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One file that disagrees with the journal. `path` is relative to the mirror; a foreign file has no `instance`.
+    """One file that differs from the journal. `path` is relative to the mirror; a foreign file has no `instance`.
 
-    Where a Series differs from the archive's, `path` is its folder, `series` its UID, and `message` says in what.
+    Where a Series differs from the archive, `path` is its folder, `series` its UID, and `message` says how.
     """
 
     path: str
@@ -181,7 +181,7 @@ class Problem:
     message: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """An entry of `problems`; what does not apply to it is left out."""
+        """An entry of `problems`, without keys that do not apply."""
         values = {"path": self.path, "problem": self.problem.value, "instance": self.instance}
         further = {"series": self.series, "message": self.message}
         return {**values, **{name: value for name, value in further.items() if value is not None}}
@@ -189,9 +189,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What `verify` found. `repair` is the report of the repairs, where they were asked for.
+    """The report of `verify`. `repair` is the report of the repairs, if they were requested.
 
-    `series_compared` counts the Series that were held against the archive's, None where that was not asked for.
+    `series_compared` counts the Series compared with the archive, None if that was not requested.
     """
 
     mirror: str
@@ -221,7 +221,7 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A file that `adopt` did not take, and why; `path` is relative to the folder that was adopted."""
+    """A file that `adopt` rejected, and why; `path` is relative to the adopted folder."""
 
     path: str
     error: str
@@ -230,10 +230,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptReport:
-    """What `adopt` took in.
+    """The report of `adopt`.
 
-    `found` = `adopted` + `already` (in the mirror before, or found twice) + `refused`. `others` are files that are no
-    DICOM, or no business of ours; they were left alone. `series` had instances adopted, `bytes_adopted` are theirs.
+    `found` = `adopted` + `already` (in the mirror before, or found twice) + `refused`. `others` are files that are not
+    DICOM instances; they were ignored. `series` counts the Series with adopted instances, `bytes_adopted` their bytes.
     """
 
     mirror: str
@@ -274,10 +274,10 @@ class AdoptReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
-    """What a mirror of the selection would take.
+    """The report of `plan`: what a mirror of the selection needs.
 
-    `bytes_selected` and `instances_selected` are the archive's own words; `exact` is False where it gave none for some
-    Series. `seconds_expected` is None where nothing is known of the archive's speed.
+    `bytes_selected` and `instances_selected` are the archive's numbers; `exact` is False if it has none for a Series.
+    `seconds_expected` is None if the archive's speed is not known.
     """
 
     archive: str
@@ -296,7 +296,7 @@ class PlanReport:
     series_uids: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The document of `plan --json`, without the list of Series: it may be long, and `--save` writes it."""
+        """The document of `plan --json`, without the list of Series, which may be long; `--save` writes it."""
         return {
             "archive": self.archive,
             "mirror": self.mirror,

@@ -1,1 +1,1 @@
-"""The verbs, the front door of the library. Each returns a report of `bulkdl.model.reports`."""
+"""The verbs: one module each, with an async function and its blocking twin. Most return a report of `model.reports`."""

@@ -66,7 +66,7 @@ def _name(twin: Callable[..., Any], verb: Callable[..., Any]) -> None:
 
 
 def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run `work` on an event loop of its own, and return its result.
+    """Run `work` on a new event loop, and return its result.
 
     Where this thread runs a loop already, a second thread runs the other one; the caller and its loop wait. Ctrl-C
     cancels `work` and waits until it has ended.

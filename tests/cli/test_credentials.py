@@ -1,4 +1,4 @@
-"""Proxies, keys and logins are used for the archive that they are meant for, and for no other."""
+"""Proxies, keys and logins are sent to the archive that they are meant for, and to no other."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_a_proxy_that_cannot_be_used_is_refused_without_its_password() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_an_unknown_profile_is_told_before_anything_is_done() -> None:
+def test_an_unknown_profile_is_an_error_before_anything_is_done() -> None:
     with pytest.raises(ConfigurationError, match="did you mean tcia"):
         choose_archive(options("tcai"))
 
 
-def test_a_folder_that_is_no_mirror_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_mirror_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(JournalUnreadable, match="is not a mirror"):
         choose_archive_of(tmp_path, options(is_chosen=False))
 
@@ -136,7 +136,7 @@ def test_a_password_file_that_is_not_there_is_the_callers_error(tmp_path: Path) 
         choose_archive(replace(options(V2), username="me", password_file=tmp_path / "none"))
 
 
-def test_a_login_without_a_password_is_refused_where_nobody_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_without_a_password_is_refused_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(ConfigurationError, match="BULKDL_PASSWORD"):
         choose_archive(replace(options(V2), username="me"))
@@ -151,8 +151,8 @@ def test_a_password_without_a_name_is_refused(tmp_path: Path) -> None:
         choose_archive(replace(options(V2), password_file=tmp_path, given=frozenset({"password_file"})))
 
 
-def test_a_mirror_keeps_to_the_login_of_its_own_archive(tmp_path: Path) -> None:
-    """`resume` names no archive: which family it speaks, and so what it takes, is in the journal."""
+def test_a_mirror_uses_the_login_of_its_archive(tmp_path: Path) -> None:
+    """`resume` names no archive; the journal has it, and so whether it takes a login."""
     (tmp_path / ".bulkdl").mkdir()
     with Journal.create_or_open(tmp_path / ".bulkdl" / "journal.sqlite") as journal:
         journal.begin_run(

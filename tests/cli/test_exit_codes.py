@@ -80,9 +80,9 @@ FOREIGN = Problem("b.dcm", ProblemKind.FOREIGN)
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        pytest.param({}, 0, id="all sound"),
+        pytest.param({}, 0, id="all valid"),
         pytest.param({"problems": (DAMAGED,)}, 1, id="damaged"),
-        pytest.param({"owed": 3}, 1, id="sound but incomplete"),
+        pytest.param({"owed": 3}, 1, id="valid but incomplete"),
         pytest.param({"problems": (DAMAGED,), "repair": run(RunOutcome.COMPLETE)}, 0, id="mended"),
         pytest.param({"problems": (DAMAGED,), "repair": run(RunOutcome.PARTIAL)}, 1, id="not all mended"),
         pytest.param({"problems": (DAMAGED,), "repair": run(RunOutcome.INTERRUPTED)}, 130, id="repair interrupted"),

@@ -95,7 +95,7 @@ def test_help_imports_nothing_that_mirroring_needs() -> None:
     assert ended.stderr == "[]\n"
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_reader_that_goes_away_is_not_an_error() -> None:
     pipeline = f"{sys.executable} -m bulkdl help options | head -1"
     ended = subprocess.run(["bash", "-c", pipeline], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

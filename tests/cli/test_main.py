@@ -185,7 +185,7 @@ def test_a_defect_is_one_line_too_and_its_traceback_is_a_wish_away(
         main.run(["status"])
 
 
-def test_closed_streams_are_no_defect(tmp_path: Path) -> None:
+def test_closed_streams_are_not_a_defect(tmp_path: Path) -> None:
     """As a daemon's are: nothing can be said, and the exit code still tells."""
     ended = subprocess.run(
         ["/bin/sh", "-c", '"$0" -m bulkdl query --list <&- >&- 2>&-', sys.executable], check=False, cwd=tmp_path
@@ -195,7 +195,7 @@ def test_closed_streams_are_no_defect(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("progress", ["auto", "plain", "none"])
 def test_an_archive_that_is_not_there_exits_4(progress: str) -> None:
-    with socket.socket() as taken:  # bound and not listening: nobody else can, and every connection is refused
+    with socket.socket() as taken:  # bound and not listening: every connection is refused
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/nbia-api/services"
         ended = bulkdl(
@@ -282,7 +282,7 @@ def test_a_query_ends_with_the_first_signal() -> None:
     assert (out, err) == ("", "bulkdl: interrupted before the archive answered\n")
 
 
-def test_a_reader_that_goes_away_is_no_error_of_ours(tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_is_not_an_error(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:

@@ -161,7 +161,7 @@ def narrowed(uid: str, *sops: str) -> Selection:
         pytest.param([narrowed("1"), narrowed("1", "1.1")], (), id="narrowed after whole"),
     ],
 )
-def test_whoever_asks_for_a_whole_series_gets_it(parts: list[Selection], instances: tuple[Any, ...]) -> None:
+def test_a_whole_series_is_kept_beside_its_instances(parts: list[Selection], instances: tuple[Any, ...]) -> None:
     merged = merge_series([Selection(), *parts])
     assert merged.series == ("1",)
     assert merged.instances == instances

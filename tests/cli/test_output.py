@@ -56,7 +56,7 @@ def test_a_complete_run_says_what_was_done_and_what_comes_next() -> None:
     assert output.run_complaint(RUN) is None
 
 
-def test_a_run_of_no_time_at_all_is_told_too() -> None:
+def test_a_run_of_no_time_has_a_text() -> None:
     assert "(0 B/s)" in output.run_text(replace(RUN, seconds=0.0))
 
 
@@ -144,7 +144,7 @@ STATUS = StatusReport(
 )
 
 
-def test_status_tells_what_is_held_and_owed_by_collection_and_by_error() -> None:
+def test_status_shows_what_is_held_and_owed_by_collection_and_by_error() -> None:
     assert output.status_text(STATUS).splitlines() == [
         "/data/m, mirrored from https://archive.test/",
         "run 2, last run: partial",
@@ -180,12 +180,12 @@ PROBLEMS = tuple(Problem(f"a/{number}.dcm", ProblemKind.TRUNCATED, "1.2") for nu
 FOREIGN = Problem("b", ProblemKind.FOREIGN)
 
 
-def test_an_audit_without_findings_says_so() -> None:
+def test_a_verification_without_findings_says_so() -> None:
     assert output.verify_text(VERIFY) == "/data/m: 100 of 100 files valid, 5.0 MB read in 2.0 s"
     assert output.verify_complaint(VERIFY) is None
 
 
-def test_an_audit_names_its_findings_and_how_to_mend_them() -> None:
+def test_a_verification_names_its_findings_and_how_to_repair_them() -> None:
     report = replace(VERIFY, sound=88, problems=PROBLEMS)
     text = output.verify_text(report)
     assert "truncated  a/9.dcm" in text
@@ -197,7 +197,7 @@ def test_an_audit_names_its_findings_and_how_to_mend_them() -> None:
     )
 
 
-def test_what_is_owed_is_no_clean_bill() -> None:
+def test_owed_instances_are_a_complaint() -> None:
     assert output.verify_complaint(replace(VERIFY, owed=1)) == (
         "1 instance still owed; to continue: bulkdl resume /data/m"
     )
@@ -208,11 +208,11 @@ def test_what_is_owed_is_no_clean_bill() -> None:
     [
         pytest.param(PROBLEMS, RUN, None, id="all mended"),
         pytest.param((*PROBLEMS, FOREIGN), RUN, "1 problem left: files that the journal does not know", id="foreign"),
-        pytest.param(PROBLEMS, PARTIAL, "failed; all others were saved", id="not all mended"),
+        pytest.param(PROBLEMS, PARTIAL, "failed; all others were saved", id="not all repaired"),
         pytest.param((FOREIGN,), None, "1 problem left: files that the journal does not know", id="only foreign"),
     ],
 )
-def test_what_repairs_leave_is_told(
+def test_what_repairs_leave_is_a_complaint(
     problems: tuple[Problem, ...], repair: RunReport | None, complaint: str | None
 ) -> None:
     told = output.verify_complaint(replace(VERIFY, problems=problems, repair=repair))
@@ -234,7 +234,7 @@ PLAN = PlanReport(
 )
 
 
-def test_a_plan_tells_what_it_would_take() -> None:
+def test_a_plan_shows_what_a_mirror_needs() -> None:
     assert output.plan_text(PLAN).splitlines() == [
         "From https://archive.test/ into /data/m",
         "5 series, 1,000 instances: 400 held, 600 to download",

@@ -1,4 +1,4 @@
-"""Progress shows what a person, or a program, needs to know, and never disturbs the run."""
+"""Progress shows what a person or a program needs, and never affects the run."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_plain_counts_retries_and_does_not_list_them() -> None:
     assert stream.getvalue().count("\n") == 1
 
 
-def test_plain_tells_at_once_what_a_person_waits_for() -> None:
+def test_plain_shows_important_events_at_once() -> None:
     stream = io.StringIO()
     with display(ProgressMode.PLAIN, stream, clock=HandMovedClock()) as sink:
         for event in (STARTED, DOWN, BACK, Noted("with\nbreaks")):
@@ -104,7 +104,7 @@ def test_plain_tells_at_once_what_a_person_waits_for() -> None:
     ]
 
 
-def test_plain_shows_an_audit() -> None:
+def test_plain_shows_a_verification() -> None:
     stream, clock = io.StringIO(), HandMovedClock()
     with display(ProgressMode.PLAIN, stream, clock=clock) as sink:
         clock.now += 5
@@ -206,7 +206,7 @@ def test_a_bar_is_as_wide_as_its_terminal_even_where_that_says_0(
 
 
 @pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.JSON, ProgressMode.BARS])
-def test_a_run_outlives_whoever_watched_it(mode: ProgressMode) -> None:
+def test_a_run_outlives_its_display(mode: ProgressMode) -> None:
     """`bulkdl mirror … 2>&1 | head` must not end a mirror half-way."""
 
     class GoneTerminal(Gone):

@@ -1,4 +1,4 @@
-"""The first signal asks, the second insists; what the caller had set up comes back."""
+"""The first signal stops in order, the second cancels; the caller's signal handlers are restored."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_what_is_done_before_a_signal_gives_its_result() -> None:
 
 
 def test_what_libraries_log_stays_off_standard_error() -> None:
-    """In a process of its own, because pytest takes care of logging in this one."""
+    """In another process, because pytest configures logging in this one."""
     script = (
         "import logging\n"
         "from bulkdl.cli.runner import run\n"

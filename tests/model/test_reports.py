@@ -70,7 +70,7 @@ COLLECTION_DOCUMENT = {
 }
 
 
-def test_a_run_is_told_as_the_contract_has_it() -> None:
+def test_a_run_has_the_document_of_the_contract() -> None:
     assert RUN.as_json() == RUN_DOCUMENT
 
 
@@ -83,7 +83,7 @@ def test_a_failure_of_a_whole_series_names_no_instance() -> None:
     assert document["failures"][0]["instance"] is None
 
 
-def test_a_status_is_told_as_the_contract_has_it() -> None:
+def test_a_status_has_the_document_of_the_contract() -> None:
     report = StatusReport(
         mirror="DIR",
         archive="URL",
@@ -128,7 +128,7 @@ VERIFIED = VerifyReport(
 )
 
 
-def test_an_audit_is_told_as_the_contract_has_it() -> None:
+def test_a_verification_has_the_document_of_the_contract() -> None:
     assert VERIFIED.as_json() == {
         "mirror": "DIR",
         "series": {"selected": 1, "complete": 1, "failed": 0},
@@ -143,7 +143,7 @@ def test_an_audit_tells_of_its_repairs() -> None:
     assert replace(VERIFIED, repair=RUN).as_json()["repair"] == RUN_DOCUMENT
 
 
-def test_a_plan_is_told_as_the_contract_has_it() -> None:
+def test_a_plan_has_the_document_of_the_contract() -> None:
     report = PlanReport(
         archive="URL",
         mirror=None,

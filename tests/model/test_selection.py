@@ -1,4 +1,4 @@
-"""What is asked for: refused when it is nothing, matched without case, kept as JSON."""
+"""A selection is refused when it selects nothing, matched without case, and kept as JSON."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class TestOneCriterion:
     ],
     ids=["released that day", "a day early", "submitted early", "submitted that day", "no date at all"],
 )
-def test_since_keeps_what_cannot_be_told_to_be_old(series: Series, *, matches: bool) -> None:
+def test_since_keeps_what_may_be_new(series: Series, *, matches: bool) -> None:
     assert Selection(everything=True, since=date(2021, 7, 15)).matches(series) is matches
 
 

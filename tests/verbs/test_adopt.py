@@ -34,7 +34,7 @@ def put(folder: Path, made_up: list[MadeUp]) -> None:
 
 
 class StopsAfter(asyncio.Event):
-    """A wish to stop that comes true when it has been asked about so many times."""
+    """A stop that is set when it has been read so many times."""
 
     def __init__(self, questions: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def test_an_interrupted_adoption_is_kept_and_goes_on(tmp_path: Path) -> None:
         (None, None, None, ""),
     ],
 )
-def test_the_collection_is_taken_from_whoever_knows_it_best(
+def test_the_collection_comes_from_the_best_source(
     said: str | None, table: str | None, folder: str | None, expected: str, tmp_path: Path
 ) -> None:
     (one,) = instances(series=1, per_series=1)
@@ -87,7 +87,7 @@ def test_the_collection_is_taken_from_whoever_knows_it_best(
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\0", b"", b"Series UID\n1.2", b'Series UID,Collection\n"1', b"\0" * 50])
-def test_a_table_that_makes_no_sense_is_passed_over(content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_table_is_ignored(content: bytes, tmp_path: Path) -> None:
     made_up = list(instances(series=1, per_series=2))
     put(tmp_path / "other" / "C" / made_up[0].patient_id, made_up)
     (tmp_path / "other" / "metadata.csv").write_bytes(content)
@@ -105,7 +105,7 @@ def test_a_mirror_below_the_folder_is_not_adopted_into_itself(tmp_path: Path) ->
     assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
 
 
-def test_a_mirror_at_work_and_a_folder_that_is_none_are_refused(tmp_path: Path) -> None:
+def test_a_locked_mirror_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SelectionError):
         take(tmp_path / "nowhere", tmp_path / "m")
     assert not (tmp_path / "m").exists()

@@ -110,7 +110,7 @@ async def test_an_image_that_is_none_fails_the_last_step() -> None:
     assert len(server.requests) == len(replies)
 
 
-async def test_archives_are_looked_at_side_by_side_and_told_in_order() -> None:
+async def test_archives_are_checked_side_by_side_and_reported_in_order() -> None:
     async with (
         FaultyServer(in_turn(stall(asyncio.Event()))) as silent,
         FaultyServer(in_turn(answer(status=404))) as other,

@@ -27,7 +27,7 @@ def archive(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         yield running
 
 
-def test_a_mirror_is_planned_made_verified_and_looked_at(archive: RunningArchive, tmp_path: Path) -> None:
+def test_a_mirror_is_planned_made_verified_and_shown(archive: RunningArchive, tmp_path: Path) -> None:
     to = tmp_path / "m"
     planned = bulkdl.plan(collection="FIRST", archive=archive.url)
     report = bulkdl.mirror(collection="FIRST", to=to, archive=archive.url)
@@ -55,7 +55,7 @@ async def test_each_verb_has_an_async_twin(archive: RunningArchive, tmp_path: Pa
     assert [record["collection"] for record in answer] == ["FIRST"]
 
 
-async def test_a_mirror_ends_as_interrupted_when_it_is_told_to_stop(archive: RunningArchive, tmp_path: Path) -> None:
+async def test_a_mirror_that_is_stopped_ends_as_interrupted(archive: RunningArchive, tmp_path: Path) -> None:
     stop = asyncio.Event()
     stop.set()
     report = await bulkdl.mirror_async(collection="FIRST", to=tmp_path / "m", archive=archive.url, stop=stop)

@@ -90,7 +90,7 @@ async def test_asks_nothing_that_is_wrong(
         archive.ask(endpoint, **criteria)
 
 
-async def test_an_endpoint_of_another_family_is_no_method(archive: ConnectedArchive) -> None:
+async def test_an_endpoint_of_another_api_is_not_a_method(archive: ConnectedArchive) -> None:
     assert "get_series" in dir(archive)
     assert not hasattr(archive, "patients_by_modality")
 
@@ -108,7 +108,7 @@ async def test_dates_are_written_as_each_endpoint_wants_them() -> None:
             assert expected in server.requests[-1].query.values()
 
 
-async def test_a_row_that_cannot_be_right_is_told_and_left_out() -> None:
+async def test_an_invalid_row_is_announced_and_skipped() -> None:
     notes: list[Event] = []
     rows = '[{"SeriesInstanceUID": "1.2.3", "ImageCount": "many"}, {"SeriesInstanceUID": "../../etc"}]'
     async with (
@@ -120,7 +120,7 @@ async def test_a_row_that_cannot_be_right_is_told_and_left_out() -> None:
     assert [note for note in notes if isinstance(note, Noted)]
 
 
-async def test_what_is_no_list_is_an_error() -> None:
+async def test_a_response_that_is_not_a_list_is_an_error() -> None:
     async with (
         FaultyServer(in_turn(json("<html>maintenance</html>"))) as server,
         bulkdl.connect(f"nbia-v1+{server.url}nbia-api/services") as archive,
@@ -130,7 +130,7 @@ async def test_what_is_no_list_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("family", [NBIA_V1, NBIA_V2, NBIA_V4, NBIA_ADVANCED, TCIA_V3])
-def test_every_endpoint_has_a_method_name_of_its_own(family: dict[str, object]) -> None:
+def test_every_endpoint_has_a_unique_method_name(family: dict[str, object]) -> None:
     names = [python_name(name) for name in family]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() and name == name.lower() for name in names)

@@ -97,7 +97,7 @@ def test_rows_are_read_in_json_and_csv(body: bytes, rows: list[dict[str, str]]) 
 @pytest.mark.parametrize(
     "body", [b"<html></html>", b'[{"a":1}', b"a,b\n1,2,3\n", b"\xff\xfe"], ids=["page", "cut", "ragged", "no text"]
 )
-def test_what_is_no_list_of_rows_is_refused(body: bytes) -> None:
+def test_what_is_not_a_list_of_rows_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         rows_of(body)
 

@@ -1,4 +1,4 @@
-"""Who may see what is read from files, and a misspelt name is told."""
+"""Access rules are read from files, misspelt Collections are reported, and the server runs until its block ends."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_a_file_that_cannot_be_read_is_named_and_not_quoted(tmp_path: Path, cont
         assert "hunter2" not in str(caught.value)
 
 
-async def test_a_restricted_collection_that_is_not_served_is_told(tmp_path: Path) -> None:
-    """A misspelt name would restrict nothing, and nobody would notice."""
+async def test_a_restricted_collection_that_is_not_served_is_reported(tmp_path: Path) -> None:
+    """A misspelt name would restrict nothing, without any sign of it."""
     write_folder(tmp_path / "files", instances(series=1, per_series=1))
     users = tmp_path / "users.toml"
     users.write_text('[restricted]\ncollections = ["made-up", "MADE UP"]\n')

@@ -1,4 +1,4 @@
-"""An audit finds every kind of damage, goes on where it stopped, and believes no bookmark that may be stale."""
+"""A verification finds every kind of damage, continues where it stopped, and ignores a position that may be stale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PER_SERIES = 300
 
 
 class StopsAfter(asyncio.Event):
-    """A wish to stop that comes true when it has been asked about so many times."""
+    """A stop that is set when it has been read so many times."""
 
     def __init__(self, questions: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def plant(paths: list[Path], root: Path) -> dict[str, ProblemKind]:
     stray = paths[80].with_name("notes.txt")
     stray.write_text("not of this mirror")
     odd = root / os.fsdecode(b"odd\xff name")
-    odd.write_text("a name that is no UTF-8")
+    odd.write_text("a name that is not UTF-8")
     expected = {
         paths[0]: ProblemKind.MISSING,
         paths[10]: ProblemKind.TRUNCATED,
@@ -94,14 +94,14 @@ def plant(paths: list[Path], root: Path) -> dict[str, ProblemKind]:
     return {str(path.relative_to(root)): kind for path, kind in expected.items()}
 
 
-def test_every_kind_of_damage_is_called_by_its_name(tmp_path: Path) -> None:
+def test_every_kind_of_damage_has_its_name(tmp_path: Path) -> None:
     expected = plant(make_mirror(tmp_path, series=1, per_series=PER_SERIES), tmp_path)
     report = audit(tmp_path)
     assert named(report) == expected
     assert (report.checked, report.sound) == (PER_SERIES, PER_SERIES - 9)
 
 
-def test_many_small_files_are_audited_by_processes_with_the_same_findings(tmp_path: Path) -> None:
+def test_many_small_files_are_verified_by_processes_with_the_same_findings(tmp_path: Path) -> None:
     expected = plant(make_mirror(tmp_path, series=18, per_series=PER_SERIES), tmp_path)
     report = audit(tmp_path)
     assert named(report) == expected
@@ -130,7 +130,7 @@ def interrupted(root: Path, *, quick: bool = False) -> VerifyReport:
     return report
 
 
-def test_an_interrupted_audit_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_an_interrupted_verification_continues_where_it_stopped(tmp_path: Path) -> None:
     paths = make_mirror(tmp_path, series=6, per_series=PER_SERIES)
     change_behind_the_back(paths[7])
     first = interrupted(tmp_path)
@@ -147,7 +147,7 @@ def test_an_interrupted_audit_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert str(paths[8].relative_to(tmp_path)) in named(audit(tmp_path))
 
 
-def test_what_was_mended_meanwhile_is_no_longer_a_problem(tmp_path: Path) -> None:
+def test_what_was_repaired_meanwhile_is_no_longer_a_problem(tmp_path: Path) -> None:
     paths = make_mirror(tmp_path, series=6, per_series=PER_SERIES)
     content = paths[7].read_bytes()
     paths[7].write_bytes(b"damaged")
@@ -158,7 +158,7 @@ def test_what_was_mended_meanwhile_is_no_longer_a_problem(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("reason", ["asked", "another kind", "a run in between", "too old", "no JSON", "rubbish"])
-def test_an_audit_begins_anew_where_going_on_would_be_wrong(tmp_path: Path, reason: str) -> None:
+def test_a_verification_starts_again_where_continuing_would_be_wrong(tmp_path: Path, reason: str) -> None:
     paths = make_mirror(tmp_path, series=6, per_series=PER_SERIES)
     interrupted(tmp_path, quick=reason == "another kind")
     paths[0].unlink()
@@ -188,7 +188,7 @@ def test_progress_counts_up_to_all(tmp_path: Path) -> None:
     assert last.bytes_checked == sum(path.stat().st_size for path in paths)
 
 
-def test_an_audit_to_the_end_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_complete_verification_leaves_nothing_behind(tmp_path: Path) -> None:
     make_mirror(tmp_path, series=1, per_series=PER_SERIES)
     ours = tmp_path / ".bulkdl"
     before = {path.name for path in ours.iterdir()}

@@ -1,0 +1,168 @@
+"""Find the instances to adopt in a folder of another program: files, entries of zips, and the Collections in tables.
+
+Everything here blocks.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bulkdl.dicom.header import Header, read_header
+from bulkdl.dicom.validation import ValidationResult
+from bulkdl.errors import BundleError, InstanceError
+from bulkdl.fetch.digests import Digests
+from bulkdl.model.preamble import HEAD_BYTES, is_dicom
+from bulkdl.model.records import InstanceKey
+from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
+from bulkdl.store.importing import SourceFile, source_files
+
+_BATCH: Final = 200
+_BATCH_BYTES: Final = 64 << 20
+_READ_BYTES: Final = 1 << 20
+_ZIP: Final = b"PK\x03\x04"
+_LARGEST_TABLE_BYTES: Final = 256 << 20
+
+_SERIES_COLUMNS: Final = ("Series UID", "SeriesInstanceUID", "Series Instance UID", "Series ID", "series_uid")
+_COLLECTION_COLUMNS: Final = ("Collection", "Collection Name", "collection", "collection_id")
+
+Reject = Callable[[str, str, str], None]
+"""Record that a file is not adopted: its path, the code of the error, the message."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An instance that was found: a file, or the `content` of an entry of a zip. `found` is its path, for messages."""
+
+    found: str
+    header: Header
+    size_bytes: int
+    path: Path | None = None
+    content: bytes | None = None
+    digests: Digests | None = None
+    validation: ValidationResult | None = None
+
+    @property
+    def key(self) -> InstanceKey:
+        """What the journal knows the instance by."""
+        return InstanceKey(self.header.series_uid, self.header.sop_uid)
+
+    @property
+    def source(self) -> Path | bytes:
+        """Where its bytes are."""
+        if self.content is not None:
+            return self.content
+        assert self.path is not None  # noqa: S101 - it is a file or an entry of a zip
+        return self.path
+
+
+class CandidateFinder:
+    """Finds the instances below `folder`, without those of the mirror at `mirror`. `others` counts all other files."""
+
+    def __init__(self, folder: Path, mirror: Path, *, reject: Reject, is_stopped: Callable[[], bool]) -> None:
+        self.others = 0
+        self._folder = folder
+        self._mirror = mirror
+        self._reject = reject
+        self._is_stopped = is_stopped
+
+    def candidates(self) -> Iterator[Candidate]:
+        """The instances, in the order of the folder, until it is stopped."""
+        for file in source_files(self._folder, but=self._mirror):
+            if self._is_stopped():
+                return
+            try:
+                with file.path.open("rb") as opened:
+                    head = opened.read(HEAD_BYTES)
+            except OSError as error:
+                self._reject(file.shown, "unreadable", error.strerror or str(error))
+                continue
+            if is_dicom(head) and file.path.name.upper() != "DICOMDIR":
+                if (candidate := self._read(file.shown, file.path, file.size_bytes)) is not None:
+                    candidate.path = file.path
+                    yield candidate
+            elif head.startswith(_ZIP):
+                yield from self._unzip(file)
+            else:
+                self.others += 1
+
+    def _read(self, shown: str, source: Path | bytes, size_bytes: int) -> Candidate | None:
+        try:
+            return Candidate(shown, read_header(source), size_bytes)
+        except InstanceError as error:
+            self._reject(shown, error.code, str(error))
+            return None
+
+    def _unzip(self, file: SourceFile) -> Iterator[Candidate]:
+        """The instances in a zip; its other entries are ignored. The zip stays in place."""
+        reader = BundleReader()
+        name, content = "", bytearray()
+        try:
+            with file.path.open("rb") as opened:
+                while True:
+                    chunk = opened.read(_READ_BYTES)
+                    for event in reader.feed(chunk) if chunk else reader.close():
+                        match event:
+                            case EntryStarted():
+                                name, content = event.name, bytearray()
+                            case EntryData():
+                                content += event.data
+                            case EntryEnded() if is_dicom(content):
+                                candidate = self._read(f"{file.shown}: {name}", bytes(content), len(content))
+                                if candidate is not None:
+                                    candidate.content = bytes(content)
+                                    yield candidate
+                            case _:
+                                pass
+                    if not chunk:
+                        return
+        except (BundleError, OSError) as error:
+            self._reject(file.shown, BundleError.code, f"the zip is incomplete: {error}")
+
+
+def next_batch(candidates: Iterator[Candidate]) -> list[Candidate]:
+    """The next batch; empty at the end."""
+    batch: list[Candidate] = []
+    size_bytes = 0
+    for candidate in candidates:
+        batch.append(candidate)
+        size_bytes += candidate.size_bytes
+        if len(batch) >= _BATCH or size_bytes >= _BATCH_BYTES:
+            break
+    return batch
+
+
+def collection_by_folder(found: str, patient_id: str | None) -> str:
+    """The name of the folder above the one with the name of the Patient; empty if there is none."""
+    folders = found.split("/")[:-1]
+    if patient_id in folders[1:]:
+        return folders[folders.index(patient_id, 1) - 1]
+    return ""
+
+
+def collections_in_tables(folder: Path) -> dict[str, str]:
+    """Collections by Series, from the tables in `folder` and in the folders directly below it."""
+    found: dict[str, str] = {}
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")]):
+        with suppress(OSError, csv.Error, UnicodeDecodeError):
+            if path.is_file() and path.stat().st_size <= _LARGEST_TABLE_BYTES:
+                found.update(_collections_in(path))
+    return found
+
+
+def _collections_in(path: Path) -> Iterator[tuple[str, str]]:
+    # The Retriever does not quote: a comma in a text shifts the columns after it, but never the first two.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        head = [name.strip() for name in next(rows, [])]
+        series = next((head.index(name) for name in _SERIES_COLUMNS if name in head), None)
+        collection = next((head.index(name) for name in _COLLECTION_COLUMNS if name in head), None)
+        if series is None or collection is None:
+            return
+        for row in rows:
+            if len(row) > max(series, collection) and row[collection].strip():
+                yield row[series].strip(), row[collection].strip()
