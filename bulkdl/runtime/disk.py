@@ -34,9 +34,10 @@ PARTIAL: Final = f"{BOOKKEEPING}/partial"
 QUARANTINE: Final = f"{BOOKKEEPING}/quarantine"
 VERIFY_POSITION: Final = f"{BOOKKEEPING}/verify.json"
 
-# 0 where the platform does not have the flag.
+# Flags to open files of a mirror; 0 where the platform does not have the flag.
 NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+READ: Final = os.O_RDONLY | NO_FOLLOW | _BINARY
 _DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
 _TO_SYNC: Final = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows syncs only what may be written
 

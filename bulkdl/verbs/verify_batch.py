@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bulkdl.model.reports import ProblemKind
+from bulkdl.runtime.disk import READ
 from bulkdl.runtime.processes import answer_all
 
 _READ_BYTES: Final = 1 << 18
-_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _verify_one(file: ExpectedFile, buffer: memoryview, is_stopped: Callable[[],
 
 def _sha256(path: str, buffer: memoryview, is_stopped: Callable[[], bool]) -> bytes:
     hashing = hashlib.sha256()
-    with open(path, "rb", buffering=0, opener=lambda file, _: os.open(file, _FLAGS)) as file:
+    with open(path, "rb", buffering=0, opener=lambda file, _: os.open(file, READ)) as file:
         while count := file.readinto(buffer):
             hashing.update(buffer[:count])
             if is_stopped():

@@ -1,5 +1,3 @@
-"""What is a UID: the alphabet and the length, and no more."""
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -9,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.errors import InvalidUid
-from bulkdl.model.ids import is_uid, parse_series_uid, parse_sop_uid, parse_study_uid
+from bulkdl.model.ids import default_file_name, is_uid, parse_series_uid, parse_sop_uid, parse_study_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +21,7 @@ PARSERS = pytest.mark.parametrize("parse", [parse_study_uid, parse_series_uid, p
     ["1.2.840.10008.1.1", "1", "0", "61.7.167248355135476067044532759811631626828", "1.02.003", "1" * 64, "1..2", "."],
     ids=["a proper one", "one digit", "zero", "no registered root", "leading zeros", "64 digits", "two dots", "a dot"],
 )
-def test_what_archives_really_hold_is_taken(parse: Callable[[str], str], text: str) -> None:
+def test_uids_that_archives_hold_are_accepted(parse: Callable[[str], str], text: str) -> None:
     assert parse(text) == text
 
 
@@ -32,19 +30,23 @@ def test_what_archives_really_hold_is_taken(parse: Callable[[str], str], text: s
     "text",
     ["", " 1.2", "1.2 ", "1.2\n", "1.2\0", "1,2", "1.2/3", "../1", "a", "1" * 65, "\u0661.\u0662", "1.2\u00b2", "-1"],
 )
-def test_everything_else_is_refused(parse: Callable[[str], str], text: str) -> None:
+def test_other_texts_are_rejected(parse: Callable[[str], str], text: str) -> None:
     with pytest.raises(InvalidUid):
         parse(text)
 
 
 @given(st.text())
-def test_a_uid_is_safe_wherever_digits_and_dots_are(text: str) -> None:
+def test_a_uid_holds_digits_and_dots_only(text: str) -> None:
     if is_uid(text):
         assert set(text) <= set("0123456789.")
         assert 1 <= len(text) <= 64
 
 
-def test_a_long_text_is_not_poured_over_the_user() -> None:
+def test_a_long_text_is_cut_in_the_message() -> None:
     with pytest.raises(InvalidUid) as caught:
         parse_series_uid("x" * 10_000)
     assert len(str(caught.value)) < 200
+
+
+def test_the_default_file_name_is_the_uid_with_the_suffix_of_dicom_files() -> None:
+    assert default_file_name("1.2.3") == "1.2.3.dcm"

@@ -30,7 +30,7 @@ Members = list[tuple[str, bytes]]
 
 
 class OneWay(io.RawIOBase):
-    """An output that cannot be sought in, as a socket: zip writers then put checksum and sizes behind the data."""
+    """An output that cannot seek, like a socket: zip writers then put checksum and sizes after the data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def make_zip(members: Members, *, deflated: bool = True, streamed: bool = True, 
 
 
 def read(chunks: Iterable[bytes], limits: BundleLimits | None = None) -> Members:
-    """The members of a bundle; those that never ended are left out."""
+    """The complete members of a bundle."""
     reader = BundleReader(limits)
     members: Members = []
     name, data = "", bytearray()
@@ -93,11 +93,11 @@ DATA = st.one_of(
 )
 NAMES = st.sampled_from(["00000001.dcm", "LICENSE", "../../etc/passwd", "/abs", "a\\b", "ünï.dcm", "same", "C:x"])
 MEMBERS = st.lists(st.tuples(NAMES, DATA), max_size=6)
-DATA_BEGINS = 31  # behind a head of 30 bytes and a name of one
-# Stored entries with their sizes behind them cannot be read as a stream, so `streamed` and stored do not go together.
+DATA_BEGINS = 31  # after a header of 30 bytes and a name of one
+# Stored entries with sizes after the data cannot be read as a stream, so `streamed` and stored do not go together.
 WAYS = st.sampled_from([(True, True), (True, False), (False, False)])
 
-pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # they are there on purpose
+pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # the duplicates are intended
 
 
 @given(MEMBERS, WAYS, st.booleans(), st.integers(1, 400))
@@ -129,7 +129,7 @@ def test_a_cut_zip_is_never_complete(
 def test_a_flipped_bit_in_the_data_is_always_noticed(
     payload: bytes, way: tuple[bool, bool], data: st.DataObject
 ) -> None:
-    """Unless it says the same in other words: the last bits of a deflated entry mean nothing, zeros repeat zeros."""
+    """Unless it changes nothing: the last bits of a deflated entry are unused, and zeros may repeat zeros."""
     content = bytearray(make_zip([("a", payload)], deflated=way[0], streamed=way[1]))
     with zipfile.ZipFile(io.BytesIO(content)) as bundle:
         packed_bytes = bundle.infolist()[0].compress_size
@@ -153,7 +153,7 @@ def inflated(packed: bytes) -> bytes | None:
 
 @given(MEMBERS, st.data())
 def test_broken_bytes_anywhere_never_give_wrong_members(members: Members, data: st.DataObject) -> None:
-    """What is announced as ended is what was packed, or the zip is refused; nothing else ever comes out."""
+    """Every entry that ends is the packed one, or the zip is rejected."""
     content = bytearray(make_zip(members))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
         content[place] = data.draw(st.integers(0, 255))
@@ -264,7 +264,7 @@ def test_an_entry_that_states_a_size_beyond_the_limit_is_rejected_at_once() -> N
 
 
 def test_memory_does_not_grow_with_the_unpacked_size() -> None:
-    """Two hundred megabytes of zeros arrive in a few chunks; a mebibyte at a time is all that is held."""
+    """Two hundred megabytes of zeros arrive in a few chunks; only a mebibyte at a time is in memory."""
     content = make_zip([("a", bytes(200_000_000))])
     reader = BundleReader()
     size_bytes = 0

@@ -100,7 +100,7 @@ def assert_portable(path: str) -> None:
 
 
 class Registry:
-    """The part of a journal: the first owner of a folded path keeps it."""
+    """A registry as the journal keeps it: the first owner of a folded path keeps the path."""
 
     def __init__(self) -> None:
         self.owners: dict[str, str] = {}
@@ -199,7 +199,7 @@ def test_parts_that_are_safe_alone_are_safe_together(collection: str, patient: s
 
 @given(TEXTS, TEXTS)
 def test_two_names_never_share_a_path(one: str, other: str) -> None:
-    """Either their paths differ on every file system, or the one that comes second is moved aside."""
+    """Either their paths differ on every file system, or the second one gets another path."""
     first, second = series(collection=one), series(collection=other)
     apart = fold(DEFAULT_LAYOUT.folder(first)) != fold(DEFAULT_LAYOUT.folder(second))
     assert apart or one == other or fold(suffixed(DEFAULT_LAYOUT, second)) != fold(DEFAULT_LAYOUT.folder(first))

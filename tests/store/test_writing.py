@@ -42,7 +42,7 @@ def slow_disk() -> DiskPace:
 
 @pytest.fixture(params=[False, True], ids=["quick", "slow"])
 def writer(request: pytest.FixtureRequest, files: MirrorFiles, threads: ThreadPoolExecutor) -> GroupWriter:
-    """A writer on a disk that is quick, and on one that is slow."""
+    """A writer on a quick disk, and one on a slow disk."""
     return GroupWriter(files, threads, pace=slow_disk() if request.param else DiskPace())
 
 
@@ -163,7 +163,7 @@ def test_a_disk_is_quick_until_it_has_cost_time() -> None:
 
 
 def test_occasional_pauses_do_not_make_a_disk_slow() -> None:
-    """The interpreter lock may keep the loop waiting for 5 ms."""
+    """The interpreter lock may delay the loop by 5 ms."""
     pace = DiskPace()
     for number in range(1000):
         pace.took(0.005 if number % 50 == 0 else 0.0001, 10_000)
