@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from tests.support.blocking import WatchedLoop
 from tests.support.commands import RunningArchive, serve
+
+# On a busy machine an example may take long: the limit of the whole test is enough.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each core: many tests wait for archives that are slow on purpose."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +33,25 @@ def demo_archive(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """`bulkdl serve --demo`, for the whole session."""
     with serve("--demo", cache=cache, log=tmp_path_factory.mktemp("demo") / "access.jsonl") as archive:
         yield archive
+
+
+_loops: list[WatchedLoop] = []
+
+
+def _watched_loop() -> WatchedLoop:
+    _loops.append(WatchedLoop())
+    return _loops[-1]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], WatchedLoop]]:
+    """Have every asynchronous test run on a loop that is watched."""
+    return {"watched": _watched_loop}
+
+
+@pytest.fixture(autouse=True)
+def _no_step_blocks() -> Iterator[None]:
+    """Fail a test in which a step of the loop blocked."""
+    _loops.clear()
+    yield
+    if blocked := [step for loop in _loops for step in loop.blocked]:
+        pytest.fail("\n".join(["a step of the event loop blocked:", *blocked]))

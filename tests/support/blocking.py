@@ -1,0 +1,147 @@
+"""Find the steps of an event loop that block: asyncio's debug mode, with limits that a busy machine does not move.
+
+asyncio's debug mode reports each step of a task, from one `await` to the next, that took longer than
+`slow_callback_duration` by the clock. On a busy machine that is mostly time in which the thread, or the thread or
+process it waits for, had no core. So a step is judged by two figures instead:
+
+- What it computed: the CPU time of the loop's thread, without collections of garbage, which depend on the size of the
+  whole test run. This figure does not depend on other processes.
+- What it waited for (files, locks, other threads): the time by the clock, without its CPU time and without the time in
+  which it was ready to run (`schedstat` of `proc(5)`). It counts only where no process of the machine had to wait for a
+  core meanwhile (`/proc/pressure/cpu`), so on a busy machine a wait may be missed; on a quiet one it is found.
+
+Both are measured on Linux; elsewhere CPU time alone. Steps of tasks that tests start themselves are not judged.
+
+This proves that no step of bulkdl computed longer than the limit in these tests, on their small corpora, and that none
+was seen to wait longer. Loops of other processes and uvloop's are not watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import re
+import time
+from asyncio import constants
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+LIMIT_SECONDS: Final = 0.1
+setattr(constants, "DEBUG_STACK_DEPTH", 0)  # noqa: B010 - Final; ten frames noted for each step cost more than most steps
+_SAMPLE_SECONDS: Final = 0.02  # between readings of `/proc`, which cost more than most steps
+_PRESSURE_SECONDS: Final = 0.005  # that others waited for a core meanwhile, above which a wait is not judged
+_FILE_OF_TASK: Final = re.compile(r"coro=<.*? at (.*?):\d+>")
+_TESTS: Final = str(Path(__file__).parents[1])
+
+
+class _Garbage:
+    """How long collections took so far."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.thread_time()
+        else:
+            self.seconds += time.thread_time() - self._began
+
+
+_garbage = _Garbage()
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Seconds so far: by the clock, of computing, and of being ready without a core; and those all others waited."""
+
+    clock: float
+    computed: float
+    ready: float
+    pressure: float
+
+    def __sub__(self, earlier: _Moment) -> _Moment:
+        return _Moment(
+            self.clock - earlier.clock,
+            self.computed - earlier.computed,
+            self.ready - earlier.ready,
+            self.pressure - earlier.pressure,
+        )
+
+    @property
+    def waited(self) -> float:
+        return self.clock - self.computed - self.ready if self.pressure <= _PRESSURE_SECONDS else 0.0
+
+
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """asyncio's own loop in debug mode. `blocked` names the steps that took too long."""
+
+    def __init__(self) -> None:
+        self.blocked: list[str] = []
+        self._moments: deque[_Moment] = deque(maxlen=10_000)
+        self._sampled_at = self._without_core = self._machine_waited = 0.0
+        super().__init__()
+        self.set_debug(True)
+        self.slow_callback_duration = LIMIT_SECONDS
+
+    def run_forever(self) -> None:
+        self._moments.clear()
+        handler = _SlowSteps(self)
+        logging.getLogger("asyncio").addHandler(handler)
+        try:
+            super().run_forever()
+        finally:
+            logging.getLogger("asyncio").removeHandler(handler)
+
+    def time(self) -> float:
+        """See asyncio. In debug mode the loop asks before and after each step, among other times."""
+        now = super().time()
+        if now - self._sampled_at > _SAMPLE_SECONDS:
+            self._sample(now)
+        self._moments.append(
+            _Moment(now, time.thread_time() - _garbage.seconds, self._without_core, self._machine_waited)
+        )
+        return now
+
+    def _sample(self, now: float) -> None:
+        self._sampled_at, self._without_core, self._machine_waited = now, _ready_seconds(), _pressure_seconds()
+
+    def judge(self, step: str, seconds: float) -> None:
+        """Asyncio reports that `step`, which has just ended, took `seconds`."""
+        end = self._moments[-1]
+        began = next((one for one in reversed(self._moments) if one.clock <= end.clock - seconds + 1e-9), end)
+        self._sample(end.clock)
+        took = replace(end, ready=self._without_core, pressure=self._machine_waited) - began
+        found = _FILE_OF_TASK.search(step)
+        is_of_a_test = found is not None and found[1].startswith(_TESTS)
+        if max(took.computed, took.waited) >= LIMIT_SECONDS and not is_of_a_test:
+            self.blocked.append(f"{took.computed:.3f} s computed, {took.waited:.3f} s waited: {step}")
+
+
+def _ready_seconds() -> float:
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_bytes().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+def _pressure_seconds() -> float:
+    try:
+        return int(Path("/proc/pressure/cpu").read_bytes().partition(b"total=")[2].split()[0]) / 1e6
+    except OSError:
+        return float("inf")
+
+
+class _SlowSteps(logging.Handler):
+    def __init__(self, loop: WatchedLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        match record.args:
+            case (str(step), float(seconds)) if "took" in record.msg and asyncio.get_running_loop() is self._loop:
+                self._loop.judge(step, seconds)
