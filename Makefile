@@ -53,7 +53,7 @@ layers: $(READY) ## import-linter: the layers of the design
 
 pytest: $(READY) ## the tests, with coverage of branches
 	$(BIN)/coverage erase
-	$(BIN)/pytest --numprocesses auto --cov --cov-report=term
+	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report=term
 
 torture: $(READY) ## the long forms: 300 kills at chosen and random instants, and a soup of all faults
 	$(BIN)/python -m tests.stress.torture --kills 300

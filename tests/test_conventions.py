@@ -32,6 +32,7 @@ _NOT_PLAIN = {kind: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for kind, wor
 _NOT_SWEPT: Final[tuple[str, ...]] = (
     "README.md",
     "bulkdl/archive/",
+    "bulkdl/docs/",
     "bulkdl/dicom/",
     "bulkdl/fetch/",
     "bulkdl/journal/",

@@ -58,6 +58,7 @@ def test_a_throttled_request_does_not_move_the_limit_of_requests_in_flight() -> 
     assert limiter.limit == 40
 
 
+@pytest.mark.no_cover  # as in test_concurrency_population.py
 @pytest.mark.parametrize("batch", range(5))
 def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
     """The median is 95 % of the archive's rate, the minimum 85 %, and fewer than 1 % are refused."""

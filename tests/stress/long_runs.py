@@ -1,8 +1,6 @@
 """A pytest plugin for long runs of the property tests: many times the examples, no deadline, and never the same twice.
 
-    .venv/bin/python -m pytest -p tests.stress.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
-        tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
-        tests/archive/test_renderings.py tests/dicom/test_validation.py tests/journal/test_totals.py
+`make fuzz` runs it.
 
 Tests that name a number of examples of their own get `FACTOR` times as many.
 """
