@@ -86,14 +86,12 @@ _TESTED_BY: Final[dict[str, str]] = {
 _NOT_MIRRORED: Final[tuple[str, ...]] = (
     "__init__.py",
     "archive/",
-    "cli/",
     "dicom/",
     "fetch/",
     "journal/",
     "manifest/",
     "model/",
     "server/",
-    "verbs/",
 )
 
 

@@ -71,28 +71,6 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"Usage: bulkdl {name} " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", main.cli.list_commands(click.Context(main.cli)))
-def test_help_of_each_command_ends_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    main.run([name, "--help"])
-    _, _, examples = capsys.readouterr().out.partition("\nExamples:\n")
-    assert examples.splitlines()
-    assert all(line.startswith(f"  bulkdl {name}") for line in examples.splitlines())
-
-
-def test_help_shows_options_in_their_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    main.run(["mirror", "--help"])
-    text = capsys.readouterr().out
-    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert [heading.split()[0].rstrip(":") for heading in headings] == [
-        "Options",
-        "Selection",
-        "Fetching",
-        "Archive",
-        "Output",
-        "Examples",
-    ]
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,0 +1,70 @@
+"""Candidates are found by content, in files and in zips; Collections come from tables and folders."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from bulkdl.verbs.adopt_sources import (
+    CandidateFinder,
+    collection_by_folder,
+    collections_in_tables,
+    next_batch,
+)
+from tests.support.dicom_files import instances
+
+MADE_UP = list(instances(series=1, per_series=3))
+
+
+def find(folder: Path, *, stopped: bool = False) -> tuple[list[str], int, list[tuple[str, str, str]]]:
+    rejected: list[tuple[str, str, str]] = []
+    finder = CandidateFinder(
+        folder,
+        folder / "mirror",
+        reject=lambda path, error, message: rejected.append((path, error, message)),
+        is_stopped=lambda: stopped,
+    )
+    batch = next_batch(finder.candidates())
+    return [candidate.header.sop_uid for candidate in batch], finder.others, rejected
+
+
+def test_finds_files_and_entries_of_zips_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "no suffix").write_bytes(MADE_UP[0].content)
+    (tmp_path / "text.dcm").write_text("not DICOM")
+    (tmp_path / "DICOMDIR").write_bytes(MADE_UP[1].content)
+    with zipfile.ZipFile(tmp_path / "series.zip", "w") as made:
+        made.writestr("LICENSE", "text")
+        made.writestr("1.dcm", MADE_UP[2].content)
+    found, others, rejected = find(tmp_path)
+    assert sorted(found) == sorted([MADE_UP[0].sop_uid, MADE_UP[2].sop_uid])
+    assert (others, rejected) == (2, [])
+
+
+def test_a_zip_that_is_cut_and_an_invalid_header_are_rejected(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "whole", "w") as made:
+        made.writestr("1.dcm", MADE_UP[0].content)
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "whole").read_bytes()[:300])
+    (tmp_path / "whole").unlink()
+    (tmp_path / "header.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
+    found, _, rejected = find(tmp_path)
+    assert found == []
+    assert sorted(path for path, _, _ in rejected) == ["cut.zip", "header.dcm"]
+
+
+def test_stops_between_two_files(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(MADE_UP[0].content)
+    assert find(tmp_path, stopped=True) == ([], 0, [])
+
+
+def test_tables_name_the_collection_of_a_series(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "metadata.csv").write_text("Series UID,Collection,Text\n1.2,FIRST,a, b\n")
+    (tmp_path / "below" / "idc.csv").write_text("collection_id,series_uid\nSECOND,1.3\n")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert collections_in_tables(tmp_path) == {"1.2": "FIRST", "1.3": "SECOND"}
+
+
+def test_a_folder_above_the_patients_names_the_collection() -> None:
+    assert collection_by_folder("COLL/PATIENT/study/1.dcm", "PATIENT") == "COLL"
+    assert collection_by_folder("PATIENT/study/1.dcm", "PATIENT") == ""
+    assert collection_by_folder("a/b/1.dcm", None) == ""

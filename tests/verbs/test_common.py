@@ -1,0 +1,63 @@
+"""A mirror is opened by one process at a time; its layout and the folders of its Series stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bulkdl.errors import ConfigurationError, JournalUnreadable, MirrorLocked
+from bulkdl.journal.journal import Journal
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import ignore
+from bulkdl.model.settings import FetchSettings
+from bulkdl.runtime.disk import JOURNAL
+from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
+from bulkdl.verbs.common import context_of, open_archive, open_mirror, place_series, require_mirror
+from bulkdl.verbs.reach import reach
+from tests.support.journals import NOW, begin, record
+
+
+async def test_an_open_mirror_is_locked(tmp_path: Path) -> None:
+    async with open_mirror(tmp_path, "first"):
+        with pytest.raises(MirrorLocked):
+            async with open_mirror(tmp_path, "second"):
+                pass
+    async with open_mirror(tmp_path, "third") as mirror:
+        assert mirror.files.root == tmp_path
+    assert require_mirror(tmp_path) == tmp_path / JOURNAL
+
+
+def test_a_folder_without_a_journal_is_not_a_mirror(tmp_path: Path) -> None:
+    with pytest.raises(JournalUnreadable, match=r"is not a mirror: it has no \.bulkdl/journal\.sqlite"):
+        require_mirror(tmp_path)
+
+
+async def test_a_mirror_keeps_its_first_layout(tmp_path: Path) -> None:
+    flat = parse_layout("{collection}/{series}")
+    async with open_mirror(tmp_path, "first") as mirror:
+        assert await mirror.settle_layout(flat) == flat
+        assert await mirror.settle_layout() == flat
+    async with open_mirror(tmp_path / "other", "first") as mirror:
+        assert await mirror.settle_layout() == DEFAULT_LAYOUT
+
+
+def test_a_series_keeps_its_folder(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).parent.mkdir()
+    with Journal.create_or_open(tmp_path / JOURNAL) as journal:
+        run = begin(journal)
+        ((first, folder),) = place_series(journal, [record(0)], parse_layout("{collection}/{series}"))
+        journal.record_series(run, [(first, folder)], now=NOW)
+        again = place_series(journal, [record(0)], parse_layout("{collection}/{series}"))
+        assert again == [(first, folder)]
+
+
+def test_options_become_a_context() -> None:
+    context = context_of({"settings": FetchSettings(workers=3)})
+    assert (context.settings.workers, context.sink, context.stop.is_set()) == (3, ignore, False)
+
+
+async def test_an_unknown_archive_is_an_error_on_entering() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean tcia"):
+        async with open_archive(reach("tcai"), RunContext()):
+            pass

@@ -1,0 +1,60 @@
+"""A run ends with one report, which the journal has as well, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import bulkdl
+from bulkdl.errors import AccessDenied
+from bulkdl.journal.journal import Journal
+from bulkdl.model.events import Event, RunStarted
+from bulkdl.model.reports import RunOutcome
+from bulkdl.runtime.disk import JOURNAL
+from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
+from tests.support.dicom_files import instances
+from tests.support.faults import Action, Seen, answer
+
+MADE_UP = list(instances(series=2, per_series=3))
+
+
+def last_outcome(mirror: Path) -> RunOutcome | None:
+    with Journal.open_readonly(mirror / JOURNAL) as journal:
+        last = journal.last_run()
+        return last.outcome if last is not None else None
+
+
+def deny_everything(seen: Seen) -> Action | None:
+    return answer(b"", status=401) if endpoint_of(seen) == "getSeries" else None
+
+
+async def test_a_complete_run_is_announced_and_recorded(tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with BadArchive(MADE_UP) as archive:
+        report = await archive.mirror(tmp_path, sink=events.append)
+        started = next(event for event in events if isinstance(event, RunStarted))
+        assert started == RunStarted(report.run, str(tmp_path / "mirror"), archive.server.url)
+    assert report.series.selected == report.series.complete == 2
+    assert last_outcome(tmp_path / "mirror") is report.outcome is RunOutcome.COMPLETE
+
+
+async def test_an_error_that_stops_a_run_carries_its_report(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP, deny_everything) as archive:
+        with pytest.raises(AccessDenied) as caught:
+            await archive.mirror(tmp_path)
+    assert caught.value.report is not None
+    assert caught.value.report["outcome"] == "failed"
+    assert last_outcome(tmp_path / "mirror") is RunOutcome.FAILED
+
+
+async def test_a_run_that_is_stopped_before_it_begins_is_interrupted(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    async with BadArchive(MADE_UP) as archive:
+        report = await bulkdl.mirror_async(
+            series=MADE_UP[0].series_uid, to=tmp_path, archive=archive.address, settings=QUICK, stop=stop
+        )
+        assert archive.object_requests() == 0
+    assert report.outcome is last_outcome(tmp_path) is RunOutcome.INTERRUPTED

@@ -1,0 +1,37 @@
+"""`status` reads the journal alone; without a mirror it is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import bulkdl
+from bulkdl.errors import JournalUnreadable
+from bulkdl.verbs.status import archive_of, read_status
+from tests.support.held_mirrors import make_mirror
+
+
+def test_counts_what_a_mirror_holds(tmp_path: Path) -> None:
+    make_mirror(tmp_path, series=2, per_series=3)
+    report = read_status(tmp_path)
+    assert (report.held, report.owed, report.series.complete) == (6, 0, 2)
+    assert [entry.held for entry in report.collections] == [6]
+    assert bulkdl.status(tmp_path) == report
+
+
+async def test_the_async_form_returns_the_same(tmp_path: Path) -> None:
+    make_mirror(tmp_path, series=1, per_series=2)
+    assert await bulkdl.status_async(tmp_path) == read_status(tmp_path)
+
+
+def test_names_the_archive_of_the_last_run(tmp_path: Path) -> None:
+    make_mirror(tmp_path, series=1, per_series=1)
+    name, url = archive_of(tmp_path)
+    assert name
+    assert url == read_status(tmp_path).archive
+
+
+def test_a_folder_without_a_journal_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(JournalUnreadable, match="is not a mirror"):
+        read_status(tmp_path)
