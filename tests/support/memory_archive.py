@@ -1,4 +1,7 @@
-"""An archive in memory: entries of one Series by key, each with the bodies that it answers one after the other."""
+"""An archive in memory: entries of one Series by key, each with the bodies that it sends one after the other.
+
+`series` and `entries` are what it finds and lists.
+"""
 
 # ruff: noqa: ARG002 - the arguments are those of the protocol
 
@@ -51,6 +54,8 @@ class MemoryArchive:
     def __init__(self, bodies: Mapping[str, list[bytes]], *, bundle: bytes | None = None) -> None:
         self.bodies = bodies
         self.bundle = bundle
+        self.series: list[Series] = []
+        self.entries: list[Entry] = []
         self.checksums: dict[str, bytes] = {}
         self.asked: Counter[str] = Counter()
         self.rests: list[Rest | None] = []
@@ -86,16 +91,14 @@ class MemoryArchive:
         self.asked["checksum"] += 1
         return self.checksums.get(entry.key)
 
-    # --- what a worker does not use -----------------------------------------------------------------------------------
+    async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+        yield FoundSeries(tuple(self.series))
+
+    async def list(self, series: Series) -> Listing:
+        return Listing(tuple(self.entries))
 
     async def collections(self) -> tuple[str, ...]:
         return ()
-
-    async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
-        yield FoundSeries()
-
-    async def list(self, series: Series) -> Listing:
-        return Listing(tuple(Entry(key) for key in self.bodies))
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         return SeriesSize(None, None)

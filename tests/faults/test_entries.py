@@ -1,0 +1,158 @@
+"""A mirror of an archive that lists keys alone: complete, repaired, rebuilt, and honest about duplicates."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkdl.archive.http import HttpClient
+from bulkdl.archive.profiles import Profile
+from bulkdl.errors import NotFound
+from bulkdl.journal.journal import Journal
+from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Entry, Series
+from bulkdl.model.reports import RunOutcome, RunReport
+from bulkdl.model.selection import Selection
+from bulkdl.verbs.adopt import adopt_async
+from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.resume import resume_async
+from bulkdl.verbs.verify import verify_async
+from tests.support.bad_archive import QUICK
+from tests.support.dicom_files import instances
+from tests.support.memory_archive import MemoryArchive
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+
+MADE_UP = list(instances(series=1, per_series=12))
+KEYS = [f"a-series/{number:04d}.dcm" for number in range(len(MADE_UP))]
+UID = SeriesUid(MADE_UP[0].series_uid)
+
+
+class Archive:
+    """What the runs of a test talk to: a new `MemoryArchive` for each, all with the same entries."""
+
+    def __init__(self, *, lists_md5: bool) -> None:
+        self.bodies = {key: [one.content] for key, one in zip(KEYS, MADE_UP, strict=True)}
+        self.lists_md5 = lists_md5
+        self.last: MemoryArchive | None = None
+        self.fails_after: int | None = None
+
+    def form(self, profile: Profile, http: HttpClient) -> MemoryArchive:
+        """Open it."""
+        del profile
+        self.last = archive = MemoryArchive(self.bodies)
+        archive.retrier = http.retrier
+        one = MADE_UP[0]
+        archive.series = [
+            Series(
+                series_uid=UID,
+                study_uid=one.study_uid,
+                collection=one.collection,
+                patient_id=one.patient_id,
+                image_count=len(self.bodies),
+            )
+        ]
+        archive.entries = [
+            Entry(key, None, len(content), hashlib.md5(content, usedforsecurity=False).digest())
+            if self.lists_md5
+            else Entry(key)
+            for key, (content,) in self.bodies.items()
+        ]
+
+        def change(_: str, body: Any) -> None:
+            if self.fails_after is not None and archive.requests > self.fails_after:
+                body.cut = (10, NotFound("not here now"))
+
+        archive.change = change
+        return archive
+
+    def choice(self, folder: Path) -> ArchiveChoice:
+        return ArchiveChoice(cache=folder / "cache", name="memory+https://memory.example", forms={"memory": self.form})
+
+    @property
+    def requests(self) -> int:
+        """The number of entries that the last run requested."""
+        return self.last.requests if self.last is not None else 0
+
+    async def mirror(self, folder: Path) -> RunReport:
+        wanted = Selection(series=(UID,))
+        return await mirror_async(wanted, to=folder / "mirror", archive=self.choice(folder), settings=QUICK)
+
+
+@pytest.fixture(params=["md5", "keys-alone"])
+def archive(request: pytest.FixtureRequest) -> Archive:
+    return Archive(lists_md5=request.param == "md5")
+
+
+async def test_a_mirror_is_complete_and_needs_no_second_request(tmp_path: Path, archive: Archive) -> None:
+    report = await archive.mirror(tmp_path)
+    assert (report.outcome, report.instances.fetched, report.failures) == (RunOutcome.COMPLETE, len(MADE_UP), ())
+    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+    again = await archive.mirror(tmp_path)
+    assert (again.outcome, again.instances.reused, archive.requests) == (RunOutcome.COMPLETE, len(MADE_UP), 0)
+
+
+async def test_failed_entries_are_resumed(tmp_path: Path, archive: Archive) -> None:
+    archive.fails_after = 5
+    report = await archive.mirror(tmp_path)
+    assert 0 < report.instances.failed < len(MADE_UP)
+    assert {failure.key for failure in report.failures} < set(KEYS)
+    assert {failure.instance for failure in report.failures} == {None}
+    archive.fails_after = None
+    resumed = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK)
+    assert resumed.outcome is RunOutcome.COMPLETE
+    assert archive.requests == report.instances.failed
+    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+async def test_damage_is_repaired_by_key(tmp_path: Path, archive: Archive) -> None:
+    await archive.mirror(tmp_path)
+    victim, lost = sorted((tmp_path / "mirror").rglob("*.dcm"))[:2]
+    victim.write_bytes(b"damaged")
+    lost.unlink()
+    report = await verify_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK, repair=True)
+    assert len(report.problems) == 2
+    assert archive.requests == 2
+    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+async def test_a_mirror_without_its_journal_is_adopted_and_goes_on(tmp_path: Path, archive: Archive) -> None:
+    await archive.mirror(tmp_path)
+    for path in (tmp_path / "mirror" / ".bulkdl").glob("journal.sqlite*"):
+        path.unlink()
+    adopted = await adopt_async(tmp_path / "mirror", rebuild=True)
+    assert adopted.adopted == len(MADE_UP)
+    report = await archive.mirror(tmp_path)
+    assert report.outcome is RunOutcome.COMPLETE
+    assert archive.requests == (0 if archive.lists_md5 else len(MADE_UP))
+    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+async def test_files_whose_outcomes_were_lost_are_found_again(tmp_path: Path, archive: Archive) -> None:
+    """The process died after the files were renamed, and before the journal had them."""
+    archive.fails_after = 0
+    await archive.mirror(tmp_path)
+    with Journal.open_readonly(tmp_path / "mirror" / ".bulkdl" / "journal.sqlite") as journal:
+        (row,) = journal.series(limit=5)
+    folder = tmp_path / "mirror" / (row.folder or "")
+    folder.mkdir(parents=True)
+    for one in MADE_UP[:4]:
+        (folder / f"{one.sop_uid}.dcm").write_bytes(one.content)
+    archive.fails_after = None
+    report = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK)
+    assert report.outcome is RunOutcome.COMPLETE
+    assert archive.requests == len(MADE_UP) - (4 if archive.lists_md5 else 0)
+    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+async def test_a_duplicate_is_one_named_failure(tmp_path: Path, archive: Archive) -> None:
+    archive.bodies["z/copy.dcm"] = [MADE_UP[0].content]
+    report = await archive.mirror(tmp_path)
+    assert (report.instances.fetched, report.instances.failed) == (len(MADE_UP), 1)
+    (failure,) = report.failures
+    assert failure.error == "duplicate-instance"
+    assert failure.key in {"z/copy.dcm", KEYS[0]}
+    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
