@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from bulkdl.cli.commands.help import for_terminal
 from bulkdl.cli.main import run
 from bulkdl.docs import read_page, topics
 
@@ -68,20 +67,15 @@ def test_json_is_one_document_on_failure_too(capsys: pytest.CaptureFixture[str])
     assert "zzzz" in document["message"]
 
 
-@pytest.mark.parametrize(
-    ("markdown", "plain"),
-    [
-        ("see [Resume a run](resume.md)", "see Resume a run (bulkdl help resume)"),
-        ("- [resume](resume.md): continue", "- resume: continue"),
-        ("[the keys](config.md#keys)", "the keys (bulkdl help config)"),
-        ("[Archive](#archive-options)", "Archive"),
-        ("[TCIA](https://example.org/a.html)", "TCIA (https://example.org/a.html)"),
-        ("<!-- generated: a -->\n\n| x |\n\n<!-- end -->\n", "| x |"),
-        ("![A run](run.svg)\n\nText", "Text"),
-    ],
-)
-def test_markdown_is_readable_in_a_terminal(markdown: str, plain: str) -> None:
-    assert for_terminal(markdown) == plain
+@pytest.mark.parametrize("topic", topics())
+def test_prose_fits_a_narrow_terminal(
+    topic: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run(["help", topic])
+    lines = capsys.readouterr().out.splitlines()
+    code = "    "
+    assert [line for line in lines if len(line) > 80 and not line.startswith(code) and len(line.split()) > 2] == []
 
 
 def test_help_imports_nothing_that_mirroring_needs() -> None:

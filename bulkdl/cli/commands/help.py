@@ -6,19 +6,18 @@ Imports neither the archive client nor the options of other commands, so that it
 from __future__ import annotations
 
 import json
-import re
-from difflib import get_close_matches
+import shutil
 from typing import Final
 
 import click
 
+from bulkdl.cli.markdown import to_text
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.docs import INDEX, read_page, topics
 from bulkdl.errors import UserError
+from bulkdl.model.text import did_you_mean
 
-_COMMENT: Final = re.compile(r"<!--.*?-->\n*", re.DOTALL)
-_IMAGE: Final = re.compile(r"!\[[^]]*\]\([^)]*\)\n*")
-_LINK: Final = re.compile(r"\[([^]]*)\]\(([^)]*)\)")
+_WIDEST: Final = 100
 
 
 @click.command(cls=SectionedCommand, examples=("bulkdl help", "bulkdl help quickstart", "bulkdl help verify"))
@@ -36,8 +35,14 @@ def help(ctx: click.Context, topic: str | None, *, as_json: bool) -> int:  # noq
         if as_json:
             print(json.dumps({"error": error.code, "message": str(error)}, indent=1))
         raise
-    print(json.dumps(document, indent=1) if as_json else for_terminal(document["text"]))
+    print(json.dumps(document, indent=1) if as_json else _shown(document["text"]))
     return 0
+
+
+def _shown(text: str) -> str:
+    """A page fits the terminal, or 100 columns where that is wider; the options of a command are laid out already."""
+    is_page = text.startswith("# ")
+    return to_text(text, width=min(shutil.get_terminal_size().columns, _WIDEST)) if is_page else text
 
 
 def _document(root: click.Context, topic: str | None) -> dict[str, str]:
@@ -56,19 +61,5 @@ def _document(root: click.Context, topic: str | None) -> dict[str, str]:
             with click.Context(command, info_name=name, parent=root) as ctx:
                 return {"topic": name, "title": f"bulkdl {name}", "text": command.get_help(ctx)}
         known += root.command.list_commands(root)
-    guesses = get_close_matches(name, known, n=1)
-    hint = f"did you mean {guesses[0]}?" if guesses else "bulkdl help lists all topics"
-    raise UserError(f"there is no help topic {topic!r}; {hint}")
-
-
-def for_terminal(text: str) -> str:
-    """Markdown without what only a site needs: comments and images go, links name the page or the address."""
-    return _LINK.sub(_plain_link, _IMAGE.sub("", _COMMENT.sub("", text))).rstrip("\n")
-
-
-def _plain_link(link: re.Match[str]) -> str:
-    text, target = link.groups()
-    page, suffix, _ = target.partition(".md")
-    if not suffix or "/" in page:
-        return text if text == target or target.startswith("#") else f"{text} ({target})"
-    return text if text.strip("`") == page else f"{text} (bulkdl help {page})"
+    hint = did_you_mean(name, known, otherwise="; bulkdl help lists all topics")
+    raise UserError(f"there is no help topic {topic!r}{hint}")
