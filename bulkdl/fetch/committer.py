@@ -112,7 +112,7 @@ class Committer:
         if bound is not target and not bound.names.claim(bound.name or ""):
             return await self._refuse_duplicate(checked, target, bound)
         try:
-            mtime_ns = await self._write(checked, bound)
+            mtime_ns = await self._writer.write(checked.partial, checked.content, bound.path)
         except BaseException:
             if bound is not target:
                 bound.names.release(bound.name or "")
@@ -147,8 +147,7 @@ class Committer:
         Raises:
             DiskError: the mirror cannot be written; a later run adopts what was renamed by then.
         """
-        ready = [(self._files.partials.path(checked.partial), target.path) for checked, target in staged]
-        mtimes_ns = await self._writer.commit(ready)
+        mtimes_ns = await self._writer.commit([(checked.partial, target.path) for checked, target in staged])
         return [
             _held(target, checked, mtime_ns, Outcome.FETCHED)
             for (checked, target), mtime_ns in zip(staged, mtimes_ns, strict=True)
@@ -232,12 +231,6 @@ class Committer:
         self._files.quarantine.keep(source, sop_uid=name, details=details)
 
     # --- writing ------------------------------------------------------------------------------------------------------
-
-    async def _write(self, checked: Checked, target: Target) -> int:
-        if checked.content is not None:
-            return await self._writer.write(checked.partial, checked.content, target.path)
-        (mtime_ns,) = await self._writer.commit([(self._files.partials.path(checked.partial), target.path)])
-        return mtime_ns
 
     async def _refuse_duplicate(self, checked: Checked, target: Target, bound: Target) -> InstanceOutcome:
         """Another entry of the Series has the UID: keep the file that is in place."""

@@ -19,7 +19,6 @@ from bulkdl.store.commit import CommitJob, commit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Executor
-    from pathlib import Path
 
     from bulkdl.store.files import MirrorFiles
 
@@ -79,12 +78,13 @@ class GroupWriter:
         self._threads = 0
         self._pace = pace or DiskPace()
 
-    def write(self, name: str, content: bytes, path: str | None) -> asyncio.Future[int]:
+    def write(self, name: str, content: bytes | None, path: str | None) -> asyncio.Future[int]:
         """Write the partial file `name`, sync it, and commit it at `path`; None leaves it a partial file.
 
-        When the future is done, a power cut cannot take the instance away. Its result is the file's mtime in
-        nanoseconds, 0 for a partial file. Its error is a DiskError: the instance cannot be written; if it was renamed
-        by then, a later run adopts it. Cancelling one future does not affect the others.
+        `content` is None if the partial file is written and synced already. When the future is done, a power cut cannot
+        take the instance away. Its result is the file's mtime in nanoseconds, 0 for a partial file. Its error is a
+        DiskError: the instance cannot be written; if it was renamed by then, a later run adopts it. Cancelling one
+        future does not affect the others.
         """
         return self._submit(CommitJob(path, name, content))
 
@@ -92,15 +92,15 @@ class GroupWriter:
         """Commit a file that lies at `path` already, as `write` does: its folder is synced."""
         return self._submit(CommitJob(path))
 
-    async def commit(self, ready: Sequence[tuple[Path, str]]) -> list[int]:
-        """Commit synced partial files, each at its path; their mtimes in nanoseconds.
+    async def commit(self, ready: Sequence[tuple[str, str]]) -> list[int]:
+        """Commit synced partial files by name, each at its path; their mtimes in nanoseconds.
 
         When it returns, a power cut cannot take them away.
 
         Raises:
             DiskError: the mirror cannot be written; a later run adopts what was renamed by then.
         """
-        jobs = [CommitJob(path, partial.name) for partial, path in ready]
+        jobs = [CommitJob(path, partial) for partial, path in ready]
         if self._is_done_here():
             commit(self._files, jobs)
         else:

@@ -59,6 +59,12 @@ async def test_without_a_place_it_stays_a_partial_file(files: MirrorFiles, write
     assert files.partials.path("x.part").read_bytes() == b"DICM"
 
 
+async def test_a_partial_file_that_is_written_already_is_committed(files: MirrorFiles, writer: GroupWriter) -> None:
+    files.partials.write("x.part", b"DICM")
+    assert await writer.write("x.part", None, "C/i.dcm") == files.mtime_ns("C/i.dcm")
+    assert files.existing("C") == {"i.dcm": 4}
+
+
 async def test_a_result_means_that_file_and_folder_are_synced(
     files: MirrorFiles, writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +153,7 @@ async def test_partial_files_are_committed_together(files: MirrorFiles, writer: 
     names = [f"{number}.part" for number in range(5)]
     for name in names:
         await writer.write(name, name.encode(), None)
-    ready = [(files.partials.path(name), f"C/P/{name}.dcm") for name in names]
+    ready = [(name, f"C/P/{name}.dcm") for name in names]
     mtimes = await writer.commit(ready)
     assert mtimes == [files.absolute(relative).stat().st_mtime_ns for _, relative in ready]
     assert list(files.partials.folder.iterdir()) == []
