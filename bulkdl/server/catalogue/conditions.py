@@ -24,7 +24,7 @@ class Since:
 
 
 class SeriesCriteria(TypedDict, total=False):
-    """Criteria for Series; None is no criterion. Text is compared without case, UIDs exactly."""
+    """Criteria for Series; None matches everything. Text is compared without case, UIDs exactly."""
 
     collection: str | None
     patient_id: str | None

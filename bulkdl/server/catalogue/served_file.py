@@ -41,5 +41,5 @@ def _change(status: os.stat_result, file: ServedFile) -> str | None:
     if not stat.S_ISREG(status.st_mode):
         return f"{file.path} is not a regular file any more"
     if status.st_size != file.size_bytes:
-        return f"{file.path} has {status.st_size} bytes, but had {file.size_bytes} when it was scanned"
+        return f"{file.path} has {status.st_size} bytes instead of the {file.size_bytes} that were scanned"
     return None

@@ -1,9 +1,9 @@
-"""The body of the phantom: ellipsoids of tissues, cut into slices of labels.
+"""The anatomy of the phantom: ellipsoids of tissue, and slices through them as labels.
 
-All in whole numbers, so that every machine and every version of numpy cuts the same slices. Lengths inside are in
-units of 1/512 mm, in which the pixel spacings of the phantom are whole; coordinates are the Patient's (x to the left,
-y to the back, z to the head; PS3.3 §C.7.6.2.1.1), with the origin at the base of the skull. The shapes are drawn by
-eye, not measured.
+Everything is computed in integers, so that every machine and every version of numpy makes the same slices. Internal
+lengths are in units of 1/512 mm, in which the pixel spacings are integers. Coordinates are the Patient's (x to the
+left, y to the back, z to the head; PS3.3 §C.7.6.2.1.1) with the origin at the base of the skull. The shapes are
+estimates, not measurements.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ONE = 1 << 12  # the radius of an ellipsoid, when its coordinates are divided b
 
 
 class Tissue(IntEnum):
-    """What a voxel is, as its label."""
+    """The label of a voxel."""
 
     AIR = 0
     SOFT = 1
@@ -45,7 +45,7 @@ class Tissue(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ellipsoid:
-    """A centre and three radii in mm, and what fills it."""
+    """A centre and three radii in mm, and the tissue inside."""
 
     tissue: Tissue
     x: int
@@ -56,14 +56,14 @@ class Ellipsoid:
     rz: int
 
     def scaled(self, percent: int) -> Ellipsoid:
-        """The same in a larger or smaller body."""
+        """The same ellipsoid in a larger or smaller body."""
         numbers = (self.x, self.y, self.z, self.rx, self.ry, self.rz)
         return Ellipsoid(self.tissue, *(number * percent // 100 for number in numbers))
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The pixels of a slice: `size` rows and columns, the middle of the slice at x = y = 0."""
+    """The pixels of a slice: `size` rows and columns, centred at x = y = 0."""
 
     size: int
     spacing_units: int
@@ -146,7 +146,7 @@ _MARROW = (
     Ellipsoid(Tissue.FLUID, 0, 92, -335, 9, 8, 245),
     Ellipsoid(Tissue.FLUID, 0, 56, -58, 8, 7, 66),
 )
-_CAGE = Ellipsoid(Tissue.BONE, 0, 10, -275, 156, 97, 215)  # the ribs lie in its shell
+_CAGE = Ellipsoid(Tissue.BONE, 0, 10, -275, 156, 97, 215)  # the ribs are in its shell
 _CAGE_INSIDE = Ellipsoid(Tissue.BONE, 0, 10, -275, 148, 89, 209)
 _RIB_PERIOD_MM = 34
 _RIB_MM = 15
@@ -156,7 +156,7 @@ _COUCH_MM = (134, 146, 205)  # from and to in y, half the width in x
 
 
 class Anatomy:
-    """A Patient at one time: a size in percent and a tumour."""
+    """A Patient at one time point: a size in percent and a tumour."""
 
     def __init__(self, percent: int, tumour: Ellipsoid) -> None:
         self._percent = percent
@@ -199,12 +199,12 @@ class Anatomy:
         shell = outside if inside is None else outside & ~inside
         rows = (z_units - along // 2) % (
             _RIB_PERIOD_MM * UNITS_PER_MM
-        ) < _RIB_MM * UNITS_PER_MM  # they fall to the front
+        ) < _RIB_MM * UNITS_PER_MM  # ribs slope to the front
         labels[shell & rows[:, None]] = Tissue.BONE
 
 
 def _mask(shape: Ellipsoid, along: NDArray[np.int64], z_units: int) -> NDArray[np.bool_] | None:
-    """The pixels inside an ellipsoid, None where it does not reach the slice."""
+    """The pixels inside an ellipsoid; None if it is outside the slice."""
     z = (z_units - shape.z * UNITS_PER_MM) * _ONE // (shape.rz * UNITS_PER_MM)
     if abs(z) >= _ONE:
         return None

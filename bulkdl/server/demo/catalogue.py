@@ -1,11 +1,11 @@
-"""The demonstration archive: real scans that are on the machine already, and phantoms that are made on it.
+"""The catalogue of the demonstration archive: sample files of installed packages, and phantoms made on this machine.
 
-The real ones come with pydicom and with pydicom-data (an extra, left out where it is not installed); the phantoms need
-numpy and are made once, into a cache. Which file belongs to which Collection is told here, by its path; where several
-files claim to be one instance, `scan` chooses, and files of pydicom go before those of pydicom-data.
+The sample files are part of pydicom and of pydicom-data (an extra). The phantoms need numpy and are made once, in a
+cache. The tables here assign files to Collections by their paths. If several files hold the same instance, files of
+pydicom take precedence over those of pydicom-data.
 
-Sources: the packages' own README files say where the scans come from and under which licence; both packages are
-distributed under the MIT licence, and hold data that others made.
+Sources: the README files of the packages state the origins and licences of the scans. Both packages are distributed
+under the MIT licence, and contain data from others.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ _PYDICOM: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
     (
         "PYDICOM-UNSOUND",
         _of_pydicom(
-            "Instances of image classes that hold no pixel data, as pydicom's tests want them. They are served like "
-            "all others, but whoever validates calls them unsound: mirroring them takes --accept-unsound."
+            "Instances of image classes without pixel data, for pydicom's tests. They are served like all others, but "
+            "are invalid: mirroring them needs --accept-unsound."
         ),
         (f"{_TESTS}dicomdirtests/TINY_ALPHA/*", "charset_files/chrJapMulti*", "charset_files/chrKoreanMulti*"),
     ),
@@ -83,7 +83,7 @@ _PYDICOM: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
     (
         "PYDICOM-RT-SR-ECG",
         _of_pydicom(
-            "What is no picture, or more than one: radiotherapy plan and dose, structured reports, a segmentation, a "
+            "Objects other than single images: radiotherapy plan and dose, structured reports, a segmentation, a "
             "12-lead ECG.",
             "Segmentation: Fedorov, A. https://github.com/qiicr/dcmqi. Reports: OFFIS e.V., https://dcmtk.org.",
         ),
@@ -94,7 +94,7 @@ _PYDICOM: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
     (
         "PYDICOM-SECONDARY",
         _of_pydicom(
-            "Secondary captures in colour, compressed in many ways.",
+            "Secondary captures in colour, in many transfer syntaxes.",
             "Files named SC_jpeg_no_color_transform: tiles of TCGA slides, obtained from TCIA.",
         ),
         (f"{_TESTS}SC_*",),
@@ -114,7 +114,7 @@ _PYDICOM_DATA: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
     (
         "Pancreas-CT",
         About(
-            description="One slice of TCIA's Collection, most of its attributes written as of unknown type.",
+            description="One slice of TCIA's Collection; most of its attributes have the VR UN.",
             citation=(
                 "Roth, H., Farag, A., Turkbey, E. B., Lu, L., Liu, J., & Summers, R. M. (2016). Data From Pancreas-CT. "
                 "The Cancer Imaging Archive. https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU"
@@ -142,13 +142,13 @@ _PYDICOM_DATA: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
         ),
         ("eCT_*", "emri_*", "liver*", "color*", "OBXXXX1A*", "gdcm-US-*"),
     ),
-    ("PYDICOM-DATA-OTHER", _of_pydicom_data("What else pydicom's tests need in full size."), ("*",)),
+    ("PYDICOM-DATA-OTHER", _of_pydicom_data("Other full-size files for pydicom's tests."), ("*",)),
 )
 
 _PHANTOMS: Final = About(
     description=(
-        "A made-up head and body: CT, MR and PET of several Patients at several times, with RT Structure Sets and "
-        "Segmentations that refer to them. Made on this machine; the same bytes on every machine."
+        "A synthetic head and body: CT, MR and PET of several Patients at several times, with RT Structure Sets and "
+        "Segmentations that refer to them. Generated on this machine, with the same bytes on every machine."
     ),
     citation="bulkdl: phantoms of its demonstration archive.",
     license_name="CC0 1.0 Universal",
@@ -157,12 +157,11 @@ _PHANTOMS: Final = About(
 
 
 def demo_catalogue(cache: Path, *, progress: Callable[[int], None] | None = None) -> tuple[Catalogue, ScanReport]:
-    """The catalogue of the demonstration archive, up to date, and what was found for it.
+    """Open the catalogue of the demonstration archive and bring it up to date. Returns it with the report of the scan.
 
-    The first call takes some seconds, later ones do not.
-
-    `cache` is a folder for the catalogue and the phantoms. Several processes may share it; installations that hold the
-    scans in different places have catalogues of their own. `progress` is told the number of files seen so far.
+    The first call takes some seconds. `cache` is a folder for the catalogue and the phantoms. Several processes may
+    share it; installations with samples in different folders use different catalogues. `progress` is called with the
+    number of files seen so far.
 
     Raises:
         DiskError: the cache cannot be written.
@@ -171,7 +170,7 @@ def demo_catalogue(cache: Path, *, progress: Callable[[int], None] | None = None
         cache.mkdir(parents=True, exist_ok=True)
         roots = demo_roots(cache)
     except OSError as error:
-        raise DiskError(f"the demonstration archive cannot be made in {cache}: {error.strerror or error}") from error
+        raise DiskError(f"cannot create the demonstration archive in {cache}: {error.strerror or error}") from error
     places = "\0".join(str(root.path.absolute()) for root in roots)
     catalogue = Catalogue.open(cache / f"demo-{hashlib.blake2b(os.fsencode(places), digest_size=8).hexdigest()}.sqlite")
     try:
@@ -182,7 +181,7 @@ def demo_catalogue(cache: Path, *, progress: Callable[[int], None] | None = None
 
 
 def demo_roots(cache: Path) -> list[Root]:
-    """The folders of the demonstration archive, phantoms made where they are wanting; Collections go by them.
+    """The roots of the demonstration archive, one per Collection. Generates missing phantoms.
 
     Raises:
         OSError: the phantoms cannot be written.
@@ -200,22 +199,23 @@ def demo_roots(cache: Path) -> list[Root]:
 
 
 def _phantoms(cache: Path) -> Path | None:
-    """The folder of the phantoms. Where they are in the cache, numpy is not needed; else None without it.
+    """The folder of the phantoms, which are generated if the cache does not have them; None without numpy.
 
-    It is named after the generator's source, so a changed generator makes them anew. It gets its name when it is whole.
+    Its name depends on the source of the generator, so a changed generator makes new phantoms. It gets this name when
+    it is complete.
     """
     folder = cache / f"phantoms-{_generator_digest()}"
     if folder.is_dir():
         return folder
     if importlib.util.find_spec("numpy") is None:
         return None
-    made = Path(tempfile.mkdtemp(prefix="phantoms-being-made-", dir=cache))
+    made = Path(tempfile.mkdtemp(prefix="phantoms-incomplete-", dir=cache))
     try:
         write_phantoms(made)
         try:
             made.rename(folder)
         except OSError:
-            if not folder.is_dir():  # another process was faster
+            if not folder.is_dir():  # unless another process was faster
                 raise
     finally:
         shutil.rmtree(made, ignore_errors=True)

@@ -1,12 +1,12 @@
-"""A made-up collection, for volume and for pictures: head and body of three Patients, twice, with a growing tumour.
+"""Generate the phantoms: head and body of three Patients at two times, with a growing tumour.
 
-Each Study has a CT and a PET of head, chest and upper abdomen, T1 and T2 weighted MR of the head, an RT Structure Set
-and a Segmentation, which refer to the CT. The files are the same, byte for byte, on each machine: the anatomy is cut in
-whole numbers, the noise is the raw output of PCG64 (which numpy promises to keep, unlike its distributions), UIDs and
-dates are derived or fixed.
+Each Study has a CT and a PET of head, chest and upper abdomen, T1 and T2 weighted MR of the head, and an RT Structure
+Set and a Segmentation that refer to the CT. The files are identical, byte for byte, on every machine: the anatomy is
+computed in integers, the noise is the raw output of PCG64 (which numpy guarantees, unlike its distributions), and UIDs
+and dates are derived or fixed.
 
-Source: PS3.3 §A.3, §A.4, §A.19, §A.21 and §A.51 for what the objects must hold. Values of tissues are rounded from
-common figures (Hounsfield units; signal and uptake relative to each other); nobody should measure anything by them.
+Source: PS3.3 §A.3, §A.4, §A.19, §A.21 and §A.51 for the contents of the objects. Values of tissues are rounded from
+common figures (Hounsfield units; signal and uptake relative to each other) and are not suitable for measurements.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ _MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 _PET_IMAGE = "1.2.840.10008.5.1.4.1.1.128"
 _RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
-_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, and yet what RT Structure Sets refer to studies by
+_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, but used by RT Structure Sets
 
-_ROOT = uuid.UUID("6b1f3c52-6f0e-5f43-9d53-0a3a5b1c7e11")  # of all UIDs here, which are UUIDs under 2.25 (PS3.5 §B.2)
+_ROOT = uuid.UUID(
+    "6b1f3c52-6f0e-5f43-9d53-0a3a5b1c7e11"
+)  # all UIDs here are UUIDs under 2.25 derived from it (PS3.5 §B.2)
 
 _BODY_Z_MM = range(-408, 192, 12)
 _HEAD_Z_MM = range(-30, 160, 10)
@@ -73,6 +75,23 @@ class _PhantomPatient:
     """One for each time point."""
 
 
+@dataclass(frozen=True, slots=True)
+class _PhantomSeries:
+    """A Series of each Study: its images have these pixels, and are at these positions from feet to head."""
+
+    sop_class: str
+    modality: str
+    name: str
+    number: int
+    grid: Grid = _CT_GRID
+    z_mm: range = range(1)
+
+
+_CT = _PhantomSeries(_CT_IMAGE, "CT", "CT body", 1, _CT_GRID, _BODY_Z_MM)
+_PET = _PhantomSeries(_PET_IMAGE, "PT", "PET body", 2, _PET_GRID, _BODY_Z_MM)
+_STRUCTURES = _PhantomSeries(_RT_STRUCTURE_SET, "RTSTRUCT", "Structures", 5)
+_TUMOUR = _PhantomSeries(_SEGMENTATION, "SEG", "Tumour", 6)
+
 _PATIENTS = (
     _PhantomPatient(
         *("PHANTOM-001", "Phantom^One", "F", "19440101", "057Y", 94, 61, "LUNG"),
@@ -91,7 +110,7 @@ _STUDIES = (("20010305", "baseline", 0.0), ("20010604", "follow-up", 91.0))
 
 
 def write_phantoms(folder: Path) -> None:
-    """Write the collection as `folder`/Patient/Study/Series/*.dcm, over what is there: about 850 files, 60 MB.
+    """Write the collection as `folder`/Patient/Study/Series/*.dcm: about 850 files, 60 MB. Existing files are replaced.
 
     Raises:
         ConfigurationError: numpy is not installed.
@@ -107,11 +126,11 @@ def _write_study(folder: Path, patient: _PhantomPatient, number: int) -> None:
     study = _PhantomStudy(patient, number)
     place = folder / patient.patient_id / f"STUDY-{number + 1}"
     compressed = patient is _PATIENTS[-1]
-    ct = [_ct(study, index, z_mm) for index, z_mm in enumerate(_BODY_Z_MM)]
+    ct = [_ct(study, index) for index in range(len(_CT.z_mm))]
     _write(place / "CT", ct)
-    _write(place / "PET", [_pet(study, index, z_mm) for index, z_mm in enumerate(_BODY_Z_MM)])
-    _write(place / "T1", [_mr(study, _T1, index, z_mm) for index, z_mm in enumerate(_HEAD_Z_MM)])
-    _write(place / "T2", [_mr(study, _T2, index, z_mm) for index, z_mm in enumerate(_HEAD_Z_MM)], compressed=compressed)
+    _write(place / "PET", [_pet(study, index) for index in range(len(_PET.z_mm))])
+    _write(place / "T1", [_mr(study, _T1, index) for index in range(len(_HEAD_Z_MM))])
+    _write(place / "T2", [_mr(study, _T2, index) for index in range(len(_HEAD_Z_MM))], compressed=compressed)
     _write(place / "RTSTRUCT", [_structure_set(study, ct)])
     _write(place / "SEG", [_segmentation(study, ct)])
 
@@ -132,11 +151,11 @@ def _uid(*names: str) -> UID:
     return UID(f"2.25.{uuid.uuid5(_ROOT, '/'.join(names)).int}")
 
 
-# --- what all objects have --------------------------------------------------------------------------------------------
+# --- all objects ------------------------------------------------------------------------------------------------------
 
 
 class _PhantomStudy:
-    """A Patient at one time point, and the modules that every object of the Study has."""
+    """A Patient at one time point, and the modules that all objects of the Study have."""
 
     def __init__(self, patient: _PhantomPatient, number: int) -> None:
         self.patient = patient
@@ -146,7 +165,7 @@ class _PhantomStudy:
         self.study_uid = _uid(self.key)
         self.frame_of_reference_uid = _uid(self.key, "frame of reference")
 
-    def instance(self, sop_class: str, modality: str, series: str, number: int, index: int) -> Dataset:
+    def instance(self, series: _PhantomSeries, index: int) -> Dataset:
         """An object with the modules Patient, General Study, General Series, Equipment and SOP Common."""
         from pydicom.dataset import Dataset, FileMetaDataset  # noqa: PLC0415
         from pydicom.uid import UID  # noqa: PLC0415
@@ -155,17 +174,17 @@ class _PhantomStudy:
         made.SpecificCharacterSet = "ISO_IR 192"
         made.InstanceCreationDate = self.date
         made.InstanceCreationTime = "120000"
-        made.SOPClassUID = sop_class
-        made.SOPInstanceUID = _uid(self.key, series, str(index))
+        made.SOPClassUID = series.sop_class
+        made.SOPInstanceUID = _uid(self.key, series.name, str(index))
         made.StudyDate = made.SeriesDate = self.date
         made.StudyTime = "100000"
-        made.SeriesTime = f"10{number:02}00"
+        made.SeriesTime = f"10{series.number:02}00"
         made.AccessionNumber = ""
-        made.Modality = modality
+        made.Modality = series.modality
         made.Manufacturer = "bulkdl"
         made.ReferringPhysicianName = ""
         made.StudyDescription = f"Head and body phantom, {self.name}"
-        made.SeriesDescription = series
+        made.SeriesDescription = series.name
         made.ManufacturerModelName = "Phantom"
         made.PatientName = self.patient.name
         made.PatientID = self.patient.patient_id
@@ -185,40 +204,29 @@ class _PhantomStudy:
         made.DeviceSerialNumber = "1"
         made.SoftwareVersions = "1"
         made.StudyInstanceUID = self.study_uid
-        made.SeriesInstanceUID = _uid(self.key, series)
+        made.SeriesInstanceUID = _uid(self.key, series.name)
         made.StudyID = self.date
-        made.SeriesNumber = str(number)
+        made.SeriesNumber = str(series.number)
         made.InstanceNumber = str(index + 1)
         made.file_meta = FileMetaDataset()
-        made.file_meta.MediaStorageSOPClassUID = UID(sop_class)
+        made.file_meta.MediaStorageSOPClassUID = UID(series.sop_class)
         made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
         made.file_meta.TransferSyntaxUID = UID(_EXPLICIT_LITTLE)
         made.file_meta.ImplementationClassUID = _uid("implementation")
         made.file_meta.ImplementationVersionName = "BULKDL_PHANTOM"
         return made
 
-    def image(
-        self,
-        sop_class: str,
-        modality: str,
-        series: str,
-        number: int,
-        index: int,
-        *,
-        z_mm: int,
-        grid: Grid,
-        step_mm: int,
-    ) -> Dataset:
-        """An object with the modules General Image, Frame of Reference and Image Plane too; 16 bits, no pixels yet."""
-        made = self.instance(sop_class, modality, series, number, index)
+    def image(self, series: _PhantomSeries, index: int) -> Dataset:
+        """An object that also has the modules General Image, Frame of Reference and Image Plane: 16 bits, no pixels."""
+        made, grid, z_mm = self.instance(series, index), series.grid, series.z_mm[index]
         made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         made.AcquisitionDate = made.ContentDate = self.date
-        made.AcquisitionTime = made.ContentTime = f"10{number:02}00"
+        made.AcquisitionTime = made.ContentTime = f"10{series.number:02}00"
         made.AcquisitionNumber = "1"
         made.PatientPosition = "HFS"
         made.FrameOfReferenceUID = self.frame_of_reference_uid
         made.PositionReferenceIndicator = ""
-        made.SliceThickness = str(step_mm)
+        made.SliceThickness = str(series.z_mm.step)
         made.ImagePositionPatient = _position(grid, z_mm)
         made.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
         made.SliceLocation = str(z_mm)
@@ -232,27 +240,27 @@ class _PhantomStudy:
         made.PixelRepresentation = 1
         return made
 
-    def cut(self, values: tuple[int, ...], z_mm: int, grid: Grid) -> NDArray[np.int32]:
-        """A slice of the body, each tissue as its value, its edges softened as a scanner's are."""
+    def slice_of(self, series: _PhantomSeries, index: int, values: tuple[int, ...]) -> NDArray[np.int32]:
+        """A slice of the body with one value per tissue, and edges softened like those of a scanner."""
         import numpy as np  # noqa: PLC0415
 
-        labels = self.body.slice_at(z_mm * UNITS_PER_MM, grid)
+        labels = self.body.slice_at(series.z_mm[index] * UNITS_PER_MM, series.grid)
         return _soften(np.array(values, dtype=np.int32)[labels])
 
-    def noise(self, series: str, index: int, grid: Grid) -> NDArray[np.int32]:
-        """Bell-shaped noise, rows by columns, of standard deviation 1000."""
+    def noise(self, series: _PhantomSeries, index: int) -> NDArray[np.int32]:
+        """Bell-shaped noise, rows by columns, with standard deviation 1000."""
         import numpy as np  # noqa: PLC0415
 
-        seed = int.from_bytes(hashlib.sha256(f"{self.key}/{series}/{index}".encode()).digest()[:8], "big")
-        raw = np.random.PCG64(seed).random_raw(grid.size * grid.size)
+        seed = int.from_bytes(hashlib.sha256(f"{self.key}/{series.name}/{index}".encode()).digest()[:8], "big")
+        raw = np.random.PCG64(seed).random_raw(series.grid.size * series.grid.size)
         bell = np.full(raw.shape, -1020, dtype=np.int32)  # the sum of eight bytes: mean 1020, deviation 209
         for shift in range(0, 64, 8):
             bell += (raw >> np.uint64(shift) & np.uint64(0xFF)).astype(np.int32)
-        return (bell * 1000 // 209).reshape(grid.size, grid.size)
+        return (bell * 1000 // 209).reshape(series.grid.size, series.grid.size)
 
 
 def _soften(image: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Weigh each pixel with its neighbours, 1-2-1 along rows and columns; the outermost pixels stay as they are."""
+    """Average each pixel with its neighbours, 1-2-1 along rows and columns. The outermost pixels do not change."""
     softened = image.copy()
     softened[1:-1, :] = (image[:-2, :] + 2 * image[1:-1, :] + image[2:, :]) // 4
     across = softened.copy()
@@ -272,8 +280,8 @@ def _set_pixels(made: Dataset, image: NDArray[np.int32], low: int, high: int) ->
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def _ct(study: _PhantomStudy, index: int, z_mm: int) -> Dataset:
-    made = study.image(_CT_IMAGE, "CT", "CT body", 1, index, z_mm=z_mm, grid=_CT_GRID, step_mm=_BODY_Z_MM.step)
+def _ct(study: _PhantomStudy, index: int) -> Dataset:
+    made = study.image(_CT, index)
     made.BodyPartExamined = "WHOLEBODY"
     made.ProtocolName = "CT head to liver"
     made.ScanOptions = "HELICAL MODE"
@@ -289,31 +297,29 @@ def _ct(study: _PhantomStudy, index: int, z_mm: int) -> Dataset:
     made.RescaleIntercept = "0"
     made.RescaleSlope = "1"
     made.RescaleType = "HU"
-    noise = study.noise("CT body", index, _CT_GRID)
-    _set_pixels(made, study.cut(_HOUNSFIELD, z_mm, _CT_GRID) + noise * 14 // 1000, -1024, 3071)
+    _set_pixels(made, study.slice_of(_CT, index, _HOUNSFIELD) + study.noise(_CT, index) * 14 // 1000, -1024, 3071)
     return made
 
 
 @dataclass(frozen=True, slots=True)
 class _Weighting:
-    series: str
-    number: int
+    series: _PhantomSeries
     signal: tuple[int, ...]
     repetition_ms: str
     echo_ms: str
     echo_train: str
 
 
-_T1 = _Weighting("MR T1 head", 3, _T1_SIGNAL, "550", "12", "1")
-_T2 = _Weighting("MR T2 head", 4, _T2_SIGNAL, "4200", "98", "9")
+_T1 = _Weighting(_PhantomSeries(_MR_IMAGE, "MR", "MR T1 head", 3, _MR_GRID, _HEAD_Z_MM), _T1_SIGNAL, "550", "12", "1")
+_T2 = _Weighting(_PhantomSeries(_MR_IMAGE, "MR", "MR T2 head", 4, _MR_GRID, _HEAD_Z_MM), _T2_SIGNAL, "4200", "98", "9")
 
 
-def _mr(study: _PhantomStudy, weighting: _Weighting, index: int, z_mm: int) -> Dataset:
-    series, number = weighting.series, weighting.number
-    made = study.image(_MR_IMAGE, "MR", series, number, index, z_mm=z_mm, grid=_MR_GRID, step_mm=_HEAD_Z_MM.step)
+def _mr(study: _PhantomStudy, weighting: _Weighting, index: int) -> Dataset:
+    series = weighting.series
+    made = study.image(series, index)
     made.ImageType = ["ORIGINAL", "PRIMARY", "M"]
     made.BodyPartExamined = "HEAD"
-    made.ProtocolName = series
+    made.ProtocolName = series.name
     made.ScanningSequence = "SE"
     made.SequenceVariant = "SK"
     made.ScanOptions = ""
@@ -326,15 +332,15 @@ def _mr(study: _PhantomStudy, weighting: _Weighting, index: int, z_mm: int) -> D
     made.SpacingBetweenSlices = str(_HEAD_Z_MM.step)
     made.WindowCenter = "450"
     made.WindowWidth = "900"
-    noise = study.noise(series, index, _MR_GRID)
-    _set_pixels(made, abs(study.cut(weighting.signal, z_mm, _MR_GRID) + noise * 18 // 1000), 0, 4095)
+    noise = study.noise(series, index) * 18 // 1000
+    _set_pixels(made, abs(study.slice_of(series, index, weighting.signal) + noise), 0, 4095)
     return made
 
 
-def _pet(study: _PhantomStudy, index: int, z_mm: int) -> Dataset:
+def _pet(study: _PhantomStudy, index: int) -> Dataset:
     from pydicom.dataset import Dataset  # noqa: PLC0415
 
-    made = study.image(_PET_IMAGE, "PT", "PET body", 2, index, z_mm=z_mm, grid=_PET_GRID, step_mm=_BODY_Z_MM.step)
+    made = study.image(_PET, index)
     made.ImageType = ["ORIGINAL", "PRIMARY"]
     made.BodyPartExamined = "WHOLEBODY"
     made.ProtocolName = "FDG PET head to liver"
@@ -368,8 +374,8 @@ def _pet(study: _PhantomStudy, index: int, z_mm: int) -> Dataset:
     made.ActualFrameDuration = "180000"
     made.DecayFactor = "1"
     made.ImageIndex = index + 1
-    activity = _soften(study.cut(_UPTAKE, z_mm, _PET_GRID)) // 2  # twice softened: PET sees less sharply
-    noise = study.noise("PET body", index, _PET_GRID)
+    activity = _soften(study.slice_of(_PET, index, _UPTAKE)) // 2  # softened twice, because PET is less sharp
+    noise = study.noise(_PET, index)
     _set_pixels(made, activity + noise * (activity // 16 + 40) // 1000, 0, 32767)
     return made
 
@@ -384,7 +390,7 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return code
 
 
-# --- what refers to the CT --------------------------------------------------------------------------------------------
+# --- objects that refer to the CT -------------------------------------------------------------------------------------
 
 
 def _reference(instance: Dataset) -> Dataset:
@@ -399,7 +405,7 @@ def _reference(instance: Dataset) -> Dataset:
 def _structure_set(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     from pydicom.dataset import Dataset  # noqa: PLC0415
 
-    made = study.instance(_RT_STRUCTURE_SET, "RTSTRUCT", "Structures", 5, 0)
+    made = study.instance(_STRUCTURES, 0)
     made.OperatorsName = ""
     made.FrameOfReferenceUID = study.frame_of_reference_uid
     made.PositionReferenceIndicator = ""
@@ -462,7 +468,7 @@ _CONTOUR_POINTS = 36
 
 
 def _outline(shape: Ellipsoid, instance: Dataset) -> list[str]:
-    """Where an ellipsoid cuts the plane of an image: x, y, z of each point in mm, nothing where it does not."""
+    """The outline of an ellipsoid in the plane of an image: x, y, z of each point in mm; empty if it is outside."""
     z_mm = int(instance.ImagePositionPatient[2])
     within = 1 - ((z_mm - shape.z) / shape.rz) ** 2
     if within <= 0:
@@ -472,7 +478,7 @@ def _outline(shape: Ellipsoid, instance: Dataset) -> list[str]:
     for point in range(_CONTOUR_POINTS):
         angle = 2 * math.pi * point / _CONTOUR_POINTS
         x, y = shape.x + shape.rx * scale * math.cos(angle), shape.y + shape.ry * scale * math.sin(angle)
-        outline += [f"{x:.2f}", f"{y:.2f}", str(z_mm)]  # two digits, which every machine computes alike
+        outline += [f"{x:.2f}", f"{y:.2f}", str(z_mm)]  # two digits, which are equal on all machines
     return outline
 
 
@@ -482,7 +488,7 @@ def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
 
     masks = [study.body.tumour_at(z_mm * UNITS_PER_MM, _CT_GRID) for z_mm in _BODY_Z_MM]
     shown = [(instance, mask) for instance, mask in zip(ct, masks, strict=True) if mask.any()]
-    made = study.instance(_SEGMENTATION, "SEG", "Tumour", 6, 0)
+    made = study.instance(_TUMOUR, 0)
     made.ImageType = ["DERIVED", "PRIMARY"]
     made.ContentDate = study.date
     made.ContentTime = "120000"

@@ -1,4 +1,4 @@
-"""Where the DICOM files that come with pydicom, and with pydicom-data, lie. Neither package is imported."""
+"""Locate the DICOM files of the packages pydicom and pydicom-data, without importing them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def pydicom_samples() -> Path | None:
-    """The folder of the files that come with pydicom itself; None where a distributor left them out."""
+    """The folder of pydicom's sample files; None if the installed package does not have them."""
     return _folder_of("pydicom", "data")
 
 
 def pydicom_data_samples() -> Path | None:
-    """The folder of pydicom-data, which is an extra (`bulkdl[demo]`); None where it is not installed."""
+    """The folder of pydicom-data, an extra (`bulkdl[demo]`); None if it is not installed."""
     return _folder_of("data_store", "data")
 
 
 def _folder_of(package: str, name: str) -> Path | None:
-    found = importlib.util.find_spec(package)  # looks for a top-level package, and imports nothing
+    found = importlib.util.find_spec(package)  # imports nothing, for a top-level package
     if found is None or found.origin is None:
         return None
     folder = Path(found.origin).parent / name

@@ -1,8 +1,8 @@
 """Values and rows as NBIA writes them: JSON, CSV, XML and HTML. The client's readers are in `archive.nbia.values`.
 
 Source: `FormatOutput.java` and `getData.java` of the NBIA API. Dates are `java.sql.Timestamp.toString()` in v1 and v2,
-`MM-dd-yyyy` in v4, `java.util.Date.toString()` in getSeriesMetaData. Texts in XML and HTML pass ESAPI's encoder,
-which writes the slash as `&#x2f;`; that is kept here. The example answers of the tests hold the bytes.
+`MM-dd-yyyy` in v4, `java.util.Date.toString()` in getSeriesMetaData. Text in XML and HTML is escaped as by ESAPI's
+encoder, of which `&#x2f;` for a slash is kept. The example answers in the tests hold the bytes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def to_wire(attribute: Attribute, value: Value) -> JsonValue:
-    """A value of our records as NBIA v1 writes it: dates as `2008-03-11 00:00:00.0`, YES and NO, the rest as it is.
+    """Write a value as NBIA v1 does: dates as `2008-03-11 00:00:00.0`, YES and NO, everything else unchanged.
 
-    A time with a zone is written in UTC.
+    Times that have a zone are converted to UTC.
     """
     if value is None:
         return None
@@ -45,7 +45,7 @@ def to_wire(attribute: Attribute, value: Value) -> JsonValue:
 
 
 def to_wire_v4(attribute: Attribute, value: Value) -> JsonValue:
-    """A value as NBIA v4 writes it: days and times as `03-11-2008`, Yes for what is released, the rest as v1."""
+    """Write a value as NBIA v4 does: dates and times as `03-11-2008`, Yes or No for `is_released`, the rest as v1."""
     if isinstance(value, date):
         return f"{value:%m-%d-}{value.year:04}"
     if attribute.field == "is_released" and value is not None:
@@ -54,7 +54,7 @@ def to_wire_v4(attribute: Attribute, value: Value) -> JsonValue:
 
 
 def to_wire_tcia_v3(attribute: Attribute, value: Value) -> JsonValue:
-    """A value as TCIA v3 writes it: days as `2008-03-11`, a sum of sizes, which SQL makes a decimal, as text."""
+    """Write a value as TCIA v3 does: dates as `2008-03-11`, sums of sizes (decimals in SQL) as text."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     if attribute.name == "TotalSizeInBytes" and value is not None:
@@ -63,9 +63,9 @@ def to_wire_tcia_v3(attribute: Attribute, value: Value) -> JsonValue:
 
 
 def to_wire_text(attribute: Attribute, value: Value) -> str | None:
-    """A value as NBIA's getSeriesMetaData writes it: always text, times and most days as Java's `Date.toString()`."""
+    """Write a value as NBIA's getSeriesMetaData does: always text, dates and times as Java's `Date.toString()`."""
     if isinstance(value, date):
-        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001 - archives tell no zone
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001 - archives give no zone
         month = tuple(MONTHS)[moment.month - 1]
         return f"{_WEEKDAYS[moment.weekday()]} {month} {moment.day:02} {moment:%H:%M:%S} UTC {moment.year:04}"
     wired = to_wire(attribute, value)
@@ -74,9 +74,9 @@ def to_wire_text(attribute: Attribute, value: Value) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """One format of search answers: its content type, and how rows of wire values are written in it.
+    """One format of search answers: its content type, and a function that writes rows of wire values.
 
-    `write` streams: rows are taken as chunks of bytes are asked for. No rows give no bytes, whatever the format.
+    `write` takes rows only as its chunks are consumed. For NBIA, no rows give no bytes in every format.
     """
 
     content_type: str
@@ -84,14 +84,14 @@ class Rendering:
 
 
 def rows_to_json(rows: Rows) -> Iterator[bytes]:
-    """An array of flat objects; a value that is None leaves its key out."""
+    """An array of flat objects. The key of a None is left out."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     objects = (encode({name: value for name, value in row.items() if value is not None}) for row in rows)
     return _framed("[", objects, "]", between=",")
 
 
 def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """A header and rows, every field quoted; one column alone is written raw, as NBIA does."""
+    """A heading and rows with all fields quoted. As in NBIA, a single column is not quoted."""
     names = [attribute.name for attribute in attributes]
     if len(names) == 1:
         return _framed(f"{names[0]}\n", (f"{plain(row.get(names[0]))}\n" for row in rows))
@@ -99,9 +99,9 @@ def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
 
 
 def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """One line of `Results`, `Row` and an element for each value that is not None, typed with its Java class.
+    """One line with `Results`, `Row`, and an element with its Java class for each value that is not None.
 
-    A name that cannot be a tag, such as `Date Released`, which NBIA writes all the same, gets underlines.
+    Characters that a tag cannot contain, as in `Date Released`, become underscores. NBIA writes them unchanged.
     """
     tags = [(attribute, _UNFIT_FOR_A_TAG.sub("_", attribute.name)) for attribute in attributes]
     elements = [(attribute.name, f"<{tag} type='{_java_class(attribute)}'>", f"</{tag}>") for attribute, tag in tags]
@@ -115,7 +115,7 @@ def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
 
 
 def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """A table without a page around it."""
+    """An HTML table without a page."""
     names = [attribute.name for attribute in attributes]
     heading = "".join(f"<TH>{_escaped(name)}</TH>" for name in names)
 
@@ -136,11 +136,11 @@ RENDERINGS: Mapping[str, Rendering] = {
     "XML": Rendering("application/xml", rows_to_xml),
     "HTML": Rendering("text/html", rows_to_html),
 }
-"""The formats by the words of the `format` parameter, which archives take in any case."""
+"""Formats by the values of the `format` parameter, which is compared without case."""
 
 
 def _framed(start: str, pieces: Iterable[str], end: str = "", *, between: str = "") -> Iterator[bytes]:
-    """`start`, the pieces and `end` in chunks; nothing at all where there are no pieces."""
+    """`start`, the pieces and `end` in chunks; nothing if there are no pieces."""
     remaining = iter(pieces)
     first = next(remaining, None)
     if first is not None:
@@ -149,7 +149,7 @@ def _framed(start: str, pieces: Iterable[str], end: str = "", *, between: str = 
 
 
 def in_chunks(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
-    """`start`, the pieces and `end` in chunks of some 64 KiB."""
+    """`start`, the pieces and `end` in chunks of about 64 KiB."""
     chunk, size = [start], len(start)
     for piece in pieces:
         chunk.append(piece)
@@ -161,7 +161,7 @@ def in_chunks(start: str, pieces: Iterable[str], end: str = "") -> Iterator[byte
 
 
 def plain(value: JsonValue) -> str:
-    """A value as text: nothing for None, Java's words for a bool."""
+    """A value as text: empty for None, `true` and `false` as in Java."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -179,13 +179,13 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "/": "&#x2f;"}
 
 
 def _escaped(value: JsonValue) -> str:
-    """Text of an element; characters that XML forbids become blanks."""
+    """Text of an element. Characters that XML does not allow become blanks."""
     return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
 
 
 def _java_class(attribute: Attribute) -> str:
     if attribute.kind is Kind.INTEGER:
-        # Attributes of DICOM are columns of type Integer; counts and sizes are sums, which Hibernate makes Long.
+        # DICOM attributes are Integer columns; counts and sizes are sums, which are Long in Hibernate.
         return "java.lang.Integer" if attribute.tag else "java.lang.Long"
     return {
         Kind.NUMBER: "java.lang.Double",

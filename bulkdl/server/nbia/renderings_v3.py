@@ -1,8 +1,8 @@
-"""Rows as the platform under TCIA v3, Bindaas, writes them; the other side of `renderings`.
+"""Rows as Bindaas, the platform under TCIA v3, writes them. `renderings` has those of NBIA.
 
 Source: `CSVResultSetInputStream.java`, `JSONFormatHandler.java`, `XMLFormatHandler.java`, `HTMLFormatHandler.java` of
-sharmalab/bindaas. Where no rows are found there still is a head. Two habits are not kept: values are escaped in XML and
-HTML, and a field of CSV that holds a comma, a quote or a line break is quoted.
+sharmalab/bindaas. Without rows there is still a heading. Two differences are intended: values are escaped in XML and
+HTML, and a CSV field with a comma, a quote or a line break is quoted.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _SQL_TYPES = {
 
 
 def rows_to_json(_attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """An array of flat objects, which may be empty; a value that is None leaves its key out."""
+    """An array of flat objects, which may be empty. The key of a None is left out."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     objects = (encode({name: value for name, value in row.items() if value is not None}) for row in rows)
     return in_chunks("[", (f",{text}" if number else text for number, text in enumerate(objects)), "]")
 
 
 def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """A header, and rows that each begin with a line break."""
+    """A heading, and rows that each begin with a line break."""
     names = [attribute.name for attribute in attributes]
     return in_chunks(",".join(names), ("\n" + ",".join(_field(row.get(name)) for name in names) for row in rows))
 
 
 def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """Each element on a line of its own, typed with its SQL type; a value that is None leaves it empty."""
+    """One line per element, with its SQL type. The element of a None is empty."""
     elements = [(a.name, f"<{a.name} type='{_sql_type(a)}' >", f"</{a.name}>\n") for a in attributes]
 
     def row_text(row: Mapping[str, JsonValue]) -> str:
@@ -49,7 +49,7 @@ def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
 
 
 def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """A page with a table. Its last tag is not closed, as ever."""
+    """A page with a table. Its last tag is not closed, as in Bindaas."""
     names = [attribute.name for attribute in attributes]
     heading = "".join(f"<TH>{_escaped(name)}</TH>" for name in names)
 
@@ -69,7 +69,7 @@ RENDERINGS_V3: Mapping[str, Rendering] = {
     "XML": Rendering("application/xml", rows_to_xml),
     "HTML": Rendering("text/html", rows_to_html),
 }
-"""The formats by the words of the `format` parameter."""
+"""Formats by the values of the `format` parameter."""
 
 
 def _field(value: JsonValue) -> str:

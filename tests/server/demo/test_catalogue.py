@@ -20,7 +20,7 @@ from tests.support.dicom_files import instances
 UNSOUND = "PYDICOM-UNSOUND"
 
 
-OLD, HALF_MADE = "phantoms-0123456789abcdef", "phantoms-being-made-x"
+OLD, HALF_MADE = "phantoms-0123456789abcdef", "phantoms-incomplete-x"
 
 
 @pytest.fixture(scope="module")

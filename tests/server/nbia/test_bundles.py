@@ -88,7 +88,7 @@ def test_opens_only_a_plain_file_of_the_size_that_was_scanned(tmp_path: Path) ->
     file = served(tmp_path / "x", b"content")
     with open_served(file) as source:
         assert source.read() == b"content"
-    with pytest.raises(OSError, match="had 9"):
+    with pytest.raises(OSError, match="instead of the 9"):
         open_served(replace(file, size_bytes=9))
 
 
