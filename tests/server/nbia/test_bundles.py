@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bulkdl.server.catalogue import ServedFile
-from bulkdl.server.nbia.bundles import bundle, new_names, open_served, sequential_names
+from bulkdl.server.nbia.bundles import bundle, new_names, sequential_names
 
 
 def served(path: Path, content: bytes = b"", *, acquisition: int | None = None) -> ServedFile:
@@ -82,19 +80,3 @@ def test_ends_well_formed_before_a_file_that_changed(tmp_path: Path, change: str
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.namelist() == ["a"]
     assert len(told) == 1
-
-
-def test_opens_only_a_plain_file_of_the_size_that_was_scanned(tmp_path: Path) -> None:
-    file = served(tmp_path / "x", b"content")
-    with open_served(file) as source:
-        assert source.read() == b"content"
-    with pytest.raises(OSError, match="instead of the 9"):
-        open_served(replace(file, size_bytes=9))
-
-
-def test_a_pipe_in_the_place_of_a_file_neither_hangs_nor_passes(tmp_path: Path) -> None:
-    file = served(tmp_path / "x")
-    file.path.unlink()
-    os.mkfifo(file.path)
-    with pytest.raises(OSError, match="not a regular file"):
-        open_served(file)

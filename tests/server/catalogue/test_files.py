@@ -1,0 +1,106 @@
+"""The files of a root: links, and mirrors by their journal."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from bulkdl.journal.journal import Journal
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
+from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.records import Entry, Series
+from bulkdl.model.selection import Selection
+from bulkdl.model.states import Outcome
+from bulkdl.server.catalogue import Catalogue, Root, Totals
+from tests.support.catalogue_files import one, put, scan
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(served: Path, tmp_path: Path) -> None:
+    put(tmp_path, "secret.dcm", one())
+    (served / "link.dcm").symlink_to(tmp_path / "secret.dcm")
+    (served / "folder").symlink_to(tmp_path)
+    report = scan(tmp_path / "catalog.sqlite", served)
+    assert report.totals.instances == 0
+    assert report.unservable_by_reason == {"a link that leads out of the folder": 2}
+
+
+def test_a_link_within_the_folder_is_served(served: Path, tmp_path: Path) -> None:
+    put(served, "objects/x.dcm", one())
+    (served / "a.dcm").symlink_to(served / "objects" / "x.dcm")
+    assert scan(tmp_path / "catalog.sqlite", served).duplicates == 1
+
+
+def mirror_of(folder: Path, content: bytes) -> Series:
+    """A mirror with one held and one failed instance; the file is no DICOM, which nobody is to notice."""
+    series = Series(
+        series_uid=SeriesUid("1.2.3"),
+        study_uid=StudyUid("1.2"),
+        patient_id="P1",
+        collection="REMOTE",
+        modality="MR",
+        image_count=2,
+        size_bytes=99,
+        submitted=datetime(2020, 1, 1, 5, 6, 7),  # noqa: DTZ001 - archives tell no zone
+        released=date(2020, 2, 2),
+        license_name="CC BY 3.0",
+        study_date=date(2019, 1, 1),
+        study_description="brain",
+        third_party=True,
+    )
+    path = put(folder, "REMOTE/P1/1.2/1.2.3/1.2.3.1.dcm", content)
+    put(folder, ".bulkdl/quarantine/bad.dcm", one())
+    now = datetime.now(UTC)
+    with Journal.create_or_open(folder / ".bulkdl" / "journal.sqlite") as journal:
+        run = journal.begin_run(
+            verb="mirror",
+            archive_name="x",
+            archive_url="http://x",
+            selection=Selection(everything=True),
+            settings={},
+            now=now,
+        )
+        journal.record_series(run, [(series, "REMOTE/P1/1.2/1.2.3")], now=now)
+        sop_uids = [SopInstanceUid("1.2.3.1"), SopInstanceUid("1.2.3.2")]
+        journal.record_instances(run, series.series_uid, [Entry(uid, uid) for uid in sop_uids], [None, None])
+        held = InstanceOutcome(
+            series_uid=series.series_uid,
+            key=sop_uids[0],
+            sop_uid=sop_uids[0],
+            outcome=Outcome.FETCHED,
+            size_bytes=len(content),
+            md5=hashlib.md5(content, usedforsecurity=False).digest(),
+            sha256=hashlib.sha256(content).digest(),
+            mtime_ns=path.stat().st_mtime_ns,
+        )
+        lost = InstanceOutcome(
+            series_uid=series.series_uid,
+            key=sop_uids[1],
+            sop_uid=sop_uids[1],
+            outcome=Outcome.FAILED,
+            error="timed-out",
+            message="late",
+        )
+        journal.record_outcomes(run, [held, lost])
+    return series
+
+
+def test_a_mirror_is_served_from_its_journal(served: Path, tmp_path: Path) -> None:
+    said = mirror_of(served, b"not looked at")
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        report = catalogue.scan([Root(served)])
+        (series,) = catalogue.series()
+        (file,) = catalogue.files("1.2.3")
+        (study,) = catalogue.studies()
+        assert report.totals == Totals(collections=1, patients=1, studies=1, series=1, instances=1, size_bytes=13)
+        assert (series.image_count, series.size_bytes) == (1, 13)
+        assert (series.submitted, series.released, series.license_name) == (
+            said.submitted,
+            said.released,
+            said.license_name,
+        )
+        assert (series.third_party, series.collection, series.patient_id) == (True, "REMOTE", "P1")
+        assert (study.study_date, study.description, study.series_count) == (date(2019, 1, 1), "brain", 1)
+        assert file.path.read_bytes() == b"not looked at"
+        assert file.md5 == hashlib.md5(b"not looked at", usedforsecurity=False).digest()
+        assert catalogue.scan([Root(served)]).unchanged == 1

@@ -1,0 +1,126 @@
+"""Scans: which files are read, and what the report says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bulkdl.errors import ConfigurationError
+from bulkdl.server.catalogue import Catalogue, Root, Totals
+from tests.support.catalogue_files import one, put, scan
+from tests.support.dicom_files import instances, write_folder
+
+
+def test_counts_what_a_folder_holds(served: Path, tmp_path: Path) -> None:
+    made = write_folder(served, instances(series=4, per_series=3))
+    report = scan(tmp_path / "catalog.sqlite", served)
+    size = sum(len(instance.content) for instance in made)
+    assert report.totals == Totals(collections=1, patients=2, studies=2, series=4, instances=12, size_bytes=size)
+    assert (report.files, report.read, report.unchanged, report.removed) == (12, 12, 0, 0)
+
+
+def test_a_second_scan_reads_only_what_changed(served: Path, tmp_path: Path) -> None:
+    made = write_folder(served, instances(series=2, per_series=3))
+    scan(tmp_path / "catalog.sqlite", served)
+    (served / made[0].path).unlink()
+    os.utime(served / made[1].path, ns=(1, 1))
+    put(served, "MADE-UP/new.dcm", one(SOPInstanceUID="1.2.3"))
+    report = scan(tmp_path / "catalog.sqlite", served)
+    assert (report.read, report.unchanged, report.removed) == (2, 4, 1)
+    assert report.totals.instances == 6
+
+
+def test_an_unchanged_folder_is_not_read_again(served: Path, tmp_path: Path) -> None:
+    write_folder(served, instances(series=1, per_series=2))
+    put(served, "broken.dcm", one()[:400])
+    first = scan(tmp_path / "catalog.sqlite", served)
+    again = scan(tmp_path / "catalog.sqlite", served)
+    assert (again.read, again.unchanged, again.removed) == (0, 3, 0)
+    assert first.unservable_by_reason == {"not readable": 1}
+    assert (again.totals, again.unservable) == (first.totals, first.unservable)
+
+
+def test_what_is_no_longer_served_leaves_the_catalogue(served: Path, tmp_path: Path) -> None:
+    write_folder(served / "a", instances(series=1, per_series=1, seed="a"))
+    write_folder(served / "b", instances(series=1, per_series=1, seed="b"))
+    scan(tmp_path / "catalog.sqlite", served / "a", served / "b")
+    assert scan(tmp_path / "catalog.sqlite", served / "b").totals.instances == 1
+
+
+def test_a_file_below_two_roots_belongs_to_the_first(served: Path, tmp_path: Path) -> None:
+    put(served, "inner/x.dcm", one())
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        report = catalogue.scan([Root(served / "inner", "FIRST"), Root(served, "SECOND")])
+        assert (report.files, catalogue.collections()) == (1, ["FIRST"])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no DICOM", "no DICOM preamble"),
+        (b"", "no DICOM preamble"),
+        (one(SOPInstanceUID=None), "no SOP Instance UID"),
+        (one(SeriesInstanceUID=None), "no Series Instance UID"),
+    ],
+    ids=["text", "empty", "no-sop", "no-series"],
+)
+def test_says_why_a_file_is_not_servable(served: Path, tmp_path: Path, content: bytes, reason: str) -> None:
+    path = put(served, "x.dcm", content)
+    report = scan(tmp_path / "catalog.sqlite", served)
+    assert [unservable.path for unservable in report.unservable] == [path]
+    assert report.unservable[0].reason.startswith(reason)
+    assert list(report.unservable_by_reason.values()) == [1]
+    assert report.totals.instances == 0
+
+
+def test_names_that_are_no_text_are_served(served: Path, tmp_path: Path) -> None:
+    put(served, os.fsdecode(b"f\xff/\xfe.dcm"), one())
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        (series,) = catalogue.series()
+        (file,) = catalogue.files(series.series_uid)
+        assert (series.collection, file.path.read_bytes()) == ("f\ufffd", one())
+
+
+def test_what_a_mirror_keeps_aside_is_not_served(served: Path, tmp_path: Path) -> None:
+    """Quarantined and partial files stay private even when the journal beside them is lost."""
+    put(served, ".bulkdl/quarantine/x.dcm", one())
+    put(served, "below/.bulkdl/partial/x.dcm", one())
+    assert scan(tmp_path / "catalog.sqlite", served).files == 0
+
+
+def test_a_series_spread_over_folders_is_one(served: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        put(served, f"{number}/x.dcm", one(SOPInstanceUID=f"1.{number}", SeriesInstanceUID=f"2.{number % 2}"))
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        assert catalogue.scan([Root(served)]).totals.series == 2
+        assert [series.image_count for series in catalogue.series()] == [2, 2]
+        assert [series.collection for series in catalogue.series()] == ["0", "1"]  # of the first file
+
+
+def test_a_pipe_is_left_alone(served: Path, tmp_path: Path) -> None:
+    os.mkfifo(served / "pipe.dcm")
+    assert scan(tmp_path / "catalog.sqlite", served).files == 0
+
+
+def test_refuses_a_root_that_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not a folder"):
+        scan(tmp_path / "catalog.sqlite", tmp_path / "nowhere")
+
+
+def test_a_failed_scan_leaves_the_catalogue_as_it_was(served: Path, tmp_path: Path) -> None:
+    write_folder(served, instances(series=1, per_series=2))
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        for path in served.rglob("*.dcm"):
+            path.unlink()
+
+        def stop(_files: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            catalogue.scan([Root(served)], progress=stop)
+        assert catalogue.totals().instances == 2
+        assert catalogue.scan([Root(served)]).totals.instances == 0

@@ -1,0 +1,62 @@
+"""The database file: its indexes, and when it is created again."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from bulkdl.errors import DiskError
+from bulkdl.server.catalogue import Catalogue
+from tests.support.catalogue_files import put, scan
+from tests.support.dicom_files import instances, write_folder
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_no_question_about_a_name_looks_at_every_series(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
+        for condition in ("collection_key = ?", "patient_key = ?", "study_uid = ?", "series_uid = ?"):
+            question = f"SELECT series_uid FROM series WHERE {condition} AND (series_uid) > (?) ORDER BY series_uid"  # noqa: S608 - fixed words
+            plan = " ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {question}", ("x", "y")))
+            assert "SCAN" not in plan
+            assert "TEMP B-TREE" not in plan
+    database.close()
+
+
+def test_a_damaged_catalogue_is_made_anew(served: Path, tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    write_folder(served, instances(series=1, per_series=2))
+    scan(path, served)
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+    assert scan(path, served).totals.instances == 2
+
+
+def test_a_catalogue_of_another_version_is_made_anew(served: Path, tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    scan(path, served)
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 77")
+        database.execute("DROP TABLE meta")
+    database.close()
+    write_folder(served, instances(series=1, per_series=2))
+    assert scan(path, served).totals.instances == 2
+
+
+def test_another_kind_of_file_is_left_alone(tmp_path: Path) -> None:
+    path = put(tmp_path, "thesis.txt", b"the only copy")
+    with pytest.raises(DiskError, match="not changed"):
+        Catalogue.open(path)
+    assert path.read_bytes() == b"the only copy"
+
+
+def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE precious (x)")
+    database.close()
+    content = path.read_bytes()
+    with pytest.raises(DiskError, match="not changed"):
+        Catalogue.open(path)
+    assert path.read_bytes() == content

@@ -1,0 +1,100 @@
+"""Instances and bundles over real sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bulkdl.server.catalogue import Root
+from tests.support.dicom_files import instances, write_folder
+from tests.support.served_archive import FAILED, Archive
+
+
+@pytest.mark.parametrize(
+    ("series_uid", "sop_uid"),
+    [("1.2", "1.2.3"), ("..", "/etc/passwd"), ("", ""), ("1.2'--", "%00")],
+    ids=["unknown", "path", "empty", "odd"],
+)
+async def test_an_unknown_instance_is_a_server_error(archive: Archive, series_uid: str, sop_uid: str) -> None:
+    answer = await archive.get(f"getSingleImage?SeriesInstanceUID={series_uid}&SOPInstanceUID={sop_uid}")
+    assert (answer.status, answer.headers["Content-Type"], answer.body) == (500, "text/plain", FAILED)
+
+
+async def test_an_instance_is_only_in_its_own_series(archive: Archive) -> None:
+    query = f"SeriesInstanceUID={archive.made[0].series_uid}&SOPInstanceUID={archive.made[-1].sop_uid}"
+    assert (await archive.get(f"getSingleImage?{query}")).status == 500
+
+
+@pytest.mark.parametrize("change", ["gone", "cut"])
+async def test_a_file_that_changed_since_the_scan_is_a_server_error_and_logged(archive: Archive, change: str) -> None:
+    path = archive.folder / archive.made[0].path
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(archive.made[0].content[:-2])
+    answer = await archive.image(archive.made[0])
+    assert (answer.status, answer.body) == (500, FAILED)
+    assert archive.log[-1].status == 500
+    assert path.name in (archive.log[-1].note or "")
+
+
+async def test_a_new_scan_is_seen_by_a_server_that_runs(archive: Archive, tmp_path: Path) -> None:
+    assert (await archive.image(archive.made[0])).status == 200
+    made = write_folder(tmp_path / "other", instances(series=1, per_series=1, seed="other"))
+    archive.catalogue.scan([Root(tmp_path / "other")])
+    assert (await archive.image(made[0])).body == made[0].content
+    assert (await archive.image(archive.made[0])).status == 500
+
+
+async def test_a_bundle_begins_with_the_licence(archive: Archive) -> None:
+    made = [one for one in archive.made if one.series_uid == archive.made[0].series_uid]
+    answer = await archive.get(f"getImage?SeriesInstanceUID={made[0].series_uid}")
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{made[0].series_uid}.zip"'
+    assert "Content-Length" not in answer.headers
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as bundle:
+        assert bundle.namelist() == ["LICENSE", "00000001.dcm", "00000002.dcm"]
+        assert {bundle.read(name) for name in bundle.namelist()[1:]} == {one.content for one in made}
+        text = bundle.read("LICENSE").decode()
+    assert "LUNG" in text
+    assert "https://creativecommons.org/licenses/by/4.0/" in text
+
+
+async def test_a_bundle_with_new_names(archive: Archive) -> None:
+    answer = await archive.get(f"getImage?SeriesInstanceUID={archive.made[0].series_uid}&NewFileNames=yES")
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as bundle:
+        assert bundle.namelist() == ["LICENSE", "1-1.dcm", "1-2.dcm"]
+
+
+async def test_a_bundle_with_checksums_ends_with_them(archive: Archive) -> None:
+    answer = await archive.get(f"getImageWithMD5Hash?SeriesInstanceUID={archive.made[-1].series_uid}")
+    digest = hashlib.md5(archive.made[-1].content, usedforsecurity=False).hexdigest()
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as bundle:
+        assert bundle.namelist() == ["00000001.dcm", "md5hashes.csv"]
+        assert bundle.read("md5hashes.csv").decode() == f"Filename,MD5Hash\n00000001.dcm,{digest}\n"
+
+
+@pytest.mark.parametrize("endpoint", ["getImage", "getImageWithMD5Hash"])
+async def test_the_bundle_of_an_unknown_series_is_not_public(archive: Archive, endpoint: str) -> None:
+    answer = await archive.get(f"{endpoint}?SeriesInstanceUID=1.2")
+    assert (answer.status, answer.headers["Content-Type"]) == (400, "application/json")
+    assert answer.body == b"Image with given SeriesInstanceUID,1.2, is not in public domain."
+
+
+async def test_a_bundle_ends_before_a_file_that_is_gone_and_the_log_says_so(archive: Archive) -> None:
+    (archive.folder / archive.made[-1].path).unlink()
+    answer = await archive.get(f"getImage?SeriesInstanceUID={archive.made[-1].series_uid}")
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as bundle:
+        assert bundle.namelist() == ["LICENSE"]
+    assert "No such file" in (archive.log[-1].note or "")
+
+
+async def test_the_md5_of_an_instance(archive: Archive) -> None:
+    made = archive.made[0]
+    answer = await archive.get(f"getM5HashForImage?SOPInstanceUid={made.sop_uid}")
+    assert answer.body.decode() == hashlib.md5(made.content, usedforsecurity=False).hexdigest()
+    assert answer.headers["Content-Type"] == "text/plain"

@@ -1,0 +1,102 @@
+"""Search over real sockets, byte for byte where the reference has the bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.served_archive import Archive
+
+
+async def test_collections(archive: Archive) -> None:
+    answer = await archive.get("getCollectionValues")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.body == b'[{"Collection":"LARGE"},{"Collection":"LUNG"}]'
+
+
+async def test_patients_are_taken_for_humans_and_no_phantoms(archive: Archive) -> None:
+    (row,) = (await archive.get("getPatient?Collection=lung&PatientId=patient-00000000")).rows
+    assert row == {
+        "PatientId": "PATIENT-00000000",
+        "PatientName": "PATIENT^00000000",
+        "Collection": "LUNG",
+        "Phantom": "NO",
+        "SpeciesCode": "337915000",
+        "SpeciesDescription": "Homo sapiens",
+    }
+
+
+async def test_studies(archive: Archive) -> None:
+    (row,) = (await archive.get(f"getPatientStudy?StudyInstanceUID={archive.made[0].study_uid}")).rows
+    assert row["StudyDate"] == "2020-01-02 00:00:00.0"
+    assert row["SeriesCount"] == 2
+    assert "StudyDescription" not in row
+
+
+async def test_series(archive: Archive) -> None:
+    made = archive.made[0]
+    (row,) = (await archive.get(f"getSeries?SeriesInstanceUID={made.series_uid}")).rows
+    assert row.pop("TimeStamp")
+    assert row == {
+        "SeriesInstanceUID": made.series_uid,
+        "StudyInstanceUID": made.study_uid,
+        "Modality": "CT",
+        "SeriesDate": "2020-01-02 00:00:00.0",
+        "BodyPartExamined": "CHEST",
+        "SeriesNumber": 1,
+        "AnnotationsFlag": False,
+        "Collection": "LUNG",
+        "PatientID": made.patient_id,
+        "Manufacturer": "EXAMPLE",
+        "ImageCount": 2,
+        "LicenseName": "CC BY 4.0",
+        "LicenseURI": "https://creativecommons.org/licenses/by/4.0/",
+        "FileSize": 2 * len(made.content),
+        "DateReleased": "2021-07-15 00:00:00.0",
+        "StudyDate": "2020-01-02 00:00:00.0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("", 4),
+        ("Collection=lung", 3),
+        ("Collection=LUNG&Collection=LARGE", 3),
+        ("PatientId=nobody", 4),
+        ("collection=LARGE", 4),
+        ("Modality=ct&BodyPartExamined=chest", 4),
+    ],
+    ids=["all", "any-case", "first-of-two", "unknown-name", "names-have-case", "two-criteria"],
+)
+async def test_criteria_as_nbia_takes_them(archive: Archive, query: str, count: int) -> None:
+    assert len((await archive.get(f"getSeries?{query}")).rows) == count
+
+
+async def test_size_and_instances_of_a_series(archive: Archive) -> None:
+    made = archive.made[0]
+    size = await archive.get(f"getSeriesSize?SeriesInstanceUID={made.series_uid}")
+    assert size.rows == [{"TotalSizeInBytes": 2 * len(made.content), "ObjectCount": 2}]
+    listed = await archive.get(f"getSOPInstanceUIDs?SeriesInstanceUID={made.series_uid}")
+    wanted = {one.sop_uid for one in archive.made if one.series_uid == made.series_uid}
+    assert {row["SOPInstanceUID"] for row in listed.rows} == wanted
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "getPatient?Collection=NONE",
+        "getSeries?PatientID=",
+        "getSeries?Collection=NONE&format=CSV",
+        "getSeries?Collection=NONE&format=nonsense",
+        "getSOPInstanceUIDs?SeriesInstanceUID=1.2",
+        "getM5HashForImage?SOPInstanceUid=1.2",
+        "getContentsByName?name=list",
+    ],
+)
+async def test_nothing_found_is_an_empty_200(archive: Archive, path: str) -> None:
+    answer = await archive.get(path)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_the_size_of_an_unknown_series_is_a_row_of_nothing(archive: Archive) -> None:
+    assert (await archive.get("getSeriesSize?SeriesInstanceUID=1.2")).body == b"[{}]"
