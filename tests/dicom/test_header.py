@@ -17,7 +17,7 @@ from bulkdl.errors import InvalidInstance
 from tests.support.dicom_samples import NATIVE, SERIES_UID, SOP_UID, encoded, image, pydicom_file, pydicom_files
 
 
-def test_reads_who_a_file_is() -> None:
+def test_reads_the_identity_of_a_file() -> None:
     header = read_header(pydicom_file("CT_small.dcm"))
     assert header.sop_uid == "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
     assert header.series_uid == "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
@@ -26,7 +26,7 @@ def test_reads_who_a_file_is() -> None:
     assert header.transfer_syntax_uid == "1.2.840.10008.1.2.1"
 
 
-def test_reads_what_a_catalogue_wants() -> None:
+def test_reads_the_values_for_a_catalogue() -> None:
     header = read_header(pydicom_file("CT_small.dcm"))
     assert (header.patient_id, header.patient_name, header.patient_sex) == ("1CT1", "CompressedSamples^CT1", "O")
     assert (header.study_date, header.study_description) == (date(2004, 1, 19), "e+1")
@@ -43,7 +43,7 @@ def test_reads_lengths(syntax: UID) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"0 ", b"-1", b"nan ", b"1e999 ", b"wide"])
-def test_a_length_that_is_none_is_absent(raw: bytes) -> None:
+def test_an_invalid_length_is_none(raw: bytes) -> None:
     content = encoded(image(SliceThickness="1" * (len(raw) or 2)))
     written = content.replace(
         b"DS" + struct.pack("<H", len(raw) or 2) + b"1" * (len(raw) or 2), b"DS" + struct.pack("<H", len(raw)) + raw
@@ -52,13 +52,13 @@ def test_a_length_that_is_none_is_absent(raw: bytes) -> None:
     assert read_header(written).slice_thickness_mm is None
 
 
-def test_a_file_that_is_cut_behind_its_uids_is_read_without_its_spacing() -> None:
+def test_reads_a_file_that_is_truncated_after_its_uids_without_its_spacing() -> None:
     content = encoded(image(InstanceNumber="7", ImageComments="words", PixelSpacing=["0.75", "0.5"]))
     header = read_header(content[: content.index(b"\x28\0\x30\0") + 10])
     assert (header.instance_number, header.pixel_spacing_mm) == (7, None)
 
 
-def test_a_path_its_bytes_and_an_open_file_say_the_same() -> None:
+def test_a_path_its_bytes_and_an_open_file_give_the_same_header() -> None:
     path = pydicom_file("CT_small.dcm")
     with path.open("rb") as file:
         assert read_header(path) == read_header(path.read_bytes()) == read_header(file)
@@ -74,7 +74,7 @@ def test_reads_every_way_to_write_a_data_set(syntax: UID) -> None:
 
 
 @pytest.mark.parametrize("block", [0x10, 0x11, 0xFF])
-def test_finds_the_collection_in_whatever_block_ctp_took(block: int) -> None:
+def test_finds_the_collection_in_any_block_of_ctp(block: int) -> None:
     made = image()
     if block > 0x10:
         made.add_new((0x0013, 0x0010), "LO", "SOMEBODY ELSE")
@@ -118,7 +118,7 @@ def test_reads_the_species_from_its_sequence(syntax: UID, *, undefined: bool) ->
         ("chrX1.dcm", "Wang^XiaoDong=王^小東="),
     ],
 )
-def test_reads_names_in_their_own_letters(file: str, name: str) -> None:
+def test_reads_names_in_all_character_sets(file: str, name: str) -> None:
     assert read_header(pydicom_file(file)).patient_name == name
 
 
@@ -126,7 +126,7 @@ _PLAIN = encoded(image(PatientName="X", StudyDate="20200101", SeriesNumber=1, Sp
 
 
 def _with(keyword: str, raw: bytes, content: bytes = _PLAIN) -> bytes:
-    """An image whose attribute holds `raw`, whatever pydicom may think of it."""
+    """An image whose attribute has the bytes `raw`, valid or not."""
     tag = {
         "StudyDate": (8, 0x20),
         "SeriesNumber": (0x20, 0x11),
@@ -140,16 +140,16 @@ def _with(keyword: str, raw: bytes, content: bytes = _PLAIN) -> bytes:
 
 
 @pytest.mark.parametrize("raw", [b"", b"20201301", b"2020", b"20200230", b"0000.00.00", b"\xff" * 8, b"yesterday "])
-def test_a_date_that_is_none_is_absent(raw: bytes) -> None:
+def test_an_invalid_date_is_none(raw: bytes) -> None:
     assert read_header(_with("StudyDate", raw)).study_date is None
 
 
-def test_takes_dates_as_acr_nema_wrote_them() -> None:
+def test_reads_dates_of_acr_nema() -> None:
     assert read_header(_with("StudyDate", b"1993.08.22")).study_date == date(1993, 8, 22)
 
 
 @pytest.mark.parametrize("raw", [b"", b"one ", b"1.5 ", b"\xff\xfe", b"9" * 5000, b"99999999999 "])
-def test_a_number_that_is_none_is_absent(raw: bytes) -> None:
+def test_an_invalid_number_is_none(raw: bytes) -> None:
     assert read_header(_with("SeriesNumber", raw)).series_number is None
 
 
@@ -160,7 +160,7 @@ def test_any_character_set_and_any_name_give_a_text_that_can_be_stored(raw: byte
 
 
 @pytest.mark.parametrize("character_set", [b"utf_7 ", b"utf-16", b"idna", b"raw_unicode_escape", b"rot13", b"\\\\"])
-def test_odd_codecs_cannot_make_a_text_that_nobody_can_store(character_set: bytes) -> None:
+def test_text_of_any_codec_can_be_stored(character_set: bytes) -> None:
     content = _with("SpecificCharacterSet", character_set)
     for raw in (b"\xd8\xff", b"+2AA-\xe9", rb"\ud800\xe9".replace(rb"\xe9", b"\xe9")):
         (read_header(_with("PatientName", raw, content)).patient_name or "").encode("utf-8")
@@ -181,7 +181,7 @@ def test_says_why_a_file_cannot_be_served(file: str, reason: str) -> None:
         read_header(pydicom_file(file))
 
 
-def test_says_that_a_uid_is_none() -> None:
+def test_says_that_a_uid_is_invalid() -> None:
     with pytest.raises(InvalidInstance, match=r"invalid UID: .*'1\.2\.a'"):
         read_header(encoded(image()).replace(b"1.2.3.3\0", b"1.2.a\0\0\0"))
 
@@ -191,18 +191,18 @@ def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
         read_header(tmp_path / "missing.dcm")
 
 
-def test_says_that_a_head_is_cut() -> None:
+def test_says_that_a_head_is_truncated() -> None:
     content = encoded(image())
     with pytest.raises(InvalidInstance, match=r"not readable: \(0010,0020\) claims 2 bytes where there are 1"):
         read_header(content[: content.index(b"LO\x02\x00P ") + 5])
 
 
-def test_takes_a_private_study_uid_for_absent() -> None:
+def test_a_private_study_uid_is_none() -> None:
     assert read_header(encoded(image()).replace(b"1.2.3.2\0", b"secret\0\0")).study_uid is None
 
 
-def test_is_content_with_the_head_of_a_deflated_file() -> None:
-    """A catalogue of a folder must not inflate every data set whole."""
+def test_inflates_only_the_beginning_of_a_deflated_file() -> None:
+    """A scan of a folder must not inflate whole data sets."""
     content = encoded(image(PixelData=bytes(range(256)) * 8192, Rows=1024, Columns=1024), NATIVE[-1])
     assert read_header(content[:-200]).sop_uid == SOP_UID
 
@@ -214,7 +214,7 @@ def test_leaves_a_file_open_that_it_did_not_open() -> None:
 
 
 @given(st.data())
-def test_whatever_the_bytes_it_is_a_header_or_unsound(data: st.DataObject) -> None:
+def test_any_bytes_give_a_header_or_are_invalid(data: st.DataObject) -> None:
     path = data.draw(st.sampled_from([path for path in pydicom_files() if path.stat().st_size < 12_000]))
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):

@@ -22,7 +22,7 @@ def test_finds_the_elements_that_pydicom_finds(syntax: UID) -> None:
     assert [element.tag for element in walk.elements()] == sorted(made.keys())
 
 
-def test_says_where_a_value_lies() -> None:
+def test_gives_the_position_of_a_value() -> None:
     walk = _walk(encoded(image()))
     (found,) = walk.elements(frozenset({0x00080018}))
     assert walk.value(found) == SOP_UID.encode() + b"\0"
@@ -39,19 +39,19 @@ def test_reads_the_meta_information_without_its_group_length() -> None:
     assert read_meta(io.BytesIO(content), len(content)).transfer_syntax_uid == "1.2.840.10008.1.2"
 
 
-def test_says_where_the_data_set_stops() -> None:
+def test_says_where_the_data_set_ends() -> None:
     content = encoded(image())
     with pytest.raises(InvalidInstance, match=rf"claims 32 bytes where there are 2 \(at byte {len(content) - 32}\)"):
         list(_walk(content[:-30]).elements())
 
 
-def test_a_sequence_without_items_has_no_first_one() -> None:
+def test_a_sequence_without_items_has_no_first_item() -> None:
     walk = _walk(encoded(image(ReferencedImageSequence=[])))
     (sequence,) = walk.elements(frozenset({0x00081140}))
     assert list(walk.first_item(sequence)) == []
 
 
-def test_a_first_item_that_is_cut_is_said_to_be() -> None:
+def test_says_that_a_first_item_is_truncated() -> None:
     walk = _walk(encoded(image()))
     (sequence,) = walk.elements(frozenset({0x00081140}))
     cut = Element(sequence.tag, sequence.vr, sequence.offset, sequence.length - 1, None)
@@ -65,7 +65,7 @@ _AT_PATIENT_ID = bytes.fromhex("10002000")
 
 
 def _before_patient_id(element: bytes, syntax: UID = NATIVE[1]) -> bytes:
-    """An image with `element`, which takes the place of the one sequence that it has."""
+    """An image with `element`, which replaces its sequence."""
     made = image()
     del made.ReferencedImageSequence
     content = encoded(made, syntax)
@@ -73,7 +73,7 @@ def _before_patient_id(element: bytes, syntax: UID = NATIVE[1]) -> bytes:
     return content[:at] + element + content[at:]
 
 
-def test_an_item_in_implicit_vr_inside_explicit_vr_is_walked() -> None:
+def test_walks_an_item_in_implicit_vr_inside_explicit_vr() -> None:
     """Some writers switch inside a sequence (PS3.5 §6.2.2 allows it for VR UN)."""
     item = _ITEM + _NO_LENGTH + bytes.fromhex("08005511 08000000") + b"1.2.3.9\0" + _ITEM_END + bytes(4)
     sequence = bytes.fromhex("08004011") + b"UN\0\0" + _NO_LENGTH + item + _SEQUENCE_END + bytes(4)
@@ -99,8 +99,8 @@ def test_an_item_must_be_closed_inside_its_sequence(cut: int) -> None:
         list(_walk(_before_patient_id(sequence + b"\0" * 4)).elements(frozenset()))
 
 
-def test_a_forgotten_vr_is_read_as_pydicom_reads_it() -> None:
-    """An implicit length of 66 looks like the VR "B": pydicom then reads a length of 0, and loses its way."""
+def test_reads_a_missing_vr_like_pydicom() -> None:
+    """An implicit length of 66 looks like the VR "B": pydicom then reads a length of 0, and fails."""
     element = bytes.fromhex("08000800 42000000") + b"\xff" * 66
     with pytest.raises(InvalidInstance):
         list(_walk(_before_patient_id(element)).elements())

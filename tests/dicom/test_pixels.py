@@ -53,7 +53,7 @@ def _is_valid(content: bytes) -> bool:
     ],
     ids=["plain", "frames", "samples", "single bits", "bits across frames", "subsampled", "long"],
 )
-def test_native_pixel_data_is_as_long_as_its_attributes_promise(attributes: dict[str, object], needed: int) -> None:
+def test_native_pixel_data_is_as_long_as_its_attributes_require(attributes: dict[str, object], needed: int) -> None:
     assert _structure(encoded(image(PixelData=bytes(needed), **attributes))).notes == ()
     longer = _structure(encoded(image(PixelData=bytes(needed + 2), **attributes)))
     assert longer.notes == (f"{needed + 2} bytes of pixel data where the image needs {needed}",)
@@ -61,12 +61,12 @@ def test_native_pixel_data_is_as_long_as_its_attributes_promise(attributes: dict
         _structure(encoded(image(PixelData=bytes(needed - 2), **attributes)))
 
 
-def test_the_padding_of_pixel_data_is_nothing_odd() -> None:
+def test_accepts_the_padding_of_pixel_data() -> None:
     assert _structure(encoded(image(Rows=3, Columns=1, BitsAllocated=8, PixelData=b"abc\0"))).notes == ()
 
 
 @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"])
-def test_pixel_data_needs_the_attributes_that_give_its_length(keyword: str) -> None:
+def test_pixel_data_needs_the_attributes_that_define_its_length(keyword: str) -> None:
     with pytest.raises(InvalidInstance, match="pixel data without"):
         _structure(encoded(image(**{keyword: None})))
 
@@ -104,7 +104,7 @@ def test_a_video_may_be_one_fragment() -> None:
     assert _is_valid(encapsulated([b"many frames in one"], MPEG2MPML, NumberOfFrames=200))
 
 
-def test_an_offset_table_of_another_length_is_noted() -> None:
+def test_notes_an_offset_table_of_another_length() -> None:
     content = encapsulated([b"frame"])
     at = content.index(b"\xfe\xff\x00\xe0\x04\0\0\0\0\0\0\0")
     odd = content[: at + 4] + b"\x08\0\0\0" + bytes(8) + content[at + 12 :]
@@ -137,18 +137,18 @@ def _pixels(source: bytes | Path) -> ValidationResult:
         *("J2K_pixelrep_mismatch.dcm", "SC_rgb_rle_16bit_2frame.dcm", "SC_rgb_jpeg.dcm"),
     ],
 )
-def test_decodes_what_archives_hold(file: str) -> None:
+def test_decodes_the_transfer_syntaxes_of_archives(file: str) -> None:
     assert not any("decoded" in note for note in _pixels(pydicom_file(file)).notes)
 
 
-def test_pixel_data_that_does_not_decode_is_unsound() -> None:
+def test_pixel_data_that_cannot_be_decoded_is_invalid() -> None:
     content = encapsulated([b"no JPEG-LS at all"])
     assert _is_valid(content)
     with pytest.raises(InvalidInstance, match="pixel data cannot be decoded"):
         _pixels(content)
 
 
-def test_a_frame_that_decodes_to_too_little_is_unsound() -> None:
+def test_a_frame_that_decodes_to_too_few_bytes_is_invalid() -> None:
     content = pydicom_file("MR_small_jpeg_ls_lossless.dcm").read_bytes()
     rows = b"\x28\x00\x10\x00US\x02\x00"
     taller = content.replace(rows + b"\x40\x00", rows + b"\x80\x00")
@@ -157,19 +157,19 @@ def test_a_frame_that_decodes_to_too_little_is_unsound() -> None:
         _pixels(taller)
 
 
-def test_a_decoder_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_says_which_decoder_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HTJ2KLosslessDecoder, "_available", {})
     with pytest.raises(ConfigurationError, match=r"no decoder for High-Throughput.*bulkdl\[pixels\]"):
         _pixels(encapsulated([b"frame"], HTJ2KLossless))
 
 
-def test_numpy_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_says_that_numpy_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ConfigurationError, match=r"bulkdl\[pixels\]"):
         _pixels(encapsulated([b"frame"], JPEG2000Lossless))
 
 
 @pytest.mark.parametrize("content", [encapsulated([b"frame"], MPEG2MPML), pydicom_file("JPGExtended.dcm").read_bytes()])
-def test_what_no_decoder_can_do_is_noted(content: bytes) -> None:
+def test_notes_what_no_decoder_supports(content: bytes) -> None:
     (note,) = _pixels(content).notes
     assert note.startswith("pixels not decoded")

@@ -9,12 +9,12 @@ from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 
 
 def _warn(module: str) -> None:
-    """Warn as the module of that name would."""
+    """Issue a warning from the module with this name."""
     warnings.warn_explicit("odd", UserWarning, "file.py", 1, module=module)
 
 
 @pytest.mark.parametrize("module", ["pydicom", "pydicom.charset"])
-def test_pydicom_cannot_be_heard(module: str) -> None:
+def test_shows_no_warnings_of_pydicom(module: str) -> None:
     with suppressed_pydicom_warnings():
         _warn(module)
     with pytest.warns(UserWarning, match="odd"):
@@ -22,13 +22,13 @@ def test_pydicom_cannot_be_heard(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", ["bulkdl.dicom.header", "pydicom_data"])
-def test_everybody_else_is_heard_as_before(module: str) -> None:
+def test_shows_warnings_of_other_packages(module: str) -> None:
     with pytest.warns(UserWarning, match="odd"), suppressed_pydicom_warnings():
         _warn(module)
 
 
-def test_threads_that_overlap_leave_the_filters_as_they_were() -> None:
-    """`warnings.catch_warnings` in each thread would leave one filter up for good."""
+def test_overlapping_threads_restore_the_filters() -> None:
+    """`warnings.catch_warnings` in each thread would leave one filter installed."""
     before = list(warnings.filters)
     first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
 

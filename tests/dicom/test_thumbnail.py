@@ -32,14 +32,14 @@ def halves(left: int, right: int, **attributes: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("syntax", [NATIVE[0], NATIVE[1], NATIVE[3]], ids=lambda uid: uid.keyword)
-def test_without_a_window_the_smallest_is_black_and_the_largest_white(tmp_path: Path, syntax: UID) -> None:
+def test_shows_the_range_of_values_without_a_window(tmp_path: Path, syntax: UID) -> None:
     shown = grey(tmp_path / "x", encoded(image(**halves(-1000, 3000)), syntax))
     assert shown.shape == (16, 16)
     assert shown[:, :7].max() < NEAR
     assert shown[:, 9:].min() > 255 - NEAR
 
 
-def test_an_image_is_seen_through_its_first_window_after_rescaling(tmp_path: Path) -> None:
+def test_shows_an_image_by_its_first_window_after_rescaling(tmp_path: Path) -> None:
     attributes = halves(
         *(0, 50), RescaleSlope="2", RescaleIntercept="-50", WindowCenter=["0", "900"], WindowWidth=["201", "1"]
     )
@@ -48,7 +48,7 @@ def test_an_image_is_seen_through_its_first_window_after_rescaling(tmp_path: Pat
     assert abs(int(shown[0, 15]) - 191) < NEAR
 
 
-def test_monochrome1_is_white_where_it_is_small(tmp_path: Path) -> None:
+def test_monochrome1_shows_small_values_white(tmp_path: Path) -> None:
     shown = grey(tmp_path / "x", encoded(image(**halves(0, 100, PhotometricInterpretation="MONOCHROME1"))))
     assert shown[0, 0] > 255 - NEAR
     assert shown[0, 15] < NEAR

@@ -35,11 +35,10 @@ from tests.support.dicom_samples import (
 )
 
 _RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
-_BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 _EXPECTED = InstanceKey(SeriesUid(SERIES_UID), SopInstanceUid(SOP_UID))
 
-# Everything with a preamble and UIDs in pydicom's package that is not sound, and why.
-_UNSOUND = {
+# Files of pydicom with a preamble and UIDs that are invalid, and why.
+_INVALID = {
     "MR_truncated.dcm": r"\(7FE0,0010\) claims 8192 bytes where there are 8130",
     "rtplan_truncated.dcm": r"\(300A,00B0\) claims 976 bytes where there are 711",
     "badVR.dcm": "Number of Frames is not a number: b'1A'",
@@ -64,17 +63,17 @@ def _reason_against(source: bytes | Path) -> str:
     return "none"
 
 
-def _is_sound(content: bytes) -> bool:
+def _is_valid(content: bytes) -> bool:
     return _reason_against(content) == "none"
 
 
 def _is_image(path: Path) -> bool:
     content = path.read_bytes()
-    return _is_sound(content) and _ends_of_pixel_data(content) != []
+    return _is_valid(content) and _ends_of_pixel_data(content) != []
 
 
 def _ends_of_pixel_data(content: bytes) -> list[int]:
-    """Where a cut leaves a whole image behind: the ends of its pixel data and of what stands after that."""
+    """Where a truncated file is still a complete image: after its pixel data and after each later element."""
     file = io.BytesIO(content)
     meta = read_meta(file, len(content))
     if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
@@ -89,7 +88,7 @@ _IMAGES = [path for path in pydicom_files() if _is_image(path)]
 
 
 @pytest.mark.parametrize("level", ValidationLevel)
-def test_says_what_a_sound_instance_is(level: ValidationLevel) -> None:
+def test_identifies_a_valid_instance(level: ValidationLevel) -> None:
     assert validate(encoded(image()), level=level, expected=_EXPECTED) == ValidationResult(
         sop_uid=SOP_UID,
         series_uid=SERIES_UID,
@@ -101,13 +100,13 @@ def test_says_what_a_sound_instance_is(level: ValidationLevel) -> None:
 
 @pytest.mark.parametrize("level", ValidationLevel)
 @pytest.mark.parametrize("other", [("1.2.9", SOP_UID, "Series"), (SERIES_UID, "1.2.9", "SOP")], ids=["series", "sop"])
-def test_refuses_another_instance_than_was_asked_for(level: ValidationLevel, other: tuple[str, str, str]) -> None:
+def test_rejects_an_instance_that_was_not_requested(level: ValidationLevel, other: tuple[str, str, str]) -> None:
     expected = InstanceKey(SeriesUid(other[0]), SopInstanceUid(other[1]))
     with pytest.raises(WrongObject, match=rf"{other[2]} Instance UID 1\.2\.3\.., expected 1\.2\.9"):
         validate(encoded(image()), level=level, expected=expected)
 
 
-def test_bytes_a_view_of_them_and_a_file_get_the_same_verdict(tmp_path: Path) -> None:
+def test_bytes_a_memoryview_and_a_file_give_the_same_result(tmp_path: Path) -> None:
     content = encoded(image())
     path = tmp_path / "image.dcm"
     path.write_bytes(content)
@@ -115,23 +114,23 @@ def test_bytes_a_view_of_them_and_a_file_get_the_same_verdict(tmp_path: Path) ->
     assert _structure(content) == _structure(path) == view
 
 
-def test_a_different_media_storage_uid_is_noted() -> None:
+def test_notes_a_different_media_storage_uid() -> None:
     verdict = _structure(pydicom_file("rtdose.dcm"))
     assert verdict.notes == ("Media Storage SOP Instance UID is 1.2.999.999.99.9.9999.9999.20030818153516",)
 
 
-def test_a_data_set_written_otherwise_than_declared_is_noted() -> None:
+def test_notes_a_data_set_that_is_not_encoded_as_declared() -> None:
     assert _structure(pydicom_file("SC_rgb_jpeg.dcm")).notes == ("implicit VR, against its transfer syntax",)
 
 
-def test_refuses_what_pydicom_would_take_for_another_instance() -> None:
+def test_rejects_an_instance_that_pydicom_identifies_differently() -> None:
     second = b"\x08\x00\x18\x00UI\x08\x001.2.3.9\0"
     with pytest.raises(InvalidInstance, match="pydicom reads another SOP Instance UID"):
         validate(encoded(image()) + second, level=ValidationLevel.HEADER, expected=_EXPECTED)
 
 
 @pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.9", "1.02.3", "1.2.840.10008.1.20", "x"])
-def test_refuses_transfer_syntaxes_that_nobody_knows(uid: str) -> None:
+def test_rejects_unknown_transfer_syntaxes(uid: str) -> None:
     content = encoded(image()).replace(b"1.2.840.10008.1.2.1\0", uid.encode().ljust(20, b"\0"))
     with pytest.raises(InvalidInstance, match=r"Transfer Syntax UID .* is not known"):
         validate(content, level=ValidationLevel.HEADER, expected=None)
@@ -146,20 +145,20 @@ def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", pydicom_files(), ids=lambda path: path.name)
-def test_judges_every_file_of_pydicom(path: Path) -> None:
+def test_validates_every_file_of_pydicom(path: Path) -> None:
     reason = _reason_against(path)
-    if path.name in _UNSOUND:
-        assert re.match(_UNSOUND[path.name], reason)
+    if path.name in _INVALID:
+        assert re.match(_INVALID[path.name], reason)
     elif "TINY_ALPHA" in path.parts:
         assert reason.startswith((*_NOT_SERVABLE, "an image without pixel data"))
     else:
         assert reason.startswith(("none", *_NOT_SERVABLE))
 
 
-def test_fifty_images_without_pixels_are_not_sound() -> None:
+def test_fifty_images_without_pixels_are_invalid() -> None:
     tiny = [path for path in pydicom_files() if "TINY_ALPHA" in path.parts and path.name.startswith("IM")]
     assert len(tiny) == 50
-    assert not any(_is_sound(path.read_bytes()) for path in tiny)
+    assert not any(_is_valid(path.read_bytes()) for path in tiny)
 
 
 # --- cut files --------------------------------------------------------------------------------------------------------
@@ -183,28 +182,28 @@ _SMALL = {
 
 
 @pytest.mark.parametrize("content", _SMALL.values(), ids=_SMALL)
-def test_a_small_image_is_sound_whole_and_unsound_cut_anywhere(content: bytes) -> None:
-    assert _is_sound(content)
-    assert [cut for cut in range(len(content)) if _is_sound(content[:cut])] == []
+def test_a_small_image_is_valid_and_invalid_if_truncated_anywhere(content: bytes) -> None:
+    assert _is_valid(content)
+    assert [cut for cut in range(len(content)) if _is_valid(content[:cut])] == []
 
 
 @pytest.mark.parametrize("path", _IMAGES, ids=lambda path: path.name)
-def test_an_image_of_pydicom_is_unsound_without_its_last_bytes(path: Path) -> None:
+def test_an_image_of_pydicom_is_invalid_without_its_last_bytes(path: Path) -> None:
     content = path.read_bytes()
     whole = set(_ends_of_pixel_data(content))
     cuts = [cut for cut in range(len(content) - 40, len(content)) if cut not in whole]
-    assert [cut for cut in cuts if _is_sound(content[:cut])] == []
+    assert [cut for cut in cuts if _is_valid(content[:cut])] == []
 
 
 @settings(max_examples=200)
 @given(st.data())
-def test_an_image_of_pydicom_is_unsound_cut_anywhere(data: st.DataObject) -> None:
+def test_an_image_of_pydicom_is_invalid_if_truncated_anywhere(data: st.DataObject) -> None:
     content = data.draw(st.sampled_from(_IMAGES)).read_bytes()
     cut = data.draw(st.integers(0, len(content) - 1))
-    assert not _is_sound(content[:cut]) or cut in _ends_of_pixel_data(content)
+    assert not _is_valid(content[:cut]) or cut in _ends_of_pixel_data(content)
 
 
-def test_a_cut_file_is_unsound_on_disk_too(tmp_path: Path) -> None:
+def test_a_truncated_file_on_disk_is_invalid(tmp_path: Path) -> None:
     path = tmp_path / "cut.dcm"
     path.write_bytes(encoded(image())[:-1])
     with pytest.raises(InvalidInstance, match=r"\(7FE0,0010\) claims 32 bytes where there are 31"):
@@ -213,12 +212,12 @@ def test_a_cut_file_is_unsound_on_disk_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tail", [b"\0" * 8, b"\xfe\xff\x0d\xe0\0\0\0\0", b"\0", b"<html>not found</html>"])
 def test_what_follows_the_data_set_must_be_elements(tail: bytes) -> None:
-    assert not _is_sound(encoded(image()) + tail)
+    assert not _is_valid(encoded(image()) + tail)
 
 
 @settings(max_examples=200)
 @given(st.data())
-def test_whatever_the_bytes_the_verdict_is_one_of_three(data: st.DataObject) -> None:
+def test_any_bytes_give_a_result_or_one_of_two_errors(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(list(_SMALL.values()))))
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, len(content) - 1))
@@ -231,7 +230,7 @@ def test_whatever_the_bytes_the_verdict_is_one_of_three(data: st.DataObject) -> 
 
 
 def _deflated(tail: bytes = b"", *, odd: bool | None = None) -> bytes:
-    """A deflated image with `tail` in the place of its padding; `odd` picks one whose stream is of odd length."""
+    """A deflated image with `tail` instead of its padding; `odd` picks one whose stream is of odd length."""
     plain = encoded(image())
     start = read_meta(io.BytesIO(plain), len(plain)).end
     head = encoded(image(), DeflatedExplicitVRLittleEndian)
@@ -245,7 +244,7 @@ def _deflated(tail: bytes = b"", *, odd: bool | None = None) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "sound"),
+    ("content", "is_valid"),
     [
         (_deflated(odd=False), True),
         (_deflated(b"\0", odd=True), True),
@@ -255,26 +254,26 @@ def _deflated(tail: bytes = b"", *, odd: bool | None = None) -> bytes:
     ],
     ids=["even", "odd and padded", "odd", "even and padded", "followed by something"],
 )
-def test_a_deflated_data_set_ends_the_file_on_an_even_byte(content: bytes, *, sound: bool) -> None:
-    assert _is_sound(content) is sound
+def test_a_deflated_data_set_ends_the_file_on_an_even_byte(content: bytes, *, is_valid: bool) -> None:
+    assert _is_valid(content) == is_valid
 
 
-def test_the_trailer_of_gzip_is_let_pass() -> None:
+def test_accepts_the_trailer_of_gzip() -> None:
     assert _structure(pydicom_file("image_dfl.dcm")).notes == ()
 
 
-def test_a_deflated_data_set_that_is_cut_is_said_to_be() -> None:
+def test_says_that_a_deflated_data_set_is_truncated() -> None:
     with pytest.raises(InvalidInstance, match="the deflated data set is truncated"):
         _structure(_deflated()[:-10])
 
 
-def test_a_deflated_image_of_some_size_is_sound() -> None:
+def test_a_large_deflated_image_is_valid() -> None:
     pixels = bytes(3 * 1024 * 1024)
-    assert _is_sound(encoded(image(Rows=1536, Columns=1024, PixelData=pixels), DeflatedExplicitVRLittleEndian))
+    assert _is_valid(encoded(image(Rows=1536, Columns=1024, PixelData=pixels), DeflatedExplicitVRLittleEndian))
 
 
 @pytest.mark.slow
-def test_a_deflated_bomb_is_refused() -> None:
+def test_rejects_a_deflated_bomb() -> None:
     bomb = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     stream = b"".join(bomb.compress(bytes(1 << 24)) for _ in range(17)) + bomb.flush()
     head = _deflated()
@@ -296,14 +295,14 @@ def _nested(depth: int) -> bytes:
     return encoded(image(ReferencedImageSequence=made.ReferencedImageSequence))
 
 
-def test_sequences_may_nest_but_not_without_end() -> None:
-    assert _is_sound(_nested(40))
+def test_limits_the_depth_of_nested_sequences() -> None:
+    assert _is_valid(_nested(40))
     with pytest.raises(InvalidInstance, match="sequences nest deeper than 64"):
         _structure(_nested(70))
 
 
 @pytest.mark.parametrize("syntax", NATIVE[:3], ids=lambda uid: uid.keyword)
-def test_looks_into_sequences_of_defined_length(syntax: UID) -> None:
+def test_checks_sequences_of_defined_length(syntax: UID) -> None:
     content = encoded(image(), syntax)
     item = bytes.fromhex("fffee000" if syntax is NATIVE[2] else "feff00e0")
     at = content.index(item) + 4
@@ -317,7 +316,7 @@ def test_looks_into_sequences_of_defined_length(syntax: UID) -> None:
 
 
 def _sparse(path: Path, head: bytes, hole_bytes: int, tail: bytes = b"") -> Path:
-    """A file of zeros but for its ends, which takes no room on disk."""
+    """A sparse file of zeros between `head` and `tail`."""
     with path.open("wb") as file:
         file.write(head)
         file.truncate(len(head) + hole_bytes)

@@ -1,4 +1,4 @@
-"""A process that reads headers alone: pydicom does without numpy there, and everything else is as before."""
+"""A process without numpy: pydicom reads headers as before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bulkdl.model.settings import ValidationLevel
 from tests.support.dicom_samples import pydicom_file
 
 
-def test_pydicom_reads_as_before_and_neither_numpy_nor_a_decoder_is_loaded() -> None:
+def test_pydicom_reads_the_same_without_loading_numpy_or_a_decoder() -> None:
     path = pydicom_file("CT_small.dcm")
     words = (
         "import sys; from pathlib import Path\n"
@@ -28,7 +28,7 @@ def test_pydicom_reads_as_before_and_neither_numpy_nor_a_decoder_is_loaded() -> 
     assert loaded == "[]"
 
 
-def test_what_is_loaded_already_stays() -> None:
+def test_keeps_modules_that_are_loaded() -> None:
     words = (
         "import sys, numpy\n"
         "from bulkdl.dicom.without_numpy import disable_numpy\n"

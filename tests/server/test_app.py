@@ -24,7 +24,7 @@ async def test_the_log_has_one_record_for_each_request(archive: Archive) -> None
     assert archive.log[2].path_qs == "/nbia-api/services/v1/getSeries?Collection=NONE"
 
 
-async def test_an_address_that_is_taken_is_the_users_to_change(archive: Archive) -> None:
+async def test_an_address_in_use_is_a_configuration_error(archive: Archive) -> None:
     port = urlsplit(archive.base).port
     with pytest.raises(ConfigurationError, match=f"port {port}"):
         async with serving(make_app(archive.catalogue), port=port or 0):

@@ -7,7 +7,7 @@ import pytest
 from tests.support.served_archive import Archive
 
 
-async def test_instances_come_as_they_lie_on_disk(archive: Archive) -> None:
+async def test_sends_instances_unchanged(archive: Archive) -> None:
     for made in archive.made:
         answer = await archive.image(made)
         assert (answer.status, answer.body) == (200, made.content)
@@ -21,7 +21,7 @@ async def test_instances_come_as_they_lie_on_disk(archive: Archive) -> None:
     ("wanted", "part"),
     [("bytes=10-19", slice(10, 20)), ("bytes=100-", slice(100, None)), ("bytes=-7", slice(-7, None))],
 )
-async def test_a_range_is_honoured(archive: Archive, place: int, wanted: str, part: slice) -> None:
+async def test_sends_a_range(archive: Archive, place: int, wanted: str, part: slice) -> None:
     made = archive.made[place]
     answer = await archive.image(made, {"Range": wanted})
     start, stop, _ = part.indices(len(made.content))
@@ -30,19 +30,19 @@ async def test_a_range_is_honoured(archive: Archive, place: int, wanted: str, pa
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "bytes=9-3", "lines=1-2", "bytes=-", "bytes=x-1"])
-async def test_what_is_no_single_range_gives_the_whole(archive: Archive, wanted: str) -> None:
+async def test_sends_the_whole_file_unless_there_is_a_single_range(archive: Archive, wanted: str) -> None:
     answer = await archive.image(archive.made[0], {"Range": wanted})
     assert (answer.status, answer.body) == (200, archive.made[0].content)
 
 
 @pytest.mark.parametrize("wanted", ["bytes=999999999-", "bytes=-0"])
-async def test_a_range_behind_the_end_is_refused(archive: Archive, wanted: str) -> None:
+async def test_rejects_a_range_after_the_end(archive: Archive, wanted: str) -> None:
     answer = await archive.image(archive.made[0], {"Range": wanted})
     assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{len(archive.made[0].content)}")
 
 
 @pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
-async def test_a_resumed_download_goes_on_while_the_file_is_the_same(archive: Archive, header: str) -> None:
+async def test_a_download_resumes_while_the_file_is_the_same(archive: Archive, header: str) -> None:
     made = archive.made[0]
     validator = (await archive.image(made)).headers[header]
     assert (await archive.image(made, {"Range": "bytes=5-", "If-Range": validator})).status == 206
@@ -52,14 +52,14 @@ async def test_a_resumed_download_goes_on_while_the_file_is_the_same(archive: Ar
 
 
 async def test_the_etag_changes_with_the_file(archive: Archive) -> None:
-    """Bytes of two versions must never be put together, even when nobody has scanned again."""
+    """Bytes of two versions must never be put together, even without a new scan."""
     made = archive.made[0]
     before = (await archive.image(made)).headers["ETag"]
     (archive.folder / made.path).write_bytes(bytes(len(made.content)))
     assert (await archive.image(made)).headers["ETag"] != before
 
 
-async def test_head_tells_the_length_and_sends_nothing(archive: Archive) -> None:
+async def test_head_gives_the_length_and_sends_no_body(archive: Archive) -> None:
     for made in (archive.made[0], archive.made[-1]):
         answer = await archive.image(made, method="HEAD")
         assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", str(len(made.content)))

@@ -18,7 +18,7 @@ def scan(catalogue: Path, *roots: Path | Root, collection: str | None = None) ->
 
 
 def one(**attributes: object) -> bytes:
-    """A made-up instance with some attributes of its own; None takes one away."""
+    """A made-up instance with changed attributes; None removes one."""
     made: Dataset = dcmread(BytesIO(next(instances(series=1, per_series=1)).content))
     for keyword, value in attributes.items():
         if value is None:

@@ -1,4 +1,4 @@
-"""A folder served for a test, and somebody who asks it things."""
+"""A folder that is served for a test, and a client for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bulkdl.server.nbia.quirks import Quirk
 
 @dataclass
 class Answer:
-    """What came back."""
+    """An answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -65,11 +65,11 @@ class Served:
             return Answer(response.status, response.headers, await response.read())
 
     async def nbia(self, path: str, **more: Any) -> Answer:
-        """Ask below `/nbia-api/services/`."""
+        """Send a request below `/nbia-api/services/`."""
         return await self.ask(f"{SERVICES_PATH}/{path}", **more)
 
     async def endpoint(self, api: Api, endpoint: Endpoint, values: Any = (), **more: Any) -> Answer:
-        """Ask an endpoint, with its values where they belong."""
+        """Send a request to an endpoint, with its values in the query or the form."""
         pairs = list(values.items() if isinstance(values, dict) else values)
         path = api.base + endpoint.path
         if endpoint.method == "POST":
@@ -77,7 +77,7 @@ class Served:
         return await self.ask(path, method=endpoint.method, params=pairs, **more)
 
     async def log_in(self, name: str = "nbia_guest", password: str = "") -> str:
-        """A token for somebody."""
+        """Log in and return a token."""
         form = {"username": name, "password": password, "grant_type": "password", "client_id": "nbia"}
         answer = await self.ask("/nbia-api/oauth/token", method="POST", data=form)
         assert answer.status == 200, answer.body

@@ -41,7 +41,7 @@ def test_where_the_collection_comes_from(
         assert catalogue.collections() == [collection]
 
 
-def test_a_root_says_what_files_cannot(served: Path, tmp_path: Path) -> None:
+def test_a_root_adds_what_files_do_not_contain(served: Path, tmp_path: Path) -> None:
     put(served, "x.dcm", one())
     about = About(
         description="d",

@@ -23,7 +23,7 @@ def test_the_md5_is_computed_once_and_not_for_other_bytes(served: Path, tmp_path
         assert catalogue.md5(file) == hashlib.md5(b"altered", usedforsecurity=False).digest()
 
 
-def test_many_threads_may_ask_at_once(catalogue: Catalogue) -> None:
+def test_many_threads_can_query_at_once(catalogue: Catalogue) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: len(list(catalogue.series())), range(40)))
     assert answers == [6] * 40

@@ -15,7 +15,7 @@ def test_the_same_bytes_twice_are_one_instance(served: Path, tmp_path: Path) -> 
     assert (report.totals.instances, report.duplicates, report.conflicts) == (1, 1, ())
 
 
-def test_of_files_that_differ_the_first_is_served_and_the_others_told(served: Path, tmp_path: Path) -> None:
+def test_serves_the_first_of_different_files_and_reports_the_others(served: Path, tmp_path: Path) -> None:
     first, second = put(served, "a.dcm", one(PatientSex="M")), put(served, "b.dcm", one(PatientSex="F"))
     report = scan(tmp_path / "catalog.sqlite", served)
     (conflict,) = report.conflicts
@@ -26,7 +26,7 @@ def test_of_files_that_differ_the_first_is_served_and_the_others_told(served: Pa
 def test_a_valid_file_takes_precedence_over_a_truncated_one(served: Path, tmp_path: Path) -> None:
     cut, whole = put(served, "a.dcm", one()[:-10]), put(served, "b.dcm", one())
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
-        for _ in range(2):  # the second time from what is remembered
+        for _ in range(2):  # the second time from stored values
             (conflict,) = catalogue.scan([Root(served)]).conflicts
             assert (conflict.chosen, conflict.others, conflict.why) == (whole, (cut,), "valid")
         (series,) = catalogue.series()

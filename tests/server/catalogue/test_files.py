@@ -32,7 +32,7 @@ def test_a_link_within_the_folder_is_served(served: Path, tmp_path: Path) -> Non
 
 
 def mirror_of(folder: Path, content: bytes) -> Series:
-    """A mirror with one held and one failed instance; the file is no DICOM, which nobody is to notice."""
+    """A mirror with one held and one failed instance; the file is not DICOM, which is not checked."""
     series = Series(
         series_uid=SeriesUid("1.2.3"),
         study_uid=StudyUid("1.2"),

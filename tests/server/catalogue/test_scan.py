@@ -42,7 +42,7 @@ def test_an_unchanged_folder_is_not_read_again(served: Path, tmp_path: Path) -> 
     assert (again.totals, again.unservable) == (first.totals, first.unservable)
 
 
-def test_what_is_no_longer_served_leaves_the_catalogue(served: Path, tmp_path: Path) -> None:
+def test_removes_what_is_no_longer_served(served: Path, tmp_path: Path) -> None:
     write_folder(served / "a", instances(series=1, per_series=1, seed="a"))
     write_folder(served / "b", instances(series=1, per_series=1, seed="b"))
     scan(tmp_path / "catalog.sqlite", served / "a", served / "b")
@@ -66,7 +66,7 @@ def test_a_file_below_two_roots_belongs_to_the_first(served: Path, tmp_path: Pat
     ],
     ids=["text", "empty", "no-sop", "no-series"],
 )
-def test_says_why_a_file_is_not_servable(served: Path, tmp_path: Path, content: bytes, reason: str) -> None:
+def test_says_why_a_file_cannot_be_served(served: Path, tmp_path: Path, content: bytes, reason: str) -> None:
     path = put(served, "x.dcm", content)
     report = scan(tmp_path / "catalog.sqlite", served)
     assert [unservable.path for unservable in report.unservable] == [path]
@@ -75,7 +75,7 @@ def test_says_why_a_file_is_not_servable(served: Path, tmp_path: Path, content: 
     assert report.totals.instances == 0
 
 
-def test_names_that_are_no_text_are_served(served: Path, tmp_path: Path) -> None:
+def test_serves_files_whose_names_are_not_text(served: Path, tmp_path: Path) -> None:
     put(served, os.fsdecode(b"f\xff/\xfe.dcm"), one())
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         catalogue.scan([Root(served)])
@@ -84,8 +84,8 @@ def test_names_that_are_no_text_are_served(served: Path, tmp_path: Path) -> None
         assert (series.collection, file.path.read_bytes()) == ("f\ufffd", one())
 
 
-def test_what_a_mirror_keeps_aside_is_not_served(served: Path, tmp_path: Path) -> None:
-    """Quarantined and partial files stay private even when the journal beside them is lost."""
+def test_partial_and_quarantined_files_are_not_served(served: Path, tmp_path: Path) -> None:
+    """Quarantined and partial files stay private even if the journal is lost."""
     put(served, ".bulkdl/quarantine/x.dcm", one())
     put(served, "below/.bulkdl/partial/x.dcm", one())
     assert scan(tmp_path / "catalog.sqlite", served).files == 0
@@ -100,17 +100,17 @@ def test_a_series_spread_over_folders_is_one(served: Path, tmp_path: Path) -> No
         assert [series.collection for series in catalogue.series()] == ["0", "1"]  # of the first file
 
 
-def test_a_pipe_is_left_alone(served: Path, tmp_path: Path) -> None:
+def test_ignores_a_pipe(served: Path, tmp_path: Path) -> None:
     os.mkfifo(served / "pipe.dcm")
     assert scan(tmp_path / "catalog.sqlite", served).files == 0
 
 
-def test_refuses_a_root_that_is_no_folder(tmp_path: Path) -> None:
+def test_rejects_a_root_that_is_not_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not a folder"):
         scan(tmp_path / "catalog.sqlite", tmp_path / "nowhere")
 
 
-def test_a_failed_scan_leaves_the_catalogue_as_it_was(served: Path, tmp_path: Path) -> None:
+def test_a_failed_scan_changes_nothing(served: Path, tmp_path: Path) -> None:
     write_folder(served, instances(series=1, per_series=2))
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         catalogue.scan([Root(served)])

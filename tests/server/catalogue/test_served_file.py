@@ -16,7 +16,7 @@ def served(path: Path, content: bytes = b"", *, acquisition: int | None = None) 
     return ServedFile(1, path, "1.2", "1.2.3", len(content), 0, None, acquisition, None)
 
 
-def test_opens_only_a_plain_file_of_the_size_that_was_scanned(tmp_path: Path) -> None:
+def test_opens_only_a_regular_file_of_the_scanned_size(tmp_path: Path) -> None:
     file = served(tmp_path / "x", b"content")
     with open_served(file) as source:
         assert source.read() == b"content"
@@ -24,7 +24,7 @@ def test_opens_only_a_plain_file_of_the_size_that_was_scanned(tmp_path: Path) ->
         open_served(replace(file, size_bytes=9))
 
 
-def test_a_pipe_in_the_place_of_a_file_neither_hangs_nor_passes(tmp_path: Path) -> None:
+def test_rejects_a_pipe_without_blocking(tmp_path: Path) -> None:
     file = served(tmp_path / "x")
     file.path.unlink()
     os.mkfifo(file.path)

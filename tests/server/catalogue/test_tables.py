@@ -14,7 +14,7 @@ from tests.support.dicom_files import instances, write_folder
 
 
 @pytest.mark.usefixtures("catalogue")
-def test_no_question_about_a_name_looks_at_every_series(tmp_path: Path) -> None:
+def test_no_query_by_name_scans_every_series(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
         for condition in ("collection_key = ?", "patient_key = ?", "study_uid = ?", "series_uid = ?"):
             question = f"SELECT series_uid FROM series WHERE {condition} AND (series_uid) > (?) ORDER BY series_uid"  # noqa: S608 - fixed words
@@ -24,7 +24,7 @@ def test_no_question_about_a_name_looks_at_every_series(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_damaged_catalogue_is_made_anew(served: Path, tmp_path: Path) -> None:
+def test_a_damaged_catalogue_is_created_again(served: Path, tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     write_folder(served, instances(series=1, per_series=2))
     scan(path, served)
@@ -33,7 +33,7 @@ def test_a_damaged_catalogue_is_made_anew(served: Path, tmp_path: Path) -> None:
     assert scan(path, served).totals.instances == 2
 
 
-def test_a_catalogue_of_another_version_is_made_anew(served: Path, tmp_path: Path) -> None:
+def test_a_catalogue_of_another_version_is_created_again(served: Path, tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
     scan(path, served)
     with sqlite3.connect(path) as database:
@@ -44,14 +44,14 @@ def test_a_catalogue_of_another_version_is_made_anew(served: Path, tmp_path: Pat
     assert scan(path, served).totals.instances == 2
 
 
-def test_another_kind_of_file_is_left_alone(tmp_path: Path) -> None:
+def test_does_not_change_a_file_of_another_kind(tmp_path: Path) -> None:
     path = put(tmp_path, "thesis.txt", b"the only copy")
     with pytest.raises(DiskError, match="not changed"):
         Catalogue.open(path)
     assert path.read_bytes() == b"the only copy"
 
 
-def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+def test_does_not_change_the_database_of_another_program(tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite"
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE precious (x)")

@@ -15,7 +15,7 @@ from tests.support.catalogue_files import one, put
 from tests.support.dicom_files import instances, uid, write_folder
 
 
-def test_lists_collections_without_regard_to_case(served: Path, tmp_path: Path) -> None:
+def test_sorts_collections_without_case(served: Path, tmp_path: Path) -> None:
     for number, name in enumerate(("beta", "Alpha", "GAMMA")):
         put(served, f"{name}/x.dcm", one(SeriesInstanceUID=f"1.{number}"))
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
@@ -42,20 +42,20 @@ def test_lists_collections_without_regard_to_case(served: Path, tmp_path: Path) 
     ],
     ids=repr,
 )
-def test_criteria_narrow_and_names_are_compared_without_case(
+def test_all_criteria_must_be_met_and_case_is_ignored(
     catalogue: Catalogue, criteria: dict[str, str], count: int
 ) -> None:
     assert len(list(catalogue.series(**criteria))) == count
 
 
-def test_patients_and_studies_are_told_once(catalogue: Catalogue) -> None:
+def test_lists_patients_and_studies_once(catalogue: Catalogue) -> None:
     assert [p.patient_id for p in catalogue.patients(collection="lung")] == ["PATIENT-00000000", "PATIENT-00000001"]
     (study,) = catalogue.studies(collection="Lung", patient_id="patient-00000001")
     assert (study.study_uid, study.series_count) == (uid("", "Lung", "study", 1), 2)
     assert (study.study_date, study.patient_name) == (date(2020, 1, 2), "PATIENT^00000000")
 
 
-def test_a_series_is_told_with_counts_and_the_time_of_its_newest_file(served: Path, tmp_path: Path) -> None:
+def test_a_series_has_counts_and_the_time_of_its_newest_file(served: Path, tmp_path: Path) -> None:
     made = write_folder(served, instances(series=1, per_series=3))
     moment = datetime(2021, 6, 2, 10, 11, 12, tzinfo=UTC)
     for number, instance in enumerate(made):
@@ -119,7 +119,7 @@ def test_lengths_of_a_file_reach_its_detail(served: Path, tmp_path: Path) -> Non
     assert (detail.slice_thickness_mm, detail.pixel_spacing_mm) == (2.5, 0.75)
 
 
-def test_answers_of_many_pages_are_whole(served: Path, tmp_path: Path) -> None:
+def test_results_of_many_pages_are_complete(served: Path, tmp_path: Path) -> None:
     wanted = set()
     for number in range(1203):
         path = put(served, f"{number}.dcm", one_quick(number))
@@ -133,13 +133,13 @@ def test_answers_of_many_pages_are_whole(served: Path, tmp_path: Path) -> None:
 
 
 def one_quick(number: int) -> bytes:
-    """An instance in a Series of its own, without a new Patient or Study."""
+    """An instance in a new Series of the same Patient and Study."""
     series_uid = uid("", "MADE-UP", "series", 0)
     template = next(instances(series=1, per_series=1)).content
     return template.replace(series_uid.encode(), uid(number).encode())
 
 
-def test_files_come_by_instance_number(served: Path, tmp_path: Path) -> None:
+def test_sorts_files_by_instance_number(served: Path, tmp_path: Path) -> None:
     for name, number in (("a", 10), ("b", 9), ("c", None), ("d", 1)):
         put(served, f"{name}.dcm", one(SOPInstanceUID=f"1.{ord(name)}", InstanceNumber=number))
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:

@@ -1,4 +1,4 @@
-"""The demonstration archive: real scans and phantoms, arranged, and sound where they say so."""
+"""The demonstration archive: samples and phantoms by Collection, valid except where documented."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OLD, HALF_MADE = "phantoms-0123456789abcdef", "phantoms-incomplete-x"
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with phantoms of an older generator, and some that were never finished."""
+    """A cache with phantoms of an older generator, and some that are incomplete."""
     cache = tmp_path_factory.mktemp("demo")
     for name in (OLD, HALF_MADE):
         (cache / name).mkdir()
@@ -47,20 +47,20 @@ def test_every_collection_has_a_licence_and_a_citation(demo: Catalogue) -> None:
     assert all(series.license_name for series in demo.series())
 
 
-def test_every_instance_is_sound_but_those_of_the_collection_that_says_so(demo: Catalogue) -> None:
-    unsound = set()
+def test_every_instance_is_valid_except_in_the_collection_of_invalid_ones(demo: Catalogue) -> None:
+    invalid = set()
     for series in demo.series():
         for file in demo.files(series.series_uid):
             try:
                 validate(file.path, level=ValidationLevel.STRUCTURE)
             except InvalidInstance:
-                unsound.add((series.collection, file.sop_uid))
-    assert {collection for collection, _ in unsound} == {UNSOUND}
-    assert len(unsound) == sum(series.image_count or 0 for series in demo.series(collection=UNSOUND)) == 52
+                invalid.add((series.collection, file.sop_uid))
+    assert {collection for collection, _ in invalid} == {UNSOUND}
+    assert len(invalid) == sum(series.image_count or 0 for series in demo.series(collection=UNSOUND)) == 52
 
 
 @pytest.mark.usefixtures("demo")
-def test_pydicoms_own_files_are_all_there(cache: Path, tmp_path: Path) -> None:
+def test_serves_all_files_of_pydicom(cache: Path, tmp_path: Path) -> None:
     roots = [root for root in demo_roots(cache) if root.path == pydicom_samples()]
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         report = catalogue.scan(roots)
@@ -69,14 +69,14 @@ def test_pydicoms_own_files_are_all_there(cache: Path, tmp_path: Path) -> None:
     assert everything.totals.instances == report.totals.instances
 
 
-def test_the_phantoms_are_a_collection_of_their_own(demo: Catalogue) -> None:
+def test_the_phantoms_are_a_separate_collection(demo: Catalogue) -> None:
     series = list(demo.series(collection=PHANTOM_COLLECTION))
     assert sum(one.image_count or 0 for one in series) >= 500
     assert {one.modality for one in series} >= {"CT", "MR", "PT", "RTSTRUCT", "SEG"}
 
 
 @pytest.mark.usefixtures("demo")
-def test_a_second_start_makes_and_reads_nothing(cache: Path) -> None:
+def test_a_second_start_generates_and_reads_nothing(cache: Path) -> None:
     before = sorted(cache.iterdir())
     catalogue, report = demo_catalogue(cache)
     with catalogue:
@@ -87,15 +87,15 @@ def test_a_second_start_makes_and_reads_nothing(cache: Path) -> None:
     ]
 
 
-def test_half_made_phantoms_are_never_served(demo: Catalogue, cache: Path) -> None:
-    """A process that is killed while it makes them leaves a folder that nobody takes for the phantoms."""
+def test_incomplete_phantoms_are_never_served(demo: Catalogue, cache: Path) -> None:
+    """A process that is killed while it makes them leaves a folder that is not used."""
     assert (cache / HALF_MADE).exists()
     served = [file.path for series in demo.series() for file in demo.files(series.series_uid)]
     assert not [path for path in served if HALF_MADE in path.parts]
 
 
 @pytest.mark.usefixtures("demo")
-def test_phantoms_of_an_older_generator_make_room(cache: Path) -> None:
+def test_deletes_phantoms_of_an_older_generator(cache: Path) -> None:
     assert not (cache / OLD).exists()
 
 

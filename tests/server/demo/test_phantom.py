@@ -38,7 +38,7 @@ def _read(folder: Path, place: str) -> list[FileDataset]:
 
 
 def test_the_files_are_the_same_on_every_machine(folder: Path) -> None:
-    """All but the compressed ones, whose bytes are the choice of pydicom's encoder."""
+    """All but the compressed ones, whose bytes depend on pydicom's encoder."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.dcm")):
         if path.parts[-4:-1] not in {("PHANTOM-003", "STUDY-1", "T2"), ("PHANTOM-003", "STUDY-2", "T2")}:
@@ -46,7 +46,7 @@ def test_the_files_are_the_same_on_every_machine(folder: Path) -> None:
     assert digest.hexdigest() == _NATIVE_DIGEST
 
 
-def test_there_is_volume_and_variety(folder: Path, headers: list[Header]) -> None:
+def test_there_are_many_files_of_several_kinds(folder: Path, headers: list[Header]) -> None:
     assert Counter(header.modality for header in headers) == {"CT": 300, "PT": 300, "MR": 228, "RTSTRUCT": 6, "SEG": 6}
     assert len({header.sop_uid for header in headers}) == len(headers)
     assert len({header.series_uid for header in headers}) == 36
@@ -54,20 +54,20 @@ def test_there_is_volume_and_variety(folder: Path, headers: list[Header]) -> Non
     assert 40e6 < sum(path.stat().st_size for path in folder.rglob("*.dcm")) < 60e6
 
 
-def test_all_of_it_is_sound_without_a_note(folder: Path) -> None:
+def test_all_files_are_valid_without_a_note(folder: Path) -> None:
     notes = [
         validate(path, level=ValidationLevel.PIXELS, expected=None).notes for path in sorted(folder.rglob("*.dcm"))
     ]
     assert set(notes) == {()}
 
 
-def test_catalogues_know_it_for_a_phantom(headers: list[Header]) -> None:
+def test_is_marked_as_a_phantom(headers: list[Header]) -> None:
     assert {header.collection for header in headers} == {PHANTOM_COLLECTION}
     assert {header.phantom for header in headers} == {True}
     assert {header.longitudinal_offset_days for header in headers} == {0.0, 91.0}
 
 
-def test_slices_of_a_volume_lie_on_one_another(folder: Path) -> None:
+def test_slices_of_a_volume_are_aligned(folder: Path) -> None:
     for series in ("CT", "PET", "T1", "T2"):
         positions = [image.ImagePositionPatient for image in _read(folder, f"{_STUDY}/{series}")]
         steps = {after[2] - before[2] for before, after in pairwise(positions)}
@@ -120,7 +120,7 @@ def test_outline_and_segmentation_of_the_tumour_agree(folder: Path) -> None:
         assert np.abs(drawn - [points[:, axis].min(), points[:, axis].max()]).max() < 2 * spacing
 
 
-def test_numpy_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_says_that_numpy_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'bulkdl\[demo\]'"):
         write_phantoms(tmp_path / "phantoms")

@@ -1,4 +1,4 @@
-"""The files that come with pydicom are found without importing it."""
+"""Locate the sample files of pydicom without importing it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_finds_the_files_of_pydicom_data_where_it_is_installed() -> None:
     assert folder is None or (folder / "MR2_UNCI.dcm").is_file()
 
 
-def test_looking_imports_neither_package() -> None:
+def test_locating_samples_imports_neither_package() -> None:
     """The server starts in a fraction of a second because of this."""
     script = (
         "import sys; from bulkdl.server.demo.samples import *; pydicom_samples(); pydicom_data_samples(); "

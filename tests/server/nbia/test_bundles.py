@@ -1,4 +1,4 @@
-"""The zip of a Series: names, checksums, and what becomes of it when files are not as they were."""
+"""The zip of a Series: names, checksums, and its end if files have changed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_holds_license_files_and_checksums_in_that_order(tmp_path: Path) -> None
 
 
 def test_no_piece_holds_a_whole_instance(tmp_path: Path) -> None:
-    """Memory stays flat whatever the size of an instance."""
+    """Memory does not grow with the size of an instance."""
     noise = b"".join(hashlib.sha256(number.to_bytes(4)).digest() for number in range(60_000))
     pieces = list(bundle([served(tmp_path / "x", noise)], ["x"]))
     assert len(pieces) > 4
@@ -68,15 +68,15 @@ def test_no_piece_holds_a_whole_instance(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["gone", "longer", "folder"])
 def test_ends_well_formed_before_a_file_that_changed(tmp_path: Path, change: str) -> None:
-    """What the real server does, so that clients must count what they get."""
+    """The real server does this, so clients must count the instances."""
     files = [served(tmp_path / str(number), b"content") for number in range(3)]
     files[1].path.unlink()
     if change == "longer":
         files[1].path.write_bytes(b"content and more")
     elif change == "folder":
         files[1].path.mkdir()
-    told: list[str] = []
-    pieces = bundle(files, ["a", "b", "c"], md5_of=md5_of, on_failure=told.append)
+    failures: list[str] = []
+    pieces = bundle(files, ["a", "b", "c"], md5_of=md5_of, on_failure=failures.append)
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.namelist() == ["a"]
-    assert len(told) == 1
+    assert len(failures) == 1

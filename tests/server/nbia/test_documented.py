@@ -1,4 +1,4 @@
-"""The documented answers of every api, asked for over real sockets, from files that hold what they tell."""
+"""The documented answers of every API, over real sockets, from files with the same values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 def untold(document: Any) -> Any:
-    """An answer without what no file tells: who else analysed it."""
+    """An answer without third-party analysis, which no file contains."""
     return [
         {name: value for name, value in row.items() if not name.replace(" ", "").endswith("PartyAnalysis")}
         for row in document
@@ -76,7 +76,7 @@ async def test_search(archive: Served, version: str, endpoint: str, query: dict[
     assert [list(row) for row in answer.document] or not wanted
 
 
-async def test_updated_series_are_told_by_the_first_of_their_attributes(archive: Served) -> None:
+async def test_updated_series_begin_with_their_first_attribute(archive: Served) -> None:
     wanted = json.loads((DATA / "nbia_v1_getUpdatedSeries.json").read_text())
     answer = await archive.nbia("v1/getUpdatedSeries", params={"fromDate": "14/07/2021"})
     found = [row for row in answer.document if row.get("StudyInstanceUID") == FIRST_STUDY]
@@ -118,7 +118,7 @@ async def test_v4_metadata_takes_ten_thousand_uids(archive: Served, repeated: bo
     assert [row["SeriesInstanceUID"] for row in answer.document] == [CT_SERIES]
 
 
-async def test_v4_refuses_a_parameter_that_it_does_not_know(archive: Served) -> None:
+async def test_v4_rejects_an_unknown_parameter(archive: Served) -> None:
     answer = await archive.nbia("v4/getPatientStudy", params={"PatientId": "x"})
     sample = (DATA / "nbia_v4_error_400_unknown_param.txt").read_text()
     start, _, names = sample.strip().removesuffix("]").partition("[")
@@ -164,7 +164,7 @@ async def test_tcia_writes_csv_whose_rows_begin_with_a_line_break(archive: Serve
         ("xml", b"<Results>\n</Results>"),
     ],
 )
-async def test_tcia_finding_nothing_still_has_a_head(archive: Served, form: str, body: bytes) -> None:
+async def test_tcia_sends_a_heading_without_rows(archive: Served, form: str, body: bytes) -> None:
     answer = await asked(archive, f"{V3}/getSeriesSize", {"SeriesInstanceUID": "1.2", "format": form})
     assert (answer.status, answer.body) == (200, body)
 
@@ -190,7 +190,7 @@ async def test_tcia_errors(archive: Served, path: str, query: dict[str, str], st
     assert answer.body == (DATA / sample).read_bytes()
 
 
-async def test_tcia_says_json_where_an_instance_was_wanted(archive: Served) -> None:
+async def test_tcia_sends_errors_for_an_instance_as_json(archive: Served) -> None:
     answer = await asked(archive, f"{V3}/getSingleImage", {**OF_CT, "SOPInstanceUID": "1.2"})
     said = {"errorMessage": "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"}
     assert (answer.status, answer.document) == (500, said)
@@ -240,7 +240,7 @@ async def test_simple_search(archive: Served) -> None:
     assert sample.items() <= told.items()
 
 
-async def test_what_may_not_be_sent_is_told_as_documented(archive: Served) -> None:
+async def test_refuses_hidden_images_as_documented(archive: Served) -> None:
     uid = "1.3.6.1.4.1.14519.5.2.1.9999.1001.999"
     sample = {
         version: (DATA / name).read_text().strip().replace(f"{uid[:-3]}701129954820337561104488297315", uid)
@@ -253,7 +253,7 @@ async def test_what_may_not_be_sent_is_told_as_documented(archive: Served) -> No
     assert answer.body.decode() == sample["v1"]
 
 
-async def test_a_login_is_told_as_documented(archive: Served) -> None:
+async def test_answers_a_login_as_documented(archive: Served) -> None:
     form = {"username": "nbia_guest", "password": "", "grant_type": "password", "client_id": "nbia"}
     for path in ("/nbia-api/oauth/token", "/nbia-api/services/oauth/token"):
         answer = await archive.ask(path, method="POST", data=form)

@@ -24,7 +24,7 @@ async def test_an_unknown_instance_is_a_server_error(archive: Archive, series_ui
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (500, "text/plain", FAILED)
 
 
-async def test_an_instance_is_only_in_its_own_series(archive: Archive) -> None:
+async def test_an_instance_is_only_in_its_series(archive: Archive) -> None:
     query = f"SeriesInstanceUID={archive.made[0].series_uid}&SOPInstanceUID={archive.made[-1].sop_uid}"
     assert (await archive.get(f"getSingleImage?{query}")).status == 500
 
@@ -42,7 +42,7 @@ async def test_a_file_that_changed_since_the_scan_is_a_server_error_and_logged(a
     assert path.name in (archive.log[-1].note or "")
 
 
-async def test_a_new_scan_is_seen_by_a_server_that_runs(archive: Archive, tmp_path: Path) -> None:
+async def test_a_running_server_sees_a_new_scan(archive: Archive, tmp_path: Path) -> None:
     assert (await archive.image(archive.made[0])).status == 200
     made = write_folder(tmp_path / "other", instances(series=1, per_series=1, seed="other"))
     archive.catalogue.scan([Root(tmp_path / "other")])
@@ -85,7 +85,7 @@ async def test_the_bundle_of_an_unknown_series_is_not_public(archive: Archive, e
     assert answer.body == b"Image with given SeriesInstanceUID,1.2, is not in public domain."
 
 
-async def test_a_bundle_ends_before_a_file_that_is_gone_and_the_log_says_so(archive: Archive) -> None:
+async def test_a_bundle_ends_before_a_missing_file_and_the_log_says_so(archive: Archive) -> None:
     (archive.folder / archive.made[-1].path).unlink()
     answer = await archive.get(f"getImage?SeriesInstanceUID={archive.made[-1].series_uid}")
     with zipfile.ZipFile(io.BytesIO(answer.body)) as bundle:

@@ -33,5 +33,5 @@ async def test_an_unknown_endpoint_is_a_page(archive: Archive, path: str) -> Non
     assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html")
 
 
-async def test_a_wrong_verb_is_refused(archive: Archive) -> None:
+async def test_rejects_a_wrong_method(archive: Archive) -> None:
     assert (await archive.get("getSeries", method="POST")).status == 405

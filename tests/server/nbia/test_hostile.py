@@ -1,4 +1,4 @@
-"""Whatever is sent: no fault of the server, no markup of a stranger, no path made of a parameter."""
+"""Hostile input: no request crashes the server, injects markup, or becomes a path."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 def test_no_parameter_breaks_the_server(tmp_path: Path) -> None:
-    """A 500 is the documented answer to an unknown instance or format, and comes with the documented words."""
+    """A 500 is the documented answer to an unknown instance or format, with the documented text."""
     known = (b"Server was not able to process your request\nnull", b'{"errorMessage":"')
 
     async def ask(values: list[tuple[str, str]], place: int, numbered: list[str]) -> None:
@@ -106,7 +106,7 @@ def test_no_parameter_breaks_the_server(tmp_path: Path) -> None:
             runner.run(context.__aexit__(None, None, None))
 
 
-async def test_no_markup_of_a_file_is_in_a_page(archive: Served) -> None:
+async def test_pages_escape_markup_in_files(archive: Served) -> None:
     for path in (
         *("/", "/nbia-api/services/v1/getSeries?format=HTML", "/nbia-api/services/v4/getPatient?format=html"),
         *("/services/v3/TCIA/query/getSeries?format=HTML", "/services/v3/TCIA/query/getCollectionValues?format=HTML"),
@@ -126,13 +126,13 @@ async def test_no_markup_of_a_file_is_in_a_page(archive: Served) -> None:
         "/services/v3/TCIA/query/getBodyPartValues?format=xml",
     ],
 )
-async def test_xml_can_be_read_whatever_a_file_says(archive: Served, path: str) -> None:
+async def test_xml_can_be_parsed_for_any_values_of_a_file(archive: Served, path: str) -> None:
     answer = await archive.ask(path)
     assert len(ET.fromstring(answer.body)) == 1  # noqa: S314 - our own
 
 
 @pytest.mark.parametrize("name", ["getSeriesMetaData", "getSeriesMetadata"])
-async def test_xml_of_names_with_blanks_can_be_read(archive: Served, name: str) -> None:
+async def test_xml_of_names_with_blanks_can_be_parsed(archive: Served, name: str) -> None:
     uid = (await archive.nbia("v1/getSeries")).document[0]["SeriesInstanceUID"]
     answer = (
         await archive.nbia(f"v1/{name}?SeriesInstanceUID={uid}&format=xml")
@@ -142,7 +142,7 @@ async def test_xml_of_names_with_blanks_can_be_read(archive: Served, name: str) 
     assert len(ET.fromstring(answer.body)) == 1  # noqa: S314 - our own
 
 
-async def test_a_page_of_an_error_is_never_taken_for_html(archive: Served) -> None:
+async def test_an_error_is_never_sent_as_html(archive: Served) -> None:
     for path in (
         f"/nbia-api/services/v1/getImage?SeriesInstanceUID={HOSTILE}",
         f"/nbia-api/services/v4/getSeries?{HOSTILE.replace('=', '')}=1",
@@ -167,12 +167,12 @@ async def test_a_page_of_an_error_is_never_taken_for_html(archive: Served) -> No
     ids=["bytes", "charset", "no-parts", "broken-parts", "json", "too-many", "no-boundary"],
 )
 @pytest.mark.parametrize("path", ["v4/getSeriesMetadata", "oauth/token"])
-async def test_a_form_that_cannot_be_read_is_refused(archive: Served, path: str, body: bytes, kind: str) -> None:
+async def test_rejects_a_form_that_cannot_be_read(archive: Served, path: str, body: bytes, kind: str) -> None:
     answer = await archive.nbia(path, method="POST", data=body, headers={"Content-Type": kind})
     assert answer.status in {200, 400}
 
 
-async def test_a_form_without_end_is_refused(archive: Served) -> None:
+async def test_rejects_an_endless_form(archive: Served) -> None:
     form = b"list=" + b"1" * (1 << 24)
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert (

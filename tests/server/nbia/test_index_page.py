@@ -6,7 +6,7 @@ from bulkdl.archive.nbia.endpoints import NBIA_V1
 from tests.support.served_archive import Archive
 
 
-async def test_the_front_page_lists_every_endpoint_and_escapes(archive: Archive) -> None:
+async def test_the_index_page_lists_every_endpoint_and_escapes(archive: Archive) -> None:
     async with archive.session.get(archive.base.removesuffix("/nbia-api/services")) as response:
         page = await response.text()
     assert all(name in page for name in NBIA_V1)

@@ -60,7 +60,7 @@ async def test_a_token_is_renewed(archive: Served) -> None:
     ],
     ids=["password", "refresh", "unknown", "nothing"],
 )
-async def test_a_login_that_fails_says_why(archive: Served, form: dict[str, str], status: int, error: str) -> None:
+async def test_a_failed_login_says_why(archive: Served, form: dict[str, str], status: int, error: str) -> None:
     answer = await archive.ask("/nbia-api/oauth/token", method="POST", data=form)
     assert (answer.status, answer.document["error"]) == (status, error)
 
@@ -68,14 +68,14 @@ async def test_a_login_that_fails_says_why(archive: Served, form: dict[str, str]
 @pytest.mark.parametrize(
     "api", [f for f in APIS if f.credential in {Credential.TOKEN, Credential.OPTIONAL_TOKEN}], ids=lambda api: api.name
 )
-async def test_a_token_that_is_bad_is_refused_by_every_endpoint(archive: Served, api: object) -> None:
+async def test_every_endpoint_rejects_an_invalid_token(archive: Served, api: object) -> None:
     for endpoint in api.endpoints.values():
         answer = await archive.endpoint(api, endpoint, token="nonsense")  # noqa: S106 - made up
         assert (answer.status, answer.body) == ((200, b"up") if endpoint.name == "up" else (401, b"")), endpoint.name
 
 
 @pytest.mark.parametrize("name", ["nbia-v2", "nbia-advanced"])
-async def test_a_token_that_is_missing_is_refused(archive: Served, name: str) -> None:
+async def test_rejects_a_missing_token(archive: Served, name: str) -> None:
     api = BY_NAME[name]
     for endpoint in api.endpoints.values():
         answer = await archive.endpoint(api, endpoint)
@@ -84,7 +84,7 @@ async def test_a_token_that_is_missing_is_refused(archive: Served, name: str) ->
             assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_v4_takes_whoever_has_no_token_for_the_guest(archive: Served) -> None:
+async def test_v4_treats_a_client_without_token_as_the_guest(archive: Served) -> None:
     assert (await archive.nbia("v4/getCollectionValues")).status == 200
 
 

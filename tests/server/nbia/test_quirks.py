@@ -15,7 +15,7 @@ from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served import served
 
 
-def test_an_unknown_quirk_is_refused_and_the_known_are_named() -> None:
+def test_rejects_an_unknown_quirk_and_names_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"unknown quirk 'odd'; known quirks: empty-token"):
         read_quirks(["odd"])
     assert read_quirks(["Empty-Token ", "short-zip"]) == {Quirk.EMPTY_TOKEN, Quirk.SHORT_ZIP}
@@ -48,7 +48,7 @@ def made(tmp_path: Path) -> list[MadeUp]:
         ("getModalityValuesAndCounts", "old", 401),
     ],
 )
-async def test_a_bad_token_finds_nothing_where_it_does_on_the_real_one(
+async def test_an_invalid_token_gives_an_empty_answer_where_it_does_on_the_real_server(
     tmp_path: Path, path: str, token: str | None, status: int
 ) -> None:
     quirks = frozenset({Quirk.EMPTY_TOKEN})
@@ -67,7 +67,7 @@ async def test_an_instance_without_a_length_cannot_be_resumed(made: list[MadeUp]
         assert not {"Content-Length", "ETag", "Accept-Ranges", "Last-Modified"} & set(answer.headers)
 
 
-async def test_json_in_other_forms(made: list[MadeUp], tmp_path: Path) -> None:
+async def test_json_with_quirks(made: list[MadeUp], tmp_path: Path) -> None:
     quirks = frozenset({Quirk.SIZES_AS_STRINGS, Quirk.SINGLE_OBJECT, Quirk.ESCAPED_SLASHES})
     async with served(Root(tmp_path / "files", "A/B"), catalogue=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
         answer = await archive.nbia("v1/getSeries")
@@ -77,7 +77,7 @@ async def test_json_in_other_forms(made: list[MadeUp], tmp_path: Path) -> None:
         assert (await archive.nbia("v1/getSeries?Collection=none")).body == b""
 
 
-async def test_a_zip_that_is_short_is_well_formed(made: list[MadeUp], tmp_path: Path) -> None:
+async def test_a_short_zip_is_well_formed(made: list[MadeUp], tmp_path: Path) -> None:
     quirks = frozenset({Quirk.SHORT_ZIP})
     async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", quirks=quirks) as archive:
         answer = await archive.nbia(f"v1/getImageWithMD5Hash?SeriesInstanceUID={made[0].series_uid}")

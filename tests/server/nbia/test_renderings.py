@@ -43,7 +43,7 @@ def example_rows(name: str) -> tuple[Endpoint, list[dict[str, JsonValue]]]:
 
 @given(st.data())
 @pytest.mark.parametrize("kind", list(Kind))
-def test_a_value_comes_back_as_it_was_sent(kind: Kind, data: st.DataObject) -> None:
+def test_reads_back_the_value_that_was_written(kind: Kind, data: st.DataObject) -> None:
     value = data.draw(VALUES[kind] | st.none())
     sent = json.loads(json.dumps(to_wire(attribute(kind), value)))
     assert from_wire(attribute(kind), sent) == value
@@ -69,20 +69,20 @@ def test_writes_the_documented_bytes(name: str) -> None:
 
 # All values of getSeriesMetaData are texts, dates in three forms: they are read, and written by the server's own rules.
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith(".json") and "MetaData" not in name])
-def test_values_of_the_documented_answers_survive_reading_and_writing(name: str) -> None:
+def test_writes_the_documented_values_again_after_reading_them(name: str) -> None:
     endpoint, rows = example_rows(name)
     again = [{a.name: to_wire(a, from_wire(a, row.get(a.name))) for a in endpoint.attributes} for row in rows]
     assert [{k: v for k, v in row.items() if v is not None} for row in again] == rows
 
 
 @pytest.mark.parametrize("format_name", RENDERINGS)
-def test_no_rows_are_no_bytes(format_name: str) -> None:
+def test_writes_no_bytes_for_no_rows(format_name: str) -> None:
     assert list(RENDERINGS[format_name].write(NBIA_V1["getSeries"].attributes, [])) == []
 
 
 @pytest.mark.parametrize("format_name", RENDERINGS)
-def test_rows_are_taken_as_they_are_written(format_name: str) -> None:
-    """An archive has hundreds of thousands of series; they must never be in memory at once."""
+def test_takes_rows_while_it_writes(format_name: str) -> None:
+    """An archive has hundreds of thousands of series; too many to hold in memory."""
     attributes = NBIA_V1["getSOPInstanceUIDs"].attributes
     endless = ({"SOPInstanceUID": f"1.2.{number}"} for number in count())
     chunks = list(islice(RENDERINGS[format_name].write(attributes, endless), 3))
@@ -94,7 +94,7 @@ def test_a_missing_value_leaves_its_key_out() -> None:
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3))
-def test_xml_stays_well_formed_whatever_the_text(texts: list[str]) -> None:
+def test_xml_is_well_formed_for_any_text(texts: list[str]) -> None:
     attributes = [Attribute(f"C{number}", "c") for number in range(len(texts))]
     row = {f"C{number}": text for number, text in enumerate(texts)}
     root = ET.fromstring(b"".join(RENDERINGS["XML"].write(attributes, [row])))  # noqa: S314 - the same
@@ -102,7 +102,7 @@ def test_xml_stays_well_formed_whatever_the_text(texts: list[str]) -> None:
 
 
 @given(st.text())
-def test_html_holds_no_markup_of_a_value(text: str) -> None:
+def test_html_escapes_markup_in_a_value(text: str) -> None:
     body = b"".join(RENDERINGS["HTML"].write([attribute(Kind.TEXT)], [{"Name": text}])).decode()
     cell = body.partition("<TD>")[2].removesuffix("</TD></TR></TABLE></P>")
     assert "<" not in cell

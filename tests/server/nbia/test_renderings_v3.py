@@ -1,4 +1,4 @@
-"""The bytes of TCIA v3's formats, against the documented ones where there are any."""
+"""The bytes of TCIA v3's formats, compared with documented ones if there are any."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_json_gives_back_what_was_written(rows: list[dict[str, object]]) -> None
 
 
 @given(st.lists(ROW))
-def test_xml_can_be_read_whatever_the_values(rows: list[dict[str, object]]) -> None:
+def test_xml_can_be_parsed_for_any_values(rows: list[dict[str, object]]) -> None:
     assert len(ET.fromstring(write("XML", rows))) == len(rows)  # noqa: S314 - our own
 
 
@@ -73,7 +73,7 @@ def test_csv_gives_back_what_was_written(texts: list[str]) -> None:
 
 
 @given(st.lists(ROW, min_size=1))
-def test_html_holds_no_markup_of_a_value(rows: list[dict[str, object]]) -> None:
+def test_html_escapes_markup_in_a_value(rows: list[dict[str, object]]) -> None:
     cells = write("HTML", rows).decode().partition("<tbody>")[2]
     bare = (
         cells.replace("<TR>", "").replace("</TR>", "").replace("<TD>", "").replace("</TD>", "").partition("</tbody>")[0]

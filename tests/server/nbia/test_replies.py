@@ -51,12 +51,12 @@ async def test_a_thumbnail_is_a_jpeg(archive: Served) -> None:
     [(SERIES_UID, "1.2.9"), ("1.2.9", SOP_UID), (BROKEN, "1.2.3.5"), ("1.2.3.6", "1.2.3.6"), ("", "")],
     ids=["no such instance", "no such Series", "not decodable", "restricted", "nothing"],
 )
-async def test_what_has_no_picture_is_refused_in_the_same_words(archive: Served, series_uid: str, sop_uid: str) -> None:
+async def test_says_the_same_for_everything_without_a_thumbnail(archive: Served, series_uid: str, sop_uid: str) -> None:
     answer = await picture(archive, series_uid, sop_uid)
     assert (answer.status, answer.body) == NO_PICTURE
 
 
-async def test_a_file_that_changed_since_the_scan_has_no_picture(archive: Served, tmp_path: Path) -> None:
+async def test_a_file_that_changed_since_the_scan_has_no_thumbnail(archive: Served, tmp_path: Path) -> None:
     with (tmp_path / "files/OPEN/a.dcm").open("ab") as file:
         file.write(b"more")
     answer = await picture(archive, SERIES_UID, SOP_UID)

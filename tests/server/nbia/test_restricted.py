@@ -1,4 +1,4 @@
-"""A restricted Collection is not shown, listed, counted or sent to who may not see it, by any endpoint of any api.
+"""A restricted Collection is hidden from other users by every endpoint of every API.
 
 Two archives are asked the same: one where the Collection is restricted, one where it is not at all. For who may not see
 it they must be the same archive.
@@ -45,7 +45,7 @@ NUMBERED = {"getDicomTagsByImageID", "getStudyDrillDown", "getImageDrillDown"}  
 
 @dataclass
 class Pair:
-    """The archive that hides something, the one that has nothing to hide, and what is hidden."""
+    """An archive with a restricted Collection, one without it, and what is hidden."""
 
     hiding: Served
     bare: Served
@@ -87,7 +87,7 @@ class Pair:
         return known.get(parameter.field, "")
 
     def forms(self, endpoint: Endpoint) -> Iterator[list[tuple[str, str]]]:
-        """Ways to ask: with as little as can be, and with everything, about the open and about the hidden."""
+        """Requests with the fewest and with all parameters, for the public and the hidden instance."""
         plain = [p for p in endpoint.parameters if not p.is_numbered]
         for of in (self.open, self.hidden):
             yield [(p.name, self.values(p, of)) for p in plain if p.required]
@@ -151,7 +151,7 @@ def comparable(answer: Answer) -> object:
 
 
 async def visitor(api: Api, archive: Served, name: str) -> dict[str, object]:
-    """How somebody who may not see the Collection asks a api."""
+    """The request arguments of a client that may not see the Collection."""
     if api.credential is Credential.KEY:
         return {"headers": {"api_key": "key"}}
     if api.credential is Credential.NONE or (api.credential is Credential.OPTIONAL_TOKEN and name == "nobody"):
@@ -163,9 +163,7 @@ async def visitor(api: Api, archive: Served, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", ["nobody", "bob"])
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
-async def test_nothing_tells_a_restricted_collection_from_one_that_is_not_there(
-    pair: Pair, api: Api, name: str
-) -> None:
+async def test_a_restricted_collection_looks_like_one_that_does_not_exist(pair: Pair, api: Api, name: str) -> None:
     asks = {id(archive): await visitor(api, archive, name) for archive in (pair.hiding, pair.bare)}
     for endpoint in api.endpoints.values():
         if endpoint.name in {"createSharedList", "deleteSharedList"}:
@@ -180,7 +178,7 @@ async def test_nothing_tells_a_restricted_collection_from_one_that_is_not_there(
 
 
 @pytest.mark.parametrize("endpoint", sorted(NUMBERED))
-async def test_no_number_leads_to_a_restricted_collection(pair: Pair, endpoint: str) -> None:
+async def test_no_number_reveals_a_restricted_collection(pair: Pair, endpoint: str) -> None:
     found = b""
     for number in range(1, 40):
         asked = {"imageID": str(number)} if endpoint == "getDicomTagsByImageID" else {"list": str(number)}
@@ -193,14 +191,14 @@ async def test_no_number_leads_to_a_restricted_collection(pair: Pair, endpoint: 
     assert pair.hidden.series_uid.encode() not in found
 
 
-async def test_the_front_page_does_not_show_it(pair: Pair) -> None:
+async def test_the_index_page_does_not_show_it(pair: Pair) -> None:
     answer = await pair.hiding.ask("/")
     assert b"OPEN" in answer.body
     assert SECRET.encode() not in answer.body
     assert b"1 Collections, 1 Patients, 2 Series, 4 instances" in answer.body
 
 
-async def test_who_may_see_it_gets_all_of_it(pair: Pair) -> None:
+async def test_a_permitted_user_gets_all_of_it(pair: Pair) -> None:
     alice = await pair.hiding.log_in("alice", "open sesame")
     hidden = pair.hidden
     for version in ("v2", "v4"):
@@ -219,8 +217,8 @@ async def test_who_may_see_it_gets_all_of_it(pair: Pair) -> None:
     assert {row["criteria"] for row in counts.document} == {"OPEN", SECRET}
 
 
-async def test_seeing_it_once_opens_it_to_nobody_else(pair: Pair) -> None:
-    """Files of a Series are remembered between requests; who may see them must not be."""
+async def test_the_cache_does_not_reveal_it_to_others(pair: Pair) -> None:
+    """The files of a Series are cached between requests; permissions must not be."""
     hidden = pair.hidden
     query = {"SeriesInstanceUID": hidden.series_uid, "SOPInstanceUID": hidden.sop_uid}
     alice = await pair.hiding.log_in("alice", "open sesame")
@@ -231,10 +229,10 @@ async def test_seeing_it_once_opens_it_to_nobody_else(pair: Pair) -> None:
     assert v3.status == 500
 
 
-async def test_a_list_that_is_not_seen_does_not_take_its_name(pair: Pair) -> None:
+async def test_a_hidden_list_does_not_block_its_name(pair: Pair) -> None:
     alice, bob = await pair.hiding.log_in("alice", "open sesame"), await pair.hiding.log_in("bob", "let me in")
     form = {"list": pair.open.series_uid, "name": "secret"}
-    for name in ("secret", "of nobody"):
+    for name in ("secret", "unknown"):
         gone = await pair.hiding.nbia("deleteSharedList", method="POST", data={"name": name}, token=bob)
         assert (gone.status, gone.body) == (400, b"List not found")
         form["name"] = name
@@ -251,14 +249,14 @@ async def test_a_list_that_is_not_seen_does_not_take_its_name(pair: Pair) -> Non
     assert told.document["userName"] == "alice"
 
 
-async def test_a_list_that_is_seen_keeps_its_name(pair: Pair) -> None:
+async def test_a_visible_list_blocks_its_name(pair: Pair) -> None:
     bob = await pair.hiding.log_in("bob", "let me in")
     form = {"list": pair.open.series_uid, "name": "mixed"}
     made = await pair.hiding.nbia("createSharedList", method="POST", data=form, token=bob)
     assert (made.status, made.body) == (400, b"Duplicate list name")
 
 
-async def test_a_shared_list_shows_each_what_is_theirs(pair: Pair) -> None:
+async def test_a_shared_list_shows_to_each_user_what_is_visible(pair: Pair) -> None:
     alice = await pair.hiding.log_in("alice", "open sesame")
     bob = await pair.hiding.log_in("bob", "let me in")
     for token, count in ((alice, 2), (bob, 1)):

@@ -13,7 +13,7 @@ async def test_collections(archive: Archive) -> None:
     assert answer.body == b'[{"Collection":"LARGE"},{"Collection":"LUNG"}]'
 
 
-async def test_patients_are_taken_for_humans_and_no_phantoms(archive: Archive) -> None:
+async def test_patients_are_human_by_default_and_not_phantoms(archive: Archive) -> None:
     (row,) = (await archive.get("getPatient?Collection=lung&PatientId=patient-00000000")).rows
     assert row == {
         "PatientId": "PATIENT-00000000",
@@ -93,10 +93,10 @@ async def test_size_and_instances_of_a_series(archive: Archive) -> None:
         "getContentsByName?name=list",
     ],
 )
-async def test_nothing_found_is_an_empty_200(archive: Archive, path: str) -> None:
+async def test_an_empty_result_is_an_empty_200(archive: Archive, path: str) -> None:
     answer = await archive.get(path)
     assert (answer.status, answer.body) == (200, b"")
 
 
-async def test_the_size_of_an_unknown_series_is_a_row_of_nothing(archive: Archive) -> None:
+async def test_the_size_of_an_unknown_series_is_an_empty_row(archive: Archive) -> None:
     assert (await archive.get("getSeriesSize?SeriesInstanceUID=1.2")).body == b"[{}]"

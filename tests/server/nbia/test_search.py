@@ -22,7 +22,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Served]:
         yield running
 
 
-async def test_metadata_tell_lengths(archive: Served) -> None:
+async def test_metadata_contain_lengths(archive: Served) -> None:
     answer = await archive.nbia("v4/getSeriesMetadata", method="POST", data={"list": SERIES_UID, "format": "json"})
     (row,) = answer.document
     assert (row["PixelSpacing(mm)-Row"], row["SliceThickness(mm)"]) == (0.75, 2.5)
@@ -40,9 +40,7 @@ async def test_metadata_tell_lengths(archive: Served) -> None:
         ("SliceThicknessRangeCriteria", "", "", 1),
     ],
 )
-async def test_a_range_of_lengths_finds_what_lies_in_it(
-    archive: Served, kind: str, least: str, most: str, found: int
-) -> None:
+async def test_finds_lengths_within_a_range(archive: Served, kind: str, least: str, most: str, found: int) -> None:
     form = {"criteriaType0": kind, "from0": least, "to0": most}
     answer = await archive.nbia("v4/getSimpleSearch", method="POST", data=form)
     assert answer.status == 200

@@ -25,7 +25,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Served]:
         yield running
 
 
-async def test_a_shared_list_is_made_read_by_every_family_and_deleted(archive: Served, tmp_path: Path) -> None:
+async def test_a_shared_list_is_created_read_by_every_api_and_deleted(archive: Served, tmp_path: Path) -> None:
     series = (await archive.nbia("v1/getSeries")).document[0]["SeriesInstanceUID"]
     token = await archive.log_in("alice", "open sesame")
     form = {"list": series, "name": "mine", "description": "of mine", "url": ""}
@@ -54,13 +54,13 @@ async def test_a_shared_list_outlives_the_server(tmp_path: Path) -> None:
                 assert len((await archive.nbia("v1/getContentsByName?name=mine")).document) == 1
 
 
-async def test_a_guest_makes_no_list_where_users_have_names(archive: Served) -> None:
+async def test_the_guest_cannot_create_a_list_if_there_are_users(archive: Served) -> None:
     form = {"list": (await archive.nbia("v1/getSeries")).document[0]["SeriesInstanceUID"], "name": "mine"}
     answer = await archive.nbia("createSharedList", method="POST", data=form, token=await archive.log_in())
     assert answer.status == 400
 
 
-async def test_a_list_is_its_owner_s_alone_to_delete(archive: Served) -> None:
+async def test_only_its_owner_can_delete_a_list(archive: Served) -> None:
     form = {"list": (await archive.nbia("v1/getSeries")).document[0]["SeriesInstanceUID"], "name": "mine"}
     token = await archive.log_in("alice", "open sesame")
     await archive.nbia("createSharedList", method="POST", data=form, token=token)

@@ -1,0 +1,39 @@
+"""The attributes of an instance as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bulkdl.dicom.tags import TagText, read_tags, sop_class_names
+from bulkdl.errors import InvalidInstance
+from tests.support.dicom_samples import encoded, image, pydicom_file
+
+
+def test_lists_sequences_with_their_items_and_ends(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(encoded(image()))
+    rows = read_tags(path)
+    assert rows[0].element == "(0002,0000)"
+    start = rows.index(TagText("(0008,1140)", "Referenced Image Sequence", ""))
+    end = rows.index(TagText("(0008,1140)", "End Referenced Image Sequence", ""))
+    assert end > start + 1
+    assert all(row.element.startswith(">") for row in rows[start + 1 : end])
+
+
+def test_gives_the_length_of_large_values() -> None:
+    rows = {row.name: row.data for row in read_tags(pydicom_file("MR_small.dcm"))}
+    assert rows["Patient ID"]
+    assert any(text.endswith(" bytes") for text in rows.values())
+
+
+def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(b"not DICOM")
+    with pytest.raises(InvalidInstance, match=r"x\.dcm cannot be read"):
+        read_tags(path)
+
+
+def test_knows_the_names_of_sop_classes() -> None:
+    assert sop_class_names()["1.2.840.10008.5.1.4.1.1.2"] == "CT Image Storage"
