@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from bulkdl.archive.base import Archive, Body, BundleForm
+from bulkdl.archive.dicomweb.multipart import MultipartReader
 from bulkdl.errors import AccessDenied, BundleError, InstanceError, InvalidInstance, NotFound, RequestFailed
 from bulkdl.errors import RequestRejected as Rejected
 from bulkdl.fetch.committer import Checked, Committer, Seen, listed_otherwise, md5_mismatch
@@ -39,7 +40,14 @@ def _zip_reader(_: Body) -> Reader:
     return BundleReader()
 
 
-READERS: Final[Mapping[BundleForm, Callable[[Body], Reader]]] = {BundleForm.ZIP: _zip_reader}
+def _multipart_reader(body: Body) -> Reader:
+    return MultipartReader(body.headers.get("Content-Type", ""))
+
+
+READERS: Final[Mapping[BundleForm, Callable[[Body], Reader]]] = {
+    BundleForm.ZIP: _zip_reader,
+    BundleForm.MULTIPART: _multipart_reader,
+}
 """What makes the reader of a response, for each form of a bundle that can be read."""
 
 

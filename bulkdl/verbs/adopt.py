@@ -156,7 +156,7 @@ async def _archive_of(mirror: OpenMirror, archive: str | ArchiveChoice | None) -
     if last is not None and archive is None:
         return last.archive_name, last.archive_url
     choice = choose_archive(archive)
-    return choice.name, archive_terms(choice.name, choice.profiles).url or choice.name
+    return choice.name, archive_terms(choice.name, choice.profiles, forms=choice.forms).url or choice.name
 
 
 def _set_journal_aside(mirror: Path) -> None:

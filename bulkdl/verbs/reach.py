@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import platformdirs
 
@@ -64,7 +65,9 @@ class ArchiveTerms:
     takes_login: bool = False
 
 
-def archive_terms(name: str, profiles: Mapping[str, str]) -> ArchiveTerms:
+def archive_terms(
+    name: str, profiles: Mapping[str, str], *, forms: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+) -> ArchiveTerms:
     """The terms of the archive of that name or address.
 
     Raises:
@@ -72,7 +75,7 @@ def archive_terms(name: str, profiles: Mapping[str, str]) -> ArchiveTerms:
     """
     if name == DEMO:
         return ArchiveTerms(url="")
-    profile = find_profile(name, profiles)
+    profile = find_profile(name, profiles, forms=forms)
     able = capabilities(profile)
     return ArchiveTerms(url=profile.url, takes_key=able.takes_key, takes_login=able.takes_login)
 

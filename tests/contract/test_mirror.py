@@ -1,0 +1,190 @@
+"""A mirror of an archive without UIDs, and of one that sends multipart: whole, killed, damaged, adopted again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bulkdl.journal.journal import Journal
+from bulkdl.model.reports import RunOutcome, RunReport
+from bulkdl.model.selection import Selection
+from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.runtime.disk import JOURNAL
+from bulkdl.verbs.adopt import adopt_async
+from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.resume import resume_async
+from bulkdl.verbs.verify import verify_async
+from tests.contract.archives import PlainServer, choice, plain_server
+from tests.contract.run import SETTINGS
+from tests.support.dicom_files import MadeUp, instances
+from tests.support.faults import Action, Seen, answer, stall
+
+KINDS = ("keys", "multipart")
+SERIES, PER_SERIES = 4, 5
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[PlainServer]:
+    made_up = list(instances(series=SERIES, per_series=PER_SERIES))
+    async with plain_server(made_up) as server:
+        yield server
+
+
+async def mirrored(kind: str, server: PlainServer, to: Path, *, settings: FetchSettings = SETTINGS) -> RunReport:
+    archive = choice(kind, server.url, to.with_name("cache"))
+    return await mirror_async(Selection(everything=True), to=to, archive=archive, settings=settings)
+
+
+def files_of(mirror: Path) -> dict[str, bytes]:
+    """The bytes of every file of the mirror, by name."""
+    return {path.name: path.read_bytes() for path in mirror.rglob("*.dcm") if ".bulkdl" not in path.parts}
+
+
+def expected(made_up: Sequence[MadeUp]) -> dict[str, bytes]:
+    return {f"{one.sop_uid}.dcm": one.content for one in made_up}
+
+
+def journalled(mirror: Path) -> tuple[int, int]:
+    """How many instances the journal has as held, and how many in all."""
+    with Journal.open_readonly(mirror / JOURNAL) as journal:
+        counts = journal.counts(None)
+        return counts.held, counts.held + counts.owed + counts.failed + counts.quarantined
+
+
+@every_kind
+async def test_a_mirror_is_complete(kind: str, tmp_path: Path) -> None:
+    async with serving() as server:
+        report = await mirrored(kind, server, tmp_path / "mirror")
+        assert report.outcome is RunOutcome.COMPLETE
+        assert report.instances.fetched == SERIES * PER_SERIES
+        assert files_of(tmp_path / "mirror") == expected(server.made_up)
+        assert journalled(tmp_path / "mirror") == (SERIES * PER_SERIES, SERIES * PER_SERIES)
+
+
+async def test_bundles_arrive_as_multipart(tmp_path: Path) -> None:
+    async with serving() as server:
+        settings = replace(SETTINGS, transport=Transport.ZIP)
+        report = await mirrored("multipart", server, tmp_path / "mirror", settings=settings)
+        assert report.outcome is RunOutcome.COMPLETE
+        assert files_of(tmp_path / "mirror") == expected(server.made_up)
+        assert (len(server.requested("bundle")), len(server.requested("file"))) == (SERIES, 0)
+
+
+@every_kind
+async def test_two_workers_make_a_complete_mirror(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # where a process finds the form
+    async with serving() as server:
+        report = await mirrored(kind, server, tmp_path / "mirror", settings=replace(SETTINGS, workers=2))
+        assert report.outcome is RunOutcome.COMPLETE
+        assert files_of(tmp_path / "mirror") == expected(server.made_up)
+
+
+@every_kind
+async def test_a_second_mirror_downloads_nothing(kind: str, tmp_path: Path) -> None:
+    async with serving() as server:
+        await mirrored(kind, server, tmp_path / "mirror")
+        before = len(server.requested("file")) + len(server.requested("bundle"))
+        report = await mirrored(kind, server, tmp_path / "mirror")
+        assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, 0)
+        assert len(server.requested("file")) + len(server.requested("bundle")) == before
+
+
+@pytest.mark.parametrize(("kind", "before"), [("keys", SERIES * PER_SERIES // 2), ("multipart", SERIES // 2)])
+async def test_a_killed_mirror_resumes(kind: str, before: int, tmp_path: Path) -> None:
+    to = tmp_path / "mirror"
+    reached, released = asyncio.Event(), asyncio.Event()
+
+    def fault(_: Seen) -> Action | None:
+        if len(server.requested("file")) + len(server.requested("bundle")) <= before:
+            return None
+        reached.set()
+        return None if released.is_set() else stall(released, b"", after=0)
+
+    made_up = list(instances(series=SERIES, per_series=PER_SERIES))
+    async with plain_server(made_up, fault) as server:
+        command = (sys.executable, "-m", "tests.contract.run", kind, server.url, str(to))
+        process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2], start_new_session=True)
+        await reached.wait()
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        released.set()
+
+        archive = choice(kind, server.url, tmp_path / "cache")
+        report = await resume_async(to, archive=archive, settings=SETTINGS)
+        assert report.outcome is RunOutcome.COMPLETE
+        assert files_of(to) == expected(made_up)
+        assert journalled(to) == (len(made_up), len(made_up))
+        assert (await verify_async(to)).problems == ()
+
+
+@every_kind
+async def test_damage_is_found_and_repaired(kind: str, tmp_path: Path) -> None:
+    to = tmp_path / "mirror"
+    async with serving() as server:
+        await mirrored(kind, server, to)
+        damaged, missing = sorted(path for path in to.rglob("*.dcm") if ".bulkdl" not in path.parts)[:2]
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+        missing.unlink()
+        archive = choice(kind, server.url, tmp_path / "cache")
+        report = await verify_async(to, repair=True, archive=archive, settings=SETTINGS)
+        assert len(report.problems) == 2
+        assert report.repair is not None
+        assert report.repair.outcome is RunOutcome.COMPLETE
+        assert files_of(to) == expected(server.made_up)
+        assert (await verify_async(to)).problems == ()
+        assert journalled(to) == (SERIES * PER_SERIES, SERIES * PER_SERIES)
+
+
+@every_kind
+async def test_a_mirror_without_its_journal_is_adopted_and_complete(kind: str, tmp_path: Path) -> None:
+    to = tmp_path / "mirror"
+    async with serving() as server:
+        await mirrored(kind, server, to)
+        for path in to.glob(f"{JOURNAL}*"):
+            path.unlink()
+        archive = choice(kind, server.url, tmp_path / "cache")
+        adopted = await adopt_async(to, archive=archive, rebuild=True)
+        assert (adopted.adopted + adopted.already, adopted.refused) == (SERIES * PER_SERIES, 0)
+        assert journalled(to) == (SERIES * PER_SERIES, SERIES * PER_SERIES)
+        assert (await verify_async(to)).problems == ()
+
+        report = await mirrored(kind, server, to)
+        assert report.outcome is RunOutcome.COMPLETE
+        assert files_of(to) == expected(server.made_up)
+        assert journalled(to) == (SERIES * PER_SERIES, SERIES * PER_SERIES)
+
+
+@every_kind
+async def test_an_entry_that_fails_is_one_failure(kind: str, tmp_path: Path) -> None:
+    made_up = list(instances(series=1, per_series=3))
+    refused: list[str] = []
+
+    def fault(seen: Seen) -> Action | None:
+        if not seen.path.startswith("/file/"):
+            return None
+        refused[:] = refused or [seen.path]
+        return answer(b"", status=404) if seen.path == refused[0] else None
+
+    async with plain_server(made_up, fault) as server:
+        settings = replace(SETTINGS, transport=Transport.SINGLE)
+        report = await mirrored(kind, server, tmp_path / "mirror", settings=settings)
+        assert report.outcome is RunOutcome.PARTIAL
+        assert (report.instances.fetched, report.instances.failed) == (2, 1)
+        assert journalled(tmp_path / "mirror") == (2, 3)
+
+        refused[0] = "none"
+        report = await resume_async(
+            tmp_path / "mirror", archive=choice(kind, server.url, tmp_path / "cache"), settings=settings
+        )
+        assert report.outcome is RunOutcome.COMPLETE
+        assert files_of(tmp_path / "mirror") == expected(made_up)
