@@ -62,10 +62,11 @@ def walk(root: Path, *, skip: Callable[[str], bool] = is_bookkeeping) -> Iterato
         below = []
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if not _is_folder(entry):
-                yield from _found(path, entry)
-            elif not skip(path):
-                below.append(path)
+            if _is_folder(entry):
+                if not skip(path):
+                    below.append(path)
+            elif (found := _found(path, entry)) is not None:
+                yield found
         folders.extend(reversed(below))
 
 
@@ -76,18 +77,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _found(path: str, entry: os.DirEntry[str]) -> Iterator[Found]:
+def _found(path: str, entry: os.DirEntry[str]) -> Found | None:
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # removed since the folder was listed
-        return
+        return None
     except OSError as error:
-        yield _unreadable(path, error)
-        return
+        return _unreadable(path, error)
     if stat.S_ISREG(status.st_mode):
-        yield Found(path, FoundKind.FILE, status.st_size, status.st_mtime_ns)
-    else:
-        yield Found(path, FoundKind.LINK if stat.S_ISLNK(status.st_mode) else FoundKind.SPECIAL)
+        return Found(path, FoundKind.FILE, status.st_size, status.st_mtime_ns)
+    return Found(path, FoundKind.LINK if stat.S_ISLNK(status.st_mode) else FoundKind.SPECIAL)
 
 
 def _unreadable(path: str, error: OSError) -> Found:
