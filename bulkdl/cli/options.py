@@ -195,8 +195,8 @@ def _option(name: str, option: Option, default: Any) -> tuple[tuple[str, ...], d
         )
     elif option.read is not str:
         settings["type"] = Parsed(option.keyword, option.read)
-    if option.shown_default is not None:
-        settings |= {"default": option.shown_default, "show_default": True}
+    if (shown := option.default_text(default)) is not None:
+        settings |= {"default": shown, "show_default": True}
     if default is inspect.Parameter.empty:
         settings["required"] = True
     return (option.flag, name), {**settings, "metavar": option.metavar, "multiple": default == ()}

@@ -14,13 +14,13 @@ from typing import Any, Final
 _KEY: Final = "option"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Option:
     """How one field is set: `keyword` in the library, `--keyword` in the command.
 
-    `read` makes the value from text and raises `ValueError` or `InvalidUid`; an enum offers its members as choices.
-    `shown_default` is the default as `--help` shows it; None shows nothing. The field's own default gives the form: a
-    tuple takes several values, False is a flag, anything else takes one value.
+    `read` makes the value from text and raises `ValueError` or `InvalidUid`; an enum offers its members as choices. The
+    default of the field gives the form: a tuple takes several values, False is a flag, anything else takes one value.
+    `shown_default` is for a default that `--help` must not show as it is.
     """
 
     keyword: str
@@ -28,6 +28,12 @@ class Option:
     metavar: str | None = None
     read: Callable[[str], Any] = str
     shown_default: str | None = None
+
+    def default_text(self, default: Any) -> str | None:
+        """The default as `--help` shows it and `read` reads it; None where there is nothing to show."""
+        if self.shown_default is None and default is None and (self.metavar or "").startswith("auto|"):
+            return "auto"
+        return self.shown_default or (str(default) if isinstance(default, str | int) and default else None)
 
     @property
     def flag(self) -> str:

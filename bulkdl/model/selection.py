@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CRITERION: Final = "criterion"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Criterion:
     """What one field asks of a Series.
 
@@ -69,73 +69,54 @@ class Selection:
 
     collections: tuple[str, ...] = field(
         default=(),
-        metadata=criterion(
-            Option(keyword="collection", metavar="NAME", help="A Collection, in any case."),
-            Criterion(attribute="collection", narrowness=5),
-        ),
+        metadata=criterion(Option("collection", "A Collection, in any case.", "NAME"), Criterion("collection", 5)),
     )
     patients: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(
-            Option(keyword="patient", metavar="ID", help="A Patient ID."),
-            Criterion(attribute="patient_id", narrowness=6),
-        ),
+        default=(), metadata=criterion(Option("patient", "A Patient ID.", "ID"), Criterion("patient_id", 6))
     )
     studies: tuple[StudyUid, ...] = field(
         default=(),
         metadata=criterion(
-            Option(keyword="study", metavar="UID", help="A Study Instance UID.", read=parse_study_uid),
-            Criterion(attribute="study_uid", narrowness=7),
+            Option("study", "A Study Instance UID.", "UID", read=parse_study_uid), Criterion("study_uid", 7)
         ),
     )
     series: tuple[SeriesUid, ...] = field(
         default=(),
         metadata=criterion(
-            Option(keyword="series", metavar="UID", help="A Series Instance UID.", read=parse_series_uid),
-            Criterion(attribute="series_uid"),
+            Option("series", "A Series Instance UID.", "UID", read=parse_series_uid), Criterion("series_uid")
         ),
     )
     instances: tuple[tuple[SeriesUid, tuple[SopInstanceUid, ...]], ...] = ()
     modalities: tuple[str, ...] = field(
         default=(),
-        metadata=criterion(
-            Option(keyword="modality", metavar="CODE", help="A modality, for example CT."),
-            Criterion(attribute="modality", narrowness=1),
-        ),
+        metadata=criterion(Option("modality", "A modality, for example CT.", "CODE"), Criterion("modality", 1)),
     )
     body_parts: tuple[str, ...] = field(
         default=(),
         metadata=criterion(
-            Option(keyword="body_part", metavar="NAME", help="A body part examined, for example CHEST."),
-            Criterion(attribute="body_part", narrowness=2),
+            Option("body_part", "A body part examined, for example CHEST.", "NAME"), Criterion("body_part", 2)
         ),
     )
     manufacturers: tuple[str, ...] = field(
         default=(),
         metadata=criterion(
-            Option(keyword="manufacturer", metavar="NAME", help="A manufacturer of the equipment."),
-            Criterion(attribute="manufacturer", narrowness=3),
+            Option("manufacturer", "A manufacturer of the equipment.", "NAME"), Criterion("manufacturer", 3)
         ),
     )
     models: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(
-            Option(keyword="model", metavar="NAME", help="A manufacturer's model name."),
-            Criterion(attribute="model", narrowness=4),
-        ),
+        default=(), metadata=criterion(Option("model", "A manufacturer's model name.", "NAME"), Criterion("model", 4))
     )
     shared_lists: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(Option(keyword="shared_list", metavar="NAME", help="A shared list of the archive.")),
+        default=(), metadata=criterion(Option("shared_list", "A shared list of the archive.", "NAME"))
     )
     since: date | None = field(
         default=None,
         metadata=criterion(
-            Option(keyword="since", metavar="YYYY-MM-DD", help="Released on that day or later.", read=parse_date),
+            Option("since", "Released on that day or later.", "YYYY-MM-DD", read=parse_date),
             Criterion(admits=_is_released_since),
         ),
     )
-    everything: bool = field(default=False, metadata=criterion(Option(keyword="everything", help="The whole archive.")))
+    everything: bool = field(default=False, metadata=criterion(Option("everything", "The whole archive.")))
 
     def check(self) -> None:
         """Refuse a selection of nothing, and `everything` together with criteria that name Series.

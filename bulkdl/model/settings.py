@@ -38,80 +38,38 @@ class FetchSettings:
 
     concurrency: int | None = field(
         default=None,
-        metadata=declare(
-            Option(
-                keyword="concurrency",
-                metavar="auto|N",
-                help="The most requests in flight.",
-                read=parse_count_or_auto,
-                shown_default="auto",
-            )
-        ),
+        metadata=declare(Option("concurrency", "The most requests in flight.", "auto|N", read=parse_count_or_auto)),
     )
     workers: int | None = field(
         default=None,
         metadata=declare(
-            Option(
-                keyword="workers",
-                metavar="auto|N",
-                help="The number of processes that download.",
-                read=parse_count_or_auto,
-                shown_default="auto",
-            )
+            Option("workers", "The number of processes that download.", "auto|N", read=parse_count_or_auto)
         ),
     )
     rate_limit_bytes: float | None = field(
         default=None,
         metadata=declare(
-            Option(
-                keyword="rate_limit",
-                metavar="RATE",
-                help="A limit for the whole run, for example 50MB/s.",
-                read=parse_rate,
-            )
+            Option("rate_limit", "A limit for the whole run, for example 50MB/s.", "RATE", read=parse_rate)
         ),
     )
     transport: Transport = field(
         default=Transport.AUTO,
-        metadata=declare(
-            Option(
-                keyword="transport",
-                help="Download single instances, or one zip per Series.",
-                read=Transport,
-                shown_default="auto",
-            )
-        ),
+        metadata=declare(Option("transport", "Download single instances, or one zip per Series.", read=Transport)),
     )
     validation: ValidationLevel = field(
         default=ValidationLevel.STRUCTURE,
-        metadata=declare(
-            Option(
-                keyword="validate",
-                help="How thoroughly each instance is validated.",
-                read=ValidationLevel,
-                shown_default="structure",
-            )
-        ),
+        metadata=declare(Option("validate", "How thoroughly each instance is validated.", read=ValidationLevel)),
     )
     max_attempts: int = field(
-        default=8,
-        metadata=declare(
-            Option(
-                keyword="max_attempts",
-                metavar="N",
-                help="The most attempts per instance.",
-                read=parse_count,
-                shown_default="8",
-            )
-        ),
+        default=8, metadata=declare(Option("max_attempts", "The most attempts per instance.", "N", read=parse_count))
     )
     give_up_after_seconds: float = field(
         default=900.0,
         metadata=declare(
             Option(
-                keyword="give_up_after",
-                metavar="DURATION",
-                help="Give up after the archive has been unreachable this long.",
+                "give_up_after",
+                "Give up after the archive has been unreachable this long.",
+                "DURATION",
                 read=parse_duration,
                 shown_default="15m",
             )
@@ -120,14 +78,10 @@ class FetchSettings:
     accept_unsound: bool = field(
         default=False,
         metadata=declare(
-            Option(
-                keyword="accept_unsound",
-                help="Keep instances that are invalid at the archive itself, marked as such.",
-            )
+            Option("accept_unsound", "Keep instances that are invalid at the archive itself, marked as such.")
         ),
     )
     private: bool = field(
-        default=False,
-        metadata=declare(Option(keyword="private", help="Make folders and files readable only for you.")),
+        default=False, metadata=declare(Option("private", "Make folders and files readable only for you."))
     )
     wait_scale: float = 1.0

@@ -63,21 +63,19 @@ _ANNOUNCE_SECONDS: Final = 0.25
 class AdoptOptions(RunOptions, total=False):
     """The options of `adopt`. `archive` is where `resume` will download from; `settings` give the validation level."""
 
-    to: Annotated[Paths | None, Option(keyword="to", metavar="DIR", help="The mirror (default: FOLDER).", read=Path)]
+    to: Annotated[Paths | None, Option("to", "The mirror (default: FOLDER).", "DIR", read=Path)]
     by: Annotated[
         ImportMode,
         Option(
-            keyword="by",
-            help="How files get into DIR. Across file systems a link becomes a copy.",
+            "by",
+            "How files get into DIR. Across file systems a link becomes a copy.",
             read=ImportMode,
-            shown_default=ImportMode.LINK.value,
+            shown_default="link",
         ),
     ]
-    collection: Annotated[
-        str | None, Option(keyword="collection", metavar="NAME", help="The Collection of all adopted instances.")
-    ]
+    collection: Annotated[str | None, Option("collection", "The Collection of all adopted instances.", "NAME")]
     layout: NewLayout
-    rebuild: Annotated[bool, Option(keyword="rebuild", help="Set an unreadable journal aside first.")]
+    rebuild: Annotated[bool, Option("rebuild", "Set an unreadable journal aside first.")]
 
 
 async def adopt_async(folder: Paths, **options: Unpack[AdoptOptions]) -> AdoptReport:

@@ -35,8 +35,7 @@ FAILURES_NAMED: Final = 1_000
 """How many failures a report names; the journal has all of them."""
 
 NewLayout: TypeAlias = Annotated[
-    str | None,
-    Option(keyword="layout", metavar="TEMPLATE|NAME", help="The layout of the files in a new mirror."),
+    str | None, Option("layout", "The layout of the files in a new mirror.", "TEMPLATE|NAME")
 ]
 
 

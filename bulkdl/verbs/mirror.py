@@ -26,7 +26,7 @@ __all__ = ["mirror", "mirror_async"]
 async def mirror_async(
     selection: Selection | None = None,
     *,
-    to: Annotated[Paths, Option(keyword="to", metavar="DIR", help="The folder of the mirror.", read=Path)],
+    to: Annotated[Paths, Option("to", "The folder of the mirror.", "DIR", read=Path)],
     layout: NewLayout = None,
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,

@@ -53,9 +53,7 @@ class _Sums:
 async def plan_async(
     selection: Selection | None = None,
     *,
-    to: Annotated[
-        Paths | None, Option(keyword="to", metavar="DIR", help="The mirror to compare with.", read=Path)
-    ] = None,
+    to: Annotated[Paths | None, Option("to", "The mirror to compare with.", "DIR", read=Path)] = None,
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     sink: Sink = ignore,

@@ -36,33 +36,26 @@ def _parse_port(text: str) -> int:
 class ServeOptions(TypedDict, total=False):
     """The options of `serve`. `access_log` is called after each request; `cache` is the folder of the catalogues."""
 
-    demo: Annotated[bool, Option(keyword="demo", help="Serve the demonstration collections.")]
-    host: Annotated[str, Option(keyword="host", help="The address to listen on.", shown_default="127.0.0.1")]
-    port: Annotated[int, Option(keyword="port", help="0 uses a free port.", read=_parse_port, shown_default="8080")]
+    demo: Annotated[bool, Option("demo", "Serve the demonstration collections.")]
+    host: Annotated[str, Option("host", "The address to listen on.", shown_default="127.0.0.1")]
+    port: Annotated[int, Option("port", "0 uses a free port.", read=_parse_port, shown_default="8080")]
     collection: Annotated[
-        str | None,
-        Option(
-            keyword="collection", metavar="NAME", help="The Collection of files that name none and lie in no folder."
-        ),
+        str | None, Option("collection", "The Collection of files that name none and lie in no folder.", "NAME")
     ]
     api_key_file: Annotated[
-        Paths | None,
-        Option(keyword="api_key_file", metavar="FILE", help="API keys for TCIA v3, one per line.", read=Path),
+        Paths | None, Option("api_key_file", "API keys for TCIA v3, one per line.", "FILE", read=Path)
     ]
     users_file: Annotated[
         Paths | None,
         Option(
-            keyword="users_file",
-            metavar="FILE",
-            help="TOML: users, and the restricted Collections that only some of them may see.",
+            "users_file",
+            "TOML: users, and the restricted Collections that only some of them may see.",
+            "FILE",
             read=Path,
         ),
     ]
     quirks: Annotated[
-        str | None,
-        Option(
-            keyword="quirks", metavar="NAME,NAME", help="Behave like the real archives where that endangers clients."
-        ),
+        str | None, Option("quirks", "Behave like the real archives where that endangers clients.", "NAME,NAME")
     ]
     access_log: Callable[[AccessRecord], None] | None
     cache: Paths

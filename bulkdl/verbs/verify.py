@@ -37,12 +37,10 @@ __all__ = ["VerifyOptions", "verify", "verify_async"]
 class VerifyOptions(RunOptions, total=False):
     """The options of `verify`."""
 
-    quick: Annotated[bool, Option(keyword="quick", help="Compare sizes only; do not read the files.")]
-    repair: Annotated[bool, Option(keyword="repair", help="Download damaged and missing files again.")]
-    remote: Annotated[bool, Option(keyword="remote", help="Also compare every complete Series with the archive.")]
-    from_start: Annotated[
-        bool, Option(keyword="from_start", help="Start again instead of continuing an interrupted verification.")
-    ]
+    quick: Annotated[bool, Option("quick", "Compare sizes only; do not read the files.")]
+    repair: Annotated[bool, Option("repair", "Download damaged and missing files again.")]
+    remote: Annotated[bool, Option("remote", "Also compare every complete Series with the archive.")]
+    from_start: Annotated[bool, Option("from_start", "Start again instead of continuing an interrupted verification.")]
 
 
 async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> VerifyReport:

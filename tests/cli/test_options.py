@@ -306,8 +306,9 @@ def test_a_fetch_option_is_declared_once_for_the_command_and_the_library() -> No
 
 def test_a_default_is_shown_as_it_is_read() -> None:
     for name, option in options_of(FetchSettings).items():
-        if option.shown_default is not None:
-            assert option.read(option.shown_default) == getattr(FetchSettings(), name)
+        default = getattr(FetchSettings(), name)
+        if (shown := option.default_text(default)) is not None:
+            assert option.read(shown) == default
 
 
 # --- the contract -----------------------------------------------------------------------------------------------------

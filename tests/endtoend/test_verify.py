@@ -196,5 +196,5 @@ def test_ctrl_c_ends_an_audit_with_130_and_the_next_one_goes_on(tmp_path: Path, 
     assert f"to continue: bulkdl verify {mirror}" in err
     assert out == ""
     done = run("verify", mirror, "--progress", "json", "--json", cache=cache)
-    assert "going on with the audit" in done.err
+    assert "continuing the verification" in done.err
     assert (done.code, done.document()["instances"]["checked"]) == (0, len(files))
