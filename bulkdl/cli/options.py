@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias
 
 import click
 from click.core import ParameterSource
@@ -22,6 +22,7 @@ from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
 from bulkdl.cli.sections import SectionedOption
 from bulkdl.errors import InvalidUid
+from bulkdl.model.access import DEFAULT_ARCHIVE
 from bulkdl.model.options import Option, defaults_of, options_of, read_fields
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
@@ -29,7 +30,8 @@ from bulkdl.verbs.signatures import options_of_verb
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
-Value = TypeVar("Value")
+Declared: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
+"""The names and the settings of a click option."""
 
 _CONFIGURATION: Final = "bulkdl.cli.configuration"
 
@@ -51,7 +53,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg, unused-ignore] # generi
             self.fail(str(error), param, ctx)
 
 
-def _group(section: str, into: str, build: Callable[..., Any], *options: tuple[tuple[str, ...], dict[str, Any]]) -> Any:
+def _group(section: str, into: str, build: Callable[..., Any], *options: Declared) -> Decorator:
     """A decorator that adds `options` and calls the command with `into=build(**their values)`."""
 
     def decorate(function: Function) -> Function:
@@ -67,6 +69,10 @@ def _group(section: str, into: str, build: Callable[..., Any], *options: tuple[t
 
     names = [_python_name(names_of_option) for names_of_option, _ in options]
     return decorate
+
+
+def _declared(*names: str, **settings: Any) -> Declared:
+    return names, settings
 
 
 def _python_name(names: tuple[str, ...]) -> str:
@@ -132,47 +138,39 @@ def origin(ctx: click.Context, param: click.Parameter) -> str | None:
             return None
 
 
-_ARCHIVE: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
-    (
-        ("--archive",),
-        {
-            "metavar": "NAME|URL",
-            "envvar": "BULKDL_ARCHIVE",
-            "default": "tcia",
-            "show_default": True,
-            "help": "A profile, or the base URL of an archive.",
-        },
+_ARCHIVE: Final = (
+    _declared(
+        "--archive",
+        metavar="NAME|URL",
+        envvar="BULKDL_ARCHIVE",
+        default=DEFAULT_ARCHIVE,
+        show_default=True,
+        help="A profile, or the base URL of an archive.",
     ),
-    (("--api-key",), {"metavar": "KEY", "envvar": "BULKDL_API_KEY", "help": "The API key of the archive."}),
-    (("--username",), {"metavar": "NAME", "envvar": "BULKDL_USERNAME", "help": "The account for restricted data."}),
-    (
-        ("--password-file",),
-        {
-            "metavar": "FILE",
-            "type": click.Path(path_type=Path),
-            "help": "The file that contains the password of the account.",
-        },
+    _declared("--api-key", metavar="KEY", envvar="BULKDL_API_KEY", help="The API key of the archive."),
+    _declared("--username", metavar="NAME", envvar="BULKDL_USERNAME", help="The account for restricted data."),
+    _declared(
+        "--password-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="The file that contains the password of the account.",
     ),
-    (
-        ("--ca-bundle",),
-        {
-            "metavar": "FILE",
-            "envvar": "SSL_CERT_FILE",
-            "type": click.Path(exists=True, dir_okay=False),
-            "help": "Certificates to trust instead of the system's.",
-        },
+    _declared(
+        "--ca-bundle",
+        metavar="FILE",
+        envvar="SSL_CERT_FILE",
+        type=click.Path(exists=True, dir_okay=False),
+        help="Certificates to trust instead of the system's.",
     ),
-    (("--proxy",), {"metavar": "URL", "help": "An HTTP proxy; the default comes from HTTPS_PROXY and NO_PROXY."}),
-    (
-        ("--config",),
-        {
-            "metavar": "FILE",
-            "envvar": "BULKDL_CONFIG",
-            "type": click.Path(path_type=Path),
-            "is_eager": True,
-            "callback": _read_configuration,
-            "help": "The configuration file.",
-        },
+    _declared("--proxy", metavar="URL", help="An HTTP proxy; the default comes from HTTPS_PROXY and NO_PROXY."),
+    _declared(
+        "--config",
+        metavar="FILE",
+        envvar="BULKDL_CONFIG",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        callback=_read_configuration,
+        help="The configuration file.",
     ),
 )
 
@@ -182,7 +180,7 @@ archive_options: Final[Decorator] = _group("Archive", "archive", _build_archive,
 # --- the selection ----------------------------------------------------------------------------------------------------
 
 
-def _option(name: str, option: Option, default: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _option(name: str, option: Option, default: Any) -> Declared:
     """The option of the command for a field that a dataclass of `model` declares."""
     settings: dict[str, Any] = {"help": option.help}
     if default is False:
@@ -202,7 +200,7 @@ def _option(name: str, option: Option, default: Any) -> tuple[tuple[str, ...], d
     return (option.flag, name), {**settings, "metavar": option.metavar, "multiple": default == ()}
 
 
-def _options(kind: type[Any], *names: str) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+def _options(kind: type[Any], *names: str) -> list[Declared]:
     """The options of all fields of a dataclass that declare one, or of those named."""
     defaults = defaults_of(kind)
     return [
@@ -210,9 +208,8 @@ def _options(kind: type[Any], *names: str) -> list[tuple[tuple[str, ...], dict[s
     ]
 
 
-_MANIFEST: Final[tuple[tuple[str, ...], dict[str, Any]]] = (
-    ("--manifest",),
-    {"metavar": "FILE", "multiple": True, "help": "A manifest (.tcia, CSV, list of UIDs); - is standard input."},
+_MANIFEST: Final = _declared(
+    "--manifest", metavar="FILE", multiple=True, help="A manifest (.tcia, CSV, list of UIDs); - is standard input."
 )
 
 
@@ -225,8 +222,7 @@ def selecting(kind: type[Selection]) -> Decorator:
         return merge_manifests(kind(**read_fields(kind, criteria)), map(_read_manifest, manifest))
 
     section = "Selection (values of one option are alternatives, different options narrow)"
-    decorator: Decorator = _group(section, "selection", build, *_options(kind), _MANIFEST)
-    return decorator
+    return _group(section, "selection", build, *_options(kind), _MANIFEST)
 
 
 def _read_manifest(path: str) -> Selection:
@@ -251,8 +247,7 @@ def verb_options(verb: Callable[..., Any]) -> Decorator:
         }
 
     options = [_option(name, option, default) for name, (option, default) in declared.items()]
-    decorator: Decorator = _group("Options", "options", build, *options)
-    return decorator
+    return _group("Options", "options", build, *options)
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
@@ -264,8 +259,7 @@ def fetching(kind: type[FetchSettings], *names: str) -> Decorator:
     def build(**values: Any) -> FetchSettings:
         return kind(**read_fields(kind, values))
 
-    decorator: Decorator = _group("Fetching", "settings", build, *_options(kind, *names))
-    return decorator
+    return _group("Fetching", "settings", build, *_options(kind, *names))
 
 
 fetch_options: Final[Decorator] = fetching(FetchSettings)
@@ -286,21 +280,16 @@ def _build_output(*, as_json: bool, progress: str) -> OutputOptions:
     return OutputOptions(as_json, ProgressMode(progress))
 
 
-JSON_OPTION: Final[tuple[tuple[str, ...], dict[str, Any]]] = (
-    ("--json", "as_json"),
-    {"is_flag": True, "help": "Print one JSON document on standard output."},
-)
+JSON_OPTION: Final = _declared("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
-_OUTPUT: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
+_OUTPUT: Final = (
     JSON_OPTION,
-    (
-        ("--progress",),
-        {
-            "type": click.Choice([each.value for each in ProgressMode]),
-            "default": ProgressMode.AUTO.value,
-            "show_default": True,
-            "help": "What standard error shows; auto: bars on a terminal, else plain lines.",
-        },
+    _declared(
+        "--progress",
+        type=click.Choice([each.value for each in ProgressMode]),
+        default=ProgressMode.AUTO.value,
+        show_default=True,
+        help="What standard error shows; auto: bars on a terminal, else plain lines.",
     ),
 )
 
