@@ -7,25 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.docs.generate import DOCS, ROOT
 
+LOADED = re.compile(r'<(?:script|img|iframe)[^>]*src="https?:[^"]+"|<link[^>]*rel="stylesheet"[^>]*href="https?:[^"]+"')
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
+
+def test_the_site_has_every_page_no_warning_and_nothing_from_elsewhere(tmp_path: Path) -> None:
     options = ("--quiet", "--fail-on-warning", "--fresh-env", "-c", ROOT / ".docs", "-b", "html")
-    subprocess.run([sys.executable, "-m", "sphinx", *options, DOCS, folder], check=True, capture_output=True)
-    return folder
-
-
-def test_every_page_is_rendered(pages: Path) -> None:
-    assert {page.stem for page in DOCS.glob("*.md")} <= {page.stem for page in pages.glob("*.html")}
-
-
-def test_the_site_loads_nothing_from_elsewhere(pages: Path) -> None:
-    loaded = re.compile(
-        r'<(?:script|img|iframe)[^>]*src="https?://[^"]+"|<link[^>]*rel="stylesheet"[^>]*href="https?://[^"]+"'
+    ended = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, DOCS, tmp_path], capture_output=True, text=True, check=False
     )
-    assert [found for page in pages.glob("*.html") for found in loaded.findall(page.read_text(encoding="utf-8"))] == []
+    assert (ended.returncode, ended.stderr) == (0, "")
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in tmp_path.glob("*.html")}
+    assert {page.stem for page in DOCS.glob("*.md")} <= pages.keys()
+    assert [found for text in pages.values() for found in LOADED.findall(text)] == []
