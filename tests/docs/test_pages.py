@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pkgutil
 import re
 from pathlib import Path
 
@@ -69,3 +70,13 @@ def test_the_readme_renders_strictly() -> None:
     rendered = readme_renderer.markdown.render((ROOT / "README.md").read_text(encoding="utf-8"), stream=problems)
     assert rendered is not None
     assert problems.getvalue() == ""
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_names_of_modules_and_paths_exist(path: Path) -> None:
+    """Those with dots, as `bulkdl.docs.read_page`, and paths, as `bulkdl/docs/__init__.py`."""
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"(?<![/\w])bulkdl(?:\.[a-z_]+)+\b", text):
+        pkgutil.resolve_name(name)
+    paths = re.findall(r"`((?:bulkdl|tests|manifests)/[\w./-]+)`", text)
+    assert [each for each in paths if not (ROOT / each).exists()] == []

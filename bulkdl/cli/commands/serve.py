@@ -63,8 +63,8 @@ def serve(
       password = "…"
       collections = ["SECRET-LUNG"]
 
-    The password is plain text, or the result of bulkdl.server.access.hash_password. The guest account, nbia_guest, has
-    no password and sees what is not restricted.
+    The password is plain text, or the result of bulkdl.server.passwords.hash_password. The guest account, nbia_guest,
+    has no password and sees what is not restricted.
 
     Quirks: empty-token, no-content-length, sizes-as-strings, single-object, escaped-slashes, short-zip.
     """  # noqa: D301 - the backspace tells click not to wrap these lines
