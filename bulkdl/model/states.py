@@ -1,9 +1,9 @@
-"""The states of an instance in the journal, and the moves allowed between them.
+"""The states of an instance in the journal, and the ways between them.
 
-owed ──► held ──► withdrawn
+owed ──► held ──► withdrawn   (and back, if the archive offers it again)
  ▲ │      │
  │ ├──► failed        (given up for this run; owed again in the next)
- │ └──► quarantined   (what came was unsound; owed again in the next)
+ │ └──► quarantined   (the file is invalid; owed again in the next)
  └────────┘           (verify --repair found it damaged)
 """
 
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class InstanceState(StrEnum):
-    """Where one instance stands between two runs."""
+    """The state of one instance between two runs."""
 
     OWED = "owed"
     HELD = "held"
@@ -37,16 +37,3 @@ STATE_AFTER: dict[Outcome, InstanceState] = {
     Outcome.FAILED: InstanceState.FAILED,
     Outcome.QUARANTINED: InstanceState.QUARANTINED,
 }
-
-_MOVES: dict[InstanceState, frozenset[InstanceState]] = {
-    InstanceState.OWED: frozenset({InstanceState.HELD, InstanceState.FAILED, InstanceState.QUARANTINED}),
-    InstanceState.HELD: frozenset({InstanceState.OWED, InstanceState.WITHDRAWN}),
-    InstanceState.FAILED: frozenset({InstanceState.OWED}),
-    InstanceState.QUARANTINED: frozenset({InstanceState.OWED}),
-    InstanceState.WITHDRAWN: frozenset({InstanceState.OWED, InstanceState.HELD}),
-}
-
-
-def may_become(before: InstanceState, after: InstanceState) -> bool:
-    """Whether an instance in state `before` may be put into state `after`."""
-    return after in _MOVES[before]
