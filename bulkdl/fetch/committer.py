@@ -98,7 +98,7 @@ class Committer:
         self._level = settings.validation
         self.accepts_unsound = settings.accept_unsound
         self._writer = GroupWriter(files, threads.executor)
-        self.looked_at = 0  # bodies, valid or not
+        self.validated = 0  # bodies, valid or not
 
     async def take(self, received: Received, target: Target, seen: Seen) -> InstanceOutcome:
         """Commit a body at its target. When this returns an instance that is fetched, a power cut cannot take it away.
@@ -179,14 +179,14 @@ class Committer:
     # --- validation ---------------------------------------------------------------------------------------------------
 
     def _validate(self, source: bytes | Path, target: Target | None) -> ValidationResult | InstanceError:
-        self.looked_at += 1
+        self.validated += 1
         try:
             return _of_series(validate(source, level=self._level, expected=_expected(target)), target)
         except InstanceError as error:
             return error
 
     async def _decode(self, source: bytes | Path, target: Target | None) -> ValidationResult | InstanceError:
-        self.looked_at += 1
+        self.validated += 1
         try:
             return _of_series(await self._decoders.validate(source, _expected(target)), target)
         except InstanceError as error:

@@ -1,7 +1,7 @@
-"""Journal → workers → journal: the one place that decides who fetches what, and the only one that records it.
+"""Journal → workers → journal: decide which worker downloads what, and record the outcomes.
 
-The journal is the queue. What is owed is read from it page by page, in the order of Collection, Patient, Study and
-Series, given to the workers, and written back as outcomes in groups. Nothing here grows with the size of the mirror.
+The journal is the queue. The coordinator reads what is owed page by page, in the order of Collection, Patient, Study
+and Series, gives it to the workers, and records their outcomes in groups. Its memory does not grow with the mirror.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bulkdl.errors import Interrupted
 from bulkdl.fetch.shares import Share, Shares
 from bulkdl.fetch.threads import Threads, make_threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
-from bulkdl.fetch.worker_process import RemoteWorker
+from bulkdl.fetch.worker_process import WorkerProcess
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
@@ -34,20 +34,20 @@ from bulkdl.store.space import check_room, measure
 
 _PAGE: Final = 32  # Series read from the journal at once
 _INSTANCES: Final = 500  # of one Series given to a worker at once
-_INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a whole
+_INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a bundle
 _GROUP: Final = 500  # outcomes in one transaction, at most
-_TICK_SECONDS: Final = 0.25  # and no outcome waits longer for its transaction
-_FIRST_TICKS: Final = 10  # come faster, so that a second process is at work early
+_TICK_SECONDS: Final = 0.25  # the longest that an outcome waits for its transaction
+_FIRST_TICKS: Final = 10  # are shorter, so that a second process starts early
 _FIRST_TICK_SECONDS: Final = 0.1
-_GRACE_SECONDS: Final = 5.0  # for what is in flight when the run is told to stop
+_GRACE_SECONDS: Final = 5.0  # for requests in flight when the run is stopped
 _BUSY_SHARE: Final = 0.85  # of a core, above which this process is the bottleneck
 _WORTH_A_PROCESS: Final = 1_000  # instances still owed
 
 
 class Coordinator:
-    """Fetches what one run owes. `counts` says what came of it so far.
+    """Downloads what one run owes. `outcomes` counts the results so far.
 
-    Resolving and the first worker share `archive`. More workers are processes of their own.
+    Resolving and the first worker share `archive`. Every other worker has its own process.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Coordinator:
         self._stop = context.stop
         self.outcomes: Counter[Outcome] = Counter()
         self.bytes_fetched = 0
-        self._remote: list[RemoteWorker] = []
-        self._spare: RemoteWorker | None = None  # started, and not hired yet
+        self._remote: list[WorkerProcess] = []
+        self._spare: WorkerProcess | None = None  # started, and not hired yet
         self._all_is_given_out = False
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._unrecorded: list[InstanceOutcome] = []
         self._recording = asyncio.Lock()
-        self._let_go_of_some = asyncio.Event()
+        self._some_ended = asyncio.Event()
 
     def traffic(self) -> Traffic:
-        """What all workers, and whoever shares the client, sent so far."""
+        """The traffic of all workers, and of the resolver."""
         retrier = self._archive.retrier
         total = Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
         for remote in self._remote:
@@ -90,13 +90,13 @@ class Coordinator:
         return total
 
     async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:
-        """Fetch until `upstream` has ended and nothing is owed, or the run is told to stop; or fetch `only` these.
+        """Download until `upstream` has ended and nothing is owed, or the run is stopped; or download `only` these.
 
-        Whatever ends it, the outcomes that were delivered are journalled when it returns or raises.
+        All delivered outcomes are journalled when it returns or raises.
 
         Raises:
-            BulkdlError: what must stop the run.
-            Interrupted: told to stop, and something in flight did not end within seconds.
+            BulkdlError: an error that must stop the run.
+            Interrupted: the run was stopped, and a request in flight did not finish within seconds.
         """
         try:
             async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
@@ -121,8 +121,8 @@ class Coordinator:
             async with Tasks() as tasks:
                 local = Worker(self._settings, self._archive, Threads(threads))
 
-                def start_process() -> RemoteWorker:
-                    worker = RemoteWorker(self._context, give_back=self._give_back)
+                def start_process() -> WorkerProcess:
+                    worker = WorkerProcess(self._context, give_back=self._give_back)
 
                     async def work_there() -> None:
                         await worker.run(items(), self._deliver)
@@ -144,7 +144,7 @@ class Coordinator:
                 for _ in range((self._settings.fetch.workers or 1) - 1):
                     self._hire()
 
-    _start_process: Callable[[], RemoteWorker]
+    _start_process: Callable[[], WorkerProcess]
     _local: Worker
     _shares: Shares
 
@@ -158,11 +158,11 @@ class Coordinator:
         worker.hire(replace(self._settings, learned=self._local.learned()))
 
     async def _owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
-        """What is owed, page by page, again from the start whenever there is news, until there is no more."""
+        """What is owed, page by page, again from the start after each change, until nothing is."""
         zips = self._settings.fetch.transport is not Transport.SINGLE
         per_item = _INSTANCES_FOR_A_ZIP if zips else _INSTANCES
         while not self._stop.is_set():
-            self._let_go_of_some.clear()
+            self._some_ended.clear()
             upstream.changed.clear()
             had_ended, skip, gave_out = upstream.has_ended, frozenset(self._in_hand), False
             cursor: WorkCursor | None = None
@@ -181,8 +181,8 @@ class Coordinator:
                 continue
             if had_ended and not skip and not self._in_hand:
                 return
-            # What is in hand may come back, from a worker that died, and what is to come may be listed meanwhile.
-            await first_set(self._let_go_of_some, upstream.changed, self._stop)
+            # A worker that dies gives its work back, and more Series may be listed meanwhile.
+            await first_set(self._some_ended, upstream.changed, self._stop)
 
     async def _given(self, only: Iterable[SeriesWork]) -> AsyncIterator[SeriesWork]:
         for work in only:
@@ -192,14 +192,14 @@ class Coordinator:
             yield work
 
     def _give_back(self, work: SeriesWork, outcomes: int) -> None:
-        """A worker died: what it had of `work`, but for the `outcomes` it delivered, is owed still."""
-        self._let_go(work.series_uid, len(work.entries) - outcomes)
+        """A worker died: the rest of its `work`, of which it delivered some `outcomes`, is still owed."""
+        self._ended(work.series_uid, len(work.entries) - outcomes)
 
-    def _let_go(self, series_uid: str, instances: int) -> None:
+    def _ended(self, series_uid: str, instances: int) -> None:
         self._in_hand[series_uid] -= instances
         if self._in_hand[series_uid] <= 0:
             del self._in_hand[series_uid]
-        self._let_go_of_some.set()
+        self._some_ended.set()
 
     async def _deliver(self, outcome: InstanceOutcome) -> None:
         self._unrecorded.append(outcome)
@@ -211,7 +211,7 @@ class Coordinator:
             await self._record()
 
     async def _record(self) -> None:
-        """Journal what was delivered, in one transaction. Who is cancelled meanwhile leaves it to end by itself."""
+        """Journal the delivered outcomes, in one transaction, which ends even if the caller is cancelled."""
         await asyncio.shield(self._record_all())
 
     async def _record_all(self) -> None:
@@ -222,16 +222,16 @@ class Coordinator:
             try:
                 await self._journal_thread(Journal.record_outcomes, self._run, group)
             except BaseException:
-                self._unrecorded[:0] = group  # for the last one who records, who is there to hear of it
+                self._unrecorded[:0] = group  # for the last call, whose caller sees the error
                 raise
             for outcome in group:
                 self.outcomes[outcome.outcome] += 1
                 if outcome.outcome is Outcome.FETCHED:
                     self.bytes_fetched += outcome.size_bytes
-                self._let_go(outcome.series_uid, 1)
+                self._ended(outcome.series_uid, 1)
 
     async def _tick(self, upstream: Stage) -> None:
-        """Record what waits, watch the disk, say where things stand, and hire while this process is the bottleneck.
+        """Record outcomes, watch the disk, announce progress, and hire workers while this process is the bottleneck.
 
         Raises:
             DiskError: the disk is full, or the journal cannot be written.
@@ -243,7 +243,7 @@ class Coordinator:
             check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
             cpu, now = time.process_time(), time.monotonic()
-            done = self._local.looked_at  # before the first it is imports that keep the core busy
+            done = self._local.validated  # before the first one the core is busy with imports
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
             may_grow = self._settings.fetch.workers is None and len(self._remote) + 1 < (os.cpu_count() or 1)
@@ -251,7 +251,7 @@ class Coordinator:
                 if is_busy:
                     self._hire()
                 elif self._spare is None:
-                    self._spare = self._start_process()  # to be ready by the time that it is needed
+                    self._spare = self._start_process()  # so that it is ready when it is needed
 
     async def _announce(self, upstream: Stage) -> int:
         counts = await self._journal_thread(Journal.counts, self._run)
@@ -274,7 +274,7 @@ class Coordinator:
         return max(counts.owed, counts.promised_instances - counts.held)
 
     async def _cut_off(self) -> None:
-        """Told to stop: what is in flight may end within seconds, no longer."""
+        """Once the run is stopped, allow requests in flight some seconds to finish."""
         await self._stop.wait()
         await asyncio.sleep(_GRACE_SECONDS)
-        raise Interrupted("stopped before all that was in flight had ended")
+        raise Interrupted("stopped before all requests in flight had finished")

@@ -1,7 +1,7 @@
-"""Pixels are decoded in processes that may die: the decoders of damaged JPEGs sometimes take their process with them.
+"""Decode pixels in processes of their own, because decoders of damaged JPEGs sometimes crash.
 
-`Decoders` is the outside, for a worker; `python -m bulkdl.fetch.pixel_decoding` the inside. A process that dies twice
-over the same file says that the file cannot be decoded (once may have been somebody's kill).
+A worker uses `Decoders`; `python -m bulkdl.fetch.pixel_decoding` is the program of a process. A file that crashes the
+decoder twice counts as invalid: one crash may be the end of a process that was killed.
 
 Observed: GDCM 3.2 calls abort() on some truncated JPEG 2000 and JPEG-LS streams.
 """
@@ -24,18 +24,18 @@ from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.processes import AnsweringProcess, answer_all
 
-_LONGEST_SECONDS: Final = 600.0  # for one file; a decoder may also run in circles
-_LIVES: Final = 2
+_LONGEST_SECONDS: Final = 600.0  # for one file; a decoder may also loop endlessly
+_ATTEMPTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _Request:
     source: bytes | Path
     expected: InstanceKey | None
 
 
 class Decoders:
-    """As many processes as there are cores, started when they are needed; they end with the block."""
+    """At most one process for each core, started when needed; they end with the block."""
 
     def __init__(self) -> None:
         self._permits = asyncio.Semaphore(os.cpu_count() or 1)
@@ -51,28 +51,28 @@ class Decoders:
             await self._idle.pop().__aexit__(None, None, None)
 
     async def validate(self, source: bytes | Path, expected: InstanceKey | None) -> ValidationResult:
-        """As `validate` at level `pixels`, without danger for this process.
+        """Validate at level `pixels`; a crash does not affect this process.
 
         Raises:
-            InstanceError: as `validate`; `InvalidInstance` too where the decoder dies of it.
-            MirrorUnwritable: no process can be started.
+            InstanceError: as `validate`; `InvalidInstance` also if the decoder crashes.
+            MirrorUnwritable: a process cannot be started.
         """
         async with self._permits:
-            for _ in range(_LIVES):
-                answer = await self._ask(_Question(source, expected))
+            for _ in range(_ATTEMPTS):
+                answer = await self._ask(_Request(source, expected))
                 if isinstance(answer, ValidationResult):
                     return answer
                 if answer is not None:
                     raise answer
-        raise InvalidInstance("the pixels cannot be decoded: the decoder dies of them")
+        raise InvalidInstance("the pixels cannot be decoded: the decoder crashed")
 
-    async def _ask(self, question: _Question) -> ValidationResult | InstanceError | None:
+    async def _ask(self, request: _Request) -> ValidationResult | InstanceError | None:
         process = self._idle.pop() if self._idle else await AnsweringProcess("bulkdl.fetch.pixel_decoding").__aenter__()
         answer: ValidationResult | InstanceError | None = None
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_SECONDS):
-                    answer = await process.ask(question)
+                    answer = await process.ask(request)
         finally:
             if answer is not None:
                 self._idle.append(process)
@@ -81,9 +81,9 @@ class Decoders:
         return answer
 
 
-def _answer(question: _Question) -> ValidationResult | InstanceError:
+def _answer(request: _Request) -> ValidationResult | InstanceError:
     try:
-        return validate(question.source, level=ValidationLevel.PIXELS, expected=question.expected)
+        return validate(request.source, level=ValidationLevel.PIXELS, expected=request.expected)
     except InstanceError as error:
         return error
     except OSError as error:
@@ -91,12 +91,12 @@ def _answer(question: _Question) -> ValidationResult | InstanceError:
 
 
 def main() -> None:
-    """Be a decoder. Its standard output is ours alone: what the libraries print goes nowhere."""
+    """Run a decoder. Only answers go to the standard output; what libraries print is discarded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.dup2(nowhere, sys.stderr.fileno())
+    discarded = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(discarded, sys.stdout.fileno())
+    os.dup2(discarded, sys.stderr.fileno())
     answer_all(_answer, sys.stdin.buffer, answers)
 
 

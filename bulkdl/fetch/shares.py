@@ -1,6 +1,6 @@
-"""How workers share the limits of one run: requests in flight, and bytes a second. Pure, but for telling the workers.
+"""How workers share the limits of one run: requests in flight, and bytes a second.
 
-The sum of all shares never exceeds a limit, not even while shares change: the shares that shrink are handed out first.
+The sum of all shares never exceeds a limit, not even while shares change: the shares that shrink are sent first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one worker may use from now on: requests in flight, and bytes a second, None where there is no limit."""
+    """What one worker may use from now on: requests in flight, and bytes a second, None if they are not limited."""
 
     ceiling: int
     rate_bytes: float | None = None
@@ -40,11 +40,11 @@ class Shares:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more worker would still have a request for itself."""
+        """Whether one more worker would get a request."""
         return len(self._shares) < self._whole.ceiling
 
     def join(self, worker: Sharer) -> None:
-        """Give `worker` a share, which all others make room for first."""
+        """Give `worker` a share, after the shares of all others have shrunk."""
         self._hand_out([*self._shares, worker])
 
     def leave(self, worker: Sharer) -> None:

@@ -1,7 +1,7 @@
-"""How a Series is fetched: one request per instance, or its zip. Pure: measurements in, a choice out.
+"""How a Series is downloaded: one request per instance, or its bundle. Pure: measurements in, a choice out.
 
-A zip spares a round trip per instance, but cannot be resumed, and brings what is held already once more. It is an
-optimisation: what it does not bring is fetched singly.
+A bundle saves a round trip per instance, but cannot be resumed, and contains instances that are held already. It is an
+optimisation: instances that it does not contain are downloaded one by one.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Final
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.settings import Transport
 
-_WORTH_A_ZIP: Final = 4  # instances; below it there is no round trip to spare
-_OWED_SHARE: Final = 0.75  # of the Series; below it a zip brings too much that is held already
-_LARGEST_ZIP_BYTES: Final = 1 << 30
+_WORTH_A_BUNDLE: Final = 4  # instances; fewer save too few round trips
+_OWED_SHARE: Final = 0.75  # of the Series; below it a bundle has too many instances that are held already
+_LARGEST_BUNDLE_BYTES: Final = 1 << 30
 _LARGEST_TRIAL_BYTES: Final = 1 << 26
-_TRIAL_EVERY: Final = 24  # Series, then twice as many after each trial that changed nothing
+_TRIAL_EVERY: Final = 24  # Series, then twice as many after each trial that changes nothing
 _RAREST_TRIAL: Final = 96
-# Of instances up to here most time goes into the way to the archive and back: nothing known, their Series come as zips.
+# For instances up to this size the round trip takes most of the time: until both transports are measured, use bundles.
 _SMALL_BYTES: Final = 1 << 17
 _MEMORY: Final = 0.3  # weight of the newest measurement
-# What our own core does for each transport besides, in seconds: where it is the bottleneck, the times that permits are
-# held say more of the core than of the archive. Measured: a request, and a byte of a deflated entry.
+# The seconds of this process's own core for each transport: where the core is the bottleneck, the time that a permit is
+# held says more about the core than about the archive. Measured: a request, and a byte of a deflated entry.
 _REQUEST_SECONDS: Final = 300e-6
 _INFLATE_SECONDS: Final = 5e-9
 
@@ -29,9 +29,9 @@ _INFLATE_SECONDS: Final = 5e-9
 class TransportChooser:
     """Chooses a transport for each Series, and learns from how long each took on this archive.
 
-    The cost of a transport is the time that an instance takes: that of a permit, shared by those in flight, and that of
-    our own core. The one that is cheaper so far is used, the other is tried now and then on a small Series, because
-    archives change: ever more rarely while that teaches nothing new.
+    The cost of a transport is the time that an instance takes: the time of a permit, divided by the number in flight,
+    and the time of this process's core. The cheaper transport is used. The other one is tried now and then on a small
+    Series, because archives change, and more rarely while the trials change nothing.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -40,22 +40,22 @@ class TransportChooser:
         self._chosen = 0
         self._usual: Transport | None = None
         self._next_trial = _TRIAL_EVERY
-        self._usual_bytes = 0.0  # of an instance; 0 while nobody knows
+        self._usual_bytes = 0.0  # of an instance; 0 while unknown
         self._wait = _TRIAL_EVERY
 
     def twin(self) -> TransportChooser:
-        """One that knows as much, for another worker on the same archive, and begins to try things out anew."""
+        """A copy with the same measurements, for another worker on the same archive."""
         twin = TransportChooser(self._fixed)
         twin._cost, twin._usual_bytes = dict(self._cost), self._usual_bytes
         return twin
 
     def choose(self, work: SeriesWork) -> Transport:
         """`single` or `zip` for this Series."""
-        if self._fixed is Transport.SINGLE or not _fits_a_zip(work):
+        if self._fixed is Transport.SINGLE or not _fits_a_bundle(work):
             return Transport.SINGLE
         if self._fixed is Transport.ZIP:
             return Transport.ZIP
-        if len(work.entries) < _WORTH_A_ZIP or (work.size_bytes or 0) > _LARGEST_ZIP_BYTES:
+        if len(work.entries) < _WORTH_A_BUNDLE or (work.size_bytes or 0) > _LARGEST_BUNDLE_BYTES:
             return Transport.SINGLE
         self._chosen += 1
         size_bytes = (work.size_bytes or 0) / len(work.entries) or self._usual_bytes
@@ -77,7 +77,7 @@ class TransportChooser:
     def measured(
         self, transport: Transport, *, instances: int, size_bytes: int, seconds: float, in_flight: int
     ) -> None:
-        """Learn that `instances` of `size_bytes` in all took `seconds` of a permit, one of `in_flight`."""
+        """Add a measurement: `instances`, of `size_bytes` in total, took `seconds` of one of `in_flight` permits."""
         own = _REQUEST_SECONDS * instances if transport is Transport.SINGLE else _INFLATE_SECONDS * size_bytes
         cost = (seconds / max(in_flight, 1) + own) / max(instances, 1)
         self._usual_bytes = size_bytes / max(instances, 1)
@@ -85,7 +85,7 @@ class TransportChooser:
         self._cost[transport] = before + _MEMORY * (cost - before)
 
 
-def _fits_a_zip(work: SeriesWork) -> bool:
+def _fits_a_bundle(work: SeriesWork) -> bool:
     owed = len(work.entries)
     whole = max(work.image_count or 0, owed)
-    return work.whole or owed >= max(_WORTH_A_ZIP, _OWED_SHARE * whole)
+    return work.whole or owed >= max(_WORTH_A_BUNDLE, _OWED_SHARE * whole)

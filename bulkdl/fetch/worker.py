@@ -1,7 +1,7 @@
-"""A whole worker: takes Series that owe instances, and gives outcomes. One event loop, one archive, one mirror.
+"""A complete worker: takes Series that owe instances, and delivers outcomes. One event loop, one archive, one mirror.
 
-It requests, streams, hashes, checks with pydicom, writes, syncs and renames; a body never leaves it. The coordinator
-alone decides who gets which Series, and journals.
+It requests, streams, hashes, validates, writes, syncs and renames; a body never leaves it. The coordinator decides
+which worker gets which Series, and records the outcomes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from bulkdl.fetch.targets import Target, targets_of, uid_of_file
 from bulkdl.fetch.threads import Threads, make_threads
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.access import Access
-from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, Sink
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
@@ -43,16 +44,16 @@ from bulkdl.store.files import MirrorFiles
 Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 
 DEFAULT_CEILING: Final = 256
-_SPARE_JOBS: Final = 4  # so that a permit finds a taker while others wait out a failure
+_SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
 _SINGLES_AFTER_A_BUNDLE: Final = 8
-_MOST_BUNDLES: Final = 16  # of a worker under way: each holds memory, and none spares more than the others
-_BUNDLES_OF_BUSY: Final = 2  # one at work and one on its way: a busy worker leaves the others to workers that are not
-_LOOK_AGAIN_SECONDS: Final = 0.1
+_MOST_BUNDLES: Final = 16  # at once for each worker, because each needs memory
+_BUNDLES_OF_BUSY: Final = 2  # one in work and one in transit: a busy worker leaves others to idle ones
+_POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """All that a worker needs; it may be sent to another process, where `access` holds no more than it must.
+    """All that a worker needs. It can be sent to another process.
 
     `ceiling` is this worker's share of the requests in flight, `rate_limit_bytes` of the bytes a second.
     """
@@ -68,7 +69,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a worker has found out of an archive, for one that joins: its limit, and the costs of transports."""
+    """What a worker has measured of an archive, for one that joins: its limit, and the costs of transports."""
 
     limit: int
     chooser: TransportChooser
@@ -76,7 +77,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What went over the wire so far."""
+    """The requests and retries so far, the requests in flight now, and how many may be."""
 
     requests: int
     retries: int
@@ -84,15 +85,15 @@ class Traffic:
     limit: int
 
 
-def make_retrier(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> Retrier:
-    """The limits and the endurance that `settings` ask for; `sink` is told of failures that are waited out."""
+def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
+    """The limits and the retry policy of `settings`. The sink of the run gets its retries and outages."""
     now = time.monotonic()
 
     def announce_retry(what: str, error: BulkdlError, attempt: int, wait: float) -> None:
-        sink(Retrying(what, error.code, str(error), attempt, wait))
+        context.sink(Retrying(what, error.code, str(error), attempt, wait))
 
     def announce_outage(error: BulkdlError | None, seconds: float) -> None:
-        sink(ArchiveUp(seconds) if error is None else ArchiveDown(str(error), seconds))
+        context.sink(ArchiveUp(seconds) if error is None else ArchiveDown(str(error), seconds))
 
     fixed = settings.fetch.concurrency is not None
     first = max(FIRST_LIMIT, settings.learned.limit // 2 if settings.learned is not None else 0)
@@ -103,7 +104,7 @@ def make_retrier(settings: WorkerSettings, sink: Sink, stop: asyncio.Event) -> R
             give_up_after_seconds=settings.fetch.give_up_after_seconds,
             wait_scale=settings.fetch.wait_scale,
         ),
-        stop=stop,
+        stop=context.stop,
         rate=ByteRate(settings.rate_limit_bytes, now=now) if settings.rate_limit_bytes else None,
         listener=RetryListener(retry=announce_retry, outage=announce_outage),
     )
@@ -129,16 +130,16 @@ class Worker:
         self._one_ended = asyncio.Event()
 
     @property
-    def looked_at(self) -> int:
+    def validated(self) -> int:
         """The number of bodies that it has validated so far."""
-        return self._committer.looked_at
+        return self._committer.validated
 
     def learned(self) -> Learned:
-        """What it has found out so far."""
+        """What it has measured so far."""
         return Learned(self._archive.retrier.limit, self._chooser.twin())
 
     def traffic(self) -> Traffic:
-        """What went over the wire so far."""
+        """The requests and retries so far, the requests in flight now, and how many may be."""
         retrier = self._archive.retrier
         return Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
 
@@ -147,31 +148,31 @@ class Worker:
         self._archive.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
-        """Fetch everything that `items` owe and hand each outcome to `deliver`, until they end.
+        """Download everything that `items` owe and pass each outcome to `deliver`, until they end.
 
         Raises:
-            BulkdlError: what must stop the run; what was delivered stands.
+            BulkdlError: an error that must stop the run; delivered outcomes stay valid.
         """
 
         async def jobs() -> AsyncIterator[Callable[[], Awaitable[None]]]:
-            await self._room()
+            await self._wait_for_room()
             async for work in items:
                 targets = await self._adopt(targets_of(work), deliver)
                 if len(targets) == len(work.entries) and self._takes_bundle(work):
                     self._bundles_under_way += 1
                     yield partial(self._by_bundle, work, deliver)
-                    await self._room()
+                    await self._wait_for_room()
                 else:
                     for target in targets:
                         yield partial(self._singly, target, deliver)
-                        await self._room()
+                        await self._wait_for_room()
 
         await self._downloader.find_kept()
 
         async def do(job: Callable[[], Awaitable[None]]) -> None:
             self._under_way += 1
             try:
-                with suppress(Interrupted):  # told to stop: what waits stays owed, what is in flight ends
+                with suppress(Interrupted):  # waiting entries stay owed, requests in flight finish
                     await job()
             finally:
                 self._under_way -= 1
@@ -179,22 +180,23 @@ class Worker:
 
         async with self._decoders:
             await together(
-                self._threads(load_pydicom),  # while the archive is thinking about the first answers
+                self._threads(load_pydicom),  # while the first requests are in flight
                 run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch"),
             )
 
     def _takes_bundle(self, work: SeriesWork) -> bool:
         return self._bundles.can_download(work) and self._chooser.choose(work) is Transport.ZIP
 
-    async def _room(self) -> None:
-        """Wait until one more job would find a permit soon; then the next Series is chosen for by what is known then.
+    async def _wait_for_room(self) -> None:
+        """Wait until one more job would get a permit soon.
 
-        A Series that is taken early is kept from workers that are idle, so a busy worker takes few.
+        A Series that is taken early is not available to idle workers, and its transport is chosen with older
+        measurements.
         """
         while not self._has_room():
             self._one_ended.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
+                async with asyncio.timeout(_POLL_SECONDS):
                     await self._one_ended.wait()
 
     def _has_room(self) -> bool:
@@ -243,28 +245,28 @@ class Worker:
     async def _by_bundle(self, work: SeriesWork, deliver: Deliver) -> None:
         size_bytes = 0
 
-        async def weigh_and_deliver(outcome: InstanceOutcome) -> None:
+        async def count_and_deliver(outcome: InstanceOutcome) -> None:
             nonlocal size_bytes
             size_bytes += outcome.size_bytes
             await deliver(outcome)
 
         started = time.monotonic()
         try:
-            brought = await self._bundles.download(work, weigh_and_deliver)
+            contained = await self._bundles.download(work, count_and_deliver)
         finally:
             self._bundles_under_way -= 1
-        if brought:
-            self._measured(Transport.ZIP, len(brought), size_bytes, started)
+        if contained:
+            self._measured(Transport.ZIP, len(contained), size_bytes, started)
 
         async def missing() -> AsyncIterator[Target]:
             for target in targets_of(work):
-                if target.entry.key not in brought:
+                if target.entry.key not in contained:
                     yield target
 
         async def fetch(target: Target) -> None:
             await self._singly(target, deliver)
 
-        if len(brought) < len(work.entries):
+        if len(contained) < len(work.entries):
             await run_pool(missing(), fetch, workers=_SINGLES_AFTER_A_BUNDLE, name="after-bundle")
 
     def _measured(self, transport: Transport, instances: int, size_bytes: int, started: float) -> None:
@@ -281,21 +283,20 @@ async def work_alone(
     settings: WorkerSettings,
     items: AsyncIterator[SeriesWork],
     deliver: Deliver,
+    context: RunContext,
     *,
-    sink: Sink,
-    stop: asyncio.Event,
     started: Callable[[Worker], None],
 ) -> None:
-    """Run one worker with connections and threads of its own, as a process does. `started` is given the worker.
+    """Run one worker with its own connections and threads, as a process does. `started` gets the worker.
 
     Raises:
-        BulkdlError: what must stop the run.
+        BulkdlError: an error that must stop the run.
     """
-    retrier = make_retrier(settings, sink, stop)
+    retrier = make_retrier(settings, context)
     with ExitStack() as stack:
         threads = stack.enter_context(make_threads())
         async with connect(
-            settings.profile, retrier, access=settings.access, note=lambda text: sink(Noted(text))
+            settings.profile, retrier, access=settings.access, note=lambda text: context.sink(Noted(text))
         ) as archive:
             worker = Worker(settings, archive, Threads(threads))
             started(worker)

@@ -1,4 +1,4 @@
-"""The inside of a worker process: one worker between two pipes. `processes` is the outside, and starts it."""
+"""The program of a worker process: one worker between two pipes. `worker_process` starts it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Final
 
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
+from bulkdl.fetch.messages import Batch, NoMoreWork, Stop
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
-from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop
+from bulkdl.model.context import RunContext
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
@@ -22,8 +23,8 @@ from bulkdl.runtime.tasks import running_alongside
 _TICK_SECONDS: Final = 0.05
 
 
-class Child:
-    """The other end: a worker between two pipes."""
+class WorkerMain:
+    """A worker that takes its work from `commands`, and writes batches to the standard output."""
 
     def __init__(self, commands: asyncio.StreamReader) -> None:
         self._commands = commands
@@ -35,25 +36,19 @@ class Child:
         self._latest_share: Share | None = None
         self._begun = 0
 
-    async def live(self) -> None:
-        """Work until the parent says that there is no more, then say the last word."""
+    async def run(self) -> None:
+        """Process work until the parent closes the queue, then send the last batch."""
         settings: WorkerSettings | None = await receive(self._commands)
         if settings is None:
             return
         error: BulkdlError | None = None
+        context = RunContext(settings.fetch, self._events.append, self._stop)
         try:
-            async with running_alongside(self._obey()), running_alongside(self._report()):
-                await work_alone(
-                    settings,
-                    self._items(),
-                    self._deliver,
-                    sink=self._events.append,
-                    stop=self._stop,
-                    started=self._started,
-                )
+            async with running_alongside(self._receive()), running_alongside(self._report()):
+                await work_alone(settings, self._items(), self._deliver, context, started=self._started)
         except BulkdlError as raised:
             error = raised
-        self._say(is_last=True, error=error)
+        self._send(is_last=True, error=error)
 
     def _started(self, worker: Worker) -> None:
         self._worker = worker
@@ -61,25 +56,25 @@ class Child:
             worker.share(self._latest_share)
 
     def _share(self, share: Share) -> None:
-        self._latest_share = share  # for a worker that is still being set up
+        self._latest_share = share  # for a worker that has not started yet
         if self._worker is not None:
             self._worker.share(share)
 
     async def _items(self) -> AsyncIterator[SeriesWork]:
         while not self._stop.is_set() and (work := await self._work.get()) is not None:
             self._begun += 1
-            self._say()  # at once: the next is on its way while this one is at work
+            self._send()  # at once: the parent sends the next item while this one is processed
             yield work
 
     async def _deliver(self, outcome: InstanceOutcome) -> None:
         self._outcomes.append(outcome)
 
-    async def _obey(self) -> None:
+    async def _receive(self) -> None:
         while True:
             message = await receive(self._commands)
             match message:
                 case None:
-                    os._exit(1)  # the parent is gone: nobody would journal what we do
+                    os._exit(1)  # the parent has died: no outcome would be journalled
                 case Share():
                     self._share(message)
                 case Stop():
@@ -94,9 +89,9 @@ class Child:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             if self._outcomes or self._events:
-                self._say()
+                self._send()
 
-    def _say(self, *, is_last: bool = False, error: BulkdlError | None = None) -> None:
+    def _send(self, *, is_last: bool = False, error: BulkdlError | None = None) -> None:
         outcomes, events, begun = tuple(self._outcomes), tuple(self._events), self._begun
         self._outcomes.clear()
         self._events.clear()
@@ -106,19 +101,19 @@ class Child:
         sys.stdout.buffer.flush()
 
 
-async def _live() -> None:
+async def _run() -> None:
     commands = asyncio.StreamReader(limit=PIPE_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin.buffer)
-    await Child(commands).live()
+    await WorkerMain(commands).run()
 
 
 def main() -> None:
-    """Be a worker process. Ctrl-C reaches the parent too, and it is the parent who decides."""
+    """Run a worker process. Ctrl-C reaches the parent too, which decides what to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tune_process()
     disable_numpy()
-    asyncio.run(_live())
+    asyncio.run(_run())
 
 
 if __name__ == "__main__":

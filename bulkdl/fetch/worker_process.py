@@ -1,7 +1,4 @@
-"""The same worker in a process of its own, seen from its parent; `child` is the inside.
-
-`WorkerSettings` go first, then `SeriesWork` one way, and outcomes, events and traffic the other.
-"""
+"""A worker in another process, seen from its parent: `messages` go both ways. `worker_main` is its program."""
 
 from __future__ import annotations
 
@@ -9,52 +6,27 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from bulkdl.errors import BulkdlError
+from bulkdl.fetch.messages import Batch, NoMoreWork, Stop
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
 from bulkdl.model.context import RunContext
-from bulkdl.model.events import Event, Noted
+from bulkdl.model.events import Noted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import packed, receive, start_process
 from bulkdl.runtime.tasks import first_set, running_alongside
 
-# Items of work that a worker has not begun yet: enough that it never runs dry between two words with its parent, and no
-# more, because at the end of a run they would keep one worker at work after all others are done.
+# Items of work that a worker has but did not begin: enough that it never waits for its parent, and no more, because at
+# the end of a run they would keep one worker busy after all others have finished.
 _AHEAD: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Take no more work."""
+class WorkerProcess:
+    """A worker process. `traffic` is the latest that it reported.
 
-
-@dataclass(frozen=True, slots=True)
-class NoMoreWork:
-    """All has been given out: end when it is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What a child has to say: what came of its work, and how many items of it were `begun` since its last word.
-
-    After its very last word nothing comes any more.
-    """
-
-    outcomes: tuple[InstanceOutcome, ...]
-    events: tuple[Event, ...]
-    traffic: Traffic
-    begun: int
-    is_last: bool = False
-    error: BulkdlError | None = None
-
-
-class RemoteWorker:
-    """A worker process, seen from its parent. `traffic` is its last word on what it sent.
-
-    Once it runs it makes itself ready, and does nothing until it is told to by `hire`.
+    After its start it prepares itself, and waits for `hire`.
     """
 
     def __init__(self, context: RunContext, *, give_back: Callable[[SeriesWork, int], None]) -> None:
@@ -62,7 +34,7 @@ class RemoteWorker:
         self._settings: WorkerSettings | None = None
         self._share: Share | None = None
         self._has_settings = False
-        self._called = asyncio.Event()
+        self._hired_or_dismissed = asyncio.Event()
         self._sink = context.sink
         self._stop = context.stop
         self._give_back = give_back
@@ -73,13 +45,13 @@ class RemoteWorker:
         self._ahead = asyncio.Semaphore(_AHEAD)
 
     def hire(self, settings: WorkerSettings) -> None:
-        """Let it begin."""
+        """Let it begin to work."""
         self._settings = settings
-        self._called.set()
+        self._hired_or_dismissed.set()
 
     def dismiss(self) -> None:
-        """It is not needed any more, if it was not hired yet."""
-        self._called.set()
+        """Let it end, if it was not hired."""
+        self._hired_or_dismissed.set()
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""
@@ -88,25 +60,25 @@ class RemoteWorker:
             self._send(share)
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
-        """Start the process, and once hired feed it from `items` and deliver what comes, until both have ended.
+        """Start the process; once it is hired, send it `items` and deliver its outcomes, until both have ended.
 
-        A process that dies is no error of the run: what it had and did not deliver is given back.
+        A process that dies does not fail the run: the work that it did not deliver is given back.
 
         Raises:
-            BulkdlError: what the worker says must stop the run.
+            BulkdlError: the worker met an error that must stop the run.
         """
         self._process = process = await start_process("bulkdl.fetch.worker_main")
         try:
-            await first_set(self._called, self._stop)
+            await first_set(self._hired_or_dismissed, self._stop)
             if self._settings is None:
                 return
             self._send_settings(self._settings)
-            # A process that died is fed no longer: what it had is needed for the others to find their end.
-            async with running_alongside(self._tell_stop()), running_alongside(self._feed(items)):
+            # A process that has died gets no more items: the other workers need them.
+            async with running_alongside(self._send_stop()), running_alongside(self._feed(items)):
                 await self._listen(process, deliver)
         finally:
             with suppress(ProcessLookupError):
-                process.kill()  # it has said its last word, or ours is that it must end
+                process.kill()  # the worker has finished, or has to be stopped
             await process.wait()
             for key, work in self._given.items():
                 self._give_back(work, self._delivered[key])
@@ -117,7 +89,7 @@ class RemoteWorker:
         self._send(settings)
         self._has_settings = True
 
-    async def _tell_stop(self) -> None:
+    async def _send_stop(self) -> None:
         await self._stop.wait()
         self._send(Stop())
 
@@ -128,13 +100,13 @@ class RemoteWorker:
             self._given[key] = work
             self._owner.update({(work.series_uid, entry.key): key for entry in work.entries})
             self._send(work)
-            await self._ahead.acquire()  # before the next is taken: another worker may be hungry
+            await self._ahead.acquire()  # before the next is taken: another worker may be idle
         self._send(NoMoreWork())
 
     async def _listen(self, process: asyncio.subprocess.Process, deliver: Deliver) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        while (said := await receive(process.stdout)) is not None:
-            batch: Batch = said
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        while (message := await receive(process.stdout)) is not None:
+            batch: Batch = message
             self.traffic = batch.traffic
             for event in batch.events:
                 self._sink(event)
@@ -148,7 +120,7 @@ class RemoteWorker:
             if batch.is_last:
                 return
         if self._given and not self._stop.is_set():
-            self._sink(Noted(f"a worker process died (status {await process.wait()}); its work is given to others"))
+            self._sink(Noted(f"a worker process died (status {await process.wait()}); other workers do its work"))
 
     def _settle(self, outcome: InstanceOutcome) -> None:
         key = self._owner.pop((outcome.series_uid, outcome.key))

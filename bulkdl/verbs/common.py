@@ -100,7 +100,7 @@ async def open_archive(choice: ArchiveChoice, context: RunContext) -> AsyncItera
     """
     async with find_archive(choice) as profile:
         settings = worker_settings(profile, choice.access, context.settings, Path())
-        retrier = make_retrier(settings, context.sink, context.stop)
+        retrier = make_retrier(settings, context)
         note = lambda text: context.sink(Noted(text))  # noqa: E731 - one line, used once
         async with connect(profile, retrier, access=choice.access, note=note) as client:
             yield OpenArchive(client, profile, choice.access)

@@ -1,0 +1,105 @@
+"""A real worker process, from its start to its end: its share, its work, and the work that it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bulkdl.archive.profiles import Profile
+from bulkdl.errors import MirrorUnwritable
+from bulkdl.fetch.shares import Share
+from bulkdl.fetch.worker import WorkerSettings
+from bulkdl.fetch.worker_process import WorkerProcess
+from bulkdl.model.access import Access
+from bulkdl.model.context import RunContext
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.records import Entry
+from bulkdl.model.settings import FetchSettings
+from bulkdl.model.states import Outcome
+from bulkdl.store.files import MirrorFiles
+from tests.support.bad_archive import QUICK, BadArchive
+from tests.support.dicom_files import MadeUp, instances
+
+MADE_UP = list(instances(series=3, per_series=4))
+
+
+def works() -> list[SeriesWork]:
+    by_series: dict[str, list[MadeUp]] = {}
+    for one in MADE_UP:
+        by_series.setdefault(one.series_uid, []).append(one)
+    return [
+        SeriesWork(
+            series_uid=SeriesUid(uid),
+            study_uid=None,
+            folder=uid,
+            entries=tuple(Entry(one.sop_uid, SopInstanceUid(one.sop_uid)) for one in made_up),
+            names=tuple(f"{one.sop_uid}.dcm" for one in made_up),
+        )
+        for uid, made_up in by_series.items()
+    ]
+
+
+async def items() -> AsyncIterator[SeriesWork]:
+    for work in works():
+        yield work
+
+
+def settings(archive: BadArchive, files: MirrorFiles, fetch: FetchSettings = QUICK) -> WorkerSettings:
+    return WorkerSettings(
+        profile=Profile("bad", archive.server.url, "nbia-v1"), access=Access(), root=files.root, fetch=fetch, ceiling=4
+    )
+
+
+class Ended:
+    """What a worker process delivers and gives back."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[InstanceOutcome] = []
+        self.given_back: list[tuple[SeriesWork, int]] = []
+
+    def give_back(self, work: SeriesWork, outcomes: int) -> None:
+        self.given_back.append((work, outcomes))
+
+    async def deliver(self, outcome: InstanceOutcome) -> None:
+        self.outcomes.append(outcome)
+
+
+async def test_a_hired_process_does_all_work(files: MirrorFiles) -> None:
+    ended = Ended()
+    async with BadArchive(MADE_UP) as archive:
+        worker = WorkerProcess(RunContext(), give_back=ended.give_back)
+        worker.share(Share(2))
+        worker.hire(settings(archive, files))
+        await worker.run(items(), ended.deliver)
+    assert {outcome.outcome for outcome in ended.outcomes} == {Outcome.FETCHED}
+    assert {outcome.key for outcome in ended.outcomes} == {one.sop_uid for one in MADE_UP}
+    assert ended.given_back == []
+    assert worker.traffic.requests == len(MADE_UP)
+    assert worker.traffic.limit == 2  # the share that it was given before it was hired
+
+
+@pytest.mark.parametrize("how", ["dismissed", "stopped"])
+async def test_a_process_that_is_not_hired_ends_without_work(how: str) -> None:
+    ended = Ended()
+    context = RunContext()
+    worker = WorkerProcess(context, give_back=ended.give_back)
+    if how == "dismissed":
+        worker.dismiss()
+    else:
+        context.stop.set()
+    await worker.run(items(), ended.deliver)
+    assert (ended.outcomes, ended.given_back) == ([], [])
+
+
+async def test_an_error_that_must_stop_the_run_is_raised(files: MirrorFiles, tmp_path: Path) -> None:
+    ended = Ended()
+    (tmp_path / "mirror" / ".bulkdl" / "partial").rmdir()
+    async with BadArchive(MADE_UP) as archive:
+        worker = WorkerProcess(RunContext(), give_back=ended.give_back)
+        worker.hire(settings(archive, files))
+        with pytest.raises(MirrorUnwritable, match="partial"):
+            await worker.run(items(), ended.deliver)
+    assert ended.outcomes == []
