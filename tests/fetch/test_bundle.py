@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from bulkdl.archive.base import BundleForm, Capabilities
 from bulkdl.errors import ConnectionLost, NotFound
 from bulkdl.fetch.bundle import BundleDownloader
 from bulkdl.fetch.committer import Committer
@@ -154,6 +155,21 @@ async def test_a_bundle_that_the_archive_does_not_have_is_not_requested_again(bu
     done, _ = await download(bundles(archive), work())
     assert done == set()
     assert archive.asked["bundle"] == 1
+
+
+@pytest.mark.parametrize("cut", [0, 20], ids=["complete", "cut"])
+async def test_a_multipart_response_brings_every_complete_part(bundles: Open, files: MirrorFiles, cut: int) -> None:
+    parts = [b"--x\r\nContent-Type: application/dicom\r\n\r\n" + one.content + b"\r\n" for one in MADE_UP]
+    content = b"".join(parts) + b"--x--"
+    archive = MemoryArchive({}, bundle=content[: len(content) - cut])
+    archive.capabilities = Capabilities(bundle=BundleForm.MULTIPART)
+
+    def change(_: str, body: MemoryBody) -> None:
+        body.headers["Content-Type"] = 'multipart/related; type="application/dicom"; boundary=x'
+
+    archive.change = change
+    done, _ = await download(bundles(archive), work())
+    assert done == (uids(MADE_UP[:-1]) if cut else uids(MADE_UP)) == committed(files)
 
 
 def test_a_bundle_is_for_archives_that_send_one_and_entries_with_known_uids(bundles: Open) -> None:
