@@ -7,19 +7,19 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
-import types
 from pathlib import Path
 
-import click
 import pytest
 
 from bulkdl import __version__
 from bulkdl.cli import main
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.lock import MirrorLock
+from tests.support.held_mirrors import make_mirror
 
 COMMANDS = ("mirror", "resume", "plan", "status", "verify", "query", "serve")
 COMMAND = (sys.executable, "-m", "bulkdl")
@@ -132,35 +132,36 @@ def test_a_mirror_that_somebody_works_on_exits_6(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_too_many_open_files_exit_5_wherever_the_limit_is_met(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def imports() -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "module.py")
+def fail_to_connect(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SQLite raise an error that bulkdl does not expect of it."""
 
-    module = types.ModuleType("bulkdl.cli.commands.status")
-    monkeypatch.setattr(module, "status", click.Command("status", callback=imports), raising=False)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    assert main.run(["status"]) == 5
+    def connect(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+
+
+def test_too_many_open_files_exit_5_wherever_the_limit_is_met(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_mirror(tmp_path, series=1, per_series=1)
+    fail_to_connect(OSError(errno.EMFILE, os.strerror(errno.EMFILE), "module.py"), monkeypatch)
+    assert main.run(["status", str(tmp_path)]) == 5
     assert capsys.readouterr().err.startswith("bulkdl: too many open files;")
 
 
-def test_a_defect_is_one_line_too_and_its_traceback_is_a_wish_away(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_an_internal_error_is_one_line_and_its_traceback_is_shown_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
-        raise ZeroDivisionError("of all\nthings")
-
-    module = types.ModuleType("bulkdl.cli.commands.status")
-    monkeypatch.setattr(module, "status", click.Command("status", callback=broken), raising=False)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    assert main.run(["status"]) == 1
+    make_mirror(tmp_path, series=1, per_series=1)
+    fail_to_connect(ZeroDivisionError("of all\nthings"), monkeypatch)
+    assert main.run(["status", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (
         "bulkdl: internal error: ZeroDivisionError: of all things (set BULKDL_TRACEBACK=1 to see where)\n"
     )
     monkeypatch.setenv("BULKDL_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
-        main.run(["status"])
+        main.run(["status", str(tmp_path)])
 
 
 def test_closed_streams_are_not_a_defect(tmp_path: Path) -> None:

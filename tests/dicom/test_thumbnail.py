@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 from PIL import Image
 from pydicom.uid import UID, JPEGLossless
 
-from bulkdl.dicom import thumbnail as module
 from bulkdl.dicom.thumbnail import thumbnail
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from tests.support.dicom_samples import NATIVE, encapsulated, encoded, image, pydicom_file, pydicom_files
@@ -92,7 +92,7 @@ def test_does_not_decode_a_frame_that_is_too_large(tmp_path: Path) -> None:
 
 
 def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ConfigurationError, match="numpy and Pillow"):
         thumbnail(pydicom_file("CT_small.dcm"))
 
