@@ -1,4 +1,4 @@
-"""Fixtures for everybody: caches apart from the user's, and embedded archives in processes of their own."""
+"""Fixtures for all tests: a cache that is not the user's, embedded archives, and a watch over the event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.blocking import WatchedLoop
 from tests.support.commands import RunningArchive, serve
 
-# On a busy machine an example may take long: the limit of the whole test is enough.
+# On a busy machine one example may take long; the timeout of the test is enough.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
@@ -24,13 +24,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for all commands of the session; the demonstration archive is made in it once."""
+    """A cache folder for all commands of the session, so that the demonstration archive is made only once."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
 def demo_archive(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
-    """`bulkdl serve --demo`, for the whole session."""
+    """`bulkdl serve --demo` for the whole session."""
     with serve("--demo", cache=cache, log=tmp_path_factory.mktemp("demo") / "access.jsonl") as archive:
         yield archive
 
@@ -44,7 +44,7 @@ def _watched_loop() -> WatchedLoop:
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], WatchedLoop]]:
-    """Have every asynchronous test run on a loop that is watched."""
+    """Run every asynchronous test on a watched loop."""
     return {"watched": _watched_loop}
 
 

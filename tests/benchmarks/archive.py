@@ -1,4 +1,4 @@
-"""nginx over the corpus: every answer of a TCIA v3 archive, from files. Its log tells what was asked, and when."""
+"""nginx over the corpus: every answer of a TCIA v3 archive, from files. Its log has every request with its time."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def serving(
 def _wait_until_ready(probe: Sequence[str], process: subprocess.Popen[bytes]) -> None:
     for _ in range(200):
         if process.poll() is not None:
-            raise SystemExit("nginx did not start: see its words above")
+            raise SystemExit("nginx did not start: see its messages above")
         if subprocess.run(probe, check=False, capture_output=True).returncode == 0:
             return
         with suppress(subprocess.TimeoutExpired):

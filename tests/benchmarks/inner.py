@@ -1,4 +1,4 @@
-"""Goals that no download tells of: start-up, journal, verify, serve."""
+"""Goals that downloads do not show: start-up, journal, verify, serve."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.support.journals import NOW, begin, outcome, record_listed
 _BULKDL: Final = str(Path(sys.executable).with_name("bulkdl"))
 _PER_SERIES: Final = 1_000
 _GROUP: Final = 500
-_NOWHERE: Final = "nbia+http://127.0.0.1:9/nbia-api/services"  # whoever is asked anything there fails
+_NOWHERE: Final = "nbia+http://127.0.0.1:9/nbia-api/services"  # a request to it fails
 
 
 def limits() -> list[Goal]:

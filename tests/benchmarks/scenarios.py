@@ -51,7 +51,7 @@ SCENARIOS: Final = (
 
 @dataclass(slots=True)
 class Result:
-    """What came of a scenario: the runs of each tool, and the seconds that `guarantee` took after each of a peer."""
+    """The result of a scenario: the runs of each tool, and the seconds that `guarantee` took after each of a peer."""
 
     scenario: Scenario
     instances: int

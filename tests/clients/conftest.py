@@ -1,6 +1,6 @@
-"""A running demonstration archive, for public clients in environments of their own.
+"""A running demonstration archive for public clients, which run in separate environments.
 
-bulkdl is not installed there: the command is named by the environment variable BULKDL.
+bulkdl is not installed there; the environment variable BULKDL contains its command.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The public Python client nbiatoolkit 1.3.1, unmodified but for its base address, against `bulkdl serve --demo`.
 
-It logs in as the guest and speaks NBIA v2 and the Advanced API. It runs in an environment of its own (`make
+It logs in as the guest and speaks NBIA v2 and the Advanced API. It runs in a separate environment (`make
 test-clients`).
 """
 
@@ -21,7 +21,7 @@ COLLECTION = "BULKDL-PHANTOM"
 @pytest.fixture
 def client(archive: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[NBIAClient]:
     monkeypatch.setattr(NBIA_BASE_URLS.NBIA, "_value_", f"{archive}/")
-    # Its downloading processes look the address up by its value.
+    # Its download processes look up the address by its value.
     monkeypatch.setitem(NBIA_BASE_URLS._value2member_map_, f"{archive}/", NBIA_BASE_URLS.NBIA)
     monkeypatch.setattr(NBIA_BASE_URLS.LOGOUT_URL, "_value_", f"{archive.removesuffix('/services')}/logout")
     with NBIAClient(log_level="ERROR") as connected:
@@ -38,7 +38,7 @@ def test_the_guest_is_logged_in_and_out(client: NBIAClient, capsys: pytest.Captu
     assert login.access_token
     assert login.expiry_time is not None
     assert login.refresh_token
-    login._refresh_access_token()  # what happens by itself when a token has expired
+    login._refresh_access_token()  # the client calls it when a token has expired
     assert client.getCollections()
     login.logout()
     assert "Error" not in capsys.readouterr().out

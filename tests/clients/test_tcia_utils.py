@@ -1,7 +1,7 @@
 """The public Python client tcia_utils 3.3.5, unmodified but for its base address, against `bulkdl serve --demo`.
 
-It speaks NBIA v4, and v1 for shared lists; pointed at v1, it searches and downloads there too. It runs in an
-environment of its own (`make test-clients`).
+It speaks NBIA v4, and v1 for shared lists; pointed at v1, it searches and downloads there too. It runs in a
+separate environment (`make test-clients`).
 """
 
 from __future__ import annotations

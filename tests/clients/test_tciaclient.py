@@ -1,6 +1,6 @@
 """The public Python client tciaclient 0.0.3, unmodified but for its base address, against `bulkdl serve --demo`.
 
-It speaks TCIA v3. It runs in an environment of its own (`make test-clients`).
+It speaks TCIA v3. It runs in a separate environment (`make test-clients`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Folders of other programs become mirrors: nothing is fetched that is there, nothing is lost on the way."""
+"""Folders of other programs become mirrors: only missing instances are downloaded, and no file is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.journals import begin
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 QUIET = ("--progress", "none", "--json")
-MISSING = 5  # the last instances, which no folder has
+MISSING = 5  # the last instances, which are in no folder
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def series_zips(folder: Path, had: list[MadeUp]) -> None:
 
 
 def idc(folder: Path, had: list[MadeUp]) -> None:
-    """The folders of idc-index: names that are no SOP Instance UIDs, below Modality and Series."""
+    """The folders of idc-index: file names that are not SOP Instance UIDs, below Modality and Series."""
     for number, one in enumerate(had):
         place = folder / one.collection / one.patient_id / one.study_uid / f"CT_{one.series_uid}"
         write(place / f"{number:08x}-0000-4000-8000-000000000000.dcm", one.content)
@@ -86,7 +86,7 @@ LAYOUTS = [classic, descriptive, series_folders, series_zips, idc]
 
 
 @pytest.mark.parametrize("lay_out", LAYOUTS, ids=lambda made: made.__name__)
-def test_only_the_rest_is_fetched(
+def test_only_missing_instances_are_downloaded(
     lay_out: Callable[[Path, list[MadeUp]], None],
     made_up: tuple[Path, list[MadeUp]],
     archive: RunningArchive,
@@ -113,7 +113,7 @@ def test_only_the_rest_is_fetched(
     assert run("verify", mirror, *QUIET, cache=cache).code == 0
 
 
-def test_resume_brings_what_adopted_series_lack(
+def test_resume_downloads_what_adopted_series_lack(
     made_up: tuple[Path, list[MadeUp]], archive: RunningArchive, cache: Path, tmp_path: Path
 ) -> None:
     classic(tmp_path / "other", made_up[1][:-MISSING])
@@ -124,7 +124,7 @@ def test_resume_brings_what_adopted_series_lack(
     assert checksums_of(made_up[1]).items() <= checksums_on_disk(tmp_path / "other").items()
 
 
-def test_a_folder_becomes_a_mirror_where_it_is_and_keeps_what_is_not_ours(
+def test_a_folder_becomes_a_mirror_in_place_and_keeps_foreign_files(
     made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path
 ) -> None:
     classic(tmp_path, made_up[1])
@@ -136,7 +136,9 @@ def test_a_folder_becomes_a_mirror_where_it_is_and_keeps_what_is_not_ours(
     assert report["files"] == {"others": 2}
 
 
-def test_adopting_again_finds_all_there(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> None:
+def test_adopting_again_finds_everything_in_place(
+    made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path
+) -> None:
     classic(tmp_path / "other", made_up[1])
     for expected in ((30, 0), (0, 30)):
         report = run("adopt", tmp_path / "other", "--to", tmp_path / "m", *QUIET, cache=cache).document()
@@ -158,7 +160,7 @@ def test_files_are_linked_copied_or_moved(
     assert (tmp_path / "other").is_dir()
 
 
-def test_what_is_unsound_or_contradicts_is_named_and_left_alone(
+def test_invalid_and_contradictory_files_are_named_and_left_in_place(
     made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path
 ) -> None:
     one, two, three = made_up[1][:3]
@@ -192,7 +194,7 @@ def test_what_is_unsound_or_contradicts_is_named_and_left_alone(
     assert after == before
 
 
-def test_a_folder_that_is_not_there_is_one_line_and_exit_2(cache: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_is_one_line_and_exit_2(cache: Path, tmp_path: Path) -> None:
     done = run("adopt", tmp_path / "nowhere", *QUIET, cache=cache)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert not (tmp_path / "nowhere").exists()
@@ -208,7 +210,7 @@ def mirror(archive: RunningArchive, cache: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("what_is_left", ["nothing", "the log"])
-def test_a_mirror_whose_journal_is_lost_is_adopted_without_fetching(
+def test_a_mirror_whose_journal_is_lost_is_adopted_without_downloading(
     what_is_left: str, mirror: Path, made_up: tuple[Path, list[MadeUp]], archive: RunningArchive, cache: Path
 ) -> None:
     journal = mirror / ".bulkdl" / "journal.sqlite"
@@ -236,7 +238,7 @@ def is_sound(journal: Path) -> bool:
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "empty"])
-def test_a_journal_that_cannot_be_read_is_one_line_and_stays_as_it_is_until_asked(
+def test_an_unreadable_journal_is_one_line_and_stays_unchanged_until_a_rebuild(
     damage: str, mirror: Path, made_up: tuple[Path, list[MadeUp]], archive: RunningArchive, cache: Path
 ) -> None:
     journal = mirror / ".bulkdl" / "journal.sqlite"
@@ -260,7 +262,7 @@ def test_a_journal_that_cannot_be_read_is_one_line_and_stays_as_it_is_until_aske
     assert journalled_checksums(mirror) == checksums_of(made_up[1])
 
 
-def test_damage_inside_a_journal_is_found_when_it_is_to_be_rebuilt(
+def test_a_rebuild_finds_damage_inside_a_journal(
     mirror: Path, made_up: tuple[Path, list[MadeUp]], archive: RunningArchive, cache: Path
 ) -> None:
     journal = mirror / ".bulkdl" / "journal.sqlite"
@@ -273,9 +275,7 @@ def test_damage_inside_a_journal_is_found_when_it_is_to_be_rebuilt(
     assert journalled_checksums(mirror) == checksums_of(made_up[1])
 
 
-def test_a_journal_that_can_be_read_is_never_set_aside(
-    mirror: Path, made_up: tuple[Path, list[MadeUp]], cache: Path
-) -> None:
+def test_a_readable_journal_is_never_set_aside(mirror: Path, made_up: tuple[Path, list[MadeUp]], cache: Path) -> None:
     report = run("adopt", "--rebuild", mirror, *QUIET, cache=cache).document()
     assert report["instances"] == {"found": 30, "adopted": 0, "already": 30, "refused": 0}
     assert not list((mirror / ".bulkdl").glob("unreadable*"))

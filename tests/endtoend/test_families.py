@@ -1,4 +1,4 @@
-"""`bulkdl mirror` through every family of APIs, and with logins that last for seconds."""
+"""`bulkdl mirror` through every API family, and with logins that expire after seconds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def address(family: str, archive: RunningArchive) -> str:
 
 
 def credentials(family: str, folder: Path) -> tuple[str | Path, ...]:
-    """What a family is told of the caller."""
+    """The options that log in to a family."""
     if family == "tcia-v3":
         return ("--api-key", "the-right-key")
     if family != "nbia-v2":
@@ -65,7 +65,7 @@ def credentials(family: str, folder: Path) -> tuple[str | Path, ...]:
 
 
 def files_of(mirror: Path) -> dict[str, bytes]:
-    """The digest of each file of a mirror but its own records."""
+    """The digest of each file of a mirror, without `.bulkdl`."""
     found = (path for path in mirror.rglob("*") if path.is_file() and ".bulkdl" not in path.parts)
     return {str(path.relative_to(mirror)): hashlib.sha256(path.read_bytes()).digest() for path in found}
 
@@ -108,7 +108,7 @@ def test_series_of_a_manifest_come_through_every_family(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_finished_mirror_asks_no_family_for_an_instance(
+def test_a_complete_mirror_requests_no_instance_of_any_family(
     archive: RunningArchive, cache: Path, tmp_path: Path, family: str
 ) -> None:
     mirrored(family, archive, cache, tmp_path / "m", "--collection", COLLECTION)
@@ -135,8 +135,8 @@ def test_a_wrong_password_is_refused(archive: RunningArchive, cache: Path, tmp_p
 
 @pytest.mark.parametrize("family", ["nbia-v2", "nbia-v4"])
 @pytest.mark.parametrize("manner", ["401", "empty"])
-def test_a_mirror_outlives_its_tokens(cache: Path, tmp_path: Path, manner: str, family: str) -> None:
-    """Tokens last two seconds, and the run longer; an archive may answer an old one with 401, or with nothing found."""
+def test_a_mirror_run_continues_when_its_tokens_expire(cache: Path, tmp_path: Path, manner: str, family: str) -> None:
+    """Tokens expire after two seconds, before the run ends. The answer to an expired token is 401 or an empty list."""
     write_folder(tmp_path / "archive", instances(series=10, per_series=30, collection="RESTRICTED"))
     (tmp_path / "users.toml").write_text(USERS.format(token_seconds=2, collection="RESTRICTED"))
     (tmp_path / "password").write_text("correct horse")

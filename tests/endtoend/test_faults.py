@@ -1,4 +1,4 @@
-"""Faults of the network, the silence and the disk as who runs the command meets them: a code, and one line."""
+"""Faults of the network and the disk: the command ends with the right exit code and one line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ UNREACHABLE: dict[str, tuple[Callable[[BadArchive], tuple[str, tuple[str, ...]]]
 
 
 @pytest.mark.parametrize("name", UNREACHABLE)
-async def test_an_archive_that_cannot_be_reached_is_exit_4_and_costs_nothing(tmp_path: Path, name: str) -> None:
+async def test_an_unreachable_archive_is_exit_4_and_loses_nothing(tmp_path: Path, name: str) -> None:
     reach, said = UNREACHABLE[name]
     mirror = tmp_path / "mirror"
     async with BadArchive(MADE_UP) as archive:
@@ -61,7 +61,7 @@ async def test_an_archive_that_cannot_be_reached_is_exit_4_and_costs_nothing(tmp
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(MADE_UP)
 
 
-async def test_a_certificate_that_nobody_trusts_is_exit_4_without_waiting(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_exit_4_without_waiting(tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(CERTIFICATE)
     async with FaultyServer(lambda _: answer(b"[]"), tls=tls) as server:
@@ -72,7 +72,7 @@ async def test_a_certificate_that_nobody_trusts_is_exit_4_without_waiting(tmp_pa
 
 
 async def on_failing_disk(failure: str, tmp_path: Path, *arguments: object) -> tuple[int | None, str]:
-    """Exit code and standard error of `bulkdl` on a disk that fails in this way."""
+    """The exit code and standard error of `bulkdl` on a disk that fails in this way."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.failing_disk", failure),
         *map(str, arguments),
@@ -87,7 +87,7 @@ async def on_failing_disk(failure: str, tmp_path: Path, *arguments: object) -> t
 
 @pytest.mark.parametrize("point", ["write", "fsync", "rename"])
 @pytest.mark.parametrize("error", ["EDQUOT", "EIO", "EROFS"])
-async def test_a_disk_that_fails_is_exit_5_and_the_run_goes_on_when_it_is_mended(
+async def test_a_failing_disk_is_exit_5_and_the_next_run_completes_the_mirror(
     tmp_path: Path, error: str, point: str
 ) -> None:
     mirror = tmp_path / "mirror"
@@ -129,8 +129,8 @@ SLOW: dict[str, Callable[[], Action]] = {
 
 
 @pytest.mark.parametrize("name", SLOW)
-@pytest.mark.parametrize("times", [1, 10**6], ids=["in passing", "for good"])
-async def test_what_comes_too_slowly_is_timed_out(tmp_path: Path, name: str, times: int) -> None:
+@pytest.mark.parametrize("times", [1, 10**6], ids=["once", "always"])
+async def test_an_instance_that_arrives_too_slowly_times_out(tmp_path: Path, name: str, times: int) -> None:
     def fault(seen: Seen) -> Action | None:
         is_it = endpoint_of(seen) == "getSingleImage" and seen.query["SOPInstanceUID"] == VICTIM.sop_uid
         return SLOW[name]() if is_it and seen.ordinal <= times else None
@@ -147,7 +147,7 @@ async def test_what_comes_too_slowly_is_timed_out(tmp_path: Path, name: str, tim
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of([one for one in MADE_UP if one is not VICTIM])
 
 
-async def test_an_archive_that_refuses_at_first_is_waited_for_and_counted(tmp_path: Path) -> None:
+async def test_an_archive_that_refuses_at_first_is_retried_and_counted(tmp_path: Path) -> None:
     down = asyncio.Event()
 
     def sink(event: Event) -> None:

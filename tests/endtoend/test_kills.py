@@ -1,4 +1,4 @@
-"""kill -9 at random instants: nothing wrong is ever visible, and little is fetched twice. The short form."""
+"""kill -9 at random instants: no wrong file is ever visible, and few instances are downloaded twice. The short form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.stress.kills import torture
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("transport", "workers"), [("single", 1), ("zip", 1), ("single", 2)])
-def test_after_every_kill_what_is_visible_is_right_and_the_end_is_whole(
+def test_after_every_kill_visible_files_are_correct_and_the_last_run_completes_the_mirror(
     tmp_path: Path, transport: str, workers: int
 ) -> None:
     found = torture(

@@ -1,6 +1,6 @@
-"""Kills and a soup of faults with every transport, with one worker and two, on asyncio's loop and on uvloop's.
+"""Kills and mixed faults with every transport, with one worker and two, on asyncio's loop and on uvloop's.
 
-Not each with each: every two of them meet in one of the rows.
+Not all combinations: every pair of values is in one of the rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.commands import RunningArchive, loops_by_uvloop, run
 
 uvloop = pytest.importorskip("uvloop", reason="uvloop is not made for this system")
 
-# The last is the seed: each row dies at other points.
+# The last is the seed: each row has other kills.
 ROWS = pytest.mark.parametrize(
     ("transport", "workers", "by_uvloop", "seed"),
     [
@@ -33,7 +33,7 @@ ROWS = pytest.mark.parametrize(
 
 @pytest.mark.timeout(180)
 @ROWS
-async def test_kills_leave_nothing_wrong(
+async def test_kills_leave_no_wrong_file(
     tmp_path: Path, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
 ) -> None:
     plan = Plan(kills=4, seed=seed, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop)
@@ -45,7 +45,7 @@ async def test_kills_leave_nothing_wrong(
 
 @pytest.mark.timeout(180)
 @ROWS
-def test_a_soup_of_faults_ends_well(
+def test_a_run_with_mixed_faults_ends_correctly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
 ) -> None:
     if by_uvloop:
@@ -59,7 +59,7 @@ def test_a_soup_of_faults_ends_well(
     assert found.served_wrong > 5
 
 
-def test_the_command_and_its_workers_run_by_uvloop_where_it_is_asked_for(
+def test_the_command_and_its_workers_use_uvloop_if_requested(
     tmp_path: Path, cache: Path, demo_archive: RunningArchive
 ) -> None:
     notes = tmp_path / "loops"

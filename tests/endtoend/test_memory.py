@@ -13,7 +13,7 @@ NOISE_BYTES = 15_000_000
 
 
 @pytest.mark.timeout(180)
-def test_a_larger_mirror_takes_no_more_memory(tmp_path: Path) -> None:
+def test_a_larger_mirror_needs_no_more_memory(tmp_path: Path) -> None:
     small = mirror_and_watch(tmp_path / "small", 1_000, "--workers", "2")
     large = mirror_and_watch(tmp_path / "large", 5_000, "--workers", "2")
     assert large < MOST_BYTES

@@ -1,4 +1,4 @@
-"""The main job, as a user runs it: commands in processes, an embedded archive in another, files on the disk."""
+"""The main task as a user runs it: the command and an embedded archive in processes, files on the disk."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_report_agrees_with_the_archives_own_log(archive: RunningArchive, ca
     assert report["bytes"]["mirror"] == sum(path.stat().st_size for path in mirror.glob("*/**/*.dcm"))
 
 
-def test_resolving_asks_once_for_a_collection_and_once_for_each_series(
+def test_resolving_sends_one_request_for_a_collection_and_one_for_each_series(
     archive: RunningArchive, cache: Path, tmp_path: Path
 ) -> None:
     run("mirror", "--archive", archive.url, "--collection", "FIRST", "--to", tmp_path / "m", *QUIET, cache=cache)
@@ -79,7 +79,7 @@ def test_resolving_asks_once_for_a_collection_and_once_for_each_series(
     assert endpoints.count("getSOPInstanceUIDs") == 6
 
 
-def test_a_second_run_asks_one_question_and_fetches_nothing(
+def test_a_second_run_sends_one_request_and_downloads_nothing(
     archive: RunningArchive, cache: Path, tmp_path: Path
 ) -> None:
     command = ("mirror", "--archive", archive.url, "--collection", "FIRST", "--to", tmp_path / "m", *QUIET)
@@ -90,7 +90,7 @@ def test_a_second_run_asks_one_question_and_fetches_nothing(
     assert report["instances"] == {"selected": 120, "fetched": 0, "reused": 120, "failed": 0, "quarantined": 0}
 
 
-def test_resuming_a_complete_mirror_asks_nothing(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+def test_resuming_a_complete_mirror_sends_no_request(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "m"
     run("mirror", "--archive", archive.url, "--collection", "SECOND", "--to", mirror, *QUIET, cache=cache)
     before = len(archive.requests())
@@ -134,7 +134,7 @@ def test_a_manifest_may_come_from_standard_input(
     assert run(*command, cache=cache, stdin=text).document()["instances"]["fetched"] == 20
 
 
-def test_a_series_that_the_archive_does_not_have_is_named_and_the_rest_is_fetched(
+def test_a_series_missing_in_the_archive_is_named_and_the_rest_is_downloaded(
     archive: RunningArchive, made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path
 ) -> None:
     known = made_up[1][0].series_uid
@@ -175,9 +175,9 @@ def test_a_mirror_is_served_again_and_mirrored_from_there(
     assert checksums_on_disk(tmp_path / "copy") == checksums_of(made_up[1])
 
 
-def test_two_runs_on_one_mirror_do_not_meet(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+def test_a_second_run_on_a_mirror_is_refused(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "m"
-    slow = ("--rate-limit", "20kB/s", "--concurrency", "1")
+    slow = ("--rate-limit", "4kB/s", "--concurrency", "1")  # half a minute for the whole mirror
     command = ("mirror", "--archive", archive.url, "--everything", "--to", mirror)
     with start([*command, *slow, "--progress", "json"], cache=cache) as first:
         assert first.stderr is not None
@@ -228,7 +228,7 @@ def test_a_file_that_was_renamed_and_not_journalled_is_adopted_without_a_request
     assert orphan.sop_uid not in str(archive.object_requests())
 
 
-def test_a_plan_counts_what_a_mirror_then_fetches(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+def test_a_plan_counts_what_a_mirror_then_downloads(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "m"
     selection = ("--archive", archive.url, "--collection", "FIRST")
     plan = run("plan", *selection, "--json", "--progress", "none", cache=cache).document()

@@ -1,4 +1,4 @@
-"""Hostile names, served by an archive and mirrored: every path is portable, inside the mirror, unique, and stays."""
+"""Hostile names of an archive: every path is portable, inside the mirror, unique, and the same in later runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{name}{digit}" for name in ("COM", "L
 
 @dataclass(frozen=True)
 class Named:
-    """An instance of the archive, with a Collection and a Patient that no header holds."""
+    """An instance with a Collection and a Patient that are not in its header."""
 
     collection: str
     patient_id: str
@@ -54,7 +54,7 @@ def archive_of(named: list[Named]) -> dict[str, Named]:
 
 
 def serve(by_series: dict[str, Named]) -> Script:
-    """An NBIA archive that has these Series, and tells their names as they are."""
+    """An NBIA archive with these Series and their unchanged names."""
     collections = sorted({one.collection for one in by_series.values()})
 
     def script(seen: Seen) -> Action:
@@ -133,7 +133,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Named
     named = hostile()
     report = asyncio.run(fetch_all(named, around / "mirror"))
     assert (report.instances.fetched, report.instances.failed) == (len(named), 0)
-    assert [path.name for path in around.iterdir()] == ["mirror"]  # nothing has got out
+    assert [path.name for path in around.iterdir()] == ["mirror"]  # nothing is outside the mirror
     return around / "mirror", named
 
 
@@ -143,8 +143,8 @@ def test_every_path_is_portable_and_there_are_as_many_as_instances(mirrored: tup
     assert [part for path in paths for part in path.split("/") if not is_portable(part)] == []
 
 
-def test_no_two_names_meet_on_a_file_system_without_case(mirrored: tuple[Path, list[Named]]) -> None:
-    """Folders too: two Collections that only differ in case have folders of their own."""
+def test_no_two_names_are_equal_on_a_case_insensitive_file_system(mirrored: tuple[Path, list[Named]]) -> None:
+    """Two Collections that differ only in case have different folders."""
     owners: dict[str, set[str]] = {}
     by_content = {one.made_up.content: one for one in mirrored[1]}
     for path, content in paths_below(mirrored[0]).items():

@@ -1,7 +1,7 @@
-"""Keys, passwords and tokens go to the archive that they are for, and nowhere else at all.
+"""Keys, passwords and tokens are sent to their archive only.
 
-Commands run with marked secrets, through success and failure of every kind; then everything that they said or wrote,
-what every process was called, and what any other server was sent, is searched for the marks.
+Commands run with marked secrets, with success and every kind of failure. Then the marks are searched in everything that
+they printed or wrote, in the command lines of all processes, and in all requests to other servers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def found_in(content: bytes) -> list[bytes]:
 
 @dataclass
 class Archive:
-    """An archive of a few Series. `looks`: what every process was called while it was asked."""
+    """An archive of a few Series. `looks`: the command lines of all processes during its requests."""
 
     made_up: list[MadeUp]
     elsewhere: str = ""
@@ -83,7 +83,7 @@ class Archive:
 
 
 def command_lines() -> list[bytes]:
-    """What every process of this machine is called; this one, which was told nothing, among them."""
+    """The command lines of all processes of this machine."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -94,7 +94,7 @@ def command_lines() -> list[bytes]:
 
 
 def another(made_up: list[MadeUp]) -> Script:
-    """Another server, to which one instance was moved."""
+    """Another server, to which one instance is redirected."""
 
     def script(seen: Seen) -> Action:
         name = seen.path.rpartition("/")[2].removesuffix(".dcm")
@@ -105,7 +105,7 @@ def another(made_up: list[MadeUp]) -> Script:
 
 
 class Ways:
-    """The ways in which each family is told who is asking."""
+    """The login methods of each family."""
 
     @staticmethod
     def key(url: str) -> tuple[str, dict[str, str]]:
@@ -139,7 +139,7 @@ REFUSALS: dict[str, Callable[[Seen], Action | None]] = {
 
 
 def echo(seen: Seen) -> bytes:
-    """What a talkative server says of a request: all that it was sent."""
+    """An answer that repeats the whole request."""
     headers = " ".join(
         f"{name}: {value}" for name, value in seen.headers.items() if name in {"api_key", "authorization"}
     )
@@ -165,7 +165,7 @@ def commands(address: str, mirror: Path, manifest: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("way", [Ways.key, Ways.login], ids=["key", "login"])
-def test_no_secret_is_said_written_or_sent_elsewhere(
+def test_no_secret_is_printed_written_or_sent_elsewhere(
     way: Callable[[str], tuple[str, dict[str, str]]], refusal: str, tmp_path: Path
 ) -> None:
     made_up = list(instances(series=2, per_series=3))
@@ -186,7 +186,7 @@ def test_no_secret_is_said_written_or_sent_elsewhere(
                 done = await asyncio.to_thread(
                     subprocess.run, [*BULKDL, *command], capture_output=True, env=told, check=False, timeout=60
                 )
-                # What an archive says is passed on unchanged by query, and by nothing else.
+                # Only query prints answers of an archive unchanged.
                 said.append(done.stderr + (b"" if command[0] == "query" else done.stdout))
                 assert b"Traceback" not in done.stderr, done.stderr.decode()
             if refusal == "nothing":
@@ -197,11 +197,11 @@ def test_no_secret_is_said_written_or_sent_elsewhere(
 
     asyncio.run(scenario())
     assert [text.decode() for text in said if found_in(text)] == []
-    called = b"".join(archive.looks).replace(PROXY_PASSWORD.encode(), b"")  # another test gives that as an option
+    called = b"".join(archive.looks).replace(PROXY_PASSWORD.encode(), b"")  # another test passes it as an option
     assert found_in(called) == []
     assert archive.looks
     written = [path for folder in (mirror, cache) for path in folder.rglob("*") if path.is_file()]
-    quarantined = mirror / ".bulkdl" / "quarantine"  # holds what came, and that is what an archive says
+    quarantined = mirror / ".bulkdl" / "quarantine"  # contains the response, which is what the archive sends
     kept = [path for path in written if not (path.parent == quarantined and path.suffix == ".dcm")]
     assert [path for path in kept if found_in(path.read_bytes())] == []
 

@@ -10,7 +10,9 @@ from tests.stress.torture import Plan, torture
 
 
 @pytest.mark.timeout(180)
-async def test_whatever_point_a_run_dies_at_nothing_wrong_is_visible_and_the_end_is_whole(tmp_path: Path) -> None:
+async def test_wherever_runs_die_no_wrong_file_is_visible_and_the_last_completes_the_mirror(
+    tmp_path: Path,
+) -> None:
     found = await torture(tmp_path, Plan(kills=12, seed=20_200_102))
     assert found.wrong == []
     assert found.object_requests <= found.allowed

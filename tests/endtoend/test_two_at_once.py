@@ -1,4 +1,4 @@
-"""One mirror, one process at work: the second is told who the first is, and a dead one is no obstacle."""
+"""One process at a time writes to a mirror. A second one is refused by name, and a dead process does not count."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> 
 
 @contextmanager
 def at_work(mirror: Path, archive: RunningArchive, cache: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A run that is slow enough to meet, and that has begun."""
+    """A slow run that has begun."""
     slow = ("--rate-limit", "2kB/s", "--transport", "single", "--progress", "json", *options)
     with start(["mirror", "--archive", archive.url, "--everything", "--to", mirror, *slow], cache=cache) as process:
         assert process.stderr is not None
@@ -43,7 +43,7 @@ def at_work(mirror: Path, archive: RunningArchive, cache: Path, *options: str) -
         yield process
 
 
-def test_a_second_process_is_told_who_is_at_work(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+def test_the_message_for_a_second_process_names_the_first(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "deep" / "mirror"
     mirror.mkdir(parents=True)
     (tmp_path / "link").symlink_to(mirror)
@@ -61,7 +61,7 @@ def test_a_second_process_is_told_who_is_at_work(archive: RunningArchive, cache:
             assert f"process {first.pid} " in second.err
 
 
-def test_who_only_reads_is_never_in_the_way(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+def test_commands_that_only_read_need_no_lock(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     with at_work(mirror, archive, cache) as first:
         status = run("status", mirror, "--json", cache=cache)
@@ -89,7 +89,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(
     assert checksums_on_disk(mirror) == checksums_of(made_up[1])
 
 
-def test_what_stands_in_the_file_of_the_lock_is_no_lock(
+def test_the_content_of_the_lock_file_does_not_lock(
     made_up: tuple[Path, list[MadeUp]], archive: RunningArchive, cache: Path, tmp_path: Path
 ) -> None:
     mirror = tmp_path / "mirror"

@@ -1,4 +1,4 @@
-"""`bulkdl verify` finds what was done to a mirror behind its back, and `--repair` mends exactly that."""
+"""`bulkdl verify` finds all damage to a mirror, and `--repair` repairs exactly that."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mirror(wanted: dict[str, str], archive: RunningArchive, cache: Path, tmp_pat
 
 
 def damage(mirror: Path) -> dict[str, str]:
-    """Do to some files what disks and people do; the problem that each should be called."""
+    """Damage some files, and return the expected problem of each."""
     files = sorted(mirror.glob("*/**/*.dcm"))
     deleted, cut, altered, one, other = files[0], files[3], files[6], files[9], files[12]
     deleted.unlink()
@@ -56,14 +56,14 @@ def damage(mirror: Path) -> dict[str, str]:
     return {str(path.relative_to(mirror)): problem for path, problem in expected.items()}
 
 
-def test_an_untouched_mirror_is_sound(mirror: Path, wanted: dict[str, str], cache: Path) -> None:
+def test_an_unchanged_mirror_has_no_problem(mirror: Path, wanted: dict[str, str], cache: Path) -> None:
     done = run("verify", mirror, *QUIET, cache=cache)
     assert done.code == 0
     assert done.document()["problems"] == []
     assert done.document()["instances"]["checked"] == len(wanted)
 
 
-def test_exactly_the_damage_is_found_and_mended(
+def test_exactly_the_damage_is_found_and_repaired(
     mirror: Path, wanted: dict[str, str], archive: RunningArchive, cache: Path
 ) -> None:
     expected = damage(mirror)
@@ -75,7 +75,7 @@ def test_exactly_the_damage_is_found_and_mended(
     repaired = run("verify", mirror, "--repair", "--transport", "single", *QUIET, cache=cache)
     assert repaired.document()["repair"]["instances"]["fetched"] == 5
     assert len(archive.object_requests()) - before == 5
-    assert repaired.code == 1  # the foreign file is still there, and nobody's to remove
+    assert repaired.code == 1  # the foreign file is not removed
 
     (foreign,) = [path for path, problem in expected.items() if problem == "foreign"]
     assert (mirror / foreign).read_text() == "not of this mirror"
@@ -84,8 +84,8 @@ def test_exactly_the_damage_is_found_and_mended(
     assert checksums_on_disk(mirror) == wanted
 
 
-def test_damage_among_many_is_found_and_mended_with_as_many_requests(cache: Path, tmp_path: Path) -> None:
-    """The same holds for 10,000 files and 203 damaged ones, in seconds; it was tried."""
+def test_damage_among_many_files_is_found_and_repaired_with_one_request_each(cache: Path, tmp_path: Path) -> None:
+    """Tried with 10,000 files, 203 of them damaged: it takes seconds."""
     made_up = write_folder(tmp_path / "archive", instances(series=12, per_series=100))
     mirror = tmp_path / "mirror"
     with serve(tmp_path / "archive", cache=cache, log=tmp_path / "access.jsonl") as archive:
@@ -105,7 +105,7 @@ def test_damage_among_many_is_found_and_mended_with_as_many_requests(cache: Path
     assert checksums_on_disk(mirror) == checksums_of(made_up)
 
 
-def test_quick_sees_sizes_alone(mirror: Path, cache: Path) -> None:
+def test_quick_compares_sizes_only(mirror: Path, cache: Path) -> None:
     expected = damage(mirror)
     found = run("verify", mirror, "--quick", *QUIET, cache=cache).document()["problems"]
     assert {entry["path"] for entry in found} == {
@@ -113,28 +113,28 @@ def test_quick_sees_sizes_alone(mirror: Path, cache: Path) -> None:
     }
 
 
-def test_what_is_damaged_is_kept_aside(mirror: Path, cache: Path) -> None:
+def test_damaged_files_are_quarantined(mirror: Path, cache: Path) -> None:
     damage(mirror)
     run("verify", mirror, "--repair", *QUIET, cache=cache)
     assert len(list((mirror / ".bulkdl" / "quarantine").glob("*.dcm"))) == 4
 
 
-def test_a_folder_that_is_no_mirror_is_one_line_and_exit_2(tmp_path: Path, cache: Path) -> None:
+def test_a_folder_that_is_not_a_mirror_is_one_line_and_exit_2(tmp_path: Path, cache: Path) -> None:
     done = run("verify", tmp_path, *QUIET, cache=cache)
     assert done.code == 2
     assert done.err.count("\n") == 1
 
 
-# --- the archive, too -------------------------------------------------------------------------------------------------
+# --- compared with the archive ----------------------------------------------------------------------------------------
 
 
-def test_an_archive_that_holds_the_same_is_found_to(mirror: Path, cache: Path) -> None:
+def test_an_archive_with_the_same_instances_has_no_problem(mirror: Path, cache: Path) -> None:
     done = run("verify", mirror, "--remote", *QUIET, cache=cache)
     assert (done.code, done.document()["problems"]) == (0, [])
     assert done.document()["compared"] == {"series": 3}
 
 
-def test_a_series_that_differs_from_the_archives_is_named_and_nothing_is_changed(
+def test_a_series_that_differs_from_the_archive_is_named_and_nothing_is_changed(
     mirror: Path, wanted: dict[str, str], cache: Path, tmp_path: Path
 ) -> None:
     files = write_folder(tmp_path / "other", instances(series=3, per_series=8))
@@ -154,7 +154,7 @@ def test_a_series_that_differs_from_the_archives_is_named_and_nothing_is_changed
     assert done.err.count("\n") == 1
 
 
-def test_one_request_proves_a_series_where_the_archive_has_an_md5_for_it(
+def test_one_request_verifies_a_series_if_the_archive_has_its_md5(
     mirror: Path, archive: RunningArchive, cache: Path
 ) -> None:
     before = len(archive.requests())
@@ -163,7 +163,7 @@ def test_one_request_proves_a_series_where_the_archive_has_an_md5_for_it(
     assert [asked.endpoint for asked in archive.requests()[before:]] == ["getMD5Hierarchy"] * 3
 
 
-def test_bytes_that_differ_are_told_by_the_md5_of_the_series(mirror: Path, cache: Path, tmp_path: Path) -> None:
+def test_different_bytes_are_found_by_the_md5_of_the_series(mirror: Path, cache: Path, tmp_path: Path) -> None:
     files = write_folder(tmp_path / "other", instances(series=3, per_series=8))
     (tmp_path / "other" / files[8].path).write_bytes(files[8].content[:-2] + b"!!")
     with serve(tmp_path / "other", cache=cache, log=tmp_path / "other.jsonl") as other:
@@ -174,17 +174,17 @@ def test_bytes_that_differ_are_told_by_the_md5_of_the_series(mirror: Path, cache
     assert "MD5 of the series" in problem["message"]
 
 
-def test_an_archive_that_cannot_be_asked_is_exit_4(mirror: Path, cache: Path) -> None:
+def test_an_unreachable_archive_is_exit_4(mirror: Path, cache: Path) -> None:
     url = "http://127.0.0.1:9/nbia-api/services"
     options = ("--remote", "--quick", "--archive", url, "--give-up-after", "1s")
     done = run("verify", mirror, *options, *QUIET, cache=cache)
     assert (done.code, done.err.count("\n")) == (4, 1)
 
 
-# --- stopping and going on --------------------------------------------------------------------------------------------
+# --- stopping and continuing ------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_ends_an_audit_with_130_and_the_next_one_goes_on(tmp_path: Path, cache: Path) -> None:
+def test_ctrl_c_ends_verify_with_130_and_the_next_one_continues(tmp_path: Path, cache: Path) -> None:
     mirror = tmp_path / "mirror"
     files = make_mirror(mirror, series=2, per_series=30, hole_bytes=48 << 20)
     with start(["verify", mirror, "--progress", "json"], cache=cache) as process:

@@ -1,4 +1,4 @@
-"""Kill a mirror at random instants, again and again, and look at what is left each time.
+"""Kill a mirror run at random instants, and check the mirror after each kill.
 
 `python -m tests.stress.kills --kills 50 --instances 2000` is the long form; the tests run a short one.
 """
@@ -27,7 +27,7 @@ PER_SERIES = 40
 
 @dataclass(frozen=True)
 class Torture:
-    """What came of it. `allowed` is how many object requests there may be at most."""
+    """The result. `allowed` is the largest number of object requests that is acceptable."""
 
     kills: int
     instances: int
@@ -39,10 +39,10 @@ class Torture:
 def torture(
     folder: Path, *, kills: int, instances_wanted: int, concurrency: int, transport: str, workers: int, seed: int
 ) -> Torture:
-    """Mirror `instances_wanted` made-up instances with `kills` SIGKILLs on the way, then to the end.
+    """Mirror `instances_wanted` made-up instances with `kills` SIGKILLs during the runs, then completely.
 
-    The command alone is killed: worker processes have to notice, and the next run must not mind them. After each kill
-    every visible file must be right, and the journal must hold nothing that is not there.
+    Only the command is killed: worker processes must notice it, and must not disturb the next run. After each kill
+    every visible file must be correct, and every held instance of the journal must exist.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
     made_up = write_folder(folder / "archive", instances(series=instances_wanted // PER_SERIES, per_series=PER_SERIES))
@@ -57,7 +57,7 @@ def torture(
         alive = _seconds_to_the_first_file(first, options, mirror, cache)
         for number in range(kills):
             command = ("resume", mirror) if number % 3 == 2 else first
-            # The speed limit stretches the run, so that kills fall all over it.
+            # The rate limit makes the run longer, so that kills fall on all its stages.
             rate = len(made_up) * len(made_up[0].content) / kills / alive
             with start([*command, *options, "--rate-limit", f"{rate:.0f}"], cache=cache) as process:
                 with suppress(subprocess.TimeoutExpired):
@@ -68,7 +68,7 @@ def torture(
         if done.code != 0:
             wrong.append(f"in the end: exit {done.code}: {done.err}")
         if checksums_on_disk(mirror) != wanted or journalled_checksums(mirror) != wanted:
-            wrong.append("in the end: the mirror is not what was asked for")
+            wrong.append("in the end: the mirror is incomplete or wrong")
         requests = len(archive.object_requests())
     allowed = len(made_up) + (kills + 1) * (concurrency + 4 * workers)
     return Torture(kills, len(made_up), requests, allowed, tuple(wrong))
@@ -77,7 +77,7 @@ def torture(
 def _seconds_to_the_first_file(
     command: tuple[object, ...], options: tuple[str, ...], mirror: Path, cache: Path
 ) -> float:
-    """How long a run takes until it writes: kills within thrice that time fall on all its stages."""
+    """How long a run takes until it writes: kills within three times this time fall on all its stages."""
     started = time.monotonic()
     with start([*map(str, command), *options], cache=cache) as process:
         wait_until(lambda: process.poll() is not None or list(mirror.glob("*/**/*.dcm")))
@@ -96,10 +96,12 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 def _look(mirror: Path, wanted: dict[str, str], when: str) -> list[str]:
     visible = checksums_on_disk(mirror)
-    wrong = [f"{when}: {path} is not right" for path, found in visible.items() if wanted.get(path) != found]
+    wrong = [f"{when}: {path} is wrong" for path, found in visible.items() if wanted.get(path) != found]
     if (mirror / ".bulkdl" / "journal.sqlite").exists():
         held = journalled_checksums(mirror)
-        wrong += [f"{when}: {path} is journalled and not there" for path in held if visible.get(path) != held[path]]
+        wrong += [
+            f"{when}: {path} is in the journal and does not exist" for path in held if visible.get(path) != held[path]
+        ]
     return wrong
 
 

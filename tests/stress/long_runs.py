@@ -1,8 +1,8 @@
-"""A pytest plugin for long runs of the property tests: many times the examples, no deadline, and never the same twice.
+"""A pytest plugin for long runs of the property tests: many more examples, no deadline, a new seed each time.
 
 `make fuzz` runs it.
 
-Tests that name a number of examples of their own get `FACTOR` times as many.
+Tests with an explicit number of examples get `FACTOR` times as many.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ settings.register_profile(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Stretch the tests that have settings of their own."""
+    """Multiply the examples of tests with explicit settings."""
     for item in items:
         test: Any = getattr(item, "obj", None)
         test = getattr(test, "__func__", test)

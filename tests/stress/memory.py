@@ -1,7 +1,7 @@
-"""The largest resident size of a process and all below it, sampled while it runs.
+"""Measure the largest resident size of a process and its children while it runs.
 
 `python -m tests.stress.memory 10000 50000 --workers=2` mirrors that many made-up instances each, with the options of
-`bulkdl mirror` that follow, and prints what it took. Say how many workers, to compare: each is a process.
+`bulkdl mirror` that follow, and prints the peaks. Set the number of workers to compare: each is a process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PER_SERIES = 100
 
 
 def peak_bytes(process: subprocess.Popen[str], *, every_seconds: float = 0.05) -> int:
-    """Watch a process until it ends; the largest sum of resident sizes of its tree."""
+    """Watch a process until it ends; return the largest sum of resident sizes of its tree."""
     root, peak = psutil.Process(process.pid), 0
     while process.poll() is None:
         total = 0
@@ -37,7 +37,7 @@ def peak_bytes(process: subprocess.Popen[str], *, every_seconds: float = 0.05) -
 
 
 def mirror_and_watch(folder: Path, count: int, *options: str) -> int:
-    """Mirror `count` made-up instances; the peak of the command's tree of processes, in bytes."""
+    """Mirror `count` made-up instances; return the peak of the command's process tree in bytes."""
     write_folder(folder / "archive", instances(series=count // PER_SERIES, per_series=PER_SERIES))
     cache = folder / "cache"
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:

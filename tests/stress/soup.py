@@ -1,4 +1,4 @@
-"""A soup of all faults: a share of all answers is wrong, in every way at once. Does the run end well all the same?
+"""Mix all faults: a share of the answers is wrong in every possible way. The run must end correctly all the same.
 
 `python -m tests.stress.soup --instances 2000` is the long form; the tests run a short one.
 """
@@ -31,7 +31,7 @@ PER_SERIES = 20
 
 @dataclass(frozen=True)
 class Soup:
-    """What came of it; `wrong` is what must not be."""
+    """The result; `wrong` lists what must not happen."""
 
     report: RunReport
     served_wrong: int
@@ -49,9 +49,9 @@ async def soup(
     workers: int = 1,
     per_series: int = PER_SERIES,
 ) -> Soup:
-    """Mirror `instances_wanted` made-up instances from an archive of whose answers `share` are wrong.
+    """Mirror `instances_wanted` made-up instances from an archive; `share` of its answers are wrong.
 
-    Afterwards the archive is mended, and the run goes on: then all must be held.
+    Then the archive answers correctly and the run is resumed: all instances must be held.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
     made_up = list(instances(series=instances_wanted // per_series, per_series=per_series))
@@ -103,29 +103,29 @@ async def soup(
         sent = len(archive.server.requests)
         wrong = judge(report, folder / "mirror", wanted)
         if workers > 1 and not others_first.was_first:
-            wrong.append("the second worker had no work")
+            wrong.append("the second worker did not get work")
         if report.requests != sent:
             wrong.append(f"{report.requests} requests are reported, {sent} were sent")
         archive.fault = no_fault
         await archive.resume(folder)
     if not checksums_on_disk(folder / "mirror") == journalled_checksums(folder / "mirror") == wanted:
-        wrong.append("in the end: not what was asked for")
+        wrong.append("in the end: the mirror is incomplete or wrong")
     return Soup(report, served_wrong, tuple(wrong))
 
 
 def judge(report: RunReport, mirror: Path, wanted: dict[str, str]) -> list[str]:
-    """What must not be: anything wrong that is visible, a report that does not add up, more than 2 % missing."""
+    """What must not happen: a wrong visible file, a report that does not add up, more than 2 % missing."""
     visible, counts = checksums_on_disk(mirror), report.instances
     wrong = [path for path, found in visible.items() if wanted.get(path) != found]
     if visible != journalled_checksums(mirror):
-        wrong.append("the journal is not what is there")
+        wrong.append("the journal does not match the files")
     if counts.fetched + counts.reused + counts.failed + counts.quarantined != counts.selected:
         wrong.append(f"the report does not add up: {counts}")
     missing = len(wanted) - len(visible)
     if missing > len(wanted) // 50:
         wrong.append(f"{missing} instances are missing")
     if sum(one.instance is not None for one in report.failures) < missing and not report.failures_left_out:
-        wrong.append("not all that is missing is named")
+        wrong.append("not every missing instance is named")
     return wrong
 
 

@@ -1,8 +1,7 @@
-"""Kill a mirror hundreds of times, at fault points inside it and from outside, and look at what is left each time.
+"""Kill mirror runs hundreds of times, at fault points and from outside, and check the mirror after each kill.
 
 `python -m tests.stress.torture --kills 300` is the long form; the tests run a short one. Every run begins with the
-recovery from the kill before, so recoveries are killed as often as anything else. A mirror that got complete in spite
-of it all is judged, removed, and begun anew.
+recovery from the previous kill, so recoveries are killed too. A complete mirror is checked, deleted, and begun again.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ CONCURRENCY = 6
 _PER_SERIES = 20
 _INSTANCES = 400
 _OUTSIDE = "outside"
-# How many such calls a run may be allowed before its end, at most.
+# The largest number of such calls before the kill.
 _LATEST = {"write": 60, "fsync": 120, "rename": 60, "unlink": 3, "commit": 12, _OUTSIDE: 0}
-# The same in the worker in a process of its own: no more than a single Series has.
+# The same in the separate worker process: not more than a Series has.
 _LATEST_OF_WORKER = {"write": _PER_SERIES, "fsync": _PER_SERIES, "rename": _PER_SERIES}
 _LONGEST_LIFE_SECONDS = 2.5  # of a run that is killed from outside
 _LONGEST_RUN_SECONDS = 120.0
@@ -43,7 +42,7 @@ _NOTHING_BEGUN = "has seen no run that could be resumed"  # as `resume` says it
 
 @dataclass
 class Torture:
-    """What came of it. `allowed` is how many object requests there may be at most."""
+    """The result. `allowed` is the largest number of object requests that is acceptable."""
 
     seed: int
     kills: int = 0
@@ -60,7 +59,7 @@ class Torture:
 
 @dataclass(frozen=True)
 class Plan:
-    """How many kills, and of what runs: each has one of `transports` and one of `workers`."""
+    """The number of kills. Each run has one of `transports` and one of `workers`."""
 
     kills: int
     seed: int
@@ -70,7 +69,7 @@ class Plan:
 
 
 async def torture(folder: Path, plan: Plan) -> Torture:
-    """Mirror, with as many kills on the way as `plan` has, and then to the end."""
+    """Mirror with the kills of `plan`, then completely."""
     made_up = list(instances(series=_INSTANCES // _PER_SERIES, per_series=_PER_SERIES, rows=64))
     async with BadArchive(made_up) as archive:
         return await asyncio.to_thread(_torture, folder, plan, archive)
@@ -91,7 +90,7 @@ def _torture(folder: Path, plan: Plan, archive: BadArchive) -> Torture:
             *("--transport", chance.choice(plan.transports)),
             *("--workers", at_work),
         )
-        # With two workers every other run dies in the second, the first run among them: there it has work for sure.
+        # With two workers every other run dies in the second worker, beginning with the first run, where it has work.
         in_worker = at_work != "1" and found.runs % 2 == 0
         latest = _LATEST_OF_WORKER if in_worker else _LATEST
         point = chance.choice(list(latest))
@@ -127,7 +126,7 @@ def _torture(folder: Path, plan: Plan, archive: BadArchive) -> Torture:
 def _run(
     command: tuple[str, ...], held_by: BadArchive | None, env: dict[str, str], life_seconds: float
 ) -> tuple[int, str]:
-    """Run `command`, for `life_seconds` at most; where `held_by` is given, with another worker at work before it."""
+    """Run `command` for at most `life_seconds`. With `held_by`, its second worker begins first."""
     with subprocess.Popen(
         [*BULKDL, *command],
         stdout=subprocess.DEVNULL,
@@ -145,26 +144,30 @@ def _run(
             _, err = process.communicate()
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its workers, where it died alone
+                os.killpg(process.pid, signal.SIGKILL)  # its workers, if only the command died
             if held_by is not None:
                 held_by.fault = no_fault
     return process.returncode, err
 
 
 def look(mirror: Path, wanted: dict[str, str], when: str) -> list[str]:
-    """What is wrong with what is visible, and with what the journal says of it."""
+    """The errors in the visible files and in the journal."""
     visible = checksums_on_disk(mirror)
-    wrong = [f"{when}: {path} is not right" for path, found in visible.items() if wanted.get(path) != found]
+    wrong = [f"{when}: {path} is wrong" for path, found in visible.items() if wanted.get(path) != found]
     if (mirror / ".bulkdl" / "journal.sqlite").exists():
         held = journalled_checksums(mirror)
-        wrong += [f"{when}: {path} is journalled and not there" for path in held if visible.get(path) != held[path]]
+        wrong += [
+            f"{when}: {path} is in the journal and does not exist" for path in held if visible.get(path) != held[path]
+        ]
     return wrong
 
 
 def _judge(mirror: Path, wanted: dict[str, str], when: str) -> list[str]:
     is_whole = checksums_on_disk(mirror) == wanted and journalled_checksums(mirror) == wanted
     left = [path.name for path in (mirror / ".bulkdl" / "partial").iterdir()]
-    return ([] if is_whole else [f"{when}: not what was asked for"]) + [f"{when}: {name} is left" for name in left]
+    return ([] if is_whole else [f"{when}: the mirror is incomplete or wrong"]) + [
+        f"{when}: {name} is left" for name in left
+    ]
 
 
 def main() -> None:

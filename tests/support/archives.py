@@ -51,7 +51,7 @@ async def opened(
 
 
 def samples(archive: Archive) -> list[Sample]:
-    """What the limiter was told of the requests of an archive from `opened`."""
+    """What the limiter recorded of the requests of an archive from `opened`."""
     limiter = archive.retrier.limiter
     assert isinstance(limiter, Recorder)
     return limiter.samples

@@ -1,4 +1,4 @@
-"""A small NBIA v1 archive of made-up instances that answers well, but for the requests that a test makes it fail.
+"""A small NBIA v1 archive of made-up instances. It answers correctly, except where a test makes it fail.
 
 def fault(seen: Seen) -> Action | None:
     return drop() if seen.query.get("SOPInstanceUID") == victim and seen.ordinal == 1 else None
@@ -44,17 +44,17 @@ QUICK = FetchSettings(
 
 
 def no_fault(_: Seen) -> Action | None:
-    """All is well."""
+    """Answer every request correctly."""
     return None
 
 
 def endpoint_of(seen: Seen) -> str:
-    """The name of the endpoint that was asked."""
+    """The name of the requested endpoint."""
     return seen.path.rpartition("/")[2]
 
 
 def zip_of(members: Sequence[tuple[str, bytes]], *, hashes: bool = True) -> bytes:
-    """A zip of named contents, with their md5hashes.csv."""
+    """A zip of named contents, with an md5hashes.csv."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as made:
         for name, content in members:
@@ -66,7 +66,7 @@ def zip_of(members: Sequence[tuple[str, bytes]], *, hashes: bool = True) -> byte
 
 
 class BadArchive:
-    """Serves `made_up`; what `fault` gives for a request is done instead of the right answer."""
+    """Serves `made_up`. Where `fault` returns an action for a request, it replaces the correct answer."""
 
     def __init__(self, made_up: Sequence[MadeUp], fault: Fault = no_fault) -> None:
         self.made_up = list(made_up)
@@ -86,7 +86,7 @@ class BadArchive:
 
     @property
     def address(self) -> str:
-        """Its address, as `--archive` takes it."""
+        """The address of the archive, as `--archive` takes it."""
         return f"nbia-v1+{self.server.url}"
 
     def asked(self, endpoint: str) -> list[Seen]:
@@ -94,15 +94,15 @@ class BadArchive:
         return [seen for seen in self.server.requests if endpoint_of(seen) == endpoint]
 
     def object_requests(self) -> int:
-        """How many requests for instances and zips there were."""
+        """The number of requests for instances and zips so far."""
         return sum(endpoint_of(seen) in OBJECTS for seen in self.server.requests)
 
     def choice(self, folder: Path, **access: Any) -> ArchiveChoice:
-        """How `bulkdl.verbs` reach it; `access` changes `Access`."""
+        """The archive choice for `bulkdl.verbs`; `access` changes `Access`."""
         return ArchiveChoice(cache=folder / "cache", name=self.address, access=Access(**access))
 
     async def mirror(self, folder: Path, *, sink: Sink = ignore, access: Any = None, **settings: Any) -> RunReport:
-        """Mirror everything into `folder`/mirror, quickly; `settings` change `QUICK`."""
+        """Mirror everything into `folder`/mirror with the settings `QUICK`, changed by `settings`."""
         wanted = Selection(series=tuple(dict.fromkeys(one.series_uid for one in self.made_up)))
         return await mirror_async(
             wanted,
@@ -113,18 +113,18 @@ class BadArchive:
         )
 
     async def resume(self, folder: Path, *, access: Any = None, **settings: Any) -> RunReport:
-        """Go on with what `mirror` left."""
+        """Resume what `mirror` did not finish."""
         return await resume_async(
             folder / "mirror", archive=self.choice(folder, **(access or {})), settings=replace(QUICK, **settings)
         )
 
-    # --- the right answers --------------------------------------------------------------------------------------------
+    # --- correct answers ----------------------------------------------------------------------------------------------
 
     def _script(self, seen: Seen) -> Action:
         return self.fault(seen) or self.right(seen)
 
     def right(self, seen: Seen) -> Action:  # noqa: PLR0911 - a table
-        """The answer of an archive in good health."""
+        """The correct answer to a request."""
         query = seen.query
         of_series = [one for one in self.made_up if one.series_uid == query.get("SeriesInstanceUID")]
         match endpoint_of(seen):
@@ -146,7 +146,7 @@ class BadArchive:
                 return answer(b"", status=404)
 
     def find(self, sop_uid: str) -> MadeUp | None:
-        """The instance of that UID."""
+        """The instance with this UID, or None."""
         return next((one for one in self.made_up if one.sop_uid == sop_uid), None)
 
     def rows_of(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -176,12 +176,12 @@ class BadArchive:
         ]
 
     def members(self, of_series: Sequence[MadeUp]) -> list[tuple[str, bytes]]:
-        """What is in the zip of a Series."""
+        """The names and contents in the zip of a Series."""
         return [(f"{number:04}.dcm", one.content) for number, one in enumerate(of_series, start=1)]
 
 
 async def command(*arguments: str | Path, cache: Path) -> Finished:
-    """Run `bulkdl` to its end, while archives in this process answer it."""
+    """Run `bulkdl` until it exits, while archives in this process answer its requests."""
     process = await start_command(*arguments, cache=cache)
     out, err = await process.communicate()
     return Finished(process.returncode or 0, out.decode(), err.decode())

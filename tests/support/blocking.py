@@ -2,13 +2,13 @@
 
 asyncio's debug mode reports each step of a task, from one `await` to the next, that took longer than
 `slow_callback_duration` by the clock. On a busy machine that is mostly time in which the thread, or the thread or
-process it waits for, had no core. So a step is judged by two figures instead:
+process it waits for, was not running on a core. So a step is judged by two figures instead:
 
-- What it computed: the CPU time of the loop's thread, without collections of garbage, which depend on the size of the
+- What it computed: the CPU time of the loop's thread, without garbage collection, which depends on the size of the
   whole test run. This figure does not depend on other processes.
 - What it waited for (files, locks, other threads): the time by the clock, without its CPU time and without the time in
-  which it was ready to run (`schedstat` of `proc(5)`). It counts only where no process of the machine had to wait for a
-  core meanwhile (`/proc/pressure/cpu`), so on a busy machine a wait may be missed; on a quiet one it is found.
+  which it was ready to run (`schedstat` of `proc(5)`). It counts only if no process of the machine waited for a core
+  during the step (`/proc/pressure/cpu`). So a wait may be missed on a busy machine and is found on a quiet one.
 
 Both are measured on Linux; elsewhere CPU time alone. Steps of tasks that tests start themselves are not judged.
 
@@ -32,13 +32,13 @@ from typing import Final
 LIMIT_SECONDS: Final = 0.1
 setattr(constants, "DEBUG_STACK_DEPTH", 0)  # noqa: B010 - Final; ten frames noted for each step cost more than most steps
 _SAMPLE_SECONDS: Final = 0.02  # between readings of `/proc`, which cost more than most steps
-_PRESSURE_SECONDS: Final = 0.005  # that others waited for a core meanwhile, above which a wait is not judged
+_PRESSURE_SECONDS: Final = 0.005  # of other processes waiting for a core, above which a wait is not judged
 _FILE_OF_TASK: Final = re.compile(r"coro=<.*? at (.*?):\d+>")
 _TESTS: Final = str(Path(__file__).parents[1])
 
 
 class _Garbage:
-    """How long collections took so far."""
+    """Seconds that garbage collection took so far."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -57,7 +57,7 @@ _garbage = _Garbage()
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """Seconds so far: by the clock, of computing, and of being ready without a core; and those all others waited."""
+    """Seconds so far: by the clock, of CPU time, ready without a core, and of all processes waiting for a core."""
 
     clock: float
     computed: float

@@ -1,4 +1,4 @@
-"""The command itself, in processes of its own, as a user runs it."""
+"""Run the command in separate processes, as a user does."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ OBJECTS = frozenset({"getSingleImage", "getImage", "getImageWithMD5Hash"})
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """The environment of a command that keeps its cache and its configuration away from the user's own."""
+    """An environment in which a command does not use the cache and configuration of the user."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BULKDL_")}
     return {**kept, "XDG_CACHE_HOME": str(cache), "XDG_CONFIG_HOME": str(cache / "config")}
 
 
 def with_site(**switches: str) -> dict[str, str]:
-    """What to add to an environment so that `site/sitecustomize.py` prepares a command, and the workers it starts."""
+    """Variables that make `site/sitecustomize.py` prepare a command and the workers it starts."""
     paths = [str(Path(__file__).with_name("site")), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **switches}
 
 
 def loops_by_uvloop() -> dict[str, str]:
-    """What to add to an environment so that a command, and the workers that it starts, run their loops by uvloop."""
+    """Variables that make a command and the workers it starts use uvloop."""
     return with_site(LOOPS_BY="uvloop")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as the embedded archive logged it."""
+    """One request in the log of the embedded archive."""
 
     endpoint: str
     query: dict[str, list[str]]
@@ -46,13 +46,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class RunningArchive:
-    """An embedded archive in a process of its own."""
+    """An embedded archive in a separate process."""
 
     url: str
     log: Path
 
     def requests(self) -> list[Asked]:
-        """Every request so far."""
+        """All requests so far."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         found = []
         for line in lines:
@@ -80,14 +80,14 @@ def serve(*arguments: str | Path, cache: Path, log: Path) -> Iterator[RunningArc
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that has ended."""
+    """The result of a command."""
 
     code: int
     out: str
     err: str
 
     def document(self) -> dict[str, Any]:
-        """The one JSON document on standard output."""
+        """The JSON document on standard output."""
         parsed: dict[str, Any] = json.loads(self.out)
         return parsed
 
@@ -95,7 +95,7 @@ class Finished:
 def run(
     *arguments: str | Path, cache: Path, stdin: str | None = None, more: Mapping[str, str] | None = None
 ) -> Finished:
-    """Run `bulkdl` to its end, with `more` in its environment."""
+    """Run `bulkdl` until it exits, with `more` in its environment."""
     done = subprocess.run(
         [*BULKDL, *map(str, arguments)],
         capture_output=True,
@@ -109,7 +109,7 @@ def run(
 
 @contextmanager
 def start(arguments: Sequence[str | Path], *, cache: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start `bulkdl` in a process group of its own, to be killed or interrupted; it does not outlive the block."""
+    """Start `bulkdl` in a new process group, to be killed or interrupted. It is killed at the end of the block."""
     with subprocess.Popen(
         [*BULKDL, *map(str, arguments)],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Made-up DICOM files that are valid, small, and quick to make by the thousand."""
+"""Make valid, small DICOM files by the thousand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 
 _ROOT = "1.2.826.0.1.3680043.10.9999"
-_DIGITS = 20  # every made-up UID has as many, so that a file is a template with its UIDs replaced
+_DIGITS = 20  # of every made-up UID, so that a file can be made from a template by replacing its UIDs
 
 
 def uid(*parts: object) -> str:

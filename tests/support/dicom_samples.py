@@ -1,4 +1,4 @@
-"""DICOM files to try readers on: those that come with pydicom, and small images in any transfer syntax."""
+"""DICOM files to test readers with: the files of pydicom, and small images in any transfer syntax."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _PYDICOM = Path(pydicom.__file__).parent / "data"
 
 @cache
 def pydicom_files() -> tuple[Path, ...]:
-    """All files in pydicom's package that its own tests read, DICOM or not."""
+    """All test files of the pydicom package; not all are DICOM."""
     folders = (_PYDICOM / "test_files", _PYDICOM / "charset_files")
     return tuple(sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()))
 
 
 def pydicom_file(name: str) -> Path:
-    """One of them, by its name."""
+    """One of these files by name."""
     return next(path for path in pydicom_files() if path.name == name)
 
 
 def image(**attributes: object) -> Dataset:
-    """A CT image of 4 by 4 pixels of 16 bits, with a sequence; `attributes` are set, or taken away where None."""
+    """A CT image of 4 by 4 pixels of 16 bits, with a sequence; `attributes` are set, or removed where None."""
     item = Dataset()
     item.ReferencedSOPClassUID = CTImageStorage
     item.ReferencedSOPInstanceUID = "1.2.3.9"
@@ -83,5 +83,5 @@ def encoded(data_set: Dataset, transfer_syntax: UID = ExplicitVRLittleEndian) ->
 
 
 def encapsulated(frames: list[bytes], transfer_syntax: UID = JPEGLSLossless, **attributes: object) -> bytes:
-    """An image file with `frames` as they are, one fragment each."""
+    """An image file with unchanged `frames`, one fragment each."""
     return encoded(image(PixelData=encapsulate(frames), **attributes), transfer_syntax)

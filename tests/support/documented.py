@@ -1,4 +1,4 @@
-"""The made-up Collections of the documented answers, as files whose catalogue gives these very answers."""
+"""The made-up Collections of the documented answers, as files. Serving them gives exactly these answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PADDING_HEAD_BYTES = 12
 
 
 def write_documented(folder: Path) -> Root:
-    """Write the files below `folder`; gives the root that serves them."""
+    """Write the files below `folder` and return the root that serves them."""
     ct = {
         "SOPClassUID": CTImageStorage,
         "StudyInstanceUID": FIRST_STUDY,

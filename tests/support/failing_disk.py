@@ -20,7 +20,7 @@ POINTS = {"write": "write", "fsync": "fsync", "rename": "replace"}
 
 
 def failing(call: Callable[..., Any], number: int, at: int) -> Callable[..., Any]:
-    """`call`, until it is the `at`-th time; from then on the error of that number."""
+    """`call`, which raises the error `number` from the `at`-th time on."""
     point = Point(at)
     has_failed = False
 

@@ -1,7 +1,7 @@
-"""A process that kills itself at the n-th call of a system call: a power cut inside a commit.
+"""Let a process kill itself at the n-th call of a system call: a power cut inside a commit.
 
-`dying_at("fsync:3")` is what to add to the environment of `bulkdl` so that it sends itself SIGKILL before its third
-fsync; `fsync-after:3` is after it. Points are `write`, `fsync`, `rename` and `unlink` (files) and `commit` (the
+`dying_at("fsync:3")` gives environment variables that make `bulkdl` send itself SIGKILL before its third fsync, with
+`fsync-after:3` after it. Points are `write`, `fsync`, `rename` and `unlink` (files) and `commit` (the
 journal), each also with `-after`. bulkdl does not know of it: the calls are those of `os` and of SQLite, and they are
 replaced before the program begins (`site/sitecustomize.py`).
 
@@ -24,7 +24,7 @@ WORKER: Final = "bulkdl.fetch.worker_main"
 
 
 def dying_at(point: str, *, module: str = COMMAND) -> dict[str, str]:
-    """What to add to an environment so that the process that runs `module` dies at `point`, such as `fsync:3`."""
+    """Variables that make the process that runs `module` die at `point`, such as `fsync:3`."""
     return with_site(FAULT_POINT=point, FAULT_POINT_IN=module)
 
 
@@ -42,14 +42,14 @@ class Point:
 
 
 def die() -> None:
-    """End like a process whose machine lost its power, or nearly so: nothing is flushed or tidied up."""
+    """End almost like a process whose machine loses power: nothing is flushed or cleaned up."""
     if os.environ["FAULT_POINT_IN"] == WORKER:
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def deadly(call: Callable[..., Any], point: Point, *, after: bool) -> Callable[..., Any]:
-    """`call`, but for the one time that it is, or was, the last thing done."""
+    """`call`, which kills the process before or after it at `point`."""
 
     def replacement(*arguments: Any, **named: Any) -> Any:
         is_now = point.is_now()

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 server that misbehaves on order: it cuts, drops, stalls, lies, redirects and refuses.
+"""An HTTP/1.1 server that fails as a test demands: it cuts, drops, stalls, redirects, refuses, and sends wrong data.
 
-Bytes are written by hand on plain sockets, because a proper server would mend or refuse half of what is tried here. A
-script decides what becomes of each request:
+It writes bytes to plain sockets, because a proper server would correct or refuse half of these faults. A script decides
+how each request is answered:
 
     def script(seen: Seen) -> Action:
         if seen.ordinal == 1:
@@ -42,11 +42,11 @@ Script: TypeAlias = "Callable[[Seen], Action]"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request as the server saw it.
+    """A request that the server received.
 
-    `target` is path and query as they came; `ordinal` counts requests for this very target, `number` all requests;
-    the first is 1. Names of `headers` are in small letters. `connection` tells connections apart: two requests with
-    the same number shared one; `port` is the client's.
+    `target` is the path and query as received; `ordinal` counts requests for the same target, `number` all requests;
+    the first is 1. Names of `headers` are in lower case. Requests with the same `connection` number share a
+    connection; `port` is the client's.
     """
 
     method: str
@@ -70,20 +70,20 @@ class Seen:
 
 
 class Exchange:
-    """One request and the connection to answer it on, as an action gets them."""
+    """One request and its connection, as an action gets them."""
 
     def __init__(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
         self.seen = seen
         self._writer = writer
-        self.is_over = False  # whether the connection is gone, or must go
+        self.is_over = False  # whether the connection is closed or must be closed
 
     async def send(self, content: bytes) -> None:
-        """Put bytes on the wire."""
+        """Send bytes."""
         self._writer.write(content)
         await self._writer.drain()
 
     async def send_head(self, status: int, headers: Mapping[str, str]) -> None:
-        """The status line and headers."""
+        """Send the status line and headers."""
         lines = [
             f"HTTP/1.1 {status} {responses.get(status, 'Odd')}",
             *(f"{name}: {value}" for name, value in headers.items()),
@@ -93,7 +93,7 @@ class Exchange:
         await self.send("\r\n".join(lines).encode("latin-1"))
 
     async def send_chunk(self, content: bytes) -> None:
-        """One chunk of a chunked body; an empty one ends it."""
+        """Send one chunk of a chunked body; an empty chunk ends it."""
         await self.send(f"{len(content):x}\r\n".encode() + content + b"\r\n")
 
     async def trickle(self, body: bytes, until: asyncio.Event, *, every_seconds: float) -> None:
@@ -107,10 +107,10 @@ class Exchange:
         await self.send(body[sent:])
 
     def drop(self, *, reset: bool = False) -> None:
-        """End the connection, in good order or with a reset."""
+        """Close the connection, or reset it."""
         self.is_over = True
         if reset:
-            # Closing a socket that lingers for no time at all sends RST.
+            # With a linger time of 0, closing a socket sends RST.
             raw: socket.socket = self._writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()
@@ -124,7 +124,7 @@ class Exchange:
 def answer(
     body: bytes = b"", *, status: int = 200, headers: Mapping[str, str] | None = None, chunked: bool = False
 ) -> Action:
-    """A whole answer; with Content-Length, unless it is chunked or `headers` tell another length."""
+    """A complete answer with Content-Length, unless it is chunked or `headers` give another length."""
 
     async def act(exchange: Exchange) -> None:
         framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(len(body))}
@@ -140,23 +140,23 @@ def answer(
 
 
 def json(text: str, **options: bool) -> Action:
-    """A whole answer that says of itself that it is JSON."""
+    """A complete answer with the content type of JSON."""
     return answer(text.encode(), headers={"Content-Type": "application/json"}, **options)
 
 
 def zipped(body: bytes, *, headers: Mapping[str, str] | None = None, keep: int | None = None) -> Action:
-    """A whole answer with Content-Encoding gzip; of the encoded bytes no more than `keep`."""
+    """An answer with Content-Encoding gzip, cut after `keep` encoded bytes."""
     encoded = gzip.compress(body)[:keep]
     return answer(encoded, headers={"Content-Encoding": "gzip", **(headers or {})})
 
 
 def redirect(location: str, *, status: int = 302) -> Action:
-    """Elsewhere, please."""
+    """A redirect to `location`."""
     return answer(status=status, headers={"Location": location})
 
 
 def drop(*, reset: bool = False) -> Action:
-    """The connection ends before a word of the answer."""
+    """Close the connection before any byte of the answer."""
 
     async def act(exchange: Exchange) -> None:
         exchange.drop(reset=reset)
@@ -173,7 +173,7 @@ def cut(
     reset: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> Action:
-    """An answer that ends `after` bytes of its body. `announced` is its Content-Length, if not that of the body."""
+    """An answer that ends `after` bytes of its body. `announced` replaces the Content-Length."""
 
     async def act(exchange: Exchange) -> None:
         length = len(body) if announced is None else announced
@@ -191,7 +191,7 @@ def cut(
 def stall(
     released: asyncio.Event, body: bytes = b"", *, after: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Action:
-    """An answer that stops `after` bytes of its body, or before its first word, until `released` is set."""
+    """An answer that stops `after` bytes of its body, or before its first byte, until `released` is set."""
 
     async def act(exchange: Exchange) -> None:
         if after is None:
@@ -207,7 +207,7 @@ def stall(
 def drip(
     turns: asyncio.Semaphore, body: bytes, *, piece_bytes: int = 1, headers: Mapping[str, str] | None = None
 ) -> Action:
-    """An answer in pieces, each of which waits for one release of `turns`."""
+    """An answer in pieces; each waits for one release of `turns`."""
 
     async def act(exchange: Exchange) -> None:
         await exchange.send_head(200, {"Content-Length": str(len(body)), **(headers or {})})
@@ -231,7 +231,7 @@ def slowly(body: bytes, *, piece_bytes: int, pause_seconds: float, headers: Mapp
 
 
 def raw(content: bytes) -> Action:
-    """These bytes, whatever they are, and the end of the connection."""
+    """Send these bytes, then close the connection."""
 
     async def act(exchange: Exchange) -> None:
         await exchange.send(content)
@@ -241,7 +241,7 @@ def raw(content: bytes) -> Action:
 
 
 def in_turn(*actions: Action) -> Script:
-    """A script of one action for each request, whatever it asks; the last one for all that follow."""
+    """A script with one action for each request, whatever its target; the last action repeats."""
 
     def script(seen: Seen) -> Action:
         return actions[min(seen.number, len(actions)) - 1]
@@ -253,9 +253,9 @@ def in_turn(*actions: Action) -> Script:
 
 
 class FaultyServer:
-    """Serves `script` on a free port of this machine while the block lasts, in the clear or with `tls`.
+    """Serves `script` on a free port during the block, without or with `tls`.
 
-    `requests` are all that were seen, in order; `most_at_once` how many were being answered at the same time.
+    `requests` are all requests in order; `most_at_once` is the largest number of requests answered at the same time.
     """
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
@@ -269,7 +269,7 @@ class FaultyServer:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._serving: set[asyncio.Task[None]] = set()
-        self._mistakes: list[Exception] = []  # of the script; raised when the block is left
+        self._mistakes: list[Exception] = []  # exceptions of the script; raised at the end of the block
 
     @property
     def url(self) -> str:
@@ -288,12 +288,12 @@ class FaultyServer:
             raise self._mistakes[0]
 
     async def come_back(self) -> None:
-        """Listen, on the port of before if there was one."""
+        """Listen, again on the same port."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def go_away(self) -> None:
-        """Refuse connections from now on, and drop those that there are."""
+        """Refuse new connections and drop the existing ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -309,7 +309,7 @@ class FaultyServer:
         try:
             with suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer, self.connections)
-        except Exception as mistake:  # noqa: BLE001 - it is the test's, and told there
+        except Exception as mistake:  # noqa: BLE001 - an error of the test, raised at its end
             self._mistakes.append(mistake)
         finally:
             self._serving.discard(task)
@@ -319,7 +319,7 @@ class FaultyServer:
         while True:
             first = await reader.readexactly(1)
             if not first.isalpha():
-                return  # no HTTP; the greeting of TLS, say, which would be waited for in vain
+                return  # not HTTP: for example a TLS greeting, which never ends with an empty line
             head = first + await reader.readuntil(b"\r\n\r\n")
             line, _, rest = head.partition(b"\r\n")
             method, target, _ = line.decode("latin-1").split(" ")

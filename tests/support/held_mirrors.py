@@ -1,4 +1,4 @@
-"""Mirrors in which all is held, made without an archive. What is in their files is no DICOM: audits do not look."""
+"""Complete mirrors, made without an archive. Their files are not DICOM, because verify does not parse files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_mirror(root: Path, *, series: int, per_series: int, hole_bytes: int = 0) -> list[Path]:
-    """Make a mirror; its files, in the order of the journal. With `hole_bytes` each is one hole of that size."""
+    """Make a mirror; return its files in the order of the journal. With `hole_bytes` each is sparse, of that size."""
     files = MirrorFiles(root)
     files.prepare()
     paths: list[Path] = []

@@ -1,4 +1,4 @@
-"""A process that fills a journal in groups until it is killed, and says each group once it is committed.
+"""A process that fills a journal in groups until it is killed, and prints each group after it is committed.
 
 Run as `python journal_writer.py PATH INSTANCES_PER_GROUP`, with the repository root on the import path.
 """

@@ -107,7 +107,7 @@ def listed(uid: SopInstanceUid) -> Entry:
 
 
 def filled(path: Path, *, series: int, instances: int) -> Journal:
-    """A journal in which all is held."""
+    """A journal in which all instances are held."""
     journal = Journal.create_or_open(path)
     run = begin(journal)
     for number in range(series):

@@ -1,4 +1,4 @@
-"""What a mirror must look like, judged without bulkdl's own eyes."""
+"""Check a mirror without the code of bulkdl."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checksums_of(made_up: list[MadeUp]) -> dict[str, str]:
 
 
 def journalled_checksums(mirror: Path) -> dict[str, str]:
-    """SHA-256 of every instance that the journal calls held, by path, read with plain SQLite."""
+    """SHA-256 of every held instance in the journal by path, read with plain SQLite."""
     with sqlite3.connect(f"file:{mirror / '.bulkdl' / 'journal.sqlite'}?mode=ro", uri=True) as database:
         rows = database.execute("SELECT path, sha256 FROM v_instances WHERE state = 'held'").fetchall()
     database.close()

@@ -1,4 +1,4 @@
-"""Processes that were started by another, found in `/proc`."""
+"""Find the child processes of a process in `/proc`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def children_of(pid: int, module: str) -> list[int]:
     """The children of `pid` that run the Python module `module`."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # threads and processes end while we look
+        with suppress(OSError):  # threads and processes may end meanwhile
             for child in (task / "children").read_text().split():
                 with suppress(OSError):
                     if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):

@@ -1,7 +1,7 @@
 """Let the second worker begin first: a short run would be over before its process has started.
 
-The archive holds its answers back from one process until another process asks for instances too. It tells processes
-apart by the ports of their connections.
+The archive delays its answers to one process until another process requests instances too. It distinguishes processes
+by the ports of their connections.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import psutil
 from tests.support.bad_archive import DICOM, OBJECTS, ZIP, BadArchive, endpoint_of, zip_of
 from tests.support.faults import Action, Exchange, Seen
 
-_LONGEST_SECONDS: Final = 3.0  # what is owed may be too little for two
+_LONGEST_SECONDS: Final = 3.0  # there may be too little work for two
 _BYTE_SECONDS: Final = 0.1
 
 
 class OthersFirst:
-    """A fault of `archive`: the process `pid` gets its instances byte by byte until another process asks for some."""
+    """A fault of `archive`: the process `pid` gets its instances byte by byte until another process requests some."""
 
     def __init__(self, archive: BadArchive, pid: int) -> None:
         self._archive = archive

@@ -1,8 +1,8 @@
-"""Archives in simulated time, for what limits requests; all chance is seeded.
+"""Archives in simulated time, to test limiters; all random numbers are seeded.
 
-They have a knee: up to K requests in flight each is served at full speed, beyond it they queue, so that latency has
-doubled at 2 K, and what comes on top is refused with 503. Latencies and sizes are noisy. Some also take only so many
-requests in any second, and refuse the others with 429.
+Up to K requests in flight (the knee) are served at full speed. Beyond that they queue: latency doubles at 2 K, and more
+requests are refused with 503. Latencies and sizes are noisy. Some archives also limit requests per second and refuse
+the others with 429.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 def queueing(load: float) -> float:
-    """Times of latency at `load` (requests in flight, K is 1): a fair queue before a fixed number of servers."""
+    """The factor on latency at `load` (requests in flight, K is 1): a fair queue before a fixed number of servers."""
     return max(1.0, load)
 
 
 def soft(load: float) -> float:
-    """The same with a knee that is round."""
+    """The same with a rounded knee."""
     rounded: float = (1 + load**3) ** (1 / 3)
     return rounded
 
 
 def cliff(load: float) -> float:
-    """Latency doubles at once when K is passed."""
+    """Latency doubles at once above K."""
     return 1.0 if load <= 1 else 2.0
 
 
@@ -54,7 +54,7 @@ class Archive:
 
 @dataclass
 class Course:
-    """What came of a simulation, from the moment of `after` on. `best` is what the best fixed limit would have got."""
+    """The result of a simulation from `after` on. `best` is the result of the best fixed limit."""
 
     got: float = 0.0
     best: float = 0.0
@@ -81,7 +81,7 @@ def run(
     now: float = 0.0,
     pace: RequestRate | None = None,
 ) -> Course:
-    """Let `limiter`, and `pace` if there is one, steer requests to `archive` until `seconds`."""
+    """Let `limiter`, and `pace` if given, control the requests to `archive` until `seconds`."""
     chance = random.Random(archive.seed)  # noqa: S311 - no secret is made
     spread = archive.noise
     course = Course()
@@ -120,7 +120,7 @@ def run(
 
 
 def _is_too_soon(arrived: deque[float], at: float, archive: Archive) -> bool:
-    """Whether an archive that takes so many requests in any second refuses the one that comes `at` this time."""
+    """Whether an archive with a limit per second refuses a request `at` this time."""
     assert archive.per_second is not None
     while arrived and arrived[0] <= at - 1.0:
         arrived.popleft()

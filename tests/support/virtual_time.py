@@ -1,8 +1,7 @@
-"""An event loop whose clock is moved by hand: waiting costs no time, and a wait for nothing is an error.
+"""An event loop in virtual time: waiting takes no time, and waiting for an event that never happens is an error.
 
-When nothing is ready the loop jumps to the moment of its next timer. So hours of outages pass in milliseconds, in an
-order that is always the same. Hand `clock` to what takes a clock. Only for code without sockets or threads: what comes
-from outside would find the time gone by.
+When nothing is ready the loop jumps to its next timer. So hours of outages pass in milliseconds, always in the same
+order. Pass `clock` where a clock is a parameter. Only for code without sockets or threads.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise AssertionError("every task waits for something that never comes")
+            raise AssertionError("every task waits for an event that never happens")
         self.now += max(0.0, timeout)
         return super().select(0)
 

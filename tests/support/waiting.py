@@ -1,4 +1,4 @@
-"""Wait for a state of another process or of the file system, of which no event tells."""
+"""Wait for a state of another process or of the file system that sends no event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EVERY_SECONDS: Final = 0.005
 
 
 async def until(state: Callable[[], State], *, seconds: float = 30.0) -> State:
-    """Ask for `state` again and again until it is true, and return it.
+    """Call `state` until its result is true, and return the result.
 
     Raises:
         TimeoutError: it is not true within `seconds`.

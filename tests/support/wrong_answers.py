@@ -1,4 +1,4 @@
-"""Every way in which an archive can answer a request for one instance wrongly."""
+"""All wrong answers of an archive to a request for one instance."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.support.faults import Action, answer, cut, drop, raw, redirect, stall
 Wrong = Callable[[MadeUp], "Action"]
 
 STRANGER = next(instances(series=1, per_series=1, seed="stranger"))
-CIRCLE = "round"  # the one parameter of a redirect to itself
+CIRCLE = "round"  # the only parameter of a redirect to itself
 
 
 def flipped(content: bytes) -> bytes:
-    """Damage to where the transfer syntax is told, so that it shows."""
+    """Damage the element of the transfer syntax, so that validation finds it."""
     return content[:132] + bytes(byte ^ 0x55 for byte in content[132:150]) + content[150:]
 
 
@@ -83,7 +83,7 @@ FAULTS: dict[str, tuple[Wrong, str]] = {
         lambda _: answer(b"", status=429, headers={"Retry-After": "soon, dear"}),
         "too-many-requests",
     ),
-    "a part that nobody asked for": (
+    "an unrequested part": (
         lambda one: answer(
             one.content[100:],
             status=206,

@@ -1,7 +1,7 @@
-"""On PYTHONPATH, this is run by every Python process below, before its program: the command, and its worker processes.
+"""With this folder on PYTHONPATH, every Python process runs this first: the command and its worker processes.
 
-`LOOPS_BY=uvloop` has them run their event loops by uvloop. Where `LOOPS_NOTED_IN` names a file, each process writes
-there which module it runs and of what kind its loop is. `FAULT_POINT=POINT:N` makes the process that runs the module
+`LOOPS_BY=uvloop` makes them use uvloop. If `LOOPS_NOTED_IN` names a file, each process writes there the module it runs
+and the type of its loop. `FAULT_POINT=POINT:N` makes the process that runs the module
 `FAULT_POINT_IN` kill itself at the N-th call of POINT; see `fault_points`.
 """
 
