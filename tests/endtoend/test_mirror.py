@@ -177,7 +177,7 @@ def test_a_mirror_is_served_again_and_mirrored_from_there(
 
 def test_a_second_run_on_a_mirror_is_refused(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "m"
-    slow = ("--rate-limit", "4kB/s", "--concurrency", "1")  # half a minute for the whole mirror
+    slow = ("--rate-limit", "1kB/s", "--concurrency", "1")  # two minutes for the whole mirror
     command = ("mirror", "--archive", archive.url, "--everything", "--to", mirror)
     with start([*command, *slow, "--progress", "json"], cache=cache) as first:
         assert first.stderr is not None

@@ -34,7 +34,7 @@ def archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> 
 @contextmanager
 def at_work(mirror: Path, archive: RunningArchive, cache: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A slow run that has begun."""
-    slow = ("--rate-limit", "2kB/s", "--transport", "single", "--progress", "json", *options)
+    slow = ("--rate-limit", "200B/s", "--transport", "single", "--progress", "json", *options)
     with start(["mirror", "--archive", archive.url, "--everything", "--to", mirror, *slow], cache=cache) as process:
         assert process.stderr is not None
         for line in process.stderr:
