@@ -24,7 +24,7 @@ from bulkdl.server.context import ServerContext
 from bulkdl.server.nbia import routes as nbia
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.server.nbia.quirks import Quirk
-from bulkdl.server.responses import NotedResponse, Stream, Threads, status_page
+from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, status_page
 
 _SHUTDOWN_SECONDS: Final = 2.0
 _BACKLOG: Final = 1024
@@ -59,7 +59,7 @@ def make_app(
     Raises:
         DiskError: the shared lists beside the catalogue cannot be read.
     """
-    context = ServerContext(catalogue, Authenticator(rules), Threads())
+    context = ServerContext(catalogue, Authenticator(rules), ServerThreads())
     app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY_BYTES)
     nbia.add_routes(app.router, context, quirks=quirks)
     app.router.add_route("*", "/{anything:.*}", status_page)

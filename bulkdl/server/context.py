@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bulkdl.server.authentication import Authenticator, Viewer
 from bulkdl.server.catalogue import Catalogue, CatalogueView
-from bulkdl.server.responses import Threads
+from bulkdl.server.responses import ServerThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class ServerContext:
 
     catalogue: Catalogue
     authenticator: Authenticator
-    threads: Threads
+    threads: ServerThreads
 
     def view_of(self, viewer: Viewer) -> CatalogueView:
         """The catalogue without the Collections that are hidden from `viewer`."""

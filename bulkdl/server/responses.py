@@ -48,7 +48,7 @@ async def status_page(request: web.Request) -> web.Response:
     return web.Response(status=status, body=page.encode(), content_type="text/html")
 
 
-class Threads:
+class ServerThreads:
     """A few threads for work that blocks, such as reading the catalogue."""
 
     def __init__(self) -> None:
