@@ -3,8 +3,7 @@
 A new journal is built beside its place and renamed into it, so a file there without our tables is always damage,
 never a start that was cut short. Durability: WAL with `synchronous=FULL`, a sync of the log at each commit.
 
-Source: the SQLite file format (sqlite.org/fileformat2.html §1.3: magic text at 0, application id at 68), the pages on
-WAL ("Read-Only Databases") and URI file names (`mode`, `immutable`).
+Source: the SQLite pages on WAL ("Read-Only Databases") and URI file names (`mode`, `immutable`).
 """
 
 from __future__ import annotations
@@ -16,15 +15,12 @@ from typing import TYPE_CHECKING, Final
 from bulkdl.errors import BulkdlError, DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
 from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
+from bulkdl.journal.sqlite_header import read_application_id
 from bulkdl.runtime.disk import sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_MAGIC: Final = b"SQLite format 3\x00"
-_HEADER_BYTES: Final = 100
-_APPLICATION_ID_AT: Final = 68
 
 _UNREADABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _UNWRITABLE: Final = {
@@ -176,15 +172,14 @@ def _stand_in(connection: sqlite3.Connection, version: int) -> None:
 def _recognise(path: Path) -> None:
     """Look at the first bytes, before SQLite is let near the file."""
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+        application_id = read_application_id(path)
     except FileNotFoundError as error:
         raise JournalUnreadable(f"there is no journal at {path}: not a mirror of bulkdl") from error
     except OSError as error:
         raise JournalUnreadable(f"the journal {path} cannot be opened ({error.strerror}); {_ADVICE}") from error
-    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+    if application_id is None:
         raise JournalUnreadable(f"{path} is damaged or no journal; {_ADVICE}")
-    if header[_APPLICATION_ID_AT : _APPLICATION_ID_AT + 4] != schema.APPLICATION_ID.to_bytes(4):
+    if application_id != schema.APPLICATION_ID:
         raise JournalUnreadable(f"{path} is another program's SQLite file, not a journal; {_ADVICE}")
 
 

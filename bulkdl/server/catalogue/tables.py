@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskError
+from bulkdl.journal.sqlite_header import read_application_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
 _VERSION: Final = 4
 _BUSY_SECONDS: Final = 60.0
-_MAGIC: Final = b"SQLite format 3\0"
-_ID_ENDS_AT: Final = 72  # end of the application id in the header: https://www.sqlite.org/fileformat.html
 
 _SCRIPT: Final = f"""
 PRAGMA application_id = {_APPLICATION_ID};
@@ -179,12 +178,11 @@ def _is_current(database: sqlite3.Connection) -> bool:
 
 
 def _is_catalogue(path: Path) -> bool:
-    """Whether the file is marked as a catalogue; only then may it be deleted."""
+    """Whether the file is marked as a catalogue; only then may it be deleted. SQLite fills an empty file itself."""
     try:
-        with path.open("rb") as file:
-            start = file.read(_ID_ENDS_AT)
+        application_id = read_application_id(path)
+        if application_id is None and path.stat().st_size:
+            raise DiskError(f"{path} is not a catalogue of bulkdl; it was not changed")
     except FileNotFoundError:
         return False
-    if start and not start.startswith(_MAGIC):
-        raise DiskError(f"{path} is not a catalogue of bulkdl; it was not changed")
-    return start.endswith(_APPLICATION_ID.to_bytes(4, "big"))
+    return application_id == _APPLICATION_ID
