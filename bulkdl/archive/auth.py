@@ -1,9 +1,9 @@
-"""Who is asking: API keys, and logins whose tokens are renewed before they expire.
+"""Logins and their tokens, which are renewed before they expire.
 
-HTTP is the client's, which hands in a way to post a form. Secrets are in no representation and no message.
+The HTTP client passes in a function that posts a form. Secrets are in no representation and no message.
 
-Source: NBIA's server program (`KeycloakGetToken.java`) and the clients of it. Tokens are had at two addresses, of which
-a server may know one only. What a bad token gets is seldom 401: most searches answer as if nothing were found, so an
+Source: NBIA's server program (`KeycloakGetToken.java`) and its clients. There are two addresses for tokens, and a
+server may know only one of them. A bad token seldom gets 401: most searches answer as if nothing were found, so an
 empty answer to an old token proves nothing; see `Token.is_doubtful`.
 """
 
@@ -21,24 +21,24 @@ from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected
 from bulkdl.model.access import Credentials
 
 GUEST: Final = "nbia_guest"
-"""The account of NBIA that sees what is public; the server needs no password for it."""
+"""The NBIA account that sees public data; it has no password."""
 
-# Relative to `…/nbia-api/services/`: where clients ask, and where the server program has it.
+# Relative to `…/nbia-api/services/`: the address that clients use, and the one in the server program.
 TOKEN_PATHS: Final = ("../oauth/token", "oauth/token")
 
 _CLIENT_ID: Final = "nbia"
 _MOST_MARGIN_SECONDS: Final = 60.0
 _MARGIN_SHARE: Final = 0.25
-# What Keycloak gives if it is not told otherwise; TCIA says two hours, but a server that says nothing may be any.
+# Keycloak's default. TCIA states two hours; a server that states nothing may have any lifetime.
 _UNKNOWN_LIFETIME_SECONDS: Final = 300.0
 
 Post: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[tuple[int, bytes]]]
-"""Posts a form to a path relative to the base address; the status and the body of the answer."""
+"""Posts a form to a path relative to the base address; returns the status and the body of the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token that a login was given. Times are of the clock that the `Tokens` go by."""
+    """A token of a login. Times are those of the clock of `Tokens`."""
 
     value: str = field(repr=False)
     refresh: str | None = field(repr=False)
@@ -46,21 +46,21 @@ class Token:
     lifetime_seconds: float
 
     def is_due(self, now: float) -> bool:
-        """Whether it is to be renewed before it is used again: it expires within a minute or a quarter of its life."""
+        """Whether it must be renewed before use: it expires within a minute, or within a quarter of its lifetime."""
         margin = min(_MOST_MARGIN_SECONDS, self.lifetime_seconds * _MARGIN_SHARE)
         return now - self.issued >= self.lifetime_seconds - margin
 
     def is_doubtful(self, now: float) -> bool:
-        """Whether "nothing found" may mean that it is no longer believed: it is past half of its life.
+        """Whether "nothing found" may mean that the server rejects the token: half of its lifetime has passed.
 
-        Clocks differ and sessions end early, so the announced end alone is no proof; and half a life costs no more than
-        two logins where there is one now.
+        Clocks differ and sessions end early, so the announced end alone proves nothing. Half a lifetime costs at most
+        two logins instead of one.
         """
         return now - self.issued >= self.lifetime_seconds / 2
 
 
 class Tokens:
-    """The login of one account. However many requests wait for a token, one of them gets it for all."""
+    """The login of one account. If many requests wait for a token, one login serves them all."""
 
     def __init__(self, credentials: Credentials, post: Post, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._username = credentials.username or GUEST
@@ -73,11 +73,11 @@ class Tokens:
         self._one_at_a_time = asyncio.Lock()
 
     async def current(self) -> Token:
-        """A token that is good for a while, renewed if need be.
+        """Return a token that is valid for a while; renews it if necessary.
 
         Raises:
             AccessDenied: the archive refuses the login.
-            RequestFailed: it could not be asked.
+            RequestFailed: the login failed otherwise.
         """
         if (token := self._good()) is not None:
             return token
@@ -87,7 +87,7 @@ class Tokens:
             return await self._renew()
 
     async def renewed(self, refused: Token) -> Token:
-        """Another token than `refused`, which the archive does not believe.
+        """Return another token than `refused`, which the archive rejected.
 
         Raises:
             As `current`.
@@ -98,23 +98,23 @@ class Tokens:
             return await self._renew()
 
     def is_doubtful(self, token: Token) -> bool:
-        """Whether an answer of nothing to `token` may be a refusal; see `Token.is_doubtful`."""
+        """Whether an empty answer to `token` may be a refusal; see `Token.is_doubtful`."""
         return token.is_doubtful(self._clock())
 
     def distrust(self, token: Token) -> None:
-        """Renew `token` before it is used again, whatever is left of its life."""
+        """Have `token` renewed before its next use, whatever remains of its lifetime."""
         if self._token is token:
             self._token = replace(token, lifetime_seconds=0.0)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show."""
+        """The texts that must not appear in a message."""
         token = self._token
         return tuple(secret for secret in (token.value, token.refresh) if secret) if token is not None else ()
 
     @property
     def to_log_out(self) -> str | None:
-        """The token to log out with at the end: of an account of the caller's own, not of the guest's, who is many."""
+        """The token to log out with at the end; None for the guest account, which many share."""
         return self._token.value if self._token is not None and self._username != GUEST else None
 
     def _good(self) -> Token | None:
@@ -128,10 +128,10 @@ class Tokens:
             try:
                 self._token = await self._ask(form)
             except (AccessDenied, RequestRejected, UnexpectedAnswer):
-                self._token = None  # a session that has ended; there is the password still
+                self._token = None  # the session has ended; the password remains
             else:
                 return self._token
-        if self._refusal is not None:  # so that those who wait do not get the account locked by asking again
+        if self._refusal is not None:  # repeated attempts of other requests would lock the account
             raise self._refusal
         form = {"grant_type": "password", "username": self._username, "password": self._password}
         try:
@@ -149,13 +149,13 @@ class Tokens:
                 self._paths = (path,)
                 break
         else:
-            raise NotFound("the archive has no address to log in at", status=HTTPStatus.NOT_FOUND)
+            raise NotFound("the archive has no address for logins", status=HTTPStatus.NOT_FOUND)
         if status == HTTPStatus.OK:
             return _read_token(body, began)
         raise self._failure(status)
 
     def _failure(self, status: int) -> RequestFailed:
-        # The text of the answer is left out: it may well repeat what was sent.
+        # The text of the response is left out: it may repeat what was sent.
         if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return AccessDenied(f"the archive refused the login of {self._username} ({status})", status=status)
         message = f"the archive answered {status} to the login of {self._username}"
@@ -165,18 +165,18 @@ class Tokens:
 
 
 def _read_token(body: bytes, began: float) -> Token:
-    """The token of an answer; its life is counted from before it was asked for.
+    """Read the token of a response. Its lifetime counts from before the request.
 
     Raises:
-        UnexpectedAnswer: there is none in it.
+        UnexpectedAnswer: the response has no valid token.
     """
     try:
         found: Any = json.loads(body)
         value = found["access_token"]
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
-            raise ValueError("a token is a word")  # noqa: TRY301 - told like the others
+            raise ValueError("not a word")  # noqa: TRY301 - handled like invalid JSON
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise UnexpectedAnswer("the archive's answer to the login holds no token") from None  # a cause would show it
+        raise UnexpectedAnswer("the archive's response to the login has no token") from None  # the cause would show it
     refresh = found.get("refresh_token")
     try:
         lifetime = float(found.get("expires_in", ""))

@@ -57,7 +57,7 @@ def find_profile(
     *,
     forms: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
 ) -> Profile:
-    """The profile of that name, or of that address. `forms` are kinds of archives beside the built-in ones.
+    """Find the profile of that name, or of that address. `forms` are kinds of archives beside the built-in ones.
 
     Raises:
         ConfigurationError: there is no such profile, or the kind of the address is unknown.

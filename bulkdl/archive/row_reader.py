@@ -1,7 +1,7 @@
-"""JSON answers, row by row while they arrive, so that a list of any length takes the memory of one row.
+"""Read JSON lists row by row while they arrive, so that a list of any length needs the memory of one row.
 
-Tolerant of what real archives send: an array of objects, one object where an array was due, `null`, nothing at all.
-Anything else is an error: HTML of a proxy, an error document, an answer that was cut.
+Accepts what real archives send: an array of objects, one object instead of an array, `null`, or an empty body. Anything
+else is an error: the HTML page of a proxy, an error document, a list that was cut off.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class RowReader:
-    """Takes chunks of a body, gives the rows that are complete. UTF-8, as NBIA writes without saying so."""
+    """Reads one body in UTF-8. Feed it every chunk, in order, and then `close` it."""
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-        self._json = json.JSONDecoder(strict=False)  # a raw tab in a description is no reason to lose the list
+        self._json = json.JSONDecoder(strict=False)  # a raw tab in a description must not lose the list
         self._text = ""
         self._in_array = False
         self._is_complete = False
         self._saw_any = False
 
     def feed(self, chunk: bytes) -> list[dict[str, Any]]:
-        """Take the next bytes; the rows that ended in them.
+        """Return the rows that are complete after the next bytes.
 
         Raises:
-            ValueError: the answer is no list of rows.
+            ValueError: the body is not a list of rows.
         """
         self._text += self._decode(chunk)
         return self._take_rows()
 
     def close(self) -> list[dict[str, Any]]:
-        """The body has ended; the last rows.
+        """The body has ended; return the last rows.
 
         Raises:
-            ValueError: the answer is cut, or no list of rows.
+            ValueError: the body is cut off, or not a list of rows.
         """
         self._text += self._decode(b"", True)  # noqa: FBT003 - the codec's own signature
         rows = self._take_rows()
@@ -50,10 +50,10 @@ class RowReader:
         if rest == "null" and not self._saw_any:
             return rows
         if rest or self._in_array:
-            raise ValueError(_say_what_it_is(rest) if rest else "the list ends before its closing bracket")
+            raise ValueError(_describe(rest) if rest else "the list ends before its closing bracket")
         return rows
 
-    def _take_rows(self) -> list[dict[str, Any]]:  # noqa: C901 - one pass over the text, told in one piece
+    def _take_rows(self) -> list[dict[str, Any]]:  # noqa: C901 - one pass over the text
         rows: list[dict[str, Any]] = []
         text, position = self._text, 0
         while True:
@@ -63,7 +63,7 @@ class RowReader:
                 break
             character = text[position]
             if self._is_complete:
-                raise ValueError("something follows the list")
+                raise ValueError("there is text behind the list")
             if character == "[" and not self._in_array and not self._saw_any:
                 self._in_array = self._saw_any = True
                 position += 1
@@ -78,35 +78,35 @@ class RowReader:
                 self._is_complete = not self._in_array
                 rows.append(row)
             elif self._in_array and text.startswith("null", position):
-                position += 4  # a null among the rows holds nothing
+                position += 4  # a null among the rows has no content
             else:
                 break
         self._text = text[position:]
         if self._text and self._text[0] != "{" and not "null".startswith(self._text.rstrip(_BLANK)):
-            raise ValueError(_say_what_it_is(self._text))
+            raise ValueError(_describe(self._text))
         return rows
 
     def _take_row(self, text: str, position: int) -> tuple[dict[str, Any] | None, int]:
-        """The row at `position` and where it ends; no row and `position` where more of it has to come."""
+        """The row at `position` and where it ends; None and `position` if the row is not complete yet."""
         try:
             row, end = self._json.raw_decode(text, position)
         except RecursionError:
-            raise ValueError("a row that is nested too deeply") from None
+            raise ValueError("a row is nested too deeply") from None
         except json.JSONDecodeError:
             if len(text) - position > _LONGEST_ROW_CHARACTERS:
-                raise ValueError("a row without an end") from None
+                raise ValueError("a row does not end") from None
             return None, position
         return (_without_surrogates(row) if _HALF.search(text, position, end) else row), end
 
 
 def _without_surrogates(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without halves of characters, which JSON can spell, and no file, database or URL can hold."""
+    """The row without lone surrogates, which JSON can express, but no file, database or URL can hold."""
     cleaned: dict[str, Any] = json.loads(json.dumps(row, ensure_ascii=False).encode(errors="replace"))
     return cleaned
 
 
-def _say_what_it_is(text: str) -> str:
+def _describe(text: str) -> str:
     shown = one_line(text[:60])
     if text.lstrip(_BLANK).startswith("<"):
-        return f"a page came where a list was due: {shown!r}"
+        return f"a page instead of a list: {shown!r}"
     return f"not a list of rows: {shown!r}"

@@ -51,9 +51,8 @@ from bulkdl.verbs.adopt_sources import (
     next_batch,
 )
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.open_mirror import OpenMirror, now, open_mirror, place_series
+from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, context_of, now, open_mirror, place_series
 from bulkdl.verbs.reach import archive_terms, choose_archive
-from bulkdl.verbs.run_options import NewLayout, RunOptions, context_of
 from bulkdl.verbs.signatures import Paths
 
 _AT_ONCE: Final = 4

@@ -20,8 +20,8 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.settings import FetchSettings
+from bulkdl.verbs.common import open_archive
 from bulkdl.verbs.endpoints import find_among, rows_of, wire_parameters, without_endpoints
-from bulkdl.verbs.open_archive import open_archive
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 
@@ -144,9 +144,9 @@ async def open_for_questions(
         ConfigurationError: there is no such archive, or its certificates cannot be read.
     """
     async with open_archive(archive, RunContext(settings, sink)) as opened:
-        if not isinstance(opened.archive, NbiaArchive):
-            raise without_endpoints(opened.archive.name)
-        yield opened.archive
+        if not isinstance(opened.client, NbiaArchive):
+            raise without_endpoints(opened.client.name)
+        yield opened.client
 
 
 @asynccontextmanager

@@ -14,11 +14,9 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.open_archive import open_archive
-from bulkdl.verbs.open_mirror import open_mirror
+from bulkdl.verbs.common import NewLayout, make_context, open_archive, open_mirror
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
-from bulkdl.verbs.run_options import NewLayout, make_context
 from bulkdl.verbs.select import choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 

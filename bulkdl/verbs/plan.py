@@ -25,9 +25,8 @@ from bulkdl.resolve import Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.open_archive import check_found, open_archive
+from bulkdl.verbs.common import check_found, make_context, open_archive
 from bulkdl.verbs.reach import choose_archive
-from bulkdl.verbs.run_options import make_context
 from bulkdl.verbs.select import choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 
@@ -75,23 +74,23 @@ async def plan_async(
     async with open_archive(choose_archive(archive), make_context(settings, sink, stop)) as source:
         journal_path = root / JOURNAL if root is not None else None
         if journal_path is None or not journal_path.exists():
-            return await _plan(wanted, source.archive, root, None)
+            return await _plan(wanted, source.client, root, None)
         with Journal.open_readonly(journal_path) as journal:
-            return await _plan(wanted, source.archive, root, journal)
+            return await _plan(wanted, source.client, root, journal)
 
 
-async def _plan(selection: Selection, archive: Archive, to: Path | None, journal: Journal | None) -> PlanReport:
+async def _plan(selection: Selection, client: Archive, to: Path | None, journal: Journal | None) -> PlanReport:
     sums = _Sums()
     wanted = dict(selection.instances)
 
     found = Resolution()
-    async with aclosing(resolve(selection, archive, found)) as batches:
+    async with aclosing(resolve(selection, client, found)) as batches:
         async for batch in batches:
             for series in batch:
                 if series.series_uid not in sums.series_uids:
                     sums.series_uids[series.series_uid] = None
-                    await _add(sums, series, archive, journal, wanted)
-    return _report(sums, tuple(await check_found(selection, found, archive)), archive, to)
+                    await _add(sums, series, client, journal, wanted)
+    return _report(sums, tuple(await check_found(selection, found, client)), client, to)
 
 
 plan = blocking(plan_async)
@@ -111,13 +110,13 @@ def save_manifest(report: PlanReport, path: Path) -> None:
 async def _add(
     sums: _Sums,
     series: Series,
-    archive: Archive,
+    client: Archive,
     journal: Journal | None,
     wanted: Mapping[SeriesUid, Sequence[str]],
 ) -> None:
     count, size_bytes = series.image_count, series.size_bytes
     if count is None or size_bytes is None:
-        asked = await archive.size(series.series_uid)
+        asked = await client.size(series.series_uid)
         count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
     if series.series_uid in wanted and count:
         chosen = len(wanted[series.series_uid])
@@ -136,12 +135,12 @@ async def _add(
         tally.complete += bool(row.held) and row.held >= (count or 0)
 
 
-def _report(sums: _Sums, failures: tuple[Failure, ...], archive: Archive, to: Path | None) -> PlanReport:
+def _report(sums: _Sums, failures: tuple[Failure, ...], client: Archive, to: Path | None) -> PlanReport:
     tallies = sums.by_collection.values()
     owed = sum(max(0, tally.instances - tally.held) for tally in tallies)
     to_list = sum(tally.series - tally.complete for tally in tallies)
     return PlanReport(
-        archive=archive.url,
+        archive=client.url,
         mirror=str(to.resolve()) if to is not None else None,
         series=SeriesCounts(
             selected=len(sums.series_uids) + len(failures),

@@ -10,11 +10,9 @@ from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import RunReport
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.open_archive import open_archive
-from bulkdl.verbs.open_mirror import open_mirror, require_mirror
+from bulkdl.verbs.common import RunOptions, context_of, open_archive, open_mirror, require_mirror
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
-from bulkdl.verbs.run_options import RunOptions, context_of
 from bulkdl.verbs.signatures import Paths
 
 __all__ = ["resume", "resume_async"]

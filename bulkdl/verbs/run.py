@@ -25,16 +25,22 @@ from bulkdl.resolve import Resolution, list_instances, resolve
 from bulkdl.runtime.tasks import Stage, together
 from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
-from bulkdl.verbs.open_archive import OpenArchive, check_found, worker_settings
-from bulkdl.verbs.open_mirror import OpenMirror, now, place_series
-from bulkdl.verbs.run_options import FAILURES_NAMED
+from bulkdl.verbs.common import (
+    FAILURES_NAMED,
+    OpenArchive,
+    OpenMirror,
+    check_found,
+    now,
+    place_series,
+    worker_settings,
+)
 
 
 async def begin_run(
-    verb: str, mirror: OpenMirror, source: OpenArchive, context: RunContext, selection: Selection | None = None
+    verb: str, mirror: OpenMirror, archive: OpenArchive, context: RunContext, selection: Selection | None = None
 ) -> MirrorRun:
     """Begin a run in the journal. `MirrorRun.carry_out` or `fetch_only` ends it."""
-    profile = source.profile
+    profile = archive.profile
     run = await mirror.journal(
         Journal.begin_run,
         verb=verb,
@@ -45,9 +51,9 @@ async def begin_run(
         now=now(),
     )
     context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
-    settings = worker_settings(profile, source.access, context.settings, mirror.files.root)
-    coordinator = Coordinator(mirror.journal, run, settings, source.archive, context)
-    return MirrorRun(mirror, run, source.archive, coordinator, context)
+    settings = worker_settings(profile, archive.access, context.settings, mirror.files.root)
+    coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
+    return MirrorRun(mirror, run, archive.client, coordinator, context)
 
 
 @dataclass(slots=True)
@@ -56,7 +62,7 @@ class MirrorRun:
 
     mirror: OpenMirror
     run: Run
-    archive: Archive
+    client: Archive
     coordinator: Coordinator
     context: RunContext
     _resolved: Stage = field(default_factory=Stage)
@@ -116,11 +122,11 @@ class MirrorRun:
         run = run or self.run
 
         found = Resolution()
-        async with aclosing(resolve(selection, self.archive, found)) as batches:
+        async with aclosing(resolve(selection, self.client, found)) as batches:
             async for batch in batches:
                 await self.mirror.journal(_record_series, run, batch, layout)
                 self._resolved.more()
-        await self._record_failures(await check_found(selection, found, self.archive), run)
+        await self._record_failures(await check_found(selection, found, self.client), run)
         if not found.failed:
             await self.mirror.journal(Journal.end_resolving, run)
         await self._check_space()
@@ -153,7 +159,7 @@ class MirrorRun:
         downstream.end()
 
     async def _list(self, resolved: Stage, listed: Stage) -> None:
-        await list_instances(self.mirror.journal, self.run, self.archive, upstream=resolved, downstream=listed)
+        await list_instances(self.mirror.journal, self.run, self.client, upstream=resolved, downstream=listed)
 
     # --- the report ---------------------------------------------------------------------------------------------------
 
@@ -201,7 +207,7 @@ class MirrorRun:
         total = sum((await journal(Journal.failures_by_error, self.run)).values())
         report = RunReport(
             mirror=str(self.mirror.files.root),
-            archive=self.archive.url,
+            archive=self.client.url,
             run=self.run.id,
             outcome=outcome,
             series=counts.series,

@@ -10,7 +10,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import StatusReport
 from bulkdl.store.lock import holder
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.open_mirror import require_mirror
+from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
 
 _FAILURES_NAMED: Final = 100

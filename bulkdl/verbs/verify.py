@@ -24,11 +24,9 @@ from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports import Problem, ProblemKind, RunReport, VerifyReport
 from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.open_archive import open_archive
-from bulkdl.verbs.open_mirror import open_mirror, require_mirror
+from bulkdl.verbs.common import RunOptions, context_of, open_archive, open_mirror, require_mirror
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
-from bulkdl.verbs.run_options import RunOptions, context_of
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.verify_archive import compare_series
 from bulkdl.verbs.verify_files import Damage, verify_files
@@ -75,7 +73,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         )
         if options.get("remote") and not context.stop.is_set():
             async with open_archive(_archive_of(root, options, last), context) as source:
-                compared, differing = await compare_series(journal, source.archive, context.stop)
+                compared, differing = await compare_series(journal, source.client, context.stop)
         counts = journal.counts(None)
     report = VerifyReport(
         mirror=str(files.root),

@@ -23,7 +23,7 @@ _AT_ONCE: Final = 8
 _PAGE: Final = 200
 
 
-async def compare_series(journal: Journal, archive: Archive, stop: asyncio.Event) -> tuple[int, list[Problem]]:
+async def compare_series(journal: Journal, client: Archive, stop: asyncio.Event) -> tuple[int, list[Problem]]:
     """Compare every complete Series with the archive; return how many those were, and which differ, by path.
 
     Raises:
@@ -43,7 +43,7 @@ async def compare_series(journal: Journal, archive: Archive, stop: asyncio.Event
 
     async def ask(row: SeriesRow) -> None:
         nonlocal compared
-        difference = await _difference(row, journal, archive)
+        difference = await _difference(row, journal, client)
         compared += 1
         if difference is not None:
             uid = row.series.series_uid
@@ -53,15 +53,15 @@ async def compare_series(journal: Journal, archive: Archive, stop: asyncio.Event
     return compared, sorted(problems, key=lambda problem: problem.path)
 
 
-async def _difference(row: SeriesRow, journal: Journal, archive: Archive) -> str | None:
+async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str | None:
     """How the archive's Series differs from ours; None where it is the same."""
     uid = row.series.series_uid
     ours = bytes.fromhex(md5_of_md5s(md5.hex() for md5 in _md5s(row, journal)))
     try:
-        checksum = await archive.series_checksum(uid)
-        if checksum == ours:
+        archives = await client.series_checksum(uid)
+        if archives == ours:
             return None
-        size = await archive.size(uid)
+        size = await client.size(uid)
     except (AccessDenied, ArchiveRefused):
         raise
     except RequestFailed as error:
@@ -71,8 +71,8 @@ async def _difference(row: SeriesRow, journal: Journal, archive: Archive) -> str
         parts.append(f"{row.held:,} instances here, {size.image_count:,} there")
     if size.size_bytes is not None and size.size_bytes != row.held_bytes:
         parts.append(f"{row.held_bytes:,} bytes here, {size.size_bytes:,} there")
-    if checksum is not None:
-        parts.append(f"MD5 of the series {ours.hex()} here, {checksum.hex()} there")
+    if archives is not None:
+        parts.append(f"MD5 of the series {ours.hex()} here, {archives.hex()} there")
     elif size.image_count is None and size.size_bytes is None:
         parts.append("the archive no longer has the series")
     return ", ".join(parts) or None

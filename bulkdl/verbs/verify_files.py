@@ -31,7 +31,7 @@ from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.verify_position import forget_position, load_position, save_position
 from bulkdl.store.walking import Found, FoundKind, walk
-from bulkdl.verbs.open_mirror import now
+from bulkdl.verbs.common import now
 from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
 
 _BATCH: Final = 256

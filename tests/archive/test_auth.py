@@ -185,7 +185,7 @@ async def test_a_login_that_fails_says_why_and_repeats_nothing_of_the_answer(
     ],
     ids=range(12),
 )
-async def test_an_answer_without_a_token_is_no_login(body: bytes) -> None:
+async def test_a_response_without_a_token_fails_the_login(body: bytes) -> None:
     async def post(_path: str, _form: Mapping[str, str]) -> tuple[int, bytes]:
         return 200, body
 
@@ -313,7 +313,7 @@ async def test_nothing_found_is_believed_of_a_fresh_token() -> None:
     assert len(keycloak.forms) == 2
 
 
-async def test_access_that_is_refused_for_good_ends_after_one_new_token() -> None:
+async def test_access_that_stays_refused_ends_after_one_new_token() -> None:
     keycloak = Keycloak(Clock())
     async with (
         FaultyServer(serving(keycloak, BY_STATUS, rows=BY_STATUS)) as server,
@@ -359,7 +359,7 @@ async def test_v4_asks_as_a_guest_without_a_token() -> None:
         assert "authorization" not in server.requests[0].headers
 
 
-async def test_v1_is_never_told_who_asks() -> None:
+async def test_v1_never_gets_credentials() -> None:
     async with FaultyServer(lambda _: json(ROWS)) as server:
         async with asking(server, "nbia-v1", Credentials(api_key="k", username="me", password="p")) as client:  # noqa: S106 - made up
             await listed(client)
@@ -390,7 +390,7 @@ async def test_the_token_and_the_key_stay_at_home() -> None:
 
 
 async def test_a_login_is_not_sent_on() -> None:
-    """A redirect to the token's address would hand the password to whoever it leads to."""
+    """A redirect of the token's address would send the password to another server."""
     async with (
         FaultyServer(lambda _: json(ROWS)) as elsewhere,
         FaultyServer(lambda _: redirect(elsewhere.url, status=307)) as server,
@@ -410,7 +410,7 @@ async def test_the_key_goes_into_the_query_if_so_asked() -> None:
 
 
 @pytest.mark.parametrize("told", ["no key s3cret/x here", "no key s3cret%2Fx here"])
-async def test_a_message_of_the_archive_that_repeats_the_key_is_told_without_it(told: str) -> None:
+async def test_a_message_of_the_archive_that_repeats_the_key_is_shown_without_it(told: str) -> None:
     async with (
         FaultyServer(lambda _: answer(told.encode(), status=403)) as server,
         asking(server, "tcia-v3", Credentials(api_key="s3cret/x")) as client,
@@ -463,8 +463,8 @@ async def test_v3_tells_of_its_endpoints_itself() -> None:
 
 
 @pytest.mark.parametrize("name", ["v3_error_500", "v3_error_471_missing_param"])
-async def test_an_error_that_says_of_itself_that_it_is_a_success_is_no_row(name: str) -> None:
-    """Taken for a row it would be left out, and the list believed to be empty."""
+async def test_an_error_with_the_status_of_a_success_is_not_a_row(name: str) -> None:
+    """As a row it would be skipped, and the list would seem to be empty."""
     async with (
         FaultyServer(lambda _: json((DATA / f"{name}.json").read_text())) as server,
         asking(server, "tcia-v3", Credentials()) as client,

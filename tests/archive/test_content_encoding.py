@@ -53,5 +53,5 @@ def test_every_cut_is_noticed(encode: Callable[[bytes], bytes]) -> None:
 
 
 def test_what_is_not_encoded_is_refused() -> None:
-    with pytest.raises(ValueError, match="broken"):
+    with pytest.raises(ValueError, match="damaged"):
         inflated(b"\x1f[no gzip]", 16)

@@ -1,4 +1,4 @@
-"""The client against a server that misbehaves: what goes wrong on the wire, and what the caller gets to know."""
+"""The client against a server that misbehaves: each failure, and the error that the caller gets."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ async def failure(action: Action, *, access: Access | None = None) -> RequestFai
         (571, ServerFailed),
     ],
 )
-async def test_a_status_tells_the_kind_of_failure(status: int, kind: type[RequestFailed]) -> None:
+async def test_each_status_is_one_kind_of_failure(status: int, kind: type[RequestFailed]) -> None:
     error = await failure(answer(status=status))
     assert type(error) is kind
     assert error.status == status
     assert error.retry_after_seconds is None
 
 
-async def test_the_words_of_an_archive_are_told() -> None:
+async def test_the_text_of_an_error_is_shown() -> None:
     error = await failure(answer(b"A parameter, SeriesInstanceUID,\nis required for this API call.", status=400))
     assert str(error) == (
         "the archive answered 400 Bad Request: A parameter, SeriesInstanceUID, is required for this API call."
@@ -118,7 +118,7 @@ async def test_the_words_of_an_archive_are_told() -> None:
 @pytest.mark.parametrize(
     "page", [b"<html><body>Proxy error</body></html>", b"\xff\xfe" * 5000, b""], ids=["html", "bytes", "empty"]
 )
-async def test_a_page_of_a_proxy_is_not_poured_over_the_user(page: bytes) -> None:
+async def test_a_page_of_a_proxy_is_not_shown(page: bytes) -> None:
     message = str(await failure(answer(page, status=502)))
     assert message.startswith("the archive answered 502 Bad Gateway")
     assert "<" not in message
@@ -151,7 +151,7 @@ async def test_retry_after_may_be_a_date(zone: str) -> None:
     assert error.retry_after_seconds == pytest.approx(100, abs=10)
 
 
-async def test_a_date_that_is_past_asks_for_no_patience() -> None:
+async def test_a_date_in_the_past_asks_for_no_wait() -> None:
     error = await failure(answer(status=429, headers={"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}))
     assert error.retry_after_seconds == 0
 
@@ -159,7 +159,7 @@ async def test_a_date_that_is_past_asks_for_no_patience() -> None:
 @pytest.mark.parametrize(
     "header", ["soon", "-5", "1.5", "\u0663", "Mon, 99 Foo 2099", "Sun, 06 Nov 1994 08:49:37 +99999999999", ""]
 )
-async def test_rubbish_in_retry_after_is_no_wish(header: str) -> None:
+async def test_an_invalid_retry_after_is_ignored(header: str) -> None:
     head = b"HTTP/1.1 429 Slow down\r\nContent-Length: 0\r\nRetry-After: " + header.encode() + b"\r\n\r\n"
     error = await failure(raw(head))
     assert type(error) is TooManyRequests
@@ -179,7 +179,7 @@ async def test_a_connection_that_ends_before_the_answer_is_lost(*, reset: bool) 
     [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", b"HT"],
     ids=["nothing", "another protocol", "no status", "no length", "half a word"],
 )
-async def test_what_is_no_http_is_a_lost_connection(content: bytes) -> None:
+async def test_a_response_that_is_not_http_is_a_lost_connection(content: bytes) -> None:
     assert type(await failure(raw(content))) is ConnectionLost
 
 
@@ -252,13 +252,13 @@ async def test_a_stopped_archive_is_unreachable_and_nothing_was_sent() -> None:
         assert client.requests == 0
 
 
-async def test_an_unknown_host_is_told_apart() -> None:
+async def test_an_unknown_host_is_named() -> None:
     async with opened("http://no-such-host.invalid/") as client:
         with pytest.raises(ConnectFailed, match=r"the host no-such-host\.invalid is not known"):
             await fetch(client)
 
 
-async def test_a_proxy_that_is_away_is_named() -> None:
+async def test_an_unreachable_proxy_is_named() -> None:
     async with FaultyServer(in_turn(answer())) as server:
         async with opened(server.url, access=Access(proxy="http://127.0.0.1:1")) as client:
             with pytest.raises(ConnectFailed, match=r"the proxy 127\.0\.0\.1:1 cannot be reached"):
@@ -266,14 +266,14 @@ async def test_a_proxy_that_is_away_is_named() -> None:
         assert server.requests == []
 
 
-async def test_an_archive_that_stays_away_ends_a_question() -> None:
+async def test_an_unreachable_archive_ends_a_question() -> None:
     async with FaultyServer(in_turn(answer())) as server, opened(server.url, max_attempts=8) as client:
         await server.go_away()
         with pytest.raises(ArchiveUnreachable):
             await client.collections()
 
 
-async def test_a_server_without_tls_is_no_archive_behind_https() -> None:
+async def test_a_server_without_tls_cannot_be_reached_by_https() -> None:
     async with FaultyServer(in_turn(answer())) as server, opened(server.url.replace("http:", "https:")) as client:
         with pytest.raises(ConnectFailed):
             await fetch(client)
@@ -285,7 +285,7 @@ def self_signed() -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_is_not_trusted_ends_the_run_and_names_the_way_out() -> None:
+async def test_an_untrusted_certificate_ends_the_run_and_names_the_option() -> None:
     async with FaultyServer(in_turn(answer()), tls=self_signed()) as server, opened(server.url) as client:
         with pytest.raises(ArchiveUnreachable, match=r"certificate of 127\.0\.0\.1 .* --ca-bundle"):
             await fetch(client)
@@ -310,7 +310,7 @@ async def test_a_redirect_out_of_tls_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "broken"])
-async def test_certificates_that_cannot_be_read_are_a_matter_of_configuration(
+async def test_unreadable_certificates_are_a_configuration_error(
     content: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     bundle = tmp_path_factory.mktemp("tls") / "ca.pem"
@@ -362,7 +362,7 @@ async def test_redirects_in_a_circle_end() -> None:
 
 
 @pytest.mark.parametrize("location", ["ftp://host/x", "file:///etc/passwd", "http://", "http://[::1/x", "javascript:1"])
-async def test_a_redirect_to_no_web_address_is_not_followed(location: str) -> None:
+async def test_a_redirect_to_another_scheme_is_not_followed(location: str) -> None:
     error = await failure(redirect(location))
     assert type(error) is UnexpectedAnswer
     assert "redirect" in str(error)
@@ -372,7 +372,7 @@ async def test_a_redirect_to_no_web_address_is_not_followed(location: str) -> No
 
 
 async def test_requests_are_counted_as_the_server_sees_them() -> None:
-    """Also one on a connection that was used before, which aiohttp left alone would repeat on its own account."""
+    """Also a request on a used connection, which aiohttp repeats by default without counting it."""
 
     def script(seen: Seen) -> Action:
         return drop() if seen.number == 3 else json('[{"Collection":"A"}]')
@@ -392,7 +392,7 @@ async def test_a_question_is_repeated_and_each_repetition_counted() -> None:
         assert client.retrier.retries == 3
 
 
-async def test_a_body_is_asked_for_once() -> None:
+async def test_a_body_is_requested_once() -> None:
     async with FaultyServer(lambda _: answer(status=500)) as server, opened(server.url, max_attempts=4) as client:
         with pytest.raises(ServerFailed):
             await fetch(client)
@@ -406,7 +406,7 @@ async def test_connections_are_kept_and_used_again() -> None:
         assert server.connections == 1
 
 
-async def test_a_body_that_is_not_wanted_to_its_end_stops() -> None:
+async def test_a_body_that_is_left_early_ends_its_request() -> None:
     released = asyncio.Event()
     stuck = stall(released, BODY, after=1000, headers=DICOM)
     async with FaultyServer(in_turn(stuck, answer(BODY, headers=DICOM))) as server, opened(server.url) as client:
@@ -432,7 +432,7 @@ async def test_a_body_that_is_not_wanted_to_its_end_stops() -> None:
     ],
     ids=["success", "404", "500", "429", "503", "503 with Retry-After", "504", "dropped", "cut"],
 )
-async def test_the_limiter_hears_of_every_request(action: Action, said: str | None) -> None:
+async def test_the_limiter_gets_a_sample_of_every_request(action: Action, said: str | None) -> None:
     async with FaultyServer(lambda _: action) as server, opened(server.url) as client:
         try:
             await fetch(client)
@@ -449,7 +449,7 @@ async def test_the_limiter_hears_of_every_request(action: Action, said: str | No
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-async def test_names_reach_the_archive_unharmed() -> None:
+async def test_names_reach_the_archive_unchanged() -> None:
     name = 'A+B & C/D=é;#?%20 "x"\''
     async with FaultyServer(lambda _: json("[]")) as server, opened(server.url) as client:
         async with aclosing(client.find(Selection(collections=(name,), patients=("+1",)))) as batches:
@@ -458,7 +458,7 @@ async def test_names_reach_the_archive_unharmed() -> None:
         assert server.requests[0].query == {"Collection": name, "PatientID": "+1"}
 
 
-async def test_files_are_asked_for_without_encoding() -> None:
+async def test_files_are_requested_without_encoding() -> None:
     """Only then Content-Length is the length of the file."""
     async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, opened(server.url) as client:
         await fetch(client)
@@ -493,7 +493,7 @@ async def open_and_describe(client: Archive) -> HttpBody:
         return body
 
 
-async def test_a_body_says_what_was_announced() -> None:
+async def test_a_body_has_what_was_announced() -> None:
     async with FaultyServer(lambda _: answer(BODY, headers=DICOM)) as server, opened(server.url) as client:
         body = await open_and_describe(client)
         assert (body.length, body.received, body.content_type) == (len(BODY), len(BODY), "application/dicom")
@@ -508,20 +508,20 @@ async def test_a_body_of_unknown_length_comes_whole(action: Action) -> None:
         assert (body.length, body.received) == (None, len(BODY))
 
 
-async def test_the_identity_is_no_encoding() -> None:
+async def test_the_encoding_identity_changes_nothing() -> None:
     script = in_turn(answer(BODY, headers={**DICOM, "Content-Encoding": "identity"}))
     async with FaultyServer(script) as server, opened(server.url) as client:
         assert (await open_and_describe(client)).length == len(BODY)
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "text/plain", "application/json", "application/xml"])
-async def test_a_text_is_no_dicom_file(kind: str) -> None:
+async def test_a_text_is_not_taken_for_a_dicom_file(kind: str) -> None:
     error = await failure(answer(b'{"errorMessage":"Index: 0, Size: 0"}', headers={"Content-Type": kind}))
     assert type(error) is UnexpectedAnswer
     assert "DICOM" in str(error)
 
 
-async def test_a_text_is_no_zip() -> None:
+async def test_a_text_is_not_taken_for_a_zip() -> None:
     script = in_turn(answer(b"Sorry", headers={"Content-Type": "text/html"}))
     async with FaultyServer(script) as server, opened(server.url) as client:
         with pytest.raises(UnexpectedAnswer, match="zip"):

@@ -1,4 +1,4 @@
-"""Names and addresses of archives: what is understood, what is refused, and what is never shown."""
+"""Names and addresses of archives: which are valid, which are refused, and what is never shown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_built_in_name_is_an_archive(name: str) -> None:
         ("tcia-v3+http://host/a", "http://host/a/", "tcia-v3"),
     ],
 )
-def test_an_address_tells_what_is_spoken_there(address: str, url: str, kind: str) -> None:
+def test_the_kind_follows_from_the_address(address: str, url: str, kind: str) -> None:
     profile = find_profile(address)
     assert (profile.url, profile.kind) == (url, kind)
 
@@ -83,7 +83,7 @@ def test_a_user_may_send_a_built_in_name_elsewhere() -> None:
         ("", "no archive profile"),
     ],
 )
-def test_what_is_no_archive_is_refused_with_a_reason(name: str, words: str) -> None:
+def test_an_invalid_archive_is_refused_with_a_reason(name: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words.replace("?", r"\?")):
         find_profile(name)
 

@@ -87,7 +87,7 @@ def test_a_character_that_a_chunk_splits_stays_whole() -> None:
     assert read(content, *range(len(content))) == [{"a": "é€😀"}]
 
 
-def test_bytes_that_are_no_utf8_spoil_no_more_than_themselves() -> None:
+def test_invalid_utf8_damages_its_own_characters_only() -> None:
     assert read(b'[{"a":"M\xfcller"}]') == [{"a": "M\ufffdller"}]
 
 
@@ -95,19 +95,19 @@ def test_bytes_that_are_no_utf8_spoil_no_more_than_themselves() -> None:
     ("spelt", "held"), [("\\ud83d\\ude00", "😀"), ("\\ud83d", "?"), ("\\uDE00x", "?x"), ("\\\\ud83d", "\\ud83d")]
 )
 def test_halves_of_characters_are_replaced(spelt: str, held: str) -> None:
-    """JSON can spell them; a database, a file name and a URL cannot hold them."""
+    """JSON can express them; a database, a file name and a URL cannot hold them."""
     assert read(f'[{{"a":"{spelt}"}}]'.encode()) == [{"a": held}]
 
 
-def test_a_row_without_end_does_not_fill_the_memory() -> None:
+def test_an_endless_row_does_not_fill_the_memory() -> None:
     reader = RowReader()
     reader.feed(b'[{"a":"' + b"x" * 3_000_000)
-    with pytest.raises(ValueError, match="without an end"):
+    with pytest.raises(ValueError, match="does not end"):
         reader.feed(b"x" * 3_000_000)
 
 
 @pytest.mark.parametrize("start", [b"<html>", b"42", b"nonsense", b"]", b"\x00", b"Server was not able"])
-def test_what_is_no_list_is_refused_at_its_first_word(start: bytes) -> None:
+def test_another_text_than_a_list_is_refused_at_its_first_word(start: bytes) -> None:
     """Not at its end: it may be a page of a gigabyte."""
-    with pytest.raises(ValueError, match=r"due|not a list"):
+    with pytest.raises(ValueError, match=r"instead of a list|not a list"):
         RowReader().feed(start)

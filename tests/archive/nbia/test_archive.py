@@ -66,7 +66,7 @@ def test_capabilities_follow_from_the_dialect() -> None:
         ('[{"Collection":12}]', ["12"]),
     ],
 )
-async def test_odd_answers_that_can_be_understood_are(text: str, names: list[str]) -> None:
+async def test_odd_but_clear_answers_are_read(text: str, names: list[str]) -> None:
     async with FaultyServer(lambda _: json(text)) as server, opened(server.url) as client:
         assert await client.collections() == tuple(names)
 
@@ -98,14 +98,14 @@ async def test_an_encoded_list_is_read() -> None:
         "Server was not able to process your request\nnull",
     ],
 )
-async def test_what_is_no_list_is_an_unexpected_answer(text: str) -> None:
+async def test_another_text_than_a_list_is_an_unexpected_answer(text: str) -> None:
     async with FaultyServer(lambda _: json(text)) as server, opened(server.url) as client:
         with pytest.raises(UnexpectedAnswer, match=r"^getCollectionValues answered ") as caught:
             await client.collections()
         assert len(str(caught.value)) < 200
 
 
-async def test_a_gzip_that_is_cut_is_no_list() -> None:
+async def test_a_gzip_that_is_cut_off_fails() -> None:
     script = in_turn(zipped(b'[{"Collection":"A"}]' * 100, keep=40))
     async with FaultyServer(script) as server, opened(server.url) as client:
         with pytest.raises(RequestFailed):
@@ -124,8 +124,8 @@ async def test_series_come_in_batches_and_in_order() -> None:
     assert [series.image_count for batch in batches for series in batch] == list(range(1234))
 
 
-async def test_series_are_handed_on_while_the_list_still_comes() -> None:
-    """A list of a whole archive takes minutes; the first instance must not wait for its end."""
+async def test_series_are_yielded_while_the_list_still_arrives() -> None:
+    """A list of a whole archive takes minutes; the first download must not wait for its end."""
     rows = jsons.dumps([{"SeriesInstanceUID": f"1.2.{number}"} for number in range(700)]).encode()
     released = asyncio.Event()
     taken: list[int] = []
@@ -150,7 +150,7 @@ async def test_a_list_that_is_cut_is_requested_again() -> None:
     assert len({series.series_uid for series in taken}) == 700
 
 
-async def test_a_row_that_cannot_be_right_is_noted_and_left_out() -> None:
+async def test_an_invalid_row_is_noted_and_skipped() -> None:
     rows = [
         {"SeriesInstanceUID": "../../etc/passwd"},
         {"SeriesInstanceUID": ""},
@@ -222,7 +222,7 @@ async def test_a_checksum_is_sixteen_bytes_or_none(content: bytes, digest: bytes
         assert server.requests[0].query == {"SOPInstanceUid": "1.2.3.4"}
 
 
-async def test_a_query_comes_back_as_the_archive_sent_it() -> None:
+async def test_a_query_returns_what_the_archive_sent() -> None:
     script = in_turn(answer(b'"Collection"\n', headers={"Content-Type": "text/csv"}))
     async with FaultyServer(script) as server, opened(server.url) as client:
         assert isinstance(client, NbiaArchive)
@@ -274,14 +274,14 @@ async def test_a_manifest_of_thousands_costs_a_few_questions() -> None:
     assert paths == ["/v4/getSeriesMetadata"] * 3
 
 
-async def test_a_family_that_takes_one_at_a_time_is_asked_one_at_a_time() -> None:
+async def test_a_family_without_lists_of_uids_is_asked_for_each_series() -> None:
     found, not_found, paths = await find(answering({"1.1", "1.2"}), ["1.1", "1.2", "1.3"], kind="nbia-v1")
     assert (found, not_found) == ({"1.1", "1.2"}, {"1.3"})
     assert paths == ["/v1/getSeries"] * 3
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])
-async def test_an_archive_that_refuses_the_question_for_many_is_asked_for_each(status: int) -> None:
+async def test_an_archive_that_refuses_a_list_of_uids_is_asked_for_each_series(status: int) -> None:
     one_by_one = answering({"1.1", "1.2"})
     found, not_found, paths = await find(
         lambda seen: answer(status=status) if seen.method == "POST" else one_by_one(seen), ["1.1", "1.2", "1.3"]
@@ -290,7 +290,7 @@ async def test_an_archive_that_refuses_the_question_for_many_is_asked_for_each(s
     assert paths == ["/v4/getSeriesMetadata", *["/v4/getSeries"] * 3]
 
 
-async def test_what_was_not_asked_for_is_not_taken() -> None:
+async def test_series_that_were_not_requested_are_ignored() -> None:
     found, not_found, _ = await find(lambda _: json(rows_of(["1.1", "6.6"])), ["1.1", "1.2"])
     assert (found, not_found) == ({"1.1"}, {"1.2"})
 

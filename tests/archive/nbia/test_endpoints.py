@@ -120,7 +120,7 @@ def test_each_endpoint_has_its_own_way_with_dates(endpoint: Endpoint, form: Date
 
 
 @pytest.mark.parametrize("endpoint", EVERY)
-def test_an_endpoint_is_told_in_full(endpoint: Endpoint) -> None:
+def test_an_endpoint_is_described_in_full(endpoint: Endpoint) -> None:
     assert endpoint.description
     assert all(entry.description for entry in (*endpoint.parameters, *endpoint.attributes))
     assert bool(endpoint.attributes) == (endpoint.answer in {Answer.ROWS, Answer.OBJECT})
@@ -163,6 +163,6 @@ def test_v4_refuses_what_it_does_not_know() -> None:
     assert not any(endpoint.is_strict for endpoint in (*NBIA_V1.values(), *NBIA_ADVANCED.values()))
 
 
-def test_a_phantom_is_told_by_the_tag_of_quality_control() -> None:
+def test_a_phantom_has_the_tag_of_quality_control() -> None:
     tags = {attribute.name: attribute.tag for attribute in NBIA_V1["getPatient"].attributes}
     assert tags["Phantom"] == "00100200"

@@ -59,7 +59,7 @@ def test_a_series_is_the_same_in_every_family(name: str, endpoint: Endpoint) -> 
 
 
 @pytest.mark.parametrize("name", ["nbia_v1_getSeries", "nbia_v4_getSeries", "nbia_v1_getSeriesMetaData"])
-def test_sizes_licences_and_releases_are_the_same_where_they_are_told(name: str) -> None:
+def test_sizes_licences_and_releases_are_the_same_where_they_are_sent(name: str) -> None:
     endpoint = (NBIA_V4 if "v4" in name else NBIA_V1)[name.rpartition("_")[2]]
     series = read_record(Series, endpoint.attributes, rows(name)[0])
     assert series.size_bytes == 1_580_542

@@ -146,7 +146,7 @@ def test_every_question_can_be_put_to_an_archive(selection: Selection) -> None:
         assert NbiaV1().series(question.criteria).name == "getSeries"
 
 
-def test_a_question_is_told_in_words() -> None:
+def test_a_question_is_described_in_words() -> None:
     assert str(SeriesQuestion({"collection": "A", "patient_id": "P"})) == "collection A, patient id P"
     assert str(SeriesQuestion({})) == "the whole archive"
 
@@ -157,7 +157,7 @@ QUESTION = SeriesQuestion({"collection": "A", "patient_id": "P"})
 
 
 def test_what_was_asked_for_and_left_out_of_the_answer_is_filled_in() -> None:
-    """Or a Selection by Collection would not match the Series that it found, and their folder had no name."""
+    """A Selection by Collection must match the Series that it found, and their folder needs a name."""
     bare = Series(series_uid=SeriesUid("1"))
     found = completed(bare, QUESTION)
     assert (found.collection, found.patient_id) == ("A", "P")

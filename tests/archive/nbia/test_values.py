@@ -114,13 +114,13 @@ def test_a_value_that_cannot_be_read_is_left_at_its_default(name: str, value: ob
 @pytest.mark.parametrize(
     "row", [{}, {"SeriesInstanceUID": None}, {"SeriesInstanceUID": ""}, {"seriesinstanceuid": "1"}]
 )
-def test_a_row_without_its_name_is_refused(row: dict[str, Any]) -> None:
+def test_a_row_without_its_uid_is_refused(row: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="series_uid"):
         read_record(Series, SERIES, row)
 
 
 @pytest.mark.parametrize("uid", ["../x", "1.2/3", "1.2\n", "1" * 65, "\u0661.2", [1], "1.2 "])
-def test_a_row_whose_name_is_no_uid_is_refused(uid: object) -> None:
+def test_a_row_with_an_invalid_uid_is_refused(uid: object) -> None:
     with pytest.raises(ValueError, match=r"UID|text"):
         read_record(Series, SERIES, {"SeriesInstanceUID": uid})
 

@@ -1,7 +1,7 @@
 """Tables of the archives' endpoints: paths, parameters, returned attributes with their DICOM tags.
 
-Each endpoint of each family is described once; the client, the embedded archive, `bulkdl query` and `bulkdl describe`
-all read it here. A family is a mapping of documented names to endpoints; its paths are relative to its base address:
+Each endpoint of each family is described once, for the client, the embedded archive, `bulkdl query` and
+`bulkdl describe`. A family is a mapping of documented names to endpoints; its paths are relative to its base address:
 `v1/`, `v2/` and `v4/` below `…/nbia-api/services/`, that address itself for NBIA_ADVANCED, `…/services/v3/` for TCIA.
 """
 

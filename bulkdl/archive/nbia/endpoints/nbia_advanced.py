@@ -1,10 +1,9 @@
-"""NBIA's Advanced API, and its forms in v4: counts, DICOM tags, simple search, manifests, checksums, shared lists.
+"""NBIA's Advanced API, and what v4 shares with it: counts, DICOM tags, searches, manifests, checksums, shared lists.
 
-The unversioned form wants a login, and its paths are right below the services; the v4 form takes guests too and refuses
-parameters that it does not know. JSON is written as it is, nulls included, and there is no choice of a format.
+It requires a login, and its paths are directly below the services. JSON contains nulls; there is no other format.
 Source: the server program (`restAPI/Get*.java`, `v4/V4_*.java` and the objects that they send).
 
-Two names are misspelt there and so here: `thirdPartyAnanlysis`, and counts of body parts are of `BodyPart`.
+Two names are misspelt there, and therefore here: `thirdPartyAnanlysis`, and counts of body parts are of `BodyPart`.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ _TAGS: Final = (
 
 _SHARED_LIST: Final = (
     Attribute("name", "name", description="name of the list"),
-    Attribute("comment", "description", description="what its owner says of it"),
+    Attribute("comment", "description", description="description by its owner"),
     Attribute("hyperlink", "url", description="where there is more about it"),
     Attribute("date", "changed", Kind.NESTED, "", "when it was made, in milliseconds since 1970"),
     Attribute("id", "id", Kind.INTEGER, "", "number in the archive's database"),
@@ -279,8 +278,8 @@ NBIA_ADVANCED: Final[Mapping[str, Endpoint]] = by_name(
             Answer.MANIFEST,
             "a manifest of what a simple search finds",
         ),
-        _metadata("getSeriesMetadata2", SERIES_METADATA_2, "what is told of some Series, as an attachment of CSV"),
-        _metadata("getSeriesMetadata3", SERIES_METADATA_3, "all that is told of some Series, as an attachment of CSV"),
+        _metadata("getSeriesMetadata2", SERIES_METADATA_2, "metadata of some Series, as an attachment of CSV"),
+        _metadata("getSeriesMetadata3", SERIES_METADATA_3, "all metadata of some Series, as an attachment of CSV"),
         as_object(
             rows(
                 "getSharedList",
@@ -306,11 +305,11 @@ NBIA_ADVANCED: Final[Mapping[str, Endpoint]] = by_name(
             "deleteSharedList",
             (_field("name", "shared_list", "its name", is_required=True),),
             Answer.TEXT,
-            "delete a shared list of your own",
+            "delete a shared list that you own",
         ),
         _LICENSES_LIST,
         *SHARED,
-        other("hostName", (), Answer.TEXT, "name of the machine that answers"),
-        other("up", (), Answer.TEXT, "up, if it is"),
+        other("hostName", (), Answer.TEXT, "name of the server"),
+        other("up", (), Answer.TEXT, "the word up"),
     )
 )

@@ -1,7 +1,7 @@
-"""NBIA's Search APIs: v1, open to all, and v2, the same for who is logged in. Paths are below `v1/` and `v2/`.
+"""NBIA's Search APIs: v1, open to all, and v2, the same with a login. Paths are below `v1/` and `v2/`.
 
-Source: the server program (`V1_*.java`, `V2_*.java`: parameters as declared, columns in order). Two traps of it: the
-dates of parameters have another form in each endpoint, and the MD5 of an instance is asked for by `SOPInstanceUid`.
+Source: the server program (`V1_*.java`, `V2_*.java`: parameters as declared, columns in order). Two traps: the form of
+dates in parameters differs between endpoints, and the MD5 of an instance is requested by `SOPInstanceUid`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ SERIES_CRITERIA: Final = (
 
 DENIED_SERIES: Final = (
     Parameter("seriesList", "series_uids", description="Series Instance UIDs with commas between them", separator=","),
-    Parameter("userName", "user", description="whose rights are asked about"),
+    Parameter("userName", "user", description="the user whose rights are checked"),
 )
 
 SERIES_ID_LIST: Final = Parameter(
@@ -147,7 +147,7 @@ IMAGE_OTHER: Final = other(
     "getImageOther",
     (s.required(s.SERIES),),
     Answer.BUNDLE,
-    "what a Series holds that is no DICOM, as a zip with the original names",
+    "the files of a Series that are not DICOM, as a zip with the original names",
 )
 
 _SEARCH: Final = (
@@ -205,7 +205,7 @@ _SEARCH: Final = (
         "getSeriesMetaData",
         (s.required(s.SERIES),),
         SERIES_METADATA_V1,
-        "what is told of one Series in the metadata.csv of downloads; every value is text",
+        "the metadata of one Series as in the metadata.csv of downloads; every value is text",
     ),
     *IMAGES,
     other(
@@ -219,7 +219,7 @@ _SEARCH: Final = (
 _V1_ALONE: Final = (
     IMAGE_OTHER,
     rows("getDeniedSeries", DENIED_SERIES, (s.A_SERIES_UID,), "those of some Series that a user may not see"),
-    other("getUserAgreementTxt", (), Answer.TEXT, "the agreement that users of the data enter into"),
+    other("getUserAgreementTxt", (), Answer.TEXT, "the agreement for users of the data"),
     other("getAllSOPClassDefinition", (), Answer.TEXT, "names of SOP classes, a line UID=name for each"),
     other("status", (), Answer.TEXT, "whether the API is up"),
     other("status/version", (), Answer.TEXT, "the version of the API"),

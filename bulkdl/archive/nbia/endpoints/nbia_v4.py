@@ -134,7 +134,7 @@ _SEARCH: Final = (
         "getSeriesMetadata",
         (s.SERIES_LIST_OF_COMMAS,),
         SERIES_METADATA_V4,
-        "all that is told of some Series, up to 10,000 of them; an attachment of CSV if no format is named",
+        "all metadata of some Series, up to 10,000 of them; an attachment of CSV if no format is named",
         method="POST",
         formats=("CSV-DOWNLOAD", "JSON", "CSV", "XML", "HTML"),
     ),

@@ -10,7 +10,7 @@ from typing import Final
 from bulkdl.archive.nbia.endpoints import shared as s
 from bulkdl.archive.nbia.endpoints.base import Attribute, Kind
 
-# Every value of it is text; dates are the text of java.util.Date but for the Study's, which is MM-dd-yyyy.
+# Every value is text; dates are written by java.util.Date, except the Study's, which is MM-dd-yyyy.
 SERIES_METADATA_V1: Final = (
     s.renamed("Series UID", s.A_SERIES_UID),
     s.A_COLLECTION,
@@ -138,7 +138,7 @@ SERIES_QC_V4: Final = (
     *SERIES_METADATA_V4[_AT_RELEASED_STATUS:],
 )
 
-# The names with blanks of the forms that answer CSV alone: those of SERIES_METADATA_V4, by what they mean.
+# The names with blanks in the forms that send CSV only, by those of SERIES_METADATA_V4.
 SPACED_NAMES: Final = {
     "PatientID": "Patient ID",
     "PatientName": "Patient Name",

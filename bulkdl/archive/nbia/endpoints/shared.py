@@ -1,7 +1,4 @@
-"""Parameters and attributes that several families share: each is described once, here.
-
-DICOM tags are those of PS3.6; TCIA's own attributes have none.
-"""
+"""Parameters and attributes that several families share. Tags are those of PS3.6; TCIA's own attributes have none."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ def any_case(parameter: Parameter) -> Parameter:
 
 
 def since(name: str, form: DateForm, description: str) -> Parameter:
-    """A parameter with the day from which on something is new."""
+    """A parameter with the day since which something is new."""
     return Parameter(name, "since", Kind.DATE, description=description, date_form=form)
 
 
@@ -131,11 +128,11 @@ A_STUDY_DESC: Final = Attribute(
     "StudyDesc", "study_description", tag="00081030", description="description of the Study"
 )
 A_THIRD_PARTY: Final = Attribute(
-    "ThirdPartyAnalysis", "third_party", Kind.YES_NO, "", "YES for results of others than the submitter"
+    "ThirdPartyAnalysis", "third_party", Kind.YES_NO, "", "YES for results that others than the submitter made"
 )
-A_SITE: Final = Attribute("Site", "site", description="the site that submitted it")
-A_RELEASED_STATUS: Final = Attribute("ReleasedStatus", "is_released", Kind.YES_NO, "", "Yes for what is public")
-A_VISIBILITY: Final = Attribute("Visibility", "visibility", description="1 for what may be seen")
+A_SITE: Final = Attribute("Site", "site", description="the site that submitted the Series")
+A_RELEASED_STATUS: Final = Attribute("ReleasedStatus", "is_released", Kind.YES_NO, "", "Yes for public data")
+A_VISIBILITY: Final = Attribute("Visibility", "visibility", description="1 for visible data")
 A_AUTHORIZED: Final = Attribute("Authorized", "authorized", Kind.INTEGER, "", "1: you may see it")
 A_PIXEL_SPACING: Final = Attribute(
     "PixelSpacing(mm)-Row", "pixel_spacing_mm", Kind.NUMBER, "00280030", "distance of rows in mm"
@@ -165,4 +162,4 @@ SERIES_START: Final = (
     A_SOFTWARE,
     A_IMAGE_COUNT,
 )
-"""The first fifteen attributes of a Series, which every family but NBIA v4 gives in this order."""
+"""The first fifteen attributes of a Series, which every family except NBIA v4 sends in this order."""

@@ -1,7 +1,7 @@
-"""TCIA's own REST API v3, and v4, which is the same without a key. Paths are below `…/services/v3/`.
+"""TCIA's REST API v3, and v4, which is the same without a key. Paths are below `…/services/v3/`.
 
-Source: TCIA's guide to the API, and the platform under it (Bindaas) for how it answers. The order of the attributes of
-Patients and Studies is not documented; it is the one that clients show. `metadata` is asked for behind each path.
+Source: TCIA's guide to the API, and its platform Bindaas for the form of answers. The order of the attributes of
+Patients and Studies is not documented; it is the one that clients show. Each path has a document at `PATH/metadata`.
 """
 
 from __future__ import annotations

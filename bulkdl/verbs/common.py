@@ -1,0 +1,192 @@
+"""What the verbs share: their common options, an archive and a mirror opened for work, a clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias, TypedDict
+
+from bulkdl.archive.base import Archive
+from bulkdl.archive.connect import connect
+from bulkdl.archive.profiles import Profile, find_profile
+from bulkdl.errors import JournalUnreadable, SelectionError
+from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.thread import JournalThread, open_journal_thread
+from bulkdl.model.access import DEMO, Access, ArchiveChoice
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.options import Option
+from bulkdl.model.records import Series
+from bulkdl.model.reports import Failure
+from bulkdl.model.selection import Selection
+from bulkdl.model.settings import FetchSettings
+from bulkdl.resolve import Resolution, explain_nothing
+from bulkdl.runtime.disk import JOURNAL
+from bulkdl.store.files import MirrorFiles
+from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
+from bulkdl.store.lock import MirrorLock
+
+FAILURES_NAMED: Final = 1_000
+"""How many failures a report names; the journal has all of them."""
+
+NewLayout: TypeAlias = Annotated[
+    str | None, Option("layout", "The layout of the files in a new mirror.", "TEMPLATE|NAME")
+]
+
+
+class RunOptions(TypedDict, total=False):
+    """What every verb on an existing mirror takes.
+
+    `archive` is that of the mirror's last run unless it is given. `sink` receives the events, in the thread that works.
+    When `stop` is set, the verb ends within seconds.
+    """
+
+    archive: str | ArchiveChoice | None
+    settings: FetchSettings | None
+    sink: Sink
+    stop: asyncio.Event | None
+
+
+def make_context(settings: FetchSettings | None, sink: Sink, stop: asyncio.Event | None) -> RunContext:
+    """The context of a run, with defaults for what was not given."""
+    return RunContext(settings or FetchSettings(), sink, stop or asyncio.Event())
+
+
+def context_of(options: RunOptions) -> RunContext:
+    """The context that the options of a verb describe."""
+    return make_context(options.get("settings"), options.get("sink", ignore), options.get("stop"))
+
+
+# --- the archive ------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
+    """The profile of the chosen archive. The demonstration archive is started, and runs until the block ends.
+
+    Raises:
+        ConfigurationError: there is no such profile.
+    """
+    if choice.name != DEMO:
+        yield find_profile(choice.name, choice.profiles, forms=choice.forms)
+        return
+    from bulkdl.verbs.serve import serve_async  # noqa: PLC0415 - late: only the demonstration needs a server
+
+    async with serve_async(demo=True, cache=choice.cache) as served:
+        address = find_profile(served.url)
+        yield Profile(DEMO, address.url, address.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenArchive:
+    """An archive, and what another process needs to open it, too."""
+
+    client: Archive
+    profile: Profile
+    access: Access
+
+
+@asynccontextmanager
+async def open_archive(choice: ArchiveChoice, context: RunContext) -> AsyncIterator[OpenArchive]:
+    """A client of the chosen archive, with the limits and retries that the settings ask for.
+
+    Raises:
+        ConfigurationError: there is no such archive, or its certificates cannot be read.
+    """
+    async with find_archive(choice) as profile:
+        settings = worker_settings(profile, choice.access, context.settings, Path())
+        retrier = make_retrier(settings, context)
+        note = lambda text: context.sink(Noted(text))  # noqa: E731 - one line, used once
+        async with connect(profile, retrier, access=choice.access, note=note) as client:
+            yield OpenArchive(client, profile, choice.access)
+
+
+def worker_settings(profile: Profile, access: Access, settings: FetchSettings, root: Path) -> WorkerSettings:
+    """What a worker needs to download from the archive into the mirror at `root`."""
+    return WorkerSettings(
+        profile=profile,
+        access=access,
+        root=root,
+        fetch=settings,
+        ceiling=settings.concurrency or DEFAULT_CEILING,
+        rate_limit_bytes=settings.rate_limit_bytes,
+    )
+
+
+async def check_found(selection: Selection, found: Resolution, client: Archive) -> list[Failure]:
+    """The failures of resolving, one for each question that found nothing.
+
+    Raises:
+        RequestFailed: nothing was found, and the archive failed to answer a question.
+        SelectionError: nothing was found, and no Series was requested by name.
+    """
+    failures = found.failures()
+    if not found.series and found.failed:
+        raise found.failed[0][1]
+    if not found.series and selection.since is None and not any(failure.series for failure in failures):
+        raise SelectionError(await explain_nothing(selection, found.not_found, client))
+    return failures
+
+
+# --- the mirror -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMirror:
+    """A mirror opened for work by this process alone."""
+
+    files: MirrorFiles
+    journal: JournalThread
+
+    async def settle_layout(self, layout: Layout | None = None) -> Layout:
+        """The layout of the mirror; `layout`, or the default one, where it has none yet."""
+        template = layout.template if layout is not None else None
+        return parse_layout(await self.journal(Journal.settle_layout, template, DEFAULT_LAYOUT.template))
+
+
+@asynccontextmanager
+async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncIterator[OpenMirror]:
+    """Open a mirror, or make it, and lock it until the block ends.
+
+    Raises:
+        MirrorLocked: another process works on it.
+        DiskError, JournalError: it cannot be used.
+    """
+    files = MirrorFiles(root, private=private)
+    files.prepare()
+    with MirrorLock(files.root, verb, private=private):
+        files.partials.discard_stale()
+        async with open_journal_thread(files.journal_path) as journal:
+            yield OpenMirror(files, journal)
+
+
+def require_mirror(root: Path) -> Path:
+    """The path of the journal of an existing mirror.
+
+    Raises:
+        JournalUnreadable: there is none.
+    """
+    path = root / JOURNAL
+    if not path.is_file():
+        raise JournalUnreadable(f"{root} is not a mirror: it has no {JOURNAL}")
+    return path
+
+
+def place_series(journal: Journal, batch: Sequence[Series], layout: Layout) -> list[tuple[Series, str]]:
+    """Each Series with its folder: the one that it has, or a new one by the layout. Runs on the journal's thread."""
+    placed = []
+    for series in batch:
+        known = journal.find_series(series.series_uid)
+        folder = known.folder if known is not None else None
+        placed.append((series, folder or layout.folder(series, taken=journal.is_taken)))
+    return placed
+
+
+def now() -> datetime:
+    """The current time, in UTC."""
+    return datetime.now(UTC)
