@@ -1,6 +1,6 @@
 """Durations, rates, counts, dates and sizes as people write them.
 
-Every `parse` function raises `ValueError` with a message that says what is wrong and what would be right.
+Every `parse` function raises `ValueError` with a message that names the error and gives an example.
 """
 
 from __future__ import annotations

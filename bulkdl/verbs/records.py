@@ -1,6 +1,6 @@
-"""What an archive answers with: rows in our words and types, whatever the family; as tables of pandas or Arrow, too.
+"""The rows of a response as records: the same names and types for every API. They convert to pandas and Arrow tables.
 
-pandas and pyarrow come with the extras of their names, and are imported when a table is asked for.
+pandas and pyarrow come with the extras of the same names, and are imported when a table is requested.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _PANDAS_TYPES: Final = {int: "Int64", float: "Float64", bool: "boolean", str: "s
 
 
 class Record(Mapping[str, Any]):
-    """One row. `record.series_uid` and `record["series_uid"]` are the same; what the archive left out is None.
+    """One row. `record.series_uid` and `record["series_uid"]` are the same; a missing value is None.
 
     Names and types are those of the endpoint's table (`bulkdl describe`): numbers are numbers, dates are dates. `raw`
-    is the row as it came, with whatever the table does not know.
+    is the unchanged row, with values that the table does not list.
     """
 
     __slots__ = ("_values", "raw")
@@ -46,7 +46,7 @@ class Record(Mapping[str, Any]):
         return self._values[name]
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # copy and pickle look for their hooks before there are values
+        if name.startswith("_"):  # copy and pickle read their hooks before there are values
             raise AttributeError(name)
         try:
             return self._values[name]
@@ -54,7 +54,7 @@ class Record(Mapping[str, Any]):
             raise AttributeError(f"this record has no {name!r}; it has {', '.join(self._values)}") from None
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"records are not changed ({name})")
+        raise AttributeError(f"records cannot be changed ({name})")
 
     def __reduce__(self) -> tuple[type[Record], tuple[Mapping[str, Value], Mapping[str, Any]]]:
         return Record, (dict(self._values), dict(self.raw))
@@ -77,15 +77,15 @@ class Record(Mapping[str, Any]):
 
 
 class Records(list[Record]):
-    """The rows of one answer, in the archive's order, as a list; a table of pandas or Arrow on request."""
+    """The rows of one response as a list, in the archive's order; they convert to a table of pandas or Arrow."""
 
     def __init__(self, rows: Iterable[Record] = (), *, columns: Mapping[str, type] | None = None) -> None:
         super().__init__(rows)
         self.columns: Mapping[str, type] = dict(columns or {})
-        """The columns of a table, and their types; a list of no rows has them as well."""
+        """The columns of a table, and their types; an empty list has them too."""
 
     def to_pandas(self) -> Any:
-        """A `pandas.DataFrame`, one column for each attribute of the endpoint, with types that know missing values.
+        """A `pandas.DataFrame`, one column for each attribute of the endpoint, with nullable types.
 
         Raises:
             ConfigurationError: pandas is not installed; it comes with the extra `bulkdl[pandas]`.
@@ -122,12 +122,12 @@ class Records(list[Record]):
 
 
 def columns_of(endpoint: Endpoint) -> dict[str, type]:
-    """The columns of an endpoint's rows, by our words, with the types of their values."""
+    """The columns of an endpoint's rows by the names of `describe`, with the types of their values."""
     return {attribute.field: _TYPES.get(attribute.kind, str) for attribute in endpoint.attributes}
 
 
 def read_row(endpoint: Endpoint, row: Mapping[str, Any]) -> Record:
-    """Make a record of one row of an answer. A value that cannot be read is None; `raw` still has it.
+    """Make a record of one row. A value that cannot be read is None; `raw` still has it.
 
     Raises:
         ValueError: a UID is invalid.
