@@ -63,7 +63,9 @@ class HttpBody:
         self.headers = headers = response.headers
         encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
         if encoding != "identity" and encoding not in ENCODINGS:
-            raise UnexpectedAnswer(f"the response has the encoding {encoding[:20]!r}, which was not requested")
+            raise UnexpectedAnswer(
+                f"the response has the encoding {shortened(encoding, 20)!r}, which was not requested"
+            )
         self._inflater = Inflater() if encoding in ENCODINGS else None
         self.length = response.length if self._inflater is None else None
         self.start = 0

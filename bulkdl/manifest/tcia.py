@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Manifest, series_uid_at
+from bulkdl.model.text import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +62,9 @@ def parse(text: str, *, source: str) -> Manifest:
                 series[series_uid_at(value.rstrip(", "), source=source, line=number)] = None
             break
         if line and not equals:
-            raise ManifestError(f"{line[:80]!r} is neither a setting nor a heading", source=source, line=number)
+            raise ManifestError(
+                f"{shortened(line, 80)!r} is neither a setting nor a heading", source=source, line=number
+            )
         if line:
             settings[key] = value
     else:

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from bulkdl.archive.nbia.endpoints import Attribute, Kind
 from bulkdl.model.ids import is_uid
+from bulkdl.model.text import shortened
 
 Value: TypeAlias = str | int | float | bool | date | datetime | list[Any] | dict[str, Any] | None
 RecordType = TypeVar("RecordType")
@@ -85,7 +86,7 @@ def read_value(attribute: Attribute, value: object) -> Value:
     """
     found = from_wire(attribute, value)
     if attribute.kind is Kind.UID and found is not None and not is_uid(str(found)):
-        raise ValueError(f"{attribute.name} is not a UID: {str(found)[:80]!r}")
+        raise ValueError(f"{attribute.name} is not a UID: {shortened(str(found), 80)!r}")
     if isinstance(found, int) and abs(found) > _LARGEST_INTEGER:
         raise ValueError(f"{attribute.name} is out of range")
     return found
@@ -114,7 +115,7 @@ def from_wire(attribute: Attribute, value: object) -> Value:
         return _DECODERS[attribute.kind](value)
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(
-            f"{attribute.name}: {str(value)[:80]!r} is not of kind {attribute.kind.name.lower()}"
+            f"{attribute.name}: {shortened(str(value), 80)!r} is not of kind {attribute.kind.name.lower()}"
         ) from error
 
 
@@ -123,7 +124,7 @@ def _text(value: object) -> str:
         return value
     if isinstance(value, int | float):
         return json.dumps(value)
-    raise ValueError(f"{str(value)[:80]!r} is not a text")
+    raise ValueError(f"{shortened(str(value), 80)!r} is not a text")
 
 
 def _integer(value: object) -> int:

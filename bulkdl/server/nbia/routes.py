@@ -18,6 +18,7 @@ from aiohttp import web
 
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.errors import BulkdlError
+from bulkdl.model.text import shortened
 from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
 from bulkdl.server.nbia import bindaas
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
@@ -168,7 +169,7 @@ class _Handlers:
         chunks = used.write(request, self._quirks)
         first = await do(next, chunks, b"")
         if first and found is None:
-            note = f"unknown format {name[:20]!r}"
+            note = f"unknown format {shortened(name, 20)!r}"
             return server_error(note, request.api, tcia_message="Output format is not supported")
         second = await do(next, chunks, b"") if first else b""
         headers = {**used.headers, "Content-Type": used.rendering.content_type}

@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
+from bulkdl.model.text import shortened
 from bulkdl.server.catalogue.conditions import Condition, among
 from bulkdl.server.catalogue.view import SERIES_WITH_PARENTS, CatalogueView
 
@@ -124,7 +125,7 @@ def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date
     if kind in _LENGTHS:
         least, most = (_millimetres(form.get(name + number, "")) for name in ("from", "to"))
         return f"{_LENGTHS[kind]} BETWEEN ? AND ?", (least or 0.0, _MAX_MM if most is None else most)
-    raise InvalidForm(f"unknown criterion: {kind[:80]}")
+    raise InvalidForm(f"unknown criterion: {shortened(kind, 80)}")
 
 
 def _number(text: str, name: str) -> int:
