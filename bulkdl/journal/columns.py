@@ -1,4 +1,4 @@
-"""Values to columns and back; what must never reach a column is left out on the way."""
+"""Convert values to columns and back, and leave out secrets on the way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLUMNS: Final = ("series_uid", "study_uid", "patient_id", "collection", "modality", "image_count", "size_bytes")
 _DATES: Final = frozenset({"series_date", "study_date", "released"})
 _MOMENTS: Final = frozenset({"submitted"})
-_TELL_OF_CHANGE: Final = ("image_count", "size_bytes", "submitted", "released")
+_CHANGES_CONTENT: Final = ("image_count", "size_bytes", "submitted", "released")
 
 _SECRET_NAME: Final = re.compile(r"password|token|secret|api_?key|authorization|cookie", re.IGNORECASE)
 _SECRET_IN_URL: Final = re.compile(
@@ -31,22 +31,22 @@ _MESSAGE_CHARACTERS: Final = 1000
 
 
 def moment(now: datetime) -> str:
-    """A moment as the tables hold it: ISO 8601, UTC, to the second."""
+    """A moment as a column: ISO 8601, UTC, to the second."""
     return now.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def without_secrets(text: str) -> str:
-    """A text without what stands before `@` in an address, and without passwords, keys and tokens of its query."""
+    """A text without the user and password of an address, and without passwords, keys and tokens of its query."""
     return _SECRET_IN_URL.sub("", text)
 
 
 def message_text(message: str) -> str:
-    """A message as the tables hold it: one line of bounded length, without secrets."""
+    """A message as a column: one line of limited length, without secrets."""
     return without_secrets(one_line(message))[:_MESSAGE_CHARACTERS]
 
 
 def settings_text(settings: Mapping[str, object]) -> str:
-    """The settings of a run as JSON, but for those whose names speak of secrets."""
+    """The settings of a run as JSON, without those whose names suggest a secret."""
     kept = {
         name: without_secrets(value) if isinstance(value, str) else value
         for name, value in settings.items()
@@ -56,7 +56,7 @@ def settings_text(settings: Mapping[str, object]) -> str:
 
 
 def series_columns(series: Series) -> tuple[object, ...]:
-    """The columns of `queries.SERIES_COLUMNS`."""
+    """A Series as the columns of `queries.SERIES_COLUMNS`."""
     rest = {
         field.name: value
         for field in fields(series)
@@ -97,18 +97,18 @@ def series_from(columns: Sequence[Any]) -> Series:
 
 
 def merged(before: Series, after: Series) -> Series:
-    """The later record, with what it leaves out taken from the earlier one: not all dialects tell as much."""
-    told = {
+    """The later record, with values that it leaves out taken from the earlier one: not all dialects give the same."""
+    given = {
         field.name: value
         for field in fields(after)
         if (value := getattr(after, field.name)) is not None and value != ""
     }
-    return replace(before, **told)
+    return replace(before, **given)
 
 
 def is_changed(before: Series, after: Series) -> bool:
-    """Whether the archive now says something else of what the Series holds; silence is no change."""
-    pairs = ((getattr(before, name), getattr(after, name)) for name in _TELL_OF_CHANGE)
+    """Whether the archive's values for the content of the Series changed; a value that is left out did not change."""
+    pairs = ((getattr(before, name), getattr(after, name)) for name in _CHANGES_CONTENT)
     return any(old is not None and new is not None and old != new for old, new in pairs)
 
 

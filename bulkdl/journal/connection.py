@@ -1,7 +1,7 @@
-"""Opening the file of a journal: made whole or not at all, recognised before it is touched, never overwritten.
+"""Create and open the file of a journal. Never overwrites a file.
 
-A new journal is built beside its place and renamed into it, so a file there without our tables is always damage,
-never a start that was cut short. Durability: WAL with `synchronous=FULL`, a sync of the log at each commit.
+A new journal is created under another name and then renamed, so a file without its tables is always damaged, never
+half created. Durability: WAL with `synchronous=FULL`, which syncs the log at each commit.
 
 Source: the SQLite pages on WAL ("Read-Only Databases") and URI file names (`mode`, `immutable`).
 """
@@ -31,16 +31,16 @@ _UNWRITABLE: Final = {
     sqlite3.SQLITE_AUTH,
 }
 _ADVICE: Final = (
-    "nothing was overwritten; `bulkdl adopt --rebuild` on the mirror's folder sets it aside, and makes a new one of "
-    "the files that are here"
+    "nothing was overwritten; `bulkdl adopt --rebuild` on the mirror's folder sets it aside, and makes a new one from "
+    "the files"
 )
 
 
 def create(path: Path) -> None:
-    """Put an empty journal of the newest version at `path`, where none is.
+    """Create an empty journal of the newest version at `path`.
 
     Raises:
-        DiskFull: no space for it.
+        DiskFull: no space is left.
         MirrorUnwritable: the folder is missing or cannot be written.
     """
     new = path.with_name(f"{path.name}.new")
@@ -58,15 +58,15 @@ def create(path: Path) -> None:
         _set_log_aside(path)
         new.replace(path)
     except OSError as error:
-        raise Unwritable(f"no journal can be made at {path} ({error.strerror}); nothing was changed") from error
+        raise Unwritable(f"cannot create a journal at {path} ({error.strerror}); nothing was changed") from error
     sync_folder(path.parent)
 
 
 def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open the journal at `path` for its one writer, migrating it where an earlier version wrote it.
+    """Open the journal at `path` for its one writer, and migrate it if an earlier version wrote it.
 
     Raises:
-        JournalUnreadable: it is damaged, or no journal at all. It stands as it was.
+        JournalUnreadable: it is damaged, or not a journal. It is not changed.
         JournalTooNew: a later version wrote it.
         DiskFull, MirrorUnwritable: it cannot be written.
     """
@@ -91,13 +91,13 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open the journal at `path` without ever writing it, beside a writer too.
+    """Open the journal at `path` for reading, also beside a writer. Never changes it.
 
-    Reading a WAL file takes two small files beside it. Where they cannot be made, nobody can be writing either, and the
-    file is read as one that does not change.
+    SQLite needs two small files beside a WAL file. Where it cannot create them, no process can write the journal
+    either, and it is read as a file that does not change.
 
     Raises:
-        JournalUnreadable: it is missing, damaged, or no journal at all.
+        JournalUnreadable: it does not exist, is damaged, or is not a journal.
         JournalTooNew: a later version wrote it.
     """
     _recognise(path)
@@ -113,13 +113,13 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Let the errors of SQLite out as our own.
+    """Translate the errors of SQLite.
 
     Raises:
-        JournalUnreadable: damage was met.
+        JournalUnreadable: the file is damaged.
         DiskFull, MirrorUnwritable: the file, or its log, cannot be written.
         MirrorLocked: another program holds a lock on it.
-        JournalError: anything else that SQLite refuses.
+        JournalError: any other error of SQLite.
     """
     try:
         yield
@@ -134,17 +134,17 @@ def _translation(error: sqlite3.Error, path: Path) -> BulkdlError:
     if code in _UNREADABLE:
         return JournalUnreadable(f"the journal {path} is damaged ({error}); {_ADVICE}")
     if code == sqlite3.SQLITE_FULL:
-        return DiskFull(f"the disk is full: the journal {path} cannot grow; all that it holds is kept")
+        return DiskFull(f"the disk is full: the journal {path} cannot grow; everything recorded is kept")
     if code in _UNWRITABLE:
-        return Unwritable(f"the journal {path} cannot be used ({error}); all that it holds is kept")
+        return Unwritable(f"the journal {path} cannot be used ({error}); everything recorded is kept")
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return MirrorLocked(f"another program holds a lock on the journal {path}; try again when it has ended")
-    return JournalError(f"the journal {path} refused this ({error}); the group of facts was not recorded")
+    return JournalError(f"the journal {path} rejected a statement ({error}); its group was not recorded")
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # A connection may pass from the thread that opened it to the one that uses it: never two at a time, which is
-    # the caller's promise. Transactions are begun and ended in so many words (isolation_level None).
+    # A connection may be opened in one thread and used in another; the caller never uses it in two at a time.
+    # Transactions are begun and ended explicitly (isolation_level None).
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10.0, isolation_level=None, check_same_thread=False
     )
@@ -164,43 +164,43 @@ def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _stand_in(connection: sqlite3.Connection, version: int) -> None:
-    """Make what an earlier version lacks for this connection alone: the file is not changed."""
+    """Create the tables that an earlier version lacks, for this connection only: the file is not changed."""
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(schema.STAND_INS[version])
 
 
 def _recognise(path: Path) -> None:
-    """Look at the first bytes, before SQLite is let near the file."""
+    """Check the first bytes, before SQLite opens the file."""
     try:
         application_id = read_application_id(path)
     except FileNotFoundError as error:
-        raise JournalUnreadable(f"there is no journal at {path}: not a mirror of bulkdl") from error
+        raise JournalUnreadable(f"{path} does not exist: the folder is not a mirror of bulkdl") from error
     except OSError as error:
         raise JournalUnreadable(f"the journal {path} cannot be opened ({error.strerror}); {_ADVICE}") from error
     if application_id is None:
-        raise JournalUnreadable(f"{path} is damaged or no journal; {_ADVICE}")
+        raise JournalUnreadable(f"{path} is damaged, or not a journal; {_ADVICE}")
     if application_id != schema.APPLICATION_ID:
         raise JournalUnreadable(f"{path} is another program's SQLite file, not a journal; {_ADVICE}")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of the journal, which is one that we can read, in a file that is not cut."""
+    """The version of the journal, after checking that it is supported and that the file is complete."""
     version = _number(connection, "PRAGMA user_version")
     if version > schema.VERSION:
-        raise JournalTooNew(
-            f"the journal {path} is of version {version}, this bulkdl knows {schema.VERSION}: install a later bulkdl"
-        )
+        raise JournalTooNew(f"the journal {path} has version {version}, not {schema.VERSION}: install a later bulkdl")
     if version < 1:
-        raise JournalUnreadable(f"the journal {path} holds no tables; {_ADVICE}")
-    connection.execute("SELECT name FROM sqlite_master").fetchall()  # a damaged schema shows here, not in mid-run
+        raise JournalUnreadable(f"the journal {path} has no tables; {_ADVICE}")
+    connection.execute("SELECT name FROM sqlite_master").fetchall()  # finds a damaged schema now, not during the run
     promised = _number(connection, "PRAGMA page_count") * _number(connection, "PRAGMA page_size")
     if not _log_bytes(path) and path.stat().st_size < promised:  # with a log, the last pages may be there
-        raise JournalUnreadable(f"the journal {path} is cut: {path.stat().st_size} of {promised} bytes; {_ADVICE}")
+        raise JournalUnreadable(
+            f"the journal {path} is truncated: {path.stat().st_size} of {promised} bytes; {_ADVICE}"
+        )
     return version
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to the newest version, each step whole or not at all."""
+    """Migrate the tables to the newest version, each step in one transaction."""
     version = _number(connection, "PRAGMA user_version")
     for number, script in enumerate(schema.MIGRATIONS[version:], start=version + 1):
         marks = f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {number};"

@@ -1,12 +1,12 @@
-"""`Journal`: facts recorded and questions answered, in the words of the domain.
+"""`Journal` records facts and answers questions, in the vocabulary of the domain.
 
-One object has the one connection that writes; it blocks, so it is called from one thread that is its own. Each method
-that records is one transaction: when it has returned, its facts have been synced to the disk, and when it raises, none
-of them was recorded. Questions are answered from keys and from totals that triggers keep (`schema`), never by loading
-what is counted; what may be long comes in pages.
+One object has the only connection that writes. It blocks, so one thread calls it. Each method that records is one
+transaction: when it returns, its facts are synced to the disk; when it raises, none of them is recorded. Questions are
+answered from keys and from totals that triggers keep (`schema`), never by loading what is counted. Long answers come in
+pages.
 
-Whether a fact is true on the disk is the caller's affair: an instance is reported as held only after its file and its
-folder are synced.
+The caller makes sure that a fact is true on the disk: it reports an instance as held only after its file and its folder
+are synced.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class Journal:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
-        self._claims: dict[str, str] = {}  # folders given out, recorded with the Series that lie in them
+        self._claims: dict[str, str] = {}  # folders by owner, recorded with the next Series
 
     @classmethod
     def create_or_open(cls, path: Path) -> Self:
-        """Open the journal at `path` to write it, made new where no file is. Its folder must be there.
+        """Open the journal at `path` for writing; create it if there is no file. Its folder must exist.
 
         Raises:
-            JournalUnreadable: there is a file, and it is damaged or no journal. It is left as it is.
+            JournalUnreadable: the file is damaged, or not a journal. It is not changed.
             JournalTooNew: a later version wrote it.
             DiskFull, MirrorUnwritable: it cannot be made or written.
         """
@@ -89,16 +89,16 @@ class Journal:
 
     @classmethod
     def open_readonly(cls, path: Path) -> Self:
-        """Open the journal at `path` for questions alone: beside a writer, and in a folder that cannot be written.
+        """Open the journal at `path` for reading, beside a writer, and in a folder that cannot be written.
 
         Raises:
-            JournalUnreadable: it is missing, damaged, or no journal.
+            JournalUnreadable: it does not exist, is damaged, or is not a journal.
             JournalTooNew: a later version wrote it.
         """
         return cls(path, connection.open_to_read(path))
 
     def check(self) -> None:
-        """Read the whole file, and hold its tables against their indexes. Takes long for a large one.
+        """Read the whole file, and compare its tables with their indexes. Takes long for a large file.
 
         Raises:
             JournalUnreadable: it is damaged.
@@ -108,7 +108,7 @@ class Journal:
             raise JournalUnreadable(f"the journal {self.path} is damaged: {row[0] if row else 'no answer'}")
 
     def close(self) -> None:
-        """Give the file back. What was recorded is on the disk already."""
+        """Close the database. Everything recorded is already on disk."""
         with connection.translated(self.path):
             self._database.close()
 
@@ -122,7 +122,7 @@ class Journal:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Answer all questions of the block from one moment, whatever a writer does meanwhile. Keep it short."""
+        """Answer all questions of the block from one moment, even if a writer works meanwhile. Keep it short."""
         with connection.translated(self.path):
             self._database.execute("BEGIN")
         try:
@@ -143,9 +143,9 @@ class Journal:
         settings: Mapping[str, object],
         now: datetime,
     ) -> Run:
-        """Note that a run begins. The same criteria, in any order, are the same selection of an archive of that name.
+        """Record that a run begins. The same criteria in any order are the same selection of an archive of that name.
 
-        Settings whose names speak of passwords, keys or tokens are left out, and such parts of addresses too.
+        Settings whose names contain password, key or token are left out, and so are such parts of addresses.
         """
         with self._writing() as database:
             name, url = without_secrets(archive_name), without_secrets(archive_url)
@@ -157,18 +157,18 @@ class Journal:
         return Run(id=int(run_id or 0), archive_id=archive_id, selection_id=selection_id)
 
     def end_resolving(self, run: Run) -> None:
-        """Note that all Series of the run's selection are recorded: its resolving came to the end."""
+        """Record that resolving is complete: all Series of the run's selection are recorded."""
         with self._writing() as database:
             database.execute(queries.MARK_RESOLVED, (run.id, run.selection_id))
 
     def end_run(self, run_id: int, *, outcome: RunOutcome, counts: Mapping[str, object], now: datetime) -> None:
-        """Note how a run ended; `counts` are kept as JSON, for people."""
+        """Record how a run ended; `counts` are kept as JSON, for people."""
         with self._writing() as database:
             ended = (moment(now), outcome.value, json.dumps(counts, default=str), run_id)
             database.execute(queries.END_RUN, ended)
 
     def last_run(self) -> RunRow | None:
-        """The latest run, ended or not; None before the first."""
+        """The latest run, which may not have ended; None before the first."""
         row = self._row(queries.LAST_RUN)
         if row is None:
             return None
@@ -185,7 +185,7 @@ class Journal:
         )
 
     def selections(self) -> list[SelectionRow]:
-        """Every selection that was ever mirrored here, oldest first."""
+        """Every selection that was mirrored here, oldest first."""
         return [
             SelectionRow(
                 id=number,
@@ -200,10 +200,10 @@ class Journal:
     # --- places -------------------------------------------------------------------------------------------------------
 
     def settle_layout(self, wanted: str | None, default: str) -> str:
-        """The template of the mirror's folders: settled by its first run, to `wanted` or else `default`, for good.
+        """The template of the mirror's folders. The first run sets it to `wanted` or else `default`; it never changes.
 
         Raises:
-            LayoutError: the mirror has another layout than the one that is wanted.
+            LayoutError: the mirror has another layout than `wanted`.
         """
         row = self._row(queries.LAYOUT)
         if row is None:
@@ -216,9 +216,9 @@ class Journal:
         return str(row[0])
 
     def is_taken(self, key: str, owner: str) -> bool:
-        """Whether the folder of `key` belongs to another than `owner`; it is `owner`'s from now on if it was free.
+        """Whether the folder of `key` belongs to another owner. If it is free, it belongs to `owner` from now on.
 
-        The claim is recorded with the next Series (`record_series`). Made for `Layout.folder`.
+        The claim is recorded with the next Series (`record_series`). `Layout.folder` calls it.
         """
         known = self._claims.get(key)
         if known is None:
@@ -229,14 +229,14 @@ class Journal:
     # --- facts --------------------------------------------------------------------------------------------------------
 
     def record_series(self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime) -> None:
-        """Note Series as the archive describes them, each with its folder, and that the run's selection holds them.
+        """Record Series as the archive describes them, each with its folder, as part of the run's selection.
 
-        Safe to repeat. What a record leaves out and an earlier one said is kept, and so is the folder of a Series that
-        has one. Its instances are to be asked for (again) when it is new, when its count, size or dates changed, and
-        when the selection wants instances that were not asked for yet. What failed in an earlier run is owed again.
+        Safe to repeat. Keeps values of an earlier record that a later one leaves out, and the folder of a Series that
+        has one. A Series becomes unlisted when it is new, when its count, size or dates changed, and when the selection
+        wants instances that were not listed. What failed in an earlier run is owed again.
 
         Raises:
-            JournalError: a folder is that of another Series already (`series_in_folder` tells); nothing was recorded.
+            JournalError: a folder belongs to another Series (see `series_in_folder`); nothing is recorded.
         """
         with self._writing() as database:
             database.executemany(queries.CLAIM_FOLDER, self._claims.items())
@@ -275,10 +275,10 @@ class Journal:
         *,
         now: datetime,
     ) -> None:
-        """Note sound instances that were found on the disk, and `series` as their heads tell of them.
+        """Record valid instances that were found on the disk, and `series` as their headers describe them.
 
-        `names` are as in `record_instances`. A Series that is known keeps its record. Of a new one the instances are
-        still to be asked for: only the archive knows whether these are all.
+        `names` are as in `record_instances`. A known Series keeps its record. A new one stays unlisted: only the
+        archive knows whether these are all its instances. Entries without a UID are bound as in `record_instances`.
 
         Raises:
             JournalError: the Series of an instance is not known; a folder is that of another Series.
@@ -305,20 +305,20 @@ class Journal:
     def record_series_failure(
         self, run: Run, series_uid: SeriesUid, *, error: str, message: str, attempts: int
     ) -> None:
-        """Note that a Series as a whole cannot be had, or not wholly. The archive need not have known it."""
+        """Record that a Series failed as a whole, or is incomplete. The journal may not know it yet."""
         with self._writing() as database:
             series_id, listing = writes.take_unknown_series(database, run, series_uid)
             writes.link_series(database, run, series_id, series_uid, listing)
             writes.note_failure(database, run, (series_id, ""), writes.Reason(error, message, attempts))
 
     def record_outcomes(self, run: Run, outcomes: Sequence[InstanceOutcome]) -> None:
-        """Note how instances ended, in one transaction.
+        """Record how instances ended, in one transaction, and bind their entries to their UIDs.
 
-        A held instance is held whatever it was before. The failure of an instance that is held already, or withdrawn,
-        changes nothing: its file is still in place.
+        A held instance is held, whatever its state was. The failure of an instance that is held or withdrawn changes
+        nothing: its file is still in place.
 
         Raises:
-            JournalError: an instance was never recorded; the whole group was not.
+            JournalError: an instance was never recorded; nothing of the group is recorded.
         """
         with self._writing() as database:
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
@@ -329,10 +329,10 @@ class Journal:
                     writes.give_up(database, run, series_ids[outcome.series_uid], outcome)
 
     def owe_again(self, run: Run) -> int:
-        """Owe again what failed or was quarantined, of the run's selection or of everything; how many that were.
+        """Owe again what failed or was quarantined, of the run's selection or of everything; returns the number.
 
-        Series that failed as a whole are to be listed again, but for those that the archive did not know: only
-        resolving may find them.
+        Series that failed as a whole become unlisted, except those that the archive did not know: only resolving can
+        find them.
         """
         with self._writing() as database:
             scope = {"selection": run.selection_id}
@@ -342,7 +342,7 @@ class Journal:
         return instances + series
 
     def owe(self, run: Run, keys: Sequence[InstanceKey]) -> None:
-        """Owe again instances that were held, and whose files turned out missing or damaged. Others stay as they are.
+        """Owe again held instances whose files are missing or damaged. Instances in other states do not change.
 
         Raises:
             JournalError: a Series was never recorded.
@@ -357,7 +357,7 @@ class Journal:
     # --- questions ----------------------------------------------------------------------------------------------------
 
     def unlisted_series(self, run: Run | None, *, after: int = 0, limit: int = 100) -> list[UnlistedSeries]:
-        """Series whose instances are to be asked for, by id from behind `after`. Those that failed are left out."""
+        """Series that are not listed, by id, after the id `after`. Those that failed are left out."""
         rows = self._rows(queries.UNLISTED_SERIES, {"selection": _selection_of(run), "after": after, "limit": limit})
         with connection.translated(self.path):
             return [
@@ -373,13 +373,13 @@ class Journal:
     def owed_work(
         self, run: Run | None, *, after: WorkCursor | None, limit: int, instances_per_item: int = 500
     ) -> tuple[list[SeriesWork], WorkCursor | None]:
-        """The next items of work behind `after`, by Collection, Patient, Study, Series and instance; at most `limit`.
+        """The next items of work after `after`, by Collection, Patient, Study, Series and instance; at most `limit`.
 
-        The cursor returned is for the next call; None says that this pass is at its end. A pass gives out what is owed
-        as it goes by: what was listed behind it is found by another pass, begun with None, and what is in flight is
-        still owed, so that pass gives it out again. A Series that owes more than `instances_per_item` comes in several
-        items, none of them `whole`; but one with entries whose UID is not known comes in one item, because only the
-        worker that downloads all of them can tell which have the same UID.
+        The returned cursor is for the next call; None means the end of the pass. What is listed behind the cursor is
+        found by the next pass, begun with None. Instances in flight are still owed, so that pass returns them again. A
+        Series that owes more than `instances_per_item` comes in several items, none of them `whole`. A Series with
+        entries whose UID is not known comes in one item, because only the worker that downloads all of them finds out
+        which have the same UID.
         """
         work: list[SeriesWork] = []
         cursor = after or WorkCursor("", "", "", "", "")
@@ -410,7 +410,7 @@ class Journal:
     def _items(
         self, run: Run | None, row: Sequence[Any], after: str, limit: int, size: int
     ) -> tuple[list[SeriesWork], str]:
-        """The work of one owing Series, in items of `size` instances, and the last instance that they hold."""
+        """The work of one owing Series, in items of `size` instances, and the last instance in them."""
         series_id, series_uid, study_uid, _, _, folder, image_count, size_bytes, untouched, owed, narrowed = row
         statement = queries.OWED_WANTED_INSTANCES if narrowed else queries.OWED_INSTANCES
         scope = {"series": series_id, "series_uid": series_uid, "selection": _selection_of(run)}
@@ -439,12 +439,12 @@ class Journal:
         return items, after
 
     def counts(self, run: Run | None) -> Counts:
-        """How the run's selection stands, or everything. Costs some 100 ns a Series."""
+        """The totals of the run's selection, or of everything. Costs about 100 ns a Series."""
         row = self._row(queries.COUNTS, {"selection": _selection_of(run)})
         return Counts(**{field.name: value or 0 for field, value in zip(fields(Counts), row, strict=True)})
 
     def collections(self, run: Run | None = None) -> list[CollectionStatus]:
-        """How each Collection stands, by name."""
+        """The totals of each Collection, by name."""
         return [
             CollectionStatus(
                 collection=name,
@@ -471,7 +471,7 @@ class Journal:
         return dict(self._rows(queries.FAILURES_BY_ERROR, {"selection": _selection_of(run)}))
 
     def held(self, *, after: tuple[int, str] | None = None, limit: int) -> list[HeldInstance]:
-        """Files of the mirror, by series id and SOP Instance UID from behind `after`; fewer than `limit` at the end."""
+        """Files of the mirror, by series id and SOP Instance UID, after `after`; fewer than `limit` at the end."""
         series_id, sop_uid = after or (0, "")
         found: list[HeldInstance] = []
         while True:
@@ -485,22 +485,22 @@ class Journal:
             series_id, sop_uid = following[0], ""
 
     def series(self, *, after: int = 0, limit: int) -> list[SeriesRow]:
-        """Every Series, by id from behind `after`."""
+        """Every Series, by id, after the id `after`."""
         rows = self._rows(queries.SERIES_PAGE, (after, limit))
         return [series_row(row) for row in rows]
 
     def find_series(self, series_uid: SeriesUid) -> SeriesRow | None:
-        """One Series; None where it was never recorded."""
+        """One Series; None if it was never recorded."""
         row = self._row(queries.SERIES_BY_UID, (series_uid,))
         return None if row is None else series_row(row)
 
     def series_in_folder(self, folder: str) -> SeriesUid | None:
-        """The Series to which `folder` was given; upper and lower case of ASCII letters count as the same."""
+        """The Series whose folder is `folder`; the case of ASCII letters does not matter."""
         row = self._row(queries.SERIES_IN_FOLDER, (folder,))
         return None if row is None else SeriesUid(row[0])
 
     def instances(self, series_uid: SeriesUid, *, after: str = "", limit: int) -> list[InstanceRow]:
-        """The recorded instances of a Series whose UID is known, by that UID from behind `after`."""
+        """The recorded instances of a Series whose UID is known, by UID, after `after`."""
         rows = self._rows(queries.INSTANCES, (series_uid, after, limit))
         return [
             InstanceRow(
@@ -510,7 +510,7 @@ class Journal:
         ]
 
     def find_held(self, key: InstanceKey) -> HeldPlace | None:
-        """Where an instance is in the mirror, as far as the journal knows; None for one that is not."""
+        """Where an instance is in the mirror according to the journal; None if it is not held."""
         row = self._row(queries.FIND_HELD, (key.series_uid, key.sop_uid))
         if row is None:
             return None
@@ -521,7 +521,7 @@ class Journal:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: synced when the block has ended, undone when it raises."""
+        """One transaction: synced when the block ends, rolled back when it raises."""
         with connection.translated(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:

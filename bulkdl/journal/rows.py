@@ -1,4 +1,4 @@
-"""What a journal hands out: values, with the words of the domain for the numbers of the tables."""
+"""What a journal returns: values, with names for the numbers of the tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bulkdl.model.states import InstanceState
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution on the mirror, as its own questions name it. Without a selection it concerns all of the journal."""
+    """One execution on the mirror. Without a selection it concerns the whole journal."""
 
     id: int
     archive_id: int
@@ -23,7 +23,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """A run as it was journalled. `outcome` and `ended_at` are None while it runs, and for ever if it was killed."""
+    """A recorded run. `outcome` and `ended_at` are None while it runs, and stay None if it is killed."""
 
     id: int
     verb: str
@@ -37,7 +37,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionRow:
-    """A selection of the mirror. `is_resolved`: some run has resolved it to the end."""
+    """A selection of the mirror. `is_resolved`: a run has resolved it completely."""
 
     id: int
     selection: Selection
@@ -48,10 +48,10 @@ class SelectionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRow:
-    """A Series and what the journal knows of its instances.
+    """A Series, and the totals of its instances.
 
     `folder` is relative to the mirror, with `/`; None for a Series that the archive did not know. `is_listed`: its
-    instances, as far as they are wanted, are recorded. `error`, `message` and `attempts` are of the Series as a whole.
+    wanted instances are recorded. `error`, `message` and `attempts` concern the Series as a whole.
     """
 
     id: int
@@ -72,7 +72,7 @@ class SeriesRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlistedSeries:
-    """A Series whose instances are to be asked for. `wanted` are the only ones to record; None means all."""
+    """A Series that is not listed yet. Only its `wanted` instances are to be recorded; None means all."""
 
     id: int
     series: Series
@@ -82,7 +82,7 @@ class UnlistedSeries:
 
 @dataclass(frozen=True, slots=True)
 class WorkCursor:
-    """The last instance that `owed_work` gave out; the next call goes on behind it."""
+    """The last instance that `owed_work` returned; the next call continues after it."""
 
     collection: str
     patient_id: str
@@ -93,7 +93,7 @@ class WorkCursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRow:
-    """One instance and where it stands. `path` is relative to the mirror, with `/`."""
+    """One instance and its state. `path` is relative to the mirror, with `/`."""
 
     sop_uid: SopInstanceUid
     path: str
@@ -103,7 +103,7 @@ class InstanceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPlace:
-    """Where a held instance is, relative to the mirror, with `/`; `run_id` is the run that brought it there."""
+    """Where a held instance is, relative to the mirror, with `/`; `run_id` is the run that put it there."""
 
     path: str
     size_bytes: int
@@ -132,12 +132,12 @@ class HeldInstance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How a selection, or the whole mirror, stands.
+    """The totals of a selection, or of the whole mirror.
 
-    `series_complete` + `series_failed` + those still owing are `series_selected`; `series_unlisted` are among those
-    owing. A Series with failures counts as failed once nothing of it is owed. `promised_instances` and `promised_bytes`
-    are sums of what the archive said of each Series; `series_unsized` counts those of which it gave no size, or of
-    which only some instances are selected.
+    `series_complete` + `series_failed` + the Series that still owe are `series_selected`; `series_unlisted` are among
+    those that owe. A Series with failures counts as failed once it owes nothing. `promised_instances` and
+    `promised_bytes` are sums of the archive's own counts and sizes; `series_unsized` counts the Series without a size,
+    or of which only some instances are selected.
     """
 
     series_selected: int = 0
@@ -156,7 +156,7 @@ class Counts:
 
     @property
     def instances_selected(self) -> int:
-        """Instances that are known to be wanted, withdrawn ones left out."""
+        """Instances that are known to be wanted, without withdrawn ones."""
         return self.owed + self.held + self.failed + self.quarantined
 
     @property

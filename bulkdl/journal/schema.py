@@ -1,11 +1,11 @@
-"""The tables of a journal: one SQLite file for each mirror, made to be read with any SQLite tool.
+"""The tables of a journal: one SQLite file for each mirror, which any SQLite tool can read.
 
-This module holds the scripts that make and migrate the tables, and says what is in them. Opening the file is
-`connection`'s affair, facts and questions are `journal`'s.
+This module has the scripts that create and migrate the tables, and describes them. `connection` opens the file,
+`journal` records facts and answers questions.
 
 Reading it
 ==========
-Nothing is disturbed by looking, not even a run under way::
+Reading disturbs nothing, not even a run in progress::
 
     $ sqlite3 -readonly DIR/.bulkdl/journal.sqlite
     sqlite> SELECT * FROM v_collections;
@@ -31,22 +31,22 @@ Views
 
 Tables
 ======
-Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. There is no secret in any column.
+Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains a secret.
 
-- `mirror`: what is true of the mirror as a whole, by name: `layout` is the template of its folders.
-- `folder_owner`: which true names own a folder whose name holds text. `key` is the path without case and in one form of
-  Unicode, `owner` a digest of the true names: two Collections that only differ so get different folders, for ever.
-- `archive`: `name` is the profile or the address that the user gave, `url` where it was last found.
-- `selection`: what was asked of an archive. `criteria` is the JSON of `model.selection.Selection`; `digest` the SHA-256
-  of it with every list sorted, so that the same criteria are one selection; `resolved_run_id` the last run that
-  resolved it to the end.
+- `mirror`: properties of the mirror as a whole, by name: `layout` is the template of its folders.
+- `folder_owner`: which names own a folder whose name contains text. `key` is the path without case and in one form of
+  Unicode, `owner` a digest of the names: two Collections that differ only in that keep different folders.
+- `archive`: `name` is the profile or the address that the user gave, `url` its latest address.
+- `selection`: what was requested from an archive. `criteria` is the JSON of `model.selection.Selection`; `digest` the
+  SHA-256 of it with every list sorted, so that the same criteria are one selection; `resolved_run_id` the last run that
+  resolved it completely.
 - `selection_instance`: the instances that a selection names one by one, which narrows their Series to them.
-- `run`: one execution on the mirror. `settings` and `counts` are JSON; `outcome` is null while it runs, and for ever if
-  it was killed.
-- `series`: a Series as the archive describes it. `record` is a JSON object of what has no column of its own. `folder`
-  is relative to the mirror, with `/`; it never changes once given, and is null for a Series that was asked for by
-  name and that the archive did not know. `listing` is 0 when the instances are to be asked for, 1 when those that the
-  selections name are recorded, 2 when all are. `owes` is 1 while instances are owed. `updated_at`: when the record
+- `run`: one execution on the mirror. `settings` and `counts` are JSON; `outcome` is null while it runs, and stays
+  null if it is killed.
+- `series`: a Series as the archive describes it. `record` is a JSON object of the values that have no column.
+  `folder` is relative to the mirror, with `/`; it never changes, and is null for a Series that was requested by UID and
+  that the archive did not know. `listing` is 0 when the instances are not listed, 1 when those that the selections name
+  are recorded, 2 when all are. `owes` is 1 while instances are owed. `updated_at`: when the record
   last changed.
 - `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
   `run_id` is the last run that found it there.
@@ -54,17 +54,16 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. There is no secret 
   not give the SOP Instance UID, `sop_uid` is `@` and the key of the entry until it is held. `state` is 0 owed, 1 held,
   2 failed, 3 quarantined, 4 withdrawn. `name` is the file's name in the folder where it is not `<sop_uid>.dcm`.
   `size_bytes`, `md5`, `sha256`, `mtime_ns` (of the file) and `transfer_syntax_id` are null until it is held. `notes` is
-  a JSON list of what is odd about it and was let pass. `run_id`: the run that last changed the row.
-- `entry`: what the archive's list says of an instance beyond its SOP Instance UID: `key`, where it is another text than
+  a JSON list of oddities that were accepted. `run_id`: the run that last changed the row.
+- `entry`: what the archive's list says of an instance beyond its SOP Instance UID: `key`, where it differs from
   the UID, `size_bytes` and `md5`. Most archives list UIDs alone and need no rows here. An instance has at most one.
 - `transfer_syntax`: the transfer syntax UIDs.
 - `failure`: why a failed or quarantined instance is not in the mirror; for a Series as a whole `sop_uid` is empty.
   `error` is a code of `bulkdl.errors`.
-- `tally`: numbers of each Series, so that totals are added up without a look at instances. It is derived: triggers
-  alone write it.
+- `tally`: counts of each Series, so that totals do not need the instances. It is derived: only triggers write it.
 
-Indexes: what is asked often is found by a key. `series_owing` holds only Series that owe, in the order of fetching,
-`tally_unlisted` only those whose instances are to be asked for; both are nearly empty when a mirror is complete.
+Indexes: `series_owing` has only Series that owe, in the order of downloading, `tally_unlisted` only those that are not
+listed; both are nearly empty when a mirror is complete.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ from typing import Final
 
 from bulkdl.model.states import InstanceState
 
-APPLICATION_ID: Final = 0x42444C4A  # "BDLJ", for file(1) and for us: no other program's SQLite file is taken for ours
+APPLICATION_ID: Final = 0x42444C4A  # "BDLJ", for file(1), and to tell a journal from other SQLite files
 
 OWED: Final = 0
 HELD: Final = 1
@@ -351,11 +350,11 @@ LEFT JOIN entry AS e ON e.series_id = f.series_id AND e.sop_uid = f.sop_uid;
 """
 
 MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
-"""The script that leads from version n to n + 1 stands at n. A script that was released is never changed."""
+"""The script at n migrates from version n to n + 1. A released script is never changed."""
 
 VERSION: Final = len(MIGRATIONS)
 
 STAND_INS: Final[dict[int, str]] = {
     1: "CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (series_id, sop_uid))",
 }
-"""What lets the questions of this version read a journal of an earlier one, which is not changed by it."""
+"""Temporary tables with which this version reads a journal of an earlier one, without changing it."""

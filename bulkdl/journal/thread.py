@@ -1,4 +1,4 @@
-"""A journal on a thread of its own: SQLite blocks, and a journal has one writer."""
+"""A journal in its own thread, because SQLite blocks and a journal has one writer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from bulkdl.journal.journal import Journal
 
-Asked = ParamSpec("Asked")
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 class JournalThread:
-    """Carries questions and facts to the journal's thread, one after the other, in the order they were asked."""
+    """Calls the methods of a journal in its thread, one after the other, in the order of the calls."""
 
     def __init__(self, journal: Journal, thread: ThreadPoolExecutor) -> None:
         self._journal = journal
@@ -25,9 +25,9 @@ class JournalThread:
 
     async def __call__(
         self,
-        method: Callable[Concatenate[Journal, Asked], Result],
-        *arguments: Asked.args,
-        **named: Asked.kwargs,
+        method: Callable[Concatenate[Journal, Parameters], Result],
+        *arguments: Parameters.args,
+        **named: Parameters.kwargs,
     ) -> Result:
         """Call a method of `Journal`, as in `await journal_thread(Journal.counts, run)`. It cannot be cancelled."""
         call = partial(method, self._journal, *arguments, **named)
@@ -36,7 +36,7 @@ class JournalThread:
 
 @asynccontextmanager
 async def open_journal_thread(path: Path) -> AsyncIterator[JournalThread]:
-    """The journal at `path`, made if it is not there; it is closed when the block ends, all facts in it.
+    """The journal at `path`, created if it does not exist. It is closed when the block ends.
 
     Raises:
         JournalError: it cannot be used.

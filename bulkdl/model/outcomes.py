@@ -1,4 +1,4 @@
-"""Work for a worker, and what becomes of it: plain values that cross threads and processes."""
+"""Work for a worker, and its outcomes: plain values that cross threads and processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class InstanceOutcome:
     `key` is that of its entry at the archive. `sop_uid` is None where the archive does not list it and no valid file
     was downloaded. `name` is the name of a file that was bound to its UID in this run, where it is not `<sop_uid>.dcm`.
     Of a held instance `size_bytes`, `md5`, `sha256` (digests, 16 and 32 bytes), `mtime_ns` and `transfer_syntax_uid`
-    are those of the file in the mirror; `notes` says what is odd about it and was let pass. Of the others `error` is
+    are those of the file in the mirror; `notes` are oddities that were accepted. Of the others `error` is
     the code of `bulkdl.errors`, `message` one line, `attempts` how often it was tried in this run.
     """
 

@@ -146,7 +146,7 @@ def test_refuses_what_is_no_sound_journal_and_leaves_it_alone(path: Path, damage
 
 
 def test_says_that_there_is_no_journal(path: Path) -> None:
-    with pytest.raises(JournalUnreadable, match="there is no journal"):
+    with pytest.raises(JournalUnreadable, match="does not exist"):
         Journal.open_readonly(path)
     assert not path.exists()
 
