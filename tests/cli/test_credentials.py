@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,9 @@ def test_a_folder_that_is_not_a_mirror_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_archive_that_is_chosen_outright_goes_before_the_mirrors_own(tmp_path: Path) -> None:
-    assert choose_archive_of(tmp_path, options("demo")).name == "demo"
+    chosen = choose_archive_of(tmp_path, options("demo"))
+    assert chosen is not None
+    assert chosen.name == "demo"
 
 
 # --- keys and logins --------------------------------------------------------------------------------------------------
@@ -100,7 +103,8 @@ V1, V2, V3 = "nbia-v1+https://archive.test/x", "nbia-v2+https://archive.test/x",
 def test_what_an_archive_has_no_use_for_is_refused_and_not_shown(archive: str, option: str, tmp_path: Path) -> None:
     """Left unused in silence, it would make the caller believe that restricted data was looked for."""
     value = tmp_path / "s3cret" if option == "password_file" else "s3cret"
-    given = replace(options(archive), given=frozenset({option}), **{option: value})
+    changed: dict[str, Any] = {option: value}
+    given = replace(options(archive), given=frozenset({option}), **changed)
     with pytest.raises(ConfigurationError, match=f"takes no .*--{option.replace('_', '-')}$") as caught:
         choose_archive(given)
     assert "s3cret" not in str(caught.value)

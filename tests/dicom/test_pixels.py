@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydicom.pixels.decoders import HTJ2KLosslessDecoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     MPEG2MPML,
     HTJ2KLossless,
@@ -158,7 +158,7 @@ def test_a_frame_that_decodes_to_too_few_bytes_is_invalid() -> None:
 
 
 def test_says_which_decoder_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HTJ2KLosslessDecoder, "_available", {})
+    monkeypatch.setattr(get_decoder(HTJ2KLossless), "_available", {})
     with pytest.raises(ConfigurationError, match=r"no decoder for High-Throughput.*bulkdl\[pixels\]"):
         _pixels(encapsulated([b"frame"], HTJ2KLossless))
 

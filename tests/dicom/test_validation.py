@@ -20,7 +20,7 @@ from pydicom.uid import (
 from bulkdl.dicom.part10 import open_data_set, read_meta
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import InvalidInstance, WrongObject
-from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from tests.support.dicom_samples import (
@@ -90,9 +90,9 @@ _IMAGES = [path for path in pydicom_files() if _is_image(path)]
 @pytest.mark.parametrize("level", ValidationLevel)
 def test_identifies_a_valid_instance(level: ValidationLevel) -> None:
     assert validate(encoded(image()), level=level, expected=_EXPECTED) == ValidationResult(
-        sop_uid=SOP_UID,
-        series_uid=SERIES_UID,
-        study_uid="1.2.3.2",
+        sop_uid=SopInstanceUid(SOP_UID),
+        series_uid=SeriesUid(SERIES_UID),
+        study_uid=StudyUid("1.2.3.2"),
         sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,7 +51,7 @@ def narrowed(series: int, *numbers: int) -> Selection:
     return Selection(series=(uid,), instances=((uid, tuple(sop_uid(series, number) for number in numbers)),))
 
 
-def owed(journal: Journal, run: Run | None) -> list[str]:
+def owed(journal: Journal, run: Run | None) -> list[SopInstanceUid | None]:
     work, _ = journal.owed_work(run, after=None, limit=100)
     return [entry.sop_uid for item in work for entry in item.entries]
 
@@ -203,7 +203,7 @@ def test_asks_for_the_instances_of_new_series_page_by_page(journal: Journal) -> 
 )
 def test_asks_again_when_the_archive_says_that_a_series_changed(
     journal: Journal,
-    change: dict[str, object],
+    change: dict[str, Any],
     asks_again: bool,  # noqa: FBT001 - a table of cases
 ) -> None:
     run = begin(journal)
@@ -368,7 +368,7 @@ def test_gives_out_everything_owed_once_whatever_the_pages(journal: Journal, lim
     run = begin(journal)
     for number, count in ((1, 7), (2, 0), (3, 4), (4, 1), (5, 9)):
         record_listed(journal, run, number, range(count))
-    given: list[str] = []
+    given: list[SopInstanceUid | None] = []
     cursor: WorkCursor | None = None
     while True:
         work, cursor = journal.owed_work(run, after=cursor, limit=limit, instances_per_item=4)
@@ -503,7 +503,7 @@ def test_asks_only_for_the_instances_that_are_named(journal: Journal) -> None:
     run = begin(journal, narrowed(1, 4, 2))
     journal.record_series(run, [(record(1, image_count=9), folder(1))], now=NOW)
     (row,) = journal.unlisted_series(run)
-    assert row.wanted == {sop_uid(1, 2), sop_uid(1, 4)}
+    assert row.wanted == frozenset({sop_uid(1, 2), sop_uid(1, 4)})
     list_instances(journal, run, 1, [2, 4])
     assert journal.unlisted_series(None) == []
     (item,), _ = journal.owed_work(run, after=None, limit=9)
@@ -529,7 +529,8 @@ def test_asks_again_when_another_selection_names_other_instances(journal: Journa
     other = begin(journal, narrowed(1, 2))
     journal.record_series(other, [(record(1, image_count=1), folder(1))], now=NOW)
     (row,) = journal.unlisted_series(other)
-    assert row.wanted == {sop_uid(1, 1), sop_uid(1, 2)}, "what all selections want, or the list would be cut again"
+    wanted_by_all = frozenset({sop_uid(1, 1), sop_uid(1, 2)})
+    assert row.wanted == wanted_by_all, "what all selections want, or the list would be cut again"
 
 
 def test_asks_nothing_when_a_narrower_selection_comes(journal: Journal) -> None:

@@ -151,6 +151,7 @@ class Totals(RuleBasedStateMachine):
             (None, lambda _: True, lambda _: True),
             (self.run, self._concerns, self._series_concerns),
         ):
+            expected: set[tuple[str, str | None]]
             expected = {(series_uid(s), sop_uid(s, i)) for s, i in self.failed_in if concerns((s, i))}
             expected |= {(series_uid(s), None) for s in self.series_failed_in if whole(s)}
             found = [(failure.series, failure.instance) for failure in self.journal.failures(run, limit=1000)]
@@ -163,7 +164,7 @@ class Totals(RuleBasedStateMachine):
         given, cursor = [], None
         while True:
             work, cursor = self.journal.owed_work(self.run, after=cursor, limit=2, instances_per_item=2)
-            given += [entry.sop_uid for item in work for entry in item.entries]
+            given += [str(entry.sop_uid) for item in work for entry in item.entries]
             if cursor is None:
                 break
         owed = [key for key, state in self.states.items() if state == "owed" and self._concerns(key)]

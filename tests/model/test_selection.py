@@ -49,6 +49,11 @@ def test_a_selection_of_something_is_taken(selection: Selection) -> None:
     selection.check()
 
 
+def selected(field: str, *values: str) -> Selection:
+    criteria: dict[str, Any] = {field: values}
+    return Selection(**criteria)
+
+
 @pytest.mark.parametrize(
     ("field", "good", "bad"),
     [
@@ -64,11 +69,11 @@ def test_a_selection_of_something_is_taken(selection: Selection) -> None:
 )
 class TestOneCriterion:
     def test_one_value_of_several_is_enough(self, field: str, good: str, bad: str) -> None:
-        assert Selection(**{field: (bad, good)}).matches(SERIES)
+        assert selected(field, bad, good).matches(SERIES)
 
     def test_another_value_does_not_match(self, field: str, good: str, bad: str) -> None:
         assert good != bad
-        assert not Selection(**{field: (bad,)}).matches(SERIES)
+        assert not selected(field, bad).matches(SERIES)
 
     def test_two_criteria_narrow(self, field: str, good: str, bad: str) -> None:
         others: dict[str, Any] = {"collections": ("Demo-Lung",), "modalities": ("CT",)}
@@ -78,7 +83,7 @@ class TestOneCriterion:
     def test_a_series_that_does_not_say_does_not_match(self, field: str, good: str, bad: str) -> None:
         assert good != bad
         silent = Series(series_uid=SeriesUid("9"))
-        assert not Selection(**{field: (good,)}).matches(silent)
+        assert not selected(field, good).matches(silent)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import json as jsons
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -239,8 +240,8 @@ def rows_of(uids: list[str]) -> str:
 
 
 async def find(
-    script: Script, uids: list[str], *, kind: str = "nbia-v4", **criteria: tuple[str, ...]
-) -> tuple[set[str], set[str | None], list[str]]:
+    script: Script, uids: list[str], *, kind: str = "nbia-v4", **criteria: Any
+) -> tuple[set[str], set[SeriesUid | None], list[str]]:
     """The Series that are found, those that are not, and the paths that were asked."""
     selection = Selection(series=tuple(SeriesUid(uid) for uid in uids), **criteria)
     async with (

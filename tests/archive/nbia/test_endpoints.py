@@ -122,7 +122,8 @@ def test_each_endpoint_has_its_own_way_with_dates(endpoint: Endpoint, form: Date
 @pytest.mark.parametrize("endpoint", EVERY)
 def test_an_endpoint_is_described_in_full(endpoint: Endpoint) -> None:
     assert endpoint.description
-    assert all(entry.description for entry in (*endpoint.parameters, *endpoint.attributes))
+    assert all(parameter.description for parameter in endpoint.parameters)
+    assert all(attribute.description for attribute in endpoint.attributes)
     assert bool(endpoint.attributes) == (endpoint.answer in {Answer.ROWS, Answer.OBJECT})
     assert bool(endpoint.formats) == bool(endpoint.attributes)
 

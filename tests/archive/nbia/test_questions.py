@@ -66,7 +66,7 @@ def test_a_patient_of_a_collection_is_asked_for_as_such() -> None:
 
 def test_a_named_series_is_asked_for_by_name_whatever_else_narrows() -> None:
     (question,) = plan_questions(Selection(series=(SeriesUid("1.2"),), collections=("A",), modalities=("CT",)))
-    assert question == SeriesQuestion({"series_uid": "1.2"}, series_uid="1.2")
+    assert question == SeriesQuestion({"series_uid": "1.2"}, series_uid=SeriesUid("1.2"))
 
 
 def test_a_collection_is_asked_for_once_however_it_is_narrowed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_sorts_collections_without_case(served: Path, tmp_path: Path) -> None:
     ids=repr,
 )
 def test_all_criteria_must_be_met_and_case_is_ignored(
-    catalogue: Catalogue, criteria: dict[str, str], count: int
+    catalogue: Catalogue, criteria: dict[str, Any], count: int
 ) -> None:
     assert len(list(catalogue.series(**criteria))) == count
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from bulkdl.server.access import AccessRules, User
 from bulkdl.server.catalogue import Root
-from bulkdl.server.nbia.apis import APIS, Credential
+from bulkdl.server.nbia.apis import APIS, Api, Credential
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served import Served, served
 
@@ -68,7 +68,7 @@ async def test_a_failed_login_says_why(archive: Served, form: dict[str, str], st
 @pytest.mark.parametrize(
     "api", [f for f in APIS if f.credential in {Credential.TOKEN, Credential.OPTIONAL_TOKEN}], ids=lambda api: api.name
 )
-async def test_every_endpoint_rejects_an_invalid_token(archive: Served, api: object) -> None:
+async def test_every_endpoint_rejects_an_invalid_token(archive: Served, api: Api) -> None:
     for endpoint in api.endpoints.values():
         answer = await archive.endpoint(api, endpoint, token="nonsense")  # noqa: S106 - made up
         assert (answer.status, answer.body) == ((200, b"up") if endpoint.name == "up" else (401, b"")), endpoint.name

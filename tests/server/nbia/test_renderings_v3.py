@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -18,7 +20,7 @@ NAMES = [Attribute("A", "a"), Attribute("B", "b")]
 ROW = st.fixed_dictionaries({"A": st.none() | st.text(), "B": st.none() | st.text() | st.integers() | st.booleans()})
 
 
-def write(form: str, rows: list[dict[str, object]]) -> bytes:
+def write(form: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     return b"".join(RENDERINGS_V3[form].write(NAMES, rows))
 
 
