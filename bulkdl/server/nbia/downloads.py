@@ -126,6 +126,7 @@ class Downloads:
         headers = {
             "Content-Type": "application/zip" if is_tcia else "application/octet-stream",
             "Content-Disposition": f'attachment; filename="{series_uid}.zip"',
+            **({"imageCount": str(len(files))} if is_tcia else {}),  # TCIA's Java SDK fails without it
         }
         return await self._threads.stream(http, headers, chunks, notes=notes)
 

@@ -98,3 +98,12 @@ async def test_the_md5_of_an_instance(archive: Archive) -> None:
     answer = await archive.get(f"getM5HashForImage?SOPInstanceUid={made.sop_uid}")
     assert answer.body.decode() == hashlib.md5(made.content, usedforsecurity=False).hexdigest()
     assert answer.headers["Content-Type"] == "text/plain"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_tcia_says_how_many_images_a_bundle_has(archive: Archive, method: str) -> None:
+    """TCIA's Java SDK parses this header of every bundle."""
+    url = f"{archive.base.removesuffix('/nbia-api/services')}/services/v3/TCIA/query/getImage"
+    params = {"SeriesInstanceUID": archive.made[0].series_uid}
+    async with archive.session.request(method, url, params=params) as response:
+        assert (response.status, response.headers["imageCount"]) == (200, "2")
