@@ -51,7 +51,7 @@ def _descriptions(request: ApiRequest) -> Iterable[Row]:
     for number, name in enumerate(request.view.collections(), start=1):
         if wanted is None or name.upper() == wanted.upper():
             about = request.view.about(name)
-            texts = [text for text in (about.description, about.citation) if text]
+            texts = [text for text in (about.description, about.citation) if text] or [name]
             yield {
                 "description": "".join(f"<p>{_as_html(text)}</p>" for text in texts),
                 "id": number,
