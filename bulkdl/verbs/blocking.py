@@ -52,7 +52,8 @@ def blocking_block(
             try:
                 yield value
             finally:
-                loop.call_soon_threadsafe(leave.set)
+                if not ended.done():
+                    loop.call_soon_threadsafe(leave.set)
                 ended.result()
 
     _name(twin, verb)

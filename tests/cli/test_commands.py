@@ -31,7 +31,7 @@ def archive(folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
 # --- query ------------------------------------------------------------------------------------------------------------
 
 
-def test_query_passes_the_archives_answer_on(archive: RunningArchive, cache: Path) -> None:
+def test_query_prints_the_response_unchanged(archive: RunningArchive, cache: Path) -> None:
     answer = run("query", "--archive", archive.url, "GETSERIES", "Collection=FIRST", cache=cache)
     assert answer.code == 0
     assert len(json.loads(answer.out)) == 3
@@ -43,7 +43,7 @@ def test_query_asks_for_another_format(archive: RunningArchive, cache: Path) -> 
     assert list(csv.reader(io.StringIO(answer.out))) == [["Collection"], ["FIRST"]]
 
 
-def test_query_lists_the_endpoints_without_asking_anybody(cache: Path) -> None:
+def test_query_lists_the_endpoints_without_a_request(cache: Path) -> None:
     answer = run("query", "--archive", "http://127.0.0.1:9/nbia-api/services", "--list", cache=cache)
     assert answer.code == 0
     assert "getSOPInstanceUIDs " in answer.out
@@ -76,7 +76,9 @@ def test_a_saved_plan_mirrors_what_was_planned(archive: RunningArchive, cache: P
     assert "3 series, 6 instances: 0 held, 6 to download" in planned.out
     mirrored = run("mirror", *words, "--manifest", saved, "--to", tmp_path / "m", cache=cache)
     assert (mirrored.code, mirrored.err) == (0, "")
-    assert mirrored.out.startswith("Complete: 3 of 3 series complete; 6 instances: 6 fetched, 0 already there\n")
+    assert mirrored.out.startswith(
+        "Complete: 3 of 3 series complete; 6 instances: 6 downloaded, 0 already in the mirror\n"
+    )
 
 
 def test_a_plan_that_cannot_be_saved_exits_5(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def test_status_is_text_or_one_document(mirror: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_watching_ends_well_with_a_signal(mirror: Path, cache: Path, number: int) -> None:
+def test_watching_ends_with_exit_0_on_a_signal(mirror: Path, cache: Path, number: int) -> None:
     with start(["status", "--watch", mirror], cache=cache) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline().startswith(str(mirror))
@@ -114,13 +116,13 @@ def test_watching_ends_well_with_a_signal(mirror: Path, cache: Path, number: int
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
-def test_verify_exits_1_for_what_it_finds_and_0_once_it_is_mended(mirror: Path, cache: Path) -> None:
+def test_verify_exits_1_for_problems_and_0_after_a_repair(mirror: Path, cache: Path) -> None:
     damaged = next(mirror.rglob("*.dcm"))
     damaged.write_bytes(b"damage")
     found = run("verify", mirror, "--progress", "none", cache=cache)
     assert found.code == 1
     assert "5 of 6 files valid" in found.out
-    assert found.err.endswith(f"to mend: bulkdl verify --repair {mirror}\n")
+    assert found.err.endswith(f"to repair: bulkdl verify --repair {mirror}\n")
     mended = run("verify", mirror, "--repair", "--progress", "none", cache=cache)
     assert (mended.code, mended.err) == (0, "")
     assert run("verify", mirror, "--progress", "none", cache=cache).code == 0
@@ -130,7 +132,7 @@ def test_verify_exits_1_for_what_it_finds_and_0_once_it_is_mended(mirror: Path, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_prints_its_address_and_ends_well_with_a_signal(folder: Path, cache: Path, number: int) -> None:
+def test_serve_prints_its_address_and_ends_with_exit_0_on_a_signal(folder: Path, cache: Path, number: int) -> None:
     with start(["serve", folder, "--port", "0"], cache=cache) as serving:
         assert serving.stdout is not None
         assert serving.stdout.readline().startswith("http://127.0.0.1:")

@@ -1,4 +1,4 @@
-"""`query`, `describe` and `archives` as they are typed, against an embedded archive of a few made-up instances."""
+"""`query`, `describe` and `archives` as commands, against an embedded archive of a few made-up instances."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def query(archive: RunningArchive, cache: Path, *words: str, family: str = "nbia
 
 
 @pytest.mark.parametrize("family", ["nbia-v1", "nbia-v4", "tcia-v3"])
-def test_query_draws_a_table(archive: RunningArchive, cache: Path, family: str) -> None:
+def test_query_shows_a_table(archive: RunningArchive, cache: Path, family: str) -> None:
     done = query(archive, cache, "getSeries", "Collection=FIRST", "--format", "table", family=family)
     assert (done.code, done.err) == (0, "")
     heads, rule, *rows = done.out.splitlines()
@@ -44,7 +44,7 @@ def test_query_draws_a_table(archive: RunningArchive, cache: Path, family: str) 
     assert len(rows) == 3
 
 
-def test_query_draws_a_table_of_what_comes_as_csv_alone(archive: RunningArchive, cache: Path) -> None:
+def test_query_shows_a_csv_response_as_a_table(archive: RunningArchive, cache: Path) -> None:
     series_uid = json.loads(query(archive, cache, "getSeries").out)[0]["SeriesInstanceUID"]
     done = query(archive, cache, "getSeriesMetadataCombined", f"list={series_uid}", "--format", "table")
     assert (done.code, done.err) == (0, "")
@@ -60,7 +60,7 @@ def test_query_says_that_nothing_was_found(archive: RunningArchive, cache: Path)
 @pytest.mark.parametrize(
     ("answer_format", "beginning"), [("json", "[{"), ("csv", ""), ("xml", "<"), ("html", "<")], ids=lambda word: word
 )
-def test_query_asks_for_any_format_and_passes_it_on(
+def test_query_requests_any_format_and_prints_it_unchanged(
     archive: RunningArchive, cache: Path, family: str, answer_format: str, beginning: str
 ) -> None:
     done = query(archive, cache, "getCollectionValues", "--format", answer_format, family=family)
@@ -85,7 +85,7 @@ def test_query_posts_what_an_endpoint_wants_posted(archive: RunningArchive, cach
     ],
     ids=["no table", "no such format", "twice"],
 )
-def test_query_refuses_what_an_endpoint_cannot(
+def test_query_refuses_a_format_that_an_endpoint_does_not_have(
     archive: RunningArchive, cache: Path, words: tuple[str, ...], complaint: str
 ) -> None:
     done = query(archive, cache, *words)
@@ -111,13 +111,13 @@ def test_describe_shows_parameters_and_attributes_with_their_tags(cache: Path) -
     assert "0020 000E" in done.out
 
 
-def test_describe_asks_an_archive_that_tells(archive: RunningArchive, cache: Path) -> None:
+def test_describe_asks_an_archive_that_has_descriptions(archive: RunningArchive, cache: Path) -> None:
     done = run("describe", "--archive", address(archive, "tcia-v3"), "getPatientStudy", "--json", cache=cache)
     assert (done.code, done.err) == (0, "")
     assert {"name", "queryParameters", "returnTypes", "attributes"} <= done.document().keys()
 
 
-def test_describe_says_whose_words_they_are_when_the_archive_is_silent(cache: Path) -> None:
+def test_describe_says_that_the_description_is_from_bulkdl(cache: Path) -> None:
     done = run("describe", "--archive", "tcia-v3+http://127.0.0.1:9/services/v3", "getSeries", cache=cache)
     assert done.code == 0
     assert "this one comes with bulkdl" in done.err
@@ -127,13 +127,13 @@ def test_describe_says_whose_words_they_are_when_the_archive_is_silent(cache: Pa
 # --- archives ---------------------------------------------------------------------------------------------------------
 
 
-def test_archives_tells_that_an_archive_answers(archive: RunningArchive, cache: Path) -> None:
+def test_archives_shows_that_an_archive_answers(archive: RunningArchive, cache: Path) -> None:
     done = run("archives", "--archive", archive.url, cache=cache)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[1].split()[2:7] == ["ok", "-", "-", "ok", "ok"]
 
 
-def test_archives_tells_why_an_archive_does_not_answer(cache: Path) -> None:
+def test_archives_says_why_an_archive_does_not_answer(cache: Path) -> None:
     done = run("archives", "--archive", "http://127.0.0.1:9/nbia-api/services", "--json", cache=cache)
     assert done.code == 4
     (entry,) = done.document()["archives"]
