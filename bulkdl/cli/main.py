@@ -19,7 +19,7 @@ import click
 
 from bulkdl._version import __version__
 from bulkdl.cli import exit_codes
-from bulkdl.errors import BulkdlError
+from bulkdl.errors import BulkdlError, DiskError, Interrupted, UserError
 from bulkdl.model.text import did_you_mean, one_line
 
 _COMMANDS: Final = {
@@ -95,30 +95,28 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.UsageError as error:
-        code = _fail(_usage(error), exit_codes.Exit.USAGE)
+        code = _fail(UserError(_usage(error)), arguments)
     except click.ClickException as error:
-        code = _fail(error.format_message(), exit_codes.Exit.USAGE)
+        code = _fail(UserError(error.format_message()), arguments)
     except BulkdlError as error:
-        code = _fail(str(error), exit_codes.for_error(error))
+        code = _fail(error, arguments)
     except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted", exit_codes.Exit.INTERRUPTED)
+        code = _fail(Interrupted("interrupted"), arguments)
     except BrokenPipeError:
         _discard_stdout()
         code = exit_codes.Exit.BROKEN_PIPE
     except Exception as error:  # the last resort: a defect is one line as well
         if os.environ.get("BULKDL_TRACEBACK"):
             raise
-        code = _unexpected(error)
+        code = _fail(_unexpected(error), arguments)
     return int(code)
 
 
-def _unexpected(error: Exception) -> exit_codes.Exit:
+def _unexpected(error: Exception) -> BulkdlError:
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:  # any import opens files too
-        return _fail(
-            "too many open files; everything finished is saved; raise the limit (ulimit -n)", exit_codes.Exit.DISK
-        )
+        return DiskError("too many open files; everything finished is saved; raise the limit (ulimit -n)")
     what = f"{type(error).__name__}: {error}"
-    return _fail(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)", exit_codes.DEFECT)
+    return BulkdlError(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)")
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -147,10 +145,18 @@ def _usage(error: click.UsageError) -> str:
     return f"{text.rstrip('.')} (see {where} --help)"
 
 
-def _fail(message: str, code: exit_codes.Exit) -> exit_codes.Exit:
+def _fail(error: BulkdlError, arguments: Sequence[str]) -> exit_codes.Exit:
+    """Say the error in one line on standard error and, with `--json`, in a document on standard output."""
     with suppress(OSError):
-        print(f"bulkdl: {one_line(message)}", file=sys.stderr, flush=True)
-    return code
+        print(f"bulkdl: {one_line(str(error))}", file=sys.stderr, flush=True)
+    if "--json" in arguments:
+        from bulkdl.cli.output import document, error_values  # noqa: PLC0415 - needed for this document only
+
+        try:
+            print(document(error_values(error)), flush=True)
+        except BrokenPipeError:
+            _discard_stdout()
+    return exit_codes.for_error(error)
 
 
 def _prepare_streams() -> None:

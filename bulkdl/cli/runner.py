@@ -33,7 +33,7 @@ def run_verb(
     """Run `action(sink, stop)` on a new event loop and show its progress; return its report.
 
     Raises:
-        BulkdlError: what the action raised. With `--json` its document was printed first.
+        BulkdlError: what the action raised.
     """
     tune_process()
     with display(options.progress, sys.stderr) as sink:
@@ -42,10 +42,7 @@ def run_verb(
                 lambda stop: action(sink, stop), when_interrupted=when_interrupted, notice=_STOPPING, sink=sink
             )
         except BulkdlError as error:
-            document = output.error_values(error)
-            sink(RunEnded(document))
-            if options.as_json:
-                print(output.document(document))
+            sink(RunEnded(output.error_values(error)))
             raise
         sink(RunEnded(report.as_json()))
     return report

@@ -92,7 +92,6 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         pytest.param(["plan", "--collection", "x", "--api-key", "s3cret"], "takes no API key", id="key"),
         pytest.param(["status", "nowhere"], "nowhere is not a mirror", id="no mirror"),
         pytest.param(["status"], "missing argument 'DIR'", id="no folder"),
-        pytest.param(["status", "--watch", "--json", "x"], "cannot be combined", id="watch and json"),
         pytest.param(["serve"], "nothing to serve", id="serve nothing"),
         pytest.param(["serve", "--demo", "x"], "--demo has its own files", id="serve both"),
         pytest.param(["query"], "no endpoint is given", id="query nothing"),
@@ -112,6 +111,32 @@ def test_wrong_words_are_answered_in_one_line(
     assert message in err
     assert err.count("\n") == 1
     assert "s3cret" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(["status", "nowhere"], "journal-unreadable", id="status"),
+        pytest.param(["verify", "nowhere"], "journal-unreadable", id="verify"),
+        pytest.param(["resume", "nowhere"], "journal-unreadable", id="resume"),
+        pytest.param(["adopt", "nowhere"], "selection", id="adopt"),
+        pytest.param(["archives", "--archive", "nope"], "configuration", id="archives"),
+        pytest.param(["serve", "nowhere"], "configuration", id="serve"),
+        pytest.param(["help", "zzzz"], "usage", id="help"),
+        pytest.param(["mirror", "--nope"], "usage", id="unknown option"),
+        pytest.param(["mirrr"], "usage", id="unknown command"),
+        pytest.param(["status", "--watch", "x"], "usage", id="watch and json"),
+    ],
+)
+def test_with_json_a_failure_is_one_document_as_well(
+    words: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([*words, "--json"]) == 2
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["error"] == code
+    assert err.startswith(f"bulkdl: {document['message']}")
+    assert err.count("\n") == 1
 
 
 def test_a_bad_value_of_the_environment_names_the_variable(

@@ -29,12 +29,7 @@ def help(ctx: click.Context, topic: str | None, *, as_json: bool) -> int:  # noq
 
     TOPIC may also be the name of a command: a command without a page prints its options.
     """
-    try:
-        document = _document(ctx.find_root(), topic)
-    except UserError as error:
-        if as_json:
-            print(json.dumps({"error": error.code, "message": str(error)}, indent=1))
-        raise
+    document = _document(ctx.find_root(), topic)
     print(json.dumps(document, indent=1) if as_json else _shown(document["text"]))
     return 0
 
