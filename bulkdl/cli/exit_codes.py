@@ -42,9 +42,6 @@ class Exit(IntEnum):
     """The reader of standard output closed it. A shell reports 128 + SIGPIPE for this."""
 
 
-DEFECT: Final = Exit.INCOMPLETE
-"""For an unexpected exception."""
-
 # The first class that matches decides, so subclasses come before their bases.
 _BY_ERROR: Final[tuple[tuple[type[BulkdlError], Exit], ...]] = (
     (UserError, Exit.USAGE),
