@@ -82,7 +82,7 @@ class Seen:
         self._digests = None
 
     def again(self, digests: Digests) -> bool:
-        """Whether the last invalid body had these digests too."""
+        """Whether the last invalid body has the same digests."""
         is_same = self._digests == digests
         self._digests = digests
         return is_same
@@ -221,7 +221,7 @@ class Committer:
         is_same = seen.again(digests)
         if isinstance(found, InvalidInstance) and (is_same or (entry is not None and entry.md5 == digests.md5)):
             if self.accepts_unsound and (sop_uid := _readable_uid(source, target)) is not None:
-                return Checked(received.partial, content, digests, sop_uid, None, (f"unsound: {found}",))
+                return Checked(received.partial, content, digests, sop_uid, None, (f"{InvalidInstance.code}: {found}",))
             found = invalid_at_source(found)
         self._quarantine(source, (target.sop_uid or target.entry.key) if target is not None else None, found)
         raise found

@@ -277,4 +277,4 @@ class Coordinator:
         """Once the run is stopped, allow requests in flight some seconds to finish."""
         await self._stop.wait()
         await asyncio.sleep(_GRACE_SECONDS)
-        raise Interrupted("stopped before all requests in flight had finished")
+        raise Interrupted("stopped while requests were in flight; finished instances are saved")

@@ -1,4 +1,4 @@
-"""Decode pixels in processes of their own, because decoders of damaged JPEGs sometimes crash.
+"""Decode pixels in separate processes, because decoders of damaged JPEGs sometimes crash.
 
 A worker uses `Decoders`; `python -m bulkdl.fetch.pixel_decoding` is the program of a process. A file that crashes the
 decoder twice counts as invalid: one crash may be the end of a process that was killed.

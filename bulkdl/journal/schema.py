@@ -11,7 +11,7 @@ Reading disturbs nothing, not even a run in progress::
     sqlite> SELECT * FROM v_collections;
     sqlite> SELECT path, md5, sha256 FROM v_instances WHERE series_uid = '1.3.6.1…' AND state = 'held';
     sqlite> SELECT error, count(*) FROM v_failures GROUP BY error;
-    sqlite> SELECT series_uid, instance, message FROM v_failures WHERE error = 'unsound' LIMIT 20;
+    sqlite> SELECT series_uid, instance, message FROM v_failures WHERE error = 'timed-out' LIMIT 20;
     sqlite> SELECT folder, held, owed FROM v_series WHERE collection = 'TCGA-GBM' AND owed > 0;
     sqlite> SELECT series_uid, json_extract(record, '$.description') FROM series WHERE collection = 'TCGA-GBM';
     sqlite> SELECT id, verb, started_at, outcome FROM v_runs ORDER BY id DESC LIMIT 5;

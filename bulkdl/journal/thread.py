@@ -29,7 +29,7 @@ class JournalThread:
         *arguments: Parameters.args,
         **named: Parameters.kwargs,
     ) -> Result:
-        """Call a method of `Journal`, as in `await journal_thread(Journal.counts, run)`. It cannot be cancelled."""
+        """Call a method of `Journal`, as in `await journal_thread(Journal.counts, run)`. It ends once begun."""
         call = partial(method, self._journal, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 

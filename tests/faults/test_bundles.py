@@ -22,7 +22,7 @@ from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_ch
 MADE_UP = list(instances(series=2, per_series=4))
 OF_VICTIM, OTHERS = MADE_UP[:4], MADE_UP[4:]
 VICTIM = OF_VICTIM[0].series_uid
-STRANGER = next(instances(series=1, per_series=1, seed="stranger"))
+OF_ANOTHER_SERIES = next(instances(series=1, per_series=1, seed="stranger"))
 MEMBERS = [(f"{number}.dcm", one.content) for number, one in enumerate(OF_VICTIM)]
 WHOLE = zip_of(MEMBERS)
 
@@ -52,7 +52,7 @@ def bomb() -> bytes:
 
 
 def flipped() -> bytes:
-    """A zip whose checksums of its own are right, with an instance that md5hashes.csv tells to be another."""
+    """A zip whose own checksums are right, with an instance that differs from its row in md5hashes.csv."""
     changed = MEMBERS[0][1][:-4] + b"\xff\xff\xff\xff"
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w") as made:
@@ -71,7 +71,10 @@ def as_zip(content: bytes) -> Callable[[], Action]:
 ODD: dict[str, tuple[Callable[[], Action], int]] = {
     "an entry is missing": (as_zip(zip_of(MEMBERS[:3])), 1),
     "all entries are missing": (as_zip(zip_of([])), 4),
-    "a stranger is among them": (as_zip(zip_of([*MEMBERS, ("s.dcm", STRANGER.content)])), 0),
+    "one of another series is among them": (
+        as_zip(zip_of([*MEMBERS, ("s.dcm", OF_ANOTHER_SERIES.content)])),
+        0,
+    ),
     "an entry comes twice": (as_zip(zip_of([*MEMBERS, ("again.dcm", MEMBERS[0][1])])), 0),
     "paths lead out of the mirror": (
         as_zip(zip_of([("../../../" + MEMBERS[0][0], MEMBERS[0][1]), ("/etc/x.dcm", MEMBERS[1][1]), *MEMBERS[2:]])),
@@ -79,7 +82,7 @@ ODD: dict[str, tuple[Callable[[], Action], int]] = {
     ),
     "a link is among them": (as_zip(with_a_link()), 0),
     "a text is among them": (as_zip(zip_of([("LICENSE", b"Be kind."), *MEMBERS])), 0),
-    "an unsound file is among them": (as_zip(zip_of([("0.dcm", MEMBERS[0][1][:-99]), *MEMBERS[1:]], hashes=False)), 1),
+    "an invalid file is among them": (as_zip(zip_of([("0.dcm", MEMBERS[0][1][:-99]), *MEMBERS[1:]], hashes=False)), 1),
     "a file is not what its checksum says": (lambda: answer(flipped(), headers=ZIP), 1),
 }
 

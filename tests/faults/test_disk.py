@@ -22,7 +22,7 @@ MADE_UP = list(instances(series=2, per_series=4))
 
 
 class SilentOnSizes(BadArchive):
-    """It does not tell how large its Series are, so that nobody can know before that they do not fit."""
+    """It does not give the sizes of its Series, so a run cannot know before that they do not fit."""
 
     def rows(self, of_series: list[MadeUp]) -> list[dict[str, object]]:  # type: ignore[override]
         return [{name: value for name, value in row.items() if name != "FileSize"} for row in super().rows(of_series)]

@@ -132,7 +132,7 @@ async def test_a_mirror_without_its_journal_is_adopted_and_goes_on(tmp_path: Pat
 
 
 async def test_files_whose_outcomes_were_lost_are_found_again(tmp_path: Path, archive: Archive) -> None:
-    """The process died after the files were renamed, and before the journal had them."""
+    """The process died after it renamed the files, and before it recorded them."""
     archive.fails_after = 0
     await archive.mirror(tmp_path)
     with Journal.open_readonly(tmp_path / "mirror" / ".bulkdl" / "journal.sqlite") as journal:

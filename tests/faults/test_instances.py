@@ -1,6 +1,6 @@
-"""Every way in which a request for an instance can fail: once in passing, and once for good.
+"""Every way in which a request for an instance can fail: once temporarily, and once permanently.
 
-In passing: the run completes, and `retries` counts the failure. For good: exactly that instance is named, with the
+Temporarily: the run completes, and `retries` counts the failure. Permanently: exactly that instance is named, with the
 right code, after exactly as many attempts as were allowed, and nothing happens to its neighbours.
 """
 
@@ -48,7 +48,7 @@ async def test_what_fails_in_passing_is_repeated_and_counted(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("name", [*FAULTS, *FOR_GOOD])
-async def test_what_fails_for_good_is_named_and_its_neighbours_are_whole(tmp_path: Path, name: str) -> None:
+async def test_a_permanent_failure_is_named_and_all_others_are_complete(tmp_path: Path, name: str) -> None:
     wrong, code = {**FAULTS, **FOR_GOOD}[name]
     attempts = 1 if name in FOR_GOOD else ATTEMPTS
     async with BadArchive(MADE_UP, failing(wrong, times=10**6)) as archive:
@@ -70,7 +70,7 @@ async def test_what_fails_for_good_is_named_and_its_neighbours_are_whole(tmp_pat
 
 
 @pytest.mark.parametrize("knows", [True, False], ids=["with a checksum", "without"])
-async def test_an_unsound_file_of_the_archive_is_told_apart_from_the_wire(tmp_path: Path, *, knows: bool) -> None:
+async def test_an_invalid_file_of_the_archive_differs_from_damage_on_the_way(tmp_path: Path, *, knows: bool) -> None:
     damaged = replace(VICTIM, content=flipped(VICTIM.content))
     made_up = [damaged if one is VICTIM else one for one in MADE_UP]
     async with BadArchive(made_up) as archive:
@@ -83,7 +83,7 @@ async def test_an_unsound_file_of_the_archive_is_told_apart_from_the_wire(tmp_pa
 
 
 @pytest.mark.parametrize("knows", [True, False], ids=["with a checksum", "without"])
-async def test_an_unsound_file_is_taken_in_where_that_is_asked_for(tmp_path: Path, *, knows: bool) -> None:
+async def test_an_invalid_file_is_stored_if_that_is_requested(tmp_path: Path, *, knows: bool) -> None:
     damaged = replace(VICTIM, content=flipped(VICTIM.content))
     made_up = [damaged if one is VICTIM else one for one in MADE_UP]
     async with BadArchive(made_up) as archive:

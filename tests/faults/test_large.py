@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 TAG = '"v1"'
 CUT_AT = 9_000_000
-BUFFERED = 1_000_000  # of what came, but was not taken out of the client's buffer when the connection broke
+BUFFERED = 1_000_000  # received, but still in the client's buffer when the connection broke
 
 
 @cache

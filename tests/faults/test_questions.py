@@ -69,7 +69,7 @@ async def test_a_list_that_fails_in_passing_is_asked_for_again(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_series_whose_list_fails_for_good_is_named_and_the_others_are_whole(tmp_path: Path, name: str) -> None:
+async def test_a_series_whose_list_fails_is_named_and_the_others_are_complete(tmp_path: Path, name: str) -> None:
     action, code = BROKEN[name]
     async with BadArchive(MADE_UP, failing("getSOPInstanceUIDs", action, times=10**6)) as archive:
         report = await archive.mirror(tmp_path, max_attempts=3)

@@ -108,7 +108,7 @@ def words(archive: BadArchive, mirror: Path, *more: str) -> tuple[str | Path, ..
     "options",
     ["--transport single", "--transport single --workers 2", "--transport zip", "--transport zip --workers 2"],
 )
-async def test_what_was_finished_is_kept_when_the_run_is_told_to_stop(
+async def test_finished_work_is_kept_when_the_run_is_stopped(
     tmp_path: Path, options: str, number: signal.Signals
 ) -> None:
     async with BadArchive(MADE_UP) as archive:

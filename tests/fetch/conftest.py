@@ -1,4 +1,4 @@
-"""A worker's parts on a mirror of their own."""
+"""What a worker works with: the files of a new mirror, and threads."""
 
 from __future__ import annotations
 

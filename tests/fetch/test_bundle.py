@@ -141,8 +141,8 @@ async def test_a_bundle_of_which_nothing_arrived_is_requested_again(bundles: Ope
     assert {outcome.attempts for outcome in outcomes} == {2}
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip at all", zip_of([])], ids=["empty", "no-zip", "no-members"])
-async def test_a_useless_bundle_is_no_failure_of_any_instance(
+@pytest.mark.parametrize("content", [b"", b"not a zip", zip_of([])], ids=["empty", "no-zip", "no-members"])
+async def test_a_useless_bundle_is_not_a_failure_of_an_instance(
     bundles: Open, files: MirrorFiles, content: bytes
 ) -> None:
     done, outcomes = await download(bundles(MemoryArchive({}, bundle=content)), work())

@@ -156,17 +156,17 @@ async def test_the_same_invalid_bytes_twice_are_the_archives_own(make: Make) -> 
 
 
 @pytest.mark.parametrize("listing", ["uid", "key"])
-async def test_accept_unsound_stores_the_archives_own_with_a_note(make: Make, files: MirrorFiles, listing: str) -> None:
+async def test_an_accepted_invalid_file_has_a_note(make: Make, files: MirrorFiles, listing: str) -> None:
     seen = Seen()
     committer = make(accept_unsound=True)
     with pytest.raises(InvalidInstance):
         await committer.take(received(CUT), target(listing=listing), seen)
     outcome = await committer.take(received(CUT), target(listing=listing), seen)
-    assert outcome.notes[0].startswith("unsound: ")
+    assert outcome.notes[0].startswith(f"{InvalidInstance.code}: ")
     assert committed(files) == {f"{ONE.sop_uid}.dcm": CUT}
 
 
-async def test_accept_unsound_cannot_store_what_has_no_readable_uid(make: Make, files: MirrorFiles) -> None:
+async def test_accepting_invalid_files_cannot_store_one_without_a_readable_uid(make: Make, files: MirrorFiles) -> None:
     seen = Seen()
     committer = make(accept_unsound=True)
     with pytest.raises(InvalidInstance):

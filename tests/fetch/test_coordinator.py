@@ -1,4 +1,4 @@
-"""The coordinator's own duty: what was delivered is recorded, and counted, whatever happens meanwhile."""
+"""The coordinator records and counts every delivered outcome, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def coordinator(journal_thread: JournalThread | SlowDesk) -> Coordinator:
 
 
 async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again() -> None:
-    """A worker died while what it had was being passed over: the run must not end with that owed."""
+    """A worker dies while its work is skipped as in progress: the run must not end while that is owed."""
     entry = listed(sop_uid(0, 0))
     work = SeriesWork(series_uid=series_uid(0), study_uid=None, folder="f", entries=(entry,), names=("n",))
     settings = SimpleNamespace(fetch=SimpleNamespace(transport=Transport.AUTO))

@@ -25,7 +25,7 @@ from tests.support.memory_archive import MemoryArchive, MemoryBody
 
 (ONE,) = instances(series=1, per_series=1)
 (LARGE,) = instances(series=1, per_series=1, rows=3200)  # 20 MB: more than a checkpoint
-KEY = "../../a key/that is no path"
+KEY = "../../a key/and not a path"
 CUT = ONE.content[:-10]
 
 Open = Callable[[MemoryArchive], Downloader]

@@ -1,4 +1,4 @@
-"""The limits of a run hold for all its workers together, whoever joins or leaves."""
+"""The limits of a run hold for all its workers together, while workers join and leave."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_while_nothing_is_known_small_instances_begin_with_zips_and_large_ones_w
     assert set(choices(TransportChooser(Transport.AUTO), 20, large)) == {SINGLE}
 
 
-def test_of_what_nobody_knows_the_size_is_thought_to_be_large() -> None:
+def test_instances_of_unknown_size_count_as_large() -> None:
     assert TransportChooser(Transport.AUTO).choose(work(100, size_bytes=None)) is SINGLE
 
 
@@ -124,7 +124,7 @@ def test_a_fixed_transport_is_kept() -> None:
     assert TransportChooser(ZIP).choose(work(1)) is ZIP
 
 
-def test_the_rest_of_a_series_is_no_reason_for_a_zip_even_if_zips_are_wanted() -> None:
+def test_the_rest_of_a_series_comes_one_by_one_even_if_zips_are_wanted() -> None:
     """What is held already would come once more."""
     assert TransportChooser(ZIP).choose(work(1, of=100)) is SINGLE
 

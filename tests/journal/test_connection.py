@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite"
 
 
-def sound(path: Path) -> bool:
+def is_intact(path: Path) -> bool:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -70,7 +70,7 @@ def test_finds_everything_when_opened_again(path: Path) -> None:
 def test_starts_afresh_where_making_was_cut_short(path: Path) -> None:
     path.with_name("journal.sqlite.new").write_bytes(b"half of it")
     Journal.create_or_open(path).close()
-    assert sound(path)
+    assert is_intact(path)
 
 
 def test_says_that_the_folder_is_missing(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 @pytest.mark.parametrize("opening", [Journal.create_or_open, Journal.open_readonly], ids=["write", "read"])
-def test_refuses_what_is_no_sound_journal_and_leaves_it_alone(path: Path, damage: Damage, opening: Opening) -> None:
+def test_refuses_a_damaged_journal_and_does_not_change_it(path: Path, damage: Damage, opening: Opening) -> None:
     damage(path)
     before = path.read_bytes()
     with pytest.raises(JournalUnreadable, match="nothing was overwritten") as caught:
@@ -197,14 +197,14 @@ def test_says_that_the_disk_is_full_and_keeps_what_it_has(path: Path) -> None:
         with pytest.raises(DiskFull, match="kept"):
             list_instances(journal, run, 1, range(5000))
         assert journal.counts(None).held == 2
-    assert sound(path)
+    assert is_intact(path)
 
 
 # --- migrating --------------------------------------------------------------------------------------------------------
 
 
 def journal_of_version_1(path: Path) -> None:
-    """What bulkdl wrote before entries had keys: two instances held, one failed, one owed."""
+    """A journal from before entries: two instances are held, one failed, one is owed."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"{schema.MIGRATIONS[0]} PRAGMA application_id = {schema.APPLICATION_ID};")
@@ -259,7 +259,7 @@ def test_continues_with_a_journal_of_version_1(path: Path) -> None:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         shown = connection.execute("SELECT sop_uid, key FROM v_instances ORDER BY sop_uid").fetchall()
         assert shown[-1] == ("1.2.5", "k.dcm")
-    assert sound(path)
+    assert is_intact(path)
 
 
 def test_reads_journals_of_every_earlier_version() -> None:
@@ -346,7 +346,7 @@ def test_holds_only_whole_groups_wherever_its_log_is_cut(path: Path, tmp_path: P
             shutil.copy(path, copy)
             copy.with_name("journal.sqlite-wal").write_bytes(log[: len(log) * step // 40])
             Journal.create_or_open(copy).close()
-            assert sound(copy)
+            assert is_intact(copy)
             held = held_by_series(copy)
             assert set(held.values()) <= {size}
             seen.add(len(held))
@@ -368,5 +368,5 @@ def test_keeps_what_it_committed_when_its_process_is_killed(path: Path, groups_b
         committed = journal.counts(None)
     assert committed.held % size == 0
     assert committed.held >= max([groups_before, *said]) * size
-    assert sound(path)
+    assert is_intact(path)
     assert set(held_by_series(path).values()) == {size}

@@ -251,7 +251,7 @@ def test_keeps_file_names_that_differ_from_the_uid(journal: Journal) -> None:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def test_settles_the_layout_in_its_first_run_for_good(journal: Journal) -> None:
+def test_keeps_the_layout_of_its_first_run(journal: Journal) -> None:
     assert journal.settle_layout("first", "default") == "first"
     assert journal.settle_layout(None, "default") == "first"
     assert journal.settle_layout("first", "default") == "first"
@@ -264,7 +264,7 @@ def test_settles_the_default_layout_where_none_is_wanted(journal: Journal) -> No
     assert journal.settle_layout(None, "later default") == "default"
 
 
-def test_gives_a_folder_name_to_whoever_asked_first(path: Path) -> None:
+def test_gives_a_folder_name_to_the_first_owner_that_asks(path: Path) -> None:
     with Journal.create_or_open(path) as journal:
         assert not journal.is_taken("scans", "Scans")
         assert not journal.is_taken("scans", "Scans")

@@ -161,7 +161,7 @@ def test_owes_a_damaged_instance_again_by_its_key(journal: Journal) -> None:
 # --- several entries with one UID -------------------------------------------------------------------------------------
 
 
-def test_gives_the_second_entry_with_the_same_uid_an_outcome_of_its_own(journal: Journal) -> None:
+def test_gives_the_second_entry_with_the_same_uid_its_own_outcome(journal: Journal) -> None:
     run = begin(journal)
     record_entries(journal, run, [entry(0), entry(1)])
     journal.record_outcomes(run, [held(0), replace(held(0, key=1), sha256=b"x" * 32)])
