@@ -100,7 +100,7 @@ class Coordinator:
         """
         try:
             async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
-                await self._work(self._owed(upstream) if only is None else self._given(only))
+                await self._work(self.owed(upstream) if only is None else self._given(only))
         finally:
             await self._record()
 
@@ -122,7 +122,7 @@ class Coordinator:
                 local = Worker(self._settings, self._archive, Threads(threads))
 
                 def start_process() -> WorkerProcess:
-                    worker = WorkerProcess(self._context, give_back=self._give_back)
+                    worker = WorkerProcess(self._context, give_back=self.give_back)
 
                     async def work_there() -> None:
                         await worker.run(items(), self._deliver)
@@ -157,7 +157,7 @@ class Coordinator:
         self._remote.append(worker)
         worker.hire(replace(self._settings, learned=self._local.learned()))
 
-    async def _owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
+    async def owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
         """What is owed, page by page, again from the start after each change, until nothing is."""
         zips = self._settings.fetch.transport is not Transport.SINGLE
         per_item = _INSTANCES_FOR_A_ZIP if zips else _INSTANCES
@@ -191,7 +191,7 @@ class Coordinator:
             self._in_hand[work.series_uid] += len(work.entries)
             yield work
 
-    def _give_back(self, work: SeriesWork, outcomes: int) -> None:
+    def give_back(self, work: SeriesWork, outcomes: int) -> None:
         """A worker died: the rest of its `work`, of which it delivered some `outcomes`, is still owed."""
         self._ended(work.series_uid, len(work.entries) - outcomes)
 

@@ -1,85 +1,98 @@
-"""The coordinator records and counts every delivered outcome, whatever happens meanwhile."""
+"""The coordinator records and counts every outcome, and gives out again what a worker gives back."""
 
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from bulkdl.archive.profiles import Profile
 from bulkdl.errors import DiskFull
 from bulkdl.fetch.coordinator import Coordinator
-from bulkdl.journal.rows import Run
+from bulkdl.fetch.worker import WorkerSettings
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.thread import JournalThread, open_journal_thread
+from bulkdl.model.access import Access
 from bulkdl.model.context import RunContext
-from bulkdl.model.outcomes import SeriesWork
-from bulkdl.model.settings import Transport
+from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import Stage
-from tests.support.journals import listed, outcome, series_uid, sop_uid
-
-if TYPE_CHECKING:
-    from bulkdl.journal.thread import JournalThread
-
-
-RUN = Run(id=1, archive_id=1, selection_id=None)
+from bulkdl.store.files import MirrorFiles
+from tests.support.journals import begin, record_listed
+from tests.support.memory_archive import MemoryArchive
 
 
-class SlowDesk:
-    """A journal that takes its time, and may fail at first."""
+class SlowRecording:
+    """A journal that records outcomes when it is allowed to, and fails `failures` times first."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, journal_thread: JournalThread, *, failures: int = 0) -> None:
         self.began, self.may_end = asyncio.Event(), asyncio.Event()
+        self._journal_thread = journal_thread
         self._failures = failures
 
-    async def __call__(self, *_: Any) -> None:
-        self.began.set()
-        await self.may_end.wait()
-        if self._failures:
-            self._failures -= 1
-            raise DiskFull("no room for the journal")
+    async def __call__(self, method: Any, *arguments: Any, **named: Any) -> Any:
+        if method is Journal.record_outcomes:
+            self.began.set()
+            await self.may_end.wait()
+            if self._failures:
+                self._failures -= 1
+                raise DiskFull("no space for the journal")
+        return await self._journal_thread(method, *arguments, **named)
 
 
-def coordinator(journal_thread: JournalThread | SlowDesk) -> Coordinator:
-    nobody: Any = None
-    return Coordinator(journal_thread, RUN, nobody, nobody, RunContext())  # type: ignore[arg-type]
+@asynccontextmanager
+async def coordinator(files: MirrorFiles, *, failures: int = 0) -> AsyncIterator[tuple[Coordinator, SlowRecording]]:
+    """A coordinator of a run that owes one instance, which its archive does not have."""
+    archive = MemoryArchive({})
+    settings = WorkerSettings(
+        profile=Profile("memory", archive.url, "nbia-v1"),
+        access=Access(),
+        root=files.root,
+        fetch=FetchSettings(workers=1),
+        ceiling=4,
+    )
+    with Journal.create_or_open(files.journal_path) as journal:
+        run = begin(journal)
+        record_listed(journal, run, 1, range(1))
+    async with open_journal_thread(files.journal_path) as journal_thread:
+        recording: Any = SlowRecording(journal_thread, failures=failures)
+        yield Coordinator(recording, run, settings, archive, RunContext()), recording
 
 
-async def test_what_is_given_back_while_the_journal_is_read_is_given_out_again() -> None:
-    """A worker dies while its work is skipped as in progress: the run must not end while that is owed."""
-    entry = listed(sop_uid(0, 0))
-    work = SeriesWork(series_uid=series_uid(0), study_uid=None, folder="f", entries=(entry,), names=("n",))
-    settings = SimpleNamespace(fetch=SimpleNamespace(transport=Transport.AUTO))
-
-    async def journal_thread(*_: Any, **__: Any) -> tuple[list[SeriesWork], None]:
-        if made._in_hand:
-            made._give_back(work, 0)
-        return [work], None
-
-    made = Coordinator(journal_thread, RUN, settings, None, RunContext())  # type: ignore[arg-type]
-    made._in_hand[work.series_uid] = 1
+def ended() -> Stage:
+    """The end of resolving."""
     upstream = Stage()
     upstream.end()
-    assert await anext(made._owed(upstream)) == work
+    return upstream
 
 
-async def test_recording_that_is_cut_off_is_counted_all_the_same() -> None:
-    journal_thread = SlowDesk()
-    made = coordinator(journal_thread)
-    await made._deliver(outcome(0, 0))
-    recording = asyncio.ensure_future(made._record())
-    await journal_thread.began.wait()
-    recording.cancel()
-    journal_thread.may_end.set()
-    await made._record()
-    assert made.outcomes.total() == 1
+async def test_work_that_is_given_back_while_the_journal_is_read_is_given_out_again(files: MirrorFiles) -> None:
+    """A worker died while its work was skipped: the run must not end while an instance is owed."""
+    async with coordinator(files) as (made, _):
+        work = await anext(made.owed(ended()))
+        again = asyncio.ensure_future(anext(made.owed(ended())))
+        await asyncio.sleep(0)  # the journal is being read
+        made.give_back(work, 0)
+        assert await again == work
 
 
-async def test_what_could_not_be_recorded_is_not_lost() -> None:
-    journal_thread = SlowDesk(failures=1)
-    journal_thread.may_end.set()
-    made = coordinator(journal_thread)
-    await made._deliver(outcome(0, 0))
-    with pytest.raises(DiskFull):
-        await made._record()
-    await made._record()
-    assert made.outcomes.total() == 1
+async def test_outcomes_are_counted_if_the_run_is_cancelled_while_they_are_recorded(files: MirrorFiles) -> None:
+    async with coordinator(files) as (made, recording):
+        fetching = asyncio.ensure_future(made.fetch(ended()))
+        await recording.began.wait()
+        fetching.cancel()
+        recording.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert made.outcomes.total() == 1
+
+
+async def test_an_outcome_that_could_not_be_recorded_is_recorded_later(files: MirrorFiles) -> None:
+    async with coordinator(files, failures=1) as (made, recording):
+        recording.may_end.set()
+        with pytest.raises(DiskFull):
+            await made.fetch(ended())
+        await made.fetch(ended(), only=())
+        assert made.outcomes.total() == 1
