@@ -93,24 +93,20 @@ VERBS = ("mirror --series", "mirror --patient", "plan --study", "plan --series",
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in RIGHT_BY_COLLECTION else [C5]) for name in RETIRED]
 )
-async def test_a_retired_api_is_told_as_such_by_a_mirror_of_a_collection(
-    name: str, bulkdl: Watcher, tmp_path: Path
-) -> None:
+async def test_a_retired_api_is_named_by_a_mirror_of_a_collection(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     await try_verb(name, "mirror --collection", bulkdl, tmp_path)
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in RIGHT_BY_MANIFEST else [C5]) for name in RETIRED]
 )
-async def test_a_retired_api_is_told_as_such_by_a_mirror_of_a_manifest(
-    name: str, bulkdl: Watcher, tmp_path: Path
-) -> None:
+async def test_a_retired_api_is_named_by_a_mirror_of_a_manifest(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     await try_verb(name, "mirror --manifest", bulkdl, tmp_path)
 
 
 @C5
 @pytest.mark.parametrize("verb", [*VERBS, "mirror --shared-list"])
-async def test_a_retired_api_is_told_as_such_by_every_verb(verb: str, bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_a_retired_api_is_named_by_every_verb(verb: str, bulkdl: Watcher, tmp_path: Path) -> None:
     await try_verb("404 with a page", verb, bulkdl, tmp_path)
 
 
@@ -126,7 +122,7 @@ async def try_verb(name: str, verb: str, bulkdl: Watcher, tmp_path: Path) -> Non
 
 @C6
 @pytest.mark.parametrize("name", RETIRED)
-async def test_a_retired_api_is_told_as_such_by_verify_remote(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_a_retired_api_is_named_by_verify_remote(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP) as archive:
         ended = await bulkdl.run(*archive.mirror_everything(mirror))
@@ -139,7 +135,7 @@ async def test_a_retired_api_is_told_as_such_by_verify_remote(name: str, bulkdl:
 
 
 @pytest.mark.parametrize("name", [pytest.param("404 with a page", marks=C5), "400", "a JSON error", "a page"])
-async def test_a_retired_api_is_told_as_such_by_resume(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_a_retired_api_is_named_by_resume(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP) as archive:
         archive.attack = lambda seen: answer(b"", status=500) if endpoint_of(seen) == "getSingleImage" else None
@@ -151,9 +147,9 @@ async def test_a_retired_api_is_told_as_such_by_resume(name: str, bulkdl: Watche
     assert_told(ended, mirror, 1, 3, 4)
 
 
-@pytest.mark.xfail(strict=True, reason="R20: a rejected question is told as a Collection that does not exist")
+@pytest.mark.xfail(strict=True, reason="R20: a rejected question is reported as a Collection that does not exist")
 @pytest.mark.parametrize("status", [400, 422])
-async def test_what_an_archive_says_of_a_question_that_it_rejects_is_told(
+async def test_the_message_of_an_archive_about_a_rejected_question_is_shown(
     status: int, bulkdl: Watcher, tmp_path: Path
 ) -> None:
     """R20: a rejected question is not a Collection that does not exist, and the archive's own words are not lost."""
@@ -181,7 +177,7 @@ async def test_one_retired_endpoint_is_the_failure_of_what_needs_it(bulkdl: Watc
 async def test_a_series_that_an_archive_in_good_health_does_not_have_is_said_to_be_absent(
     bulkdl: Watcher, tmp_path: Path
 ) -> None:
-    """The honest case: absence is still told where the answer was understood."""
+    """The honest case: absence is still reported if the answer was understood."""
     async with HostileArchive(MADE_UP) as archive:
         words = archive.mirror_series(tmp_path / "mirror", "--series", "1.2.3.4")
         ended = await bulkdl.run(*words, within=12)

@@ -90,7 +90,9 @@ async def test_a_key_that_errors_echo_is_not_shown_in_part(form: str, bulkdl: Wa
 
 
 @pytest.mark.parametrize("form", [pytest.param(form, marks=R11) for form in FORMS])
-async def test_a_key_in_what_is_no_list_is_not_shown_in_part(form: str, bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_a_key_in_an_answer_that_is_not_a_list_is_not_shown_in_part(
+    form: str, bulkdl: Watcher, tmp_path: Path
+) -> None:
     hostile = list(odd_lists(FORMS[form](KEY)))
     made_up = list(instances(series=len(hostile), per_series=1))
     by_series = given((one.series_uid for one in made_up), hostile)

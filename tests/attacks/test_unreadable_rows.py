@@ -138,7 +138,7 @@ async def test_series_that_cannot_be_read_are_failures(bulkdl: Watcher, tmp_path
 
 
 @L6
-async def test_studies_that_cannot_be_read_are_told(bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_unreadable_studies_are_reported(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=4, per_series=1))
     async with HostileArchive(made_up) as archive:
         archive.attack = with_rows(archive, [{"StudyInstanceUID": odd} for odd in ("words", "../../x", 17)])

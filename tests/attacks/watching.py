@@ -1,4 +1,4 @@
-"""Run `bulkdl` under attack, in processes of its own, watched from outside.
+"""Run `bulkdl` under attack in separate processes, watched from outside.
 
 Memory is that of the whole process tree, read from `/proc`: the largest sum of resident sets that was seen, or the
 kernel's own peak of one process, whichever is larger. A command that takes more time or memory than it may is killed
@@ -78,7 +78,7 @@ class Running:
     _output: asyncio.Task[tuple[bytes, bytes]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._output = asyncio.create_task(self.process.communicate())
+        self.output = asyncio.create_task(self.process.communicate())
 
     def interrupt(self) -> None:
         """Press Ctrl-C in its terminal: every process of its group hears it."""
@@ -95,7 +95,7 @@ class Running:
     async def ended(self, *, within: float) -> Ended:
         """Watch it to its end, and kill it where it takes more than it may."""
         deadline = time.monotonic() + within
-        while self.process.returncode is None and not self._output.done():
+        while self.process.returncode is None and not self.output.done():
             self.peak_bytes = max(self.peak_bytes, resident_bytes(self.process.pid))
             if self.peak_bytes > self.most_bytes:
                 self.stopped = "memory"
@@ -106,8 +106,8 @@ class Running:
             if self.stopped is not None:
                 self.kill()
                 break
-            await asyncio.wait({self._output}, timeout=_LOOK_SECONDS)
-        out, err = await self._output
+            await asyncio.wait({self.output}, timeout=_LOOK_SECONDS)
+        out, err = await self.output
         seconds = time.monotonic() - self.started
         code = self.process.returncode or 0
         return Ended(code, out.decode(), err.decode(), seconds, self.peak_bytes, self.stopped)
@@ -147,7 +147,7 @@ class Watcher:
             yield running
         finally:
             running.kill()
-            await running._output
+            await running.output
 
     async def run(self, *arguments: str | Path, within: float = DEADLINE_SECONDS, **options: Any) -> Ended:
         """Run a command to its end; `options` are those of `start`."""

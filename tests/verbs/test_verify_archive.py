@@ -31,7 +31,7 @@ def says(count: int, size_bytes: int) -> Fault:
     return fault
 
 
-async def test_the_same_count_and_size_are_no_problem(tmp_path: Path) -> None:
+async def test_the_same_count_and_size_are_not_a_problem(tmp_path: Path) -> None:
     report = await compare(tmp_path, says(3, SIZE))
     assert (report.series_compared, report.problems) == (1, ())
 
