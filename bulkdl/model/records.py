@@ -1,4 +1,4 @@
-"""What an archive tells us, in one vocabulary and one set of types, whatever its dialect."""
+"""Records of what an archive has: patients, studies, series, entries. One set of names and types for every archive."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A Series. `image_count` and `size_bytes` are the archive's own words, which may be missing or stale."""
+    """A Series. `image_count` and `size_bytes` are the archive's own, and may be missing or outdated."""
 
     series_uid: SeriesUid
     study_uid: StudyUid | None = None
@@ -76,7 +76,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SeriesSize:
-    """What getSeriesSize says: bytes and number of instances of one Series."""
+    """The bytes and the number of instances of one Series, None where the archive does not give them."""
 
     size_bytes: int | None = None
     image_count: int | None = None
@@ -84,7 +84,7 @@ class SeriesSize:
 
 @dataclass(frozen=True, slots=True)
 class InstanceKey:
-    """One SOP Instance as the archive's calls name it: by its Series and itself."""
+    """One SOP Instance, identified by its Series and its own UID."""
 
     series_uid: SeriesUid
     sop_uid: SopInstanceUid
