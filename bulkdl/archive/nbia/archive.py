@@ -115,17 +115,22 @@ class NbiaArchive:
     async def list(self, series: Series) -> Listing:
         """See `Archive.list`."""
         uid = series.series_uid
-        rows = await self._all_rows(self.dialect.instances(uid), f"the instances of series {uid}")
-        entries: dict[str, Entry] = {}
-        invalid = 0
-        for row in rows:
-            sop_uid = row.get("SOPInstanceUID")
-            if isinstance(sop_uid, str) and is_uid(sop_uid):
-                entries[sop_uid] = Entry(sop_uid, SopInstanceUid(sop_uid))
-            else:
-                invalid += 1
-                self._http.note(f"series {uid}: skipped a listed instance without a valid UID")
-        return Listing(tuple(entries.values()), invalid)
+
+        async def once(_: int) -> Listing:
+            entries: dict[str, Entry] = {}
+            invalid = 0
+            async with aclosing(self._rows(self.dialect.instances(uid))) as rows:
+                async for row in rows:
+                    sop_uid = row.get("SOPInstanceUID")
+                    if isinstance(sop_uid, str) and is_uid(sop_uid):
+                        entries[sop_uid] = Entry(sop_uid, SopInstanceUid(sop_uid))
+                    else:
+                        invalid += 1
+                        self._http.note(f"series {uid}: skipped a listed instance without a valid UID")
+            return Listing(tuple(entries.values()), invalid)
+
+        listing, _ = await self.retrier.attempt(f"the instances of series {uid}", once)
+        return listing
 
     # --- open ---------------------------------------------------------------------------------------------------------
 
