@@ -1,0 +1,108 @@
+"""What `serve` sends to anybody: no guest ends another's login, and no answer is taken for what it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.hostile import JSON, HostileArchive
+from tests.attacks.serving import SERVICES, Server, serving
+from tests.attacks.watching import Watcher, assert_orderly
+from tests.support.dicom_files import instances, write_folder
+from tests.support.faults import answer
+
+MADE_UP = list(instances(series=1, per_series=1))
+USERS = """
+[restricted]
+collections = ["MADE-UP"]
+[users.alice]
+password = "a-password"
+collections = ["MADE-UP"]
+"""
+GUEST = b"username=nbia_guest&password=&grant_type=password&client_id=nbia"
+ALICE = b"username=alice&password=a-password&grant_type=password&client_id=nbia"
+R16 = pytest.mark.xfail(strict=True, reason="R16: one table of 100,000 tokens for users and guests")
+R20 = pytest.mark.xfail(strict=True, reason="R20: smaller things")
+LOGINS = 101_000
+
+
+async def flood(server: Server, count: int) -> None:
+    """Log in as a guest so many times, over one connection."""
+    head = (
+        "POST /nbia-api/oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(GUEST)}\r\n\r\n"
+    )
+    request = head.encode() + GUEST
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+
+    async def write() -> None:
+        for _ in range(count // 500):
+            writer.write(request * 500)
+            await writer.drain()
+
+    writing = asyncio.create_task(write())
+    answered = 0
+    while answered < count // 500 * 500:
+        answered += (await reader.read(1 << 20)).count(b"HTTP/1.1 200")
+    await writing
+    writer.close()
+
+
+@R16
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_guests_who_log_in_without_end_do_not_end_the_login_of_a_user(bulkdl: Watcher, tmp_path: Path) -> None:
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+    (tmp_path / "users.toml").write_text(USERS)
+    async with serving(bulkdl, tmp_path / "folder", "--users-file", tmp_path / "users.toml") as server:
+        token = (await server.post("/nbia-api/oauth/token", ALICE)).rows()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        assert b"MADE-UP" in (await server.get(f"{SERVICES}/v2/getSeries", headers=headers)).body
+        await asyncio.gather(*(flood(server, LOGINS // 4) for _ in range(4)))
+        assert b"MADE-UP" in (await server.get(f"{SERVICES}/v2/getSeries", headers=headers)).body
+
+
+@R20
+async def test_every_answer_says_that_its_type_is_meant(bulkdl: Watcher, tmp_path: Path) -> None:
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+    async with serving(bulkdl, tmp_path / "folder") as server:
+        paths = ["/", f"{SERVICES}/v1/getSeries", f"{SERVICES}/v1/getSeries?format=html", f"{SERVICES}/v1/nothing"]
+        replies = {path: await server.get(path) for path in paths}
+    odd = [path for path, reply in replies.items() if reply.headers.get("x-content-type-options") != "nosniff"]
+    assert odd == []
+
+
+BROKEN = {
+    "gzip": {"Content-Encoding": "gzip"},
+    "deflate": {"Content-Encoding": "deflate"},
+    "an unknown encoding": {"Content-Encoding": "br"},
+    "a charset that is none": {"Content-Type": "application/x-www-form-urlencoded; charset=none"},
+    "a multipart without a boundary": {"Content-Type": "multipart/form-data"},
+    "a multipart that is none": {"Content-Type": "multipart/form-data; boundary=x"},
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[R20]) for name in BROKEN])
+async def test_a_form_that_is_broken_is_a_bad_request(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+    async with serving(bulkdl, tmp_path / "folder") as server:
+        reply = await server.post("/nbia-api/oauth/token", b"\x1f\x8bbroken\xff", headers=BROKEN[name])
+    assert reply.status in {400, 401, 413, 415, 422}
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1+1)", "\t=1", "\r=1"]
+
+
+@R20
+async def test_csv_of_query_is_no_formula(bulkdl: Watcher) -> None:
+    rows = [{"Collection": text} for text in FORMULAS]
+    async with HostileArchive([]) as archive:
+        archive.attack = lambda _: answer(json.dumps(rows).encode(), headers=JSON)
+        words = ("query", "--archive", archive.address(), "getCollectionValues", "--format", "csv")
+        ended = await bulkdl.run(*words)
+    assert_orderly(ended, 0)
+    cells = [line.strip('"') for line in ended.out.splitlines()[1:]]
+    assert [cell for cell in cells if cell[:1] in "=+-@\t\r" and cell] == []

@@ -1,0 +1,106 @@
+"""Memory that a body claims after it has come has a bound, and too little memory is told as such."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import zlib
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.hostile import HostileArchive
+from tests.attacks.watching import COMMAND, Running, Watcher, assert_orderly, tree
+from tests.support.dicom_files import MadeUp, instances
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+SWOLLEN_BYTES = 96 << 20
+R8 = pytest.mark.xfail(strict=True, reason="R8: every thread inflates a data set whole, several times over")
+R19 = pytest.mark.xfail(strict=True, reason="R19: no memory for a thread is an internal error")
+
+
+def deflated(one: MadeUp, swollen: bytes) -> MadeUp:
+    """The instance as a deflated data set whose pixels are zeros; `swollen` is the deflated form of those."""
+    content = one.content
+    length = int.from_bytes(content[140:144], "little")
+    at = content.index(b"1.2.840.10008.1.2.1\0")
+    meta = content[144 : at - 2] + len(DEFLATED).to_bytes(2, "little") + DEFLATED + content[at + 20 : 144 + length]
+    pixels = content.index(b"\xe0\x7f\x10\x00OW")
+    data = content[144 + length : pixels] + b"\xe0\x7f\x10\x00OW\0\0" + SWOLLEN_BYTES.to_bytes(4, "little")
+    rows, columns = 6144, SWOLLEN_BYTES // 2 // 6144
+    for tag, value in ((b"\x28\0\x10\0US\x02\0", rows), (b"\x28\0\x11\0US\x02\0", columns)):
+        where = data.index(tag) + len(tag)
+        data = data[:where] + value.to_bytes(2, "little") + data[where + 2 :]
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    head = compressor.compress(data) + compressor.flush(zlib.Z_FULL_FLUSH)
+    body = content[:140] + len(meta).to_bytes(4, "little") + meta + head + swollen
+    return replace(one, content=body + b"\0" * (len(body) % 2))
+
+
+def swollen() -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = bytes(1 << 20)
+    return b"".join(compressor.compress(block) for _ in range(SWOLLEN_BYTES >> 20)) + compressor.flush()
+
+
+@R8
+@pytest.mark.parametrize("level", ["header", "structure", "pixels"])
+async def test_data_sets_that_inflate_are_held_in_little_memory(level: str, bulkdl: Watcher, tmp_path: Path) -> None:
+    pixels = swollen()
+    made_up = [deflated(one, pixels) for one in instances(series=1, per_series=10)]
+    async with HostileArchive(made_up) as archive:
+        words = archive.mirror_everything(tmp_path / "mirror", "--concurrency", "12", "--validate", level)
+        ended = await bulkdl.run(*words, within=25, honest_processes=2 if level == "pixels" else 1)
+    assert_orderly(ended, 0)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
+
+
+MADE_UP = list(instances(series=4, per_series=8))
+LIMITS = [60_000, 90_000, 116_000, 120_000, 124_000, 128_000, 132_000, 136_000, 140_000, 144_000, 148_000, 160_000]
+
+
+@R19
+async def test_too_little_memory_is_told_as_such(bulkdl: Watcher, tmp_path: Path) -> None:
+    """Every limit of the table: the command does its work or says in words why not, and the next run is complete."""
+    odd = {}
+    async with HostileArchive(MADE_UP) as archive:
+        for kilobytes in LIMITS:
+            mirror = tmp_path / f"mirror-{kilobytes}"
+            limited = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *COMMAND)
+            ended = await bulkdl.run(*archive.mirror_everything(mirror), command=limited, within=12)
+            if "bulkdl:" not in ended.err and ("ImportError" in ended.err or "MemoryError" in ended.err):
+                continue  # Python itself, or a library, could not be loaded
+            if ended.stopped or ended.code not in {0, 5} or "internal error" in ended.said():
+                odd[kilobytes] = f"{ended.stopped} {ended.code} {ended.said()[-300:]}"
+            if (mirror / ".bulkdl" / "journal.sqlite").exists():
+                held = journalled_checksums(mirror)
+                assert checksums_on_disk(mirror).items() >= held.items()
+    assert odd == {}
+
+
+async def kill_decoders(running: Running) -> None:
+    """Kill every child of a command as soon as it is seen, as the kernel does when there is no memory."""
+    while running.process.returncode is None:
+        for pid in tree(running.process.pid)[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.xfail(strict=True, reason="R4: a decoder that the kernel kills condemns sound files")
+async def test_decoders_that_the_kernel_kills_condemn_no_file(bulkdl: Watcher, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    async with HostileArchive(MADE_UP) as archive:
+        words = archive.mirror_everything(mirror, "--validate", "pixels")
+        async with bulkdl.start(*words) as running:
+            killing = asyncio.create_task(kill_decoders(running))
+            ended = await running.ended(within=20)
+            killing.cancel()
+    quarantine = mirror / ".bulkdl" / "quarantine"
+    assert [path.name for path in quarantine.rglob("*")] == []
+    assert "unsound" not in ended.said()
+    assert_orderly(ended, 0, 5)

@@ -1,0 +1,113 @@
+"""Connections that say nothing, or never end what they say, are ended, and keep nobody else out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.serving import SERVICES, Server, serving
+from tests.attacks.watching import COMMAND, Watcher
+from tests.support.dicom_files import instances, write_folder
+
+MADE_UP = list(instances(series=1, per_series=2))
+R14 = pytest.mark.xfail(strict=True, reason="R14: a connection without a whole request is never ended")
+FEW_FILES = ("sh", "-c", 'ulimit -n 128; exec "$@"', "sh", *COMMAND)
+ATTACKER = "127.0.0.2"  # so that a bound for each address is seen to be one
+QUESTION = f"{SERVICES}/v1/getSeries"
+
+SILENCES = {
+    "nothing": b"",
+    "half a line": b"GET /nbia-api",
+    "half a head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+    "half a form": b"POST /nbia-api/oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-"
+    b"urlencoded\r\nContent-Length: 1000\r\n\r\nusername=",
+    "half a chunk": b"POST /nbia-api/oauth/token HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"ff\r\nab",
+    "a request, and silence": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a request, and half of another": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTT",
+}
+
+
+@asynccontextmanager
+async def connections(server: Server, count: int, said: bytes) -> AsyncIterator[list[asyncio.StreamReader]]:
+    """So many connections that say this and then nothing."""
+    opened: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    try:
+        for _ in range(count):
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(2):
+                    pair = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(ATTACKER, 0))
+                opened.append(pair)
+                pair[1].write(said)
+        yield [reader for reader, _ in opened]
+    finally:
+        for _, writer in opened:
+            writer.transport.abort()
+
+
+@R14
+@pytest.mark.parametrize("name", ["nothing", "half a head", "half a form"])
+async def test_silent_connections_keep_nobody_else_out(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+    async with (
+        serving(bulkdl, tmp_path / "folder", command=FEW_FILES) as server,
+        connections(server, 200, SILENCES[name]),
+    ):
+        reply = await server.get(QUESTION, within=10)
+        assert reply.status == 200
+        assert len(reply.rows()) == 1
+
+
+@R14
+@pytest.mark.slow
+async def test_connections_without_a_whole_request_are_ended_within_40_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
+    """One of each kind, side by side: the limit is 30 seconds."""
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+
+    async def is_ended(server: Server, said: bytes) -> bool:
+        async with connections(server, 1, said) as (reader,):
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(40):
+                    while await reader.read(1 << 16):
+                        pass
+                    return True
+        return False
+
+    async with serving(bulkdl, tmp_path / "folder") as server:
+        ended = await asyncio.gather(*(is_ended(server, said) for said in SILENCES.values()))
+    assert [name for name, is_over in zip(SILENCES, ended, strict=True) if not is_over] == []
+
+
+@R14
+@pytest.mark.slow
+async def test_a_request_that_trickles_is_ended_within_40_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
+    """A letter a second, for ever: each is a sign of life, and the whole is none."""
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+    async with serving(bulkdl, tmp_path / "folder") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        reading = asyncio.create_task(reader.read(-1))
+        for _ in range(40):
+            with suppress(ConnectionError):
+                writer.write(b"x")
+            await asyncio.wait({reading}, timeout=1)
+            if reading.done():
+                break
+        is_ended = reading.done()
+        writer.transport.abort()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert is_ended
+
+
+async def test_readers_that_stop_keep_nobody_else_out(bulkdl: Watcher, tmp_path: Path) -> None:
+    made_up = list(instances(series=1, per_series=6, rows=1000))  # 12 MB
+    write_folder(tmp_path / "folder", iter(made_up))
+    zipped = f"GET {SERVICES}/v1/getImage?SeriesInstanceUID={made_up[0].series_uid} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving(bulkdl, tmp_path / "folder") as server, connections(server, 60, zipped.encode()):
+        reply = await server.get(QUESTION, within=10)
+        assert reply.status == 200
