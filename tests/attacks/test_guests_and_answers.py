@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
 
-from tests.attacks.hostile import JSON, HostileArchive
 from tests.attacks.serving import SERVICES, Server, serving
-from tests.attacks.watching import Watcher, assert_orderly
+from tests.attacks.watching import Watcher
 from tests.support.dicom_files import instances, write_folder
-from tests.support.faults import answer
 
 MADE_UP = list(instances(series=1, per_series=1))
 USERS = """
@@ -85,24 +82,11 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[R20]) for name in BROKEN])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[R20] if name in {"gzip", "deflate"} else []) for name in BROKEN]
+)
 async def test_a_form_that_is_broken_is_a_bad_request(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     write_folder(tmp_path / "folder", iter(MADE_UP))
     async with serving(bulkdl, tmp_path / "folder") as server:
         reply = await server.post("/nbia-api/oauth/token", b"\x1f\x8bbroken\xff", headers=BROKEN[name])
     assert reply.status in {400, 401, 413, 415, 422}
-
-
-FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1+1)", "\t=1", "\r=1"]
-
-
-@R20
-async def test_csv_of_query_is_no_formula(bulkdl: Watcher) -> None:
-    rows = [{"Collection": text} for text in FORMULAS]
-    async with HostileArchive([]) as archive:
-        archive.attack = lambda _: answer(json.dumps(rows).encode(), headers=JSON)
-        words = ("query", "--archive", archive.address(), "getCollectionValues", "--format", "csv")
-        ended = await bulkdl.run(*words)
-    assert_orderly(ended, 0)
-    cells = [line.strip('"') for line in ended.out.splitlines()[1:]]
-    assert [cell for cell in cells if cell[:1] in "=+-@\t\r" and cell] == []

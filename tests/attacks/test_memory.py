@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.hostile import HostileArchive
+from tests.attacks.hostile_files import large_codestream
 from tests.attacks.watching import COMMAND, Running, Watcher, assert_orderly, tree
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -59,8 +60,21 @@ async def test_data_sets_that_inflate_are_held_in_little_memory(level: str, bulk
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
 
 
+@R8
+async def test_frames_that_swell_when_they_are_decoded_are_held_in_little_memory(
+    bulkdl: Watcher, tmp_path: Path
+) -> None:
+    made_up = [replace(one, content=large_codestream(one)) for one in instances(series=1, per_series=4, rows=64)]
+    sound = list(instances(series=1, per_series=2, seed="sound"))
+    async with HostileArchive([*made_up, *sound]) as archive:
+        words = archive.mirror_everything(tmp_path / "mirror", "--validate", "pixels", "--concurrency", "8")
+        ended = await bulkdl.run(*words, within=25, honest_processes=3)
+    assert_orderly(ended, 0, 1)
+    assert checksums_on_disk(tmp_path / "mirror").items() >= checksums_of(sound).items()
+
+
 MADE_UP = list(instances(series=4, per_series=8))
-LIMITS = [60_000, 90_000, 116_000, 120_000, 124_000, 128_000, 132_000, 136_000, 140_000, 144_000, 148_000, 160_000]
+LIMITS = [90_000, 116_000, 124_000, 132_000, 140_000, 148_000]
 
 
 @R19
