@@ -89,31 +89,31 @@ def complete(tmp_path: Path) -> Path:
 
 
 @C3
-@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
-async def test_mirror_fetches_what_is_gone_or_cut(lose: Callable[[Path], int], bulkdl: Watcher, complete: Path) -> None:
+async def test_mirror_fetches_exactly_what_is_gone_or_cut(bulkdl: Watcher, complete: Path) -> None:
     async with HostileArchive(MADE_UP) as archive:
         assert_orderly(await bulkdl.run(*archive.mirror_everything(complete)), 0)
-        lost = lose(complete)
-        before = len(archive.object_requests())
-        ended = await bulkdl.run(*archive.mirror_everything(complete))
-        assert_orderly(ended, 0)
-        assert len(archive.object_requests()) - before == lost
-    assert ended.document()["instances"]["fetched"] == lost
-    assert checksums_on_disk(complete) == journalled_checksums(complete) == checksums_of(MADE_UP)
+        for lose in LOSSES:
+            lost = lose(complete)
+            before = len(archive.object_requests())
+            ended = await bulkdl.run(*archive.mirror_everything(complete))
+            assert_orderly(ended, 0)
+            assert len(archive.object_requests()) - before == lost, lose.__name__
+            assert ended.document()["instances"]["fetched"] == lost
+            assert checksums_on_disk(complete) == journalled_checksums(complete) == checksums_of(MADE_UP)
 
 
 @C3
-@pytest.mark.parametrize("lose", [remove_one, cut_one, remove_all], ids=lambda lose: lose.__name__)
-async def test_resume_fetches_what_is_gone_or_cut(lose: Callable[[Path], int], bulkdl: Watcher, complete: Path) -> None:
+async def test_resume_fetches_exactly_what_is_gone_or_cut_and_says_so(bulkdl: Watcher, complete: Path) -> None:
     async with HostileArchive(MADE_UP) as archive:
         assert_orderly(await bulkdl.run(*archive.mirror_everything(complete)), 0)
-        lost = lose(complete)
-        before = len(archive.object_requests())
-        ended = await bulkdl.run("resume", complete, "--json", "--progress", "plain", "--transport", "single")
-        assert_orderly(ended, 0)
-        assert len(archive.object_requests()) - before == lost
-    assert checksums_on_disk(complete) == checksums_of(MADE_UP)
-    assert "again" in ended.err or "missing" in ended.err or "gone" in ended.err
+        for lose in (remove_one, cut_one, remove_all):
+            lost = lose(complete)
+            before = len(archive.object_requests())
+            ended = await bulkdl.run("resume", complete, "--json", "--progress", "plain", "--transport", "single")
+            assert_orderly(ended, 0)
+            assert len(archive.object_requests()) - before == lost, lose.__name__
+            assert checksums_on_disk(complete) == checksums_of(MADE_UP)
+            assert any(word in ended.err for word in ("again", "missing", "gone", "truncated")), lose.__name__
 
 
 @C3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, silent
+from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, given, silent
 from tests.attacks.watching import Watcher, assert_orderly
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, FaultyServer, Seen, answer, cut, drop, redirect
@@ -18,23 +18,19 @@ VICTIM = MADE_UP[1]
 OTHERS = [one for one in MADE_UP if one is not VICTIM]
 R3 = pytest.mark.xfail(strict=True, reason="R3: what another origin answers is taken for the archive's word")
 
-ELSEWHERE: dict[str, tuple[Action, bool]] = {  # whether it fails today
-    "401": (answer(b"", status=401), True),
-    "403 as an expired signature": (answer(b"<Error><Code>AccessDenied</Code></Error>", status=403), True),
-    "407": (answer(b"", status=407), True),
-    "429 and come back in a day": (answer(b"", status=429, headers={"Retry-After": "86400"}), True),
-    "503 and come back in a day": (answer(b"", status=503, headers={"Retry-After": "86400"}), True),
-    "500": (answer(b"", status=500), True),
-    "404": (answer(b"", status=404), False),
-    "a page": (answer(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}), False),
-    "dropped": (drop(), False),
-    "cut": (cut(VICTIM.content, after=100, headers=DICOM), False),
-    "JSON": (answer(b'{"error": "gone"}', headers=JSON), False),
+ELSEWHERE: dict[str, Action] = {
+    "401": answer(b"", status=401),
+    "403 as an expired signature": answer(b"<Error><Code>AccessDenied</Code></Error>", status=403),
+    "407": answer(b"", status=407),
+    "429, come back in a day": answer(b"", status=429, headers={"Retry-After": "86400"}),
+    "503, come back in a day": answer(b"", status=503, headers={"Retry-After": "86400"}),
+    "500": answer(b"", status=500),
+    "404": answer(b"", status=404),
+    "a page": answer(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}),
+    "dropped": drop(),
+    "cut": cut(VICTIM.content, after=100, headers=DICOM),
+    "JSON": answer(b'{"error": "gone"}', headers=JSON),
 }
-
-
-def params(table: dict[str, tuple[Action, bool]]) -> list[object]:
-    return [pytest.param(action, id=name, marks=[R3] if fails else []) for name, (action, fails) in table.items()]
 
 
 def dead_port() -> int:
@@ -49,11 +45,9 @@ def assert_one_failed(mirror: Path, failures: list[tuple[str | None, str | None,
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(OTHERS)
 
 
-@pytest.mark.parametrize("there", params(ELSEWHERE))
-async def test_a_redirected_object_that_fails_elsewhere_fails_alone(
-    there: Action, bulkdl: Watcher, tmp_path: Path
-) -> None:
-    async with FaultyServer(lambda _: there) as elsewhere:
+@pytest.mark.parametrize("name", [pytest.param("403 as an expired signature", marks=R3), "404", "dropped"])
+async def test_a_redirected_object_that_fails_elsewhere_fails_alone(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+    async with FaultyServer(lambda _: ELSEWHERE[name]) as elsewhere:
         target = redirect(f"{elsewhere.url}signed")
         async with HostileArchive(MADE_UP, lambda seen: target if is_victim(seen) else None) as archive:
             ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror"), within=10)
@@ -61,21 +55,33 @@ async def test_a_redirected_object_that_fails_elsewhere_fails_alone(
     assert_one_failed(tmp_path / "mirror", ended.failures())
 
 
-NOWHERE = {
-    "a dead port": lambda: f"http://127.0.0.1:{dead_port()}/object",
-    "a host that does not exist": lambda: "http://bucket.invalid/object",
-    "a network that is not there": lambda: "http://[100::1]:9/object",
-}
+@R3
+async def test_redirected_objects_that_fail_elsewhere_in_every_way_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
+    made_up = list(instances(series=3, per_series=8))
+    hostile = given((one.sop_uid for one in made_up), ELSEWHERE.values())
+    async with FaultyServer(lambda seen: hostile[seen.path.removeprefix("/")]) as elsewhere:
 
+        def attack(seen: Seen) -> Action | None:
+            uid = seen.query.get("SOPInstanceUID", "")
+            return redirect(elsewhere.url + uid) if uid in hostile else None
 
-@pytest.mark.parametrize("where", [pytest.param(where, id=name, marks=R3) for name, where in NOWHERE.items()])
-async def test_a_redirect_to_where_nothing_answers_fails_alone(where: object, bulkdl: Watcher, tmp_path: Path) -> None:
-    assert callable(where)
-    target = redirect(where())
-    async with HostileArchive(MADE_UP, lambda seen: target if is_victim(seen) else None) as archive:
-        ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "5s"), within=20)
+        async with HostileArchive(made_up, attack) as archive:
+            ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror"), within=12)
     assert_orderly(ended, 1)
-    assert_one_failed(tmp_path / "mirror", ended.failures())
+    assert {instance for _, instance, _ in ended.failures()} == set(hostile)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up[len(hostile) :])
+
+
+@R3
+async def test_redirects_to_where_nothing_answers_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
+    where = [f"http://127.0.0.1:{dead_port()}/object", "http://bucket.invalid/object", "http://[100::1]:9/object"]
+    hostile = given((one.sop_uid for one in MADE_UP), [redirect(place) for place in where])
+    async with HostileArchive(MADE_UP) as archive:
+        archive.attack = lambda seen: hostile.get(seen.query.get("SOPInstanceUID", ""))
+        ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "5s"), within=15)
+    assert_orderly(ended, 1)
+    assert {instance for _, instance, _ in ended.failures()} == set(hostile)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP[len(hostile) :])
 
 
 NO_ADDRESSES = [
