@@ -122,7 +122,7 @@ async def test_ctrl_c_is_heard_while_small_pieces_come(name: str, bulkdl: Watche
         await reached.wait()
         await asyncio.sleep(1.5)  # let it take in many pieces: what comes later is what costs more
         running.interrupt()
-        ended = await running.ended(within=6)
+        ended = await running.ended(within=bulkdl.soon())
     assert_orderly(ended, 130)
 
 

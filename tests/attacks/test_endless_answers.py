@@ -69,7 +69,7 @@ LISTS_WITHOUT_END: dict[str, Callable[[], Action]] = {
     "gzip of blanks": lambda: zipped(bomb(BOMB_BYTES), JSON),
     "gzip of UIDs": lambda: zipped(bomb(BOMB_BYTES, first=b"[", filler=b'{"SOPInstanceUID":"1.2"},'), JSON),
 }
-ENDS_TODAY = {"one text", "nested", "gzip of UIDs"}
+ENDS_TODAY = {"one text", "nested"}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_ch
 MADE_UP = list(instances(series=3, per_series=3))
 GIVE_UP = ("--give-up-after", "3s")
 WITHIN = 12.0  # the three seconds, the start of the command, and a busy machine
-INTERRUPTED_WITHIN = 3.0
 L3 = pytest.mark.xfail(strict=True, reason="L3: the wait is not counted against --give-up-after")
 L4 = pytest.mark.xfail(strict=True, reason="L4: the wait is not ended by a stop")
 R20 = pytest.mark.xfail(strict=True, reason="R20: a trickle is waited for to its end")
@@ -169,11 +168,6 @@ STALLS: dict[str, tuple[str, Action]] = {
 }
 
 
-def soon(bulkdl: Watcher) -> float:
-    """Three seconds and what a process takes to end; it is hardly stretched, because that would hide what is tested."""
-    return (INTERRUPTED_WITHIN + min(bulkdl.stretch, 1.5)) / bulkdl.stretch
-
-
 @L4
 @pytest.mark.timeout(120)
 async def test_ctrl_c_ends_a_stalled_run_within_3_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
@@ -197,7 +191,7 @@ async def test_ctrl_c_ends_a_stalled_run_within_3_seconds(bulkdl: Watcher, tmp_p
                     await event.wait()
                 await asyncio.sleep(0.3)  # the answers have begun, and stall
                 running.interrupt()
-                return await running.ended(within=soon(bulkdl))
+                return await running.ended(within=bulkdl.soon())
 
     ended = await side_by_side({name: interrupt(name) for name in STALLS})
     assert disorderly(ended, 130) == {}
@@ -212,7 +206,7 @@ async def test_ctrl_c_ends_the_wait_for_a_connection(verb: str, bulkdl: Watcher,
         async with bulkdl.start(*words, *patient) as running:
             await asyncio.sleep(2.0)  # nothing can be seen of a connection that is not made
             running.interrupt()
-            ended = await running.ended(within=soon(bulkdl))
+            ended = await running.ended(within=bulkdl.soon())
     assert_orderly(ended, 130)
 
 

@@ -24,6 +24,7 @@ from tests.support.commands import environment
 COMMAND = (str(Path(sys.executable).with_name("bulkdl")),)  # the script: `python -m` has another sys.path
 MORE_BYTES = 300_000_000  # than an honest run takes
 DEADLINE_SECONDS = 25.0
+INTERRUPTED_SECONDS = 3.0  # after Ctrl-C, the contract
 HONEST_SECONDS = 1.0  # what an honest run takes here; where it takes longer, all deadlines are longer
 _MOST_STRETCH = 4.0
 _LOOK_SECONDS = 0.05
@@ -132,6 +133,10 @@ class Watcher:
         """By how much deadlines are longer than on an idle machine."""
         seconds = HONEST_SECONDS if self.honest is None else self.honest.seconds
         return min(_MOST_STRETCH, max(1.0, seconds / HONEST_SECONDS))
+
+    def soon(self) -> float:
+        """Three seconds after Ctrl-C, and what a process takes to end; hardly stretched: that would hide much."""
+        return (INTERRUPTED_SECONDS + min(self.stretch, 1.5)) / self.stretch
 
     @asynccontextmanager
     async def start(
