@@ -124,9 +124,7 @@ async def try_verb(name: str, verb: str, bulkdl: Watcher, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "names", [tuple(RETIRED)[:4], tuple(RETIRED)[4:8], tuple(RETIRED)[8:]], ids=["4xx", "odd", "5xx"]
 )
-async def test_a_retired_api_is_told_as_such_by_verify_remote(
-    names: tuple[str, ...], bulkdl: Watcher, tmp_path: Path
-) -> None:
+async def test_a_retired_api_is_named_by_verify_remote(names: tuple[str, ...], bulkdl: Watcher, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP) as archive:
         ended = await bulkdl.run(*archive.mirror_everything(mirror))

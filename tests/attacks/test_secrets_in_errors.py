@@ -90,7 +90,7 @@ async def test_a_key_that_errors_echo_is_not_shown_in_part(bulkdl: Watcher, tmp_
 
 
 @R11
-async def test_a_key_in_what_is_no_list_is_not_shown_in_part(bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_a_key_in_an_answer_that_is_not_a_list_is_not_shown_in_part(bulkdl: Watcher, tmp_path: Path) -> None:
     hostile = [action for form in FORMS.values() for action in odd_lists(form(KEY))]
     made_up = list(instances(series=len(hostile), per_series=1))
     by_series = given((one.series_uid for one in made_up), hostile)

@@ -79,7 +79,7 @@ class Running:
     stretch: float = 1.0
     peak_bytes: int = 0
     stopped: str | None = None
-    _output: asyncio.Task[tuple[bytes, bytes]] = field(init=False)
+    output: asyncio.Task[tuple[bytes, bytes]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.output = asyncio.create_task(self.process.communicate())
