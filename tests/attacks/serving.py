@@ -88,7 +88,7 @@ class Server:
 
 
 def parsed(answered: bytes) -> Reply:
-    """The first answer in what came over a connection, with the pieces of a chunked body put together."""
+    """The first answer in the bytes of a connection, with the pieces of a chunked body put together."""
     head, _, body = answered.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/"):

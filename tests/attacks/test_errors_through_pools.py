@@ -1,4 +1,4 @@
-"""Errors travel between processes: nobody waits for ever for one that cannot be unpickled (R18)."""
+"""Errors travel between processes: no process waits for ever for one that cannot be unpickled (R18)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server answers only by names that it was told: no web page reads it through a name of its own (DNS rebinding)."""
+"""A server answers only to its configured names: no web page reads it through another name (DNS rebinding)."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ async def test_an_audit_imports_nothing_from_the_current_folder(bulkdl: Watcher,
 
 @R1
 async def test_a_command_in_the_mirror_itself_imports_nothing_from_it(bulkdl: Watcher, tmp_path: Path) -> None:
-    """Whoever can write into a mirror that others go on with must not run code as them."""
+    """A user who can write into a shared mirror must not run code as another user."""
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP[:6]) as archive:
         assert_orderly(await bulkdl.run(*archive.mirror_everything(mirror)), 0)
@@ -113,7 +113,7 @@ BROKEN_PYTHONS = {
     "an empty one": "",
 }
 TOLD_TODAY = {"one that is not there", "an empty one"}
-R4 = pytest.mark.xfail(strict=True, reason="R4: a decoder that cannot start condemns sound files")
+R4 = pytest.mark.xfail(strict=True, reason="R4: a decoder that cannot start rejects valid files")
 PROGRAM = "import sys; sys.executable = {python!r}; from bulkdl.__main__ import command; sys.exit(command())"
 
 
@@ -132,7 +132,7 @@ async def test_a_decoder_that_cannot_start_condemns_no_file(name: str, bulkdl: W
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[R1] if name == "none" else []) for name in BROKEN_PYTHONS])
-async def test_workers_that_cannot_start_are_told_or_done_without(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_workers_that_cannot_start_are_reported_or_skipped(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     program = (sys.executable, "-c", PROGRAM.format(python=BROKEN_PYTHONS[name]))
     async with HostileArchive(MADE_UP) as archive:
         words = archive.mirror_everything(tmp_path / "mirror", "--workers", "2")

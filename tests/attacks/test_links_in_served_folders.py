@@ -70,7 +70,7 @@ def link_of_a_link(folder: Path, outside: Path) -> None:
 
 
 def another_file(folder: Path, outside: Path) -> None:
-    """Nobody's link: the file was replaced, and is of the same size."""
+    """Not a link: the file was replaced, and is of the same size."""
     path_of(folder).write_bytes(outside.read_bytes())
 
 

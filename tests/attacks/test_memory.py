@@ -1,4 +1,4 @@
-"""Memory that a body claims after it has come has a bound, and too little memory is told as such."""
+"""Memory that a body claims after it has come has a bound, and too little memory is reported as such."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ LIMITS = [90_000, 116_000, 124_000, 132_000, 140_000, 148_000]
 
 
 @R19
-async def test_too_little_memory_is_told_as_such(bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_too_little_memory_is_reported_as_such(bulkdl: Watcher, tmp_path: Path) -> None:
     """Every limit of the table: the command does its work or says in words why not, and the next run is complete."""
     odd = {}
     async with HostileArchive(MADE_UP) as archive:
@@ -105,7 +105,7 @@ async def kill_decoders(running: Running) -> None:
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.xfail(strict=True, reason="R4: a decoder that the kernel kills condemns sound files")
+@pytest.mark.xfail(strict=True, reason="R4: a decoder that the kernel kills rejects valid files")
 async def test_decoders_that_the_kernel_kills_condemn_no_file(bulkdl: Watcher, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP) as archive:

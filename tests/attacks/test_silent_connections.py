@@ -1,4 +1,4 @@
-"""Connections that say nothing, or never end what they say, are ended, and keep nobody else out."""
+"""Connections that say nothing, or never end what they say, are ended, and do not block other clients."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def connections(server: Server, count: int, said: bytes) -> AsyncIterator[
 
 @R14
 @pytest.mark.parametrize("name", ["nothing", "half a head", "half a form"])
-async def test_silent_connections_keep_nobody_else_out(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_silent_connections_do_not_block_other_clients(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     write_folder(tmp_path / "folder", iter(MADE_UP))
     async with (
         serving(bulkdl, tmp_path / "folder", command=FEW_FILES) as server,
@@ -104,7 +104,7 @@ async def test_a_request_that_trickles_is_ended_within_40_seconds(bulkdl: Watche
     assert is_ended
 
 
-async def test_readers_that_stop_keep_nobody_else_out(bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_readers_that_stop_do_not_block_other_clients(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=1, per_series=6, rows=1000))  # 12 MB
     write_folder(tmp_path / "folder", iter(made_up))
     zipped = f"GET {SERVICES}/v1/getImage?SeriesInstanceUID={made_up[0].series_uid} HTTP/1.1\r\nHost: localhost\r\n\r\n"

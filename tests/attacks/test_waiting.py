@@ -60,7 +60,7 @@ ASKED = {
 
 
 async def side_by_side(runs: Mapping[str, Awaitable[Ended]]) -> dict[str, Ended]:
-    """What came of several commands that mostly wait, so that they can wait together."""
+    """The results of several commands that mostly wait, so that they wait together."""
     return dict(zip(runs, await asyncio.gather(*runs.values()), strict=True))
 
 
@@ -245,7 +245,7 @@ async def test_bodies_that_trickle_are_given_up_after_the_timeout(bulkdl: Watche
 
 
 @pytest.mark.xfail(strict=True, reason="R20, L3: a worker that is stopped is waited for without a word")
-async def test_a_worker_that_was_stopped_is_told(bulkdl: Watcher, tmp_path: Path) -> None:
+async def test_a_worker_that_was_stopped_is_reported(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=12, per_series=5))
     reached, opened = asyncio.Event(), asyncio.Event()
     async with HostileArchive(made_up) as archive:
