@@ -39,8 +39,6 @@ _MANY_PARAMETERS: Final[dict[str, str]] = {
 
 # Tests replace functions of the system, to let it fail, and what a library found installed.
 _MAY_BE_REPLACED: Final = frozenset({"os", "sys", "sqlite3", "'sys.stdin'", "get_decoder(HTJ2KLossless)"})
-# Public clients are pointed at another address; a plugin of hypothesis changes settings.
-_MAY_READ_PRIVATE_ATTRIBUTES: Final = ("tests/clients/", "tests/stress/long_runs.py")
 
 # Modules without a test file of the same name, and the test that covers them instead.
 _TESTED_BY: Final[dict[str, str]] = {
@@ -195,13 +193,11 @@ def test_no_file_names_a_machine_or_unfinished_work() -> None:
 # --- tests ------------------------------------------------------------------------------------------------------------
 
 
-def is_private_attribute(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr.startswith("_")
-        and not node.attr.startswith("__")
-        and ast.unparse(node.value) not in {"self", "cls", "super()", "os"}  # `os._exit` is public
-    )
+def test_the_makefile_names_tests_that_exist() -> None:
+    words = re.findall(r"\btests[./][\w./]+(?=\s)", (ROOT / "Makefile").read_text())
+    places = [ROOT / (word if "/" in word else word.replace(".", "/")) for word in words]
+    missing = [place for place in places if not place.exists() and not place.with_suffix(".py").exists()]
+    assert missing == []
 
 
 def replaced_names(node: ast.AST) -> Iterator[str]:
@@ -210,17 +206,6 @@ def replaced_names(node: ast.AST) -> Iterator[str]:
         called = ast.unparse(node.func)
         if called in {"monkeypatch.setattr", "patch", "patch.object", "mock.patch", "mock.patch.object"}:
             yield ast.unparse(node.args[0])
-
-
-def test_tests_read_no_private_attribute() -> None:
-    found = [
-        f"{path}:{node.lineno}: {ast.unparse(node)}"
-        for path, module in modules("tests").items()
-        if not path.startswith(_MAY_READ_PRIVATE_ATTRIBUTES)
-        for node in ast.walk(module)
-        if isinstance(node, ast.Attribute) and is_private_attribute(node)
-    ]
-    assert found == []
 
 
 def test_tests_replace_functions_of_the_system_alone() -> None:

@@ -38,7 +38,7 @@ def test_the_guest_is_logged_in_and_out(client: NBIAClient, capsys: pytest.Captu
     assert login.access_token
     assert login.expiry_time is not None
     assert login.refresh_token
-    login._refresh_access_token()  # the client calls it when a token has expired
+    login._refresh_access_token()  # noqa: SLF001 - the client calls it when a token has expired
     assert client.getCollections()
     login.logout()
     assert "Error" not in capsys.readouterr().out

@@ -29,4 +29,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         own = getattr(test, "_hypothesis_internal_use_settings", None)
         if isinstance(own, settings) and own.max_examples != 100 * FACTOR:
             stretched = settings(own, max_examples=own.max_examples * FACTOR, deadline=None, derandomize=False)
-            test._hypothesis_internal_use_settings = stretched
+            test._hypothesis_internal_use_settings = stretched  # noqa: SLF001 - hypothesis offers no other way
