@@ -66,11 +66,14 @@ _TESTED_BY: Final[dict[str, str]] = {
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def modules(folder: str = "bulkdl") -> dict[str, ast.Module]:
     """Every module below `folder`, parsed, by its path."""
-    return {
-        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in sorted((ROOT / folder).rglob("*.py"))
-    }
+    return {path.relative_to(ROOT).as_posix(): parsed(path) for path in sorted((ROOT / folder).rglob("*.py"))}
 
 
 @cache
@@ -128,11 +131,10 @@ def test_functions_with_many_parameters_are_few_and_named() -> None:
 
 def prose_of_module(path: Path) -> Iterator[tuple[int, str]]:
     """Comments, docstrings and messages of a module, and the names of its tests; with their lines."""
-    source = path.read_text()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             for offset, line in enumerate(node.value.splitlines()):
                 yield node.lineno + offset, line
