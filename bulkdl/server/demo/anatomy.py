@@ -8,13 +8,11 @@ estimates, not measurements.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 UNITS_PER_MM = 512
 _ONE = 1 << 12  # the radius of an ellipsoid, when its coordinates are divided by its radii
@@ -74,24 +72,23 @@ class Grid:
         return -(self.size - 1) * self.spacing_units // 2
 
 
+def _both_sides(shape: Ellipsoid) -> tuple[Ellipsoid, Ellipsoid]:
+    return shape, replace(shape, x=-shape.x)
+
+
 LIVER = Ellipsoid(Tissue.LIVER, -62, -5, -352, 80, 72, 66)
 
 _BODY = (
     Ellipsoid(Tissue.FAT, 0, 12, -300, 186, 118, 270),
-    Ellipsoid(Tissue.FAT, -132, 22, -128, 66, 52, 62),
-    Ellipsoid(Tissue.FAT, 132, 22, -128, 66, 52, 62),
+    *_both_sides(Ellipsoid(Tissue.FAT, -132, 22, -128, 66, 52, 62)),
     Ellipsoid(Tissue.MUSCLE, 0, 12, -300, 168, 102, 258),
-    Ellipsoid(Tissue.MUSCLE, -130, 22, -130, 56, 42, 54),
-    Ellipsoid(Tissue.MUSCLE, 130, 22, -130, 56, 42, 54),
-    Ellipsoid(Tissue.BONE, -146, 22, -132, 24, 24, 30),
-    Ellipsoid(Tissue.SPONGIOSA, -146, 22, -132, 19, 19, 25),
-    Ellipsoid(Tissue.BONE, 146, 22, -132, 24, 24, 30),
-    Ellipsoid(Tissue.SPONGIOSA, 146, 22, -132, 19, 19, 25),
+    *_both_sides(Ellipsoid(Tissue.MUSCLE, -130, 22, -130, 56, 42, 54)),
+    *_both_sides(Ellipsoid(Tissue.BONE, -146, 22, -132, 24, 24, 30)),
+    *_both_sides(Ellipsoid(Tissue.SPONGIOSA, -146, 22, -132, 19, 19, 25)),
     Ellipsoid(Tissue.SOFT, 0, 14, -62, 60, 62, 80),
 )
 _CHEST = (
-    Ellipsoid(Tissue.LUNG, -72, 8, -228, 60, 80, 128),
-    Ellipsoid(Tissue.LUNG, 72, 8, -228, 60, 80, 128),
+    *_both_sides(Ellipsoid(Tissue.LUNG, -72, 8, -228, 60, 80, 128)),
     Ellipsoid(Tissue.SOFT, 0, 6, -232, 27, 62, 140),
     Ellipsoid(Tissue.BLOOD, 14, 44, -280, 13, 13, 160),
     Ellipsoid(Tissue.BLOOD, 4, -6, -172, 30, 15, 15),
@@ -113,25 +110,19 @@ _HEAD = (
     Ellipsoid(Tissue.BONE, 0, 4, 66, 74, 92, 105),
     Ellipsoid(Tissue.FLUID, 0, 4, 68, 68, 86, 98),
     Ellipsoid(Tissue.BRAIN, 0, 4, 68, 65, 83, 95),
-    Ellipsoid(Tissue.WHITE_MATTER, -29, 4, 72, 26, 66, 66),
-    Ellipsoid(Tissue.WHITE_MATTER, 29, 4, 72, 26, 66, 66),
+    *_both_sides(Ellipsoid(Tissue.WHITE_MATTER, -29, 4, 72, 26, 66, 66)),
     Ellipsoid(Tissue.FLUID, 0, 4, 140, 2, 84, 40),
-    Ellipsoid(Tissue.FLUID, -13, -8, 78, 7, 30, 15),
-    Ellipsoid(Tissue.FLUID, 13, -8, 78, 7, 30, 15),
-    Ellipsoid(Tissue.BRAIN, -15, 0, 60, 9, 14, 10),
-    Ellipsoid(Tissue.BRAIN, 15, 0, 60, 9, 14, 10),
+    *_both_sides(Ellipsoid(Tissue.FLUID, -13, -8, 78, 7, 30, 15)),
+    *_both_sides(Ellipsoid(Tissue.BRAIN, -15, 0, 60, 9, 14, 10)),
     Ellipsoid(Tissue.BRAIN, 0, 50, 2, 46, 30, 24),
     Ellipsoid(Tissue.WHITE_MATTER, 0, 26, 8, 14, 14, 34),
     Ellipsoid(Tissue.SOFT, 0, -54, -8, 62, 46, 42),
     Ellipsoid(Tissue.BONE, 0, -46, -34, 52, 44, 13),
     Ellipsoid(Tissue.SOFT, 0, -36, -34, 42, 42, 16),
-    Ellipsoid(Tissue.FAT, -33, -72, 26, 19, 20, 18),
-    Ellipsoid(Tissue.FAT, 33, -72, 26, 19, 20, 18),
-    Ellipsoid(Tissue.FLUID, -33, -78, 26, 12, 12, 12),
-    Ellipsoid(Tissue.FLUID, 33, -78, 26, 12, 12, 12),
+    *_both_sides(Ellipsoid(Tissue.FAT, -33, -72, 26, 19, 20, 18)),
+    *_both_sides(Ellipsoid(Tissue.FLUID, -33, -78, 26, 12, 12, 12)),
     Ellipsoid(Tissue.AIR, 0, -72, 8, 11, 22, 24),
-    Ellipsoid(Tissue.AIR, -28, -66, -2, 13, 14, 14),
-    Ellipsoid(Tissue.AIR, 28, -66, -2, 13, 14, 14),
+    *_both_sides(Ellipsoid(Tissue.AIR, -28, -66, -2, 13, 14, 14)),
     Ellipsoid(Tissue.AIR, 0, -14, -40, 9, 10, 50),
 )
 _SPINE = (
@@ -159,7 +150,6 @@ class Anatomy:
     """A Patient at one time point: a size in percent and a tumour."""
 
     def __init__(self, percent: int, tumour: Ellipsoid) -> None:
-        self._percent = percent
         self.tumour = tumour.scaled(percent)
         self.liver = LIVER.scaled(percent)
         self._before_spine = tuple(shape.scaled(percent) for shape in _BODY + _CHEST + _HEAD)
@@ -170,8 +160,6 @@ class Anatomy:
 
     def slice_at(self, z_units: int, grid: Grid) -> NDArray[np.uint8]:
         """The labels (`Tissue`) of the slice at `z_units`, rows by columns."""
-        import numpy as np  # noqa: PLC0415 - an extra
-
         along = np.arange(grid.size, dtype=np.int64) * grid.spacing_units + grid.first_units
         labels = np.zeros((grid.size, grid.size), dtype=np.uint8)
         top, bottom, half = (number * UNITS_PER_MM for number in _COUCH_MM)
@@ -197,10 +185,8 @@ class Anatomy:
         if outside is None:
             return
         shell = outside if inside is None else outside & ~inside
-        rows = (z_units - along // 2) % (
-            _RIB_PERIOD_MM * UNITS_PER_MM
-        ) < _RIB_MM * UNITS_PER_MM  # ribs slope to the front
-        labels[shell & rows[:, None]] = Tissue.BONE
+        phase = (z_units - along // 2) % (_RIB_PERIOD_MM * UNITS_PER_MM)  # ribs slope to the front
+        labels[shell & (phase < _RIB_MM * UNITS_PER_MM)[:, None]] = Tissue.BONE
 
 
 def _mask(shape: Ellipsoid, along: NDArray[np.int64], z_units: int) -> NDArray[np.bool_] | None:

@@ -20,36 +20,30 @@ from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport
-from bulkdl.server.demo.phantom import PHANTOM_COLLECTION, write_phantoms
-from bulkdl.server.demo.samples import pydicom_data_samples, pydicom_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PYDICOM_LICENSE: Final = "MIT License"
-_PYDICOM_LICENSE_URI: Final = "https://github.com/pydicom/pydicom/blob/main/LICENSE"
-_PYDICOM_CITATION: Final = "Mason, D., et al. pydicom: an open source DICOM library. https://github.com/pydicom/pydicom"
-_DATA_LICENSE_URI: Final = "https://github.com/pydicom/pydicom-data/blob/master/LICENSE"
-_DATA_CITATION: Final = "pydicom-data: test files of pydicom. https://github.com/pydicom/pydicom-data"
+PHANTOM_COLLECTION: Final = "BULKDL-PHANTOM"
 
 
 def _of_pydicom(description: str, origin: str = "") -> About:
-    return About(
-        description=description,
-        citation=" ".join(filter(None, (origin, _PYDICOM_CITATION))),
-        license_name=_PYDICOM_LICENSE,
-        license_uri=_PYDICOM_LICENSE_URI,
-        collection_uri="https://github.com/pydicom/pydicom",
-    )
+    title = "Mason, D., et al. pydicom: an open source DICOM library."
+    return _of_package("https://github.com/pydicom/pydicom", "main", title, origin, description)
 
 
 def _of_pydicom_data(description: str, origin: str = "") -> About:
+    title = "pydicom-data: test files of pydicom."
+    return _of_package("https://github.com/pydicom/pydicom-data", "master", title, origin, description)
+
+
+def _of_package(home: str, branch: str, title: str, origin: str, description: str) -> About:
     return About(
         description=description,
-        citation=" ".join(filter(None, (origin, _DATA_CITATION))),
-        license_name=_PYDICOM_LICENSE,
-        license_uri=_DATA_LICENSE_URI,
-        collection_uri="https://github.com/pydicom/pydicom-data",
+        citation=f"{origin} {title} {home}".strip(),
+        license_name="MIT License",
+        license_uri=f"{home}/blob/{branch}/LICENSE",
+        collection_uri=home,
     )
 
 
@@ -186,7 +180,7 @@ def demo_roots(cache: Path) -> list[Root]:
     Raises:
         OSError: the phantoms cannot be written.
     """
-    arranged = ((pydicom_samples(), _PYDICOM), (pydicom_data_samples(), _PYDICOM_DATA))
+    arranged = ((samples_of("pydicom"), _PYDICOM), (samples_of("data_store"), _PYDICOM_DATA))
     roots = [
         Root(folder, name, about, patterns)
         for folder, collections in arranged
@@ -196,6 +190,18 @@ def demo_roots(cache: Path) -> list[Root]:
     if (phantoms := _phantoms(cache)) is not None:
         roots.append(Root(phantoms, PHANTOM_COLLECTION, _PHANTOMS))
     return roots
+
+
+def samples_of(package: str) -> Path | None:
+    """The folder `data` of an installed package; None without one. The package is not imported.
+
+    `data_store` is the module of pydicom-data, an extra (`bulkdl[demo]`).
+    """
+    found = importlib.util.find_spec(package)  # imports nothing, for a top-level package
+    if found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parent / "data"
+    return folder if folder.is_dir() else None
 
 
 def _phantoms(cache: Path) -> Path | None:
@@ -209,6 +215,8 @@ def _phantoms(cache: Path) -> Path | None:
         return folder
     if importlib.util.find_spec("numpy") is None:
         return None
+    from bulkdl.server.demo.phantom import write_phantoms  # noqa: PLC0415 - needs numpy, an extra
+
     made = Path(tempfile.mkdtemp(prefix="phantoms-incomplete-", dir=cache))
     try:
         write_phantoms(made)

@@ -12,32 +12,19 @@ common figures (Hounsfield units; signal and uptake relative to each other) and 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from bulkdl.errors import ConfigurationError
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmwrite, uid
+from pydicom.dataset import Dataset, FileMetaDataset
+
 from bulkdl.server.demo.anatomy import UNITS_PER_MM, Anatomy, Ellipsoid, Grid, Tissue
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-    from pydicom.dataset import Dataset
-    from pydicom.uid import UID
-
-PHANTOM_COLLECTION = "BULKDL-PHANTOM"
-
-_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-_RLE = "1.2.840.10008.1.2.5"
-_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
-_PET_IMAGE = "1.2.840.10008.5.1.4.1.1.128"
-_RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
-_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_PET_IMAGE = uid.PositronEmissionTomographyImageStorage
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, but used by RT Structure Sets
 
 _ROOT = uuid.UUID(
@@ -79,7 +66,7 @@ class _PhantomPatient:
 class _PhantomSeries:
     """A Series of each Study: its images have these pixels, and are at these positions from feet to head."""
 
-    sop_class: str
+    sop_class: uid.UID
     modality: str
     name: str
     number: int
@@ -87,10 +74,10 @@ class _PhantomSeries:
     z_mm: range = range(1)
 
 
-_CT = _PhantomSeries(_CT_IMAGE, "CT", "CT body", 1, _CT_GRID, _BODY_Z_MM)
+_CT = _PhantomSeries(uid.CTImageStorage, "CT", "CT body", 1, _CT_GRID, _BODY_Z_MM)
 _PET = _PhantomSeries(_PET_IMAGE, "PT", "PET body", 2, _PET_GRID, _BODY_Z_MM)
-_STRUCTURES = _PhantomSeries(_RT_STRUCTURE_SET, "RTSTRUCT", "Structures", 5)
-_TUMOUR = _PhantomSeries(_SEGMENTATION, "SEG", "Tumour", 6)
+_STRUCTURES = _PhantomSeries(uid.RTStructureSetStorage, "RTSTRUCT", "Structures", 5)
+_TUMOUR = _PhantomSeries(uid.SegmentationStorage, "SEG", "Tumour", 6)
 
 _PATIENTS = (
     _PhantomPatient(
@@ -110,13 +97,7 @@ _STUDIES = (("20010305", "baseline", 0.0), ("20010604", "follow-up", 91.0))
 
 
 def write_phantoms(folder: Path) -> None:
-    """Write the collection as `folder`/Patient/Study/Series/*.dcm: about 850 files, 60 MB. Existing files are replaced.
-
-    Raises:
-        ConfigurationError: numpy is not installed.
-    """
-    if importlib.util.find_spec("numpy") is None:
-        raise ConfigurationError("the phantom collection needs numpy: pip install 'bulkdl[demo]'")
+    """Write the collection as `folder`/Patient/Study/Series/*.dcm: about 850 files, 60 MB, replacing old ones."""
     for patient in _PATIENTS:
         for number in range(len(_STUDIES)):
             _write_study(folder, patient, number)
@@ -136,19 +117,22 @@ def _write_study(folder: Path, patient: _PhantomPatient, number: int) -> None:
 
 
 def _write(place: Path, instances: list[Dataset], *, compressed: bool = False) -> None:
-    from pydicom import dcmwrite  # noqa: PLC0415
-
     place.mkdir(parents=True, exist_ok=True)
     for index, instance in enumerate(instances, start=1):
         if compressed:
-            instance.compress(_RLE, encoding_plugin="pydicom", generate_instance_uid=False)
+            instance.compress(uid.RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         dcmwrite(place / f"{index:03}.dcm", instance, enforce_file_format=True)
 
 
-def _uid(*names: str) -> UID:
-    from pydicom.uid import UID  # noqa: PLC0415
+def _dataset(**values: object) -> Dataset:
+    made = Dataset()
+    for keyword, value in values.items():
+        setattr(made, keyword, value)
+    return made
 
-    return UID(f"2.25.{uuid.uuid5(_ROOT, '/'.join(names)).int}")
+
+def _uid(*names: str) -> uid.UID:
+    return uid.UID(f"2.25.{uuid.uuid5(_ROOT, '/'.join(names)).int}")
 
 
 # --- all objects ------------------------------------------------------------------------------------------------------
@@ -167,9 +151,6 @@ class _PhantomStudy:
 
     def instance(self, series: _PhantomSeries, index: int) -> Dataset:
         """An object with the modules Patient, General Study, General Series, Equipment and SOP Common."""
-        from pydicom.dataset import Dataset, FileMetaDataset  # noqa: PLC0415
-        from pydicom.uid import UID  # noqa: PLC0415
-
         made = Dataset()
         made.SpecificCharacterSet = "ISO_IR 192"
         made.InstanceCreationDate = self.date
@@ -199,7 +180,7 @@ class _PhantomStudy:
         made.LongitudinalTemporalOffsetFromEvent = self.offset_days
         made.LongitudinalTemporalEventType = "ENROLLMENT"
         ctp = made.private_block(0x0013, "CTP", create=True)
-        ctp.add_new(0x10, "LO", PHANTOM_COLLECTION)
+        ctp.add_new(0x10, "LO", "BULKDL-PHANTOM")
         ctp.add_new(0x13, "LO", "99990001")
         made.DeviceSerialNumber = "1"
         made.SoftwareVersions = "1"
@@ -209,9 +190,9 @@ class _PhantomStudy:
         made.SeriesNumber = str(series.number)
         made.InstanceNumber = str(index + 1)
         made.file_meta = FileMetaDataset()
-        made.file_meta.MediaStorageSOPClassUID = UID(series.sop_class)
+        made.file_meta.MediaStorageSOPClassUID = series.sop_class
         made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-        made.file_meta.TransferSyntaxUID = UID(_EXPLICIT_LITTLE)
+        made.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
         made.file_meta.ImplementationClassUID = _uid("implementation")
         made.file_meta.ImplementationVersionName = "BULKDL_PHANTOM"
         return made
@@ -227,30 +208,26 @@ class _PhantomStudy:
         made.FrameOfReferenceUID = self.frame_of_reference_uid
         made.PositionReferenceIndicator = ""
         made.SliceThickness = str(series.z_mm.step)
-        made.ImagePositionPatient = _position(grid, z_mm)
+        first = f"{grid.first_units / UNITS_PER_MM}"
+        made.ImagePositionPatient = [first, first, str(z_mm)]
         made.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
         made.SliceLocation = str(z_mm)
         made.PixelSpacing = [f"{grid.spacing_units / UNITS_PER_MM}"] * 2  # exact: a power of two divides it
         made.SamplesPerPixel = 1
         made.PhotometricInterpretation = "MONOCHROME2"
         made.Rows = made.Columns = grid.size
-        made.BitsAllocated = 16
-        made.BitsStored = 16
+        made.BitsAllocated = made.BitsStored = 16
         made.HighBit = 15
         made.PixelRepresentation = 1
         return made
 
     def slice_of(self, series: _PhantomSeries, index: int, values: tuple[int, ...]) -> NDArray[np.int32]:
         """A slice of the body with one value per tissue, and edges softened like those of a scanner."""
-        import numpy as np  # noqa: PLC0415
-
         labels = self.body.slice_at(series.z_mm[index] * UNITS_PER_MM, series.grid)
         return _soften(np.array(values, dtype=np.int32)[labels])
 
     def noise(self, series: _PhantomSeries, index: int) -> NDArray[np.int32]:
         """Bell-shaped noise, rows by columns, with standard deviation 1000."""
-        import numpy as np  # noqa: PLC0415
-
         seed = int.from_bytes(hashlib.sha256(f"{self.key}/{series.name}/{index}".encode()).digest()[:8], "big")
         raw = np.random.PCG64(seed).random_raw(series.grid.size * series.grid.size)
         bell = np.full(raw.shape, -1020, dtype=np.int32)  # the sum of eight bytes: mean 1020, deviation 209
@@ -266,11 +243,6 @@ def _soften(image: NDArray[np.int32]) -> NDArray[np.int32]:
     across = softened.copy()
     across[:, 1:-1] = (softened[:, :-2] + 2 * softened[:, 1:-1] + softened[:, 2:]) // 4
     return across
-
-
-def _position(grid: Grid, z_mm: int) -> list[str]:
-    first = f"{grid.first_units / UNITS_PER_MM}"
-    return [first, first, str(z_mm)]
 
 
 def _set_pixels(made: Dataset, image: NDArray[np.int32], low: int, high: int) -> None:
@@ -310,8 +282,12 @@ class _Weighting:
     echo_train: str
 
 
-_T1 = _Weighting(_PhantomSeries(_MR_IMAGE, "MR", "MR T1 head", 3, _MR_GRID, _HEAD_Z_MM), _T1_SIGNAL, "550", "12", "1")
-_T2 = _Weighting(_PhantomSeries(_MR_IMAGE, "MR", "MR T2 head", 4, _MR_GRID, _HEAD_Z_MM), _T2_SIGNAL, "4200", "98", "9")
+_T1 = _Weighting(
+    _PhantomSeries(uid.MRImageStorage, "MR", "MR T1 head", 3, _MR_GRID, _HEAD_Z_MM), _T1_SIGNAL, "550", "12", "1"
+)
+_T2 = _Weighting(
+    _PhantomSeries(uid.MRImageStorage, "MR", "MR T2 head", 4, _MR_GRID, _HEAD_Z_MM), _T2_SIGNAL, "4200", "98", "9"
+)
 
 
 def _mr(study: _PhantomStudy, weighting: _Weighting, index: int) -> Dataset:
@@ -338,8 +314,6 @@ def _mr(study: _PhantomStudy, weighting: _Weighting, index: int) -> Dataset:
 
 
 def _pet(study: _PhantomStudy, index: int) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
     made = study.image(_PET, index)
     made.ImageType = ["ORIGINAL", "PRIMARY"]
     made.BodyPartExamined = "WHOLEBODY"
@@ -350,14 +324,15 @@ def _pet(study: _PhantomStudy, index: int) -> Dataset:
     made.RescaleSlope = "2"
     made.WindowCenter = "15000"
     made.WindowWidth = "30000"
-    fdg = Dataset()
-    fdg.Radiopharmaceutical = "Fluorodeoxyglucose"
-    fdg.RadiopharmaceuticalStartTime = "090000"
-    fdg.RadionuclideTotalDose = str(_INJECTED_BECQUEREL)
-    fdg.RadionuclideHalfLife = str(_F18_HALF_LIFE_SECONDS)
-    fdg.RadionuclidePositronFraction = "0.97"
-    fdg.RadionuclideCodeSequence = [_code("77004003", "SCT", "^18^Fluorine")]
-    fdg.RadiopharmaceuticalCodeSequence = [_code("35321007", "SCT", "Fluorodeoxyglucose F^18^")]
+    fdg = _dataset(
+        Radiopharmaceutical="Fluorodeoxyglucose",
+        RadiopharmaceuticalStartTime="090000",
+        RadionuclideTotalDose=str(_INJECTED_BECQUEREL),
+        RadionuclideHalfLife=str(_F18_HALF_LIFE_SECONDS),
+        RadionuclidePositronFraction="0.97",
+        RadionuclideCodeSequence=[_code("77004003", "SCT", "^18^Fluorine")],
+        RadiopharmaceuticalCodeSequence=[_code("35321007", "SCT", "Fluorodeoxyglucose F^18^")],
+    )
     made.RadiopharmaceuticalInformationSequence = [fdg]
     made.PatientOrientationCodeSequence = [_code("102538003", "SCT", "recumbent")]
     made.PatientGantryRelationshipCodeSequence = [_code("102540001", "SCT", "headfirst")]
@@ -381,30 +356,17 @@ def _pet(study: _PhantomStudy, index: int) -> Dataset:
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
-    code = Dataset()
-    code.CodeValue = value
-    code.CodingSchemeDesignator = scheme
-    code.CodeMeaning = meaning
-    return code
+    return _dataset(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 # --- objects that refer to the CT -------------------------------------------------------------------------------------
 
 
 def _reference(instance: Dataset) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = instance.SOPClassUID
-    reference.ReferencedSOPInstanceUID = instance.SOPInstanceUID
-    return reference
+    return _dataset(ReferencedSOPClassUID=instance.SOPClassUID, ReferencedSOPInstanceUID=instance.SOPInstanceUID)
 
 
 def _structure_set(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
     made = study.instance(_STRUCTURES, 0)
     made.OperatorsName = ""
     made.FrameOfReferenceUID = study.frame_of_reference_uid
@@ -412,16 +374,15 @@ def _structure_set(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     made.StructureSetLabel = "TUMOUR AND LIVER"
     made.StructureSetDate = study.date
     made.StructureSetTime = "120000"
-    series = Dataset()
-    series.SeriesInstanceUID = ct[0].SeriesInstanceUID
-    series.ContourImageSequence = [_reference(instance) for instance in ct]
-    referenced = Dataset()
-    referenced.ReferencedSOPClassUID = _STUDY_CLASS
-    referenced.ReferencedSOPInstanceUID = study.study_uid
-    referenced.RTReferencedSeriesSequence = [series]
-    frame = Dataset()
-    frame.FrameOfReferenceUID = study.frame_of_reference_uid
-    frame.RTReferencedStudySequence = [referenced]
+    series = _dataset(
+        SeriesInstanceUID=ct[0].SeriesInstanceUID, ContourImageSequence=[_reference(instance) for instance in ct]
+    )
+    referenced = _dataset(
+        ReferencedSOPClassUID=_STUDY_CLASS,
+        ReferencedSOPInstanceUID=study.study_uid,
+        RTReferencedSeriesSequence=[series],
+    )
+    frame = _dataset(FrameOfReferenceUID=study.frame_of_reference_uid, RTReferencedStudySequence=[referenced])
     made.ReferencedFrameOfReferenceSequence = [frame]
     made.StructureSetROISequence = []
     made.ROIContourSequence = []
@@ -431,37 +392,35 @@ def _structure_set(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
         ("Liver", "ORGAN", ["160", "96", "32"], study.body.liver),
     )
     for number, (name, kind, colour, shape) in enumerate(regions, start=1):
-        region = Dataset()
-        region.ROINumber = str(number)
-        region.ReferencedFrameOfReferenceUID = study.frame_of_reference_uid
-        region.ROIName = name
-        region.ROIGenerationAlgorithm = "AUTOMATIC"
+        region = _dataset(
+            ROINumber=str(number),
+            ReferencedFrameOfReferenceUID=study.frame_of_reference_uid,
+            ROIName=name,
+            ROIGenerationAlgorithm="AUTOMATIC",
+        )
         made.StructureSetROISequence.append(region)
-        contour = Dataset()
-        contour.ROIDisplayColor = colour
-        contour.ContourSequence = [_contour(shape, instance) for instance in ct if _outline(shape, instance)]
-        contour.ReferencedROINumber = str(number)
-        made.ROIContourSequence.append(contour)
-        observation = Dataset()
-        observation.ObservationNumber = str(number)
-        observation.ReferencedROINumber = str(number)
-        observation.RTROIInterpretedType = kind
-        observation.ROIInterpreter = ""
+        contours = [_contour(outline, instance) for instance in ct if (outline := _outline(shape, instance))]
+        made.ROIContourSequence.append(
+            _dataset(ROIDisplayColor=colour, ContourSequence=contours, ReferencedROINumber=str(number))
+        )
+        observation = _dataset(
+            ObservationNumber=str(number),
+            ReferencedROINumber=str(number),
+            RTROIInterpretedType=kind,
+            ROIInterpreter="",
+        )
         made.RTROIObservationsSequence.append(observation)
     made.ApprovalStatus = "UNAPPROVED"
     return made
 
 
-def _contour(shape: Ellipsoid, instance: Dataset) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
-    outline = _outline(shape, instance)
-    contour = Dataset()
-    contour.ContourImageSequence = [_reference(instance)]
-    contour.ContourGeometricType = "CLOSED_PLANAR"
-    contour.NumberOfContourPoints = str(len(outline) // 3)
-    contour.ContourData = outline
-    return contour
+def _contour(outline: list[str], instance: Dataset) -> Dataset:
+    return _dataset(
+        ContourImageSequence=[_reference(instance)],
+        ContourGeometricType="CLOSED_PLANAR",
+        NumberOfContourPoints=str(len(outline) // 3),
+        ContourData=outline,
+    )
 
 
 _CONTOUR_POINTS = 36
@@ -483,9 +442,6 @@ def _outline(shape: Ellipsoid, instance: Dataset) -> list[str]:
 
 
 def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
-    import numpy as np  # noqa: PLC0415
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
     masks = [study.body.tumour_at(z_mm * UNITS_PER_MM, _CT_GRID) for z_mm in _BODY_Z_MM]
     shown = [(instance, mask) for instance, mask in zip(ct, masks, strict=True) if mask.any()]
     made = study.instance(_TUMOUR, 0)
@@ -501,23 +457,23 @@ def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     made.PhotometricInterpretation = "MONOCHROME2"
     made.NumberOfFrames = str(len(shown))
     made.Rows = made.Columns = _CT_GRID.size
-    made.BitsAllocated = 1
-    made.BitsStored = 1
+    made.BitsAllocated = made.BitsStored = 1
     made.HighBit = 0
     made.PixelRepresentation = 0
     made.LossyImageCompression = "00"
     made.SegmentationType = "BINARY"
     made.SegmentSequence = [_segment()]
-    series = Dataset()
-    series.SeriesInstanceUID = ct[0].SeriesInstanceUID
-    series.ReferencedInstanceSequence = [_reference(instance) for instance, _ in shown]
-    made.ReferencedSeriesSequence = [series]
-    organization = Dataset()
-    organization.DimensionOrganizationUID = _uid(study.key, "dimensions")
-    made.DimensionOrganizationSequence = [organization]
+    made.ReferencedSeriesSequence = [
+        _dataset(
+            SeriesInstanceUID=ct[0].SeriesInstanceUID,
+            ReferencedInstanceSequence=[_reference(instance) for instance, _ in shown],
+        )
+    ]
+    organization_uid = _uid(study.key, "dimensions")
+    made.DimensionOrganizationSequence = [_dataset(DimensionOrganizationUID=organization_uid)]
     made.DimensionIndexSequence = [
-        _dimension(organization, 0x0062000B, 0x0062000A),  # Referenced Segment Number
-        _dimension(organization, 0x00200032, 0x00209113),  # Image Position (Patient)
+        _dimension(organization_uid, 0x0062000B, 0x0062000A),  # Referenced Segment Number
+        _dimension(organization_uid, 0x00200032, 0x00209113),  # Image Position (Patient)
     ]
     made.SharedFunctionalGroupsSequence = [_shared_groups(ct[0])]
     made.PerFrameFunctionalGroupsSequence = [
@@ -529,62 +485,37 @@ def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
 
 
 def _segment() -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
-    segment = Dataset()
-    segment.SegmentNumber = 1
-    segment.SegmentLabel = "Tumour"
-    segment.SegmentAlgorithmType = "AUTOMATIC"
-    segment.SegmentAlgorithmName = "phantom"
-    segment.SegmentedPropertyCategoryCodeSequence = [_code("49755003", "SCT", "Morphologically Abnormal Structure")]
-    segment.SegmentedPropertyTypeCodeSequence = [_code("108369006", "SCT", "Neoplasm")]
-    return segment
+    return _dataset(
+        SegmentNumber=1,
+        SegmentLabel="Tumour",
+        SegmentAlgorithmType="AUTOMATIC",
+        SegmentAlgorithmName="phantom",
+        SegmentedPropertyCategoryCodeSequence=[_code("49755003", "SCT", "Morphologically Abnormal Structure")],
+        SegmentedPropertyTypeCodeSequence=[_code("108369006", "SCT", "Neoplasm")],
+    )
 
 
-def _dimension(organization: Dataset, pointer: int, group: int) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
-    dimension = Dataset()
-    dimension.DimensionOrganizationUID = organization.DimensionOrganizationUID
-    dimension.DimensionIndexPointer = pointer
-    dimension.FunctionalGroupPointer = group
-    return dimension
+def _dimension(organization_uid: uid.UID, pointer: int, group: int) -> Dataset:
+    return _dataset(
+        DimensionOrganizationUID=organization_uid, DimensionIndexPointer=pointer, FunctionalGroupPointer=group
+    )
 
 
 def _shared_groups(image: Dataset) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
-    measures = Dataset()
-    measures.SliceThickness = image.SliceThickness
-    measures.SpacingBetweenSlices = image.SliceThickness
-    measures.PixelSpacing = image.PixelSpacing
-    orientation = Dataset()
-    orientation.ImageOrientationPatient = image.ImageOrientationPatient
-    shared = Dataset()
-    shared.PixelMeasuresSequence = [measures]
-    shared.PlaneOrientationSequence = [orientation]
-    return shared
+    measures = _dataset(
+        SliceThickness=image.SliceThickness, SpacingBetweenSlices=image.SliceThickness, PixelSpacing=image.PixelSpacing
+    )
+    orientation = _dataset(ImageOrientationPatient=image.ImageOrientationPatient)
+    return _dataset(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[orientation])
 
 
 def _frame_groups(image: Dataset, position: int) -> Dataset:
-    from pydicom.dataset import Dataset  # noqa: PLC0415
-
     source = _reference(image)
-    source.PurposeOfReferenceCodeSequence = [
-        _code("121322", "DCM", "Source image for image processing operation"),
-    ]
-    derivation = Dataset()
-    derivation.SourceImageSequence = [source]
-    derivation.DerivationCodeSequence = [_code("113076", "DCM", "Segmentation")]
-    content = Dataset()
-    content.DimensionIndexValues = [1, position]
-    plane = Dataset()
-    plane.ImagePositionPatient = image.ImagePositionPatient
-    segment = Dataset()
-    segment.ReferencedSegmentNumber = 1
-    groups = Dataset()
-    groups.DerivationImageSequence = [derivation]
-    groups.FrameContentSequence = [content]
-    groups.PlanePositionSequence = [plane]
-    groups.SegmentIdentificationSequence = [segment]
-    return groups
+    source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source image for image processing operation")]
+    segmentation = _code("113076", "DCM", "Segmentation")
+    return _dataset(
+        DerivationImageSequence=[_dataset(SourceImageSequence=[source], DerivationCodeSequence=[segmentation])],
+        FrameContentSequence=[_dataset(DimensionIndexValues=[1, position])],
+        PlanePositionSequence=[_dataset(ImagePositionPatient=image.ImagePositionPatient)],
+        SegmentIdentificationSequence=[_dataset(ReferencedSegmentNumber=1)],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,7 @@ from bulkdl.dicom.validation import validate
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue import Catalogue, Root, Totals
-from bulkdl.server.demo.catalogue import demo_catalogue, demo_roots
-from bulkdl.server.demo.phantom import PHANTOM_COLLECTION
-from bulkdl.server.demo.samples import pydicom_samples
+from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue, demo_roots, samples_of
 from tests.support.dicom_files import instances
 
 UNSOUND = "PYDICOM-UNSOUND"
@@ -61,7 +60,7 @@ def test_every_instance_is_valid_except_in_the_collection_of_invalid_ones(demo: 
 
 @pytest.mark.usefixtures("demo")
 def test_serves_all_files_of_pydicom(cache: Path, tmp_path: Path) -> None:
-    roots = [root for root in demo_roots(cache) if root.path == pydicom_samples()]
+    roots = [root for root in demo_roots(cache) if root.path == samples_of("pydicom")]
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         report = catalogue.scan(roots)
         everything = catalogue.scan([Root(root.path) for root in roots[:1]])
@@ -110,3 +109,23 @@ def test_phantoms_that_no_cache_holds_are_left_out_without_numpy(
 ) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert PHANTOM_COLLECTION not in {root.collection for root in demo_roots(tmp_path)}
+
+
+def test_finds_the_files_of_pydicom() -> None:
+    folder = samples_of("pydicom")
+    assert folder is not None
+    assert (folder / "test_files" / "CT_small.dcm").is_file()
+
+
+def test_finds_the_files_of_pydicom_data_where_it_is_installed() -> None:
+    folder = samples_of("data_store")
+    assert folder is None or (folder / "MR2_UNCI.dcm").is_file()
+
+
+def test_locating_samples_imports_neither_the_packages_nor_numpy() -> None:
+    """The server starts in a fraction of a second because of this."""
+    script = (
+        "import sys; from bulkdl.server.demo.catalogue import *; samples_of('pydicom'); samples_of('data_store'); "
+        "sys.exit(any(name in sys.modules for name in ('pydicom', 'data_store', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
