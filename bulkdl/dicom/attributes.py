@@ -1,11 +1,12 @@
-"""The attributes of an instance that validation needs, from one walk over its data set."""
+"""The attributes of an instance that validation needs, from one walk over its data set, and its identity."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
 from bulkdl.dicom.part10 import uid_text
-from bulkdl.errors import InvalidInstance
+from bulkdl.errors import InvalidInstance, InvalidUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 
 if TYPE_CHECKING:
     from bulkdl.dicom.part10 import Element, Walk
@@ -122,3 +123,24 @@ class InstanceAttributes:
     def _raw(self, tag: int) -> bytes:
         element = self._found.get(tag)
         return self._walk.peek(element.offset, min(element.length, _MAX_VALUE_BYTES)) if element is not None else b""
+
+
+def parse_identity(sop_uid: str | None, series_uid: str | None) -> tuple[SopInstanceUid, SeriesUid]:
+    """The SOP Instance UID and the Series Instance UID of an instance.
+
+    Raises:
+        InvalidInstance: one is missing or invalid.
+    """
+    if sop_uid is None:
+        raise InvalidInstance("no SOP Instance UID")
+    if series_uid is None:
+        raise InvalidInstance("no Series Instance UID")
+    try:
+        return parse_sop_uid(sop_uid), parse_series_uid(series_uid)
+    except InvalidUid as error:
+        raise InvalidInstance(f"invalid UID: {error}") from error
+
+
+def parse_study_uid(study_uid: str | None) -> StudyUid | None:
+    """The Study Instance UID; None if it is missing or invalid, which does not make an instance invalid."""
+    return StudyUid(study_uid) if study_uid is not None and is_uid(study_uid) else None

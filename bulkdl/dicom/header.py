@@ -16,65 +16,25 @@ import struct
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bulkdl.dicom.identity import parse_identity, parse_study_uid
+from bulkdl.dicom.attributes import SERIES, SOP_CLASS, SOP_INSTANCE, STUDY, parse_identity, parse_study_uid
 from bulkdl.dicom.part10 import open_data_set, read_meta, uid_text
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bulkdl.dicom.part10 import Element, FileMeta, Walk
 
 _CHARACTER_SET = 0x00080005
-_SOP_CLASS = 0x00080016
-_SOP_INSTANCE = 0x00080018
-_STUDY_DATE = 0x00080020
-_SERIES_DATE = 0x00080021
-_MODALITY = 0x00080060
-_MANUFACTURER = 0x00080070
-_STUDY_DESCRIPTION = 0x00081030
-_SERIES_DESCRIPTION = 0x0008103E
-_ADMITTING_DIAGNOSIS = 0x00081080
-_MODEL = 0x00081090
-_PATIENT_NAME = 0x00100010
-_PATIENT_ID = 0x00100020
-_BIRTH_DATE = 0x00100030
-_SEX = 0x00100040
 _QUALITY_CONTROL_SUBJECT = 0x00100200
-_AGE = 0x00101010
-_ETHNIC_GROUP = 0x00102160
-_SPECIES_DESCRIPTION = 0x00102201
 _SPECIES_CODE_SEQUENCE = 0x00102202
-_LONGITUDINAL_OFFSET = 0x00120052
-_LONGITUDINAL_EVENT_TYPE = 0x00120053
-_BODY_PART = 0x00180015
-_SLICE_THICKNESS = 0x00180050
-_SOFTWARE_VERSIONS = 0x00181020
-_PROTOCOL = 0x00181030
-_STUDY = 0x0020000D
-_SERIES = 0x0020000E
-_STUDY_ID = 0x00200010
-_SERIES_NUMBER = 0x00200011
-_ACQUISITION_NUMBER = 0x00200012
-_INSTANCE_NUMBER = 0x00200013
-_PIXEL_SPACING = 0x00280030
-
 _CODE_VALUE = 0x00080100
-_LAST_NEEDED = _INSTANCE_NUMBER  # errors after this element are ignored
-_LAST = _PIXEL_SPACING
-_WANTED = frozenset(
-    (
-        *(_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE, _SERIES_DATE, _MODALITY, _MANUFACTURER),
-        *(_STUDY_DESCRIPTION, _SERIES_DESCRIPTION, _ADMITTING_DIAGNOSIS, _MODEL),
-        *(_PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX, _QUALITY_CONTROL_SUBJECT, _AGE, _ETHNIC_GROUP),
-        *(_SPECIES_DESCRIPTION, _LONGITUDINAL_OFFSET, _LONGITUDINAL_EVENT_TYPE),
-        *(_BODY_PART, _SLICE_THICKNESS, _SOFTWARE_VERSIONS, _PROTOCOL),
-        *(_STUDY, _SERIES, _STUDY_ID, _SERIES_NUMBER, _ACQUISITION_NUMBER, _INSTANCE_NUMBER),
-        _PIXEL_SPACING,
-    )
-)
+_LAST_NEEDED = 0x00200013  # Instance Number; errors after this element are ignored
+_LAST = 0x00280030  # Pixel Spacing
 _CTP_GROUP = 0x0013
 _CTP = b"CTP"
 _CTP_PROJECT = 0x10
@@ -179,7 +139,7 @@ class _HeaderValues:
         blocks: set[int] = set()
         for element in self._walk.elements():
             tag = element.tag
-            if tag > _LAST_NEEDED and _SOP_INSTANCE in self._raw and _SERIES in self._raw:
+            if tag > _LAST_NEEDED and SOP_INSTANCE in self._raw and SERIES in self._raw:
                 self._is_identified = True
                 if tag > _LAST:
                     return
@@ -264,44 +224,52 @@ def _decode(raw: bytes, character_set: bytes) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")  # some codecs make lone surrogates, which cannot be stored
 
 
+_FIELDS: dict[str, tuple[Callable[[_HeaderValues, int], Any], int]] = {
+    "sop_class_uid": (_HeaderValues.uid, SOP_CLASS),
+    "modality": (_HeaderValues.text, 0x00080060),
+    "manufacturer": (_HeaderValues.text, 0x00080070),
+    "study_description": (_HeaderValues.text, 0x00081030),
+    "series_description": (_HeaderValues.text, 0x0008103E),
+    "admitting_diagnosis": (_HeaderValues.text, 0x00081080),
+    "model": (_HeaderValues.text, 0x00081090),
+    "patient_name": (_HeaderValues.text, 0x00100010),
+    "patient_id": (_HeaderValues.text, 0x00100020),
+    "patient_sex": (_HeaderValues.text, 0x00100040),
+    "patient_age": (_HeaderValues.text, 0x00101010),
+    "ethnic_group": (_HeaderValues.text, 0x00102160),
+    "species_description": (_HeaderValues.text, 0x00102201),
+    "longitudinal_event_type": (_HeaderValues.text, 0x00120053),
+    "body_part": (_HeaderValues.text, 0x00180015),
+    "software_versions": (_HeaderValues.text, 0x00181020),
+    "protocol": (_HeaderValues.text, 0x00181030),
+    "study_id": (_HeaderValues.text, 0x00200010),
+    "study_date": (_HeaderValues.date, 0x00080020),
+    "series_date": (_HeaderValues.date, 0x00080021),
+    "patient_birth_date": (_HeaderValues.date, 0x00100030),
+    "series_number": (_HeaderValues.integer, 0x00200011),
+    "acquisition_number": (_HeaderValues.integer, 0x00200012),
+    "instance_number": (_HeaderValues.integer, 0x00200013),
+    "longitudinal_offset_days": (_HeaderValues.double, 0x00120052),
+    "slice_thickness_mm": (_HeaderValues.millimetres, 0x00180050),
+    "pixel_spacing_mm": (_HeaderValues.millimetres, 0x00280030),
+}
+_WANTED = frozenset(
+    (_CHARACTER_SET, SOP_INSTANCE, STUDY, SERIES, _QUALITY_CONTROL_SUBJECT, *(tag for _, tag in _FIELDS.values()))
+)
+
+
 def _header(meta: FileMeta, values: _HeaderValues) -> Header:
-    sop_uid, series_uid = parse_identity(values.uid(_SOP_INSTANCE), values.uid(_SERIES))
+    sop_uid, series_uid = parse_identity(values.uid(SOP_INSTANCE), values.uid(SERIES))
     subject = (values.text(_QUALITY_CONTROL_SUBJECT) or "").upper()
     return Header(
         sop_uid=sop_uid,
         series_uid=series_uid,
-        study_uid=parse_study_uid(values.uid(_STUDY)),
-        sop_class_uid=values.uid(_SOP_CLASS),
+        study_uid=parse_study_uid(values.uid(STUDY)),
         transfer_syntax_uid=meta.transfer_syntax_uid,
         media_sop_uid=meta.media_sop_uid,
         collection=values.ctp(_CTP_PROJECT),
         site=values.ctp(_CTP_SITE),
-        patient_id=values.text(_PATIENT_ID),
-        patient_name=values.text(_PATIENT_NAME),
-        patient_birth_date=values.date(_BIRTH_DATE),
-        patient_sex=values.text(_SEX),
-        patient_age=values.text(_AGE),
-        ethnic_group=values.text(_ETHNIC_GROUP),
         phantom={"YES": True, "NO": False}.get(subject),
         species_code=values.species_code,
-        species_description=values.text(_SPECIES_DESCRIPTION),
-        study_date=values.date(_STUDY_DATE),
-        study_description=values.text(_STUDY_DESCRIPTION),
-        study_id=values.text(_STUDY_ID),
-        admitting_diagnosis=values.text(_ADMITTING_DIAGNOSIS),
-        longitudinal_event_type=values.text(_LONGITUDINAL_EVENT_TYPE),
-        longitudinal_offset_days=values.double(_LONGITUDINAL_OFFSET),
-        modality=values.text(_MODALITY),
-        protocol=values.text(_PROTOCOL),
-        series_date=values.date(_SERIES_DATE),
-        series_description=values.text(_SERIES_DESCRIPTION),
-        body_part=values.text(_BODY_PART),
-        series_number=values.integer(_SERIES_NUMBER),
-        manufacturer=values.text(_MANUFACTURER),
-        model=values.text(_MODEL),
-        software_versions=values.text(_SOFTWARE_VERSIONS),
-        instance_number=values.integer(_INSTANCE_NUMBER),
-        acquisition_number=values.integer(_ACQUISITION_NUMBER),
-        slice_thickness_mm=values.millimetres(_SLICE_THICKNESS),
-        pixel_spacing_mm=values.millimetres(_PIXEL_SPACING),
+        **{name: convert(values, tag) for name, (convert, tag) in _FIELDS.items()},
     )

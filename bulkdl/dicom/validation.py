@@ -17,8 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from bulkdl.dicom.attributes import SERIES, SOP_INSTANCE, STUDY, InstanceAttributes
-from bulkdl.dicom.identity import parse_identity, parse_study_uid
+from bulkdl.dicom.attributes import SERIES, SOP_INSTANCE, STUDY, InstanceAttributes, parse_identity, parse_study_uid
 from bulkdl.dicom.part10 import open_data_set, read_meta, uid_text
 from bulkdl.dicom.pixels import check_pixel_data, decode_pixel_data
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bulkdl.dicom.identity import parse_identity, parse_study_uid
+from bulkdl.dicom.attributes import parse_identity, parse_study_uid
 from bulkdl.errors import InvalidInstance
 
 
