@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
-from bulkdl.archive.aiohttp_transport import open_transport
 from bulkdl.archive.base import Archive, Capabilities
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
@@ -33,6 +32,8 @@ async def connect(
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
+    from bulkdl.archive.aiohttp_transport import open_transport  # noqa: PLC0415 - late: aiohttp takes half of a start
+
     access = access or Access()
     form: Form = profile.form or _FORMS[profile.kind]
     async with open_transport(access) as transport:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bulkdl.errors import ManifestError, SelectionError
-from bulkdl.manifest import read_manifest
 from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
 from bulkdl.verbs.signatures import Given, Paths, full_signature
@@ -58,6 +57,8 @@ def select_from(content: bytes, *, source: str) -> Selection:
     Raises:
         ManifestError: it cannot be read; carries the line at fault.
     """
+    from bulkdl.manifest import read_manifest  # noqa: PLC0415 - late: most selections have no manifest
+
     manifest = read_manifest(content, source=source)
     return Selection(series=manifest.series, instances=manifest.instances)
 
