@@ -231,7 +231,7 @@ class _Bars:
             self.close()
             self._stage = type(event)
             self._speed = _Speed(self._clock)
-            self._bar = _new_bar(self._stream, done, unit)
+            self._bar = _new_bar(self._stream, title, counts)
         bar = self._bar
         self._speed.add(size_bytes)
         bar.ncols = _columns(self._stream)
@@ -242,10 +242,14 @@ class _Bars:
         bar.refresh()
 
 
-def _new_bar(stream: TextIO, done: int, unit: str) -> tqdm[NoReturn]:
+def _new_bar(stream: TextIO, title: str, counts: tuple[int, int, str]) -> tqdm[NoReturn]:
     from tqdm import tqdm  # noqa: PLC0415 - only bars need it, and it costs 25 ms
 
-    return tqdm(file=stream, initial=done, bar_format=_BAR, unit=unit, ncols=_columns(stream), nrows=_ROWS)
+    done, total, unit = counts
+    columns = _columns(stream)
+    return tqdm(
+        None, title, total or None, file=stream, initial=done, bar_format=_BAR, unit=unit, ncols=columns, nrows=_ROWS
+    )
 
 
 def _columns(stream: TextIO) -> int:
