@@ -226,7 +226,7 @@ class _Bars:
         self._bar = None
 
     def _draw(self, event: Event, title: str, counts: tuple[int, int, str], size_bytes: int, complaint: str) -> None:
-        done, total, unit = counts
+        done, total, _ = counts
         if self._bar is None or self._stage is not type(event):
             self.close()
             self._stage = type(event)

@@ -13,7 +13,7 @@ from bulkdl.cli import output
 from bulkdl.cli.exit_codes import Exit, for_run
 from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.progress import display
-from bulkdl.cli.signals import SIGNALS
+from bulkdl.cli.signals import SIGNALS, forget_signals, handle_signals
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.model.events import Noted, RunEnded, Sink, ignore
 from bulkdl.model.reports import AdoptReport, PlanReport, RunReport, VerifyReport
@@ -108,13 +108,11 @@ async def _supervised(action: Callable[[asyncio.Event], Awaitable[Result]], noti
             if notice is not None:
                 sink(Noted(notice))
             return
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+        forget_signals(loop)
         if task is not None:
             task.cancel()
 
-    for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal)
+    handle_signals(loop, on_signal)
     return await action(stop)
 
 

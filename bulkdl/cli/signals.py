@@ -1,10 +1,15 @@
-"""What Ctrl-C and SIGTERM do while no event loop runs; `runner` handles them in a loop. Light to import."""
+"""What Ctrl-C and SIGTERM do: before an event loop runs, in one, and at the end. Light to import."""
 
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from types import FrameType
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -19,6 +24,23 @@ def ignore_signals() -> None:
     """Ignore Ctrl-C and SIGTERM from now on."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def handle_signals(loop: asyncio.AbstractEventLoop, handler: Callable[[], None]) -> None:
+    """Call `handler` in the running `loop` for each signal, until `forget_signals`."""
+    for number in SIGNALS:
+        try:
+            loop.add_signal_handler(number, handler)
+        except NotImplementedError:  # Windows: Python calls its own handler there, between two steps of the loop
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))
+
+
+def forget_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Give the signals their default effect back."""
+    for number in SIGNALS:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(number)
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:

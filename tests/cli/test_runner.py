@@ -18,6 +18,14 @@ from bulkdl.errors import DiskFull, Interrupted
 from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.reports import SeriesCounts, VerifyReport
 
+
+@pytest.fixture(params=["with handlers of the loop", "without, as on Windows"], autouse=True)
+def loop_of_a_platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "with handlers of the loop":
+        for name in ("add_signal_handler", "remove_signal_handler"):
+            monkeypatch.setattr(asyncio.SelectorEventLoop, name, getattr(asyncio.AbstractEventLoop, name))
+
+
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 
