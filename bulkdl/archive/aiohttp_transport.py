@@ -39,22 +39,10 @@ class AiohttpResponse:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
+        self.reason = response.reason or ""
         self.headers: Mapping[str, str] = response.headers
-
-    @property
-    def reason(self) -> str:
-        """See `HttpResponse.reason`."""
-        return self._response.reason or ""
-
-    @property
-    def length(self) -> int | None:
-        """See `HttpResponse.length`."""
-        return self._response.content_length
-
-    @property
-    def content_type(self) -> str:
-        """See `HttpResponse.content_type`."""
-        return self._response.content_type
+        self.length = response.content_length
+        self.content_type = response.content_type
 
     async def chunk(self) -> bytes:
         """See `HttpResponse.chunk`."""

@@ -93,32 +93,17 @@ class Body(Protocol):
 
     `length` is the number of bytes announced, or None. `start` is the position of the first byte in the object: more
     than 0 where the rest of an entry was requested and sent; `is_part` is True then. `validator` identifies the object
-    (a strong entity tag or a date, RFC 9110 §8.8): two responses with the same validator have the same bytes.
+    (a strong entity tag or a date, RFC 9110 §8.8): two responses with the same validator have the same bytes; None if
+    the archive sent none. `content_type` is the media type without parameters, in lower case; `headers` have names in
+    any case.
     """
 
-    @property
-    def length(self) -> int | None:
-        """The number of bytes that the archive announced, None if it announced none."""
-
-    @property
-    def start(self) -> int:
-        """The position of the first byte in the object."""
-
-    @property
-    def is_part(self) -> bool:
-        """Whether the body is the rest of an object."""
-
-    @property
-    def validator(self) -> str | None:
-        """What identifies the object, None if the archive sent nothing to identify it by."""
-
-    @property
-    def content_type(self) -> str:
-        """The media type without parameters, in lower case."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The header fields of the response; names in any case."""
+    length: int | None
+    start: int
+    is_part: bool
+    validator: str | None
+    content_type: str
+    headers: Mapping[str, str]
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes in pieces of any size.
@@ -138,24 +123,14 @@ class Body(Protocol):
 class Archive(Protocol):
     """One archive, open for one run.
 
+    `name` is the name of its profile, or its address; `url` its base address. `retrier` limits and repeats requests.
     Every method may raise `RequestFailed` (its subclasses give the cause), `ArchiveUnreachable` and `Interrupted`.
     """
 
-    @property
-    def name(self) -> str:
-        """The name of its profile, or its address."""
-
-    @property
-    def url(self) -> str:
-        """Its base address."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do beyond the three questions."""
-
-    @property
-    def retrier(self) -> Retrier:
-        """Limits and repeats the requests to this archive."""
+    name: str
+    url: str
+    capabilities: Capabilities
+    retrier: Retrier
 
     @property
     def requests(self) -> int:

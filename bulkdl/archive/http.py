@@ -61,6 +61,7 @@ class HttpBody:
         self._access = access
         self.token = token  # the one that was sent
         self.headers = headers = response.headers
+        self.content_type = response.content_type
         encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
         if encoding != "identity" and encoding not in ENCODINGS:
             raise UnexpectedAnswer(
@@ -74,11 +75,6 @@ class HttpBody:
         # A weak tag may stand for other bytes with the same meaning, so it identifies nothing here.
         self.validator = tag if tag.startswith('"') else headers.get("Last-Modified")
         self.received = 0
-
-    @property
-    def content_type(self) -> str:
-        """See `Body.content_type`."""
-        return self._response.content_type
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """See `Body.chunks`."""

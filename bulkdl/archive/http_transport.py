@@ -17,25 +17,11 @@ from bulkdl.archive.request import Pairs
 class HttpResponse(Protocol):
     """A response whose header has arrived. `release` must be called once it is no longer needed."""
 
-    @property
-    def status(self) -> int:
-        """The status code."""
-
-    @property
-    def reason(self) -> str:
-        """The text behind the status code; may be empty."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The header fields; names in any case."""
-
-    @property
-    def length(self) -> int | None:
-        """The value of Content-Length, None if there is none."""
-
-    @property
-    def content_type(self) -> str:
-        """The media type without parameters, in lower case; `application/octet-stream` if there is none."""
+    status: int
+    reason: str  # the text behind the status code; may be empty
+    headers: Mapping[str, str]  # names in any case
+    length: int | None  # the value of Content-Length
+    content_type: str  # without parameters, in lower case; `application/octet-stream` if there is none
 
     async def chunk(self) -> bytes:
         """Return the next bytes as they arrive, undecoded; empty at the end of the body.
@@ -58,9 +44,7 @@ class HttpResponse(Protocol):
 class HttpTransport(Protocol):
     """Sends requests. `requests` counts those whose header was sent, whether they were answered or not."""
 
-    @property
-    def requests(self) -> int:
-        """The number of requests sent."""
+    requests: int
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> HttpResponse:
         """Send a GET, or a POST of `form`, and wait for the header of the response.

@@ -23,7 +23,6 @@ from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
-from bulkdl.runtime.attempts import Retrier
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, FaultyServer, Seen, answer, json
 
@@ -36,11 +35,8 @@ class KeysArchive:
     def __init__(self, profile: Profile, http: HttpClient) -> None:
         self.name = profile.name
         self.url = profile.url
+        self.retrier = http.retrier
         self._http = http
-
-    @property
-    def retrier(self) -> Retrier:
-        return self._http.retrier
 
     @property
     def requests(self) -> int:

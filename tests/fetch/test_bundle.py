@@ -165,7 +165,7 @@ async def test_a_multipart_response_brings_every_complete_part(bundles: Open, fi
     archive.capabilities = Capabilities(bundle=BundleForm.MULTIPART)
 
     def change(_: str, body: MemoryBody) -> None:
-        body.headers["Content-Type"] = 'multipart/related; type="application/dicom"; boundary=x'
+        body.headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x'}
 
     archive.change = change
     done, _ = await download(bundles(archive), work())

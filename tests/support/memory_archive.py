@@ -30,7 +30,7 @@ class MemoryBody:
         self.is_part = start > 0
         self.validator = validator
         self.content_type = "application/dicom"
-        self.headers: dict[str, str] = {}
+        self.headers: Mapping[str, str] = {}
         self._content = content[start:]
         self.cut: tuple[int, BulkdlError] | None = None
 

@@ -21,7 +21,6 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line, shortened
-from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.tasks import as_iterator, pool_results, run_pool
 
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
@@ -42,12 +41,8 @@ class NbiaArchive:
         self.url = profile.url
         self.dialect: Dialect = DIALECTS[profile.kind]()
         self.capabilities = capabilities_of(self.dialect)
+        self.retrier = http.retrier
         self._http = http
-
-    @property
-    def retrier(self) -> Retrier:
-        """See `Archive.retrier`."""
-        return self._http.retrier
 
     @property
     def requests(self) -> int:

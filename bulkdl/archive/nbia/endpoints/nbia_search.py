@@ -79,20 +79,9 @@ SERIES_CRITERIA: Final = (
     s.MODEL,
 )
 
-DENIED_SERIES: Final = (
-    Parameter("seriesList", "series_uids", description="Series Instance UIDs with commas between them", separator=","),
-    Parameter("userName", "user", description="the user whose rights are checked"),
-)
+SERIES_ID_LIST: Final = replace(s.SERIES_LIST, name="seriesId")
 
-SERIES_ID_LIST: Final = Parameter(
-    "seriesId",
-    "series_uids",
-    required=True,
-    description="a Series Instance UID",
-    is_repeatable=True,
-)
-
-_DATE: Final = s.required(s.since("Date", DateForm.SLASHED, "a day, such as 2020/12/31; what was released after it"))
+_DATE: Final = s.since("Date", DateForm.SLASHED, "a day, such as 2020/12/31; what was released after it")
 _SOP_SMALL_ID: Final = s.required(replace(s.SOP, name="SOPInstanceUid", description="a SOP Instance UID; note the d"))
 
 VALUES: Final = (
@@ -150,33 +139,65 @@ IMAGE_OTHER: Final = other(
     "the files of a Series that are not DICOM, as a zip with the original names",
 )
 
+
+def patients_and_studies(
+    patient: tuple[Attribute, ...], study: tuple[Attribute, ...], since: Parameter, *more: Attribute
+) -> tuple[Endpoint, ...]:
+    """The endpoints of Patients and Studies, with the attributes of a version; it adds `more` to bare Patient IDs."""
+    return (
+        rows("getPatient", (s.COLLECTION, s.PATIENT_ID_SMALL_D), patient, "Patients, of one Collection or of all"),
+        rows(
+            "getPatientByCollectionAndModality",
+            (s.required(s.COLLECTION), s.required(s.any_case(s.MODALITY))),
+            (s.renamed("PatientId", s.A_PATIENT_ID), *more),
+            "the Patients of a Collection who have a Series of that modality",
+        ),
+        rows(
+            "NewPatientsInCollection",
+            (s.required(s.COLLECTION), s.required(since)),
+            patient,
+            "the Patients of a Collection who are new since a day",
+        ),
+        rows(
+            "getPatientStudy",
+            (s.COLLECTION, s.PATIENT_ID, s.STUDY),
+            study,
+            "Studies, narrowed by Collection, Patient or UID",
+        ),
+        rows(
+            "NewStudiesInPatientCollection",
+            (s.required(s.COLLECTION), s.required(since), s.PATIENT_ID),
+            study,
+            "the Studies of a Collection, or of one Patient of it, that are new since a day",
+        ),
+    )
+
+
+SIZE_AND_INSTANCES: Final = (
+    rows(
+        "getSeriesSize",
+        (s.required(s.SERIES),),
+        s.SIZE,
+        "size and number of instances of one Series; slow on large archives",
+    ),
+    rows("getSOPInstanceUIDs", (s.required(s.SERIES),), (s.A_SOP_UID,), "the instances of one Series"),
+)
+
+DENIED_SERIES: Final = rows(
+    "getDeniedSeries",
+    (
+        Parameter(
+            "seriesList", "series_uids", description="Series Instance UIDs with commas between them", separator=","
+        ),
+        Parameter("userName", "user", description="the user whose rights are checked"),
+    ),
+    (s.A_SERIES_UID,),
+    "those of some Series that a user may not see",
+)
+
 _SEARCH: Final = (
     *VALUES,
-    rows("getPatient", (s.COLLECTION, s.PATIENT_ID_SMALL_D), PATIENT_V1, "Patients, of one Collection or of all"),
-    rows(
-        "getPatientByCollectionAndModality",
-        (s.required(s.COLLECTION), s.required(s.any_case(s.MODALITY))),
-        (s.renamed("PatientId", s.A_PATIENT_ID),),
-        "the Patients of a Collection who have a Series of that modality",
-    ),
-    rows(
-        "NewPatientsInCollection",
-        (s.required(s.COLLECTION), _DATE),
-        PATIENT_V1,
-        "the Patients of a Collection who are new since a day",
-    ),
-    rows(
-        "getPatientStudy",
-        (s.COLLECTION, s.PATIENT_ID, s.STUDY),
-        STUDY_V1,
-        "Studies, narrowed by Collection, Patient or UID",
-    ),
-    rows(
-        "NewStudiesInPatientCollection",
-        (s.required(s.COLLECTION), _DATE, s.PATIENT_ID),
-        STUDY_V1,
-        "the Studies of a Collection, or of one Patient of it, that are new since a day",
-    ),
+    *patients_and_studies(PATIENT_V1, STUDY_V1, _DATE),
     rows("getSeries", SERIES_CRITERIA, SERIES_V1, "Series that meet every criterion given"),
     rows(
         "getUpdatedSeries",
@@ -194,13 +215,7 @@ _SEARCH: Final = (
         "the Series of a shared list; always JSON",
         formats=JSON_ONLY,
     ),
-    rows(
-        "getSeriesSize",
-        (s.required(s.SERIES),),
-        s.SIZE,
-        "size and number of instances of one Series; slow on large archives",
-    ),
-    rows("getSOPInstanceUIDs", (s.required(s.SERIES),), (s.A_SOP_UID,), "the instances of one Series"),
+    *SIZE_AND_INSTANCES,
     rows(
         "getSeriesMetaData",
         (s.required(s.SERIES),),
@@ -218,7 +233,7 @@ _SEARCH: Final = (
 
 _V1_ALONE: Final = (
     IMAGE_OTHER,
-    rows("getDeniedSeries", DENIED_SERIES, (s.A_SERIES_UID,), "those of some Series that a user may not see"),
+    DENIED_SERIES,
     other("getUserAgreementTxt", (), Answer.TEXT, "the agreement for users of the data"),
     other("getAllSOPClassDefinition", (), Answer.TEXT, "names of SOP classes, a line UID=name for each"),
     other("status", (), Answer.TEXT, "whether the API is up"),

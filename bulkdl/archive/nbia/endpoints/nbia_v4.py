@@ -33,8 +33,10 @@ from bulkdl.archive.nbia.endpoints.nbia_search import (
     PATIENT_V1,
     SERIES_CRITERIA,
     SERIES_ID_LIST,
+    SIZE_AND_INSTANCES,
     STUDY_V1,
     VALUES,
+    patients_and_studies,
 )
 from bulkdl.archive.nbia.endpoints.series_metadata import (
     DATA_DESCRIPTION_URI,
@@ -85,31 +87,7 @@ _FROM: Final = s.since("fromDate", DateForm.MONTH_FIRST, "a day, such as 12-31-2
 
 _SEARCH: Final = (
     *VALUES,
-    rows("getPatient", (s.COLLECTION, s.PATIENT_ID_SMALL_D), PATIENT_V4, "Patients, of one Collection or of all"),
-    rows(
-        "getPatientByCollectionAndModality",
-        (s.required(s.COLLECTION), s.required(s.any_case(s.MODALITY))),
-        (s.renamed("PatientId", s.A_PATIENT_ID), s.A_AUTHORIZED),
-        "the Patients of a Collection who have a Series of that modality",
-    ),
-    rows(
-        "NewPatientsInCollection",
-        (s.required(s.COLLECTION), s.required(_FROM)),
-        PATIENT_V4,
-        "the Patients of a Collection who are new since a day",
-    ),
-    rows(
-        "getPatientStudy",
-        (s.COLLECTION, s.PATIENT_ID, s.STUDY),
-        STUDY_V4,
-        "Studies, narrowed by Collection, Patient or UID",
-    ),
-    rows(
-        "NewStudiesInPatientCollection",
-        (s.required(s.COLLECTION), s.required(_FROM), s.PATIENT_ID),
-        STUDY_V4,
-        "the Studies of a Collection, or of one Patient of it, that are new since a day",
-    ),
+    *patients_and_studies(PATIENT_V4, STUDY_V4, _FROM, s.A_AUTHORIZED),
     rows(
         "getSeries",
         tuple(each if each.any_case or each in {s.STUDY, s.SERIES} else s.any_case(each) for each in SERIES_CRITERIA),
@@ -122,14 +100,8 @@ _SEARCH: Final = (
         SERIES_V4,
         "the public Series that were released after a day",
     ),
-    rows(
-        "getSeriesSize",
-        (s.required(s.SERIES),),
-        s.SIZE,
-        "size and number of instances of one Series; slow on large archives",
-    ),
-    rows("getSOPInstanceUIDs", (s.required(s.SERIES),), (s.A_SOP_UID,), "the instances of one Series"),
-    rows("getDeniedSeries", DENIED_SERIES, (s.A_SERIES_UID,), "those of some Series that a user may not see"),
+    *SIZE_AND_INSTANCES,
+    DENIED_SERIES,
     rows(
         "getSeriesMetadata",
         (s.SERIES_LIST_OF_COMMAS,),

@@ -5,10 +5,22 @@ Source: as for `nbia_search`, `nbia_v4` and `nbia_advanced`, whose endpoints the
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from bulkdl.archive.nbia.endpoints import shared as s
 from bulkdl.archive.nbia.endpoints.base import Attribute, Kind
+
+_END: Final = (
+    s.renamed("Date Released", s.A_RELEASED),
+    s.renamed("Series Date", s.A_SERIES_DATE),
+    s.renamed("Protocol Name", s.A_PROTOCOL),
+    s.renamed("Body Part Examined", s.A_BODY_PART),
+    s.renamed("Annotations Flag", s.A_ANNOTATIONS),
+    s.renamed("Manufacturer Model Name", s.A_MODEL),
+    s.renamed("Software Versions", s.A_SOFTWARE),
+    s.A_SUBMITTED,
+)
 
 # Every value is text; dates are written by java.util.Date, except the Study's, which is MM-dd-yyyy.
 SERIES_METADATA_V1: Final = (
@@ -31,14 +43,7 @@ SERIES_METADATA_V1: Final = (
     s.renamed("License Name", s.A_LICENSE),
     s.renamed("License URL", s.A_LICENSE_URI),
     Attribute("Annotation Size", "annotation_bytes", Kind.INTEGER, "", "bytes of all annotations"),
-    s.renamed("Date Released", s.A_RELEASED),
-    s.renamed("Series Date", s.A_SERIES_DATE),
-    s.renamed("Protocol Name", s.A_PROTOCOL),
-    s.renamed("Body Part Examined", s.A_BODY_PART),
-    s.renamed("Annotations Flag", s.A_ANNOTATIONS),
-    s.renamed("Manufacturer Model Name", s.A_MODEL),
-    s.renamed("Software Versions", s.A_SOFTWARE),
-    s.A_SUBMITTED,
+    *_END,
 )
 
 SERIES_QC_V2: Final = (
@@ -74,14 +79,7 @@ SERIES_METADATA_2: Final = (
     s.renamed("Series Number", s.A_SERIES_NUMBER),
     s.renamed("License Name", s.A_LICENSE),
     s.renamed("License URL", s.A_LICENSE_URI),
-    s.renamed("Date Released", s.A_RELEASED),
-    s.renamed("Series Date", s.A_SERIES_DATE),
-    s.renamed("Protocol Name", s.A_PROTOCOL),
-    s.renamed("Body Part Examined", s.A_BODY_PART),
-    s.renamed("Annotations Flag", s.A_ANNOTATIONS),
-    s.renamed("Manufacturer Model Name", s.A_MODEL),
-    s.renamed("Software Versions", s.A_SOFTWARE),
-    s.A_SUBMITTED,
+    *_END,
 )
 
 MAX_SUBMITTED: Final = s.renamed("MaxSubmissionTimestamp", s.A_SUBMITTED)
@@ -138,45 +136,18 @@ SERIES_QC_V4: Final = (
     *SERIES_METADATA_V4[_AT_RELEASED_STATUS:],
 )
 
-# The names with blanks in the forms that send CSV only, by those of SERIES_METADATA_V4.
-SPACED_NAMES: Final = {
-    "PatientID": "Patient ID",
-    "PatientName": "Patient Name",
-    "PatientSex": "Patient Sex",
-    "EthnicGroup": "Ethnic Group",
-    "SpeciesCode": "Species Code",
-    "SpeciesDescription": "Species Description",
-    "StudyInstanceUID": "Study Instance UID",
-    "StudyDate": "Study Date",
+# The forms that send CSV only have blanks in their names, and some names of their own.
+_SPACED: Final = {
     "StudyDesc": "Study Description",
-    "AdmittingDiagnosisDescription": "Admitting Diagnosis Description",
-    "StudyID": "Study ID",
-    "PatientAge": "Patient Age",
-    "LongitudinalTemporalEventType": "Longitudinal Temporal Event Type",
-    "LongitudinalTemporalOffsetFromEvent": "Longitudinal Temporal Offset From Event",
-    "SeriesInstanceUID": "Series Instance UID",
     "Collection": "Project",
-    "ProtocolName": "Protocol Name",
-    "SeriesDate": "Series Date",
-    "SeriesDescription": "Series Description",
-    "BodyPartExamined": "Body Part Examined",
-    "SeriesNumber": "Series Number",
-    "AnnotationsFlag": "Annotations Flag",
-    "ManufacturerModelName": "Manufacturer Model Name",
-    "PixelSpacing(mm)-Row": "Pixel Spacing(mm)- Row",
-    "SliceThickness(mm)": "Slice Thickness(mm)",
-    "SoftwareVersions": "Software Versions",
-    "ImageCount": "Image Count",
-    "MaxSubmissionTimestamp": "Max Submission Timestamp",
-    "LicenseName": "License Name",
-    "LicenseURI": "License URI",
     "DataDescriptionURI": "Collection URI",
-    "FileSize": "File Size",
-    "DateReleased": "Date Released",
-    "ThirdPartyAnalysis": "Third Party Analysis",
+    "PixelSpacing(mm)-Row": "Pixel Spacing(mm)- Row",
 }
+_NEW_WORD: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 _UNSPACED: Final = frozenset({s.A_SITE, s.A_RELEASED_STATUS, s.A_AUTHORIZED})
 SERIES_METADATA_3: Final = tuple(
-    s.renamed(SPACED_NAMES.get(each.name, each.name), each) for each in SERIES_METADATA_V4 if each not in _UNSPACED
+    s.renamed(_SPACED.get(each.name) or _NEW_WORD.sub(" ", each.name), each)
+    for each in SERIES_METADATA_V4
+    if each not in _UNSPACED
 )
 SERIES_METADATA_COMBINED: Final = tuple(each for each in SERIES_METADATA_3 if not each.name.endswith(("Row", "(mm)")))
