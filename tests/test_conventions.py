@@ -60,7 +60,6 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns
     "server/context.py": "server/test_app.py",  # a value that `app` makes
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
-    "server/nbia/forms.py": "server/nbia/test_hostile.py",
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bulkdl.archive.nbia.endpoints import Answer
-from bulkdl.server.nbia.forms import FORMAT
+from bulkdl.server.nbia.request import FORMAT
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from bulkdl.server.catalogue import CatalogueView, ServedFile, open_served
 from bulkdl.server.file_response import send_file, send_file_in_chunks
-from bulkdl.server.nbia.apis import Credential
+from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.bundles import bundle, new_names, original_names, sequential_names
 from bulkdl.server.nbia.errors import server_error
 from bulkdl.server.nbia.quirks import Quirk
@@ -50,20 +50,20 @@ class Downloads:
 
     # --- single instances ---------------------------------------------------------------------------------------------
 
-    async def send_instance(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
-        """Answer getSingleImage.
+    async def send_instance(self, http: web.Request, api: Api, hidden: frozenset[str]) -> web.StreamResponse:
+        """Answer getSingleImage to a viewer from whom the Collections `hidden` are hidden.
 
         Raises:
             OSError: the file cannot be read, or its size has changed since the scan.
             DiskError: the catalogue cannot be read.
         """
-        series_uid = request.parameters["SeriesInstanceUID"][0]
+        series_uid = http.query["SeriesInstanceUID"]
         series = self._find_cached(series_uid) or await self._load(series_uid)
         file = None
-        if series is not None and series.collection not in request.viewer.hidden:
-            file = series.files.get(request.parameters["SOPInstanceUID"][0])
+        if series is not None and series.collection not in hidden:
+            file = series.files.get(http.query["SOPInstanceUID"])
         if file is None:
-            return server_error("no such instance", request.api, tcia_message=_NOT_FOUND_OF_TCIA)
+            return server_error("no such instance", api, tcia_message=_NOT_FOUND_OF_TCIA)
         headers = {
             "Content-Type": "application/dicom",
             "Content-Disposition": f"attachment; filename={file.sop_uid}.dcm",
@@ -107,7 +107,7 @@ class Downloads:
             DiskError: the catalogue cannot be read.
         """
         view, is_tcia = request.view, request.api.is_tcia
-        series_uid = request.parameters["SeriesInstanceUID"][0]
+        series_uid = request.parameters["SeriesInstanceUID"]
         files = await self._threads.do(view.files, series_uid)
         if not files:
             return _no_bundle(request, series_uid)
@@ -151,7 +151,7 @@ def _file_names(request: ApiRequest, files: Sequence[ServedFile]) -> list[str]:
 
 
 def _is(request: ApiRequest, parameter: str, word: str) -> bool:
-    return request.parameters.get(parameter, ("",))[0].lower() == word
+    return request.parameters.get(parameter, "").lower() == word
 
 
 def _no_bundle(request: ApiRequest, series_uid: str) -> web.Response:

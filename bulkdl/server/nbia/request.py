@@ -1,7 +1,4 @@
-"""A parsed request, and a reply that is not a list of rows. Nothing here depends on aiohttp.
-
-The functions that answer requests block, and are called in threads.
-"""
+"""A parsed request, and a reply that is not a list of rows. The functions that answer block, in threads."""
 
 from __future__ import annotations
 
@@ -9,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import parse_qsl
+
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import MultiDict, MultiMapping
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
 from bulkdl.archive.nbia.values import Value
@@ -18,9 +19,19 @@ from bulkdl.server.catalogue import CatalogueView
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.shared_lists import SharedList, SharedLists
 
-Row = Mapping[str, Value]
+if TYPE_CHECKING:
+    from aiohttp import web
+
+FORMAT: Final = "format"
+
+Parameters: TypeAlias = MultiMapping[str]
+"""Parameters by their names on the wire, in their order."""
+
+Row: TypeAlias = Mapping[str, Value]
 """The values of one row, by the `field` of the endpoint's attributes."""
 
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
+_MAX_FIELDS: Final = 100_000
 _UID_CHARACTERS: Final = frozenset("0123456789.")
 
 
@@ -38,37 +49,33 @@ class Reply:
 
     body: bytes
     content_type: str = "text/plain"
-    status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """A request to an endpoint. `parameters` have their names on the wire and keep their order.
+    """A request to an endpoint. Methods take the `field` of a parameter.
 
-    Methods take the `field` of a parameter. `origin` is the server's address as the client knows it, without a path.
+    `origin` is the server's address as the client knows it, without a path.
     """
 
     api: Api
     endpoint: Endpoint
     viewer: Viewer
     view: CatalogueView
-    parameters: Mapping[str, Sequence[str]]
+    parameters: Parameters
     authenticator: Authenticator
     lists: SharedLists
     origin: str
 
     def value(self, name: str) -> str | None:
-        """The first value of the parameter with the field `name`."""
-        values = self.values(name)
-        return values[0] if values else None
+        """The first value of a parameter."""
+        return next(iter(self.values(name)), None)
 
     def values(self, name: str) -> Sequence[str]:
-        """All values of the parameter with the field `name`."""
-        for parameter in self.endpoint.parameters:
-            if parameter.field == name:
-                return self.parameters.get(parameter.name, ())
-        return ()
+        """All values of a parameter."""
+        wire_name = next((parameter.name for parameter in self.endpoint.parameters if parameter.field == name), "")
+        return self.parameters.getall(wire_name, ())
 
     def shared_list(self) -> SharedList | None:
         """The list with the requested name: the viewer's own, or the oldest of which the viewer may see a Series.
@@ -83,7 +90,7 @@ class ApiRequest:
     def criteria(self, *names: str) -> dict[str, Any]:
         """The criteria in the request by field, or only those of these names."""
         return {
-            parameter.field: self.parameters[parameter.name][0]
+            parameter.field: self.parameters[parameter.name]
             for parameter in self.endpoint.parameters
             if parameter.name in self.parameters
             and parameter.kind is not Kind.DATE
@@ -95,7 +102,7 @@ class ApiRequest:
         for parameter in self.endpoint.parameters:
             if parameter.field == name and parameter.date_form is not None:
                 try:
-                    return datetime.strptime(self.parameters[parameter.name][0], parameter.date_form).date()  # noqa: DTZ007 - dates have no zone
+                    return datetime.strptime(self.parameters[parameter.name], parameter.date_form).date()  # noqa: DTZ007 - dates have no zone
                 except (KeyError, ValueError):
                     return None
         return None
@@ -105,3 +112,41 @@ class ApiRequest:
         texts = ",".join(self.values(name)).split(",")
         cleaned = ("".join(filter(_UID_CHARACTERS.__contains__, text)) for text in texts)
         return list(dict.fromkeys(filter(None, cleaned)))
+
+
+async def read_form(request: web.Request) -> Parameters:
+    """The fields of a form, and the parameters of its address that it does not repeat. Uploaded files are left out.
+
+    Characters that cannot be encoded are replaced by question marks.
+
+    Raises:
+        RequestRefused: the form cannot be read.
+    """
+    try:
+        if request.content_type == _FORM_TYPE:  # aiohttp itself rejects more than a thousand fields
+            text = (await request.read()).decode(errors="replace")
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        else:
+            pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
+    except (ValueError, LookupError, RuntimeError, HttpProcessingError) as error:  # what aiohttp raises for bad forms
+        raise RequestRefused("The form cannot be read.") from error
+    fields = MultiDict((_encodable(name), _encodable(value)) for name, value in pairs)
+    fields.extend([(name, value) for name, value in request.query.items() if name not in fields])
+    return fields
+
+
+def check_names(endpoint: Endpoint, parameters: Parameters) -> None:
+    """Check that an endpoint knows every parameter.
+
+    Raises:
+        RequestRefused: it does not; in NBIA's words.
+    """
+    for name in parameters:
+        if endpoint.parameter(name) is None and not (endpoint.has_format and name == FORMAT):
+            allowed = [parameter.name for parameter in endpoint.parameters] + [FORMAT] * endpoint.has_format
+            kind = "form" if endpoint.method == "POST" else "query"
+            raise RequestRefused(f"Invalid {kind} parameter: '{name}'. Allowed parameters are: [{', '.join(allowed)}]")
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="replace").decode()

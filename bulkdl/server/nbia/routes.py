@@ -11,8 +11,7 @@ No path on disk is made from anything that a client sends. What is hidden from a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -25,11 +24,10 @@ from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.downloads import Downloads
 from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
 from bulkdl.server.nbia.formats import DEFAULT_FORMAT, find_format
-from bulkdl.server.nbia.forms import FORMAT, check_names, read_form, read_query
 from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins
 from bulkdl.server.nbia.replies import reply
-from bulkdl.server.nbia.request import ApiRequest, RequestRefused
+from bulkdl.server.nbia.request import FORMAT, ApiRequest, RequestRefused, check_names, read_form
 from bulkdl.server.nbia.shared_lists import SharedLists
 
 if TYPE_CHECKING:
@@ -41,9 +39,6 @@ _TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
 _LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))
 _PUBLIC: Final = frozenset({"up"})
 _KEY: Final = "api_key"
-
-_Parameters: TypeAlias = dict[str, list[str]]
-_Answering: TypeAlias = Callable[[web.Request, ApiRequest], Awaitable[web.StreamResponse]]
 
 
 def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: frozenset[Quirk]) -> None:
@@ -82,21 +77,35 @@ class _Handlers:
 
     def handler(self, api: Api, endpoint: Endpoint) -> Handler:
         """The handler of an endpoint."""
-        answer = self._answering(endpoint)
-        read = read_form if endpoint.method == "POST" else _read_query
+        is_post, is_instance = endpoint.method == "POST", endpoint.answer is Answer.INSTANCE
+        answer = {Answer.ROWS: self._send_rows, Answer.BUNDLE: self._downloads.send_bundle}.get(
+            endpoint.answer, self._send_reply
+        )
 
         async def handle(http: web.Request) -> web.StreamResponse:
             viewer = _identify(http, api, endpoint, self._context.authenticator)
             if isinstance(viewer, CredentialProblem):
                 return unauthorized(viewer, api, endpoint, self._quirks)
             try:
-                parameters = await read(http)
+                parameters = await read_form(http) if is_post else http.query
                 if endpoint.is_strict:
                     check_names(endpoint, parameters)
                 for name in endpoint.required:
                     if name not in parameters:
                         return missing_parameter(api, endpoint, name)
-                return await answer(http, self._request(http, api, endpoint, viewer, parameters))
+                if is_instance:  # without an `ApiRequest`, because there are millions of them
+                    return await self._downloads.send_instance(http, api, viewer.hidden)
+                request = ApiRequest(
+                    api=api,
+                    endpoint=endpoint,
+                    viewer=viewer,
+                    view=self._context.view_of(viewer),
+                    parameters=parameters,
+                    authenticator=self._context.authenticator,
+                    lists=self._lists,
+                    origin=f"{http.scheme}://{http.host}",
+                )
+                return await answer(http, request)
             except RequestRefused as refused:
                 return refusal(refused)
             except ConnectionError:
@@ -124,7 +133,7 @@ class _Handlers:
             fields = await read_form(http)
         except RequestRefused as refused:
             return refusal(refused)
-        return await self.logins.token({name: values[0] for name, values in fields.items()})
+        return await self.logins.token(fields)
 
     async def index(self, http: web.Request) -> web.StreamResponse:
         """Answer with a page for people who open the address in a browser."""
@@ -135,35 +144,16 @@ class _Handlers:
             return server_error(str(error))
         return web.Response(body=page.encode(errors="replace"), content_type="text/html", charset="utf-8")
 
-    def _answering(self, endpoint: Endpoint) -> _Answering:
-        downloads = {Answer.INSTANCE: self._downloads.send_instance, Answer.BUNDLE: self._downloads.send_bundle}
-        others = {Answer.ROWS: self._send_rows}
-        return {**downloads, **others}.get(endpoint.answer, self._send_reply)
-
-    def _request(
-        self, http: web.Request, api: Api, endpoint: Endpoint, viewer: Viewer, parameters: _Parameters
-    ) -> ApiRequest:
-        return ApiRequest(
-            api=api,
-            endpoint=endpoint,
-            viewer=viewer,
-            view=self._context.view_of(viewer),
-            parameters=parameters,
-            authenticator=self._context.authenticator,
-            lists=self._lists,
-            origin=f"{http.scheme}://{http.host}",
-        )
-
     async def _send_reply(self, _http: web.Request, request: ApiRequest) -> web.StreamResponse:
         made = await self._context.threads.do(reply, request)
         headers = {**made.headers, "Content-Type": made.content_type}
-        return web.Response(status=made.status, body=made.body, headers=headers)
+        return web.Response(body=made.body, headers=headers)
 
     async def _send_rows(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         """Send rows. An unknown format is an error only if there are rows."""
         endpoint, do = request.endpoint, self._context.threads.do
-        names = request.parameters.get(FORMAT) if endpoint.has_format else None
-        name = names[0] if names else endpoint.default_format
+        name = request.parameters.get(FORMAT) if endpoint.has_format else None
+        name = endpoint.default_format if name is None else name
         found = find_format(request.api, endpoint, name)
         used = found or DEFAULT_FORMAT
         chunks = used.write(request, self._quirks)
@@ -176,10 +166,6 @@ class _Handlers:
         if not second:
             return web.Response(body=first, headers=headers)
         return await self._context.threads.stream(http, headers, chunks, first, second)
-
-
-async def _read_query(http: web.Request) -> _Parameters:
-    return read_query(http)
 
 
 def _identify(
