@@ -6,17 +6,17 @@ Source: `getData.java` and the `v4/*.java` of the NBIA API.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer
 from bulkdl.server.nbia.quirks import Quirk
-from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, Rendering, in_chunks
+from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, Rendering, in_chunks, json_texts
 from bulkdl.server.nbia.rows import find_rows
 
 if TYPE_CHECKING:
-    from bulkdl.archive.nbia.endpoints import Attribute, Endpoint
+    from bulkdl.archive.nbia.endpoints import Endpoint
     from bulkdl.server.nbia.apis import Api
     from bulkdl.server.nbia.request import ApiRequest
 
@@ -51,35 +51,27 @@ class Format:
 def find_format(api: Api, endpoint: Endpoint, name: str) -> Format | None:
     """The format that a request asks for by `name`; None if it is unknown."""
     name = name.upper()
-    if api.is_tcia:
-        return _format(api.renderings, name)
-    if endpoint.name in _OBJECT_ENDPOINTS:
-        return Format(_JSON_WITH_NULLS)
-    is_single = len(endpoint.attributes) == 1
-    if name == "CSV-DOWNLOAD":
-        content_type = "application/force-download" if is_single else "text/csv"
-        headers = {"Content-Disposition": 'attachment; filename="SeriesMetaData.csv"'}
-        return Format(Rendering(content_type, RENDERINGS["CSV"].write), headers)
-    return _format(RENDERINGS, "CSV" if name == "CSVQUOTED" and not is_single else name)
+    if not api.is_tcia:
+        is_single = len(endpoint.attributes) == 1
+        if endpoint.name in _OBJECT_ENDPOINTS:
+            return Format(_JSON_WITH_NULLS)
+        if name == "CSV-DOWNLOAD":
+            content_type = "application/force-download" if is_single else "text/csv"
+            headers = {"Content-Disposition": 'attachment; filename="SeriesMetaData.csv"'}
+            return Format(Rendering(content_type, RENDERINGS["CSV"].write), headers)
+        if name == "CSVQUOTED" and not is_single:
+            name = "CSV"
+    rendering = api.renderings.get(name)
+    return None if rendering is None else Format(rendering)
 
 
 DEFAULT_FORMAT: Final = Format(RENDERINGS["JSON"])
 
 
-def _format(renderings: Mapping[str, Rendering], name: str) -> Format | None:
-    rendering = renderings.get(name)
-    return None if rendering is None else Format(rendering)
-
-
-def _write_json_with_nulls(
-    _attributes: Sequence[Attribute], rows: Iterable[Mapping[str, JsonValue]]
-) -> Iterator[bytes]:
-    """JSON as Jackson writes it: nulls are kept, and no rows are an empty array."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-    return in_chunks("[", (f",{text}" if number else text for number, text in enumerate(map(encode, rows))), "]")
-
-
-_JSON_WITH_NULLS: Final = Rendering("application/json", _write_json_with_nulls)
+_JSON_WITH_NULLS: Final = Rendering(
+    "application/json", lambda _attributes, rows: in_chunks("[", json_texts(rows, nulls=True), "]")
+)
+"""JSON as Jackson writes it: nulls are kept, and no rows are an empty array."""
 
 
 def _wire_rows(request: ApiRequest, *, as_text: bool) -> Iterator[Mapping[str, JsonValue]]:
@@ -88,11 +80,9 @@ def _wire_rows(request: ApiRequest, *, as_text: bool) -> Iterator[Mapping[str, J
     attributes = request.endpoint.attributes
     for row in find_rows(request):
         wired = {attribute.name: to_wire(attribute, row.get(attribute.field)) for attribute in attributes}
-        yield {name: _number_as_text(value) for name, value in wired.items()} if as_text else wired
-
-
-def _number_as_text(value: JsonValue) -> JsonValue:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+        if as_text:
+            wired = {name: str(value) if type(value) in {int, float} else value for name, value in wired.items()}
+        yield wired
 
 
 def _with_quirks(chunks: Iterator[bytes], quirks: frozenset[Quirk]) -> Iterator[bytes]:

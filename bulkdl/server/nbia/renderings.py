@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import chain
 from typing import Any, TypeAlias
 
 from bulkdl.archive.nbia.endpoints import Attribute, Kind
@@ -83,11 +82,17 @@ class Rendering:
     write: Callable[[Sequence[Attribute], Rows], Iterator[bytes]]
 
 
-def rows_to_json(rows: Rows) -> Iterator[bytes]:
-    """An array of flat objects. The key of a None is left out."""
+def json_texts(rows: Rows, *, nulls: bool = False) -> Iterator[str]:
+    """The texts of flat objects, with commas between them. Without `nulls`, the key of a None is left out."""
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-    objects = (encode({name: value for name, value in row.items() if value is not None}) for row in rows)
-    return _framed("[", objects, "]", between=",")
+    for number, row in enumerate(rows):
+        shown = row if nulls else {name: value for name, value in row.items() if value is not None}
+        yield f",{encode(shown)}" if number else encode(shown)
+
+
+def rows_to_json(_attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
+    """An array of flat objects. The key of a None is left out."""
+    return _framed("[", json_texts(rows), "]")
 
 
 def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
@@ -95,7 +100,8 @@ def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     names = [attribute.name for attribute in attributes]
     if len(names) == 1:
         return _framed(f"{names[0]}\n", (f"{plain(row.get(names[0]))}\n" for row in rows))
-    return _framed(_quoted(names), (_quoted([plain(row.get(name)) for name in names]) for row in rows))
+    texts = ([plain(row.get(name)) for name in names] for row in rows)
+    return _framed(_line(names), map(_line, texts))
 
 
 def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
@@ -131,7 +137,7 @@ def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]
 
 
 RENDERINGS: Mapping[str, Rendering] = {
-    "JSON": Rendering("application/json", lambda _attributes, rows: rows_to_json(rows)),
+    "JSON": Rendering("application/json", rows_to_json),
     "CSV": Rendering("text/csv", rows_to_csv),
     "XML": Rendering("application/xml", rows_to_xml),
     "HTML": Rendering("text/html", rows_to_html),
@@ -139,13 +145,12 @@ RENDERINGS: Mapping[str, Rendering] = {
 """Formats by the values of the `format` parameter, which is compared without case."""
 
 
-def _framed(start: str, pieces: Iterable[str], end: str = "", *, between: str = "") -> Iterator[bytes]:
+def _framed(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
     """`start`, the pieces and `end` in chunks; nothing if there are no pieces."""
     remaining = iter(pieces)
     first = next(remaining, None)
     if first is not None:
-        rest = chain.from_iterable((between, piece) for piece in remaining) if between else remaining
-        yield from in_chunks(start + first, rest, end)
+        yield from in_chunks(start + first, remaining, end)
 
 
 def in_chunks(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
@@ -169,18 +174,27 @@ def plain(value: JsonValue) -> str:
     return str(value)
 
 
-def _quoted(texts: Iterable[str]) -> str:
-    return ",".join('"' + text.replace('"', '""') + '"' for text in texts) + "\n"
+def quoted(text: str) -> str:
+    """A field of CSV in quotes."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _line(texts: Iterable[str]) -> str:
+    return ",".join(map(quoted, texts)) + "\n"
 
 
 _UNFIT_FOR_A_TAG = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
-_UNSAFE = re.compile(r"[&<>/\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "/": "&#x2f;"}
+_UNSAFE = re.compile(r"[&<>\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escaped(value: JsonValue) -> str:
+    """Text of an element. Characters that XML does not allow become blanks."""
+    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
 
 
 def _escaped(value: JsonValue) -> str:
-    """Text of an element. Characters that XML does not allow become blanks."""
-    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
+    return escaped(value).replace("/", "&#x2f;")
 
 
 def _java_class(attribute: Attribute) -> str:

@@ -7,29 +7,19 @@ HTML, and a CSV field with a comma, a quote or a line break is quoted.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from bulkdl.archive.nbia.endpoints import Attribute, Kind
-from bulkdl.server.nbia.renderings import JsonValue, Rendering, Rows, in_chunks, plain
+from bulkdl.server.nbia.renderings import JsonValue, Rendering, Rows, escaped, in_chunks, json_texts, plain, quoted
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
-_UNSAFE = re.compile(r"[&<>\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_SQL_TYPES = {
-    Kind.NUMBER: "DOUBLE",
-    Kind.FLAG: "BIT",
-    Kind.DATE: "DATE",
-    Kind.TIMESTAMP: "TIMESTAMP",
-}
+_SQL_TYPES = {Kind.NUMBER: "DOUBLE", Kind.FLAG: "BIT", Kind.DATE: "DATE", Kind.TIMESTAMP: "TIMESTAMP"}
 
 
 def rows_to_json(_attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     """An array of flat objects, which may be empty. The key of a None is left out."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-    objects = (encode({name: value for name, value in row.items() if value is not None}) for row in rows)
-    return in_chunks("[", (f",{text}" if number else text for number, text in enumerate(objects)), "]")
+    return in_chunks("[", json_texts(rows), "]")
 
 
 def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
@@ -43,7 +33,7 @@ def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     elements = [(a.name, f"<{a.name} type='{_sql_type(a)}' >", f"</{a.name}>\n") for a in attributes]
 
     def row_text(row: Mapping[str, JsonValue]) -> str:
-        return "".join(f"{start}{_escaped(row.get(name))}{end}" for name, start, end in elements)
+        return "".join(f"{start}{escaped(row.get(name))}{end}" for name, start, end in elements)
 
     return in_chunks("<Results>\n", (f"<Row>\n{row_text(row)}</Row>\n" for row in rows), "</Results>")
 
@@ -51,10 +41,10 @@ def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
 def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     """A page with a table. Its last tag is not closed, as in Bindaas."""
     names = [attribute.name for attribute in attributes]
-    heading = "".join(f"<TH>{_escaped(name)}</TH>" for name in names)
+    heading = "".join(f"<TH>{escaped(name)}</TH>" for name in names)
 
     def row_text(row: Mapping[str, JsonValue]) -> str:
-        return "".join(f"<TD>{_escaped(row.get(name))}</TD>" for name in names)
+        return "".join(f"<TD>{escaped(row.get(name))}</TD>" for name in names)
 
     return in_chunks(
         f"<HTML><BODY><P ALIGN='center'><TABLE id='data' BORDER=1><thead><TR>{heading}</TR></thead><tbody>",
@@ -74,11 +64,7 @@ RENDERINGS_V3: Mapping[str, Rendering] = {
 
 def _field(value: JsonValue) -> str:
     text = plain(value)
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
-
-
-def _escaped(value: JsonValue) -> str:
-    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
+    return quoted(text) if _NEEDS_QUOTES.search(text) else text
 
 
 def _sql_type(attribute: Attribute) -> str:

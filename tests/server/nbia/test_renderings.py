@@ -90,7 +90,7 @@ def test_takes_rows_while_it_writes(format_name: str) -> None:
 
 
 def test_a_missing_value_leaves_its_key_out() -> None:
-    assert b"".join(rows_to_json([{"A": None, "B": "é/"}])) == '[{"B":"é/"}]'.encode()
+    assert b"".join(rows_to_json([], [{"A": None, "B": "é/"}])) == '[{"B":"é/"}]'.encode()
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3))
