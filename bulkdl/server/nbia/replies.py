@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from itertools import groupby
 from typing import Any, Final
 
 from bulkdl._version import __version__
@@ -20,10 +19,9 @@ from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.manifest.tcia import compose
 from bulkdl.server.access import GUEST
-from bulkdl.server.catalogue import CatalogueView, SeriesDetail, open_served
+from bulkdl.server.catalogue import CatalogueView, open_served
 from bulkdl.server.nbia.request import ApiRequest, Reply, RequestRefused
 from bulkdl.server.nbia.search import InvalidForm, SimpleSearch, found_series, parse_search, summary
-from bulkdl.server.nbia.shared_lists import SharedList
 
 _JSON: Final = "application/json"
 _MANIFEST_TYPE: Final = "application/x-nbia-manifest-file"
@@ -44,17 +42,8 @@ def reply(request: ApiRequest) -> Reply:
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
-def _text(text: str) -> Callable[[ApiRequest], Reply]:
-    return lambda _request: Reply(text.encode())
-
-
-def _page(sentence: str) -> Callable[[ApiRequest], Reply]:
-    page = f"<html><title>NBIA API</title><body><h1>{sentence}</h1></body></html>"
-    return lambda _request: Reply(page.encode(), "text/html")
-
-
-def _host_name(_request: ApiRequest) -> Reply:
-    return Reply(platform.node().encode(errors="replace"))
+def _page(sentence: str) -> Reply:
+    return Reply(f"<html><title>NBIA API</title><body><h1>{sentence}</h1></body></html>".encode(), "text/html")
 
 
 def _agreement(_request: ApiRequest) -> Reply:
@@ -92,74 +81,63 @@ def _hierarchy(request: ApiRequest) -> Reply:
 
 def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, Any]) -> str:
     """The MD5 of a Series is made from its instances, of a Study from its Series, of a Patient from its Studies."""
-    found = [(one.patient_id, one.study_uid or "", one.series_uid) for one in view.series(**criteria)]
-    if not found:
+    tree: dict[str, dict[str, list[str]]] = {}
+    for series in view.series(**criteria):
+        digest = md5_of_md5s(view.md5(file).hex() for file in view.files(series.series_uid))
+        tree.setdefault(series.patient_id, {}).setdefault(series.study_uid or "", []).append(digest)
+    if not tree:
         return ""
-    tree = sorted(found)
-    of_series = [(*key[:2], md5_of_md5s(view.md5(file).hex() for file in view.files(key[2]))) for key in tree]
-    if level == "series_uid":
-        return of_series[0][2]
-    of_studies = [
-        (key[0], md5_of_md5s(row[2] for row in rows)) for key, rows in groupby(of_series, key=lambda row: row[:2])
-    ]
-    if level == "study_uid":
-        return of_studies[0][1]
-    of_patients = [md5_of_md5s(row[1] for row in rows) for _, rows in groupby(of_studies, key=lambda row: row[0])]
-    return of_patients[0] if level == "patient_id" else md5_of_md5s(of_patients)
+    of_series = [digest for studies in tree.values() for digests in studies.values() for digest in digests]
+    of_studies = [md5_of_md5s(digests) for studies in tree.values() for digests in studies.values()]
+    of_patients = [md5_of_md5s(map(md5_of_md5s, studies.values())) for studies in tree.values()]
+    first_of = {"series_uid": of_series, "study_uid": of_studies, "patient_id": of_patients}
+    return first_of[level][0] if level in first_of else md5_of_md5s(of_patients)
 
 
 # --- manifests --------------------------------------------------------------------------------------------------------
 
 
 def _manifest(request: ApiRequest, series_uids: Iterable[str], *, annotations: bool = False) -> Reply:
+    """A manifest of the Series; `annotations` is the default of the parameter of that name."""
     name = f"manifest-{time.time_ns() // 1_000_000}.tcia"
     server = f"{request.origin}/nbia-download/servlet/DownloadServlet"
-    text = compose(series_uids, server=server, name=name, annotations=annotations)
-    return Reply(text.encode(), _MANIFEST_TYPE)
-
-
-def _wants_annotations(request: ApiRequest, *, default: bool) -> bool:
-    value = request.value("with_annotations")
-    return default if value is None else value.lower() == "true"
+    if (asked := request.value("with_annotations")) is not None:
+        annotations = asked.lower() == "true"
+    return Reply(compose(series_uids, server=server, name=name, annotations=annotations).encode(), _MANIFEST_TYPE)
 
 
 def _manifest_of_list(request: ApiRequest) -> Reply:
-    found = (detail.series.series_uid for detail in request.view.details_of(request.uids("series_uids")))
-    return _manifest(request, found, annotations=_wants_annotations(request, default=False))
+    details = request.view.details_of(request.uids("series_uids"))
+    return _manifest(request, (detail.series.series_uid for detail in details))
 
 
 def _manifest_of_collection(request: ApiRequest) -> Reply:
     found = (series.series_uid for series in request.view.series(collection=request.value("collection")))
-    return _manifest(request, found, annotations=_wants_annotations(request, default=True))
+    return _manifest(request, found, annotations=True)
 
 
 def _manifest_of_parts(request: ApiRequest) -> Reply:
     """The Series of the listed Patients, Studies and Series: those in any of the lists, or in all of them."""
     parts: list[dict[str, None]] = []
     for field, criterion in (("patient_ids", "patient_id"), ("study_uids", "study_uid"), ("series_uids", "series_uid")):
-        wanted = [text.strip() for text in (request.value(field) or "").split(",") if text.strip()]
+        wanted: list[dict[str, Any]] = [
+            {criterion: text.strip()} for text in (request.value(field) or "").split(",") if text.strip()
+        ]
         if wanted:
-            parts.append(dict.fromkeys(_series_of(request.view, criterion, wanted)))
+            parts.append({one.series_uid: None for criteria in wanted for one in request.view.series(**criteria)})
     if (request.value("any_or_all") or "").lower() == "all":
         found = [uid for uid in parts[0] if all(uid in part for part in parts)] if parts else []
     else:
         found = list(dict.fromkeys(uid for part in parts for uid in part))
-    return _manifest(request, found, annotations=_wants_annotations(request, default=False))
-
-
-def _series_of(view: CatalogueView, criterion: str, values: Iterable[str]) -> Iterator[str]:
-    for value in values:
-        criteria: dict[str, Any] = {criterion: value}
-        yield from (series.series_uid for series in view.series(**criteria))
+    return _manifest(request, found)
 
 
 # --- simple search ----------------------------------------------------------------------------------------------------
 
 
 def _search_of(request: ApiRequest) -> SimpleSearch:
-    form = {name: values[0] for name, values in request.parameters.items()}
     try:
-        return parse_search(form, date_format=_MONTH_FIRST if request.endpoint.is_strict else _DAY_FIRST)
+        return parse_search(request.parameters, date_format=_MONTH_FIRST if request.endpoint.is_strict else _DAY_FIRST)
     except InvalidForm as error:
         raise RequestRefused(str(error)) from error
 
@@ -168,21 +146,14 @@ def _simple_search(request: ApiRequest) -> Reply:
     return _json(summary(request.view, _search_of(request), authorized=request.endpoint.is_strict))
 
 
-def _manifest_of_search(request: ApiRequest) -> Reply:
-    return _manifest(request, found_series(request.view, _search_of(request)))
-
-
 # --- shared lists -----------------------------------------------------------------------------------------------------
 
 
 def _shared_list(request: ApiRequest) -> Reply:
-    found = request.shared_list()
-    return _json(None if found is None else _shared_list_json(found, list(request.view.details_of(found.series_uids))))
-
-
-def _shared_list_json(found: SharedList, visible: list[SeriesDetail]) -> dict[str, Any]:
-    uids = [detail.series.series_uid for detail in visible]
-    return {
+    if (found := request.shared_list()) is None:
+        return _json(None)
+    uids = [detail.series.series_uid for detail in request.view.details_of(found.series_uids)]
+    described = {
         "name": found.name,
         "comment": found.description,
         "hyperlink": found.url,
@@ -194,6 +165,7 @@ def _shared_list_json(found: SharedList, visible: list[SeriesDetail]) -> dict[st
         "usageCount": 0,
         "dateString": datetime.fromtimestamp(found.made / 1000, UTC).strftime("%m/%d/%Y"),
     }
+    return _json(described)
 
 
 def _create_list(request: ApiRequest) -> Reply:
@@ -249,10 +221,10 @@ def _json(document: object) -> Reply:
 
 
 _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {
-    "status": _page("The API is up."),
-    "status/version": _page(f"bulkdl {__version__}"),
-    "up": _text("up"),
-    "hostName": _host_name,
+    "status": lambda _request: _page("The API is up."),
+    "status/version": lambda _request: _page(f"bulkdl {__version__}"),
+    "up": lambda _request: Reply(b"up"),
+    "hostName": lambda _request: Reply(platform.node().encode(errors="replace")),
     "getUserAgreementTxt": _agreement,
     "getAllSOPClassDefinition": _sop_classes,
     "getM5HashForImage": _md5,
@@ -262,7 +234,7 @@ _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {
     "getManifestText": _manifest_of_list,
     "getManifestForCollection": _manifest_of_collection,
     "getManifestFromPatientStudySeries": _manifest_of_parts,
-    "getManifestForSimpleSearch": _manifest_of_search,
+    "getManifestForSimpleSearch": lambda request: _manifest(request, found_series(request.view, _search_of(request))),
     "getSimpleSearchWithModalityAndBodyPartPaged": _simple_search,
     "getSimpleSearch": _simple_search,
     "getSharedList": _shared_list,

@@ -1,7 +1,7 @@
 """Rows that answer the search endpoints: one function per endpoint, shared by all APIs that have it.
 
-`advanced_rows` has those of the Advanced API. A row maps fields of the endpoint's attributes to values; a missing field
-is left out of the answer. `apis` and `renderings` write the values. Source: `V1_*.java`, `v4/*.java` and the DAOs of
+A row maps fields of the endpoint's attributes to values; a missing field is left out of the answer. `apis` and
+`renderings` write the values. Source: `V1_*.java`, `v4/*.java`, the `Get*.java` of the Advanced API, and the DAOs of
 NBIA.
 """
 
@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date
+from dataclasses import fields
+from datetime import UTC, date, datetime, time
+from html import escape
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from bulkdl.server.catalogue import Since
-from bulkdl.server.nbia.advanced_rows import ADVANCED_ROWS
+from bulkdl.archive.nbia.values import Value
+from bulkdl.errors import BulkdlError
+from bulkdl.model.records import Patient, Series, Study
+from bulkdl.server.catalogue import SeriesDetail, Since
 from bulkdl.server.nbia.request import ApiRequest, RequestRefused, Row
-from bulkdl.server.nbia.row_values import of_detail, of_patient, of_series, of_study
 
 _EPOCH: Final = date(1900, 1, 1)
 _REMOVED_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9 .-]")
 _MAX_DENIED: Final = 10_000
+_AUTHORIZED: Final = {"authorized": 1}
+_HUMAN: Final = {"species_code": "337915000", "species_description": "Homo sapiens"}
+_Record = TypeVar("_Record", Patient, Study)
+_FIELDS: Final = {kind: tuple(entry.name for entry in fields(kind)) for kind in (Patient, Study, Series)}
 
 
 def find_rows(request: ApiRequest) -> Iterator[Row]:
@@ -32,8 +39,54 @@ def find_rows(request: ApiRequest) -> Iterator[Row]:
     return iter(_ROWS[request.endpoint.name](request))
 
 
-def _collections(request: ApiRequest) -> Iterable[Row]:
-    return ({"collection": name} for name in request.view.collections())
+# --- records as rows --------------------------------------------------------------------------------------------------
+
+
+def _of_record(record: Patient | Study | Series) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _FIELDS[type(record)]}
+
+
+def _of_patient(patient: Patient) -> dict[str, Any]:
+    """The values of a Patient. As in NBIA, the default species is human, and the default is not a phantom."""
+    values = _of_record(patient)
+    if patient.species_code is None and patient.species_description is None:
+        values |= _HUMAN
+    return {**values, "phantom": bool(patient.phantom), **_AUTHORIZED}
+
+
+def _of_study(study: Study) -> dict[str, Any]:
+    return {**_of_record(study), **_AUTHORIZED}
+
+
+def _of_detail(detail: SeriesDetail) -> dict[str, Any]:
+    """The values of a Series, its Study and its Patient. Where names are equal, the Series takes precedence."""
+    study = {} if detail.study is None else _of_study(detail.study)
+    return {
+        **_of_patient(detail.patient),
+        "patient_name": detail.patient.name,
+        "patient_birth_date": detail.patient.birth_date,
+        "patient_sex": detail.patient.sex,
+        **{name: value for name, value in study.items() if value is not None},
+        **_of_record(detail.series),
+        "site": detail.site,
+        "sop_class_uid": detail.sop_class_uid,
+        "pixel_spacing_mm": detail.pixel_spacing_mm,
+        "slice_thickness_mm": detail.slice_thickness_mm,
+        "annotation_bytes": 0,
+        "is_released": True,
+        "visibility": "1",
+    }
+
+
+def _milliseconds(moment: datetime | date | None) -> int | None:
+    """Milliseconds since 1970 of a moment in UTC without a zone, or of a midnight."""
+    if moment is None:
+        return None
+    exact = moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
+    return int(exact.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+# --- collections, patients, studies, series, instances ----------------------------------------------------------------
 
 
 def _values(field: str) -> Callable[[ApiRequest], Iterable[Row]]:
@@ -41,42 +94,39 @@ def _values(field: str) -> Callable[[ApiRequest], Iterable[Row]]:
 
 
 def _patients(request: ApiRequest) -> Iterable[Row]:
-    return map(of_patient, request.view.patients(**request.criteria()))
+    return map(_of_patient, request.view.patients(**request.criteria()))
 
 
 def _new_patients(request: ApiRequest) -> Iterable[Row]:
-    if (since := _since(request)) is None:
-        return ()
-    return map(of_patient, request.view.patients(**request.criteria("collection"), since=since))
+    return map(_of_patient, _new(request, request.view.patients, "collection"))
 
 
 def _studies(request: ApiRequest) -> Iterable[Row]:
-    return map(of_study, request.view.studies(**request.criteria()))
+    return map(_of_study, request.view.studies(**request.criteria()))
 
 
 def _new_studies(request: ApiRequest) -> Iterable[Row]:
-    if (since := _since(request)) is None:
+    return map(_of_study, _new(request, request.view.studies, "collection", "patient_id"))
+
+
+def _new(request: ApiRequest, find: Callable[..., Iterable[_Record]], *criteria: str) -> Iterable[_Record]:
+    """The records since the requested date, which v4 includes. A date in another format matches nothing, as in NBIA."""
+    if (day := request.day("since")) is None:
         return ()
-    return map(of_study, request.view.studies(**request.criteria("collection", "patient_id"), since=since))
-
-
-def _since(request: ApiRequest) -> Since | None:
-    """The requested date, which v4 includes. A date in another format matches nothing, as in NBIA."""
-    day = request.day("since")
-    return None if day is None else Since(day, including=request.api.is_v4)
+    return find(**request.criteria(*criteria), since=Since(day, including=request.api.is_v4))
 
 
 def _series(request: ApiRequest) -> Iterable[Row]:
     if request.api.is_v4:
-        return map(of_detail, request.view.details(**request.criteria()))
-    return map(of_series, request.view.series(**request.criteria()))
+        return map(_of_detail, request.view.details(**request.criteria()))
+    return map(_of_record, request.view.series(**request.criteria()))
 
 
 def _updated_series(request: ApiRequest) -> Iterable[Row]:
     day = _EPOCH if request.value("since") is None else request.day("since")
     if day is None:
         return ()
-    return map(of_detail, request.view.details(since=Since(day)))
+    return map(_of_detail, request.view.details(since=Since(day)))
 
 
 def _size(request: ApiRequest) -> Iterable[Row]:
@@ -92,7 +142,7 @@ def _instances(request: ApiRequest) -> Iterable[Row]:
 
 def _contents(request: ApiRequest) -> Iterable[Row]:
     found = request.shared_list()
-    return map(of_detail, request.view.details_of(found.series_uids if found is not None else ()))
+    return map(_of_detail, request.view.details_of(found.series_uids if found is not None else ()))
 
 
 def _metadata_of_one(request: ApiRequest) -> Iterable[Row]:
@@ -100,7 +150,7 @@ def _metadata_of_one(request: ApiRequest) -> Iterable[Row]:
     found = next(request.view.details(series_uid=request.value("series_uid")), None)
     if found is None:
         raise RequestRefused("", HTTPStatus.NO_CONTENT)
-    values = of_detail(found)
+    values = _of_detail(found)
     for name in ("study_description", "description"):
         values[name] = _REMOVED_CHARACTERS.sub("", values[name] or "")
     values["manufacturer"] = (values["manufacturer"] or "").replace(",", " ")
@@ -108,7 +158,7 @@ def _metadata_of_one(request: ApiRequest) -> Iterable[Row]:
 
 
 def _metadata(request: ApiRequest) -> Iterable[Row]:
-    return map(of_detail, request.view.details_of(request.uids("series_uids")))
+    return map(_of_detail, request.view.details_of(request.uids("series_uids")))
 
 
 def _denied(request: ApiRequest) -> Iterable[Row]:
@@ -126,8 +176,118 @@ def _denied(request: ApiRequest) -> Iterable[Row]:
     return ({"series_uid": uid} for uid in denied)
 
 
+# --- the Advanced API -------------------------------------------------------------------------------------------------
+
+
+def _counts(of: str) -> Callable[[ApiRequest], Iterable[Row]]:
+    return lambda request: _counted(request.view.values_and_patients(of, **request.criteria()))
+
+
+def _counted(found: Iterable[tuple[str, int]]) -> Iterator[Row]:
+    return ({"value": value, "count": count, **_AUTHORIZED} for value, count in found)
+
+
+def _species(request: ApiRequest) -> dict[tuple[str | None, str | None], int]:
+    counts: dict[tuple[str | None, str | None], int] = {}
+    for patient in map(_of_patient, request.view.patients()):
+        species = patient["species_code"], patient["species_description"]
+        counts[species] = counts.get(species, 0) + 1
+    return counts
+
+
+def _descriptions(request: ApiRequest) -> Iterable[Row]:
+    wanted = request.value("collection")
+    for number, name in enumerate(request.view.collections(), start=1):
+        if wanted is None or name.upper() == wanted.upper():
+            about = request.view.about(name)
+            texts = [text for text in (about.description, about.citation) if text] or [name]
+            yield {
+                "description": "".join(f"<p>{escape(text, quote=False)}</p>" for text in texts),
+                "id": number,
+                "changed": _milliseconds(request.view.newest(name)),
+                "collection": name,
+                "collection_uri": about.collection_uri,
+            }
+
+
+def _of_doi(request: ApiRequest) -> Iterable[Row]:
+    doi, seen = (request.value("doi") or "").lower(), set()
+    by_series = (request.value("level") or "").lower() == "series"
+    for series in request.view.series():
+        if not doi or not (series.collection_uri or "").lower().endswith(doi):
+            continue
+        row: dict[str, Value] = {
+            "collection": series.collection,
+            "third_party": bool(series.third_party),
+            **_AUTHORIZED,
+        }
+        if by_series:
+            row["series_uid"] = series.series_uid
+        if (key := tuple(row.values())) not in seen:
+            seen.add(key)
+            yield row
+
+
+def _licenses(request: ApiRequest) -> Iterable[Row]:
+    found = {(series.license_name, series.license_uri) for series in request.view.series() if series.license_name}
+    for number, (name, uri) in enumerate(sorted(found, key=str), start=1):
+        yield {"name": name, "id": number, "short_name": name, "url": uri}
+
+
+def _tags(request: ApiRequest) -> Iterable[Row]:
+    if request.endpoint.name == "getDicomTagsByImageID":
+        number = request.value("image_id") or ""
+        file = request.view.file_numbered(number)
+    else:
+        file = next(iter(request.view.files(request.value("series_uid") or "")), None)
+    if file is None:
+        if request.api.is_v4:
+            raise RequestRefused("", HTTPStatus.OK)
+        raise BulkdlError("the instance does not exist")
+    from bulkdl.dicom.tags import read_tags  # noqa: PLC0415 - pydicom is slow to import and rarely needed here
+
+    return ({"element": tag.element, "name": tag.name, "data": tag.data} for tag in read_tags(file.path))
+
+
+def _drilled(request: ApiRequest) -> Iterable[Row]:
+    wanted: Iterable[str] = request.uids("series_uids")
+    if request.endpoint.name == "getStudyDrillDown":
+        wanted = request.view.series_numbered(request.uids("series_ids"))
+    by_study: dict[str, list[SeriesDetail]] = {}
+    for detail in request.view.details_of(wanted):
+        by_study.setdefault(detail.series.study_uid or "", []).append(detail)
+    for study_uid, details in by_study.items():
+        series = details[0].series
+        yield {
+            "study_uid": study_uid,
+            "study_date": _milliseconds(series.study_date),
+            "description": series.study_description,
+            "series": [_drilled_series(detail.series) for detail in details],
+        }
+
+
+def _drilled_series(series: Series) -> dict[str, Any]:
+    return {
+        "seriesInstanceUid": series.series_uid,
+        "seriesNumber": series.series_number,
+        "modality": series.modality,
+        "manufacturer": series.manufacturer,
+        "description": series.description,
+        "numberImages": series.image_count,
+        "totalSizeForAllImagesInSeries": series.size_bytes,
+        "patientId": series.patient_id,
+        "project": series.collection,
+    }
+
+
+def _drilled_images(request: ApiRequest) -> Iterable[Row]:
+    for series_uid in request.view.series_numbered(request.uids("series_ids")):
+        for file in request.view.files(series_uid):
+            yield {"series_uid": file.series_uid, "sop_uid": file.sop_uid, "size_bytes": file.size_bytes}
+
+
 _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
-    "getCollectionValues": _collections,
+    "getCollectionValues": lambda request: ({"collection": name} for name in request.view.collections()),
     "getModalityValues": _values("modality"),
     "getBodyPartValues": _values("body_part"),
     "getManufacturerValues": _values("manufacturer"),
@@ -150,5 +310,22 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getSeriesMetadataCombined": _metadata,
     "getSeriesQCInfo": _metadata,
     "getDeniedSeries": _denied,
-    **ADVANCED_ROWS,
+    "getCollectionValuesAndCounts": lambda request: _counted(request.view.collections_and_patients()),
+    "getModalityValuesAndCounts": _counts("modality"),
+    "getBodyPartValuesAndCounts": _counts("body_part"),
+    "getManufacturerValuesAndCounts": _counts("manufacturer"),
+    "getSpeciesValuesAndCounts": lambda request: _counted(
+        (str(code or name), count) for (code, name), count in _species(request).items()
+    ),
+    "getSpeciesTax": lambda request: (
+        {"species_code": code, "species_description": name} for code, name in _species(request)
+    ),
+    "getCollectionDescriptions": _descriptions,
+    "getCollectionOrSeriesForDOI": _of_doi,
+    "getLicenses": _licenses,
+    "getDicomTags": _tags,
+    "getDicomTagsByImageID": _tags,
+    "getStudyDrillDown": _drilled,
+    "getStudyDrillDownWithSeriesIds": _drilled,
+    "getImageDrillDown": _drilled_images,
 }
