@@ -7,8 +7,9 @@ command from it, the library takes the keyword, and `read_fields` reads the valu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from os import PathLike
+from types import MappingProxyType
 from typing import Any, Final
 
 _KEY: Final = "option"
@@ -41,19 +42,29 @@ class Option:
         return f"--{self.keyword.replace('_', '-')}"
 
 
-def declare(option: Option) -> dict[str, Option]:
-    """The metadata of a field that `option` sets."""
-    return {_KEY: option}
+def option_field(
+    keyword: str,
+    help: str,  # noqa: A002 - the name that `Option` and click have for it
+    metavar: str | None = None,
+    *,
+    default: Any,
+    read: Callable[[str], Any] = str,
+    shown_default: str | None = None,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
+    """A field of a dataclass with its default and its `Option`; further `metadata` are kept beside it."""
+    option = Option(keyword, help, metavar, read, shown_default)
+    return field(default=default, metadata={_KEY: option, **metadata})
 
 
 def options_of(kind: type[Any]) -> dict[str, Option]:
     """The options of a dataclass by the names of their fields, in the order of the fields."""
-    return {field.name: field.metadata[_KEY] for field in fields(kind) if _KEY in field.metadata}
+    return {each.name: each.metadata[_KEY] for each in fields(kind) if _KEY in each.metadata}
 
 
 def defaults_of(kind: type[Any]) -> dict[str, Any]:
     """The defaults of the fields that have an option, by name."""
-    return {field.name: field.default for field in fields(kind) if _KEY in field.metadata}
+    return {each.name: each.default for each in fields(kind) if _KEY in each.metadata}
 
 
 def read_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ the attribute of a Series that it is compared with, and its rank among the quest
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
-from bulkdl.model.options import Option, declare, options_of, read_fields
+from bulkdl.model.options import option_field, options_of, read_fields
 from bulkdl.model.quantities import parse_date
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class Criterion:
         return (getattr(series, self.attribute) or "").casefold() in {text.casefold() for text in wanted}
 
 
-def criterion(option: Option, asks: Criterion | None = None) -> dict[str, Any]:
-    """The metadata of a field of `Selection`."""
-    return {**declare(option), _CRITERION: asks or Criterion()}
+def criterion(*option: str, default: Any, asks: Criterion | None = None, **further: Any) -> Any:
+    """A field of `Selection`: its option, as for `option_field`, and what it asks of a Series."""
+    return option_field(*option, default=default, metadata={_CRITERION: asks or Criterion()}, **further)
 
 
 def _is_released_since(since: date, series: Series) -> bool:
@@ -67,56 +67,39 @@ class Selection:
     selection stays hashable. `since` keeps Series released, or submitted, on that day or later.
     """
 
-    collections: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(Option("collection", "A Collection, in any case.", "NAME"), Criterion("collection", 5)),
+    collections: tuple[str, ...] = criterion(
+        "collection", "A Collection, in any case.", "NAME", asks=Criterion("collection", 5), default=()
     )
-    patients: tuple[str, ...] = field(
-        default=(), metadata=criterion(Option("patient", "A Patient ID.", "ID"), Criterion("patient_id", 6))
+    patients: tuple[str, ...] = criterion("patient", "A Patient ID.", "ID", asks=Criterion("patient_id", 6), default=())
+    studies: tuple[StudyUid, ...] = criterion(
+        "study", "A Study Instance UID.", "UID", read=parse_study_uid, asks=Criterion("study_uid", 7), default=()
     )
-    studies: tuple[StudyUid, ...] = field(
-        default=(),
-        metadata=criterion(
-            Option("study", "A Study Instance UID.", "UID", read=parse_study_uid), Criterion("study_uid", 7)
-        ),
-    )
-    series: tuple[SeriesUid, ...] = field(
-        default=(),
-        metadata=criterion(
-            Option("series", "A Series Instance UID.", "UID", read=parse_series_uid), Criterion("series_uid")
-        ),
+    series: tuple[SeriesUid, ...] = criterion(
+        "series", "A Series Instance UID.", "UID", read=parse_series_uid, asks=Criterion("series_uid"), default=()
     )
     instances: tuple[tuple[SeriesUid, tuple[SopInstanceUid, ...]], ...] = ()
-    modalities: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(Option("modality", "A modality, for example CT.", "CODE"), Criterion("modality", 1)),
+    modalities: tuple[str, ...] = criterion(
+        "modality", "A modality, for example CT.", "CODE", asks=Criterion("modality", 1), default=()
     )
-    body_parts: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(
-            Option("body_part", "A body part examined, for example CHEST.", "NAME"), Criterion("body_part", 2)
-        ),
+    body_parts: tuple[str, ...] = criterion(
+        "body_part", "A body part examined, for example CHEST.", "NAME", asks=Criterion("body_part", 2), default=()
     )
-    manufacturers: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(
-            Option("manufacturer", "A manufacturer of the equipment.", "NAME"), Criterion("manufacturer", 3)
-        ),
+    manufacturers: tuple[str, ...] = criterion(
+        "manufacturer", "A manufacturer of the equipment.", "NAME", asks=Criterion("manufacturer", 3), default=()
     )
-    models: tuple[str, ...] = field(
-        default=(), metadata=criterion(Option("model", "A manufacturer's model name.", "NAME"), Criterion("model", 4))
+    models: tuple[str, ...] = criterion(
+        "model", "A manufacturer's model name.", "NAME", asks=Criterion("model", 4), default=()
     )
-    shared_lists: tuple[str, ...] = field(
-        default=(), metadata=criterion(Option("shared_list", "A shared list of the archive.", "NAME"))
-    )
-    since: date | None = field(
+    shared_lists: tuple[str, ...] = criterion("shared_list", "A shared list of the archive.", "NAME", default=())
+    since: date | None = criterion(
+        "since",
+        "Released on that day or later.",
+        "YYYY-MM-DD",
+        read=parse_date,
+        asks=Criterion(admits=_is_released_since),
         default=None,
-        metadata=criterion(
-            Option("since", "Released on that day or later.", "YYYY-MM-DD", read=parse_date),
-            Criterion(admits=_is_released_since),
-        ),
     )
-    everything: bool = field(default=False, metadata=criterion(Option("everything", "The whole archive.")))
+    everything: bool = criterion("everything", "The whole archive.", default=False)
 
     def check(self) -> None:
         """Refuse a selection of nothing, and `everything` together with criteria that name Series.

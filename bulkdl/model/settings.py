@@ -5,10 +5,10 @@ Each option is declared once, in the metadata of its field; `cli.options` makes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
-from bulkdl.model.options import Option, declare
+from bulkdl.model.options import option_field
 from bulkdl.model.quantities import parse_count, parse_count_or_auto, parse_duration, parse_rate
 
 
@@ -36,52 +36,37 @@ class FetchSettings:
     `wait_scale` multiplies all waits between attempts, so that tests need not wait.
     """
 
-    concurrency: int | None = field(
-        default=None,
-        metadata=declare(Option("concurrency", "The most requests in flight.", "auto|N", read=parse_count_or_auto)),
+    concurrency: int | None = option_field(
+        "concurrency", "The most requests in flight.", "auto|N", read=parse_count_or_auto, default=None
     )
-    workers: int | None = field(
-        default=None,
-        metadata=declare(
-            Option("workers", "The number of processes that download.", "auto|N", read=parse_count_or_auto)
-        ),
+    workers: int | None = option_field(
+        "workers", "The number of processes that download.", "auto|N", read=parse_count_or_auto, default=None
     )
-    rate_limit_bytes: float | None = field(
-        default=None,
-        metadata=declare(
-            Option("rate_limit", "A limit for the whole run, for example 50MB/s.", "RATE", read=parse_rate)
-        ),
+    rate_limit_bytes: float | None = option_field(
+        "rate_limit", "A limit for the whole run, for example 50MB/s.", "RATE", read=parse_rate, default=None
     )
-    transport: Transport = field(
-        default=Transport.AUTO,
-        metadata=declare(Option("transport", "Download single instances, or one zip per Series.", read=Transport)),
+    transport: Transport = option_field(
+        "transport", "Download single instances, or one zip per Series.", read=Transport, default=Transport.AUTO
     )
-    validation: ValidationLevel = field(
+    validation: ValidationLevel = option_field(
+        "validate",
+        "How thoroughly each instance is validated.",
+        read=ValidationLevel,
         default=ValidationLevel.STRUCTURE,
-        metadata=declare(Option("validate", "How thoroughly each instance is validated.", read=ValidationLevel)),
     )
-    max_attempts: int = field(
-        default=8, metadata=declare(Option("max_attempts", "The most attempts per instance.", "N", read=parse_count))
+    max_attempts: int = option_field(
+        "max_attempts", "The most attempts per instance.", "N", read=parse_count, default=8
     )
-    give_up_after_seconds: float = field(
+    give_up_after_seconds: float = option_field(
+        "give_up_after",
+        "Give up after the archive has been unreachable this long.",
+        "DURATION",
+        read=parse_duration,
+        shown_default="15m",
         default=900.0,
-        metadata=declare(
-            Option(
-                "give_up_after",
-                "Give up after the archive has been unreachable this long.",
-                "DURATION",
-                read=parse_duration,
-                shown_default="15m",
-            )
-        ),
     )
-    accept_unsound: bool = field(
-        default=False,
-        metadata=declare(
-            Option("accept_unsound", "Keep instances that are invalid at the archive itself, marked as such.")
-        ),
+    accept_unsound: bool = option_field(
+        "accept_unsound", "Keep instances that are invalid at the archive itself, marked as such.", default=False
     )
-    private: bool = field(
-        default=False, metadata=declare(Option("private", "Make folders and files readable only for you."))
-    )
+    private: bool = option_field("private", "Make folders and files readable only for you.", default=False)
     wait_scale: float = 1.0

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from bulkdl.cli.options import (
 from bulkdl.cli.progress import ProgressMode
 from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.options import Option, declare, options_of
+from bulkdl.model.options import option_field, options_of
 from bulkdl.model.quantities import parse_count
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Criterion, Selection, criterion, merge_series
@@ -247,11 +247,8 @@ def test_a_bad_value_is_traced_to_where_it_was_set(
 class WiderSelection(Selection):
     """A selection with one more criterion."""
 
-    protocols: tuple[str, ...] = field(
-        default=(),
-        metadata=criterion(
-            Option(keyword="scan_protocol", metavar="NAME", help="A protocol name."), Criterion(attribute="protocol")
-        ),
+    protocols: tuple[str, ...] = criterion(
+        "scan_protocol", "A protocol name.", "NAME", asks=Criterion(attribute="protocol"), default=()
     )
 
 
@@ -259,10 +256,7 @@ class WiderSelection(Selection):
 class WiderSettings(FetchSettings):
     """Settings with one more option."""
 
-    burst: int = field(
-        default=3,
-        metadata=declare(Option(keyword="burst", metavar="N", help="A burst.", read=parse_count, shown_default="3")),
-    )
+    burst: int = option_field("burst", "A burst.", "N", read=parse_count, shown_default="3", default=3)
 
 
 @click.command
