@@ -5,18 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from bulkdl.errors import (
-    AccessDenied,
-    ArchiveError,
-    ArchiveRefused,
-    BulkdlError,
-    DiskError,
-    Interrupted,
-    JournalError,
-    MirrorLocked,
-    UserError,
-)
-from bulkdl.model.reports import AdoptReport, PlanReport, RunOutcome, RunReport, VerifyReport
+from bulkdl import errors
+from bulkdl.model.reports import AdoptReport, PlanReport, Report, RunOutcome, RunReport, StatusReport, VerifyReport
 
 
 class Exit(IntEnum):
@@ -43,15 +33,15 @@ class Exit(IntEnum):
 
 
 # The first class that matches decides, so subclasses come before their bases.
-_BY_ERROR: Final[tuple[tuple[type[BulkdlError], Exit], ...]] = (
-    (UserError, Exit.USAGE),
-    (JournalError, Exit.USAGE),
-    (ArchiveRefused, Exit.REFUSED),
-    (AccessDenied, Exit.REFUSED),
-    (ArchiveError, Exit.UNREACHABLE),
-    (DiskError, Exit.DISK),
-    (MirrorLocked, Exit.LOCKED),
-    (Interrupted, Exit.INTERRUPTED),
+_BY_ERROR: Final[tuple[tuple[type[errors.BulkdlError], Exit], ...]] = (
+    (errors.UserError, Exit.USAGE),
+    (errors.JournalError, Exit.USAGE),
+    (errors.ArchiveRefused, Exit.REFUSED),
+    (errors.AccessDenied, Exit.REFUSED),
+    (errors.ArchiveError, Exit.UNREACHABLE),
+    (errors.DiskError, Exit.DISK),
+    (errors.MirrorLocked, Exit.LOCKED),
+    (errors.Interrupted, Exit.INTERRUPTED),
 )
 
 _BY_OUTCOME: Final = {
@@ -62,35 +52,21 @@ _BY_OUTCOME: Final = {
 }
 
 
-def for_error(error: BulkdlError) -> Exit:
+def for_error(error: errors.BulkdlError) -> Exit:
     """The exit code of an error that ended the command."""
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), Exit.INCOMPLETE)
 
 
-def for_run(report: RunReport) -> Exit:
-    """The exit code of `mirror` and `resume`."""
-    return _BY_OUTCOME[report.outcome]
-
-
-def for_verify(report: VerifyReport) -> Exit:
-    """The exit code of `verify`: 0 only if all is valid or repaired, and nothing is owed."""
-    if report.repair is not None and report.repair.outcome is not RunOutcome.COMPLETE:
-        return for_run(report.repair)
-    return Exit.INCOMPLETE if remaining_problems(report) or report.owed else Exit.OK
-
-
-def for_adoption(report: AdoptReport) -> Exit:
-    """The exit code of `adopt`."""
-    return _BY_OUTCOME[report.outcome]
-
-
-def remaining_problems(report: VerifyReport) -> int:
-    """How many problems are left: all, or after complete repairs those that repairs do not change, as foreign files."""
-    if report.repair is None or report.repair.outcome is not RunOutcome.COMPLETE:
-        return len(report.problems)
-    return sum(problem.instance is None for problem in report.problems)
-
-
-def for_plan(report: PlanReport) -> Exit:
-    """The exit code of `plan`: 1 if the archive lacks something that was requested by name."""
-    return Exit.INCOMPLETE if report.failures else Exit.OK
+def for_report(report: Report) -> Exit:
+    """The exit code of a verb: 0 only if nothing that was requested failed, is damaged or is missing."""
+    match report:
+        case RunReport() | AdoptReport():
+            return _BY_OUTCOME[report.outcome]
+        case VerifyReport(repair=RunReport() as repair) if repair.outcome is not RunOutcome.COMPLETE:
+            return for_report(repair)
+        case VerifyReport():
+            return Exit.INCOMPLETE if report.remaining or report.owed else Exit.OK
+        case PlanReport():
+            return Exit.INCOMPLETE if report.failures else Exit.OK
+        case StatusReport():
+            return Exit.OK

@@ -6,7 +6,6 @@ If the reader of standard error goes away, the display ends and the run continue
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TextIO
 
-from bulkdl.cli.formatting import duration
+from bulkdl.cli.output import width_of
 from bulkdl.model.events import (
     Adopting,
     ArchiveDown,
@@ -28,6 +27,7 @@ from bulkdl.model.events import (
     Sink,
     Verifying,
 )
+from bulkdl.model.formatting import duration
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 
@@ -234,7 +234,7 @@ class _Bars:
             self._bar = _new_bar(self._stream, title, counts)
         bar = self._bar
         self._speed.add(size_bytes)
-        bar.ncols = _columns(self._stream)
+        bar.ncols = width_of(self._stream) or _COLUMNS
         bar.total = total or None
         bar.n = done
         bar.set_description_str(title, refresh=False)
@@ -246,18 +246,10 @@ def _new_bar(stream: TextIO, title: str, counts: tuple[int, int, str]) -> tqdm[N
     from tqdm import tqdm  # noqa: PLC0415 - only bars need it, and it costs 25 ms
 
     done, total, unit = counts
-    columns = _columns(stream)
+    columns = width_of(stream) or _COLUMNS
     return tqdm(
         None, title, total or None, file=stream, initial=done, bar_format=_BAR, unit=unit, ncols=columns, nrows=_ROWS
     )
-
-
-def _columns(stream: TextIO) -> int:
-    """The width of the terminal now."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
-    except OSError:
-        return _COLUMNS
 
 
 class _Speed:

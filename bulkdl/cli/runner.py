@@ -9,28 +9,28 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from bulkdl.cli import output
-from bulkdl.cli.exit_codes import Exit, for_run
+from bulkdl.cli.exit_codes import Exit, for_report
 from bulkdl.cli.options import OutputOptions
+from bulkdl.cli.output import document, error_values, width_of
 from bulkdl.cli.progress import display
 from bulkdl.cli.signals import SIGNALS, forget_signals, handle_signals
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.model.events import Noted, RunEnded, Sink, ignore
-from bulkdl.model.reports import AdoptReport, PlanReport, RunReport, VerifyReport
+from bulkdl.model.reports import Report
+from bulkdl.model.summaries import complaint_of, text_of
 from bulkdl.model.text import one_line
 from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
 
 Result = TypeVar("Result")
-Report = TypeVar("Report", RunReport, PlanReport, VerifyReport, AdoptReport)
 
 _STOPPING: Final = "stopping: finishing the requests in flight; Ctrl-C again stops at once"
 
 
 def run_verb(
     action: Callable[[Sink, asyncio.Event], Awaitable[Report]], options: OutputOptions, *, when_interrupted: str
-) -> Report:
-    """Run `action(sink, stop)` on a new event loop and show its progress; return its report.
+) -> Exit:
+    """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code.
 
     Raises:
         BulkdlError: what the action raised.
@@ -42,24 +42,18 @@ def run_verb(
                 lambda stop: action(sink, stop), when_interrupted=when_interrupted, notice=_STOPPING, sink=sink
             )
         except BulkdlError as error:
-            sink(RunEnded(output.error_values(error)))
+            sink(RunEnded(error_values(error)))
             raise
         sink(RunEnded(report.as_json()))
-    return report
-
-
-def finish(text: str, complaint: str | None, code: Exit) -> int:
-    """Print the result, and one line on standard error if something is wrong; return the exit code."""
-    print(text, flush=True)
-    if complaint is not None:
+    print_report(report, as_json=options.as_json)
+    if (complaint := complaint_of(report)) is not None:
         print(f"bulkdl: {one_line(complaint)}", file=sys.stderr, flush=True)
-    return code
+    return for_report(report)
 
 
-def finish_run(report: RunReport, options: OutputOptions) -> int:
-    """Print the report of a run; return the exit code."""
-    text = output.document(report.as_json()) if options.as_json else output.run_text(report)
-    return finish(text, output.run_complaint(report), for_run(report))
+def print_report(report: Report, *, as_json: bool) -> None:
+    """Print a report as text, which fits the terminal if there is one, or as a JSON document."""
+    print(document(report.as_json()) if as_json else text_of(report, width_of(sys.stdout)), flush=True)
 
 
 # --- the event loop ---------------------------------------------------------------------------------------------------

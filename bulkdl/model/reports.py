@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias, cast
+
+
+class _Report:
+    """What every report has: `str(report)` is its text for people."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        from bulkdl.model.summaries import text_of  # noqa: PLC0415 - it imports this module
+
+        return text_of(cast(Report, self))
 
 
 class RunOutcome(StrEnum):
@@ -59,7 +70,7 @@ class InstanceCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunReport:
+class RunReport(_Report):
     """The report of `mirror`, `resume` and repairs. Bytes are those of files; `seconds` is wall-clock time."""
 
     mirror: str
@@ -109,7 +120,7 @@ class CollectionStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatusReport:
+class StatusReport(_Report):
     """What a mirror holds and owes, from its journal alone.
 
     `unlisted_series` are Series whose instance lists were not requested yet: what they owe is not counted.
@@ -188,7 +199,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyReport:
+class VerifyReport(_Report):
     """The report of `verify`. `repair` is the report of the repairs, if they were requested.
 
     `series_compared` counts the Series compared with the archive, None if that was not requested.
@@ -204,6 +215,13 @@ class VerifyReport:
     problems: tuple[Problem, ...] = ()
     repair: RunReport | None = None
     series_compared: int | None = None
+
+    @property
+    def remaining(self) -> int:
+        """How many problems are left: all, or after complete repairs those that these do not change: foreign files."""
+        if self.repair is None or self.repair.outcome is not RunOutcome.COMPLETE:
+            return len(self.problems)
+        return sum(problem.instance is None for problem in self.problems)
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
@@ -229,7 +247,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdoptReport:
+class AdoptReport(_Report):
     """The report of `adopt`.
 
     `found` = `adopted` + `already` (in the mirror before, or found twice) + `refused`. `others` are files that are not
@@ -273,7 +291,7 @@ class AdoptReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanReport:
+class PlanReport(_Report):
     """The report of `plan`: what a mirror of the selection needs.
 
     `bytes_selected` and `instances_selected` are the archive's numbers; `exact` is False if it has none for a Series.
@@ -317,3 +335,6 @@ class PlanReport:
             "collections": [asdict(entry) for entry in self.collections],
             "failures": [failure.as_json() for failure in self.failures],
         }
+
+
+Report: TypeAlias = RunReport | StatusReport | VerifyReport | AdoptReport | PlanReport

@@ -70,7 +70,7 @@ def run(outcome: RunOutcome) -> RunReport:
     [(RunOutcome.COMPLETE, 0), (RunOutcome.PARTIAL, 1), (RunOutcome.FAILED, 4), (RunOutcome.INTERRUPTED, 130)],
 )
 def test_a_run_has_the_code_of_its_outcome(outcome: RunOutcome, code: int) -> None:
-    assert exit_codes.for_run(run(outcome)) == code
+    assert exit_codes.for_report(run(outcome)) == code
 
 
 DAMAGED = Problem("a.dcm", ProblemKind.ALTERED, "1.2")
@@ -93,7 +93,7 @@ FOREIGN = Problem("b.dcm", ProblemKind.FOREIGN)
 def test_an_audit_is_0_only_where_nothing_is_left_to_do(found: dict[str, Any], code: int) -> None:
     base: dict[str, Any] = {"owed": 0, **found}
     report = VerifyReport(mirror="m", series=SeriesCounts(), checked=9, sound=9, bytes_checked=0, seconds=0, **base)
-    assert exit_codes.for_verify(report) == code
+    assert exit_codes.for_report(report) == code
 
 
 @pytest.mark.parametrize(("failures", "code"), [((), 0), ((Failure("1.2", None, "not-found", "x", 1),), 1)])
@@ -111,4 +111,4 @@ def test_a_plan_tells_by_its_code_what_is_not_there(failures: tuple[Failure, ...
         requests=0,
         failures=failures,
     )
-    assert exit_codes.for_plan(report) == code
+    assert exit_codes.for_report(report) == code

@@ -137,8 +137,10 @@ def test_the_last_event_is_the_document_of_json(capsys: pytest.CaptureFixture[st
         sink(Noted("working"))
         return REPORT
 
-    assert run_verb(action, OutputOptions(as_json=True, progress=ProgressMode.JSON), when_interrupted="x") == REPORT
-    last = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert run_verb(action, OutputOptions(as_json=True, progress=ProgressMode.JSON), when_interrupted="x") == 0
+    out, err = capsys.readouterr()
+    last = json.loads(err.splitlines()[-1])
+    assert json.loads(out) == REPORT.as_json()
     assert (last["event"], last["document"]) == ("run-ended", REPORT.as_json())
 
 

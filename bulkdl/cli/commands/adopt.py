@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 
 from bulkdl.cli.credentials import choose_archive_of_new
-from bulkdl.cli.exit_codes import for_adoption
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -17,8 +16,7 @@ from bulkdl.cli.options import (
     output_options,
     verb_options,
 )
-from bulkdl.cli.output import adopt_complaint, adopt_text, document
-from bulkdl.cli.runner import finish, run_verb
+from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.adopt import adopt_async
@@ -50,10 +48,8 @@ def adopt(
     or duplicates stay in place. `bulkdl resume DIR` or `bulkdl mirror` download what the adopted Series lack.
     """
     choice = choose_archive_of_new(options.get("to") or folder, archive)
-    report = run_verb(
+    return run_verb(
         lambda sink, stop: adopt_async(folder, **options, archive=choice, settings=settings, sink=sink, stop=stop),
         output,
         when_interrupted="interrupted; what was adopted is kept; repeat the command to continue",
     )
-    text = document(report.as_json()) if output.as_json else adopt_text(report)
-    return finish(text, adopt_complaint(report), for_adoption(report))

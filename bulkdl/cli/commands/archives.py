@@ -10,12 +10,12 @@ import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import Exit
-from bulkdl.cli.formatting import table
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, archive_options
 from bulkdl.cli.output import document
 from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.archives import ArchiveReport, CheckOutcome, archives_async, known_archives
 

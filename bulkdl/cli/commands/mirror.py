@@ -17,12 +17,12 @@ from bulkdl.cli.options import (
     selection_options,
     verb_options,
 )
-from bulkdl.cli.output import interrupted
-from bulkdl.cli.runner import finish_run, run_verb
+from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
+from bulkdl.model.summaries import interrupted
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.process import prepare_process
 
@@ -59,9 +59,8 @@ def mirror(
         if not click.confirm(question, err=True):
             raise Interrupted("nothing was downloaded")
     prepare_process(choice)
-    report = run_verb(
+    return run_verb(
         lambda sink, stop: mirror_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop),
         output,
         when_interrupted=interrupted(str(options["to"])),
     )
-    return finish_run(report, output)

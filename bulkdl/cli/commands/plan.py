@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.exit_codes import for_plan
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -18,9 +18,10 @@ from bulkdl.cli.options import (
     selection_options,
     verb_options,
 )
-from bulkdl.cli.output import document, plan_complaint, plan_text
-from bulkdl.cli.runner import finish, run_verb, unless_stopped
+from bulkdl.cli.runner import run_verb, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
+from bulkdl.model.events import Sink
+from bulkdl.model.reports import PlanReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.plan import plan_async, save_manifest
@@ -54,14 +55,12 @@ def plan(
 ) -> int:
     """Resolve the selection and show what would be downloaded: series, instances, bytes, free disk."""
     choice = choose_archive(archive)
-    report = run_verb(
-        lambda sink, stop: unless_stopped(
-            plan_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop), stop
-        ),
-        output,
-        when_interrupted="interrupted; nothing was downloaded",
-    )
-    if save is not None:
-        save_manifest(report, save)
-    text = document(report.as_json()) if output.as_json else plan_text(report)
-    return finish(text, plan_complaint(report), for_plan(report))
+
+    async def plan_and_save(sink: Sink, stop: asyncio.Event) -> PlanReport:
+        planning = plan_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop)
+        report = await unless_stopped(planning, stop)
+        if save is not None:
+            await asyncio.to_thread(save_manifest, report, save)
+        return report
+
+    return run_verb(plan_and_save, output, when_interrupted="interrupted; nothing was downloaded")

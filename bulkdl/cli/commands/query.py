@@ -9,12 +9,12 @@ from typing import Any, Final
 import click
 
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.formatting import table
 from bulkdl.cli.options import ArchiveOptions, Parsed, archive_options
 from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
 from bulkdl.verbs.query import query_body

@@ -15,10 +15,10 @@ from bulkdl.cli.options import (
     fetch_options,
     output_options,
 )
-from bulkdl.cli.output import interrupted
-from bulkdl.cli.runner import finish_run, run_verb
+from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.settings import FetchSettings
+from bulkdl.model.summaries import interrupted
 from bulkdl.verbs.process import prepare_process
 from bulkdl.verbs.resume import resume_async
 
@@ -40,9 +40,8 @@ def resume(*, mirror: Path, settings: FetchSettings, archive: ArchiveOptions, ou
     """
     choice = choose_archive_of(mirror, archive)
     prepare_process(choice)
-    report = run_verb(
+    return run_verb(
         lambda sink, stop: resume_async(mirror, archive=choice, settings=settings, sink=sink, stop=stop),
         output,
         when_interrupted=interrupted(str(mirror)),
     )
-    return finish_run(report, output)

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import click
 
-from bulkdl.cli.formatting import command
 from bulkdl.cli.options import JSON_OPTION, verb_options
 from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import Interrupted
+from bulkdl.model.formatting import command
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from bulkdl.cli.options import JSON_OPTION
-from bulkdl.cli.output import document, status_text
+from bulkdl.cli.runner import print_report
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.verbs.status import read_status
 
@@ -35,8 +35,7 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
     if watch:
         _watch(mirror)
         return 0
-    report = read_status(mirror)
-    print(document(report.as_json()) if as_json else status_text(report))
+    print_report(read_status(mirror), as_json=as_json)
     return 0
 
 
@@ -45,7 +44,9 @@ def _watch(mirror: Path) -> None:
     before = _CLEAR if sys.stdout.isatty() else ""
     try:
         while True:
-            print(f"{before}{status_text(read_status(mirror))}\n", flush=True)
+            print(before, end="")
+            print_report(read_status(mirror), as_json=False)
+            print(flush=True)
             time.sleep(_REFRESH_SECONDS)
     except KeyboardInterrupt:
         return

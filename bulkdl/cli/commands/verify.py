@@ -9,8 +9,6 @@ from typing import Any, Final
 import click
 
 from bulkdl.cli.credentials import choose_archive_of
-from bulkdl.cli.exit_codes import for_verify
-from bulkdl.cli.formatting import command
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
@@ -19,11 +17,11 @@ from bulkdl.cli.options import (
     output_options,
     verb_options,
 )
-from bulkdl.cli.output import document, verify_complaint, verify_text
-from bulkdl.cli.runner import finish, run_verb
+from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import Interrupted
 from bulkdl.model.events import Sink
+from bulkdl.model.formatting import command
 from bulkdl.model.reports import VerifyReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.verify import verify_async
@@ -66,8 +64,6 @@ def verify(
 
     flags = (name for name in ("quick", "repair", "remote") if options.get(name))
     again = command("verify", *(f"--{name}" for name in flags), str(mirror))
-    report = run_verb(
+    return run_verb(
         verify_whole, output, when_interrupted=f"interrupted before all files were verified; to continue: {again}"
     )
-    text = document(report.as_json()) if output.as_json else verify_text(report)
-    return finish(text, verify_complaint(report), for_verify(report))

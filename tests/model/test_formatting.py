@@ -6,12 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.cli.formatting import command, duration, plural, table
+from bulkdl.model.formatting import command, duration, plural, table
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
 def test_a_command_can_be_pasted_into_a_shell(words: list[str]) -> None:
     assert shlex.split(command(*words)) == ["bulkdl", *words]
+
+
+def test_a_table_fits_the_terminal() -> None:
+    rows = [("a" * 50, "b" * 30, "1,000"), ("a", "b", "2")]
+    drawn = table(("name", "what", "count"), rows, left=2, width=60).splitlines()
+    assert max(map(len, drawn)) == 60
+    assert drawn[1].endswith("…  1,000") or "…" in drawn[1]
+    assert [line.split()[-1] for line in drawn] == ["count", "1,000", "2"]
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.integers().map(str)), min_size=1), st.integers(0, 200))
+def test_a_narrow_terminal_never_costs_a_number(rows: list[tuple[str, str, str]], width: int) -> None:
+    drawn = table(("name", "what", "count"), rows, left=2, width=width).splitlines()
+    assert [line.split()[-1] for line in drawn[1:]] == [row[2] for row in rows]
 
 
 def test_columns_line_up() -> None:

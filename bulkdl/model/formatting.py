@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from bulkdl.model.text import one_line
+from bulkdl.model.text import one_line, shortened
+
+_LEAST_WIDTH: Final = 12
 
 
 def command(*words: str) -> str:
@@ -13,17 +16,32 @@ def command(*words: str) -> str:
     return shlex.join(("bulkdl", *words))
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
-    """Aligned columns, two spaces apart: the first `left` ones to the left, the others to the right."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, width: int | None = None) -> str:
+    """Aligned columns, two spaces apart: the first `left` ones to the left, the others to the right.
+
+    In a table wider than `width` the widest of the first `left` columns are cut, and end with `…` there.
+    """
     lines = [tuple(heads), *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    if width is not None:
+        _narrow(widths, left, width - 2 * (len(heads) - 1))
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            _fitted(cell, size).ljust(size) if column < left else cell.rjust(size)
+            for column, (cell, size) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
+
+
+def _narrow(widths: list[int], left: int, room: int) -> None:
+    """Take from the widest of the first `left` columns until all fit into `room`, or each has the least width."""
+    while sum(widths) > room and max(widths[:left]) > _LEAST_WIDTH:
+        widths[widths.index(max(widths[:left]), 0, left)] -= 1
+
+
+def _fitted(cell: str, size: int) -> str:
+    return cell if len(cell) <= size else shortened(cell, size - 1)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,310 @@
+"""Reports as text for people. Pure. Every name from an archive or a disk passes through `one_line`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bulkdl.model.formatting import command, duration, plural, table
+from bulkdl.model.quantities import human_bytes
+from bulkdl.model.reports import (
+    AdoptReport,
+    CollectionStatus,
+    Failure,
+    PlanReport,
+    Problem,
+    ProblemKind,
+    Report,
+    RunOutcome,
+    RunReport,
+    SeriesCounts,
+    StatusReport,
+    VerifyReport,
+)
+from bulkdl.model.text import one_line
+
+_MOST_SHOWN: Final = 10
+
+_HEADLINES: Final = {
+    RunOutcome.COMPLETE: "Complete",
+    RunOutcome.PARTIAL: "Partial",
+    RunOutcome.INTERRUPTED: "Interrupted",
+    RunOutcome.FAILED: "Failed",
+}
+
+
+def text_of(report: Report, width: int | None = None) -> str:
+    """The report for people. Tables are cut to `width` columns, if it is given."""
+    match report:
+        case RunReport():
+            return _run_text(report)
+        case StatusReport():
+            return _status_text(report, width)
+        case VerifyReport():
+            return _verify_text(report, width)
+        case AdoptReport():
+            return _adopt_text(report)
+        case PlanReport():
+            return _plan_text(report, width)
+
+
+def complaint_of(report: Report) -> str | None:
+    """The line for standard error if something is wrong; None if nothing is."""
+    match report:
+        case RunReport():
+            return _run_complaint(report)
+        case StatusReport():
+            return None
+        case VerifyReport():
+            return _verify_complaint(report)
+        case AdoptReport():
+            return _adopt_complaint(report)
+        case PlanReport():
+            return _plan_complaint(report)
+
+
+# --- mirror, resume ---------------------------------------------------------------------------------------------------
+
+
+def _run_text(report: RunReport) -> str:
+    of = report.instances
+    parts = [f"{of.fetched:,} downloaded", f"{of.reused:,} already in the mirror"]
+    parts += [f"{of.failed:,} failed"] if of.failed else []
+    parts += [f"{of.quarantined:,} quarantined"] if of.quarantined else []
+    lines = [
+        (
+            f"{_HEADLINES[report.outcome]}: {_series(report.series)}; "
+            f"{of.selected:,} {plural('instance', of.selected)}: {', '.join(parts)}"
+        ),
+        (
+            f"{human_bytes(report.bytes_fetched)} in {duration(report.seconds)}"
+            f" ({human_bytes(round(report.bytes_fetched / report.seconds)) if report.seconds else '0 B'}/s),"
+            f" {report.requests:,} {plural('request', report.requests)},"
+            f" {report.retries:,} {plural('retry', report.retries)}"
+        ),
+        f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
+        *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
+    ]
+    if report.outcome is RunOutcome.COMPLETE:
+        lines.append(f"To verify every file: {command('verify', report.mirror)}")
+    return "\n".join(lines)
+
+
+def _run_complaint(report: RunReport) -> str | None:
+    resume = command("resume", report.mirror)
+    missing = report.instances.failed + report.instances.quarantined
+    match report.outcome:
+        case RunOutcome.COMPLETE:
+            return None
+        case RunOutcome.PARTIAL:
+            if missing:
+                failed = f"{missing:,} of {report.instances.selected:,} instances"
+            elif report.series.failed:
+                failed = f"{report.series.failed:,} of {report.series.selected:,} series"
+            else:
+                return "some criteria matched nothing in the archive; everything else was mirrored"
+            status = command("status", report.mirror)
+            return f"{failed} failed; all others were saved; to list them: {status}; to try again: {resume}"
+        case RunOutcome.INTERRUPTED:
+            return interrupted(report.mirror)
+        case RunOutcome.FAILED:
+            return f"the run failed; what was finished is kept; to continue: {resume}"
+
+
+def interrupted(mirror: str) -> str:
+    """The message of a run that was interrupted."""
+    return f"interrupted; what was finished is kept; to continue: {command('resume', mirror)}"
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def _status_text(report: StatusReport, width: int | None) -> str:
+    state = f"running: {report.running}" if report.running else f"last run: {report.last_outcome or 'not finished'}"
+    lines = [
+        f"{one_line(report.mirror)}, mirrored from {one_line(report.archive)}",
+        one_line(f"run {report.run}, {state}"),
+        (
+            f"{_series(report.series)}; {report.held:,} of {report.selected:,} instances held,"
+            f" {human_bytes(report.bytes_mirror)}"
+        ),
+    ]
+    owed = [
+        f"{count:,} {word}"
+        for count, word in (
+            (report.owed, "owed"),
+            (report.failed, "failed"),
+            (report.quarantined, "quarantined"),
+        )
+        if count
+    ]
+    if report.unlisted_series:
+        owed.append(f"{report.unlisted_series:,} series not listed yet")
+    if owed:
+        lines.append(", ".join(owed))
+    if report.collections:
+        lines += ["", _collections(report.collections, width)]
+    if report.failures_by_error:
+        rows = sorted(report.failures_by_error.items(), key=lambda entry: (-entry[1], entry[0]))
+        lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
+    lines += _failures(report.failures, report.mirror, asked=True)
+    if owed and not report.running:
+        lines.append(f"To continue: {command('resume', report.mirror)}")
+    return "\n".join(lines)
+
+
+def _collections(entries: Iterable[CollectionStatus], width: int | None) -> str:
+    return table(
+        ("collection", "series", "instances", "held", "owed", "failed", "quarantined", "size"),
+        (
+            (
+                entry.collection,
+                f"{entry.series:,}",
+                f"{entry.instances:,}",
+                f"{entry.held:,}",
+                f"{entry.owed:,}",
+                f"{entry.failed:,}",
+                f"{entry.quarantined:,}",
+                human_bytes(entry.size_bytes),
+            )
+            for entry in entries
+        ),
+        width=width,
+    )
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+def _verify_text(report: VerifyReport, width: int | None) -> str:
+    lines = [
+        (
+            f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files valid,"
+            f" {human_bytes(report.bytes_checked)} read in {duration(report.seconds)}"
+        )
+    ]
+    if report.owed:
+        lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not verified")
+    shown = report.problems[:_MOST_SHOWN]
+    if shown:
+        rows = ((found.problem.value, _place(found)) for found in shown)
+        lines.append(table(("problem", "file"), rows, left=2, width=width))
+    if (more := len(report.problems) - len(shown)) > 0:
+        lines.append(f"… and {more:,} more: {command('verify', report.mirror, '--json')}")
+    if report.series_compared is not None:
+        lines.append(f"{report.series_compared:,} series compared with the archive")
+    if report.repair is not None:
+        lines += ["Repaired:", _run_text(report.repair)]
+    return "\n".join(lines)
+
+
+def _place(problem: Problem) -> str:
+    return f"{problem.path}: {problem.message}" if problem.message else problem.path
+
+
+def _verify_complaint(report: VerifyReport) -> str | None:
+    if report.repair is not None and (complaint := _run_complaint(report.repair)) is not None:
+        return complaint
+    if count := report.remaining:
+        found = f"{count:,} {plural('problem', count)}"
+        if any(problem.instance is not None for problem in report.problems) and report.repair is None:
+            return f"{found} found; nothing was changed; to repair: {command('verify', '--repair', report.mirror)}"
+        if all(problem.problem is ProblemKind.DIFFERS for problem in report.problems):
+            return f"{found} found: the archive has other data; nothing was changed; `mirror` downloads what is new"
+        return f"{found} left: files that the journal does not know are never changed; move them yourself"
+    if report.owed:
+        resume = command("resume", report.mirror)
+        return f"{report.owed:,} {plural('instance', report.owed)} still owed; to continue: {resume}"
+    return None
+
+
+# --- adopt ------------------------------------------------------------------------------------------------------------
+
+
+def _adopt_text(report: AdoptReport) -> str:
+    lines = [
+        (
+            f"{_HEADLINES[report.outcome]}: {report.adopted:,} of {report.found:,} instances adopted, of"
+            f" {report.series:,} series, {human_bytes(report.bytes_adopted)}, in {duration(report.seconds)}"
+        )
+    ]
+    if report.already:
+        lines.append(f"{report.already:,} were already in the mirror, or found twice")
+    if report.others:
+        lines.append(f"{report.others:,} other {plural('file', report.others)} left alone")
+    if report.problems:
+        shown = report.problems[:_MOST_SHOWN]
+        lines += ["Rejected, and left in place:"]
+        lines += [f"  {one_line(f'{problem.path}: {problem.message}')}" for problem in shown]
+        if (more := report.refused - len(shown)) > 0:
+            lines.append(f"… and {more:,} more")
+    lines.append(f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)}")
+    if report.outcome is not RunOutcome.INTERRUPTED:
+        lines.append(f"To download what the adopted series lack: {command('resume', report.mirror)}")
+    return "\n".join(lines)
+
+
+def _adopt_complaint(report: AdoptReport) -> str | None:
+    if report.outcome is RunOutcome.INTERRUPTED:
+        return "interrupted; what was adopted is kept; repeat the command to continue"
+    if not report.refused:
+        return None
+    return f"{report.refused:,} of {report.found:,} instances were rejected and left in place; all others were adopted"
+
+
+# --- plan -------------------------------------------------------------------------------------------------------------
+
+
+def _plan_text(report: PlanReport, width: int | None) -> str:
+    owed = report.instances_selected - report.instances_held
+    about = "" if report.exact else "at least "
+    sizes = f"{about}{human_bytes(report.bytes_selected)} selected, {human_bytes(report.bytes_held)} held"
+    free = f", {human_bytes(report.bytes_free)} free on disk" if report.bytes_free is not None else ""
+    requests = f"about {report.requests:,} {plural('request', report.requests)}"
+    when = f", {duration(report.seconds_expected)}" if report.seconds_expected is not None else ""
+    lines = [
+        f"From {one_line(report.archive)}" + (f" into {one_line(report.mirror)}" if report.mirror else ""),
+        (
+            f"{report.series.selected:,} series, {report.instances_selected:,} instances:"
+            f" {report.instances_held:,} held, {owed:,} to download"
+        ),
+        sizes + free,
+        requests + when,
+    ]
+    if report.collections:
+        lines += ["", _collections(report.collections, width)]
+    lines += _failures(report.failures, report.mirror or "", asked=True)
+    return "\n".join(lines)
+
+
+def _plan_complaint(report: PlanReport) -> str | None:
+    if not report.failures:
+        return None
+    count = len(report.failures)
+    verb = "was" if count == 1 else "were"
+    return f"{count:,} {plural('item', count)} requested by name {verb} not found in the archive"
+
+
+# --- parts of the above -----------------------------------------------------------------------------------------------
+
+
+def _series(counts: SeriesCounts) -> str:
+    failed = f", {counts.failed:,} failed" if counts.failed else ""
+    return f"{counts.complete:,} of {counts.selected:,} series complete{failed}"
+
+
+def _failures(failures: Sequence[Failure], mirror: str, *, left_out: int = 0, asked: bool = False) -> list[str]:
+    """The first failures, one per line. `asked`: the reader asked for them, so `status` is not suggested."""
+    if not failures:
+        return []
+    shown = failures[:_MOST_SHOWN]
+    lines = [one_line(_failure(failed)) for failed in shown]
+    if (more := len(failures) - len(shown) + left_out) > 0:
+        lines.append(f"… and {more:,} more" + ("" if asked else f": {command('status', mirror)}"))
+    return ["Failed:", *(f"  {line}" for line in lines)]
+
+
+def _failure(failed: Failure) -> str:
+    """What failed, and why. A criterion that matched nothing has neither instance nor Series."""
+    name = failed.instance or (f"series {failed.series}" if failed.series else "")
+    return f"{name}: {failed.message}" if name else failed.message
