@@ -1,7 +1,7 @@
 """Create and open the file of a journal. Never overwrites a file.
 
-A new journal is created under another name and then renamed, so a file without its tables is always damaged, never
-half created. Durability: WAL with `synchronous=FULL`, which syncs the log at each commit.
+A new journal is created under another name, without a log, and then renamed, so a file without its tables is always
+damaged, never half created. Durability: WAL with `synchronous=FULL`, which syncs the log at each commit.
 
 Source: the SQLite pages on WAL ("Read-Only Databases") and URI file names (`mode`, `immutable`).
 """
@@ -16,7 +16,7 @@ from bulkdl.errors import BulkdlError, DiskFull, JournalError, JournalTooNew, Jo
 from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
 from bulkdl.journal.sqlite_header import read_application_id
-from bulkdl.runtime.disk import sync_file, sync_folder
+from bulkdl.runtime.disk import disk_errors, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +45,13 @@ def create(path: Path) -> None:
     """
     new = path.with_name(f"{path.name}.new")
     try:
-        for leftover in (new, *_companions(new)):
+        for leftover in (new, new.with_name(f"{new.name}-journal"), *_companions(new)):
             leftover.unlink(missing_ok=True)
         with translated(path):
             connection = _connect(new, "rwc")
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                # Not WAL: `close` moves the log into the file, and does not say when it fails.
+                connection.execute("PRAGMA journal_mode = DELETE")
                 _migrate(connection)
             finally:
                 connection.close()
@@ -70,12 +71,15 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         JournalTooNew: a later version wrote it.
         DiskFull, MirrorUnwritable: it cannot be written.
     """
-    _recognise(path)
-    with translated(path):
-        connection = _connect(path, "rw")
+    try:
+        _recognise(path)
+        connection = _opened_to_write(path)
+    except JournalUnreadable:
+        if not _takes_stray_log(path):
+            raise
+        connection = _opened_to_write(path)
     try:
         with translated(path):
-            _check(connection, path)  # before anything that may write
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA fullfsync = ON")  # as `runtime.disk` syncs on macOS; nothing changes elsewhere
@@ -88,6 +92,30 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _opened_to_write(path: Path) -> sqlite3.Connection:
+    with translated(path):
+        connection = _connect(path, "rw")
+        try:
+            _check(connection, path)  # before anything that may write
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _takes_stray_log(path: Path) -> bool:
+    """Give a journal the log that an earlier version left beside it when the disk was full; False if there is none.
+
+    That version renamed a new journal whose content was still in the log of its first name.
+    """
+    stray, log = path.with_name(f"{path.name}.new-wal"), path.with_name(f"{path.name}-wal")
+    if log.exists() or not stray.is_file():
+        return False
+    with disk_errors("rename", stray):
+        stray.replace(log)
+    return True
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

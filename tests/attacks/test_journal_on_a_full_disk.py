@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.attacks.hostile import HostileArchive
 from tests.attacks.serving import said_first
 from tests.attacks.small_disks import mounted, remount
@@ -15,10 +13,8 @@ from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=1, per_series=2))
 SIZES = range(100, 330, 24)
-R2 = pytest.mark.xfail(strict=True, reason="R2: a journal is put in place while its content is in the log")
 
 
-@R2
 async def test_a_journal_that_was_made_on_a_full_disk_is_whole_or_not_there(bulkdl: Watcher, tmp_path: Path) -> None:
     """Every size of the table: exit 5 in words, and with room the next run is complete."""
     odd = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.errors import DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked, MirrorUnwritable
-from bulkdl.journal import schema
+from bulkdl.journal import connection, schema
 from bulkdl.journal.connection import open_to_write, translated
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run
@@ -52,6 +52,33 @@ def test_makes_a_journal_that_other_programs_can_tell(path: Path) -> None:
         assert connection.execute("PRAGMA application_id").fetchone() == (0x42444C4A,)
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_new_journal_is_complete_without_its_log(path: Path) -> None:
+    """SQLite moves a log into the file when it closes it, and does not say when that fails."""
+    connection.create(path)
+    assert [entry.name for entry in path.parent.iterdir()] == ["journal.sqlite"]
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert is_intact(path)
+
+
+def test_takes_the_log_that_an_earlier_version_left_beside_a_new_journal(path: Path) -> None:
+    """It renamed the file of a journal whose content was still in the log, when the disk was full."""
+    new = path.with_name("journal.sqlite.new")
+    born = sqlite3.connect(new, isolation_level=None)
+    born.execute("PRAGMA journal_mode = WAL")
+    marks = f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 1;"
+    born.executescript(f"BEGIN; {schema.MIGRATIONS[0]} {marks} COMMIT")
+    shutil.copy(new, path)
+    shutil.copy(new.with_name("journal.sqlite.new-wal"), path.with_name("kept"))
+    born.close()
+    new.unlink()
+    path.with_name("kept").rename(path.with_name("journal.sqlite.new-wal"))
+    with Journal.create_or_open(path) as journal:
+        begin(journal)
+    assert is_intact(path)
+    assert not path.with_name("journal.sqlite.new-wal").exists()
 
 
 def test_syncs_each_transaction(path: Path) -> None:
