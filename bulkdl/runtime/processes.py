@@ -8,14 +8,17 @@ never by arguments or environment. A child whose input ends, because its parent 
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
+from bulkdl.errors import ConfigurationError
 from bulkdl.runtime.disk import disk_errors
 
 PIPE_BYTES: Final = 1 << 22
@@ -37,18 +40,31 @@ _SWITCH_SECONDS: Final = 0.0005
 async def start_process(module: str) -> asyncio.subprocess.Process:
     """Start a process that runs `module`, with pipes to and from it.
 
+    It imports from where this process does, but never from the current folder: that may be anybody's.
+
     Raises:
         MirrorUnwritable: it cannot be started: too many files are open, or memory or processes are short.
+        ConfigurationError: this program does not run in a Python that could run another one.
     """
+    if not sys.executable:
+        raise ConfigurationError("this program cannot start processes of Python; use --workers 1, and not pixels")
     with disk_errors("start a process of", module):
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             module,
+            env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(_import_path())},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=PIPE_BYTES,
         )
+
+
+def _import_path() -> list[str]:
+    """The folders from which a process that we start may import."""
+    ours, here = Path(__file__).parents[2].resolve(), Path.cwd()
+    path = [folder for folder in sys.path if Path(folder).is_absolute() and Path(folder).resolve() not in {here, ours}]
+    return [*path, str(ours)]
 
 
 class AnsweringProcess:

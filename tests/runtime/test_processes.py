@@ -4,9 +4,11 @@ import asyncio
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from bulkdl.errors import ConfigurationError
 from bulkdl.runtime.processes import AnsweringProcess, answer_all, packed, receive, start_process
 
 ANSWERING = "tests.support.answering_process"
@@ -68,6 +70,35 @@ async def test_a_process_ends_when_its_input_ends() -> None:
     assert process.stdin is not None
     process.stdin.close()
     assert await process.wait() == 0
+
+
+async def test_a_process_imports_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "pickle", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("import os; os._exit(7)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    async with AnsweringProcess(ANSWERING) as process:
+        assert await process.ask(1) == 2
+
+
+async def test_a_process_imports_from_folders_that_were_added_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "added_by_hand.py").write_text("from tests.support import answering_process; answering_process.main()")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    async with AnsweringProcess("added_by_hand") as process:
+        assert await process.ask(4) == 8
+
+
+@pytest.mark.parametrize("python", [None, ""])
+async def test_a_program_without_a_python_says_so(python: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", python)
+    with pytest.raises(ConfigurationError, match="cannot start processes"):
+        await start_process(ANSWERING)
 
 
 def test_a_tuned_process_hands_over_the_interpreter_lock_sooner() -> None:

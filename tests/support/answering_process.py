@@ -14,5 +14,9 @@ def answer(number: int) -> int:
     return 2 * number
 
 
-if __name__ == "__main__":
+def main() -> None:
     answer_all(answer, sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()
