@@ -33,6 +33,7 @@ from bulkdl.journal.columns import (
 )
 from bulkdl.journal.rows import (
     Counts,
+    HeldFolder,
     HeldInstance,
     HeldPlace,
     InstanceRow,
@@ -483,6 +484,17 @@ class Journal:
             if following is None:
                 return found
             series_id, sop_uid = following[0], ""
+
+    def held_folders(self, run: Run, *, after: int = 0, limit: int) -> list[HeldFolder]:
+        """Folders of the run's selection, or of everything, with the files that earlier runs put there, by series id.
+
+        Continues after the id `after`; at most `limit` folders.
+        """
+        scope = {"selection": run.selection_id, "after": after, "limit": limit}
+        return [
+            HeldFolder(number, series_uid, folder, self._rows(queries.HELD_FILES, (number, run.id)))
+            for number, series_uid, folder in self._rows(queries.HELD_FOLDERS, scope)
+        ]
 
     def series(self, *, after: int = 0, limit: int) -> list[SeriesRow]:
         """Every Series, by id, after the id `after`."""

@@ -289,6 +289,19 @@ LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id {_ENTRY_OF_I}
 WHERE i.series_id = ? AND i.sop_uid > ? AND i.state = {HELD} ORDER BY i.sop_uid LIMIT ?
 """
 
+# Series that hold files, of :selection or of everything.
+HELD_FOLDERS: Final = """
+SELECT s.id, s.series_uid, s.folder FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id
+WHERE t.series_id > :after AND t.held > 0 AND (:selection IS NULL OR EXISTS (
+  SELECT 1 FROM selection_series AS l WHERE l.selection_id = :selection AND l.series_id = t.series_id))
+ORDER BY t.series_id LIMIT :limit
+"""
+
+HELD_FILES: Final = f"""
+SELECT sop_uid, ifnull(name, sop_uid || '.dcm'), size_bytes FROM instance
+WHERE series_id = ? AND state = {HELD} AND run_id <> ?
+"""
+
 INSTANCES: Final = f"""
 SELECT i.sop_uid, s.folder, i.name, i.state, i.size_bytes
 FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id

@@ -110,6 +110,16 @@ class HeldPlace:
     run_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeldFolder:
+    """The folder of a Series, relative to the mirror, and its files: SOP Instance UID, name, size in bytes of each."""
+
+    series_id: int
+    series_uid: SeriesUid
+    folder: str
+    files: list[tuple[SopInstanceUid, str, int]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldInstance:
     """A file of the mirror. `path` is relative to the mirror, with `/`; `md5` and `sha256` are digests.

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, field
 from bulkdl.archive.base import Archive
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.fetch.coordinator import Coordinator
+from bulkdl.fetch.lost_files import find_lost
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run
 from bulkdl.model.context import RunContext
-from bulkdl.model.events import RunStarted
+from bulkdl.model.events import Noted, RunStarted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import Series
@@ -76,10 +77,15 @@ class MirrorRun:
         Raises:
             BulkdlError: what stopped the run. `Interrupted` is not raised: the outcome is `interrupted`.
         """
+
+        async def resolve_and_look() -> None:
+            await resolving()
+            await self._owe_lost_files()
+
         listed = Stage()
         return await self._to_the_end(
             together(
-                self._stage(resolving(), self._resolved),
+                self._stage(resolve_and_look(), self._resolved),
                 self._stage(self._list(self._resolved, listed), listed),
                 self.coordinator.fetch(listed),
             )
@@ -143,6 +149,19 @@ class MirrorRun:
                     message=failure.message,
                     attempts=failure.attempts,
                 )
+
+    async def _owe_lost_files(self) -> None:
+        """Owe again, and say, what the journal calls held and the disk does not have with its size."""
+        files, count, first = self.mirror.files, 0, ""
+        with await asyncio.to_thread(Journal.open_readonly, files.journal_path) as journal:
+            lost_files = find_lost(files, journal, self.run, self.context.stop.is_set)
+            while lost := await asyncio.to_thread(next, lost_files, None):
+                await self.mirror.journal(Journal.owe, self.run, list(lost))
+                count, first = count + len(lost), first or next(iter(lost.values()))
+        if count:
+            which = f"{first} is" if count == 1 else f"{count:,} files, {first} the first of them, are"
+            self.context.sink(Noted(f"{which} missing or truncated in the mirror; downloading again"))
+            await self._check_space()
 
     async def _check_space(self) -> None:
         counts = await self.mirror.journal(Journal.counts, self.run)

@@ -15,7 +15,6 @@ from tests.support.dicom_files import instances
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 MADE_UP = list(instances(series=4, per_series=5))
-C3 = pytest.mark.xfail(strict=True, reason="C3: what the journal calls held is not looked for on the disk")
 
 
 def files_of(mirror: Path) -> list[Path]:
@@ -88,7 +87,6 @@ def complete(tmp_path: Path) -> Path:
     return tmp_path / "mirror"
 
 
-@C3
 async def test_mirror_fetches_exactly_what_is_gone_or_cut(bulkdl: Watcher, complete: Path) -> None:
     async with HostileArchive(MADE_UP) as archive:
         assert_orderly(await bulkdl.run(*archive.mirror_everything(complete)), 0)
@@ -102,7 +100,6 @@ async def test_mirror_fetches_exactly_what_is_gone_or_cut(bulkdl: Watcher, compl
             assert checksums_on_disk(complete) == journalled_checksums(complete) == checksums_of(MADE_UP)
 
 
-@C3
 async def test_resume_fetches_exactly_what_is_gone_or_cut_and_says_so(bulkdl: Watcher, complete: Path) -> None:
     async with HostileArchive(MADE_UP) as archive:
         assert_orderly(await bulkdl.run(*archive.mirror_everything(complete)), 0)
@@ -116,7 +113,6 @@ async def test_resume_fetches_exactly_what_is_gone_or_cut_and_says_so(bulkdl: Wa
             assert any(word in ended.err for word in ("again", "missing", "gone", "truncated")), lose.__name__
 
 
-@C3
 @pytest.mark.parametrize(
     "lose", [a_folder_instead_of_a_file, a_dangling_link_instead_of_a_file], ids=lambda lose: lose.__name__
 )
@@ -133,7 +129,6 @@ async def test_what_stands_in_the_place_of_a_file_is_not_called_held(
     assert not (complete.parent / "nowhere").exists()
 
 
-@C3
 async def test_half_a_mirror_that_was_removed_is_complete_again_having_fetched_exactly_that_half(
     bulkdl: Watcher, complete: Path
 ) -> None:

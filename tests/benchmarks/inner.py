@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import psutil
 from bulkdl.dicom.validation import validate
 from bulkdl.fetch.digests import digests_of
 from bulkdl.journal.journal import Journal
+from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.concurrency import Limiter
@@ -33,7 +34,7 @@ from tests.benchmarks.goals import Goal
 from tests.benchmarks.running import run as measured
 from tests.stress.memory import mirror_and_watch
 from tests.support import simulated_archive as simulated
-from tests.support.journals import NOW, begin, outcome, record_listed
+from tests.support.journals import NOW, begin, folder, outcome, record_listed
 
 _BULKDL: Final = str(Path(sys.executable).with_name("bulkdl"))
 _PER_SERIES: Final = 1_000
@@ -132,8 +133,8 @@ def start_up() -> list[Goal]:
 
 def journal(disk: Path, *, instances: int = 1_000_000) -> list[Goal]:
     """A journal of so many instances: outcomes a second, the question of `status`, and bytes."""
-    with tempfile.TemporaryDirectory(dir=disk) as folder:
-        path, recording = Path(folder) / ".bulkdl" / "journal.sqlite", 0.0
+    with tempfile.TemporaryDirectory(dir=disk) as place:
+        path, recording = Path(place) / ".bulkdl" / "journal.sqlite", 0.0
         path.parent.mkdir()
         with Journal.create_or_open(path) as book:
             begun = begin(book)
@@ -144,6 +145,7 @@ def journal(disk: Path, *, instances: int = 1_000_000) -> list[Goal]:
                 for first in range(0, _PER_SERIES, _GROUP):
                     book.record_outcomes(begun, outcomes[first : first + _GROUP])
                 recording += time.perf_counter() - started
+                lay_files(Path(place), outcomes, series)
             started = time.perf_counter()
             book.counts(None)
             asking = time.perf_counter() - started
@@ -151,7 +153,7 @@ def journal(disk: Path, *, instances: int = 1_000_000) -> list[Goal]:
             book.end_run(begun.id, outcome=RunOutcome.COMPLETE, counts={}, now=NOW)
         size = sum(file.stat().st_size for file in path.parent.iterdir())
         resumed = statistics.median(
-            _seconds([_BULKDL, "resume", folder, "--progress", "none", "--archive", _NOWHERE]) for _ in range(3)
+            _seconds([_BULKDL, "resume", place, "--progress", "none", "--archive", _NOWHERE]) for _ in range(3)
         )
     rate, each = instances / recording, size / instances
     return [
@@ -160,6 +162,15 @@ def journal(disk: Path, *, instances: int = 1_000_000) -> list[Goal]:
         Goal("S6, a million", "resume of a complete mirror under 5 s", f"{resumed:.2f} s", resumed < 5),
         Goal("Journal's size", "10 million in 4 GB", f"{each:.0f} B each, {each / 100:.1f} GB", each * 1e7 < 4e9),
     ]
+
+
+def lay_files(mirror: Path, outcomes: Iterable[InstanceOutcome], series: int) -> None:
+    """Sparse files of the sizes of the outcomes: `resume` looks that they lie there."""
+    place = mirror / folder(series)
+    place.mkdir(parents=True)
+    for one in outcomes:
+        with (place / f"{one.sop_uid}.dcm").open("wb") as file:
+            file.truncate(one.size_bytes)
 
 
 def verifying(archive_url: str, disk: Path) -> list[Goal]:

@@ -1,0 +1,56 @@
+"""Find files that the journal calls held, and that are missing or have another size: a record is not the file.
+
+Each folder is listed once, and no file is read: a million files take some seconds. `verify` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from bulkdl.errors import InvalidInstance
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import HeldFolder, Run
+from bulkdl.model.records import InstanceKey
+from bulkdl.store.files import MirrorFiles
+
+_PAGE: Final = 64  # folders
+
+
+def find_lost(
+    files: MirrorFiles, journal: Journal, run: Run, is_stopped: Callable[[], bool]
+) -> Iterator[dict[InstanceKey, str]]:
+    """The lost files of the run's selection, or of everything, a folder at a time: their paths below the mirror.
+
+    What lies in the place of a file is moved to quarantine first, because a file that is owed is adopted where it lies.
+    Blocking; several threads may take a folder each, one after the other.
+
+    Raises:
+        DiskError: a folder cannot be read, or a file cannot be moved.
+    """
+    after = 0
+    while page := journal.held_folders(run, after=after, limit=_PAGE):
+        for held in page:
+            if is_stopped():
+                return
+            if lost := _lost_in(held, files):
+                yield lost
+        after = page[-1].series_id
+
+
+def _lost_in(held: HeldFolder, files: MirrorFiles) -> dict[InstanceKey, str]:
+    lying = files.existing(held.folder) if held.files else {}
+    lost = {}
+    for sop_uid, name, size_bytes in held.files:
+        if (found := lying.get(name)) != size_bytes:
+            path = f"{held.folder}/{name}"
+            _move_away(files, path, sop_uid, f"found {found} bytes, expected {size_bytes}")
+            lost[InstanceKey(held.series_uid, sop_uid)] = path
+    return lost
+
+
+def _move_away(files: MirrorFiles, path: str, sop_uid: str, message: str) -> None:
+    place = files.absolute(path)
+    if place.is_symlink() or place.exists():
+        details = {"asked_for": sop_uid, "error": InvalidInstance.code, "message": message}
+        files.quarantine.keep(place, sop_uid=sop_uid, details=details)
