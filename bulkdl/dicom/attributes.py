@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+import sys
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bulkdl.dicom.part10 import uid_text
 from bulkdl.errors import InvalidInstance, InvalidUid
@@ -21,7 +24,10 @@ NUMBER_OF_FRAMES = 0x00280008
 ROWS = 0x00280010
 COLUMNS = 0x00280011
 BITS_ALLOCATED = 0x00280100
+BITS_STORED = 0x00280101
+PIXEL_REPRESENTATION = 0x00280103
 DOSE_UNITS = 0x30040002
+EXTENDED_OFFSETS = 0x7FE00001
 PIXEL_DATA = 0x7FE00010
 
 PIXEL_DATA_KEYWORDS = {
@@ -31,19 +37,18 @@ PIXEL_DATA_KEYWORDS = {
 }
 """The elements that hold pixel data, and their keywords."""
 
-IMAGE_ATTRIBUTES = (
-    *(SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, 0x00280006, NUMBER_OF_FRAMES, ROWS, COLUMNS),
-    *(BITS_ALLOCATED, 0x00280101, 0x00280103),  # with Planar Configuration, Bits Stored, Pixel Representation
-    *(0x7FE00001, 0x7FE00002),  # Extended Offset Table and its lengths
+FRAME_ATTRIBUTES = (
+    *(SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, 0x00280006, ROWS, COLUMNS),  # with Planar Configuration
+    *(BITS_ALLOCATED, BITS_STORED, PIXEL_REPRESENTATION),
 )
-"""What pydicom needs to decode pixel data."""
+"""What pydicom needs to decode a frame."""
 
 _IDENTITY = frozenset((SOP_CLASS, SOP_INSTANCE, STUDY, SERIES))
 _WANTED = frozenset(
     (
         *_IDENTITY,
-        *(SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, NUMBER_OF_FRAMES, ROWS, COLUMNS, BITS_ALLOCATED),
-        *(DOSE_UNITS, *PIXEL_DATA_KEYWORDS),
+        *FRAME_ATTRIBUTES,
+        *(NUMBER_OF_FRAMES, DOSE_UNITS, EXTENDED_OFFSETS, *PIXEL_DATA_KEYWORDS),
     )
 )
 _NAMES = {
@@ -51,8 +56,11 @@ _NAMES = {
     ROWS: "Rows",
     COLUMNS: "Columns",
     BITS_ALLOCATED: "Bits Allocated",
+    BITS_STORED: "Bits Stored",
+    PIXEL_REPRESENTATION: "Pixel Representation",
 }
 _MAX_VALUE_BYTES = 256
+_MOST_OFFSETS_BYTES = 1 << 25
 
 
 class InstanceAttributes:
@@ -65,7 +73,7 @@ class InstanceAttributes:
     """
 
     def __init__(self, walk: Walk, *, whole: bool) -> None:
-        self._walk = walk
+        self.walk = walk
         self._found: dict[int, Element] = {}
         declared = walk.is_implicit
         for element in walk.elements(_WANTED if whole else _IDENTITY):
@@ -93,10 +101,10 @@ class InstanceAttributes:
         raw = self._raw(tag)
         if len(raw) not in {2, 4}:  # US; some writers use UL
             raise InvalidInstance(f"pixel data without {_NAMES[tag]}")
-        return int.from_bytes(raw, "little" if self._walk.little else "big")
+        return int.from_bytes(raw, "little" if self.walk.little else "big")
 
     def number_of_frames(self) -> int:
-        """The number of frames, 1 if the attribute is missing.
+        """The number of frames, 1 if the attribute is missing, empty or 0 (as pydicom reads it).
 
         Raises:
             InvalidInstance: it is not a number.
@@ -104,25 +112,32 @@ class InstanceAttributes:
         text = self._raw(NUMBER_OF_FRAMES).strip(b" \0")
         if not text:
             return 1
-        if not text.isdigit():
+        if not text.removeprefix(b"+").isdigit():  # IS may have a sign (PS3.5 §6.2)
             raise InvalidInstance(f"Number of Frames is not a number: {text[:16]!r}")
-        return int(text)
+        return int(text) or 1
 
-    def is_subsampled(self) -> bool:
-        """Whether two pixels share their colour."""
-        return self._raw(PHOTOMETRIC_INTERPRETATION).strip(b" \0") in {b"YBR_FULL_422", b"YBR_PARTIAL_422"}
+    def photometric_interpretation(self) -> str:
+        """How samples give colours, such as MONOCHROME2; empty if it is missing."""
+        return self._raw(PHOTOMETRIC_INTERPRETATION).decode("ascii", "replace").strip(" \0")
 
-    def offset_table_bytes(self, pixel_data: Element) -> int:
-        """The length of the Basic Offset Table, the first item of encapsulated pixel data."""
-        return int.from_bytes(self._walk.peek(pixel_data.offset + 4, 4), "little")
-
-    def open_at(self, element: Element) -> BinaryIO:
-        """The file of the walk, inflated if it was deflated, at the value of `element`."""
-        return self._walk.open_at(element)
+    def extended_offsets(self) -> Sequence[int]:
+        """The Extended Offset Table; empty if it is missing."""
+        element = self._found.get(EXTENDED_OFFSETS)
+        if element is None or element.length % 8 or element.length > _MOST_OFFSETS_BYTES:
+            return ()
+        return little_endian("Q", self.walk.value(element))
 
     def _raw(self, tag: int) -> bytes:
         element = self._found.get(tag)
-        return self._walk.peek(element.offset, min(element.length, _MAX_VALUE_BYTES)) if element is not None else b""
+        return self.walk.peek(element.offset, min(element.length, _MAX_VALUE_BYTES)) if element is not None else b""
+
+
+def little_endian(code: str, raw: bytes) -> Sequence[int]:
+    """Unsigned integers of `array`'s type code, with a little-endian encoding."""
+    numbers = array(code, raw)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
 def parse_identity(sop_uid: str | None, series_uid: str | None) -> tuple[SopInstanceUid, SeriesUid]:

@@ -28,6 +28,8 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
+_STANDARD = "1.2.840.10008."  # UIDs of DICOM; all others are private
+JPIP_DEFLATED = frozenset(("1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))  # pydicom does not inflate these
 
 _META_GROUP = b"\2\0"
 _MEDIA_SOP_CLASS = 0x00020002
@@ -40,7 +42,9 @@ _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
 _FIRST_TAG = 0x00080000  # lower groups do not belong to a data set (PS3.5 §7.1)
+_ILLEGAL_GROUPS = frozenset((1, 3, 5, 7))  # forbidden (PS3.5 §7.8.1), but all readers known accept them
 _DELIMITER_GROUP = 0xFFFE
+_LEAST_BYTES = 8  # of an element
 _UNDEFINED = 0xFFFFFFFF
 _LONGEST_UID = 80  # more than the 64 allowed, so that a longer UID is recognised as invalid
 _DEEPEST = 64  # real sequences nest less than ten deep; both pydicom and the walk recurse
@@ -53,7 +57,6 @@ _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 _INFLATED_AT_ONCE = 1 << 20
 _LARGEST_INFLATED = 1 << 28  # deflated data can grow a thousandfold, and pydicom inflates it in memory
-_GZIP_TRAILER_BYTES = 8
 
 
 class Element(NamedTuple):
@@ -113,20 +116,27 @@ def open_data_set(
     """Make a walk over the data set after `meta`.
 
     Without `into_sequences`, sequences of defined length are skipped as a whole. A deflated data set is inflated into
-    memory: completely, or until at least `inflate_bytes` are available.
+    memory: completely, or until at least `inflate_bytes` are available. A data set in a private transfer syntax is read
+    as it looks: its first group number gives the byte order.
 
     Raises:
         InvalidInstance: a deflated data set is truncated, corrupt, too large, or followed by other data.
     """
     syntax = meta.transfer_syntax_uid
-    if syntax == DEFLATED_LITTLE:
-        inflated = _inflate(file, size, meta.end, inflate_bytes)
-        return Walk(io.BytesIO(inflated), len(inflated), into_sequences=into_sequences)
+    if syntax == DEFLATED_LITTLE or syntax in JPIP_DEFLATED:
+        inflated, zeros = _inflate(file, size, meta.end, inflate_bytes)
+        walk = Walk(io.BytesIO(inflated), len(inflated), into_sequences=into_sequences)
+        walk.zeros_after = zeros
+        return walk
     is_implicit, is_little = syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG
+    if syntax is not None and not syntax.startswith(_STANDARD):
+        file.seek(meta.end)
+        is_little = not file.read(2).startswith(b"\0")
     return Walk(file, size, meta.end, implicit=is_implicit, little=is_little, into_sequences=into_sequences)
 
 
-def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> bytes:
+def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> tuple[bytes, int]:
+    """The inflated data set, and the number of zero bytes after it that are not its padding."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = bytearray()
     file.seek(at)
@@ -138,22 +148,31 @@ def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> bytes:
                 raise InvalidInstance("the deflated data set is truncated")
             inflated += piece
             if enough is not None and len(inflated) >= enough:
-                return bytes(inflated)
+                return bytes(inflated), 0
             if len(inflated) > _LARGEST_INFLATED:
                 raise InvalidInstance(f"the deflated data set has more than {_LARGEST_INFLATED} bytes")
     except zlib.error as error:
         raise InvalidInstance(f"the deflated data set is corrupt ({error})") from error
     ended_at = file.tell() - len(stream.unused_data)
-    file.seek(ended_at)
-    rest = file.read(_GZIP_TRAILER_BYTES + 2)
     # Some writers add gzip's trailer (observed in pydicom's image_dfl.dcm).
     trailer = struct.pack("<LL", zlib.crc32(inflated), len(inflated) & 0xFFFFFFFF)
-    padding = b"\0" * ((ended_at - at) % 2)
-    if rest not in {padding, trailer, trailer + b"\0"}:
+    file.seek(ended_at)
+    rest_at = ended_at + (len(trailer) if file.read(len(trailer)) == trailer else 0)
+    if not _is_zeros(file, rest_at):
         raise InvalidInstance(
             f"the deflated data set ends at byte {ended_at} of {size}; the bytes after it are not padding (PS3.5 §A.5)"
         )
-    return bytes(inflated)
+    zeros = size - rest_at
+    return bytes(inflated), zeros if zeros > 1 else 0  # some writers pad, and some do not (PS3.5 §A.5)
+
+
+def _is_zeros(file: BinaryIO, at: int) -> bool:
+    """Whether the file has only zeros from `at` on."""
+    file.seek(at)
+    while block := file.read(_INFLATED_AT_ONCE):
+        if block.count(0) != len(block):
+            return False
+    return True
 
 
 class Walk:
@@ -175,6 +194,8 @@ class Walk:
         self._into_sequences = into_sequences
         self.is_implicit = implicit  # as declared; after `elements` has begun, as found, which is what pydicom uses
         self.little = little
+        self.illegal_groups: set[int] = set()  # found so far
+        self.zeros_after = 0  # bytes after the data set; complete when all elements were walked
         order = "<" if little else ">"
         self._explicit_head = struct.Struct(f"{order}HH2sH").unpack
         self._implicit_head = struct.Struct(f"{order}HHL").unpack
@@ -207,6 +228,14 @@ class Walk:
         if len(raw_vr) == 2:  # noqa: PLR2004 - a VR is two bytes
             self.is_implicit = not _CAPITALS.issuperset(raw_vr)
         return self._elements(self._start, self._size, implicit=self.is_implicit, wanted=wanted)
+
+    def fragments(self, pixel_data: Element) -> Iterator[tuple[int, int]]:
+        """Offset and length of each item of encapsulated pixel data; the first is the Basic Offset Table."""
+        at = pixel_data.offset
+        for _ in range(pixel_data.items or 0):
+            _, offset, length = self._item_head(at, self._size)
+            yield offset, length
+            at = offset + length
 
     def first_item(self, sequence: Element) -> Iterator[Element]:
         """The elements of the first item of a sequence; none if it has no items.
@@ -275,14 +304,16 @@ class Walk:
     ) -> Iterator[Element]:
         """Walk a data set or an item, and set `_at` to its end: after its delimiter, if it is `delimited`."""
         into = self._into_sequences
-        while at < stop:
+        while at < stop and not (stop - at < _LEAST_BYTES and self._ends_in_zeros(at, depth)):
             tag, vr, offset, length = self.head(at, stop, implicit=implicit)
             items = None
             if tag < _FIRST_TAG or tag >> 16 == _DELIMITER_GROUP:
                 if delimited and tag == _ITEM_END:
                     self._at = offset
                     return
-                raise InvalidInstance(f"{_name(tag)} does not belong into a data set (at byte {at})")
+                if tag == 0 and self._ends_in_zeros(at, depth):
+                    break
+                self._accept_illegal(tag, at)
             if length == _UNDEFINED:
                 if vr in _VRS_OF_FRAGMENTS or tag == _PIXEL_DATA:
                     end, items = self._fragments(tag, offset, stop)
@@ -298,6 +329,18 @@ class Walk:
         if delimited:
             raise InvalidInstance(f"an item is not closed (at byte {stop})")
         self._at = at
+
+    def _accept_illegal(self, tag: int, at: int) -> None:
+        if tag >> 16 not in _ILLEGAL_GROUPS:
+            raise InvalidInstance(f"{_name(tag)} does not belong into a data set (at byte {at})")
+        self.illegal_groups.add(tag >> 16)
+
+    def _ends_in_zeros(self, at: int, depth: int) -> bool:
+        """Whether the data set ends here, and only zeros follow: some writers pad a file to a block of the disk."""
+        if depth > 0 or not _is_zeros(self._file, at):
+            return False
+        self.zeros_after = self._size - at
+        return True
 
     def _items(
         self, tag: int, at: int, stop: int, *, implicit: bool, depth: int, delimited: bool = False

@@ -6,20 +6,23 @@ Source: PS3.3 §C.7.6.3 (Image Pixel module), PS3.5 §8 and §A.4 (encoding of p
 from __future__ import annotations
 
 import importlib.util
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from bulkdl.dicom.attributes import (
     BITS_ALLOCATED,
+    BITS_STORED,
     COLUMNS,
     DOSE_UNITS,
-    IMAGE_ATTRIBUTES,
+    FRAME_ATTRIBUTES,
     PIXEL_DATA,
-    PIXEL_DATA_KEYWORDS,
+    PIXEL_REPRESENTATION,
     ROWS,
     SAMPLES_PER_PIXEL,
     InstanceAttributes,
 )
+from bulkdl.dicom.frames import END_OF_IMAGE, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS, Frames
 from bulkdl.dicom.part10 import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
@@ -43,13 +46,21 @@ _MAPS_AND_VOLUMES = frozenset(  # images whose class name does not contain "Imag
 )
 _NATIVE = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE))
 _JPIP = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (94, 204))  # the pixels are on a server
-_VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))  # a fragment may hold many frames
 
 # gdcm, pydicom's first choice, aborts the process on some corrupt frames (observed with python-gdcm 3.2.6: one in
-# fifty, and every second one for JPEG-LS). These decoders, if installed for a transfer syntax, raise instead.
-_SAFER_PLUGINS = ("pylibjpeg", "pyjpegls")
+# fifty, and every second one for JPEG-LS), and conceals errors of others. These decoders raise instead. Another one is
+# asked where they fail, because they also refuse frames that are valid (observed: CharLS 2 on WG04's JLSL/MR1).
+_SAFE_PLUGINS = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")
+_MOST_BITS = 64
+_PHOTOMETRIC_INTERPRETATIONS = frozenset(  # that pydicom 3.0 knows
+    (
+        *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK"),
+        *("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"),
+    )
+)
 
-_OFFSET_BYTES = 4
+NOT_DECODED: Final = "pixels not decoded"
+"""How the note begins that the pixels of an instance were not decoded, although they should have been."""
 
 
 def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:
@@ -62,6 +73,9 @@ def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:
     if pixel_data is None:
         _check_is_not_image(attributes, syntax)
         return []
+    is_known = syntax in _NATIVE or is_registered(syntax)
+    if pixel_data.items is None and not is_known:
+        return _check_native(attributes, pixel_data, is_native=False)
     if syntax in _NATIVE or pixel_data.tag != PIXEL_DATA:
         return _check_native(attributes, pixel_data)
     return _check_encapsulated(attributes, pixel_data, syntax)
@@ -70,48 +84,120 @@ def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:
 def decode_pixel_data(file: BinaryIO, attributes: InstanceAttributes, syntax: str) -> list[str]:
     """Decode every frame, one in memory at a time. Returns notes on what could not be decoded and why.
 
+    Native pixel data needs no decoder: `check_pixel_data` has compared its length.
+
     Raises:
-        InvalidInstance: a frame cannot be decoded.
+        InvalidInstance: a frame cannot be decoded, or a required attribute of the image is missing.
         ConfigurationError: no decoder for the transfer syntax is installed.
     """
     pixel_data = attributes.pixel_data
     if pixel_data is None:
         return []
+    if pixel_data.tag == PIXEL_DATA:
+        _check_is_interpretable(attributes)
+    if syntax in _NATIVE or pixel_data.tag != PIXEL_DATA:
+        return []
+    if pixel_data.items is None:
+        return [f"{NOT_DECODED}: the transfer syntax {syntax} is unknown"]
     if importlib.util.find_spec("numpy") is None:
         raise ConfigurationError("validating pixels needs numpy: pip install 'bulkdl[pixels]'")
+    return _decode_frames(file, attributes, pixel_data, syntax)
+
+
+def _check_is_interpretable(attributes: InstanceAttributes) -> None:
+    attributes.number(BITS_STORED)
+    attributes.number(PIXEL_REPRESENTATION)
+    if not attributes.photometric_interpretation():
+        raise InvalidInstance("pixel data without Photometric Interpretation")
+
+
+def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: Element, syntax: str) -> list[str]:
     from pydicom.pixels.decoders.base import get_decoder  # noqa: PLC0415
     from pydicom.uid import UID  # noqa: PLC0415
 
     try:
         decoder = get_decoder(UID(syntax))
     except NotImplementedError:
-        return [f"pixels not decoded: pydicom has no decoder for {UID(syntax).name}"]
+        return [f"{NOT_DECODED}: pydicom has no decoder for {UID(syntax).name}"]
     if not decoder.is_available:
         missing = "; ".join(decoder.missing_dependencies)
         raise ConfigurationError(f"no decoder for {UID(syntax).name}: pip install 'bulkdl[pixels]' (or {missing})")
-    try:
-        with suppressed_pydicom_warnings():
-            _decode_frames(decoder, file, attributes, pixel_data, check_length=syntax not in _NATIVE)
-    except Exception as error:  # decoders raise many kinds of exceptions
-        if "does not support" in str(error):  # a limit of the decoder; the data may be valid
-            return [f"pixels not decoded: {error_text(error)}"]
-        raise InvalidInstance(f"pixel data cannot be decoded: {error_text(error)}") from error
-    return []
+    limit = _limit_of_decoders(attributes, syntax)
+    decoding = _FrameDecoder(decoder, _frame_options(file), is_safe_only=limit is not None)
+    for number, frame in enumerate(Frames(attributes, pixel_data, syntax), start=1):
+        if syntax == JPEG_BASELINE and END_OF_IMAGE not in frame:
+            raise InvalidInstance(f"frame {number} has no end marker, so a part of it is missing")
+        error = decoding.decode(frame)
+        if error is not None and limit is not None:
+            return [f"{NOT_DECODED}: no installed decoder supports {limit}"]
+        if error is not None:
+            raise InvalidInstance(f"frame {number} cannot be decoded: {error}")
+    return decoding.notes
 
 
-def _decode_frames(
-    decoder: Decoder, file: BinaryIO, attributes: InstanceAttributes, pixel_data: Element, *, check_length: bool
-) -> None:
+def _frame_options(file: BinaryIO) -> dict[str, Any]:
     from pydicom import dcmread  # noqa: PLC0415
     from pydicom.pixels.utils import as_pixel_options  # noqa: PLC0415
 
     file.seek(0)
-    image = dcmread(file, stop_before_pixels=True, specific_tags=list(IMAGE_ATTRIBUTES))
-    options = as_pixel_options(image, pixel_keyword=PIXEL_DATA_KEYWORDS[pixel_data.tag])
-    plugin = next((name for name in _SAFER_PLUGINS if name in decoder.available_plugins), "")
-    for frame, made in decoder.iter_buffer(attributes.open_at(pixel_data), raw=True, decoding_plugin=plugin, **options):
-        if check_length:
-            _check_frame_length(len(frame), made)
+    with suppressed_pydicom_warnings():
+        image = dcmread(file, stop_before_pixels=True, specific_tags=list(FRAME_ATTRIBUTES))
+        return as_pixel_options(image, pixel_keyword="PixelData")
+
+
+class _FrameDecoder:
+    """Decodes single frames, by the next plugin where one fails."""
+
+    def __init__(self, decoder: Decoder, options: dict[str, Any], *, is_safe_only: bool) -> None:
+        self._decoder = decoder
+        self._options = options
+        available = decoder.available_plugins
+        safe = [name for name in _SAFE_PLUGINS if name in available]
+        self._plugins = safe + [name for name in available if name not in safe and not is_safe_only]
+        self.notes: list[str] = []
+
+    def decode(self, frame: bytes) -> str | None:
+        """Why no plugin decodes the frame; None if one does."""
+        from pydicom.encaps import encapsulate  # noqa: PLC0415
+
+        errors = []
+        source = encapsulate([frame], has_bot=False)
+        for plugin in self._plugins:
+            try:
+                with suppressed_pydicom_warnings():
+                    ((decoded, made),) = self._decoder.iter_buffer(
+                        source, raw=True, decoding_plugin=plugin, **self._options
+                    )
+            except Exception as error:  # noqa: BLE001 - decoders raise many kinds of exceptions
+                errors.append(f"{plugin} says: {_text_of(error, plugin)}")
+                continue
+            if errors and not self.notes:
+                self.notes.append(f"decoded by {plugin} only; {'; '.join(errors)}")
+            return _too_short(len(decoded), made)
+        return "; ".join(errors)
+
+
+def _text_of(error: BaseException, plugin: str) -> str:
+    """The message of a plugin, without pydicom's around it and without addresses in memory."""
+    text = error_text(error).rpartition(f"{plugin}: ")[2]
+    return "no result" if text.startswith("'NoneType'") else re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", text)
+
+
+def _limit_of_decoders(attributes: InstanceAttributes, syntax: str) -> str | None:
+    """What of the image the decoders of pydicom 3.0 may not support, although it is valid; None if they support it."""
+    bits, stored = attributes.number(BITS_ALLOCATED), attributes.number(BITS_STORED)
+    samples = attributes.number(SAMPLES_PER_PIXEL)
+    if samples not in {1, 3}:
+        return f"{samples} samples per pixel"
+    if bits % 8 or bits > _MOST_BITS:
+        return f"{bits} bits allocated"
+    if syntax == JPEG_EXTENDED and stored != 8:  # noqa: PLR2004 - the other precision is 12
+        return f"JPEG Extended with {stored} bits"
+    if syntax in JPEG_LS and (stored in {6, 7} or (stored < 8 and attributes.number(PIXEL_REPRESENTATION) == 1)):  # noqa: PLR2004
+        return f"JPEG-LS with {stored} bits"
+    if attributes.photometric_interpretation() not in _PHOTOMETRIC_INTERPRETATIONS:
+        return f"the photometric interpretation {attributes.photometric_interpretation()!r}"
+    return None
 
 
 def _check_is_not_image(attributes: InstanceAttributes, syntax: str) -> None:
@@ -133,15 +219,35 @@ def _is_image(sop_class_uid: str) -> bool:
         return "Image Storage" in UID(sop_class_uid).name or sop_class_uid in _MAPS_AND_VOLUMES
 
 
-def _check_native(attributes: InstanceAttributes, pixel_data: Element) -> list[str]:
+@lru_cache(maxsize=64)
+def is_registered(syntax: str) -> bool:
+    """Whether pydicom's table of the standard has the transfer syntax."""
+    return _type_in_table(syntax) == "Transfer Syntax"
+
+
+@lru_cache(maxsize=64)
+def names_another_kind(uid: str) -> bool:
+    """Whether the table has the UID as that of something else, such as a SOP class."""
+    return _type_in_table(uid) not in {"Transfer Syntax", ""}
+
+
+def _type_in_table(uid: str) -> str:
+    from pydicom._uid_dict import UID_dictionary  # noqa: PLC0415 - the table has no public name
+
+    return UID_dictionary.get(uid, ("", ""))[1]
+
+
+def _check_native(attributes: InstanceAttributes, pixel_data: Element, *, is_native: bool = True) -> list[str]:
+    """Compare lengths. If the encoding of the pixel data is unknown (not `is_native`), differences are notes."""
     if pixel_data.items is not None:
         raise InvalidInstance("pixel data of undefined length in a native transfer syntax")
-    samples = 2 if attributes.is_subsampled() else attributes.number(SAMPLES_PER_PIXEL)
+    is_subsampled = attributes.photometric_interpretation() in {"YBR_FULL_422", "YBR_PARTIAL_422"}
+    samples = 2 if is_subsampled else attributes.number(SAMPLES_PER_PIXEL)
     pixels = attributes.number(ROWS) * attributes.number(COLUMNS) * attributes.number_of_frames()
     needed = (pixels * samples * attributes.number(BITS_ALLOCATED) + 7) // 8  # single bits are packed across frames
-    if pixel_data.length < needed:
+    if pixel_data.length < needed and is_native:
         raise InvalidInstance(f"{pixel_data.length} bytes of pixel data where the image needs {needed}")
-    if pixel_data.length > needed + needed % 2:
+    if not needed <= pixel_data.length <= needed + needed % 2:
         return [f"{pixel_data.length} bytes of pixel data where the image needs {needed}"]
     return []
 
@@ -149,18 +255,13 @@ def _check_native(attributes: InstanceAttributes, pixel_data: Element) -> list[s
 def _check_encapsulated(attributes: InstanceAttributes, pixel_data: Element, syntax: str) -> list[str]:
     if pixel_data.items is None:
         raise InvalidInstance("pixel data of defined length in an encapsulated transfer syntax")
-    fragments = pixel_data.items - 1
-    frames = attributes.number_of_frames()
-    needed = min(frames, 1) if syntax.startswith(_VIDEO) else frames
-    if fragments < needed:
-        raise InvalidInstance(f"{max(fragments, 0)} fragments of pixel data for {frames} frames")
-    table_bytes = attributes.offset_table_bytes(pixel_data)
-    if table_bytes not in {0, frames * _OFFSET_BYTES}:
-        return [f"a Basic Offset Table of {table_bytes} bytes for {frames} frames"]
-    return []
+    frames = Frames(attributes, pixel_data, syntax)
+    frames.check_marks()
+    return frames.notes
 
 
-def _check_frame_length(frame_bytes: int, made: dict[str, str | int]) -> None:
+def _too_short(frame_bytes: int, made: dict[str, str | int]) -> str | None:
     samples = int(made["rows"]) * int(made["columns"]) * int(made["samples_per_pixel"])
     if frame_bytes < samples * int(made["bits_allocated"]) // 8:
-        raise ValueError(f"a frame of {frame_bytes} bytes is too short for {samples} samples")
+        return f"a frame of {frame_bytes} bytes is too short for {samples} samples"
+    return None

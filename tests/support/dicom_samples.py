@@ -82,6 +82,11 @@ def encoded(data_set: Dataset, transfer_syntax: UID = ExplicitVRLittleEndian) ->
     return buffer.getvalue()
 
 
+def jpeg(payload: bytes = b"") -> bytes:
+    """Bytes that begin and end like a JPEG; no decoder takes them."""
+    return b"\xff\xd8" + payload + b"\xff\xd9"
+
+
 def encapsulated(frames: list[bytes], transfer_syntax: UID = JPEGLSLossless, **attributes: object) -> bytes:
     """An image file with unchanged `frames`, one fragment each."""
     return encoded(image(PixelData=encapsulate(frames), **attributes), transfer_syntax)
