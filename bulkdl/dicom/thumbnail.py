@@ -124,7 +124,10 @@ def _in_bytes(frame: NDArray[Any], attributes: Dataset, photometric: str) -> NDA
         return _shifted(frame, frame.dtype.itemsize * 8)
     if frame.ndim > 2:  # noqa: PLR2004 - rows and columns
         return _shifted(frame, attributes.BitsStored)
-    grey = apply_modality_lut(frame, attributes)
+    try:
+        grey = apply_modality_lut(frame, attributes)
+    except (OverflowError, ValueError, IndexError):  # values of the table that do not fit its bits; observed
+        grey = frame
     grey = _stretched(apply_voi(grey, attributes)) if "VOILUTSequence" in attributes else _windowed(grey, attributes)
     shown: NDArray[np.uint8] = ((1 - grey if photometric == "MONOCHROME1" else grey) * 255 + 0.5).astype("uint8")
     return shown

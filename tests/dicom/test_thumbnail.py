@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
 from pydicom.uid import UID, JPEGLossless
 
 from bulkdl.dicom.thumbnail import thumbnail
@@ -113,3 +114,16 @@ def test_makes_a_thumbnail_or_says_that_the_file_is_invalid() -> None:
             assert max(shown.size) <= 128, path.name
         drawn += 1
     assert drawn > 40
+
+
+def test_a_modality_table_whose_values_exceed_its_bits_is_not_applied(tmp_path: Path) -> None:
+    """Observed in a public ultrasound image: 8 bits, and values up to 270."""
+    table = Dataset()
+    table.LUTDescriptor = [256, 0, 8]
+    table.ModalityLUTType = "US"
+    table.add_new("LUTData", "US", [*range(15, 271)])
+    path = tmp_path / "x"
+    values = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelData": bytes(range(0, 256, 16))}
+    path.write_bytes(encoded(image(ModalityLUTSequence=[table], **values)))
+    with Image.open(io.BytesIO(thumbnail(path))) as shown:
+        assert shown.size == (4, 4)
