@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 from dataclasses import dataclass
 from datetime import date
@@ -46,6 +47,7 @@ _BUFFER_BYTES = 1 << 15
 _DOUBLE_BYTES = 8
 _DIGITS_OF_A_DATE = 8
 _ESCAPE = b"\x1b"
+_ESCAPE_SEQUENCE = re.compile("\x1b[ -/]*[0-~]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +223,13 @@ def _decode(raw: bytes, character_set: bytes) -> str:
             text = decode_bytes(raw, convert_encodings(names), PN_DELIMS | TEXT_VR_DELIMS)
         except (LookupError, ValueError):
             text = raw.decode("latin-1")
+    text = without_escapes(text)
     return text.encode("utf-8", "replace").decode("utf-8")  # some codecs make lone surrogates, which cannot be stored
+
+
+def without_escapes(text: str) -> str:
+    """Decoded text without the escape sequences (ISO 2022) that pydicom leaves in, such as those of ISO 2022 IR 58."""
+    return _ESCAPE_SEQUENCE.sub("", text)
 
 
 _FIELDS: dict[str, tuple[Callable[[_HeaderValues, int], Any], int]] = {

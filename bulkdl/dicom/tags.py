@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bulkdl.dicom.header import without_escapes
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.text import shortened
@@ -60,12 +61,12 @@ def sop_class_names() -> dict[str, str]:
 def _rows(dataset: Dataset, depth: int) -> Iterator[TagText]:
     prefix = ">" * depth
     for tag in sorted(dataset.keys()):
+        where = f"{prefix}({tag.group:04X},{tag.element:04X})"
         try:
             element = dataset[tag]
         except Exception:  # noqa: BLE001 - the same; an invalid attribute does not hide the others
-            yield TagText(f"{prefix}({tag.group:04X},{tag.element:04X})", "", "")
+            yield TagText(where, "", "")
             continue
-        where = f"{prefix}({tag.group:04X},{tag.element:04X})"
         if element.VR == "SQ":
             yield TagText(where, element.name, "")
             if depth < _DEEPEST:
@@ -79,5 +80,5 @@ def _rows(dataset: Dataset, depth: int) -> Iterator[TagText]:
 def _text(value: object) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
-    text = "" if value is None else str(value)
+    text = "" if value is None else without_escapes(str(value))
     return shortened(text, _MAX_CHARACTERS)

@@ -122,6 +122,25 @@ def test_reads_names_in_all_character_sets(file: str, name: str) -> None:
     assert read_header(pydicom_file(file)).patient_name == name
 
 
+_IR_58 = b"Zhang^XiaoDong=" + b"".join(b"\x1b$)A" + part.encode("gb2312") + b"^" for part in ("张", "小东"))
+
+
+@pytest.mark.parametrize(
+    ("character_set", "raw", "name"),
+    [
+        (b"\\ISO 2022 IR 58", _IR_58[:-1] + b"=", "Zhang^XiaoDong=张^小东="),
+        (b"\\ISO 2022 IR 58", _IR_58.replace(b"^", b"^\x1b(B"), "Zhang^XiaoDong=张^小东^"),
+        (b"", b"A\x1b(BB", "AB"),
+        (b"\\ISO 2022 IR 999", b"A\x1b-AB", "AB"),
+        (b"ISO_IR 100", b"A\x1b", "A"),
+    ],
+    ids=["IR 58", "IR 58 and back", "none", "unknown", "cut"],
+)
+def test_no_escape_sequence_is_left_in_a_text(character_set: bytes, raw: bytes, name: str) -> None:
+    content = _with("PatientName", raw + b" " * (len(raw) % 2), _with("SpecificCharacterSet", character_set))
+    assert read_header(content).patient_name == name
+
+
 _PLAIN = encoded(image(PatientName="X", StudyDate="20200101", SeriesNumber=1, SpecificCharacterSet="ISO_IR 100"))
 
 

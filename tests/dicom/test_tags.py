@@ -37,3 +37,12 @@ def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
 
 def test_knows_the_names_of_sop_classes() -> None:
     assert sop_class_names()["1.2.840.10008.5.1.4.1.1.2"] == "CT Image Storage"
+
+
+def test_no_escape_sequence_is_left_in_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    content = encoded(image(SpecificCharacterSet="ISO_IR 100", PatientName="A" * 16)).replace(
+        b"ISO_IR 100", b"\\ISO2022IR"
+    )
+    path.write_bytes(content.replace(b"A" * 16, b"X=\x1b$)A\xd5\xc5^" + b"Y" * 7))
+    assert not [row for row in read_tags(path) if "\x1b" in row.data]
