@@ -265,6 +265,11 @@ def fetching(kind: type[FetchSettings], *names: str) -> Decorator:
 fetch_options: Final[Decorator] = fetching(FetchSettings)
 
 
+def given_settings() -> frozenset[str]:
+    """The names of the settings that are on the command line, of the command that runs."""
+    return frozenset(name for name in options_of(FetchSettings) if _is_given(name))
+
+
 # --- output -----------------------------------------------------------------------------------------------------------
 
 

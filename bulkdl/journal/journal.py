@@ -185,6 +185,11 @@ class Journal:
             outcome=RunOutcome(outcome) if outcome else None,
         )
 
+    def last_settings(self, verb: str) -> tuple[int, dict[str, Any]] | None:
+        """The latest run of `verb`, and its settings as `begin_run` was given them; None if there is none."""
+        row = self._row(queries.LAST_SETTINGS, (verb,))
+        return (row[0], json.loads(row[1])) if row is not None else None
+
     def selections(self) -> list[SelectionRow]:
         """Every selection that was mirrored here, oldest first."""
         return [

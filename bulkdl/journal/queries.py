@@ -50,6 +50,8 @@ SELECT r.id, r.verb, a.name, a.url, r.selection_id, r.started_at, r.ended_at, r.
 FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id DESC LIMIT 1
 """
 
+LAST_SETTINGS: Final = "SELECT id, settings FROM run WHERE verb = ? ORDER BY id DESC LIMIT 1"
+
 LAYOUT: Final = "SELECT value FROM mirror WHERE name = 'layout'"
 
 SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"

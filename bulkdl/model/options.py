@@ -6,7 +6,7 @@ command from it, the library takes the keyword, and `read_fields` reads the valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
 from types import MappingProxyType
@@ -21,7 +21,7 @@ class Option:
 
     `read` makes the value from text and raises `ValueError` or `InvalidUid`; an enum offers its members as choices. The
     default of the field gives the form: a tuple takes several values, False is a flag, anything else takes one value.
-    `shown_default` is for a default that `--help` must not show as it is.
+    `shown_default` is for a default that `--help` must not show as it is. `write` makes the text that `read` reads.
     """
 
     keyword: str
@@ -29,6 +29,7 @@ class Option:
     metavar: str | None = None
     read: Callable[[str], Any] = str
     shown_default: str | None = None
+    write: Callable[[Any], str] = str
 
     def default_text(self, default: Any) -> str | None:
         """The default as `--help` shows it and `read` reads it; None where there is nothing to show."""
@@ -50,10 +51,11 @@ def option_field(
     default: Any,
     read: Callable[[str], Any] = str,
     shown_default: str | None = None,
+    write: Callable[[Any], str] = str,
     metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """A field of a dataclass with its default and its `Option`; further `metadata` are kept beside it."""
-    option = Option(keyword, help, metavar, read, shown_default)
+    option = Option(keyword, help, metavar, read, shown_default, write)
     return field(default=default, metadata={_KEY: option, **metadata})
 
 
@@ -98,3 +100,10 @@ def _read_one(option: Option, value: Any) -> Any:
 def several(values: Any) -> tuple[Any, ...]:
     """The values as a tuple; one text or one path is a single value."""
     return (values,) if isinstance(values, str | PathLike) else tuple(values)
+
+
+def as_words(values: Any, names: Iterable[str]) -> list[str]:
+    """The options of the command that set the fields `names` of a dataclass to their values: `--rate-limit 20kB/s`."""
+    options = options_of(type(values))
+    given = [(options[name], getattr(values, name)) for name in options if name in names]
+    return [option.flag if value is True else f"{option.flag} {option.write(value)}" for option, value in given]

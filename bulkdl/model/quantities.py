@@ -46,6 +46,11 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def rate_text(rate: float) -> str:
+    """A rate as `parse_rate` reads it: `20kB/s`. Rounded to tenths."""
+    return f"{human_bytes(round(rate)).replace(' ', '')}/s"
+
+
 def parse_count(text: str) -> int:
     """A positive integer."""
     if not _is_count(text):

@@ -5,11 +5,14 @@ Each option is declared once, in the metadata of its field; `cli.options` makes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
-from bulkdl.model.options import option_field
-from bulkdl.model.quantities import parse_count, parse_count_or_auto, parse_duration, parse_rate
+from bulkdl.model.options import defaults_of, option_field, read_fields
+from bulkdl.model.quantities import parse_count, parse_count_or_auto, parse_duration, parse_rate, rate_text
 
 
 class ValidationLevel(StrEnum):
@@ -43,7 +46,12 @@ class FetchSettings:
         "workers", "The number of processes that download.", "auto|N", read=parse_count_or_auto, default=None
     )
     rate_limit_bytes: float | None = option_field(
-        "rate_limit", "A limit for the whole run, for example 50MB/s.", "RATE", read=parse_rate, default=None
+        "rate_limit",
+        "A limit for the whole run, for example 50MB/s.",
+        "RATE",
+        read=parse_rate,
+        write=rate_text,
+        default=None,
     )
     transport: Transport = option_field(
         "transport", "Download single instances, or one zip per Series.", read=Transport, default=Transport.AUTO
@@ -62,6 +70,7 @@ class FetchSettings:
         "Give up after the archive has been unreachable this long.",
         "DURATION",
         read=parse_duration,
+        write="{:g}s".format,
         shown_default="15m",
         default=900.0,
     )
@@ -70,3 +79,18 @@ class FetchSettings:
     )
     private: bool = option_field("private", "Make folders and files readable only for you.", default=False)
     wait_scale: float = 1.0
+
+
+def go_on_with(
+    kept: Mapping[str, Any], settings: FetchSettings, given: Collection[str]
+) -> tuple[FetchSettings, list[str]]:
+    """The settings of an earlier run, with those of `settings` that are `given`; and the names of those that it gave.
+
+    `kept` are the values of that run as a journal has them. Names that are unknown or have invalid values are left out.
+    """
+    found: dict[str, Any] = {}
+    for name, value in kept.items():
+        with suppress(ValueError, TypeError):
+            found |= read_fields(FetchSettings, {name: value}) if name not in given else {}
+    named = [name for name, default in defaults_of(FetchSettings).items() if found.get(name, default) != default]
+    return replace(settings, **found), named

@@ -36,6 +36,7 @@ from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import AdoptReport, Refusal, RunOutcome
 from bulkdl.model.states import Outcome
+from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
@@ -51,7 +52,16 @@ from bulkdl.verbs.adopt_sources import (
     next_batch,
 )
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, context_of, now, open_mirror, place_series
+from bulkdl.verbs.common import (
+    NewLayout,
+    OpenMirror,
+    RunOptions,
+    context_of,
+    mirror_around,
+    now,
+    open_mirror,
+    place_series,
+)
 from bulkdl.verbs.reach import archive_terms, choose_archive
 from bulkdl.verbs.signatures import Paths
 
@@ -105,6 +115,8 @@ def _find_folder(folder: Paths) -> Path:
     found = Path(folder).resolve()
     if not found.is_dir():
         raise SelectionError(f"there is no folder {folder}")
+    if BOOKKEEPING in found.parts and (mirror := mirror_around(found)) is not None:
+        raise SelectionError(f"{folder} belongs to the mirror {mirror} itself; its files are not adopted")
     return found
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypedDict
@@ -13,18 +14,18 @@ from typing import Annotated, Final, TypeAlias, TypedDict
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
-from bulkdl.errors import JournalUnreadable, SelectionError
+from bulkdl.errors import ConfigurationError, JournalUnreadable, SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import DEMO, Access, ArchiveChoice
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
-from bulkdl.model.options import Option
+from bulkdl.model.options import Option, as_words
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
-from bulkdl.model.settings import FetchSettings
+from bulkdl.model.settings import FetchSettings, go_on_with
 from bulkdl.resolve import Resolution, explain_nothing
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.files import MirrorFiles
@@ -35,19 +36,21 @@ FAILURES_NAMED: Final = 1_000
 """How many failures a report names; the journal has all of them."""
 
 NewLayout: TypeAlias = Annotated[
-    str | None, Option("layout", "The layout of the files in a new mirror.", "TEMPLATE|NAME")
+    str | None, Option("layout", "The layout of the files in a new mirror; a mirror keeps its layout.", "TEMPLATE|NAME")
 ]
 
 
 class RunOptions(TypedDict, total=False):
     """What every verb on an existing mirror takes.
 
-    `archive` is that of the mirror's last run unless it is given. `sink` receives the events, in the thread that works.
-    When `stop` is set, the verb ends within seconds.
+    `archive` is that of the mirror's last run unless it is given. `given` names the fields of `settings` that count,
+    all if it is left out; the others are those of its last `mirror` run. `sink` receives the events, in the thread that
+    works. When `stop` is set, the verb ends within seconds.
     """
 
     archive: str | ArchiveChoice | None
     settings: FetchSettings | None
+    given: Collection[str]
     sink: Sink
     stop: asyncio.Event | None
 
@@ -60,6 +63,24 @@ def make_context(settings: FetchSettings | None, sink: Sink, stop: asyncio.Event
 def context_of(options: RunOptions) -> RunContext:
     """The context that the options of a verb describe."""
     return make_context(options.get("settings"), options.get("sink", ignore), options.get("stop"))
+
+
+def kept_context(root: Path, options: RunOptions) -> RunContext:
+    """The context of a verb that goes on with the options of the mirror's last `mirror` run, and says so. Blocking.
+
+    Raises:
+        JournalError: there is no mirror, or its journal cannot be read.
+    """
+    context = context_of(options)
+    is_whole = options.get("settings") is not None and "given" not in options
+    with Journal.open_readonly(require_mirror(root)) as journal:
+        last = journal.last_settings("mirror")
+    if last is None or is_whole:
+        return context
+    settings, names = go_on_with(last[1], context.settings, options.get("given", ()))
+    if names:
+        context.sink(Noted(f"as in run {last[0]}: {', '.join(as_words(settings, names))}"))
+    return replace(context, settings=settings)
 
 
 # --- the archive ------------------------------------------------------------------------------------------------------
@@ -155,14 +176,32 @@ async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncI
 
     Raises:
         MirrorLocked: another process works on it.
+        ConfigurationError: it would be inside another mirror.
         DiskError, JournalError: it cannot be used.
     """
+    await asyncio.to_thread(refuse_inside_mirror, root)
     files = MirrorFiles(root, private=private)
     files.prepare()
     with MirrorLock(files.root, verb, private=private):
         files.partials.discard_stale()
         async with open_journal_thread(files.journal_path) as journal:
             yield OpenMirror(files, journal)
+
+
+def refuse_inside_mirror(root: Path) -> None:
+    """Refuse to make a mirror inside another one, to which its files would be foreign. Blocking.
+
+    Raises:
+        ConfigurationError: a folder above `root` is a mirror.
+    """
+    place = root.resolve()
+    if not (place / JOURNAL).exists() and (outer := mirror_around(place)) is not None:
+        raise ConfigurationError(f"{root} is inside the mirror {outer}; choose a folder outside of it")
+
+
+def mirror_around(place: Path) -> Path | None:
+    """The mirror that the folder `place` is in; None if no folder above it is a mirror."""
+    return next((folder for folder in place.parents if os.path.lexists(folder / JOURNAL)), None)
 
 
 def require_mirror(root: Path) -> Path:

@@ -14,7 +14,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import NewLayout, make_context, open_archive, open_mirror
+from bulkdl.verbs.common import NewLayout, make_context, open_archive, open_mirror, refuse_inside_mirror
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.select import choose_selection
@@ -49,6 +49,7 @@ async def mirror_async(
     wanted = choose_selection(selection, criteria)
     chosen = parse_layout(layout) if layout is not None else None
     context = make_context(settings, sink, stop)
+    await asyncio.to_thread(refuse_inside_mirror, Path(to))
     async with (
         open_archive(choose_archive(archive), context) as source,
         open_mirror(Path(to), "mirror", private=context.settings.private) as opened,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -9,8 +10,9 @@ from typing import Unpack
 from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import RunReport
+from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import RunOptions, context_of, open_archive, open_mirror, require_mirror
+from bulkdl.verbs.common import NewLayout, RunOptions, kept_context, open_archive, open_mirror
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
@@ -18,18 +20,25 @@ from bulkdl.verbs.signatures import Paths
 __all__ = ["resume", "resume_async"]
 
 
-async def resume_async(mirror: Paths, **options: Unpack[RunOptions]) -> RunReport:
+class ResumeOptions(RunOptions, total=False):
+    """The options of `resume`."""
+
+    layout: NewLayout
+
+
+async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunReport:
     """Download everything that a mirror still owes, without resolving again.
 
     The archive is that of the last run, unless another one that has the same data is given. A selection whose resolving
-    was interrupted is resolved to its end. `stop` works as in `mirror`.
+    was interrupted is resolved to its end. Settings that are not given are those of the last `mirror` run, which is
+    announced. A `layout` other than the mirror's is refused. `stop` works as in `mirror`.
 
     Raises:
         As `mirror`; `JournalUnreadable` where there is no mirror.
     """
-    root = Path(mirror)
-    require_mirror(root)
-    context = context_of(options)
+    root, layout = Path(mirror), options.get("layout")
+    chosen = parse_layout(layout) if layout is not None else None
+    context = await asyncio.to_thread(kept_context, root, options)
     async with open_mirror(root, "resume", private=context.settings.private) as opened:
         last = await opened.journal(Journal.last_run)
         if last is None:
@@ -37,13 +46,13 @@ async def resume_async(mirror: Paths, **options: Unpack[RunOptions]) -> RunRepor
         archive = choose_archive(options.get("archive"), last.archive_name)
         unresolved = [row for row in await opened.journal(Journal.selections) if not row.is_resolved]
         async with open_archive(archive, context) as source:
+            settled = await opened.settle_layout(chosen)
             run = await begin_run("resume", opened, source, context)
             await opened.journal(Journal.owe_again, run.run)
-            layout = await opened.settle_layout()
 
             async def finish_resolving() -> None:
                 for row in unresolved:
-                    await run.resolve(row.selection, layout, run=replace(run.run, selection_id=row.id))
+                    await run.resolve(row.selection, settled, run=replace(run.run, selection_id=row.id))
 
             return await run.carry_out(finish_resolving)
 

@@ -23,8 +23,9 @@ from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports import Problem, ProblemKind, RunReport, VerifyReport
 from bulkdl.store.files import MirrorFiles
+from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import RunOptions, context_of, open_archive, open_mirror, require_mirror
+from bulkdl.verbs.common import NewLayout, RunOptions, kept_context, open_archive, open_mirror, require_mirror
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
@@ -40,6 +41,7 @@ class VerifyOptions(RunOptions, total=False):
     quick: Annotated[bool, Option("quick", "Compare sizes only; do not read the files.")]
     repair: Annotated[bool, Option("repair", "Download damaged and missing files again.")]
     remote: Annotated[bool, Option("remote", "Also compare every complete Series with the archive.")]
+    layout: NewLayout
     from_start: Annotated[bool, Option("from_start", "Start again instead of continuing an interrupted verification.")]
 
 
@@ -48,8 +50,8 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
 
     An interrupted verification continues where it stopped, unless `from_start`. With `remote` the archive is asked
     whether it has the same data. With `repair` damaged files are moved to quarantine and downloaded again. Foreign
-    files, and differences from the archive, are reported and never changed. The archive is that of the last run, unless
-    `archive` is given. If `stop` was set, the report covers only a part.
+    files, and differences from the archive, are reported and never changed. Archive and settings are those of the last
+    run and of the last `mirror` run, unless they are given. If `stop` was set, the report covers only a part.
 
     Raises:
         JournalError: there is no mirror, or its journal cannot be read.
@@ -58,7 +60,9 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
     root = Path(mirror)
     path = require_mirror(root)
     files = MirrorFiles(root)
-    context = context_of(options)
+    context = await asyncio.to_thread(kept_context, root, options)
+    layout = options.get("layout")
+    chosen = parse_layout(layout) if layout is not None else None
     started = time.monotonic()
     compared: int | None = None
     differing: list[Problem] = []
@@ -88,7 +92,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
     )
     if not options.get("repair") or not found.damaged or context.stop.is_set():
         return report
-    repaired = await _repair(root, found.damaged, _archive_of(root, options, last), context)
+    repaired = await _repair(root, found.damaged, _archive_of(root, options, last), context, chosen)
     return replace(report, repair=repaired, seconds=time.monotonic() - started)
 
 
@@ -102,11 +106,14 @@ def _archive_of(mirror: Path, options: VerifyOptions, last: RunRow | None) -> Ar
     return choose_archive(archive, last.archive_name if last is not None else "")
 
 
-async def _repair(root: Path, damaged: list[Damage], archive: ArchiveChoice, context: RunContext) -> RunReport:
+async def _repair(
+    root: Path, damaged: list[Damage], archive: ArchiveChoice, context: RunContext, layout: Layout | None
+) -> RunReport:
     async with (
         open_mirror(root, "repair", private=context.settings.private) as mirror,
         open_archive(archive, context) as source,
     ):
+        await mirror.settle_layout(layout)
         for held, kind in damaged:
             # Quarantine comes first, then the journal: a file left in place would be adopted, damage included.
             if kind is not ProblemKind.MISSING:

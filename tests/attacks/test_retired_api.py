@@ -63,7 +63,7 @@ def verbs(archive: HostileArchive, mirror: Path, manifest: Path) -> dict[str, Se
         "mirror --patient": ("mirror", *here, "--patient", "PATIENT-00000000", *there),
         "plan --study": ("plan", *here, "--study", MADE_UP[0].study_uid, "--json"),
         "plan --series": ("plan", *here, "--series", SERIES, "--json"),
-        "mirror --everything": ("mirror", *here, "--everything", *there),
+        "mirror --everything": ("mirror", *here, "--everything", "--yes", *there),
         "mirror --shared-list": ("mirror", *here, "--shared-list", "a-list", *there),
     }
 

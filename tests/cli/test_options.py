@@ -311,6 +311,7 @@ ARCHIVE = {"--archive", "--api-key", "--username", "--password-file", "--ca-bund
 SELECTION = {"--collection", "--patient", "--study", "--series", "--modality", "--body-part", "--manufacturer"}
 SELECTION |= {"--model", "--shared-list", "--since", "--manifest", "--everything"}
 FETCH = {"--concurrency", "--workers", "--rate-limit", "--transport", "--validate", "--max-attempts", "--give-up-after"}
+FETCH |= {"--accept-unsound", "--private"}
 OUTPUT = {"--json", "--progress"}
 
 
@@ -318,10 +319,10 @@ OUTPUT = {"--json", "--progress"}
     ("name", "options"),
     [
         ("mirror", ARCHIVE | SELECTION | FETCH | OUTPUT | {"--to", "--layout", "--yes"}),
-        ("resume", ARCHIVE | FETCH | OUTPUT),
+        ("resume", ARCHIVE | FETCH | OUTPUT | {"--layout", "--yes"}),
         ("plan", ARCHIVE | SELECTION | OUTPUT | {"--save"}),
         ("status", {"--watch", "--json"}),
-        ("verify", ARCHIVE | FETCH | OUTPUT | {"--quick", "--repair"}),
+        ("verify", ARCHIVE | FETCH | OUTPUT | {"--quick", "--repair", "--layout", "--yes"}),
         ("query", ARCHIVE | {"--format"}),
         ("serve", {"--demo", "--host", "--port", "--collection", "--access-log", "--json"}),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,12 @@ def test_every_key_of_the_documents_and_events_is_on_the_page(capsys: pytest.Cap
         "mirror": ("mirror", *SELECTION, "--to", "m", "--progress", "json"),
         "status": ("status", "m"),
         "verify": ("verify", "m", "--archive", "demo", "--remote"),
-        "adopt": ("adopt", "m/.bulkdl/quarantine", "--to", "a"),
+        "adopt": ("adopt", "rejected", "--to", "a"),
     }
     events: list[dict[str, Any]] = []
     for name, arguments in commands.items():
+        if name == "adopt":
+            shutil.copytree("m/.bulkdl/quarantine", "rejected")
         run([*arguments, "--json"])
         printed = capsys.readouterr()
         document = json.loads(printed.out)

@@ -106,7 +106,7 @@ def test_only_missing_instances_are_downloaded(
     assert checksums_on_disk(folder) == before
     assert archive.requests() == []
 
-    done = run("mirror", "--archive", archive.url, "--everything", "--to", mirror, *QUIET, cache=cache)
+    done = run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *QUIET, cache=cache)
     assert done.code == 0
     assert done.document()["instances"]["fetched"] == MISSING
     assert checksums_on_disk(mirror) == checksums_of(made_up[1])
@@ -205,7 +205,7 @@ def test_a_missing_folder_is_one_line_and_exit_2(cache: Path, tmp_path: Path) ->
 
 @pytest.fixture
 def mirror(archive: RunningArchive, cache: Path, tmp_path: Path) -> Path:
-    run("mirror", "--archive", archive.url, "--everything", "--to", tmp_path / "mirror", *QUIET, cache=cache)
+    run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", tmp_path / "mirror", *QUIET, cache=cache)
     return tmp_path / "mirror"
 
 
@@ -222,7 +222,7 @@ def test_a_mirror_whose_journal_is_lost_is_adopted_without_downloading(
         log.write_bytes(content)
     journal.unlink()
     before = len(archive.object_requests())
-    done = run("mirror", "--archive", archive.url, "--everything", "--to", mirror, *QUIET, cache=cache)
+    done = run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *QUIET, cache=cache)
     assert done.code == 0
     assert done.document()["instances"] == {
         "selected": 30, "fetched": 0, "reused": 30, "failed": 0, "quarantined": 0
@@ -245,7 +245,7 @@ def test_an_unreadable_journal_is_one_line_and_stays_unchanged_until_a_rebuild(
     content = {"cut": journal.read_bytes()[:9000], "garbage": b"garbage" * 5000, "empty": b""}[damage]
     journal.write_bytes(content)
     before = len(archive.object_requests())
-    selection = ("--archive", archive.url, "--everything", "--to", mirror)
+    selection = ("--archive", archive.url, "--everything", "--yes", "--to", mirror)
     for command in (("mirror", *selection), ("resume", mirror), ("status", mirror), ("verify", mirror)):
         quiet = QUIET if command[0] != "status" else ("--json",)
         done = run(*command, *quiet, cache=cache)

@@ -60,7 +60,7 @@ def test_a_collection_is_mirrored_byte_for_byte(
 
 def test_the_report_agrees_with_the_archives_own_log(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
-    done = run("mirror", "--archive", archive.url, "--everything", "--to", mirror, *QUIET, cache=cache)
+    done = run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *QUIET, cache=cache)
     report = done.document()
     assert report["requests"] == len(archive.requests())
     assert report["instances"] == {"selected": 130, "fetched": 130, "reused": 0, "failed": 0, "quarantined": 0}
@@ -167,10 +167,12 @@ def test_an_archive_that_cannot_be_reached_is_given_up_with_exit_4(cache: Path, 
 def test_a_mirror_is_served_again_and_mirrored_from_there(
     archive: RunningArchive, made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path
 ) -> None:
-    run("mirror", "--archive", archive.url, "--everything", "--to", tmp_path / "first", *QUIET, cache=cache)
+    run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", tmp_path / "first", *QUIET, cache=cache)
     with serve(tmp_path / "first", cache=cache, log=tmp_path / "second.jsonl") as second:
         assert ask(second, "getSeries") == ask(second, "getSeries?Collection=") or ask(second, "getSeries")
-        done = run("mirror", "--archive", second.url, "--everything", "--to", tmp_path / "copy", *QUIET, cache=cache)
+        done = run(
+            "mirror", "--archive", second.url, "--everything", "--yes", "--to", tmp_path / "copy", *QUIET, cache=cache
+        )
     assert done.code == 0
     assert checksums_on_disk(tmp_path / "copy") == checksums_of(made_up[1])
 
@@ -178,7 +180,7 @@ def test_a_mirror_is_served_again_and_mirrored_from_there(
 def test_a_second_run_on_a_mirror_is_refused(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "m"
     slow = ("--rate-limit", "1kB/s", "--concurrency", "1")  # two minutes for the whole mirror
-    command = ("mirror", "--archive", archive.url, "--everything", "--to", mirror)
+    command = ("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror)
     with start([*command, *slow, "--progress", "json"], cache=cache) as first:
         assert first.stderr is not None
         assert "run-started" in first.stderr.readline()
@@ -197,7 +199,7 @@ def test_an_interrupted_run_says_how_to_resume_and_resume_completes_it(
 ) -> None:
     mirror = tmp_path / "m"
     slow = ("--rate-limit", "20kB/s", "--concurrency", "2", "--transport", "single")
-    command = ("mirror", "--archive", archive.url, "--everything", "--to", mirror, "--progress", "none")
+    command = ("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, "--progress", "none")
     with start([*command, *slow], cache=cache) as first:
         while not list(mirror.glob("*/**/*.dcm")):
             assert first.poll() is None

@@ -152,7 +152,7 @@ def commands(address: str, mirror: Path, manifest: Path) -> list[list[str]]:
     mirror_it = ["mirror", *here, "--to", str(mirror), *quick]
     return [
         [*mirror_it, "--manifest", str(manifest), "--progress", "json", "--workers", "2"],
-        [*mirror_it, "--everything", "--progress", "plain", "--transport", "single"],
+        [*mirror_it, "--everything", "--yes", "--progress", "plain", "--transport", "single"],
         ["query", *here, "getSeries"],
         ["status", str(mirror), "--json"],
         ["status", str(mirror)],
@@ -219,7 +219,13 @@ def test_the_password_of_a_proxy_is_for_the_proxy_alone(by: str, state: str, tmp
             told |= {"HTTP_PROXY": address, "http_proxy": address} if by == "environment" else {}
             said = []
             for progress in ("json", "plain"):
-                command = ["mirror", "--archive", "http://archive.example/nbia-api/services/v1", "--everything"]
+                command = [
+                    "mirror",
+                    "--archive",
+                    "http://archive.example/nbia-api/services/v1",
+                    "--everything",
+                    "--yes",
+                ]
                 command += ["--to", str(mirror), "--progress", progress, "--give-up-after", "1s", "--max-attempts", "2"]
                 command += ["--proxy", address] if by == "option" else []
                 done = await asyncio.to_thread(
@@ -241,7 +247,7 @@ def test_an_address_with_a_password_is_refused_without_showing_it(tmp_path: Path
         f"nbia+http://user:{PASSWORD}@127.0.0.1:9/x",
         f"ftp://user:{PASSWORD}@127.0.0.1/nbia-api/services",
     ):
-        command = [*BULKDL, "mirror", "--archive", address, "--everything", "--to", str(tmp_path / "m")]
+        command = [*BULKDL, "mirror", "--archive", address, "--everything", "--yes", "--to", str(tmp_path / "m")]
         done = subprocess.run(command, capture_output=True, env=environment(tmp_path), check=False, timeout=60)
         assert done.returncode == 2
         assert not found_in(done.stdout + done.stderr)

@@ -35,7 +35,9 @@ def archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> 
 def at_work(mirror: Path, archive: RunningArchive, cache: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A slow run that has begun."""
     slow = ("--rate-limit", "200B/s", "--transport", "single", "--progress", "json", *options)
-    with start(["mirror", "--archive", archive.url, "--everything", "--to", mirror, *slow], cache=cache) as process:
+    with start(
+        ["mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *slow], cache=cache
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if json.loads(line)["event"] == "progress":
@@ -48,7 +50,7 @@ def test_the_message_for_a_second_process_names_the_first(archive: RunningArchiv
     mirror.mkdir(parents=True)
     (tmp_path / "link").symlink_to(mirror)
     (tmp_path / "above").symlink_to(tmp_path / "deep")
-    selection = ("--archive", archive.url, "--everything", "--to")
+    selection = ("--archive", archive.url, "--everything", "--yes", "--to")
     with at_work(mirror, archive, cache) as first:
         for command in (
             ("mirror", *selection, mirror),
@@ -84,7 +86,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(
     with at_work(mirror, archive, cache, "--workers", workers) as first:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
-        done = run("resume", mirror, *QUIET, cache=cache)
+        done = run("resume", mirror, "--rate-limit", "1GB/s", *QUIET, cache=cache)
     assert (done.code, done.err) == (0, "")
     assert checksums_on_disk(mirror) == checksums_of(made_up[1])
 
@@ -96,6 +98,6 @@ def test_the_content_of_the_lock_file_does_not_lock(
     (mirror / ".bulkdl").mkdir(parents=True)
     note = {"pid": os.getpid(), "host": "here", "started_at": "2020-01-01", "verb": "mirror"}
     (mirror / ".bulkdl" / "lock").write_text(json.dumps(note))
-    done = run("mirror", "--archive", archive.url, "--everything", "--to", mirror, *QUIET, cache=cache)
+    done = run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *QUIET, cache=cache)
     assert done.code == 0
     assert checksums_on_disk(mirror) == checksums_of(made_up[1])

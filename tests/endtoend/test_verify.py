@@ -32,7 +32,7 @@ def wanted(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def mirror(wanted: dict[str, str], archive: RunningArchive, cache: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "mirror"
-    run("mirror", "--archive", archive.url, "--everything", "--to", folder, *QUIET, cache=cache)
+    run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", folder, *QUIET, cache=cache)
     assert checksums_on_disk(folder) == wanted
     return folder
 
@@ -89,7 +89,7 @@ def test_damage_among_many_files_is_found_and_repaired_with_one_request_each(cac
     made_up = write_folder(tmp_path / "archive", instances(series=12, per_series=100))
     mirror = tmp_path / "mirror"
     with serve(tmp_path / "archive", cache=cache, log=tmp_path / "access.jsonl") as archive:
-        run("mirror", "--archive", archive.url, "--everything", "--to", mirror, *QUIET, cache=cache)
+        run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *QUIET, cache=cache)
         expected = {}
         for number, path in enumerate(sorted(mirror.glob("*/**/*.dcm"))[::29]):
             content = bytearray(path.read_bytes())

@@ -56,7 +56,7 @@ def torture(
         options = (*steering, "--progress", "none")
         alive = _seconds_to_the_first_file(first, options, mirror, cache)
         for number in range(kills):
-            command = ("resume", mirror) if number % 3 == 2 else first
+            command = ("resume", mirror, "--yes") if number % 3 == 2 else first
             # The rate limit makes the run longer, so that kills fall on all its stages.
             rate = len(made_up) * len(made_up[0].content) / kills / alive
             with start([*command, *options, "--rate-limit", f"{rate:.0f}"], cache=cache) as process:

@@ -41,7 +41,17 @@ def mirror_and_watch(folder: Path, count: int, *options: str) -> int:
     write_folder(folder / "archive", instances(series=count // PER_SERIES, per_series=PER_SERIES))
     cache = folder / "cache"
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
-        command = ("mirror", "--archive", archive.url, "--everything", "--to", folder / "mirror", "--progress", "none")
+        command = (
+            "mirror",
+            "--archive",
+            archive.url,
+            "--everything",
+            "--yes",
+            "--to",
+            folder / "mirror",
+            "--progress",
+            "none",
+        )
         with start([*command, *options], cache=cache) as process:
             peak = peak_bytes(process)
             process.communicate()

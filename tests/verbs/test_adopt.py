@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.errors import MirrorLocked, SelectionError
+from bulkdl.errors import ConfigurationError, MirrorLocked, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Adopting, Event
 from bulkdl.model.reports import AdoptReport, RunOutcome
@@ -31,6 +31,23 @@ def put(folder: Path, made_up: list[MadeUp]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(made_up):
         (folder / f"{number:04}").write_bytes(one.content)  # the name says nothing
+
+
+@pytest.mark.parametrize("inside", ["", "quarantine", "partial"])
+def test_the_bookkeeping_of_a_mirror_is_not_adopted(inside: str, tmp_path: Path) -> None:
+    put(tmp_path / "other", list(instances(series=1, per_series=1)))
+    take(tmp_path / "other", tmp_path / "m", collection="MADE-UP")
+    with pytest.raises(SelectionError, match="belongs to the mirror"):
+        take(tmp_path / "m" / ".bulkdl" / inside, tmp_path / "else")
+    assert not (tmp_path / "else").exists()
+
+
+@pytest.mark.parametrize("place", ["MADE-UP", "MADE-UP/x/y", ".bulkdl/x"])
+def test_no_mirror_is_adopted_inside_a_mirror(place: str, tmp_path: Path) -> None:
+    put(tmp_path / "other", list(instances(series=1, per_series=1)))
+    take(tmp_path / "other", tmp_path / "m", collection="MADE-UP")
+    with pytest.raises(ConfigurationError, match="is inside the mirror"):
+        take(tmp_path / "other", tmp_path / "m" / place)
 
 
 class StopsAfter(asyncio.Event):

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.errors import JournalUnreadable
+from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal.journal import Journal
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.reports import RunOutcome
+from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of, no_fault
@@ -42,6 +44,42 @@ async def test_downloads_from_another_archive_that_is_named(tmp_path: Path) -> N
         report = await bulkdl.resume_async(tmp_path / "mirror", archive=second.address, settings=QUICK)
         assert second.object_requests() == 1
     assert report.outcome is RunOutcome.COMPLETE
+
+
+async def settings_of(mirror: Path) -> dict[str, object]:
+    with Journal.open_readonly(mirror / JOURNAL) as journal:
+        _, settings = journal.last_settings("resume") or (0, {})
+    return settings
+
+
+async def test_goes_on_with_the_settings_of_the_last_mirror_run_and_says_so(tmp_path: Path) -> None:
+    said: list[Event] = []
+    async with BadArchive(MADE_UP, fail_the_first) as archive:
+        await archive.mirror(tmp_path, rate_limit_bytes=5e6, validation=ValidationLevel.HEADER, private=True)
+        archive.fault = no_fault
+        await bulkdl.resume_async(tmp_path / "mirror", sink=said.append)
+    kept = await settings_of(tmp_path / "mirror")
+    assert (kept["rate_limit_bytes"], kept["validation"], kept["private"]) == (5e6, "header", True)
+    notes = [event.message for event in said if isinstance(event, Noted)]
+    (note,) = [note for note in notes if note.startswith("as in run 1: ")]
+    assert {"--rate-limit 5.0MB/s", "--validate header", "--private"} <= set(note[13:].split(", "))
+
+
+async def test_a_setting_that_is_given_counts_and_the_others_are_kept(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP, fail_the_first) as archive:
+        await archive.mirror(tmp_path, rate_limit_bytes=5e6, validation=ValidationLevel.HEADER)
+        archive.fault = no_fault
+        given = FetchSettings(rate_limit_bytes=7e6)
+        await bulkdl.resume_async(tmp_path / "mirror", settings=given, given=("rate_limit_bytes",))
+    kept = await settings_of(tmp_path / "mirror")
+    assert (kept["rate_limit_bytes"], kept["validation"]) == (7e6, "header")
+
+
+async def test_another_layout_is_refused(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        await archive.mirror(tmp_path)
+        with pytest.raises(LayoutError, match="keeps it"):
+            await bulkdl.resume_async(tmp_path / "mirror", layout="flat", settings=QUICK)
 
 
 async def test_a_mirror_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:

@@ -64,4 +64,4 @@ def test_help_names_every_criterion(verb: object) -> None:
 
 
 def test_verify_has_the_options_of_the_command() -> None:
-    assert options_of_verb(bulkdl.verify_async).keys() == {"quick", "repair", "remote", "from_start"}
+    assert options_of_verb(bulkdl.verify_async).keys() == {"quick", "repair", "remote", "layout", "from_start"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Final
 
 import click
 
+from bulkdl.cli.consent import confirm, confirm_rate, yes_option
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import (
     ArchiveOptions,
@@ -19,7 +19,6 @@ from bulkdl.cli.options import (
 )
 from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import SectionedCommand
-from bulkdl.errors import Interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.summaries import interrupted
@@ -35,7 +34,7 @@ _EXAMPLES: Final = (
 
 @click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @verb_options(mirror_async)
-@click.option("--yes", is_flag=True, help="Do not ask before a whole archive is mirrored.")
+@yes_option
 @selection_options
 @fetch_options
 @archive_options
@@ -54,10 +53,9 @@ def mirror(
     Run again with the same arguments, it continues where it stopped, and downloads only what is missing.
     """
     choice = choose_archive(archive)
-    if selection.everything and not yes and sys.stdin.isatty():
-        question = f"Mirror the whole archive {archive.name} into {options['to']}?"
-        if not click.confirm(question, err=True):
-            raise Interrupted("nothing was downloaded")
+    if selection.everything:
+        confirm(f"Mirror the whole archive {archive.name} into {options['to']}?", yes=yes)
+    confirm_rate(settings, yes=yes)
     prepare_process(choice)
     return run_verb(
         lambda sink, stop: mirror_async(selection, **options, archive=choice, settings=settings, sink=sink, stop=stop),

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import click
 
+from bulkdl.cli.consent import confirm_rate, yes_option
 from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import (
     ArchiveOptions,
     OutputOptions,
     archive_options,
     fetch_options,
+    given_settings,
     output_options,
     verb_options,
 )
@@ -36,6 +38,7 @@ _EXAMPLES: Final = (
 @click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
 @verb_options(verify_async)
+@yes_option
 @fetch_options
 @archive_options
 @output_options
@@ -43,6 +46,7 @@ def verify(
     *,
     mirror: Path,
     options: dict[str, Any],
+    yes: bool,
     settings: FetchSettings,
     archive: ArchiveOptions,
     output: OutputOptions,
@@ -52,12 +56,14 @@ def verify(
     A verification that was interrupted within the last week continues where it stopped.
 
     --repair and --remote use the archive of the mirror's last run, unless --archive names another one that has the same
-    data.
+    data. Fetching options that are not given are those of the last `bulkdl mirror`.
     """
+    confirm_rate(settings, yes=yes)
+    options |= {"settings": settings, "given": given_settings()}
     choice = choose_archive_of(mirror, archive)
 
     async def verify_whole(sink: Sink, stop: asyncio.Event) -> VerifyReport:
-        report = await verify_async(mirror, **options, archive=choice, settings=settings, sink=sink, stop=stop)
+        report = await verify_async(mirror, **options, archive=choice, sink=sink, stop=stop)
         if stop.is_set() and report.repair is None:
             raise Interrupted("a verification that was interrupted covers only a part")
         return report
