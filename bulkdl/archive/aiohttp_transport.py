@@ -126,6 +126,8 @@ async def _tls(ca_bundle: str | None) -> ssl.SSLContext | None:
     try:
         return await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
     except (OSError, ssl.SSLError) as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from error
         raise ConfigurationError(f"the certificates in {ca_bundle} cannot be read: {_reason(error)}") from error
 
 

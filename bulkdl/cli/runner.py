@@ -19,6 +19,7 @@ from bulkdl.model.events import Noted, RunEnded, Sink, ignore
 from bulkdl.model.reports import Report
 from bulkdl.model.summaries import complaint_of, text_of
 from bulkdl.model.text import one_line
+from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
 
@@ -78,7 +79,8 @@ def run(
     before = [(number, signal.getsignal(number)) for number in SIGNALS]
     _silence_libraries()
     try:
-        return asyncio.run(_supervised(action, notice, sink))
+        with shortage_errors():  # the end of the loop starts a thread, too
+            return asyncio.run(_supervised(action, notice, sink))
     except (asyncio.CancelledError, KeyboardInterrupt, Interrupted) as error:
         raise Interrupted(when_interrupted) from error
     finally:

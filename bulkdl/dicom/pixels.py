@@ -168,6 +168,8 @@ class _FrameDecoder:
                     ((decoded, made),) = self._decoder.iter_buffer(
                         source, raw=True, decoding_plugin=plugin, **self._options
                     )
+            except MemoryError:  # it says nothing about the file
+                raise
             except Exception as error:  # noqa: BLE001 - decoders raise many kinds of exceptions
                 errors.append(f"{plugin} says: {_text_of(error, plugin)}")
                 continue

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Final
 
 from bulkdl.archive.base import Archive
-from bulkdl.errors import Interrupted
+from bulkdl.errors import ConfigurationError, Interrupted, MirrorUnwritable
 from bulkdl.fetch.shares import Share, Shares
 from bulkdl.fetch.threads import Threads, make_threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
@@ -25,7 +25,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.context import RunContext
-from bulkdl.model.events import InstanceFailed, Progress
+from bulkdl.model.events import InstanceFailed, Noted, Progress
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.states import Outcome
@@ -69,6 +69,7 @@ class Coordinator:
         self.bytes_fetched = 0
         self._remote: list[WorkerProcess] = []
         self._spare: WorkerProcess | None = None  # started, and not hired yet
+        self._can_grow = settings.fetch.workers is None
         self._all_is_given_out = False
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._unrecorded: list[InstanceOutcome] = []
@@ -124,11 +125,7 @@ class Coordinator:
                 def start_process() -> WorkerProcess:
                     worker = WorkerProcess(self._context, give_back=self.give_back)
 
-                    async def work_there() -> None:
-                        await worker.run(items(), self._deliver)
-                        self._shares.leave(worker)
-
-                    tasks.join(work_there(), name=f"worker-{len(self._remote) + 1}")
+                    tasks.join(self._work_there(worker, items()), name=f"worker-{len(self._remote) + 1}")
                     return worker
 
                 async def work_here() -> None:
@@ -156,6 +153,21 @@ class Coordinator:
         self._shares.join(worker)
         self._remote.append(worker)
         worker.hire(replace(self._settings, learned=self._local.learned()))
+
+    async def _work_there(self, worker: WorkerProcess, items: AsyncIterator[SeriesWork]) -> None:
+        """Let another process work. If it cannot start, this one does its work, unless processes were asked for."""
+        try:
+            await worker.start()
+        except (ConfigurationError, MirrorUnwritable) as error:
+            if self._settings.fetch.workers is not None:
+                raise
+            self._can_grow = False
+            if self._spare is worker:
+                self._spare = None
+            self._sink(Noted(f"one process does all the work: {error}"))
+        else:
+            await worker.run(items, self._deliver)
+        self._shares.leave(worker)
 
     async def owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
         """What is owed, page by page, again from the start after each change, until nothing is."""
@@ -246,8 +258,12 @@ class Coordinator:
             done = self._local.validated  # before the first one the core is busy with imports
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
-            may_grow = self._settings.fetch.workers is None and len(self._remote) + 1 < (os.cpu_count() or 1)
-            if may_grow and owed >= _WORTH_A_PROCESS and not self._all_is_given_out:
+            if (
+                self._can_grow
+                and len(self._remote) + 1 < (os.cpu_count() or 1)
+                and owed >= _WORTH_A_PROCESS
+                and not self._all_is_given_out
+            ):
                 if is_busy:
                     self._hire()
                 elif self._spare is None:

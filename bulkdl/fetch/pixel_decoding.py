@@ -1,7 +1,8 @@
 """Decode pixels in separate processes, because decoders of damaged JPEGs sometimes crash.
 
 A worker uses `Decoders`; `python -m bulkdl.fetch.pixel_decoding` is the program of a process. A file that crashes the
-decoder twice counts as invalid: one crash may be the end of a process that was killed.
+decoder twice counts as invalid: one crash may be the end of a process that was killed. A process that never began to
+work, that was killed, or that has no memory left says nothing about a file.
 
 Observed: GDCM 3.2 calls abort() on some truncated JPEG 2000 and JPEG-LS streams.
 """
@@ -19,13 +20,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from bulkdl.dicom.validation import ValidationResult, validate
-from bulkdl.errors import InstanceError, InvalidInstance
+from bulkdl.dicom.without_numpy import load_decoders
+from bulkdl.errors import BulkdlError, InvalidInstance, MirrorUnwritable
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.processes import AnsweringProcess, answer_all
 
 _LONGEST_SECONDS: Final = 600.0  # for one file; a decoder may also loop endlessly
 _ATTEMPTS: Final = 2
+_KILLED: Final = 9  # SIGKILL, which no decoder sends to itself; Windows does not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,10 @@ class _Request:
 
 
 class Decoders:
-    """At most one process for each core, started when needed; they end with the block."""
+    """At most one process for each core, started when needed; they end with the block. `program` is their module."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "bulkdl.fetch.pixel_decoding") -> None:
+        self._program = program
         self._permits = asyncio.Semaphore(os.cpu_count() or 1)
         self._idle: list[AnsweringProcess] = []
 
@@ -55,20 +59,25 @@ class Decoders:
 
         Raises:
             InstanceError: as `validate`; `InvalidInstance` also if the decoder crashes.
-            MirrorUnwritable: a process cannot be started.
+            MirrorUnwritable: a process cannot be started, or was killed, or memory is short.
+            ConfigurationError: as `validate`.
         """
+        was_killed = False
         async with self._permits:
             for _ in range(_ATTEMPTS):
-                answer = await self._ask(_Request(source, expected))
+                answer, status = await self._ask(_Request(source, expected))
                 if isinstance(answer, ValidationResult):
                     return answer
                 if answer is not None:
                     raise answer
+                was_killed = status == -_KILLED
+        if was_killed:
+            raise MirrorUnwritable("a process that decodes pixels was killed, perhaps for its memory; resume continues")
         raise InvalidInstance("the pixels cannot be decoded: the decoder crashed")
 
-    async def _ask(self, request: _Request) -> ValidationResult | InstanceError | None:
-        process = self._idle.pop() if self._idle else await AnsweringProcess("bulkdl.fetch.pixel_decoding").__aenter__()
-        answer: ValidationResult | InstanceError | None = None
+    async def _ask(self, request: _Request) -> tuple[ValidationResult | BulkdlError | None, int | None]:
+        process = self._idle.pop() if self._idle else await AnsweringProcess(self._program).__aenter__()
+        answer: ValidationResult | BulkdlError | None = None
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_SECONDS):
@@ -78,14 +87,16 @@ class Decoders:
                 self._idle.append(process)
             else:  # dead, or in an unknown state
                 await process.__aexit__(None, None, None)
-        return answer
+        return answer, process.status
 
 
-def _answer(request: _Request) -> ValidationResult | InstanceError:
+def _answer(request: _Request) -> ValidationResult | BulkdlError:
     try:
         return validate(request.source, level=ValidationLevel.PIXELS, expected=request.expected)
-    except InstanceError as error:
+    except BulkdlError as error:
         return error
+    except MemoryError:
+        return MirrorUnwritable("not enough memory to decode pixels; everything finished is saved")
     except OSError as error:
         return InvalidInstance(f"the file cannot be read: {error.strerror}")
 
@@ -97,6 +108,7 @@ def main() -> None:
     discarded = os.open(os.devnull, os.O_WRONLY)
     os.dup2(discarded, sys.stdout.fileno())
     os.dup2(discarded, sys.stderr.fileno())
+    load_decoders()
     answer_all(_answer, sys.stdin.buffer, answers)
 
 

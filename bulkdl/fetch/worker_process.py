@@ -59,6 +59,15 @@ class WorkerProcess:
         if self._has_settings:
             self._send(share)
 
+    async def start(self) -> asyncio.subprocess.Process:
+        """Start the process, unless it runs. `run` ends it.
+
+        Raises:
+            ConfigurationError, MirrorUnwritable: it cannot be started.
+        """
+        self._process = self._process or await start_process("bulkdl.fetch.worker_main")
+        return self._process
+
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
         """Start the process; once it is hired, send it `items` and deliver its outcomes, until both have ended.
 
@@ -67,7 +76,7 @@ class WorkerProcess:
         Raises:
             BulkdlError: the worker met an error that must stop the run.
         """
-        self._process = process = await start_process("bulkdl.fetch.worker_main")
+        process = await self.start()
         try:
             await first_set(self._hired_or_dismissed, self._stop)
             if self._settings is None:

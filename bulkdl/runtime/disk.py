@@ -65,6 +65,22 @@ def disk_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         raise MirrorUnwritable(f"cannot {action} {where}: {reason}; everything finished is saved") from error
 
 
+@contextmanager
+def shortage_errors() -> Iterator[None]:
+    """Translate that memory or threads are short in the block.
+
+    Raises:
+        MirrorUnwritable: they are.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+            raise
+        what = "memory" if isinstance(error, MemoryError) else "memory, or too few processes, for another thread"
+        raise MirrorUnwritable(f"not enough {what}; everything finished is saved: free some, then resume") from error
+
+
 def open_new(path: str | os.PathLike[str], flags: int, *, private: bool) -> int:
     """Open a file of a mirror, never through a symbolic link. A new one that is `private` is for its owner alone.
 

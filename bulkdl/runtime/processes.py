@@ -18,11 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
-from bulkdl.errors import ConfigurationError
+from bulkdl.errors import ConfigurationError, MirrorUnwritable
 from bulkdl.runtime.disk import disk_errors
 
 PIPE_BYTES: Final = 1 << 22
 _LENGTH: Final = struct.Struct(">I")
+_GREETING: Final = "ready"
 
 # Parameters of mallopt(3) and their values, for glibc. Bodies of all sizes come and go in several threads. glibc reacts
 # by raising the size above which it returns memory at once, and by a heap for each thread, and its heaps fragment: the
@@ -70,12 +71,14 @@ def _import_path() -> list[str]:
 class AnsweringProcess:
     """A process that runs `module`, whose main part is `answer_all`, and answers one question at a time.
 
-    It is killed at the end of the block, even if it is still working.
+    It is killed at the end of the block, even if it is still working. If it died before, `status` is its exit status.
     """
 
     def __init__(self, module: str) -> None:
         self._module = module
         self._process: asyncio.subprocess.Process | None = None
+        self._has_greeted = False
+        self.status: int | None = None
 
     async def __aenter__(self) -> Self:
         self._process = await start_process(self._module)
@@ -85,12 +88,19 @@ class AnsweringProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process is not None  # noqa: S101 - the block was entered
+        if self._process.stdout is not None and self._process.stdout.at_eof():
+            self.status = await self._process.wait()
+            return
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
 
     async def ask(self, question: object) -> Any:
-        """The answer; None if the process has died."""
+        """The answer; None if the process has died.
+
+        Raises:
+            MirrorUnwritable: it died before it could work: that says nothing about any question.
+        """
         process = self._process
         assert process is not None  # noqa: S101 - the block was entered
         assert process.stdin is not None  # noqa: S101 - it was asked for
@@ -99,7 +109,14 @@ class AnsweringProcess:
             process.stdin.write(packed(question))
             await process.stdin.drain()
         except ConnectionError:
-            return None
+            if self._has_greeted:
+                return None
+        if not self._has_greeted and await receive(process.stdout) != _GREETING:
+            raise MirrorUnwritable(
+                f"a process of {self._module} cannot start: memory may be short, or this Python cannot run it; "
+                "everything finished is saved"
+            )
+        self._has_greeted = True
         return await receive(process.stdout)
 
 
@@ -119,7 +136,9 @@ async def receive(stream: asyncio.StreamReader) -> Any:
 
 
 def answer_all(answer: Callable[[Any], object], questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer questions until there are no more. Blocking: the main part of a small process."""
+    """Greet, and answer questions until there are no more. Blocking: the main part of a process, after its imports."""
+    answers.write(packed(_GREETING))
+    answers.flush()
     while len(head := questions.read(_LENGTH.size)) == _LENGTH.size:
         (length,) = _LENGTH.unpack(head)
         content = questions.read(length)

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypedDict
@@ -14,6 +14,7 @@ from typing import Annotated, Final, TypeAlias, TypedDict
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
+from bulkdl.dicom.without_numpy import require_decoders
 from bulkdl.errors import ConfigurationError, JournalUnreadable, SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
@@ -25,9 +26,9 @@ from bulkdl.model.options import Option, as_words
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
-from bulkdl.model.settings import FetchSettings, go_on_with
+from bulkdl.model.settings import FetchSettings, ValidationLevel, go_on_with
 from bulkdl.resolve import Resolution, explain_nothing
-from bulkdl.runtime.disk import JOURNAL
+from bulkdl.runtime.disk import JOURNAL, shortage_errors
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
 from bulkdl.store.lock import MirrorLock
@@ -56,8 +57,15 @@ class RunOptions(TypedDict, total=False):
 
 
 def make_context(settings: FetchSettings | None, sink: Sink, stop: asyncio.Event | None) -> RunContext:
-    """The context of a run, with defaults for what was not given."""
-    return RunContext(settings or FetchSettings(), sink, stop or asyncio.Event())
+    """The context of a run, with defaults for what was not given.
+
+    Raises:
+        ConfigurationError: the settings need what is not installed.
+    """
+    context = RunContext(settings or FetchSettings(), sink, stop or asyncio.Event())
+    if context.settings.validation is ValidationLevel.PIXELS:
+        require_decoders()
+    return context
 
 
 def context_of(options: RunOptions) -> RunContext:
@@ -80,7 +88,7 @@ def kept_context(root: Path, options: RunOptions) -> RunContext:
     settings, names = go_on_with(last[1], context.settings, options.get("given", ()))
     if names:
         context.sink(Noted(f"as in run {last[0]}: {', '.join(as_words(settings, names))}"))
-    return replace(context, settings=settings)
+    return make_context(settings, context.sink, context.stop)
 
 
 # --- the archive ------------------------------------------------------------------------------------------------------
@@ -182,7 +190,7 @@ async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncI
     await asyncio.to_thread(refuse_inside_mirror, root)
     files = MirrorFiles(root, private=private)
     files.prepare()
-    with MirrorLock(files.root, verb, private=private):
+    with shortage_errors(), MirrorLock(files.root, verb, private=private):
         files.partials.discard_stale()
         async with open_journal_thread(files.journal_path) as journal:
             yield OpenMirror(files, journal)

@@ -23,6 +23,7 @@ from bulkdl.model.reports import Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
 from bulkdl.resolve import Resolution, list_instances, resolve
+from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, together
 from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
@@ -105,7 +106,8 @@ class MirrorRun:
         started = time.monotonic()
         try:
             try:
-                await work
+                with shortage_errors():
+                    await work
             except Interrupted:
                 self.context.stop.set()
             outcome = await self._judge()

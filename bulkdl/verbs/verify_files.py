@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
+from bulkdl.errors import MirrorUnwritable
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance
 from bulkdl.model.context import RunContext
@@ -261,7 +263,7 @@ async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> Asy
     async def by_thread(batch: tuple[ExpectedFile, ...]) -> Kinds | None:
         return await asyncio.to_thread(verify_batch, batch, stop.is_set)
 
-    if quick or at_once == 1 or counts.held < _WORTH_PROCESSES or not is_small:
+    if quick or at_once == 1 or counts.held < _WORTH_PROCESSES or not is_small or not sys.executable:
         yield by_thread, max(2, at_once)
         return
     async with AsyncExitStack() as stack:
@@ -273,6 +275,8 @@ async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> Asy
             process = await free.get()
             try:
                 answer: Kinds | None = await process.ask(batch)
+            except MirrorUnwritable:
+                answer = None
             finally:
                 free.put_nowait(process)
             return answer if answer is not None else await by_thread(batch)

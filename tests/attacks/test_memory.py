@@ -21,7 +21,6 @@ from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_ch
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 SWOLLEN_BYTES = 96 << 20
 R8 = pytest.mark.xfail(strict=True, reason="R8: every thread inflates a data set whole, several times over")
-R19 = pytest.mark.xfail(strict=True, reason="R19: no memory for a thread is an internal error")
 
 
 def deflated(one: MadeUp, swollen: bytes) -> MadeUp:
@@ -77,7 +76,6 @@ MADE_UP = list(instances(series=4, per_series=8))
 LIMITS = [90_000, 116_000, 124_000, 132_000, 140_000, 148_000]
 
 
-@R19
 async def test_too_little_memory_is_reported_as_such(bulkdl: Watcher, tmp_path: Path) -> None:
     """Every limit of the table: the command does its work or says in words why not, and the next run is complete."""
     odd = {}
@@ -105,7 +103,6 @@ async def kill_decoders(running: Running) -> None:
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.xfail(strict=True, reason="R4: a decoder that the kernel kills rejects valid files")
 async def test_decoders_that_the_kernel_kills_condemn_no_file(bulkdl: Watcher, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP) as archive:

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bulkdl.dicom.validation import validate
+from bulkdl.dicom.without_numpy import require_decoders
+from bulkdl.errors import ConfigurationError
 from bulkdl.model.settings import ValidationLevel
 from tests.support.dicom_samples import pydicom_file
 
@@ -38,3 +42,21 @@ def test_keeps_modules_that_are_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
     assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("installed", "is_enough"),
+    [(set(), False), ({"numpy"}, False), ({"gdcm"}, False), ({"numpy", "gdcm"}, True), ({"numpy", "pylibjpeg"}, True)],
+    ids=str,
+)
+def test_pixels_need_numpy_and_a_decoder(
+    installed: set[str], *, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in installed:
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    if is_enough:
+        require_decoders()
+    else:
+        with pytest.raises(ConfigurationError, match=r"pip install 'bulkdl\[pixels\]'"):
+            require_decoders()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 
 import pytest
 
-from bulkdl.errors import InvalidInstance
+from bulkdl.errors import InvalidInstance, MirrorUnwritable
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import InstanceKey
 from tests.support.dicom_files import instances
 from tests.support.processes import children_of
-from tests.support.waiting import until
 
 MADE_UP = list(instances(series=1, per_series=1))
 
@@ -30,18 +28,19 @@ async def test_the_crash_of_a_decoder_does_not_fail_the_file() -> None:
     assert not children_of(os.getpid(), "bulkdl.fetch.pixel_decoding")
 
 
-async def test_a_file_that_crashes_every_decoder_is_invalid() -> None:
-    one = MADE_UP[0]
-    key = InstanceKey(SeriesUid(one.series_uid), SopInstanceUid(one.sop_uid))
-    is_over = asyncio.Event()
-
-    def kill_all_and_see_whether_it_is_over() -> bool:
-        for pid in children_of(os.getpid(), "bulkdl.fetch.pixel_decoding"):
-            os.kill(pid, signal.SIGKILL)
-        return is_over.is_set()
-
-    async with Decoders() as decoders, asyncio.TaskGroup() as group:
-        group.create_task(until(kill_all_and_see_whether_it_is_over))
+async def test_a_file_that_crashes_every_decoder_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DECODER_DIES_BY", str(signal.SIGABRT.value))
+    async with Decoders("tests.support.dying_decoder") as decoders:
         with pytest.raises(InvalidInstance, match="crashed"):
-            await decoders.validate(one.content, key)
-        is_over.set()
+            await decoders.validate(MADE_UP[0].content, None)
+
+
+@pytest.mark.parametrize("dies_by", [signal.SIGKILL, None], ids=["killed", "before it works"])
+async def test_a_decoder_that_never_worked_or_was_killed_says_nothing_about_a_file(
+    dies_by: signal.Signals | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if dies_by is not None:
+        monkeypatch.setenv("DECODER_DIES_BY", str(dies_by.value))
+    async with Decoders("tests.support.dying_decoder") as decoders:
+        with pytest.raises(MirrorUnwritable, match="killed" if dies_by else "cannot start"):
+            await decoders.validate(MADE_UP[0].content, None)

@@ -10,7 +10,7 @@ import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.journal.journal import Journal
-from bulkdl.runtime.disk import disk_errors, replace_file, sync_file, sync_folder
+from bulkdl.runtime.disk import disk_errors, replace_file, shortage_errors, sync_file, sync_folder
 from bulkdl.server.nbia.shared_lists import SharedLists
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
@@ -142,3 +142,14 @@ def test_a_message_is_one_line_whatever_the_path_holds() -> None:
     with pytest.raises(MirrorUnwritable) as caught, disk_errors("write", "a\n\x1b[31mb"):
         raise PermissionError(errno.EACCES, "Permission denied")
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")], ids=["memory", "threads"])
+def test_a_shortage_of_memory_or_threads_is_told_as_such(error: Exception) -> None:
+    with pytest.raises(MirrorUnwritable, match="not enough memory"), shortage_errors():
+        raise error
+
+
+def test_other_errors_are_not_called_a_shortage() -> None:
+    with pytest.raises(RuntimeError, match="a defect"), shortage_errors():
+        raise RuntimeError("a defect")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.errors import ConfigurationError
+from bulkdl.errors import ConfigurationError, MirrorUnwritable
 from bulkdl.runtime.processes import AnsweringProcess, answer_all, packed, receive, start_process
 
 ANSWERING = "tests.support.answering_process"
@@ -48,7 +48,7 @@ async def test_questions_are_answered_in_order_until_the_input_ends() -> None:
     answers = io.BytesIO()
     questions = io.BytesIO(packed(1) + packed(2) + packed(3)[:-1])
     answer_all(lambda number: number * 10, questions, answers)
-    assert await received(answers.getvalue()) == [10, 20]
+    assert await received(answers.getvalue()) == ["ready", 10, 20]
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -63,6 +63,12 @@ async def test_a_process_that_dies_answers_none() -> None:
     async with AnsweringProcess(ANSWERING) as process:
         assert await process.ask(0) is None
         assert await process.ask(1) is None
+
+
+async def test_a_process_that_never_works_is_no_answer() -> None:
+    async with AnsweringProcess("this") as process:
+        with pytest.raises(MirrorUnwritable, match="cannot start"):
+            await process.ask(1)
 
 
 async def test_a_process_ends_when_its_input_ends() -> None:
