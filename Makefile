@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENTS := nbiatoolkit tcia-utils tciaclient
 
+# Compiled modules are kept, whatever the environment says: the tests start many hundreds of Python processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup mirror test check lint types layers pytest torture fuzz bench test-clients lock docs clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.blocking import WatchedLoop
 from tests.support.commands import RunningArchive, serve
+
+# The hundreds of commands that tests start load compiled modules, as they do for a user.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # On a busy machine one example may take long; the timeout of the test is enough.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
