@@ -190,6 +190,11 @@ class Journal:
         row = self._row(queries.LAST_SETTINGS, (verb,))
         return (row[0], json.loads(row[1])) if row is not None else None
 
+    def counts_of_runs(self, archive_name: str, archive_url: str, *, limit: int) -> list[dict[str, Any]]:
+        """What `end_run` was given for the latest runs with an archive of that name or address, newest first."""
+        rows = self._rows(queries.COUNTS_OF_RUNS, (archive_name, archive_url, limit))
+        return [json.loads(counts) for (counts,) in rows]
+
     def selections(self) -> list[SelectionRow]:
         """Every selection that was mirrored here, oldest first."""
         return [

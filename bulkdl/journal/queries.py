@@ -52,6 +52,11 @@ FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id DESC LIMIT 
 
 LAST_SETTINGS: Final = "SELECT id, settings FROM run WHERE verb = ? ORDER BY id DESC LIMIT 1"
 
+COUNTS_OF_RUNS: Final = """
+SELECT r.counts FROM run AS r JOIN archive AS a ON a.id = r.archive_id
+WHERE (a.name = ? OR a.url = ?) AND r.counts IS NOT NULL ORDER BY r.id DESC LIMIT ?
+"""
+
 LAYOUT: Final = "SELECT value FROM mirror WHERE name = 'layout'"
 
 SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"

@@ -15,6 +15,7 @@ the wild). Every other version is read as 3: "version 4" is that of NBIA's serve
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Manifest, series_uid_at
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from bulkdl.model.ids import SeriesUid
 
+_DOWNLOAD_SERVER = "/nbia-download/servlet/DownloadServlet"
 _HEADING = "listofseriestodownload"
 _KEYS = frozenset({"downloadserverurl", "includeannotation", "noofrretry", "databasketid", "manifestversion"})
 _VERSION = "manifestversion"
@@ -99,11 +101,15 @@ def _series_field(record: str, *, source: str, line: int) -> str:
     return fields[_SERIES_FIELD].strip()
 
 
-def compose(series_uids: Iterable[str], *, server: str, name: str, annotations: bool = False) -> str:
+def compose(series_uids: Iterable[str], *, archive: str, name: str, annotations: bool = False) -> str:
     """A manifest of version 3, with the keys that NBIA's `ManifestMaker` writes, in its order.
 
-    `server` is the download server and `name` the name of the manifest, which NBIA calls the basket.
+    `archive` is any address of the archive and `name` the name of the manifest, which NBIA calls the basket. The NBIA
+    Data Retriever makes its own requests to the services beside the download server, so that is what is written.
     """
+    parts = urlsplit(archive)
+    above, services, _ = parts.path.partition("/nbia-api/")
+    server = urlunsplit((parts.scheme, parts.netloc, (above if services else "") + _DOWNLOAD_SERVER, "", ""))
     lines = (
         f"downloadServerUrl={server}",
         f"includeAnnotation={'true' if annotations else 'false'}",

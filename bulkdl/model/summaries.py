@@ -261,7 +261,7 @@ def _plan_text(report: PlanReport, width: int | None) -> str:
     sizes = f"{about}{human_bytes(report.bytes_selected)} selected, {human_bytes(report.bytes_held)} held"
     free = f", {human_bytes(report.bytes_free)} free on disk" if report.bytes_free is not None else ""
     requests = f"about {report.requests:,} {plural('request', report.requests)}"
-    when = f", {duration(report.seconds_expected)}" if report.seconds_expected is not None else ""
+    when = f", about {duration(report.seconds_expected)}" if report.seconds_expected else ""
     lines = [
         f"From {one_line(report.archive)}" + (f" into {one_line(report.mirror)}" if report.mirror else ""),
         (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.profiles import Profile
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest.tcia import compose
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
@@ -29,6 +30,8 @@ from bulkdl.verbs.common import check_found, make_context, open_archive
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import choose_selection
 from bulkdl.verbs.signatures import Given, Paths
+
+_RUNS_MEASURED: Final = 20
 
 
 @dataclass(slots=True)
@@ -63,7 +66,8 @@ async def plan_async(
     """Say what a mirror of the selection needs, less what the mirror at `to` already has. Downloads nothing.
 
     Sizes come with the Series where the archive sends them, else from getSeriesSize, one request per Series; `exact` is
-    False where it sends none. Free space is that of `to`, or of the working folder.
+    False where it sends none. Free space is that of `to`, or of the working folder. The expected time follows from
+    the runs with this archive that the mirror at `to` remembers.
 
     Raises:
         UserError: the selection or the archive's name is invalid, or nothing was found.
@@ -76,7 +80,8 @@ async def plan_async(
         if journal_path is None or not journal_path.exists():
             return await _plan(wanted, source.client, root, None)
         with Journal.open_readonly(journal_path) as journal:
-            return await _plan(wanted, source.client, root, journal)
+            report = await _plan(wanted, source.client, root, journal)
+            return replace(report, seconds_expected=_seconds_expected(report, journal, source.profile))
 
 
 async def _plan(selection: Selection, client: Archive, to: Path | None, journal: Journal | None) -> PlanReport:
@@ -96,13 +101,32 @@ async def _plan(selection: Selection, client: Archive, to: Path | None, journal:
 plan = blocking(plan_async)
 
 
+def _seconds_expected(report: PlanReport, journal: Journal, profile: Profile) -> float | None:
+    """How long the rest takes at the speed of the mirror's latest runs with this archive; None if there was none.
+
+    A run is limited by bytes or, where instances are small, by their number: the slower of the two counts.
+    """
+    instances = size_bytes = seconds = 0.0
+    for counts in journal.counts_of_runs(profile.name, profile.url, limit=_RUNS_MEASURED):
+        with suppress(KeyError, TypeError):  # of an earlier version, or of a verb that downloads nothing
+            if fetched := counts["instances"]["fetched"]:
+                instances += fetched
+                size_bytes += counts["bytes"]["fetched"]
+                seconds += counts["seconds"]
+    owed = report.instances_selected - report.instances_held
+    if not instances or not size_bytes:
+        return 0.0 if report.exact and not owed else None
+    owed_bytes = max(0, report.bytes_selected - report.bytes_held) if owed else 0
+    return round(seconds * max(owed / instances, owed_bytes / size_bytes), 1)
+
+
 def save_manifest(report: PlanReport, path: Path) -> None:
     """Write the Series of a plan to `path`, as a `.tcia` manifest. Blocking.
 
     Raises:
         DiskError: it cannot be written.
     """
-    text = compose(report.series_uids, server=report.archive, name="manifest-bulkdl.tcia")
+    text = compose(report.series_uids, archive=report.archive, name="manifest-bulkdl.tcia")
     with disk_errors("write", path):
         path.write_text(text, encoding="utf-8")
 

@@ -119,7 +119,23 @@ def test_rejects_a_manifest_without_series(text: str, says: str) -> None:
 def test_a_composed_manifest_is_read_back() -> None:
     uids = ("1.2.3", "1.2.4")
     read = tcia.parse(
-        tcia.compose(uids, server="https://archive.test/", name="m.tcia", annotations=True), source="composed"
+        tcia.compose(uids, archive="https://archive.test/", name="m.tcia", annotations=True), source="composed"
     )
     assert read.series == uids
-    assert (read.settings["downloadServerUrl"], read.settings["includeAnnotation"]) == ("https://archive.test/", "true")
+    assert read.settings["includeAnnotation"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("archive", "server"),
+    [
+        ("https://a.test/nbia-api/services/", "https://a.test"),
+        ("https://a.test:8443/nbia-api/services/v4", "https://a.test:8443"),
+        ("http://proxy.test/tcia/nbia-api/services", "http://proxy.test/tcia"),
+        ("https://a.test/services/v3/TCIA/query", "https://a.test"),
+        ("https://a.test", "https://a.test"),
+    ],
+)
+def test_a_composed_manifest_names_the_download_server_of_the_archive(archive: str, server: str) -> None:
+    """NBIA's Data Retriever replaces the end of this address to reach the API."""
+    read = tcia.parse(tcia.compose(["1.2.3"], archive=archive, name="m.tcia"), source="composed")
+    assert read.settings["downloadServerUrl"] == f"{server}/nbia-download/servlet/DownloadServlet"

@@ -237,6 +237,10 @@ def test_a_plan_shows_what_a_mirror_needs() -> None:
     ]
 
 
+def test_a_plan_says_how_long_it_takes_where_that_is_known() -> None:
+    assert "about 605 requests, about 2 min 5 s" in str(replace(PLAN, seconds_expected=125.4))
+
+
 def test_a_plan_does_not_pretend_to_be_exact() -> None:
     assert "at least 2.0 MB selected" in str(replace(PLAN, exact=False))
 

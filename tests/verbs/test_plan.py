@@ -35,6 +35,20 @@ async def test_counts_what_the_mirror_holds_already(tmp_path: Path) -> None:
     assert (report.instances_held, report.bytes_held, report.series.complete) == (6, SIZE, 2)
 
 
+async def test_says_how_long_the_rest_takes_at_the_speed_of_the_runs_before(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive, BadArchive(MADE_UP) as other:
+        choice = archive.choice(tmp_path)
+        done = await bulkdl.mirror_async(series=SERIES[:1], to=tmp_path / "m", archive=choice, settings=QUICK)
+        report = await bulkdl.plan_async(series=SERIES, to=tmp_path / "m", archive=choice)
+        assert report.seconds_expected == pytest.approx(done.seconds, rel=0.2, abs=0.1)
+        assert report.as_json()["seconds_expected"] == report.seconds_expected
+        elsewhere = await bulkdl.plan_async(series=SERIES, to=tmp_path / "m", archive=other.address)
+        nothing_measured = await bulkdl.plan_async(series=SERIES, to=tmp_path / "none", archive=choice)
+        nothing_owed = await bulkdl.plan_async(series=SERIES[:1], to=tmp_path / "m", archive=choice)
+    assert (elsewhere.seconds_expected, nothing_measured.seconds_expected) == (None, None)
+    assert nothing_owed.seconds_expected == 0
+
+
 async def test_a_part_of_a_series_is_an_estimate(tmp_path: Path) -> None:
     first = MADE_UP[0]
     selection = Selection(series=(first.series_uid,), instances=((first.series_uid, (first.sop_uid,)),))

@@ -100,10 +100,11 @@ def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, Any]) 
 def _manifest(request: ApiRequest, series_uids: Iterable[str], *, annotations: bool = False) -> Reply:
     """A manifest of the Series; `annotations` is the default of the parameter of that name."""
     name = f"manifest-{time.time_ns() // 1_000_000}.tcia"
-    server = f"{request.origin}/nbia-download/servlet/DownloadServlet"
     if (asked := request.value("with_annotations")) is not None:
         annotations = asked.lower() == "true"
-    return Reply(compose(series_uids, server=server, name=name, annotations=annotations).encode(), _MANIFEST_TYPE)
+    return Reply(
+        compose(series_uids, archive=request.origin, name=name, annotations=annotations).encode(), _MANIFEST_TYPE
+    )
 
 
 def _manifest_of_list(request: ApiRequest) -> Reply:
