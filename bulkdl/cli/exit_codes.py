@@ -65,7 +65,8 @@ def for_report(report: Report) -> Exit:
         case VerifyReport(repair=RunReport() as repair) if repair.outcome is not RunOutcome.COMPLETE:
             return for_report(repair)
         case VerifyReport():
-            return Exit.INCOMPLETE if report.remaining or report.owed else Exit.OK
+            is_incomplete = report.remaining or report.owed or report.instances.quarantined
+            return Exit.INCOMPLETE if is_incomplete else Exit.OK
         case PlanReport():
             return Exit.INCOMPLETE if report.failures else Exit.OK
         case StatusReport():

@@ -60,7 +60,10 @@ class SeriesCounts:
 
 @dataclass(frozen=True, slots=True)
 class InstanceCounts:
-    """Instances by outcome of the run. After a complete run `selected` is the sum of the others."""
+    """Instances by outcome of the run. After a complete run `selected` is the sum of the others.
+
+    In the documents of verbs that download nothing, `reused` are those that the mirror holds, and `fetched` is 0.
+    """
 
     selected: int = 0
     fetched: int = 0
@@ -144,6 +147,11 @@ class StatusReport(_Report):
     failures_by_error: dict[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
 
+    @property
+    def instances(self) -> InstanceCounts:
+        """The `instances` block of the contract."""
+        return InstanceCounts(self.selected, 0, self.held, self.failed, self.quarantined)
+
     def as_json(self) -> dict[str, Any]:
         """The document of `status --json`."""
         return {
@@ -153,13 +161,7 @@ class StatusReport(_Report):
             "running": self.running,
             "outcome": self.last_outcome,
             "series": {**asdict(self.series), "unlisted": self.unlisted_series},
-            "instances": {
-                "selected": self.selected,
-                "held": self.held,
-                "owed": self.owed,
-                "failed": self.failed,
-                "quarantined": self.quarantined,
-            },
+            "instances": {**asdict(self.instances), "held": self.held, "owed": self.owed},
             "bytes": {"mirror": self.bytes_mirror},
             "collections": [asdict(entry) for entry in self.collections],
             "errors": self.failures_by_error,
@@ -202,7 +204,8 @@ class Problem:
 class VerifyReport(_Report):
     """The report of `verify`. `repair` is the report of the repairs, if they were requested.
 
-    `series_compared` counts the Series compared with the archive, None if that was not requested.
+    `series_compared` counts the Series compared with the archive, None if that was not requested. `owed` are instances
+    that `resume` downloads; quarantined ones are not among them.
     """
 
     mirror: str
@@ -212,9 +215,11 @@ class VerifyReport(_Report):
     owed: int
     bytes_checked: int
     seconds: float
+    instances: InstanceCounts = InstanceCounts()
     problems: tuple[Problem, ...] = ()
     repair: RunReport | None = None
     series_compared: int | None = None
+    is_quick: bool = False
 
     @property
     def remaining(self) -> int:
@@ -228,7 +233,13 @@ class VerifyReport(_Report):
         return {
             "mirror": self.mirror,
             "series": asdict(self.series),
-            "instances": {"checked": self.checked, "sound": self.sound, "owed": self.owed},
+            "instances": {
+                **asdict(self.instances),
+                "checked": self.checked,
+                "sound": self.sound,
+                "held": self.instances.reused,
+                "owed": self.owed,
+            },
             "bytes": {"checked": self.bytes_checked},
             "seconds": round(self.seconds, 3),
             "problems": [found.as_json() for found in self.problems],
@@ -320,7 +331,7 @@ class PlanReport(_Report):
             "mirror": self.mirror,
             "series": asdict(self.series),
             "instances": {
-                "selected": self.instances_selected,
+                **asdict(InstanceCounts(selected=self.instances_selected, reused=self.instances_held)),
                 "held": self.instances_held,
                 "owed": self.instances_selected - self.instances_held,
             },

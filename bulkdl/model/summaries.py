@@ -41,7 +41,7 @@ def text_of(report: Report, width: int | None = None) -> str:
         case StatusReport():
             return _status_text(report, width)
         case VerifyReport():
-            return _verify_text(report, width)
+            return _verify_text(report)
         case AdoptReport():
             return _adopt_text(report)
         case PlanReport():
@@ -91,7 +91,7 @@ def _run_text(report: RunReport) -> str:
 
 
 def _run_complaint(report: RunReport) -> str | None:
-    resume = command("resume", report.mirror)
+    resume = _way_on(report.mirror, only_quarantined=report.instances.failed == report.series.failed == 0)
     missing = report.instances.failed + report.instances.quarantined
     match report.outcome:
         case RunOutcome.COMPLETE:
@@ -104,16 +104,23 @@ def _run_complaint(report: RunReport) -> str | None:
             else:
                 return "some criteria matched nothing in the archive; everything else was mirrored"
             status = command("status", report.mirror)
-            return f"{failed} failed; all others were saved; to list them: {status}; to try again: {resume}"
+            return f"{failed} failed; all others were saved; to list them: {status}; {resume}"
         case RunOutcome.INTERRUPTED:
             return interrupted(report.mirror)
         case RunOutcome.FAILED:
-            return f"the run failed; what was finished is kept; to continue: {resume}"
+            return f"the run failed; what was finished is kept; {_way_on(report.mirror)}"
 
 
 def interrupted(mirror: str) -> str:
     """The message of a run that was interrupted."""
-    return f"interrupted; what was finished is kept; to continue: {command('resume', mirror)}"
+    return f"interrupted; what was finished is kept; {_way_on(mirror)}"
+
+
+def _way_on(mirror: str, *, only_quarantined: bool = False) -> str:
+    """What to do next. Quarantined instances are invalid at the archive itself: to ask it again gives the same."""
+    if only_quarantined:
+        return f"to keep quarantined instances as they are: {command('resume', '--accept-unsound', mirror)}"
+    return f"to continue: {command('resume', mirror)}"
 
 
 # --- status -----------------------------------------------------------------------------------------------------------
@@ -149,7 +156,9 @@ def _status_text(report: StatusReport, width: int | None) -> str:
         lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
     lines += _failures(report.failures, report.mirror, asked=True)
     if owed and not report.running:
-        lines.append(f"To continue: {command('resume', report.mirror)}")
+        rest = report.owed + report.failed + report.series.failed + report.unlisted_series
+        way = _way_on(report.mirror, only_quarantined=not rest)
+        lines.append(f"{way[0].upper()}{way[1:]}")
     return "\n".join(lines)
 
 
@@ -176,19 +185,22 @@ def _collections(entries: Iterable[CollectionStatus], width: int | None) -> str:
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
-def _verify_text(report: VerifyReport, width: int | None) -> str:
+def _verify_text(report: VerifyReport) -> str:
     lines = [
         (
             f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files valid,"
-            f" {human_bytes(report.bytes_checked)} read in {duration(report.seconds)}"
+            f" {human_bytes(report.bytes_checked)} {'compared by size' if report.is_quick else 'read'}"
+            f" in {duration(report.seconds)}"
         )
     ]
     if report.owed:
         lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not verified")
+    if count := report.instances.quarantined:
+        lines.append(f"{count:,} {plural('instance', count)} quarantined as invalid, so not verified")
     shown = report.problems[:_MOST_SHOWN]
     if shown:
         rows = ((found.problem.value, _place(found)) for found in shown)
-        lines.append(table(("problem", "file"), rows, left=2, width=width))
+        lines.append(table(("problem", "file"), rows, left=2))
     if (more := len(report.problems) - len(shown)) > 0:
         lines.append(f"… and {more:,} more: {command('verify', report.mirror, '--json')}")
     if report.series_compared is not None:
@@ -212,9 +224,16 @@ def _verify_complaint(report: VerifyReport) -> str | None:
         if all(problem.problem is ProblemKind.DIFFERS for problem in report.problems):
             return f"{found} found: the archive has other data; nothing was changed; `mirror` downloads what is new"
         return f"{found} left: files that the journal does not know are never changed; move them yourself"
+    return _owed_complaint(report)
+
+
+def _owed_complaint(report: VerifyReport) -> str | None:
     if report.owed:
-        resume = command("resume", report.mirror)
-        return f"{report.owed:,} {plural('instance', report.owed)} still owed; to continue: {resume}"
+        return f"{report.owed:,} {plural('instance', report.owed)} still owed; {_way_on(report.mirror)}"
+    if count := report.instances.quarantined:
+        status = command("status", report.mirror)
+        way = _way_on(report.mirror, only_quarantined=True)
+        return f"{count:,} {plural('instance', count)} quarantined as invalid; to list them: {status}; {way}"
     return None
 
 

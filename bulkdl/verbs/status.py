@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkdl.journal.journal import Journal
+from bulkdl.model.access import DEMO
 from bulkdl.model.reports import StatusReport
 from bulkdl.store.lock import holder
 from bulkdl.verbs.blocking import blocking
@@ -50,7 +51,7 @@ def read_status(mirror: Path) -> StatusReport:
         counts = journal.counts(None)
         return StatusReport(
             mirror=str(mirror.resolve()),
-            archive=last.archive_url if last else "",
+            archive=(DEMO if last.archive_name == DEMO else last.archive_url) if last else "",
             run=last.id if last else 0,
             running=holder(mirror),
             last_outcome=last.outcome.value if last and last.outcome else None,

@@ -21,7 +21,7 @@ from bulkdl.model.context import RunContext
 from bulkdl.model.options import Option
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import InstanceKey
-from bulkdl.model.reports import Problem, ProblemKind, RunReport, VerifyReport
+from bulkdl.model.reports import InstanceCounts, Problem, ProblemKind, RunReport, VerifyReport
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.verbs.blocking import blocking
@@ -84,11 +84,13 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         series=counts.series,
         checked=found.checked,
         sound=found.checked - len(found.damaged),
-        owed=counts.owed + counts.failed + counts.quarantined,
+        owed=counts.owed + counts.failed,
+        instances=InstanceCounts(counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined),
         bytes_checked=found.bytes_checked,
         seconds=time.monotonic() - started,
         problems=(*found.problems(), *differing),
         series_compared=compared,
+        is_quick=options.get("quick", False),
     )
     if not options.get("repair") or not found.damaged or context.stop.is_set():
         return report

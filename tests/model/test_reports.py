@@ -70,6 +70,11 @@ COLLECTION_DOCUMENT = {
 }
 
 
+def block(**counts: int) -> dict[str, int]:
+    """The `instances` block that every document has."""
+    return dict.fromkeys(("selected", "fetched", "reused", "failed", "quarantined"), 0) | counts
+
+
 def test_a_run_has_the_document_of_the_contract() -> None:
     assert RUN.as_json() == RUN_DOCUMENT
 
@@ -108,7 +113,7 @@ def test_a_status_has_the_document_of_the_contract() -> None:
         "running": None,
         "outcome": "partial",
         "series": {"selected": 2, "complete": 1, "failed": 0, "unlisted": 1},
-        "instances": {"selected": 10, "held": 7, "owed": 1, "failed": 1, "quarantined": 1},
+        "instances": {**block(selected=10, reused=7, failed=1, quarantined=1), "held": 7, "owed": 1},
         "bytes": {"mirror": 99},
         "collections": [COLLECTION_DOCUMENT],
         "errors": {"not-found": 1},
@@ -124,6 +129,7 @@ VERIFIED = VerifyReport(
     owed=0,
     bytes_checked=1000,
     seconds=1.0,
+    instances=InstanceCounts(selected=12, reused=10, quarantined=2),
     problems=(Problem("A/x.dcm", ProblemKind.FOREIGN),),
 )
 
@@ -132,7 +138,7 @@ def test_a_verification_has_the_document_of_the_contract() -> None:
     assert VERIFIED.as_json() == {
         "mirror": "DIR",
         "series": {"selected": 1, "complete": 1, "failed": 0},
-        "instances": {"checked": 10, "sound": 9, "owed": 0},
+        "instances": {**block(selected=12, reused=10, quarantined=2), "checked": 10, "sound": 9, "held": 10, "owed": 0},
         "bytes": {"checked": 1000},
         "seconds": 1.0,
         "problems": [{"path": "A/x.dcm", "problem": "foreign", "instance": None}],
@@ -161,7 +167,7 @@ def test_a_plan_has_the_document_of_the_contract() -> None:
         "archive": "URL",
         "mirror": None,
         "series": {"selected": 2, "complete": 0, "failed": 0},
-        "instances": {"selected": 10, "held": 4, "owed": 6},
+        "instances": {**block(selected=10, reused=4), "held": 4, "owed": 6},
         "bytes": {"selected": 1000, "held": 400, "free": None, "exact": False},
         "requests": 8,
         "seconds_expected": None,

@@ -197,6 +197,23 @@ def test_owed_instances_are_a_complaint() -> None:
     assert complaint_of(replace(VERIFY, owed=1)) == ("1 instance still owed; to continue: bulkdl resume /data/m")
 
 
+def test_quarantined_instances_are_not_owed_and_the_way_out_is_named() -> None:
+    """`resume` downloads the same invalid bytes again."""
+    accept = "bulkdl resume --accept-unsound /data/m"
+    counts = InstanceCounts(selected=102, reused=100, quarantined=2)
+    told = complaint_of(replace(VERIFY, instances=counts))
+    assert told is not None
+    assert told.startswith("2 instances quarantined as invalid; to list them: bulkdl status /data/m; ")
+    assert told.endswith(accept)
+    assert str(replace(STATUS, owed=0, failed=0, unlisted_series=0, series=SeriesCounts(5, 5))).endswith(accept)
+    run = replace(PARTIAL, mirror="/data/m", series=SeriesCounts(3, 3), instances=counts)
+    assert (complaint_of(run) or "").endswith(accept)
+
+
+def test_a_quick_verification_does_not_claim_to_have_read() -> None:
+    assert str(replace(VERIFY, is_quick=True)).endswith("100 of 100 files valid, 5.0 MB compared by size in 2.0 s")
+
+
 @pytest.mark.parametrize(
     ("problems", "repair", "complaint"),
     [
