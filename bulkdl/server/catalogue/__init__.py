@@ -3,7 +3,7 @@
 from bulkdl.server.catalogue.catalogue import Catalogue
 from bulkdl.server.catalogue.conditions import Since
 from bulkdl.server.catalogue.files import About, Root
-from bulkdl.server.catalogue.reports import Conflict, ScanReport, Totals, Unservable
+from bulkdl.server.catalogue.reports import Conflict, Contradiction, ScanReport, Totals, Unservable
 from bulkdl.server.catalogue.served_file import ServedFile, open_served
 from bulkdl.server.catalogue.view import CatalogueView, SeriesDetail
 
@@ -12,6 +12,7 @@ __all__ = [
     "Catalogue",
     "CatalogueView",
     "Conflict",
+    "Contradiction",
     "Root",
     "ScanReport",
     "SeriesDetail",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.server.catalogue.files import to_json
+from bulkdl.server.catalogue.reports import Contradiction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from bulkdl.server.catalogue.files import Root
 
 _FROM_ABOUT: Final = ("license_name", "license_uri", "collection_uri", "released")
+_MAX_CONTRADICTIONS: Final = 1_000
+_STUDY_OF_SERIES: Final = {"study_uid": "study_uid", "study_date": "study_date", "description": "study_description"}
 
 
 class Arrangement:
@@ -36,6 +39,7 @@ class Arrangement:
         self._roots = roots
         self._collection = collection
         self._numbers = count(1)
+        self._contradictions: list[list[str]] = []
 
     def rebuild(self, losers: Sequence[int]) -> None:
         """Rebuild the tables from all servable files but the `losers`, and store the totals."""
@@ -48,12 +52,14 @@ class Arrangement:
         for series_uid, group in groupby(rows, key=itemgetter(0)):
             members = list(group)
             _, _, _, root, path, head_id = members[0]
+            self._compare(series_uid, members)
             size_bytes = sum(member[1] for member in members)
             newest = _moment(max(member[2] for member in members))
             counted = {"image_count": len(members), "size_bytes": size_bytes, "submitted": newest}
             self._add_series(series_uid, self._roots[root], Path(os.fsdecode(path)), head_id, counted)
             totals.update(series=1, instances=len(members), size_bytes=size_bytes)
         self._store_totals(totals)
+        self._store("contradictions", self._contradictions)
 
     def _mark_served(self, losers: Sequence[int]) -> None:
         execute = self._database.execute
@@ -72,39 +78,54 @@ class Arrangement:
         totals["collections"] = execute("SELECT count(*) FROM collection").fetchone()[0]
         totals["patients"] = execute("SELECT count(*) FROM patient").fetchone()[0]
         totals["studies"] = execute("SELECT count(DISTINCT study_uid) FROM study").fetchone()[0]
-        execute("INSERT OR REPLACE INTO meta VALUES ('totals', ?)", (json.dumps(totals),))
+        self._store("totals", totals)
+
+    def _store(self, name: str, value: object) -> None:
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    def _compare(self, series_uid: str, members: Sequence[Sequence[Any]]) -> None:
+        """Note where the files of a Series name another Patient or another Study than the first."""
+        by_head = {int(member[5]): bytes(member[4]) for member in reversed(members)}
+        if len(by_head) == 1 or len(self._contradictions) >= _MAX_CONTRADICTIONS:
+            return
+        *_, first_path, first_head = members[0]
+        first = self._head(first_head)["series"]
+        for head_id, path in by_head.items():
+            other = self._head(head_id)["series"]
+            for field in ("patient_id", "study_uid"):
+                if other.get(field) != first.get(field):
+                    self._contradictions.append([series_uid, field, first_path.hex(), path.hex()])
+                    return
+
+    def _head(self, head_id: int) -> dict[str, dict[str, Any]]:
+        found = self._database.execute("SELECT record FROM head WHERE id = ?", (head_id,)).fetchone()
+        return json.loads(found[0])  # type: ignore[no-any-return]
 
     def _add_series(self, series_uid: str, root: Root, path: Path, head_id: int, counted: Mapping[str, Any]) -> None:
-        head = json.loads(self._database.execute("SELECT record FROM head WHERE id = ?", (head_id,)).fetchone()[0])
-        patient, study = {"patient_id": "", **head["patient"]}, head["study"]
-        collection = head["collection"] or self._collection_of(root, path)
+        head = self._head(head_id)
         about = to_json(asdict(root.about))
-        owner = {"collection": collection, "patient_id": patient["patient_id"]}
-        keys = (collection.upper(), patient["patient_id"].upper())
-        series = {
-            "series_uid": series_uid,
-            **owner,
+        series: dict[str, Any] = {
+            "annotations": False,
             **to_json(counted),
             **{name: about[name] for name in _FROM_ABOUT if name in about},
-            **to_json({"study_uid": study.get("study_uid"), "study_date": study.get("study_date")}),
-            **to_json({"study_description": study.get("description")}),
-            **head["series"],  # last, because a mirror's journal has better licences and dates than the root
+            **head["series"],
+            **head.get("journal", {}),  # last, because it has better licences and dates than the root
+            "series_uid": series_uid,
         }
+        collection = series["collection"] = series.get("collection") or self._collection_of(root, path)
+        patient_id = series.setdefault("patient_id", "")
+        owner = {"collection": collection, "patient_id": patient_id}
+        keys = (collection.upper(), patient_id.upper())
         self._insert("collection", (keys[0], collection, _dump(about)))
-        self._insert("patient", (*keys, next(self._numbers), _dump({**patient, **owner})))
-        if "study_uid" in study:
-            of_patient = {
-                "patient_name": patient.get("name"),
-                "patient_birth_date": patient.get("birth_date"),
-                "patient_sex": patient.get("sex"),
-                "ethnic_group": patient.get("ethnic_group"),
-            }
-            record = _dump({**study, **owner, **to_json(of_patient)})
-            self._insert("study", (*keys, study["study_uid"], 0, next(self._numbers), record))
+        self._insert("patient", (*keys, next(self._numbers), _dump({**head["patient"], **owner})))
+        if "study_uid" in series:
+            of_series = {name: series[source] for name, source in _STUDY_OF_SERIES.items() if source in series}
+            record = _dump({**head["study"], **of_series, **owner})
+            self._insert("study", (*keys, series["study_uid"], 0, next(self._numbers), record))
         compared = (_upper(series.get(name)) for name in ("modality", "body_part", "manufacturer", "model"))
         since = series.get("released") or series["submitted"]
-        values = (next(self._numbers), since, _dump(series), _dump(head.get("extra", {})))
-        self._insert("series", (series_uid, *keys, study.get("study_uid"), *compared, *values))
+        values = (next(self._numbers), since, _dump(series), _dump(head["extra"]))
+        self._insert("series", (series_uid, *keys, series.get("study_uid"), *compared, *values))
 
     def _insert(self, table: str, values: Sequence[Any]) -> None:
         """Insert a row. A Collection, a Patient or a Study that exists keeps its values."""
@@ -117,6 +138,14 @@ class Arrangement:
         folders = path.relative_to(root.path).parts[:-1]
         named = folders[0] if folders else self._collection or root.path.name or "COLLECTION"
         return os.fsencode(named).decode(errors="replace")
+
+
+def read_contradictions(text: str) -> tuple[Contradiction, ...]:
+    """Read the contradictions that an arrangement has stored in `meta`."""
+    return tuple(
+        Contradiction(series_uid, field, *(Path(os.fsdecode(bytes.fromhex(path))) for path in paths))
+        for series_uid, field, *paths in json.loads(text)
+    )
 
 
 def _dump(values: Mapping[str, Any]) -> str:

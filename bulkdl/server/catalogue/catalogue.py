@@ -17,7 +17,7 @@ from bulkdl.server.catalogue.choice import md5_of
 from bulkdl.server.catalogue.files import Root
 from bulkdl.server.catalogue.reports import ScanReport
 from bulkdl.server.catalogue.scan import scan_folders
-from bulkdl.server.catalogue.served_file import ServedFile
+from bulkdl.server.catalogue.served_file import ServedFile, open_served
 from bulkdl.server.catalogue.view import CatalogueView
 
 if TYPE_CHECKING:
@@ -107,22 +107,19 @@ class Catalogue(CatalogueView):
         """The MD5 of a file: stored, or computed now and stored.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, or has changed since the scan.
             DiskError: the catalogue cannot be written.
         """
-        status = file.path.stat()
-        is_as_scanned = (status.st_size, status.st_mtime_ns) == (file.size_bytes, file.mtime_ns)
-        if is_as_scanned:
-            known = self.select("SELECT md5 FROM file WHERE id = ? AND md5 IS NOT NULL", (file.id,))
+        known = self.select("SELECT md5 FROM file WHERE id = ? AND md5 IS NOT NULL", (file.id,))
+        with open_served(file) as source:
             if known:
                 return bytes(known[0][0])
-        digest = md5_of(file.path)
-        if is_as_scanned:
-            with self._writing, tables.translated(self.path):
-                self._database.execute(
-                    "UPDATE file SET md5 = ? WHERE id = ? AND size_bytes = ? AND mtime_ns = ?",
-                    (digest, file.id, file.size_bytes, file.mtime_ns),
-                )
+            digest = md5_of(source)
+        with self._writing, tables.translated(self.path):
+            self._database.execute(
+                "UPDATE file SET md5 = ? WHERE id = ? AND size_bytes = ? AND mtime_ns = ?",
+                (digest, file.id, file.size_bytes, file.mtime_ns),
+            )
         return digest
 
     @property

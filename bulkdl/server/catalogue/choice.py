@@ -10,16 +10,16 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue.reports import Conflict
+from bulkdl.server.catalogue.served_file import open_unlinked
 
 if TYPE_CHECKING:
+    import io
     import sqlite3
-
-_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -33,10 +33,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Claimant:
-    """A file of an instance that has several."""
+    """A file of an instance that has several; `place` is the file itself, if `path` is a link."""
 
     id: int
     path: Path
+    place: Path
     md5: bytes
     is_valid: int | None
 
@@ -58,13 +59,9 @@ def choose_files(database: sqlite3.Connection) -> Choice:
     return choice
 
 
-def md5_of(path: Path) -> bytes:
-    """The MD5 of a file's bytes."""
-    with path.open("rb") as file:
-        digest = hashlib.md5(usedforsecurity=False)
-        while chunk := file.read(_READ_BYTES):
-            digest.update(chunk)
-        return digest.digest()
+def md5_of(file: io.FileIO) -> bytes:
+    """The MD5 of the bytes of an open file."""
+    return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
 
 
 def _choose(database: sqlite3.Connection, claimants: list[_Claimant]) -> tuple[_Claimant, str]:
@@ -76,23 +73,23 @@ def _choose(database: sqlite3.Connection, claimants: list[_Claimant]) -> tuple[_
 
 def _claimants(database: sqlite3.Connection, series_uid: str, sop_uid: str) -> list[_Claimant]:
     rows = database.execute(
-        "SELECT id, path, md5, valid FROM file WHERE series_uid = ? AND sop_uid = ? AND reason IS NULL "
-        "ORDER BY root, path",
+        "SELECT id, path, coalesce(target, path), md5, valid FROM file WHERE series_uid = ? AND sop_uid = ? "
+        "AND reason IS NULL ORDER BY root, path",
         (series_uid, sop_uid),
     ).fetchall()
-    return [
-        _Claimant(number, path := Path(os.fsdecode(raw)), md5 or _keep_md5(database, number, path), valid)
-        for number, raw, md5, valid in rows
-    ]
-
-
-def _keep_md5(database: sqlite3.Connection, number: int, path: Path) -> bytes:
-    try:
-        digest = md5_of(path)
-    except OSError:
-        return b""  # the file has just been deleted; the next scan removes it
-    database.execute("UPDATE file SET md5 = ? WHERE id = ?", (digest, number))
-    return digest
+    found = []
+    for number, path, target, md5, is_valid in rows:
+        place = Path(os.fsdecode(target))
+        if md5 is None:
+            try:
+                with open_unlinked(place) as file:
+                    md5 = md5_of(file)  # noqa: PLW2901 - the same value, now that it is needed
+            except OSError:
+                md5 = b""  # noqa: PLW2901 - the file has just been deleted; the next scan removes it
+            else:
+                database.execute("UPDATE file SET md5 = ? WHERE id = ?", (md5, number))
+        found.append(_Claimant(number, Path(os.fsdecode(path)), place, md5, is_valid))
+    return found
 
 
 def _is_valid(database: sqlite3.Connection, claimant: _Claimant) -> bool:
@@ -101,7 +98,7 @@ def _is_valid(database: sqlite3.Connection, claimant: _Claimant) -> bool:
     from bulkdl.dicom.validation import validate  # noqa: PLC0415 - conflicts are rare, and pydicom is slow to import
 
     try:
-        validate(claimant.path, level=ValidationLevel.STRUCTURE)
+        validate(claimant.place, level=ValidationLevel.STRUCTURE)
     except InvalidInstance:
         is_valid = False
     else:

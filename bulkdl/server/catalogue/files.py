@@ -5,26 +5,50 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, field
+import stat
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime
 from fnmatch import translate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bulkdl.dicom.header import Header, read_header
+from bulkdl.errors import InvalidInstance
 from bulkdl.journal.journal import Journal
+from bulkdl.model.records import Patient, Series, Study
 from bulkdl.runtime.disk import JOURNAL
+from bulkdl.server.catalogue.served_file import open_unlinked
 from bulkdl.store.walking import FoundKind, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from bulkdl.model.records import Series
+    from bulkdl.journal.rows import HeldInstance
+
+KnownHead: TypeAlias = "Callable[[Path, int, int], str | None]"
+"""The `FileFacts.head` of a file that an earlier scan read, if it still has this size and this time of modification."""
 
 _PAGE: Final = 5_000
+_BUFFER_BYTES: Final = 1 << 15
+_IN_DETAIL: Final = ("site", "sop_class_uid", "pixel_spacing_mm", "slice_thickness_mm")
+
+
+def _from_header(kind: type[Patient | Study | Series]) -> dict[str, str]:
+    """The fields of a record, and those of a header for them, which may have the name of the record before them."""
+    header, prefix = {entry.name for entry in fields(Header)}, f"{kind.__name__.lower()}_"
+    names = (entry.name for entry in fields(kind))
+    sources = {name: next((n for n in (prefix + name, name) if n in header), None) for name in names}
+    return {name: source for name, source in sources.items() if source is not None}
+
+
+_FROM_HEADER: Final[Mapping[str, Mapping[str, str]]] = {
+    **{kind.__name__.lower(): _from_header(kind) for kind in (Patient, Study, Series)},
+    "extra": {name: name for name in _IN_DETAIL},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +65,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder to serve. `collection` is the Collection of files that do not name one.
+    """A folder to serve, without links in its path. `collection` is the Collection of files that do not name one.
 
     `only` are patterns for paths relative to the folder, with `/`; `*` also matches `/`. A file that several roots hold
     belongs to the first.
@@ -62,8 +86,9 @@ class Root:
 class FileFacts:
     """The values of a servable file.
 
-    `head` is a JSON object of what the instances of a Series have in common: `collection`, the values of the records
-    `patient`, `study` and `series`, and `extra` for values without a field. None is left out; dates are ISO 8601.
+    `head` is a JSON object of what the instances of a Series have in common: the values for the records `patient`,
+    `study` and `series`, `extra` for values without a field, and `journal` for the record of the Series in a journal,
+    which takes precedence. None is left out; dates are ISO 8601.
     """
 
     series_uid: str
@@ -76,23 +101,27 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file that was found. `facts` are None until it is read; `reason` says why it cannot be served."""
+    """A file that was found. `facts` are None until it is read; `reason` says why it cannot be served.
+
+    `path` is a link if there is a `target`, which is the file itself.
+    """
 
     path: Path
+    target: Path | None = None
     size_bytes: int = 0
     mtime_ns: int = 0
     facts: FileFacts | None = None
     reason: str | None = None
 
 
-def find_files(root: Root) -> Iterator[FoundFile]:
+def find_files(root: Root, known_head: KnownHead) -> Iterator[FoundFile]:
     """The files of a root, in a stable order. Links that lead out of the folder are reported as unservable.
 
     Raises:
         JournalError: the journal of a mirror cannot be used.
     """
     if root.is_mirror:
-        return _held_files(root.path)
+        return _held_files(root.path, known_head)
     if not root.only:
         return _walk(root.path)
     wanted = re.compile("|".join(translate(pattern) for pattern in root.only))
@@ -105,14 +134,22 @@ def read_facts(path: Path) -> FileFacts:
     Raises:
         InvalidInstance: the file cannot be served, and why.
     """
-    header = read_header(path)
+    header = _read(path)
     return FileFacts(
         series_uid=header.series_uid,
         sop_uid=header.sop_uid,
-        head=_head(header),
+        head=_dump(_values_of(header)),
         instance_number=header.instance_number,
         acquisition_number=header.acquisition_number,
     )
+
+
+def _read(path: Path) -> Header:
+    try:
+        with io.BufferedReader(open_unlinked(path), _BUFFER_BYTES) as file:
+            return read_header(file)
+    except OSError as error:
+        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
 
 
 def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +165,6 @@ def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _walk(folder: Path) -> Iterator[FoundFile]:
-    root = folder.resolve()
     for found in walk(folder):
         path = folder / found.path
         match found.kind:
@@ -137,98 +173,87 @@ def _walk(folder: Path) -> Iterator[FoundFile]:
             case FoundKind.UNREADABLE:
                 yield FoundFile(path=path, reason=f"not readable: {found.reason}")
             case FoundKind.LINK:
-                yield from _linked(path, root)
+                yield from _linked(path, folder)
 
 
 def _linked(path: Path, root: Path) -> Iterator[FoundFile]:
     try:
-        if not Path(os.path.realpath(path, strict=True)).is_relative_to(root):
-            yield FoundFile(path=path, reason="a link that leads out of the folder")
-        elif path.is_file():
-            status = path.stat()
-            yield FoundFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        target = Path(os.path.realpath(path, strict=True))
+        status = target.stat()
     except OSError as error:
         yield FoundFile(path=path, reason=f"not readable: {error.strerror or error}")
+        return
+    if not target.is_relative_to(root):
+        yield FoundFile(path=path, reason="a link that leads out of the folder")
+    elif stat.S_ISREG(status.st_mode):
+        yield FoundFile(path=path, target=target, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
-def _head(header: Header) -> str:
-    patient = {
-        "patient_id": header.patient_id,
-        "name": header.patient_name,
-        "birth_date": header.patient_birth_date,
-        "sex": header.patient_sex,
-        "ethnic_group": header.ethnic_group,
-        "phantom": header.phantom,
-        "species_code": header.species_code,
-        "species_description": header.species_description,
+def _values_of(header: Header) -> dict[str, dict[str, Any]]:
+    """The values for the records of a Patient, a Study and a Series, and for a `SeriesDetail`."""
+    return {
+        kind: to_json({name: getattr(header, source) for name, source in sources.items()})
+        for kind, sources in _FROM_HEADER.items()
     }
-    study = {
-        "study_uid": header.study_uid,
-        "study_date": header.study_date,
-        "description": header.study_description,
-        "study_id": header.study_id,
-        "admitting_diagnosis": header.admitting_diagnosis,
-        "patient_age": header.patient_age,
-        "longitudinal_event_type": header.longitudinal_event_type,
-        "longitudinal_offset_days": header.longitudinal_offset_days,
-    }
-    series = {
-        "modality": header.modality,
-        "body_part": header.body_part,
-        "manufacturer": header.manufacturer,
-        "model": header.model,
-        "software_versions": header.software_versions,
-        "protocol": header.protocol,
-        "description": header.series_description,
-        "series_number": header.series_number,
-        "series_date": header.series_date,
-        "annotations": False,
-    }
-    extra = {
-        "site": header.site,
-        "sop_class_uid": header.sop_class_uid,
-        "pixel_spacing_mm": header.pixel_spacing_mm,
-        "slice_thickness_mm": header.slice_thickness_mm,
-    }
-    return _dump(header.collection, patient=patient, study=study, series=series, extra=extra)
 
 
-def _dump(collection: str | None, **groups: Mapping[str, Any]) -> str:
-    groups = {name: to_json(values) for name, values in groups.items()}
-    return json.dumps({"collection": collection, **groups}, ensure_ascii=False)
+def _dump(head: Mapping[str, Any]) -> str:
+    return json.dumps(head, ensure_ascii=False)
 
 
 # --- mirrors ----------------------------------------------------------------------------------------------------------
 
 
-def _held_files(mirror: Path) -> Iterator[FoundFile]:
+def _held_files(mirror: Path, known_head: KnownHead) -> Iterator[FoundFile]:
+    """The files that the journal has. The values of Patient and Study are those in the first file of each Series."""
     with Journal.open_readonly(mirror / JOURNAL) as journal:
         series_uid, head = "", ""
         after: tuple[int, str] | None = None
         while page := journal.held(after=after, limit=_PAGE):
             for held in page:
-                if held.series_uid != series_uid:
-                    series_uid = held.series_uid
+                found = _as_it_lies(mirror, held)
+                if held.series_uid != series_uid or (not head and found.reason is None):
+                    series_uid, head = held.series_uid, ""
                     row = journal.find_series(held.series_uid)
-                    head = "" if row is None else _head_of_record(row.series)
-                if not head or ".." in held.path.split("/"):
-                    continue
-                facts = FileFacts(series_uid=held.series_uid, sop_uid=held.sop_uid, head=head, md5=held.md5)
-                yield FoundFile(
-                    path=mirror / held.path, size_bytes=held.size_bytes, mtime_ns=held.mtime_ns, facts=facts
-                )
+                    if row is not None and found.reason is None:
+                        known = known_head(found.path, found.size_bytes, found.mtime_ns)
+                        head = _head_of_record(row.series, found.path, known)
+                if head and found.reason is None:
+                    is_untouched = found.mtime_ns == held.mtime_ns
+                    md5 = held.md5 if is_untouched else None
+                    facts = FileFacts(series_uid=held.series_uid, sop_uid=held.sop_uid, head=head, md5=md5)
+                    found = replace(found, facts=facts)
+                if found.facts is not None or found.reason is not None:
+                    yield found
             after = page[-1].series_id, page[-1].sop_uid
 
 
-def _head_of_record(record: Series) -> str:
-    series = asdict(record)
+def _as_it_lies(mirror: Path, held: HeldInstance) -> FoundFile:
+    """The file of an instance without its facts. Nothing outside the mirror is served, whatever its journal has."""
+    path = mirror / held.path
+    if ".." in path.parts or not path.is_relative_to(mirror):
+        return FoundFile(path=path, reason="a path that leads out of the mirror")
+    try:
+        status = path.lstat()
+    except OSError as error:
+        return FoundFile(path=path, reason=f"not readable: {error.strerror or error}")
+    if not stat.S_ISREG(status.st_mode):
+        return FoundFile(path=path, reason="not a regular file")
+    if status.st_size != held.size_bytes:
+        return FoundFile(path=path, reason=f"{status.st_size} bytes, and the journal has {held.size_bytes}")
+    return FoundFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def _head_of_record(record: Series, path: Path, known: str | None) -> str:
+    """The values in the header of a file, or those `known` of it, with those of the journal's record."""
+    if known is not None:
+        values = json.loads(known)
+    else:
+        try:
+            values = _values_of(_read(path))
+        except InvalidInstance:
+            values = {kind: {} for kind in _FROM_HEADER}
+    told = to_json(asdict(record))
     for counted in ("series_uid", "image_count", "size_bytes"):  # counted from the served files instead
-        del series[counted]
-    collection = series.pop("collection") or None
-    patient = {"patient_id": series.pop("patient_id") or None}
-    study = {
-        "study_uid": series.pop("study_uid"),
-        "study_date": series.pop("study_date"),
-        "description": series.pop("study_description"),
-    }
-    return _dump(collection, patient=patient, study=study, series=series)
+        told.pop(counted, None)
+    return _dump({**values, "journal": {name: value for name, value in told.items() if value != ""}})

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_NUMBER: Final = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,11 @@ class Unservable:
 
     path: Path
     reason: str
+
+    @property
+    def kind(self) -> str:
+        """The reason with `N` for each number in it, such as the byte at which a file ends."""
+        return _NUMBER.sub("N", self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,19 @@ class Conflict:
     chosen: Path
     others: tuple[Path, ...]
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two files of one Series that name different Patients or Studies. The Series is served under those of `chosen`.
+
+    `other` is the first file that names others; `field` says which, `patient_id` or `study_uid`.
+    """
+
+    series_uid: str
+    field: str
+    chosen: Path
+    other: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +69,8 @@ class ScanReport:
     """The result of a scan.
 
     `files` = `unchanged` + `read`; `removed` files are gone since the last scan. `duplicates` have the same bytes as a
-    served file. `unservable_by_reason` counts all unservable files by the part of the reason before a colon;
-    `unservable` lists the first thousand.
+    served file. `unservable_by_reason` counts all unservable files by the `kind` of their reason;
+    `unservable` lists the first hundred thousand, `contradictions` the first thousand.
     """
 
     totals: Totals
@@ -58,6 +80,7 @@ class ScanReport:
     removed: int
     duplicates: int
     conflicts: tuple[Conflict, ...]
+    contradictions: tuple[Contradiction, ...]
     unservable: tuple[Unservable, ...]
     unservable_by_reason: Mapping[str, int]
 

@@ -9,12 +9,12 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl.errors import ConfigurationError, InvalidInstance
-from bulkdl.server.catalogue.arrangement import Arrangement
+from bulkdl.server.catalogue.arrangement import Arrangement, read_contradictions
 from bulkdl.server.catalogue.choice import choose_files
 from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, read_facts, to_json
 from bulkdl.server.catalogue.reports import ScanReport, Unservable, parse_totals
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bulkdl.server.catalogue.choice import Choice
 
-_MAX_LISTED: Final = 1_000
+_MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000
 _PROGRESS_EVERY: Final = 500
 
@@ -48,7 +48,7 @@ def scan_folders(
     for root in roots:
         if not root.path.is_dir():
             raise ConfigurationError(f"{root.path} is not a folder")
-    absolute = [_absolute(root) for root in roots]
+    absolute = [replace(root, path=root.path.resolve()) for root in roots]
     scan = _Scan(database, absolute)
     scan.read_files(progress or (lambda _files: None))
     is_changed = scan.update_roots(collection)
@@ -56,10 +56,6 @@ def scan_folders(
     if is_changed:
         Arrangement(database, absolute, collection).rebuild(choice.losers)
     return scan.report(choice)
-
-
-def _absolute(root: Root) -> Root:
-    return Root(Path(os.path.abspath(root.path)), root.collection, root.about, root.only)  # noqa: PTH100 - keeps links
 
 
 class _Scan:
@@ -75,7 +71,7 @@ class _Scan:
     def read_files(self, progress: Callable[[int], None]) -> None:
         """Read the files that are new or changed, and remove those that are gone."""
         for ordinal, root in enumerate(self._roots):
-            for found in find_files(root):
+            for found in find_files(root, self._known_head):
                 self._enter(ordinal, found)
                 if self._seen % _PROGRESS_EVERY == 0:
                     progress(self._seen)
@@ -101,26 +97,36 @@ class _Scan:
         for raw, reason in self._database.execute(
             "SELECT path, reason FROM file WHERE reason IS NOT NULL ORDER BY root, path"
         ):
-            reasons[reason.partition(":")[0]] += 1
+            unservable = Unservable(Path(os.fsdecode(raw)), reason)
+            reasons[unservable.kind] += 1
             if len(listed) < _MAX_LISTED:
-                listed.append(Unservable(Path(os.fsdecode(raw)), reason))
-        totals = self._database.execute("SELECT value FROM meta WHERE name = 'totals'").fetchone()
+                listed.append(unservable)
+        stored = dict(self._database.execute("SELECT name, value FROM meta"))
         return ScanReport(
-            totals=parse_totals(totals and totals[0]),
+            totals=parse_totals(stored.get("totals")),
             files=self._seen,
             unchanged=self._unchanged,
             read=self._read,
             removed=self._removed,
             duplicates=choice.duplicates,
             conflicts=tuple(choice.conflicts),
+            contradictions=read_contradictions(stored.get("contradictions", "[]")),
             unservable=tuple(listed),
             unservable_by_reason=dict(reasons.most_common()),
         )
 
+    def _known_head(self, path: Path, size_bytes: int, mtime_ns: int) -> str | None:
+        found = self._database.execute(
+            "SELECT head.record FROM file JOIN head ON head.id = head_id WHERE path = ? AND size_bytes = ? "
+            "AND mtime_ns = ? AND reason IS NULL",
+            (os.fsencode(path), size_bytes, mtime_ns),
+        ).fetchone()
+        return None if found is None else str(found[0])
+
     def _enter(self, ordinal: int, found: FoundFile) -> None:
         path = os.fsencode(found.path)
         known = self._database.execute(
-            "SELECT id, scan, size_bytes, mtime_ns, reason, head_id FROM file WHERE path = ?", (path,)
+            "SELECT id, scan, target, size_bytes, mtime_ns, reason, head_id FROM file WHERE path = ?", (path,)
         ).fetchone()
         if known and known[1] == self._number:
             return  # an earlier root holds it
@@ -129,10 +135,10 @@ class _Scan:
         is_unchanged = known and self._is_unchanged(found, known[2:])
         if not is_unchanged and facts is None and reason is None:
             try:
-                facts = read_facts(found.path)
+                facts = read_facts(found.target or found.path)
             except InvalidInstance as error:
                 reason = str(error)
-                is_unchanged = known and (found.size_bytes, found.mtime_ns, reason) == known[2:5]
+                is_unchanged = known and (found.size_bytes, found.mtime_ns, reason) == known[3:6]
         if is_unchanged:
             self._unchanged += 1
             self._database.execute("UPDATE file SET scan = ?, root = ? WHERE id = ?", (self._number, ordinal, known[0]))
@@ -141,8 +147,8 @@ class _Scan:
             self._write(ordinal, found, facts, reason)
 
     def _is_unchanged(self, found: FoundFile, known: Sequence[Any]) -> bool:
-        size_bytes, mtime_ns, reason, head_id = known
-        if (size_bytes, mtime_ns) != (found.size_bytes, found.mtime_ns):
+        target, size_bytes, mtime_ns, reason, head_id = known
+        if (target, size_bytes, mtime_ns) != (_raw(found.target), found.size_bytes, found.mtime_ns):
             return False
         if found.facts is not None:
             return reason is None and head_id == self._head_id(found.facts.head)
@@ -158,11 +164,11 @@ class _Scan:
                 *(facts.series_uid, facts.sop_uid, head_id),
                 *(facts.instance_number, facts.acquisition_number, facts.md5),
             )
-        path = os.fsencode(found.path)
+        place = _raw(found.path), _raw(found.target)
         self._database.execute(
-            "INSERT OR REPLACE INTO file (path, root, scan, size_bytes, mtime_ns, reason, series_uid, sop_uid, "
-            "head_id, instance_number, acquisition_number, md5) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (path, ordinal, self._number, found.size_bytes, found.mtime_ns, reason, *values),
+            "INSERT OR REPLACE INTO file (path, target, root, scan, size_bytes, mtime_ns, reason, series_uid, sop_uid, "
+            "head_id, instance_number, acquisition_number, md5) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*place, ordinal, self._number, found.size_bytes, found.mtime_ns, reason, *values),
         )
 
     def _head_id(self, head: str) -> int:
@@ -175,3 +181,7 @@ class _Scan:
             self._heads.clear()
         self._heads[head] = found
         return found
+
+
+def _raw(path: Path | None) -> bytes | None:
+    return None if path is None else os.fsencode(path)

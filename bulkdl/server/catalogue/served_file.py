@@ -1,20 +1,33 @@
-"""A served file: where it is, which instance it holds, and whether it is still the file that was scanned."""
+"""A served file: where it is, which instance it holds, and whether it is still the file that was scanned.
+
+A scan finds no file behind a link that leads out of its folder, but links can be made afterwards. So what is opened is
+looked at again each time: no link may be on the way to it.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+# Opening a pipe must not block; Windows has only the last of these.
+_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"))
 
 
 @dataclass(frozen=True, slots=True)
 class ServedFile:
-    """The file of an instance, as the last scan found it. `md5` is None until it is requested for the first time."""
+    """The file of an instance, as the last scan found it. `md5` is None until it is requested for the first time.
+
+    `path` is a link if there is a `target`, which is the file itself.
+    """
 
     id: int
     path: Path
+    target: Path | None
     series_uid: str
     sop_uid: str
     size_bytes: int
@@ -25,21 +38,35 @@ class ServedFile:
 
 
 def open_served(file: ServedFile) -> io.FileIO:
-    """Open a file for reading if it still has the size that was scanned.
+    """Open a file for reading if it is the one that was scanned, by its place, its size and its time of modification.
 
     Raises:
-        OSError: it is missing, is not a regular file, or has another size.
+        OSError: it is missing or has changed, or a link leads to it.
     """
-    descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe must not block
-    if (change := _change(os.fstat(descriptor), file)) is not None:
-        os.close(descriptor)
-        raise OSError(change)
-    return io.FileIO(descriptor)
+    source = open_unlinked(file.target or file.path)
+    status = os.fstat(source.fileno())
+    if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.mtime_ns):
+        source.close()
+        raise OSError(f"{file.path} has changed since it was scanned, when it had {file.size_bytes} bytes")
+    return source
 
 
-def _change(status: os.stat_result, file: ServedFile) -> str | None:
-    if not stat.S_ISREG(status.st_mode):
-        return f"{file.path} is not a regular file any more"
-    if status.st_size != file.size_bytes:
-        return f"{file.path} has {status.st_size} bytes instead of the {file.size_bytes} that were scanned"
-    return None
+def open_unlinked(path: Path) -> io.FileIO:
+    """Open a regular file for reading. `path` is absolute.
+
+    Raises:
+        OSError: it cannot be opened, is not a regular file, or a link is in its path.
+    """
+    place = os.fspath(path)
+    descriptor = os.open(place, os.O_RDONLY | _FLAGS)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and _location(descriptor, place) == place:
+        return io.FileIO(descriptor)
+    os.close(descriptor)
+    raise OSError(f"{place} is not a regular file, or a link leads to it")
+
+
+def _location(descriptor: int, place: str) -> str:
+    """Where an open file is, without links. Linux tells it of the file itself, other systems of its path."""
+    with suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each instance that is sent
+    return os.path.realpath(place)

@@ -5,16 +5,16 @@ created again. Any other file at its path is left alone. `scan` writes the table
 
 Tables
 ======
-- `file`: every file that was found. `root` is the position of its root, `scan` the last scan that saw it, `reason` why
-  it cannot be served. `head_id` refers to the values for Patient, Study and Series. `md5` and `valid` (the result of
-  structure validation) are filled in when they are needed. `served` is 1 for the one file of each instance that is
-  served.
+- `file`: every file that was found. `target` is the file itself where `path` is a link to it. `root` is the position of
+  its root, `scan` the last scan that saw it, `reason` why it cannot be served. `head_id` refers to the values for
+  Patient, Study and Series. `md5` and `valid` (the result of structure validation) are filled in when they are needed.
+  `served` is 1 for the one file of each instance that is served.
 - `head`: values from the headers of files, each text once; a JSON object, see `files.FileFacts`.
 - `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of a record
   of `bulkdl.model.records`. Columns named `…_key` hold values in upper case, for comparison without case. `number`
   identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
   submission; `extra` is a JSON object of values that the record has no field for.
-- `meta`: `roots` (what was scanned) and `totals`.
+- `meta`: `roots` (what was scanned), `totals` and `contradictions`.
 
 Paths are the bytes of the file system, which may not be valid text.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 4
+_VERSION: Final = 5
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -47,6 +47,7 @@ CREATE TABLE head (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record T
 CREATE TABLE file (
     id INTEGER PRIMARY KEY,
     path BLOB NOT NULL UNIQUE,
+    target BLOB,
     root INTEGER NOT NULL,
     scan INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,

@@ -39,7 +39,9 @@ _PAGE: Final = 500
 _MAX_DIGITS: Final = 18  # such a number certainly fits the database's integers
 _MAX_NUMBERS: Final = 10_000
 _DATES: Final = ("birth_date", "patient_birth_date", "study_date", "series_date", "released")
-_FILE_COLUMNS: Final = "id, path, series_uid, sop_uid, size_bytes, mtime_ns, instance_number, acquisition_number, md5"
+_FILE_COLUMNS: Final = (
+    "id, path, target, series_uid, sop_uid, size_bytes, mtime_ns, instance_number, acquisition_number, md5"
+)
 _VALUE_COLUMNS: Final = {"modality": "modality_key", "body_part": "body_part_key", "manufacturer": "manufacturer_key"}
 _TOTALS: Final = ("collections", "patients", "studies", "series", "instances", "size_bytes")
 
@@ -299,5 +301,5 @@ def _record(kind: type[_Record], text: str, **more: Any) -> _Record:
 
 
 def _file(row: Sequence[Any]) -> ServedFile:
-    number, path, *rest = row
-    return ServedFile(number, Path(os.fsdecode(path)), *rest)
+    number, path, target, *rest = row
+    return ServedFile(number, Path(os.fsdecode(path)), target and Path(os.fsdecode(target)), *rest)

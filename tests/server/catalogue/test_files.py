@@ -6,6 +6,7 @@ import hashlib
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from bulkdl.dicom.header import Header, read_header
 from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.outcomes import InstanceOutcome
@@ -29,6 +30,10 @@ def test_a_link_within_the_folder_is_served(served: Path, tmp_path: Path) -> Non
     put(served, "objects/x.dcm", one())
     (served / "a.dcm").symlink_to(served / "objects" / "x.dcm")
     assert scan(tmp_path / "catalog.sqlite", served).duplicates == 1
+
+
+def one_header() -> Header:
+    return read_header(one())
 
 
 def mirror_of(folder: Path, content: bytes) -> Series:
@@ -104,3 +109,37 @@ def test_a_mirror_is_served_from_its_journal(served: Path, tmp_path: Path) -> No
         assert file.path.read_bytes() == b"not looked at"
         assert file.md5 == hashlib.md5(b"not looked at", usedforsecurity=False).digest()
         assert catalogue.scan([Root(served)]).unchanged == 1
+
+
+def test_patients_and_studies_of_a_mirror_are_those_of_its_files(served: Path, tmp_path: Path) -> None:
+    """The journal keeps Series alone. What it tells takes precedence, and one header of each Series has the rest."""
+    content = one(
+        SeriesInstanceUID="1.2.3",
+        PatientName="Doe^Jane",
+        PatientSex="F",
+        PatientAge="061Y",
+        StudyID="S7",
+        Modality="CT",
+    )
+    mirror_of(served, content)
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        for _ in range(2):  # the second scan takes the header from the first
+            catalogue.scan([Root(served)])
+            (detail,) = catalogue.details()
+            assert (detail.patient.patient_id, detail.patient.name, detail.patient.sex) == ("P1", "Doe^Jane", "F")
+            assert detail.study is not None
+            assert (detail.study.study_uid, detail.study.study_id, detail.study.description) == ("1.2", "S7", "brain")
+            assert (detail.study.patient_name, detail.study.patient_age) == ("Doe^Jane", "061Y")
+            assert (detail.series.modality, detail.series.series_number) == ("MR", one_header().series_number)
+
+
+def test_what_is_gone_or_cut_in_a_mirror_is_reported(served: Path, tmp_path: Path) -> None:
+    mirror_of(served, b"not looked at")
+    path = served / "REMOTE/P1/1.2/1.2.3/1.2.3.1.dcm"
+    path.write_bytes(b"cut")
+    report = scan(tmp_path / "catalog.sqlite", served)
+    assert [(one.path, one.reason) for one in report.unservable] == [(path, "3 bytes, and the journal has 13")]
+    path.unlink()
+    report = scan(tmp_path / "catalog.sqlite", served)
+    assert report.unservable_by_reason == {"not readable: No such file or directory": 1}
+    assert report.totals == Totals()

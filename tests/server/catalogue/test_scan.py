@@ -38,7 +38,8 @@ def test_an_unchanged_folder_is_not_read_again(served: Path, tmp_path: Path) -> 
     first = scan(tmp_path / "catalog.sqlite", served)
     again = scan(tmp_path / "catalog.sqlite", served)
     assert (again.read, again.unchanged, again.removed) == (0, 3, 0)
-    assert first.unservable_by_reason == {"not readable": 1}
+    ((reason, count),) = first.unservable_by_reason.items()
+    assert (reason.startswith("not readable: "), count) == (True, 1)
     assert (again.totals, again.unservable) == (first.totals, first.unservable)
 
 
@@ -124,3 +125,36 @@ def test_a_failed_scan_changes_nothing(served: Path, tmp_path: Path) -> None:
             catalogue.scan([Root(served)], progress=stop)
         assert catalogue.totals().instances == 2
         assert catalogue.scan([Root(served)]).totals.instances == 0
+
+
+def test_reasons_that_differ_in_numbers_alone_are_counted_together(served: Path, tmp_path: Path) -> None:
+    for end in (400, 410, 420):
+        put(served, f"{end}.dcm", one()[:end])
+    report = scan(tmp_path / "catalog.sqlite", served)
+    assert list(report.unservable_by_reason.values()) == [3]
+    assert len({unservable.reason for unservable in report.unservable}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"PatientID": "P2", "StudyInstanceUID": "1.2.9"}, "patient_id"),
+        ({"PatientID": "P2"}, "patient_id"),
+        ({"PatientID": None}, "patient_id"),
+        ({"StudyInstanceUID": "1.2.9"}, "study_uid"),
+        ({"StudyInstanceUID": None}, "study_uid"),
+        ({"PatientName": "Other"}, None),
+    ],
+    ids=["both", "patient", "no-patient", "study", "no-study", "name-alone"],
+)
+def test_says_when_files_of_a_series_name_another_patient_or_study(
+    served: Path, tmp_path: Path, changed: dict[str, object], field: str | None
+) -> None:
+    chosen = put(served, "a.dcm", one(SOPInstanceUID="1.1"))
+    put(served, "b.dcm", one(SOPInstanceUID="1.2"))
+    other = put(served, "c.dcm", one(SOPInstanceUID="1.3", **changed))
+    first = scan(tmp_path / "catalog.sqlite", served)
+    assert [(one.field, one.chosen, one.other) for one in first.contradictions] == (
+        [] if field is None else [(field, chosen, other)]
+    )
+    assert scan(tmp_path / "catalog.sqlite", served).contradictions == first.contradictions

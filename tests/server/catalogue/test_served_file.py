@@ -11,17 +11,38 @@ import pytest
 from bulkdl.server.catalogue import ServedFile, open_served
 
 
-def served(path: Path, content: bytes = b"", *, acquisition: int | None = None) -> ServedFile:
+def served(path: Path, content: bytes = b"") -> ServedFile:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    return ServedFile(1, path, "1.2", "1.2.3", len(content), 0, None, acquisition, None)
+    status = path.stat()
+    return ServedFile(1, path, None, "1.2", "1.2.3", status.st_size, status.st_mtime_ns, None, None, None)
 
 
-def test_opens_only_a_regular_file_of_the_scanned_size(tmp_path: Path) -> None:
+def test_opens_only_a_regular_file_of_the_scanned_size_and_time(tmp_path: Path) -> None:
     file = served(tmp_path / "x", b"content")
     with open_served(file) as source:
         assert source.read() == b"content"
-    with pytest.raises(OSError, match="instead of the 9"):
-        open_served(replace(file, size_bytes=9))
+    for changed in (replace(file, size_bytes=9), replace(file, mtime_ns=file.mtime_ns - 1)):
+        with pytest.raises(OSError, match="has changed since it was scanned"):
+            open_served(changed)
+
+
+def test_opens_the_target_of_a_link_and_not_the_link(tmp_path: Path) -> None:
+    file = served(tmp_path / "x", b"content")
+    link = tmp_path / "link"
+    link.symlink_to(file.path)
+    with open_served(replace(file, path=link, target=file.path)) as source:
+        assert source.read() == b"content"
+    with pytest.raises(OSError, match="link"):
+        open_served(replace(file, path=link))
+
+
+def test_opens_nothing_behind_a_folder_that_is_now_a_link(tmp_path: Path) -> None:
+    file = served(tmp_path / "folder" / "x", b"content")
+    (tmp_path / "folder").rename(tmp_path / "elsewhere")
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="a link leads to it"):
+        open_served(file)
 
 
 def test_rejects_a_pipe_without_blocking(tmp_path: Path) -> None:

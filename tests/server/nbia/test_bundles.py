@@ -15,7 +15,8 @@ from bulkdl.server.nbia.bundles import bundle, new_names, sequential_names
 
 def served(path: Path, content: bytes = b"", *, acquisition: int | None = None) -> ServedFile:
     path.write_bytes(content)
-    return ServedFile(1, path, "1.2", "1.2.3", len(content), 0, None, acquisition, None)
+    status = path.stat()
+    return ServedFile(1, path, None, "1.2", "1.2.3", status.st_size, status.st_mtime_ns, None, acquisition, None)
 
 
 def md5_of(file: ServedFile) -> bytes:
