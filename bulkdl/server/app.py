@@ -6,9 +6,12 @@ share the catalogue, authentication and threads of `ServerContext`, and do not i
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import logging
+import os
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +23,7 @@ from bulkdl.errors import ConfigurationError
 from bulkdl.server.access import AccessRules
 from bulkdl.server.authentication import Authenticator
 from bulkdl.server.catalogue import Catalogue
+from bulkdl.server.connections import Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
 from bulkdl.server.nbia import routes as nbia
 from bulkdl.server.nbia.apis import SERVICES_PATH
@@ -77,11 +81,13 @@ async def serving(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    hosts: Iterable[str] = (),
     access_log: Callable[[AccessRecord], None] | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` for the length of the block. Yields the base address, `http://127.0.0.1:PORT/nbia-api/services`.
 
-    Port 0 picks a free port. `access_log` is called in the event loop after each answer. At the end, running requests
+    Port 0 picks a free port. `hosts` are names that the server answers to, besides `localhost`, `host` and the address
+    that a client connects to. `access_log` is called in the event loop after each answer. At the end, running requests
     have two seconds to finish.
 
     Raises:
@@ -94,15 +100,29 @@ async def serving(
         shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     await runner.setup()
+    assert runner.server is not None  # noqa: S101 - it was set up
     try:
-        try:
-            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
-        except OSError as error:
-            raise ConfigurationError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from error
-        address, bound = runner.addresses[0][:2]
-        yield f"http://{f'[{address}]' if ':' in address else address}:{bound}{SERVICES_PATH}"
+        names = frozenset(name.lower().removesuffix(".") for name in (host, *hosts))
+        with Connections(hosts=names).guarded(runner.server) as accept:
+            async with await _listen(accept, host, port) as listening:
+                address, bound = listening.sockets[0].getsockname()[:2]
+                yield f"http://{f'[{address}]' if ':' in address else address}:{bound}{SERVICES_PATH}"
     finally:
         await runner.cleanup()
+
+
+async def _listen(accept: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+    try:
+        listening = await asyncio.get_running_loop().create_server(accept, host, port, backlog=_BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            advice = "choose another with --port, or a free one: --port 0"
+            raise ConfigurationError(f"port {port} of {host} is taken by another program; {advice}") from error
+        reason = os.strerror(error.errno) if error.errno else error  # the text of asyncio repeats address and port
+        raise ConfigurationError(f"cannot listen at {host}, port {port}: {reason}") from error
+    for each in listening.sockets:
+        end_stalled_readers(each)
+    return listening
 
 
 def _access_logger(sink: Callable[[AccessRecord], None]) -> type[AbstractAccessLogger]:

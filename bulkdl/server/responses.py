@@ -19,11 +19,18 @@ _THREADS: Final = 4
 _Result = TypeVar("_Result")
 
 
+NO_GUESSING: Final = {"X-Content-Type-Options": "nosniff"}
+"""A header of every response: a browser must not take CSV or text for a page."""
+
+
 class Stream(web.StreamResponse):
     """A response that counts the bytes of its body, and notes why it ended early."""
 
     bytes_sent = 0
     note: str | None = None
+
+    def __init__(self, *, status: int = HTTPStatus.OK, headers: Mapping[str, str]) -> None:
+        super().__init__(status=status, headers={**headers, **NO_GUESSING})
 
     async def send(self, chunk: bytes) -> None:
         """Send the next chunk of the body."""

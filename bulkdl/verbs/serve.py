@@ -39,6 +39,9 @@ class ServeOptions(TypedDict, total=False):
     demo: Annotated[bool, Option("demo", "Serve the demonstration collections.")]
     host: Annotated[str, Option("host", "The address to listen on.", shown_default="127.0.0.1")]
     port: Annotated[int, Option("port", "0 uses a free port.", read=_parse_port, shown_default="8080")]
+    allowed_host: Annotated[
+        tuple[str, ...], Option("allowed_host", "Another name that the server is reached by; may be repeated.", "NAME")
+    ]
     collection: Annotated[
         str | None, Option("collection", "The Collection of files that name none and lie in no folder.", "NAME")
     ]
@@ -102,6 +105,7 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
             make_app(catalogue, rules=rules, quirks=quirks),
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 0),
+            hosts=options.get("allowed_host", ()),
             access_log=options.get("access_log"),
         ) as url:
             held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}

@@ -70,5 +70,6 @@ def _option(hint: Any) -> Option | None:
 
 
 def _default(hint: Any) -> Any:
-    """Every entry of the `TypedDict` of a verb may be left out: a flag is False then, another option None."""
-    return False if get_args(hint)[0] is bool else None
+    """Every entry of the `TypedDict` of a verb may be left out: a flag is False then, several values (), one None."""
+    kind = get_args(hint)[0]
+    return False if kind is bool else () if get_origin(kind) is tuple else None

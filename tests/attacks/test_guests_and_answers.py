@@ -62,7 +62,6 @@ async def test_guests_who_log_in_without_end_do_not_end_the_login_of_a_user(bulk
         assert b"MADE-UP" in (await server.get(f"{SERVICES}/v2/getSeries", headers=headers)).body
 
 
-@R20
 async def test_every_answer_says_that_its_type_is_meant(bulkdl: Watcher, tmp_path: Path) -> None:
     write_folder(tmp_path / "folder", iter(MADE_UP))
     async with serving(bulkdl, tmp_path / "folder") as server:

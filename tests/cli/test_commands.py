@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +141,60 @@ def test_serve_prints_its_address_and_ends_with_exit_0_on_a_signal(folder: Path,
         out, err = serving.communicate()
     assert (serving.returncode, out) == (0, "")
     assert "serving 6 instances in 3 series of 2 patients" in err
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path) -> Path:
+    """Two files that are not DICOM, three of one instance, and two of one Series under two Patients."""
+    folder = tmp_path / "odd"
+    made = write_folder(folder, instances(series=1, per_series=2))
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text("no DICOM")
+    content = made[0].content
+    for number in (2, 3):
+        (folder / f"{number}.dcm").write_bytes(content[:-1] + bytes([number]))
+    other = folder / made[1].path
+    other.write_bytes(made[1].content.replace(made[1].patient_id.encode(), made[1].patient_id[:-1].encode() + b"X"))
+    return folder
+
+
+def test_serve_names_what_it_does_not_serve(odd_folder: Path, cache: Path, tmp_path: Path) -> None:
+    log = tmp_path / "scan.jsonl"
+    with start(["serve", odd_folder, "--port", "0", "--json", "--scan-log", log], cache=cache) as serving:
+        assert serving.stdout is not None
+        document = json.loads(serving.stdout.readline())
+        serving.send_signal(signal.SIGINT)
+        _, err = serving.communicate()
+    assert [entry["path"] for entry in document["unservable"]] == [
+        str(odd_folder / name) for name in ("a.txt", "b.txt")
+    ]
+    assert sum(document["unservable_by_reason"].values()) == 2
+    assert [len(entry["others"]) for entry in document["conflicts"]] == [2]
+    assert [entry["field"] for entry in document["contradictions"]] == ["patient_id"]
+    assert document["totals"]["instances"] == 2
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert entries == [*document["unservable"], *document["conflicts"], *document["contradictions"]]
+    assert "2 files are not servable" in err
+    assert f"2: no DICOM preamble and meta information (PS3.10 §7.1), such as {odd_folder / 'a.txt'}" in err
+    assert "2 files are not served, because another file has the same SOP Instance UID" in err
+    assert "has another patient than" in err
+
+
+def test_serve_warns_of_a_folder_without_dicom_files(tmp_path: Path, cache: Path) -> None:
+    with start(["serve", tmp_path, "--port", "0"], cache=cache) as serving:
+        assert serving.stdout is not None
+        assert serving.stdout.readline()
+        serving.send_signal(signal.SIGINT)
+        _, err = serving.communicate()
+    assert "nothing is served: no DICOM file was found" in err
+
+
+def test_serve_says_how_to_choose_another_port(folder: Path, cache: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", folder, "--port", str(port), cache=cache)
+    assert done.code == 2
+    assert f"port {port} of 127.0.0.1 is taken by another program; choose another with --port" in done.err
 
 
 def test_serve_logs_each_request_as_one_json_line(archive: RunningArchive, cache: Path) -> None:

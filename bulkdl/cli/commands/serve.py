@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,10 @@ _EXAMPLES: Final = (
 )
 
 
+_SHOWN: Final = 5
+_FIELDS: Final = {"patient_id": "patient", "study_uid": "study"}
+
+
 @click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @verb_options(serve_async)
@@ -39,12 +44,19 @@ _EXAMPLES: Final = (
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append one JSON line for each request.",
 )
-@click.option(*JSON_OPTION[0], is_flag=True, help="Print the address as a JSON document.")
+@click.option(
+    "--scan-log",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write one JSON line for each file that is not served, and for files that contradict each other.",
+)
+@click.option(*JSON_OPTION[0], is_flag=True, help="Print the address, and what is served and what is not, as JSON.")
 def serve(
     *,
     paths: tuple[Path, ...],
     options: dict[str, Any],
     access_log: Path | None,
+    scan_log: Path | None,
     as_json: bool,
 ) -> int:
     """Serve mirrors or plain folders of DICOM files through the APIs of TCIA, until Ctrl-C.
@@ -76,6 +88,8 @@ def serve(
 
     async def serve_until_stopped(log: Callable[[AccessRecord], None] | None) -> None:
         async with serve_async(*paths, **options, access_log=log) as served:
+            if scan_log is not None:
+                _write_scan_log(scan_log, served)
             _announce(served, as_json=as_json)
             await asyncio.Event().wait()
 
@@ -88,7 +102,8 @@ def serve(
 
 
 def _announce(served: Served, *, as_json: bool) -> None:
-    print(json.dumps({"url": served.url}) if as_json else served.url, flush=True)
+    document = {"url": served.url, **asdict(served.report)}
+    print(json.dumps(document, default=str) if as_json else served.url, flush=True)
     totals, report = served.report.totals, served.report
     say = [
         (
@@ -96,18 +111,49 @@ def _announce(served: Served, *, as_json: bool) -> None:
             f" {human_bytes(totals.size_bytes)}"
         ),
     ]
+    if not totals.instances:
+        say.append("nothing is served: no DICOM file was found, and clients will find no collection")
     if report.duplicates:
         say.append(f"{report.duplicates:,} files are copies of others")
     if report.conflicts:
-        say.append(f"{len(report.conflicts):,} share a SOP Instance UID with another file; one of each is served")
+        others = sum(len(conflict.others) for conflict in report.conflicts)
+        say.append(f"{_files(others)} not served, because another file has the same SOP Instance UID:")
+        pairs = ((one.chosen, other) for one in report.conflicts for other in one.others)
+        say += _first(f"  {other} (served: {chosen})" for chosen, other in pairs)
+    if report.contradictions:
+        say.append(f"series whose files name several patients or studies: {len(report.contradictions):,}")
+        say += _first(
+            f"  {one.series_uid}: {one.other} has another {_FIELDS[one.field]} than {one.chosen}, which is believed"
+            for one in report.contradictions
+        )
     if report.unservable_by_reason:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.unservable_by_reason.items())
-        say.append(f"{sum(report.unservable_by_reason.values()):,} files cannot be served: {reasons}")
+        say.append(f"{_files(sum(report.unservable_by_reason.values()))} not servable:")
+        examples = {one.kind: one for one in reversed(report.unservable)}
+        for kind, one in sorted(examples.items(), key=lambda found: -report.unservable_by_reason[found[0]])[:_SHOWN]:
+            say.append(f"  {report.unservable_by_reason[kind]:,}: {one.reason}, such as {one.path}")
     if served.unmatched:
         say.append(f"restricted Collections that are not served (misspelt?): {', '.join(served.unmatched)}")
     say.append(f"to use it: {command('plan', '--archive', served.url, '--everything')}; Ctrl-C stops it")
     for line in say:
         print(one_line(line), file=sys.stderr, flush=True)
+
+
+def _files(count: int) -> str:
+    return f"{count:,} {'file is' if count == 1 else 'files are'}"
+
+
+def _first(lines: Iterable[str]) -> list[str]:
+    """The first few lines, and how many more there are."""
+    shown = list(lines)
+    more = len(shown) - _SHOWN
+    return [*shown[:_SHOWN], *([f"  and {more:,} more; --json and --scan-log name all"] if more > 0 else [])]
+
+
+def _write_scan_log(path: Path, served: Served) -> None:
+    report = served.report
+    with disk_errors("write", path), path.open("w", encoding="utf-8") as lines:
+        for name in ("unservable", "conflicts", "contradictions"):
+            lines.writelines(json.dumps(one, default=str) + "\n" for one in asdict(report)[name])
 
 
 @contextmanager

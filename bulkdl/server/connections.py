@@ -1,0 +1,175 @@
+"""Who may speak to the server, and for how long: host names, silent connections, and how many there may be.
+
+A browser sends the name in its address bar as Host. A page from elsewhere whose name is made to resolve to this machine
+(DNS rebinding) could otherwise read what is served to this machine alone. So only the names of the server are answered.
+
+A connection waits while it has not sent a whole request. It may wait for a limited time. When there are too many
+connections, the one that has waited longest is ended; if none waits, the new one is answered 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from bulkdl.server.responses import NO_GUESSING
+
+_WAIT_SECONDS: Final = 30.0
+_STALL_SECONDS: Final = 60
+_RESERVED_FILES: Final = 64
+_MOST_CONNECTIONS: Final = 10_000
+_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?", re.ASCII | re.IGNORECASE)
+_MOST_KNOWN_HOSTS: Final = 100  # the forms of the names, with and without ports
+_LAST_PORT: Final = 65_535
+_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def _most_connections() -> int:
+    """Half of the files that this process may open, since each connection may have a file that is sent."""
+    try:
+        import resource  # noqa: PLC0415 - Windows does not have it
+    except ImportError:
+        return _MOST_CONNECTIONS
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_CONNECTIONS if files < 0 else max(8, min(_MOST_CONNECTIONS, (files - _RESERVED_FILES) // 2))
+
+
+@dataclass(slots=True)
+class _Connection:
+    """What is known of a connection: its request, and since when it waits for one, by the clock of the loop."""
+
+    since: float
+    request: web.BaseRequest | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.request is None or not self.request.content.is_eof()
+
+
+@dataclass(slots=True, kw_only=True)
+class Connections:
+    """The connections of one server. `hosts` are the names that it answers to, besides its addresses."""
+
+    hosts: Collection[str] = ()
+    most: int = field(default_factory=_most_connections)
+    wait_seconds: float = _WAIT_SECONDS
+    _known_hosts: set[str] = field(default_factory=set)
+    _known: dict[web.RequestHandler, _Connection] = field(default_factory=dict)
+
+    @contextmanager
+    def guarded(self, server: web.Server) -> Iterator[Callable[[], asyncio.Protocol]]:
+        """A factory of protocols for a listening socket. For the length of the block, silent connections are ended."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_soon(lambda: None)
+
+        handle = server.request_handler
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            if (refusal := self._refusal(request)) is not None:
+                return refusal
+            connection = self._known[request.protocol]
+            connection.request, connection.since = request, loop.time()
+            try:
+                response = await handle(request)
+            finally:
+                connection.request, connection.since = None, loop.time()
+            if not response.prepared:
+                response.headers.update(NO_GUESSING)
+            return response
+
+        server.request_handler = answer
+
+        def accept() -> asyncio.Protocol:
+            if len(server.connections) >= self.most and not self._end_longest(server):
+                return _Refusal()
+            protocol = server()
+            self._known[protocol] = _Connection(loop.time())
+            return protocol
+
+        def look() -> None:
+            nonlocal timer
+            self._end(server, before=loop.time() - self.wait_seconds)
+            timer = loop.call_later(min(1.0, self.wait_seconds), look)
+
+        look()
+        try:
+            yield accept
+        finally:
+            timer.cancel()
+
+    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+        host = request.headers.get("Host", "")
+        if host in self._known_hosts:
+            return None
+        found = _HOST.fullmatch(host)
+        if found is None or int(found[3] or 0) > _LAST_PORT:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text="The Host header is missing or invalid.")
+        name = (found[1] or found[2]).lower().removesuffix(".")
+        if name == _local_address(request):
+            return None
+        if name in _LOCAL_NAMES or name in self.hosts:
+            if len(self._known_hosts) < _MOST_KNOWN_HOSTS:
+                self._known_hosts.add(host)
+            return None
+        text = f"This server has no name {name}. To answer to it, start it with --allowed-host {name}"
+        return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=text)
+
+    def _end(self, server: web.Server, *, before: float) -> None:
+        for handler, _ in self._waiting(server, before):
+            _abort(handler)
+        open_ones = set(server.connections)
+        self._known = {handler: known for handler, known in self._known.items() if handler in open_ones}
+
+    def _end_longest(self, server: web.Server) -> bool:
+        longest = min(self._waiting(server, float("inf")), key=lambda found: found[1], default=None)
+        if longest is not None:
+            del self._known[longest[0]]
+            _abort(longest[0])
+        return longest is not None
+
+    def _waiting(self, server: web.Server, before: float) -> list[tuple[web.RequestHandler, float]]:
+        """The connections that have waited since before a moment, and since when. What still sends does not wait."""
+        found = ((handler, self._known.get(handler)) for handler in server.connections)
+        return [
+            (handler, known.since)
+            for handler, known in found
+            if known is not None
+            and known.since < before
+            and known.waits
+            and (handler.transport is None or not handler.transport.get_write_buffer_size())
+        ]
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection that is not served, because there are too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what sockets have
+        transport.write(_FULL)
+        transport.close()
+
+
+def end_stalled_readers(listening: socket.socket) -> None:
+    """Let the system end connections whose client reads nothing for a minute; where it can, as Linux does."""
+    with suppress(AttributeError, OSError):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALL_SECONDS * 1000)
+
+
+def _abort(handler: web.RequestHandler) -> None:
+    if handler.transport is not None:
+        handler.transport.abort()
+
+
+def _local_address(request: web.BaseRequest) -> str | None:
+    """The address of this machine that the client has connected to."""
+    transport = request.transport
+    return None if transport is None else str(transport.get_extra_info("sockname")[0])
