@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+
 import pytest
 
+from bulkdl.server.catalogue import Root
 from tests.support.served_archive import Archive
 
 
@@ -52,10 +56,13 @@ async def test_a_download_resumes_while_the_file_is_the_same(archive: Archive, h
 
 
 async def test_the_etag_changes_with_the_file(archive: Archive) -> None:
-    """Bytes of two versions must never be put together, even without a new scan."""
+    """Bytes of two versions must never be put together. Without a new scan the new version is not sent at all."""
     made = archive.made[0]
     before = (await archive.image(made)).headers["ETag"]
-    (archive.folder / made.path).write_bytes(bytes(len(made.content)))
+    path = archive.folder / made.path
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    assert (await archive.image(made)).status == 500
+    await asyncio.to_thread(archive.catalogue.scan, [Root(archive.folder)])
     assert (await archive.image(made)).headers["ETag"] != before
 
 
