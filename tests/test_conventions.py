@@ -60,6 +60,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns
     "server/context.py": "server/test_app.py",  # a value that `app` makes
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
+    "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
 }
 

@@ -25,6 +25,7 @@ from bulkdl.server.authentication import Authenticator
 from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.connections import Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
+from bulkdl.server.inspection import Inspector
 from bulkdl.server.nbia import routes as nbia
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.server.nbia.quirks import Quirk
@@ -63,12 +64,13 @@ def make_app(
     Raises:
         DiskError: the shared lists beside the catalogue cannot be read.
     """
-    context = ServerContext(catalogue, Authenticator(rules), ServerThreads())
+    context = ServerContext(catalogue, Authenticator(rules), ServerThreads(), Inspector())
     app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY_BYTES)
     nbia.add_routes(app.router, context, quirks=quirks)
     app.router.add_route("*", "/{anything:.*}", status_page)
 
     async def close(_app: web.Application) -> None:
+        await context.inspector.close()
         context.threads.close()
 
     app.on_cleanup.append(close)

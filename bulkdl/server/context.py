@@ -6,16 +6,18 @@ from dataclasses import dataclass
 
 from bulkdl.server.authentication import Authenticator, Viewer
 from bulkdl.server.catalogue import Catalogue, CatalogueView
+from bulkdl.server.inspection import Inspector
 from bulkdl.server.responses import ServerThreads
 
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """The catalogue, who may see what of it, and the threads that read it."""
+    """The catalogue, who may see what of it, and what reads it and its files."""
 
     catalogue: Catalogue
     authenticator: Authenticator
     threads: ServerThreads
+    inspector: Inspector
 
     def view_of(self, viewer: Viewer) -> CatalogueView:
         """The catalogue without the Collections that are hidden from `viewer`."""

@@ -12,7 +12,6 @@ from tests.attacks.watching import Watcher
 from tests.support.dicom_files import MadeUp, instances
 
 MADE_UP = list(instances(series=1, per_series=4, rows=64))
-R13 = pytest.mark.xfail(strict=True, reason="R13: pydicom and decoders draw hostile files in the server's process")
 
 
 async def draw(server: Server, one: MadeUp) -> int:
@@ -20,13 +19,7 @@ async def draw(server: Server, one: MadeUp) -> int:
     return (await server.post(f"{SERVICES}/v4/getThumbnail", form)).status
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[R13] if name in {"a segmented palette", "a large codestream"} else [])
-        for name in HOSTILE
-    ],
-)
+@pytest.mark.parametrize("name", HOSTILE)
 async def test_a_picture_of_a_hostile_file_is_refused_or_drawn_in_little_memory(
     name: str, bulkdl: Watcher, tmp_path: Path
 ) -> None:

@@ -16,16 +16,14 @@ from typing import Any, Final
 
 from bulkdl._version import __version__
 from bulkdl.archive.nbia.values import md5_of_md5s
-from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.manifest.tcia import compose
 from bulkdl.server.access import GUEST
-from bulkdl.server.catalogue import CatalogueView, open_served
+from bulkdl.server.catalogue import CatalogueView
 from bulkdl.server.nbia.request import ApiRequest, Reply, RequestRefused
 from bulkdl.server.nbia.search import InvalidForm, SimpleSearch, found_series, parse_search, summary
 
 _JSON: Final = "application/json"
 _MANIFEST_TYPE: Final = "application/x-nbia-manifest-file"
-_NO_THUMBNAIL: Final = "The thumbnail could not be made."
 _DAY_FIRST: Final = "%d/%m/%Y"
 _MONTH_FIRST: Final = "%m-%d-%Y"
 
@@ -204,17 +202,9 @@ def _delete_list(request: ApiRequest) -> Reply:
 
 def _thumbnail(request: ApiRequest) -> Reply:
     """NBIA sends the same text for an instance that does not exist, is hidden, or cannot be decoded."""
-    from bulkdl.dicom.thumbnail import thumbnail  # noqa: PLC0415 - the same
-
-    sop_uid = request.value("sop_uid")
-    for file in request.view.files(request.value("series_uid") or ""):
-        if file.sop_uid == sop_uid:
-            try:
-                open_served(file).close()
-                return Reply(thumbnail(file.path), "image/jpeg")
-            except (OSError, InvalidInstance, ConfigurationError) as error:
-                raise RequestRefused(_NO_THUMBNAIL) from error
-    raise RequestRefused(_NO_THUMBNAIL)
+    if request.inspected is None:
+        raise RequestRefused("The thumbnail could not be made.")
+    return Reply(request.inspected, "image/jpeg")
 
 
 def _json(document: object) -> Reply:

@@ -15,7 +15,7 @@ from multidict import MultiDict, MultiMapping
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
 from bulkdl.archive.nbia.values import Value
 from bulkdl.server.authentication import Authenticator, Viewer
-from bulkdl.server.catalogue import CatalogueView
+from bulkdl.server.catalogue import CatalogueView, ServedFile
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.shared_lists import SharedList, SharedLists
 
@@ -56,7 +56,8 @@ class Reply:
 class ApiRequest:
     """A request to an endpoint. Methods take the `field` of a parameter.
 
-    `origin` is the server's address as the client knows it, without a path.
+    `origin` is the server's address as the client knows it, without a path. `inspected` is what the inspector has read
+    of the requested file; None if there is no such file.
     """
 
     api: Api
@@ -67,6 +68,7 @@ class ApiRequest:
     authenticator: Authenticator
     lists: SharedLists
     origin: str
+    inspected: Any = None
 
     def value(self, name: str) -> str | None:
         """The first value of a parameter."""
@@ -76,6 +78,14 @@ class ApiRequest:
         """All values of a parameter."""
         wire_name = next((parameter.name for parameter in self.endpoint.parameters if parameter.field == name), "")
         return self.parameters.getall(wire_name, ())
+
+    def instance(self) -> ServedFile | None:
+        """The requested instance: by its number, by its UID within its Series, or the first of its Series."""
+        if (number := self.value("image_id")) is not None:
+            return self.view.file_numbered(number)
+        sop_uid = self.value("sop_uid")
+        files = self.view.files(self.value("series_uid") or "")
+        return next((file for file in files if sop_uid in {None, file.sop_uid}), None)
 
     def shared_list(self) -> SharedList | None:
         """The list with the requested name: the viewer's own, or the oldest of which the viewer may see a Series.

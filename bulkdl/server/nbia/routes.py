@@ -11,14 +11,17 @@ No path on disk is made from anything that a client sends. What is hidden from a
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint
-from bulkdl.errors import BulkdlError
+from bulkdl.errors import BulkdlError, ConfigurationError, InvalidInstance
 from bulkdl.model.text import shortened
 from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
+from bulkdl.server.inspection import Inspection
 from bulkdl.server.nbia import bindaas
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.downloads import Downloads
@@ -39,6 +42,11 @@ _TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
 _LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))
 _PUBLIC: Final = frozenset({"up"})
 _KEY: Final = "api_key"
+_INSPECTED: Final = {
+    "getThumbnail": Inspection.THUMBNAIL,
+    "getDicomTags": Inspection.TAGS,
+    "getDicomTagsByImageID": Inspection.TAGS,
+}
 
 
 def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: frozenset[Quirk]) -> None:
@@ -78,9 +86,7 @@ class _Handlers:
     def handler(self, api: Api, endpoint: Endpoint) -> Handler:
         """The handler of an endpoint."""
         is_post, is_instance = endpoint.method == "POST", endpoint.answer is Answer.INSTANCE
-        answer = {Answer.ROWS: self._send_rows, Answer.BUNDLE: self._downloads.send_bundle}.get(
-            endpoint.answer, self._send_reply
-        )
+        answer = self._answering(endpoint)
 
         async def handle(http: web.Request) -> web.StreamResponse:
             viewer = _identify(http, api, endpoint, self._context.authenticator)
@@ -143,6 +149,28 @@ class _Handlers:
         except BulkdlError as error:
             return server_error(str(error))
         return web.Response(body=page.encode(errors="replace"), content_type="text/html", charset="utf-8")
+
+    def _answering(self, endpoint: Endpoint) -> Callable[[web.Request, ApiRequest], Awaitable[web.StreamResponse]]:
+        ways = {Answer.ROWS: self._send_rows, Answer.BUNDLE: self._downloads.send_bundle}
+        answer = ways.get(endpoint.answer, self._send_reply)
+        if (what := _INSPECTED.get(endpoint.name)) is None:
+            return answer
+
+        async def answer_inspected(http: web.Request, request: ApiRequest) -> web.StreamResponse:
+            return await answer(http, await self._inspect(request, what))
+
+        return answer_inspected
+
+    async def _inspect(self, request: ApiRequest, what: Inspection) -> ApiRequest:
+        """The request with what the inspector reads of its file. An instance that cannot be drawn has no thumbnail."""
+        if (file := await self._context.threads.do(request.instance)) is None:
+            return request
+        try:
+            return replace(request, inspected=await self._context.inspector.read(what, file))
+        except (InvalidInstance, ConfigurationError):
+            if what is Inspection.THUMBNAIL:
+                return request
+            raise
 
     async def _send_reply(self, _http: web.Request, request: ApiRequest) -> web.StreamResponse:
         made = await self._context.threads.do(reply, request)

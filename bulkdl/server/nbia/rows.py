@@ -235,18 +235,11 @@ def _licenses(request: ApiRequest) -> Iterable[Row]:
 
 
 def _tags(request: ApiRequest) -> Iterable[Row]:
-    if request.endpoint.name == "getDicomTagsByImageID":
-        number = request.value("image_id") or ""
-        file = request.view.file_numbered(number)
-    else:
-        file = next(iter(request.view.files(request.value("series_uid") or "")), None)
-    if file is None:
+    if request.inspected is None:
         if request.api.is_v4:
             raise RequestRefused("", HTTPStatus.OK)
         raise BulkdlError("the instance does not exist")
-    from bulkdl.dicom.tags import read_tags  # noqa: PLC0415 - pydicom is slow to import and rarely needed here
-
-    return ({"element": tag.element, "name": tag.name, "data": tag.data} for tag in read_tags(file.path))
+    return ({"element": tag.element, "name": tag.name, "data": tag.data} for tag in request.inspected)
 
 
 def _drilled(request: ApiRequest) -> Iterable[Row]:
