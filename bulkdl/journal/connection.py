@@ -8,6 +8,7 @@ Source: the SQLite pages on WAL ("Read-Only Databases") and URI file names (`mod
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from bulkdl.errors import BulkdlError, DiskFull, JournalError, JournalTooNew, Jo
 from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
 from bulkdl.journal.sqlite_header import read_application_id
-from bulkdl.runtime.disk import disk_errors, sync_file, sync_folder
+from bulkdl.runtime.disk import disk_errors, is_private, open_new, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +48,9 @@ def create(path: Path) -> None:
     try:
         for leftover in (new, new.with_name(f"{new.name}-journal"), *_companions(new)):
             leftover.unlink(missing_ok=True)
-        with translated(path):
-            connection = _connect(new, "rwc")
+        os.close(open_new(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, private=is_private(path.parent)))
+        with translated(path):  # the other files of SQLite get the mode of this one
+            connection = _connect(new, "rw")
             try:
                 # Not WAL: `close` moves the log into the file, and does not say when it fails.
                 connection.execute("PRAGMA journal_mode = DELETE")

@@ -81,6 +81,14 @@ def shortage_errors() -> Iterator[None]:
         raise MirrorUnwritable(f"not enough {what}; everything finished is saved: free some, then resume") from error
 
 
+def is_private(folder: Path) -> bool:
+    """Whether a folder is for its owner alone, and so what is put into it; False if it does not exist."""
+    try:
+        return sys.platform != "win32" and not folder.stat().st_mode & 0o077
+    except OSError:
+        return False
+
+
 def open_new(path: str | os.PathLike[str], flags: int, *, private: bool) -> int:
     """Open a file of a mirror, never through a symbolic link. A new one that is `private` is for its owner alone.
 
@@ -146,14 +154,15 @@ def sync_folder(path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, durably: after a crash the file is as before or complete.
+    """Put `content` at `path`, durably, as private as its folder: after a crash the file is as before or complete.
 
     Raises:
         DiskError: it cannot be written.
     """
     new = path.with_name(f"{path.name}.partial")
     with disk_errors("write", path):
-        with new.open("wb") as file:
+        private = is_private(path.parent)
+        with open(new, "wb", opener=lambda file, flags: open_new(file, flags, private=private)) as file:
             file.write(content)
             file.flush()
             sync_open_file(file.fileno())

@@ -11,11 +11,12 @@ import os
 import stat
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from bulkdl.errors import MirrorUnwritable
-from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL, PARTIAL, QUARANTINE, disk_errors, sync_folder
+from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL, PARTIAL, QUARANTINE, disk_errors, is_private, sync_folder
 from bulkdl.store.partials import Partials
 from bulkdl.store.quarantine import Quarantine
 
@@ -25,14 +26,16 @@ _KNOWN_FOLDERS: Final = 4096
 class MirrorFiles:
     """The files of the mirror at `root`. With `private`, new files and folders are for their owner alone (0600, 0700).
 
-    Each process makes its own object from the same two values.
+    A mirror that was made private stays so: its `.bulkdl` folder says it. Each process makes its own object.
     """
 
     def __init__(self, root: Path, *, private: bool = False) -> None:
         self.root = root.resolve()
+        private = private or is_private(self.root / BOOKKEEPING)
         self.journal_path = self.root / JOURNAL
         self.partials = Partials(self.root / PARTIAL, private=private)
         self.quarantine = Quarantine(self.root / QUARANTINE, private=private)
+        self.is_private = private
         self._folder_mode = 0o700 if private else 0o777
         self._known = _KnownFolders()
 
@@ -47,6 +50,8 @@ class MirrorFiles:
             self._make_folder(folder)
         for relative in (BOOKKEEPING, PARTIAL, QUARANTINE):
             self._ensure(relative)
+        if self.is_private:
+            self._close_to_others()
 
     def absolute(self, relative: str) -> Path:
         """The path of a committed file or folder.
@@ -128,6 +133,15 @@ class MirrorFiles:
                     }
             except (FileNotFoundError, NotADirectoryError):
                 return {}
+
+    def _close_to_others(self) -> None:
+        """Make the folders that are the way to everything else, and the files of `.bulkdl`, private."""
+        bookkeeping = self.root / BOOKKEEPING
+        for path in (self.root, bookkeeping, *bookkeeping.iterdir()):
+            with disk_errors("make private", path), suppress(FileNotFoundError):
+                status = path.lstat()
+                if status.st_mode & 0o077 and not stat.S_ISLNK(status.st_mode):
+                    path.chmod(0o700 if stat.S_ISDIR(status.st_mode) else 0o600)
 
     def _ensure(self, relative: str) -> None:
         if self._known.holds(relative):

@@ -190,7 +190,7 @@ async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncI
     await asyncio.to_thread(refuse_inside_mirror, root)
     files = MirrorFiles(root, private=private)
     files.prepare()
-    with shortage_errors(), MirrorLock(files.root, verb, private=private):
+    with shortage_errors(), MirrorLock(files.root, verb, private=files.is_private):
         files.partials.discard_stale()
         async with open_journal_thread(files.journal_path) as journal:
             yield OpenMirror(files, journal)

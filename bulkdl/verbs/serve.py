@@ -146,5 +146,8 @@ def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[
     named = "\n".join([*map(str, paths), collection or ""])
     folder = cache / "catalogues"
     folder.mkdir(parents=True, exist_ok=True)
-    catalogue = Catalogue.open(folder / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.sqlite")
+    path = folder / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.sqlite"
+    path.touch(mode=0o600)  # it names patients, perhaps those of a private mirror
+    path.chmod(0o600)
+    catalogue = Catalogue.open(path)
     return catalogue, catalogue.scan([Root(path) for path in paths], collection=collection)
