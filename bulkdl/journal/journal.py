@@ -162,6 +162,20 @@ class Journal:
         with self._writing() as database:
             database.execute(queries.MARK_RESOLVED, (run.id, run.selection_id))
 
+    def forget_selection(self, run: Run) -> None:
+        """Forget a run's selection that found nothing, and Series that only it asked for and the archive did not know.
+
+        A selection that an earlier run resolved to Series is kept.
+        """
+        with self._writing() as database:
+            if database.execute(queries.FOUND_BY_SELECTION, (run.selection_id,)).fetchone():
+                return
+            unknown = database.execute(queries.UNKNOWN_TO_ALL, {"selection": run.selection_id}).fetchall()
+            for statement in queries.FORGET_UNKNOWN_SERIES:
+                database.executemany(statement, unknown)
+            for statement in queries.FORGET_SELECTION:
+                database.execute(statement, (run.selection_id,))
+
     def end_run(self, run_id: int, *, outcome: RunOutcome, counts: Mapping[str, object], now: datetime) -> None:
         """Record how a run ended; `counts` are kept as JSON, for people."""
         with self._writing() as database:
@@ -194,6 +208,11 @@ class Journal:
         """What `end_run` was given for the latest runs with an archive of that name or address, newest first."""
         rows = self._rows(queries.COUNTS_OF_RUNS, (archive_name, archive_url, limit))
         return [json.loads(counts) for (counts,) in rows]
+
+    def unanswered(self) -> list[str]:
+        """What the last run of each selection asked for and did not find, without what names a Series."""
+        found = [json.loads(counts).get("unanswered", ()) for (counts,) in self._rows(queries.LAST_COUNTS)]
+        return list(dict.fromkeys(message for messages in found for message in messages))
 
     def selections(self) -> list[SelectionRow]:
         """Every selection that was mirrored here, oldest first."""

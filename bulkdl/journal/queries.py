@@ -36,6 +36,37 @@ ADD_SELECTION_INSTANCE: Final = (
 
 MARK_RESOLVED: Final = "UPDATE selection SET resolved_run_id = ? WHERE id = ?"
 
+FOUND_BY_SELECTION: Final = """
+SELECT 1 FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
+WHERE l.selection_id = ? AND s.folder IS NOT NULL LIMIT 1
+"""
+
+# Series that the archive did not know, and that no other selection asked for.
+UNKNOWN_TO_ALL: Final = """
+SELECT l.series_id FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
+WHERE l.selection_id = :selection AND s.folder IS NULL AND NOT EXISTS (
+  SELECT 1 FROM selection_series AS o WHERE o.series_id = l.series_id AND o.selection_id <> :selection)
+"""
+
+FORGET_UNKNOWN_SERIES: Final = (
+    "DELETE FROM failure WHERE series_id = ?",
+    "DELETE FROM selection_series WHERE series_id = ?",
+    "DELETE FROM tally WHERE series_id = ?",
+    "DELETE FROM series WHERE id = ?",
+)
+
+FORGET_SELECTION: Final = (
+    "UPDATE run SET selection_id = NULL WHERE selection_id = ?",
+    "DELETE FROM selection_series WHERE selection_id = ?",
+    "DELETE FROM selection_instance WHERE selection_id = ?",
+    "DELETE FROM selection WHERE id = ?",
+)
+
+# What the last run of each selection, or of everything, left unanswered.
+LAST_COUNTS: Final = """
+SELECT counts FROM run WHERE id IN (SELECT max(id) FROM run WHERE counts IS NOT NULL GROUP BY selection_id) ORDER BY id
+"""
+
 SELECTIONS: Final = """
 SELECT q.id, q.criteria, a.name, a.url, q.resolved_run_id IS NOT NULL
 FROM selection AS q JOIN archive AS a ON a.id = q.archive_id ORDER BY q.id

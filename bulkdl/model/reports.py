@@ -127,7 +127,8 @@ class StatusReport(_Report):
     """What a mirror holds and owes, from its journal alone.
 
     `unlisted_series` are Series whose instance lists were not requested yet: what they owe is not counted.
-    `failures_by_error` maps a code to the number of instances, or whole Series, that failed with it.
+    `failures_by_error` maps a code to the number of instances, or whole Series, that failed with it. `unanswered` is
+    what the last run of each selection asked for, other than Series by name, and the archive does not have.
     """
 
     mirror: str
@@ -146,6 +147,7 @@ class StatusReport(_Report):
     collections: tuple[CollectionStatus, ...] = ()
     failures_by_error: dict[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    unanswered: tuple[str, ...] = ()
 
     @property
     def instances(self) -> InstanceCounts:
@@ -166,6 +168,7 @@ class StatusReport(_Report):
             "collections": [asdict(entry) for entry in self.collections],
             "errors": self.failures_by_error,
             "failures": [failure.as_json() for failure in self.failures],
+            "unanswered": list(self.unanswered),
         }
 
 

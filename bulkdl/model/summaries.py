@@ -155,6 +155,7 @@ def _status_text(report: StatusReport, width: int | None) -> str:
         rows = sorted(report.failures_by_error.items(), key=lambda entry: (-entry[1], entry[0]))
         lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
     lines += _failures(report.failures, report.mirror, asked=True)
+    lines += [f"not found in the last run: {one_line(message)}" for message in report.unanswered]
     if owed and not report.running:
         rest = report.owed + report.failed + report.series.failed + report.unlisted_series
         way = _way_on(report.mirror, only_quarantined=not rest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -49,12 +48,7 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
             settled = await opened.settle_layout(chosen)
             run = await begin_run("resume", opened, source, context)
             await opened.journal(Journal.owe_again, run.run)
-
-            async def finish_resolving() -> None:
-                for row in unresolved:
-                    await run.resolve(row.selection, settled, run=replace(run.run, selection_id=row.id))
-
-            return await run.carry_out(finish_resolving)
+            return await run.carry_out(lambda: run.resolve_rest(unresolved, settled))
 
 
 resume = blocking(resume_async)

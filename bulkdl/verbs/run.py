@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import asdict, dataclass, field, replace
 
 from bulkdl.archive.base import Archive
-from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.errors import BulkdlError, Interrupted, SelectionError
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.lost_files import find_lost
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Counts, Run
+from bulkdl.journal.rows import Counts, Run, SelectionRow
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, RunStarted
 from bulkdl.model.ids import SeriesUid
@@ -42,6 +42,8 @@ async def begin_run(
     verb: str, mirror: OpenMirror, archive: OpenArchive, context: RunContext, selection: Selection | None = None
 ) -> MirrorRun:
     """Begin a run in the journal. `MirrorRun.carry_out` or `fetch_only` ends it."""
+    if mirror.files.is_private and not context.settings.private:
+        context = replace(context, settings=replace(context.settings, private=True))
     profile = archive.profile
     run = await mirror.journal(
         Journal.begin_run,
@@ -69,6 +71,7 @@ class MirrorRun:
     context: RunContext
     _resolved: Stage = field(default_factory=Stage)
     _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
+    _empty: list[Run] = field(default_factory=list)  # whose selections found nothing
     _wanted: int | None = None  # the number of instances of a run that only repairs
     _was_cut_short: bool = False
 
@@ -128,16 +131,32 @@ class MirrorRun:
             DiskFull: they do not fit.
         """
         run = run or self.run
-
         found = Resolution()
         async with aclosing(resolve(selection, self.client, found)) as batches:
             async for batch in batches:
                 await self.mirror.journal(_record_series, run, batch, layout)
                 self._resolved.more()
-        await self._record_failures(await check_found(selection, found, self.client), run)
+        if not found.series and not found.failed and selection.since is None:
+            self._empty.append(run)
+        try:
+            failures = await check_found(selection, found, self.client)
+        except SelectionError as error:
+            self._not_found.append(Failure("", None, error.code, str(error), 1))
+            raise
+        await self._record_failures(failures, run)
         if not found.failed:
             await self.mirror.journal(Journal.end_resolving, run)
         await self._check_space()
+
+    async def resolve_rest(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
+        """Resolve the selections of earlier runs. One that finds nothing is a failure in the report, and forgotten.
+
+        Raises:
+            DiskFull: they do not fit.
+        """
+        for row in rows:
+            with suppress(SelectionError):
+                await self.resolve(row.selection, layout, run=replace(self.run, selection_id=row.id))
 
     async def _record_failures(self, failures: list[Failure], run: Run) -> None:
         self._not_found += [failure for failure in failures if not failure.series]
@@ -243,7 +262,10 @@ class MirrorRun:
         )
         document = report.as_json()
         document.pop("failures")
+        document["unanswered"] = [failure.message for failure in self._not_found[:FAILURES_NAMED]]
         await journal(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=now())
+        for run in self._empty:
+            await journal(Journal.forget_selection, run)
         return report
 
 

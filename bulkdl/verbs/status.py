@@ -66,4 +66,5 @@ def read_status(mirror: Path) -> StatusReport:
             collections=tuple(journal.collections()),
             failures_by_error=journal.failures_by_error(),
             failures=tuple(journal.failures(limit=_FAILURES_NAMED)),
+            unanswered=tuple(journal.unanswered()),
         )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import bulkdl
-from bulkdl.errors import JournalUnreadable, LayoutError
+from bulkdl.errors import JournalUnreadable, LayoutError, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.reports import RunOutcome
+from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.files import MirrorFiles
+from bulkdl.verbs.status import read_status
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
+from tests.support.journals import NOW
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=2, per_series=3))
@@ -94,3 +99,61 @@ async def test_a_folder_without_a_journal_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(JournalUnreadable, match="is not a mirror"):
         await bulkdl.resume_async(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        Selection(collections=("NOPE",)),
+        Selection(patients=("NOBODY",)),
+        Selection(series=(SeriesUid("1.2.3.4"),)),
+    ],
+    ids=["collection", "patient", "series"],
+)
+async def test_a_selection_that_found_nothing_is_said_and_not_kept(empty: Selection, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    async with BadArchive(MADE_UP, fail_the_first) as archive:
+        await archive.mirror(tmp_path)
+        archive.fault = no_fault
+        with suppress(SelectionError):
+            await bulkdl.mirror_async(empty, to=mirror, archive=archive.address, settings=QUICK)
+        assert len(read_status(mirror).unanswered) == (not empty.series)
+        report = await bulkdl.resume_async(mirror, settings=QUICK)
+    assert (report.outcome, report.failures) == (RunOutcome.COMPLETE, ())
+    with Journal.open_readonly(mirror / JOURNAL) as journal:
+        assert len(journal.selections()) == 1
+        assert journal.counts(None).series_selected == 2
+
+
+async def test_what_a_selection_did_not_find_among_others_is_in_the_status(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        report = await bulkdl.mirror_async(
+            to=tmp_path, archive=archive.address, settings=QUICK, collection=[MADE_UP[0].collection, "NOPE"]
+        )
+    assert report.outcome is RunOutcome.PARTIAL
+    assert read_status(tmp_path).unanswered == (report.failures[0].message,)
+    assert "NOPE" in report.failures[0].message
+
+
+async def test_an_empty_selection_of_an_earlier_version_does_not_end_a_resume(tmp_path: Path) -> None:
+    """It was kept, and every resume ended with it."""
+    mirror = tmp_path / "mirror"
+    async with BadArchive(MADE_UP, fail_the_first) as archive:
+        await archive.mirror(tmp_path)
+        archive.fault = no_fault
+        with Journal.create_or_open(mirror / JOURNAL) as journal:
+            last = journal.last_run()
+            assert last is not None
+            journal.begin_run(
+                verb="mirror",
+                archive_name=last.archive_name,
+                archive_url=last.archive_url,
+                selection=Selection(collections=("NOPE",)),
+                settings={},
+                now=NOW,
+            )
+        first = await bulkdl.resume_async(mirror, settings=QUICK)
+        again = await bulkdl.resume_async(mirror, settings=QUICK)
+    assert (first.outcome, first.instances.fetched) == (RunOutcome.PARTIAL, 1)
+    assert "NOPE" in first.failures[0].message
+    assert again.outcome is RunOutcome.COMPLETE
