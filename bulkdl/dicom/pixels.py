@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bulkdl.dicom.attributes import (
     BITS_ALLOCATED,
@@ -26,6 +26,7 @@ from bulkdl.dicom.frames import END_OF_IMAGE, JPEG_BASELINE, JPEG_EXTENDED, JPEG
 from bulkdl.dicom.part10 import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
+from bulkdl.model.outcomes import NOT_DECODED
 from bulkdl.model.text import error_text
 
 if TYPE_CHECKING:
@@ -58,9 +59,6 @@ _PHOTOMETRIC_INTERPRETATIONS = frozenset(  # that pydicom 3.0 knows
         *("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"),
     )
 )
-
-NOT_DECODED: Final = "pixels not decoded"
-"""How the note begins that the pixels of an instance were not decoded, although they should have been."""
 
 
 def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:

@@ -38,7 +38,7 @@ _DEFER_BYTES = 1 << 12
 class ValidationResult:
     """A valid instance. `notes` are harmless irregularities, one sentence each.
 
-    A note that begins with `pixels.NOT_DECODED` says that level `pixels` was requested and not reached.
+    A note that begins with `NOT_DECODED` of `model.outcomes` says that level `pixels` was requested and not reached.
     """
 
     sop_uid: SopInstanceUid

@@ -13,6 +13,7 @@ from typing import Final
 from bulkdl.errors import ConfigurationError
 
 _DECODERS: Final = ("numpy", "PIL", "gdcm", "jpeg_ls", "libjpeg", "openjpeg", "pylibjpeg", "rle")
+_NEEDED: Final = (("numpy",), ("gdcm", "libjpeg"), ("pylibjpeg",), ("openjpeg",))  # one module of each
 
 
 def disable_numpy() -> None:
@@ -26,14 +27,16 @@ def disable_numpy() -> None:
 
 
 def require_decoders() -> None:
-    """Check that a process of its own could decode pixels. Imports nothing, and sees what `disable_numpy` hides.
+    """Check that another process could decode pixels. Imports nothing, and sees what `disable_numpy` hides.
 
     Raises:
-        ConfigurationError: numpy is not installed, or no decoder.
+        ConfigurationError: numpy, or the decoder of a transfer syntax that pydicom decodes, is not installed.
     """
-    installed = [name for name in _DECODERS if PathFinder.find_spec(name) is not None]
-    if "numpy" not in installed or len(installed) == 1:
-        raise ConfigurationError("--validate pixels needs numpy and decoders: pip install 'bulkdl[pixels]'")
+    missing = [names[0] for names in _NEEDED if not any(map(PathFinder.find_spec, names))]
+    if missing:
+        raise ConfigurationError(
+            f"--validate pixels needs {' and '.join(missing)}, not installed: pip install 'bulkdl[pixels]'"
+        )
 
 
 def load_decoders() -> None:

@@ -196,7 +196,7 @@ def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
 def _stand_in(connection: sqlite3.Connection, version: int) -> None:
     """Create the tables that an earlier version lacks, for this connection only: the file is not changed."""
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(schema.STAND_INS[version])
+    connection.executescript(schema.STAND_INS[version])
 
 
 def _recognise(path: Path) -> None:

@@ -473,6 +473,14 @@ class Journal:
         row = self._row(queries.COUNTS, {"selection": _selection_of(run)})
         return Counts(**{field.name: value or 0 for field, value in zip(fields(Counts), row, strict=True)})
 
+    def not_decoded(self, run: Run | None, *, by_run: int | None = None) -> int:
+        """The number of instances whose pixels no installed decoder supports, although `pixels` was asked for.
+
+        They are those of the run's selection, or of everything; with `by_run` only those that this run recorded.
+        """
+        (count,) = self._row(queries.NOT_DECODED, {"selection": _selection_of(run), "run": by_run})
+        return int(count)
+
     def collections(self, run: Run | None = None) -> list[CollectionStatus]:
         """The totals of each Collection, by name."""
         return [

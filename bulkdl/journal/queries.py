@@ -142,7 +142,7 @@ FROM tallies GROUP BY collection ORDER BY collection
 
 # --- failures ---------------------------------------------------------------------------------------------------------
 
-# Whether the failure f concerns :selection, or :selection is null.
+# Whether the row f concerns :selection, or :selection is null.
 _CONCERNS: Final = """
 (:selection IS NULL OR EXISTS (
   SELECT 1 FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
@@ -156,6 +156,10 @@ FAILURES: Final = f"""
 SELECT s.series_uid, f.sop_uid, f.error, f.message, f.attempts
 FROM failure AS f CROSS JOIN series AS s ON s.id = f.series_id
 WHERE {_CONCERNS} ORDER BY f.series_id, f.sop_uid LIMIT :limit
+"""
+
+NOT_DECODED: Final = f"""
+SELECT count(*) FROM v_not_decoded AS f WHERE (:run IS NULL OR f.run_id = :run) AND {_CONCERNS}
 """
 
 FAILURES_BY_ERROR: Final = f"SELECT f.error, count(*) FROM failure AS f WHERE {_CONCERNS} GROUP BY f.error ORDER BY 1"

@@ -28,6 +28,8 @@ Views
 - `v_failures`: series_uid, instance (the SOP Instance UID, null where it is not known), state, error, message,
   attempts, run_id, key (as above; null for a Series as a whole).
 - `v_runs`: id, verb, archive, url, selection_id, started_at, ended_at, outcome, counts.
+- `v_not_decoded`: series_id, sop_uid, run_id, notes. Instances whose pixels should have been decoded and were not,
+  because no installed decoder supports them.
 
 Tables
 ======
@@ -63,7 +65,7 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
 - `tally`: counts of each Series, so that totals do not need the instances. It is derived: only triggers write it.
 
 Indexes: `series_owing` has only Series that owe, in the order of downloading, `tally_unlisted` only those that are not
-listed; both are nearly empty when a mirror is complete.
+listed; both are nearly empty when a mirror is complete. `instance_not_decoded` has only the rows of `v_not_decoded`.
 """
 
 from __future__ import annotations
@@ -349,12 +351,23 @@ LEFT JOIN instance AS i ON i.series_id = f.series_id AND i.sop_uid = f.sop_uid
 LEFT JOIN entry AS e ON e.series_id = f.series_id AND e.sop_uid = f.sop_uid;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
+_VERSION_3: Final = """
+CREATE INDEX instance_not_decoded ON instance (series_id) WHERE instr(notes, 'pixels not decoded') > 0;
+
+CREATE VIEW v_not_decoded AS
+SELECT series_id, sop_uid, run_id, notes FROM instance INDEXED BY instance_not_decoded
+WHERE instr(notes, 'pixels not decoded') > 0;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
 VERSION: Final = len(MIGRATIONS)
 
-STAND_INS: Final[dict[int, str]] = {
-    1: "CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (series_id, sop_uid))",
-}
+_NO_ENTRIES: Final = """
+CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (series_id, sop_uid));
+"""
+_NONE_NOT_DECODED: Final = "CREATE TEMP TABLE v_not_decoded (series_id, sop_uid, run_id, notes);"
+
+STAND_INS: Final[dict[int, str]] = {1: _NO_ENTRIES + _NONE_NOT_DECODED, 2: _NONE_NOT_DECODED}
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.states import Outcome
+
+NOT_DECODED: Final = "pixels not decoded"
+"""How the note of an instance begins whose pixels should have been decoded, and which no installed decoder supports.
+
+The journal counts these notes (`v_not_decoded`).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +62,8 @@ class InstanceOutcome:
     name: str | None = None
     error: str | None = None
     message: str | None = None
+
+    @property
+    def is_not_decoded(self) -> bool:
+        """Whether its pixels should have been decoded and were not."""
+        return any(note.startswith(NOT_DECODED) for note in self.notes)

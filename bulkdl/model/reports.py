@@ -60,9 +60,10 @@ class SeriesCounts:
 
 @dataclass(frozen=True, slots=True)
 class InstanceCounts:
-    """Instances by outcome of the run. After a complete run `selected` is the sum of the others.
+    """Instances by outcome of the run. After a complete run `selected` is the sum of the next four.
 
     In the documents of verbs that download nothing, `reused` are those that the mirror holds, and `fetched` is 0.
+    `not_decoded` of them should have been decoded, but no installed decoder supports their pixels.
     """
 
     selected: int = 0
@@ -70,6 +71,7 @@ class InstanceCounts:
     reused: int = 0
     failed: int = 0
     quarantined: int = 0
+    not_decoded: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,7 @@ class StatusReport(_Report):
     quarantined: int
     unlisted_series: int
     bytes_mirror: int
+    not_decoded: int = 0
     last_outcome: str | None = None
     collections: tuple[CollectionStatus, ...] = ()
     failures_by_error: dict[str, int] = field(default_factory=dict)
@@ -152,7 +155,7 @@ class StatusReport(_Report):
     @property
     def instances(self) -> InstanceCounts:
         """The `instances` block of the contract."""
-        return InstanceCounts(self.selected, 0, self.held, self.failed, self.quarantined)
+        return InstanceCounts(self.selected, 0, self.held, self.failed, self.quarantined, self.not_decoded)
 
     def as_json(self) -> dict[str, Any]:
         """The document of `status --json`."""
@@ -281,6 +284,7 @@ class AdoptReport(_Report):
     bytes_adopted: int
     bytes_mirror: int
     seconds: float
+    not_decoded: int = 0
     problems: tuple[Refusal, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -296,6 +300,7 @@ class AdoptReport(_Report):
                 "adopted": self.adopted,
                 "already": self.already,
                 "refused": self.refused,
+                "not_decoded": self.not_decoded,
             },
             "files": {"others": self.others},
             "bytes": {"adopted": self.bytes_adopted, "mirror": self.bytes_mirror},

@@ -83,11 +83,18 @@ def _run_text(report: RunReport) -> str:
             f" {report.retries:,} {plural('retry', report.retries)}"
         ),
         f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
+        *_not_decoded(of.not_decoded),
         *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
     ]
     if report.outcome is RunOutcome.COMPLETE:
         lines.append(f"To verify every file: {command('verify', report.mirror)}")
     return "\n".join(lines)
+
+
+def _not_decoded(count: int) -> list[str]:
+    if not count:
+        return []
+    return [f"{count:,} {plural('instance', count)} not decoded: no installed decoder supports their pixels"]
 
 
 def _run_complaint(report: RunReport) -> str | None:
@@ -149,6 +156,7 @@ def _status_text(report: StatusReport, width: int | None) -> str:
         owed.append(f"{report.unlisted_series:,} series not listed yet")
     if owed:
         lines.append(", ".join(owed))
+    lines += _not_decoded(report.not_decoded)
     if report.collections:
         lines += ["", _collections(report.collections, width)]
     if report.failures_by_error:
@@ -198,6 +206,7 @@ def _verify_text(report: VerifyReport) -> str:
         lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not verified")
     if count := report.instances.quarantined:
         lines.append(f"{count:,} {plural('instance', count)} quarantined as invalid, so not verified")
+    lines += _not_decoded(report.instances.not_decoded)
     shown = report.problems[:_MOST_SHOWN]
     if shown:
         rows = ((found.problem.value, _place(found)) for found in shown)
@@ -252,6 +261,7 @@ def _adopt_text(report: AdoptReport) -> str:
         lines.append(f"{report.already:,} were already in the mirror, or found twice")
     if report.others:
         lines.append(f"{report.others:,} other {plural('file', report.others)} left alone")
+    lines += _not_decoded(report.not_decoded)
     if report.problems:
         shown = report.problems[:_MOST_SHOWN]
         lines += ["Rejected, and left in place:"]

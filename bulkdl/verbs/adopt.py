@@ -25,6 +25,7 @@ from bulkdl.dicom.header import Header
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import InstanceError, JournalUnreadable, SelectionError
 from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
+from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
 from bulkdl.model.access import ArchiveChoice
@@ -35,6 +36,7 @@ from bulkdl.model.options import Option
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import AdoptReport, Refusal, RunOutcome
+from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.states import Outcome
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import run_pool
@@ -202,7 +204,9 @@ class _Adopting:
     bytes_adopted: int = 0
     series: set[SeriesUid] = field(default_factory=set)
     problems: list[Refusal] = field(default_factory=list)
+    not_decoded: int = 0
     _finder: CandidateFinder = field(init=False)
+    _decoders: Decoders = field(default_factory=Decoders)
     _collections: dict[str, str] = field(default_factory=dict)
     _placing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _announced: float = 0.0
@@ -214,7 +218,8 @@ class _Adopting:
 
     async def carry_out(self) -> RunOutcome:
         self._collections = await asyncio.to_thread(collections_in_tables, self.source)
-        await run_pool(self._batches(), self._take, workers=_AT_ONCE, name="adopt")
+        async with self._decoders:
+            await run_pool(self._batches(), self._take, workers=_AT_ONCE, name="adopt")
         self._announce()
         if self.context.stop.is_set():
             return RunOutcome.INTERRUPTED
@@ -235,6 +240,7 @@ class _Adopting:
             bytes_adopted=self.bytes_adopted,
             bytes_mirror=bytes_mirror,
             seconds=seconds,
+            not_decoded=self.not_decoded,
             problems=tuple(self.problems[:_REFUSALS_NAMED]),
         )
 
@@ -248,6 +254,8 @@ class _Adopting:
     async def _take(self, batch: list[Candidate]) -> None:
         held = await self.mirror.journal(_held, [candidate.key for candidate in batch])
         fresh = [candidate for candidate in batch if not self._is_held(candidate, held.get(candidate.key))]
+        if self.context.settings.validation is ValidationLevel.PIXELS:
+            fresh = await self._decode(fresh)
         valid = await asyncio.to_thread(self._validate, fresh)
         async with self._placing:
             placed = await asyncio.to_thread(
@@ -275,10 +283,22 @@ class _Adopting:
         for candidate in batch:
             source = candidate.source
             try:
-                candidate.validation = validate(source, level=self.context.settings.validation)
+                candidate.validation = candidate.validation or validate(source, level=self.context.settings.validation)
                 candidate.digests = digests_of(source) if isinstance(source, bytes) else digests_of_file(source)
             except (InstanceError, OSError) as error:
                 self._reject(candidate.found, getattr(error, "code", "unreadable"), str(error))
+            else:
+                valid.append(candidate)
+        return valid
+
+    async def _decode(self, batch: list[Candidate]) -> list[Candidate]:
+        """Validate in other processes, because a decoder may crash."""
+        valid = []
+        for candidate in batch:
+            try:
+                candidate.validation = await self._decoders.validate(candidate.source, None)
+            except InstanceError as error:
+                self._reject(candidate.found, error.code, str(error))
             else:
                 valid.append(candidate)
         return valid
@@ -345,6 +365,7 @@ class _Adopting:
         await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
         self.adopted += len(batch)
+        self.not_decoded += sum(outcome.is_not_decoded for outcome in outcomes)
         self.bytes_adopted += sum(outcome.size_bytes for outcome in outcomes)
         if self.by is ImportMode.MOVE:
             await asyncio.to_thread(self._clear, batch, by_series)

@@ -220,7 +220,9 @@ class MirrorRun:
         repaired = outcomes[Outcome.FETCHED] + outcomes[Outcome.REUSED]
         return RunOutcome.COMPLETE if repaired == wanted else RunOutcome.PARTIAL
 
-    def _instances(self, counts: Counts, fetched: int) -> InstanceCounts:
+    async def _instances(self, counts: Counts, fetched: int) -> InstanceCounts:
+        by_run = self.run.id if self._wanted is not None else None
+        not_decoded = await self.mirror.journal(Journal.not_decoded, self.run, by_run=by_run)
         if self._wanted is not None:
             outcomes = self.coordinator.outcomes
             return InstanceCounts(
@@ -229,6 +231,7 @@ class MirrorRun:
                 reused=outcomes[Outcome.REUSED],
                 failed=outcomes[Outcome.FAILED],
                 quarantined=outcomes[Outcome.QUARANTINED],
+                not_decoded=not_decoded,
             )
         return InstanceCounts(
             selected=counts.instances_selected,
@@ -236,6 +239,7 @@ class MirrorRun:
             reused=max(0, counts.held - fetched),
             failed=counts.failed,
             quarantined=counts.quarantined,
+            not_decoded=not_decoded,
         )
 
     async def _report(self, outcome: RunOutcome, seconds: float) -> RunReport:
@@ -251,7 +255,7 @@ class MirrorRun:
             run=self.run.id,
             outcome=outcome,
             series=counts.series,
-            instances=self._instances(counts, self.coordinator.outcomes[Outcome.FETCHED]),
+            instances=await self._instances(counts, self.coordinator.outcomes[Outcome.FETCHED]),
             bytes_fetched=self.coordinator.bytes_fetched,
             bytes_mirror=whole.held_bytes,
             requests=traffic.requests,

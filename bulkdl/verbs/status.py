@@ -63,6 +63,7 @@ def read_status(mirror: Path) -> StatusReport:
             quarantined=counts.quarantined,
             unlisted_series=counts.series_unlisted,
             bytes_mirror=counts.held_bytes,
+            not_decoded=journal.not_decoded(None),
             collections=tuple(journal.collections()),
             failures_by_error=journal.failures_by_error(),
             failures=tuple(journal.failures(limit=_FAILURES_NAMED)),

@@ -79,13 +79,16 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
             async with open_archive(_archive_of(root, options, last), context) as source:
                 compared, differing = await compare_series(journal, source.client, context.stop)
         counts = journal.counts(None)
+        not_decoded = journal.not_decoded(None)
     report = VerifyReport(
         mirror=str(files.root),
         series=counts.series,
         checked=found.checked,
         sound=found.checked - len(found.damaged),
         owed=counts.owed + counts.failed,
-        instances=InstanceCounts(counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined),
+        instances=InstanceCounts(
+            counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined, not_decoded
+        ),
         bytes_checked=found.bytes_checked,
         seconds=time.monotonic() - started,
         problems=(*found.problems(), *differing),

@@ -101,7 +101,16 @@ def test_status_is_text_or_one_document(mirror: Path, cache: Path) -> None:
     assert (text.code, text.err) == (0, "")
     assert "FIRST            3          6     6" in text.out
     document = run("status", mirror, "--json", cache=cache).document()
-    assert document["instances"] == {"selected": 6, "held": 6, "owed": 0, "failed": 0, "quarantined": 0}
+    assert document["instances"] == {
+        "selected": 6,
+        "fetched": 0,
+        "reused": 6,
+        "held": 6,
+        "owed": 0,
+        "failed": 0,
+        "quarantined": 0,
+        "not_decoded": 0,
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -18,9 +18,9 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from bulkdl.dicom.pixels import NOT_DECODED
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import ConfigurationError, InvalidInstance
+from bulkdl.model.outcomes import NOT_DECODED
 from bulkdl.model.settings import ValidationLevel
 from tests.support.dicom_samples import (
     encapsulated,

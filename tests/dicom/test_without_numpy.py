@@ -46,10 +46,17 @@ def test_keeps_modules_that_are_loaded() -> None:
 
 @pytest.mark.parametrize(
     ("installed", "is_enough"),
-    [(set(), False), ({"numpy"}, False), ({"gdcm"}, False), ({"numpy", "gdcm"}, True), ({"numpy", "pylibjpeg"}, True)],
+    [
+        (set(), False),
+        ({"numpy"}, False),
+        ({"gdcm", "pylibjpeg", "openjpeg"}, False),
+        ({"numpy", "gdcm"}, False),
+        ({"numpy", "gdcm", "pylibjpeg", "openjpeg"}, True),
+        ({"numpy", "libjpeg", "pylibjpeg", "openjpeg"}, True),
+    ],
     ids=str,
 )
-def test_pixels_need_numpy_and_a_decoder(
+def test_pixels_need_numpy_and_the_decoders_of_all_transfer_syntaxes(
     installed: set[str], *, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in installed:

@@ -101,7 +101,7 @@ def test_only_missing_instances_are_downloaded(
     done = run("adopt", folder, "--to", mirror, "--archive", archive.url, *QUIET, cache=cache)
     report = done.document()
     assert (done.code, done.err) == (0, "")
-    assert report["instances"] == {"found": len(had), "adopted": len(had), "already": 0, "refused": 0}
+    assert report["instances"] == {"found": len(had), "adopted": len(had), "already": 0, "refused": 0, "not_decoded": 0}
     assert checksums_on_disk(mirror) == checksums_of(had) == journalled_checksums(mirror)
     assert checksums_on_disk(folder) == before
     assert archive.requests() == []
@@ -131,7 +131,7 @@ def test_a_folder_becomes_a_mirror_in_place_and_keeps_foreign_files(
     others = {"metadata.csv", f"{made_up[1][0].collection}/LICENSE"}
     kept = {path: digest for path, digest in checksums_on_disk(tmp_path).items() if path in others}
     report = run("adopt", tmp_path, *QUIET, cache=cache).document()
-    assert report["instances"] == {"found": 30, "adopted": 30, "already": 0, "refused": 0}
+    assert report["instances"] == {"found": 30, "adopted": 30, "already": 0, "refused": 0, "not_decoded": 0}
     assert checksums_on_disk(tmp_path) == {**checksums_of(made_up[1]), **kept}
     assert report["files"] == {"others": 2}
 
@@ -144,7 +144,7 @@ def test_adopting_again_finds_everything_in_place(
         report = run("adopt", tmp_path / "other", "--to", tmp_path / "m", *QUIET, cache=cache).document()
         assert (report["instances"]["adopted"], report["instances"]["already"]) == expected
     report = run("adopt", tmp_path / "m", *QUIET, cache=cache).document()
-    assert report["instances"] == {"found": 30, "adopted": 0, "already": 30, "refused": 0}
+    assert report["instances"] == {"found": 30, "adopted": 0, "already": 30, "refused": 0, "not_decoded": 0}
     assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up[1])
 
 
@@ -188,7 +188,7 @@ def test_invalid_and_contradictory_files_are_named_and_left_in_place(
         ("c/other.dcm", "conflict"),
         ("c/cut.zip", "bundle"),
     }
-    assert report["instances"] == {"found": 7, "adopted": 2, "already": 1, "refused": 4}
+    assert report["instances"] == {"found": 7, "adopted": 2, "already": 1, "refused": 4, "not_decoded": 0}
     assert checksums_on_disk(mirror) == checksums_of([one, three])
     after = {path: digest for path, digest in checksums_on_disk(tmp_path).items() if not path.startswith("mirror/")}
     assert after == before
@@ -225,7 +225,7 @@ def test_a_mirror_whose_journal_is_lost_is_adopted_without_downloading(
     done = run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *QUIET, cache=cache)
     assert done.code == 0
     assert done.document()["instances"] == {
-        "selected": 30, "fetched": 0, "reused": 30, "failed": 0, "quarantined": 0
+        "selected": 30, "fetched": 0, "reused": 30, "failed": 0, "quarantined": 0, "not_decoded": 0
     }  # fmt: skip
     assert len(archive.object_requests()) == before
     assert journalled_checksums(mirror) == checksums_of(made_up[1])
@@ -277,6 +277,6 @@ def test_a_rebuild_finds_damage_inside_a_journal(
 
 def test_a_readable_journal_is_never_set_aside(mirror: Path, made_up: tuple[Path, list[MadeUp]], cache: Path) -> None:
     report = run("adopt", "--rebuild", mirror, *QUIET, cache=cache).document()
-    assert report["instances"] == {"found": 30, "adopted": 0, "already": 30, "refused": 0}
+    assert report["instances"] == {"found": 30, "adopted": 0, "already": 30, "refused": 0, "not_decoded": 0}
     assert not list((mirror / ".bulkdl").glob("unreadable*"))
     assert journalled_checksums(mirror) == checksums_of(made_up[1])

@@ -63,7 +63,14 @@ def test_the_report_agrees_with_the_archives_own_log(archive: RunningArchive, ca
     done = run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, *QUIET, cache=cache)
     report = done.document()
     assert report["requests"] == len(archive.requests())
-    assert report["instances"] == {"selected": 130, "fetched": 130, "reused": 0, "failed": 0, "quarantined": 0}
+    assert report["instances"] == {
+        "selected": 130,
+        "fetched": 130,
+        "reused": 0,
+        "failed": 0,
+        "quarantined": 0,
+        "not_decoded": 0,
+    }
     assert report["series"] == {"selected": 8, "complete": 8, "failed": 0}
     assert report["outcome"] == "complete"
     assert report["retries"] == 0
@@ -87,7 +94,14 @@ def test_a_second_run_sends_one_request_and_downloads_nothing(
     before = len(archive.requests())
     report = run(*command, cache=cache).document()
     assert [asked.endpoint for asked in archive.requests()[before:]] == ["getSeries"]
-    assert report["instances"] == {"selected": 120, "fetched": 0, "reused": 120, "failed": 0, "quarantined": 0}
+    assert report["instances"] == {
+        "selected": 120,
+        "fetched": 0,
+        "reused": 120,
+        "failed": 0,
+        "quarantined": 0,
+        "not_decoded": 0,
+    }
 
 
 def test_resuming_a_complete_mirror_sends_no_request(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
@@ -226,7 +240,14 @@ def test_a_file_that_was_renamed_and_not_journalled_is_adopted_without_a_request
     (mirror / path).write_bytes(orphan.content)
     command = ("mirror", "--archive", archive.url, "--series", orphan.series_uid, "--to", mirror)
     report = run(*command, *QUIET, cache=cache).document()
-    assert report["instances"] == {"selected": 20, "fetched": 19, "reused": 1, "failed": 0, "quarantined": 0}
+    assert report["instances"] == {
+        "selected": 20,
+        "fetched": 19,
+        "reused": 1,
+        "failed": 0,
+        "quarantined": 0,
+        "not_decoded": 0,
+    }
     assert orphan.sop_uid not in str(archive.object_requests())
 
 

@@ -264,6 +264,7 @@ def test_reads_a_journal_of_version_1_without_changing_it(path: Path) -> None:
         assert [failure.instance for failure in journal.failures(limit=5)] == ["1.2.3"]
         (work,), _ = journal.owed_work(None, after=None, limit=5)
         assert work.entries == (listed(SopInstanceUid("1.2.4")),)
+        assert journal.not_decoded(None) == 0
     assert path.read_bytes() == before
 
 

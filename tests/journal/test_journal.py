@@ -10,6 +10,7 @@ from bulkdl.errors import JournalError, LayoutError
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, WorkCursor
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.outcomes import NOT_DECODED
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import Failure, RunOutcome
 from bulkdl.model.selection import Selection
@@ -621,3 +622,19 @@ def test_gives_the_instances_of_a_series_page_by_page(journal: Journal) -> None:
     assert [row.sop_uid for row in page] == [sop_uid(1, 0), sop_uid(1, 1)]
     assert [row.sop_uid for row in journal.instances(series_uid(1), after=page[-1].sop_uid, limit=2)] == [sop_uid(1, 2)]
     assert journal.instances(SeriesUid("9"), limit=2) == []
+
+
+def test_counts_what_was_not_decoded_until_it_is_recorded_anew(tmp_path: Path) -> None:
+    noted = (f"{NOT_DECODED}: no installed decoder supports 1 bits allocated",)
+    with Journal.create_or_open(tmp_path / "journal.sqlite") as journal:
+        first = begin(journal, Selection(series=(series_uid(1),)))
+        record_listed(journal, first, 1, range(3))
+        journal.record_outcomes(first, [replace(outcome(1, number), notes=noted) for number in (0, 1)])
+        journal.record_outcomes(first, [replace(outcome(1, 2), notes=("no SOP Class UID",))])
+        second = begin(journal, Selection(series=(series_uid(2),)))
+        record_listed(journal, second, 2, range(1))
+        journal.record_outcomes(second, [replace(outcome(2, 0), notes=noted)])
+        assert [journal.not_decoded(run) for run in (None, first, second)] == [3, 2, 1]
+        assert journal.not_decoded(None, by_run=second.id) == 1
+        journal.record_outcomes(second, [outcome(1, 0)])
+        assert [journal.not_decoded(run) for run in (None, first, second)] == [2, 1, 1]

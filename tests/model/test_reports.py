@@ -40,7 +40,7 @@ RUN_DOCUMENT = {
     "run": 3,
     "outcome": "complete",
     "series": {"selected": 3, "complete": 3, "failed": 0},
-    "instances": {"selected": 412, "fetched": 400, "reused": 12, "failed": 0, "quarantined": 0},
+    "instances": {"selected": 412, "fetched": 400, "reused": 12, "failed": 0, "quarantined": 0, "not_decoded": 0},
     "bytes": {"fetched": 210_000_000, "mirror": 216_000_000},
     "requests": 407,
     "retries": 4,
@@ -72,7 +72,7 @@ COLLECTION_DOCUMENT = {
 
 def block(**counts: int) -> dict[str, int]:
     """The `instances` block that every document has."""
-    return dict.fromkeys(("selected", "fetched", "reused", "failed", "quarantined"), 0) | counts
+    return dict.fromkeys(("selected", "fetched", "reused", "failed", "quarantined", "not_decoded"), 0) | counts
 
 
 def test_a_run_has_the_document_of_the_contract() -> None:

@@ -2,7 +2,8 @@
 
 `LOOPS_BY=uvloop` makes them use uvloop. If `LOOPS_NOTED_IN` names a file, each process writes there the module it runs
 and the type of its loop. `FAULT_POINT=POINT:N` makes the process that runs the module
-`FAULT_POINT_IN` kill itself at the N-th call of POINT; see `fault_points`.
+`FAULT_POINT_IN` kill itself at the N-th call of POINT; see `fault_points`. `MISSING_MODULES` are names, with blanks
+between them, that no process finds, as if they were not installed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
 
 if os.environ.get("LOOPS_BY") == "uvloop":
     import uvloop
@@ -24,6 +27,14 @@ if os.environ.get("LOOPS_BY") == "uvloop":
             return loop
 
     asyncio.set_event_loop_policy(Policy())
+
+if missing := os.environ.get("MISSING_MODULES", "").split():
+    installed = PathFinder.find_spec
+
+    def find_spec(name: str, *where: Any) -> ModuleSpec | None:
+        return None if name in missing else installed(name, *where)
+
+    PathFinder.find_spec = find_spec  # type: ignore[method-assign,assignment]
 
 if sys.orig_argv[1:3] == ["-m", os.environ.get("FAULT_POINT_IN")]:
     from tests.support.fault_points import arm
