@@ -24,7 +24,7 @@ import platformdirs
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEMO
-from bulkdl.model.text import nearest
+from bulkdl.model.text import decoded, nearest
 
 _TABLES: Final = ("profiles", "defaults")
 
@@ -54,7 +54,7 @@ def load_configuration(path: Path | None, *, options: Collection[str]) -> Config
     """
     place = path or default_path()
     try:
-        text = place.read_text(encoding="utf-8")
+        text = decoded(place.read_bytes())
     except FileNotFoundError as error:
         if path is None:
             return Configuration()

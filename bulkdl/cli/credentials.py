@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import urllib.request
 from contextlib import suppress
@@ -15,9 +16,12 @@ import click
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError, JournalError
 from bulkdl.model.access import Access, ArchiveChoice, Credentials
+from bulkdl.model.text import decoded
 from bulkdl.verbs.reach import ArchiveTerms, archive_terms, cache_folder, is_guest
 from bulkdl.verbs.status import archive_of
 
+# The credential file of the NBIA Data Retriever: userName=… and passWord=…, each on a line.
+_PASSWORD_OF_RETRIEVER: Final = re.compile(r"(?im)\Auser_?name=.*\r?\npass_?word=([^\r\n]*)")
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -86,10 +90,12 @@ def _password(username: str, file: Path | None) -> str:
         return ""
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8").rstrip("\r\n")
+            text = decoded(file.read_bytes()).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise ConfigurationError(f"the password file {str(file)!r} cannot be read: {reason}") from error
+        written = _PASSWORD_OF_RETRIEVER.search(text)
+        return written[1] if written else text
     if (password := os.environ.get("BULKDL_PASSWORD")) is not None:
         return password
     if not sys.stdin.isatty():

@@ -60,6 +60,8 @@ def for_error(error: errors.BulkdlError) -> Exit:
 def for_report(report: Report) -> Exit:
     """The exit code of a verb: 0 only if nothing that was requested failed, is damaged or is missing."""
     match report:
+        case AdoptReport(found=0, outcome=RunOutcome.COMPLETE):
+            return Exit.INCOMPLETE
         case RunReport() | AdoptReport():
             return _BY_OUTCOME[report.outcome]
         case VerifyReport(repair=RunReport() as repair) if repair.outcome is not RunOutcome.COMPLETE:

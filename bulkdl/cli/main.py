@@ -34,7 +34,18 @@ _COMMANDS: Final = {
     "archives": "List the known archives, and whether each answers.",
     "serve": "Serve mirrors or folders of DICOM files as an archive.",
     "help": "Print a page of the documentation.",
+    "completion": "Print the script that completes commands in a shell.",
 }
+# What users of other programs type, and what it is called here.
+_HABITS: Final = {
+    **dict.fromkeys(("--dry-run", "--list"), "use bulkdl plan, which downloads nothing"),
+    **dict.fromkeys(("--dest", "--destination", "--dir", "--local-dir", "--out", "--output", "-o"), "use --to DIR"),
+    **dict.fromkeys(("download", "get", "fetch", "pull"), "use bulkdl mirror"),
+    **dict.fromkeys(("version", "env", "info"), "use bulkdl --version"),
+    **dict.fromkeys(("check", "audit"), "use bulkdl verify"),
+}
+COMPLETE: Final = "_BULKDL_COMPLETE"
+"""The environment variable by which a shell asks for completions; see click."""
 
 
 class _Commands(click.Group):
@@ -60,7 +71,8 @@ class _Commands(click.Group):
         """See click. The error for an unknown command suggests the nearest name."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
-            hint = did_you_mean(name, _COMMANDS, otherwise=f" (known: {', '.join(_COMMANDS)})")
+            hint = f"; {_HABITS[name]}" if name in _HABITS else ""
+            hint = hint or did_you_mean(name, _COMMANDS, otherwise=f" (known: {', '.join(_COMMANDS)})")
             raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -78,12 +90,12 @@ class _Commands(click.Group):
     epilog="Guides and reference: bulkdl help [TOPIC].",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, message="bulkdl %(version)s")
+@click.version_option(__version__, "-V", "--version", message="bulkdl %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Mirror DICOM collections of The Cancer Imaging Archive: resumable, validated, journalled."""
     if ctx.invoked_subcommand is None:
-        raise click.UsageError(f"no command is given (known: {', '.join(_COMMANDS)})", ctx)
+        click.echo(ctx.get_help())
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -121,6 +133,10 @@ def _unexpected(error: Exception) -> BulkdlError:
 
 def _invoke(arguments: list[str]) -> int:
     """Run the command. click's own `main` would print and exit when it is interrupted or its reader goes away."""
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete  # noqa: PLC0415 - a shell asks for completions only
+
+        return shell_complete(cli, {}, "bulkdl", COMPLETE, instruction)
     with cli.make_context("bulkdl", arguments) as ctx:
         result = cli.invoke(ctx)
     return int(result or exit_codes.Exit.OK)
@@ -134,10 +150,11 @@ def _usage(error: click.UsageError) -> str:
 
             if (place := origin(error.ctx, error.param)) is not None:
                 text += f" (set in {place})"
-    elif isinstance(error, click.NoSuchOption) and error.possibilities:
-        text = f"there is no option {error.option_name}; did you mean {error.possibilities[0]}?"
     elif isinstance(error, click.NoSuchOption):
-        text = f"there is no option {error.option_name}"
+        known = [name for param in error.ctx.command.params for name in param.opts] if error.ctx is not None else []
+        habit = _HABITS.get(error.option_name)
+        hint = f"; {habit}" if habit and error.option_name not in known else did_you_mean(error.option_name, known)
+        text = f"there is no option {error.option_name}{hint}"
     else:
         message = error.format_message()
         text = f"{message[:1].lower()}{message[1:]}"

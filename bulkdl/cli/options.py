@@ -234,6 +234,19 @@ def _read_manifest(path: str) -> Selection:
 selection_options: Final[Decorator] = selecting(Selection)
 
 
+def _refuse_words(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> None:
+    del param
+    if words:
+        to = f" --to {words[1]}" if len(words) > 1 else ""
+        raise click.UsageError(f"{words[0]!r} is not an option: write --collection {words[0]}{to}, or --manifest", ctx)
+
+
+words_refused: Final[Decorator] = click.argument(
+    "words", nargs=-1, metavar=" ", is_eager=True, expose_value=False, callback=_refuse_words
+)
+"""A guide for those who name a data set without an option, before anything else is missing."""
+
+
 # --- one verb ---------------------------------------------------------------------------------------------------------
 
 

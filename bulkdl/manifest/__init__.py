@@ -6,12 +6,11 @@ line in `read_manifest`.
 
 from __future__ import annotations
 
-import codecs
-
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import plain, tabular, tcia
 from bulkdl.manifest.base import Manifest
 from bulkdl.model.preamble import is_dicom
+from bulkdl.model.text import decoded
 
 __all__ = ["Manifest", "read_manifest"]
 
@@ -22,7 +21,6 @@ _BINARY = (
     (b"\x1f\x8b", "a gzip file: decompress it first"),
     (b"%PDF", "a PDF document"),
 )
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
 def read_manifest(content: bytes, *, source: str) -> Manifest:
@@ -50,15 +48,13 @@ def read_manifest(content: bytes, *, source: str) -> Manifest:
 
 
 def _decode(content: bytes, source: str) -> str:
-    for bom, encoding in _BOMS:
-        if content.startswith(bom):
-            return content[len(bom) :].decode(encoding, "replace")
-    if b"\0" in content:
-        raise ManifestError(f"this is a binary file; {_SUPPORTED}", source=source)
     try:
-        return content.decode()
+        text = decoded(content)
     except UnicodeDecodeError:
-        return content.decode("latin-1")  # spreadsheets still write it; UIDs and column names are ASCII
+        text = content.decode("latin-1")  # spreadsheets still write it; UIDs and column names are ASCII
+    if "\0" in text:
+        raise ManifestError(f"this is a binary file; {_SUPPORTED}", source=source)
+    return text
 
 
 def _other_text(text: str) -> str | None:

@@ -277,6 +277,8 @@ def _adopt_text(report: AdoptReport) -> str:
 def _adopt_complaint(report: AdoptReport) -> str | None:
     if report.outcome is RunOutcome.INTERRUPTED:
         return "interrupted; what was adopted is kept; repeat the command to continue"
+    if not report.found:
+        return f"no DICOM file was found below {report.source}"
     if not report.refused:
         return None
     return f"{report.refused:,} of {report.found:,} instances were rejected and left in place; all others were adopted"

@@ -6,6 +6,7 @@ Everything here blocks.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import Final
 
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.dicom.validation import ValidationResult
-from bulkdl.errors import BundleError, InstanceError
+from bulkdl.errors import BundleError, InstanceError, InvalidInstance
 from bulkdl.fetch.digests import Digests
-from bulkdl.model.preamble import HEAD_BYTES, is_dicom
+from bulkdl.model.preamble import HEAD_BYTES, is_bare_data_set, is_dicom
 from bulkdl.model.records import InstanceKey
+from bulkdl.model.text import decoded
 from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
 from bulkdl.store.importing import SourceFile, source_files
 
@@ -87,6 +89,9 @@ class CandidateFinder:
                     yield candidate
             elif head.startswith(_ZIP):
                 yield from self._unzip(file)
+            elif is_bare_data_set(head) and len(head) == HEAD_BYTES:
+                missing = "no DICOM preamble and meta information (PS3.10 §7.1)"
+                self._reject(file.shown, InvalidInstance.code, missing)
             else:
                 self.others += 1
 
@@ -156,13 +161,12 @@ def collections_in_tables(folder: Path) -> dict[str, str]:
 
 def _collections_in(path: Path) -> Iterator[tuple[str, str]]:
     # The Retriever does not quote: a comma in a text shifts the columns after it, but never the first two.
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        head = [name.strip() for name in next(rows, [])]
-        series = next((head.index(name) for name in _SERIES_COLUMNS if name in head), None)
-        collection = next((head.index(name) for name in _COLLECTION_COLUMNS if name in head), None)
-        if series is None or collection is None:
-            return
-        for row in rows:
-            if len(row) > max(series, collection) and row[collection].strip():
-                yield row[series].strip(), row[collection].strip()
+    rows = csv.reader(io.StringIO(decoded(path.read_bytes()), newline=""))
+    head = [name.strip() for name in next(rows, [])]
+    series = next((head.index(name) for name in _SERIES_COLUMNS if name in head), None)
+    collection = next((head.index(name) for name in _COLLECTION_COLUMNS if name in head), None)
+    if series is None or collection is None:
+        return
+    for row in rows:
+        if len(row) > max(series, collection) and row[collection].strip():
+            yield row[series].strip(), row[collection].strip()

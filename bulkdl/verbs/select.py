@@ -34,6 +34,8 @@ def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Sel
     """
     merged = merge_series([selection, *manifests])
     merged.check()
+    if not all(name.strip() for name in merged.collections):
+        raise SelectionError("an empty name was given: a collection has a name")
     return merged
 
 

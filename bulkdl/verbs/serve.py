@@ -12,6 +12,7 @@ from typing import Annotated, Final, TypedDict, Unpack
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.options import Option
+from bulkdl.model.text import decoded
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
@@ -131,7 +132,7 @@ def read_rules(api_key_file: Paths | None, users_file: Paths | None) -> AccessRu
 
 def _text(path: Paths) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return decoded(Path(path).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"{path} cannot be read: {reason}") from None  # an error of decoding quotes the file

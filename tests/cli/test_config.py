@@ -67,3 +67,9 @@ def test_a_folder_or_a_binary_file_is_refused_in_one_line(tmp_path: Path) -> Non
         with pytest.raises(ConfigurationError) as caught:
             load_configuration(path, options=OPTIONS)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_an_editor_of_windows_is_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes('[defaults]\r\narchive = "idc"\r\n'.encode(encoding))
+    assert load_configuration(tmp_path / "c.toml", options=OPTIONS).defaults == {"archive": "idc"}

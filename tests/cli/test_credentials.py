@@ -135,6 +135,14 @@ def test_the_password_comes_from_its_file_first(tmp_path: Path, monkeypatch: pyt
     assert choose_archive(replace(me, password_file=file)).access.credentials.password == "pass word "  # noqa: S105 - made up
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("text", ["pässword\r\n", "userName=me\r\npassWord=pässword\r\n"], ids=["plain", "Retriever's"])
+def test_a_password_file_may_come_from_windows(text: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(text.encode(encoding))
+    me = replace(options(V2), username="me", password_file=tmp_path / "password")
+    assert choose_archive(me).access.credentials.password == "pässword"  # noqa: S105 - made up
+
+
 def test_a_password_file_that_is_not_there_is_the_callers_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         choose_archive(replace(options(V2), username="me", password_file=tmp_path / "none"))

@@ -9,6 +9,7 @@ import pytest
 from bulkdl import errors
 from bulkdl.cli import exit_codes
 from bulkdl.model.reports import (
+    AdoptReport,
     Failure,
     InstanceCounts,
     PlanReport,
@@ -19,6 +20,7 @@ from bulkdl.model.reports import (
     SeriesCounts,
     VerifyReport,
 )
+from bulkdl.model.summaries import complaint_of
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,29 @@ def test_an_audit_is_0_only_where_nothing_is_left_to_do(found: dict[str, Any], c
     base: dict[str, Any] = {"owed": 0, **found}
     report = VerifyReport(mirror="m", series=SeriesCounts(), checked=9, sound=9, bytes_checked=0, seconds=0, **base)
     assert exit_codes.for_report(report) == code
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome", "code"), [(3, "complete", 0), (0, "complete", 1), (0, "interrupted", 130)]
+)
+def test_an_adoption_of_nothing_is_not_a_success(found: int, outcome: str, code: int) -> None:
+    report = AdoptReport(
+        mirror="m",
+        source="s",
+        run=1,
+        outcome=RunOutcome(outcome),
+        series=1,
+        found=found,
+        adopted=found,
+        already=0,
+        refused=0,
+        others=0,
+        bytes_adopted=0,
+        bytes_mirror=0,
+        seconds=0,
+    )
+    assert exit_codes.for_report(report) == code
+    assert (complaint_of(report) == "no DICOM file was found below s") == (code == 1)
 
 
 @pytest.mark.parametrize(("failures", "code"), [((), 0), ((Failure("1.2", None, "not-found", "x", 1),), 1)])

@@ -58,6 +58,38 @@ def test_version_and_help_pay_for_nothing_that_mirroring_needs(words: list[str])
     assert ended.stderr == "[]\n"
 
 
+def test_bulkdl_alone_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([]) == 0
+    alone = capsys.readouterr()
+    assert main.run(["--help"]) == 0
+    assert alone == capsys.readouterr()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_script(shell: str) -> None:
+    ended = bulkdl("completion", shell)
+    assert ended.returncode == 0
+    assert f"_BULKDL_COMPLETE={shell}_complete" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("bulkdl mir", "mirror"),
+        ("bulkdl mirror --rate", "--rate-limit"),
+        ("bulkdl mirror --transport s", "single"),
+        ("bulkdl verify --qui", "--quick"),
+        ("bulkdl completion z", "zsh"),
+    ],
+)
+def test_a_shell_gets_completions(typed: str, completed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_BULKDL_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
+    ended = bulkdl()
+    assert ended.stdout.split() == [f"plain,{completed}"]
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["-h"]) == 0
     text = capsys.readouterr().out
@@ -74,7 +106,6 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param([], "no command is given", id="nothing"),
         pytest.param(["miror"], "there is no command 'miror'; did you mean mirror?", id="misspelt command"),
         pytest.param(["xyz"], "known: mirror, resume", id="unknown command"),
         pytest.param(["--frobnicate"], "there is no option --frobnicate", id="unknown option"),
@@ -95,6 +126,16 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         pytest.param(["mirror", "--everything", "--to", "m"], "add --yes", id="everything, no terminal"),
         pytest.param(["mirror", "--collection", "x", "--to", "m", "--rate-limit", "50"], "50 bytes per", id="rate"),
         pytest.param(["resume", "m", "--rate-limit", "0.9kB/s"], "900 bytes per", id="rate of a resume"),
+        pytest.param(["cache"], "there is no command 'cache' (known: mirror", id="like nothing"),
+        pytest.param(["version"], "use bulkdl --version", id="habit: version"),
+        pytest.param(["download", "x"], "use bulkdl mirror", id="habit: download"),
+        pytest.param(["mirror", "--collection", "x", "--dry-run"], "use bulkdl plan", id="habit: --dry-run"),
+        pytest.param(["mirror", "--collection", "x", "--dest", "m"], "use --to DIR", id="habit: --dest"),
+        pytest.param(["mirror", "--collection", "x", "--output", "m"], "use --to DIR", id="habit: --output"),
+        pytest.param(["plan", "--collection", ""], "a collection has a name", id="empty collection"),
+        pytest.param(["plan", "--collection", " "], "a collection has a name", id="blank collection"),
+        pytest.param(["mirror", "PHANTOM", "x"], "--collection PHANTOM --to x", id="habit: words"),
+        pytest.param(["plan", "PHANTOM"], "--collection PHANTOM", id="habit: a word"),
         pytest.param(["serve"], "nothing to serve", id="serve nothing"),
         pytest.param(["serve", "--demo", "x"], "--demo has its own files", id="serve both"),
         pytest.param(["query"], "no endpoint is given", id="query nothing"),

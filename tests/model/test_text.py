@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.model.text import did_you_mean, error_text, nearest, one_line, shortened, storable
+from bulkdl.model.text import decoded, did_you_mean, error_text, nearest, one_line, shortened, storable
 
 
 @given(st.text())
@@ -53,3 +53,14 @@ def test_a_message_ends_with_a_guess_or_with_the_alternative() -> None:
     assert did_you_mean("tica", ["tcia"]) == "; did you mean tcia?"
     assert did_you_mean("zzz", ["tcia"]) == ""
     assert did_you_mean("zzz", ["tcia"], otherwise=" (known: tcia)") == " (known: tcia)"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_not_part_of_a_text(encoding: str) -> None:
+    assert decoded("naïve = 1\r\n".encode(encoding)) == "naïve = 1\r\n"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfeodd", b"\xe9t\xe9"], ids=["half a character", "Latin-1"])
+def test_what_is_not_text_is_an_error(content: bytes) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        decoded(content)

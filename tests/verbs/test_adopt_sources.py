@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from bulkdl.verbs.adopt_sources import (
     CandidateFinder,
     collection_by_folder,
@@ -62,6 +64,24 @@ def test_tables_name_the_collection_of_a_series(tmp_path: Path) -> None:
     (tmp_path / "below" / "idc.csv").write_text("collection_id,series_uid\nSECOND,1.3\n")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert collections_in_tables(tmp_path) == {"1.2": "FIRST", "1.3": "SECOND"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_of_spreadsheets_are_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_bytes("Series UID,Collection\r\n1.2,ERSTE-Ä\r\n".encode(encoding))
+    assert collections_in_tables(tmp_path) == {"1.2": "ERSTE-Ä"}
+
+
+def test_a_data_set_without_preamble_is_rejected_with_the_reason(tmp_path: Path) -> None:
+    content = MADE_UP[0].content
+    meta_ends = content.index(b"\x08\0\x05\0") if b"\x08\0\x05\0" in content else content.index(b"\x08\0\x16\0")
+    (tmp_path / "with meta").write_bytes(content[132:])
+    (tmp_path / "data set alone").write_bytes(content[meta_ends:])
+    (tmp_path / "text").write_text("not DICOM at all, but long enough to be looked at " * 10)
+    found, others, rejected = find(tmp_path)
+    assert (found, others) == ([], 1)
+    assert sorted(path for path, _, _ in rejected) == ["data set alone", "with meta"]
+    assert all("no DICOM preamble" in message for _, _, message in rejected)
 
 
 def test_a_folder_above_the_patients_names_the_collection() -> None:

@@ -25,6 +25,15 @@ def test_rules_come_from_both_files(tmp_path: Path) -> None:
     assert read_rules(None, None).restricted == frozenset()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_editors_of_windows_are_read(encoding: str, tmp_path: Path) -> None:
+    keys, users = tmp_path / "keys", tmp_path / "users.toml"
+    keys.write_bytes("one\r\ntwo\r\n".encode(encoding))
+    users.write_bytes('[users.alice]\r\npassword = "p"\r\n'.encode(encoding))
+    rules = read_rules(keys, users)
+    assert (rules.keys, set(rules.users)) == (frozenset({"one", "two"}), {"alice"})
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfehunter2"], ids=["missing", "no-text"])
 def test_a_file_that_cannot_be_read_is_named_and_not_quoted(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "users.toml"

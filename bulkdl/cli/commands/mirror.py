@@ -16,6 +16,7 @@ from bulkdl.cli.options import (
     output_options,
     selection_options,
     verb_options,
+    words_refused,
 )
 from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import SectionedCommand
@@ -33,6 +34,7 @@ _EXAMPLES: Final = (
 
 
 @click.command(cls=SectionedCommand, examples=_EXAMPLES)
+@words_refused
 @verb_options(mirror_async)
 @yes_option
 @selection_options

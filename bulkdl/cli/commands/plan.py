@@ -17,6 +17,7 @@ from bulkdl.cli.options import (
     output_options,
     selection_options,
     verb_options,
+    words_refused,
 )
 from bulkdl.cli.runner import run_verb, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
@@ -33,6 +34,7 @@ _EXAMPLES: Final = (
 
 
 @click.command(cls=SectionedCommand, examples=_EXAMPLES)
+@words_refused
 @verb_options(plan_async)
 @click.option(
     "--save",
