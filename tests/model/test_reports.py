@@ -118,6 +118,7 @@ def test_a_status_has_the_document_of_the_contract() -> None:
         "collections": [COLLECTION_DOCUMENT],
         "errors": {"not-found": 1},
         "failures": [],
+        "unanswered": [],
     }
 
 
