@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
-from bulkdl.errors import AccessDenied, NotFound, RequestFailed, ShortAtSource
+from bulkdl.errors import AccessDenied, NotFound, RequestFailed, ShortAtSource, UnexpectedAnswer
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
 from bulkdl.journal.thread import JournalThread
@@ -19,6 +19,7 @@ from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
 from bulkdl.model.text import nearest
+from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import Stage, run_pool
 from bulkdl.store.layout import special_name
 
@@ -28,6 +29,7 @@ _PAGE: Final = 100
 _QUESTIONS_SHOWN: Final = 3
 _NOT_LISTED: Final = "the archive does not list this instance in its series"
 _NOT_SELECTABLE: Final = "the archive does not list SOP Instance UIDs; select the whole series"
+_MOST_REFUSALS: Final = 48  # of lists, until the archive is believed to refuse every one
 _ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose token has expired, may answer with nothing
 
 
@@ -111,10 +113,11 @@ async def list_instances(
             await upstream.changed.wait()
 
     in_hand: set[str] = set()  # the Series that are being listed
+    refusals = Refusals(_MOST_REFUSALS)
 
     async def ask(row: UnlistedSeries) -> None:
         try:
-            await _list_one(row, journal_thread, run, archive)
+            await _list_one(row, journal_thread, run, archive, refusals)
         finally:
             in_hand.discard(row.series.series_uid)
         downstream.more()
@@ -122,13 +125,16 @@ async def list_instances(
     await run_pool(unlisted(), ask, workers=_LISTS_AT_ONCE, name="list")
 
 
-async def _list_one(row: UnlistedSeries, journal_thread: JournalThread, run: Run, archive: Archive) -> None:
+async def _list_one(
+    row: UnlistedSeries, journal_thread: JournalThread, run: Run, archive: Archive, refusals: Refusals
+) -> None:
     uid, promised = row.series.series_uid, row.series.image_count or 0
     try:
-        entries, attempts = await _list_until_complete(row.series, archive)
-    except AccessDenied:
-        raise
+        entries, invalid_rows, attempts = await _list_until_complete(row.series, archive)
+        refusals.answered()
     except RequestFailed as error:
+        if isinstance(error, AccessDenied):
+            refusals.refused(error)
         await journal_thread(
             Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
         )
@@ -141,23 +147,31 @@ async def _list_one(row: UnlistedSeries, journal_thread: JournalThread, run: Run
         are_uids_listed = all(entry.sop_uid is not None for entry in entries)
         message = _NOT_LISTED if are_uids_listed else _NOT_SELECTABLE
         await journal_thread(Journal.record_outcomes, run, [_not_found(uid, sop_uid, message) for sop_uid in missing])
-    if not entries or len(entries) < promised:
-        message = f"the archive lists {len(entries):,} instances and counts {promised:,}" if entries else "no instances"
-        await journal_thread(
-            Journal.record_series_failure, run, uid, error=ShortAtSource.code, message=message, attempts=attempts
-        )
+    is_counted = 0 < promised <= len(entries)
+    if invalid_rows and not is_counted:
+        code, message = UnexpectedAnswer.code, f"{invalid_rows:,} listed instances have no valid SOP Instance UID"
+    elif not entries or len(entries) < promised:
+        listed = f"{len(entries):,} instances" if entries else "no instances"
+        code, message = ShortAtSource.code, f"the archive lists {listed} and counts {promised:,}"
+    else:
+        return
+    await journal_thread(Journal.record_series_failure, run, uid, error=code, message=message, attempts=attempts)
 
 
-async def _list_until_complete(series: Series, archive: Archive) -> tuple[tuple[Entry, ...], int]:
-    """The entries of all lists of a Series, until they are as many as the archive counts; and the number of lists."""
+async def _list_until_complete(series: Series, archive: Archive) -> tuple[tuple[Entry, ...], int, int]:
+    """The entries of all lists of a Series, until they are as many as the archive counts.
+
+    With the number of invalid rows in the last list, and the number of lists.
+    """
     entries: dict[str, Entry] = {}
     attempts = 0
     while True:
-        entries |= {entry.key: entry for entry in (await archive.list(series)).entries}
+        listing = await archive.list(series)
+        entries |= {entry.key: entry for entry in listing.entries}
         attempts += 1
         is_complete = entries and len(entries) >= (series.image_count or 0)
         if is_complete or attempts >= _ATTEMPTS_AT_A_SHORT_LIST:
-            return tuple(entries.values()), attempts
+            return tuple(entries.values()), listing.invalid_rows, attempts
         await archive.retrier.back_off(attempts)
 
 

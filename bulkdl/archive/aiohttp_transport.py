@@ -30,6 +30,7 @@ from bulkdl.model.text import error_text
 _CONNECT_SECONDS: Final = 30
 _ANSWER_SECONDS: Final = 4 * _CONNECT_SECONDS  # name, several addresses, proxy, TLS; then the silence
 _READ_BUFFER_BYTES: Final = 1 << 18
+_SMALL_BYTES: Final = 1 << 12
 _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
@@ -51,6 +52,8 @@ class AiohttpResponse:
             while True:
                 # Unlike `readany`, this copies nothing. The end of a chunk of HTTP may come without bytes.
                 chunk, is_end_of_chunk = await content.readchunk()
+                if 0 < len(chunk) < _SMALL_BYTES and not content.is_eof():
+                    chunk += content.read_nowait(_READ_BUFFER_BYTES)  # the small chunks that have arrived behind it
                 if chunk or not is_end_of_chunk:
                     return chunk
         except _FOREIGN as error:
@@ -131,13 +134,15 @@ async def _tls(ca_bundle: str | None) -> ssl.SSLContext | None:
         raise ConfigurationError(f"the certificates in {ca_bundle} cannot be read: {_reason(error)}") from error
 
 
-def _translate(error: BaseException) -> BulkdlError:  # noqa: C901, PLR0911 - a table, in the form of a match
+def _translate(error: BaseException) -> BulkdlError:  # noqa: C901, PLR0911, PLR0912 - a table, in the form of a match
     match error:
         case OSError(errno=errno.EMFILE | errno.ENFILE):
             return MirrorUnwritable("too many open files: no connection can be made; raise the limit (ulimit -n)")
         case aiohttp.ClientConnectorCertificateError():
             reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
             return ArchiveUnreachable(f"the certificate of {error.host} is not trusted: {reason} (see --ca-bundle)")
+        case aiohttp.ClientConnectorSSLError() if "WRONG_VERSION_NUMBER" in str(error):
+            return ArchiveUnreachable(f"{error.host}:{error.port} does not speak TLS: is its address http://…?")
         case aiohttp.ClientConnectorDNSError():
             return ConnectFailed(f"the host {error.host} is not known: {_reason(error)}")
         case aiohttp.ClientProxyConnectionError():
@@ -154,6 +159,8 @@ def _translate(error: BaseException) -> BulkdlError:  # noqa: C901, PLR0911 - a 
             return ShortBody(f"the body was cut: {_reason(error)}")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
             return ConnectionLost(f"the connection broke: {_reason(error)}")
+        case aiohttp.ClientResponseError() if error.message:  # its further lines show what was received
+            return ConnectionLost(f"no valid response: {error_text(ValueError(error.message.splitlines()[0]))}")
         case aiohttp.InvalidURL():
             return ConfigurationError("the archive's address is invalid")
         case _:

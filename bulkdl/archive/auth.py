@@ -17,7 +17,15 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ServerFailed, UnexpectedAnswer
+from bulkdl.errors import (
+    AccessDenied,
+    ArchiveRefused,
+    NotFound,
+    RequestFailed,
+    RequestRejected,
+    ServerFailed,
+    UnexpectedAnswer,
+)
 from bulkdl.model.access import Credentials
 
 GUEST: Final = "nbia_guest"
@@ -68,7 +76,7 @@ class Tokens:
         self._post = post
         self._clock = clock
         self._token: Token | None = None
-        self._refusal: AccessDenied | None = None
+        self._refusal: ArchiveRefused | None = None
         self._paths: tuple[str, ...] = TOKEN_PATHS
         self._one_at_a_time = asyncio.Lock()
 
@@ -76,7 +84,7 @@ class Tokens:
         """Return a token that is valid for a while; renews it if necessary.
 
         Raises:
-            AccessDenied: the archive refuses the login.
+            ArchiveRefused: the archive refuses the login.
             RequestFailed: the login failed otherwise.
         """
         if (token := self._good()) is not None:
@@ -137,8 +145,8 @@ class Tokens:
         try:
             self._token = await self._ask(form)
         except AccessDenied as error:
-            self._refusal = error
-            raise
+            self._refusal = ArchiveRefused(str(error))
+            raise self._refusal from error
         return self._token
 
     async def _ask(self, form: Mapping[str, str]) -> Token:

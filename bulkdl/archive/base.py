@@ -112,11 +112,11 @@ class Body(Protocol):
             RequestFailed: the body ended early, or the archive sent nothing for too long.
         """
 
-    async def read(self) -> bytes:
-        """Return all bytes. Meant for bodies whose length is known to be small.
+    async def read(self, at_most: int) -> bytes:
+        """Return all bytes of a body that is meant to be small.
 
         Raises:
-            RequestFailed: as `chunks`.
+            RequestFailed: as `chunks`; or it is larger than `at_most` bytes.
         """
 
 
@@ -143,7 +143,7 @@ class Archive(Protocol):
         """Yield the Series that match `selection`, in batches as they arrive. A Series may come more than once.
 
         Raises:
-            AccessDenied: the archive refuses the caller.
+            ArchiveRefused: the archive refuses the login, or everything.
         """
 
     async def list(self, series: Series) -> Listing:

@@ -8,28 +8,32 @@ it has already written or taken; `read` tries again as `runtime.retry` decides. 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import quote
 
 from yarl import URL
 
 from bulkdl.archive import http_status
 from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
-from bulkdl.archive.content_encoding import ENCODINGS, Inflater
+from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpResponse, HttpTransport
 from bulkdl.archive.request import Identity, Pairs, Request
 from bulkdl.archive.row_reader import RowReader
+from bulkdl.archive.secrets import redacted
 from bulkdl.errors import (
+    AccessDenied,
+    ArchiveUnreachable,
     BulkdlError,
+    ConfigurationError,
     ConnectFailed,
     ConnectionLost,
+    NotFound,
     RequestFailed,
+    RequestRejected,
     ShortBody,
     TimedOut,
     UnexpectedAnswer,
@@ -43,88 +47,20 @@ IDENTITY: Final[Mapping[str, str]] = MappingProxyType({"Accept-Encoding": "ident
 """Headers that make Content-Length the length of the file."""
 
 _MOST_REDIRECTS: Final = 5
-_MOST_ERROR_BYTES: Final = 2_000
+_MOST_ERROR_BYTES: Final = 4_000
+_ERROR_SECONDS: Final = 2.0
+_NO_RENEWAL_SECONDS: Final = 30.0  # after a new token was refused like the one before
+MOST_ANSWER_BYTES: Final = 128 << 20
+"""The largest answer that is read as a whole."""
+SHORT_ANSWER_BYTES: Final = 64 << 10
+"""The same for tokens, checksums and the like."""
+_MOST_ROWS: Final = 10_000_000
 _SHOWN_CHARACTERS: Final = 200
 _LOGOUT_SECONDS: Final = 5.0
 _EMPTY: Final = frozenset({b"", b"[]", b"null"})
 _SENT_TO_ANY_ORIGIN: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range"})
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
 _BROKEN: Final = (ConnectFailed, ConnectionLost, TimedOut, ShortBody)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-class HttpBody:
-    """See `base.Body`."""
-
-    def __init__(self, response: HttpResponse, access: Access, token: Token | None = None) -> None:
-        self._response = response
-        self._access = access
-        self.token = token  # the one that was sent
-        self.headers = headers = response.headers
-        self.content_type = response.content_type
-        encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
-        if encoding != "identity" and encoding not in ENCODINGS:
-            raise UnexpectedAnswer(
-                f"the response has the encoding {shortened(encoding, 20)!r}, which was not requested"
-            )
-        self._inflater = Inflater() if encoding in ENCODINGS else None
-        self.length = response.length if self._inflater is None else None
-        self.start = 0
-        self.is_part = response.status == http_status.PARTIAL_CONTENT
-        tag = headers.get("ETag", "")
-        # A weak tag may stand for other bytes with the same meaning, so it identifies nothing here.
-        self.validator = tag if tag.startswith('"') else headers.get("Last-Modified")
-        self.received = 0
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """See `Body.chunks`."""
-        response, clock, access = self._response, time.monotonic, self._access
-        # Only the time spent waiting for bytes counts, not the time that the caller needs to process them.
-        waited, received = 0.0, 0
-        while True:
-            asked = clock()
-            if not (chunk := await response.chunk()):
-                break
-            received += len(chunk)
-            waited += clock() - asked
-            if waited >= access.silence_seconds:
-                if received < access.lowest_bytes_per_second * waited:
-                    raise TimedOut(f"only {received:,} bytes arrived in {waited:.0f} s")
-                waited, received = 0.0, 0
-            for piece in (chunk,) if self._inflater is None else self._inflated(chunk):
-                self.received += len(piece)
-                yield piece
-        self._check_end()
-
-    async def read(self) -> bytes:
-        """See `Body.read`."""
-        if self.length is None:
-            return b"".join([chunk async for chunk in self.chunks()])
-        slowest_seconds = self._access.silence_seconds + self.length / self._access.lowest_bytes_per_second
-        try:
-            async with asyncio.timeout(slowest_seconds):
-                content = await self._response.read()
-        except TimeoutError as error:
-            raise TimedOut(f"{self.length:,} bytes did not arrive within {slowest_seconds:.0f} s") from error
-        self.received = len(content)
-        self._check_end()
-        return content
-
-    def _inflated(self, chunk: bytes) -> Iterator[bytes]:
-        assert self._inflater is not None  # noqa: S101 - the caller has checked
-        try:
-            yield from self._inflater.feed(chunk)
-        except ValueError as error:
-            raise ShortBody(f"the body cannot be decoded: {error}") from error
-
-    def _check_end(self) -> None:
-        if self._inflater is not None:
-            try:
-                self._inflater.close()
-            except ValueError as error:
-                raise ShortBody(f"the body was cut: {error}") from error
-        if self.length is not None and self.received != self.length:
-            raise ShortBody(f"{self.received:,} bytes arrived, {self.length:,} were announced")
 
 
 class HttpClient:
@@ -149,6 +85,7 @@ class HttpClient:
         self._note = note
         self._base = URL(url)
         self._urls: dict[str, URL] = {}
+        self._no_renewal_until = 0.0
         self._tokens = Tokens(access.credentials, self._post, clock=clock)
 
     @property
@@ -164,37 +101,37 @@ class HttpClient:
         Raises:
             RequestFailed: the last failure, once no attempt is left.
         """
-        answer, _ = await self.retrier.attempt(what or request.name, lambda _: self.read_once(request))
-        return answer
+        return await self.retrier.ask(what or request.name, lambda _: self.read_once(request))
 
-    async def read_once(self, request: Request) -> tuple[str, bytes]:
+    async def read_once(self, request: Request, *, at_most: int = MOST_ANSWER_BYTES) -> tuple[str, bytes]:
         """Send `request`, and return the content type and the body. One attempt."""
         while True:
             async with self.open(request) as body:
-                content = await body.read()
+                content = await body.read(at_most)
             if content.strip() not in _EMPTY or not await self._renewed_if_doubtful(body.token):
                 return body.content_type, content
 
-    async def rows(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
-        """Send `request`, and yield the rows of the answer, which is JSON, as they arrive. One attempt.
+    async def rows(self, request: Request, *, at_most: int = _MOST_ROWS) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """Send `request`, and yield the rows of the answer, which is JSON, in batches as they arrive. One attempt.
 
         Raises:
-            UnexpectedAnswer: the answer is not a list of rows.
+            UnexpectedAnswer: the answer is not a list of rows, or has more than `at_most`.
         """
         is_believed = False
         while not is_believed:
-            reader, count = RowReader(), 0
+            reader, count = RowReader(self.redacted), 0
             async with self.open(request) as body:
                 try:
                     async for chunk in body.chunks():
-                        for row in reader.feed(chunk):
-                            count += 1
-                            yield row
-                    for row in reader.close():
-                        count += 1
-                        yield row
+                        if rows := reader.feed(chunk):
+                            if (count := count + len(rows)) > at_most:
+                                raise ValueError(f"more than {at_most:,} rows")  # noqa: TRY301 - as what is not a list
+                            yield rows
+                    if rows := reader.close():
+                        count += len(rows)
+                        yield rows
                 except ValueError as error:
-                    raise UnexpectedAnswer(f"{request.name} answered {self.redacted(str(error))}") from error
+                    raise UnexpectedAnswer(f"{request.name} answered {error}") from error
             is_believed = count > 0 or not await self._renewed_if_doubtful(body.token)
 
     async def _renewed_if_doubtful(self, token: Token | None) -> bool:
@@ -220,17 +157,19 @@ class HttpClient:
         if rest is not None:
             headers = {**headers, "Range": f"bytes={rest.start}-", "If-Range": rest.validator}
         try:
-            response, token = await self._identified(request, headers)
+            response, token, elsewhere = await self._identified(request, headers)
             try:
                 if response.status not in http_status.SUCCESS:
-                    raise await self._error(response)
+                    raise await self._error(response, request, elsewhere)
                 body = HttpBody(response, self._access, token)
                 if body.is_part:
-                    _check_part(body, rest)
-                yield body
+                    body.check_part(rest)
+                with _failing_elsewhere(elsewhere):
+                    yield body
             finally:
                 response.release()
         except RequestFailed as error:
+            error.args = (self.redacted(str(error)),)
             throttled = error.status == http_status.TOO_MANY_REQUESTS
             refused = error.status in http_status.OVERLOADED
             failed = isinstance(error, _BROKEN)
@@ -241,13 +180,38 @@ class HttpClient:
                 Sample(time.monotonic() - started, size_bytes, refused=refused, throttled=throttled, failed=failed)
             )
 
-    async def _error(self, response: HttpResponse) -> RequestFailed:
-        message = f"the archive answered {response.status} {response.reason}".rstrip()
-        message += await _error_text(response, self.redacted)
-        return http_status.error_of(response.status, message, response.headers.get("Retry-After"))
+    async def _error(self, response: HttpResponse, request: Request, elsewhere: str | None) -> RequestFailed:
+        """The error that a response means. What another host answers says nothing about the archive or the caller."""
+        said = f"answered {response.status} {response.reason}".rstrip()
+        if elsewhere is not None:
+            return UnexpectedAnswer(f"{elsewhere}, to which the archive redirected, {said}")
+        text, is_page = await _error_text(response, self.redacted)
+        message = f"the archive {said}{text}"
+        error = http_status.error_of(response.status, message, response.headers.get("Retry-After"))
+        if isinstance(error, NotFound) and is_page:  # of a proxy, or of an archive that has moved
+            return RequestRejected(f"{message}, with a page instead of an answer", status=response.status)
+        if isinstance(error, AccessDenied):
+            error.args = (message + self._hint(request.identity),)
+        return error
 
-    async def _identified(self, request: Request, headers: Mapping[str, str]) -> tuple[HttpResponse, Token | None]:
-        """The response to a request with credentials; if they are refused, the one to a request with a new token."""
+    def _hint(self, identity: Identity) -> str:
+        """What the caller can do about a refusal."""
+        credentials = self._access.credentials
+        if identity is Identity.KEY and credentials.api_key is None:
+            return "; an API key may be needed: give --api-key or set BULKDL_API_KEY"
+        if identity is Identity.KEY:
+            return "; the archive may not accept this API key"
+        if identity is not Identity.NONE and credentials.username is None:
+            return "; if this is restricted, log in with --username"
+        return ""
+
+    async def _identified(
+        self, request: Request, headers: Mapping[str, str]
+    ) -> tuple[HttpResponse, Token | None, str | None]:
+        """The response to a request with credentials; if they are refused, the one to a request with a new token.
+
+        With the token that was sent, and the host that answered if it is not the archive's.
+        """
         query, key = request.query, self._access.credentials.api_key
         if key is not None and request.identity is Identity.KEY:
             if self._access.credentials.is_key_in_query:
@@ -257,15 +221,19 @@ class HttpClient:
         url = self._url(request.path).with_query(query)
         token = await self._token(request.identity)
         if token is None:
-            return await self._send(url, headers, request.form), None
-        response = await self._send(url, {**headers, **_bearer(token)}, request.form)
-        if response.status in http_status.EXPIRED_TOKEN:
+            response, elsewhere = await self._send(url, headers, request.form)
+            return response, None, elsewhere
+        response, elsewhere = await self._send(url, {**headers, **_bearer(token)}, request.form)
+        may_have_expired = response.status in http_status.EXPIRED_TOKEN and elsewhere is None
+        if may_have_expired and time.monotonic() >= self._no_renewal_until:
             response.release()
             token = await self._tokens.renewed(token)
-            response = await self._send(url, {**headers, **_bearer(token)}, request.form)
+            response, elsewhere = await self._send(url, {**headers, **_bearer(token)}, request.form)
+            if response.status in http_status.EXPIRED_TOKEN:  # this object is refused, not the token
+                self._no_renewal_until = time.monotonic() + _NO_RENEWAL_SECONDS
         if response.status in http_status.MAYBE_EXPIRED_TOKEN and self._tokens.is_doubtful(token):
             self._tokens.distrust(token)
-        return response, token
+        return response, token, elsewhere
 
     def _url(self, path: str) -> URL:
         if path not in self._urls:  # one for each endpoint
@@ -280,14 +248,19 @@ class HttpClient:
 
     async def _send(
         self, url: URL, headers: Mapping[str, str], form: Pairs | None, *, redirects: int = _MOST_REDIRECTS
-    ) -> HttpResponse:
-        """The response at the end of at most `redirects` redirects; with 0, a redirect itself is the response."""
+    ) -> tuple[HttpResponse, str | None]:
+        """The response at the end of at most `redirects` redirects; with 0, a redirect itself is the response.
+
+        With the host that sent it, if it is not the archive's.
+        """
         for _ in range(redirects + 1):
-            response = await self._transport.send(url, headers, form)
+            elsewhere = None if self._is_ours(url) else url.host
+            with _failing_elsewhere(elsewhere):
+                response = await self._transport.send(url, headers, form)
             if response.status not in http_status.REDIRECTS or not redirects:
-                return response
+                return response, elsewhere
             if (location := response.headers.get("Location")) is None:
-                return response
+                return response, elsewhere
             response.release()
             url, before = _redirected(url, location), url
             if response.status in http_status.REDIRECTS_TO_GET:
@@ -296,12 +269,17 @@ class HttpClient:
                 headers = {name: value for name, value in headers.items() if name in _SENT_TO_ANY_ORIGIN}
         raise UnexpectedAnswer(f"more than {_MOST_REDIRECTS} redirects")
 
+    def _is_ours(self, url: URL) -> bool:
+        """Whether the archive itself is at `url`: its own origin, or the same host by https instead of http."""
+        ours = self._base
+        return url.host == ours.host and (url.port == ours.port or (ours.scheme, url.scheme) == ("http", "https"))
+
     # --- the login ----------------------------------------------------------------------------------------------------
 
     async def _post(self, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
-        response = await self._send(self._base.join(URL(path)), IDENTITY, tuple(form.items()), redirects=0)
+        response, _ = await self._send(self._base.join(URL(path)), IDENTITY, tuple(form.items()), redirects=0)
         try:
-            return response.status, await HttpBody(response, self._access).read()
+            return response.status, await HttpBody(response, self._access).read(SHORT_ANSWER_BYTES)
         finally:
             response.release()
 
@@ -311,7 +289,7 @@ class HttpClient:
             return
         with suppress(BulkdlError, TimeoutError):
             async with asyncio.timeout(_LOGOUT_SECONDS):
-                response = await self._send(
+                response, _ = await self._send(
                     self._base.join(URL("logout")), {"Authorization": f"Bearer {token}"}, (), redirects=0
                 )
                 response.release()
@@ -321,30 +299,23 @@ class HttpClient:
         self._note(self.redacted(text))
 
     def redacted(self, text: str) -> str:
-        """The text without secrets, whether in plain form or encoded for a URL."""
-        for secret in (*self._access.secrets, *self._tokens.secrets):
-            text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
-        return text
+        """See `secrets.redacted`."""
+        return redacted(text, (*self._access.secrets, *self._tokens.secrets))
 
 
 def _bearer(token: Token) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token.value}"}
 
 
-def _check_part(body: HttpBody, rest: Rest | None) -> None:
-    """Set the start of a 206 that is the requested `rest`, to the end of the same object.
-
-    Raises:
-        UnexpectedAnswer: it is something else.
-    """
-    found = _CONTENT_RANGE.fullmatch(body.headers.get("Content-Range", ""))
-    if found is None or rest is None:
-        raise UnexpectedAnswer("the archive sent a part where the whole was requested")
-    first, last, size = map(int, found.groups())
-    is_the_rest = (first, last + 1, size) == (rest.start, rest.length, rest.length)
-    if not is_the_rest or body.validator not in {None, rest.validator}:
-        raise UnexpectedAnswer("the archive sent another part than the requested one")
-    body.start = rest.start
+@contextmanager
+def _failing_elsewhere(host: str | None) -> Iterator[None]:
+    """Where another host answers, its failures are those of the one request: the archive itself is available."""
+    try:
+        yield
+    except (*_BROKEN, ArchiveUnreachable, ConfigurationError) as error:
+        if host is None:
+            raise
+        raise UnexpectedAnswer(f"at {host}, to which the archive redirected: {error}") from error
 
 
 def _redirected(url: URL, location: str) -> URL:
@@ -355,17 +326,19 @@ def _redirected(url: URL, location: str) -> URL:
     except ValueError as error:
         raise UnexpectedAnswer("a redirect to an address that is not a web address") from error
     if url.scheme == "https" and target.scheme == "http":
-        raise UnexpectedAnswer(f"a redirect from https to http ({target.host}), not followed")
+        raise UnexpectedAnswer("a redirect from https to http, not followed")
     return target
 
 
-async def _error_text(response: HttpResponse, redacted: Callable[[str], str]) -> str:
-    """The beginning of a short text that explains an error; nothing for a page, and for what cannot be read."""
+async def _error_text(response: HttpResponse, redacted: Callable[[str], str]) -> tuple[str, bool]:
+    """The beginning of a short text that explains an error, and whether it is a page, of which nothing is shown."""
     if response.status < http_status.FIRST_CLIENT_ERROR or "Content-Encoding" in response.headers:
-        return ""
+        return "", False
     content = b""
-    with suppress(RequestFailed):
-        content = (await response.chunk())[:_MOST_ERROR_BYTES]
-    text = redacted(content.decode("utf-8", errors="replace"))
-    line = one_line(text)
-    return f": {shortened(line, _SHOWN_CHARACTERS)}" if line and "<" not in text[:_SHOWN_CHARACTERS] else ""
+    with suppress(RequestFailed, TimeoutError):
+        async with asyncio.timeout(_ERROR_SECONDS):
+            while len(content) < _MOST_ERROR_BYTES and (chunk := await response.chunk()):
+                content += chunk[:_MOST_ERROR_BYTES]
+    text = redacted(content[:_MOST_ERROR_BYTES].decode("utf-8", errors="replace"))
+    line, is_page = one_line(text), "<" in text[:_SHOWN_CHARACTERS]
+    return f": {shortened(line, _SHOWN_CHARACTERS)}" if line and not is_page else "", is_page

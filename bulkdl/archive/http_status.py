@@ -20,7 +20,7 @@ from bulkdl.errors import (
 
 FIRST_CLIENT_ERROR: Final = 400
 FIRST_SERVER_ERROR: Final = 500
-SUCCESS: Final = frozenset({200, 203, 206})
+SUCCESS: Final = frozenset({200, 203, 204, 206})  # 204: nothing was found, or there is nothing yet
 PARTIAL_CONTENT: Final = 206
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_TO_GET: Final = frozenset({301, 302, 303})  # a POST is repeated as a GET: RFC 9110 §15.4
@@ -30,7 +30,6 @@ TOO_MANY_REQUESTS: Final = 429
 OVERLOADED: Final = frozenset({502, 503, 504})
 
 _ERRORS: Final[Mapping[int, type[RequestFailed]]] = {
-    204: NotFound,  # no content
     401: AccessDenied,
     403: AccessDenied,
     404: NotFound,

@@ -9,22 +9,33 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from bulkdl.model.text import one_line
 
 _LONGEST_ROW_CHARACTERS: Final = 4_000_000
+_LONGEST_WITHOUT_ROW: Final = 32_000_000  # characters: blanks and nulls
+_SMALL_CHARACTERS: Final = 16_000
 _BLANK: Final = " \t\r\n\ufeff"
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class RowReader:
-    """Reads one body in UTF-8. Feed it every chunk, in order, and then `close` it."""
+    """Reads one body in UTF-8. Feed it every chunk, in order, and then `close` it.
 
-    def __init__(self) -> None:
+    `clean` takes secrets out of a text before a part of it is shown. A large row that is not complete is parsed again
+    when it is twice as long, so the work stays proportional to the body however small its chunks are.
+    """
+
+    def __init__(self, clean: Callable[[str], str] = str) -> None:
+        self._clean = clean
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self._json = json.JSONDecoder(strict=False)  # a raw tab in a description must not lose the list
         self._text = ""
+        self._pieces: list[str] = []  # what follows `_text`
+        self._new = self._enough = 0  # characters in `_pieces`, and how many are worth another look
+        self._since_row = 0
         self._in_array = False
         self._is_complete = False
         self._saw_any = False
@@ -35,8 +46,12 @@ class RowReader:
         Raises:
             ValueError: the body is not a list of rows.
         """
-        self._text += self._decode(chunk)
-        return self._take_rows()
+        piece = self._decode(chunk)
+        self._pieces.append(piece)
+        self._new += len(piece)
+        size = len(self._text) + self._new
+        may_end = "}" in piece and size < _SMALL_CHARACTERS
+        return self._take_rows() if may_end or self._new > self._enough or size > _LONGEST_ROW_CHARACTERS else []
 
     def close(self) -> list[dict[str, Any]]:
         """The body has ended; return the last rows.
@@ -44,18 +59,20 @@ class RowReader:
         Raises:
             ValueError: the body is cut off, or not a list of rows.
         """
-        self._text += self._decode(b"", True)  # noqa: FBT003 - the codec's own signature
+        self._pieces.append(self._decode(b"", True))  # noqa: FBT003 - the codec's own signature
         rows = self._take_rows()
         rest = self._text.strip(_BLANK)
         if rest == "null" and not self._saw_any:
             return rows
         if rest or self._in_array:
-            raise ValueError(_describe(rest) if rest else "the list ends before its closing bracket")
+            raise ValueError(self._describe(rest) if rest else "the list ends before its closing bracket")
         return rows
 
     def _take_rows(self) -> list[dict[str, Any]]:  # noqa: C901 - one pass over the text
         rows: list[dict[str, Any]] = []
-        text, position = self._text, 0
+        text, position = self._text + "".join(self._pieces), 0
+        self._since_row += self._new
+        self._pieces, self._new = [], 0
         while True:
             while position < len(text) and (text[position] in _BLANK or (self._in_array and text[position] == ",")):
                 position += 1
@@ -82,8 +99,13 @@ class RowReader:
             else:
                 break
         self._text = text[position:]
-        if self._text and self._text[0] != "{" and not "null".startswith(self._text.rstrip(_BLANK)):
-            raise ValueError(_describe(self._text))
+        is_row = self._text.startswith("{")
+        if self._text and not is_row and not "null".startswith(self._text.rstrip(_BLANK)):
+            raise ValueError(self._describe(self._text))
+        self._enough = len(self._text) if is_row else 0
+        self._since_row = 0 if rows else self._since_row
+        if self._since_row > _LONGEST_WITHOUT_ROW:
+            raise ValueError("a list without rows that does not end")
         return rows
 
     def _take_row(self, text: str, position: int) -> tuple[dict[str, Any] | None, int]:
@@ -98,15 +120,13 @@ class RowReader:
             return None, position
         return (_without_surrogates(row) if _HALF.search(text, position, end) else row), end
 
+    def _describe(self, text: str) -> str:
+        shown = one_line(self._clean(text))[:60]
+        what = "a page instead of a list" if text.lstrip(_BLANK).startswith("<") else "not a list of rows"
+        return f"{what}: {shown!r}"
+
 
 def _without_surrogates(row: dict[str, Any]) -> dict[str, Any]:
     """The row without lone surrogates, which JSON can express, but no file, database or URL can hold."""
     cleaned: dict[str, Any] = json.loads(json.dumps(row, ensure_ascii=False).encode(errors="replace"))
     return cleaned
-
-
-def _describe(text: str) -> str:
-    shown = one_line(text[:60])
-    if text.lstrip(_BLANK).startswith("<"):
-        return f"a page instead of a list: {shown!r}"
-    return f"not a list of rows: {shown!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -73,7 +74,7 @@ class BundleDownloader:
         any instance.
 
         Raises:
-            AccessDenied, ArchiveUnreachable, DiskError, Interrupted: the run must stop.
+            ArchiveRefused, ArchiveUnreachable, DiskError, Interrupted: the run must stop.
         """
         wanted = {str(target.sop_uid): target for target in targets_of(work)}
         done: set[str] = set()
@@ -82,10 +83,8 @@ class BundleDownloader:
             unpacking = _Unpacking(self, work, wanted)
             try:
                 await self._receive(work, unpacking)
-            except AccessDenied:
-                raise
             except (RequestFailed, BundleError) as error:
-                is_last = attempt >= _MOST_ATTEMPTS or isinstance(error, (NotFound, Rejected))
+                is_last = attempt >= _MOST_ATTEMPTS or isinstance(error, (AccessDenied, NotFound, Rejected))
                 if not unpacking.ready and not is_last:
                     raise
             finally:
@@ -96,12 +95,8 @@ class BundleDownloader:
                 done.add(outcome.key)
                 await deliver(replace(outcome, attempts=attempt))
 
-        try:
+        with suppress(RequestFailed, BundleError):  # no attempt is left: its entries are downloaded one by one
             await self._archive.retrier.attempt(f"the bundle of series {work.series_uid}", once)
-        except AccessDenied:
-            raise
-        except (RequestFailed, BundleError):
-            pass  # no attempt is left: its entries are downloaded one by one
         return frozenset(done)
 
     async def _receive(self, work: SeriesWork, unpacking: _Unpacking) -> None:

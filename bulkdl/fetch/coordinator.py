@@ -16,7 +16,7 @@ from itertools import count
 from typing import Final
 
 from bulkdl.archive.base import Archive
-from bulkdl.errors import ConfigurationError, Interrupted, MirrorUnwritable
+from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, Interrupted, MirrorUnwritable
 from bulkdl.fetch.shares import Share, Shares
 from bulkdl.fetch.threads import Threads, make_threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
@@ -39,8 +39,10 @@ _GROUP: Final = 500  # outcomes in one transaction, at most
 _TICK_SECONDS: Final = 0.25  # the longest that an outcome waits for its transaction
 _FIRST_TICKS: Final = 10  # are shorter, so that a second process starts early
 _FIRST_TICK_SECONDS: Final = 0.1
-_GRACE_SECONDS: Final = 5.0  # for requests in flight when the run is stopped
+_GRACE_SECONDS: Final = 1.5  # for requests in flight when the run is stopped
 _BUSY_SHARE: Final = 0.85  # of a core, above which this process is the bottleneck
+_REFUSED_SERIES: Final = 6  # so many Series, and so many instances, and none that was not refused: it refuses all
+_REFUSED_INSTANCES: Final = 32
 _WORTH_A_PROCESS: Final = 1_000  # instances still owed
 
 
@@ -75,6 +77,7 @@ class Coordinator:
         self._unrecorded: list[InstanceOutcome] = []
         self._recording = asyncio.Lock()
         self._some_ended = asyncio.Event()
+        self._refused: Counter[str] | None = Counter()  # instances by Series; None once one was not refused
 
     def traffic(self) -> Traffic:
         """The traffic of all workers, and of the resolver."""
@@ -99,6 +102,8 @@ class Coordinator:
             BulkdlError: an error that must stop the run.
             Interrupted: the run was stopped, and a request in flight did not finish within seconds.
         """
+        if (await self._journal_thread(Journal.counts, self._run)).held:
+            self._refused = None  # what is held was not refused
         try:
             async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
                 await self._work(self.owed(upstream) if only is None else self._given(only))
@@ -221,6 +226,7 @@ class Coordinator:
             self._sink(InstanceFailed(outcome.series_uid, outcome.sop_uid, outcome.error, message, key))
         if len(self._unrecorded) >= _GROUP:
             await self._record()
+        self._check_refused(outcome)
 
     async def _record(self) -> None:
         """Journal the delivered outcomes, in one transaction, which ends even if the caller is cancelled."""
@@ -241,6 +247,17 @@ class Coordinator:
                 if outcome.outcome is Outcome.FETCHED:
                     self.bytes_fetched += outcome.size_bytes
                 self._ended(outcome.series_uid, 1)
+
+    def _check_refused(self, outcome: InstanceOutcome) -> None:
+        """Raises ArchiveRefused: instances of many Series were refused, and none was not."""
+        if outcome.error != AccessDenied.code:
+            self._refused = None
+        if self._refused is None:
+            return
+        self._refused[outcome.series_uid] += 1
+        if len(self._refused) >= _REFUSED_SERIES and self._refused.total() >= _REFUSED_INSTANCES:
+            self._refused = None
+            raise ArchiveRefused(f"every instance is refused: {outcome.message}")
 
     async def _tick(self, upstream: Stage) -> None:
         """Record outcomes, watch the disk, announce progress, and hire workers while this process is the bottleneck.

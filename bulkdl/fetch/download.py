@@ -10,7 +10,6 @@ from typing import Final
 
 from bulkdl.archive.base import Archive, Body, Rest
 from bulkdl.errors import (
-    AccessDenied,
     ChecksumMismatch,
     InstanceError,
     Interrupted,
@@ -165,8 +164,7 @@ class Downloader:
         """Download one entry, with as many attempts as it takes, and return how it ended.
 
         Raises:
-            AccessDenied: the archive refuses; the run must stop.
-            ArchiveUnreachable, DiskError, Interrupted: the run must stop.
+            ArchiveRefused, ArchiveUnreachable, DiskError, Interrupted: the run must stop.
         """
         seen = Seen()
         name = partial_name(target.series_uid, target.entry.key)
@@ -186,8 +184,6 @@ class Downloader:
 
         try:
             outcome, attempts = await self._archive.retrier.attempt(f"instance {target.entry.key}", once)
-        except AccessDenied:
-            raise
         except (RequestFailed, InstanceError) as error:
             return failed(target, error)
         return replace(outcome, attempts=attempts)
@@ -243,7 +239,7 @@ class Downloader:
     async def _receive(self, body: Body, incoming: Incoming) -> None:
         retrier = self._archive.retrier
         if body.length is not None and body.length <= MEMORY_BYTES:
-            content = await body.read()
+            content = await body.read(MEMORY_BYTES)
             await retrier.received(len(content))
             await incoming.take(content)
         else:

@@ -31,7 +31,7 @@ from bulkdl.runtime.availability import Outage
 from bulkdl.runtime.concurrency import Limiter, Permits, Sample
 from bulkdl.runtime.rates import ByteRate, RequestRate
 from bulkdl.runtime.retry import NextStep, backoff_seconds, decide
-from bulkdl.runtime.tasks import first_set
+from bulkdl.runtime.tasks import first_set, running_alongside
 
 Result = TypeVar("Result")
 
@@ -144,6 +144,24 @@ class Retrier:
             wait = self._bounded(decision.wait_seconds)
             self._listener.retry(what, failure, attempt, wait)
             await self.sleep(wait)
+
+    async def ask(self, what: str, action: Callable[[int], Awaitable[Result]]) -> Result:
+        """The result of `attempt` for a question, which `stop` ends even while its answer is awaited.
+
+        Raises:
+            As `attempt`.
+        """
+
+        async def until_stopped(attempt: int) -> Result:
+            async with running_alongside(self._interrupted()):
+                return await action(attempt)
+
+        result, _ = await self.attempt(what, until_stopped)
+        return result
+
+    async def _interrupted(self) -> None:
+        await self.stop.wait()
+        raise Interrupted("stopped while the archive had not answered")
 
     def finished(self, sample: Sample) -> None:
         """Account for a request that has ended, successful or not."""

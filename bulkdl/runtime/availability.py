@@ -7,6 +7,31 @@ from __future__ import annotations
 
 from typing import Final
 
+from bulkdl.errors import AccessDenied, ArchiveRefused
+
+
+class Refusals:
+    """Whether an archive refuses everything of one kind: so many times, and never an answer."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._was_answered = False
+
+    def answered(self) -> None:
+        """The archive answered one."""
+        self._was_answered = True
+
+    def refused(self, error: AccessDenied) -> None:
+        """The archive refused one.
+
+        Raises:
+            ArchiveRefused: it refuses everything.
+        """
+        self._count += 1
+        if not self._was_answered and self._count >= self._most:
+            raise ArchiveRefused(str(error)) from error
+
 
 class Outage:
     """Whether the archive is away, since when, and when to probe it again.

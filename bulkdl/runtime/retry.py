@@ -15,7 +15,6 @@ from bulkdl.errors import (
     AccessDenied,
     BulkdlError,
     BundleError,
-    DiskError,
     InstanceError,
     InvalidAtSource,
     NotFound,
@@ -48,14 +47,12 @@ class Decision:
 def decide(error: BulkdlError, attempt: int, *, max_attempts: int, chance: Callable[[], float]) -> Decision:
     """Decide what follows the failure of attempt number `attempt` (the first is 1).
 
-    `chance` returns a number from 0 to 1. Errors that a repetition cannot fix give up the instance at once; denied
-    access and a disk that cannot be written stop the run.
+    `chance` returns a number from 0 to 1. Errors that a repetition cannot fix give up the instance at once, among
+    them denied access to it; a refused login, and a disk that cannot be written, stop the run.
     """
-    if isinstance(error, (AccessDenied, DiskError)):
-        return Decision(NextStep.STOP)
     if not isinstance(error, (RequestFailed, InstanceError, BundleError)):
         return Decision(NextStep.STOP)
-    if isinstance(error, (NotFound, RequestRejected, InvalidAtSource)) or attempt >= max_attempts:
+    if isinstance(error, (AccessDenied, NotFound, RequestRejected, InvalidAtSource)) or attempt >= max_attempts:
         return Decision(NextStep.GIVE_UP)
     wait = backoff_seconds(attempt, chance=chance)
     if isinstance(error, RequestFailed) and error.retry_after_seconds is not None:

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 
 from bulkdl.archive.base import Archive
-from bulkdl.errors import BulkdlError, Interrupted, SelectionError
+from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, SelectionError
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.lost_files import find_lost
 from bulkdl.journal.journal import Journal
@@ -210,8 +210,16 @@ class MirrorRun:
         if self.context.stop.is_set() and (counts.owed or counts.series_unlisted or self._was_cut_short):
             return RunOutcome.INTERRUPTED
         if counts.series_failed or counts.failed or counts.quarantined or self._not_found:
+            await self._check_refused(counts)
             return RunOutcome.PARTIAL
         return RunOutcome.COMPLETE
+
+    async def _check_refused(self, counts: Counts) -> None:
+        """Raises ArchiveRefused: nothing is held, and everything was refused."""
+        codes = {*(await self.mirror.journal(Journal.failures_by_error, self.run)), *(f.error for f in self._not_found)}
+        if not counts.held and codes == {AccessDenied.code}:
+            failures = [*self._not_found, *await self.mirror.journal(Journal.failures, self.run, limit=1)]
+            raise ArchiveRefused(f"everything was refused: {failures[0].message}")
 
     def _judge_repairs(self, wanted: int) -> RunOutcome:
         outcomes = self.coordinator.outcomes

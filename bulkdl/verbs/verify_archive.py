@@ -13,7 +13,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.nbia.values import md5_of_md5s
-from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
+from bulkdl.errors import RequestFailed
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.model.reports import Problem, ProblemKind
@@ -32,6 +32,7 @@ async def compare_series(journal: Journal, client: Archive, stop: asyncio.Event)
     """
     compared = 0
     problems: list[Problem] = []
+    unanswered: list[RequestFailed] = []
 
     async def whole_series() -> AsyncIterator[SeriesRow]:
         after = 0
@@ -43,13 +44,19 @@ async def compare_series(journal: Journal, client: Archive, stop: asyncio.Event)
 
     async def ask(row: SeriesRow) -> None:
         nonlocal compared
-        difference = await _difference(row, journal, client)
+        try:
+            difference = await _difference(row, journal, client)
+        except RequestFailed as error:
+            unanswered.append(error)
+            difference = f"not compared, the archive did not answer for this series: {error}"
         compared += 1
         if difference is not None:
             uid = row.series.series_uid
             problems.append(Problem(row.folder or "", ProblemKind.DIFFERS, series=uid, message=difference))
 
     await run_pool(whole_series(), ask, workers=_AT_ONCE, name="compare")
+    if unanswered and len(unanswered) == compared:
+        raise unanswered[0]
     return compared, sorted(problems, key=lambda problem: problem.path)
 
 
@@ -57,15 +64,10 @@ async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str 
     """How the archive's Series differs from ours; None where it is the same."""
     uid = row.series.series_uid
     ours = bytes.fromhex(md5_of_md5s(md5.hex() for md5 in _md5s(row, journal)))
-    try:
-        archives = await client.series_checksum(uid)
-        if archives == ours:
-            return None
-        size = await client.size(uid)
-    except (AccessDenied, ArchiveRefused):
-        raise
-    except RequestFailed as error:
-        return f"the archive did not answer for this series: {error}"
+    archives = await client.series_checksum(uid)
+    if archives == ours:
+        return None
+    size = await client.size(uid)
     parts = []
     if size.image_count is not None and size.image_count != row.held:
         parts.append(f"{row.held:,} instances here, {size.image_count:,} there")

@@ -19,7 +19,7 @@ from bulkdl.archive.http import HttpClient
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import AccessDenied, BulkdlError, ServerFailed, UnexpectedAnswer
+from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, ServerFailed, UnexpectedAnswer
 from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
@@ -128,7 +128,7 @@ async def test_a_wrong_password_is_sent_once() -> None:
     keycloak = Keycloak(Clock())
     mine = tokens(keycloak, Credentials(username="me", password="wr0ng"))  # noqa: S106 - made up
     found = await asyncio.gather(*(mine.current() for _ in range(20)), return_exceptions=True)
-    assert {type(error) for error in found} == {AccessDenied}
+    assert {type(error) for error in found} == {ArchiveRefused}
     assert len(keycloak.forms) == 1
     assert not any("wr0ng" in str(error) for error in found)
 
@@ -153,7 +153,7 @@ async def test_the_other_address_is_tried_where_there_is_no_login_at_the_first()
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, AccessDenied), (400, AccessDenied), (500, ServerFailed), (503, ServerFailed)]
+    ("status", "kind"), [(401, ArchiveRefused), (400, ArchiveRefused), (500, ServerFailed), (503, ServerFailed)]
 )
 async def test_a_login_that_fails_says_why_and_repeats_nothing_of_the_answer(
     status: int, kind: type[BulkdlError]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bulkdl.archive.http_status import SUCCESS, error_of
-from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, ServerFailed, TooManyRequests
+from bulkdl.errors import AccessDenied, RequestFailed, RequestRejected, ServerFailed, TooManyRequests
 
 
 @pytest.mark.parametrize(
     ("status", "retry_after", "kind"),
     [
-        (204, None, NotFound),
         (403, None, AccessDenied),
         (418, None, RequestRejected),
         (429, None, TooManyRequests),

@@ -17,7 +17,6 @@ from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=2, per_series=4))
 SERIES = MADE_UP[0].series_uid
-R6 = pytest.mark.xfail(strict=True, reason="R6: a row is parsed again from its start at every chunk")
 
 
 def long_row(archive: HostileArchive, length: int) -> bytes:
@@ -30,9 +29,9 @@ def long_row(archive: HostileArchive, length: int) -> bytes:
 @pytest.mark.parametrize(
     ("piece_bytes", "length"),
     [
-        pytest.param(1, 200_000, id="200 kB in bytes", marks=R6),
-        pytest.param(8, 1_000_000, id="1 MB in eights", marks=R6),
-        pytest.param(100, 3_000_000, id="3 MB in hundreds", marks=R6),
+        pytest.param(1, 200_000, id="200 kB in bytes"),
+        pytest.param(8, 1_000_000, id="1 MB in eights"),
+        pytest.param(100, 3_000_000, id="3 MB in hundreds"),
     ],
 )
 async def test_a_long_row_in_small_pieces_is_read_in_seconds(
@@ -102,9 +101,7 @@ def endless_pieces(first: bytes, piece: bytes) -> Action:
     return act
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("a row", marks=R6), pytest.param("blanks", marks=R6), pytest.param("an object", marks=R6)]
-)
+@pytest.mark.parametrize("name", ["a row", "blanks", "an object"])
 async def test_ctrl_c_is_heard_while_small_pieces_come(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     reached = asyncio.Event()
     hostile = ENDLESS[name]()

@@ -56,8 +56,6 @@ def zipped(content: bytes, headers: Mapping[str, str]) -> Action:
     return answer(content, headers={**GZIP, **headers})
 
 
-R7 = pytest.mark.xfail(strict=True, reason="R7: a whole body is read without a limit")
-
 LISTS_WITHOUT_END: dict[str, Callable[[], Action]] = {
     "new UIDs": new_uids,
     "the same UIDs": lambda: endless(uids(), first=b"[", headers=JSON),
@@ -72,9 +70,7 @@ LISTS_WITHOUT_END: dict[str, Callable[[], Action]] = {
 ENDS_TODAY = {"one text", "nested"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in ENDS_TODAY else [R7]) for name in LISTS_WITHOUT_END]
-)
+@pytest.mark.parametrize("name", LISTS_WITHOUT_END)
 async def test_a_list_of_instances_without_an_end_is_the_failure_of_its_series(
     name: str, bulkdl: Watcher, tmp_path: Path
 ) -> None:
@@ -97,7 +93,6 @@ SHORT_ANSWERS = {
 }
 
 
-@R7
 @pytest.mark.parametrize("name", ["chunks", "chunks of JSON", "gzip"])
 async def test_a_token_without_an_end_is_a_login_that_failed(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     async with HostileArchive(MADE_UP) as archive:
@@ -110,7 +105,6 @@ async def test_a_token_without_an_end_is_a_login_that_failed(name: str, bulkdl: 
     assert_orderly(ended, 3, 4)
 
 
-@R7
 @pytest.mark.parametrize("name", ["chunks", "gzip"])
 async def test_a_checksum_without_an_end_fails_one_instance(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     damaged = VICTIM.content[:132] + bytes(len(VICTIM.content) - 132)
@@ -140,7 +134,7 @@ QUESTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "plan" else [R7]) for name in QUESTIONS])
+@pytest.mark.parametrize("name", QUESTIONS)
 async def test_a_question_whose_answer_has_no_end_takes_no_memory(name: str, bulkdl: Watcher) -> None:
     row = b'{"SeriesInstanceUID":"1.2.3","Collection":"MADE-UP"},' * 1000
     hostile = (

@@ -27,12 +27,9 @@ RANGES = {
     "a fraction": "bytes 0.5-1e9/1e999",
     "hexadecimal": "bytes 0x10-0x20/0x30",
 }
-R10 = pytest.mark.xfail(strict=True, reason="R10: int() of a long number is an internal error")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[R10] if name.startswith("a long") else []) for name in RANGES]
-)
+@pytest.mark.parametrize("name", RANGES)
 async def test_an_odd_content_range_costs_one_attempt(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     def attack(seen: Seen) -> Action | None:
         if not asks_for(seen, "getSingleImage"):

@@ -16,7 +16,6 @@ from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_ch
 MADE_UP = list(instances(series=2, per_series=4))
 VICTIM = MADE_UP[1]
 OTHERS = [one for one in MADE_UP if one is not VICTIM]
-R3 = pytest.mark.xfail(strict=True, reason="R3: what another origin answers is taken for the archive's word")
 
 ELSEWHERE: dict[str, Action] = {
     "401": answer(b"", status=401),
@@ -45,7 +44,7 @@ def assert_one_failed(mirror: Path, failures: list[tuple[str | None, str | None,
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(OTHERS)
 
 
-@pytest.mark.parametrize("name", [pytest.param("403 as an expired signature", marks=R3), "404", "dropped"])
+@pytest.mark.parametrize("name", ["403 as an expired signature", "404", "dropped"])
 async def test_a_redirected_object_that_fails_elsewhere_fails_alone(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     async with FaultyServer(lambda _: ELSEWHERE[name]) as elsewhere:
         target = redirect(f"{elsewhere.url}signed")
@@ -55,7 +54,6 @@ async def test_a_redirected_object_that_fails_elsewhere_fails_alone(name: str, b
     assert_one_failed(tmp_path / "mirror", ended.failures())
 
 
-@R3
 async def test_redirected_objects_that_fail_elsewhere_in_every_way_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=3, per_series=8))
     hostile = given((one.sop_uid for one in made_up), ELSEWHERE.values())
@@ -72,7 +70,6 @@ async def test_redirected_objects_that_fail_elsewhere_in_every_way_fail_alone(bu
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up[len(hostile) :])
 
 
-@R3
 async def test_redirects_to_where_nothing_answers_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     where = [f"http://127.0.0.1:{dead_port()}/object", "http://bucket.invalid/object", "http://[100::1]:9/object"]
     hostile = given((one.sop_uid for one in MADE_UP), [redirect(place) for place in where])
@@ -101,7 +98,6 @@ NO_ADDRESSES = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="R3: a redirect to a host that is not known ends the run")
 async def test_redirects_to_what_is_not_an_address_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = list(instances(series=1, per_series=len(NO_ADDRESSES) + 3))
     targets: dict[str, Action] = {
@@ -117,7 +113,7 @@ async def test_redirects_to_what_is_not_an_address_fail_alone(bulkdl: Watcher, t
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up[len(NO_ADDRESSES) :])
 
 
-@pytest.mark.parametrize("status", [pytest.param(status, marks=R3) for status in (401, 403)])
+@pytest.mark.parametrize("status", [401, 403])
 async def test_a_list_that_is_redirected_and_refused_elsewhere_is_the_failure_of_its_series(
     status: int, bulkdl: Watcher, tmp_path: Path
 ) -> None:
@@ -131,7 +127,6 @@ async def test_a_list_that_is_redirected_and_refused_elsewhere_is_the_failure_of
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP[4:])
 
 
-@pytest.mark.xfail(strict=True, reason="R3: a 403 of a redirected zip ends the run")
 async def test_a_redirected_zip_that_is_refused_elsewhere_is_fetched_singly(bulkdl: Watcher, tmp_path: Path) -> None:
     async with FaultyServer(lambda _: answer(b"", status=403)) as elsewhere:
         target = redirect(f"{elsewhere.url}zip")
@@ -143,7 +138,6 @@ async def test_a_redirected_zip_that_is_refused_elsewhere_is_fetched_singly(bulk
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 
-@pytest.mark.xfail(strict=True, reason="R3: a 401 from elsewhere makes the client log in anew")
 async def test_a_401_from_elsewhere_says_nothing_of_our_login(bulkdl: Watcher, tmp_path: Path) -> None:
     async with FaultyServer(lambda _: answer(b"", status=401)) as elsewhere:
         target = redirect(f"{elsewhere.url}signed")

@@ -18,7 +18,6 @@ MADE_UP = list(instances(series=5, per_series=3))
 SERIES = list(dict.fromkeys(one.series_uid for one in MADE_UP))
 REFUSED = SERIES[2]
 OTHERS = [one for one in MADE_UP if one.series_uid != REFUSED]
-C1 = pytest.mark.xfail(strict=True, reason="C1: one refused Series ends the run with exit 3")
 REFUSALS = {
     "403": answer(b"You do not have access to this series", status=403),
     "401": answer(b"", status=401),
@@ -35,10 +34,10 @@ def of_refused(seen: Seen) -> bool:
 @pytest.mark.parametrize(
     ("status", "transport"),
     [
-        pytest.param("403", "single", marks=C1),
-        pytest.param("403", "zip", marks=C1),
-        pytest.param("401", "single", marks=C1),
-        pytest.param("407", "single", marks=C1),
+        ("403", "single"),
+        ("403", "zip"),
+        ("401", "single"),
+        ("407", "single"),
         ("400", "single"),
         ("451", "single"),
         ("400", "zip"),
@@ -57,7 +56,7 @@ async def test_a_series_whose_images_are_refused_fails_alone(
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(OTHERS)
 
 
-@pytest.mark.parametrize("status", [pytest.param("403", marks=C1), pytest.param("401", marks=C1), "400", "451"])
+@pytest.mark.parametrize("status", ["403", "401", "400", "451"])
 async def test_a_series_whose_list_is_refused_fails_alone(status: str, bulkdl: Watcher, tmp_path: Path) -> None:
     refusal = REFUSALS[status]
     async with HostileArchive(MADE_UP) as archive:
@@ -71,7 +70,7 @@ async def test_a_series_whose_list_is_refused_fails_alone(status: str, bulkdl: W
 
 
 @pytest.mark.parametrize("kind", ["nbia-v1", "nbia", "tcia-v3"])
-@pytest.mark.parametrize("status", [pytest.param("403", marks=C1)])
+@pytest.mark.parametrize("status", ["403"])
 async def test_a_series_of_a_list_whose_record_is_refused_fails_alone(
     status: str, kind: str, bulkdl: Watcher, tmp_path: Path
 ) -> None:
@@ -86,7 +85,6 @@ async def test_a_series_of_a_list_whose_record_is_refused_fails_alone(
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(OTHERS)
 
 
-@C1
 async def test_one_refused_instance_fails_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     victim = MADE_UP[4]
     async with HostileArchive(MADE_UP) as archive:
@@ -97,7 +95,6 @@ async def test_one_refused_instance_fails_alone(bulkdl: Watcher, tmp_path: Path)
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of([one for one in MADE_UP if one is not victim])
 
 
-@C1
 async def test_one_refused_collection_of_two_fails_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     closed = list(instances(series=1, per_series=2, collection="CLOSED"))
     async with HostileArchive([*MADE_UP, *closed]) as archive:
@@ -110,7 +107,6 @@ async def test_one_refused_collection_of_two_fails_alone(bulkdl: Watcher, tmp_pa
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 
-@C1
 async def test_a_resume_of_a_refused_series_fetches_what_was_opened_since(bulkdl: Watcher, tmp_path: Path) -> None:
     async with HostileArchive(MADE_UP) as archive:
         archive.attack = lambda seen: REFUSALS["403"] if of_refused(seen) and endpoint_of(seen) in OBJECTS else None

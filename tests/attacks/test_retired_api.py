@@ -68,10 +68,6 @@ def verbs(archive: HostileArchive, mirror: Path, manifest: Path) -> dict[str, Se
     }
 
 
-C5 = pytest.mark.xfail(strict=True, reason="C5, L12: an error is taken for the answer that nothing is there")
-C6 = pytest.mark.xfail(strict=True, reason="C6, L12: an error is taken for another content of the archive")
-
-
 def assert_told(ended: Ended, mirror: Path, *codes: int) -> None:
     """The archive is what failed, and nothing is said to be absent."""
     assert_orderly(ended, *(codes or (3, 4)))
@@ -90,21 +86,16 @@ RIGHT_BY_MANIFEST = {"a page", "301 to a page", "500 with a text", "202"}
 VERBS = ("mirror --series", "mirror --patient", "plan --study", "plan --series", "mirror --everything")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in RIGHT_BY_COLLECTION else [C5]) for name in RETIRED]
-)
+@pytest.mark.parametrize("name", RETIRED)
 async def test_a_retired_api_is_named_by_a_mirror_of_a_collection(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     await try_verb(name, "mirror --collection", bulkdl, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in RIGHT_BY_MANIFEST else [C5]) for name in RETIRED]
-)
+@pytest.mark.parametrize("name", RETIRED)
 async def test_a_retired_api_is_named_by_a_mirror_of_a_manifest(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     await try_verb(name, "mirror --manifest", bulkdl, tmp_path)
 
 
-@C5
 @pytest.mark.parametrize("verb", [*VERBS, "mirror --shared-list"])
 async def test_a_retired_api_is_named_by_every_verb(verb: str, bulkdl: Watcher, tmp_path: Path) -> None:
     await try_verb("404 with a page", verb, bulkdl, tmp_path)
@@ -120,7 +111,6 @@ async def try_verb(name: str, verb: str, bulkdl: Watcher, tmp_path: Path) -> Non
     assert_told(ended, tmp_path / "mirror")
 
 
-@C6
 @pytest.mark.parametrize(
     "names", [tuple(RETIRED)[:4], tuple(RETIRED)[4:8], tuple(RETIRED)[8:]], ids=["4xx", "odd", "5xx"]
 )
@@ -140,7 +130,7 @@ async def test_a_retired_api_is_named_by_verify_remote(names: tuple[str, ...], b
     assert checksums_on_disk(mirror) == checksums_of(MADE_UP)
 
 
-@pytest.mark.parametrize("name", [pytest.param("404 with a page", marks=C5), "400", "a JSON error", "a page"])
+@pytest.mark.parametrize("name", ["404 with a page", "400", "a JSON error", "a page"])
 async def test_a_retired_api_is_named_by_resume(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP) as archive:
@@ -153,7 +143,6 @@ async def test_a_retired_api_is_named_by_resume(name: str, bulkdl: Watcher, tmp_
     assert_told(ended, mirror, 1, 3, 4)
 
 
-@pytest.mark.xfail(strict=True, reason="R20: a rejected question is reported as a Collection that does not exist")
 @pytest.mark.parametrize("status", [400, 422])
 async def test_the_message_of_an_archive_about_a_rejected_question_is_shown(
     status: int, bulkdl: Watcher, tmp_path: Path

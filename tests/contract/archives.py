@@ -93,7 +93,7 @@ class KeysArchive:
 
     async def _rows(self, path: str) -> Sequence[dict[str, Any]]:
         async def once(_: int) -> Sequence[dict[str, Any]]:
-            return [row async for row in self._http.rows(Request(path, path))]
+            return [row async for rows in self._http.rows(Request(path, path)) for row in rows]
 
         rows, _ = await self.retrier.attempt(path, once)
         return rows

@@ -122,7 +122,7 @@ def test_an_action_receives_the_number_of_its_attempt() -> None:
 @pytest.mark.parametrize(
     ("error", "attempts"),
     [(ServerFailed("e", status=500), 4), (NotFound("e", status=404), 1), (AccessDenied("e", status=401), 1)],
-    ids=["temporary", "permanent", "stops the run"],
+    ids=["temporary", "permanent", "refused"],
 )
 def test_the_last_failure_is_raised_with_its_attempts(error: BulkdlError, attempts: int) -> None:
     async def main() -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bulkdl.errors import (
     AccessDenied,
+    ArchiveRefused,
     ArchiveUnreachable,
     BulkdlError,
     BundleError,
@@ -41,9 +42,14 @@ MENDED_BY_REPEATING = [
     ChecksumMismatch("x"),
     BundleError("x"),
 ]
-NEVER_MENDED = [NotFound("x", status=404), RequestRejected("x", status=400), InvalidAtSource("x")]
-STOPS_THE_RUN = [
+NEVER_MENDED = [
     AccessDenied("x", status=401),
+    NotFound("x", status=404),
+    RequestRejected("x", status=400),
+    InvalidAtSource("x"),
+]
+STOPS_THE_RUN = [
+    ArchiveRefused("x"),
     DiskFull("x"),
     MirrorUnwritable("x"),
     ArchiveUnreachable("x"),

@@ -41,7 +41,7 @@ class MemoryBody:
         if self.cut is not None:
             raise self.cut[1]
 
-    async def read(self) -> bytes:
+    async def read(self, at_most: int) -> bytes:
         return b"".join([chunk async for chunk in self.chunks()])
 
 

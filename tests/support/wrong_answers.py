@@ -61,6 +61,7 @@ FAULTS: dict[str, tuple[Wrong, str]] = {
         lambda one: redirect(f"getSingleImage?SOPInstanceUID={one.sop_uid}&{CIRCLE}=1"),
         "unexpected-answer",
     ),
+    "204": (lambda _: answer(b"", status=204), "unexpected-answer"),
     "500": (lambda _: page(500), "server-error"),
     "502": (lambda _: page(502), "server-error"),
     "503": (lambda _: answer(b"", status=503), "server-error"),
@@ -98,8 +99,8 @@ FAULTS: dict[str, tuple[Wrong, str]] = {
 
 # Not worth another attempt.
 FOR_GOOD: dict[str, tuple[Wrong, str]] = {
-    "204": (lambda _: answer(b"", status=204), "not-found"),
-    "404": (lambda _: page(404), "not-found"),
-    "410": (lambda _: page(410), "not-found"),
+    "404": (lambda _: answer(b"", status=404), "not-found"),
+    "404 with a page": (lambda _: page(404), "rejected"),
+    "410": (lambda _: answer(b"gone", status=410), "not-found"),
     "400, as NBIA says not allowed": (lambda _: answer(b"Not allowed", status=400), "rejected"),
 }

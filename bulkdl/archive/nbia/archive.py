@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
-from bulkdl.archive.http import IDENTITY, HttpBody, HttpClient
+from bulkdl.archive.http import IDENTITY, SHORT_ANSWER_BYTES, HttpClient
+from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.nbia.dialect import Dialect
 from bulkdl.archive.nbia.dialects import DIALECTS
-from bulkdl.archive.nbia.endpoints import Endpoint
+from bulkdl.archive.nbia.endpoints import Attribute, Endpoint
 from bulkdl.archive.nbia.questions import completed, plan_questions
-from bulkdl.archive.nbia.values import read_record
+from bulkdl.archive.nbia.values import PADDING, read_record
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Identity, Request
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
@@ -21,12 +22,19 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line, shortened
+from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import as_iterator, pool_results, run_pool
 
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
 _QUESTIONS_AT_ONCE: Final = 32
 _ROWS_AT_ONCE: Final = 500
 _MD5_BYTES: Final = 16
+_MOST_ROWS: Final = 10_000_000
+_MOST_REFUSALS: Final = 48  # of questions, until the archive is believed to refuse every one
+_MOST_INSTANCES: Final = 200_000  # of a Series, whose archive counts fewer or none; or this many times as many
+_MOST_INSTANCES_RATIO: Final = 10
+_KNOWN_TEXTS: Final = frozenset({"text/html", "text/plain", "text/xml", "application/json", "application/xml"})
+_NAMES_OF_ERRORS: Final = ("errorMessage", "errorDescription", "error", "message")
 _SHOWN_CHARACTERS: Final = 200
 
 _Rows: TypeAlias = list[dict[str, Any]]
@@ -54,7 +62,7 @@ class NbiaArchive:
     async def collections(self) -> tuple[str, ...]:
         """See `Archive.collections`."""
         rows = await self._all_rows(self.dialect.collections(), "the list of collections")
-        return tuple(str(row["Collection"]) for row in rows if row.get("Collection"))
+        return tuple(name for row in rows if (name := str(row.get("Collection") or "").strip(PADDING)))
 
     async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         """See `Archive.find`."""
@@ -70,36 +78,53 @@ class NbiaArchive:
     async def series(self, request: Request, what: str, take: Callable[[list[Series]], Awaitable[None]]) -> int:
         """Pass the Series of an answer to `take`, some hundreds at a time, and return their number.
 
-        A list that is cut is requested again from its beginning, so `take` may get a Series twice. Invalid rows are
-        noted and left out.
+        A list that is cut is requested again from its beginning, so `take` may get a Series twice.
+
+        Raises:
+            UnexpectedAnswer: some rows cannot be read; `take` got the others.
         """
         attributes = self.dialect.endpoints[request.name].attributes
 
-        async def once(_: int) -> int:
+        async def once(_: int) -> tuple[int, list[str]]:
             count = 0
-            batch: list[Series] = []
-            async with aclosing(self._rows(request)) as rows:
-                async for row in rows:
-                    try:
-                        batch.append(read_record(Series, attributes, row))
-                    except ValueError as error:
-                        self._http.note(f"skipped an invalid row: {error}")
-                        continue
-                    count += 1
-                    if len(batch) >= _ROWS_AT_ONCE:
-                        await take(batch)
-                        batch = []
-            if batch:
-                await take(batch)
-            return count
+            invalid: list[str] = []
+            waiting: list[Series] = []
+            async with aclosing(self._rows(request)) as batches:
+                async for rows in batches:
+                    waiting += self._records(attributes, rows, invalid)
+                    while len(waiting) >= _ROWS_AT_ONCE:
+                        count += _ROWS_AT_ONCE
+                        await take(waiting[:_ROWS_AT_ONCE])
+                        waiting = waiting[_ROWS_AT_ONCE:]
+            if waiting:
+                await take(waiting)
+            return count + len(waiting), invalid
 
-        count, _ = await self.retrier.attempt(what, once)
+        count, invalid = await self.retrier.ask(what, once)
+        if invalid:
+            raise UnexpectedAnswer(
+                self._http.redacted(f"{len(invalid):,} rows of {request.name} cannot be read: {invalid[0]}")
+            )
         return count
+
+    def _records(self, attributes: tuple[Attribute, ...], rows: _Rows, invalid: list[str]) -> list[Series]:
+        """The Series of some rows. What is wrong with the others is added to `invalid`."""
+        records: list[Series] = []
+        for row in rows:
+            try:
+                records.append(series := read_record(Series, attributes, row))
+            except ValueError as error:
+                invalid.append(str(error))
+                continue
+            if not series.study_uid and (study_uid := row.get("StudyInstanceUID")):
+                shown = shortened(str(study_uid), 80)
+                self._http.note(f"series {series.series_uid}: StudyInstanceUID is not a UID: {shown!r}")
+        return records
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         """The bytes and the number of instances of a Series, None where the archive does not give them."""
         request = self.dialect.size(series_uid)
-        rows = await self._all_rows(request, f"the size of series {series_uid}")
+        rows = await self._all_rows(request, f"the size of series {series_uid}", unknown=RequestRejected)
         try:
             return read_record(SeriesSize, self.dialect.endpoints[request.name].attributes, rows[0] if rows else {})
         except ValueError:  # NBIA sends one row without values for an unknown Series
@@ -110,22 +135,22 @@ class NbiaArchive:
     async def list(self, series: Series) -> Listing:
         """See `Archive.list`."""
         uid = series.series_uid
+        at_most = max(_MOST_INSTANCES, _MOST_INSTANCES_RATIO * min(series.image_count or 0, _MOST_INSTANCES))
 
         async def once(_: int) -> Listing:
             entries: dict[str, Entry] = {}
             invalid = 0
-            async with aclosing(self._rows(self.dialect.instances(uid))) as rows:
-                async for row in rows:
-                    sop_uid = row.get("SOPInstanceUID")
-                    if isinstance(sop_uid, str) and is_uid(sop_uid):
-                        entries[sop_uid] = Entry(sop_uid, SopInstanceUid(sop_uid))
-                    else:
-                        invalid += 1
-                        self._http.note(f"series {uid}: skipped a listed instance without a valid UID")
+            async with aclosing(self._rows(self.dialect.instances(uid), at_most=at_most)) as batches:
+                async for rows in batches:
+                    for row in rows:
+                        sop_uid = row.get("SOPInstanceUID")
+                        if isinstance(sop_uid, str) and is_uid(sop_uid := sop_uid.strip(PADDING)):
+                            entries[sop_uid] = Entry(sop_uid, SopInstanceUid(sop_uid))
+                        else:
+                            invalid += 1
             return Listing(tuple(entries.values()), invalid)
 
-        listing, _ = await self.retrier.attempt(f"the instances of series {uid}", once)
-        return listing
+        return await self.retrier.ask(f"the instances of series {uid}", once)
 
     # --- open ---------------------------------------------------------------------------------------------------------
 
@@ -151,7 +176,7 @@ class NbiaArchive:
         if request is None:
             return None
         try:
-            _, content = await self._http.read_once(request)
+            _, content = await self._http.read_once(request, at_most=SHORT_ANSWER_BYTES)
         except RequestFailed:
             return None
         return _md5_in(content)
@@ -161,7 +186,8 @@ class NbiaArchive:
         request = self.dialect.series_checksum(series_uid)
         if request is None:
             return None
-        _, content = await self._http.read(request, f"the checksum of series {series_uid}")
+        async with _of_question():
+            _, content = await self._http.read(request, f"the checksum of series {series_uid}")
         return _md5_in(content)
 
     # --- endpoints by name --------------------------------------------------------------------------------------------
@@ -188,22 +214,31 @@ class NbiaArchive:
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
-    async def _all_rows(self, request: Request, what: str) -> _Rows:
+    async def _all_rows(self, request: Request, what: str, *, unknown: type[RequestFailed] = UnexpectedAnswer) -> _Rows:
         async def once(_: int) -> _Rows:
-            async with aclosing(self._rows(request)) as rows:
-                return [row async for row in rows]
+            async with aclosing(self._rows(request, at_most=_MOST_INSTANCES, unknown=unknown)) as batches:
+                return [row async for rows in batches for row in rows]
 
-        rows, _ = await self.retrier.attempt(what, once)
-        return rows
+        return await self.retrier.ask(what, once)
 
-    async def _rows(self, request: Request) -> AsyncGenerator[dict[str, Any], None]:
-        """The rows of an answer. TCIA v3 sends errors as an object of JSON, sometimes with the status of a success."""
-        async with aclosing(self._http.rows(request)) as rows:
-            async for row in rows:
-                if (said := row.get("errorMessage", row.get("errorDescription"))) is not None:
+    async def _rows(
+        self, request: Request, *, at_most: int = _MOST_ROWS, unknown: type[RequestFailed] = UnexpectedAnswer
+    ) -> AsyncGenerator[_Rows, None]:
+        """The rows of an answer, in batches. The first one must have a known name: an error may be JSON as well.
+
+        Raises:
+            unknown: the answer is something else.
+        """
+        known = {attribute.name for attribute in self.dialect.endpoints[request.name].attributes}
+        is_first = True
+        async with aclosing(self._http.rows(request, at_most=at_most)) as batches, _of_question():
+            async for rows in batches:
+                if is_first and rows[0] and known.isdisjoint(rows[0]):
+                    said = next((rows[0][name] for name in _NAMES_OF_ERRORS if name in rows[0]), rows[0])
                     text = shortened(one_line(self._http.redacted(str(said))), _SHOWN_CHARACTERS)
-                    raise UnexpectedAnswer(f"{request.name} answered with an error: {text}")
-                yield row
+                    raise unknown(f"{request.name} answered with an error: {text}")
+                is_first = False
+                yield rows
 
 
 class _Asking:
@@ -213,6 +248,7 @@ class _Asking:
         self._archive = archive
         self._named = frozenset(selection.series)  # a manifest may name many thousands
         self._selection = replace(selection, series=())
+        self._refusals = Refusals(_MOST_REFUSALS)
 
     async def ask(self, batch: Sequence[SeriesQuestion], emit: _Emit) -> None:
         """Ask one question, or several that each name a Series together."""
@@ -227,17 +263,17 @@ class _Asking:
         request = self._archive.dialect.series_by_uids([SeriesUid(question.series_uid or "") for question in batch])
         try:
             await self._archive.series(request, f"{len(batch):,} series", take)
-        except (NotFound, RequestRejected):  # the archive does not have the endpoint, or refuses one of the UIDs
+        except (RequestRejected, AccessDenied):  # it lacks the endpoint, or refuses one of the UIDs
 
             async def ask_one(question: SeriesQuestion) -> None:
                 await self._ask_one(question, emit)
 
             await run_pool(as_iterator(batch), ask_one, workers=_QUESTIONS_AT_ONCE, name="find-singly")
-        except AccessDenied:
-            raise
         except RequestFailed as error:
-            await emit(FoundSeries(failed=tuple((question, error) for question in batch)))
+            failed = tuple((question, error) for question in batch if question.series_uid not in found)
+            await emit(FoundSeries(failed=failed))
         else:
+            self._refusals.answered()
             await emit(FoundSeries(not_found=tuple(each for each in batch if each.series_uid not in found)))
 
     async def _ask_one(self, question: SeriesQuestion, emit: _Emit) -> None:
@@ -249,13 +285,12 @@ class _Asking:
         try:
             request = self._archive.dialect.series(question.criteria)
             count = await self._archive.series(request, f"the series of {question}", take)
-        except (NotFound, RequestRejected):
-            count = 0
-        except AccessDenied:
-            raise
         except RequestFailed as error:
+            if isinstance(error, AccessDenied):
+                self._refusals.refused(error)
             await emit(FoundSeries(failed=((question, error),)))
             return
+        self._refusals.answered()
         if not count or (question.series_uid and not found):
             await emit(FoundSeries(not_found=(question,)))
 
@@ -283,6 +318,15 @@ def capabilities_of(dialect: Dialect) -> Capabilities:
     )
 
 
+@asynccontextmanager
+async def _of_question() -> AsyncIterator[None]:
+    """An address of the API that does not exist says nothing about the data."""
+    try:
+        yield
+    except NotFound as error:
+        raise RequestRejected(str(error), status=error.status) from error
+
+
 def _md5_in(content: bytes) -> bytes | None:
     with suppress(ValueError):
         digest = bytes.fromhex(content.decode("ascii"))
@@ -298,4 +342,5 @@ def _refuse_text(body: HttpBody, expected: str) -> None:
     """
     kind = body.content_type
     if kind.startswith("text/") or kind in {"application/json", "application/xml"}:
-        raise UnexpectedAnswer(f"the archive sent {kind} instead of {expected}")
+        shown = kind if kind in _KNOWN_TEXTS else "a text"
+        raise UnexpectedAnswer(f"the archive sent {shown} instead of {expected}")

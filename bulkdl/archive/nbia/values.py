@@ -28,6 +28,9 @@ MONTHS: Final = {
     for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)  # noqa: SIM905 - shorter
 }
 
+PADDING: Final = " \t\r\n\0"
+"""What archives leave around a value of a DICOM file, whose length is even (PS3.5 §6.2), and of a table."""
+
 _TRUE: Final = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE: Final = frozenset({"false", "no", "n", "f", "0"})
 _AMERICAN: Final = re.compile(r"(\d{2})[-/](\d{2})[-/](\d{4})", re.ASCII)
@@ -106,7 +109,7 @@ def from_wire(attribute: Attribute, value: object) -> Value:
     if value is None or value == "":
         return None
     if attribute.kind in {Kind.TEXT, Kind.UID}:
-        return _text(value)
+        return _text(value).strip(PADDING) or None
     if isinstance(value, str):
         value = value.strip()
         if not value or value.lower() == "null":

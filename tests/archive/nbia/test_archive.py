@@ -15,7 +15,7 @@ from bulkdl.archive.base import BundleForm, Capabilities, Listing
 from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
 from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4, TciaV3
 from bulkdl.archive.nbia.endpoints import NBIA_V1
-from bulkdl.errors import AccessDenied, RequestFailed, ServerFailed, UnexpectedAnswer
+from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed, ServerFailed, UnexpectedAnswer
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
@@ -151,7 +151,7 @@ async def test_a_list_that_is_cut_is_requested_again() -> None:
     assert len({series.series_uid for series in taken}) == 700
 
 
-async def test_an_invalid_row_is_noted_and_skipped() -> None:
+async def test_invalid_rows_are_a_failure_of_the_question_and_all_others_are_found() -> None:
     rows = [
         {"SeriesInstanceUID": "../../etc/passwd"},
         {"SeriesInstanceUID": ""},
@@ -160,11 +160,18 @@ async def test_an_invalid_row_is_noted_and_skipped() -> None:
         {"SeriesInstanceUID": "61.7.001", "StudyInstanceUID": "no uid", "ImageCount": "many", "FileSize": 10**30},
     ]
     notes: list[str] = []
-    async with FaultyServer(lambda _: json(jsons.dumps(rows))) as server, opened(server.url, notes=notes) as client:
-        kept = await found_series(client, COLLECTION_A)
+    async with (
+        FaultyServer(lambda _: json(jsons.dumps(rows))) as server,
+        opened(server.url, notes=notes) as client,
+        aclosing(client.find(COLLECTION_A)) as found,
+    ):
+        batches = [batch async for batch in found]
+    kept = [series for batch in batches for series in batch.series]
     assert kept == [Series(series_uid=SeriesUid(uid), collection="A") for uid in ("5", "61.7.001")]
-    assert len(notes) == 3
-    assert "passwd" in notes[0]
+    ((question, error),) = [failed for batch in batches for failed in batch.failed]
+    assert str(question) == "collection A"
+    assert str(error).startswith("3 rows of getSeries cannot be read: SeriesInstanceUID is not a UID: '../../etc/pas")
+    assert [note for note in notes if "StudyInstanceUID" in note]
 
 
 async def test_a_consumer_that_stops_early_ends_the_request() -> None:
@@ -180,13 +187,11 @@ async def test_a_consumer_that_stops_early_ends_the_request() -> None:
 
 
 async def test_instances_are_listed_once_each_and_in_order() -> None:
-    rows = [{"SOPInstanceUID": uid} for uid in ("1.3", "1.2", "1.3", "x", None, "1.1")]
-    notes: list[str] = []
-    async with FaultyServer(lambda _: json(jsons.dumps(rows))) as server, opened(server.url, notes=notes) as client:
+    rows = [{"SOPInstanceUID": uid} for uid in ("1.3", "1.2\0", "1.3", "x", None, " 1.1")]
+    async with FaultyServer(lambda _: json(jsons.dumps(rows))) as server, opened(server.url) as client:
         listing = await client.list(Series(series_uid=SERIES))
         assert listing == Listing(tuple(Entry(uid, SopInstanceUid(uid)) for uid in ("1.3", "1.2", "1.1")), 2)
         assert server.requests[0].query == {"SeriesInstanceUID": "1.2.3"}
-    assert len(notes) == 2
 
 
 @pytest.mark.parametrize(
@@ -316,7 +321,11 @@ async def test_a_question_that_fails_is_named_with_its_error() -> None:
     assert [series.series_uid for batch in answers for series in batch.series] == ["1.1"]
 
 
-async def test_a_refused_caller_ends_the_search() -> None:
+async def test_a_refused_question_is_named_and_many_end_the_search() -> None:
     async with FaultyServer(lambda _: answer(status=403)) as server, opened(server.url) as client:
-        with pytest.raises(AccessDenied):
-            await found_series(client, Selection(collections=("A", "B")))
+        async with aclosing(client.find(Selection(collections=("A", "B")))) as found:
+            failed = [each async for batch in found for each in batch.failed]
+        assert [type(error) for _, error in failed] == [AccessDenied, AccessDenied]
+        with pytest.raises(ArchiveRefused, match="403"):
+            await found_series(client, Selection(collections=tuple(map(str, range(1000)))))
+        assert len(server.requests) < 100

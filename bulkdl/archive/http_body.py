@@ -1,0 +1,152 @@
+"""The body of a response: where it ends, how it is encoded, how slow and how large it may be, what identifies it."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import timedelta
+from typing import Final
+
+from bulkdl.archive import http_status
+from bulkdl.archive.auth import Token
+from bulkdl.archive.base import Rest
+from bulkdl.archive.content_encoding import ENCODINGS, Inflater
+from bulkdl.archive.http_transport import HttpResponse
+from bulkdl.errors import ShortBody, TimedOut, UnexpectedAnswer
+from bulkdl.model.access import Access
+
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
+_MOST_INFLATED_RATIO: Final = 200
+_FREE_RATIO_BYTES: Final = 64 << 20  # below, any ratio is accepted: an empty mask shrinks a thousand times
+_LONGEST_TURN_SECONDS: Final = 0.02  # of bytes that have arrived already, before other tasks have theirs
+
+
+class HttpBody:
+    """See `base.Body`."""
+
+    def __init__(self, response: HttpResponse, access: Access, token: Token | None = None) -> None:
+        self._response = response
+        self._access = access
+        self.token = token  # the one that was sent
+        self.headers = headers = response.headers
+        self.content_type = response.content_type
+        encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+        if encoding != "identity" and encoding not in ENCODINGS:
+            raise UnexpectedAnswer("the response has a content encoding that was not requested")
+        self._inflater = Inflater() if encoding in ENCODINGS else None
+        self.length = response.length if self._inflater is None else None
+        self.start = 0
+        self.is_part = response.status == http_status.PARTIAL_CONTENT
+        self.validator = _validator_of(headers)
+        self.received = 0
+        self._encoded = 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See `Body.chunks`."""
+        response, clock, access = self._response, time.monotonic, self._access
+        # Only the time spent waiting for bytes counts, not the time that the caller needs to process them.
+        waited, received, turn_began = 0.0, 0, clock()
+        while True:
+            asked = clock()
+            if asked - turn_began > _LONGEST_TURN_SECONDS:
+                await asyncio.sleep(0)
+                turn_began = asked = clock()
+            if not (chunk := await response.chunk()):
+                break
+            received += len(chunk)
+            waited += clock() - asked
+            if waited >= access.silence_seconds:
+                if received < access.lowest_bytes_per_second * waited:
+                    raise TimedOut(f"only {received:,} bytes arrived in {waited:.0f} s")
+                waited, received = 0.0, 0
+            for piece in (chunk,) if self._inflater is None else self._inflated(chunk):
+                self.received += len(piece)
+                yield piece
+        self._check_end()
+
+    async def read(self, at_most: int) -> bytes:
+        """See `Body.read`."""
+        if self.length is None:
+            return await self._gathered(at_most)
+        if self.length > at_most:
+            raise _too_large(at_most)
+        slowest_seconds = self._access.silence_seconds + self.length / self._access.lowest_bytes_per_second
+        try:
+            async with asyncio.timeout(slowest_seconds):
+                content = await self._response.read()
+        except TimeoutError as error:
+            raise TimedOut(f"{self.length:,} bytes did not arrive within {slowest_seconds:.0f} s") from error
+        self.received = len(content)
+        self._check_end()
+        return content
+
+    async def _gathered(self, at_most: int) -> bytes:
+        pieces: list[bytes] = []
+        async for chunk in self.chunks():
+            if self.received > at_most:
+                raise _too_large(at_most)
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    def _inflated(self, chunk: bytes) -> Iterator[bytes]:
+        assert self._inflater is not None  # noqa: S101 - the caller has checked
+        self._encoded += len(chunk)
+        try:
+            for piece in self._inflater.feed(chunk):
+                if self.received > max(_FREE_RATIO_BYTES, _MOST_INFLATED_RATIO * self._encoded):
+                    raise UnexpectedAnswer(f"the body swells to more than {_MOST_INFLATED_RATIO} times its size")
+                yield piece
+        except ValueError as error:
+            raise ShortBody(f"the body cannot be decoded: {error}") from error
+
+    def _check_end(self) -> None:
+        if self._inflater is not None:
+            try:
+                self._inflater.close()
+            except ValueError as error:
+                raise ShortBody(f"the body was cut: {error}") from error
+        if self.length is not None and self.received != self.length:
+            raise ShortBody(f"{self.received:,} bytes arrived, {self.length:,} were announced")
+
+    def check_part(self, rest: Rest | None) -> None:
+        """Set the start of a 206 that is the requested `rest`, to the end of the same object.
+
+        It must repeat the validator (RFC 9110 §15.3.7): otherwise it may be the end of another object.
+
+        Raises:
+            UnexpectedAnswer: it is something else.
+        """
+        found = _CONTENT_RANGE.fullmatch(self.headers.get("Content-Range", ""))
+        if found is None or rest is None:
+            raise UnexpectedAnswer("the archive sent a part where the whole was requested")
+        first, last, size = map(int, found.groups())
+        is_the_rest = (first, last + 1, size) == (rest.start, rest.length, rest.length)
+        repeated = self.headers.get("ETag" if rest.validator.startswith('"') else "Last-Modified")
+        if not is_the_rest or repeated != rest.validator:
+            raise UnexpectedAnswer("the archive sent another part than the requested one")
+        self.start = rest.start
+
+
+def _too_large(at_most: int) -> UnexpectedAnswer:
+    return UnexpectedAnswer(f"the answer is larger than {at_most:,} bytes, which is the most for one of its kind")
+
+
+def _validator_of(headers: Mapping[str, str]) -> str | None:
+    """What identifies the object: a strong entity tag, or a date that is strong (RFC 9110 §8.8).
+
+    A weak tag may stand for other bytes with the same meaning. A date identifies the object only if it is older than
+    the response: of the same second, the object may have changed once more.
+    """
+    tag = headers.get("ETag", "")
+    if tag.startswith('"'):
+        return tag
+    modified = headers.get("Last-Modified")
+    try:
+        answered = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        is_older = answered - email.utils.parsedate_to_datetime(modified or "") >= timedelta(seconds=1)
+    except (ValueError, TypeError, OverflowError):  # missing, invalid, or one of them without a zone
+        return None
+    return modified if is_older else None
