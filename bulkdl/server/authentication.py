@@ -1,7 +1,8 @@
 """Authentication: who sends a request, by API key or token, and which Collections are hidden from that viewer.
 
 Tokens are random and known to this process alone, so a restart ends all sessions. Only their digests are kept, in a
-bounded number: when it is reached, the oldest tokens expire first.
+bounded number for each account: when it is reached, the oldest tokens of that account expire first. So nobody can end
+the session of another, and the guest, who needs no password, can log in without end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import secrets
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -18,7 +20,7 @@ from bulkdl.server.access import GUEST, AccessRules
 from bulkdl.server.passwords import is_password
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _SESSION_BYTES: Final = 16
 _TOKEN_BYTES: Final = 32
@@ -71,12 +73,11 @@ class Authenticator:
     ) -> None:
         self._rules = rules or AccessRules()
         self._clock = clock
-        self._max_tokens = max_tokens
         self._lock = threading.Lock()
         self._any_password = next((user.password for user in self._rules.users.values()), _UNGUESSABLE_PASSWORD)
         self._keys = frozenset(_digest(key) for key in self._rules.keys)
-        self._access: dict[bytes, _Grant] = {}
-        self._refresh: dict[bytes, _Grant] = {}
+        self._access = _Tokens(max_tokens)
+        self._refresh = _Tokens(max_tokens)
         self.guest = Viewer(GUEST, self._rules.restricted)
 
     @property
@@ -102,7 +103,7 @@ class Authenticator:
             return CredentialProblem.INVALID
         if token == "undefined":  # noqa: S105 - sent by NBIA's web pages when they have no token
             return self.guest
-        grant = self._find(self._access, token.strip())
+        grant = self._access.find(token.strip(), self._clock())
         return CredentialProblem.INVALID if grant is None else self.viewer_of_user(grant.user)
 
     def viewer_of_user(self, name: str) -> Viewer:
@@ -121,19 +122,18 @@ class Authenticator:
 
     def refresh(self, refresh_token: str) -> IssuedTokens | None:
         """Issue new tokens for a refresh token; None if it is unknown or has expired."""
-        grant = self._find(self._refresh, refresh_token)
+        grant = self._refresh.find(refresh_token, self._clock())
         return None if grant is None else self._issue(grant.user, grant.session)
 
     def log_out(self, authorization: str | None) -> bool:
         """End the session of an access token, with all its tokens. Returns whether the token was valid."""
         _, _, token = (authorization or "").strip().partition(" ")
-        grant = self._find(self._access, token.strip())
+        grant = self._access.find(token.strip(), self._clock())
         if grant is None:
             return False
         with self._lock:
             for tokens in (self._access, self._refresh):
-                for digest in [key for key, other in tokens.items() if other.session == grant.session]:
-                    del tokens[digest]
+                tokens.end(grant)
         return True
 
     def _issue(self, user: str, session: str | None = None) -> IssuedTokens:
@@ -141,26 +141,41 @@ class Authenticator:
         session = session or secrets.token_hex(_SESSION_BYTES)
         access, refresh = secrets.token_urlsafe(_TOKEN_BYTES), secrets.token_urlsafe(_TOKEN_BYTES)
         with self._lock:
-            self._keep(self._access, access, _Grant(user, session, now + rules.token_seconds), now)
-            self._keep(self._refresh, refresh, _Grant(user, session, now + rules.refresh_seconds), now)
+            self._access.keep(access, _Grant(user, session, now + rules.token_seconds), now)
+            self._refresh.keep(refresh, _Grant(user, session, now + rules.refresh_seconds), now)
         return IssuedTokens(access, refresh, session, int(rules.token_seconds), int(rules.refresh_seconds))
 
-    def _keep(self, tokens: dict[bytes, _Grant], token: str, grant: _Grant, now: float) -> None:
-        """Add a token; remove those that have expired, and the oldest while there are too many.
 
-        Tokens of one kind expire in the order in which they were issued, which is that of the dict.
-        """
-        while tokens:
-            oldest = next(iter(tokens))
-            if tokens[oldest].expires > now and len(tokens) < self._max_tokens:
+class _Tokens:
+    """The tokens of one kind. Those of an account expire in the order in which they are kept. Callers lock changes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._grants: dict[bytes, _Grant] = {}
+        self._of_user: dict[str, deque[bytes]] = {}
+
+    def keep(self, token: str, grant: _Grant, now: float) -> None:
+        """Add a token; remove those of its account that have expired, and the oldest while there are too many."""
+        own = self._of_user.setdefault(grant.user, deque())
+        while own:
+            oldest = self._grants.get(own[0])
+            if oldest is not None and oldest.expires > now and len(own) < self._most:
                 break
-            del tokens[oldest]
-        tokens[_digest(token)] = grant
+            self._grants.pop(own.popleft(), None)
+        digest = _digest(token)
+        self._grants[digest] = grant
+        own.append(digest)
 
-    def _find(self, tokens: Mapping[bytes, _Grant], token: str) -> _Grant | None:
-        with self._lock:
-            grant = tokens.get(_digest(token))
-        return grant if grant is not None and grant.expires > self._clock() else None
+    def find(self, token: str, now: float) -> _Grant | None:
+        """What a token grants; None if it is unknown or has expired."""
+        grant = self._grants.get(_digest(token))
+        return grant if grant is not None and grant.expires > now else None
+
+    def end(self, grant: _Grant) -> None:
+        """Remove the tokens of a session."""
+        for digest in self._of_user.get(grant.user, ()):
+            if (other := self._grants.get(digest)) is not None and other.session == grant.session:
+                del self._grants[digest]
 
 
 def _digest(secret: str) -> bytes:

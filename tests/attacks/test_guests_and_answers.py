@@ -21,8 +21,6 @@ collections = ["MADE-UP"]
 """
 GUEST = b"username=nbia_guest&password=&grant_type=password&client_id=nbia"
 ALICE = b"username=alice&password=a-password&grant_type=password&client_id=nbia"
-R16 = pytest.mark.xfail(strict=True, reason="R16: one table of 100,000 tokens for users and guests")
-R20 = pytest.mark.xfail(strict=True, reason="R20: smaller things")
 LOGINS = 101_000
 
 
@@ -48,7 +46,6 @@ async def flood(server: Server, count: int) -> None:
     writer.close()
 
 
-@R16
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_guests_who_log_in_without_end_do_not_end_the_login_of_a_user(bulkdl: Watcher, tmp_path: Path) -> None:
@@ -81,7 +78,6 @@ BROKEN = {
 }
 
 
-@R20
 async def test_a_form_that_is_broken_is_a_bad_request(bulkdl: Watcher, tmp_path: Path) -> None:
     write_folder(tmp_path / "folder", iter(MADE_UP))
     async with serving(bulkdl, tmp_path / "folder") as server:

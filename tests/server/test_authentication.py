@@ -131,6 +131,19 @@ def test_tokens_are_bounded_and_the_oldest_expire_first() -> None:
     assert alive == [False, False, True, True, True]
 
 
+def test_no_account_ends_the_session_of_another() -> None:
+    users = {name: User(name, name) for name in ("alice", "bob")}
+    authenticator = Authenticator(AccessRules(users=users), max_tokens=3)
+    alice = authenticator.log_in("alice", "alice")
+    bob = authenticator.log_in("bob", "bob")
+    assert alice is not None
+    for _ in range(5):
+        assert authenticator.log_in(GUEST, "") is not None
+        assert bob is not None
+        bob = authenticator.refresh(bob.refresh_token)
+    assert authenticator.viewer(bearer(alice.access_token)) == Viewer("alice")
+
+
 def test_without_keys_every_key_is_valid() -> None:
     assert Authenticator().is_key(None)
     authenticator = Authenticator(AccessRules(keys=read_keys("# ours\none\n\n two \n", source="keys")))

@@ -99,8 +99,8 @@ def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
     """A heading and rows with all fields quoted. As in NBIA, a single column is not quoted."""
     names = [attribute.name for attribute in attributes]
     if len(names) == 1:
-        return _framed(f"{names[0]}\n", (f"{plain(row.get(names[0]))}\n" for row in rows))
-    texts = ([plain(row.get(name)) for name in names] for row in rows)
+        return _framed(f"{names[0]}\n", (f"{cell(row.get(names[0]))}\n" for row in rows))
+    texts = ([cell(row.get(name)) for name in names] for row in rows)
     return _framed(_line(names), map(_line, texts))
 
 
@@ -172,6 +172,15 @@ def plain(value: JsonValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+_FORMULA = re.compile(r"[=@\t\r]|[+-].*[(|!]", re.DOTALL)
+
+
+def cell(value: JsonValue) -> str:
+    """A value as the text of a cell. What a spreadsheet would execute has an apostrophe before it, and is text."""
+    text = plain(value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def quoted(text: str) -> str:

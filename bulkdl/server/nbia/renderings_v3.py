@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from bulkdl.archive.nbia.endpoints import Attribute, Kind
-from bulkdl.server.nbia.renderings import JsonValue, Rendering, Rows, escaped, in_chunks, json_texts, plain, quoted
+from bulkdl.server.nbia.renderings import JsonValue, Rendering, Rows, cell, escaped, in_chunks, json_texts, quoted
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _SQL_TYPES = {Kind.NUMBER: "DOUBLE", Kind.FLAG: "BIT", Kind.DATE: "DATE", Kind.TIMESTAMP: "TIMESTAMP"}
@@ -63,7 +63,7 @@ RENDERINGS_V3: Mapping[str, Rendering] = {
 
 
 def _field(value: JsonValue) -> str:
-    text = plain(value)
+    text = cell(value)
     return quoted(text) if _NEEDS_QUOTES.search(text) else text
 
 

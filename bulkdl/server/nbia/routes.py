@@ -23,7 +23,7 @@ from bulkdl.model.text import shortened
 from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
 from bulkdl.server.inspection import Inspection
 from bulkdl.server.nbia import bindaas
-from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
+from bulkdl.server.nbia.apis import APIS, OTHER_NAMES, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.downloads import Downloads
 from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
 from bulkdl.server.nbia.formats import DEFAULT_FORMAT, find_format
@@ -59,12 +59,16 @@ def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: fro
     router.add_get("/", handlers.index)
     for api in APIS:
         for endpoint in api.endpoints.values():
-            path, handle = api.base + endpoint.path, handlers.handler(api, endpoint)
-            router.add_route(endpoint.method, path, handle)
-            if endpoint.method == "GET":
-                router.add_route("HEAD", path, handle)
-            if api.is_tcia:
-                router.add_get(f"{path}/metadata", handlers.metadata_handler(api, endpoint))
+            handle = handlers.handler(api, endpoint)
+            paths = [api.base + endpoint.path]
+            if api.is_tcia and endpoint.name in OTHER_NAMES:
+                paths.append(paths[0].replace(endpoint.name, OTHER_NAMES[endpoint.name]))
+            for path in paths:
+                router.add_route(endpoint.method, path, handle)
+                if endpoint.method == "GET":
+                    router.add_route("HEAD", path, handle)
+                if api.is_tcia:
+                    router.add_get(f"{path}/metadata", handlers.metadata_handler(api, endpoint))
         if api.is_tcia:
             router.add_route("*", f"{api.base}{{anything:.*}}", unknown_tcia_endpoint)
     for path in _TOKEN_PATHS:

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 from bulkdl.archive.nbia.values import Value
 from bulkdl.errors import BulkdlError
 from bulkdl.model.records import Patient, Series, Study
+from bulkdl.server.access import GUEST
 from bulkdl.server.catalogue import SeriesDetail, Since
 from bulkdl.server.nbia.request import ApiRequest, RequestRefused, Row
 
@@ -162,15 +163,17 @@ def _metadata(request: ApiRequest) -> Iterable[Row]:
 
 
 def _denied(request: ApiRequest) -> Iterable[Row]:
-    """The requested Series that the named user may not see, and those that do not exist for the sender."""
+    """The requested Series that the named user may not see.
+
+    The NBIA Data Retriever sends no token with this question, only the name that it logs in with. Anyone can send a
+    name, so nothing is said of another user that depends on what the sender cannot see: such a Series, and one that
+    does not exist, is denied to the sender alone. The download, which needs a token, says whether the user may have it.
+    """
     wanted = request.uids("series_uids")[:_MAX_DENIED]
-    of_user = request.authenticator.viewer_of_user(request.value("user") or "").hidden
-    allowed = {
-        detail.series.series_uid
-        for detail in request.view.details_of(wanted)
-        if detail.series.collection.upper() not in of_user
-    }
-    denied = [uid for uid in wanted if uid not in allowed]
+    user = request.authenticator.viewer_of_user(request.value("user") or "")
+    shown = {str(detail.series.series_uid): detail.series.collection for detail in request.view.details_of(wanted)}
+    is_sender = request.value("user") in {None, "", GUEST, request.viewer.name}
+    denied = [uid for uid in wanted if (shown[uid].upper() in user.hidden if uid in shown else is_sender)]
     if not denied:
         raise RequestRefused("", HTTPStatus.NO_CONTENT)
     return ({"series_uid": uid} for uid in denied)

@@ -15,7 +15,6 @@ from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
-from bulkdl.model.text import shortened
 from bulkdl.server.catalogue.conditions import Condition, among
 from bulkdl.server.catalogue.view import SERIES_WITH_PARENTS, CatalogueView
 
@@ -75,7 +74,7 @@ def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
     """Parse the fields of a form; `date_format` is for `strptime`.
 
     Raises:
-        InvalidForm: a number or a date is invalid, or the kind of a criterion is unknown.
+        InvalidForm: a number or a date is invalid.
     """
     wanted: dict[str, list[str]] = {}
     conditions: list[Condition] = []
@@ -88,8 +87,8 @@ def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
             min_studies = _number(value, kind)
         elif kind == "ModalityAndedSearchCriteria":
             needs_all = value.lower() == "all"
-        else:
-            conditions.append(_condition(kind, value, form, str(number), date_format))
+        elif (condition := _condition(kind, value, form, str(number), date_format)) is not None:
+            conditions.append(condition)
     conditions += (among(column, [value.upper() for value in values]) for column, values in wanted.items())
     return SimpleSearch(
         conditions=tuple(conditions),
@@ -114,7 +113,8 @@ def _criteria(form: Mapping[str, str]) -> Iterator[tuple[int, str]]:
         yield number, kind
 
 
-def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date_format: str) -> Condition:
+def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date_format: str) -> Condition | None:
+    """The condition for a criterion. Like NBIA, skips a criterion that it does not know."""
     if kind == "DescriptionCriteria":
         return _described(value)
     if kind == "DateRangeCriteria":
@@ -125,7 +125,7 @@ def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date
     if kind in _LENGTHS:
         least, most = (_millimetres(form.get(name + number, "")) for name in ("from", "to"))
         return f"{_LENGTHS[kind]} BETWEEN ? AND ?", (least or 0.0, _MAX_MM if most is None else most)
-    raise InvalidForm(f"unknown criterion: {shortened(kind, 80)}")
+    return None
 
 
 def _number(text: str, name: str) -> int:

@@ -13,3 +13,4 @@ async def test_the_index_page_lists_every_endpoint_and_escapes(archive: Archive)
     assert "&lt;b&gt;bold" in page
     assert "<b>bold" not in page
     assert "Doe &amp; Co." in page
+    assert "<li>A missing, invalid or expired token is answered with 401 everywhere." in page

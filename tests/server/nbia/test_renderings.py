@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from itertools import count, islice
 from pathlib import Path
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from bulkdl.archive.nbia.endpoints import NBIA_V1, Attribute, Endpoint, Kind
 from bulkdl.archive.nbia.values import Value, from_wire
-from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, rows_to_json, to_wire
+from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, Rendering, rows_to_json, to_wire
+from bulkdl.server.nbia.renderings_v3 import RENDERINGS_V3
 
 DATA = Path(__file__).parents[2] / "data" / "answers"
 EXAMPLES = sorted(path.name for path in DATA.glob("nbia_v1_get*.*"))
@@ -107,3 +109,30 @@ def test_html_escapes_markup_in_a_value(text: str) -> None:
     cell = body.partition("<TD>")[2].removesuffix("</TD></TR></TABLE></P>")
     assert "<" not in cell
     assert ">" not in cell
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("=cmd|'/C calc'!A0", "'=cmd|'/C calc'!A0"),
+        ("@SUM(1+1)", "'@SUM(1+1)"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3+cmd|x!A0", "'-2+3+cmd|x!A0"),
+        ("\t=1+1", "'\t=1+1"),
+        ("\r=1+1", "'\r=1+1"),
+        ('=HYPERLINK("http://evil.example")', '\'=HYPERLINK("http://evil.example")'),
+        ("+C AX T1", "+C AX T1"),
+        ("-1.5", "-1.5"),
+        ("a=b", "a=b"),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("renderings", [RENDERINGS, RENDERINGS_V3], ids=["nbia", "tcia"])
+def test_a_spreadsheet_executes_no_cell(renderings: Mapping[str, Rendering], text: str, written: str) -> None:
+    """For one column and for several. Ordinary descriptions that begin with a sign are left as they are."""
+    one, two = attribute(Kind.TEXT), Attribute("Other", "other", Kind.TEXT)
+    for attributes in ([one], [one, two]):
+        body = b"".join(renderings["CSV"].write(attributes, [{"Name": text, "Other": "x"}])).decode()
+        heading = body.index("\n") + 1
+        assert body[heading:].lstrip('"').startswith((written, written.replace('"', '""')))
+    assert json.loads(b"".join(renderings["JSON"].write([one], [{"Name": text}]))) == [{"Name": text}]

@@ -67,11 +67,11 @@ def test_xml_can_be_parsed_for_any_values(rows: list[dict[str, object]]) -> None
     assert len(ET.fromstring(write("XML", rows))) == len(rows)  # noqa: S314 - our own
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc"))), min_size=1))
-def test_csv_gives_back_what_was_written(texts: list[str]) -> None:
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="+-")), min_size=1))
+def test_csv_gives_back_what_was_written_and_no_formula(texts: list[str]) -> None:
     rows = [{"A": text, "B": "b"} for text in texts]
     read = list(csv.reader(io.StringIO(write("CSV", rows).decode(), newline="")))
-    assert read == [["A", "B"], *([text, "b"] for text in texts)]
+    assert read == [["A", "B"], *([f"'{text}" if text.startswith(("=", "@")) else text, "b"] for text in texts)]
 
 
 @given(st.lists(ROW, min_size=1))

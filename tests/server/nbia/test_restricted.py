@@ -264,3 +264,32 @@ async def test_a_shared_list_shows_to_each_user_what_is_visible(pair: Pair) -> N
         assert len(answer.document["seriesInstanceUIDs"]) == count
     answer = await pair.hiding.nbia("getSharedList", method="POST", data={"nameValue": "secret"}, token=bob)
     assert json.loads(answer.body) is None
+
+
+@pytest.mark.parametrize(
+    ("user", "sender", "denied"),
+    [
+        ("alice", None, ()),
+        ("unknown", None, ()),  # the same, so that names cannot be tried
+        ("bob", None, ()),
+        ("nbia_guest", None, ("hidden", "missing")),
+        (None, None, ("hidden", "missing")),
+        ("alice", "alice", ("missing",)),
+        ("bob", "alice", ("hidden",)),
+        ("bob", "bob", ("hidden", "missing")),
+        ("alice", "bob", ()),
+    ],
+)
+async def test_what_is_denied_to_a_user_depends_on_what_the_sender_may_see(
+    pair: Pair, user: str | None, sender: str | None, denied: tuple[str, ...]
+) -> None:
+    """The NBIA Data Retriever of alice asks without a token. A guest who names her must not learn what there is."""
+    passwords = {"alice": "open sesame", "bob": "let me in"}
+    token = None if sender is None else await pair.hiding.log_in(sender, passwords[sender])
+    uids = {"open": pair.open.series_uid, "hidden": pair.hidden.series_uid, "missing": "1.2.3.4.5"}
+    params = {"seriesList": ",".join(uids.values()), **({"userName": user} if user else {})}
+    for version in ["v4", *(["v1"] if sender is None else [])]:
+        answer = await pair.hiding.nbia(f"{version}/getDeniedSeries", params=params, token=token)
+        assert answer.status == (200 if denied else 204)
+        found = [row["SeriesInstanceUID"] for row in answer.document] if denied else []
+        assert found == [uids[name] for name in denied]

@@ -121,3 +121,16 @@ async def test_a_collection_without_a_description_is_described_by_its_name(tmp_p
         "PLAIN <1>": "<p>PLAIN &lt;1&gt;</p>",
         "DESCRIBED": "<p>Some scans.</p><p>Doe</p>",
     }
+
+
+@pytest.mark.parametrize("api", ["services/v3/TCIA", "services/v4/TCIA"])
+async def test_both_spellings_of_the_new_studies_of_a_patient_are_answered(archive: Archive, api: str) -> None:
+    origin = archive.base.removesuffix("/nbia-api/services")
+    bodies = []
+    for name in ("NewStudiesInPatientCollection", "NewStudiesInPatientsCollection"):
+        query = "Collection=LUNG&Date=1990-01-01&PatientID=PATIENT-00000000"
+        async with archive.session.get(f"{origin}/{api}/query/{name}?{query}") as response:
+            assert response.status == 200
+            bodies.append(await response.json())
+    assert bodies[0] == bodies[1]
+    assert len(bodies[0]) == 1

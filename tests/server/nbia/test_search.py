@@ -52,3 +52,12 @@ async def test_rejects_an_invalid_length(archive: Served, text: str) -> None:
     form = {"criteriaType0": "SliceThicknessRangeCriteria", "from0": text}
     answer = await archive.nbia("v4/getSimpleSearch", method="POST", data=form)
     assert (answer.status, answer.body) == (400, b"a length is invalid")
+
+
+@pytest.mark.parametrize("kind", ["Foo", "Criteria.DateRange", ""])
+async def test_skips_a_criterion_that_it_does_not_know(archive: Served, kind: str) -> None:
+    """As NBIA does. tcia_utils sends `Criteria.DateRange` on Python 3.11 and later."""
+    form = {"criteriaType0": kind, "value0": "0", "criteriaType1": "SliceThicknessRangeCriteria", "from1": "2.6"}
+    for last, found in ((form, 0), ({"criteriaType0": kind, "value0": "0"}, 1)):
+        answer = await archive.nbia("v4/getSimpleSearch", method="POST", data=last)
+        assert (answer.status, answer.document["totalPatients"]) == (200, found)
