@@ -27,6 +27,7 @@ JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 END_OF_IMAGE = b"\xff\xd9"
 
+_FRAME_HEADERS = frozenset((0xF7, *range(0xC0, 0xD0))) - {0xC4, 0xC8, 0xCC}  # SOF markers, that of JPEG-LS too
 _MOST_FRAGMENTS = 1 << 22  # 16 bytes of memory each
 _END_IS_IN_LAST_BYTES = 16
 _ITEM_HEAD_BYTES = 8
@@ -199,3 +200,21 @@ class Frames:
         is_header = 0 < segments <= _MOST_RLE_SEGMENTS and used[0] == _RLE_HEAD_BYTES and used == sorted(set(used))
         if not is_header or used[-1] >= size:
             raise InvalidInstance(f"frame {number} does not begin with a header of RLE that fits its {size} bytes")
+
+
+def shape_of_codestream(frame: bytes) -> tuple[int, int] | None:
+    """The rows and columns that a JPEG, JPEG-LS or JPEG 2000 codestream has by its own header; None where unknown.
+
+    Decoders claim memory by these. Source: ISO/IEC 10918-1 §B.2.2 (frame header), 15444-1 §A.5.1 (SIZ).
+    """
+    if frame.startswith(b"\xff\x4f\xff\x51"):
+        width, height, left, top = struct.unpack_from(">4L", frame.ljust(24, b"\0"), 8)
+        return max(0, height - top), max(0, width - left)
+    at = 2 if frame.startswith(b"\xff\xd8\xff") else len(frame)
+    while at + 9 <= len(frame) and frame[at] == 0xFF:  # noqa: PLR2004 - begins every marker
+        marker, length = frame[at + 1], int.from_bytes(frame[at + 2 : at + 4], "big")
+        if marker in _FRAME_HEADERS:
+            rows, columns = struct.unpack_from(">2H", frame, at + 5)
+            return rows, columns
+        at += 2 + length
+    return None

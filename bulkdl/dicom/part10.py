@@ -125,7 +125,7 @@ def open_data_set(
     syntax = meta.transfer_syntax_uid
     if syntax == DEFLATED_LITTLE or syntax in JPIP_DEFLATED:
         inflated, zeros = _inflate(file, size, meta.end, inflate_bytes)
-        walk = Walk(io.BytesIO(inflated), len(inflated), into_sequences=into_sequences)
+        walk = Walk(inflated, inflated.tell(), into_sequences=into_sequences)
         walk.zeros_after = zeros
         return walk
     is_implicit, is_little = syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG
@@ -135,10 +135,10 @@ def open_data_set(
     return Walk(file, size, meta.end, implicit=is_implicit, little=is_little, into_sequences=into_sequences)
 
 
-def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> tuple[bytes, int]:
-    """The inflated data set, and the number of zero bytes after it that are not its padding."""
+def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> tuple[io.BytesIO, int]:
+    """The inflated data set, open at its end, and the number of zero bytes after it that are not its padding."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = bytearray()
+    inflated = io.BytesIO()  # not copied afterwards, it may be large
     file.seek(at)
     try:
         while not stream.eof:
@@ -146,16 +146,16 @@ def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> tuple[by
             piece = stream.decompress(chunk, _INFLATED_AT_ONCE)
             if not (chunk or piece):
                 raise InvalidInstance("the deflated data set is truncated")
-            inflated += piece
-            if enough is not None and len(inflated) >= enough:
-                return bytes(inflated), 0
-            if len(inflated) > _LARGEST_INFLATED:
+            inflated.write(piece)
+            if enough is not None and inflated.tell() >= enough:
+                return inflated, 0
+            if inflated.tell() > _LARGEST_INFLATED:
                 raise InvalidInstance(f"the deflated data set has more than {_LARGEST_INFLATED} bytes")
     except zlib.error as error:
         raise InvalidInstance(f"the deflated data set is corrupt ({error})") from error
     ended_at = file.tell() - len(stream.unused_data)
     # Some writers add gzip's trailer (observed in pydicom's image_dfl.dcm).
-    trailer = struct.pack("<LL", zlib.crc32(inflated), len(inflated) & 0xFFFFFFFF)
+    trailer = struct.pack("<LL", zlib.crc32(inflated.getbuffer()), inflated.tell() & 0xFFFFFFFF)
     file.seek(ended_at)
     rest_at = ended_at + (len(trailer) if file.read(len(trailer)) == trailer else 0)
     if not _is_zeros(file, rest_at):
@@ -163,7 +163,7 @@ def _inflate(file: BinaryIO, size: int, at: int, enough: int | None) -> tuple[by
             f"the deflated data set ends at byte {ended_at} of {size}; the bytes after it are not padding (PS3.5 §A.5)"
         )
     zeros = size - rest_at
-    return bytes(inflated), zeros if zeros > 1 else 0  # some writers pad, and some do not (PS3.5 §A.5)
+    return inflated, zeros if zeros > 1 else 0  # some writers pad, and some do not (PS3.5 §A.5)
 
 
 def _is_zeros(file: BinaryIO, at: int) -> bool:
@@ -210,6 +210,11 @@ class Walk:
     def open_at(self, element: Element) -> BinaryIO:
         """The file of the walk, inflated if it was deflated, at the value of `element`."""
         self._file.seek(element.offset)
+        return self._file
+
+    def open_whole(self) -> BinaryIO:
+        """The file of the walk, at the beginning of the data set."""
+        self._file.seek(self._start)
         return self._file
 
     def value(self, element: Element) -> bytes:

@@ -21,8 +21,9 @@ from bulkdl.dicom.attributes import (
     ROWS,
     SAMPLES_PER_PIXEL,
     InstanceAttributes,
+    read_with_pydicom,
 )
-from bulkdl.dicom.frames import END_OF_IMAGE, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS, Frames
+from bulkdl.dicom.frames import END_OF_IMAGE, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS, Frames, shape_of_codestream
 from bulkdl.dicom.part10 import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
@@ -121,10 +122,13 @@ def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: E
         missing = "; ".join(decoder.missing_dependencies)
         raise ConfigurationError(f"no decoder for {UID(syntax).name}: pip install 'bulkdl[pixels]' (or {missing})")
     limit = _limit_of_decoders(attributes, syntax)
-    decoding = _FrameDecoder(decoder, _frame_options(file), is_safe_only=limit is not None)
+    decoding = _FrameDecoder(decoder, _frame_options(file, attributes, syntax), is_safe_only=limit is not None)
+    rows, columns = attributes.number(ROWS), attributes.number(COLUMNS)
     for number, frame in enumerate(Frames(attributes, pixel_data, syntax), start=1):
         if syntax == JPEG_BASELINE and END_OF_IMAGE not in frame:
             raise InvalidInstance(f"frame {number} has no end marker, so a part of it is missing")
+        if (shape := shape_of_codestream(frame)) is not None and shape[0] * shape[1] > rows * columns:
+            raise InvalidInstance(f"frame {number} has {shape[0]} by {shape[1]} pixels, expected {rows} by {columns}")
         error = decoding.decode(frame)
         if error is not None and limit is not None:
             return [f"{NOT_DECODED}: no installed decoder supports {limit}"]
@@ -133,13 +137,12 @@ def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: E
     return decoding.notes
 
 
-def _frame_options(file: BinaryIO) -> dict[str, Any]:
-    from pydicom import dcmread  # noqa: PLC0415
+def _frame_options(file: BinaryIO, attributes: InstanceAttributes, syntax: str) -> dict[str, Any]:
     from pydicom.pixels.utils import as_pixel_options  # noqa: PLC0415
 
-    file.seek(0)
     with suppressed_pydicom_warnings():
-        image = dcmread(file, stop_before_pixels=True, specific_tags=list(FRAME_ATTRIBUTES))
+        tags = list(FRAME_ATTRIBUTES)
+        image = read_with_pydicom(file, attributes, syntax, stop_before_pixels=True, specific_tags=tags)
         return as_pixel_options(image, pixel_keyword="PixelData")
 
 

@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from bulkdl.dicom.attributes import SERIES, SOP_INSTANCE, STUDY, InstanceAttributes, parse_identity, parse_study_uid
+from bulkdl.dicom.attributes import (
+    SERIES,
+    SOP_INSTANCE,
+    STUDY,
+    InstanceAttributes,
+    parse_identity,
+    parse_study_uid,
+    read_with_pydicom,
+)
 from bulkdl.dicom.part10 import JPIP_DEFLATED, open_data_set, read_meta, uid_text
 from bulkdl.dicom.pixels import check_pixel_data, decode_pixel_data, is_registered, names_another_kind
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
@@ -92,7 +100,7 @@ def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | No
     notes = _notes(meta, attributes, sop_uid, study_uid)
     if whole:
         notes += check_pixel_data(attributes, syntax)
-    notes += _open_with_pydicom(file, sop_uid, syntax)
+    notes += _open_with_pydicom(file, sop_uid, syntax, attributes)
     if level is ValidationLevel.PIXELS:
         notes += decode_pixel_data(file, attributes, syntax)
     return ValidationResult(
@@ -146,14 +154,14 @@ def _notes(
     return notes
 
 
-def _open_with_pydicom(file: BinaryIO, sop_uid: SopInstanceUid, syntax: str) -> list[str]:
+def _open_with_pydicom(
+    file: BinaryIO, sop_uid: SopInstanceUid, syntax: str, attributes: InstanceAttributes
+) -> list[str]:
     """Check that pydicom opens the file. Returns a note if it cannot, and does not know the transfer syntax."""
-    from pydicom import dcmread  # noqa: PLC0415
-
     file.seek(0)
     try:
         with suppressed_pydicom_warnings():
-            read = dcmread(file, defer_size=_DEFER_BYTES, specific_tags=[SOP_INSTANCE])
+            read = read_with_pydicom(file, attributes, syntax, defer_size=_DEFER_BYTES, specific_tags=[SOP_INSTANCE])
             found = uid_text(read.get_item(SOP_INSTANCE).value or b"")
     except Exception as error:  # pydicom raises many kinds of exceptions, RecursionError and struct.error included
         if syntax in JPIP_DEFLATED or not is_registered(syntax):

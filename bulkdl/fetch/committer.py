@@ -27,6 +27,7 @@ from bulkdl.fetch.targets import Target, failed
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.preamble import HEAD_BYTES, may_swell
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.model.states import Outcome
@@ -98,6 +99,7 @@ class Committer:
         self._level = settings.validation
         self.accepts_unsound = settings.accept_unsound
         self._writer = GroupWriter(files, threads.executor)
+        self._swelling = asyncio.Lock()  # one body at a time may take far more memory than it has bytes
         self.validated = 0  # bodies, valid or not
 
     async def take(self, received: Received, target: Target, seen: Seen) -> InstanceOutcome:
@@ -126,12 +128,18 @@ class Committer:
             InstanceError: it may not; it is in quarantine.
             DiskError: it cannot be written.
         """
+        if not _may_swell(received.source):
+            return await self._check_now(received, target, seen)
+        async with self._swelling:
+            return await self._check_now(received, target, seen)
+
+    async def _check_now(self, received: Received, target: Target | None, seen: Seen) -> Checked:
         source = received.source
         if self._level is ValidationLevel.PIXELS:
             return await self._threads(
                 self._check_in_thread, received, target, seen, await self._decode(source, target)
             )
-        if isinstance(source, bytes) and len(source) <= INLINE_BYTES:
+        if isinstance(source, bytes) and len(source) <= INLINE_BYTES and not self._swelling.locked():
             return self._check(received, target, seen, self._validate(source, target))
         return await self._threads(self._check_in_thread, received, target, seen, None)
 
@@ -266,6 +274,13 @@ def listed_otherwise(entry: Entry | None, digests: Digests) -> ChecksumMismatch 
     if entry.size_bytes is not None and entry.size_bytes != digests.size_bytes:
         return ChecksumMismatch(f"{digests.size_bytes:,} bytes, but the archive lists {entry.size_bytes:,}")
     return None if entry.md5 is None else md5_mismatch(digests, entry.md5)
+
+
+def _may_swell(source: bytes | Path) -> bool:
+    if isinstance(source, bytes):
+        return may_swell(source)
+    with source.open("rb") as file:
+        return may_swell(file.read(HEAD_BYTES + 1024))
 
 
 def _expected(target: Target | None) -> InstanceKey | None:

@@ -8,6 +8,8 @@ PREAMBLE_BYTES: Final = 128
 PREFIX: Final = b"DICM"
 HEAD_BYTES: Final = PREAMBLE_BYTES + len(PREFIX)
 """How many bytes `is_dicom` needs."""
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"  # Deflated Explicit VR Little Endian, in the meta information
+_META_BYTES: Final = 1024
 
 
 def is_dicom(content: bytes | bytearray) -> bool:
@@ -23,3 +25,8 @@ def is_bare_data_set(content: bytes | bytearray) -> bool:
     is_first = content[:2] in {b"\x02\0", b"\x08\0"} and content[3:4] == b"\0"
     has_vr = content[4:6].isalpha() and content[4:6].isupper()
     return is_first and (has_vr or int.from_bytes(content[4:8], "little") <= PREAMBLE_BYTES)
+
+
+def may_swell(head: bytes) -> bool:
+    """Whether the file that begins with `head` may take far more memory than its size: its data set is deflated."""
+    return _DEFLATED in head[:_META_BYTES]

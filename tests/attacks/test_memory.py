@@ -20,7 +20,6 @@ from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_ch
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 SWOLLEN_BYTES = 96 << 20
-R8 = pytest.mark.xfail(strict=True, reason="R8: every thread inflates a data set whole, several times over")
 
 
 def deflated(one: MadeUp, swollen: bytes) -> MadeUp:
@@ -47,7 +46,6 @@ def swollen() -> bytes:
     return b"".join(compressor.compress(block) for _ in range(SWOLLEN_BYTES >> 20)) + compressor.flush()
 
 
-@R8
 @pytest.mark.parametrize("level", ["header", "structure", "pixels"])
 async def test_data_sets_that_inflate_are_held_in_little_memory(level: str, bulkdl: Watcher, tmp_path: Path) -> None:
     pixels = swollen()
@@ -59,7 +57,6 @@ async def test_data_sets_that_inflate_are_held_in_little_memory(level: str, bulk
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
 
 
-@R8
 async def test_frames_that_swell_when_they_are_decoded_are_held_in_little_memory(
     bulkdl: Watcher, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from bulkdl.dicom.frames import shape_of_codestream
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.settings import ValidationLevel
@@ -230,3 +231,20 @@ def test_a_header_of_rle_fits_its_frame(head: bytes) -> None:
 def test_a_frame_may_have_many_fragments() -> None:
     fragments = [b"\xff\xd8", *[b"\0\0"] * 20_000, b"\xff\xd9"]
     assert _notes(_image(1, _items([], fragments))) == ()
+
+
+@pytest.mark.parametrize(
+    ("frame", "shape"),
+    [
+        ("ff4fff51 0029 0000 00000140 000000f0 00000010 00000020", (208, 304)),
+        ("ffd8 ffe0 0004 0000 ffc0 0011 08 00f0 0140 03 000000", (240, 320)),
+        ("ffd8 fff7 000b 0c 0200 0100 01 000000", (512, 256)),
+        ("ffd8 ffda 0004", None),
+        ("ffd8 ff", None),
+        ("", None),
+        ("0000000c6a502020", None),
+    ],
+    ids=["JPEG 2000 with an offset", "JPEG", "JPEG-LS", "no frame header", "cut", "empty", "JP2"],
+)
+def test_a_codestream_tells_the_shape_that_its_decoder_will_claim(frame: str, shape: tuple[int, int] | None) -> None:
+    assert shape_of_codestream(bytes.fromhex(frame)) == shape
