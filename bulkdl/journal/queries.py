@@ -124,13 +124,23 @@ WITH tallies AS (
 )
 """
 
+# What an archive says of a Series can be wrong by many orders of magnitude: such numbers are not added up.
+_MOST_INSTANCES: Final = 10_000_000
+_LEAST_BYTES: Final = 100  # of an instance
+_MOST_BYTES: Final = 100_000_000_000
+_IS_CREDIBLE: Final = f"""(
+  ifnull(image_count, 0) <= {_MOST_INSTANCES}
+  AND ifnull(size_bytes <= {_MOST_BYTES} * max(1, ifnull(image_count, {_MOST_INSTANCES})), 1)
+  AND (ifnull(size_bytes, 0) = 0 OR ifnull(image_count, 0) * {_LEAST_BYTES} <= size_bytes))"""
+
 COUNTS: Final = f"""{_TALLIES}
 SELECT count(*),
   sum(listing > {UNLISTED} AND has_error = 0 AND owed + failed + quarantined = 0),
   sum(owed = 0 AND (has_error = 1 OR (listing > {UNLISTED} AND failed + quarantined > 0))),
   sum(listing = {UNLISTED} AND has_error = 0),
   sum(owed), sum(held), sum(failed), sum(quarantined), sum(withdrawn), sum(held_bytes),
-  sum(image_count), sum(size_bytes), sum(size_bytes IS NULL)
+  sum(CASE WHEN {_IS_CREDIBLE} THEN image_count END), sum(CASE WHEN {_IS_CREDIBLE} THEN size_bytes END),
+  sum(size_bytes IS NULL OR NOT {_IS_CREDIBLE})
 FROM tallies
 """
 

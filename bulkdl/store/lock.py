@@ -8,6 +8,7 @@ inherit it, so workers are spawned, never forked.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -17,7 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from bulkdl.errors import MirrorLocked
+from bulkdl.errors import MirrorLocked, MirrorUnwritable
 from bulkdl.runtime.disk import LOCK, disk_errors, open_new
 
 if sys.platform == "win32":
@@ -100,7 +101,7 @@ def holder(root: Path) -> str | None:
         return None
     try:
         return None if _lock(descriptor, shared=True) else _describe(descriptor)
-    except OSError:  # a file system without locks
+    except (OSError, MirrorUnwritable):  # a file system without locks
         return None
     finally:
         os.close(descriptor)
@@ -119,6 +120,13 @@ def _lock(descriptor: int, *, shared: bool = False) -> bool:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        raise MirrorUnwritable(
+            f"this file system has no locks ({error.strerror}), and without one two runs could damage the mirror: "
+            "mount it with locks (NFS: without nolock, with lockd), or put the mirror on another file system"
+        ) from error
     return True
 
 

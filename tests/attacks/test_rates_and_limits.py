@@ -133,13 +133,7 @@ async def test_concurrency_holds_for_all_workers_together(workers: str, bulkdl: 
 ABSURD = 253_000_000_000_000
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        pytest.param("ImageCount", marks=pytest.mark.xfail(strict=True, reason="L9: counts are trusted as a need")),
-        pytest.param("FileSize", marks=pytest.mark.xfail(strict=True, reason="R20: sizes are trusted as a need")),
-    ],
-)
+@pytest.mark.parametrize("field", ["ImageCount", "FileSize"])
 async def test_one_series_with_an_absurd_count_or_size_does_not_stop_the_run(
     field: str, bulkdl: Watcher, tmp_path: Path
 ) -> None:
