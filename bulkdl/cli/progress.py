@@ -122,6 +122,8 @@ class _JsonLines:
         self._instances.add(event.instances_held)
         left = event.instances_selected - event.instances_held - event.instances_failed
         per_second = self._instances.per_second()
+        if event.bytes_left is not None and left:  # instances of one run differ in size a thousand times
+            left, per_second = event.bytes_left, self._bytes.per_second()
         is_known = per_second > 0 and not event.resolving
         return {
             "bytes_per_second": round(self._bytes.per_second()),

@@ -22,7 +22,7 @@ from bulkdl.fetch.threads import Threads, make_threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
 from bulkdl.fetch.worker_process import WorkerProcess
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Run, WorkCursor
+from bulkdl.journal.rows import Counts, Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import InstanceFailed, Noted, Progress
@@ -69,6 +69,7 @@ class Coordinator:
         self._stop = context.stop
         self.outcomes: Counter[Outcome] = Counter()
         self.bytes_fetched = 0
+        self._announced_bytes = 0
         self._remote: list[WorkerProcess] = []
         self._spare: WorkerProcess | None = None  # started, and not hired yet
         self._can_grow = settings.fetch.workers is None
@@ -90,6 +91,7 @@ class Coordinator:
                 total.retries + there.retries,
                 total.in_flight + there.in_flight,
                 total.limit + there.limit,
+                total.unfinished_bytes + there.unfinished_bytes,
             )
         return total
 
@@ -289,6 +291,9 @@ class Coordinator:
     async def _announce(self, upstream: Stage) -> int:
         counts = await self._journal_thread(Journal.counts, self._run)
         traffic = self.traffic()
+        unfinished = traffic.unfinished_bytes + self._local.traffic().unfinished_bytes
+        # Bytes that have arrived are not finished for a moment, until their outcome is recorded: the count never falls.
+        self._announced_bytes = max(self._announced_bytes, self.bytes_fetched + unfinished)
         self._sink(
             Progress(
                 series_selected=counts.series_selected,
@@ -296,7 +301,8 @@ class Coordinator:
                 instances_selected=counts.instances_selected,
                 instances_held=counts.held,
                 instances_failed=counts.failed + counts.quarantined,
-                bytes_fetched=self.bytes_fetched,
+                bytes_fetched=self._announced_bytes,
+                bytes_left=_bytes_left(counts, unfinished),
                 bytes_selected=counts.promised_bytes,
                 retries=traffic.retries,
                 in_flight=traffic.in_flight,
@@ -311,3 +317,12 @@ class Coordinator:
         await self._stop.wait()
         await asyncio.sleep(_GRACE_SECONDS)
         raise Interrupted("stopped while requests were in flight; finished instances are saved")
+
+
+def _bytes_left(counts: Counts, unfinished_bytes: int) -> int | None:
+    """What is still to come of the archive's sizes; None where a size is not known. Failed instances do not come."""
+    if counts.series_unsized or not counts.promised_bytes:
+        return None
+    failed = counts.failed + counts.quarantined
+    failed_bytes = counts.promised_bytes * failed // max(1, counts.promised_instances)
+    return max(0, counts.promised_bytes - counts.held_bytes - failed_bytes - unfinished_bytes)

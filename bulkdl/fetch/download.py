@@ -151,6 +151,7 @@ class Downloader:
         self._threads = threads
         self._kept: dict[str, KeptPartial] = {}
         self._loop_cycle = OnePerLoopCycle()
+        self.unfinished_bytes = 0  # received of large bodies that are under way
 
     async def find_kept(self) -> None:
         """Find the partial files that an earlier run kept; once, before the first download.
@@ -243,9 +244,15 @@ class Downloader:
             await retrier.received(len(content))
             await incoming.take(content)
         else:
-            async for chunk in body.chunks():
-                await retrier.received(len(chunk))
-                await incoming.take(chunk)
+            received = 0
+            try:
+                async for chunk in body.chunks():
+                    await retrier.received(len(chunk))
+                    await incoming.take(chunk)
+                    received += len(chunk)
+                    self.unfinished_bytes += len(chunk)
+            finally:
+                self.unfinished_bytes -= received
         if (content_in_memory := incoming.in_memory()) is not None:
             _refuse_text(content_in_memory)
 

@@ -77,12 +77,13 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The requests and retries so far, the requests in flight now, and how many may be."""
+    """The requests and retries so far, the requests in flight now, how many may be, and bytes of unfinished bodies."""
 
     requests: int
     retries: int
     in_flight: int
     limit: int
+    unfinished_bytes: int = 0
 
 
 def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
@@ -139,9 +140,9 @@ class Worker:
         return Learned(self._archive.retrier.limit, self._chooser.twin())
 
     def traffic(self) -> Traffic:
-        """The requests and retries so far, the requests in flight now, and how many may be."""
-        retrier = self._archive.retrier
-        return Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
+        """What it does now."""
+        retrier, unfinished = self._archive.retrier, self._downloader.unfinished_bytes
+        return Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit, unfinished)
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""

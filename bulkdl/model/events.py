@@ -32,8 +32,9 @@ class Progress(Event):
     """The state of a run; sent a few times per second at most, from the counts of the journal.
 
     While `resolving` is True, Series or instance lists are still being requested, so the totals still grow. Bytes are
-    those of this run, without unfinished instances; `bytes_selected` is the archive's number for everything that is
-    selected, 0 if it sends none. `limit` is how many requests may be in flight now.
+    those of this run, of unfinished instances too; `bytes_selected` is the archive's number for everything that is
+    selected, 0 if it sends none; `bytes_left` is None where a size is not known. `limit` is how many requests may be in
+    flight now.
     """
 
     name: ClassVar[str] = "progress"
@@ -44,6 +45,7 @@ class Progress(Event):
     instances_failed: int
     bytes_fetched: int
     bytes_selected: int
+    bytes_left: int | None = None
     retries: int
     in_flight: int
     limit: int

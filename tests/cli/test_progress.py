@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import termios
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -143,7 +144,7 @@ def test_json_has_the_keys_of_the_contract() -> None:
     assert set(objects[-1]) == {
         *("event", "time", "series_selected", "series_done", "instances_selected", "instances_held"),
         *("instances_failed", "bytes_fetched", "bytes_selected", "bytes_per_second", "seconds_left", "retries"),
-        *("in_flight", "limit", "resolving"),
+        *("bytes_left", "in_flight", "limit", "resolving"),
     }
     assert [(entry["bytes_per_second"], entry["seconds_left"]) for entry in objects] == [
         (0, None),
@@ -151,6 +152,17 @@ def test_json_has_the_keys_of_the_contract() -> None:
         (50_000, None),
         (66_667, 22.5),
     ]
+
+
+def test_the_time_that_is_left_follows_from_bytes_where_sizes_are_known() -> None:
+    """The last instances may be a thousand times larger than the first: by their number the time would be wrong."""
+    stream, clock = io.StringIO(), HandMovedClock()
+    with display(ProgressMode.JSON, stream, clock=clock) as sink:
+        for second in range(4):
+            sink(replace(progress(1990, size_bytes=second * 500_000), bytes_left=10_000_000 - second * 500_000))
+            clock.now += 1
+    last = json.loads(stream.getvalue().splitlines()[-1])
+    assert (last["bytes_per_second"], last["seconds_left"]) == (500_000, 17.0)
 
 
 def test_none_leaves_standard_error_empty() -> None:

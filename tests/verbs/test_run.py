@@ -10,8 +10,9 @@ import pytest
 import bulkdl
 from bulkdl.errors import AccessDenied
 from bulkdl.journal.journal import Journal
-from bulkdl.model.events import Event, RunStarted
+from bulkdl.model.events import Event, Progress, RunStarted
 from bulkdl.model.reports import RunOutcome
+from bulkdl.model.settings import Transport
 from bulkdl.runtime.disk import JOURNAL
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
@@ -58,3 +59,22 @@ async def test_a_run_that_is_stopped_before_it_begins_is_interrupted(tmp_path: P
         )
         assert archive.object_requests() == 0
     assert report.outcome is last_outcome(tmp_path) is RunOutcome.INTERRUPTED
+
+
+async def test_progress_counts_the_bytes_of_unfinished_instances(tmp_path: Path) -> None:
+    """The count never falls, and ends with the bytes of the report."""
+    seen: list[Progress] = []
+    large = list(instances(series=1, per_series=2, rows=1700))
+    async with BadArchive(large) as archive:
+        report = await archive.mirror(
+            tmp_path,
+            sink=lambda event: seen.append(event) if isinstance(event, Progress) else None,
+            rate_limit_bytes=12e6,
+            transport=Transport.SINGLE,
+        )
+    counts = [event.bytes_fetched for event in seen]
+    assert any(event.bytes_fetched > 0 and event.instances_held == 0 for event in seen)
+    assert counts == sorted(counts)
+    assert counts[-1] <= report.bytes_fetched == sum(len(one.content) for one in large)
+    left = [event.bytes_left for event in seen if event.bytes_left is not None]
+    assert left == sorted(left, reverse=True)
