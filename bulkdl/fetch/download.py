@@ -25,6 +25,7 @@ from bulkdl.fetch.targets import Target, failed
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.preamble import is_dicom
+from bulkdl.model.quantities import human_bytes
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.loop_cycle import OnePerLoopCycle
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
@@ -39,13 +40,15 @@ class Incoming:
     """A body while it is received: in memory while it is small, else streamed to a partial file.
 
     Where the archive identifies the object (`is_of`), the partial file outlives a failure and the process: it is synced
-    now and then, with a note beside it of how far.
+    now and then, with a note beside it of how far. It has at most `most_bytes`, or where these are not known, at most
+    what is still free on the disk: several bodies without an end leave room for the others.
     """
 
-    def __init__(self, partials: Partials, threads: Threads, name: str) -> None:
+    def __init__(self, partials: Partials, threads: Threads, name: str, most_bytes: int | None = None) -> None:
         self._partials = partials
         self._threads = threads
         self.name = name
+        self._most_bytes = most_bytes
         self._pieces: list[bytes | memoryview] = []
         self._in_memory = 0
         self._stream: PartialStream | None = None
@@ -69,12 +72,24 @@ class Incoming:
         """State that the body is, from its first byte, the object of `length` bytes that `validator` identifies."""
         self._kept = KeptPartial(source, validator, length, 0)
 
+    def expect(self, length: int) -> None:
+        """State how long the body says it is, 0 where it does not say.
+
+        Raises:
+            UnexpectedAnswer: it is too large.
+        """
+        if length > MEMORY_BYTES:
+            _refuse_beyond(self._most_bytes or self._partials.free_bytes(), length)
+
     async def take(self, chunk: bytes | memoryview) -> None:
         """Add the next bytes.
 
         Raises:
+            UnexpectedAnswer: the body is too large.
             DiskError: they cannot be written.
         """
+        if self._most_bytes is not None:
+            _refuse_beyond(self._most_bytes, self._written + self._in_memory)
         self._pieces.append(chunk)
         self._in_memory += len(chunk)
         if self._stream is None and self._in_memory > MEMORY_BYTES:
@@ -85,6 +100,8 @@ class Incoming:
                 await self._checkpoint(self._stream, self._kept)
 
     async def _write(self, stream: PartialStream) -> None:
+        if self._most_bytes is None and self._kept is None:
+            _refuse_beyond(self._partials.free_bytes(), self._written)
         pieces, size_bytes = self._pieces, self._in_memory
         self._pieces, self._in_memory = [], 0
         await stream.write(pieces, watch=self._hashing.update)
@@ -171,7 +188,7 @@ class Downloader:
         name = partial_name(target.series_uid, target.entry.key)
 
         async def once(_: int) -> InstanceOutcome:
-            incoming = Incoming(self._partials, self._threads, name)
+            incoming = Incoming(self._partials, self._threads, name, target.most_bytes)
             try:
                 await self._request(target, incoming)
                 received = await incoming.complete()
@@ -239,6 +256,7 @@ class Downloader:
 
     async def _receive(self, body: Body, incoming: Incoming) -> None:
         retrier = self._archive.retrier
+        incoming.expect(body.start + (body.length or 0))
         if body.length is not None and body.length <= MEMORY_BYTES:
             content = await body.read(MEMORY_BYTES)
             await retrier.received(len(content))
@@ -255,6 +273,11 @@ class Downloader:
                 self.unfinished_bytes -= received
         if (content_in_memory := incoming.in_memory()) is not None:
             _refuse_text(content_in_memory)
+
+
+def _refuse_beyond(most_bytes: int, size_bytes: int) -> None:
+    if size_bytes > most_bytes:
+        raise UnexpectedAnswer(f"the response is larger than {human_bytes(most_bytes)}, more than is plausible or free")
 
 
 def _refuse_text(content: bytes) -> None:

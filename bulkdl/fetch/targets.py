@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from bulkdl.errors import InstanceError, RequestFailed
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
@@ -11,6 +12,9 @@ from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.states import Outcome
 from bulkdl.store.layout import instance_name, special_name
+
+_MARGIN_TIMES: Final = 16
+_MARGIN_BYTES: Final = 64 << 20
 
 
 class FileNames:
@@ -35,6 +39,7 @@ class Target:
     """Where an entry belongs: the folder of its Series, relative to the mirror, and its file name.
 
     `sop_uid` and `name` are None while the SOP Instance UID is not known; `bound_to` is the same target once it is.
+    `most_bytes` is what the file may have at most, None where the archive says nothing about sizes.
     """
 
     series_uid: SeriesUid
@@ -43,6 +48,7 @@ class Target:
     name: str | None
     sop_uid: SopInstanceUid | None
     names: FileNames
+    most_bytes: int | None = None
 
     @property
     def expected(self) -> InstanceKey | None:
@@ -76,9 +82,15 @@ def targets_of(work: SeriesWork) -> list[Target]:
     """Where the entries that a Series owes belong, in order."""
     names = FileNames(work.taken)
     return [
-        Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names)
+        Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, _most_bytes(entry, work))
         for entry, name in zip(work.entries, work.names, strict=True)
     ]
+
+
+def _most_bytes(entry: Entry, work: SeriesWork) -> int | None:
+    """A limit with a wide margin: archives count in other ways, and their numbers may be outdated."""
+    told = entry.size_bytes or work.size_bytes
+    return _MARGIN_TIMES * told + _MARGIN_BYTES if told else None
 
 
 def failed(target: Target, error: RequestFailed | InstanceError, outcome: Outcome | None = None) -> InstanceOutcome:

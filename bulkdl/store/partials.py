@@ -23,6 +23,7 @@ import aiofiles
 
 from bulkdl.errors import MirrorUnwritable
 from bulkdl.runtime.disk import disk_errors, open_new, sync_open_file, write_new
+from bulkdl.store.space import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +58,14 @@ class Partials:
     def path(self, name: str) -> Path:
         """Where the partial file `name` is; see `partial_name`."""
         return self.folder / name
+
+    def free_bytes(self) -> int:
+        """How much is free where the partial files are.
+
+        Raises:
+            MirrorUnwritable: the file system does not report it.
+        """
+        return measure(self.folder).free_bytes
 
     def size(self, name: str) -> int | None:
         """The bytes that the partial file `name` holds, None where there is none."""

@@ -164,8 +164,6 @@ async def test_errors_and_redirects_whose_bodies_have_no_end_are_not_read_to_it(
     assert {instance for _, instance, _ in ended.failures()} == set(statuses)
 
 
-R9 = pytest.mark.xfail(strict=True, reason="R9: an object has no bound")
-
 OBJECTS_WITHOUT_END = {
     "chunks": lambda: endless(VICTIM.content * 30, first=VICTIM.content, headers=DICOM, most=400_000_000),
     "zeros": lambda: endless(bytes(65536), first=VICTIM.content, headers=DICOM, most=400_000_000),
@@ -173,7 +171,6 @@ OBJECTS_WITHOUT_END = {
 }
 
 
-@R9
 @pytest.mark.parametrize("name", OBJECTS_WITHOUT_END)
 async def test_an_object_without_an_end_fails_alone_and_does_not_fill_the_disk(
     name: str, bulkdl: Watcher, tmp_path: Path
@@ -190,7 +187,6 @@ async def test_an_object_without_an_end_fails_alone_and_does_not_fill_the_disk(
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(OTHERS)
 
 
-@R9
 async def test_an_object_without_an_end_is_bounded_where_the_archive_tells_no_sizes(
     bulkdl: Watcher, small_disk: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bulkdl.errors import ChecksumMismatch, NotFound
@@ -69,3 +71,18 @@ def test_a_failure_names_the_entry_and_no_uid_that_is_not_listed() -> None:
     assert (outcome.key, outcome.sop_uid, outcome.outcome) == ("../k 2.dcm", None, Outcome.FAILED)
     assert (outcome.error, outcome.message, outcome.attempts) == ("not-found", "gone", 3)
     assert failed(targets_of(WORK)[0], ChecksumMismatch("x")).outcome is Outcome.QUARANTINED
+
+
+@pytest.mark.parametrize(
+    ("entry_bytes", "series_bytes", "is_bounded"),
+    [(None, None, False), (None, 0, False), (1000, None, True), (None, 1000, True), (1000, 5_000_000_000, True)],
+    ids=str,
+)
+def test_a_file_has_a_limit_with_a_wide_margin_where_the_archive_tells_sizes(
+    entry_bytes: int | None, series_bytes: int | None, *, is_bounded: bool
+) -> None:
+    work = replace(WORK, entries=(Entry("k", None, entry_bytes),), names=(None,), size_bytes=series_bytes)
+    (target,) = targets_of(work)
+    assert (target.most_bytes is not None) == is_bounded
+    if target.most_bytes is not None:
+        assert 10_000_000 < target.most_bytes < 100_000_000
