@@ -21,8 +21,8 @@ class Manifest:
 
     `instances` narrows some of the Series to single instances, as `Selection.instances` does: pairs of a Series UID and
     its SOP Instance UIDs. `settings` are the manifest's key-value pairs as written; they are displayed and otherwise
-    ignored. `expected` maps a Series UID to its size and number of instances, where the manifest states them. `format`
-    is a word for people: `tcia`, `list`, `csv`, `tsv`.
+    ignored. `notes` say what was left out. `expected` maps a Series UID to its size and number of instances, where the
+    manifest states them. `format` is a word for people: `tcia`, `list`, `csv`, `tsv`.
     """
 
     series: tuple[SeriesUid, ...]
@@ -30,6 +30,7 @@ class Manifest:
     instances: tuple[tuple[SeriesUid, tuple[SopInstanceUid, ...]], ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def series_uid_at(text: str, *, source: str, line: int) -> SeriesUid:

@@ -3,9 +3,10 @@
 With a header, a column holds Series UIDs if its name, in any spelling, is or ends in "Series Instance UID" or "Series
 UID" (`SeriesInstanceUID`, `Series UID`, `pet_series_instance_uid`), or is "Series ID". All such columns are read, row
 by row from left to right: a table of pairs selects both. If there is one such column and a column of SOP Instance UIDs,
-the rows name single instances; a row without a SOP Instance UID selects its whole Series. Sizes and numbers of
-instances are read if each row is one Series and the numbers are exact. A rounded size ("17.89 MB", as NBIA Data
-Retriever writes it) cannot be compared with bytes and is ignored.
+the rows name single instances; a row without a SOP Instance UID selects its whole Series. Rows without a Series are
+left out and counted: in tables of Patients some have no imaging. Sizes and numbers of instances are read if each row is
+one Series and the numbers are exact. A rounded size ("17.89 MB", as NBIA Data Retriever writes it) cannot be compared
+with bytes and is ignored.
 
 Without a header, a column is read if every cell that is not empty looks like a UID. A Study UID looks the same as a
 Series UID there: it is requested too and then reported as missing, so that no Series is skipped silently.
@@ -38,7 +39,7 @@ _SERIES_NAMES = frozenset({"seriesid"})
 _SOP_NAMES = frozenset({"sopinstanceuid", "sopuid", "instanceuid"})
 _SIZE_NAMES = frozenset({"filesize", "filesizebytes", "sizebytes", "sizeinbytes", "totalsizeinbytes"})
 _COUNT_NAMES = frozenset({"imagecount", "numberofimages", "objectcount", "instancecount"})
-_EMPTY = frozenset({"", "na", "nan", "null", "none", "n/a"})
+_EMPTY = frozenset({"", "na", "nan", "nat", "null", "none", "n/a", "#n/a", "-", "--"})
 # pandas writes integers as 118.0 if their column has gaps
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,18})(\.0*)?", re.ASCII)
 
@@ -63,8 +64,8 @@ def parse(text: str, *, source: str) -> Manifest:
     """Parse a table by the rules above. Keeps the order; a repeated Series counts once.
 
     Raises:
-        ManifestError: there is no column of Series UIDs, no row, a row without a Series UID, or a cell that is not a
-            UID. Carries `source` and, if one row is at fault, `line`: the line in which the row ends (counted from 1).
+        ManifestError: there is no column of Series UIDs, no row with a Series UID, or a cell that is not a UID.
+            Carries `source` and, if one row is at fault, `line`: the line in which the row ends (counted from 1).
     """
     delimiter = _delimiter(text)
     rows = _rows(text, delimiter, source)
@@ -86,11 +87,13 @@ def _read(rows: Iterator[tuple[int, list[str]]], columns: _Columns, file_format:
     series: dict[SeriesUid, None] = {}
     instances: dict[SeriesUid, dict[SopInstanceUid, None]] = {}
     whole: set[SeriesUid] = set()
+    without: list[int] = []  # the lines of rows without a Series: in tables of Patients some have no imaging
     expected: dict[SeriesUid, SeriesSize] = {}
     for line, cells in rows:
         uids = [series_uid_at(text, source=source, line=line) for c in columns.series if (text := _cell(cells, c))]
         if not uids:
-            raise ManifestError("the row names no series", source=source, line=line)
+            without.append(line)
+            continue
         series.update(dict.fromkeys(uids))
         if sop := _cell(cells, columns.sop):
             instances.setdefault(uids[0], {})[sop_uid_at(sop, source=source, line=line)] = None
@@ -99,10 +102,22 @@ def _read(rows: Iterator[tuple[int, list[str]]], columns: _Columns, file_format:
         size = SeriesSize(_whole_number(_cell(cells, columns.size)), _whole_number(_cell(cells, columns.count)))
         if size != SeriesSize(None, None):
             expected.setdefault(uids[0], size)
+    if without and not series:
+        raise ManifestError("no row names a series", source=source, line=without[0])
     if not series:
         raise ManifestError("the table has a header but no rows", source=source)
     narrowed = tuple((uid, tuple(sops)) for uid, sops in instances.items() if uid not in whole)
-    return Manifest(series=tuple(series), instances=narrowed, expected=expected, format=file_format)
+    return Manifest(
+        series=tuple(series), instances=narrowed, expected=expected, format=file_format, notes=_notes(without, source)
+    )
+
+
+def _notes(without: Sequence[int], source: str) -> tuple[str, ...]:
+    """What to say of rows without a Series, of which `without` are the lines."""
+    if not without:
+        return ()
+    rows = "1 row names no series and is" if len(without) == 1 else f"{len(without):,} rows name no series and are"
+    return (f"{source}: {rows} left out; the first is in line {without[0]:,}",)
 
 
 def _rows(text: str, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:

@@ -8,7 +8,7 @@ the attribute of a Series that it is compared with, and its rank among the quest
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bulkdl.model.records import Series
 
 _CRITERION: Final = "criterion"
+_NO_CRITERIA: Final = frozenset({"since", "everything", "notes"})  # they select nothing on their own, or all
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Selection:
 
     `series` holds the UIDs requested by name, by option or by manifest, in that order. `instances` narrows a Series of
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
-    selection stays hashable. `since` keeps Series released, or submitted, on that day or later.
+    selection stays hashable. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user
+    what was left out on the way to the selection; they select nothing.
     """
 
     collections: tuple[str, ...] = criterion(
@@ -99,6 +101,7 @@ class Selection:
         asks=Criterion(admits=_is_released_since),
         default=None,
     )
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     everything: bool = criterion("everything", "The whole archive.", default=False)
 
     def check(self) -> None:
@@ -107,7 +110,7 @@ class Selection:
         Raises:
             SelectionError: no criterion but `since`, and not `everything`.
         """
-        criteria = [f.name for f in fields(self) if f.name not in {"since", "everything"} and getattr(self, f.name)]
+        criteria = [f.name for f in fields(self) if f.name not in _NO_CRITERIA and getattr(self, f.name)]
         if not criteria and not self.everything:
             raise SelectionError("nothing is selected: name a collection, patient, study, series, … or --everything")
         if criteria and self.everything:
@@ -131,7 +134,7 @@ class Selection:
 
     def as_json(self) -> dict[str, Any]:
         """The selection as JSON values, empty criteria left out; `from_json` reads it back."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "notes"}
         return {name: _as_json(value) for name, value in values.items() if value}
 
     @classmethod
@@ -188,4 +191,5 @@ def merge_series(selections: Sequence[Selection]) -> Selection:
         selections[0],
         series=tuple(narrowed),
         instances=tuple((uid, tuple(sops)) for uid, sops in narrowed.items() if sops is not None),
+        notes=tuple(note for selection in selections for note in selection.notes),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypedDict
@@ -15,13 +15,14 @@ from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.dicom.without_numpy import require_decoders
-from bulkdl.errors import ConfigurationError, JournalUnreadable, SelectionError
+from bulkdl.errors import ConfigurationError, JournalUnreadable, NotFound, RequestFailed, SelectionError
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import DEMO, Access, ArchiveChoice
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.ids import StudyUid
 from bulkdl.model.options import Option, as_words
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
@@ -159,6 +160,19 @@ async def check_found(selection: Selection, found: Resolution, client: Archive) 
         raise found.failed[0][1]
     if not found.series and selection.since is None and not any(failure.series for failure in failures):
         raise SelectionError(await explain_nothing(selection, found.not_found, client))
+    return failures if found.series else await _with_hint_at_studies(failures, client)
+
+
+async def _with_hint_at_studies(failures: list[Failure], client: Archive) -> list[Failure]:
+    """Say so in each message if the first UID, which is not a Series of the archive, is a Study."""
+    first = next((StudyUid(failure.series) for failure in failures if failure.error == NotFound.code), None)
+    if not first:
+        return failures
+    with suppress(RequestFailed):
+        async with aclosing(client.find(Selection(studies=(first,)))) as batches:
+            if any([batch.series async for batch in batches]):
+                hint = f"; {first} is a Study Instance UID: select studies with --study"
+                return [replace(failure, message=failure.message + hint) for failure in failures]
     return failures
 
 

@@ -46,7 +46,7 @@ async def mirror_async(
         ArchiveError: the archive refused, or could not be reached; what was finished is kept.
         DiskError, MirrorLocked, JournalError: the mirror cannot be used.
     """
-    wanted = choose_selection(selection, criteria)
+    wanted = choose_selection(selection, criteria, sink)
     chosen = parse_layout(layout) if layout is not None else None
     context = make_context(settings, sink, stop)
     await asyncio.to_thread(refuse_inside_mirror, Path(to))

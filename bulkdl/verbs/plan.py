@@ -73,7 +73,7 @@ async def plan_async(
         UserError: the selection or the archive's name is invalid, or nothing was found.
         ArchiveError: the archive refused, or could not be reached.
     """
-    wanted = choose_selection(selection, criteria)
+    wanted = choose_selection(selection, criteria, sink)
     root = Path(to) if to is not None else None
     async with open_archive(choose_archive(archive), make_context(settings, sink, stop)) as source:
         journal_path = root / JOURNAL if root is not None else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bulkdl.errors import ManifestError, SelectionError
+from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
 from bulkdl.verbs.signatures import Given, Paths, full_signature
@@ -62,18 +63,19 @@ def select_from(content: bytes, *, source: str) -> Selection:
     from bulkdl.manifest import read_manifest  # noqa: PLC0415 - late: most selections have no manifest
 
     manifest = read_manifest(content, source=source)
-    return Selection(series=manifest.series, instances=manifest.instances)
+    return Selection(series=manifest.series, instances=manifest.instances, notes=manifest.notes)
 
 
-def choose_selection(selection: Selection | None, criteria: Mapping[str, Given]) -> Selection:
-    """The selection of a verb: `selection`, or one made of `criteria`.
+def choose_selection(selection: Selection | None, criteria: Mapping[str, Given], sink: Sink = ignore) -> Selection:
+    """The selection of a verb: `selection`, or one made of `criteria`. `sink` receives its notes.
 
     Raises:
         SelectionError: both are given, or as `select` says.
     """
-    if selection is None:
-        return select(**criteria)
-    if criteria:
+    if selection is not None and criteria:
         raise SelectionError(f"a selection cannot be combined with further criteria ({', '.join(criteria)})")
-    selection.check()
-    return selection
+    chosen = selection if selection is not None else select(**criteria)
+    chosen.check()
+    for note in chosen.notes:
+        sink(Noted(note))
+    return chosen

@@ -98,16 +98,37 @@ def test_without_a_header_columns_of_uids_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (
+            "SeriesInstanceUID,Modality\n1.2.3,CT\n,CT\n",
+            "1 row names no series and is left out; the first is in line 3",
+        ),
+        ("Modality,SeriesInstanceUID\nCT\nCT,1.2.3\n", "1 row names no series and is left out; the first is in line 2"),
+        (
+            "PatientID,SeriesInstanceUID,Age\nPH 1,1.2.3,60\nPH 2,,61\nPH 3,NA,62\nPH 4,-,63\n",
+            "3 rows name no series and are left out; the first is in line 3",
+        ),
+        ("1.2.840.1\tA\n\tB\n", "1 row names no series and is left out; the first is in line 2"),
+    ],
+    ids=["empty cell", "short row", "patients without imaging", "no header"],
+)
+def test_rows_without_a_series_are_left_out_and_counted(text: str, note: str) -> None:
+    read = parse(text)
+    assert len(read.series) == 1
+    assert read.notes == (f"t.csv: {note}",)
+
+
+@pytest.mark.parametrize(
     ("text", "line", "says"),
     [
         ("SeriesInstanceUID\n1.2.3\n1.2.x\n", 3, "'1.2.x' is not a UID"),
         ('Note,SeriesInstanceUID\n"two\nlines",1.2.3\nx,y\n', 4, "'y' is not a UID"),
-        ("SeriesInstanceUID,Modality\n1.2.3,CT\n,CT\n", 3, "names no series"),
-        ("Modality,SeriesInstanceUID\nCT,1.2.3\nCT\n", 3, "names no series"),
+        ("SeriesInstanceUID,Modality\n,CT\n,CT\n", 2, "no row names a series"),
         ("SeriesInstanceUID,SOPInstanceUID\n1.2.3,abc\n", 2, "'abc' is not a UID"),
         ("SeriesInstanceUID,Note\n1.2.3," + "x" * 200_000, 2, "field larger than"),
     ],
-    ids=["not a UID", "below a cell of two lines", "empty cell", "short row", "instance", "huge cell"],
+    ids=["not a UID", "below a cell of two lines", "no row at all", "instance", "huge cell"],
 )
 def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
     with pytest.raises(ManifestError, match=f"t.csv, line {line}: ") as caught:

@@ -35,7 +35,7 @@ def test_a_folder_without_a_journal_is_not_a_mirror(tmp_path: Path) -> None:
 
 async def test_a_mirror_keeps_its_first_layout(tmp_path: Path) -> None:
     flat = parse_layout("{collection}/{series}")
-    async with open_mirror(tmp_path, "first") as mirror:
+    async with open_mirror(tmp_path / "one", "first") as mirror:
         assert await mirror.settle_layout(flat) == flat
         assert await mirror.settle_layout() == flat
     async with open_mirror(tmp_path / "other", "first") as mirror:

@@ -63,6 +63,14 @@ async def test_a_series_that_the_archive_does_not_have_is_named() -> None:
     assert [failure.series for failure in report.failures] == ["1.2.3"]
 
 
+async def test_studies_in_a_list_of_series_are_recognised() -> None:
+    async with BadArchive(MADE_UP) as archive:
+        report = await bulkdl.plan_async(series=[MADE_UP[0].study_uid], archive=archive.address)
+        neither = await bulkdl.plan_async(series=["1.2.3"], archive=archive.address)
+    assert "is a Study Instance UID: select studies with --study" in report.failures[0].message
+    assert "--study" not in neither.failures[0].message
+
+
 async def test_a_selection_and_criteria_cannot_be_combined() -> None:
     with pytest.raises(SelectionError, match="further criteria"):
         await bulkdl.plan_async(Selection(everything=True), patient="P", archive="demo")

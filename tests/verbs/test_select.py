@@ -9,6 +9,8 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import InvalidUid, ManifestError, SelectionError
+from bulkdl.model.events import Event, Noted
+from bulkdl.verbs.select import choose_selection
 from tests.support.dicom_files import uid
 
 ONE, TWO, THREE = (uid("series", number) for number in range(3))
@@ -26,6 +28,19 @@ def test_manifests_are_read_and_merged(tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text(f"{TWO}\n{THREE}\n")
     selection = bulkdl.select(manifest=[tmp_path / "one.txt", str(tmp_path / "two.txt")], series="1.2.9")
     assert selection.series == ("1.2.9", ONE, TWO, THREE)
+
+
+def test_what_a_manifest_leaves_out_is_said_by_the_verb(tmp_path: Path) -> None:
+    (tmp_path / "patients.csv").write_text(f"Patient,SeriesInstanceUID\nA,{ONE}\nB,\n")
+    (tmp_path / "one.txt").write_text(f"{ONE}\n")
+    selection = bulkdl.select(manifest=[tmp_path / "patients.csv", tmp_path / "one.txt"])
+    said: list[Event] = []
+    assert choose_selection(selection, {}, said.append) is selection
+    assert said == [
+        Noted(f"{tmp_path / 'patients.csv'}: 1 row names no series and is left out; the first is in line 3")
+    ]
+    assert selection == bulkdl.select(series=ONE)
+    assert selection.as_json() == {"series": (ONE,)}
 
 
 @pytest.mark.parametrize(
