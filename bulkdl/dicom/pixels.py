@@ -24,7 +24,7 @@ from bulkdl.dicom.attributes import (
     read_with_pydicom,
 )
 from bulkdl.dicom.frames import END_OF_IMAGE, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS, Frames, shape_of_codestream
-from bulkdl.dicom.part10 import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from bulkdl.dicom.part10 import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPIP_DEFLATED
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.outcomes import NOT_DECODED
@@ -47,12 +47,12 @@ _MAPS_AND_VOLUMES = frozenset(  # images whose class name does not contain "Imag
     )
 )
 _NATIVE = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED_LITTLE))
-_JPIP = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (94, 204))  # the pixels are on a server
+_JPIP = frozenset(("1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.204", *JPIP_DEFLATED))  # the pixels are on a server
 
 # gdcm, pydicom's first choice, aborts the process on some corrupt frames (observed with python-gdcm 3.2.6: one in
 # fifty, and every second one for JPEG-LS), and conceals errors of others. These decoders raise instead. Another one is
 # asked where they fail, because they also refuse frames that are valid (observed: CharLS 2 on WG04's JLSL/MR1).
-_SAFE_PLUGINS = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")
+SAFE_PLUGINS = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")
 _MOST_BITS = 64
 _PHOTOMETRIC_INTERPRETATIONS = frozenset(  # that pydicom 3.0 knows
     (
@@ -77,7 +77,11 @@ def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:
         return _check_native(attributes, pixel_data, is_native=False)
     if syntax in _NATIVE or pixel_data.tag != PIXEL_DATA:
         return _check_native(attributes, pixel_data)
-    return _check_encapsulated(attributes, pixel_data, syntax)
+    if pixel_data.items is None:
+        raise InvalidInstance("pixel data of defined length in an encapsulated transfer syntax")
+    frames = Frames(attributes, pixel_data, syntax)
+    frames.check_marks()
+    return frames.notes
 
 
 def decode_pixel_data(file: BinaryIO, attributes: InstanceAttributes, syntax: str) -> list[str]:
@@ -91,7 +95,7 @@ def decode_pixel_data(file: BinaryIO, attributes: InstanceAttributes, syntax: st
     """
     pixel_data = attributes.pixel_data
     if pixel_data is None:
-        return []
+        return [f"{NOT_DECODED}: the pixels are on a server (JPIP)"] if syntax in _JPIP else []
     if pixel_data.tag == PIXEL_DATA:
         _check_is_interpretable(attributes)
     if syntax in _NATIVE or pixel_data.tag != PIXEL_DATA:
@@ -121,10 +125,13 @@ def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: E
     if not decoder.is_available:
         missing = "; ".join(decoder.missing_dependencies)
         raise ConfigurationError(f"no decoder for {UID(syntax).name}: pip install 'bulkdl[pixels]' (or {missing})")
+    frames = Frames(attributes, pixel_data, syntax)
+    if not frames:
+        return [f"{NOT_DECODED}: the frames of {UID(syntax).name} cannot be told apart"]
     limit = _limit_of_decoders(attributes, syntax)
     decoding = _FrameDecoder(decoder, _frame_options(file, attributes, syntax), is_safe_only=limit is not None)
     rows, columns = attributes.number(ROWS), attributes.number(COLUMNS)
-    for number, frame in enumerate(Frames(attributes, pixel_data, syntax), start=1):
+    for number, frame in enumerate(frames, start=1):
         if syntax == JPEG_BASELINE and END_OF_IMAGE not in frame:
             raise InvalidInstance(f"frame {number} has no end marker, so a part of it is missing")
         if (shape := shape_of_codestream(frame)) is not None and shape[0] * shape[1] > rows * columns:
@@ -153,7 +160,7 @@ class _FrameDecoder:
         self._decoder = decoder
         self._options = options
         available = decoder.available_plugins
-        safe = [name for name in _SAFE_PLUGINS if name in available]
+        safe = [name for name in SAFE_PLUGINS if name in available]
         self._plugins = safe + [name for name in available if name not in safe and not is_safe_only]
         self.notes: list[str] = []
 
@@ -176,7 +183,9 @@ class _FrameDecoder:
                 continue
             if errors and not self.notes:
                 self.notes.append(f"decoded by {plugin} only; {'; '.join(errors)}")
-            return _too_short(len(decoded), made)
+            samples = int(made["rows"]) * int(made["columns"]) * int(made["samples_per_pixel"])
+            is_whole = len(decoded) >= samples * int(made["bits_allocated"]) // 8
+            return None if is_whole else f"a frame of {len(decoded)} bytes is too short for {samples} samples"
         return "; ".join(errors)
 
 
@@ -253,18 +262,3 @@ def _check_native(attributes: InstanceAttributes, pixel_data: Element, *, is_nat
     if not needed <= pixel_data.length <= needed + needed % 2:
         return [f"{pixel_data.length} bytes of pixel data where the image needs {needed}"]
     return []
-
-
-def _check_encapsulated(attributes: InstanceAttributes, pixel_data: Element, syntax: str) -> list[str]:
-    if pixel_data.items is None:
-        raise InvalidInstance("pixel data of defined length in an encapsulated transfer syntax")
-    frames = Frames(attributes, pixel_data, syntax)
-    frames.check_marks()
-    return frames.notes
-
-
-def _too_short(frame_bytes: int, made: dict[str, str | int]) -> str | None:
-    samples = int(made["rows"]) * int(made["columns"]) * int(made["samples_per_pixel"])
-    if frame_bytes < samples * int(made["bits_allocated"]) // 8:
-        return f"a frame of {frame_bytes} bytes is too short for {samples} samples"
-    return None

@@ -74,11 +74,6 @@ def _rows(dataset: Dataset, depth: int) -> Iterator[TagText]:
                     yield from _rows(item, depth + 1)
             yield TagText(where, f"End {element.name}", "")
         else:
-            yield TagText(where, element.name, _text(element.value))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    text = "" if value is None else without_escapes(str(value))
-    return shortened(text, _MAX_CHARACTERS)
+            value = "" if element.value is None else element.value
+            text = f"{len(value)} bytes" if isinstance(value, bytes) else without_escapes(str(value))
+            yield TagText(where, element.name, shortened(text, _MAX_CHARACTERS))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from bulkdl.dicom.attributes import FRAME_ATTRIBUTES, NUMBER_OF_FRAMES, PIXEL_DATA_KEYWORDS
 from bulkdl.dicom.part10 import open_data_set, read_meta
+from bulkdl.dicom.pixels import SAFE_PLUGINS
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.text import error_text
@@ -36,7 +37,6 @@ _ATTRIBUTES: Final = [
     *range(0x00281201, 0x00281204),  # its data
     *range(0x00281221, 0x00281224),  # its segmented data
 ]
-_PLUGINS: Final = ("pylibjpeg", "pyjpegls", "pillow", "pydicom")  # pydicom itself decodes RLE
 _LARGEST_FRAME_BYTES: Final = 1 << 27
 _SAMPLES_PER_PIXEL_SHOWN: Final = 4  # in each direction; the rest of a large image is skipped
 _BUFFER_BYTES: Final = 1 << 15
@@ -109,7 +109,7 @@ def _plugin(decoder: Decoder) -> str:
     """The decoding plugin to use; native pixel data needs none."""
     if not decoder.UID.is_encapsulated:
         return ""
-    for name in _PLUGINS:
+    for name in SAFE_PLUGINS:
         if name in decoder.available_plugins:
             return name
     raise InvalidInstance(f"no installed decoder for {decoder.UID.name} is safe to use here")

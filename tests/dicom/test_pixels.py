@@ -10,6 +10,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     MPEG2MPML,
     UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
     HTJ2KLossless,
     JPEG2000Lossless,
     JPEGExtended12Bit,
@@ -26,6 +28,7 @@ from tests.support.dicom_samples import (
     encapsulated,
     encoded,
     image,
+    in_syntax,
     jpeg,
     pydicom_file,
 )
@@ -182,6 +185,15 @@ _RLE_ONE_BIT = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + bytes(56
 def test_notes_what_no_decoder_supports(content: bytes) -> None:
     """A limit of the decoder is not damage, and does not depend on the words of its message."""
     assert [note for note in _pixels(content).notes if note.startswith(NOT_DECODED)] != []
+
+
+@pytest.mark.parametrize("last", ["94", "95", "204", "205"])
+def test_pixels_on_a_server_are_not_decoded(last: str) -> None:
+    syntax = UID(f"1.2.840.10008.1.2.4.{last}")
+    head = DeflatedExplicitVRLittleEndian if last in {"95", "205"} else ExplicitVRLittleEndian
+    made = encoded(image(PixelData=None), head)
+    (note,) = _pixels(in_syntax(syntax, made, written=head)).notes[-1:]
+    assert note == f"{NOT_DECODED}: the pixels are on a server (JPIP)"
 
 
 @pytest.mark.parametrize(

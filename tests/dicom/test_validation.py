@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     UID,
-    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     SegmentationStorage,
 )
@@ -31,6 +30,7 @@ from tests.support.dicom_samples import (
     encapsulated,
     encoded,
     image,
+    in_syntax,
     jpeg,
     pydicom_file,
     pydicom_files,
@@ -120,11 +120,6 @@ def test_rejects_an_instance_that_pydicom_identifies_differently() -> None:
         validate(encoded(image()) + second, level=ValidationLevel.HEADER, expected=_EXPECTED)
 
 
-def _in_syntax(uid: str, content: bytes) -> bytes:
-    """`content`, which is in explicit VR little endian, under another Transfer Syntax UID."""
-    return content.replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x1a\0" + uid.encode().ljust(26, b"\0"))
-
-
 @pytest.mark.parametrize(
     ("uid", "reason"),
     [
@@ -136,7 +131,7 @@ def _in_syntax(uid: str, content: bytes) -> bytes:
 )
 def test_rejects_what_is_not_a_transfer_syntax(uid: str, reason: str) -> None:
     with pytest.raises(InvalidInstance, match=reason):
-        validate(_in_syntax(uid, encoded(image())), level=ValidationLevel.HEADER, expected=None)
+        validate(in_syntax(uid, encoded(image())), level=ValidationLevel.HEADER, expected=None)
 
 
 @pytest.mark.parametrize("level", ValidationLevel)
@@ -147,7 +142,7 @@ def test_reads_an_unknown_transfer_syntax_as_it_looks(uid: str, written: UID, le
     meta = read_meta(io.BytesIO(content), len(content)).end
     data_set = encoded(image(), written)
     data_set = data_set[read_meta(io.BytesIO(data_set), len(data_set)).end :]
-    verdict = validate(_in_syntax(uid, content[:meta]) + data_set, level=level, expected=_EXPECTED)
+    verdict = validate(in_syntax(uid, content[:meta]) + data_set, level=level, expected=_EXPECTED)
     assert verdict.transfer_syntax_uid == uid
     assert f"the transfer syntax {uid} is unknown" in verdict.notes
 
@@ -160,15 +155,13 @@ def test_reads_a_private_transfer_syntax_in_big_endian() -> None:
 
 def test_an_unknown_transfer_syntax_does_not_hide_a_truncated_file() -> None:
     with pytest.raises(InvalidInstance, match=r"\(7FE0,0010\) claims 32 bytes where there are 31"):
-        _structure(_in_syntax("1.2.840.10008.1.2.9", encoded(image()))[:-1])
+        _structure(in_syntax("1.2.840.10008.1.2.9", encoded(image()))[:-1])
 
 
 @pytest.mark.parametrize("last", ["95", "205"])
 def test_inflates_the_deflated_syntaxes_of_jpip(last: str) -> None:
-    deflated = encoded(image(PixelData=None, SOPClassUID=CTImageStorage), DeflatedExplicitVRLittleEndian)
-    uid = f"1.2.840.10008.1.2.4.{last}".encode().ljust(24, b"\0")
-    content = deflated.replace(b"UI\x16\x001.2.840.10008.1.2.1.99", b"UI\x18\0" + uid)
-    assert content != deflated
+    deflated = encoded(image(PixelData=None), DeflatedExplicitVRLittleEndian)
+    content = in_syntax(f"1.2.840.10008.1.2.4.{last}", deflated, written=DeflatedExplicitVRLittleEndian)
     assert validate(content, level=ValidationLevel.HEADER, expected=_EXPECTED).sop_uid == SOP_UID
 
 

@@ -90,3 +90,11 @@ def jpeg(payload: bytes = b"") -> bytes:
 def encapsulated(frames: list[bytes], transfer_syntax: UID = JPEGLSLossless, **attributes: object) -> bytes:
     """An image file with unchanged `frames`, one fragment each."""
     return encoded(image(PixelData=encapsulate(frames), **attributes), transfer_syntax)
+
+
+def in_syntax(syntax: str, content: bytes, *, written: UID = ExplicitVRLittleEndian) -> bytes:
+    """`content`, which is in the transfer syntax `written`, under another Transfer Syntax UID."""
+    before, after = (value.encode() + b"\0" * (len(value) % 2) for value in (written, syntax))
+    return content.replace(
+        b"UI" + len(before).to_bytes(2, "little") + before, b"UI" + len(after).to_bytes(2, "little") + after, 1
+    )
