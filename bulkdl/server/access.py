@@ -19,6 +19,7 @@ archive.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GUEST: Final = "nbia_guest"
+_PLACE: Final = re.compile(r"line \d+, column \d+|end of document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ def read_users(text: str, *, source: str, keys: frozenset[str] = frozenset()) ->
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        where = f": see line {error.lineno}" if hasattr(error, "lineno") else ""
-        raise ConfigurationError(f"{source} is not valid TOML{where}") from None  # the message may quote a password
+        where = _PLACE.search(str(error))  # the rest of the message may quote a password
+        raise ConfigurationError(f"{source} is not valid TOML{f': see {where[0]}' if where else ''}") from None
     try:
         return _read_rules(document, keys)
     except ValueError as error:

@@ -109,7 +109,12 @@ async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
 
     async with serve_async(demo=True, cache=choice.cache) as served:
         address = find_profile(served.url)
-        yield Profile(DEMO, address.url, address.kind)
+        try:
+            yield Profile(DEMO, address.url, address.kind)
+        except SelectionError as error:
+            if served.missing is None or served.missing.partition(" ")[0] not in str(error):
+                raise
+            raise SelectionError(f"{error}: {served.missing}") from error
 
 
 @dataclass(frozen=True, slots=True)

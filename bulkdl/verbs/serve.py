@@ -16,7 +16,7 @@ from bulkdl.model.text import decoded
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
-from bulkdl.server.demo.catalogue import demo_catalogue
+from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue
 from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.verbs.blocking import blocking_block
 from bulkdl.verbs.reach import cache_folder
@@ -70,11 +70,13 @@ class Served:
     """A running server: its base address, for `--archive`, and what it serves.
 
     `unmatched` are restricted Collections, in upper case, that it does not have: a misspelt name restricts nothing.
+    `missing` says what the demonstration lacks, and how to install it.
     """
 
     url: str
     report: ScanReport
     unmatched: tuple[str, ...] = ()
+    missing: str | None = None
 
 
 @asynccontextmanager
@@ -110,7 +112,10 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
             access_log=options.get("access_log"),
         ) as url:
             held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
-            yield Served(url, report, tuple(sorted(rules.restricted - held)))
+            missing = None
+            if options.get("demo") and PHANTOM_COLLECTION not in held:
+                missing = f"{PHANTOM_COLLECTION} is not served, because it needs numpy: pip install 'bulkdl[demo]'"
+            yield Served(url, report, tuple(sorted(rules.restricted - held)), missing)
     finally:
         catalogue.close()
 

@@ -16,7 +16,8 @@ def test_rejects_a_file_without_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[users.a", "not valid TOML"),
+        ("[users.a", "not valid TOML: see end of document"),
+        ("a = 1\nhunter2", "not valid TOML: see "),
         ("[users.a]\npassword = 'p'\ncolections = []", "unknown key 'colections'"),
         ("[users.a]\ncollections = []", "has no password"),
         ("[users.a]\npassword = 'p'\ncollections = ['X']", "not a restricted Collection: X"),

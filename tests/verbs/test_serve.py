@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from bulkdl.errors import ArchiveError, ConfigurationError
+from bulkdl.errors import ArchiveError, ConfigurationError, SelectionError
+from bulkdl.verbs.plan import plan_async
 from bulkdl.verbs.query import query
+from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import read_rules, serve, serve_async
 from tests.support.dicom_files import instances, write_folder
 
@@ -73,3 +76,11 @@ def test_the_blocking_server_ends_with_an_error_in_its_block(tmp_path: Path) -> 
     write_folder(tmp_path / "files", instances(series=1, per_series=1))
     with pytest.raises(ZeroDivisionError), serve(tmp_path / "files", cache=tmp_path / "cache"):
         _ = 1 / 0
+
+
+async def test_the_demonstration_says_what_its_phantoms_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    async with serve_async(demo=True, cache=tmp_path) as served:
+        assert served.missing == "BULKDL-PHANTOM is not served, because it needs numpy: pip install 'bulkdl[demo]'"
+    with pytest.raises(SelectionError, match=r"pip install 'bulkdl\[demo\]'"):
+        await plan_async(collection="BULKDL-PHANTOM", archive=reach("demo", cache=tmp_path))

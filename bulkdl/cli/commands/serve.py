@@ -133,6 +133,8 @@ def _announce(served: Served, *, as_json: bool) -> None:
             say.append(f"  {report.unservable_by_reason[kind]:,}: {one.reason}, such as {one.path}")
     if served.unmatched:
         say.append(f"restricted Collections that are not served (misspelt?): {', '.join(served.unmatched)}")
+    if served.missing:
+        say.append(served.missing)
     say.append(f"to use it: {command('plan', '--archive', served.url, '--everything')}; Ctrl-C stops it")
     for line in say:
         print(one_line(line), file=sys.stderr, flush=True)

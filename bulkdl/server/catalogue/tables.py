@@ -21,8 +21,9 @@ Paths are the bytes of the file system, which may not be valid text.
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskError
@@ -119,7 +120,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_ours = _is_catalogue(path)
-        database = _connect(path)
+        database = _connect_private(path)
         try:
             if _is_current(database):
                 return database
@@ -132,7 +133,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
             raise DiskError(f"{path} is not a catalogue of bulkdl; it was not changed")
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             path.with_name(name).unlink(missing_ok=True)
-        database = _connect(path)
+        database = _connect_private(path)
         _is_current(database)
         return database
 
@@ -157,7 +158,10 @@ def translated(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect_private(path: Path) -> sqlite3.Connection:
+    """Open the file, or create it for its owner alone: it has the Patients of mirrors that may be private."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 

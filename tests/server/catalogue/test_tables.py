@@ -60,3 +60,13 @@ def test_does_not_change_the_database_of_another_program(tmp_path: Path) -> None
     with pytest.raises(DiskError, match="not changed"):
         Catalogue.open(path)
     assert path.read_bytes() == content
+
+
+def test_only_its_owner_can_read_a_catalogue(tmp_path: Path) -> None:
+    """It repeats Patients and Studies of mirrors that may be private."""
+    path = tmp_path / "catalog.sqlite"
+    with Catalogue.open(path) as catalogue:
+        assert catalogue.collections() == []
+        modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.glob("catalog.sqlite*")}
+    assert modes[path.name] == 0o600
+    assert set(modes.values()) == {0o600}
