@@ -54,7 +54,7 @@ class Arrangement:
             _, _, _, root, path, head_id = members[0]
             self._compare(series_uid, members)
             size_bytes = sum(member[1] for member in members)
-            newest = _moment(max(member[2] for member in members))
+            newest = datetime.fromtimestamp(max(member[2] for member in members) // 10**9, UTC).replace(tzinfo=None)
             counted = {"image_count": len(members), "size_bytes": size_bytes, "submitted": newest}
             self._add_series(series_uid, self._roots[root], Path(os.fsdecode(path)), head_id, counted)
             totals.update(series=1, instances=len(members), size_bytes=size_bytes)
@@ -122,7 +122,8 @@ class Arrangement:
             of_series = {name: series[source] for name, source in _STUDY_OF_SERIES.items() if source in series}
             record = _dump({**head["study"], **of_series, **owner})
             self._insert("study", (*keys, series["study_uid"], 0, next(self._numbers), record))
-        compared = (_upper(series.get(name)) for name in ("modality", "body_part", "manufacturer", "model"))
+        texts = (series.get(name) for name in ("modality", "body_part", "manufacturer", "model"))
+        compared = (None if text is None else text.upper() for text in texts)
         since = series.get("released") or series["submitted"]
         values = (next(self._numbers), since, _dump(series), _dump(head["extra"]))
         self._insert("series", (series_uid, *keys, series.get("study_uid"), *compared, *values))
@@ -150,11 +151,3 @@ def read_contradictions(text: str) -> tuple[Contradiction, ...]:
 
 def _dump(values: Mapping[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False)
-
-
-def _upper(value: str | None) -> str | None:
-    return None if value is None else value.upper()
-
-
-def _moment(mtime_ns: int) -> datetime:
-    return datetime.fromtimestamp(mtime_ns // 1_000_000_000, UTC).replace(tzinfo=None)

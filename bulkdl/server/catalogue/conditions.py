@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 Condition: TypeAlias = tuple[str, Sequence[Any]]
 """SQL with placeholders, and the values for them."""
@@ -37,28 +37,18 @@ class SeriesCriteria(TypedDict, total=False):
     since: Since | None
 
 
-_SERIES_COLUMNS: Final = {
-    "collection": "collection_key",
-    "patient_id": "patient_key",
-    "study_uid": "study_uid",
-    "series_uid": "series_uid",
-    "modality": "modality_key",
-    "body_part": "body_part_key",
-    "manufacturer": "manufacturer_key",
-    "model": "model_key",
-}
-
-
 def of_series(criteria: SeriesCriteria) -> list[Condition]:
     """The conditions on a table `series AS t` for some criteria."""
     since = criteria.get("since")
-    return [
-        *equal("t", {column: criteria.get(name) for name, column in _SERIES_COLUMNS.items()}),  # type: ignore[misc]
-        *([] if since is None else [since.condition("t.since")]),
-    ]
+    wanted = {
+        name if name.endswith("_uid") else f"{name.removesuffix('_id')}_key": value
+        for name, value in criteria.items()
+        if isinstance(value, str)
+    }
+    return [*equal("t", wanted), *([] if since is None else [since.condition("t.since")])]
 
 
-def equal(table: str, wanted: dict[str, str | None]) -> list[Condition]:
+def equal(table: str, wanted: Mapping[str, str | None]) -> list[Condition]:
     """That columns have values, except where the value is None. Columns named `…_key` hold upper case."""
     return [
         (f"{table}.{column} = ?", (value.upper() if column.endswith("_key") else value,))

@@ -80,8 +80,6 @@ def _counted(attribute: Attribute, value: Value) -> JsonValue:
     return str(value) if attribute.name == "count" else to_wire(attribute, value)
 
 
-_TCIA_PATHS: Final = "/services/v3/"
-
 OTHER_NAMES: Final = {"NewStudiesInPatientCollection": "NewStudiesInPatientsCollection"}
 """Second names of endpoints of TCIA: its own page of the API spells one in two ways."""
 
@@ -90,7 +88,7 @@ APIS: Final = (
     Api("nbia-v1", "NBIA Search, v1", f"{SERVICES_PATH}/v1/", NBIA_V1, Credential.NONE, to_wire, RENDERINGS),
     Api(
         "nbia-v2",
-        "NBIA Search with Authentication, v2",
+        "NBIA Search with login, v2",
         f"{SERVICES_PATH}/v2/",
         NBIA_V2,
         Credential.TOKEN,
@@ -98,15 +96,7 @@ APIS: Final = (
         RENDERINGS,
     ),
     Api("nbia-advanced", "NBIA Advanced", f"{SERVICES_PATH}/", NBIA_ADVANCED, Credential.TOKEN, to_wire, RENDERINGS),
-    Api("tcia-v3", "TCIA v3", _TCIA_PATHS, TCIA_V3, Credential.KEY, to_wire_tcia_v3, RENDERINGS_V3),
-    Api(
-        "tcia-v4",
-        "TCIA v4, which is v3 without a key",
-        "/services/v4/",
-        TCIA_V3,
-        Credential.NONE,
-        to_wire_tcia_v3,
-        RENDERINGS_V3,
-    ),
+    Api("tcia-v3", "TCIA v3", "/services/v3/", TCIA_V3, Credential.KEY, to_wire_tcia_v3, RENDERINGS_V3),
+    Api("tcia-v4", "TCIA v3 without a key", "/services/v4/", TCIA_V3, Credential.NONE, to_wire_tcia_v3, RENDERINGS_V3),
 )
 """All APIs, the current one first."""

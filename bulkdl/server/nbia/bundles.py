@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import zipfile
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import ServedFile, open_served
@@ -71,7 +71,8 @@ def bundle(
             archive.writestr(_entry("LICENSE"), license_text)
         try:
             for file, name in zip(files, names, strict=True):
-                with open_served(file) as source, _opened(archive, name, file.size_bytes) as target:
+                is_large = file.size_bytes >= _ZIP64_FROM_BYTES
+                with open_served(file) as source, archive.open(_entry(name), "w", force_zip64=is_large) as target:
                     while chunk := source.read(_READ_BYTES):
                         target.write(chunk)
                         yield from sink.take(_PIECE_BYTES)
@@ -113,7 +114,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
     return entry
-
-
-def _opened(archive: zipfile.ZipFile, name: str, size_bytes: int) -> IO[bytes]:
-    return archive.open(_entry(name), "w", force_zip64=size_bytes >= _ZIP64_FROM_BYTES)

@@ -84,19 +84,17 @@ class Downloads:
 
     async def _load(self, series_uid: str) -> _CachedSeries | None:
         generation = self._generation
-        series = await self._threads.do(self._read, series_uid)
-        if series is not None and series_uid not in self._series and generation == self._catalogue.generation:
+        collection = await self._threads.do(self._catalogue.collection_of, series_uid)
+        if collection is None:
+            return None
+        files = await self._threads.do(self._catalogue.files, series_uid)
+        series = _CachedSeries(collection, {file.sop_uid: file for file in files})
+        if series_uid not in self._series and generation == self._catalogue.generation:
             self._series[series_uid] = series
             self._cached += len(series.files)
             while self._cached > _CACHED_FILES and len(self._series) > 1:
                 self._cached -= len(self._series.popitem(last=False)[1].files)
         return series
-
-    def _read(self, series_uid: str) -> _CachedSeries | None:
-        collection = self._catalogue.collection_of(series_uid)
-        if collection is None:
-            return None
-        return _CachedSeries(collection, {file.sop_uid: file for file in self._catalogue.files(series_uid)})
 
     # --- bundles ------------------------------------------------------------------------------------------------------
 
@@ -132,12 +130,10 @@ class Downloads:
 
 
 def _wants_md5(request: ApiRequest) -> bool:
-    endpoint = request.endpoint
-    if endpoint.name == "getImage":
-        return endpoint.parameter("IncludeMD5") is not None and _is(request, "IncludeMD5", "yes")
-    return endpoint.name == "getImageWithMD5Hash" or (
-        endpoint.name == "getDCMImage" and _is(request, "MD5Verification", "true")
-    )
+    wanted = {"getImage": ("IncludeMD5", "yes"), "getDCMImage": ("MD5Verification", "true")}
+    name, word = wanted.get(request.endpoint.name, ("", ""))
+    is_asked = request.endpoint.parameter(name) is not None and _is(request, name, word)
+    return request.endpoint.name == "getImageWithMD5Hash" or is_asked
 
 
 def _file_names(request: ApiRequest, files: Sequence[ServedFile]) -> list[str]:
@@ -145,9 +141,8 @@ def _file_names(request: ApiRequest, files: Sequence[ServedFile]) -> list[str]:
     if endpoint == "getImageOther":
         return original_names(files)
     is_nbia_image = endpoint == "getImage" and not request.api.is_tcia
-    if endpoint == "getDCMImage" or (is_nbia_image and _is(request, "NewFileNames", "yes")):
-        return new_names(files)
-    return sequential_names(files)
+    is_new = endpoint == "getDCMImage" or (is_nbia_image and _is(request, "NewFileNames", "yes"))
+    return new_names(files) if is_new else sequential_names(files)
 
 
 def _is(request: ApiRequest, parameter: str, word: str) -> bool:

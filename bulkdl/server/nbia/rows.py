@@ -98,18 +98,6 @@ def _patients(request: ApiRequest) -> Iterable[Row]:
     return map(_of_patient, request.view.patients(**request.criteria()))
 
 
-def _new_patients(request: ApiRequest) -> Iterable[Row]:
-    return map(_of_patient, _new(request, request.view.patients, "collection"))
-
-
-def _studies(request: ApiRequest) -> Iterable[Row]:
-    return map(_of_study, request.view.studies(**request.criteria()))
-
-
-def _new_studies(request: ApiRequest) -> Iterable[Row]:
-    return map(_of_study, _new(request, request.view.studies, "collection", "patient_id"))
-
-
 def _new(request: ApiRequest, find: Callable[..., Iterable[_Record]], *criteria: str) -> Iterable[_Record]:
     """The records since the requested date, which v4 includes. A date in another format matches nothing, as in NBIA."""
     if (day := request.day("since")) is None:
@@ -135,10 +123,6 @@ def _size(request: ApiRequest) -> Iterable[Row]:
     if size.image_count is None and (request.api.is_tcia or request.api.is_v4):
         return ()
     return ({"size_bytes": size.size_bytes, "image_count": size.image_count},)
-
-
-def _instances(request: ApiRequest) -> Iterable[Row]:
-    return ({"sop_uid": file.sop_uid} for file in request.view.files(request.value("series_uid") or ""))
 
 
 def _contents(request: ApiRequest) -> Iterable[Row]:
@@ -290,13 +274,17 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getPatient": _patients,
     "getPatientByCollectionAndModality": _patients,
     "PatientsByModality": _patients,
-    "NewPatientsInCollection": _new_patients,
-    "getPatientStudy": _studies,
-    "NewStudiesInPatientCollection": _new_studies,
+    "NewPatientsInCollection": lambda request: map(_of_patient, _new(request, request.view.patients, "collection")),
+    "getPatientStudy": lambda request: map(_of_study, request.view.studies(**request.criteria())),
+    "NewStudiesInPatientCollection": lambda request: map(
+        _of_study, _new(request, request.view.studies, "collection", "patient_id")
+    ),
     "getSeries": _series,
     "getUpdatedSeries": _updated_series,
     "getSeriesSize": _size,
-    "getSOPInstanceUIDs": _instances,
+    "getSOPInstanceUIDs": lambda request: (
+        {"sop_uid": file.sop_uid} for file in request.view.files(request.value("series_uid") or "")
+    ),
     "getContentsByName": _contents,
     "ContentsByName": _contents,
     "getSeriesMetaData": _metadata_of_one,

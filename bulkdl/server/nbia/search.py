@@ -22,6 +22,9 @@ _PAGE: Final = 500
 _MAX_CRITERIA: Final = 2_000
 _MAX_PAGE: Final = 10_000
 _AGES: Final = {"D": 1, "W": 7, "M": 30, "Y": 365}
+_UNITS: Final = " ".join(f"WHEN '{unit}' THEN {days}" for unit, days in _AGES.items())
+_AGE: Final = "json_extract(st.record, '$.patient_age')"  # at the Study: `061Y` in DICOM
+_AGE_BETWEEN: Final = f"CAST(substr({_AGE}, 1, 3) AS INTEGER) * CASE substr({_AGE}, 4, 1) {_UNITS} END BETWEEN ? AND ?"
 _HUMAN: Final = "337915000"
 
 _COLUMNS: Final[Mapping[str, str]] = {
@@ -116,12 +119,13 @@ def _criteria(form: Mapping[str, str]) -> Iterator[tuple[int, str]]:
 def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date_format: str) -> Condition | None:
     """The condition for a criterion. Like NBIA, skips a criterion that it does not know."""
     if kind == "DescriptionCriteria":
-        return _described(value)
+        pattern = "%" + value.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        return "json_extract(t.record, '$.description') LIKE ? ESCAPE '\\'", (pattern,)
     if kind == "DateRangeCriteria":
         first, last = (_day(form.get(name + number), date_format) for name in ("fromDate", "toDate"))
         return "substr(t.since, 1, 10) BETWEEN ? AND ?", (first or "0001-01-01", last or "9999-12-31")
     if kind == "PatientAgeRangeCriteria":
-        return _aged(form.get("from" + number, ""), form.get("to" + number, ""))
+        return _AGE_BETWEEN, (_days(form.get("from" + number, ""), 0), _days(form.get("to" + number, ""), 1 << 31))
     if kind in _LENGTHS:
         least, most = (_millimetres(form.get(name + number, "")) for name in ("from", "to"))
         return f"{_LENGTHS[kind]} BETWEEN ? AND ?", (least or 0.0, _MAX_MM if most is None else most)
@@ -161,21 +165,8 @@ def _millimetres(text: str) -> float | None:
     return length
 
 
-def _described(text: str) -> Condition:
-    """That the description of the Series contains the text, without case."""
-    pattern = "%" + text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-    return "json_extract(t.record, '$.description') LIKE ? ESCAPE '\\'", (pattern,)
-
-
-def _aged(first: str, last: str) -> Condition:
-    """That the age at the Study (`061Y` in DICOM) is in a range, given in years or in the unit of its letter."""
-    age = "json_extract(st.record, '$.patient_age')"
-    units = " ".join(f"WHEN '{unit}' THEN {days}" for unit, days in _AGES.items())
-    in_days = f"CAST(substr({age}, 1, 3) AS INTEGER) * CASE substr({age}, 4, 1) {units} END"
-    return f"{in_days} BETWEEN ? AND ?", (_days(first, 0), _days(last, 1 << 31))
-
-
 def _days(text: str, default: int) -> int:
+    """An age in days, given in years or in the unit of its letter."""
     text = text.strip().upper()
     if not text:
         return default
