@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -84,12 +84,18 @@ async def resolve(
 
 
 async def list_instances(
-    journal_thread: JournalThread, run: Run, archive: Archive, *, upstream: Stage, downstream: Stage
+    journal_thread: JournalThread,
+    run: Run,
+    archive: Archive,
+    *,
+    upstream: Stage,
+    downstream: Stage,
+    listed: Callable[[SeriesUid], Awaitable[None]] | None = None,
 ) -> None:
     """List the entries of each Series in the journal that has none, until `upstream` ends.
 
     A list that is shorter than the archive's own count is requested again before it is believed, and then recorded as a
-    failure of the Series; its entries are downloaded all the same.
+    failure of the Series; its entries are downloaded all the same. `listed` is called for each Series then.
 
     Raises:
         BulkdlError: what ends the run. A list that fails is a failure of its Series.
@@ -118,6 +124,8 @@ async def list_instances(
     async def ask(row: UnlistedSeries) -> None:
         try:
             await _list_one(row, journal_thread, run, archive, refusals)
+            if listed is not None:
+                await listed(row.series.series_uid)
         finally:
             in_hand.discard(row.series.series_uid)
         downstream.more()

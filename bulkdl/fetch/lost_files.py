@@ -44,12 +44,17 @@ def _lost_in(held: HeldFolder, files: MirrorFiles) -> dict[InstanceKey, str]:
     for sop_uid, name, size_bytes in held.files:
         if (found := lying.get(name)) != size_bytes:
             path = f"{held.folder}/{name}"
-            _move_away(files, path, sop_uid, f"found {found} bytes, expected {size_bytes}")
+            move_away(files, path, sop_uid, f"found {found} bytes, expected {size_bytes}")
             lost[InstanceKey(held.series_uid, sop_uid)] = path
     return lost
 
 
-def _move_away(files: MirrorFiles, path: str, sop_uid: str, message: str) -> None:
+def move_away(files: MirrorFiles, path: str, sop_uid: str, message: str) -> None:
+    """Move what lies at `path` to quarantine, if anything does. Blocking.
+
+    Raises:
+        DiskError: it cannot be moved.
+    """
     place = files.absolute(path)
     if place.is_symlink() or place.exists():
         details = {"asked_for": sop_uid, "error": InvalidInstance.code, "message": message}

@@ -522,6 +522,10 @@ class Journal:
                 return found
             series_id, sop_uid = following[0], ""
 
+    def adopted(self, series_uid: SeriesUid) -> list[HeldInstance]:
+        """The files of a Series that were adopted, and not downloaded since."""
+        return [held_instance(row) for row in self._rows(queries.ADOPTED, (series_uid,))]
+
     def held_folders(self, run: Run, *, after: int = 0, limit: int) -> list[HeldFolder]:
         """Folders of the run's selection, or of everything, with the files that earlier runs put there, by series id.
 

@@ -333,12 +333,19 @@ UPDATE instance SET state = {OWED}, size_bytes = NULL, md5 = NULL, sha256 = NULL
 WHERE series_id = ? AND sop_uid = ? AND state = {HELD}
 """
 
-HELD_OF_SERIES: Final = f"""
+_HELD: Final = f"""
 SELECT i.series_id, s.series_uid, i.sop_uid, s.folder, i.name, i.size_bytes, i.md5, i.sha256, i.mtime_ns, x.uid,
   e.key, e.size_bytes, e.md5
-FROM instance AS i CROSS JOIN series AS s ON s.id = i.series_id
+FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
 LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id {_ENTRY_OF_I}
-WHERE i.series_id = ? AND i.sop_uid > ? AND i.state = {HELD} ORDER BY i.sop_uid LIMIT ?
+"""
+
+ADOPTED: Final = f"""{_HELD} JOIN run AS r ON r.id = i.run_id
+WHERE s.series_uid = ? AND i.state = {HELD} AND r.verb = 'adopt' ORDER BY i.sop_uid
+"""
+
+HELD_OF_SERIES: Final = f"""{_HELD}
+WHERE s.id = ? AND i.sop_uid > ? AND i.state = {HELD} ORDER BY i.sop_uid LIMIT ?
 """
 
 # Series that hold files, of :selection or of everything.

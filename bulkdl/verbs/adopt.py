@@ -25,6 +25,7 @@ from bulkdl.dicom.header import Header
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import InstanceError, JournalUnreadable, SelectionError
 from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
+from bulkdl.fetch.lost_files import move_away
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
@@ -258,6 +259,9 @@ class _Adopting:
             fresh = await self._decode(fresh)
         valid = await asyncio.to_thread(self._validate, fresh)
         async with self._placing:
+            held = await self.mirror.journal(_held, [candidate.key for candidate in valid])  # other batches since
+            for candidate in valid:
+                candidate.replaces = candidate.key in held and held[candidate.key].run_id == self.run.id
             placed = await asyncio.to_thread(
                 self._place, valid, await self.mirror.journal(place_series, self._series_of(valid), self.layout)
             )
@@ -274,6 +278,8 @@ class _Adopting:
             return True  # this run moved it here, and has counted it
         if is_itself or held.size_bytes == candidate.size_bytes:
             self._count_already()
+        elif held.run_id == self.run.id and candidate.size_bytes > held.size_bytes:
+            return False  # of two valid files of one run the longer one is the whole one
         else:
             self._reject(candidate.found, "conflict", f"the mirror holds another file of this instance, {held.path}")
         return True
@@ -326,8 +332,18 @@ class _Adopting:
             if before is None:
                 jobs.append(self._job(candidate, path))
             elif before.sha256 != candidate.digests.sha256:
-                self._reject(candidate.found, "conflict", f"another file of this instance is already at {path}")
-                continue
+                shorter = placed.pop(path, None)
+                if candidate.size_bytes <= before.size_bytes or not (shorter or candidate.replaces):
+                    self._reject(candidate.found, "conflict", f"another file of this instance is already at {path}")
+                    placed |= {path: shorter} if shorter else {}
+                    continue
+                found = shorter.found if shorter else path
+                self._reject(found, "conflict", f"a longer file of this instance is now at {path}")
+                if shorter is None:
+                    move_away(self.mirror.files, path, candidate.header.sop_uid, "a longer file of it was adopted")
+                    self.adopted -= 1
+                jobs = [*(job for job in jobs if job.path != path), self._job(candidate, path)]
+                before = None
             if path in placed:
                 self._count_already()
             else:

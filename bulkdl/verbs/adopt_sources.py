@@ -46,6 +46,7 @@ class Candidate:
     path: Path | None = None
     content: bytes | None = None
     digests: Digests | None = None
+    replaces: bool = False  # a shorter file that the same run has adopted
     validation: ValidationResult | None = None
 
     @property

@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass, field, replace
 
 from bulkdl.archive.base import Archive
 from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, SelectionError
+from bulkdl.fetch.adopted import find_differing
 from bulkdl.fetch.coordinator import Coordinator
-from bulkdl.fetch.lost_files import find_lost
+from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, RunStarted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import SeriesWork
-from bulkdl.model.records import Series
+from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
@@ -199,7 +200,28 @@ class MirrorRun:
         downstream.end()
 
     async def _list(self, resolved: Stage, listed: Stage) -> None:
-        await list_instances(self.mirror.journal, self.run, self.client, upstream=resolved, downstream=listed)
+        await list_instances(
+            self.mirror.journal,
+            self.run,
+            self.client,
+            upstream=resolved,
+            downstream=listed,
+            listed=self._compare_adopted,
+        )
+
+    async def _compare_adopted(self, series_uid: SeriesUid) -> None:
+        """Owe again what was adopted for a Series and is not what the archive has."""
+        adopted = await self.mirror.journal(Journal.adopted, series_uid)
+        row = await self.mirror.journal(Journal.find_series, series_uid) if adopted else None
+        differing = await find_differing(row, adopted, self.client) if row is not None else []
+        if not differing:
+            return
+        for held in differing:
+            message = "the archive has other bytes than the adopted file"
+            await asyncio.to_thread(move_away, self.mirror.files, held.path, held.sop_uid, message)
+        await self.mirror.journal(Journal.owe, self.run, [InstanceKey(series_uid, held.sop_uid) for held in differing])
+        which = f"{len(differing):,} adopted files of series {series_uid}"
+        self.context.sink(Noted(f"{which} are not what the archive has; downloading them"))
 
     # --- the report ---------------------------------------------------------------------------------------------------
 

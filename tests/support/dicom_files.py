@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -106,3 +106,9 @@ def write_folder(folder: Path, made_up: Iterator[MadeUp]) -> list[MadeUp]:
         path.write_bytes(instance.content)
         written.append(instance)
     return written
+
+
+def padded(one: MadeUp) -> MadeUp:
+    """The instance with trailing padding (PS3.10 §7.2): valid, and 28 bytes longer."""
+    padding = b"\xfc\xff\xfc\xffOB\0\0" + (16).to_bytes(4, "little") + bytes(16)
+    return replace(one, content=one.content + padding)

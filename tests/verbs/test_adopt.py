@@ -14,7 +14,7 @@ from bulkdl.model.events import Adopting, Event
 from bulkdl.model.reports import AdoptReport, RunOutcome
 from bulkdl.store.lock import MirrorLock
 from bulkdl.verbs.adopt import adopt_async
-from tests.support.dicom_files import MadeUp, instances
+from tests.support.dicom_files import MadeUp, instances, padded
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 
@@ -128,3 +128,15 @@ def test_a_locked_mirror_and_a_missing_folder_are_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "m").exists()
     with MirrorLock(tmp_path / "m"), pytest.raises(MirrorLocked):
         take(tmp_path, tmp_path / "m")
+
+
+@pytest.mark.parametrize("between", [0, 450], ids=["in one batch", "in two batches"])
+def test_of_two_files_of_an_instance_the_longer_one_is_adopted(between: int, tmp_path: Path) -> None:
+    (one,) = instances(series=1, per_series=1)
+    others = list(instances(series=1, per_series=between, seed="others")) if between else []
+    put(tmp_path / "source", [one, *others, padded(one)])
+    report, _ = take(tmp_path / "source", tmp_path / "m", collection="MADE-UP")
+    assert (report.adopted, report.refused, report.found) == (between + 1, 1, between + 2)
+    assert [problem.error for problem in report.problems] == ["conflict"]
+    assert checksums_on_disk(tmp_path / "m") == checksums_of([*others, padded(one)])
+    assert journalled_checksums(tmp_path / "m") == checksums_of([*others, padded(one)])
