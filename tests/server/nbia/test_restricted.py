@@ -6,6 +6,8 @@ it they must be the same archive.
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import io
 import json
 import re
@@ -293,3 +295,32 @@ async def test_what_is_denied_to_a_user_depends_on_what_the_sender_may_see(
         assert answer.status == (200 if denied else 204)
         found = [row["SeriesInstanceUID"] for row in answer.document] if denied else []
         assert found == [uids[name] for name in denied]
+
+
+async def test_the_way_of_the_official_retriever_ends_with_the_restricted_series(pair: Pair) -> None:
+    """Manifest, getDeniedSeries by the name of the login, then zips with checksums and metadata.csv with its token."""
+    archive, series_uid = pair.hiding, pair.hidden.series_uid
+    token = await archive.log_in("alice", "open sesame")
+    form = {"list": series_uid, "includeAnnotation": "false"}
+    manifest = await archive.nbia("v4/getManifestText", method="POST", data=form, token=token)
+    lines = manifest.body.decode().splitlines()
+    assert lines[-1] == series_uid
+    assert lines[0] == f"downloadServerUrl={archive.origin}/nbia-download/servlet/DownloadServlet"
+    query = {"userName": "alice", "format": "csv", "seriesList": series_uid}
+    assert (await archive.nbia("v1/getDeniedSeries", params=query)).status == 204
+
+    one = {"SeriesInstanceUID": series_uid}
+    bundle = await archive.nbia("v2/getImageWithMD5Hash", params=one, token=token)
+    with zipfile.ZipFile(io.BytesIO(bundle.body)) as opened:
+        listed = csv.DictReader(io.StringIO(opened.read("md5hashes.csv").decode()))
+        sums = {row["Filename"]: row["MD5Hash"] for row in listed}
+        assert len(sums) == 2
+        for name, digest in sums.items():
+            assert hashlib.md5(opened.read(name), usedforsecurity=False).hexdigest() == digest
+    metadata = await archive.nbia("v2/getSeriesMetaData", params={**one, "format": "csv"}, token=token)
+    (row,) = csv.DictReader(io.StringIO(metadata.body.decode()))
+    assert (row["Series UID"], row["Collection"], row["Number of Images"]) == (series_uid, SECRET, "2")
+
+    for who in (None, await archive.log_in("bob", "let me in")):
+        refused = await archive.nbia("v4/getImageWithMD5Hash", params=one, token=who)
+        assert (refused.status, refused.body[:8]) == (400, b"The user")
