@@ -31,7 +31,10 @@ from bulkdl.model.preamble import HEAD_BYTES, may_swell
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.model.states import Outcome
+from bulkdl.model.text import one_line
+from bulkdl.runtime.disk import disk_errors, sync_file
 from bulkdl.store.files import MirrorFiles
+from bulkdl.store.partials import partial_name
 from bulkdl.store.writing import GroupWriter
 
 # Smaller bodies are validated and hashed on the event loop: threads would only compete for the interpreter lock
@@ -173,6 +176,46 @@ class Committer:
         except (InstanceError, OSError):
             return None
         return _held(target, checked, mtime_ns, Outcome.REUSED)
+
+    async def adopt_quarantined(self, target: Target) -> InstanceOutcome | None:
+        """Commit what lies in quarantine as invalid at the archive itself; None if there is nothing of the kind.
+
+        Raises:
+            DiskError: the mirror cannot be written.
+        """
+        partial = partial_name(target.series_uid, target.entry.key)
+        checked = await self._threads(self._take_quarantined, target, partial)
+        if checked is None:
+            return None
+        mtime_ns = await self._writer.write(partial, None, target.path)
+        return _held(target, checked, mtime_ns, Outcome.REUSED)
+
+    def _take_quarantined(self, target: Target, partial: str) -> Checked | None:
+        if target.sop_uid is None or (found := self._files.quarantine.latest(target.sop_uid)) is None:
+            return None
+        path, details = found
+        digests = digests_of_file(path)
+        if details.get("error") != InvalidAtSource.code or listed_otherwise(target.entry, digests) is not None:
+            return None
+        place = self._files.partials.path(partial)
+        with disk_errors("take from quarantine", path):
+            path.replace(place)
+            sync_file(place)
+            path.with_suffix(".json").unlink(missing_ok=True)
+        note = f"{InvalidInstance.code}: {one_line(str(details.get('message')))}"
+        return Checked(partial, None, digests, target.sop_uid, None, (note,))
+
+    async def confirm(self, target: Target, error: InvalidAtSource) -> None:
+        """Note that the last invalid file of an entry is what the archive holds.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        name = target.sop_uid or target.entry.key
+        if (found := await self._threads(self._files.quarantine.latest, name)) is not None:
+            path, details = found
+            details |= {"error": error.code, "message": str(error)}
+            await self._threads(self._files.quarantine.renew, path, details)
 
     async def quarantine(self, checked: Checked, error: InstanceError) -> None:
         """Quarantine a body after all."""

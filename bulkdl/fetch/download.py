@@ -252,7 +252,9 @@ class Downloader:
             return mismatch
         if isinstance(error, InvalidAtSource) or self._committer.accepts_unsound:
             return error  # accepted when the same bytes arrive again
-        return invalid_at_source(error)
+        at_source = invalid_at_source(error)
+        await self._committer.confirm(target, at_source)
+        return at_source
 
     async def _receive(self, body: Body, incoming: Incoming) -> None:
         retrier = self._archive.retrier

@@ -213,6 +213,8 @@ class Worker:
         for target in targets:
             candidate = bound.get(target.entry.key, target)
             outcome = await self._committer.adopt(candidate) if candidate.name in lying else None
+            if outcome is None and self._committer.accepts_unsound:
+                outcome = await self._committer.adopt_quarantined(candidate)
             if outcome is not None:
                 await deliver(outcome)
                 continue

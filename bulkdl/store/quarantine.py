@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,8 +35,7 @@ class Quarantine:
         Raises:
             DiskError: it cannot be written; a file that was to be moved is still at its old place.
         """
-        stem = _stem(sop_uid)
-        slots = [self.folder / f"{stem}.{number}.dcm" for number in range(1, _MOST_PER_INSTANCE + 1)]
+        slots = self._slots(sop_uid)
         with disk_errors("quarantine", slots[0]):
             path = next((slot for slot in slots if not slot.exists()), None) or min(slots, key=_last_changed)
             if isinstance(content, bytes):
@@ -43,10 +43,34 @@ class Quarantine:
             else:
                 content.replace(path)
                 os.utime(path)  # the slots are reused in the order of these times
-            text = json.dumps(details, indent=2, ensure_ascii=False, default=str)
-            note = f"{text}\n".encode("utf-8", "backslashreplace")
-            write_new(path.with_suffix(".json"), note, private=self._private)
+            self._note(path, details)
         return path
+
+    def latest(self, sop_uid: str) -> tuple[Path, dict[str, Any]] | None:
+        """The last file of an instance, and its details; None if there is none with readable details. Blocking."""
+        with suppress(OSError, ValueError):
+            path = max((slot for slot in self._slots(sop_uid) if slot.is_file()), key=_last_changed)
+            details = json.loads(path.with_suffix(".json").read_bytes())
+            return (path, details) if isinstance(details, dict) else None
+        return None
+
+    def renew(self, path: Path, details: Mapping[str, Any]) -> None:
+        """Replace the details of a file. Blocking.
+
+        Raises:
+            DiskError: they cannot be written.
+        """
+        with disk_errors("write", path):
+            self._note(path, details)
+
+    def _note(self, path: Path, details: Mapping[str, Any]) -> None:
+        text = json.dumps(details, indent=2, ensure_ascii=False, default=str)
+        note = f"{text}\n".encode("utf-8", "backslashreplace")
+        write_new(path.with_suffix(".json"), note, private=self._private)
+
+    def _slots(self, sop_uid: str | None) -> list[Path]:
+        stem = _stem(sop_uid)
+        return [self.folder / f"{stem}.{number}.dcm" for number in range(1, _MOST_PER_INSTANCE + 1)]
 
 
 def _stem(sop_uid: str | None) -> str:

@@ -93,6 +93,39 @@ async def test_an_invalid_file_is_stored_if_that_is_requested(tmp_path: Path, *,
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
 
 
+@pytest.mark.parametrize("knows", [True, False], ids=["with a checksum", "without"])
+async def test_an_invalid_file_is_stored_from_quarantine_without_a_request(tmp_path: Path, *, knows: bool) -> None:
+    damaged = replace(VICTIM, content=flipped(VICTIM.content))
+    made_up = [damaged if one is VICTIM else one for one in MADE_UP]
+    mirror = tmp_path / "mirror"
+    async with BadArchive(made_up) as archive:
+        archive.knows_checksums = knows
+        await archive.mirror(tmp_path)
+        asked = archive.object_requests()
+        report = await archive.mirror(tmp_path, accept_unsound=True)
+        assert archive.object_requests() == asked
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, 0)
+    assert checksums_on_disk(mirror) == checksums_of(made_up)
+
+
+async def test_a_file_that_was_damaged_on_the_way_is_not_stored_from_quarantine(tmp_path: Path) -> None:
+    damage = {"is_on": True}
+
+    def fault(seen: Seen) -> Action | None:
+        is_it = endpoint_of(seen) == "getSingleImage" and seen.query["SOPInstanceUID"] == VICTIM.sop_uid
+        return answer(flipped(VICTIM.content), headers=DICOM) if is_it and damage["is_on"] else None
+
+    async with BadArchive(MADE_UP, fault) as archive:
+        archive.knows_checksums = True
+        first = await archive.mirror(tmp_path)
+        damage["is_on"] = False
+        asked = archive.object_requests()
+        report = await archive.mirror(tmp_path, accept_unsound=True)
+        assert archive.object_requests() == asked + 1
+    assert (first.instances.quarantined, report.outcome) == (1, RunOutcome.COMPLETE)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
 async def test_an_archive_that_sends_gzip_unasked_is_understood(tmp_path: Path) -> None:
     def fault(seen: Seen) -> Action | None:
         if endpoint_of(seen) != "getSingleImage":

@@ -49,3 +49,16 @@ def test_a_hostile_uid_stays_in_the_quarantine(quarantine: Quarantine, sop_uid: 
     path = quarantine.keep(b"bad", sop_uid=sop_uid, details={})
     assert path.parent == quarantine.folder
     assert re.fullmatch(name, path.name)
+
+
+def test_the_last_file_of_an_instance_is_found_with_its_details(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path)
+    assert quarantine.latest("1.2.3") is None
+    kept = [quarantine.keep(b"%d" % number, sop_uid="1.2.3", details={"number": number}) for number in range(5)]
+    path = kept[-1]
+    os.utime(path, ns=(1 << 62, 1 << 62))
+    assert quarantine.latest("1.2.3") == (path, {"number": 4})
+    quarantine.renew(path, {"number": 5})
+    assert quarantine.latest("1.2.3") == (path, {"number": 5})
+    path.with_suffix(".json").write_text("not JSON")
+    assert quarantine.latest("1.2.3") is None
