@@ -127,7 +127,7 @@ class Frames:
                 return self._by_offsets(table)
             if any(table) and (len(table) != count or count == 1):
                 self.notes.append(f"{name} Offset Table of {len(table)} entries for {count} frames is not used")
-        if count in {1, fragments}:
+        if fragments == count or (count == 1 and not self._codestream.starts):
             return range(count)
         return self._by_starts(count)
 

@@ -133,6 +133,11 @@ def test_notes_more_frames_than_promised(three: list[bytes]) -> None:
     assert _notes(content, ValidationLevel.PIXELS) == ("3 frames of pixel data, 2 by Number of Frames",)
 
 
+def test_notes_more_frames_than_one(three: list[bytes]) -> None:
+    content = _image(1, _items([], _in_fragments(three[:2], 2)[0]), JPEG2000Lossless, Rows=64, Columns=64)
+    assert _notes(content, ValidationLevel.PIXELS) == ("2 frames of pixel data, 1 by Number of Frames",)
+
+
 def test_a_video_may_be_one_fragment() -> None:
     assert _notes(encapsulated([b"many frames in one"], MPEG2MPML, NumberOfFrames=200)) == ()
 

@@ -185,6 +185,15 @@ def test_text_of_any_codec_can_be_stored(character_set: bytes) -> None:
         (read_header(_with("PatientName", raw, content)).patient_name or "").encode("utf-8")
 
 
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.keyword)
+def test_reads_files_that_validation_accepts_with_a_note(syntax: UID) -> None:
+    """Otherwise `serve` would not list what `mirror` accepts."""
+    made = image(NumberOfFrames="1", PatientID="P1")
+    made.add_new((0x0005, 0x0010), "LO", "TEST")
+    for tail in (b"", b"\0", bytes(512)):
+        assert read_header(encoded(made, syntax) + tail).patient_id == "P1"
+
+
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
