@@ -147,6 +147,7 @@ _PHANTOMS: Final = About(
     citation="bulkdl: phantoms of its demonstration archive.",
     license_name="CC0 1.0 Universal",
     license_uri="https://creativecommons.org/publicdomain/zero/1.0/",
+    collection_uri="https://github.com/bulkdl/bulkdl",
 )
 
 

@@ -129,3 +129,12 @@ def test_locating_samples_imports_neither_the_packages_nor_numpy() -> None:
         "sys.exit(any(name in sys.modules for name in ('pydicom', 'data_store', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("demo")
+def test_every_collection_has_an_address_and_a_licence(cache: Path) -> None:
+    """Reports of tcia_utils fail where the column of addresses is empty for a whole Collection."""
+    lacking = [
+        root.collection for root in demo_roots(cache) if not (root.about.collection_uri and root.about.license_uri)
+    ]
+    assert lacking == []
