@@ -74,7 +74,8 @@ class Connections:
         handle = server.request_handler
 
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            if (refusal := self._refusal(request)) is not None:
+            host = request.headers.get("Host", "")
+            if host not in self._known_hosts and (refusal := self._refusal(request, host)) is not None:
                 return refusal
             connection = self._known[request.protocol]
             connection.request, connection.since = request, loop.time()
@@ -106,10 +107,7 @@ class Connections:
         finally:
             timer.cancel()
 
-    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
-        host = request.headers.get("Host", "")
-        if host in self._known_hosts:
-            return None
+    def _refusal(self, request: web.BaseRequest, host: str) -> web.Response | None:
         found = _HOST.fullmatch(host)
         if found is None or int(found[3] or 0) > _LAST_PORT:
             return web.Response(status=HTTPStatus.BAD_REQUEST, text="The Host header is missing or invalid.")

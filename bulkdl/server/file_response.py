@@ -12,6 +12,7 @@ import os
 import re
 from contextlib import suppress
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +32,7 @@ async def send_file(request: web.Request, source: io.FileIO, headers: Mapping[st
     """Send an open file or the requested range: a short one in one write with its headers, others by sendfile."""
     status = os.fstat(source.fileno())
     etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-    modified = formatdate(status.st_mtime_ns // 10**9, usegmt=True)
+    modified = _http_date(status.st_mtime_ns // 10**9)
     code, start, count = HTTPStatus.OK, 0, status.st_size
     sent = {**headers, "Accept-Ranges": "bytes", "ETag": etag, "Last-Modified": modified}
     if (wanted := request.headers.get("Range")) and _is_current(request.headers.get("If-Range"), etag, modified):
@@ -66,6 +67,11 @@ async def send_file_in_chunks(
             await response.send(chunk)
     await response.write_eof()
     return response
+
+
+@lru_cache(maxsize=4096)  # the files of a Series were written within a few seconds
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _is_current(if_range: str | None, etag: str, modified: str) -> bool:
