@@ -27,8 +27,7 @@ from bulkdl.errors import (
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 
-_CONNECT_SECONDS: Final = 30
-_ANSWER_SECONDS: Final = 4 * _CONNECT_SECONDS  # name, several addresses, proxy, TLS; then the silence
+_CONNECTIONS: Final = 4  # name, several addresses, proxy, TLS
 _READ_BUFFER_BYTES: Final = 1 << 18
 _SMALL_BYTES: Final = 1 << 12
 _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
@@ -37,8 +36,9 @@ _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 class AiohttpResponse:
     """See `http_transport.HttpResponse`."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, silence_seconds: float) -> None:
         self._response = response
+        self._silence_seconds = silence_seconds
         self.status = response.status
         self.reason = response.reason or ""
         self.headers: Mapping[str, str] = response.headers
@@ -51,7 +51,8 @@ class AiohttpResponse:
         try:
             while True:
                 # Unlike `readany`, this copies nothing. The end of a chunk of HTTP may come without bytes.
-                chunk, is_end_of_chunk = await content.readchunk()
+                async with asyncio.timeout(self._silence_seconds):
+                    chunk, is_end_of_chunk = await content.readchunk()
                 if 0 < len(chunk) < _SMALL_BYTES and not content.is_eof():
                     chunk += content.read_nowait(_READ_BUFFER_BYTES)  # the small chunks that have arrived behind it
                 if chunk or not is_end_of_chunk:
@@ -79,13 +80,17 @@ class AiohttpTransport:
 
     def __init__(self, access: Access, tls: ssl.SSLContext | None) -> None:
         self.requests = 0
-        self._answer_seconds = _ANSWER_SECONDS + access.silence_seconds
+        connecting = min(_CONNECTIONS * access.connect_seconds, access.answer_seconds)
+        self._answer_seconds = connecting + access.answer_seconds
+        self._silence_seconds = access.silence_seconds
         tracing = aiohttp.TraceConfig()
         tracing.on_request_headers_sent.append(self._count)
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls or True, ttl_dns_cache=300),
             proxy=access.proxy,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=access.silence_seconds),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=access.connect_seconds, sock_read=access.answer_seconds
+            ),
             read_bufsize=_READ_BUFFER_BYTES,
             headers={"User-Agent": f"bulkdl/{__version__}", "Accept-Encoding": "gzip, deflate"},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -108,7 +113,7 @@ class AiohttpTransport:
                 response = await self.session.request(method, url, data=data, headers=headers, allow_redirects=False)
         except _FOREIGN as error:
             raise _translate(error) from error
-        return AiohttpResponse(response)
+        return AiohttpResponse(response, self._silence_seconds)
 
 
 @asynccontextmanager
@@ -152,7 +157,7 @@ def _translate(error: BaseException) -> BulkdlError:  # noqa: C901, PLR0911, PLR
         case aiohttp.ClientConnectorError():
             return ConnectFailed(f"{error.host}:{error.port} cannot be reached: {_reason(error)}")
         case aiohttp.ConnectionTimeoutError():
-            return ConnectFailed(f"no connection within {_CONNECT_SECONDS} s")
+            return ConnectFailed("no connection within the time for it")
         case TimeoutError():
             return TimedOut("the archive sent nothing, or too little, for too long")
         case aiohttp.ClientPayloadError():

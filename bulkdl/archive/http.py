@@ -159,6 +159,8 @@ class HttpClient:
         try:
             response, token, elsewhere = await self._identified(request, headers)
             try:
+                if response.status not in http_status.OVERLOADED | {http_status.TOO_MANY_REQUESTS}:
+                    self.retrier.answering()
                 if response.status not in http_status.SUCCESS:
                     raise await self._error(response, request, elsewhere)
                 body = HttpBody(response, self._access, token)

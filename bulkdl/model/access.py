@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,9 +14,10 @@ DEFAULT_ARCHIVE: Final = "tcia"
 DEMO: Final = "demo"
 """The name of the demonstration archive, which runs in this process."""
 
-# An archive builds the zip of a Series while it sends it, and a listing of a large Collection before it sends it.
-_SILENCE_SECONDS: Final = 120.0
-_LOWEST_BYTES_PER_SECOND: Final = 100.0  # a connection that trickles is as dead as a silent one
+_CONNECT_SECONDS: Final = 30.0
+_ANSWER_SECONDS: Final = 120.0  # an archive builds the listing of a large Collection before it sends it
+_SILENCE_SECONDS: Final = 30.0
+_LOWEST_BYTES_PER_SECOND: Final = 1_000.0  # a connection that trickles is as dead as a silent one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +39,27 @@ class Credentials:
 class Access:
     """How to reach an archive. `proxy` is a URL, `ca_bundle` a PEM file that replaces the system's certificates.
 
-    A request times out when the archive sends nothing for `silence_seconds`, or when a body stays slower than
-    `lowest_bytes_per_second` for as long. The total time is not limited. `credentials` are sent to the archive's own
-    origin only.
+    A request times out when no connection is made within `connect_seconds`, when an answer has not begun within
+    `answer_seconds`, when a body sends nothing for `silence_seconds`, or stays slower than `lowest_bytes_per_second`
+    for as long. The total time is not limited. `credentials` are sent to the archive's own origin only.
     """
 
     proxy: str | None = field(default=None, repr=False)  # it may hold a password
     ca_bundle: str | None = None
+    connect_seconds: float = _CONNECT_SECONDS
+    answer_seconds: float = _ANSWER_SECONDS
     silence_seconds: float = _SILENCE_SECONDS
     lowest_bytes_per_second: float = _LOWEST_BYTES_PER_SECOND
     credentials: Credentials = field(default_factory=Credentials)
+
+    def bounded(self, seconds: float) -> Access:
+        """The same, where no wait is longer than `seconds`."""
+        return replace(
+            self,
+            connect_seconds=min(self.connect_seconds, seconds),
+            answer_seconds=min(self.answer_seconds, seconds),
+            silence_seconds=min(self.silence_seconds, seconds),
+        )
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -36,7 +36,8 @@ class FetchSettings:
     """Settings of one run. `concurrency` is the limit of requests in flight, None for the adaptive default.
 
     `workers` counts processes, None for automatic; `rate_limit_bytes` is bytes per second for the whole run.
-    `wait_scale` multiplies all waits between attempts, so that tests need not wait.
+    `timeout_seconds` is None for the limits of `Access`. `wait_scale` multiplies all waits between attempts, so that
+    tests need not wait.
     """
 
     concurrency: int | None = option_field(
@@ -64,6 +65,15 @@ class FetchSettings:
     )
     max_attempts: int = option_field(
         "max_attempts", "The most attempts per instance.", "N", read=parse_count, default=8
+    )
+    timeout_seconds: float | None = option_field(
+        "timeout",
+        "Time out after this long without a byte; by default an answer may take 2m to begin.",
+        "DURATION",
+        read=parse_duration,
+        write="{:g}s".format,
+        shown_default="30s",
+        default=None,
     )
     give_up_after_seconds: float = option_field(
         "give_up_after",

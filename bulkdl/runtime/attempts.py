@@ -69,7 +69,8 @@ class RetryListener:
 class Retrier:
     """Repeats actions on one archive as `policy` and `runtime.retry` say, no more at once than `limiter` allows.
 
-    `stop` ends every wait with `Interrupted`. `rate` limits the bytes a second.
+    `stop` ends every wait with `Interrupted`. `rate` limits the bytes a second. Where `first_answer_seconds` is set, a
+    question is given up after so long if the archive has never begun to answer one.
     """
 
     def __init__(
@@ -98,7 +99,16 @@ class Retrier:
         self._request_rate = RequestRate()
         self._listener = listener or RetryListener()
         self._clock = clock
+        self._refused_since: float | None = None
+        self._has_answered = False
+        self._first_answers: set[asyncio.Timeout] = set()
+        self.first_answer_seconds: float | None = None
         self._changed = asyncio.Event()  # replaced whenever availability changes, to wake all waiters
+
+    @property
+    def give_up_after_seconds(self) -> float:
+        """How long the archive may be unavailable."""
+        return self._policy.give_up_after_seconds
 
     @property
     def limit(self) -> int:
@@ -122,6 +132,7 @@ class Retrier:
             Interrupted: `stop` was set.
         """
         attempt = 0
+        unanswered_since: float | None = None
         while True:
             async with self._permit_when_available():
                 began = self._clock()
@@ -137,7 +148,9 @@ class Retrier:
                     return result, attempt + 1
             attempt += 1
             decision = decide(failure, attempt, max_attempts=self._policy.max_attempts, chance=self._policy.chance)
-            if decision.next_step is not NextStep.RETRY:
+            unanswered_since = (unanswered_since or began) if _is_no_answer(failure) else None
+            waited = self._clock() - unanswered_since if unanswered_since is not None else 0.0
+            if decision.next_step is not NextStep.RETRY or self._is_too_long(waited):
                 failure.attempts = attempt
                 raise failure
             self.retries += 1
@@ -156,8 +169,26 @@ class Retrier:
             async with running_alongside(self._interrupted()):
                 return await action(attempt)
 
-        result, _ = await self.attempt(what, until_stopped)
+        seconds = None if self._has_answered else self.first_answer_seconds
+        first = asyncio.timeout(seconds)
+        self._first_answers.add(first)
+        try:
+            async with first:
+                result, _ = await self.attempt(what, until_stopped)
+        except TimeoutError as error:
+            raise ArchiveUnreachable(
+                f"the archive has not answered within {seconds:.0f} s; `bulkdl archives` shows which archives answer"
+            ) from error
+        finally:
+            self._first_answers.discard(first)
         return result
+
+    def answering(self) -> None:
+        """The archive has begun to answer: from now on it is given more time."""
+        if not self._has_answered:
+            self._has_answered = True
+            for first in self._first_answers:
+                first.reschedule(None)
 
     async def _interrupted(self) -> None:
         await self.stop.wait()
@@ -221,21 +252,35 @@ class Retrier:
         elif _is_no_answer(error):
             is_news = self._outage.went_unanswered(what, now)
         else:
-            if isinstance(error, TooManyRequests):
+            if isinstance(error, TooManyRequests):  # which proves only that something is there
                 wait = self._bounded(error.retry_after_seconds or 0.0)
                 self._paused_until = max(self._paused_until, now + wait)
-            if isinstance(error, (RequestFailed, InstanceError, BundleError)):
+                self._check_refusals(error, now)
+            elif isinstance(error, (RequestFailed, InstanceError, BundleError)):
                 self._answered(began)
             return False
         if is_news:
             self._availability_changed(error)
         return self._outage.is_away
 
+    def _is_too_long(self, seconds: float) -> bool:
+        return seconds >= self._policy.give_up_after_seconds > 0
+
+    def _check_refusals(self, error: TooManyRequests, now: float) -> None:
+        """Raises ArchiveUnreachable: the archive has only refused requests for too long."""
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        if self._is_too_long(now - self._refused_since):
+            raise ArchiveUnreachable(
+                f"the archive has accepted no request for {self._policy.give_up_after_seconds:.0f} s ({error}); "
+                "everything finished is saved"
+            ) from error
+
     def _answered(self, began: float) -> None:
         """Account for an answer to an action that began at `began`: one from before an outage does not end it."""
         since = self._outage.since
         if since is not None and began < since:
             return
+        self._refused_since = None
         self._outage.answered()
         if since is not None:
             self._listener.outage(None, self._clock() - since)

@@ -19,6 +19,10 @@ _COOLDOWN_SECONDS: Final = 0.25  # after a refusal: lets the archive's window of
 _MORE: Final = 1.05
 _FIRST_LOOK_SECONDS: Final = 30.0  # until a higher rate is tried; doubled after each refusal
 _LONGEST_LOOK_SECONDS: Final = 600.0
+_FEWEST: Final = 5  # requests in a second, from which a rate is learned; of fewer, three refusals are needed
+_REFUSALS_OF_FEW: Final = 3
+_GUESS_SECONDS: Final = 3.0  # until a rate that was learned from a single refusal is raised
+_MORE_THAN_GUESSED: Final = 1.2
 _PROVEN_SECONDS: Final = 10.0  # without a refusal, until a higher rate counts as proven
 
 
@@ -58,11 +62,13 @@ class RequestRate:
         self._lowered_at = -1.0
         self._first_refused = 0.0  # when the first refused request started
         self._look_seconds = _FIRST_LOOK_SECONDS
+        self._refusals = 0  # in all: a rate that was learned from a single one is a guess
+        self._refusals_of_few = 0
         self._began: list[float] = []  # start times of the last requests, in order, without the refused ones
 
     def wait_seconds(self, now: float) -> float:
         """Reserve the next start time; returns the seconds until then."""
-        due = now if self.per_second is None else max(now, self._next_at)
+        due = max(now, self._next_at)
         if self._began and self._began[0] < now - 2 * _MEMORY_SECONDS:  # not at each request, because the list is long
             del self._began[: bisect(self._began, now - _MEMORY_SECONDS)]
         self._began.append(due)
@@ -77,7 +83,10 @@ class RequestRate:
         if self.per_second is None or self._held_back * 2 < self._asked:
             return
         since = now - self._changed_at
-        if self.per_second > self._proven and since >= _PROVEN_SECONDS:
+        if self._refusals == 1 and since >= _GUESS_SECONDS:
+            self._proven = self.per_second
+            self._set(self.per_second * _MORE_THAN_GUESSED, now)
+        elif self.per_second > self._proven and since >= _PROVEN_SECONDS:
             self._proven, self._look_seconds = self.per_second, _FIRST_LOOK_SECONDS
             self._set(self.per_second * _MORE, now)
         elif self.per_second <= self._proven and since >= self._look_seconds:
@@ -85,13 +94,18 @@ class RequestRate:
 
     def refused(self, now: float, *, began: float) -> None:
         """The archive throttled a request that started at `began`."""
+        self._refusals += 1
         if (place := bisect(self._began, began)) > 0:
             del self._began[place - 1]
         if self.per_second is None:
             self._first_refused = began
-            self._proven = self._accepted()
-            self._set(self._proven, now)
+            self._refusals_of_few += now >= self._next_at
             self._next_at = now + 1.0  # so that the burst no longer counts
+            accepted = self._accepted()
+            if accepted < _FEWEST and self._refusals_of_few < _REFUSALS_OF_FEW:
+                return  # nothing can be learned from so few
+            self._proven = accepted
+            self._set(self._proven, now)
         elif began < self._changed_at:
             if self._first_refused:  # of the same burst: the archive accepted fewer than it seemed
                 self._proven = self.per_second = self._accepted()

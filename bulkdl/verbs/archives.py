@@ -129,7 +129,7 @@ class _Connection:
             await self._step("name", self._resolve_name)
             await self._step("proxy", self._reach_proxy)
             await self._step("tls", self._shake_hands)
-        access = replace(self.choice.access, silence_seconds=self.seconds)
+        access = replace(self.choice.access, answer_seconds=self.seconds, silence_seconds=self.seconds)
         settings = FetchSettings(max_attempts=1, give_up_after_seconds=0)
         try:
             async with open_for_questions(replace(self.choice, access=access), settings=settings) as client:

@@ -34,6 +34,8 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
 from bulkdl.store.lock import MirrorLock
 
+FIRST_ANSWER_SECONDS: Final = 25.0
+"""How long `plan` and `query` wait for an archive that has never answered."""
 FAILURES_NAMED: Final = 1_000
 """How many failures a report names; the journal has all of them."""
 
@@ -127,8 +129,12 @@ class OpenArchive:
 
 
 @asynccontextmanager
-async def open_archive(choice: ArchiveChoice, context: RunContext) -> AsyncIterator[OpenArchive]:
+async def open_archive(
+    choice: ArchiveChoice, context: RunContext, *, first_answer_seconds: float | None = None
+) -> AsyncIterator[OpenArchive]:
     """A client of the chosen archive, with the limits and retries that the settings ask for.
+
+    `first_answer_seconds` is how long an archive is waited for that has never answered.
 
     Raises:
         ConfigurationError: there is no such archive, or its certificates cannot be read.
@@ -136,13 +142,16 @@ async def open_archive(choice: ArchiveChoice, context: RunContext) -> AsyncItera
     async with find_archive(choice) as profile:
         settings = worker_settings(profile, choice.access, context.settings, Path())
         retrier = make_retrier(settings, context)
+        retrier.first_answer_seconds = first_answer_seconds
         note = lambda text: context.sink(Noted(text))  # noqa: E731 - one line, used once
-        async with connect(profile, retrier, access=choice.access, note=note) as client:
+        async with connect(profile, retrier, access=settings.access, note=note) as client:
             yield OpenArchive(client, profile, choice.access)
 
 
 def worker_settings(profile: Profile, access: Access, settings: FetchSettings, root: Path) -> WorkerSettings:
     """What a worker needs to download from the archive into the mirror at `root`."""
+    if (seconds := settings.timeout_seconds) is not None:
+        access = replace(access, answer_seconds=seconds, silence_seconds=seconds)
     return WorkerSettings(
         profile=profile,
         access=access,

@@ -20,7 +20,7 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.common import open_archive
+from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.endpoints import find_among, rows_of, wire_parameters, without_endpoints
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
@@ -143,7 +143,8 @@ async def open_for_questions(
     Raises:
         ConfigurationError: there is no such archive, or its certificates cannot be read.
     """
-    async with open_archive(archive, RunContext(settings, sink)) as opened:
+    context = RunContext(settings, sink)
+    async with open_archive(archive, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as opened:
         if not isinstance(opened.client, NbiaArchive):
             raise without_endpoints(opened.client.name)
         yield opened.client

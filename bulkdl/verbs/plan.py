@@ -26,7 +26,7 @@ from bulkdl.resolve import Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import check_found, make_context, open_archive
+from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, make_context, open_archive
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import choose_selection
 from bulkdl.verbs.signatures import Given, Paths
@@ -75,7 +75,8 @@ async def plan_async(
     """
     wanted = choose_selection(selection, criteria, sink)
     root = Path(to) if to is not None else None
-    async with open_archive(choose_archive(archive), make_context(settings, sink, stop)) as source:
+    context = make_context(settings, sink, stop)
+    async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
         journal_path = root / JOURNAL if root is not None else None
         if journal_path is None or not journal_path.exists():
             return await _plan(wanted, source.client, root, None)

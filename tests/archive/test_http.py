@@ -223,12 +223,12 @@ async def test_a_short_body_is_noticed_when_read_at_once() -> None:
 
 async def test_a_silent_archive_times_out() -> None:
     silent = stall(asyncio.Event())
-    assert type(await failure(silent, access=Access(silence_seconds=0.05))) is TimedOut
+    assert type(await failure(silent, access=Access(answer_seconds=0.05, silence_seconds=0.05))) is TimedOut
 
 
 async def test_a_body_that_stops_coming_times_out() -> None:
     silent = stall(asyncio.Event(), BODY, after=1000, headers=DICOM)
-    assert type(await failure(silent, access=Access(silence_seconds=0.05))) is TimedOut
+    assert type(await failure(silent, access=Access(answer_seconds=0.05, silence_seconds=0.05))) is TimedOut
 
 
 async def test_a_slow_body_is_waited_for() -> None:

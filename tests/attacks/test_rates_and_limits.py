@@ -15,14 +15,13 @@ from tests.support.faults import Action, Exchange, Seen, answer
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=10, per_series=10))
-L1 = pytest.mark.xfail(strict=True, reason="L1: a rate is learned from a second in which nothing was asked")
 
 
 @pytest.mark.parametrize(
     ("status", "number"),
     [
-        pytest.param(429, 1, marks=L1),
-        pytest.param(429, 2, marks=L1),
+        (429, 1),
+        (429, 2),
         (503, 1),
         (429, 40),
     ],
@@ -37,7 +36,6 @@ async def test_one_refusal_costs_seconds_and_not_the_run(
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 
-@L1
 async def test_429_for_ever_ends_when_it_is_given_up(bulkdl: Watcher, tmp_path: Path) -> None:
     async with HostileArchive(MADE_UP, lambda _: answer(b"", status=429)) as archive:
         words = archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "3s", "--max-attempts", "1000")
@@ -45,7 +43,6 @@ async def test_429_for_ever_ends_when_it_is_given_up(bulkdl: Watcher, tmp_path: 
     assert_orderly(ended, 4)
 
 
-@L1
 async def test_429_for_all_objects_ends_when_it_is_given_up(bulkdl: Watcher, tmp_path: Path) -> None:
     async with HostileArchive(MADE_UP) as archive:
         archive.attack = lambda seen: answer(b"", status=429) if endpoint_of(seen) in OBJECTS else None

@@ -151,7 +151,6 @@ async def test_a_401_from_elsewhere_says_nothing_of_our_login(bulkdl: Watcher, t
     assert len(logins) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="R3, L3: a silent connection is waited for two minutes an attempt")
 async def test_a_silent_object_elsewhere_fails_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     async with FaultyServer(lambda _: silent()) as elsewhere:
         target = redirect(f"{elsewhere.url}signed")

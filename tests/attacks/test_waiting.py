@@ -21,9 +21,6 @@ from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_ch
 MADE_UP = list(instances(series=3, per_series=3))
 GIVE_UP = ("--give-up-after", "3s")
 WITHIN = 12.0  # the three seconds, the start of the command, and a busy machine
-L3 = pytest.mark.xfail(strict=True, reason="L3: the wait is not counted against --give-up-after")
-L4 = pytest.mark.xfail(strict=True, reason="L4: the wait is not ended by a stop")
-R20 = pytest.mark.xfail(strict=True, reason="R20: a trickle is waited for to its end")
 
 
 def day(status: int) -> Action:
@@ -75,7 +72,6 @@ def disorderly(ended: Mapping[str, Ended], *codes: int) -> dict[str, str]:
     return found
 
 
-@L3
 @pytest.mark.parametrize("endpoint", ["getSeries", "getSOPInstanceUIDs", "getSingleImage"])
 async def test_what_never_comes_is_given_up(endpoint: str, bulkdl: Watcher, tmp_path: Path) -> None:
     async def give_up(name: str) -> Ended:
@@ -87,7 +83,6 @@ async def test_what_never_comes_is_given_up(endpoint: str, bulkdl: Watcher, tmp_
     assert disorderly(ended, 1, 4) == {}
 
 
-@L3
 async def test_objects_that_never_come_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
     hostile = [EVERY["silence"], EVERY["headers and silence"], trickle(MADE_UP[2].content, headers=DICOM)]
     victims = {one.sop_uid: action for one, action in zip(MADE_UP, hostile, strict=False)}
@@ -131,7 +126,6 @@ def asking(verb: str, address: str, mirror: Path) -> tuple[str | Path, ...]:
     }[verb]
 
 
-@L3
 async def test_an_archive_that_never_accepts_is_given_up(bulkdl: Watcher, tmp_path: Path) -> None:
     with never_accepting() as port:
         words = asking("mirror", f"nbia-v1+http://127.0.0.1:{port}/", tmp_path / "mirror")
@@ -140,7 +134,6 @@ async def test_an_archive_that_never_accepts_is_given_up(bulkdl: Watcher, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="L3: plan and query wait 15 minutes for an archive that never answered")
 async def test_plan_and_query_say_within_30_seconds_that_an_archive_never_answered(
     bulkdl: Watcher, tmp_path: Path
 ) -> None:
@@ -168,7 +161,6 @@ STALLS: dict[str, tuple[str, Action]] = {
 }
 
 
-@L4
 @pytest.mark.timeout(120)
 async def test_ctrl_c_ends_a_stalled_run_within_3_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
     stalled = {name: asyncio.Event() for name in STALLS}
@@ -210,7 +202,6 @@ async def test_ctrl_c_ends_the_wait_for_a_connection(verb: str, bulkdl: Watcher,
     assert_orderly(ended, 130)
 
 
-@R20
 async def test_bodies_that_trickle_are_given_up_after_the_timeout(bulkdl: Watcher, tmp_path: Path) -> None:
     """More than the lowest rate of old, less than 1 kB/s: 100 bytes, five times a second."""
 

@@ -136,7 +136,7 @@ async def test_an_instance_that_arrives_too_slowly_times_out(tmp_path: Path, nam
         return SLOW[name]() if is_it and seen.ordinal <= times else None
 
     async with BadArchive(MADE_UP, fault) as archive:
-        report = await archive.mirror(tmp_path, access={"silence_seconds": 0.3}, max_attempts=3)
+        report = await archive.mirror(tmp_path, access={"answer_seconds": 0.3, "silence_seconds": 0.3}, max_attempts=3)
         asked = [s for s in archive.asked("getSingleImage") if s.query["SOPInstanceUID"] == VICTIM.sop_uid]
     if times == 1:
         assert (report.outcome, report.retries, len(asked)) == (RunOutcome.COMPLETE, 1, 2)

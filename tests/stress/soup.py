@@ -93,7 +93,7 @@ async def soup(
             archive.fault = lambda seen: others_first(seen) or fault(seen)
         report = await archive.mirror(
             folder,
-            access={"silence_seconds": 0.4},
+            access={"answer_seconds": 0.4, "silence_seconds": 0.4},
             max_attempts=attempts,
             concurrency=16,
             transport=transport,
