@@ -211,7 +211,8 @@ def _phantoms(cache: Path) -> Path | None:
     Its name depends on the source of the generator, so a changed generator makes new phantoms. It gets this name when
     it is complete.
     """
-    folder = cache / f"phantoms-{_generator_digest()}"
+    sources = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("anatomy.py", "phantom.py"))
+    folder = cache / f"phantoms-{hashlib.blake2b(sources, digest_size=8).hexdigest()}"
     if folder.is_dir():
         return folder
     if importlib.util.find_spec("numpy") is None:
@@ -232,12 +233,3 @@ def _phantoms(cache: Path) -> Path | None:
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
     return folder
-
-
-def _generator_digest() -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for module in ("bulkdl.server.demo.anatomy", "bulkdl.server.demo.phantom"):
-        found = importlib.util.find_spec(module)
-        if found is not None and found.origin is not None:
-            digest.update(Path(found.origin).read_bytes())
-    return digest.hexdigest()
