@@ -1,8 +1,8 @@
 """Authentication: who sends a request, by API key or token, and which Collections are hidden from that viewer.
 
 Tokens are random and known to this process alone, so a restart ends all sessions. Only their digests are kept, in a
-bounded number for each account: when it is reached, the oldest tokens of that account expire first. So nobody can end
-the session of another, and the guest, who needs no password, can log in without end.
+bounded number for each account: when it is reached, the oldest tokens of that account expire first. So no
+account can end the session of another, and the guest, who needs no password, can log in any number of times.
 """
 
 from __future__ import annotations

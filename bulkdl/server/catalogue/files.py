@@ -253,7 +253,7 @@ def _head_of_record(record: Series, path: Path, known: str | None) -> str:
             values = _values_of(_read(path))
         except InvalidInstance:
             values = {kind: {} for kind in _FROM_HEADER}
-    told = to_json(asdict(record))
+    journal = to_json(asdict(record))
     for counted in ("series_uid", "image_count", "size_bytes"):  # counted from the served files instead
-        told.pop(counted, None)
-    return _dump({**values, "journal": {name: value for name, value in told.items() if value != ""}})
+        journal.pop(counted, None)
+    return _dump({**values, "journal": {name: value for name, value in journal.items() if value != ""}})

@@ -66,7 +66,7 @@ def open_unlinked(path: Path) -> io.FileIO:
 
 
 def _location(descriptor: int, place: str) -> str:
-    """Where an open file is, without links. Linux tells it of the file itself, other systems of its path."""
+    """Where an open file is, without links. Linux knows it of the open file, other systems of its path."""
     with suppress(OSError):
         return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each instance that is sent
     return os.path.realpath(place)
