@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.blocking import WatchedLoop
-from tests.support.commands import RunningArchive, serve
+from tests.support.commands import RunningArchive, run, serve
 
 # The hundreds of commands that tests start load compiled modules, as they do for a user.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -27,16 +28,36 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests, which live to the end."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for all commands of the session, so that the demonstration archive is made only once."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache folder for all commands of the session. All processes of pytest-xdist share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def demo_archive(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+def demo_cache(cache: Path) -> Path:
+    """The cache, with the demonstration archive in it: generated once, by the first process that needs it."""
+    import fcntl  # noqa: PLC0415 - not on Windows, where no test asks for this
+
+    with (cache / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run("plan", "--archive", "demo", "--everything", cache=cache).code == 0
+    return cache
+
+
+@pytest.fixture(scope="session")
+def demo_archive(demo_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
     """`bulkdl serve --demo` for the whole session."""
-    with serve("--demo", cache=cache, log=tmp_path_factory.mktemp("demo") / "access.jsonl") as archive:
+    with serve("--demo", cache=demo_cache, log=tmp_path_factory.mktemp("demo") / "access.jsonl") as archive:
         yield archive
 
 

@@ -142,15 +142,15 @@ def test_archives_says_why_an_archive_does_not_answer(cache: Path) -> None:
 
 
 def test_archives_sends_a_key_to_the_default_archive_alone(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Profiles of the configuration stand in for the real archives, which no test asks."""
     folder = tmp_path / "archive"
     write_folder(folder, instances(series=1, per_series=1, collection="FIRST"))
     (tmp_path / "keys").write_text("the-key\n")
     with (
-        serve(folder, "--api-key-file", tmp_path / "keys", cache=cache, log=tmp_path / "one") as ours,
-        serve(folder, "--api-key-file", tmp_path / "keys", cache=cache, log=tmp_path / "two") as theirs,
+        serve(folder, "--api-key-file", tmp_path / "keys", cache=demo_cache, log=tmp_path / "one") as ours,
+        serve(folder, "--api-key-file", tmp_path / "keys", cache=demo_cache, log=tmp_path / "two") as theirs,
     ):
         names = ("tcia", "nbia-v1", "nbia-v2", "tcia-v3-test", "nlst")
         nowhere = [f'{name} = "nbia-v1+http://127.0.0.1:9/nbia-api/services"' for name in names]
@@ -164,7 +164,7 @@ def test_archives_sends_a_key_to_the_default_archive_alone(
                 ]
             )
         )
-        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(demo_cache))
         monkeypatch.setenv("BULKDL_ARCHIVE", "ours")
         monkeypatch.setenv("BULKDL_API_KEY", "the-key")
         code = run_here(["archives", "--json", "--config", str(tmp_path / "config.toml")])

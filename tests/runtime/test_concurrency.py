@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bulkdl.runtime.concurrency import Limiter, Permits, Sample
 from tests.support.simulated_archive import Archive, cliff, queueing, run, soft
+from tests.support.tracing import untraced
 from tests.support.virtual_time import clock
 from tests.support.virtual_time import run as run_in_virtual_time
 
@@ -25,7 +26,8 @@ KNEES = pytest.mark.parametrize("knee", [4, 6, 10, 16, 27, 40, 64])
 @KNEES
 @pytest.mark.parametrize(("slowed", "share"), [(queueing, 0.85), (soft, 0.85), (cliff, 0.75)])
 def test_it_finds_the_limit_of_an_archive(knee: int, slowed: Callable[[float], float], share: float) -> None:
-    course = run(Archive(lambda _: knee, slowed=slowed), Limiter(ceiling=256), seconds=90, after=30)
+    with untraced():
+        course = run(Archive(lambda _: knee, slowed=slowed), Limiter(ceiling=256), seconds=90, after=30)
     assert course.share >= share
     assert course.refused_share < 0.02
 

@@ -14,12 +14,18 @@ import pytest
 
 from bulkdl.runtime.concurrency import Limiter
 from tests.support.simulated_archive import Archive, Course, cliff, queueing, run, soft
+from tests.support.tracing import untraced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-# The limiter's lines are covered elsewhere; measuring these millions of steps would take three times as long.
-pytestmark = pytest.mark.no_cover
+
+@pytest.fixture(autouse=True)
+def _no_coverage() -> Iterator[None]:
+    """The limiter's lines are covered elsewhere; tracing these millions of steps takes three times as long."""
+    with untraced():
+        yield
+
 
 BATCHES = pytest.mark.parametrize("batch", range(10))
 PER_BATCH = 100

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bulkdl.runtime.concurrency import Limiter, Sample
 from bulkdl.runtime.rates import ByteRate, RequestRate
 from tests.support.simulated_archive import Archive, run
+from tests.support.tracing import untraced
 
 
 def test_without_refusals_no_request_waits() -> None:
@@ -58,7 +59,6 @@ def test_a_throttled_request_does_not_move_the_limit_of_requests_in_flight() -> 
     assert limiter.limit == 40
 
 
-@pytest.mark.no_cover  # as in test_concurrency_population.py
 @pytest.mark.parametrize("batch", range(5))
 def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
     """The median is 95 % of the archive's rate, the minimum 85 %, and fewer than 1 % are refused."""
@@ -75,7 +75,8 @@ def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
             seed=seed,
             per_second=lambda _, rate=rate: int(rate),  # type: ignore[misc]
         )
-        course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=90, after=10)
+        with untraced():
+            course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=90, after=10)
         assert course.refused_share < 0.01, archive
         assert course.share > 0.85, archive
         shares.append(course.share)

@@ -15,6 +15,7 @@ from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue import Catalogue, Root, Totals
 from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue, demo_roots, samples_of
 from tests.support.dicom_files import instances
+from tests.support.tracing import untraced
 
 UNSOUND = "PYDICOM-UNSOUND"
 
@@ -34,7 +35,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def demo(cache: Path) -> Iterator[Catalogue]:
-    catalogue, _ = demo_catalogue(cache)
+    with untraced():  # test_phantom.py covers the generator
+        catalogue, _ = demo_catalogue(cache)
     yield catalogue
     catalogue.close()
 
