@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
@@ -26,10 +27,18 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[MadeUp
     return folder, write_folder(folder, instances(series=3, per_series=10))
 
 
-@pytest.fixture
-def archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> Iterator[RunningArchive]:
-    with serve(made_up[0], cache=cache, log=tmp_path / "access.jsonl") as running:
+@pytest.fixture(scope="module")
+def server(
+    made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningArchive]:
+    with serve(made_up[0], cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
         yield running
+
+
+@pytest.fixture
+def archive(server: RunningArchive) -> RunningArchive:
+    """The archive, with the requests of this test."""
+    return server.from_now()
 
 
 def write(path: Path, content: bytes) -> None:
@@ -203,10 +212,17 @@ def test_a_missing_folder_is_one_line_and_exit_2(cache: Path, tmp_path: Path) ->
 # --- journals that are lost -------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def complete(server: RunningArchive, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete mirror, of which each test gets a copy."""
+    folder = tmp_path_factory.mktemp("complete") / "mirror"
+    run("mirror", "--archive", server.url, "--everything", "--yes", "--to", folder, *QUIET, cache=cache)
+    return folder
+
+
 @pytest.fixture
-def mirror(archive: RunningArchive, cache: Path, tmp_path: Path) -> Path:
-    run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", tmp_path / "mirror", *QUIET, cache=cache)
-    return tmp_path / "mirror"
+def mirror(complete: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(complete, tmp_path / "mirror")
 
 
 @pytest.mark.parametrize("what_is_left", ["nothing", "the log"])

@@ -25,8 +25,23 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[MadeUp
     return folder, files
 
 
+@pytest.fixture(scope="module")
+def server(
+    made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningArchive]:
+    with serve(made_up[0], cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
+        yield running
+
+
 @pytest.fixture
-def archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> Iterator[RunningArchive]:
+def archive(server: RunningArchive) -> RunningArchive:
+    """The archive, with the requests of this test."""
+    return server.from_now()
+
+
+@pytest.fixture
+def interrupted_archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> Iterator[RunningArchive]:
+    """An archive for one test, whose last requests are broken off: their log lines may come late."""
     with serve(made_up[0], cache=cache, log=tmp_path / "access.jsonl") as running:
         yield running
 
@@ -191,10 +206,10 @@ def test_a_mirror_is_served_again_and_mirrored_from_there(
     assert checksums_on_disk(tmp_path / "copy") == checksums_of(made_up[1])
 
 
-def test_a_second_run_on_a_mirror_is_refused(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+def test_a_second_run_on_a_mirror_is_refused(interrupted_archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "m"
     slow = ("--rate-limit", "1kB/s", "--concurrency", "1")  # two minutes for the whole mirror
-    command = ("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror)
+    command = ("mirror", "--archive", interrupted_archive.url, "--everything", "--yes", "--to", mirror)
     with start([*command, *slow, "--progress", "json"], cache=cache) as first:
         assert first.stderr is not None
         assert "run-started" in first.stderr.readline()
@@ -209,11 +224,21 @@ def test_a_second_run_on_a_mirror_is_refused(archive: RunningArchive, cache: Pat
 
 
 def test_an_interrupted_run_says_how_to_resume_and_resume_completes_it(
-    archive: RunningArchive, made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path
+    interrupted_archive: RunningArchive, made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path
 ) -> None:
     mirror = tmp_path / "m"
     slow = ("--rate-limit", "20kB/s", "--concurrency", "2", "--transport", "single")
-    command = ("mirror", "--archive", archive.url, "--everything", "--yes", "--to", mirror, "--progress", "none")
+    command = (
+        "mirror",
+        "--archive",
+        interrupted_archive.url,
+        "--everything",
+        "--yes",
+        "--to",
+        mirror,
+        "--progress",
+        "none",
+    )
     with start([*command, *slow], cache=cache) as first:
         while not list(mirror.glob("*/**/*.dcm")):
             assert first.poll() is None
@@ -224,11 +249,11 @@ def test_an_interrupted_run_says_how_to_resume_and_resume_completes_it(
     held = journalled_checksums(mirror)
     assert 0 < len(held) < len(made_up[1])
     assert checksums_on_disk(mirror) == held
-    fetched_before = len(archive.object_requests())
+    fetched_before = len(interrupted_archive.object_requests())
     done = run("resume", mirror, *QUIET, cache=cache)
     assert done.code == 0
     assert checksums_on_disk(mirror) == checksums_of(made_up[1])
-    assert fetched_before + len(archive.object_requests()) <= 2 * len(made_up[1])
+    assert fetched_before + len(interrupted_archive.object_requests()) <= 2 * len(made_up[1])
 
 
 def test_a_file_that_was_renamed_and_not_journalled_is_adopted_without_a_request(

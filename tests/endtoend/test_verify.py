@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,29 +11,49 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import RunningArchive, run, serve, start
-from tests.support.dicom_files import instances, write_folder
+from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.held_mirrors import make_mirror
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
 QUIET = ("--progress", "none", "--json")
 
 
-@pytest.fixture
-def archive(cache: Path, tmp_path: Path) -> Iterator[RunningArchive]:
-    with serve(tmp_path / "archive", cache=cache, log=tmp_path / "access.jsonl") as running:
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[MadeUp]]:
+    folder = tmp_path_factory.mktemp("archive")
+    return folder, write_folder(folder, instances(series=3, per_series=8))
+
+
+@pytest.fixture(scope="module")
+def server(
+    made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningArchive]:
+    with serve(made_up[0], cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
         yield running
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> dict[str, str]:
-    made_up = write_folder(tmp_path / "archive", instances(series=3, per_series=8))
-    return checksums_of(made_up)
+def archive(server: RunningArchive) -> RunningArchive:
+    """The archive, with the requests of this test."""
+    return server.from_now()
 
 
 @pytest.fixture
-def mirror(wanted: dict[str, str], archive: RunningArchive, cache: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "mirror"
-    run("mirror", "--archive", archive.url, "--everything", "--yes", "--to", folder, *QUIET, cache=cache)
+def wanted(made_up: tuple[Path, list[MadeUp]]) -> dict[str, str]:
+    return checksums_of(made_up[1])
+
+
+@pytest.fixture(scope="module")
+def complete(server: RunningArchive, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete mirror, of which each test gets a copy."""
+    folder = tmp_path_factory.mktemp("complete") / "mirror"
+    run("mirror", "--archive", server.url, "--everything", "--yes", "--to", folder, *QUIET, cache=cache)
+    return folder
+
+
+@pytest.fixture
+def mirror(complete: Path, wanted: dict[str, str], tmp_path: Path) -> Path:
+    folder = shutil.copytree(complete, tmp_path / "mirror")
     assert checksums_on_disk(folder) == wanted
     return folder
 

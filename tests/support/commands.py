@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,14 +46,19 @@ class Asked:
 
 @dataclass(frozen=True)
 class RunningArchive:
-    """An embedded archive in a separate process."""
+    """An embedded archive in a separate process. Its log is read from `log_start` on."""
 
     url: str
     log: Path
+    log_start: int = 0
+
+    def from_now(self) -> RunningArchive:
+        """The same archive, without the requests so far."""
+        return replace(self, log_start=self.log.stat().st_size if self.log.exists() else 0)
 
     def requests(self) -> list[Asked]:
         """All requests so far."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        lines = self.log.read_bytes()[self.log_start :].splitlines() if self.log.exists() else []
         found = []
         for line in lines:
             entry = json.loads(line)
