@@ -294,10 +294,6 @@ class OutputOptions:
     progress: ProgressMode
 
 
-def _build_output(*, as_json: bool, progress: str) -> OutputOptions:
-    return OutputOptions(as_json, ProgressMode(progress))
-
-
 JSON_OPTION: Final = _declared("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
 _OUTPUT: Final = (
@@ -311,7 +307,9 @@ _OUTPUT: Final = (
     ),
 )
 
-output_options: Final[Decorator] = _group("Output", "output", _build_output, *_OUTPUT)
+output_options: Final[Decorator] = _group(
+    "Output", "output", lambda as_json, progress: OutputOptions(as_json, ProgressMode(progress)), *_OUTPUT
+)
 
 # What [defaults] may set: long option names with `_`, and their names in click. --config is not among them, and neither
 # is the selection: users would forget a default that narrows every run.

@@ -160,7 +160,7 @@ class _PlainLines:
             case Progress():
                 return self._describe(event)
             case Verifying():
-                return self._describe_verification(event)
+                return f"{event.checked:,} of {event.held:,} files, {self._speed.text()}, {event.problems:,} problems"
             case Adopting():
                 rejected = f", {event.refused:,} rejected" if event.refused else ""
                 return f"{event.adopted:,} of {event.found:,} instances adopted, {self._speed.text()}{rejected}"
@@ -179,9 +179,6 @@ class _PlainLines:
         if now.resolving:
             words.append("still resolving")
         return ", ".join(words)
-
-    def _describe_verification(self, now: Verifying) -> str:
-        return f"{now.checked:,} of {now.held:,} files, {self._speed.text()}, {now.problems:,} problems"
 
     def _line(self, text: str) -> None:
         self._stream.write(f"{text}\n")

@@ -77,7 +77,9 @@ def run(
         BulkdlError: the action raised it.
     """
     before = [(number, signal.getsignal(number)) for number in SIGNALS]
-    _silence_libraries()
+    root = logging.getLogger()
+    if not root.handlers:  # libraries must not log to standard error, tracebacks included
+        root.addHandler(logging.NullHandler())
     try:
         with shortage_errors():  # the end of the loop starts a thread, too
             return asyncio.run(_supervised(action, notice, sink))
@@ -86,13 +88,6 @@ def run(
     finally:
         for number, handler in before:  # the loop leaves the default handlers behind
             signal.signal(number, handler)
-
-
-def _silence_libraries() -> None:
-    """Keep libraries from logging to standard error, tracebacks included."""
-    root = logging.getLogger()
-    if not root.handlers:
-        root.addHandler(logging.NullHandler())
 
 
 async def _supervised(action: Callable[[asyncio.Event], Awaitable[Result]], notice: str | None, sink: Sink) -> Result:

@@ -34,6 +34,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1,
     )
 
 
+def fit_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """As many of the first columns as fit into `width`, two spaces apart, with their widest cells cut."""
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    count, taken = 0, -2
+    while count < len(widths) and (taken := taken + 2 + min(widths[count], _LEAST_WIDTH)) <= width:
+        count += 1
+    count = max(1, count)
+    _narrow(widths, count, width - 2 * (count - 1) + sum(widths[count:]))
+    cut = [[_fitted(cell, size) for cell, size in zip(row[:count], widths, strict=False)] for row in (heads, *rows)]
+    return cut[0], cut[1:]
+
+
 def _narrow(widths: list[int], left: int, room: int) -> None:
     """Take from the widest of the first `left` columns until all fit into `room`, or each has the least width."""
     while sum(widths) > room and max(widths[:left]) > _LEAST_WIDTH:

@@ -135,7 +135,9 @@ class Selection:
     def as_json(self) -> dict[str, Any]:
         """The selection as JSON values, empty criteria left out; `from_json` reads it back."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "notes"}
-        return {name: _as_json(value) for name, value in values.items() if value}
+        return {
+            name: value.isoformat() if isinstance(value, date) else value for name, value in values.items() if value
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -169,10 +171,6 @@ class Selection:
 
 def _criteria(kind: type[Selection]) -> tuple[tuple[str, Criterion], ...]:
     return tuple((f.name, f.metadata[_CRITERION]) for f in fields(kind) if _CRITERION in f.metadata)
-
-
-def _as_json(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, date) else value
 
 
 def merge_series(selections: Sequence[Selection]) -> Selection:

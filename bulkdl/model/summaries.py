@@ -12,7 +12,6 @@ from bulkdl.model.reports import (
     CollectionStatus,
     Failure,
     PlanReport,
-    Problem,
     ProblemKind,
     Report,
     RunOutcome,
@@ -209,7 +208,7 @@ def _verify_text(report: VerifyReport) -> str:
     lines += _not_decoded(report.instances.not_decoded)
     shown = report.problems[:_MOST_SHOWN]
     if shown:
-        rows = ((found.problem.value, _place(found)) for found in shown)
+        rows = ((found.problem.value, ": ".join(filter(None, (found.path, found.message)))) for found in shown)
         lines.append(table(("problem", "file"), rows, left=2))
     if (more := len(report.problems) - len(shown)) > 0:
         lines.append(f"… and {more:,} more: {command('verify', report.mirror, '--json')}")
@@ -218,10 +217,6 @@ def _verify_text(report: VerifyReport) -> str:
     if report.repair is not None:
         lines += ["Repaired:", _run_text(report.repair)]
     return "\n".join(lines)
-
-
-def _place(problem: Problem) -> str:
-    return f"{problem.path}: {problem.message}" if problem.message else problem.path
 
 
 def _verify_complaint(report: VerifyReport) -> str | None:

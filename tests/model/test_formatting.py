@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.model.formatting import command, duration, plural, table
+from bulkdl.model.formatting import command, duration, fit_columns, plural, table
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
@@ -26,6 +26,23 @@ def test_a_table_fits_the_terminal() -> None:
 def test_a_narrow_terminal_never_costs_a_number(rows: list[tuple[str, str, str]], width: int) -> None:
     drawn = table(("name", "what", "count"), rows, left=2, width=width).splitlines()
     assert [line.split()[-1] for line in drawn[1:]] == [row[2] for row in rows]
+
+
+def test_as_many_columns_are_shown_as_fit() -> None:
+    heads, rows = fit_columns(["first", "second", "third"], [["a" * 40, "b" * 40, "c"]], 50)
+    assert heads == ["first", "second", "third"]
+    assert len(rows[0][0]) + len(rows[0][1]) + len("third") + 4 == 50
+    heads, rows = fit_columns(["first", "second", "third"], [["a" * 40, "b" * 40, "c"]], 30)
+    assert (heads, len(rows[0])) == (["first", "second"], 2)
+    assert rows[0][0].endswith("…")
+
+
+@given(st.lists(st.lists(st.text(), min_size=3, max_size=3)), st.integers(0, 200))
+def test_columns_that_fit_are_never_wider_than_the_terminal(rows: list[list[str]], width: int) -> None:
+    heads, cut = fit_columns(["one", "two", "three"], rows, width)
+    assert all(len(row) == len(heads) for row in cut)
+    widths = [max(len(row[column]) for row in (heads, *cut)) for column in range(len(heads))]
+    assert sum(widths) + 2 * (len(heads) - 1) <= max(width, 12)
 
 
 def test_columns_line_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -11,7 +12,7 @@ import click
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import Exit
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, archive_options
-from bulkdl.cli.output import document
+from bulkdl.cli.output import document, width_of
 from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.access import ArchiveChoice
@@ -66,7 +67,14 @@ def _code(reports: Sequence[ArchiveReport]) -> Exit:
 
 
 def _text(reports: Sequence[ArchiveReport]) -> str:
-    lines = [table(("archive", "speaks", *_CHECKS, "address"), (_row(report) for report in reports), left=8)]
+    lines = [
+        table(
+            ("archive", "speaks", *_CHECKS, "address"),
+            (_row(report) for report in reports),
+            left=8,
+            width=width_of(sys.stdout),
+        )
+    ]
     failed = [
         f"{report.name}: {result.check}: {result.message}"
         for report in reports

@@ -11,7 +11,7 @@ import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, archive_options
-from bulkdl.cli.output import document
+from bulkdl.cli.output import document, width_of
 from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.model.formatting import table
@@ -28,6 +28,8 @@ _EXAMPLES: Final = (
     "bulkdl describe getSeries",
     "bulkdl describe getPatient --archive nbia-v1 --json",
 )
+
+_INDENT: Final = "  "
 
 
 @click.command(cls=SectionedCommand, examples=_EXAMPLES)
@@ -61,7 +63,7 @@ def _text(described: Mapping[str, Any]) -> str:
     lines = [one_line(heading), *([f"Formats: {one_line(formats)}"] if formats else [])]
     for title, rows, columns in parts:
         if rows:
-            lines += ["", f"{title}:", *(f"  {line}" for line in _table(rows, columns).splitlines())]
+            lines += ["", f"{title}:", *(f"{_INDENT}{line}" for line in _table(rows, columns).splitlines())]
     return "\n".join(lines)
 
 
@@ -72,7 +74,8 @@ def _is_table(rows: object) -> bool:
 def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     shown = [key for key in columns if any(row.get(key) for row in rows)]
     cells = ([_cell(key, row.get(key)) for key in shown] for row in rows)
-    return table([columns[key] for key in shown], cells, left=len(shown))
+    width = width_of(sys.stdout)
+    return table([columns[key] for key in shown], cells, left=len(shown), width=width and width - len(_INDENT))
 
 
 def _cell(key: str, value: object) -> str:

@@ -10,11 +10,12 @@ import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import ArchiveOptions, Parsed, archive_options
+from bulkdl.cli.output import width_of
 from bulkdl.cli.runner import run, unless_stopped
 from bulkdl.cli.sections import SectionedCommand
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.formatting import table
+from bulkdl.model.formatting import fit_columns, table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
 from bulkdl.verbs.query import query_body
@@ -112,6 +113,12 @@ def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
         return b"nothing was found\n"
     names = _columns(endpoint, rows)
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    if (width := width_of(sys.stdout)) is not None:
+        count = len(names)
+        names, cells = fit_columns(names, cells, width)
+        if len(names) < count:
+            hint = "more columns do not fit the terminal; --format csv has all"
+            print(f"{count - len(names):,} {hint}", file=sys.stderr)
     drawn = tabulate(cells, headers=names, tablefmt="simple", disable_numparse=True)
     return f"{drawn}\n".encode(errors="backslashreplace")
 
@@ -135,4 +142,4 @@ def _listing(choice: ArchiveChoice) -> str:
         (entry.name, entry.description, ", ".join(parameter.name for parameter in entry.parameters))
         for entry in endpoints(choice)
     )
-    return table(("endpoint", "answers with", "parameters"), rows, left=3)
+    return table(("endpoint", "answers with", "parameters"), rows, left=3, width=width_of(sys.stdout))
