@@ -289,11 +289,12 @@ class Coordinator:
                     self._spare = self._start_process()  # so that it is ready when it is needed
 
     async def _announce(self, upstream: Stage) -> int:
-        counts = await self._journal_thread(Journal.counts, self._run)
+        async with self._recording:  # so that both speak of the same outcomes
+            counts, fetched = await self._journal_thread(Journal.counts, self._run), self.bytes_fetched
         traffic = self.traffic()
         unfinished = traffic.unfinished_bytes + self._local.traffic().unfinished_bytes
         # Bytes that have arrived are not finished for a moment, until their outcome is recorded: the count never falls.
-        self._announced_bytes = max(self._announced_bytes, self.bytes_fetched + unfinished)
+        self._announced_bytes = max(self._announced_bytes, fetched + unfinished)
         self._sink(
             Progress(
                 series_selected=counts.series_selected,
@@ -302,7 +303,7 @@ class Coordinator:
                 instances_held=counts.held,
                 instances_failed=counts.failed + counts.quarantined,
                 bytes_fetched=self._announced_bytes,
-                bytes_left=_bytes_left(counts, unfinished),
+                bytes_left=_bytes_left(counts, self._announced_bytes - fetched),
                 bytes_selected=counts.promised_bytes,
                 retries=traffic.retries,
                 in_flight=traffic.in_flight,
