@@ -54,7 +54,7 @@ def test_keeps_modules_that_are_loaded() -> None:
         ({"numpy", "gdcm", "pylibjpeg", "openjpeg"}, True),
         ({"numpy", "libjpeg", "pylibjpeg", "openjpeg"}, True),
     ],
-    ids=str,
+    ids=["nothing", "numpy", "no numpy", "no openjpeg", "with gdcm", "with libjpeg"],
 )
 def test_pixels_need_numpy_and_the_decoders_of_all_transfer_syntaxes(
     installed: set[str], *, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
