@@ -114,41 +114,19 @@ def is_changed(before: Series, after: Series) -> bool:
 
 def series_row(row: Sequence[Any]) -> SeriesRow:
     """A row of `queries.SERIES_ROW`."""
-    *columns, error, message, attempts = row
-    *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = columns
-    return SeriesRow(
-        id=number,
-        series=series_from(columns),
-        folder=folder,
-        is_listed=listing != UNLISTED,
-        is_in_part=listing == IN_PART,
-        owed=owed,
-        held=held,
-        failed=failed,
-        quarantined=quarantined,
-        withdrawn=withdrawn,
-        held_bytes=held_bytes,
-        error=error,
-        message=message,
-        attempts=attempts or 0,
-    )
+    *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = row[:-3]
+    totals = (owed, held, failed, quarantined, withdrawn, held_bytes)
+    error, message, attempts = row[-3:]
+    is_listed, is_in_part = listing != UNLISTED, listing == IN_PART
+    series = series_from(columns)
+    return SeriesRow(number, series, folder, is_listed, is_in_part, *totals, error, message, attempts or 0)
 
 
 def held_instance(row: Sequence[Any]) -> HeldInstance:
     """A row of `queries.HELD_OF_SERIES`."""
-    series_id, series_uid, sop_uid, folder, name, size_bytes, md5, digest, mtime_ns, syntax, *entry = row
-    return HeldInstance(
-        series_id=series_id,
-        series_uid=series_uid,
-        sop_uid=sop_uid,
-        path=instance_path(folder, sop_uid, name),
-        size_bytes=size_bytes,
-        md5=md5,
-        sha256=digest,
-        mtime_ns=mtime_ns,
-        transfer_syntax_uid=syntax,
-        entry=entry_from(sop_uid, *entry),
-    )
+    series_id, series_uid, sop_uid, folder, name, size_bytes, md5, digest, mtime_ns, syntax, *listed = row
+    path, entry = instance_path(folder, sop_uid, name), entry_from(sop_uid, *listed)
+    return HeldInstance(series_id, series_uid, sop_uid, path, size_bytes, md5, digest, mtime_ns, syntax, entry)
 
 
 def unbound(key: str) -> str:

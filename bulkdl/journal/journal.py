@@ -188,16 +188,8 @@ class Journal:
         if row is None:
             return None
         run_id, verb, name, url, selection_id, started, ended, outcome = row
-        return RunRow(
-            id=run_id,
-            verb=verb,
-            archive_name=name,
-            archive_url=url,
-            selection_id=selection_id,
-            started_at=datetime.fromisoformat(started),
-            ended_at=datetime.fromisoformat(ended) if ended else None,
-            outcome=RunOutcome(outcome) if outcome else None,
-        )
+        begun, end = datetime.fromisoformat(started), datetime.fromisoformat(ended) if ended else None
+        return RunRow(run_id, verb, name, url, selection_id, begun, end, RunOutcome(outcome) if outcome else None)
 
     def last_settings(self, verb: str) -> tuple[int, dict[str, Any]] | None:
         """The latest run of `verb`, and its settings as `begin_run` was given them; None if there is none."""
@@ -217,13 +209,7 @@ class Journal:
     def selections(self) -> list[SelectionRow]:
         """Every selection that was mirrored here, oldest first."""
         return [
-            SelectionRow(
-                id=number,
-                selection=Selection.from_json(json.loads(criteria)),
-                archive_name=name,
-                archive_url=url,
-                is_resolved=bool(resolved),
-            )
+            SelectionRow(number, Selection.from_json(json.loads(criteria)), name, url, bool(resolved))
             for number, criteria, name, url, resolved in self._rows(queries.SELECTIONS)
         ]
 
@@ -391,12 +377,7 @@ class Journal:
         rows = self._rows(queries.UNLISTED_SERIES, {"selection": _selection_of(run), "after": after, "limit": limit})
         with connection.translated(self.path):
             return [
-                UnlistedSeries(
-                    id=number,
-                    series=series_from(columns),
-                    folder=folder,
-                    wanted=writes.wanted_instances(self._database, number),
-                )
+                UnlistedSeries(number, series_from(columns), folder, writes.wanted_instances(self._database, number))
                 for *columns, number, folder in rows
             ]
 
@@ -483,21 +464,7 @@ class Journal:
 
     def collections(self, run: Run | None = None) -> list[CollectionStatus]:
         """The totals of each Collection, by name."""
-        return [
-            CollectionStatus(
-                collection=name,
-                series=series,
-                instances=instances,
-                held=held,
-                owed=owed,
-                failed=failed,
-                quarantined=quarantined,
-                size_bytes=size_bytes,
-            )
-            for name, series, instances, held, owed, failed, quarantined, size_bytes in self._rows(
-                queries.COLLECTIONS, {"selection": _selection_of(run)}
-            )
-        ]
+        return [CollectionStatus(*row) for row in self._rows(queries.COLLECTIONS, {"selection": _selection_of(run)})]
 
     def failures(self, run: Run | None = None, *, limit: int) -> list[Failure]:
         """The first failures: instances, and Series as a whole, that are not in the mirror."""
@@ -556,9 +523,7 @@ class Journal:
         """The recorded instances of a Series whose UID is known, by UID, after `after`."""
         rows = self._rows(queries.INSTANCES, (series_uid, after, limit))
         return [
-            InstanceRow(
-                sop_uid=sop_uid, path=instance_path(folder, sop_uid, name), state=_STATES[state], size_bytes=size_bytes
-            )
+            InstanceRow(sop_uid, instance_path(folder, sop_uid, name), _STATES[state], size_bytes)
             for sop_uid, folder, name, state, size_bytes in rows
         ]
 
@@ -568,7 +533,7 @@ class Journal:
         if row is None:
             return None
         folder, name, size_bytes, run_id = row
-        return HeldPlace(path=instance_path(folder, key.sop_uid, name), size_bytes=size_bytes, run_id=run_id)
+        return HeldPlace(instance_path(folder, key.sop_uid, name), size_bytes, run_id)
 
     # --- the database -------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ class Run:
     selection_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """A recorded run. `outcome` and `ended_at` are None while it runs, and stay None if it is killed."""
 
@@ -35,7 +35,7 @@ class RunRow:
     outcome: RunOutcome | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SelectionRow:
     """A selection of the mirror. `is_resolved`: a run has resolved it completely."""
 
@@ -46,7 +46,7 @@ class SelectionRow:
     is_resolved: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SeriesRow:
     """A Series, and the totals of its instances.
 
@@ -70,7 +70,7 @@ class SeriesRow:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class UnlistedSeries:
     """A Series that is not listed yet. Only its `wanted` instances are to be recorded; None means all."""
 
@@ -91,7 +91,7 @@ class WorkCursor:
     sop_uid: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class InstanceRow:
     """One instance and its state. `path` is relative to the mirror, with `/`."""
 
@@ -101,7 +101,7 @@ class InstanceRow:
     size_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class HeldPlace:
     """Where a held instance is, relative to the mirror, with `/`; `run_id` is the run that put it there."""
 
@@ -120,7 +120,7 @@ class HeldFolder:
     files: list[tuple[SopInstanceUid, str, int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class HeldInstance:
     """A file of the mirror. `path` is relative to the mirror, with `/`; `md5` and `sha256` are digests.
 

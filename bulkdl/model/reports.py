@@ -110,7 +110,7 @@ class RunReport(_Report):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CollectionStatus:
     """One Collection of a mirror. Counts are of instances; `size_bytes` is the size of those held."""
 
