@@ -44,7 +44,7 @@ def _most_connections() -> int:
 
 
 @dataclass(slots=True)
-class _Connection:
+class _ClientConnection:
     """What is known of a connection: its request, and since when it waits for one, by the clock of the loop."""
 
     since: float
@@ -63,7 +63,7 @@ class Connections:
     most: int = field(default_factory=_most_connections)
     wait_seconds: float = _WAIT_SECONDS
     _known_hosts: set[str] = field(default_factory=set)
-    _known: dict[web.RequestHandler, _Connection] = field(default_factory=dict)
+    _known: dict[web.RequestHandler, _ClientConnection] = field(default_factory=dict)
 
     @contextmanager
     def guarded(self, server: web.Server) -> Iterator[Callable[[], asyncio.Protocol]]:
@@ -93,7 +93,7 @@ class Connections:
             if len(server.connections) >= self.most and not self._end_longest(server):
                 return _Refusal()
             protocol = server()
-            self._known[protocol] = _Connection(loop.time())
+            self._known[protocol] = _ClientConnection(loop.time())
             return protocol
 
         def look() -> None:
