@@ -55,6 +55,7 @@ class Incoming:
         self._hashing = Hashing()
         self._written = 0
         self._kept: KeptPartial | None = None
+        self.was_resumed = False
 
     async def resume(self, kept: KeptPartial) -> None:
         """Continue after the bytes that were kept.
@@ -67,6 +68,7 @@ class Incoming:
         with disk_errors("read", self._stream.path):
             await self._threads(self._hashing.update_from, self._stream.path)
         self._written = kept.synced_bytes
+        self.was_resumed = True
 
     def is_of(self, source: str, validator: str, length: int) -> None:
         """State that the body is, from its first byte, the object of `length` bytes that `validator` identifies."""
@@ -192,6 +194,8 @@ class Downloader:
             try:
                 await self._request(target, incoming)
                 received = await incoming.complete()
+                if incoming.was_resumed:
+                    await self._compare(received, target)
                 if isinstance(received.source, bytes):
                     await self._loop_cycle.passed()
                 return await self._committer.take(received, target, seen)
@@ -205,6 +209,16 @@ class Downloader:
         except (RequestFailed, InstanceError) as error:
             return failed(target, error)
         return replace(outcome, attempts=attempts)
+
+    async def _compare(self, received: Received, target: Target) -> None:
+        """Compare a file of two responses with the archive's checksum, where there is one.
+
+        Raises:
+            ChecksumMismatch: they are of two objects.
+        """
+        checksum = target.entry.md5 or await self._archive.checksum(target.series_uid, target.entry)
+        if checksum is not None and received.digests is not None and received.digests.md5 != checksum:
+            raise ChecksumMismatch("the object changed while it was downloaded: its MD5 is not that of the archive")
 
     async def _request(self, target: Target, incoming: Incoming) -> None:
         """Send one request: for the whole entry, or for the rest of what was kept."""

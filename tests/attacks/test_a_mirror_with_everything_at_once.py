@@ -38,7 +38,6 @@ def changing(seen: Seen) -> Action:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.xfail(strict=True, reason="C1, R3, R5, R9, L3: one of each ends the run, or is not noticed")
 async def test_a_mirror_with_one_of_each_attack_names_exactly_those_and_holds_all_others(
     bulkdl: Watcher, tmp_path: Path
 ) -> None:

@@ -291,14 +291,15 @@ class _Asking:
             await emit(FoundSeries(failed=((question, error),)))
             return
         self._refusals.answered()
-        if not count or (question.series_uid and not found):
+        if not count or (question.series_uid and question.series_uid not in found):
             await emit(FoundSeries(not_found=(question,)))
 
     async def _emit_matching(self, answered: list[Series], emit: _Emit) -> list[SeriesUid]:
+        """The UIDs of all: the archive has also those that another criterion leaves out."""
         chosen = tuple(series for series in answered if self._matches(series))
         if chosen:
             await emit(FoundSeries(chosen))
-        return [series.series_uid for series in chosen]
+        return [series.series_uid for series in answered]
 
     def _matches(self, series: Series) -> bool:
         return (not self._named or series.series_uid in self._named) and self._selection.matches(series)
