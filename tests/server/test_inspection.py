@@ -43,7 +43,7 @@ async def test_reads_pictures_and_attributes_one_after_the_other(inspector: Insp
 async def test_a_file_that_has_changed_since_the_scan_is_not_read(inspector: Inspector, tmp_path: Path) -> None:
     file = replace(served(tmp_path), size_bytes=1)
     for what in Inspection:
-        with pytest.raises(InvalidInstance, match="has changed since it was scanned"):
+        with pytest.raises(InvalidInstance, match="has changed since the scan"):
             await inspector.read(what, file)
 
 

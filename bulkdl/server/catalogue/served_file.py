@@ -47,7 +47,7 @@ def open_served(file: ServedFile) -> io.FileIO:
     status = os.fstat(source.fileno())
     if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.mtime_ns):
         source.close()
-        raise OSError(f"{file.path} has changed since it was scanned, when it had {file.size_bytes} bytes")
+        raise OSError(f"{file.path} has changed since the scan, which found {file.size_bytes} bytes")
     return source
 
 

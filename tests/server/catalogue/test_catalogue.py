@@ -22,7 +22,7 @@ def test_the_md5_is_computed_once_and_not_for_other_bytes(served: Path, tmp_path
         (remembered,) = catalogue.files(series.series_uid)
         assert remembered.md5 == catalogue.md5(file)
         path.write_bytes(b"altered")
-        with pytest.raises(OSError, match="has changed since it was scanned"):
+        with pytest.raises(OSError, match="has changed since the scan"):
             catalogue.md5(file)
 
 

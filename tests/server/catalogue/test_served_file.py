@@ -23,7 +23,7 @@ def test_opens_only_a_regular_file_of_the_scanned_size_and_time(tmp_path: Path) 
     with open_served(file) as source:
         assert source.read() == b"content"
     for changed in (replace(file, size_bytes=9), replace(file, mtime_ns=file.mtime_ns - 1)):
-        with pytest.raises(OSError, match="has changed since it was scanned"):
+        with pytest.raises(OSError, match="has changed since the scan"):
             open_served(changed)
 
 
