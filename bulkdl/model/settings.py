@@ -68,11 +68,10 @@ class FetchSettings:
     )
     timeout_seconds: float | None = option_field(
         "timeout",
-        "Time out after this long without a byte; by default an answer may take 2m to begin.",
+        "Time out after this long without a byte; by default after 30s in a body, and 2m before one.",
         "DURATION",
         read=parse_duration,
         write="{:g}s".format,
-        shown_default="30s",
         default=None,
     )
     give_up_after_seconds: float = option_field(
