@@ -1,4 +1,4 @@
-"""Compare adopted files with what the archive says of their Series: nobody has downloaded them from it."""
+"""Compare adopted files with what the archive says of their Series, because they were not downloaded from it."""
 
 from __future__ import annotations
 

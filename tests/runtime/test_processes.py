@@ -65,7 +65,7 @@ async def test_a_process_that_dies_answers_none() -> None:
         assert await process.ask(1) is None
 
 
-async def test_a_process_that_never_works_is_no_answer() -> None:
+async def test_a_process_that_never_works_says_nothing_about_a_question() -> None:
     async with AnsweringProcess("this") as process:
         with pytest.raises(MirrorUnwritable, match="cannot start"):
             await process.ask(1)
