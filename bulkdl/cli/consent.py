@@ -19,7 +19,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """Return if the answer is yes, or was given with `--yes`.
 
     Raises:
-        Interrupted: the answer is no.
+        Interrupted: the user refused.
         ConfigurationError: there is no terminal to ask at.
     """
     if yes:

@@ -91,7 +91,7 @@ class Frames:
         )
 
     def __len__(self) -> int:
-        """The number of frames; 0 where they cannot be told apart."""
+        """The number of frames; 0 where they cannot be separated."""
         return len(self._firsts or ())
 
     def __iter__(self) -> Iterator[bytes]:
@@ -143,7 +143,7 @@ class Frames:
             is_start = found < len(self._offsets) and self._offsets[found] == base + previous
             if not is_start or (found <= firsts[-1] if firsts else found != 0):
                 raise InvalidInstance(
-                    f"frame {number} of {len(table)} is at offset {offset}, where no fragment of its own begins"
+                    f"frame {number} of {len(table)} is at offset {offset}, where no new fragment begins"
                 )
             firsts.append(found)
         return firsts

@@ -127,7 +127,7 @@ def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: E
         raise ConfigurationError(f"no decoder for {UID(syntax).name}: pip install 'bulkdl[pixels]' (or {missing})")
     frames = Frames(attributes, pixel_data, syntax)
     if not frames:
-        return [f"{NOT_DECODED}: the frames of {UID(syntax).name} cannot be told apart"]
+        return [f"{NOT_DECODED}: the frames of {UID(syntax).name} cannot be separated"]
     limit = _limit_of_decoders(attributes, syntax)
     decoding = _FrameDecoder(decoder, _frame_options(file, attributes, syntax), is_safe_only=limit is not None)
     rows, columns = attributes.number(ROWS), attributes.number(COLUMNS)

@@ -89,8 +89,8 @@ def targets_of(work: SeriesWork) -> list[Target]:
 
 def _most_bytes(entry: Entry, work: SeriesWork) -> int | None:
     """A limit with a wide margin: archives count in other ways, and their numbers may be outdated."""
-    told = entry.size_bytes or work.size_bytes
-    return _MARGIN_TIMES * told + _MARGIN_BYTES if told else None
+    expected = entry.size_bytes or work.size_bytes
+    return _MARGIN_TIMES * expected + _MARGIN_BYTES if expected else None
 
 
 def failed(target: Target, error: RequestFailed | InstanceError, outcome: Outcome | None = None) -> InstanceOutcome:

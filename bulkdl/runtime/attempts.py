@@ -192,7 +192,7 @@ class Retrier:
 
     async def _interrupted(self) -> None:
         await self.stop.wait()
-        raise Interrupted("stopped while the archive had not answered")
+        raise Interrupted("stopped while waiting for the archive")
 
     def finished(self, sample: Sample) -> None:
         """Account for a request that has ended, successful or not."""

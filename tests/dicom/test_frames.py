@@ -100,7 +100,7 @@ def test_offsets_must_lead_to_frames(three: list[bytes], each: int, wrong: objec
     end = sum(8 + len(fragment) for fragment in fragments)
     table = wrong(offsets, end)  # type: ignore[operator]
     content = _image(3, _items(table, fragments), JPEG2000Lossless, Rows=64, Columns=64)
-    with pytest.raises(InvalidInstance, match=r"frame \d of 3 is at offset \d+, where no fragment of its own begins"):
+    with pytest.raises(InvalidInstance, match=r"frame \d of 3 is at offset \d+, where no new fragment begins"):
         _notes(content)
 
 

@@ -145,7 +145,7 @@ def test_a_message_is_one_line_whatever_the_path_holds() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")], ids=["memory", "threads"])
-def test_a_shortage_of_memory_or_threads_is_told_as_such(error: Exception) -> None:
+def test_a_shortage_of_memory_or_threads_is_named(error: Exception) -> None:
     with pytest.raises(MirrorUnwritable, match="not enough memory"), shortage_errors():
         raise error
 

@@ -136,7 +136,7 @@ SERIES_QC_V4: Final = (
     *SERIES_METADATA_V4[_AT_RELEASED_STATUS:],
 )
 
-# The forms that send CSV only have blanks in their names, and some names of their own.
+# The forms that send CSV only have blanks in their names, and some other names.
 _SPACED: Final = {
     "StudyDesc": "Study Description",
     "Collection": "Project",
