@@ -60,9 +60,9 @@ class NbiaArchive:
     # --- find ---------------------------------------------------------------------------------------------------------
 
     async def collections(self) -> tuple[str, ...]:
-        """See `Archive.collections`."""
+        """See `Archive.collections`. The names are as the archive writes them, because questions must name them so."""
         rows = await self._all_rows(self.dialect.collections(), "the list of collections")
-        return tuple(name for row in rows if (name := str(row.get("Collection") or "").strip(PADDING)))
+        return tuple(str(name) for row in rows if (name := row.get("Collection")))
 
     async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         """See `Archive.find`."""
