@@ -48,6 +48,8 @@ async def _is_of_series(row: SeriesRow, adopted: Sequence[HeldInstance], archive
 
 
 async def _checksum(held: HeldInstance, archive: Archive) -> bytes | None:
+    if not archive.capabilities.checksums:
+        return None
     with suppress(RequestFailed):
         return await archive.checksum(held.series_uid, held.entry)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
@@ -91,11 +92,13 @@ class NbiaArchive:
             waiting: list[Series] = []
             async with aclosing(self._rows(request)) as batches:
                 async for rows in batches:
-                    waiting += self._records(attributes, rows, invalid)
-                    while len(waiting) >= _ROWS_AT_ONCE:
-                        count += _ROWS_AT_ONCE
-                        await take(waiting[:_ROWS_AT_ONCE])
-                        waiting = waiting[_ROWS_AT_ONCE:]
+                    for start in range(0, len(rows), _ROWS_AT_ONCE):
+                        waiting += self._records(attributes, rows[start : start + _ROWS_AT_ONCE], invalid)
+                        while len(waiting) >= _ROWS_AT_ONCE:
+                            count += _ROWS_AT_ONCE
+                            await take(waiting[:_ROWS_AT_ONCE])
+                            waiting = waiting[_ROWS_AT_ONCE:]
+                        await asyncio.sleep(0)  # thousands of rows may come at once: the event loop must not wait
             if waiting:
                 await take(waiting)
             return count + len(waiting), invalid
