@@ -22,7 +22,7 @@ from tests.support.wrong_answers import CIRCLE, FAULTS, FOR_GOOD, Wrong, flipped
 
 MADE_UP = list(instances(series=2, per_series=4))
 VICTIM = MADE_UP[2]
-IMPATIENT = {"answer_seconds": 0.3, "silence_seconds": 0.3}
+IMPATIENT = {"answer_seconds": 1.5, "silence_seconds": 1.5}
 ATTEMPTS = 3
 MOST_REDIRECTS = 5
 
