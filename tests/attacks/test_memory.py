@@ -83,9 +83,8 @@ async def test_too_little_memory_is_reported_as_such(bulkdl: Watcher, tmp_path: 
             ended = await bulkdl.run(*archive.mirror_everything(mirror), command=limited, within=12)
             if "bulkdl:" not in ended.err and ("ImportError" in ended.err or "MemoryError" in ended.err):
                 continue  # Python itself, or a library, could not be loaded
-            if ended.code == -signal.SIGSEGV:
-                continue  # a library in C crashed: it does not look whether it got memory
-            if ended.stopped or ended.code not in {0, 5} or "internal error" in ended.said():
+            # Seen once: a crash in C code, which Python cannot report. The mirror must be right all the same.
+            if ended.stopped or ended.code not in {0, 5, -signal.SIGSEGV} or "internal error" in ended.said():
                 odd[kilobytes] = f"{ended.stopped} {ended.code} {ended.said()[-300:]}"
             if (mirror / ".bulkdl" / "journal.sqlite").exists():
                 held = journalled_checksums(mirror)
