@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,7 +102,6 @@ def _answer(request: _Request) -> ValidationResult | BulkdlError:
 
 def main() -> None:
     """Run a decoder. Only answers go to the standard output; what libraries print is discarded."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     discarded = os.open(os.devnull, os.O_WRONLY)
     os.dup2(discarded, sys.stdout.fileno())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import Final
@@ -109,8 +108,7 @@ async def _run() -> None:
 
 
 def main() -> None:
-    """Run a worker process. Ctrl-C reaches the parent too, which decides what to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run a worker process."""
     tune_process()
     disable_numpy()
     asyncio.run(_run())

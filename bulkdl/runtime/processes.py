@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import signal
 import struct
+import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
@@ -41,7 +43,8 @@ _SWITCH_SECONDS: Final = 0.0005
 async def start_process(module: str) -> asyncio.subprocess.Process:
     """Start a process that runs `module`, with pipes to and from it.
 
-    It imports from where this process does, but never from the current folder: that may be anybody's.
+    It imports from where this process does, but never from the current folder: that may be anybody's. It never hears
+    the Ctrl-C of a terminal: its parent does, and decides.
 
     Raises:
         MirrorUnwritable: it cannot be started: too many files are open, or memory or processes are short.
@@ -49,7 +52,7 @@ async def start_process(module: str) -> asyncio.subprocess.Process:
     """
     if not sys.executable:
         raise ConfigurationError("this program cannot start processes of Python; use --workers 1, and not pixels")
-    with disk_errors("start a process of", module):
+    with disk_errors("start a process of", module), _deaf_to_ctrl_c() as flags:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -58,7 +61,26 @@ async def start_process(module: str) -> asyncio.subprocess.Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=PIPE_BYTES,
+            creationflags=flags,
         )
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[int]:
+    """Start a process in this block, with these flags: it is deaf from its first moment, before any code of ours runs.
+
+    On POSIX it inherits the mask of this thread, in which the signal waits until the end of the block. Blocks of
+    several tasks may overlap: the one that masked the signal unmasks it.
+    """
+    if sys.platform == "win32":
+        yield subprocess.CREATE_NEW_PROCESS_GROUP
+        return
+    was_heard = signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield 0
+    finally:
+        if was_heard:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _import_path() -> list[str]:

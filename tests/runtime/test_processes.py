@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,16 @@ async def test_a_process_ends_when_its_input_ends() -> None:
     assert process.stdin is not None
     process.stdin.close()
     assert await process.wait() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has process groups for this, and no such signal")
+async def test_a_process_does_not_hear_ctrl_c_from_its_first_moment_on() -> None:
+    processes = await asyncio.gather(*(start_process(ANSWERING) for _ in range(3)))
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    answers = [await process.communicate(packed(1)) for process in processes]
+    assert [await received(output) for output, _ in answers] == [["ready", 2]] * 3
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 async def test_a_process_imports_nothing_from_the_current_folder(
