@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Final
 
 from bulkdl.dicom.without_numpy import disable_numpy
@@ -20,6 +21,7 @@ from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
 from bulkdl.runtime.tasks import running_alongside
 
 _TICK_SECONDS: Final = 0.05
+_TICKS_OF_SILENCE: Final = 20  # then a batch is sent although it is empty: the parent sees that this process lives
 
 
 class WorkerMain:
@@ -85,9 +87,9 @@ class WorkerMain:
                     self._work.put_nowait(message)
 
     async def _report(self) -> None:
-        while True:
+        for tick in count():
             await asyncio.sleep(_TICK_SECONDS)
-            if self._outcomes or self._events:
+            if self._outcomes or self._events or tick % _TICKS_OF_SILENCE == 0:
                 self._send()
 
     def _send(self, *, is_last: bool = False, error: BulkdlError | None = None) -> None:

@@ -21,6 +21,9 @@ from bulkdl.runtime.tasks import first_set, running_alongside
 # Items of work that a worker has but did not begin: enough that it never waits for its parent, and no more, because at
 # the end of a run they would keep one worker busy after all others have finished.
 _AHEAD: Final = 1
+# A worker sends a batch every second. One that is silent for `give_up_after`, but not sooner and not later than this,
+# was stopped or hangs.
+_SILENT_SECONDS: Final = (5, 60)
 
 
 class WorkerProcess:
@@ -43,6 +46,8 @@ class WorkerProcess:
         self._delivered: Counter[tuple[str, str]] = Counter()
         self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # entry → key of its work
         self._ahead = asyncio.Semaphore(_AHEAD)
+        self._silent_seconds = 0
+        self._end = "died"
 
     def hire(self, settings: WorkerSettings) -> None:
         """Let it begin to work."""
@@ -83,7 +88,12 @@ class WorkerProcess:
                 return
             self._send_settings(self._settings)
             # A process that has died gets no more items: the other workers need them.
-            async with running_alongside(self._send_stop()), running_alongside(self._feed(items)):
+            patience = self._settings.fetch.give_up_after_seconds
+            async with (
+                running_alongside(self._send_stop()),
+                running_alongside(self._feed(items)),
+                running_alongside(self._end_silent(process, patience)),
+            ):
                 await self._listen(process, deliver)
         finally:
             with suppress(ProcessLookupError):
@@ -112,10 +122,21 @@ class WorkerProcess:
             await self._ahead.acquire()  # before the next is taken: another worker may be idle
         self._send(NoMoreWork())
 
+    async def _end_silent(self, process: asyncio.subprocess.Process, patience: float) -> None:
+        """End a process that sends nothing. Seconds count while this process runs, and not while it is stopped."""
+        shortest, longest = _SILENT_SECONDS
+        while self._silent_seconds < max(shortest, min(longest, patience)):
+            await asyncio.sleep(1)
+            self._silent_seconds += 1
+        self._end = f"did not answer for {self._silent_seconds} s and was ended"
+        with suppress(ProcessLookupError):
+            process.kill()
+
     async def _listen(self, process: asyncio.subprocess.Process, deliver: Deliver) -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         while (message := await receive(process.stdout)) is not None:
             batch: Batch = message
+            self._silent_seconds = 0
             self.traffic = batch.traffic
             for event in batch.events:
                 self._sink(event)
@@ -129,7 +150,9 @@ class WorkerProcess:
             if batch.is_last:
                 return
         if self._given and not self._stop.is_set():
-            self._sink(Noted(f"a worker process died (status {await process.wait()}); other workers do its work"))
+            self._sink(
+                Noted(f"a worker process {self._end} (status {await process.wait()}); other workers do its work")
+            )
 
     def _settle(self, outcome: InstanceOutcome) -> None:
         key = self._owner.pop((outcome.series_uid, outcome.key))
