@@ -8,6 +8,8 @@ from typing import Final, TypeAlias
 
 from bulkdl.archive.base import Archive, Capabilities
 from bulkdl.archive.http import HttpClient
+from bulkdl.archive.idc.archive import CAPABILITIES as IDC_CAPABILITIES
+from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
 from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.profiles import Profile
@@ -16,7 +18,7 @@ from bulkdl.runtime.attempts import Retrier
 
 Form: TypeAlias = Callable[[Profile, HttpClient], Archive]
 
-_FORMS: Final[Mapping[str, Form]] = dict.fromkeys(DIALECTS, NbiaArchive)
+_FORMS: Final[Mapping[str, Form]] = {**dict.fromkeys(DIALECTS, NbiaArchive), "idc": IdcArchive, "idc-gcs": IdcArchive}
 
 
 @asynccontextmanager
@@ -48,5 +50,7 @@ async def connect(
 
 def capabilities(profile: Profile) -> Capabilities:
     """What the archive of `profile` can do, as far as that is known without a request."""
+    if _FORMS.get(profile.kind) is IdcArchive:
+        return IDC_CAPABILITIES
     dialect = DIALECTS.get(profile.kind)
     return capabilities_of(dialect()) if dialect is not None else Capabilities()

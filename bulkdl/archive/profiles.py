@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -30,7 +31,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3")
+_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs")
 
 # Ends of paths by which a kind is known. Bindaas, the platform of TCIA v3, has a resource behind the version.
 _NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")
@@ -42,13 +43,17 @@ _TCIA_ENDPOINTS: Final = re.compile(r"(?:/(?:TCIA|SharedList)(?:/query)?)?$")
 class Profile:
     """An archive. `url` is the base address with a slash at its end; paths of requests are relative to it.
 
-    `form` makes the archive from the profile and an HTTP client, where it is not one of the built-in kinds.
+    `form` makes the archive from the profile and an HTTP client, where it is not one of the built-in kinds. `index` is
+    the path or the address of the index of an archive of IDC, None for the installed one; `cache` is the folder for
+    what is downloaded once.
     """
 
     name: str
     url: str
     kind: str
     form: Callable[..., Any] | None = None
+    index: str | None = None
+    cache: Path | None = None
 
 
 def find_profile(

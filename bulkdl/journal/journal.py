@@ -157,6 +157,11 @@ class Journal:
             run_id = database.execute(queries.ADD_RUN, begun).lastrowid
         return Run(id=int(run_id or 0), archive_id=archive_id, selection_id=selection_id)
 
+    def note_catalogue(self, run: Run, release: str) -> None:
+        """Record in which release of its index the archive looks up Series."""
+        with self._writing() as database:
+            database.execute(queries.NOTE_CATALOGUE, (release, run.id))
+
     def end_resolving(self, run: Run) -> None:
         """Record that resolving is complete: all Series of the run's selection are recorded."""
         with self._writing() as database:

@@ -74,6 +74,8 @@ FROM selection AS q JOIN archive AS a ON a.id = q.archive_id ORDER BY q.id
 
 ADD_RUN: Final = "INSERT INTO run (verb, archive_id, selection_id, settings, started_at) VALUES (?, ?, ?, ?, ?)"
 
+NOTE_CATALOGUE: Final = "UPDATE run SET catalogue = ? WHERE id = ?"
+
 END_RUN: Final = "UPDATE run SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?"
 
 LAST_RUN: Final = """

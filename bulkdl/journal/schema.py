@@ -19,15 +19,15 @@ Reading disturbs nothing, not even a run in progress::
 Views
 =====
 - `v_collections`: collection, series, instances, held, owed, failed, quarantined, withdrawn, held_bytes.
-- `v_series`: series_uid, study_uid, patient_id, collection, modality, folder, listing (in words), image_count and
-  size_bytes (of the archive), held, owed, failed, quarantined, withdrawn, held_bytes; error and message concern the
-  Series as a whole.
+- `v_series`: series_uid, study_uid, patient_id, collection, modality, folder, listing (in words), image_count,
+  size_bytes and location (of the archive), held, owed, failed, quarantined, withdrawn, held_bytes; error and message
+  concern the Series as a whole.
 - `v_instances`: series_uid, sop_uid, state (in words), path (below the mirror), size_bytes, md5, sha256 (hexadecimal),
   mtime_ns, transfer_syntax_uid, notes, run_id, key (of the entry at the archive; for most archives the SOP Instance
   UID). sop_uid and path are null while the UID is not known. Select one Series: there may be millions of rows.
 - `v_failures`: series_uid, instance (the SOP Instance UID, null where it is not known), state, error, message,
   attempts, run_id, key (as above; null for a Series as a whole).
-- `v_runs`: id, verb, archive, url, selection_id, started_at, ended_at, outcome, counts.
+- `v_runs`: id, verb, archive, url, selection_id, started_at, ended_at, outcome, counts, catalogue.
 - `v_not_decoded`: series_id, sop_uid, run_id, notes. Instances whose pixels should have been decoded and were not,
   because no installed decoder supports them.
 
@@ -44,7 +44,8 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
   resolved it completely.
 - `selection_instance`: the instances that a selection names one by one, which narrows their Series to them.
 - `run`: one execution on the mirror. `settings` and `counts` are JSON; `outcome` is null while it runs, and stays
-  null if it is killed.
+  null if it is killed. `catalogue` is the release of the index in which Series were looked up, null where the archive
+  answers itself.
 - `series`: a Series as the archive describes it. `record` is a JSON object of the values that have no column.
   `folder` is relative to the mirror, with `/`; it never changes, and is null for a Series that was requested by UID and
   that the archive did not know. `listing` is 0 when the instances are not listed, 1 when those that the selections name
@@ -359,7 +360,27 @@ SELECT series_id, sop_uid, run_id, notes FROM instance INDEXED BY instance_not_d
 WHERE instr(notes, 'pixels not decoded') > 0;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4: Final = """
+ALTER TABLE run ADD COLUMN catalogue TEXT;
+
+DROP VIEW v_runs;
+CREATE VIEW v_runs AS
+SELECT r.id, r.verb, a.name AS archive, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome, r.counts,
+  r.catalogue
+FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
+
+DROP VIEW v_series;
+CREATE VIEW v_series AS
+SELECT s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.folder,
+  CASE s.listing WHEN 0 THEN 'unlisted' WHEN 1 THEN 'in part' ELSE 'whole' END AS listing, s.image_count, s.size_bytes,
+  t.held, t.owed, t.failed, t.quarantined, t.withdrawn, t.held_bytes, f.error, f.message,
+  json_extract(s.record, '$.location') AS location
+FROM series AS s
+JOIN tally AS t ON t.series_id = s.id
+LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = '';
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -369,5 +390,5 @@ CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (
 """
 _NONE_NOT_DECODED: Final = "CREATE TEMP TABLE v_not_decoded (series_id, sop_uid, run_id, notes);"
 
-STAND_INS: Final[dict[int, str]] = {1: _NO_ENTRIES + _NONE_NOT_DECODED, 2: _NONE_NOT_DECODED}
+STAND_INS: Final[dict[int, str]] = {1: _NO_ENTRIES + _NONE_NOT_DECODED, 2: _NONE_NOT_DECODED, 3: ""}
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

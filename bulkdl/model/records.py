@@ -46,7 +46,11 @@ class Study:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A Series. `image_count` and `size_bytes` are the archive's own, and may be missing or outdated."""
+    """A Series. `image_count` and `size_bytes` are the archive's own, and may be missing or outdated.
+
+    `location` is where its instances are at an archive that does not find them by the UID: for IDC
+    `<bucket>/<series uuid>`, with the bucket's name in AWS.
+    """
 
     series_uid: SeriesUid
     study_uid: StudyUid | None = None
@@ -72,6 +76,7 @@ class Series:
     study_description: str | None = None
     study_date: date | None = None
     third_party: bool | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class Entry:
     """What an archive holds for one instance.
 
     `key` is what the archive's `open` needs: for NBIA the SOP Instance UID, for IDC
-    `<series uuid>/<instance uuid>.dcm`. `sop_uid`, `size_bytes` and `md5` (16 bytes) are None
+    `<bucket>/<series uuid>/<instance uuid>.dcm`. `sop_uid`, `size_bytes` and `md5` (16 bytes) are None
     where the listing does not give them.
     """
 

@@ -39,6 +39,14 @@ def test_a_later_record_keeps_what_it_leaves_out() -> None:
     assert merged(before, after) == replace(before, image_count=8)
 
 
+def test_a_location_is_never_older_than_the_record() -> None:
+    """It says where the instances are at one archive; a later record may be of another."""
+    before = replace(record(1), location="idc-open-data/5f0d")
+    assert series_from(series_columns(before)) == before
+    assert merged(before, record(1)).location is None
+    assert merged(record(1), before).location == "idc-open-data/5f0d"
+
+
 @pytest.mark.parametrize(
     ("change", "counts"),
     [

@@ -103,9 +103,19 @@ def test_shows_series_collections_and_runs(path: Path) -> None:
     assert rows(path, "SELECT collection, series, instances, held_bytes FROM v_collections WHERE collection <> ''") == [
         {"collection": "PHANTOM", "series": 1, "instances": 4, "held_bytes": 1000}
     ]
-    assert rows(path, "SELECT verb, archive, outcome FROM v_runs") == [
-        {"verb": "mirror", "archive": "tcia", "outcome": None}
+    assert rows(path, "SELECT verb, archive, outcome, catalogue FROM v_runs") == [
+        {"verb": "mirror", "archive": "tcia", "outcome": None, "catalogue": None}
     ]
+
+
+def test_shows_where_a_series_is_and_in_which_release_it_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal.create_or_open(path) as journal:
+        run = begin(journal)
+        journal.note_catalogue(run, "IDC release 25")
+        journal.record_series(run, [(replace(record(1), location="idc-open-data/5f0d"), folder(1))], now=NOW)
+    assert rows(path, "SELECT location FROM v_series") == [{"location": "idc-open-data/5f0d"}]
+    assert rows(path, "SELECT catalogue FROM v_runs") == [{"catalogue": "IDC release 25"}]
 
 
 def test_answers_the_examples_of_its_documentation(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The Imaging Data Commons: its index answers which Series there are, its buckets hold the instances."""
