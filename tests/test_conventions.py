@@ -55,7 +55,6 @@ _TESTED_BY: Final[dict[str, str]] = {
     "cli/commands/*.py": "cli/test_commands.py",  # options and one call each; the test runs the commands
     "docs/__init__.py": "docs/test_pages.py",
     "fetch/worker_main.py": "fetch/test_worker_process.py",  # a program; the test runs it as the parent does
-    "journal/rows.py": "journal/test_journal.py",  # values that `Journal` returns
     "manifest/*.py": "manifest/test_manifest.py",  # the forms in one table, and what they share
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them
     "server/catalogue/__init__.py": "server/catalogue/test_catalogue.py",

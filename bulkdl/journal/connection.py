@@ -3,26 +3,27 @@
 A new journal is created under another name, without a log, and then renamed, so a file without its tables is always
 damaged, never half created. Durability: WAL with `synchronous=FULL`, which syncs the log at each commit.
 
-Source: the SQLite pages on WAL ("Read-Only Databases") and URI file names (`mode`, `immutable`).
+Source: the SQLite pages on WAL ("Read-Only Databases"), URI file names (`mode`, `immutable`) and the file format (§1.3:
+magic text at byte 0, application id at byte 68).
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from bulkdl.errors import BulkdlError, DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
 from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
-from bulkdl.journal.sqlite_header import read_application_id
 from bulkdl.runtime.disk import disk_errors, is_private, open_new, sync_file, sync_folder
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_APPLICATION_ID: Final = slice(68, 72)
 _UNREADABLE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _UNWRITABLE: Final = {
     sqlite3.SQLITE_READONLY,
@@ -49,14 +50,11 @@ def create(path: Path) -> None:
         for leftover in (new, new.with_name(f"{new.name}-journal"), *_companions(new)):
             leftover.unlink(missing_ok=True)
         os.close(open_new(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, private=is_private(path.parent)))
-        with translated(path):  # the other files of SQLite get the mode of this one
-            connection = _connect(new, "rw")
-            try:
-                # Not WAL: `close` moves the log into the file, and does not say when it fails.
-                connection.execute("PRAGMA journal_mode = DELETE")
-                _migrate(connection)
-            finally:
-                connection.close()
+        with _connected(path, "rw", new) as connection:  # the other files of SQLite get the mode of this one
+            # Not WAL: `close` moves the log into the file, and does not say when it fails.
+            connection.execute("PRAGMA journal_mode = DELETE")
+            _migrate(connection)
+            connection.close()
         sync_file(new)
         _set_log_aside(path)
         new.replace(path)
@@ -80,30 +78,21 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         if not _takes_stray_log(path):
             raise
         connection = _opened_to_write(path)
-    try:
-        with translated(path):
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA fullfsync = ON")  # as `runtime.disk` syncs on macOS; nothing changes elsewhere
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA wal_autocheckpoint = 4096")  # 16 MB: fewer syncs of the main file
-            connection.execute("PRAGMA cache_size = -4096")  # 4 MB: Series are written one after the other
-            connection.execute("PRAGMA journal_size_limit = 67108864")
-            _migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
+    with _closed_on_error(connection, path):
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # as `runtime.disk` syncs on macOS; nothing changes elsewhere
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 4096")  # 16 MB: fewer syncs of the main file
+        connection.execute("PRAGMA cache_size = -4096")  # 4 MB: Series are written one after the other
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        _migrate(connection)
     return connection
 
 
 def _opened_to_write(path: Path) -> sqlite3.Connection:
-    with translated(path):
-        connection = _connect(path, "rw")
-        try:
-            _check(connection, path)  # before anything that may write
-        except BaseException:
-            connection.close()
-            raise
+    with _connected(path, "rw") as connection:
+        _check(connection, path)  # before anything that may write
     return connection
 
 
@@ -132,13 +121,11 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """
     _recognise(path)
     try:
-        with translated(path):
-            return _opened_to_read(path, "ro")
+        return _opened_to_read(path, "ro")
     except (Unwritable, DiskFull):
         if _log_bytes(path):
             raise
-    with translated(path):
-        return _opened_to_read(path, "ro&immutable=1")
+    return _opened_to_read(path, "ro&immutable=1")
 
 
 @contextmanager
@@ -172,31 +159,49 @@ def _translation(error: sqlite3.Error, path: Path) -> BulkdlError:
     return JournalError(f"the journal {path} rejected a statement ({error}); its group was not recorded")
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+@contextmanager
+def _connected(path: Path, mode: str, file: Path | None = None) -> Iterator[sqlite3.Connection]:
+    """A connection to the journal `path`, or to the `file` that becomes it; it stays open unless the block raises."""
     # A connection may be opened in one thread and used in another; the caller never uses it in two at a time.
     # Transactions are begun and ended explicitly (isolation_level None).
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10.0, isolation_level=None, check_same_thread=False
-    )
+    uri = f"{(file or path).absolute().as_uri()}?mode={mode}"
+    with translated(path):
+        connection = sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None, check_same_thread=False)
+    with _closed_on_error(connection, path):
+        yield connection
 
 
-def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
-    connection = _connect(path, mode)
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
     try:
-        version = _check(connection, path)
-        if version < schema.VERSION:
-            _stand_in(connection, version)
-        connection.execute("PRAGMA query_only = ON")
+        with translated(path):
+            yield
     except BaseException:
         connection.close()
         raise
+
+
+def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
+    with _connected(path, mode) as connection:
+        version = _check(connection, path)
+        if version < schema.VERSION:  # the file is not changed: the tables that it lacks are those of this connection
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.executescript(schema.STAND_INS[version])
+        connection.execute("PRAGMA query_only = ON")
     return connection
 
 
-def _stand_in(connection: sqlite3.Connection, version: int) -> None:
-    """Create the tables that an earlier version lacks, for this connection only: the file is not changed."""
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.executescript(schema.STAND_INS[version])
+def read_application_id(path: Path) -> int | None:
+    """The application id of an SQLite file; None if the file is not one, or its header is truncated.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        return None
+    return int.from_bytes(header[_APPLICATION_ID], "big")
 
 
 def _recognise(path: Path) -> None:

@@ -12,53 +12,24 @@ are synced.
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from pathlib import Path
+from typing import Any, Final, Self
 
 from bulkdl.errors import JournalUnreadable, LayoutError
-from bulkdl.journal import connection, queries, writes
-from bulkdl.journal.columns import (
-    entry_from,
-    failure_from,
-    file_name,
-    held_instance,
-    instance_path,
-    moment,
-    series_from,
-    series_row,
-    settings_text,
-    without_secrets,
-)
-from bulkdl.journal.rows import (
-    Counts,
-    HeldFolder,
-    HeldInstance,
-    HeldPlace,
-    InstanceRow,
-    Run,
-    RunRow,
-    SelectionRow,
-    SeriesRow,
-    UnlistedSeries,
-    WorkCursor,
-)
+from bulkdl.journal import connection, queries, rows, writes
+from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
 from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, UNBOUND, WHOLE
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import SeriesWork
+from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import STATE_AFTER, InstanceState
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-    from types import TracebackType
-
-    from bulkdl.model.outcomes import InstanceOutcome
-    from bulkdl.model.records import Entry, InstanceKey, Series
 
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
@@ -68,7 +39,11 @@ def _selection_of(run: Run | None) -> int | None:
 
 
 class Journal:
-    """The journal of one mirror. A context manager; `close` may be called twice."""
+    """The journal of one mirror. A context manager; `close` may be called twice.
+
+    What records raises JournalError, and records nothing, if a Series or an instance was never recorded, or if a folder
+    belongs to another Series (see `series_in_folder`). All methods raise the errors of `connection.translated`.
+    """
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
@@ -116,9 +91,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextmanager
@@ -131,8 +104,6 @@ class Journal:
         finally:
             with connection.translated(self.path):
                 self._database.execute("COMMIT")
-
-    # --- runs ---------------------------------------------------------------------------------------------------------
 
     def begin_run(
         self,
@@ -153,7 +124,7 @@ class Journal:
             database.execute(queries.RENEW_ARCHIVE, (name, url))
             (archive_id,) = database.execute(queries.ARCHIVE_ID, (name,)).fetchone()
             selection_id = None if selection is None else writes.selection_id(database, archive_id, selection)
-            begun = (verb, archive_id, selection_id, settings_text(settings), moment(now))
+            begun = (verb, archive_id, selection_id, rows.settings_text(settings), moment(now))
             run_id = database.execute(queries.ADD_RUN, begun).lastrowid
         return Run(id=int(run_id or 0), archive_id=archive_id, selection_id=selection_id)
 
@@ -187,14 +158,14 @@ class Journal:
             ended = (moment(now), outcome.value, json.dumps(counts, default=str), run_id)
             database.execute(queries.END_RUN, ended)
 
-    def last_run(self) -> RunRow | None:
+    def last_run(self) -> rows.RunRow | None:
         """The latest run, which may not have ended; None before the first."""
         row = self._row(queries.LAST_RUN)
         if row is None:
             return None
         run_id, verb, name, url, selection_id, started, ended, outcome = row
         begun, end = datetime.fromisoformat(started), datetime.fromisoformat(ended) if ended else None
-        return RunRow(run_id, verb, name, url, selection_id, begun, end, RunOutcome(outcome) if outcome else None)
+        return rows.RunRow(run_id, verb, name, url, selection_id, begun, end, RunOutcome(outcome) if outcome else None)
 
     def last_settings(self, verb: str) -> tuple[int, dict[str, Any]] | None:
         """The latest run of `verb`, and its settings as `begin_run` was given them; None if there is none."""
@@ -203,22 +174,20 @@ class Journal:
 
     def counts_of_runs(self, archive_name: str, archive_url: str, *, limit: int) -> list[dict[str, Any]]:
         """What `end_run` was given for the latest runs with an archive of that name or address, newest first."""
-        rows = self._rows(queries.COUNTS_OF_RUNS, (archive_name, archive_url, limit))
-        return [json.loads(counts) for (counts,) in rows]
+        found = self._rows(queries.COUNTS_OF_RUNS, (archive_name, archive_url, limit))
+        return [json.loads(counts) for (counts,) in found]
 
     def unanswered(self) -> list[str]:
         """What the last run of each selection asked for and did not find, without what names a Series."""
         found = [json.loads(counts).get("unanswered", ()) for (counts,) in self._rows(queries.LAST_COUNTS)]
         return list(dict.fromkeys(message for messages in found for message in messages))
 
-    def selections(self) -> list[SelectionRow]:
+    def selections(self) -> list[rows.SelectionRow]:
         """Every selection that was mirrored here, oldest first."""
         return [
-            SelectionRow(number, Selection.from_json(json.loads(criteria)), name, url, bool(resolved))
+            rows.SelectionRow(number, Selection.from_json(json.loads(criteria)), name, url, bool(resolved))
             for number, criteria, name, url, resolved in self._rows(queries.SELECTIONS)
         ]
-
-    # --- places -------------------------------------------------------------------------------------------------------
 
     def settle_layout(self, wanted: str | None, default: str) -> str:
         """The template of the mirror's folders. The first run sets it to `wanted` or else `default`; it never changes.
@@ -247,17 +216,12 @@ class Journal:
             known = row[0] if row else self._claims.setdefault(key, owner)
         return bool(known != owner)
 
-    # --- facts --------------------------------------------------------------------------------------------------------
-
     def record_series(self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime) -> None:
         """Record Series as the archive describes them, each with its folder, as part of the run's selection.
 
         Safe to repeat. Keeps values of an earlier record that a later one leaves out, and the folder of a Series that
         has one. A Series becomes unlisted when it is new, when its count, size or dates changed, and when the selection
         wants instances that were not listed. What failed in an earlier run is owed again.
-
-        Raises:
-            JournalError: a folder belongs to another Series (see `series_in_folder`); nothing is recorded.
         """
         with self._writing() as database:
             database.executemany(queries.CLAIM_FOLDER, self._claims.items())
@@ -277,9 +241,6 @@ class Journal:
         first is that instance; the others are recorded as entries whose UID is not known. Entries without a UID are
         bound to held instances with the same MD5. An instance requested by name that the archive does not list is
         recorded too; `record_outcomes` then records its outcome (`not-found`).
-
-        Raises:
-            JournalError: the Series was never recorded.
         """
         with self._writing() as database:
             series_id = writes.known_series(database, series_uid)
@@ -300,9 +261,6 @@ class Journal:
 
         `names` are as in `record_instances`. A known Series keeps its record. A new one stays unlisted: only the
         archive knows whether these are all its instances. Entries without a UID are bound as in `record_instances`.
-
-        Raises:
-            JournalError: the Series of an instance is not known; a folder is that of another Series.
         """
         with self._writing() as database:
             database.executemany(queries.CLAIM_FOLDER, self._claims.items())
@@ -311,13 +269,9 @@ class Journal:
                 if (known.fetchone() or (None,))[0] is None:
                     writes.take_series(database, run, record, folder, moment(now))
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
-            database.executemany(
-                queries.ADD_INSTANCE,
-                (
-                    (series_ids[outcome.series_uid], outcome.sop_uid, name, run.id)
-                    for outcome, name in zip(outcomes, names, strict=True)
-                ),
-            )
+            pairs = zip(outcomes, names, strict=True)
+            found = ((series_ids[each.series_uid], each.sop_uid, name, run.id) for each, name in pairs)
+            database.executemany(queries.ADD_INSTANCE, found)
             writes.hold(database, run, series_ids, outcomes)
             for series_id in series_ids.values():
                 writes.bind_by_checksum(database, series_id)
@@ -330,16 +284,13 @@ class Journal:
         with self._writing() as database:
             series_id, listing = writes.take_unknown_series(database, run, series_uid)
             writes.link_series(database, run, series_id, series_uid, listing)
-            writes.note_failure(database, run, (series_id, ""), writes.Reason(error, message, attempts))
+            writes.note_failure(database, run, (series_id, ""), (error, message, attempts))
 
     def record_outcomes(self, run: Run, outcomes: Sequence[InstanceOutcome]) -> None:
         """Record how instances ended, in one transaction, and bind their entries to their UIDs.
 
         A held instance is held, whatever its state was. The failure of an instance that is held or withdrawn changes
         nothing: its file is still in place.
-
-        Raises:
-            JournalError: an instance was never recorded; nothing of the group is recorded.
         """
         with self._writing() as database:
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
@@ -363,27 +314,21 @@ class Journal:
         return instances + series
 
     def owe(self, run: Run, keys: Sequence[InstanceKey]) -> None:
-        """Owe again held instances whose files are missing or damaged. Instances in other states do not change.
-
-        Raises:
-            JournalError: a Series was never recorded.
-        """
+        """Owe again held instances whose files are missing or damaged. Instances in other states do not change."""
         with self._writing() as database:
             series_ids = {uid: writes.known_series(database, uid) for uid in {key.series_uid for key in keys}}
-            database.executemany(
-                queries.OWE,
-                ((run.id, series_ids[key.series_uid], key.sop_uid) for key in keys),
-            )
+            owed = ((run.id, series_ids[key.series_uid], key.sop_uid) for key in keys)
+            database.executemany(queries.OWE, owed)
 
-    # --- questions ----------------------------------------------------------------------------------------------------
-
-    def unlisted_series(self, run: Run | None, *, after: int = 0, limit: int = 100) -> list[UnlistedSeries]:
+    def unlisted_series(self, run: Run | None, *, after: int = 0, limit: int = 100) -> list[rows.UnlistedSeries]:
         """Series that are not listed, by id, after the id `after`. Those that failed are left out."""
-        rows = self._rows(queries.UNLISTED_SERIES, {"selection": _selection_of(run), "after": after, "limit": limit})
+        scope = {"selection": _selection_of(run), "after": after, "limit": limit}
         with connection.translated(self.path):
             return [
-                UnlistedSeries(number, series_from(columns), folder, writes.wanted_instances(self._database, number))
-                for *columns, number, folder in rows
+                rows.UnlistedSeries(
+                    number, series_from(record), folder, writes.wanted_instances(self._database, number)
+                )
+                for *record, number, folder in self._rows(queries.UNLISTED_SERIES, scope)
             ]
 
     def owed_work(
@@ -398,19 +343,11 @@ class Journal:
         which have the same UID.
         """
         work: list[SeriesWork] = []
-        cursor = after or WorkCursor("", "", "", "", "")
+        cursor = after or WorkCursor()
         while len(work) < limit:
-            page = self._rows(
-                queries.OWING_SERIES,
-                {
-                    "selection": _selection_of(run),
-                    "collection": cursor.collection,
-                    "patient_id": cursor.patient_id,
-                    "study_uid": cursor.study_uid,
-                    "series_uid": cursor.series_uid,
-                    "limit": limit + 1,  # the first may be the one of the cursor, with nothing left
-                },
-            )
+            # The first Series of a page may be the one of the cursor, with nothing left.
+            scope = {"selection": _selection_of(run), **asdict(cursor), "limit": limit + 1}
+            page = self._rows(queries.OWING_SERIES, scope)
             for row in page:
                 _, series_uid, study_uid, patient_id, collection, *_ = row
                 begun = cursor.sop_uid if series_uid == cursor.series_uid else ""
@@ -433,7 +370,7 @@ class Journal:
         taken: frozenset[str] = frozenset()
         if self._row(queries.OWES_UNBOUND, (series_id,)):
             size = -1  # no limit
-            taken = frozenset(file_name(*bound) for bound in self._rows(queries.BOUND_NAMES, (series_id,)))
+            taken = frozenset(rows.file_name(*bound) for bound in self._rows(queries.BOUND_NAMES, (series_id,)))
         items: list[SeriesWork] = []
         while len(items) < limit and (found := self._rows(statement, {**scope, "after": after, "limit": size})):
             after = found[-1][0]
@@ -442,8 +379,8 @@ class Journal:
                     series_uid=series_uid,
                     study_uid=study_uid or None,
                     folder=folder,
-                    entries=tuple(entry_from(uid, *entry) for uid, _, *entry in found),
-                    names=tuple(None if uid > UNBOUND else file_name(uid, name) for uid, name, *_ in found),
+                    entries=tuple(rows.entry_from(uid, *entry) for uid, _, *entry in found),
+                    names=tuple(None if uid > UNBOUND else rows.file_name(uid, name) for uid, name, *_ in found),
                     image_count=image_count,
                     size_bytes=size_bytes,
                     whole=bool(untouched) and len(found) == owed,
@@ -473,8 +410,8 @@ class Journal:
 
     def failures(self, run: Run | None = None, *, limit: int) -> list[Failure]:
         """The first failures: instances, and Series as a whole, that are not in the mirror."""
-        rows = self._rows(queries.FAILURES, {"selection": _selection_of(run), "limit": limit})
-        return [failure_from(row) for row in rows]
+        scope = {"selection": _selection_of(run), "limit": limit}
+        return [rows.failure_from(row) for row in self._rows(queries.FAILURES, scope)]
 
     def failures_by_error(self, run: Run | None = None) -> dict[str, int]:
         """How many instances, and Series as a whole, failed with each code of `bulkdl.errors`."""
@@ -485,8 +422,8 @@ class Journal:
         series_id, sop_uid = after or (0, "")
         found: list[HeldInstance] = []
         while True:
-            rows = self._rows(queries.HELD_OF_SERIES, (series_id, sop_uid, limit - len(found)))
-            found += (held_instance(row) for row in rows)
+            page = self._rows(queries.HELD_OF_SERIES, (series_id, sop_uid, limit - len(found)))
+            found += (rows.held_instance(row) for row in page)
             if len(found) == limit:
                 return found
             following = self._row(queries.HOLDING_SERIES, (series_id,))
@@ -496,51 +433,47 @@ class Journal:
 
     def adopted(self, series_uid: SeriesUid) -> list[HeldInstance]:
         """The files of a Series that were adopted, and not downloaded since."""
-        return [held_instance(row) for row in self._rows(queries.ADOPTED, (series_uid,))]
+        return [rows.held_instance(row) for row in self._rows(queries.ADOPTED, (series_uid,))]
 
-    def held_folders(self, run: Run, *, after: int = 0, limit: int) -> list[HeldFolder]:
+    def held_folders(self, run: Run, *, after: int = 0, limit: int) -> list[rows.HeldFolder]:
         """Folders of the run's selection, or of everything, with the files that earlier runs put there, by series id.
 
         Continues after the id `after`; at most `limit` folders.
         """
         scope = {"selection": run.selection_id, "after": after, "limit": limit}
         return [
-            HeldFolder(number, series_uid, folder, self._rows(queries.HELD_FILES, (number, run.id)))
+            rows.HeldFolder(number, series_uid, folder, self._rows(queries.HELD_FILES, (number, run.id)))
             for number, series_uid, folder in self._rows(queries.HELD_FOLDERS, scope)
         ]
 
     def series(self, *, after: int = 0, limit: int) -> list[SeriesRow]:
         """Every Series, by id, after the id `after`."""
-        rows = self._rows(queries.SERIES_PAGE, (after, limit))
-        return [series_row(row) for row in rows]
+        return [rows.series_row(row) for row in self._rows(queries.SERIES_PAGE, (after, limit))]
 
     def find_series(self, series_uid: SeriesUid) -> SeriesRow | None:
         """One Series; None if it was never recorded."""
         row = self._row(queries.SERIES_BY_UID, (series_uid,))
-        return None if row is None else series_row(row)
+        return None if row is None else rows.series_row(row)
 
     def series_in_folder(self, folder: str) -> SeriesUid | None:
         """The Series whose folder is `folder`; the case of ASCII letters does not matter."""
         row = self._row(queries.SERIES_IN_FOLDER, (folder,))
         return None if row is None else SeriesUid(row[0])
 
-    def instances(self, series_uid: SeriesUid, *, after: str = "", limit: int) -> list[InstanceRow]:
+    def instances(self, series_uid: SeriesUid, *, after: str = "", limit: int) -> list[rows.InstanceRow]:
         """The recorded instances of a Series whose UID is known, by UID, after `after`."""
-        rows = self._rows(queries.INSTANCES, (series_uid, after, limit))
         return [
-            InstanceRow(sop_uid, instance_path(folder, sop_uid, name), _STATES[state], size_bytes)
-            for sop_uid, folder, name, state, size_bytes in rows
+            rows.InstanceRow(sop_uid, rows.instance_path(folder, sop_uid, name), _STATES[state], size_bytes)
+            for sop_uid, folder, name, state, size_bytes in self._rows(queries.INSTANCES, (series_uid, after, limit))
         ]
 
-    def find_held(self, key: InstanceKey) -> HeldPlace | None:
+    def find_held(self, key: InstanceKey) -> rows.HeldPlace | None:
         """Where an instance is in the mirror according to the journal; None if it is not held."""
         row = self._row(queries.FIND_HELD, (key.series_uid, key.sop_uid))
         if row is None:
             return None
         folder, name, size_bytes, run_id = row
-        return HeldPlace(instance_path(folder, key.sop_uid, name), size_bytes, run_id)
-
-    # --- the database -------------------------------------------------------------------------------------------------
+        return rows.HeldPlace(rows.instance_path(folder, key.sop_uid, name), size_bytes, run_id)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

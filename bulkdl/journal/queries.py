@@ -25,9 +25,7 @@ RENEW_ARCHIVE: Final = (
 )
 
 ARCHIVE_ID: Final = "SELECT id FROM archive WHERE name = ?"
-
 SELECTION_ID: Final = "SELECT id FROM selection WHERE archive_id = ? AND digest = ?"
-
 ADD_SELECTION: Final = "INSERT INTO selection (archive_id, criteria, digest) VALUES (?, ?, ?)"
 
 ADD_SELECTION_INSTANCE: Final = (
@@ -35,7 +33,6 @@ ADD_SELECTION_INSTANCE: Final = (
 )
 
 MARK_RESOLVED: Final = "UPDATE selection SET resolved_run_id = ? WHERE id = ?"
-
 FOUND_BY_SELECTION: Final = """
 SELECT 1 FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
 WHERE l.selection_id = ? AND s.folder IS NOT NULL LIMIT 1
@@ -73,29 +70,22 @@ FROM selection AS q JOIN archive AS a ON a.id = q.archive_id ORDER BY q.id
 """
 
 ADD_RUN: Final = "INSERT INTO run (verb, archive_id, selection_id, settings, started_at) VALUES (?, ?, ?, ?, ?)"
-
 NOTE_CATALOGUE: Final = "UPDATE run SET catalogue = ? WHERE id = ?"
-
 END_RUN: Final = "UPDATE run SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?"
-
 LAST_RUN: Final = """
 SELECT r.id, r.verb, a.name, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome
 FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id DESC LIMIT 1
 """
 
 LAST_SETTINGS: Final = "SELECT id, settings FROM run WHERE verb = ? ORDER BY id DESC LIMIT 1"
-
 COUNTS_OF_RUNS: Final = """
 SELECT r.counts FROM run AS r JOIN archive AS a ON a.id = r.archive_id
 WHERE (a.name = ? OR a.url = ?) AND r.counts IS NOT NULL ORDER BY r.id DESC LIMIT ?
 """
 
 LAYOUT: Final = "SELECT value FROM mirror WHERE name = 'layout'"
-
 SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"
-
 FOLDER_OWNER: Final = "SELECT owner FROM folder_owner WHERE key = ?"
-
 CLAIM_FOLDER: Final = "INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)"
 
 # --- totals -----------------------------------------------------------------------------------------------------------
@@ -175,7 +165,6 @@ SELECT count(*) FROM v_not_decoded AS f WHERE (:run IS NULL OR f.run_id = :run) 
 """
 
 FAILURES_BY_ERROR: Final = f"SELECT f.error, count(*) FROM failure AS f WHERE {_CONCERNS} GROUP BY f.error ORDER BY 1"
-
 NOTE_FAILURE: Final = """
 INSERT INTO failure (series_id, sop_uid, error, message, attempts, run_id) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (series_id, sop_uid) DO UPDATE SET error = excluded.error, message = excluded.message,
@@ -199,7 +188,6 @@ DELETE FROM failure WHERE sop_uid = '' AND series_id IN (
 """
 
 EARLIER_FAILURES: Final = "SELECT sop_uid FROM failure WHERE series_id = :series AND run_id <> :run"
-
 OWE_EARLIER_FAILURES: Final = f"""
 UPDATE instance SET state = {OWED}, run_id = :run WHERE series_id = :series AND sop_uid IN (
   SELECT sop_uid FROM failure WHERE series_id = :series AND sop_uid <> '' AND run_id <> :run)
@@ -210,13 +198,9 @@ FORGET_FAILURE: Final = "DELETE FROM failure WHERE series_id = ? AND sop_uid = ?
 # --- Series -----------------------------------------------------------------------------------------------------------
 
 SERIES_ID: Final = "SELECT id FROM series WHERE series_uid = ?"
-
 SERIES_LISTING: Final = "SELECT id, listing FROM series WHERE series_uid = ?"
-
 SERIES_FOLDER: Final = "SELECT folder FROM series WHERE series_uid = ?"
-
 SERIES_IN_FOLDER: Final = "SELECT series_uid FROM series WHERE folder = ?"
-
 RECORDED_SERIES: Final = f"""
 SELECT {SERIES_COLUMNS}, s.id, s.folder, s.listing, s.archive_id FROM series AS s WHERE s.series_uid = ?
 """
@@ -238,13 +222,9 @@ INSERT INTO series (series_uid, archive_id, updated_at) SELECT ?, archive_id, st
 """
 
 SET_LISTING: Final = "UPDATE series SET listing = ? WHERE id = ?"
-
 UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"
-
 RENEW_LINK: Final = "UPDATE selection_series SET run_id = ? WHERE selection_id = ? AND series_id = ?"
-
 ADD_LINK: Final = "INSERT INTO selection_series (selection_id, series_id, narrowed, run_id) VALUES (?, ?, ?, ?)"
-
 LINKS: Final = "SELECT selection_id, narrowed FROM selection_series WHERE series_id = ?"
 
 # How many instances of a Series the selection names, and how many of those are not recorded.
@@ -267,9 +247,7 @@ LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = ''
 """
 
 SERIES_PAGE: Final = f"{_SERIES_ROW} WHERE s.id > ? ORDER BY s.id LIMIT ?"
-
 SERIES_BY_UID: Final = f"{_SERIES_ROW} WHERE s.series_uid = ?"
-
 UNLISTED_SERIES: Final = f"""
 SELECT {SERIES_COLUMNS}, s.id, s.folder
 FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id
@@ -294,10 +272,8 @@ HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND hel
 # --- instances --------------------------------------------------------------------------------------------------------
 
 ADD_INSTANCE: Final = "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)"
-
 _OWED: Final = "i.sop_uid, i.name, e.key, e.size_bytes, e.md5"
 _ENTRY_OF_I: Final = "LEFT JOIN entry AS e ON e.series_id = i.series_id AND e.sop_uid = i.sop_uid"
-
 OWED_INSTANCES: Final = f"""
 SELECT {_OWED} FROM instance AS i {_ENTRY_OF_I}
 WHERE i.series_id = :series AND i.sop_uid > :after AND i.state = {OWED}
@@ -326,9 +302,7 @@ WHERE series_id = ? AND sop_uid = ?
 """
 
 STATE: Final = "SELECT state FROM instance WHERE series_id = ? AND sop_uid = ?"
-
 GIVE_UP: Final = "UPDATE instance SET state = ?, run_id = ? WHERE series_id = ? AND sop_uid = ?"
-
 OWE: Final = f"""
 UPDATE instance SET state = {OWED}, size_bytes = NULL, md5 = NULL, sha256 = NULL, mtime_ns = NULL,
   transfer_syntax_id = NULL, notes = NULL, run_id = ?
@@ -375,7 +349,6 @@ WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
 """
 
 ADD_TRANSFER_SYNTAX: Final = "INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)"
-
 TRANSFER_SYNTAX_ID: Final = "SELECT id FROM transfer_syntax WHERE uid = ?"
 
 # --- entries ----------------------------------------------------------------------------------------------------------
@@ -390,7 +363,6 @@ SELECT key, sop_uid FROM entry WHERE series_id = ? AND sop_uid < '{UNBOUND}' AND
 """
 
 IS_BOUND: Final = "SELECT 1 FROM entry WHERE series_id = ? AND key = ?"
-
 ENTRY: Final = "SELECT size_bytes, md5 FROM entry WHERE series_id = ? AND sop_uid = ?"
 
 # An instance, and the key of its entry where one is recorded.
@@ -399,11 +371,8 @@ SELECT e.key FROM instance AS i {_ENTRY_OF_I} WHERE i.series_id = ? AND i.sop_ui
 """
 
 BIND: Final = "UPDATE instance SET sop_uid = ?, name = ? WHERE series_id = ? AND sop_uid = ?"
-
 REMOVE_INSTANCE: Final = "DELETE FROM instance WHERE series_id = ? AND sop_uid = ?"
-
 REMOVE_ENTRY: Final = "DELETE FROM entry WHERE series_id = ? AND sop_uid = ?"
-
 UNBOUND_CHECKSUMS: Final = f"""
 SELECT e.sop_uid, e.md5 FROM entry AS e CROSS JOIN instance AS i ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
 WHERE e.series_id = ? AND e.sop_uid > '{UNBOUND}' AND e.md5 IS NOT NULL

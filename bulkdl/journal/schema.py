@@ -77,23 +77,10 @@ from bulkdl.model.states import InstanceState
 
 APPLICATION_ID: Final = 0x42444C4A  # "BDLJ", for file(1), and to tell a journal from other SQLite files
 
-OWED: Final = 0
-HELD: Final = 1
-FAILED: Final = 2
-QUARANTINED: Final = 3
-WITHDRAWN: Final = 4
+OWED, HELD, FAILED, QUARANTINED, WITHDRAWN = range(5)
+STATE_NUMBERS: Final[dict[InstanceState, int]] = {state: number for number, state in enumerate(InstanceState)}
 
-STATE_NUMBERS: Final[dict[InstanceState, int]] = {
-    InstanceState.OWED: OWED,
-    InstanceState.HELD: HELD,
-    InstanceState.FAILED: FAILED,
-    InstanceState.QUARANTINED: QUARANTINED,
-    InstanceState.WITHDRAWN: WITHDRAWN,
-}
-
-UNLISTED: Final = 0
-IN_PART: Final = 1
-WHOLE: Final = 2
+UNLISTED, IN_PART, WHOLE = range(3)
 """The listing of a Series."""
 
 UNBOUND: Final = "@"

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
 from bulkdl.errors import DuplicateInstance, JournalError
 from bulkdl.journal import queries
-from bulkdl.journal.columns import is_changed, merged, message_text, series_columns, series_from, unbound
+from bulkdl.journal.rows import Run, is_changed, merged, message_text, series_columns, series_from, unbound
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WITHDRAWN
-from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.records import Entry, Series
+from bulkdl.model.selection import Selection
 from bulkdl.model.states import STATE_AFTER
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from bulkdl.journal.rows import Run
-    from bulkdl.model.ids import SeriesUid
-    from bulkdl.model.outcomes import InstanceOutcome
-    from bulkdl.model.records import Entry, Series
-    from bulkdl.model.selection import Selection
-
-
-class Reason(NamedTuple):
-    """Why something failed: a code of `bulkdl.errors`, one line, and the number of attempts."""
-
-    error: str
-    message: str
-    attempts: int
-
 
 _IN_PLACE: Final = frozenset({HELD, WITHDRAWN})
 
@@ -213,7 +199,8 @@ def hold(
             _refuse_duplicate(database, run, series_id, outcome)
             continue
         if syntax not in syntax_ids:
-            syntax_ids[syntax] = _transfer_syntax_id(database, syntax or "")
+            database.execute(queries.ADD_TRANSFER_SYNTAX, (syntax,))
+            (syntax_ids[syntax],) = database.execute(queries.TRANSFER_SYNTAX_ID, (syntax,)).fetchone()
         facts = (outcome.size_bytes, outcome.md5, outcome.sha256, outcome.mtime_ns, syntax_ids[syntax])
         notes = json.dumps(outcome.notes, ensure_ascii=False) if outcome.notes else None
         rows.append((*facts, notes, run.id, series_id, outcome.sop_uid))
@@ -225,7 +212,7 @@ def _refuse_duplicate(database: sqlite3.Connection, run: Run, series_id: int, ou
     row = (series_id, unbound(outcome.key))
     database.execute(queries.GIVE_UP, (FAILED, run.id, *row))
     message = f"another entry of the series is instance {outcome.sop_uid} already"
-    note_failure(database, run, row, Reason(DuplicateInstance.code, message, outcome.attempts))
+    note_failure(database, run, row, (DuplicateInstance.code, message, outcome.attempts))
 
 
 def give_up(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:
@@ -244,14 +231,13 @@ def give_up(database: sqlite3.Connection, run: Run, series_id: int, outcome: Ins
     if known[0] in _IN_PLACE:
         return
     database.execute(queries.GIVE_UP, (STATE_NUMBERS[STATE_AFTER[outcome.outcome]], run.id, *row))
-    note_failure(database, run, row, Reason(outcome.error or "error", outcome.message or "", outcome.attempts))
+    note_failure(database, run, row, (outcome.error or "error", outcome.message or "", outcome.attempts))
 
 
-def note_failure(database: sqlite3.Connection, run: Run, row: tuple[int, str], reason: Reason) -> None:
-    """Record why an instance, or with an empty SOP Instance UID a whole Series, failed. The latest reason is kept."""
-    database.execute(queries.NOTE_FAILURE, (*row, reason.error, message_text(reason.message), reason.attempts, run.id))
+def note_failure(database: sqlite3.Connection, run: Run, row: tuple[int, str], reason: tuple[str, str, int]) -> None:
+    """Record why an instance, or with an empty SOP Instance UID a whole Series, failed. The latest reason is kept.
 
-
-def _transfer_syntax_id(database: sqlite3.Connection, uid: str) -> int:
-    database.execute(queries.ADD_TRANSFER_SYNTAX, (uid,))
-    return int(database.execute(queries.TRANSFER_SYNTAX_ID, (uid,)).fetchone()[0])
+    `reason` is a code of `bulkdl.errors`, a message, and the number of attempts.
+    """
+    error, message, attempts = reason
+    database.execute(queries.NOTE_FAILURE, (*row, error, message_text(message), attempts, run.id))

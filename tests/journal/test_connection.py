@@ -14,7 +14,7 @@ import pytest
 
 from bulkdl.errors import DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked, MirrorUnwritable
 from bulkdl.journal import connection, schema
-from bulkdl.journal.connection import open_to_write, translated
+from bulkdl.journal.connection import open_to_write, read_application_id, translated
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -398,3 +398,28 @@ def test_keeps_what_it_committed_when_its_process_is_killed(path: Path, groups_b
     assert committed.held >= max([groups_before, *said]) * size
     assert is_intact(path)
     assert set(held_by_series(path).values()) == {size}
+
+
+# --- headers of SQLite files ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("application_id", [0, 0x62646361])
+def test_reads_the_application_id(tmp_path: Path, application_id: int) -> None:
+    path = tmp_path / "x.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute(f"PRAGMA application_id = {application_id}")
+        database.execute("CREATE TABLE t (x)")
+    database.close()
+    assert read_application_id(path) == application_id
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0", b"%PDF-1.7" * 20], ids=["empty", "truncated", "other"])
+def test_anything_else_has_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    assert read_application_id(path) is None
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_application_id(tmp_path / "x")

@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import DiskError
-from bulkdl.journal.sqlite_header import read_application_id
+from bulkdl.journal.connection import read_application_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.journal.columns import (
+from bulkdl.journal.rows import (
     entry_from,
     failure_from,
     instance_path,
