@@ -20,7 +20,7 @@ from click.core import ParameterSource
 
 from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
-from bulkdl.cli.sections import SectionedOption
+from bulkdl.cli.sections import JSON_OPTION, SectionedOption
 from bulkdl.errors import InvalidUid
 from bulkdl.model.access import DEFAULT_ARCHIVE
 from bulkdl.model.options import Option, defaults_of, options_of, read_fields
@@ -59,16 +59,20 @@ def _group(section: str, into: str, build: Callable[..., Any], *options: Declare
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def wrapper(**values: Any) -> Any:
-            own = {name: values.pop(name) for name in names}
+            own = {_python_name(names): values.pop(_python_name(names)) for names, _ in options}
             return function(**values, **{into: build(**own)})
 
-        decorated: Function = wrapper
-        for names_of_option, settings in reversed(options):
-            decorated = click.option(*names_of_option, cls=SectionedOption, section=section, **settings)(decorated)
-        return decorated
+        decorators = [
+            click.option(*names, cls=SectionedOption, section=section, **settings) for names, settings in options
+        ]
+        return _all(*decorators)(wrapper)
 
-    names = [_python_name(names_of_option) for names_of_option, _ in options]
     return decorate
+
+
+def _all(*decorators: Decorator) -> Decorator:
+    """One decorator for several, of which the first is the outermost."""
+    return lambda function: functools.reduce(lambda inner, decorate: decorate(inner), reversed(decorators), function)
 
 
 def _declared(*names: str, **settings: Any) -> Declared:
@@ -294,10 +298,8 @@ class OutputOptions:
     progress: ProgressMode
 
 
-JSON_OPTION: Final = _declared("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
-
 _OUTPUT: Final = (
-    JSON_OPTION,
+    _declared("--json", "as_json", **JSON_OPTION),
     _declared(
         "--progress",
         type=click.Choice([each.value for each in ProgressMode]),
@@ -310,6 +312,48 @@ _OUTPUT: Final = (
 output_options: Final[Decorator] = _group(
     "Output", "output", lambda as_json, progress: OutputOptions(as_json, ProgressMode(progress)), *_OUTPUT
 )
+
+# --- whole commands ---------------------------------------------------------------------------------------------------
+
+mirror_argument: Final[Decorator] = click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
+
+
+def file_option(name: str, help: str) -> Decorator:  # noqa: A002 - click's name for it
+    """The option `name` for a file that the command writes."""
+    return click.option(name, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help=help)
+
+
+@dataclass(frozen=True, slots=True)
+class VerbCall:
+    """What the command line gives to a verb: its own options and the `settings`, the archive, and the output."""
+
+    options: dict[str, Any]
+    archive: ArchiveOptions
+    output: OutputOptions
+
+    @property
+    def settings(self) -> FetchSettings:
+        """How to download."""
+        settings: FetchSettings = self.options["settings"]
+        return settings
+
+
+def running(verb: Callable[..., Any], *further: Decorator) -> Decorator:
+    """The options of a command that runs `verb`: those of the verb, `further` ones, the archive and the output.
+
+    One of the further groups is that of fetching. The command receives a `call`, and what the other groups make.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapper(archive: ArchiveOptions, output: OutputOptions, **values: Any) -> Any:
+            options = {**values.pop("options"), "settings": values.pop("settings")}
+            return function(VerbCall(options, archive, output), **values)
+
+        return _all(verb_options(verb), *further, archive_options, output_options)(wrapper)
+
+    return decorate
+
 
 # What [defaults] may set: long option names with `_`, and their names in click. --config is not among them, and neither
 # is the selection: users would forget a default that narrows every run.

@@ -107,6 +107,11 @@ async def _supervised(action: Callable[[asyncio.Event], Awaitable[Result]], noti
     return await action(stop)
 
 
+def run_until_stopped(action: Awaitable[Result], when_interrupted: str) -> Result:
+    """As `run`, for an action whose partial result is worthless."""
+    return run(lambda stop: unless_stopped(action, stop), when_interrupted=when_interrupted)
+
+
 async def unless_stopped(action: Awaitable[Result], stop: asyncio.Event) -> Result:
     """Await an action whose partial result is worthless: it is cancelled as soon as `stop` is set.
 

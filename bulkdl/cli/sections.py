@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import click
+
+JSON_OPTION: Final[dict[str, Any]] = {"is_flag": True, "help": "Print one JSON document on standard output."}
+json_option: Final = click.option("--json", "as_json", **JSON_OPTION)
 
 
 class SectionedOption(click.Option):
@@ -40,3 +43,8 @@ class SectionedCommand(click.Command):
         if self.examples:
             with formatter.section("Examples"):
                 formatter.write("".join(f"{'':>{formatter.current_indent}}{example}\n" for example in self.examples))
+
+
+def command(*examples: str) -> Callable[[Callable[..., Any]], SectionedCommand]:
+    """A decorator that makes a command of a function; `--help` ends with `examples`."""
+    return click.command(cls=SectionedCommand, examples=examples)

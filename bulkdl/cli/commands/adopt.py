@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
 
 import click
 
 from bulkdl.cli.credentials import choose_archive_of_new
-from bulkdl.cli.options import (
-    ArchiveOptions,
-    OutputOptions,
-    archive_options,
-    fetching,
-    output_options,
-    verb_options,
-)
+from bulkdl.cli.options import VerbCall, fetching, running
 from bulkdl.cli.runner import run_verb
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.sections import command
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.adopt import adopt_async
 
-_EXAMPLES: Final = (
-    "bulkdl adopt Downloads/manifest-1234 --to rider --by copy",
-    "bulkdl adopt rider --rebuild",
-)
 
-
-@click.command(cls=SectionedCommand, examples=_EXAMPLES)
+@command("bulkdl adopt Downloads/manifest-1234 --to rider --by copy", "bulkdl adopt rider --rebuild")
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
-@verb_options(adopt_async)
-@fetching(FetchSettings, "validation")
-@archive_options
-@output_options
-def adopt(
-    *,
-    folder: Path,
-    options: dict[str, Any],
-    settings: FetchSettings,
-    archive: ArchiveOptions,
-    output: OutputOptions,
-) -> int:
+@running(adopt_async, fetching(FetchSettings, "validation"))
+def adopt(call: VerbCall, folder: Path) -> int:
     """Take the instances below FOLDER into a mirror: validated, hashed and journalled, and not downloaded again.
 
     FOLDER may come from the NBIA Data Retriever, tcia_utils, the IDC's tools, or any other program; zips are read too.
     If DIR is FOLDER itself, files are moved to their places. Nothing is overwritten. Files that are not DICOM, invalid
     or duplicates stay in place. `bulkdl resume DIR` or `bulkdl mirror` download what the adopted Series lack.
     """
-    choice = choose_archive_of_new(options.get("to") or folder, archive)
+    choice = choose_archive_of_new(call.options.get("to") or folder, call.archive)
     return run_verb(
-        lambda sink, stop: adopt_async(folder, **options, archive=choice, settings=settings, sink=sink, stop=stop),
-        output,
+        lambda sink, stop: adopt_async(folder, **call.options, archive=choice, sink=sink, stop=stop),
+        call.output,
         when_interrupted="interrupted; what was adopted is kept; repeat the command to continue",
     )

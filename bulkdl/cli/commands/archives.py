@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import click
-
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import Exit
-from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, archive_options
+from bulkdl.cli.options import ArchiveOptions, archive_options
 from bulkdl.cli.output import document, width_of
-from bulkdl.cli.runner import run, unless_stopped
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.runner import run_until_stopped
+from bulkdl.cli.sections import command, json_option
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
@@ -23,14 +21,8 @@ from bulkdl.verbs.archives import ArchiveReport, CheckOutcome, archives_async, k
 _CHECKS: Final = ("name", "proxy", "tls", "api", "image")
 
 
-_EXAMPLES: Final = (
-    "bulkdl archives",
-    "bulkdl archives --archive nlst --json",
-)
-
-
-@click.command(cls=SectionedCommand, examples=_EXAMPLES)
-@click.option(*JSON_OPTION[0], **JSON_OPTION[1])
+@command("bulkdl archives", "bulkdl archives --archive nlst --json")
+@json_option
 @archive_options
 def archives(*, as_json: bool, archive: ArchiveOptions) -> int:
     """List the known archives, and whether each answers: name, proxy, TLS, API, and one image.
@@ -39,14 +31,8 @@ def archives(*, as_json: bool, archive: ArchiveOptions) -> int:
     answer.
     """
     choices = (choose_archive(archive),) if archive.is_chosen else _all(archive)
-    reports = run(
-        lambda stop: unless_stopped(archives_async(*choices), stop),
-        when_interrupted="interrupted before all archives were tested",
-    )
-    if as_json:
-        print(document({"archives": [report.as_json() for report in reports]}))
-    else:
-        print(_text(reports))
+    reports = run_until_stopped(archives_async(*choices), "interrupted before all archives were tested")
+    print(document({"archives": [report.as_json() for report in reports]}) if as_json else _text(reports))
     return _code(reports) if archive.is_chosen else Exit.OK
 
 
@@ -67,29 +53,17 @@ def _code(reports: Sequence[ArchiveReport]) -> Exit:
 
 
 def _text(reports: Sequence[ArchiveReport]) -> str:
-    lines = [
-        table(
-            ("archive", "speaks", *_CHECKS, "address"),
-            (_row(report) for report in reports),
-            left=8,
-            width=width_of(sys.stdout),
-        )
-    ]
+    heads = ("archive", "speaks", *_CHECKS, "address")
+    shown = table(heads, map(_row, reports), left=len(heads), width=width_of(sys.stdout))
     failed = [
-        f"{report.name}: {result.check}: {result.message}"
+        one_line(f"{report.name}: {result.check}: {result.message}")
         for report in reports
         for result in report.results
         if result.outcome is CheckOutcome.FAILED
     ]
-    return "\n".join([*lines, *(["", *map(one_line, failed)] if failed else [])])
+    return "\n".join([shown, *(["", *failed] if failed else [])])
 
 
 def _row(report: ArchiveReport) -> tuple[str, ...]:
-    found = {result.check: result.outcome for result in report.results}
-    outcomes = (found.get(check, CheckOutcome.SKIPPED) for check in _CHECKS)
-    return (
-        report.name,
-        report.kind,
-        *("-" if each is CheckOutcome.SKIPPED else each.value for each in outcomes),
-        report.url,
-    )
+    found = {result.check: result.outcome for result in report.results if result.outcome is not CheckOutcome.SKIPPED}
+    return report.name, report.kind, *(found.get(check, "-") for check in _CHECKS), report.url

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 from click.shell_completion import get_completion_class
 
 from bulkdl.cli.main import COMPLETE, cli
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.sections import command
 
-_EXAMPLES: Final = (
+
+@command(
     "bulkdl completion bash >> ~/.bashrc",
     "bulkdl completion zsh >> ~/.zshrc",
     "bulkdl completion fish > ~/.config/fish/completions/bulkdl.fish",
 )
-
-
-@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(*, shell: str) -> int:
     """Print the script that completes commands, options and their values in a SHELL: bash (4.4 or later), zsh or fish.

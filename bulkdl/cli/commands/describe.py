@@ -10,10 +10,10 @@ from typing import Any, Final
 import click
 
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.options import JSON_OPTION, ArchiveOptions, archive_options
+from bulkdl.cli.options import ArchiveOptions, archive_options
 from bulkdl.cli.output import document, width_of
-from bulkdl.cli.runner import run, unless_stopped
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.runner import run_until_stopped
+from bulkdl.cli.sections import command, json_option
 from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.describe import describe_async
@@ -22,30 +22,20 @@ _LISTS: Final = (
     ("Parameters", "queryParameters", {"name": "name", "required": "", "type": "type", "description": "means"}),
     ("Returns", "attributes", {"name": "name", "dicomTag": "tag", "type": "type", "description": "means"}),
 )
-
-
-_EXAMPLES: Final = (
-    "bulkdl describe getSeries",
-    "bulkdl describe getPatient --archive nbia-v1 --json",
-)
-
 _INDENT: Final = "  "
 
 
-@click.command(cls=SectionedCommand, examples=_EXAMPLES)
+@command("bulkdl describe getSeries", "bulkdl describe getPatient --archive nbia-v1 --json")
 @click.argument("endpoint")
-@click.option(*JSON_OPTION[0], **JSON_OPTION[1])
+@json_option
 @archive_options
 def describe(*, endpoint: str, as_json: bool, archive: ArchiveOptions) -> int:
     """Describe ENDPOINT of the archive: parameters, formats, returned attributes with their DICOM tags.
 
     The description of a TCIA v3 archive is requested from it; that of others is part of bulkdl.
     """
-    choice = choose_archive(archive)
-    found = run(
-        lambda stop: unless_stopped(describe_async(endpoint, archive=choice), stop),
-        when_interrupted="interrupted before the archive answered",
-    )
+    describing = describe_async(endpoint, archive=choose_archive(archive))
+    found = run_until_stopped(describing, "interrupted before the archive answered")
     if found.unavailable is not None:
         reason = f"the archive's own description is unavailable ({found.unavailable}); this one comes with bulkdl"
         print(f"bulkdl: {one_line(reason)}", file=sys.stderr)

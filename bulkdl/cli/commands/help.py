@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from bulkdl.cli.markdown import to_text
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.sections import command, json_option
 from bulkdl.docs import INDEX, read_page, topics
 from bulkdl.errors import UserError
 from bulkdl.model.text import did_you_mean
@@ -20,9 +20,9 @@ from bulkdl.model.text import did_you_mean
 _WIDEST: Final = 100
 
 
-@click.command(cls=SectionedCommand, examples=("bulkdl help", "bulkdl help quickstart", "bulkdl help verify"))
+@command("bulkdl help", "bulkdl help quickstart", "bulkdl help verify")
 @click.argument("topic", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+@json_option
 @click.pass_context
 def help(ctx: click.Context, topic: str | None, *, as_json: bool) -> int:  # noqa: A001 - the name of the command
     """Print the page on TOPIC, or the list of all topics.
@@ -52,9 +52,9 @@ def _document(root: click.Context, topic: str | None) -> dict[str, str]:
         page = read_page(name)
         return {"topic": page.topic, "title": page.title, "text": page.text}
     if isinstance(root.command, click.Group):
-        if (command := root.command.get_command(root, name)) is not None:
-            with click.Context(command, info_name=name, parent=root) as ctx:
-                return {"topic": name, "title": f"bulkdl {name}", "text": command.get_help(ctx)}
+        if (found := root.command.get_command(root, name)) is not None:
+            with click.Context(found, info_name=name, parent=root) as ctx:
+                return {"topic": name, "title": f"bulkdl {name}", "text": found.get_help(ctx)}
         known += root.command.list_commands(root)
     hint = did_you_mean(name, known, otherwise="; bulkdl help lists all topics")
     raise UserError(f"there is no help topic {topic!r}{hint}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import ArchiveOptions, Parsed, archive_options
 from bulkdl.cli.output import width_of
-from bulkdl.cli.runner import run, unless_stopped
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.runner import run_until_stopped
+from bulkdl.cli.sections import command
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.formatting import fit_columns, table
@@ -29,14 +29,11 @@ def _parse_pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-_EXAMPLES: Final = (
+@command(
     "bulkdl query getSeries Collection=TCGA-GBM Modality=MR --format table",
     "bulkdl query --list",
     "bulkdl query getImage SeriesInstanceUID=1.2.3 > series.zip",
 )
-
-
-@click.command(cls=SectionedCommand, examples=_EXAMPLES)
 @click.argument("endpoint", required=False)
 @click.argument("parameters", metavar="[KEY=VALUE]...", nargs=-1, type=Parsed("pair", _parse_pair))
 @click.option(
@@ -70,10 +67,7 @@ def query(
     words = [*parameters, *_format_words(asked, answer_format)]
     if answers_with_file(asked) and sys.stdout.isatty():
         raise click.UsageError("the response is not text: write it to a file, with > FILE", click.get_current_context())
-    body = run(
-        lambda stop: unless_stopped(query_body(endpoint, words, archive=choice), stop),
-        when_interrupted="interrupted before the archive answered",
-    )
+    body = run_until_stopped(query_body(endpoint, words, archive=choice), "interrupted before the archive answered")
     _print(_drawn(asked, body) if answer_format == "table" else body)
     return 0
 

@@ -14,43 +14,32 @@ from typing import Any, Final
 
 import click
 
-from bulkdl.cli.options import JSON_OPTION, verb_options
-from bulkdl.cli.runner import run, unless_stopped
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.options import file_option, verb_options
+from bulkdl.cli.runner import run_until_stopped
+from bulkdl.cli.sections import command
 from bulkdl.errors import Interrupted
-from bulkdl.model.formatting import command
+from bulkdl.model import formatting
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.serve import AccessRecord, Served, serve_async
 
-_EXAMPLES: Final = (
-    "bulkdl serve rider",
-    "bulkdl serve --demo --port 0",
-    "bulkdl serve rider --users-file users.toml --access-log access.jsonl",
-)
-
-
 _SHOWN: Final = 5
 _FIELDS: Final = {"patient_id": "patient", "study_uid": "study"}
 
 
-@click.command(cls=SectionedCommand, examples=_EXAMPLES)
+@command(
+    "bulkdl serve rider",
+    "bulkdl serve --demo --port 0",
+    "bulkdl serve rider --users-file users.toml --access-log access.jsonl",
+)
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @verb_options(serve_async)
-@click.option(
-    "--access-log",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Append one JSON line for each request.",
+@file_option("--access-log", "Append one JSON line for each request.")
+@file_option(
+    "--scan-log", "Write one JSON line for each file that is not served, and for files that contradict each other."
 )
-@click.option(
-    "--scan-log",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write one JSON line for each file that is not served, and for files that contradict each other.",
-)
-@click.option(*JSON_OPTION[0], is_flag=True, help="Print the address, and what is served and what is not, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the address, and what is served and what is not, as JSON.")
 def serve(
     *,
     paths: tuple[Path, ...],
@@ -95,7 +84,7 @@ def serve(
 
     with _logging(access_log) if access_log is not None else nullcontext() as log:
         try:
-            run(lambda stop: unless_stopped(serve_until_stopped(log), stop), when_interrupted="stopped")
+            run_until_stopped(serve_until_stopped(log), "stopped")
         except Interrupted:
             return 0  # the usual end of a server
     raise AssertionError("it serves until it is interrupted")
@@ -135,7 +124,7 @@ def _announce(served: Served, *, as_json: bool) -> None:
         say.append(f"restricted Collections that are not served (misspelt?): {', '.join(served.unmatched)}")
     if served.missing:
         say.append(served.missing)
-    say.append(f"to use it: {command('plan', '--archive', served.url, '--everything')}; Ctrl-C stops it")
+    say.append(f"to use it: {formatting.command('plan', '--archive', served.url, '--everything')}; Ctrl-C stops it")
     for line in say:
         print(one_line(line), file=sys.stderr, flush=True)
 

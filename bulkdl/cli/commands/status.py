@@ -9,25 +9,19 @@ from typing import Final
 
 import click
 
-from bulkdl.cli.options import JSON_OPTION
+from bulkdl.cli.options import mirror_argument
 from bulkdl.cli.runner import print_report
-from bulkdl.cli.sections import SectionedCommand
+from bulkdl.cli.sections import command, json_option
 from bulkdl.verbs.status import read_status
 
 _REFRESH_SECONDS: Final = 2.0
 _CLEAR: Final = "\x1b[H\x1b[J"  # move to the corner and erase from there; every terminal supports this
 
 
-_EXAMPLES: Final = (
-    "bulkdl status rider",
-    "bulkdl status rider --watch",
-)
-
-
-@click.command(cls=SectionedCommand, examples=_EXAMPLES)
-@click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
+@command("bulkdl status rider", "bulkdl status rider --watch")
+@mirror_argument
 @click.option("--watch", is_flag=True, help="Refresh every two seconds until Ctrl-C.")
-@click.option(*JSON_OPTION[0], **JSON_OPTION[1])
+@json_option
 def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
     """Show what the mirror at DIR holds and owes, by Collection and by failure."""
     if watch and as_json:
