@@ -21,14 +21,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.server.passwords import check_stored
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 GUEST: Final = "nbia_guest"
 _PLACE: Final = re.compile(r"line \d+, column \d+|end of document")

@@ -12,15 +12,13 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bulkdl.server.access import GUEST, AccessRules
 from bulkdl.server.passwords import is_password
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SESSION_BYTES: Final = 16
 _TOKEN_BYTES: Final = 32

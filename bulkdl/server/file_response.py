@@ -8,21 +8,19 @@ Source: RFC 9110 §13.1.5 (If-Range) and §14 (ranges).
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
 from bulkdl.server.responses import Stream
-
-if TYPE_CHECKING:
-    import io
-    from collections.abc import Mapping
 
 _READ_AT_ONCE_BYTES: Final = 1 << 16
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)

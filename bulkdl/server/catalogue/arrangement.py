@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import count, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from bulkdl.server.catalogue.files import to_json
+from bulkdl.server.catalogue.files import Root, to_json
 from bulkdl.server.catalogue.reports import Contradiction
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Mapping, Sequence
-
-    from bulkdl.server.catalogue.files import Root
 
 _FROM_ABOUT: Final = ("license_name", "license_uri", "collection_uri", "released")
 _MAX_CONTRADICTIONS: Final = 1_000

@@ -8,9 +8,12 @@ only for ASCII, so the tables also hold these texts in Python's upper case.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 from bulkdl.server.catalogue import tables
 from bulkdl.server.catalogue.choice import md5_of
@@ -19,11 +22,6 @@ from bulkdl.server.catalogue.reports import ScanReport
 from bulkdl.server.catalogue.scan import scan_folders
 from bulkdl.server.catalogue.served_file import ServedFile, open_served
 from bulkdl.server.catalogue.view import CatalogueView
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Sequence
-    from types import TracebackType
 
 
 class Catalogue(CatalogueView):

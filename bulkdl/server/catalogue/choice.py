@@ -7,19 +7,16 @@ validation takes precedence over one that does not, then the first by root and p
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue.reports import Conflict
 from bulkdl.server.catalogue.served_file import open_unlinked
-
-if TYPE_CHECKING:
-    import io
-    import sqlite3
 
 
 @dataclass(slots=True)

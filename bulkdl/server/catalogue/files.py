@@ -10,24 +10,21 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime
 from fnmatch import translate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.errors import InvalidInstance
 from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import HeldInstance
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.server.catalogue.served_file import open_unlinked
 from bulkdl.store.walking import FoundKind, walk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from bulkdl.journal.rows import HeldInstance
 
 KnownHead: TypeAlias = "Callable[[Path, int, int], str | None]"
 """The `FileFacts.head` of a file that an earlier scan read, if it still has this size and this time of modification."""

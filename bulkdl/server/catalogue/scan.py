@@ -8,22 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.server.catalogue.arrangement import Arrangement, read_contradictions
-from bulkdl.server.catalogue.choice import choose_files
+from bulkdl.server.catalogue.choice import Choice, choose_files
 from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, read_facts, to_json
 from bulkdl.server.catalogue.reports import ScanReport, Unservable, parse_totals
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Sequence
-
-    from bulkdl.server.catalogue.choice import Choice
 
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000

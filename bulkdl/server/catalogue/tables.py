@@ -23,15 +23,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
 _VERSION: Final = 5

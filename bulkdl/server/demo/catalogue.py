@@ -15,14 +15,12 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PHANTOM_COLLECTION: Final = "BULKDL-PHANTOM"
 

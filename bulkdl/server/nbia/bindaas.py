@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from bulkdl.archive.nbia.endpoints import Answer
+from aiohttp import web
+
+from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.server.nbia.request import FORMAT
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
-    from bulkdl.archive.nbia.endpoints import Endpoint
-
-Handler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _ROW_FORMATS: Final = ("CSV", "HTML", "XML", "JSON")
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import time
 import zipfile
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import ServedFile, open_served
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
 
 _READ_BYTES: Final = 1 << 18
 _PIECE_BYTES: Final = 1 << 17

@@ -10,20 +10,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
 from bulkdl.server.catalogue import CatalogueView, ServedFile, open_served
+from bulkdl.server.context import ServerContext
 from bulkdl.server.file_response import send_file, send_file_in_chunks
 from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.bundles import bundle, new_names, original_names, sequential_names
 from bulkdl.server.nbia.errors import server_error
 from bulkdl.server.nbia.quirks import Quirk
-
-if TYPE_CHECKING:
-    from bulkdl.server.context import ServerContext
-    from bulkdl.server.nbia.request import ApiRequest
+from bulkdl.server.nbia.request import ApiRequest
 
 _CACHED_FILES: Final = 200_000
 _NOT_FOUND_OF_TCIA: Final = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"

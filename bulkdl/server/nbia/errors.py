@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
-from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer
+from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Endpoint
 from bulkdl.server.authentication import CredentialProblem
-from bulkdl.server.nbia.apis import Credential
+from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.request import RequestRefused
 from bulkdl.server.responses import NotedResponse, status_page
-
-if TYPE_CHECKING:
-    from bulkdl.archive.nbia.endpoints import Endpoint
-    from bulkdl.server.nbia.apis import Api
-    from bulkdl.server.nbia.request import RequestRefused
 
 _FAILED: Final = b"Server was not able to process your request\nnull"
 _PARAMETER_MISSING: Final = 471  # Bindaas has status codes that HTTP does not define

@@ -8,17 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer
+from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Endpoint
+from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, Rendering, in_chunks, json_texts
+from bulkdl.server.nbia.request import ApiRequest
 from bulkdl.server.nbia.rows import find_rows
-
-if TYPE_CHECKING:
-    from bulkdl.archive.nbia.endpoints import Endpoint
-    from bulkdl.server.nbia.apis import Api
-    from bulkdl.server.nbia.request import ApiRequest
 
 _JSON_QUIRKS: Final = frozenset({Quirk.SINGLE_OBJECT, Quirk.ESCAPED_SLASHES})
 _NULLS_LEFT_OUT: Final = frozenset({"getCollectionOrSeriesForDOI"})

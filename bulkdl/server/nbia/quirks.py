@@ -5,13 +5,10 @@ Source: `getData.java`, `V2_*.java` and `v4/*.java` of the NBIA API, and public 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from bulkdl.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Quirk(Enum):

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 from multidict import MultiDict, MultiMapping
@@ -19,9 +20,6 @@ from bulkdl.server.authentication import Authenticator, Viewer
 from bulkdl.server.catalogue import CatalogueView, ServedFile
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.shared_lists import SharedList, SharedLists
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 FORMAT: Final = "format"
 

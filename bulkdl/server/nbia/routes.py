@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -21,22 +21,20 @@ from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.errors import BulkdlError, ConfigurationError, InvalidInstance
 from bulkdl.model.text import shortened
 from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
+from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspection
 from bulkdl.server.nbia import bindaas
 from bulkdl.server.nbia.apis import APIS, OTHER_NAMES, SERVICES_PATH, Api, Credential
+from bulkdl.server.nbia.bindaas import Handler
 from bulkdl.server.nbia.downloads import Downloads
 from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
 from bulkdl.server.nbia.formats import DEFAULT_FORMAT, find_format
 from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins
+from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.replies import reply
 from bulkdl.server.nbia.request import FORMAT, ApiRequest, RequestRefused, check_names, read_form
 from bulkdl.server.nbia.shared_lists import SharedLists
-
-if TYPE_CHECKING:
-    from bulkdl.server.context import ServerContext
-    from bulkdl.server.nbia.bindaas import Handler
-    from bulkdl.server.nbia.quirks import Quirk
 
 _TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
 _LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from bulkdl.errors import DiskError
 from bulkdl.runtime.disk import replace_file
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _MAX_LISTS: Final = 1_000
 _MAX_SERIES: Final = 1_000_000
