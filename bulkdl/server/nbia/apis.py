@@ -9,16 +9,7 @@ from typing import Final, TypeAlias
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3, Attribute, Endpoint
 from bulkdl.archive.nbia.values import Value
-from bulkdl.server.nbia.renderings import (
-    RENDERINGS,
-    JsonValue,
-    Rendering,
-    to_wire,
-    to_wire_tcia_v3,
-    to_wire_text,
-    to_wire_v4,
-)
-from bulkdl.server.nbia.renderings_v3 import RENDERINGS_V3
+from bulkdl.server.nbia.renderings import JsonValue, to_wire, to_wire_tcia_v3, to_wire_text, to_wire_v4
 
 SERVICES_PATH: Final = "/nbia-api/services"
 
@@ -44,12 +35,11 @@ class Api:
     endpoints: Mapping[str, Endpoint]
     credential: Credential
     to_wire: Writer
-    renderings: Mapping[str, Rendering]
 
     @property
     def is_tcia(self) -> bool:
         """Whether it is TCIA's API on Bindaas, not one of NBIA's."""
-        return self.renderings is RENDERINGS_V3
+        return self.endpoints is TCIA_V3
 
     @property
     def is_v4(self) -> bool:
@@ -84,19 +74,11 @@ OTHER_NAMES: Final = {"NewStudiesInPatientCollection": "NewStudiesInPatientsColl
 """Second names of endpoints of TCIA: its own page of the API spells one in two ways."""
 
 APIS: Final = (
-    Api("nbia-v4", "NBIA v4", f"{SERVICES_PATH}/v4/", NBIA_V4, Credential.OPTIONAL_TOKEN, to_wire_v4, RENDERINGS),
-    Api("nbia-v1", "NBIA Search, v1", f"{SERVICES_PATH}/v1/", NBIA_V1, Credential.NONE, to_wire, RENDERINGS),
-    Api(
-        "nbia-v2",
-        "NBIA Search with login, v2",
-        f"{SERVICES_PATH}/v2/",
-        NBIA_V2,
-        Credential.TOKEN,
-        to_wire,
-        RENDERINGS,
-    ),
-    Api("nbia-advanced", "NBIA Advanced", f"{SERVICES_PATH}/", NBIA_ADVANCED, Credential.TOKEN, to_wire, RENDERINGS),
-    Api("tcia-v3", "TCIA v3", "/services/v3/", TCIA_V3, Credential.KEY, to_wire_tcia_v3, RENDERINGS_V3),
-    Api("tcia-v4", "TCIA v3 without a key", "/services/v4/", TCIA_V3, Credential.NONE, to_wire_tcia_v3, RENDERINGS_V3),
+    Api("nbia-v4", "NBIA v4", f"{SERVICES_PATH}/v4/", NBIA_V4, Credential.OPTIONAL_TOKEN, to_wire_v4),
+    Api("nbia-v1", "NBIA Search, v1", f"{SERVICES_PATH}/v1/", NBIA_V1, Credential.NONE, to_wire),
+    Api("nbia-v2", "NBIA Search with login, v2", f"{SERVICES_PATH}/v2/", NBIA_V2, Credential.TOKEN, to_wire),
+    Api("nbia-advanced", "NBIA Advanced", f"{SERVICES_PATH}/", NBIA_ADVANCED, Credential.TOKEN, to_wire),
+    Api("tcia-v3", "TCIA v3", "/services/v3/", TCIA_V3, Credential.KEY, to_wire_tcia_v3),
+    Api("tcia-v4", "TCIA v3 without a key", "/services/v4/", TCIA_V3, Credential.NONE, to_wire_tcia_v3),
 )
 """All APIs, the current one first."""

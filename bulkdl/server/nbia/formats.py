@@ -6,14 +6,14 @@ Source: `getData.java` and the `v4/*.java` of the NBIA API.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Endpoint
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.quirks import Quirk
-from bulkdl.server.nbia.renderings import RENDERINGS, JsonValue, Rendering, in_chunks, json_texts
+from bulkdl.server.nbia.renderings import RENDERINGS, TCIA_RENDERINGS, Rendering, WireRow, encode
 from bulkdl.server.nbia.request import ApiRequest
 from bulkdl.server.nbia.rows import find_rows
 
@@ -24,55 +24,52 @@ _OBJECT_ENDPOINTS: Final = frozenset(
     for endpoint in NBIA_ADVANCED.values()
     if endpoint.answer is Answer.ROWS and endpoint.default_format == "JSON" and endpoint.name not in _NULLS_LEFT_OUT
 )
+# As Jackson writes it: nulls are kept, and no rows are an empty array.
+_JSON_WITH_NULLS: Final = replace(RENDERINGS["JSON"], begin=lambda _attributes: ("[", encode), is_never_empty=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A rendering, and the headers that go with it."""
-
-    rendering: Rendering
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def write(self, request: ApiRequest, quirks: frozenset[Quirk]) -> Iterator[bytes]:
-        """The rows that answer the request, in chunks. Nothing is read before the first chunk is requested.
-
-        Raises:
-            RequestRefused: the request has no answer in rows.
-        """
-        is_json = self.rendering.content_type == "application/json"
-        rows = _wire_rows(request, as_text=is_json and Quirk.SIZES_AS_STRINGS in quirks)
-        chunks = self.rendering.write(request.endpoint.attributes, rows)
-        return _with_quirks(chunks, quirks) if is_json and quirks & _JSON_QUIRKS else chunks
-
-
-def find_format(api: Api, endpoint: Endpoint, name: str) -> Format | None:
+def find_format(api: Api, endpoint: Endpoint, name: str) -> Rendering | None:
     """The format that a request asks for by `name`; None if it is unknown."""
     name = name.upper()
     if not api.is_tcia:
         is_single = len(endpoint.attributes) == 1
         if endpoint.name in _OBJECT_ENDPOINTS:
-            return Format(_JSON_WITH_NULLS)
+            return _JSON_WITH_NULLS
         if name == "CSV-DOWNLOAD":
             content_type = "application/force-download" if is_single else "text/csv"
             headers = {"Content-Disposition": 'attachment; filename="SeriesMetaData.csv"'}
-            return Format(Rendering(content_type, RENDERINGS["CSV"].write), headers)
+            return replace(RENDERINGS["CSV"], content_type=content_type, headers=headers)
         if name == "CSVQUOTED" and not is_single:
             name = "CSV"
-    rendering = api.renderings.get(name)
-    return None if rendering is None else Format(rendering)
+    return (TCIA_RENDERINGS if api.is_tcia else RENDERINGS).get(name)
 
 
-DEFAULT_FORMAT: Final = Format(RENDERINGS["JSON"])
+def write_rows(request: ApiRequest, rendering: Rendering, quirks: frozenset[Quirk]) -> Iterator[bytes]:
+    """The rows that answer the request, in chunks. Nothing is read before the first chunk is requested.
+
+    With a quirk that changes JSON, the whole answer is held in memory.
+
+    Raises:
+        RequestRefused: the request has no answer in rows.
+    """
+    is_json = rendering.content_type == "application/json"
+    rows = _wire_rows(request, as_text=is_json and Quirk.SIZES_AS_STRINGS in quirks)
+    chunks = rendering.write(request.endpoint.attributes, rows)
+    if not is_json or not quirks & _JSON_QUIRKS:
+        yield from chunks
+        return
+    body = b"".join(chunks)
+    if Quirk.SINGLE_OBJECT in quirks and body:
+        document = json.loads(body)
+        if isinstance(document, list) and len(document) == 1:
+            body = encode(document[0]).encode(errors="replace")
+    if Quirk.ESCAPED_SLASHES in quirks:
+        body = body.replace(b"/", rb"\/")
+    if body:
+        yield body
 
 
-_JSON_WITH_NULLS: Final = Rendering(
-    "application/json", lambda _attributes, rows: in_chunks("[", json_texts(rows, nulls=True), "]")
-)
-"""JSON as Jackson writes it: nulls are kept, and no rows are an empty array."""
-
-
-def _wire_rows(request: ApiRequest, *, as_text: bool) -> Iterator[Mapping[str, JsonValue]]:
-    """The rows as they are sent. Nothing is read before the first row is requested."""
+def _wire_rows(request: ApiRequest, *, as_text: bool) -> Iterator[WireRow]:
     to_wire = request.api.writer(request.endpoint)
     attributes = request.endpoint.attributes
     for row in find_rows(request):
@@ -80,16 +77,3 @@ def _wire_rows(request: ApiRequest, *, as_text: bool) -> Iterator[Mapping[str, J
         if as_text:
             wired = {name: str(value) if type(value) in {int, float} else value for name, value in wired.items()}
         yield wired
-
-
-def _with_quirks(chunks: Iterator[bytes], quirks: frozenset[Quirk]) -> Iterator[bytes]:
-    """JSON with the quirks that change it. The whole answer is held in memory."""
-    body = b"".join(chunks)
-    if Quirk.SINGLE_OBJECT in quirks and body:
-        rows = json.loads(body)
-        if isinstance(rows, list) and len(rows) == 1:
-            body = json.dumps(rows[0], ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    if Quirk.ESCAPED_SLASHES in quirks:
-        body = body.replace(b"/", rb"\/")
-    if body:
-        yield body

@@ -1,8 +1,10 @@
-"""Values and rows as NBIA writes them: JSON, CSV, XML and HTML. The client's readers are in `archive.nbia.values`.
+"""Values and rows as NBIA and TCIA v3 write them: JSON, CSV, XML and HTML. `archive.nbia.values` reads them.
 
-Source: `FormatOutput.java` and `getData.java` of the NBIA API. Dates are `java.sql.Timestamp.toString()` in v1 and v2,
-`MM-dd-yyyy` in v4, `java.util.Date.toString()` in getSeriesMetaData. Text in XML and HTML is escaped as by ESAPI's
-encoder, of which `&#x2f;` for a slash is kept. The example answers in the tests hold the bytes.
+Source: `FormatOutput.java` and `getData.java` of the NBIA API. Text in XML and HTML is escaped as by ESAPI's encoder,
+of which `&#x2f;` for a slash is kept. For TCIA v3: `CSVResultSetInputStream.java`, `JSONFormatHandler.java`,
+`XMLFormatHandler.java` and `HTMLFormatHandler.java` of sharmalab/bindaas, with two intended differences: values are
+escaped in XML and HTML, and a CSV field with a comma, a quote or a line break is quoted. The example answers in the
+tests hold the bytes.
 """
 
 from __future__ import annotations
@@ -10,18 +12,34 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bulkdl.archive.nbia.endpoints import Attribute, Kind
 from bulkdl.archive.nbia.values import MONTHS, Value
 
 JsonValue: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
-Rows: TypeAlias = Iterable[Mapping[str, JsonValue]]
+WireRow: TypeAlias = Mapping[str, JsonValue]
+RowWriter: TypeAlias = Callable[[WireRow], str]
 
-_CHUNK_CHARACTERS = 1 << 16
-_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_CHUNK_CHARACTERS: Final = 1 << 16
+_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_FORMULA: Final = re.compile(r"[=@\t\r]|[+-].*[(|!]", re.DOTALL)
+_NEEDS_QUOTES: Final = re.compile(r'[",\r\n]')
+_UNFIT_FOR_A_TAG: Final = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
+_UNSAFE: Final = re.compile(r"[&<>\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_JAVA_CLASSES: Final = {
+    Kind.NUMBER: "java.lang.Double",
+    Kind.FLAG: "java.lang.Boolean",
+    Kind.DATE: "java.sql.Timestamp",
+    Kind.TIMESTAMP: "java.sql.Timestamp",
+}
+_SQL_TYPES: Final = {Kind.NUMBER: "DOUBLE", Kind.FLAG: "BIT", Kind.DATE: "DATE", Kind.TIMESTAMP: "TIMESTAMP"}
+
+encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""A value as compact JSON."""
 
 
 def to_wire(attribute: Attribute, value: Value) -> JsonValue:
@@ -68,104 +86,10 @@ def to_wire_text(attribute: Attribute, value: Value) -> str | None:
         month = tuple(MONTHS)[moment.month - 1]
         return f"{_WEEKDAYS[moment.weekday()]} {month} {moment.day:02} {moment:%H:%M:%S} UTC {moment.year:04}"
     wired = to_wire(attribute, value)
-    return None if wired is None else plain(wired)
+    return None if wired is None else _plain(wired)
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """One format of search answers: its content type, and a function that writes rows of wire values.
-
-    `write` takes rows only as its chunks are consumed. For NBIA, no rows give no bytes in every format.
-    """
-
-    content_type: str
-    write: Callable[[Sequence[Attribute], Rows], Iterator[bytes]]
-
-
-def json_texts(rows: Rows, *, nulls: bool = False) -> Iterator[str]:
-    """The texts of flat objects, with commas between them. Without `nulls`, the key of a None is left out."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-    for number, row in enumerate(rows):
-        shown = row if nulls else {name: value for name, value in row.items() if value is not None}
-        yield f",{encode(shown)}" if number else encode(shown)
-
-
-def rows_to_json(_attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """An array of flat objects. The key of a None is left out."""
-    return _framed("[", json_texts(rows), "]")
-
-
-def rows_to_csv(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """A heading and rows with all fields quoted. As in NBIA, a single column is not quoted."""
-    names = [attribute.name for attribute in attributes]
-    if len(names) == 1:
-        return _framed(f"{names[0]}\n", (f"{cell(row.get(names[0]))}\n" for row in rows))
-    texts = ([cell(row.get(name)) for name in names] for row in rows)
-    return _framed(_line(names), map(_line, texts))
-
-
-def rows_to_xml(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """One line with `Results`, `Row`, and an element with its Java class for each value that is not None.
-
-    Characters that a tag cannot contain, as in `Date Released`, become underscores. NBIA writes them unchanged.
-    """
-    tags = [(attribute, _UNFIT_FOR_A_TAG.sub("_", attribute.name)) for attribute in attributes]
-    elements = [(attribute.name, f"<{tag} type='{_java_class(attribute)}'>", f"</{tag}>") for attribute, tag in tags]
-
-    def row_text(row: Mapping[str, JsonValue]) -> str:
-        found = ((row.get(name), start, end) for name, start, end in elements)
-        return "".join(f"{start}{_escaped(value)}{end}" for value, start, end in found if value is not None)
-
-    heading = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?><Results>'
-    return _framed(heading, (f"<Row>{row_text(row)}</Row>" for row in rows), "</Results>")
-
-
-def rows_to_html(attributes: Sequence[Attribute], rows: Rows) -> Iterator[bytes]:
-    """An HTML table without a page."""
-    names = [attribute.name for attribute in attributes]
-    heading = "".join(f"<TH>{_escaped(name)}</TH>" for name in names)
-
-    def row_text(row: Mapping[str, JsonValue]) -> str:
-        found = (row.get(name) for name in names)
-        return "".join("<TD>&nbsp;</TD>" if value is None else f"<TD>{_escaped(value)}</TD>" for value in found)
-
-    return _framed(
-        f"<P ALIGN='center'><TABLE BORDER=1><TR>{heading}</TR>",
-        (f"<TR>{row_text(row)}</TR>" for row in rows),
-        "</TABLE></P>",
-    )
-
-
-RENDERINGS: Mapping[str, Rendering] = {
-    "JSON": Rendering("application/json", rows_to_json),
-    "CSV": Rendering("text/csv", rows_to_csv),
-    "XML": Rendering("application/xml", rows_to_xml),
-    "HTML": Rendering("text/html", rows_to_html),
-}
-"""Formats by the values of the `format` parameter, which is compared without case."""
-
-
-def _framed(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
-    """`start`, the pieces and `end` in chunks; nothing if there are no pieces."""
-    remaining = iter(pieces)
-    first = next(remaining, None)
-    if first is not None:
-        yield from in_chunks(start + first, remaining, end)
-
-
-def in_chunks(start: str, pieces: Iterable[str], end: str = "") -> Iterator[bytes]:
-    """`start`, the pieces and `end` in chunks of about 64 KiB."""
-    chunk, size = [start], len(start)
-    for piece in pieces:
-        chunk.append(piece)
-        size += len(piece)
-        if size >= _CHUNK_CHARACTERS:
-            yield "".join(chunk).encode(errors="replace")
-            chunk, size = [], 0
-    yield "".join([*chunk, end]).encode(errors="replace")
-
-
-def plain(value: JsonValue) -> str:
+def _plain(value: JsonValue) -> str:
     """A value as text: empty for None, `true` and `false` as in Java."""
     if value is None:
         return ""
@@ -174,45 +98,155 @@ def plain(value: JsonValue) -> str:
     return str(value)
 
 
-_FORMULA = re.compile(r"[=@\t\r]|[+-].*[(|!]", re.DOTALL)
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """One format of search answers. `begin` gives the start of an answer, and a function that writes a row.
+
+    Without rows, NBIA sends no bytes; TCIA v3 sends start and end (`is_never_empty`).
+    """
+
+    content_type: str
+    begin: Callable[[Sequence[Attribute]], tuple[str, RowWriter]]
+    end: str = ""
+    between: str = ""
+    is_never_empty: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, attributes: Sequence[Attribute], rows: Iterable[WireRow]) -> Iterator[bytes]:
+        """Write rows in chunks of about 64 KiB. Rows are taken only as the chunks are consumed."""
+        start, write_row = self.begin(attributes)
+        texts = map(write_row, rows)
+        first = next(texts, None)
+        if first is None and not self.is_never_empty:
+            return
+        chunk, size = [start, first or ""], 0
+        for text in texts:
+            chunk += (self.between, text)
+            size += len(text)
+            if size >= _CHUNK_CHARACTERS:
+                yield "".join(chunk).encode(errors="replace")
+                chunk, size = [], 0
+        yield "".join([*chunk, self.end]).encode(errors="replace")
 
 
-def cell(value: JsonValue) -> str:
+def _json(_attributes: Sequence[Attribute]) -> tuple[str, RowWriter]:
+    """An array of flat objects. The key of a None is left out."""
+    return "[", lambda row: encode({name: value for name, value in row.items() if value is not None})
+
+
+def _csv(attributes: Sequence[Attribute]) -> tuple[str, RowWriter]:
+    """A heading and rows with all fields quoted. As in NBIA, a single column is not quoted."""
+    names = [attribute.name for attribute in attributes]
+    if len(names) == 1:
+        return f"{names[0]}\n", lambda row: f"{_cell(row.get(names[0]))}\n"
+    heading = ",".join(map(_quoted, names)) + "\n"
+    return heading, lambda row: ",".join(_quoted(_cell(row.get(name))) for name in names) + "\n"
+
+
+def _csv_of_tcia(attributes: Sequence[Attribute]) -> tuple[str, RowWriter]:
+    """A heading, and rows that each begin with a line break."""
+    names = [attribute.name for attribute in attributes]
+
+    def write(row: WireRow) -> str:
+        texts = (_cell(row.get(name)) for name in names)
+        return "\n" + ",".join(_quoted(text) if _NEEDS_QUOTES.search(text) else text for text in texts)
+
+    return ",".join(names), write
+
+
+def _cell(value: JsonValue) -> str:
     """A value as the text of a cell. What a spreadsheet would execute has an apostrophe before it, and is text."""
-    text = plain(value)
+    text = _plain(value)
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def quoted(text: str) -> str:
-    """A field of CSV in quotes."""
+def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _line(texts: Iterable[str]) -> str:
-    return ",".join(map(quoted, texts)) + "\n"
+def _xml(attributes: Sequence[Attribute]) -> tuple[str, RowWriter]:
+    """One line with an element with its Java class for each value that is not None.
+
+    Characters that a tag cannot contain, as in `Date Released`, become underscores. NBIA writes them unchanged.
+    """
+    tags = [(attribute, _UNFIT_FOR_A_TAG.sub("_", attribute.name)) for attribute in attributes]
+    elements = [(attribute.name, f"<{tag} type='{_java_class(attribute)}'>", f"</{tag}>") for attribute, tag in tags]
+
+    def write(row: WireRow) -> str:
+        found = ((row.get(name), start, end) for name, start, end in elements)
+        texts = (f"{start}{_escaped(value)}{end}" for value, start, end in found if value is not None)
+        return f"<Row>{''.join(texts)}</Row>"
+
+    return '<?xml version="1.0" encoding="UTF-8" standalone="yes"?><Results>', write
 
 
-_UNFIT_FOR_A_TAG = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
-_UNSAFE = re.compile(r"[&<>\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+def _xml_of_tcia(attributes: Sequence[Attribute]) -> tuple[str, RowWriter]:
+    """One line per element, with its SQL type. The element of a None is empty."""
+    elements = [(a.name, f"<{a.name} type='{_sql_type(a)}' >", f"</{a.name}>\n") for a in attributes]
 
+    def write(row: WireRow) -> str:
+        texts = (f"{start}{_escaped_in_tcia(row.get(name))}{end}" for name, start, end in elements)
+        return f"<Row>\n{''.join(texts)}</Row>\n"
 
-def escaped(value: JsonValue) -> str:
-    """Text of an element. Characters that XML does not allow become blanks."""
-    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), plain(value))
-
-
-def _escaped(value: JsonValue) -> str:
-    return escaped(value).replace("/", "&#x2f;")
+    return "<Results>\n", write
 
 
 def _java_class(attribute: Attribute) -> str:
     if attribute.kind is Kind.INTEGER:
         # DICOM attributes are Integer columns; counts and sizes are sums, which are Long in Hibernate.
         return "java.lang.Integer" if attribute.tag else "java.lang.Long"
-    return {
-        Kind.NUMBER: "java.lang.Double",
-        Kind.FLAG: "java.lang.Boolean",
-        Kind.DATE: "java.sql.Timestamp",
-        Kind.TIMESTAMP: "java.sql.Timestamp",
-    }.get(attribute.kind, "java.lang.String")
+    return _JAVA_CLASSES.get(attribute.kind, "java.lang.String")
+
+
+def _sql_type(attribute: Attribute) -> str:
+    if attribute.kind is Kind.INTEGER:
+        if attribute.name == "TotalSizeInBytes":
+            return "DECIMAL"  # a sum
+        return "INT" if attribute.tag else "BIGINT"
+    return _SQL_TYPES.get(attribute.kind, "VARCHAR")
+
+
+def _html(start: str, end: str, text: Callable[[JsonValue], str], *, is_never_empty: bool = False) -> Rendering:
+    """A table. `start` has a place for the cells of its heading."""
+
+    def begin(attributes: Sequence[Attribute]) -> tuple[str, RowWriter]:
+        names = [attribute.name for attribute in attributes]
+        heading = start.format("".join(f"<TH>{text(name)}</TH>" for name in names))
+        return heading, lambda row: f"<TR>{''.join(f'<TD>{text(row.get(name))}</TD>' for name in names)}</TR>"
+
+    return Rendering("text/html", begin, end, is_never_empty=is_never_empty)
+
+
+def _escaped_in_tcia(value: JsonValue) -> str:
+    """Text of an element. Characters that XML does not allow become blanks."""
+    return _UNSAFE.sub(lambda found: _ENTITIES.get(found[0], " "), _plain(value))
+
+
+def _escaped(value: JsonValue) -> str:
+    return _escaped_in_tcia(value).replace("/", "&#x2f;")
+
+
+RENDERINGS: Final[Mapping[str, Rendering]] = {
+    "JSON": Rendering("application/json", _json, "]", ","),
+    "CSV": Rendering("text/csv", _csv),
+    "XML": Rendering("application/xml", _xml, "</Results>"),
+    "HTML": _html(
+        "<P ALIGN='center'><TABLE BORDER=1><TR>{}</TR>",
+        "</TABLE></P>",
+        lambda value: "&nbsp;" if value is None else _escaped(value),
+    ),
+}
+"""The formats of NBIA by the values of the `format` parameter, which is compared without case."""
+
+TCIA_RENDERINGS: Final[Mapping[str, Rendering]] = {
+    "JSON": replace(RENDERINGS["JSON"], is_never_empty=True),
+    "CSV": Rendering("application/csv", _csv_of_tcia, is_never_empty=True),
+    "XML": Rendering("application/xml", _xml_of_tcia, "</Results>", is_never_empty=True),
+    "HTML": _html(
+        "<HTML><BODY><P ALIGN='center'><TABLE id='data' BORDER=1><thead><TR>{}</TR></thead><tbody>",
+        "</tbody></TABLE></P></BODY></HTML",  # Bindaas does not close the last tag either
+        _escaped_in_tcia,
+        is_never_empty=True,
+    ),
+}
+"""The formats of TCIA v3."""

@@ -28,10 +28,11 @@ from bulkdl.server.nbia.apis import APIS, OTHER_NAMES, SERVICES_PATH, Api, Crede
 from bulkdl.server.nbia.bindaas import Handler
 from bulkdl.server.nbia.downloads import Downloads
 from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
-from bulkdl.server.nbia.formats import DEFAULT_FORMAT, find_format
+from bulkdl.server.nbia.formats import find_format, write_rows
 from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins
 from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.renderings import RENDERINGS
 from bulkdl.server.nbia.replies import reply
 from bulkdl.server.nbia.request import FORMAT, ApiRequest, RequestRefused, check_names, read_form
 from bulkdl.server.nbia.shared_lists import SharedLists
@@ -185,14 +186,14 @@ class _Handlers:
         name = request.parameters.get(FORMAT) if endpoint.has_format else None
         name = endpoint.default_format if name is None else name
         found = find_format(request.api, endpoint, name)
-        used = found or DEFAULT_FORMAT
-        chunks = used.write(request, self._quirks)
+        used = found or RENDERINGS["JSON"]
+        chunks = write_rows(request, used, self._quirks)
         first = await do(next, chunks, b"")
         if first and found is None:
             note = f"unknown format {shortened(name, 20)!r}"
             return server_error(note, request.api, tcia_message="Output format is not supported")
         second = await do(next, chunks, b"") if first else b""
-        headers = {**used.headers, "Content-Type": used.rendering.content_type}
+        headers = {**used.headers, "Content-Type": used.content_type}
         if not second:
             return web.Response(body=first, headers=headers)
         return await self._context.threads.stream(http, headers, chunks, first, second)

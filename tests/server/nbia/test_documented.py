@@ -17,6 +17,7 @@ import pytest_asyncio
 from bulkdl.archive.nbia.endpoints import Answer
 from bulkdl.server.access import AccessRules
 from bulkdl.server.nbia.apis import APIS, Api
+from bulkdl.server.nbia.renderings import RENDERINGS, TCIA_RENDERINGS
 from tests.support.documented import CT_SERIES, FIRST_STUDY, SEG_SERIES, write_documented
 from tests.support.served import Answer as Received
 from tests.support.served import Served, served
@@ -306,7 +307,7 @@ async def test_every_format_of_every_endpoint_tells_the_same_rows(archive: Serve
             headers = {"api_key": "key"} if api.is_tcia else {"Authorization": f"Bearer {token}"}
             answer = await archive.endpoint(api, endpoint, [*values, ("format", form)], headers=headers)
             assert answer.status == 200, (endpoint.name, answer.body)
-            wanted = api.renderings[form.upper()].content_type
+            wanted = (TCIA_RENDERINGS if api.is_tcia else RENDERINGS)[form.upper()].content_type
             assert answer.kind == wanted, endpoint.name
             counts[form] = count_of(form, answer.body)
         assert len(set(counts.values())) == 1, (endpoint.name, counts)
