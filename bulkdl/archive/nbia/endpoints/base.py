@@ -7,12 +7,9 @@ differ between endpoints, are in the tables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from typing import Final
 
 
 class Kind(Enum):
@@ -63,8 +60,8 @@ class Parameter:
     name: str
     field: str
     kind: Kind = Kind.TEXT
-    required: bool = False
     description: str = ""
+    required: bool = False
     any_case: bool = False
     date_form: DateForm | None = None
     is_repeatable: bool = False
@@ -85,10 +82,6 @@ class Attribute:
 
 FORMATS: Final = ("JSON", "CSV", "XML", "HTML")
 """The formats of search answers, as values of the `format` parameter."""
-
-JSON_ONLY: Final = ("JSON",)
-CSV_FILE: Final = ("CSV-DOWNLOAD",)
-NO_FORMATS: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,38 +124,3 @@ class Endpoint:
             if parameter.name == (stem if parameter.is_numbered and stem != name else name):
                 return parameter
         return None
-
-
-def rows(
-    name: str,
-    parameters: tuple[Parameter, ...],
-    attributes: tuple[Attribute, ...],
-    description: str,
-    *,
-    method: str = "GET",
-    formats: tuple[str, ...] = FORMATS,
-) -> Endpoint:
-    """An endpoint that answers with rows; its path is its name."""
-    return Endpoint(name, name, parameters, attributes, Answer.ROWS, description, method=method, formats=formats)
-
-
-def other(
-    name: str, parameters: tuple[Parameter, ...], answer: Answer, description: str, *, method: str = "GET"
-) -> Endpoint:
-    """An endpoint that answers with a text or a file; its path is its name."""
-    return Endpoint(name, name, parameters, (), answer, description, method=method, formats=NO_FORMATS)
-
-
-def as_object(endpoint: Endpoint) -> Endpoint:
-    """The same endpoint, where it answers with one JSON object instead of rows."""
-    return replace(endpoint, answer=Answer.OBJECT)
-
-
-def below(folder: str, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    """The same endpoints, with their paths below `folder`."""
-    return tuple(replace(endpoint, path=f"{folder}/{endpoint.path}") for endpoint in endpoints)
-
-
-def by_name(endpoints: Iterable[Endpoint]) -> Mapping[str, Endpoint]:
-    """The endpoints of a family, keyed by their names as documented."""
-    return {endpoint.name: endpoint for endpoint in endpoints}

@@ -12,24 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.nbia.endpoints import shared as s
-from bulkdl.archive.nbia.endpoints.base import (
-    CSV_FILE,
-    JSON_ONLY,
-    Answer,
-    Attribute,
-    DateForm,
-    Endpoint,
-    Kind,
-    Parameter,
-    as_object,
-    by_name,
-    other,
-    rows,
-)
-from bulkdl.archive.nbia.endpoints.series_metadata import SERIES_METADATA_2, SERIES_METADATA_3
-
-# --- what is sent -----------------------------------------------------------------------------------------------------
+from bulkdl.archive.nbia.endpoints.base import Answer, Attribute, DateForm, Endpoint, Kind, Parameter
+from bulkdl.archive.nbia.endpoints.shared import CSV_FILE, JSON_ONLY, asked, by_name, columns, other, rows
 
 _CRITERIA_COUNT: Final = (
     Attribute("criteria", "value", description="the value that is counted"),
@@ -46,11 +30,7 @@ DESCRIPTION: Final = (
     Attribute("descriptionURI", "collection_uri", description="DOI of the Collection"),
 )
 
-OF_DOI: Final = (
-    Attribute("collection", "collection", description="name of the Collection"),
-    s.renamed("seriesInstanceUID", s.A_SERIES_UID),
-    s.renamed("thirdPartyAnanlysis", s.A_THIRD_PARTY),
-)
+OF_DOI: Final = columns("collection, seriesInstanceUID, thirdPartyAnanlysis")
 
 _TAGS: Final = (
     Attribute("element", "element", description="DICOM tag, such as (0008,0060); > for each level of nesting"),
@@ -80,7 +60,7 @@ _LICENSES: Final = (
     Attribute("commercialUse", "commercial_use", description="whether it allows commercial use"),
 )
 
-FOUND: Final = (
+_FOUND: Final = (
     Attribute("resultSet", "patients", Kind.NESTED, "", "Patients that were found, with numbers of Studies and Series"),
     Attribute("totalPatients", "total_patients", Kind.INTEGER, "", "how many there are in all"),
     Attribute("bodyParts", "body_parts", Kind.NESTED, "", "body parts among them, each with its count"),
@@ -99,217 +79,142 @@ _STUDIES: Final = (
     Attribute("seriesList", "series", Kind.NESTED, "", "its Series, each an object"),
 )
 _DRILLED_IMAGES: Final = (
-    Attribute("seriesInstanceUid", "series_uid", Kind.UID, "0020000E", "Series Instance UID"),
-    Attribute("sopInstanceUid", "sop_uid", Kind.UID, "00080018", "SOP Instance UID"),
+    *columns("seriesInstanceUid, sopInstanceUid"),
     Attribute("size", "size_bytes", Kind.INTEGER, "", "bytes of the instance"),
 )
 
-# --- what is asked ----------------------------------------------------------------------------------------------------
+_SERIES_METADATA_2: Final = columns(
+    "Subject ID, Study UID, Study Description, Study Date, Series ID, Series Description, Number of images, "
+    "File Size (Bytes), Collection Name, Modality, Manufacturer, 3rd Party Analysis, Data Description URI, "
+    "Series Number, License Name, License URL, Date Released, Series Date, Protocol Name, Body Part Examined, "
+    "Annotations Flag, Manufacturer Model Name, Software Versions, TimeStamp",
+    StudyDescription="study_description",
+)
+
+SERIES_METADATA_3: Final = columns(
+    "Patient ID, Patient Name, Patient Sex, Ethnic Group, Phantom, Species Code, Species Description, "
+    "Study Instance UID, Study Date, Study Description, Admitting Diagnosis Description, Study ID, Patient Age, "
+    "Longitudinal Temporal Event Type, Longitudinal Temporal Offset From Event, Series Instance UID, Project, "
+    "Modality, Protocol Name, Series Date, Series Description, Body Part Examined, Series Number, Annotations Flag, "
+    "Manufacturer, Manufacturer Model Name, Pixel Spacing(mm)- Row, Slice Thickness(mm), Software Versions, "
+    "Image Count, Max Submission Timestamp, License Name, License URI, Collection URI, File Size, Date Released, "
+    "Third Party Analysis",
+    StudyDescription="study_description",
+)
+
+SERIES_LIST: Final = Parameter(
+    "list",
+    "series_uids",
+    Kind.TEXT,
+    "Series Instance UIDs, repeated or with commas between them",
+    required=True,
+    is_repeatable=True,
+    separator=",",
+)
+_INTERNAL_LIST: Final = Parameter(
+    "list",
+    "series_ids",
+    Kind.INTEGER,
+    "numbers of Series in the archive's database",
+    required=True,
+    is_repeatable=True,
+)
+_NEW_LIST: Final = (
+    *asked("list!"),
+    Parameter("name", "shared_list", Kind.TEXT, "its name", required=True),
+    Parameter("description", "description", Kind.TEXT, "what it is"),
+    Parameter("url", "url", Kind.TEXT, "where there is more about it"),
+)
 
 
-def _field(name: str, field: str, description: str, *, kind: Kind = Kind.TEXT, is_required: bool = False) -> Parameter:
-    return Parameter(name, field, kind, is_required, description)
-
-
-def _numbered(name: str, field: str, description: str, kind: Kind = Kind.TEXT) -> Parameter:
-    return Parameter(name, field, kind, description=description, is_numbered=True)
+def _numbered(name: str, field: str, kind: Kind, description: str, dates: DateForm | None = None) -> Parameter:
+    return Parameter(name, field, kind, description, date_form=dates, is_numbered=True)
 
 
 def search_form(dates: DateForm) -> tuple[Parameter, ...]:
     """The form of a simple search, with dates in the form that the API version reads."""
-    from_date = _numbered("fromDate", "from_date", "the first day, with DateRangeCriteria", Kind.DATE)
-    to_date = _numbered("toDate", "to_date", "the last day, with DateRangeCriteria", Kind.DATE)
     return (
-        _numbered("criteriaType", "criteria_type", "what is narrowed, such as CollectionCriteria; numbered from 0"),
-        _numbered("value", "criteria_value", "a value of the criterion of that number"),
-        replace(from_date, date_form=dates),
-        replace(to_date, date_form=dates),
-        _numbered("from", "from_value", "the least value of a range", Kind.NUMBER),
-        _numbered("to", "to_value", "the largest value of a range", Kind.NUMBER),
-        _field("start", "start", "the first Patient wanted, counted from 0", kind=Kind.INTEGER),
-        _field("size", "size", "how many Patients are wanted", kind=Kind.INTEGER),
-        _field("sortField", "sort_field", "subject, studies, series or collection"),
-        _field("sortDirection", "sort_direction", "ascending or descending"),
-        _field("tool", "tool", "name of the client"),
+        _numbered(
+            "criteriaType", "criteria_type", Kind.TEXT, "what is narrowed, such as CollectionCriteria; numbered from 0"
+        ),
+        _numbered("value", "criteria_value", Kind.TEXT, "a value of the criterion of that number"),
+        _numbered("fromDate", "from_date", Kind.DATE, "the first day, with DateRangeCriteria", dates),
+        _numbered("toDate", "to_date", Kind.DATE, "the last day, with DateRangeCriteria", dates),
+        _numbered("from", "from_value", Kind.NUMBER, "the least value of a range"),
+        _numbered("to", "to_value", Kind.NUMBER, "the largest value of a range"),
+        Parameter("start", "start", Kind.INTEGER, "the first Patient wanted, counted from 0"),
+        Parameter("size", "size", Kind.INTEGER, "how many Patients are wanted"),
+        Parameter("sortField", "sort_field", Kind.TEXT, "subject, studies, series or collection"),
+        Parameter("sortDirection", "sort_direction", Kind.TEXT, "ascending or descending"),
+        Parameter("tool", "tool", Kind.TEXT, "name of the client"),
     )
 
 
-WITH_ANNOTATION: Final = _field("includeAnnotation", "with_annotations", "true: annotations too")
-_SERIES_UID: Final = replace(
-    s.SERIES, name="SeriesUID", required=True, description="a Series Instance UID; note the name"
-)
-_IMAGE_ID: Final = Parameter("imageID", "image_id", Kind.INTEGER, True, "number of an instance in the database")  # noqa: FBT003 - see Parameter
-_INTERNAL_LIST: Final = replace(
-    s.SERIES_LIST, field="series_ids", kind=Kind.INTEGER, description="numbers of Series in the archive's database"
-)
-DOI: Final = (
-    _field("DOI", "doi", "a DOI", is_required=True),
-    _field("CollectionOrSeries", "level", "series: the Series of that DOI, too"),
-)
-
-# --- endpoints --------------------------------------------------------------------------------------------------------
-
-
 def json_rows(
-    name: str, parameters: tuple[Parameter, ...], attributes: tuple[Attribute, ...], text: str, method: str = "GET"
+    name: str, parameters: str | tuple[Parameter, ...], attributes: str | tuple[Attribute, ...], method: str = "GET"
 ) -> Endpoint:
     """An endpoint whose rows are JSON always."""
-    return rows(name, parameters, attributes, text, method=method, formats=JSON_ONLY)
+    return rows(name, parameters, attributes, method=method, formats=JSON_ONLY)
 
 
-def posted(name: str, parameters: tuple[Parameter, ...], answer: Answer, text: str) -> Endpoint:
+def posted(name: str, parameters: str | tuple[Parameter, ...], answer: Answer) -> Endpoint:
     """An endpoint that takes a form, and answers with a text or a file."""
-    return other(name, parameters, answer, text, method="POST")
+    return other(name, parameters, answer, method="POST")
 
 
-def _metadata(name: str, attributes: tuple[Attribute, ...], text: str) -> Endpoint:
-    return rows(name, (s.SERIES_LIST_OF_COMMAS,), attributes, text, method="POST", formats=CSV_FILE)
+def as_object(endpoint: Endpoint) -> Endpoint:
+    """The same endpoint, where it answers with one JSON object instead of rows."""
+    return replace(endpoint, answer=Answer.OBJECT)
+
+
+def search(name: str, dates: DateForm) -> Endpoint:
+    """The endpoint of a simple search."""
+    return as_object(json_rows(name, search_form(dates), _FOUND, "POST"))
 
 
 COUNTS: Final = (
-    ("getCollectionValuesAndCounts", (), "Collection", "Collections, with the number of Patients of each"),
-    (
-        "getModalityValuesAndCounts",
-        (s.COLLECTION, s.any_case(s.BODY_PART)),
-        "Modality",
-        "modalities, with the number of Patients of each",
-    ),
-    (
-        "getBodyPartValuesAndCounts",
-        (s.COLLECTION, s.any_case(s.MODALITY)),
-        "BodyPart",
-        "body parts, with the number of Patients of each",
-    ),
-    (
-        "getManufacturerValuesAndCounts",
-        (s.COLLECTION, s.any_case(s.MODALITY), s.any_case(s.BODY_PART)),
-        "Manufacturer",
-        "manufacturers, with the number of Patients of each",
-    ),
-    ("getSpeciesValuesAndCounts", (), "Species", "species, with the number of Patients of each"),
+    ("getCollectionValuesAndCounts", "", "Collection"),
+    ("getModalityValuesAndCounts", "Collection, BodyPartExamined~", "Modality"),
+    ("getBodyPartValuesAndCounts", "Collection, Modality~", "BodyPart"),
+    ("getManufacturerValuesAndCounts", "Collection, Modality~, BodyPartExamined~", "Manufacturer"),
+    ("getSpeciesValuesAndCounts", "", "Species"),
 )
-
-
-_LICENSES_LIST: Final = json_rows("getLicenses", (), _LICENSES, "the licences of the archive's data")
+"""Names and parameters of the counts, and what is counted."""
 
 # The same in both forms, but for what v4 says of who may see it.
 SHARED: Final = (
-    json_rows(
-        "getSpeciesTax",
-        (),
-        (s.renamed("speciesCode", s.A_SPECIES_CODE), s.renamed("speciesDescription", s.A_SPECIES)),
-        "the species that there are",
-    ),
-    json_rows("getDicomTags", (_SERIES_UID,), _TAGS, "the DICOM attributes of the first instance of a Series"),
-    json_rows("getDicomTagsByImageID", (_IMAGE_ID,), _TAGS, "the DICOM attributes of one instance"),
-    posted(
-        "getManifestForCollection",
-        (
-            _field("collection", "collection", "name of a Collection", is_required=True),
-            _field("visibility", "visibility", "1, or 13 for all", kind=Kind.INTEGER),
-            WITH_ANNOTATION,
-        ),
-        Answer.MANIFEST,
-        "a manifest of the Series of a Collection",
-    ),
+    json_rows("getSpeciesTax", "", "speciesCode, speciesDescription"),
+    json_rows("getDicomTags", "SeriesUID!", _TAGS),
+    json_rows("getDicomTagsByImageID", "imageID!", _TAGS),
+    posted("getManifestForCollection", "collection!, visibility, includeAnnotation", Answer.MANIFEST),
     posted(
         "getManifestFromPatientStudySeries",
-        (
-            _field("patientIDs", "patient_ids", "IDs of Patients with commas between them"),
-            _field("studyUIDs", "study_uids", "Study Instance UIDs with commas between them"),
-            _field("seriesUIDs", "series_uids", "Series Instance UIDs with commas between them"),
-            _field("anyOrAll", "any_or_all", "any: what is in one of the lists; all: what is in each"),
-            WITH_ANNOTATION,
-        ),
+        "patientIDs, studyUIDs, seriesUIDs, anyOrAll, includeAnnotation",
         Answer.MANIFEST,
-        "a manifest of the Series of some Patients, Studies and Series",
     ),
-    posted(
-        "getMD5Hierarchy",
-        (s.SERIES, s.STUDY, s.PATIENT_ID, s.COLLECTION),
-        Answer.TEXT,
-        "one MD5 over those of all instances of a Series, Study, Patient or Collection; nothing for an unknown one",
-    ),
-    json_rows("getStudyDrillDown", (_INTERNAL_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"),
-    json_rows("getImageDrillDown", (_INTERNAL_LIST,), _DRILLED_IMAGES, "the instances of some Series", "POST"),
-    json_rows(
-        "getStudyDrillDownWithSeriesIds", (s.SERIES_LIST,), _STUDIES, "the Studies of some Series, nested", "POST"
-    ),
-    posted(
-        "getThumbnail",
-        (
-            _field("seriesUID", "series_uid", "a Series Instance UID", kind=Kind.UID, is_required=True),
-            _field("objectUID", "sop_uid", "a SOP Instance UID", kind=Kind.UID, is_required=True),
-        ),
-        Answer.PICTURE,
-        "a small picture of one instance",
-    ),
+    posted("getMD5Hierarchy", "SeriesInstanceUID, StudyInstanceUID, PatientID, Collection", Answer.TEXT),
+    json_rows("getStudyDrillDown", (_INTERNAL_LIST,), _STUDIES, "POST"),
+    json_rows("getImageDrillDown", (_INTERNAL_LIST,), _DRILLED_IMAGES, "POST"),
+    json_rows("getStudyDrillDownWithSeriesIds", "list!", _STUDIES, "POST"),
+    posted("getThumbnail", "seriesUID!, objectUID!", Answer.PICTURE),
 )
 
 NBIA_ADVANCED: Final[Mapping[str, Endpoint]] = by_name(
     (
-        *(json_rows(name, parameters, _CRITERIA_COUNT, text) for name, parameters, _, text in COUNTS),
-        json_rows(
-            "getCollectionDescriptions",
-            (Parameter("collectionName", "collection", description="name of a Collection"),),
-            DESCRIPTION,
-            "what the archive says about its Collections",
-        ),
-        json_rows("getCollectionOrSeriesForDOI", DOI, OF_DOI, "what a DOI names", "POST"),
-        as_object(
-            rows(
-                "getSimpleSearchWithModalityAndBodyPartPaged",
-                search_form(DateForm.DAY_FIRST),
-                FOUND,
-                "Patients that meet all criteria, a page of them, with counts of what they have",
-                method="POST",
-                formats=JSON_ONLY,
-            )
-        ),
-        posted(
-            "getManifestTextV2",
-            (s.SERIES_LIST, WITH_ANNOTATION),
-            Answer.MANIFEST,
-            "a manifest of some Series",
-        ),
-        posted(
-            "getManifestForSimpleSearch",
-            search_form(DateForm.DAY_FIRST),
-            Answer.MANIFEST,
-            "a manifest of what a simple search finds",
-        ),
-        _metadata("getSeriesMetadata2", SERIES_METADATA_2, "metadata of some Series, as an attachment of CSV"),
-        _metadata("getSeriesMetadata3", SERIES_METADATA_3, "all metadata of some Series, as an attachment of CSV"),
-        as_object(
-            rows(
-                "getSharedList",
-                (_field("nameValue", "shared_list", "name of a shared list", is_required=True),),
-                _SHARED_LIST,
-                "a shared list; null for an unknown one",
-                method="POST",
-                formats=JSON_ONLY,
-            )
-        ),
-        posted(
-            "createSharedList",
-            (
-                s.SERIES_LIST,
-                _field("name", "shared_list", "its name", is_required=True),
-                _field("description", "description", "what it is"),
-                _field("url", "url", "where there is more about it"),
-            ),
-            Answer.TEXT,
-            "make a shared list of some Series",
-        ),
-        posted(
-            "deleteSharedList",
-            (_field("name", "shared_list", "its name", is_required=True),),
-            Answer.TEXT,
-            "delete a shared list that you own",
-        ),
-        _LICENSES_LIST,
+        *(json_rows(name, parameters, _CRITERIA_COUNT) for name, parameters, _ in COUNTS),
+        json_rows("getCollectionDescriptions", "collectionName", DESCRIPTION),
+        json_rows("getCollectionOrSeriesForDOI", "DOI!, CollectionOrSeries", OF_DOI, "POST"),
+        search("getSimpleSearchWithModalityAndBodyPartPaged", DateForm.DAY_FIRST),
+        posted("getManifestTextV2", "list!, includeAnnotation", Answer.MANIFEST),
+        posted("getManifestForSimpleSearch", search_form(DateForm.DAY_FIRST), Answer.MANIFEST),
+        rows("getSeriesMetadata2", (SERIES_LIST,), _SERIES_METADATA_2, method="POST", formats=CSV_FILE),
+        rows("getSeriesMetadata3", (SERIES_LIST,), SERIES_METADATA_3, method="POST", formats=CSV_FILE),
+        as_object(json_rows("getSharedList", "nameValue!", _SHARED_LIST, "POST")),
+        posted("createSharedList", _NEW_LIST, Answer.TEXT),
+        posted("deleteSharedList", _NEW_LIST[1:2], Answer.TEXT),
+        json_rows("getLicenses", "", _LICENSES),
         *SHARED,
-        other("hostName", (), Answer.TEXT, "name of the server"),
-        other("up", (), Answer.TEXT, "the word up"),
+        other("hostName", "", Answer.TEXT),
+        other("up", "", Answer.TEXT),
     )
 )

@@ -1,165 +1,228 @@
-"""Parameters and attributes that several families share. Tags are those of PS3.6; TCIA's own attributes have none."""
+"""The words of the tables: every parameter and attribute that several endpoints share, and how a table names them.
+
+Tags are those of PS3.6; TCIA's own attributes have none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.nbia.endpoints.base import Attribute, DateForm, Kind, Parameter
+from bulkdl.archive.nbia.endpoints.base import FORMATS, Answer, Attribute, DateForm, Endpoint, Kind, Parameter
+from bulkdl.archive.nbia.endpoints.descriptions import DESCRIPTIONS
+
+JSON_ONLY: Final = ("JSON",)
+CSV_FILE: Final = ("CSV-DOWNLOAD",)
+
+_PARAMETERS: Final = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("Collection", "collection", Kind.TEXT, "name of a Collection", any_case=True),
+        Parameter("collection", "collection", Kind.TEXT, "name of a Collection"),
+        Parameter("collectionName", "collection", Kind.TEXT, "name of a Collection"),
+        Parameter("PatientID", "patient_id", Kind.TEXT, "a Patient's ID", any_case=True),
+        Parameter("PatientId", "patient_id", Kind.TEXT, "a Patient's ID; note the small d", any_case=True),
+        Parameter("patientIDs", "patient_ids", Kind.TEXT, "IDs of Patients with commas between them"),
+        Parameter("StudyInstanceUID", "study_uid", Kind.UID, "a Study Instance UID"),
+        Parameter("studyUIDs", "study_uids", Kind.TEXT, "Study Instance UIDs with commas between them"),
+        Parameter("SeriesInstanceUID", "series_uid", Kind.UID, "a Series Instance UID"),
+        Parameter("SeriesUID", "series_uid", Kind.UID, "a Series Instance UID; note the name"),
+        Parameter("seriesUID", "series_uid", Kind.UID, "a Series Instance UID"),
+        Parameter("seriesUIDs", "series_uids", Kind.TEXT, "Series Instance UIDs with commas between them"),
+        Parameter("seriesId", "series_uids", Kind.TEXT, "a Series Instance UID", is_repeatable=True),
+        Parameter("list", "series_uids", Kind.TEXT, "a Series Instance UID", is_repeatable=True),
+        Parameter("SOPInstanceUID", "sop_uid", Kind.UID, "a SOP Instance UID"),
+        Parameter("SOPInstanceUid", "sop_uid", Kind.UID, "a SOP Instance UID; note the d"),
+        Parameter("objectUID", "sop_uid", Kind.UID, "a SOP Instance UID"),
+        Parameter("imageID", "image_id", Kind.INTEGER, "number of an instance in the database"),
+        Parameter("Modality", "modality", Kind.TEXT, "a modality, such as CT"),
+        Parameter("BodyPartExamined", "body_part", Kind.TEXT, "a body part, such as CHEST"),
+        Parameter("Manufacturer", "manufacturer", Kind.TEXT, "a manufacturer"),
+        Parameter("ManufacturerModelName", "model", Kind.TEXT, "a manufacturer's model name"),
+        Parameter("visibility", "visibility", Kind.INTEGER, "1, or 13 for all"),
+        Parameter("anyOrAll", "any_or_all", Kind.TEXT, "any: what is in one of the lists; all: what is in each"),
+        Parameter("DOI", "doi", Kind.TEXT, "a DOI"),
+        Parameter("CollectionOrSeries", "level", Kind.TEXT, "series: the Series of that DOI, too"),
+        Parameter("userName", "user", Kind.TEXT, "the user whose rights are checked"),
+        Parameter("name", "shared_list", Kind.TEXT, "name of a shared list"),
+        Parameter("nameValue", "shared_list", Kind.TEXT, "name of a shared list"),
+        Parameter("NewFileNames", "new_file_names", Kind.TEXT, "Yes: names such as 1-01.dcm in the zip", any_case=True),
+        Parameter("IncludeMD5", "with_md5", Kind.TEXT, "Yes: md5hashes.csv in the zip", any_case=True),
+        Parameter("MD5Verification", "with_md5", Kind.TEXT, "true: md5hashes.csv in the zip", any_case=True),
+        Parameter("IncludeAnnotation", "with_annotations", Kind.TEXT, "true: annotations in the zip", any_case=True),
+        Parameter("includeAnnotation", "with_annotations", Kind.TEXT, "true: annotations too"),
+    )
+}
+
+_ATTRIBUTES: Final = (
+    Attribute("Collection", "collection", Kind.TEXT, "", "name of the Collection"),
+    Attribute("CollectionURI", "collection_uri", Kind.TEXT, "", "DOI of the Collection"),
+    Attribute("LicenseName", "license_name", Kind.TEXT, "", "licence of the data"),
+    Attribute("LicenseURI", "license_uri", Kind.TEXT, "", "address of the licence"),
+    Attribute("Site", "site", Kind.TEXT, "", "the site that submitted the Series"),
+    Attribute("PatientID", "patient_id", Kind.TEXT, "00100020", "the Patient's ID"),
+    Attribute("PatientName", "patient_name", Kind.TEXT, "00100010", "name, de-identified"),
+    Attribute("PatientBirthDate", "patient_birth_date", Kind.DATE, "00100030", "date of birth, if kept"),
+    Attribute("PatientSex", "patient_sex", Kind.TEXT, "00100040", "M, F or O"),
+    Attribute("PatientAge", "patient_age", Kind.TEXT, "00101010", "age at the Study, such as 061Y"),
+    Attribute("EthnicGroup", "ethnic_group", Kind.TEXT, "00102160", "ethnic group"),
+    Attribute("Phantom", "phantom", Kind.YES_NO, "00100200", "YES for a phantom"),
+    Attribute("SpeciesCode", "species_code", Kind.TEXT, "00102202", "SNOMED code of the species"),
+    Attribute("SpeciesDescription", "species_description", Kind.TEXT, "00102201", "name of the species"),
+    Attribute("StudyInstanceUID", "study_uid", Kind.UID, "0020000D", "Study Instance UID"),
+    Attribute("StudyID", "study_id", Kind.TEXT, "00200010", "the Study's ID"),
+    Attribute("StudyDate", "study_date", Kind.DATE, "00080020", "date of the Study, often moved"),
+    Attribute("StudyDescription", "description", Kind.TEXT, "00081030", "description of the Study"),
+    Attribute("StudyDesc", "study_description", Kind.TEXT, "00081030", "description of the Study"),
+    Attribute("AdmittingDiagnosesDescription", "admitting_diagnosis", Kind.TEXT, "00081080", "diagnosis"),
+    Attribute("LongitudinalTemporalEventType", "longitudinal_event_type", Kind.TEXT, "00120053", "event"),
+    Attribute(
+        "LongitudinalTemporalOffsetFromEvent",
+        "longitudinal_offset_days",
+        Kind.NUMBER,
+        "00120052",
+        "days from the event",
+    ),
+    Attribute("SeriesCount", "series_count", Kind.INTEGER, "", "number of Series in the Study"),
+    Attribute("SeriesInstanceUID", "series_uid", Kind.UID, "0020000E", "Series Instance UID"),
+    Attribute("SeriesNumber", "series_number", Kind.INTEGER, "00200011", "number of the Series"),
+    Attribute("SeriesDate", "series_date", Kind.DATE, "00080021", "date of the Series, often moved"),
+    Attribute("SeriesDescription", "description", Kind.TEXT, "0008103E", "description of the Series"),
+    Attribute("Modality", "modality", Kind.TEXT, "00080060", "modality"),
+    Attribute("ProtocolName", "protocol", Kind.TEXT, "00181030", "name of the protocol"),
+    Attribute("BodyPartExamined", "body_part", Kind.TEXT, "00180015", "body part"),
+    Attribute("Manufacturer", "manufacturer", Kind.TEXT, "00080070", "manufacturer of the equipment"),
+    Attribute("ManufacturerModelName", "model", Kind.TEXT, "00081090", "model name of the equipment"),
+    Attribute("SoftwareVersions", "software_versions", Kind.TEXT, "00181020", "versions of its software"),
+    Attribute("PixelSpacing(mm)-Row", "pixel_spacing_mm", Kind.NUMBER, "00280030", "distance of rows in mm"),
+    Attribute("SliceThickness(mm)", "slice_thickness_mm", Kind.NUMBER, "00180050", "thickness of slices in mm"),
+    Attribute("ImageCount", "image_count", Kind.INTEGER, "", "number of instances"),
+    Attribute("ObjectCount", "image_count", Kind.INTEGER, "", "number of instances"),
+    Attribute("FileSize", "size_bytes", Kind.INTEGER, "", "bytes of all instances"),
+    Attribute("TotalSizeInBytes", "size_bytes", Kind.INTEGER, "", "bytes of all instances"),
+    Attribute("AnnotationsFlag", "annotations", Kind.FLAG, "", "whether annotations are attached"),
+    Attribute("AnnotationSize", "annotation_bytes", Kind.INTEGER, "", "bytes of all annotations"),
+    Attribute(
+        "ThirdPartyAnalysis", "third_party", Kind.YES_NO, "", "YES for results that others than the submitter made"
+    ),
+    Attribute("TimeStamp", "submitted", Kind.TIMESTAMP, "", "when the Series was last submitted"),
+    Attribute("DateReleased", "released", Kind.DATE, "", "when the Series became public"),
+    Attribute("ReleasedStatus", "is_released", Kind.YES_NO, "", "Yes for public data"),
+    Attribute("ReleaseStatus", "is_released", Kind.YES_NO, "", "Yes for what is public"),
+    Attribute("Visibility", "visibility", Kind.TEXT, "", "1 for visible data"),
+    Attribute("Authorized", "authorized", Kind.INTEGER, "", "1: you may see it"),
+    Attribute("SOPClassUID", "sop_class_uid", Kind.UID, "00080016", "class of the instances"),
+    Attribute("SOPInstanceUID", "sop_uid", Kind.UID, "00080018", "SOP Instance UID"),
+    Attribute("FileLocation", "study_id", Kind.TEXT, "00200010", "the Study's ID, whatever the name says"),
+)
+
+# What else some tables call an attribute. The case of a name and its blanks make no difference.
+_OTHER_NAMES: Final = {
+    "3rdPartyAnalysis": "ThirdPartyAnalysis",
+    "AdmittingDiagnosesDescriptions": "AdmittingDiagnosesDescription",
+    "AdmittingDiagnosisDescription": "AdmittingDiagnosesDescription",
+    "CollectionName": "Collection",
+    "DataDescriptionURI": "CollectionURI",
+    "Doi": "CollectionURI",
+    "FileSize(Bytes)": "FileSize",
+    "LicenseURL": "LicenseURI",
+    "MaxSubmissionTimestamp": "TimeStamp",
+    "NumberOfImages": "ImageCount",
+    "Project": "Collection",
+    "ReleaseDate": "DateReleased",
+    "SeriesID": "SeriesInstanceUID",
+    "SeriesUID": "SeriesInstanceUID",
+    "StudyUID": "StudyInstanceUID",
+    "SubjectID": "PatientID",
+    "thirdPartyAnanlysis": "ThirdPartyAnalysis",
+}
 
 
-def required(parameter: Parameter) -> Parameter:
-    """The same parameter, where an endpoint requires it."""
-    return replace(parameter, required=True)
+def _folded(name: str) -> str:
+    return name.replace(" ", "").casefold()
 
 
-def any_case(parameter: Parameter) -> Parameter:
-    """The same parameter, where its value is compared without case."""
-    return replace(parameter, any_case=True)
+_BY_NAME: Final = {_folded(attribute.name): attribute for attribute in _ATTRIBUTES}
+_BY_NAME.update({_folded(other): _BY_NAME[_folded(name)] for other, name in _OTHER_NAMES.items()})
+
+
+def columns(names: str, **fields: str) -> tuple[Attribute, ...]:
+    """The attributes of an answer by their names, with commas between them, in the order and spelling of the wire.
+
+    `fields` are those that have another name of ours in this answer, by their names without blanks.
+    """
+    return tuple(_column(name.strip(), fields) for name in names.split(","))
+
+
+def _column(name: str, fields: Mapping[str, str]) -> Attribute:
+    known = _BY_NAME[_folded(name)]
+    field = fields.get(name.replace(" ", ""), known.field)
+    if (known.name, known.field) == (name, field):
+        return known
+    return Attribute(name, field, known.kind, known.tag, known.description)
+
+
+def asked(names: str) -> tuple[Parameter, ...]:
+    """The parameters of these names, with commas between them: behind a name, `!` is required, `~` is in any case."""
+    return tuple(_parameter(name.strip()) for name in names.split(",") if name)
+
+
+def _parameter(marked: str) -> Parameter:
+    name = marked.rstrip("!~")
+    known = _PARAMETERS[name]
+    if name == marked:
+        return known
+    return replace(known, required="!" in marked, any_case=known.any_case or "~" in marked)
 
 
 def since(name: str, form: DateForm, description: str) -> Parameter:
     """A parameter with the day since which something is new."""
-    return Parameter(name, "since", Kind.DATE, description=description, date_form=form)
+    return Parameter(name, "since", Kind.DATE, description, date_form=form)
 
 
-def renamed(name: str, attribute: Attribute, field: str | None = None) -> Attribute:
-    """The same attribute under another name on the wire, and under another name of ours if `field` is given."""
-    return replace(attribute, name=name, field=field or attribute.field)
+def rows(
+    name: str,
+    parameters: str | tuple[Parameter, ...],
+    attributes: str | tuple[Attribute, ...],
+    *,
+    method: str = "GET",
+    formats: tuple[str, ...] = FORMATS,
+    description: str | None = None,
+) -> Endpoint:
+    """An endpoint that answers with rows; its path is its name. Texts are read by `asked` and `columns`."""
+    return Endpoint(
+        name,
+        name,
+        asked(parameters) if isinstance(parameters, str) else parameters,
+        columns(attributes) if isinstance(attributes, str) else attributes,
+        Answer.ROWS,
+        description or DESCRIPTIONS[name],
+        method=method,
+        formats=formats,
+    )
 
 
-# --- parameters -------------------------------------------------------------------------------------------------------
+def other(
+    name: str,
+    parameters: str | tuple[Parameter, ...],
+    answer: Answer,
+    *,
+    method: str = "GET",
+    description: str | None = None,
+) -> Endpoint:
+    """An endpoint that answers with a text or a file; its path is its name."""
+    return replace(rows(name, parameters, (), method=method, formats=(), description=description), answer=answer)
 
-COLLECTION: Final = Parameter("Collection", "collection", description="name of a Collection", any_case=True)
-PATIENT_ID: Final = Parameter("PatientID", "patient_id", description="a Patient's ID", any_case=True)
-PATIENT_ID_SMALL_D: Final = Parameter(
-    "PatientId", "patient_id", description="a Patient's ID; note the small d", any_case=True
-)
-STUDY: Final = Parameter("StudyInstanceUID", "study_uid", Kind.UID, description="a Study Instance UID")
-SERIES: Final = Parameter("SeriesInstanceUID", "series_uid", Kind.UID, description="a Series Instance UID")
-SOP: Final = Parameter("SOPInstanceUID", "sop_uid", Kind.UID, description="a SOP Instance UID")
-MODALITY: Final = Parameter("Modality", "modality", description="a modality, such as CT")
-BODY_PART: Final = Parameter("BodyPartExamined", "body_part", description="a body part, such as CHEST")
-MANUFACTURER: Final = Parameter("Manufacturer", "manufacturer", description="a manufacturer")
-MODEL: Final = Parameter("ManufacturerModelName", "model", description="a manufacturer's model name")
-SHARED_LIST: Final = Parameter("name", "shared_list", required=True, description="name of a shared list")
-NEW_FILE_NAMES: Final = Parameter(
-    "NewFileNames", "new_file_names", description="Yes: names such as 1-01.dcm in the zip", any_case=True
-)
-INCLUDE_MD5: Final = Parameter("IncludeMD5", "with_md5", description="Yes: md5hashes.csv in the zip", any_case=True)
-INCLUDE_ANNOTATION: Final = Parameter(
-    "IncludeAnnotation", "with_annotations", description="true: annotations in the zip", any_case=True
-)
-MD5_VERIFICATION: Final = Parameter(
-    "MD5Verification", "with_md5", description="true: md5hashes.csv in the zip", any_case=True
-)
-SERIES_LIST: Final = Parameter(
-    "list",
-    "series_uids",
-    required=True,
-    description="a Series Instance UID",
-    is_repeatable=True,
-)
-SERIES_LIST_OF_COMMAS: Final = replace(
-    SERIES_LIST, description="Series Instance UIDs, repeated or with commas between them", separator=","
-)
 
-# --- attributes -------------------------------------------------------------------------------------------------------
+def by_name(endpoints: Iterable[Endpoint]) -> Mapping[str, Endpoint]:
+    """The endpoints of a family, keyed by their names as documented."""
+    return {endpoint.name: endpoint for endpoint in endpoints}
 
-A_COLLECTION: Final = Attribute("Collection", "collection", description="name of the Collection")
-A_PATIENT_ID: Final = Attribute("PatientID", "patient_id", tag="00100020", description="the Patient's ID")
-A_PATIENT_NAME: Final = Attribute("PatientName", "patient_name", tag="00100010", description="name, de-identified")
-A_BIRTH_DATE: Final = Attribute(
-    "PatientBirthDate", "patient_birth_date", Kind.DATE, "00100030", "date of birth, if kept"
-)
-A_SEX: Final = Attribute("PatientSex", "patient_sex", tag="00100040", description="M, F or O")
-A_ETHNIC_GROUP: Final = Attribute("EthnicGroup", "ethnic_group", tag="00102160", description="ethnic group")
-A_PHANTOM: Final = Attribute("Phantom", "phantom", Kind.YES_NO, "00100200", "YES for a phantom")
-A_SPECIES_CODE: Final = Attribute(
-    "SpeciesCode", "species_code", tag="00102202", description="SNOMED code of the species"
-)
-A_SPECIES: Final = Attribute(
-    "SpeciesDescription", "species_description", tag="00102201", description="name of the species"
-)
-A_STUDY_UID: Final = Attribute("StudyInstanceUID", "study_uid", Kind.UID, "0020000D", "Study Instance UID")
-A_STUDY_DATE: Final = Attribute("StudyDate", "study_date", Kind.DATE, "00080020", "date of the Study, often moved")
-A_STUDY_DESCRIPTION: Final = Attribute(
-    "StudyDescription", "description", tag="00081030", description="description of the Study"
-)
-A_DIAGNOSIS: Final = Attribute(
-    "AdmittingDiagnosesDescription", "admitting_diagnosis", tag="00081080", description="diagnosis"
-)
-A_STUDY_ID: Final = Attribute("StudyID", "study_id", tag="00200010", description="the Study's ID")
-A_AGE: Final = Attribute("PatientAge", "patient_age", tag="00101010", description="age at the Study, such as 061Y")
-A_SERIES_COUNT: Final = Attribute("SeriesCount", "series_count", Kind.INTEGER, "", "number of Series in the Study")
-A_EVENT: Final = Attribute(
-    "LongitudinalTemporalEventType", "longitudinal_event_type", tag="00120053", description="event"
-)
-A_OFFSET: Final = Attribute(
-    "LongitudinalTemporalOffsetFromEvent", "longitudinal_offset_days", Kind.NUMBER, "00120052", "days from the event"
-)
-A_SERIES_UID: Final = Attribute("SeriesInstanceUID", "series_uid", Kind.UID, "0020000E", "Series Instance UID")
-A_SOP_UID: Final = Attribute("SOPInstanceUID", "sop_uid", Kind.UID, "00080018", "SOP Instance UID")
-A_SOP_CLASS: Final = Attribute("SOP Class UID", "sop_class_uid", Kind.UID, "00080016", "class of the instances")
-A_MODALITY: Final = Attribute("Modality", "modality", tag="00080060", description="modality")
-A_PROTOCOL: Final = Attribute("ProtocolName", "protocol", tag="00181030", description="name of the protocol")
-A_SERIES_DATE: Final = Attribute("SeriesDate", "series_date", Kind.DATE, "00080021", "date of the Series, often moved")
-A_SERIES_DESCRIPTION: Final = Attribute(
-    "SeriesDescription", "description", tag="0008103E", description="description of the Series"
-)
-A_BODY_PART: Final = Attribute("BodyPartExamined", "body_part", tag="00180015", description="body part")
-A_SERIES_NUMBER: Final = Attribute("SeriesNumber", "series_number", Kind.INTEGER, "00200011", "number of the Series")
-A_ANNOTATIONS: Final = Attribute("AnnotationsFlag", "annotations", Kind.FLAG, "", "whether annotations are attached")
-A_MANUFACTURER: Final = Attribute(
-    "Manufacturer", "manufacturer", tag="00080070", description="manufacturer of the equipment"
-)
-A_MODEL: Final = Attribute("ManufacturerModelName", "model", tag="00081090", description="model name of the equipment")
-A_SOFTWARE: Final = Attribute(
-    "SoftwareVersions", "software_versions", tag="00181020", description="versions of its software"
-)
-A_IMAGE_COUNT: Final = Attribute("ImageCount", "image_count", Kind.INTEGER, "", "number of instances")
-A_SUBMITTED: Final = Attribute("TimeStamp", "submitted", Kind.TIMESTAMP, "", "when the Series was last submitted")
-A_LICENSE: Final = Attribute("LicenseName", "license_name", description="licence of the data")
-A_LICENSE_URI: Final = Attribute("LicenseURI", "license_uri", description="address of the licence")
-A_COLLECTION_URI: Final = Attribute("CollectionURI", "collection_uri", description="DOI of the Collection")
-A_FILE_SIZE: Final = Attribute("FileSize", "size_bytes", Kind.INTEGER, "", "bytes of all instances")
-A_RELEASED: Final = Attribute("DateReleased", "released", Kind.DATE, "", "when the Series became public")
-A_STUDY_DESC: Final = Attribute(
-    "StudyDesc", "study_description", tag="00081030", description="description of the Study"
-)
-A_THIRD_PARTY: Final = Attribute(
-    "ThirdPartyAnalysis", "third_party", Kind.YES_NO, "", "YES for results that others than the submitter made"
-)
-A_SITE: Final = Attribute("Site", "site", description="the site that submitted the Series")
-A_RELEASED_STATUS: Final = Attribute("ReleasedStatus", "is_released", Kind.YES_NO, "", "Yes for public data")
-A_VISIBILITY: Final = Attribute("Visibility", "visibility", description="1 for visible data")
-A_AUTHORIZED: Final = Attribute("Authorized", "authorized", Kind.INTEGER, "", "1: you may see it")
-A_PIXEL_SPACING: Final = Attribute(
-    "PixelSpacing(mm)-Row", "pixel_spacing_mm", Kind.NUMBER, "00280030", "distance of rows in mm"
-)
-A_SLICE_THICKNESS: Final = Attribute(
-    "SliceThickness(mm)", "slice_thickness_mm", Kind.NUMBER, "00180050", "thickness of slices in mm"
-)
-A_SIZE: Final = Attribute("TotalSizeInBytes", "size_bytes", Kind.INTEGER, "", "bytes of all instances")
-A_OBJECT_COUNT: Final = Attribute("ObjectCount", "image_count", Kind.INTEGER, "", "number of instances")
 
-SIZE: Final = (A_SIZE, A_OBJECT_COUNT)
-
-SERIES_START: Final = (
-    A_SERIES_UID,
-    A_STUDY_UID,
-    A_MODALITY,
-    A_PROTOCOL,
-    A_SERIES_DATE,
-    A_SERIES_DESCRIPTION,
-    A_BODY_PART,
-    A_SERIES_NUMBER,
-    A_ANNOTATIONS,
-    A_COLLECTION,
-    A_PATIENT_ID,
-    A_MANUFACTURER,
-    A_MODEL,
-    A_SOFTWARE,
-    A_IMAGE_COUNT,
-)
+SERIES_START: Final = columns("""
+    SeriesInstanceUID, StudyInstanceUID, Modality, ProtocolName, SeriesDate, SeriesDescription, BodyPartExamined,
+    SeriesNumber, AnnotationsFlag, Collection, PatientID, Manufacturer, ManufacturerModelName, SoftwareVersions,
+    ImageCount
+""")
 """The first fifteen attributes of a Series, which every family except NBIA v4 sends in this order."""
