@@ -17,10 +17,11 @@ from bulkdl.fetch.committer import Checked, Committer, Seen, listed_otherwise, m
 from bulkdl.fetch.download import Incoming
 from bulkdl.fetch.targets import Target, targets_of
 from bulkdl.fetch.threads import Threads
+from bulkdl.model.bundles import BundleEvent, EntryData, EntryEnded, EntryStarted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.preamble import is_dicom
 from bulkdl.runtime.loop_cycle import OnePerLoopCycle
-from bulkdl.store.bundles import BundleEvent, BundleReader, EntryData, EntryEnded, EntryStarted, parse_md5hashes
+from bulkdl.store.bundles import BundleReader, parse_md5hashes
 from bulkdl.store.partials import Partials
 
 _MOST_ATTEMPTS: Final = 2

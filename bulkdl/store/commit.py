@@ -9,15 +9,11 @@ What may be committed, `fetch` and `adopt` decide: validation, checksums and qua
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bulkdl.errors import DiskError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bulkdl.store.files import MirrorFiles
+from bulkdl.store.files import MirrorFiles
 
 
 @dataclass(slots=True)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
-from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -26,7 +24,8 @@ _KNOWN_FOLDERS: Final = 4096
 class MirrorFiles:
     """The files of the mirror at `root`. With `private`, new files and folders are for their owner alone (0600, 0700).
 
-    A mirror that was made private stays so: its `.bulkdl` folder says it. Each process makes its own object.
+    A mirror that was made private stays so: its `.bulkdl` folder says it. Each process makes its own object. A method
+    that cannot do what it says raises DiskError.
     """
 
     def __init__(self, root: Path, *, private: bool = False) -> None:
@@ -37,14 +36,10 @@ class MirrorFiles:
         self.quarantine = Quarantine(self.root / QUARANTINE, private=private)
         self.is_private = private
         self._folder_mode = 0o700 if private else 0o777
-        self._known = _KnownFolders()
+        self._known: set[str] = set()  # folders that exist and are synced; its operations are safe for threads
 
     def prepare(self) -> None:
-        """Make the mirror's folder and the folders of `.bulkdl`, durably. Safe to repeat; changes no existing file.
-
-        Raises:
-            DiskError: a folder cannot be made, or a file is in its place.
-        """
+        """Make the mirror's folder and the folders of `.bulkdl`, durably. Safe to repeat; changes no existing file."""
         missing = [folder for folder in (*reversed(self.root.parents), self.root) if not folder.exists()]
         for folder in missing:
             self._make_folder(folder)
@@ -69,9 +64,6 @@ class MirrorFiles:
 
         An existing folder is synced too when this object meets it first: a run that was killed may have made it
         without syncing it.
-
-        Raises:
-            DiskError: it cannot be made, or a file or a link is in its place.
         """
         self.absolute(relative)
         self._ensure(relative)
@@ -93,17 +85,13 @@ class MirrorFiles:
             except FileNotFoundError:
                 if (folder := relative.rpartition("/")[0]) == "":
                     raise
-                self._known.forget(folder)
+                self._known.clear()
                 self._ensure(folder)
                 partial.replace(final)
         return mtime_ns
 
     def mtime_ns(self, relative: str) -> int:
-        """When a committed file was last modified, in nanoseconds.
-
-        Raises:
-            DiskError: it cannot be read.
-        """
+        """When a committed file was last modified, in nanoseconds."""
         path = self.absolute(relative)
         with disk_errors("read", path):
             return path.lstat().st_mtime_ns
@@ -117,11 +105,7 @@ class MirrorFiles:
         sync_folder(self.absolute(relative) if relative else self.root)
 
     def existing(self, relative: str) -> dict[str, int]:
-        """The regular files in a folder: names and sizes in bytes. Empty if the folder does not exist.
-
-        Raises:
-            MirrorUnwritable: the folder cannot be read.
-        """
+        """The regular files in a folder: names and sizes in bytes. Empty if the folder does not exist."""
         path = self.absolute(relative)
         with disk_errors("read", path):
             try:
@@ -144,12 +128,14 @@ class MirrorFiles:
                     path.chmod(0o700 if stat.S_ISDIR(status.st_mode) else 0o600)
 
     def _ensure(self, relative: str) -> None:
-        if self._known.holds(relative):
+        if relative in self._known:
             return
         parent = relative.rpartition("/")[0]
         if parent:
             self._ensure(parent)
         self._make_folder(self.root / relative)
+        if len(self._known) >= _KNOWN_FOLDERS:
+            self._known.clear()
         self._known.add(relative)
 
     def _make_folder(self, path: Path) -> None:
@@ -162,31 +148,3 @@ class MirrorFiles:
                         f"{path} is a link or a file where the mirror needs a folder; move it away, then resume"
                     ) from error
         sync_folder(path.parent)
-
-
-class _KnownFolders:
-    """The folders used last that are known to exist and to be synced: a bounded set, safe for threads."""
-
-    def __init__(self) -> None:
-        self._paths: OrderedDict[str, None] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def holds(self, path: str) -> bool:
-        with self._lock:
-            if path not in self._paths:
-                return False
-            self._paths.move_to_end(path)
-            return True
-
-    def add(self, path: str) -> None:
-        with self._lock:
-            self._paths[path] = None
-            if len(self._paths) > _KNOWN_FOLDERS:
-                self._paths.popitem(last=False)
-
-    def forget(self, path: str) -> None:
-        """Forget `path` and the folders above it."""
-        with self._lock:
-            while path:
-                self._paths.pop(path, None)
-                path = path.rpartition("/")[0]

@@ -14,9 +14,10 @@ import os
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
 
 from bulkdl.errors import MirrorLocked, MirrorUnwritable
 from bulkdl.runtime.disk import LOCK, disk_errors, open_new
@@ -26,71 +27,49 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
-
 _WINDOWS_BYTE = 1 << 30  # far behind the text, because other processes cannot read a locked byte
 _NOTE_BYTES = 4096
-# `holder` takes the lock for an instant to see whether it is free, so `acquire` tries several times.
+# `holder` takes the lock for an instant to see whether it is free, so `_take` tries several times.
 _TRIES = 5
 _PAUSE_SECONDS = 0.02
 
 
-class MirrorLock:
-    """The lock of the mirror at `root`, to be used in a `with` statement. `verb` is shown to other processes."""
+@contextmanager
+def lock_mirror(root: Path, verb: str = "bulkdl", *, private: bool = False) -> Iterator[None]:
+    """Hold the lock of the mirror at `root`; makes its folder if it is missing. `verb` is shown to other processes.
 
-    def __init__(self, root: Path, verb: str = "bulkdl", *, private: bool = False) -> None:
-        self._root = root.resolve()
-        self._verb = verb
-        self._private = private
-        self._descriptor: int | None = None
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-    def acquire(self) -> None:
-        """Take the lock; makes the mirror's folder if it is missing.
-
-        Raises:
-            MirrorLocked: another process has it; the message names it.
-            DiskError: the lock's file cannot be written.
-        """
-        path = self._root / LOCK
-        with disk_errors("make the lock", path):
-            path.parent.mkdir(mode=0o700 if self._private else 0o777, parents=True, exist_ok=True)
-            descriptor = open_new(path, os.O_RDWR | os.O_CREAT, private=self._private)
+    Raises:
+        MirrorLocked: another process has it; the message names it.
+        DiskError: the lock's file cannot be written.
+    """
+    root = root.resolve()
+    path = root / LOCK
+    with disk_errors("make the lock", path):
+        path.parent.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
+        descriptor = open_new(path, os.O_RDWR | os.O_CREAT, private=private)
+    try:
+        with disk_errors("lock", path):
+            _take(descriptor, root)
+            started_at = datetime.now(tz=UTC).isoformat(timespec="seconds")
+            note = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": started_at, "verb": verb}
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, json.dumps(note).encode())
         try:
-            with disk_errors("lock", path):
-                self._take(descriptor)
-                _write_note(descriptor, self._verb)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
-
-    def _take(self, descriptor: int) -> None:
-        for _ in range(_TRIES):
-            if _lock(descriptor):
-                return
-            time.sleep(_PAUSE_SECONDS)
-        raise MirrorLocked(
-            f"{self._root} is in use by {_describe(descriptor)}; nothing was changed: wait until it ends"
-        )
-
-    def release(self) -> None:
-        """Release the lock; safe to repeat."""
-        if self._descriptor is not None:
+            yield
+        finally:
             with suppress(OSError):  # the lock is released on a full disk too
-                os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+                os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, root: Path) -> None:
+    for _ in range(_TRIES):
+        if _lock(descriptor):
+            return
+        time.sleep(_PAUSE_SECONDS)
+    raise MirrorLocked(f"{root} is in use by {_describe(descriptor)}; nothing was changed: wait until it ends")
 
 
 def holder(root: Path) -> str | None:
@@ -128,14 +107,6 @@ def _lock(descriptor: int, *, shared: bool = False) -> bool:
             "mount it with locks (NFS: without nolock, with lockd), or put the mirror on another file system"
         ) from error
     return True
-
-
-def _write_note(descriptor: int, verb: str) -> None:
-    started_at = datetime.now(tz=UTC).isoformat(timespec="seconds")
-    note = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": started_at, "verb": verb}
-    os.ftruncate(descriptor, 0)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    os.write(descriptor, json.dumps(note).encode())
 
 
 def _describe(descriptor: int) -> str:

@@ -14,22 +14,18 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import aiofiles
+from aiofiles.threadpool.binary import AsyncFileIO
 
 from bulkdl.errors import MirrorUnwritable
 from bulkdl.runtime.disk import disk_errors, open_new, sync_open_file, write_new
 from bulkdl.store.space import measure
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor
-
-    from aiofiles.threadpool.binary import AsyncFileIO
 
 _NOTE: Final = ".json"
 
@@ -49,7 +45,10 @@ class KeptPartial:
 
 
 class Partials:
-    """The partial files in `folder`. With `private`, new files are for their owner alone (0600)."""
+    """The partial files in `folder`. With `private`, new files are for their owner alone (0600).
+
+    A method that cannot do what it says raises DiskError.
+    """
 
     def __init__(self, folder: Path, *, private: bool = False) -> None:
         self.folder = folder
@@ -60,11 +59,7 @@ class Partials:
         return self.folder / name
 
     def free_bytes(self) -> int:
-        """How much is free where the partial files are.
-
-        Raises:
-            MirrorUnwritable: the file system does not report it.
-        """
+        """How much is free where the partial files are."""
         return measure(self.folder).free_bytes
 
     def size(self, name: str) -> int | None:
@@ -76,18 +71,12 @@ class Partials:
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def write(self, name: str, data: bytes | bytearray | memoryview) -> Path:
-        """Write the complete partial file `name` and sync it; replaces any earlier one. Leaves nothing after a failure.
-
-        Raises:
-            DiskError: it cannot be written.
-        """
+        """Write the complete partial file `name`, synced; replaces any earlier one. Leaves nothing after a failure."""
         path = self.path(name)
         with disk_errors("write", path):
             descriptor = open_new(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, private=self._private)
             try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                _write_all(descriptor, data)
                 sync_open_file(descriptor)
             except BaseException:
                 os.close(descriptor)
@@ -97,13 +86,10 @@ class Partials:
             os.close(descriptor)
         return path
 
-    async def open_stream(self, name: str, *, keep_bytes: int = 0, executor: Executor | None = None) -> PartialStream:
+    async def open_stream(self, name: str, *, keep_bytes: int = 0) -> PartialStream:
         """Open the partial file `name` for a body that is too large for memory.
 
         Keeps the first `keep_bytes` of an earlier attempt, to resume after them, and cuts off the rest.
-
-        Raises:
-            DiskError: it cannot be opened, or holds fewer than `keep_bytes`.
         """
         path = self.path(name)
 
@@ -112,21 +98,17 @@ class Partials:
             return open_new(file, (flags & ~os.O_TRUNC) | os.O_CREAT | cut, private=self._private)
 
         with disk_errors("write", path):
-            file = await aiofiles.open(path, "r+b", buffering=0, opener=opener, executor=executor)
+            file = await aiofiles.open(path, "r+b", buffering=0, opener=opener)
             try:
                 if keep_bytes:
                     await _cut_after(keep_bytes, file, path)
             except BaseException:
                 await file.close()
                 raise
-        return PartialStream(path, file, executor)
+        return PartialStream(path, file)
 
     def note(self, name: str, kept: KeptPartial) -> None:
-        """Note beside the partial file `name` which object it is of. Not synced: a lost note costs a download only.
-
-        Raises:
-            DiskError: it cannot be written.
-        """
+        """Note beside the partial file `name` which object it is of. Not synced: a lost note costs a download only."""
         note = self.path(name + _NOTE)
         with disk_errors("write", note):
             new = note.with_name(note.name + ".new")
@@ -134,13 +116,11 @@ class Partials:
             new.replace(note)
 
     def resumable(self) -> dict[str, KeptPartial]:
-        """The partial files that can be resumed, by name: each has a note, and holds the bytes that the note states.
-
-        Raises:
-            DiskError: the folder cannot be read.
-        """
+        """The partial files that can be resumed, by name: each has a note, and holds the bytes that the note states."""
         found: dict[str, KeptPartial] = {}
-        for note in self._notes():
+        with disk_errors("read", self.folder), os.scandir(self.folder) as entries:
+            notes = [entry.name for entry in entries if entry.name.endswith(_NOTE)]
+        for note in notes:
             name = note.removesuffix(_NOTE)
             with suppress(OSError, ValueError, TypeError):
                 kept = KeptPartial(**json.loads(self.path(note).read_bytes()))
@@ -148,16 +128,8 @@ class Partials:
                     found[name] = kept
         return found
 
-    def _notes(self) -> list[str]:
-        with disk_errors("read", self.folder), os.scandir(self.folder) as entries:
-            return [entry.name for entry in entries if entry.name.endswith(_NOTE)]
-
     def forget(self, name: str) -> None:
-        """Remove the note beside the partial file `name`, if there is one.
-
-        Raises:
-            DiskError: it cannot be removed.
-        """
+        """Remove the note beside the partial file `name`, if there is one."""
         note = self.path(name + _NOTE)
         with disk_errors("remove", note):
             note.unlink(missing_ok=True)
@@ -166,9 +138,6 @@ class Partials:
         """Remove the partial files of earlier runs except those that can be resumed; returns how many.
 
         The caller holds the mirror's lock, and no worker has started.
-
-        Raises:
-            DiskError: they cannot be removed.
         """
         removed = 0
         kept = self.resumable()
@@ -182,47 +151,35 @@ class Partials:
 
 
 class PartialStream:
-    """A partial file that one task writes. `finish` or `abort` ends it, once."""
+    """A partial file that one task writes. `finish` or `abort` ends it, once.
 
-    def __init__(self, path: Path, file: AsyncFileIO, executor: Executor | None) -> None:
+    What cannot be written raises DiskError: then nothing in the file can be relied on, and `abort` is still due.
+    """
+
+    def __init__(self, path: Path, file: AsyncFileIO) -> None:
         self.path = path
         self._file = file
-        self._executor = executor
 
     async def write(
         self, chunks: Sequence[bytes | memoryview], *, watch: Callable[[bytes | memoryview], None] = lambda _: None
     ) -> None:
-        """Append `chunks` in a thread, which also passes each of them to `watch`.
-
-        Raises:
-            DiskError: they cannot be written; the caller still has to `abort`.
-        """
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._append, chunks, watch)
+        """Append `chunks` in a thread, which also passes each of them to `watch`."""
+        await asyncio.get_running_loop().run_in_executor(None, self._append, chunks, watch)
 
     def _append(self, chunks: Sequence[bytes | memoryview], watch: Callable[[bytes | memoryview], None]) -> None:
         with disk_errors("write", self.path):
             descriptor = self._file.fileno()
             for chunk in chunks:
                 watch(chunk)
-                data = memoryview(chunk)
-                while data:
-                    data = data[os.write(descriptor, data) :]
+                _write_all(descriptor, chunk)
 
     async def checkpoint(self) -> None:
-        """Sync everything written so far.
-
-        Raises:
-            DiskError: it cannot be written; the caller still has to `abort`.
-        """
+        """Sync everything written so far."""
         with disk_errors("sync", self.path):
-            await asyncio.get_running_loop().run_in_executor(self._executor, sync_open_file, self._file.fileno())
+            await asyncio.get_running_loop().run_in_executor(None, sync_open_file, self._file.fileno())
 
     async def finish(self) -> None:
-        """Sync and close. The file is then ready for `commit`.
-
-        Raises:
-            DiskError: it cannot be written; the file is closed, and nothing in it can be relied on.
-        """
+        """Sync and close. The file is then ready for `commit`."""
         try:
             await self.checkpoint()
         finally:
@@ -235,6 +192,12 @@ class PartialStream:
         if not keep:
             with suppress(OSError):
                 self.path.unlink()
+
+
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def partial_name(series_uid: str, sop_uid: str) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bulkdl.model.ids import is_uid
 from bulkdl.runtime.disk import disk_errors, write_new
 from bulkdl.store.layout import uid_component
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _MOST_PER_INSTANCE: Final = 3
 
@@ -55,11 +53,7 @@ class Quarantine:
         return None
 
     def renew(self, path: Path, details: Mapping[str, Any]) -> None:
-        """Replace the details of a file. Blocking.
-
-        Raises:
-            DiskError: they cannot be written.
-        """
+        """Replace the details of a file. Blocking. Raises DiskError if they cannot be written."""
         with disk_errors("write", path):
             self._note(path, details)
 
@@ -69,16 +63,13 @@ class Quarantine:
         write_new(path.with_suffix(".json"), note, private=self._private)
 
     def _slots(self, sop_uid: str | None) -> list[Path]:
-        stem = _stem(sop_uid)
+        if sop_uid is None:
+            stem = "unknown"
+        elif is_uid(sop_uid):
+            stem = uid_component(sop_uid)
+        else:
+            stem = f"entry-{hashlib.sha256(sop_uid.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
         return [self.folder / f"{stem}.{number}.dcm" for number in range(1, _MOST_PER_INSTANCE + 1)]
-
-
-def _stem(sop_uid: str | None) -> str:
-    if sop_uid is None:
-        return "unknown"
-    if is_uid(sop_uid):
-        return uid_component(sop_uid)
-    return f"entry-{hashlib.sha256(sop_uid.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def _last_changed(path: Path) -> int:

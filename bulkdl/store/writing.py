@@ -11,16 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bulkdl.store.commit import CommitJob, commit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from concurrent.futures import Executor
-
-    from bulkdl.store.files import MirrorFiles
+from bulkdl.store.files import MirrorFiles
 
 _MOST_THREADS: Final = 8
 _QUEUE_PER_THREAD: Final = 4  # waiting instances for each active thread, above which one more starts
@@ -134,17 +132,17 @@ class GroupWriter:
             self._executor.submit(self._work_off, loop)
 
     def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
-        while group := list(self._next()):
+        while group := self._next():
             commit(self._files, [waiting.job for waiting in group])
             loop.call_soon_threadsafe(_settle, group)
         loop.call_soon_threadsafe(self._thread_ended, loop)
 
-    def _next(self) -> Iterator[_Waiting]:
-        for _ in range(_MOST_AT_ONCE):
-            try:
-                yield self._waiting.popleft()
-            except IndexError:
-                return
+    def _next(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        with suppress(IndexError):
+            while len(group) < _MOST_AT_ONCE:
+                group.append(self._waiting.popleft())
+        return group
 
     def _thread_ended(self, loop: asyncio.AbstractEventLoop) -> None:
         self._threads -= 1

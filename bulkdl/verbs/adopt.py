@@ -45,7 +45,7 @@ from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring, remove_taken
 from bulkdl.store.layout import Layout, instance_name, parse_layout, special_name
-from bulkdl.store.lock import MirrorLock
+from bulkdl.store.lock import lock_mirror
 from bulkdl.store.partials import partial_name
 from bulkdl.verbs.adopt_sources import (
     Candidate,
@@ -177,7 +177,7 @@ def _set_journal_aside(mirror: Path) -> None:
     files = MirrorFiles(mirror)
     if not files.journal_path.exists():
         return
-    with MirrorLock(files.root, "adopt"):
+    with lock_mirror(files.root, "adopt"):
         try:
             with Journal.open_readonly(files.journal_path) as journal:
                 journal.check()

@@ -17,10 +17,11 @@ from bulkdl.dicom.header import Header, read_header
 from bulkdl.dicom.validation import ValidationResult
 from bulkdl.errors import BundleError, InstanceError, InvalidInstance
 from bulkdl.fetch.digests import Digests
+from bulkdl.model.bundles import EntryData, EntryEnded, EntryStarted
 from bulkdl.model.preamble import HEAD_BYTES, is_bare_data_set, is_dicom
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.text import decoded
-from bulkdl.store.bundles import BundleReader, EntryData, EntryEnded, EntryStarted
+from bulkdl.store.bundles import BundleReader
 from bulkdl.store.importing import SourceFile, source_files
 
 _BATCH: Final = 200

@@ -32,7 +32,7 @@ from bulkdl.resolve import Resolution, explain_nothing
 from bulkdl.runtime.disk import JOURNAL, shortage_errors
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
-from bulkdl.store.lock import MirrorLock
+from bulkdl.store.lock import lock_mirror
 
 FIRST_ANSWER_SECONDS: Final = 25.0
 """How long `plan` and `query` wait for an archive that has never answered."""
@@ -218,7 +218,7 @@ async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncI
     await asyncio.to_thread(refuse_inside_mirror, root)
     files = MirrorFiles(root, private=private)
     files.prepare()
-    with shortage_errors(), MirrorLock(files.root, verb, private=files.is_private):
+    with shortage_errors(), lock_mirror(files.root, verb, private=files.is_private):
         files.partials.discard_stale()
         async with open_journal_thread(files.journal_path) as journal:
             yield OpenMirror(files, journal)

@@ -18,7 +18,7 @@ import pytest
 from bulkdl import __version__
 from bulkdl.cli import main
 from bulkdl.store.files import MirrorFiles
-from bulkdl.store.lock import MirrorLock
+from bulkdl.store.lock import lock_mirror
 from tests.support.held_mirrors import make_mirror
 
 COMMANDS = ("mirror", "resume", "plan", "status", "verify", "query", "serve")
@@ -193,7 +193,7 @@ def test_a_bad_value_of_the_environment_names_the_variable(
 
 def test_a_mirror_that_somebody_works_on_exits_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     MirrorFiles(tmp_path).prepare()
-    with MirrorLock(tmp_path, "mirror"):
+    with lock_mirror(tmp_path, "mirror"):
         code = main.run(
             ["mirror", "--archive", NOBODY, "--collection", "x", "--to", str(tmp_path), "--progress", "none"]
         )

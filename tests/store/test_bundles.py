@@ -3,10 +3,13 @@ from __future__ import annotations
 import io
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,15 +17,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkdl.errors import BundleError
-from bulkdl.store.bundles import (
-    BundleEvent,
-    BundleLimits,
-    BundleReader,
-    EntryData,
-    EntryEnded,
-    EntryStarted,
-    parse_md5hashes,
-)
+from bulkdl.model.bundles import BundleEvent, BundleLimits, EntryData, EntryEnded, EntryStarted
+from bulkdl.store.bundles import BundleReader, parse_md5hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -295,3 +291,29 @@ def test_md5_hashes_are_read_as_nbia_writes_them() -> None:
         "00000002.dcm": "0cc175b9c0f1b6a831c399e269772661",
         "with,comma.dcm": "9" * 32,
     }
+
+
+READ_WITH = """
+import sys
+if sys.argv[2] == "zlib":
+    sys.modules["zlib_ng"] = None
+from pathlib import Path
+from bulkdl.model.bundles import EntryData
+from bulkdl.store.bundles import BundleReader, crc32
+data = [event.data for event in BundleReader().feed(Path(sys.argv[1]).read_bytes()) if isinstance(event, EntryData)]
+print(crc32.__module__, crc32(b"".join(data)))
+"""
+
+
+@pytest.mark.parametrize(("library", "module"), [("zlib", "zlib"), ("zlib-ng", "zlib_ng.zlib_ng")])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_is_read_with_either(tmp_path: Path, library: str, module: str, method: int) -> None:
+    out = io.BytesIO()
+    content = bytes(range(256)) * 20_000
+    with zipfile.ZipFile(out, "w", method) as bundle:
+        bundle.writestr("1.dcm", content)
+        crc = bundle.getinfo("1.dcm").CRC
+    (tmp_path / "series.zip").write_bytes(out.getvalue())
+    command = [sys.executable, "-c", READ_WITH, str(tmp_path / "series.zip"), library]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [module, str(crc)]

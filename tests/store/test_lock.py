@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.errors import MirrorLocked, MirrorUnwritable
-from bulkdl.store.lock import MirrorLock, holder
+from bulkdl.store.lock import holder, lock_mirror
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HOLD = """
 import sys
 from pathlib import Path
-from bulkdl.store.lock import MirrorLock
-with MirrorLock(Path(sys.argv[1]), "bulkdl mirror"):
+from bulkdl.store.lock import lock_mirror
+with lock_mirror(Path(sys.argv[1]), "bulkdl mirror"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -36,7 +36,7 @@ def hold(root: Path) -> subprocess.Popen[str]:
 def test_a_second_process_is_rejected_and_learns_who_holds_the_lock(tmp_path: Path) -> None:
     with hold(tmp_path) as other:
         with pytest.raises(MirrorLocked, match=rf"`bulkdl mirror` \(process {other.pid} on .*, since 20") as caught:
-            MirrorLock(tmp_path, "bulkdl verify").acquire()
+            lock_mirror(tmp_path, "bulkdl verify").__enter__()
         assert "\n" not in str(caught.value)
         other.kill()
 
@@ -45,8 +45,8 @@ def test_a_symbolic_link_leads_to_the_same_lock(tmp_path: Path) -> None:
     root, link = tmp_path / "mirror", tmp_path / "link"
     root.mkdir()
     link.symlink_to(root)
-    with MirrorLock(root), pytest.raises(MirrorLocked):
-        MirrorLock(link).acquire()
+    with lock_mirror(root), pytest.raises(MirrorLocked), lock_mirror(link):
+        pass
 
 
 def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
@@ -54,15 +54,15 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
         other.kill()
         other.wait()
     assert holder(tmp_path) is None
-    with MirrorLock(tmp_path):
+    with lock_mirror(tmp_path):
         pass
 
 
 def test_a_child_program_does_not_keep_the_lock(tmp_path: Path) -> None:
-    with MirrorLock(tmp_path):
+    with lock_mirror(tmp_path):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     try:
-        with MirrorLock(tmp_path):
+        with lock_mirror(tmp_path):
             pass
     finally:
         child.communicate(b"\n")
@@ -70,7 +70,7 @@ def test_a_child_program_does_not_keep_the_lock(tmp_path: Path) -> None:
 
 def test_status_names_the_holder_without_disturbing_it(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
-    with MirrorLock(tmp_path, "bulkdl sync"):
+    with lock_mirror(tmp_path, "bulkdl sync"):
         found = holder(tmp_path)
         assert found is not None
         assert found.startswith(f"`bulkdl sync` (process {os.getpid()} on ")
@@ -80,28 +80,26 @@ def test_status_names_the_holder_without_disturbing_it(tmp_path: Path) -> None:
 
 
 def test_a_holder_without_a_note_is_another_process(tmp_path: Path) -> None:
-    with MirrorLock(tmp_path):
+    with lock_mirror(tmp_path):
         (tmp_path / ".bulkdl" / "lock").write_bytes(b'{"pid": 1')
         assert holder(tmp_path) == "another process"
 
 
 def test_can_be_taken_again_after_its_release(tmp_path: Path) -> None:
-    lock = MirrorLock(tmp_path)
     for _ in range(2):
-        lock.acquire()
-        lock.release()
-        lock.release()
+        with lock_mirror(tmp_path):
+            pass
 
 
 def test_is_not_taken_through_a_link_in_its_place(tmp_path: Path) -> None:
     (tmp_path / ".bulkdl").mkdir()
     (tmp_path / ".bulkdl" / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(MirrorUnwritable):
-        MirrorLock(tmp_path).acquire()
+        lock_mirror(tmp_path).__enter__()
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_is_private_in_a_private_mirror(tmp_path: Path) -> None:
-    with MirrorLock(tmp_path / "mirror", private=True):
+    with lock_mirror(tmp_path / "mirror", private=True):
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "mirror" / ".bulkdl").rglob("*")]
         assert modes == [0o600]

@@ -33,7 +33,7 @@ def test_a_partial_file_is_not_written_through_a_link(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is of Linux")
 async def test_a_stream_to_a_full_disk_is_reported() -> None:
     """A device file that is always full stands for the disk: the error comes from the kernel."""
-    stream = PartialStream(Path("/dev/full"), await aiofiles.open("/dev/full", "wb", buffering=0), None)
+    stream = PartialStream(Path("/dev/full"), await aiofiles.open("/dev/full", "wb", buffering=0))
     with pytest.raises(DiskFull, match="No space left"):
         await stream.write([b"x" * (1 << 20)])
     await stream.abort(keep=True)

@@ -12,7 +12,7 @@ from bulkdl.errors import ConfigurationError, MirrorLocked, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Adopting, Event
 from bulkdl.model.reports import AdoptReport, RunOutcome
-from bulkdl.store.lock import MirrorLock
+from bulkdl.store.lock import lock_mirror
 from bulkdl.verbs.adopt import adopt_async
 from tests.support.dicom_files import MadeUp, instances, padded
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -126,7 +126,7 @@ def test_a_locked_mirror_and_a_missing_folder_are_refused(tmp_path: Path) -> Non
     with pytest.raises(SelectionError):
         take(tmp_path / "nowhere", tmp_path / "m")
     assert not (tmp_path / "m").exists()
-    with MirrorLock(tmp_path / "m"), pytest.raises(MirrorLocked):
+    with lock_mirror(tmp_path / "m"), pytest.raises(MirrorLocked):
         take(tmp_path, tmp_path / "m")
 
 
