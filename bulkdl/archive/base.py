@@ -139,6 +139,9 @@ class Archive(Protocol):
     async def collections(self) -> tuple[str, ...]:
         """Return the names of all Collections that the caller may see."""
 
+    async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
+        """Return the names of the Collections that a DOI stands for; None if the archive cannot be asked for one."""
+
     def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         """Yield the Series that match `selection`, in batches as they arrive. A Series may come more than once.
 

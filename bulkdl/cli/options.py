@@ -63,7 +63,10 @@ def _group(section: str, into: str, build: Callable[..., Any], *options: Declare
             return function(**values, **{into: build(**own)})
 
         decorators = [
-            click.option(*names, cls=SectionedOption, section=section, **settings) for names, settings in options
+            click.option(*names, cls=SectionedOption, section=section, **settings)
+            if names[0].startswith("-")
+            else click.argument(*names, **settings)
+            for names, settings in options
         ]
         return _all(*decorators)(wrapper)
 
@@ -212,21 +215,23 @@ def _options(kind: type[Any], *names: str) -> list[Declared]:
     ]
 
 
+_DATA_SETS: Final = _declared("data_sets", nargs=-1, metavar="[DATA_SET]...")
 _MANIFEST: Final = _declared(
     "--manifest", metavar="FILE", multiple=True, help="A manifest (.tcia, CSV, list of UIDs); - is standard input."
 )
 
 
 def selecting(kind: type[Selection]) -> Decorator:
-    """The options of the criteria that `kind` declares, and `--manifest`; they become one `selection`."""
+    """Data sets by name, the options of the criteria that `kind` declares, and `--manifest`: one `selection`."""
 
-    def build(*, manifest: tuple[str, ...], **criteria: Any) -> Selection:
-        from bulkdl.verbs.select import merge_manifests  # noqa: PLC0415 - `--help` does not need it
+    def build(*, data_sets: tuple[str, ...], manifest: tuple[str, ...], **criteria: Any) -> Selection:
+        from bulkdl.verbs.select import merge_manifests, select_data_sets  # noqa: PLC0415 - `--help` does not need it
 
-        return merge_manifests(kind(**read_fields(kind, criteria)), map(_read_manifest, manifest))
+        named = select_data_sets(data_sets, kind(**read_fields(kind, criteria)))
+        return merge_manifests(named, map(_read_manifest, manifest))
 
     section = "Selection (values of one option are alternatives, different options narrow)"
-    return _group(section, "selection", build, *_options(kind), _MANIFEST)
+    return _group(section, "selection", build, _DATA_SETS, *_options(kind), _MANIFEST)
 
 
 def _read_manifest(path: str) -> Selection:
@@ -236,19 +241,6 @@ def _read_manifest(path: str) -> Selection:
 
 
 selection_options: Final[Decorator] = selecting(Selection)
-
-
-def _refuse_words(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> None:
-    del param
-    if words:
-        to = f" --to {words[1]}" if len(words) > 1 else ""
-        raise click.UsageError(f"{words[0]!r} is not an option: write --collection {words[0]}{to}, or --manifest", ctx)
-
-
-words_refused: Final[Decorator] = click.argument(
-    "words", nargs=-1, metavar=" ", is_eager=True, expose_value=False, callback=_refuse_words
-)
-"""A guide for those who name a data set without an option, before anything else is missing."""
 
 
 # --- one verb ---------------------------------------------------------------------------------------------------------

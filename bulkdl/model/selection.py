@@ -63,6 +63,7 @@ def _is_released_since(since: date, series: Series) -> bool:
 class Selection:
     """Criteria for Series. The values of one field are alternatives; different fields narrow.
 
+    `data_sets` are named plainly, and become other criteria once an archive is asked (`verbs.data_sets`).
     `series` holds the UIDs requested by name, by option or by manifest, in that order. `instances` narrows a Series of
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
     selection stays hashable. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user
@@ -101,6 +102,7 @@ class Selection:
         asks=Criterion(admits=_is_released_since),
         default=None,
     )
+    data_sets: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     everything: bool = criterion("everything", "The whole archive.", default=False)
 

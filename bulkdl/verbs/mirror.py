@@ -10,21 +10,21 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.options import Option
 from bulkdl.model.reports import RunReport
-from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, make_context, open_archive, open_mirror, refuse_inside_mirror
+from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
-from bulkdl.verbs.select import choose_selection
+from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 
 __all__ = ["mirror", "mirror_async"]
 
 
 async def mirror_async(
-    selection: Selection | None = None,
+    selection: Wanted = None,
     *,
     to: Annotated[Paths, Option("to", "The folder of the mirror.", "DIR", read=Path)],
     layout: NewLayout = None,
@@ -36,7 +36,7 @@ async def mirror_async(
 ) -> RunReport:
     """Download what is selected into the mirror at `to`; an interrupted mirror continues.
 
-    Give a `Selection`, or criteria: `bulkdl.mirror(collection="TCGA-GBM", modality="MR", to="gbm")`.
+    Give data sets by name, or criteria, or a `Selection`: `bulkdl.mirror("TCGA-GBM", modality="MR", to="gbm")`.
     `archive` is a profile, an address, or the result of `reach`. `sink` receives the events, in the thread that works.
     When `stop` is set, the run ends within seconds as interrupted, and everything finished is in the journal.
     Instances that fail are in the report; they are not raised.
@@ -54,6 +54,7 @@ async def mirror_async(
         open_archive(choose_archive(archive), context) as source,
         open_mirror(Path(to), "mirror", private=context.settings.private) as opened,
     ):
+        wanted = await resolve_data_sets(wanted, source.client, sink)
         run = await begin_run("mirror", opened, source, context, wanted)
         settled = await opened.settle_layout(chosen)
         return await run.carry_out(lambda: run.resolve(wanted, settled))

@@ -27,8 +27,9 @@ from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, make_context, open_archive
+from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.reach import choose_archive
-from bulkdl.verbs.select import choose_selection
+from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 
 _RUNS_MEASURED: Final = 20
@@ -54,7 +55,7 @@ class _Sums:
 
 
 async def plan_async(
-    selection: Selection | None = None,
+    selection: Wanted = None,
     *,
     to: Annotated[Paths | None, Option("to", "The mirror to compare with.", "DIR", read=Path)] = None,
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
@@ -77,6 +78,7 @@ async def plan_async(
     root = Path(to) if to is not None else None
     context = make_context(settings, sink, stop)
     async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
+        wanted = await resolve_data_sets(wanted, source.client, sink)
         journal_path = root / JOURNAL if root is not None else None
         if journal_path is None or not journal_path.exists():
             return await _plan(wanted, source.client, root, None)

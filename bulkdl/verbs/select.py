@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final, TypeAlias
 
 from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
 from bulkdl.verbs.signatures import Given, Paths, full_signature
+
+_OF_MANIFESTS: Final = frozenset({".tcia", ".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".s5cmd", ".txt", ".lock"})
+
+Wanted: TypeAlias = Selection | Paths | Sequence[Paths] | None
+"""What a verb is to select: a selection; or data sets by name, for which see `verbs.data_sets`; or criteria alone."""
 
 
 def select(**criteria: Given) -> Selection:
@@ -20,11 +27,16 @@ def select(**criteria: Given) -> Selection:
         InvalidUid: a Study or Series UID is invalid.
         ManifestError: a manifest cannot be read.
     """
-    manifests = several(criteria.pop("manifest", None) or ())
-    return merge_manifests(Selection.from_keywords(criteria), map(select_from_file, manifests))
+    return _select((), criteria)
 
 
 select.__signature__ = full_signature(select)  # type: ignore[attr-defined] # what help() and notebooks show
+
+
+def _select(words: Iterable[Paths], criteria: Mapping[str, Given]) -> Selection:
+    further = {name: value for name, value in criteria.items() if name != "manifest"}
+    named = select_data_sets(words, Selection.from_keywords(further))
+    return merge_manifests(named, map(select_from_file, several(criteria.get("manifest") or ())))
 
 
 def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Selection:
@@ -66,15 +78,32 @@ def select_from(content: bytes, *, source: str) -> Selection:
     return Selection(series=manifest.series, instances=manifest.instances, notes=manifest.notes)
 
 
-def choose_selection(selection: Selection | None, criteria: Mapping[str, Given], sink: Sink = ignore) -> Selection:
-    """The selection of a verb: `selection`, or one made of `criteria`. `sink` receives its notes.
+def select_data_sets(words: Iterable[Paths], selection: Selection) -> Selection:
+    """`selection` with data sets that are named plainly. A file is a manifest; others are the archive's to know.
+
+    Raises:
+        ManifestError: a manifest cannot be read, or is not there.
+    """
+    names = [str(word) for word in words]
+    files = {name for name in names if Path(name).is_file() or Path(name).suffix.casefold() in _OF_MANIFESTS}
+    data_sets = tuple(name for name in names if name not in files)
+    return merge_series(
+        [replace(selection, data_sets=data_sets), *map(select_from_file, sorted(files, key=names.index))]
+    )
+
+
+def choose_selection(selection: Wanted, criteria: Mapping[str, Given], sink: Sink = ignore) -> Selection:
+    """The selection of a verb: `selection`, or one made of names and `criteria`. `sink` receives its notes.
 
     Raises:
         SelectionError: both are given, or as `select` says.
     """
-    if selection is not None and criteria:
-        raise SelectionError(f"a selection cannot be combined with further criteria ({', '.join(criteria)})")
-    chosen = selection if selection is not None else select(**criteria)
+    if isinstance(selection, Selection):
+        if criteria:
+            raise SelectionError(f"a selection cannot be combined with further criteria ({', '.join(criteria)})")
+        chosen = selection
+    else:
+        chosen = _select(several(selection or ()), criteria)
     chosen.check()
     for note in chosen.notes:
         sink(Noted(note))

@@ -80,7 +80,7 @@ async def test_too_little_memory_is_reported_as_such(bulkdl: Watcher, tmp_path: 
         for kilobytes in LIMITS:
             mirror = tmp_path / f"mirror-{kilobytes}"
             limited = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *COMMAND)
-            ended = await bulkdl.run(*archive.mirror_everything(mirror), command=limited, within=12)
+            ended = await bulkdl.run(*archive.mirror_everything(mirror), command=limited, within=30)
             if "bulkdl:" not in ended.err and ("ImportError" in ended.err or "MemoryError" in ended.err):
                 continue  # Python itself, or a library, could not be loaded
             # Seen once: a crash in C code, which Python cannot report. The mirror must be right all the same.

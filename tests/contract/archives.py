@@ -42,6 +42,10 @@ class KeysArchive:
     def requests(self) -> int:
         return self._http.requests
 
+    async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
+        del doi
+        return None
+
     async def collections(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(series.collection for series in await self._series()))
 

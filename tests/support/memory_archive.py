@@ -97,6 +97,10 @@ class MemoryArchive:
     async def list(self, series: Series) -> Listing:
         return Listing(tuple(self.entries))
 
+    async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
+        del doi
+        return None
+
     async def collections(self) -> tuple[str, ...]:
         return ()
 

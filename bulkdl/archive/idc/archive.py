@@ -38,6 +38,10 @@ class IdcArchive:
         """See `Archive.collections`."""
         raise NotImplementedError
 
+    async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
+        """See `Archive.collections_of_doi`."""
+        raise NotImplementedError
+
     def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         """See `Archive.find`."""
         raise NotImplementedError

@@ -65,6 +65,13 @@ class NbiaArchive:
         rows = await self._all_rows(self.dialect.collections(), "the list of collections")
         return tuple(str(name) for row in rows if (name := row.get("Collection")))
 
+    async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
+        """See `Archive.collections_of_doi`."""
+        if (request := self.dialect.collections_of_doi(doi)) is None:
+            return None
+        rows = await self._all_rows(request, f"the collection of the DOI {doi}")
+        return tuple(dict.fromkeys(str(name) for row in rows if (name := row.get("collection"))))
+
     async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         """See `Archive.find`."""
         questions = plan_questions(selection, await self.collections() if selection.everything else ())

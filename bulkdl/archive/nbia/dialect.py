@@ -38,6 +38,12 @@ class Dialect:
         """Ask for all Collections."""
         return self._ask("getCollectionValues", {})
 
+    def collections_of_doi(self, doi: str) -> Request | None:
+        """Ask for the Collections of a DOI; None where the family cannot be asked."""
+        if "getCollectionOrSeriesForDOI" not in self.endpoints:
+            return None
+        return self._ask("getCollectionOrSeriesForDOI", {"doi": doi, "level": ""})
+
     def series(self, criteria: Mapping[str, str]) -> Request:
         """Ask for the Series that meet all `criteria`; or for those of a shared list, which is then the only criterion.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bulkdl.cli.consent import confirm, confirm_rate, yes_option
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.options import VerbCall, fetch_options, running, selection_options, words_refused
+from bulkdl.cli.options import VerbCall, fetch_options, running, selection_options
 from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import command
 from bulkdl.model.selection import Selection
@@ -14,15 +14,15 @@ from bulkdl.verbs.process import prepare_process
 
 
 @command(
-    "bulkdl mirror --collection RIDER-Lung-CT --to rider",
+    "bulkdl mirror RIDER-Lung-CT --to rider",
     "bulkdl mirror --collection TCGA-GBM --modality MR --since 2024-01-01 --to gbm",
     "bulkdl mirror --manifest cohort.tcia --to cohort --validate pixels",
 )
-@words_refused
 @running(mirror_async, yes_option, selection_options, fetch_options)
 def mirror(call: VerbCall, selection: Selection, *, yes: bool) -> int:
     """Download what is selected into the mirror at DIR.
 
+    A DATA_SET is a manifest file, a Series or Study UID, a DOI or TCIA page, a collection or a patient.
     Run again with the same arguments, it continues where it stopped, and downloads only what is missing.
     """
     choice, to = choose_archive(call.archive), call.options["to"]

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.options import VerbCall, fetch_options, file_option, running, selection_options, words_refused
+from bulkdl.cli.options import VerbCall, fetch_options, file_option, running, selection_options
 from bulkdl.cli.runner import run_verb, unless_stopped
 from bulkdl.cli.sections import command
 from bulkdl.model.events import Sink
@@ -17,11 +17,13 @@ from bulkdl.verbs.plan import plan_async, save_manifest
 saving = file_option("--save", "Write the Series to FILE, as a .tcia manifest.")
 
 
-@command("bulkdl plan --collection RIDER-Lung-CT", "bulkdl plan --manifest cohort.csv --to cohort --save series.tcia")
-@words_refused
+@command("bulkdl plan RIDER-Lung-CT", "bulkdl plan --manifest cohort.csv --to cohort --save series.tcia")
 @running(plan_async, saving, selection_options, fetch_options)
 def plan(call: VerbCall, selection: Selection, save: Path | None) -> int:
-    """Resolve the selection and show what would be downloaded: series, instances, bytes, free disk."""
+    """Resolve the selection and show what would be downloaded: series, instances, bytes, free disk.
+
+    A DATA_SET is a manifest file, a Series or Study UID, a DOI or TCIA page, a collection or a patient.
+    """
     choice = choose_archive(call.archive)
 
     async def plan_and_save(sink: Sink, stop: asyncio.Event) -> PlanReport:

@@ -1,0 +1,111 @@
+"""Data sets that are named plainly: the form of a word, and then the archive, tell what it is."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import unquote_plus, urlsplit
+
+from bulkdl.archive.base import Archive
+from bulkdl.errors import SelectionError
+from bulkdl.model.events import Noted, Sink
+from bulkdl.model.ids import SeriesUid, StudyUid, is_uid
+from bulkdl.model.selection import Selection
+from bulkdl.model.text import did_you_mean
+
+_DOI: Final = re.compile(r"(?:doi:\s*|https?://(?:dx\.)?doi\.org/)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
+_TCIA: Final = re.compile(r"(?:[\w-]+\.)*cancerimagingarchive\.net", re.ASCII)
+_SEPARATORS: Final = re.compile(r"[\s_-]+")
+_NOUNS: Final = {"collections": "collection", "patients": "patient", "studies": "study", "series": "series"}
+
+
+async def resolve_data_sets(selection: Selection, archive: Archive, sink: Sink) -> Selection:
+    """Replace the `data_sets` of a selection by the criteria that they are at `archive`, and tell `sink` which.
+
+    A UID is a Series or a Study; a DOI, or the address of a page of TCIA, is the Collections behind it; another word is
+    a Collection, in any case and with `-`, `_` and blanks alike, or a Patient if no Collection is called so.
+
+    Raises:
+        SelectionError: the archive has nothing of that name, or the words are of several kinds.
+        BulkdlError: the archive does not answer, as `Archive` states.
+    """
+    if not selection.data_sets:
+        return selection
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    known = await archive.collections() if any(not is_uid(word) for word in selection.data_sets) else ()
+    for word in selection.data_sets:
+        field, values = await _meaning(word, known, archive)
+        sink(Noted(f"{word!r} is the {_NOUNS[field]} {', '.join(values)}"))
+        found[field] += values
+    if len(found) > 1:
+        kinds = " and a ".join(f"{_NOUNS[field]} ({values[0]})" for field, values in found.items())
+        raise SelectionError(f"a {kinds} cannot be selected together: use one command for each")
+    changes: dict[str, Any] = {field: (*getattr(selection, field), *values) for field, values in found.items()}
+    return replace(selection, data_sets=(), **changes)
+
+
+async def _meaning(word: str, known: Iterable[str], archive: Archive) -> tuple[str, list[str]]:
+    """The field of `Selection` that a word is a value of, and the values."""
+    if is_uid(word):
+        field = "series" if await _has(Selection(series=(SeriesUid(word),)), archive) else "studies"
+        if field == "studies" and not await _has(Selection(studies=(StudyUid(word),)), archive):
+            raise SelectionError(f"the archive has no series and no study {word}, or does not show it")
+        return field, [word]
+    if doi := _DOI.fullmatch(word.strip()):
+        return "collections", await _collections_of_doi(doi[1], archive)
+    name = _name_in_address(word) if "://" in word else word.strip()
+    exact = [each for each in known if each.casefold() == name.casefold()]
+    if alike := exact or [each for each in known if _plain(each) == _plain(name)]:
+        return "collections", alike
+    if name and await _has(Selection(patients=(name,)), archive):
+        return "patients", [name]
+    raise SelectionError(f"the archive has no collection and no patient called {name!r}{did_you_mean(name, known)}")
+
+
+async def _collections_of_doi(doi: str, archive: Archive) -> list[str]:
+    found = await archive.collections_of_doi(doi)
+    if found is None:
+        raise SelectionError(f"this archive cannot be asked for a DOI ({doi}): name the collection")
+    if not found:
+        raise SelectionError(f"the archive has no collection with the DOI {doi}")
+    return list(found)
+
+
+def _name_in_address(address: str) -> str:
+    """The name of the data set on a page of TCIA: the last part of the path.
+
+    Raises:
+        SelectionError: it is another address.
+    """
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError as error:
+        raise SelectionError(f"{address!r} is not an address: {error}") from error
+    name = unquote_plus(parts.path.rstrip("/").rpartition("/")[2])
+    if not _TCIA.fullmatch(host.casefold()) or not name:
+        raise SelectionError(f"{address!r} is not the address of a data set at TCIA: name the collection")
+    return name
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub(" ", name).strip().casefold()
+
+
+async def _has(selection: Selection, archive: Archive) -> bool:
+    """Whether the archive has any Series of the selection.
+
+    Raises:
+        RequestFailed: it did not answer.
+    """
+    async with aclosing(archive.find(selection)) as batches:
+        async for found in batches:
+            if found.series:
+                return True
+            for _, error in found.failed:
+                raise error
+    return False
