@@ -81,11 +81,15 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """The missing part of an object of `length` bytes that `validator` identifies: all bytes from `start` on."""
+    """A missing part of an object of `length` bytes: those from `start` on, up to `end` where that is given.
+
+    `validator` identifies the object; without one any part of an object of this length is accepted.
+    """
 
     start: int
     length: int
-    validator: str
+    validator: str | None
+    end: int | None = None
 
 
 class Body(Protocol):

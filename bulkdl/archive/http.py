@@ -21,7 +21,7 @@ from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpResponse, HttpTransport
-from bulkdl.archive.request import Identity, Pairs, Request
+from bulkdl.archive.request import Identity, Pairs, Request, ServiceRules
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.archive.secrets import redacted
 from bulkdl.errors import (
@@ -56,9 +56,10 @@ SHORT_ANSWER_BYTES: Final = 64 << 10
 """The same for tokens, checksums and the like."""
 _MOST_ROWS: Final = 10_000_000
 _SHOWN_CHARACTERS: Final = 200
+_MOST_URLS: Final = 256
 _LOGOUT_SECONDS: Final = 5.0
 _EMPTY: Final = frozenset({b"", b"[]", b"null"})
-_SENT_TO_ANY_ORIGIN: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range"})
+_SENT_TO_ANY_ORIGIN: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range", "If-Match"})
 _BROKEN: Final = (ConnectFailed, ConnectionLost, TimedOut, ShortBody)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -155,7 +156,7 @@ class HttpClient:
         body: HttpBody | None = None
         refused = throttled = failed = False
         if rest is not None:
-            headers = {**headers, "Range": f"bytes={rest.start}-", "If-Range": rest.validator}
+            headers = {**headers, **_conditions(rest, request.rules)}
         try:
             response, token, elsewhere = await self._identified(request, headers)
             try:
@@ -182,12 +183,18 @@ class HttpClient:
                 Sample(time.monotonic() - started, size_bytes, refused=refused, throttled=throttled, failed=failed)
             )
 
-    async def _error(self, response: HttpResponse, request: Request, elsewhere: str | None) -> RequestFailed:
+    async def _error(self, response: HttpResponse, request: Request, elsewhere: str | None) -> BulkdlError:
         """The error that a response means. What another host answers says nothing about the archive or the caller."""
         said = f"answered {response.status} {response.reason}".rstrip()
         if elsewhere is not None:
             return UnexpectedAnswer(f"{elsewhere}, to which the archive redirected, {said}")
-        text, is_page = await _error_text(response, self.redacted)
+        content = await _error_content(response)
+        if request.rules is not None:
+            known = request.rules.read_error(response.status, response.headers, content)
+            if known is not None:
+                return known
+        is_redirect = response.status < http_status.FIRST_CLIENT_ERROR
+        text, is_page = _error_text(b"" if is_redirect else content, self.redacted)
         message = f"the archive {said}{text}"
         error = http_status.error_of(response.status, message, response.headers.get("Retry-After"))
         if isinstance(error, NotFound) and is_page:  # of a proxy, or of an archive that has moved
@@ -223,7 +230,7 @@ class HttpClient:
         url = self._url(request.path).with_query(query)
         token = await self._token(request.identity)
         if token is None:
-            response, elsewhere = await self._send(url, headers, request.form)
+            response, elsewhere = await self._send(url, headers, request.form, rules=request.rules)
             return response, None, elsewhere
         response, elsewhere = await self._send(url, {**headers, **_bearer(token)}, request.form)
         may_have_expired = response.status in http_status.EXPIRED_TOKEN and elsewhere is None
@@ -238,9 +245,11 @@ class HttpClient:
         return response, token, elsewhere
 
     def _url(self, path: str) -> URL:
-        if path not in self._urls:  # one for each endpoint
-            self._urls[path] = self._base.join(URL(path))
-        return self._urls[path]
+        if (url := self._urls.get(path)) is None:
+            url = self._base.join(URL(path))
+            if len(self._urls) < _MOST_URLS:  # endpoints are few; the objects of a bucket are not
+                self._urls[path] = url
+        return url
 
     async def _token(self, identity: Identity) -> Token | None:
         is_known = self._access.credentials.username is not None
@@ -249,14 +258,20 @@ class HttpClient:
         return None
 
     async def _send(
-        self, url: URL, headers: Mapping[str, str], form: Pairs | None, *, redirects: int = _MOST_REDIRECTS
+        self,
+        url: URL,
+        headers: Mapping[str, str],
+        form: Pairs | None,
+        *,
+        redirects: int = _MOST_REDIRECTS,
+        rules: ServiceRules | None = None,
     ) -> tuple[HttpResponse, str | None]:
         """The response at the end of at most `redirects` redirects; with 0, a redirect itself is the response.
 
         With the host that sent it, if it is not the archive's.
         """
         for _ in range(redirects + 1):
-            elsewhere = None if self._is_ours(url) else url.host
+            elsewhere = None if rules is not None or self._is_ours(url) else url.host
             with _failing_elsewhere(elsewhere):
                 response = await self._transport.send(url, headers, form)
             if response.status not in http_status.REDIRECTS or not redirects:
@@ -265,6 +280,8 @@ class HttpClient:
                 return response, elsewhere
             response.release()
             url, before = _redirected(url, location), url
+            if rules is not None and not rules.follows(str(before), str(url)):
+                raise UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from the bucket")
             if response.status in http_status.REDIRECTS_TO_GET:
                 form = None
             if url.origin() != before.origin():  # credentials are sent to the archive's own origin only
@@ -332,15 +349,30 @@ def _redirected(url: URL, location: str) -> URL:
     return target
 
 
-async def _error_text(response: HttpResponse, redacted: Callable[[str], str]) -> tuple[str, bool]:
-    """The beginning of a short text that explains an error, and whether it is a page, of which nothing is shown."""
-    if response.status < http_status.FIRST_CLIENT_ERROR or "Content-Encoding" in response.headers:
-        return "", False
+def _conditions(rest: Rest, rules: ServiceRules | None) -> Mapping[str, str]:
+    """The headers that ask for the rest of an object."""
+    last = "" if rest.end is None else rest.end - 1
+    found = {"Range": f"bytes={rest.start}-{last}"}
+    if rest.validator is not None:
+        is_tag = rest.validator.startswith('"')
+        found[rules.condition if rules is not None and is_tag else "If-Range"] = rest.validator
+    return found
+
+
+async def _error_content(response: HttpResponse) -> bytes:
+    """The beginning of the body of a response without success."""
+    if "Content-Encoding" in response.headers:
+        return b""
     content = b""
     with suppress(RequestFailed, TimeoutError):
         async with asyncio.timeout(_ERROR_SECONDS):
             while len(content) < _MOST_ERROR_BYTES and (chunk := await response.chunk()):
                 content += chunk[:_MOST_ERROR_BYTES]
-    text = redacted(content[:_MOST_ERROR_BYTES].decode("utf-8", errors="replace"))
+    return content[:_MOST_ERROR_BYTES]
+
+
+def _error_text(content: bytes, redacted: Callable[[str], str]) -> tuple[str, bool]:
+    """A short text that explains an error, and whether it is a page, of which nothing is shown."""
+    text = redacted(content.decode("utf-8", errors="replace"))
     line, is_page = one_line(text), "<" in text[:_SHOWN_CHARACTERS]
     return f": {shortened(line, _SHOWN_CHARACTERS)}" if line and not is_page else "", is_page

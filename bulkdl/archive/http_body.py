@@ -123,11 +123,15 @@ class HttpBody:
         if found is None or rest is None:
             raise UnexpectedAnswer("the archive sent a part where the whole was requested")
         first, last, size = map(int, found.groups())
-        is_the_rest = (first, last + 1, size) == (rest.start, rest.length, rest.length)
-        repeated = self.headers.get("ETag" if rest.validator.startswith('"') else "Last-Modified")
-        if not is_the_rest or repeated != rest.validator:
+        is_the_rest = (first, last + 1, size) == (rest.start, rest.end or rest.length, rest.length)
+        if not is_the_rest or not self._repeats(rest.validator):
             raise UnexpectedAnswer("the archive sent another part than the requested one")
         self.start = rest.start
+
+    def _repeats(self, validator: str | None) -> bool:
+        if validator is None:
+            return True
+        return self.headers.get("ETag" if validator.startswith('"') else "Last-Modified") == validator
 
 
 def _too_large(at_most: int) -> UnexpectedAnswer:

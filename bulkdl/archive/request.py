@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
+
+from bulkdl.errors import BulkdlError
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -19,6 +22,20 @@ class Identity(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceRules:
+    """Where a service differs from others.
+
+    `read_error` makes the error of a response from its status, its headers and the beginning of its body; None if these
+    do not tell it. `follows` decides on a redirect from one address to another; what is followed counts as the archive
+    itself. `condition` is the header that binds the request for the rest of an object to its validator.
+    """
+
+    read_error: Callable[[int, Mapping[str, str], bytes], BulkdlError | None]
+    follows: Callable[[str, str], bool]
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """`name` stands in messages. `path` is relative to the archive's base address. A `form` is posted."""
 
@@ -27,3 +44,4 @@ class Request:
     query: Pairs = ()
     form: Pairs | None = None
     identity: Identity = Identity.NONE
+    rules: ServiceRules | None = None

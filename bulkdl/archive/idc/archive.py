@@ -48,7 +48,9 @@ class IdcArchive:
 
     async def list(self, series: Series) -> Listing:
         """See `Archive.list`. A Series without a location is not one of IDC: its list is empty."""
-        return await self._bucket.list_folder(series.location) if series.location else Listing()
+        if not series.location:
+            return Listing()
+        return await self._bucket.list_folder(series.location, expected=series.image_count)
 
     def open(
         self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None
