@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import platformdirs
@@ -36,8 +35,8 @@ class Configuration:
     `source` is the name of the file, None where there is no file.
     """
 
-    profiles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str | float] = field(default_factory=dict)
     source: str | None = None
 
 
@@ -47,11 +46,7 @@ def default_path() -> Path:
 
 
 def load_configuration(path: Path | None, *, options: Collection[str]) -> Configuration:
-    """Read the configuration at `path`, or the default one, which need not exist.
-
-    Raises:
-        ConfigurationError: it cannot be read, or `parse_configuration` refuses it.
-    """
+    """Read the configuration at `path`, or the default one, which need not exist; raises as `parse_configuration`."""
     place = path or default_path()
     try:
         text = decoded(place.read_bytes())
@@ -78,45 +73,30 @@ def parse_configuration(text: str, *, source: str, options: Collection[str]) -> 
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source}: {error}") from error
 
-    reader = _Reader(text, source)
+    for message, key in _problems(document, options):
+        line = _line_of(key, text)
+        raise ConfigurationError(f"{source}{f', line {line}' if line else ''}: {message}")
+    defaults = {key.replace("-", "_"): value for key, value in document.get("defaults", {}).items()}
+    return Configuration(document.get("profiles", {}), defaults, source)
+
+
+def _problems(document: Mapping[str, Any], options: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What is invalid, each with its key; only the first one counts."""
     for name, table in document.items():
         if name not in _TABLES:
-            raise reader.wrong(f"unknown table {name!r}; {_known(name, _TABLES)}", name)
+            yield f"unknown table {name!r}; {_known(name, _TABLES)}", name
         if not isinstance(table, dict):
-            raise reader.wrong(f"{name!r} is not a table: write [{name}]", name)
-    profiles = {name: reader.profile(name, value) for name, value in document.get("profiles", {}).items()}
-    defaults = {
-        key.replace("-", "_"): reader.default(key, value, options)
-        for key, value in document.get("defaults", {}).items()
-    }
-    return Configuration(profiles, defaults, source)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Checks the entries of one file, and names the line of an error."""
-
-    text: str
-    source: str
-
-    def profile(self, name: str, address: Any) -> str:
+            yield f"{name!r} is not a table: write [{name}]", name
+    for name, address in document.get("profiles", {}).items():
         if not isinstance(address, str):
-            raise self.wrong(f"the profile {name!r} is not text: write {name} = 'https://…'", name)
+            yield f"the profile {name!r} is not text: write {name} = 'https://…'", name
         if name == DEMO:
-            raise self.wrong(f"{DEMO!r} always means the demonstration archive; choose another name", name)
-        return address
-
-    def default(self, key: str, value: Any, options: Collection[str]) -> str | float:
-        option = key.replace("-", "_")
-        if option not in options:
-            raise self.wrong(f"unknown option {key!r}; {_known(option, options)}", key)
+            yield f"{DEMO!r} always means the demonstration archive; choose another name", name
+    for key, value in document.get("defaults", {}).items():
+        if (option := key.replace("-", "_")) not in options:
+            yield f"unknown option {key!r}; {_known(option, options)}", key
         if not isinstance(value, str | int | float):
-            raise self.wrong(f"the value of {key!r} is not text, a number, true or false", key)
-        return value
-
-    def wrong(self, message: str, key: str) -> ConfigurationError:
-        line = _line_of(key, self.text)
-        return ConfigurationError(f"{self.source}{f', line {line}' if line else ''}: {message}")
+            yield f"the value of {key!r} is not text, a number, true or false", key
 
 
 def _known(name: str, names: Collection[str]) -> str:
