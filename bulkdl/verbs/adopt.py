@@ -16,10 +16,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Final, Unpack
+from typing import Annotated, Any, Final, Unpack
 
 from bulkdl.dicom.header import Header
 from bulkdl.dicom.validation import validate
@@ -215,7 +215,7 @@ class _Adopting:
 
     def __post_init__(self) -> None:
         root, stop = self.mirror.files.root, self.context.stop
-        self._finder = CandidateFinder(self.source, root, reject=self._reject, is_stopped=stop.is_set)
+        self._finder = CandidateFinder(self.source, root, self._reject, stop.is_set)
 
     async def carry_out(self) -> RunOutcome:
         self._collections = await asyncio.to_thread(collections_in_tables, self.source)
@@ -260,20 +260,21 @@ class _Adopting:
         valid = await asyncio.to_thread(self._validate, fresh)
         async with self._placing:
             held = await self.mirror.journal(_held, [candidate.key for candidate in valid])  # other batches since
+            folders = await self.mirror.journal(place_series, self._series_of(valid), self.layout)
+            by_series = {series.series_uid: folder for series, folder in folders}
             for candidate in valid:
                 candidate.replaces = candidate.key in held and held[candidate.key].run_id == self.run.id
-            placed = await asyncio.to_thread(
-                self._place, valid, await self.mirror.journal(place_series, self._series_of(valid), self.layout)
-            )
-            if placed:
-                await self._journal(placed)
+                name = instance_name(candidate.header.sop_uid)
+                candidate.place = f"{by_series[candidate.header.series_uid]}/{name}"
+            if placed := await asyncio.to_thread(self._place, valid):
+                await self._journal(folders, placed)
         if time.monotonic() - self._announced >= _ANNOUNCE_SECONDS:
             self._announce()
 
     def _is_held(self, candidate: Candidate, held: HeldPlace | None) -> bool:
         if held is None:
             return False
-        is_itself = candidate.path == self.mirror.files.absolute(held.path)
+        is_itself = candidate.source == self.mirror.files.absolute(held.path)
         if is_itself and held.run_id == self.run.id:
             return True  # this run moved it here, and has counted it
         if is_itself or held.size_bytes == candidate.size_bytes:
@@ -311,26 +312,29 @@ class _Adopting:
 
     def _series_of(self, batch: list[Candidate]) -> list[Series]:
         firsts = {candidate.header.series_uid: candidate for candidate in reversed(batch)}
-        return [_series(first.header, self._collection_of(first)) for first in firsts.values()]
+        return [self._series(first.found, first.header) for first in firsts.values()]
 
-    def _collection_of(self, candidate: Candidate) -> str:
-        header = candidate.header
+    def _series(self, found: str, header: Header) -> Series:
+        """The Series as the header of one instance describes it."""
         known = self.collection or self._collections.get(header.series_uid) or header.collection
-        return known or collection_by_folder(candidate.found, header.patient_id)
+        values: dict[str, Any] = {each.name: getattr(header, each.name, None) for each in fields(Series)}
+        values |= {
+            "patient_id": header.patient_id or "",
+            "collection": known or collection_by_folder(found, header.patient_id),
+            "description": header.series_description,
+        }
+        return Series(**values)
 
-    def _place(
-        self, batch: list[Candidate], folders: list[tuple[Series, str]]
-    ) -> tuple[list[tuple[Series, str]], list[Candidate]] | None:
-        """Commit the batch to its places."""
-        by_series = {series.series_uid: folder for series, folder in folders}
+    def _place(self, batch: list[Candidate]) -> list[Candidate]:
+        """Commit the batch to its places; return those that are new."""
         placed: dict[str, Candidate] = {}
         jobs: list[CommitJob] = []
         for candidate in batch:
             assert candidate.digests is not None  # noqa: S101 - it is valid
-            path = f"{by_series[candidate.header.series_uid]}/{instance_name(candidate.header.sop_uid)}"
+            path = candidate.place
             before = placed[path].digests if path in placed else self._existing(path)
             if before is None:
-                jobs.append(self._job(candidate, path))
+                jobs.append(self._job(candidate))
             elif before.sha256 != candidate.digests.sha256:
                 shorter = placed.pop(path, None)
                 if candidate.size_bytes <= before.size_bytes or not (shorter or candidate.replaces):
@@ -342,7 +346,7 @@ class _Adopting:
                 if shorter is None:
                     move_away(self.mirror.files, path, candidate.header.sop_uid, "a longer file of it was adopted")
                     self.adopted -= 1
-                jobs = [*(job for job in jobs if job.path != path), self._job(candidate, path)]
+                jobs = [*(job for job in jobs if job.path != path), self._job(candidate)]
                 before = None
             if path in placed:
                 self._count_already()
@@ -353,7 +357,7 @@ class _Adopting:
         commit(self.mirror.files, jobs)
         if errors := [job.error for job in jobs if job.error is not None]:
             raise errors[0]
-        return (folders, list(placed.values())) if placed else None
+        return list(placed.values())
 
     def _existing(self, path: str) -> Digests | None:
         """The digests of a file at `path` that the journal does not know."""
@@ -362,38 +366,29 @@ class _Adopting:
             return digests_of_file(absolute)
         return None
 
-    def _job(self, candidate: Candidate, path: str) -> CommitJob:
-        name = partial_name(candidate.header.series_uid, candidate.header.sop_uid)
-        if candidate.content is None:
-            assert candidate.path is not None  # noqa: S101 - it is not an entry of a zip
-            bring(candidate.path, self.mirror.files.partials.path(name), may_link=self.by is not ImportMode.COPY)
-        return CommitJob(path, name, candidate.content)
+    def _job(self, candidate: Candidate) -> CommitJob:
+        name, source = partial_name(candidate.header.series_uid, candidate.header.sop_uid), candidate.source
+        if isinstance(source, bytes):
+            return CommitJob(candidate.place, name, source)
+        bring(source, self.mirror.files.partials.path(name), may_link=self.by is not ImportMode.COPY)
+        return CommitJob(candidate.place, name)
 
-    async def _journal(self, placed: tuple[list[tuple[Series, str]], list[Candidate]]) -> None:
-        folders, batch = placed
-        by_series = {series.series_uid: folder for series, folder in folders}
-        outcomes, names = [], []
-        for candidate in batch:
-            sop_uid = candidate.header.sop_uid
-            place = self.mirror.files.absolute(f"{by_series[candidate.header.series_uid]}/{instance_name(sop_uid)}")
-            outcomes.append(_outcome(candidate, place.stat().st_mtime_ns))
-            names.append(special_name(sop_uid))
+    async def _journal(self, folders: list[tuple[Series, str]], batch: list[Candidate]) -> None:
+        outcomes = [_outcome(candidate, self.mirror.files.mtime_ns(candidate.place)) for candidate in batch]
+        names = [special_name(candidate.header.sop_uid) for candidate in batch]
         await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
         self.adopted += len(batch)
         self.not_decoded += sum(outcome.is_not_decoded for outcome in outcomes)
         self.bytes_adopted += sum(outcome.size_bytes for outcome in outcomes)
         if self.by is ImportMode.MOVE:
-            await asyncio.to_thread(self._clear, batch, by_series)
+            await asyncio.to_thread(self._clear, batch)
 
-    def _clear(self, batch: list[Candidate], by_series: dict[SeriesUid, str]) -> None:
+    def _clear(self, batch: list[Candidate]) -> None:
         """Remove moved files from their old places, now that the journal has them."""
         for candidate in batch:
-            place = self.mirror.files.absolute(
-                f"{by_series[candidate.header.series_uid]}/{instance_name(candidate.header.sop_uid)}"
-            )
-            if candidate.path is not None and candidate.path != place:
-                remove_taken(candidate.path, self.source)
+            if isinstance(candidate.source, Path) and candidate.source != self.mirror.files.absolute(candidate.place):
+                remove_taken(candidate.source, self.source)
 
     # --- counting -----------------------------------------------------------------------------------------------------
 
@@ -417,27 +412,6 @@ class _Adopting:
 def _held(journal: Journal, keys: list[InstanceKey]) -> dict[InstanceKey, HeldPlace]:
     """Those that the journal calls held, and where. Runs on the journal's thread."""
     return {key: place for key in keys if (place := journal.find_held(key)) is not None}
-
-
-def _series(header: Header, collection: str) -> Series:
-    """The Series as the header of one instance describes it."""
-    return Series(
-        series_uid=header.series_uid,
-        study_uid=header.study_uid,
-        patient_id=header.patient_id or "",
-        collection=collection,
-        modality=header.modality,
-        body_part=header.body_part,
-        manufacturer=header.manufacturer,
-        model=header.model,
-        software_versions=header.software_versions,
-        protocol=header.protocol,
-        description=header.series_description,
-        series_number=header.series_number,
-        series_date=header.series_date,
-        study_description=header.study_description,
-        study_date=header.study_date,
-    )
 
 
 def _outcome(candidate: Candidate, mtime_ns: int) -> InstanceOutcome:

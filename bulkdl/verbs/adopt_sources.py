@@ -39,70 +39,61 @@ Reject = Callable[[str, str, str], None]
 
 @dataclass(slots=True)
 class Candidate:
-    """An instance that was found: a file, or the `content` of an entry of a zip. `found` is its path, for messages."""
+    """An instance that was found: the path of a file, or the bytes of an entry of a zip. `found` is for messages."""
 
     found: str
     header: Header
+    source: Path | bytes
     size_bytes: int
-    path: Path | None = None
-    content: bytes | None = None
     digests: Digests | None = None
     replaces: bool = False  # a shorter file that the same run has adopted
     validation: ValidationResult | None = None
+    place: str = ""  # in the mirror
 
     @property
     def key(self) -> InstanceKey:
         """What the journal knows the instance by."""
         return InstanceKey(self.header.series_uid, self.header.sop_uid)
 
-    @property
-    def source(self) -> Path | bytes:
-        """Where its bytes are."""
-        if self.content is not None:
-            return self.content
-        assert self.path is not None  # noqa: S101 - it is a file or an entry of a zip
-        return self.path
 
-
+@dataclass(slots=True)
 class CandidateFinder:
     """Finds the instances below `folder`, without those of the mirror at `mirror`. `others` counts all other files."""
 
-    def __init__(self, folder: Path, mirror: Path, *, reject: Reject, is_stopped: Callable[[], bool]) -> None:
-        self.others = 0
-        self._folder = folder
-        self._mirror = mirror
-        self._reject = reject
-        self._is_stopped = is_stopped
+    folder: Path
+    mirror: Path
+    reject: Reject
+    is_stopped: Callable[[], bool]
+    others: int = 0
 
     def candidates(self) -> Iterator[Candidate]:
         """The instances, in the order of the folder, until it is stopped."""
-        for file in source_files(self._folder, but=self._mirror):
-            if self._is_stopped():
+        for file in source_files(self.folder, but=self.mirror):
+            if self.is_stopped():
                 return
             try:
                 with file.path.open("rb") as opened:
                     head = opened.read(HEAD_BYTES)
             except OSError as error:
-                self._reject(file.shown, "unreadable", error.strerror or str(error))
+                self.reject(file.shown, "unreadable", error.strerror or str(error))
                 continue
             if is_dicom(head) and file.path.name.upper() != "DICOMDIR":
-                if (candidate := self._read(file.shown, file.path, file.size_bytes)) is not None:
-                    candidate.path = file.path
-                    yield candidate
+                yield from self._read(file.shown, file.path, file.size_bytes)
             elif head.startswith(_ZIP):
                 yield from self._unzip(file)
             elif is_bare_data_set(head) and len(head) == HEAD_BYTES:
                 missing = "no DICOM preamble and meta information (PS3.10 §7.1)"
-                self._reject(file.shown, InvalidInstance.code, missing)
+                self.reject(file.shown, InvalidInstance.code, missing)
             else:
                 self.others += 1
 
-    def _read(self, shown: str, source: Path | bytes, size_bytes: int) -> Candidate | None:
+    def _read(self, shown: str, source: Path | bytes, size_bytes: int) -> Iterator[Candidate]:
         try:
-            return Candidate(shown, read_header(source), size_bytes)
+            candidate = Candidate(shown, read_header(source), source, size_bytes)
         except InstanceError as error:
-            self._reject(shown, error.code, str(error))
-            return None
+            self.reject(shown, error.code, str(error))
+        else:
+            yield candidate
 
     def _unzip(self, file: SourceFile) -> Iterator[Candidate]:
         """The instances in a zip; its other entries are ignored. The zip stays in place."""
@@ -119,16 +110,13 @@ class CandidateFinder:
                             case EntryData():
                                 content += event.data
                             case EntryEnded() if is_dicom(content):
-                                candidate = self._read(f"{file.shown}: {name}", bytes(content), len(content))
-                                if candidate is not None:
-                                    candidate.content = bytes(content)
-                                    yield candidate
+                                yield from self._read(f"{file.shown}: {name}", bytes(content), len(content))
                             case _:
                                 pass
                     if not chunk:
                         return
         except (BundleError, OSError) as error:
-            self._reject(file.shown, BundleError.code, f"the zip is incomplete: {error}")
+            self.reject(file.shown, BundleError.code, f"the zip is incomplete: {error}")
 
 
 def next_batch(candidates: Iterator[Candidate]) -> list[Candidate]:
