@@ -16,12 +16,7 @@ yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask before 
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Return if the answer is yes, or was given with `--yes`.
-
-    Raises:
-        Interrupted: the user refused.
-        ConfigurationError: there is no terminal to ask at.
-    """
+    """Return if the user agrees. Raises Interrupted: they refuse; ConfigurationError: there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -31,11 +26,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def confirm_rate(settings: FetchSettings, *, yes: bool) -> None:
-    """Confirm a rate so low that its unit is probably missing.
-
-    Raises:
-        As `confirm`.
-    """
+    """Confirm a rate so low that its unit is probably missing."""
     rate = settings.rate_limit_bytes
     if rate is not None and rate < _SLOW_BYTES_PER_SECOND:
         confirm(f"Download at most {rate:g} bytes per second (not kB/s or MB/s)?", yes=yes)

@@ -26,21 +26,12 @@ _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def choose_archive(options: ArchiveOptions) -> ArchiveChoice:
-    """The archive that the options name.
-
-    Raises:
-        ConfigurationError: there is no such profile, the proxy is invalid, or the archive takes no key or login.
-    """
+    """The archive that the options name. Raises ConfigurationError: a name, the proxy or a credential is wrong."""
     return _choice(options, options.name, archive_terms(options.name, options.profiles))
 
 
 def choose_archive_of(mirror: Path, options: ArchiveOptions) -> ArchiveChoice | None:
-    """The archive that the command line names, or else that of the last run on `mirror`; None where there was no run.
-
-    Raises:
-        ConfigurationError: as `choose_archive`.
-        JournalError: `mirror` is not a mirror.
-    """
+    """The archive that the command line names, or that of the last run on `mirror`; None where there was no run."""
     if options.is_chosen:
         return choose_archive(options)
     name, url = archive_of(mirror)

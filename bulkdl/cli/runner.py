@@ -31,11 +31,7 @@ _STOPPING: Final = "stopping: finishing the requests in flight; Ctrl-C again sto
 def run_verb(
     action: Callable[[Sink, asyncio.Event], Awaitable[Report]], options: OutputOptions, *, when_interrupted: str
 ) -> Exit:
-    """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code.
-
-    Raises:
-        BulkdlError: what the action raised.
-    """
+    """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code."""
     tune_process()
     with display(options.progress, sys.stderr) as sink:
         try:
@@ -67,14 +63,10 @@ def run(
     notice: str | None = None,
     sink: Sink = ignore,
 ) -> Result:
-    """Await `action(stop)` on a new event loop; return its result.
+    """Await `action(stop)` on a new event loop; return its result. Raises what it raises.
 
     The first signal sets `stop` and announces `notice` to `sink`; the action ends in order, and its result counts. The
-    second one cancels the action. After that, signals have their default effect.
-
-    Raises:
-        Interrupted: the action was cancelled, or raised it; the message is `when_interrupted`.
-        BulkdlError: the action raised it.
+    second one cancels the action: Interrupted says `when_interrupted`. After that, signals have their default effect.
     """
     before = [(number, signal.getsignal(number)) for number in SIGNALS]
     root = logging.getLogger()
@@ -113,11 +105,7 @@ def run_until_stopped(action: Awaitable[Result], when_interrupted: str) -> Resul
 
 
 async def unless_stopped(action: Awaitable[Result], stop: asyncio.Event) -> Result:
-    """Await an action whose partial result is worthless: it is cancelled as soon as `stop` is set.
-
-    Raises:
-        Interrupted: `stop` was set first.
-    """
+    """Await an action whose partial result is worthless. Raises Interrupted as soon as `stop` is set."""
     async with running_alongside(_interrupt_when(stop)):
         return await action
     raise AssertionError("the block above always leaves")

@@ -26,9 +26,7 @@ _BINARY = (
 def read_manifest(content: bytes, *, source: str) -> Manifest:
     """Read a manifest of any supported format. Messages call it `source`.
 
-    Raises:
-        ManifestError: the manifest is empty, its format is not supported (the message names the format), or a line is
-            invalid.
+    Raises ManifestError: it is empty, its format is not supported (the message names the format), or a line is invalid.
     """
     for magic, what in _BINARY:
         if content.startswith(magic):

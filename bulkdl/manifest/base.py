@@ -34,11 +34,7 @@ class Manifest:
 
 
 def series_uid_at(text: str, *, source: str, line: int) -> SeriesUid:
-    """Parse a Series Instance UID from a line of a manifest.
-
-    Raises:
-        ManifestError: the text is not a UID. Carries `line`.
-    """
+    """Parse a Series Instance UID from a line of a manifest. Raises ManifestError, which carries `line`."""
     try:
         return parse_series_uid(text)
     except InvalidUid as error:
@@ -46,11 +42,7 @@ def series_uid_at(text: str, *, source: str, line: int) -> SeriesUid:
 
 
 def sop_uid_at(text: str, *, source: str, line: int) -> SopInstanceUid:
-    """Parse a SOP Instance UID from a line of a manifest.
-
-    Raises:
-        ManifestError: the text is not a UID. Carries `line`.
-    """
+    """Parse a SOP Instance UID from a line of a manifest. Raises ManifestError, which carries `line`."""
     try:
         return parse_sop_uid(text)
     except InvalidUid as error:

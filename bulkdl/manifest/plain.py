@@ -36,8 +36,7 @@ def recognises(text: str) -> bool:
 def parse(text: str, *, source: str) -> Manifest:
     """Parse a plain list. Keeps the order; a repeated UID counts once.
 
-    Raises:
-        ManifestError: a line is not a UID (carries `line`, counted from 1), or the list is empty.
+    Raises ManifestError: a line is not a UID (carries `line`, counted from 1), or the list is empty.
     """
     series: dict[SeriesUid, None] = {}
     for number, line in enumerate(text.splitlines(), start=1):

@@ -60,11 +60,7 @@ class RunOptions(TypedDict, total=False):
 
 
 def make_context(settings: FetchSettings | None, sink: Sink, stop: asyncio.Event | None) -> RunContext:
-    """The context of a run, with defaults for what was not given.
-
-    Raises:
-        ConfigurationError: the settings need what is not installed.
-    """
+    """The context of a run, with defaults. Raises ConfigurationError: the settings need what is not installed."""
     context = RunContext(settings or FetchSettings(), sink, stop or asyncio.Event())
     if context.settings.validation is ValidationLevel.PIXELS:
         require_decoders()
@@ -77,11 +73,7 @@ def context_of(options: RunOptions) -> RunContext:
 
 
 def kept_context(root: Path, options: RunOptions) -> RunContext:
-    """The context of a verb that goes on with the options of the mirror's last `mirror` run, and says so. Blocking.
-
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
-    """
+    """The context of a verb that goes on with the options of the mirror's last `mirror` run, and says so. Blocking."""
     context = context_of(options)
     is_whole = options.get("settings") is not None and "given" not in options
     with Journal.open_readonly(require_mirror(root)) as journal:
@@ -99,11 +91,7 @@ def kept_context(root: Path, options: RunOptions) -> RunContext:
 
 @asynccontextmanager
 async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
-    """The profile of the chosen archive. The demonstration archive is started, and runs until the block ends.
-
-    Raises:
-        ConfigurationError: there is no such profile.
-    """
+    """The profile of the chosen archive. The demonstration archive is started, and runs until the block ends."""
     if choice.name != DEMO:
         yield find_profile(choice.name, choice.profiles, forms=choice.forms)
         return
@@ -135,9 +123,6 @@ async def open_archive(
     """A client of the chosen archive, with the limits and retries that the settings ask for.
 
     `first_answer_seconds` is how long an archive is waited for that has never answered.
-
-    Raises:
-        ConfigurationError: there is no such archive, or its certificates cannot be read.
     """
     async with find_archive(choice) as profile:
         settings = worker_settings(profile, choice.access, context.settings, Path())
@@ -208,13 +193,7 @@ class OpenMirror:
 
 @asynccontextmanager
 async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncIterator[OpenMirror]:
-    """Open a mirror, or make it, and lock it until the block ends.
-
-    Raises:
-        MirrorLocked: another process works on it.
-        ConfigurationError: it would be inside another mirror.
-        DiskError, JournalError: it cannot be used.
-    """
+    """Open a mirror, or make it, and lock it until the block ends. Raises MirrorLocked, DiskError, JournalError."""
     await asyncio.to_thread(refuse_inside_mirror, root)
     files = MirrorFiles(root, private=private)
     files.prepare()
@@ -225,11 +204,7 @@ async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncI
 
 
 def refuse_inside_mirror(root: Path) -> None:
-    """Refuse to make a mirror inside another one, to which its files would be foreign. Blocking.
-
-    Raises:
-        ConfigurationError: a folder above `root` is a mirror.
-    """
+    """Raise ConfigurationError if `root` is inside another mirror, to which its files would be foreign. Blocking."""
     place = root.resolve()
     if not (place / JOURNAL).exists() and (outer := mirror_around(place)) is not None:
         raise ConfigurationError(f"{root} is inside the mirror {outer}; choose a folder outside of it")
@@ -241,11 +216,7 @@ def mirror_around(place: Path) -> Path | None:
 
 
 def require_mirror(root: Path) -> Path:
-    """The path of the journal of an existing mirror.
-
-    Raises:
-        JournalUnreadable: there is none.
-    """
+    """The path of the journal of an existing mirror. Raises JournalUnreadable: there is none."""
     path = root / JOURNAL
     if not path.is_file():
         raise JournalUnreadable(f"{root} is not a mirror: it has no {JOURNAL}")

@@ -138,11 +138,7 @@ class ConnectedArchive:
 async def open_for_questions(
     archive: ArchiveChoice, *, settings: FetchSettings = _QUESTIONS, sink: Sink = ignore
 ) -> AsyncIterator[NbiaArchive]:
-    """A client for single questions: three attempts, and half a minute for an archive that does not answer.
-
-    Raises:
-        ConfigurationError: there is no such archive, or its certificates cannot be read.
-    """
+    """A client for single questions: three attempts, and half a minute for an archive that does not answer."""
     context = RunContext(settings, sink)
     async with open_archive(archive, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as opened:
         if not isinstance(opened.client, NbiaArchive):

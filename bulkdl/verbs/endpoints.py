@@ -44,20 +44,12 @@ def answers_with_file(endpoint: Endpoint) -> bool:
 
 
 def endpoints(archive: ArchiveChoice) -> tuple[Endpoint, ...]:
-    """The endpoints of an archive, in the order of its documentation.
-
-    Raises:
-        ConfigurationError: there is no such archive.
-    """
+    """The endpoints of an archive, in the order of its documentation."""
     return tuple(dialect_of(archive).endpoints.values())
 
 
 def dialect_of(archive: ArchiveChoice) -> Dialect:
-    """The dialect of an archive.
-
-    Raises:
-        ConfigurationError: there is no such archive.
-    """
+    """The dialect of an archive. Raises ConfigurationError: there is no such archive, or it has no endpoints."""
     profile = profile_of(archive)
     if profile.kind not in DIALECTS:
         raise without_endpoints(profile.name)
@@ -70,30 +62,18 @@ def without_endpoints(name: str) -> ConfigurationError:
 
 
 def profile_of(archive: ArchiveChoice) -> Profile:
-    """The profile of an archive, without a request; that of the demonstration archive has its dialect only.
-
-    Raises:
-        ConfigurationError: there is no such archive.
-    """
+    """The profile of an archive, without a request; that of the demonstration archive has its dialect only."""
     name = "nbia+http://localhost/nbia-api/services" if archive.name == DEMO else archive.name
     return find_profile(name, archive.profiles, forms=archive.forms)
 
 
 def find(endpoint: str, archive: ArchiveChoice) -> Endpoint:
-    """The endpoint of that name, in any case.
-
-    Raises:
-        ConfigurationError: there is no such archive or endpoint; suggests the nearest one.
-    """
+    """The endpoint of that name, in any case. Raises ConfigurationError: there is no such archive or endpoint."""
     return find_among({entry.name: entry for entry in endpoints(archive)}, endpoint, archive.name)
 
 
 def find_among(known: Mapping[str, Endpoint], name: str, archive: str) -> Endpoint:
-    """The endpoint of that name, in any case.
-
-    Raises:
-        ConfigurationError: `archive` has none of that name; suggests the nearest one.
-    """
+    """As `find`, among those `known` of an archive; the error suggests the nearest one."""
     if (found := find_endpoint(known, name)) is not None:
         return found
     hint = did_you_mean(name, known, otherwise=" (bulkdl query --list shows all)")
@@ -101,10 +81,9 @@ def find_among(known: Mapping[str, Endpoint], name: str, archive: str) -> Endpoi
 
 
 def check(endpoint: Endpoint, parameters: Iterable[str]) -> None:
-    """Refuse parameters that the archive would silently ignore: with a misspelt filter NBIA answers with everything.
+    """Raise ConfigurationError for parameters that are missing, repeated, or that NBIA would silently ignore.
 
-    Raises:
-        ConfigurationError: a parameter is unknown, repeated, or missing.
+    With a misspelt filter it answers with everything.
     """
     given = list(parameters)
     known = [parameter.name for parameter in endpoint.parameters]
@@ -132,10 +111,8 @@ def _hint(name: str, known: Sequence[str]) -> str:
 def wire_parameters(endpoint: Endpoint, criteria: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The parameters of a request for criteria, which have the names of `describe` or those of the archive.
 
-    A criterion that is None is left out. One that the endpoint accepts several times, or numbers, may be a list.
-
-    Raises:
-        ConfigurationError: as `check`; or a value of the wrong type.
+    A criterion that is None is left out. One that the endpoint accepts several times, or numbers, may be a list. Raises
+    ConfigurationError as `check`, or for a value of the wrong type.
     """
     by_field = {parameter.field: parameter for parameter in endpoint.parameters}
     pairs: list[tuple[str, str]] = []
@@ -173,11 +150,7 @@ def _text(parameter: Parameter, value: object) -> str:
 
 
 def rows_of(body: bytes) -> list[dict[str, Any]]:
-    """The rows of a response in JSON, or in CSV with a header.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """The rows of a response in JSON, or in CSV with a header. Raises ValueError: it is neither."""
     start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start in {b"", b"[", b"{", b"n", b"<"}:
         reader = RowReader()

@@ -124,11 +124,7 @@ def _seconds_expected(report: PlanReport, journal: Journal, profile: Profile) ->
 
 
 def save_manifest(report: PlanReport, path: Path) -> None:
-    """Write the Series of a plan to `path`, as a `.tcia` manifest. Blocking.
-
-    Raises:
-        DiskError: it cannot be written.
-    """
+    """Write the Series of a plan to `path`, as a `.tcia` manifest. Blocking. Raises DiskError: it cannot be written."""
     text = compose(report.series_uids, archive=report.archive, name="manifest-bulkdl.tcia")
     with disk_errors("write", path):
         path.write_text(text, encoding="utf-8")

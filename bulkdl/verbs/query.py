@@ -35,12 +35,9 @@ query = blocking(query_async)
 
 
 async def query_body(endpoint: str, parameters: Sequence[tuple[str, str]], *, archive: ArchiveChoice) -> bytes:
-    """Call one endpoint, whose name may be written in any case; return the body as the archive sent it.
+    """Call one endpoint, named in any case; return the body as the archive sent it. Raises as `query`.
 
     The body may be empty: NBIA answers so when it finds nothing.
-
-    Raises:
-        As `query`.
     """
     found = find(endpoint, archive)
     check(found, [name for name, _ in parameters])

@@ -68,11 +68,7 @@ class ArchiveTerms:
 def archive_terms(
     name: str, profiles: Mapping[str, str], *, forms: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 ) -> ArchiveTerms:
-    """The terms of the archive of that name or address.
-
-    Raises:
-        ConfigurationError: there is no such archive.
-    """
+    """The terms of the archive of that name or address. Raises ConfigurationError: there is no such archive."""
     if name == DEMO:
         return ArchiveTerms(url="")
     profile = find_profile(name, profiles, forms=forms)

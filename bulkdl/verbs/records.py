@@ -85,22 +85,14 @@ class Records(list[Record]):
         """The columns of a table, and their types; an empty list has them too."""
 
     def to_pandas(self) -> Any:
-        """A `pandas.DataFrame`, one column for each attribute of the endpoint, with nullable types.
-
-        Raises:
-            ConfigurationError: pandas is not installed; it comes with the extra `bulkdl[pandas]`.
-        """
+        """A `pandas.DataFrame` with nullable types. Raises ConfigurationError without the extra `bulkdl[pandas]`."""
         pandas = _library("pandas")
         return pandas.DataFrame(
             {name: _series(pandas, self._column(name), kind) for name, kind in self.columns.items()}
         )
 
     def to_arrow(self) -> Any:
-        """A `pyarrow.Table`, one column for each attribute of the endpoint; nested values as text, in JSON.
-
-        Raises:
-            ConfigurationError: pyarrow is not installed; it comes with the extra `bulkdl[pyarrow]`.
-        """
+        """A `pyarrow.Table`; nested values are JSON. Raises ConfigurationError without the extra `bulkdl[pyarrow]`."""
         arrow = _library("pyarrow")
         types = {
             int: arrow.int64(),
@@ -127,11 +119,7 @@ def columns_of(endpoint: Endpoint) -> dict[str, type]:
 
 
 def read_row(endpoint: Endpoint, row: Mapping[str, Any]) -> Record:
-    """Make a record of one row. A value that cannot be read is None; `raw` still has it.
-
-    Raises:
-        ValueError: a UID is invalid.
-    """
+    """Make a record of one row. A value that cannot be read is None. Raises ValueError: a UID is invalid."""
     uids = frozenset(attribute.field for attribute in endpoint.attributes if attribute.kind is Kind.UID)
     return Record(read_values(endpoint.attributes, row, required=uids), row)
 

@@ -77,11 +77,7 @@ class MirrorRun:
     _was_cut_short: bool = False
 
     async def carry_out(self, resolving: Callable[[], Awaitable[None]]) -> RunReport:
-        """Run all stages to their end, and report. The journal records the outcome in every case.
-
-        Raises:
-            BulkdlError: what stopped the run. `Interrupted` is not raised: the outcome is `interrupted`.
-        """
+        """Run all stages to their end, and report. The journal records the outcome of a run that raises, too."""
 
         async def resolve_and_look() -> None:
             await resolving()
@@ -97,11 +93,7 @@ class MirrorRun:
         )
 
     async def fetch_only(self, works: list[SeriesWork]) -> RunReport:
-        """Download these instances only, and report on them.
-
-        Raises:
-            BulkdlError: what stopped the run.
-        """
+        """Download these instances only, and report on them."""
         self._resolved.end()
         self._wanted = sum(len(work.entries) for work in works)
         return await self._to_the_end(self.coordinator.fetch(self._resolved, works))
@@ -125,12 +117,7 @@ class MirrorRun:
         return await self._report(outcome, time.monotonic() - started)
 
     async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> None:
-        """Record the Series of `selection` in the journal, as those of `run`.
-
-        Raises:
-            SelectionError: the archive has none.
-            DiskFull: they do not fit.
-        """
+        """Record the Series of `selection`, as those of `run`. Raises SelectionError: there are none; DiskFull."""
         run = run or self.run
         found = Resolution()
         async with aclosing(resolve(selection, self.client, found)) as batches:
@@ -150,11 +137,7 @@ class MirrorRun:
         await self._check_space()
 
     async def resolve_rest(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
-        """Resolve the selections of earlier runs. One that finds nothing is a failure in the report, and forgotten.
-
-        Raises:
-            DiskFull: they do not fit.
-        """
+        """Resolve the selections of earlier runs. One that finds nothing is a failure in the report, and forgotten."""
         for row in rows:
             with suppress(SelectionError):
                 await self.resolve(row.selection, layout, run=replace(self.run, selection_id=row.id))

@@ -40,11 +40,7 @@ def _select(words: Iterable[Paths], criteria: Mapping[str, Given]) -> Selection:
 
 
 def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Selection:
-    """The selection with the Series of all manifests, checked.
-
-    Raises:
-        SelectionError: nothing is selected.
-    """
+    """The selection with the Series of all manifests. Raises SelectionError: nothing is selected."""
     merged = merge_series([selection, *manifests])
     merged.check()
     if not all(name.strip() for name in merged.collections):
@@ -53,11 +49,7 @@ def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Sel
 
 
 def select_from_file(path: Paths) -> Selection:
-    """What the manifest at `path` requests.
-
-    Raises:
-        ManifestError: it cannot be read.
-    """
+    """What the manifest at `path` requests. Raises ManifestError: it cannot be read."""
     try:
         return select_from(Path(path).read_bytes(), source=str(path))
     except OSError as error:
@@ -67,10 +59,7 @@ def select_from_file(path: Paths) -> Selection:
 def select_from(content: bytes, *, source: str) -> Selection:
     """The Series, and the instances where it names them, that a manifest of any known format requests.
 
-    `source` is its name in messages. Other content of a manifest, such as its download server, is ignored.
-
-    Raises:
-        ManifestError: it cannot be read; carries the line at fault.
+    `source` is its name in messages. Other content, such as its download server, is ignored. Raises as `read_manifest`.
     """
     from bulkdl.manifest import read_manifest  # noqa: PLC0415 - late: most selections have no manifest
 
@@ -79,11 +68,7 @@ def select_from(content: bytes, *, source: str) -> Selection:
 
 
 def select_data_sets(words: Iterable[Paths], selection: Selection) -> Selection:
-    """`selection` with data sets that are named plainly. A file is a manifest; others are the archive's to know.
-
-    Raises:
-        ManifestError: a manifest cannot be read, or is not there.
-    """
+    """`selection` with data sets that are named plainly. A file is a manifest; others are the archive's to know."""
     names = [str(word) for word in words]
     files = {name for name in names if Path(name).is_file() or Path(name).suffix.casefold() in _OF_MANIFESTS}
     data_sets = tuple(name for name in names if name not in files)
@@ -93,11 +78,7 @@ def select_data_sets(words: Iterable[Paths], selection: Selection) -> Selection:
 
 
 def choose_selection(selection: Wanted, criteria: Mapping[str, Given], sink: Sink = ignore) -> Selection:
-    """The selection of a verb: `selection`, or one made of names and `criteria`. `sink` receives its notes.
-
-    Raises:
-        SelectionError: both are given, or as `select` says.
-    """
+    """`selection`, or one of names and `criteria`; `sink` receives its notes. Raises SelectionError: both are given."""
     if isinstance(selection, Selection):
         if criteria:
             raise SelectionError(f"a selection cannot be combined with further criteria ({', '.join(criteria)})")

@@ -124,11 +124,7 @@ serve = blocking_block(serve_async)
 
 
 def read_rules(api_key_file: Paths | None, users_file: Paths | None) -> AccessRules:
-    """The access rules of the two files; without files, everything is visible to everyone.
-
-    Raises:
-        ConfigurationError: a file cannot be read, or is invalid.
-    """
+    """The access rules of the two files; without files, everything is visible to everyone."""
     keys = read_keys(_text(api_key_file), source=str(api_key_file)) if api_key_file is not None else frozenset[str]()
     if users_file is None:
         return AccessRules(keys=keys)

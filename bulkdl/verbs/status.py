@@ -18,11 +18,7 @@ _FAILURES_NAMED: Final = 100
 
 
 def archive_of(mirror: Path) -> tuple[str, str]:
-    """Name and address of the archive of the last run on a mirror; empty where there was no run. Blocking.
-
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
-    """
+    """Name and address of the archive of the last run on a mirror; empty where there was no run. Blocking."""
     with Journal.open_readonly(require_mirror(mirror)) as journal:
         last = journal.last_run()
         return (last.archive_name, last.archive_url) if last else ("", "")
@@ -41,11 +37,7 @@ status = blocking(status_async)
 
 
 def read_status(mirror: Path) -> StatusReport:
-    """The state of a mirror now. Blocking, without an event loop.
-
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
-    """
+    """As `status_async`. Blocking, without an event loop."""
     with Journal.open_readonly(require_mirror(mirror)) as journal, journal.snapshot():
         last = journal.last_run()
         counts = journal.counts(None)

@@ -24,12 +24,7 @@ _PAGE: Final = 200
 
 
 async def compare_series(journal: Journal, client: Archive, stop: asyncio.Event) -> tuple[int, list[Problem]]:
-    """Compare every complete Series with the archive; return how many those were, and which differ, by path.
-
-    Raises:
-        ArchiveError: the archive refused, or could not be reached.
-        Interrupted: `stop` was set while it waited.
-    """
+    """Compare every complete Series with the archive; return how many those were, and which differ, by path."""
     compared = 0
     problems: list[Problem] = []
     unanswered: list[RequestFailed] = []

@@ -41,11 +41,7 @@ def _shown(text: str) -> str:
 
 
 def _document(root: click.Context, topic: str | None) -> dict[str, str]:
-    """The page on `topic` as the document of `--json`.
-
-    Raises:
-        UserError: there is no such topic.
-    """
+    """The page on `topic` as the document of `--json`."""
     name = (topic or INDEX).lower().removesuffix(".md")
     known = topics()
     if name == INDEX or name in known:
