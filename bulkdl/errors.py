@@ -61,43 +61,31 @@ class BulkdlError(Exception):
     attempts: int = 0
     report: Mapping[str, object] | None = None
 
+    def __init_subclass__(cls, *, code: str) -> None:
+        cls.code = code
+
     def __reduce__(self) -> tuple[object, ...]:
         # An exception is made anew from its message alone by default, which fails where __init__ requires more.
-        return _made_again, (type(self), *self.args), vars(self)
+        return type(self).__new__, (type(self), *self.args), vars(self)
 
 
-def _made_again(kind: type[BulkdlError], *args: object) -> BulkdlError:
-    return kind.__new__(kind, *args)
-
-
-# --- the user ---------------------------------------------------------------------------------------------------------
-
-
-class UserError(BulkdlError):
+class UserError(BulkdlError, code="usage"):
     """The caller's input is invalid; nothing was done."""
 
-    code = "usage"
 
-
-class InvalidUid(UserError):
+class InvalidUid(UserError, code="invalid-uid"):
     """A text is not a UID: 1 to 64 digits and dots. Archives hold UIDs that break the other rules of PS3.5 §9."""
 
-    code = "invalid-uid"
 
-
-class SelectionError(UserError):
+class SelectionError(UserError, code="selection"):
     """Nothing is selected, or the criteria contradict each other."""
 
-    code = "selection"
 
-
-class ManifestError(UserError):
+class ManifestError(UserError, code="manifest"):
     """A manifest cannot be read.
 
     `source` is the name that the caller gave it; `line` is the invalid line (counted from 1), if one line is at fault.
     """
-
-    code = "manifest"
 
     def __init__(self, message: str, *, source: str, line: int | None = None) -> None:
         where = source if line is None else f"{source}, line {line}"
@@ -106,52 +94,35 @@ class ManifestError(UserError):
         self.line = line
 
 
-class ConfigurationError(UserError):
+class ConfigurationError(UserError, code="configuration"):
     """The configuration file, a profile or an option is invalid."""
 
-    code = "configuration"
 
-
-class LayoutError(UserError):
+class LayoutError(UserError, code="layout"):
     """A path template names an unknown field, or gives two instances the same path."""
 
-    code = "layout"
 
-
-# --- the archive ------------------------------------------------------------------------------------------------------
-
-
-class ArchiveError(BulkdlError):
+class ArchiveError(BulkdlError, code="archive"):
     """The archive refuses, fails or does not answer."""
 
-    code = "archive"
 
-
-class ArchiveRefused(ArchiveError):
+class ArchiveRefused(ArchiveError, code="refused"):
     """The archive refused the key, the login or the licence. The run stops; finished work is saved."""
 
-    code = "refused"
 
-
-class ArchiveUnreachable(ArchiveError):
+class ArchiveUnreachable(ArchiveError, code="unreachable"):
     """The archive gave no answer, or only failures, for longer than the run waits."""
 
-    code = "unreachable"
 
-
-class ShortAtSource(ArchiveError):
+class ShortAtSource(ArchiveError, code="short-at-source"):
     """A Series repeatedly lists fewer instances than the archive's own count. The listed ones are downloaded."""
 
-    code = "short-at-source"
 
-
-class RequestFailed(ArchiveError):
+class RequestFailed(ArchiveError, code="request-failed"):
     """One request failed.
 
     `status` is the HTTP status, if there was a response; `retry_after_seconds` is the wait that the archive asks for.
     """
-
-    code = "request-failed"
 
     def __init__(self, message: str, *, status: int | None = None, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -159,163 +130,105 @@ class RequestFailed(ArchiveError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class ConnectFailed(RequestFailed):
+class ConnectFailed(RequestFailed, code="connect-failed"):
     """No connection: refused, unknown host, TLS or proxy. The request was not sent."""
 
-    code = "connect-failed"
 
-
-class ConnectionLost(RequestFailed):
+class ConnectionLost(RequestFailed, code="connection-lost"):
     """The connection broke after the request was sent."""
 
-    code = "connection-lost"
 
-
-class TimedOut(RequestFailed):
+class TimedOut(RequestFailed, code="timed-out"):
     """No data arrived for too long."""
 
-    code = "timed-out"
 
-
-class ShortBody(RequestFailed):
+class ShortBody(RequestFailed, code="short-body"):
     """The body ended before its announced length, or its content encoding is truncated."""
 
-    code = "short-body"
 
-
-class ServerFailed(RequestFailed):
+class ServerFailed(RequestFailed, code="server-error"):
     """The archive answered 5xx. NBIA also answers 500 for an instance that it does not have (getSingleImage)."""
 
-    code = "server-error"
 
-
-class TooManyRequests(RequestFailed):
+class TooManyRequests(RequestFailed, code="too-many-requests"):
     """The archive asks for fewer requests: 429, or 503 with Retry-After."""
 
-    code = "too-many-requests"
 
-
-class RequestRejected(RequestFailed):
+class RequestRejected(RequestFailed, code="rejected"):
     """The archive calls the request invalid (4xx). NBIA does so for a Series that it does not have or may not show."""
 
-    code = "rejected"
 
-
-class AccessDenied(RequestFailed):
+class AccessDenied(RequestFailed, code="access-denied"):
     """401 or 403."""
 
-    code = "access-denied"
 
-
-class NotFound(RequestFailed):
+class NotFound(RequestFailed, code="not-found"):
     """404 or 410, or an answer with the same meaning."""
 
-    code = "not-found"
 
-
-class UnexpectedAnswer(RequestFailed):
+class UnexpectedAnswer(RequestFailed, code="unexpected-answer"):
     """A successful response that is not what was requested: HTML, JSON instead of DICOM, broken JSON, an empty body."""
 
-    code = "unexpected-answer"
 
-
-# --- one instance -----------------------------------------------------------------------------------------------------
-
-
-class InstanceError(BulkdlError):
+class InstanceError(BulkdlError, code="instance"):
     """One downloaded instance cannot be stored in the mirror."""
 
-    code = "instance"
 
-
-class InvalidInstance(InstanceError):
+class InvalidInstance(InstanceError, code="unsound"):
     """The bytes are not a valid DICOM file. The message says what is invalid, and where."""
 
-    code = "unsound"
 
-
-class InvalidAtSource(InstanceError):
+class InvalidAtSource(InstanceError, code="unsound-at-source"):
     """The same invalid bytes came twice, so the archive holds them so. `--accept-unsound` stores them, marked."""
 
-    code = "unsound-at-source"
 
-
-class WrongObject(InstanceError):
+class WrongObject(InstanceError, code="wrong-object"):
     """The file is valid DICOM, but its UIDs are not the requested ones."""
 
-    code = "wrong-object"
 
-
-class ChecksumMismatch(InstanceError):
+class ChecksumMismatch(InstanceError, code="checksum-mismatch"):
     """The bytes do not match the archive's checksum."""
 
-    code = "checksum-mismatch"
 
-
-class DuplicateInstance(InstanceError):
+class DuplicateInstance(InstanceError, code="duplicate-instance"):
     """Another entry of the Series has the same SOP Instance UID."""
 
-    code = "duplicate-instance"
 
-
-class NotInBundle(InstanceError):
+class NotInBundle(InstanceError, code="not-in-bundle"):
     """The bundle of the Series ended without this instance."""
 
-    code = "not-in-bundle"
 
-
-class BundleError(BulkdlError):
+class BundleError(BulkdlError, code="bundle"):
     """The bundle of a Series is truncated, damaged or hostile. Instances that were read before it stay valid."""
 
-    code = "bundle"
 
-
-# --- the disk, other processes, the journal, the end ------------------------------------------------------------------
-
-
-class DiskError(BulkdlError):
+class DiskError(BulkdlError, code="disk"):
     """The mirror cannot be written."""
 
-    code = "disk"
 
-
-class DiskFull(DiskError):
+class DiskFull(DiskError, code="disk-full"):
     """No space, quota or inodes are left."""
 
-    code = "disk-full"
 
-
-class MirrorUnwritable(DiskError):
+class MirrorUnwritable(DiskError, code="mirror-unwritable"):
     """Permissions, a read-only file system or an input/output error."""
 
-    code = "mirror-unwritable"
 
-
-class MirrorLocked(BulkdlError):
+class MirrorLocked(BulkdlError, code="mirror-locked"):
     """Another process works on this mirror; the message names it."""
 
-    code = "mirror-locked"
 
-
-class JournalError(BulkdlError):
+class JournalError(BulkdlError, code="journal"):
     """The journal of a mirror cannot be used."""
 
-    code = "journal"
 
-
-class JournalUnreadable(JournalError):
+class JournalUnreadable(JournalError, code="journal-unreadable"):
     """The journal does not exist, or is damaged. It is never overwritten."""
 
-    code = "journal-unreadable"
 
-
-class JournalTooNew(JournalError):
+class JournalTooNew(JournalError, code="journal-too-new"):
     """A later version of bulkdl wrote the journal."""
 
-    code = "journal-too-new"
 
-
-class Interrupted(BulkdlError):
+class Interrupted(BulkdlError, code="interrupted"):
     """Ctrl-C or SIGTERM. Finished work is saved in the journal."""
-
-    code = "interrupted"
