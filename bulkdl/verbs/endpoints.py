@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from bulkdl.archive.nbia.dialect import Dialect
-from bulkdl.archive.nbia.dialects import DIALECTS, find_endpoint
+from bulkdl.archive.nbia.dialects import DIALECTS, Dialect, find_endpoint
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint, Kind, Parameter
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.row_reader import RowReader

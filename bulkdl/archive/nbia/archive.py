@@ -11,8 +11,7 @@ from typing import Any, Final, TypeAlias
 from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
 from bulkdl.archive.http import IDENTITY, SHORT_ANSWER_BYTES, HttpClient
 from bulkdl.archive.http_body import HttpBody
-from bulkdl.archive.nbia.dialect import Dialect
-from bulkdl.archive.nbia.dialects import DIALECTS
+from bulkdl.archive.nbia.dialects import DIALECTS, Dialect
 from bulkdl.archive.nbia.endpoints import Attribute, Endpoint
 from bulkdl.archive.nbia.questions import completed, plan_questions
 from bulkdl.archive.nbia.values import PADDING, read_record
@@ -55,13 +54,10 @@ class NbiaArchive:
 
     @property
     def requests(self) -> int:
-        """See `Archive.requests`."""
         return self._http.requests
 
-    # --- find ---------------------------------------------------------------------------------------------------------
-
     async def collections(self) -> tuple[str, ...]:
-        """See `Archive.collections`. The names are as the archive writes them, because questions must name them so."""
+        # The names are as the archive writes them, because questions must name them so.
         rows = await self._all_rows(self.dialect.collections(), "the list of collections")
         return tuple(str(name) for row in rows if (name := row.get("Collection")))
 
@@ -73,7 +69,6 @@ class NbiaArchive:
         return tuple(dict.fromkeys(str(name) for row in rows if (name := row.get("collection"))))
 
     async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
-        """See `Archive.find`."""
         questions = plan_questions(selection, await self.collections() if selection.everything else ())
         at_once = self.dialect.series_at_once if all(question.series_uid for question in questions) else 1
         batches = (questions[start : start + at_once] for start in range(0, len(questions), at_once))
@@ -140,10 +135,7 @@ class NbiaArchive:
         except ValueError:  # NBIA sends one row without values for an unknown Series
             return SeriesSize(None, None)
 
-    # --- list ---------------------------------------------------------------------------------------------------------
-
     async def list(self, series: Series) -> Listing:
-        """See `Archive.list`."""
         uid = series.series_uid
         at_most = max(_MOST_INSTANCES, _MOST_INSTANCES_RATIO * min(series.image_count or 0, _MOST_INSTANCES))
 
@@ -162,25 +154,20 @@ class NbiaArchive:
 
         return await self.retrier.ask(f"the instances of series {uid}", once)
 
-    # --- open ---------------------------------------------------------------------------------------------------------
-
     @asynccontextmanager
     async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[HttpBody]:
-        """See `Archive.open`."""
         async with self._http.open(self.dialect.instance(series_uid, entry.key), headers=IDENTITY, rest=rest) as body:
             _refuse_text(body, "a DICOM file")
             yield body
 
     @asynccontextmanager
     async def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AsyncIterator[HttpBody]:
-        """See `Archive.open_bundle`."""
         del study_uid
         async with self._http.open(self.dialect.bundle(series_uid), headers=IDENTITY) as body:
             _refuse_text(body, "a zip")
             yield body
 
     async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
-        """See `Archive.checksum`."""
         del series_uid
         request = self.dialect.checksum(entry.key)
         if request is None:
@@ -192,15 +179,13 @@ class NbiaArchive:
         return _md5_in(content)
 
     async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
-        """See `Archive.series_checksum`. It is what getMD5Hierarchy answers."""
+        # It is what getMD5Hierarchy answers.
         request = self.dialect.series_checksum(series_uid)
         if request is None:
             return None
         async with _of_question():
             _, content = await self._http.read(request, f"the checksum of series {series_uid}")
         return _md5_in(content)
-
-    # --- endpoints by name --------------------------------------------------------------------------------------------
 
     @property
     def endpoints(self) -> Mapping[str, Endpoint]:
@@ -221,8 +206,6 @@ class NbiaArchive:
         """The archive's own description of `endpoint`: content type and body; None if it has none."""
         request = self.dialect.metadata(endpoint)
         return None if request is None else await self._http.read(request)
-
-    # --- rows ---------------------------------------------------------------------------------------------------------
 
     async def _all_rows(self, request: Request, what: str, *, unknown: type[RequestFailed] = UnexpectedAnswer) -> _Rows:
         async def once(_: int) -> _Rows:

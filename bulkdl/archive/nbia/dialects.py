@@ -6,15 +6,15 @@ dates; it has no checksums, and gives sizes in getSeriesSize only. v4 of its pla
 
 Source: the NBIA API guide and the behaviour of its server program; TCIA's guide to v3. Names of parameters are
 case-sensitive. NBIA v1 and v2 ignore unknown parameters, so a misspelt one asks for everything; v4 refuses them.
-Therefore requests are made from the tables.
+Therefore requests are made from the tables: a dialect is its endpoint tables, the names that it gives to our questions,
+and its ways to write values. No I/O; answers are read by `values`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
-from bulkdl.archive.nbia.dialect import Dialect
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3, Endpoint
 from bulkdl.archive.request import Identity, Request
 from bulkdl.model.ids import SeriesUid
@@ -24,6 +24,98 @@ _SERIES_AT_ONCE: Final = 2_000
 
 _OF_V1_FOR_V4: Final = ("getContentsByName", "getUserAgreementTxt", "getAllSOPClassDefinition")
 _ADVANCED_FOR_V4: Final = tuple(name for name in NBIA_ADVANCED if name not in NBIA_V4)
+
+
+class Dialect:
+    """One family of APIs. Criteria have our own names: the `field` of the endpoint's parameters.
+
+    A family states its endpoints by their documented names, and where they are: below `prefix`, but for those of
+    `elsewhere`. `other_names` maps the names of NBIA v1, by which endpoints are looked up here, to the family's own.
+    `series_at_once` is how many Series one `series_by_uids` may name.
+    """
+
+    name: ClassVar[str]
+    endpoints: ClassVar[Mapping[str, Endpoint]]
+    identity: ClassVar[Identity] = Identity.NONE
+    prefix: ClassVar[str] = ""
+    elsewhere: ClassVar[Mapping[str, tuple[str, Identity]]] = {}
+    other_names: ClassVar[Mapping[str, str]] = {}
+    default_format: ClassVar[str] = "JSON"
+    series_at_once: ClassVar[int] = 1
+
+    def collections(self) -> Request:
+        """Ask for all Collections."""
+        return self._ask("getCollectionValues", {})
+
+    def collections_of_doi(self, doi: str) -> Request | None:
+        """Ask for the Collections of a DOI; None where the family cannot be asked."""
+        return self._ask_if_any("getCollectionOrSeriesForDOI", {"doi": doi, "level": ""})
+
+    def series(self, criteria: Mapping[str, str]) -> Request:
+        """Ask for the Series that meet all `criteria`; or for those of a shared list, which is then the only criterion.
+
+        Raises:
+            KeyError: the family has no such criterion. Without it, the archive would send more than was selected.
+        """
+        return self._ask("getContentsByName" if "shared_list" in criteria else "getSeries", criteria)
+
+    def series_by_uids(self, series_uids: Sequence[SeriesUid]) -> Request:
+        """Ask for Series by their UIDs. The answer leaves out those that do not exist or are not visible."""
+        (series_uid,) = series_uids
+        return self._ask("getSeries", {"series_uid": series_uid})
+
+    def size(self, series_uid: SeriesUid) -> Request:
+        """Ask for the bytes and the number of instances of a Series. Real servers are slow at it; prefer getSeries."""
+        return self._ask("getSeriesSize", {"series_uid": series_uid})
+
+    def instances(self, series_uid: SeriesUid) -> Request:
+        """Ask for the SOP Instance UIDs of a Series."""
+        return self._ask("getSOPInstanceUIDs", {"series_uid": series_uid})
+
+    def instance(self, series_uid: SeriesUid, sop_uid: str) -> Request:
+        """Ask for one instance."""
+        return self._ask("getSingleImage", {"series_uid": series_uid, "sop_uid": sop_uid})
+
+    def bundle(self, series_uid: SeriesUid) -> Request:
+        """Ask for the zip of a Series, with checksums where the family has them."""
+        return self._ask("getImageWithMD5Hash", {"series_uid": series_uid})
+
+    def checksum(self, sop_uid: str) -> Request | None:
+        """Ask for the MD5 of one instance; None where the family has none."""
+        return self._ask_if_any("getM5HashForImage", {"sop_uid": sop_uid})
+
+    def series_checksum(self, series_uid: SeriesUid) -> Request | None:
+        """Ask for the MD5 over those of all instances of a Series; None where the family has none."""
+        return self._ask_if_any("getMD5Hierarchy", {"series_uid": series_uid})
+
+    def metadata(self, endpoint: Endpoint) -> Request | None:
+        """Ask for the archive's own description of an endpoint; None where the family has none."""
+        del endpoint
+        return None
+
+    def verbatim(self, endpoint: Endpoint, parameters: Iterable[tuple[str, str]]) -> Request:
+        """Ask any endpoint of the family; parameters have the names that the archive gives them."""
+        pairs = tuple(parameters)
+        is_form = endpoint.method == "POST"
+        prefix, identity = self.elsewhere.get(endpoint.name, (self.prefix, self.identity))
+        path = f"{prefix}{endpoint.path}"
+        return Request(endpoint.name, path, () if is_form else pairs, pairs if is_form else None, identity)
+
+    def _ask_if_any(self, name: str, criteria: Mapping[str, str]) -> Request | None:
+        return self._ask(name, criteria) if self.other_names.get(name, name) in self.endpoints else None
+
+    def _ask(self, name: str, criteria: Mapping[str, str]) -> Request:
+        """Ask the endpoint of that name in v1. The keys of `criteria` are fields of its parameters.
+
+        Rows are requested as JSON: the format is named where neither the endpoint nor the family states that JSON is
+        what it sends anyway.
+        """
+        endpoint = self.endpoints[self.other_names.get(name, name)]
+        names = {parameter.field: parameter.name for parameter in endpoint.parameters}
+        pairs = [(names[field], value) for field, value in criteria.items()]
+        if endpoint.has_format and {endpoint.default_format, self.default_format} != {"JSON"}:
+            pairs.append(("format", "json"))
+        return self.verbatim(endpoint, pairs)
 
 
 class NbiaV1(Dialect):
@@ -63,8 +155,7 @@ class NbiaV4(Dialect):
     series_at_once = _SERIES_AT_ONCE
 
     def series_by_uids(self, series_uids: Sequence[SeriesUid]) -> Request:
-        """See `Dialect.series_by_uids`."""
-        return self._ask("getSeriesMetadata", {"series_uids": series_uids})
+        return self._ask("getSeriesMetadata", {"series_uids": ",".join(series_uids)})
 
 
 class TciaV3(Dialect):
@@ -75,19 +166,11 @@ class TciaV3(Dialect):
     identity = Identity.KEY
     other_names: ClassVar[Mapping[str, str]] = {
         "getContentsByName": "ContentsByName",
-        "getPatientByCollectionAndModality": "PatientsByModality",
+        "getImageWithMD5Hash": "getImage",
     }
     default_format = ""
 
-    def bundle(self, series_uid: SeriesUid) -> Request:
-        """See `Dialect.bundle`."""
-        return self._ask("getImage", {"series_uid": series_uid})
-
-    def checksum(self, sop_uid: str) -> None:
-        """See `Dialect.checksum`."""
-
     def metadata(self, endpoint: Endpoint) -> Request:
-        """See `Dialect.metadata`."""
         return Request(f"{endpoint.name}/metadata", f"{endpoint.path}/metadata", identity=self.identity)
 
 

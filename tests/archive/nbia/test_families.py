@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.archive.nbia.dialect import Dialect
-from bulkdl.archive.nbia.dialects import NbiaV1, NbiaV2, NbiaV4, TciaV3
+from bulkdl.archive.nbia.dialects import Dialect, NbiaV1, NbiaV2, NbiaV4, TciaV3
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V4, TCIA_V3, Answer, Endpoint
 from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.request import Identity, Request
