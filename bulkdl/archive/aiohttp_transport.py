@@ -12,18 +12,9 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from bulkdl import errors
 from bulkdl._version import __version__
 from bulkdl.archive.request import Pairs
-from bulkdl.errors import (
-    ArchiveUnreachable,
-    BulkdlError,
-    ConfigurationError,
-    ConnectFailed,
-    ConnectionLost,
-    MirrorUnwritable,
-    ShortBody,
-    TimedOut,
-)
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 
@@ -46,7 +37,6 @@ class AiohttpResponse:
         self.content_type = response.content_type
 
     async def chunk(self) -> bytes:
-        """See `HttpResponse.chunk`."""
         content = self._response.content
         try:
             while True:
@@ -61,14 +51,12 @@ class AiohttpResponse:
             raise _translate(error) from error
 
     async def read(self) -> bytes:
-        """See `HttpResponse.read`."""
         try:
             return await self._response.read()
         except _FOREIGN as error:
             raise _translate(error) from error
 
     def release(self) -> None:
-        """See `HttpResponse.release`."""
         if self._response.content.at_eof():
             self._response.release()
         else:
@@ -106,7 +94,6 @@ class AiohttpTransport:
         self.requests += 1
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
-        """See `HttpTransport.send`."""
         method, data = ("GET", None) if form is None else ("POST", aiohttp.FormData(form))
         try:
             async with asyncio.timeout(self._answer_seconds):  # the header may arrive slowly, too
@@ -136,40 +123,44 @@ async def _tls(ca_bundle: str | None) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError from error
-        raise ConfigurationError(f"the certificates in {ca_bundle} cannot be read: {_reason(error)}") from error
+        raise errors.ConfigurationError(f"the certificates in {ca_bundle} cannot be read: {_reason(error)}") from error
 
 
-def _translate(error: BaseException) -> BulkdlError:  # noqa: C901, PLR0911, PLR0912 - a table, in the form of a match
+def _translate(error: BaseException) -> errors.BulkdlError:  # noqa: C901, PLR0911, PLR0912 - a table, in the form of a match
     match error:
         case OSError(errno=errno.EMFILE | errno.ENFILE):
-            return MirrorUnwritable("too many open files: no connection can be made; raise the limit (ulimit -n)")
+            return errors.MirrorUnwritable(
+                "too many open files: no connection can be made; raise the limit (ulimit -n)"
+            )
         case aiohttp.ClientConnectorCertificateError():
             reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-            return ArchiveUnreachable(f"the certificate of {error.host} is not trusted: {reason} (see --ca-bundle)")
+            return errors.ArchiveUnreachable(
+                f"the certificate of {error.host} is not trusted: {reason} (see --ca-bundle)"
+            )
         case aiohttp.ClientConnectorSSLError() if "WRONG_VERSION_NUMBER" in str(error):
-            return ArchiveUnreachable(f"{error.host}:{error.port} does not speak TLS: is its address http://…?")
+            return errors.ArchiveUnreachable(f"{error.host}:{error.port} does not speak TLS: is its address http://…?")
         case aiohttp.ClientConnectorDNSError():
-            return ConnectFailed(f"the host {error.host} is not known: {_reason(error)}")
+            return errors.ConnectFailed(f"the host {error.host} is not known: {_reason(error)}")
         case aiohttp.ClientProxyConnectionError():
-            return ConnectFailed(f"the proxy {error.host}:{error.port} cannot be reached: {_reason(error)}")
+            return errors.ConnectFailed(f"the proxy {error.host}:{error.port} cannot be reached: {_reason(error)}")
         case aiohttp.ClientHttpProxyError():
-            return ConnectFailed(f"the proxy refused: {error.status} {error.message}")
+            return errors.ConnectFailed(f"the proxy refused: {error.status} {error.message}")
         case aiohttp.ClientConnectorError():
-            return ConnectFailed(f"{error.host}:{error.port} cannot be reached: {_reason(error)}")
+            return errors.ConnectFailed(f"{error.host}:{error.port} cannot be reached: {_reason(error)}")
         case aiohttp.ConnectionTimeoutError():
-            return ConnectFailed("no connection within the time for it")
+            return errors.ConnectFailed("no connection within the time for it")
         case TimeoutError():
-            return TimedOut("the archive sent nothing, or too little, for too long")
+            return errors.TimedOut("the archive sent nothing, or too little, for too long")
         case aiohttp.ClientPayloadError():
-            return ShortBody(f"the body was cut: {_reason(error)}")
+            return errors.ShortBody(f"the body was cut: {_reason(error)}")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-            return ConnectionLost(f"the connection broke: {_reason(error)}")
+            return errors.ConnectionLost(f"the connection broke: {_reason(error)}")
         case aiohttp.ClientResponseError() if error.message:  # its further lines show what was received
-            return ConnectionLost(f"no valid response: {error_text(ValueError(error.message.splitlines()[0]))}")
+            return errors.ConnectionLost(f"no valid response: {error_text(ValueError(error.message.splitlines()[0]))}")
         case aiohttp.InvalidURL():
-            return ConfigurationError("the archive's address is invalid")
+            return errors.ConfigurationError("the archive's address is invalid")
         case _:
-            return ConnectionLost(f"no valid response: {_reason(error)}")
+            return errors.ConnectionLost(f"no valid response: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

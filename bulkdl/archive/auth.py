@@ -17,15 +17,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from bulkdl.errors import (
-    AccessDenied,
-    ArchiveRefused,
-    NotFound,
-    RequestFailed,
-    RequestRejected,
-    ServerFailed,
-    UnexpectedAnswer,
-)
+from bulkdl import errors
 from bulkdl.model.access import Credentials
 
 GUEST: Final = "nbia_guest"
@@ -76,7 +68,7 @@ class Tokens:
         self._post = post
         self._clock = clock
         self._token: Token | None = None
-        self._refusal: ArchiveRefused | None = None
+        self._refusal: errors.ArchiveRefused | None = None
         self._paths: tuple[str, ...] = TOKEN_PATHS
         self._one_at_a_time = asyncio.Lock()
 
@@ -135,7 +127,7 @@ class Tokens:
             form = {"grant_type": "refresh_token", "refresh_token": token.refresh, "username": self._username}
             try:
                 self._token = await self._ask(form)
-            except (AccessDenied, RequestRejected, UnexpectedAnswer):
+            except (errors.AccessDenied, errors.RequestRejected, errors.UnexpectedAnswer):
                 self._token = None  # the session has ended; the password remains
             else:
                 return self._token
@@ -144,8 +136,8 @@ class Tokens:
         form = {"grant_type": "password", "username": self._username, "password": self._password}
         try:
             self._token = await self._ask(form)
-        except AccessDenied as error:
-            self._refusal = ArchiveRefused(str(error))
+        except errors.AccessDenied as error:
+            self._refusal = errors.ArchiveRefused(str(error))
             raise self._refusal from error
         return self._token
 
@@ -157,19 +149,19 @@ class Tokens:
                 self._paths = (path,)
                 break
         else:
-            raise NotFound("the archive has no address for logins", status=HTTPStatus.NOT_FOUND)
+            raise errors.NotFound("the archive has no address for logins", status=HTTPStatus.NOT_FOUND)
         if status == HTTPStatus.OK:
             return _read_token(body, began)
         raise self._failure(status)
 
-    def _failure(self, status: int) -> RequestFailed:
+    def _failure(self, status: int) -> errors.RequestFailed:
         # The text of the response is left out: it may repeat what was sent.
         if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return AccessDenied(f"the archive refused the login of {self._username} ({status})", status=status)
+            return errors.AccessDenied(f"the archive refused the login of {self._username} ({status})", status=status)
         message = f"the archive answered {status} to the login of {self._username}"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-            return ServerFailed(message, status=status)
-        return RequestRejected(message, status=status)
+            return errors.ServerFailed(message, status=status)
+        return errors.RequestRejected(message, status=status)
 
 
 def _read_token(body: bytes, began: float) -> Token:
@@ -184,7 +176,9 @@ def _read_token(body: bytes, began: float) -> Token:
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
             raise ValueError("not a word")  # noqa: TRY301 - handled like invalid JSON
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise UnexpectedAnswer("the archive's response to the login has no token") from None  # the cause would show it
+        raise errors.UnexpectedAnswer(
+            "the archive's response to the login has no token"
+        ) from None  # the cause would show it
     refresh = found.get("refresh_token")
     try:
         lifetime = float(found.get("expires_in", ""))

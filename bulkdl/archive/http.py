@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from yarl import URL
 
+from bulkdl import errors
 from bulkdl.archive import http_status
 from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
@@ -24,20 +25,6 @@ from bulkdl.archive.http_transport import HttpResponse, HttpTransport
 from bulkdl.archive.request import Identity, Pairs, Request, ServiceRules
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.archive.secrets import redacted
-from bulkdl.errors import (
-    AccessDenied,
-    ArchiveUnreachable,
-    BulkdlError,
-    ConfigurationError,
-    ConnectFailed,
-    ConnectionLost,
-    NotFound,
-    RequestFailed,
-    RequestRejected,
-    ShortBody,
-    TimedOut,
-    UnexpectedAnswer,
-)
 from bulkdl.model.access import Access
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.attempts import Retrier
@@ -60,7 +47,7 @@ _MOST_URLS: Final = 256
 _LOGOUT_SECONDS: Final = 5.0
 _EMPTY: Final = frozenset({b"", b"[]", b"null"})
 _SENT_TO_ANY_ORIGIN: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range", "If-Match"})
-_BROKEN: Final = (ConnectFailed, ConnectionLost, TimedOut, ShortBody)
+_BROKEN: Final = (errors.ConnectFailed, errors.ConnectionLost, errors.TimedOut, errors.ShortBody)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -93,8 +80,6 @@ class HttpClient:
     def requests(self) -> int:
         """The number of requests sent, repeats and redirects included."""
         return self._transport.requests
-
-    # --- answers that are small or made of rows -----------------------------------------------------------------------
 
     async def read(self, request: Request, what: str = "") -> tuple[str, bytes]:
         """Send `request` until it succeeds, and return the content type and the body. `what` names it in messages.
@@ -132,7 +117,7 @@ class HttpClient:
                         count += len(rows)
                         yield rows
                 except ValueError as error:
-                    raise UnexpectedAnswer(f"{request.name} answered {error}") from error
+                    raise errors.UnexpectedAnswer(f"{request.name} answered {error}") from error
             is_believed = count > 0 or not await self._renewed_if_doubtful(body.token)
 
     async def _renewed_if_doubtful(self, token: Token | None) -> bool:
@@ -141,8 +126,6 @@ class HttpClient:
             return False
         await self._tokens.renewed(token)
         return True
-
-    # --- one request --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def open(
@@ -171,7 +154,7 @@ class HttpClient:
                     yield body
             finally:
                 response.release()
-        except RequestFailed as error:
+        except errors.RequestFailed as error:
             error.args = (self.redacted(str(error)),)
             throttled = error.status == http_status.TOO_MANY_REQUESTS
             refused = error.status in http_status.OVERLOADED
@@ -183,11 +166,11 @@ class HttpClient:
                 Sample(time.monotonic() - started, size_bytes, refused=refused, throttled=throttled, failed=failed)
             )
 
-    async def _error(self, response: HttpResponse, request: Request, elsewhere: str | None) -> BulkdlError:
+    async def _error(self, response: HttpResponse, request: Request, elsewhere: str | None) -> errors.BulkdlError:
         """The error that a response means. What another host answers says nothing about the archive or the caller."""
         said = f"answered {response.status} {response.reason}".rstrip()
         if elsewhere is not None:
-            return UnexpectedAnswer(f"{elsewhere}, to which the archive redirected, {said}")
+            return errors.UnexpectedAnswer(f"{elsewhere}, to which the archive redirected, {said}")
         content = await _error_content(response)
         if request.rules is not None:
             known = request.rules.read_error(response.status, response.headers, content)
@@ -197,9 +180,9 @@ class HttpClient:
         text, is_page = _error_text(b"" if is_redirect else content, self.redacted)
         message = f"the archive {said}{text}"
         error = http_status.error_of(response.status, message, response.headers.get("Retry-After"))
-        if isinstance(error, NotFound) and is_page:  # of a proxy, or of an archive that has moved
-            return RequestRejected(f"{message}, with a page instead of an answer", status=response.status)
-        if isinstance(error, AccessDenied):
+        if isinstance(error, errors.NotFound) and is_page:  # of a proxy, or of an archive that has moved
+            return errors.RequestRejected(f"{message}, with a page instead of an answer", status=response.status)
+        if isinstance(error, errors.AccessDenied):
             error.args = (message + self._hint(request.identity),)
         return error
 
@@ -281,19 +264,17 @@ class HttpClient:
             response.release()
             url, before = _redirected(url, location), url
             if rules is not None and not rules.follows(str(before), str(url)):
-                raise UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from the bucket")
+                raise errors.UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from the bucket")
             if response.status in http_status.REDIRECTS_TO_GET:
                 form = None
             if url.origin() != before.origin():  # credentials are sent to the archive's own origin only
                 headers = {name: value for name, value in headers.items() if name in _SENT_TO_ANY_ORIGIN}
-        raise UnexpectedAnswer(f"more than {_MOST_REDIRECTS} redirects")
+        raise errors.UnexpectedAnswer(f"more than {_MOST_REDIRECTS} redirects")
 
     def _is_ours(self, url: URL) -> bool:
         """Whether the archive itself is at `url`: its own origin, or the same host by https instead of http."""
         ours = self._base
         return url.host == ours.host and (url.port == ours.port or (ours.scheme, url.scheme) == ("http", "https"))
-
-    # --- the login ----------------------------------------------------------------------------------------------------
 
     async def _post(self, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
         response, _ = await self._send(self._base.join(URL(path)), IDENTITY, tuple(form.items()), redirects=0)
@@ -306,7 +287,7 @@ class HttpClient:
         """End the login, if there is one. A failure is ignored, because tokens expire anyway."""
         if (token := self._tokens.to_log_out) is None:
             return
-        with suppress(BulkdlError, TimeoutError):
+        with suppress(errors.BulkdlError, TimeoutError):
             async with asyncio.timeout(_LOGOUT_SECONDS):
                 response, _ = await self._send(
                     self._base.join(URL("logout")), {"Authorization": f"Bearer {token}"}, (), redirects=0
@@ -318,7 +299,7 @@ class HttpClient:
         self._note(self.redacted(text))
 
     def redacted(self, text: str) -> str:
-        """See `secrets.redacted`."""
+        """The text without the secrets of this client."""
         return redacted(text, (*self._access.secrets, *self._tokens.secrets))
 
 
@@ -331,10 +312,10 @@ def _failing_elsewhere(host: str | None) -> Iterator[None]:
     """Where another host answers, its failures are those of the one request: the archive itself is available."""
     try:
         yield
-    except (*_BROKEN, ArchiveUnreachable, ConfigurationError) as error:
+    except (*_BROKEN, errors.ArchiveUnreachable, errors.ConfigurationError) as error:
         if host is None:
             raise
-        raise UnexpectedAnswer(f"at {host}, to which the archive redirected: {error}") from error
+        raise errors.UnexpectedAnswer(f"at {host}, to which the archive redirected: {error}") from error
 
 
 def _redirected(url: URL, location: str) -> URL:
@@ -343,9 +324,9 @@ def _redirected(url: URL, location: str) -> URL:
         if target.scheme not in {"http", "https"} or not target.host:
             raise ValueError(f"{target.scheme!r} is not followed")  # noqa: TRY301 - handled like an invalid URL
     except ValueError as error:
-        raise UnexpectedAnswer("a redirect to an address that is not a web address") from error
+        raise errors.UnexpectedAnswer("a redirect to an address that is not a web address") from error
     if url.scheme == "https" and target.scheme == "http":
-        raise UnexpectedAnswer("a redirect from https to http, not followed")
+        raise errors.UnexpectedAnswer("a redirect from https to http, not followed")
     return target
 
 
@@ -364,7 +345,7 @@ async def _error_content(response: HttpResponse) -> bytes:
     if "Content-Encoding" in response.headers:
         return b""
     content = b""
-    with suppress(RequestFailed, TimeoutError):
+    with suppress(errors.RequestFailed, TimeoutError):
         async with asyncio.timeout(_ERROR_SECONDS):
             while len(content) < _MOST_ERROR_BYTES and (chunk := await response.chunk()):
                 content += chunk[:_MOST_ERROR_BYTES]

@@ -45,7 +45,6 @@ class HttpBody:
         self._encoded = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """See `Body.chunks`."""
         response, clock, access = self._response, time.monotonic, self._access
         # Only the time spent waiting for bytes counts, not the time that the caller needs to process them.
         waited, received, turn_began = 0.0, 0, clock()
@@ -68,7 +67,6 @@ class HttpBody:
         self._check_end()
 
     async def read(self, at_most: int) -> bytes:
-        """See `Body.read`."""
         if self.length is None:
             return await self._gathered(at_most)
         if self.length > at_most:

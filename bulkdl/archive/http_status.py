@@ -8,15 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Final
 
-from bulkdl.errors import (
-    AccessDenied,
-    NotFound,
-    RequestFailed,
-    RequestRejected,
-    ServerFailed,
-    TooManyRequests,
-    UnexpectedAnswer,
-)
+from bulkdl import errors
 
 FIRST_CLIENT_ERROR: Final = 400
 FIRST_SERVER_ERROR: Final = 500
@@ -29,33 +21,33 @@ MAYBE_EXPIRED_TOKEN: Final = frozenset({500})  # v4's getSeries answers 500 to o
 TOO_MANY_REQUESTS: Final = 429
 OVERLOADED: Final = frozenset({502, 503, 504})
 
-_ERRORS: Final[Mapping[int, type[RequestFailed]]] = {
-    401: AccessDenied,
-    403: AccessDenied,
-    404: NotFound,
-    407: AccessDenied,  # the proxy
-    408: ServerFailed,  # request timeout
-    410: NotFound,
-    425: ServerFailed,  # too early
-    TOO_MANY_REQUESTS: TooManyRequests,
+_ERRORS: Final[Mapping[int, type[errors.RequestFailed]]] = {
+    401: errors.AccessDenied,
+    403: errors.AccessDenied,
+    404: errors.NotFound,
+    407: errors.AccessDenied,  # the proxy
+    408: errors.ServerFailed,  # request timeout
+    410: errors.NotFound,
+    425: errors.ServerFailed,  # too early
+    TOO_MANY_REQUESTS: errors.TooManyRequests,
 }
 _UNAVAILABLE: Final = 503
 
 
-def error_of(status: int, message: str, retry_after: str | None) -> RequestFailed:
+def error_of(status: int, message: str, retry_after: str | None) -> errors.RequestFailed:
     """The error that a response without success stands for. `retry_after` is the header of that name.
 
     A 503 with a valid Retry-After counts as too many requests: both ask the caller to wait.
     """
     wait = _seconds(retry_after)
     if status == _UNAVAILABLE and wait is not None:
-        kind: type[RequestFailed] = TooManyRequests
+        kind: type[errors.RequestFailed] = errors.TooManyRequests
     elif status in _ERRORS:
         kind = _ERRORS[status]
     elif status >= FIRST_SERVER_ERROR:
-        kind = ServerFailed
+        kind = errors.ServerFailed
     else:
-        kind = RequestRejected if status >= FIRST_CLIENT_ERROR else UnexpectedAnswer
+        kind = errors.RequestRejected if status >= FIRST_CLIENT_ERROR else errors.UnexpectedAnswer
     return kind(message, status=status, retry_after_seconds=wait)
 
 

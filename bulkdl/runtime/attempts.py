@@ -14,19 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from bulkdl.errors import (
-    ArchiveUnreachable,
-    BulkdlError,
-    BundleError,
-    ConnectFailed,
-    ConnectionLost,
-    InstanceError,
-    Interrupted,
-    RequestFailed,
-    ServerFailed,
-    TimedOut,
-    TooManyRequests,
-)
+from bulkdl import errors
 from bulkdl.runtime.availability import Outage
 from bulkdl.runtime.concurrency import Limiter, Permits, Sample
 from bulkdl.runtime.rates import ByteRate, RequestRate
@@ -62,8 +50,8 @@ class RetryListener:
     given up; when it ends, with None and the seconds that it lasted.
     """
 
-    retry: Callable[[str, BulkdlError, int, float], None] = lambda *_: None
-    outage: Callable[[BulkdlError | None, float], None] = lambda *_: None
+    retry: Callable[[str, errors.BulkdlError, int, float], None] = lambda *_: None
+    outage: Callable[[errors.BulkdlError | None, float], None] = lambda *_: None
 
 
 class Retrier:
@@ -138,7 +126,7 @@ class Retrier:
                 began = self._clock()
                 try:
                     result = await action(attempt + 1)
-                except BulkdlError as error:
+                except errors.BulkdlError as error:
                     failure = error
                     if self._is_outage(error, what, began):
                         self.retries += 1
@@ -176,7 +164,7 @@ class Retrier:
             async with first:
                 result, _ = await self.attempt(what, until_stopped)
         except TimeoutError as error:
-            raise ArchiveUnreachable(
+            raise errors.ArchiveUnreachable(
                 f"the archive has not answered within {seconds:.0f} s; `bulkdl archives` shows which archives answer"
             ) from error
         finally:
@@ -192,7 +180,7 @@ class Retrier:
 
     async def _interrupted(self) -> None:
         await self.stop.wait()
-        raise Interrupted("stopped while waiting for the archive")
+        raise errors.Interrupted("stopped while waiting for the archive")
 
     def finished(self, sample: Sample) -> None:
         """Account for a request that has ended, successful or not."""
@@ -238,25 +226,25 @@ class Retrier:
             except TimeoutError:
                 return
         if self.stop.is_set():
-            raise Interrupted("stopped while waiting")
+            raise errors.Interrupted("stopped while waiting")
 
     def _bounded(self, wait_seconds: float) -> float:
         """A wait in seconds: no single wait is longer than the archive as a whole is waited for."""
         return min(wait_seconds, self._policy.give_up_after_seconds) * self._policy.wait_scale
 
-    def _is_outage(self, error: BulkdlError, what: str, began: float) -> bool:
+    def _is_outage(self, error: errors.BulkdlError, what: str, began: float) -> bool:
         """Account for a failure; whether the archive is unavailable, so that the action itself is not at fault."""
         now = self._clock()
-        if isinstance(error, ConnectFailed):
+        if isinstance(error, errors.ConnectFailed):
             is_news = self._outage.unreachable(now)
         elif _is_no_answer(error):
             is_news = self._outage.went_unanswered(what, now)
         else:
-            if isinstance(error, TooManyRequests):  # which proves only that something is there
+            if isinstance(error, errors.TooManyRequests):  # which proves only that something is there
                 wait = self._bounded(error.retry_after_seconds or 0.0)
                 self._paused_until = max(self._paused_until, now + wait)
                 self._check_refusals(error, now)
-            elif isinstance(error, (RequestFailed, InstanceError, BundleError)):
+            elif isinstance(error, (errors.RequestFailed, errors.InstanceError, errors.BundleError)):
                 self._answered(began)
             return False
         if is_news:
@@ -266,11 +254,11 @@ class Retrier:
     def _is_too_long(self, seconds: float) -> bool:
         return seconds >= self._policy.give_up_after_seconds > 0
 
-    def _check_refusals(self, error: TooManyRequests, now: float) -> None:
+    def _check_refusals(self, error: errors.TooManyRequests, now: float) -> None:
         """Raises ArchiveUnreachable: the archive has only refused requests for too long."""
         self._refused_since = now if self._refused_since is None else self._refused_since
         if self._is_too_long(now - self._refused_since):
-            raise ArchiveUnreachable(
+            raise errors.ArchiveUnreachable(
                 f"the archive has accepted no request for {self._policy.give_up_after_seconds:.0f} s ({error}); "
                 "everything finished is saved"
             ) from error
@@ -286,13 +274,13 @@ class Retrier:
             self._listener.outage(None, self._clock() - since)
             self._wake_all()
 
-    def _availability_changed(self, error: BulkdlError) -> None:
+    def _availability_changed(self, error: errors.BulkdlError) -> None:
         now, since = self._clock(), self._outage.since
         if since is not None:
             self._listener.outage(error, max(0.0, since + self._policy.give_up_after_seconds - now))
         if self._outage.is_hopeless(now):
             seconds = f"{self._policy.give_up_after_seconds:.0f} s"
-            raise ArchiveUnreachable(
+            raise errors.ArchiveUnreachable(
                 f"the archive could not be reached for {seconds} ({error}); everything finished is saved"
             ) from error
         self._wake_all()
@@ -317,7 +305,7 @@ class Retrier:
                 async with self._permits.one():
                     await self.sleep(self._request_rate.wait_seconds(self._clock()))
                     if self.stop.is_set():
-                        raise Interrupted("stopped before the next attempt")
+                        raise errors.Interrupted("stopped before the next attempt")
                     if self._paused_until > self._clock() or (self._outage.is_away and not is_probe):
                         continue  # availability changed during the wait
                     yield
@@ -328,8 +316,8 @@ class Retrier:
                     self._wake_all()
 
 
-def _is_no_answer(error: BulkdlError) -> bool:
+def _is_no_answer(error: errors.BulkdlError) -> bool:
     """Whether the archive itself did not answer: its gateway answered, or the connection broke or timed out."""
-    if isinstance(error, ServerFailed):
+    if isinstance(error, errors.ServerFailed):
         return error.status in _GATEWAY_STATUSES
-    return isinstance(error, (ConnectionLost, TimedOut))
+    return isinstance(error, (errors.ConnectionLost, errors.TimedOut))

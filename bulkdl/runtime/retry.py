@@ -11,16 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from bulkdl.errors import (
-    AccessDenied,
-    BulkdlError,
-    BundleError,
-    InstanceError,
-    InvalidAtSource,
-    NotFound,
-    RequestFailed,
-    RequestRejected,
-)
+from bulkdl import errors
 
 BASE_SECONDS: Final = 0.5
 CAP_SECONDS: Final = 60.0
@@ -44,18 +35,21 @@ class Decision:
     wait_seconds: float = 0.0
 
 
-def decide(error: BulkdlError, attempt: int, *, max_attempts: int, chance: Callable[[], float]) -> Decision:
+def decide(error: errors.BulkdlError, attempt: int, *, max_attempts: int, chance: Callable[[], float]) -> Decision:
     """Decide what follows the failure of attempt number `attempt` (the first is 1).
 
     `chance` returns a number from 0 to 1. Errors that a repetition cannot fix give up the instance at once, among
     them denied access to it; a refused login, and a disk that cannot be written, stop the run.
     """
-    if not isinstance(error, (RequestFailed, InstanceError, BundleError)):
+    if not isinstance(error, (errors.RequestFailed, errors.InstanceError, errors.BundleError)):
         return Decision(NextStep.STOP)
-    if isinstance(error, (AccessDenied, NotFound, RequestRejected, InvalidAtSource)) or attempt >= max_attempts:
+    if (
+        isinstance(error, (errors.AccessDenied, errors.NotFound, errors.RequestRejected, errors.InvalidAtSource))
+        or attempt >= max_attempts
+    ):
         return Decision(NextStep.GIVE_UP)
     wait = backoff_seconds(attempt, chance=chance)
-    if isinstance(error, RequestFailed) and error.retry_after_seconds is not None:
+    if isinstance(error, errors.RequestFailed) and error.retry_after_seconds is not None:
         wait = max(wait, min(error.retry_after_seconds, MOST_RETRY_AFTER_SECONDS))
     return Decision(NextStep.RETRY, wait)
 

@@ -62,7 +62,6 @@ class NbiaArchive:
         return tuple(str(name) for row in rows if (name := row.get("Collection")))
 
     async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
-        """See `Archive.collections_of_doi`."""
         if (request := self.dialect.collections_of_doi(doi)) is None:
             return None
         rows = await self._all_rows(request, f"the collection of the DOI {doi}")
