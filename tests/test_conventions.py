@@ -57,6 +57,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "fetch/worker_main.py": "fetch/test_worker_process.py",  # a program; the test runs it as the parent does
     "manifest/*.py": "manifest/test_manifest.py",  # the forms in one table, and what they share
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them
+    "server/bucket/documents.py": "server/bucket/test_listing.py",  # XML, which the test reads
     "server/catalogue/__init__.py": "server/catalogue/test_catalogue.py",
     "server/catalogue/conditions.py": "server/catalogue/test_view.py",  # SQL; the test runs each condition
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns

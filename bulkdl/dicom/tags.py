@@ -51,11 +51,11 @@ def read_tags(path: Path) -> list[TagText]:
             raise InvalidInstance(f"{path.name} cannot be read: {error}") from error
 
 
-def sop_class_names() -> dict[str, str]:
-    """The SOP classes of the standard, by UID."""
+def uid_names(kind: str) -> dict[str, str]:
+    """The names of the UIDs of the standard that are of a kind, `SOP Class` or `Transfer Syntax` (PS3.6, annex A)."""
     from pydicom._uid_dict import UID_dictionary  # noqa: PLC0415 - the same
 
-    return {uid: entry[0] for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class"}
+    return {uid: entry[0] for uid, entry in UID_dictionary.items() if entry[1] == kind}
 
 
 def _rows(dataset: Dataset, depth: int) -> Iterator[TagText]:

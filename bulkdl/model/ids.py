@@ -8,6 +8,7 @@ that puts a UID into a path or a URL must still escape it: `..` is accepted.
 from __future__ import annotations
 
 import re
+import uuid
 from typing import NewType
 
 from bulkdl.errors import InvalidUid
@@ -57,6 +58,11 @@ def parse_sop_uid(text: str) -> SopInstanceUid:
         InvalidUid: `text` is not 1 to 64 digits and dots.
     """
     return SopInstanceUid(_parse(text))
+
+
+def stable_uuid(uid: str) -> str:
+    """The UUID that stands for a UID in the keys of a bucket: its UUIDv5 in the name space of OIDs (RFC 9562)."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, uid))
 
 
 def default_file_name(sop_uid: str) -> str:

@@ -22,6 +22,7 @@ from aiohttp.abc import AbstractAccessLogger
 from bulkdl.errors import ConfigurationError
 from bulkdl.server.access import AccessRules
 from bulkdl.server.authentication import Authenticator
+from bulkdl.server.bucket import routes as bucket
 from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.connections import Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
@@ -67,6 +68,7 @@ def make_app(
     context = ServerContext(catalogue, Authenticator(rules), ServerThreads(), Inspector())
     app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY_BYTES)
     nbia.add_routes(app.router, context, quirks=quirks)
+    bucket.add_routes(app.router, context)
     app.router.add_route("*", "/{anything:.*}", status_page)
 
     async def close(_app: web.Application) -> None:

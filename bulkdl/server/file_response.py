@@ -2,7 +2,7 @@
 
 Opening and reading a local file here blocks the event loop for less time than a switch to a thread takes.
 
-Source: RFC 9110 §13.1.5 (If-Range) and §14 (ranges).
+Source: RFC 9110 §13 (conditions) and §14 (ranges).
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ _READ_AT_ONCE_BYTES: Final = 1 << 16
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 
 
-async def send_file(request: web.Request, source: io.FileIO, headers: Mapping[str, str]) -> web.StreamResponse:
+async def send_file(
+    request: web.Request, source: io.FileIO, headers: Mapping[str, str], *, etag: str | None = None
+) -> web.StreamResponse:
     """Send an open file or the requested range: a short one in one write with its headers, others by sendfile."""
     status = os.fstat(source.fileno())
-    etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-    modified = _http_date(status.st_mtime_ns // 10**9)
+    etag = etag or f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    modified = http_date(status.st_mtime_ns // 10**9)
     code, start, count = HTTPStatus.OK, 0, status.st_size
     sent = {**headers, "Accept-Ranges": "bytes", "ETag": etag, "Last-Modified": modified}
     if (wanted := request.headers.get("Range")) and _is_current(request.headers.get("If-Range"), etag, modified):
@@ -67,8 +69,35 @@ async def send_file_in_chunks(
     return response
 
 
+def unmet_condition(headers: Mapping[str, str], etag: str, mtime_ns: int) -> HTTPStatus | None:
+    """The status for a request whose conditions an object does not meet: 412 or 304; None if it is to be sent."""
+    if (wanted := headers.get("If-Match")) is not None:
+        if not _names(wanted, etag):
+            return HTTPStatus.PRECONDITION_FAILED
+    elif _is_newer(mtime_ns, headers.get("If-Unmodified-Since")):
+        return HTTPStatus.PRECONDITION_FAILED
+    if (known := headers.get("If-None-Match")) is not None:
+        return HTTPStatus.NOT_MODIFIED if _names(known, etag) else None
+    is_old = _is_newer(mtime_ns, headers.get("If-Modified-Since")) is False
+    return HTTPStatus.NOT_MODIFIED if is_old else None
+
+
+def _names(tags: str, etag: str) -> bool:
+    """Whether a list of entity tags has this one, or is `*`. A tag without quotes counts, as it does at Amazon S3."""
+    found = [tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")]
+    return found == ["*"] or etag.strip('"') in found
+
+
+def _is_newer(mtime_ns: int, date: str | None) -> bool | None:
+    """Whether a file was changed after a date; None if there is no valid date."""
+    with suppress(ValueError, TypeError, OverflowError):
+        return None if date is None else mtime_ns // 10**9 > parsedate_to_datetime(date).timestamp()
+    return None
+
+
 @lru_cache(maxsize=4096)  # the files of a Series were written within a few seconds
-def _http_date(seconds: int) -> str:
+def http_date(seconds: int) -> str:
+    """A time, in seconds since 1970, as in Last-Modified."""
     return formatdate(seconds, usegmt=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.dicom.tags import TagText, read_tags, sop_class_names
+from bulkdl.dicom.tags import TagText, read_tags, uid_names
 from bulkdl.errors import InvalidInstance
 from tests.support.dicom_samples import encoded, image, pydicom_file
 
@@ -36,7 +36,7 @@ def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_knows_the_names_of_sop_classes() -> None:
-    assert sop_class_names()["1.2.840.10008.5.1.4.1.1.2"] == "CT Image Storage"
+    assert uid_names("SOP Class")["1.2.840.10008.5.1.4.1.1.2"] == "CT Image Storage"
 
 
 def test_no_escape_sequence_is_left_in_a_text(tmp_path: Path) -> None:

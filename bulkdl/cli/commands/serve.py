@@ -51,8 +51,8 @@ def serve(
     """Serve mirrors or plain folders of DICOM files through the APIs of TCIA, until Ctrl-C.
 
     The address is printed on standard output as soon as the server answers. The APIs are TCIA v3
-    (/services/v3/TCIA/query) and NBIA v1, v2, v4 and Advanced (/nbia-api/services). The front page lists every endpoint
-    and the differences from the real archives.
+    (/services/v3/TCIA/query), NBIA v1, v2, v4 and Advanced (/nbia-api/services), and an S3 bucket (s3://bulkdl/, by
+    anonymous requests in path style). The front page lists every endpoint and the differences from the real archives.
 
     A users file is TOML:
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
+from bulkdl.model.ids import stable_uuid
 from bulkdl.server.catalogue.files import Root, to_json
 from bulkdl.server.catalogue.reports import Contradiction
 
@@ -75,6 +77,7 @@ class Arrangement:
         totals["patients"] = execute("SELECT count(*) FROM patient").fetchone()[0]
         totals["studies"] = execute("SELECT count(DISTINCT study_uid) FROM study").fetchone()[0]
         self._store("totals", totals)
+        self._store("stamp", uuid.uuid4().hex)
 
     def _store(self, name: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
@@ -121,7 +124,7 @@ class Arrangement:
         texts = (series.get(name) for name in ("modality", "body_part", "manufacturer", "model"))
         compared = (None if text is None else text.upper() for text in texts)
         since = series.get("released") or series["submitted"]
-        values = (next(self._numbers), since, _dump(series), _dump(head["extra"]))
+        values = (next(self._numbers), since, _dump(series), _dump(head["extra"]), stable_uuid(series_uid))
         self._insert("series", (series_uid, *keys, series.get("study_uid"), *compared, *values))
 
     def _insert(self, table: str, values: Sequence[Any]) -> None:

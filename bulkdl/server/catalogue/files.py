@@ -31,7 +31,7 @@ KnownHead: TypeAlias = "Callable[[Path, int, int], str | None]"
 
 _PAGE: Final = 5_000
 _BUFFER_BYTES: Final = 1 << 15
-_IN_DETAIL: Final = ("site", "sop_class_uid", "pixel_spacing_mm", "slice_thickness_mm")
+_IN_DETAIL: Final = ("site", "sop_class_uid", "transfer_syntax_uid", "pixel_spacing_mm", "slice_thickness_mm")
 
 
 def _from_header(kind: type[Patient | Study | Series]) -> dict[str, str]:

@@ -13,8 +13,8 @@ Tables
 - `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of a record
   of `bulkdl.model.records`. Columns named `…_key` hold values in upper case, for comparison without case. `number`
   identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
-  submission; `extra` is a JSON object of values that the record has no field for.
-- `meta`: `roots` (what was scanned), `totals` and `contradictions`.
+  submission; `extra` is a JSON object of values that the record has no field for; `uuid` is its folder in the bucket.
+- `meta`: `roots` (what was scanned), `totals`, `contradictions`, and `stamp`, which changes with these tables.
 
 Paths are the bytes of the file system, which may not be valid text.
 """
@@ -32,7 +32,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 5
+_VERSION: Final = 6
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -100,12 +100,14 @@ CREATE TABLE series (
     number INTEGER NOT NULL,
     since TEXT NOT NULL,
     record TEXT NOT NULL,
-    extra TEXT NOT NULL
+    extra TEXT NOT NULL,
+    uuid TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX series_by_collection ON series (collection_key, series_uid);
 CREATE INDEX series_by_patient ON series (patient_key, series_uid);
 CREATE INDEX series_by_study ON series (study_uid, series_uid);
 CREATE INDEX series_by_number ON series (number);
+CREATE INDEX series_by_uuid ON series (uuid, series_uid);
 """
 
 

@@ -57,6 +57,7 @@ class SeriesDetail:
     study: Study | None
     site: str | None = None
     sop_class_uid: str | None = None
+    transfer_syntax_uid: str | None = None
     pixel_spacing_mm: float | None = None
     slice_thickness_mm: float | None = None
 
@@ -82,6 +83,11 @@ class CatalogueView(ABC):
             OSError: the file cannot be read.
             DiskError: the catalogue cannot be written.
         """
+
+    def stamp(self) -> str:
+        """A text that is another one after each change of the Series; empty before the first scan."""
+        found = self.select("SELECT value FROM meta WHERE name = 'stamp'")
+        return json.loads(found[0][0]) if found else ""
 
     # --- counts and names ---------------------------------------------------------------------------------------------
 
@@ -212,6 +218,12 @@ class CatalogueView(ABC):
         where, values = self.where(("t.series_uid = ?", (series_uid,)))
         found = self.select(f"SELECT t.collection_key FROM series AS t {where}", values)
         return found[0][0] if found else None
+
+    def uuids(self, first: str) -> Iterator[tuple[str, str]]:
+        """The UUIDs of Series (`model.ids.stable_uuid`) from `first` on, sorted, each with the UID of its Series."""
+        wanted = [("t.uuid >= ?", (first,))]
+        pages = self._pages("series AS t", ("uuid",), ("t.uuid", "t.series_uid"), wanted)
+        return ((uuid, series_uid) for uuid, series_uid in pages)
 
     def files(self, series_uid: str) -> tuple[ServedFile, ...]:
         """The files of a Series, one per instance, by instance number (those without one first), then by path."""

@@ -49,9 +49,9 @@ def _agreement(_request: ApiRequest) -> Reply:
 
 
 def _sop_classes(_request: ApiRequest) -> Reply:
-    from bulkdl.dicom.tags import sop_class_names  # noqa: PLC0415 - pydicom is slow to import and rarely needed here
+    from bulkdl.dicom.tags import uid_names  # noqa: PLC0415 - pydicom is slow to import and rarely needed here
 
-    lines = (f"{uid}={name}\n" for uid, name in sop_class_names().items())
+    lines = (f"{uid}={name}\n" for uid, name in uid_names("SOP Class").items())
     headers = {"Content-Disposition": "attachment; filename=UIDNames.properties"}
     return Reply("".join(lines).encode(), "application/octet-stream", headers=headers)
 

@@ -1,0 +1,155 @@
+"""The objects of the bucket: their keys in order, their files, and their MD5s. Blocking.
+
+A Series is the folder `UUID/`, an instance in it is `UUID.dcm`; both are UUIDv5 of the UIDs, so they stay the same. The
+index is in the folder `index/`, which comes after all others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bulkdl.errors import DiskError
+from bulkdl.model.ids import stable_uuid
+from bulkdl.server.bucket.index import IndexFile
+from bulkdl.server.catalogue import CatalogueView, ServedFile
+
+INDEX_KEY: Final = "index/idc_index.parquet"
+CHECKSUM_KEY: Final = f"{INDEX_KEY}.sha256"
+_KEY: Final = re.compile(r"([0-9a-f-]{36})/([0-9a-f-]{36})\.dcm")
+_UUID_CHARACTERS: Final = 36
+_MOST_CACHED_FILES: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class BucketObject:
+    """One object: a served file, the file of the index, or the bytes of a text. `md5` is None until it is known."""
+
+    key: str
+    size_bytes: int
+    mtime_ns: int
+    md5: bytes | None
+    source: ServedFile | Path | bytes
+
+    @property
+    def etag(self) -> str:
+        """The entity tag: the MD5; or a text of another form where the file cannot be read any more."""
+        return f'"{self.md5.hex()}"' if self.md5 is not None else f'"{self.mtime_ns:x}-{self.size_bytes:x}"'
+
+
+class BucketObjects:
+    """What one viewer sees of the catalogue, as objects. Thread-safe."""
+
+    def __init__(self, view: CatalogueView, index: IndexFile, generation: Callable[[], int]) -> None:
+        self._view = view
+        self._index = index
+        self._generation = generation
+        self._cached_generation = generation()
+        self._folders: OrderedDict[str, dict[str, BucketObject]] = OrderedDict()
+        self._cached_files = 0
+        self._lock = threading.Lock()
+        self._hashing = threading.Lock()
+
+    def cached(self, key: str) -> BucketObject | None:
+        """The object of a key, if it is known without asking the catalogue. Does not block."""
+        folder = self._cached(key[:_UUID_CHARACTERS])
+        return None if folder is None else folder.get(key)
+
+    def find(self, key: str) -> BucketObject | None:
+        """The object of a key.
+
+        Raises:
+            DiskError: the catalogue cannot be read.
+        """
+        if key in {INDEX_KEY, CHECKSUM_KEY}:
+            return next(found for found in self._of_index() if found.key == key)
+        found = _KEY.fullmatch(key)
+        return None if found is None else self.folder(found[1]).get(key)
+
+    def folder(self, uuid: str) -> dict[str, BucketObject]:
+        """The objects of a Series by key, in order; none if there is no such Series, or it is hidden."""
+        if (known := self._cached(uuid)) is not None:
+            return known
+        generation = self._generation()
+        series_uid = next((uid for found, uid in self._view.uuids(uuid) if found == uuid), None)
+        files = self._view.files(series_uid) if series_uid is not None else ()
+        keyed = sorted((f"{uuid}/{stable_uuid(file.sop_uid)}.dcm", file) for file in files)
+        objects = {key: BucketObject(key, file.size_bytes, file.mtime_ns, file.md5, file) for key, file in keyed}
+        if objects:
+            self._cache(uuid, objects, generation)
+        return objects
+
+    def folders(self, first: str) -> Iterator[str]:
+        """The UUIDs of all Series from `first` on, in order."""
+        return (uuid for uuid, _ in self._view.uuids(first))
+
+    def index(self) -> Iterator[BucketObject]:
+        """The objects of the index, in order. Makes it, if need be.
+
+        Raises:
+            DiskError: it cannot be made.
+        """
+        yield from self._of_index()
+
+    def with_md5(self, found: BucketObject) -> BucketObject:
+        """The object with its MD5, computed now if it is not known; without one if the file cannot be read.
+
+        Raises:
+            DiskError: the catalogue cannot be written.
+        """
+        if found.md5 is not None or isinstance(found.source, (Path, bytes)):
+            return found
+        with self._hashing:  # many who ask for one file wait for one computation
+            known = self.cached(found.key) or found
+            if known.md5 is not None:
+                return known
+            try:
+                md5 = self._view.md5(found.source)
+            except OSError:
+                return found
+        hashed = BucketObject(found.key, found.size_bytes, found.mtime_ns, md5, found.source)
+        if (folder := self._cached(found.key[:_UUID_CHARACTERS])) is not None and folder.get(found.key) == found:
+            folder[found.key] = hashed
+        return hashed
+
+    def _of_index(self) -> list[BucketObject]:
+        path = self._index.path()
+        md5, sha256 = self._index.digests()
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DiskError(f"the index {path} cannot be read: {error.strerror or error}") from error
+        line = f"{sha256}  {INDEX_KEY.rpartition('/')[2]}\n".encode()
+        return [
+            BucketObject(INDEX_KEY, status.st_size, status.st_mtime_ns, md5, path),
+            BucketObject(CHECKSUM_KEY, len(line), status.st_mtime_ns, _md5(line), line),
+        ]
+
+    def _cached(self, uuid: str) -> dict[str, BucketObject] | None:
+        with self._lock:
+            if self._cached_generation != self._generation():
+                self._cached_generation = self._generation()
+                self._folders.clear()
+                self._cached_files = 0
+            if uuid in self._folders:
+                self._folders.move_to_end(uuid)
+            return self._folders.get(uuid)
+
+    def _cache(self, uuid: str, objects: dict[str, BucketObject], generation: int) -> None:
+        with self._lock:
+            if uuid in self._folders or generation != self._cached_generation:
+                return
+            self._folders[uuid] = objects
+            self._cached_files += len(objects)
+            while self._cached_files > _MOST_CACHED_FILES and len(self._folders) > 1:
+                self._cached_files -= len(self._folders.popitem(last=False)[1])
+
+
+def _md5(content: bytes) -> bytes:
+    return hashlib.md5(content, usedforsecurity=False).digest()

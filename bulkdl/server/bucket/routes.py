@@ -1,0 +1,166 @@
+"""The routes of the bucket: ListObjects, ListObjectsV2, GetBucketLocation, HeadBucket, GetObject, HeadObject.
+
+Requests are anonymous: whatever signature they carry, their sender sees what a guest sees. Nothing can be written.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from bulkdl.errors import BulkdlError
+from bulkdl.server.bucket import documents
+from bulkdl.server.bucket.index import BUCKET, IndexFile
+from bulkdl.server.bucket.listing import InvalidArgument, list_page, read_list_request
+from bulkdl.server.bucket.objects import BucketObject, BucketObjects
+from bulkdl.server.catalogue import open_served
+from bulkdl.server.context import ServerContext
+from bulkdl.server.file_response import http_date, send_file, unmet_condition
+from bulkdl.server.responses import NotedResponse
+
+_PATH: Final = f"/{BUCKET}"
+_XML: Final = "application/xml"
+_REGION_HEADER: Final = "x-amz-bucket-region"
+_REQUEST_ID: Final = "x-amz-request-id"
+_ERRORS: Final = {
+    "InvalidArgument": (HTTPStatus.BAD_REQUEST, "Invalid Argument"),
+    "InternalError": (HTTPStatus.INTERNAL_SERVER_ERROR, "We encountered an internal error. Please try again."),
+    "InvalidRange": (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "The requested range is not satisfiable"),
+    "MethodNotAllowed": (HTTPStatus.METHOD_NOT_ALLOWED, "The specified method is not allowed against this resource."),
+    "NoSuchKey": (HTTPStatus.NOT_FOUND, "The specified key does not exist."),
+    "NotImplemented": (
+        HTTPStatus.NOT_IMPLEMENTED,
+        "A header or query you provided implies functionality that is not implemented.",
+    ),
+    "PreconditionFailed": (
+        HTTPStatus.PRECONDITION_FAILED,
+        "At least one of the preconditions you specified did not hold",
+    ),
+}
+"""Status and message of each error, in the words of Amazon S3."""
+
+_OTHER_RESOURCES: Final = frozenset(
+    (
+        *("accelerate", "acl", "analytics", "attributes", "cors", "encryption", "inventory", "legal-hold", "lifecycle"),
+        *("logging", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus"),
+        *("publicAccessBlock", "replication", "requestPayment", "retention", "select", "tagging", "torrent"),
+        *("uploadId", "uploads", "versioning", "versions", "website"),
+    )
+)
+"""Names in the query that ask for something else than the objects of the bucket."""
+
+
+def add_routes(router: web.UrlDispatcher, context: ServerContext) -> None:
+    """Add the routes of the bucket."""
+    handlers = _BucketHandlers(context)
+    for path in (_PATH, f"{_PATH}/{{key:.*}}"):
+        router.add_route("*", path, handlers.handle)
+
+
+class _BucketHandlers:
+    """The request handlers, and what they share."""
+
+    def __init__(self, context: ServerContext) -> None:
+        catalogue, view = context.catalogue, context.view_of(context.authenticator.guest)
+        self._do = context.threads.do
+        index = IndexFile(view, catalogue.path.parent, catalogue.path.stem)
+        self._objects = BucketObjects(view, index, lambda: catalogue.generation)
+
+    async def handle(self, http: web.Request) -> web.StreamResponse:
+        """Answer any request to the bucket."""
+        key = http.match_info.get("key", "")
+        if http.method not in {"GET", "HEAD"}:
+            return _error(http, "MethodNotAllowed", key)
+        if other := sorted(_OTHER_RESOURCES & http.query.keys()):
+            return _error(http, "NotImplemented", key, note=other[0])
+        try:
+            return await (self._send(http, key) if key else self._answer(http))
+        except InvalidArgument as error:
+            return _error(http, "InvalidArgument", None, message=str(error))
+        except ConnectionError:
+            raise  # the client has left
+        except (BulkdlError, OSError) as error:
+            return _error(http, "InternalError", key, note=str(error))
+
+    async def _answer(self, http: web.Request) -> web.Response:
+        """Answer a request to the bucket itself."""
+        if http.method == "HEAD":
+            return web.Response(headers={_REGION_HEADER: documents.REGION}, content_type=_XML)
+        if "location" in http.query:
+            return _document(documents.location())
+        texts = {name: text.encode(errors="replace").decode() for name, text in http.query.items()}
+        page = await self._do(list_page, self._objects, read_list_request(texts))
+        return _document(documents.list_document(page))
+
+    async def _send(self, http: web.Request, key: str) -> web.StreamResponse:
+        """Send an object, or a part of it.
+
+        Raises:
+            OSError: its file cannot be read, or has changed since the scan.
+        """
+        found = self._objects.cached(key) or await self._do(self._objects.find, key)
+        if found is None:
+            return _error(http, "NoSuchKey", key)
+        if found.md5 is None:
+            found = await self._do(self._objects.with_md5, found)
+        unmet = unmet_condition(http.headers, found.etag, found.mtime_ns)
+        if unmet is HTTPStatus.PRECONDITION_FAILED:
+            return _error(http, "PreconditionFailed", key)
+        headers = {"Content-Type": _content_type(key), _REQUEST_ID: _new_request_id()}
+        if unmet is not None:
+            modified = http_date(found.mtime_ns // 10**9)
+            return web.Response(status=unmet, headers={**headers, "ETag": found.etag, "Last-Modified": modified})
+        if isinstance(found.source, bytes):
+            return web.Response(body=found.source, headers={**headers, "ETag": found.etag})
+        with _opened(found) as source:
+            sent = await send_file(http, source, headers, etag=found.etag)
+        if sent.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return _error(http, "InvalidRange", key, headers={"Content-Range": sent.headers["Content-Range"]})
+        return sent
+
+
+def _opened(found: BucketObject) -> io.FileIO:
+    if isinstance(found.source, Path):
+        return io.FileIO(found.source)
+    assert not isinstance(found.source, bytes)  # noqa: S101 - they are sent as they are
+    return open_served(found.source)
+
+
+def _content_type(key: str) -> str:
+    return "application/dicom" if key.endswith(".dcm") else "application/octet-stream"
+
+
+def _document(body: bytes) -> web.Response:
+    headers = {_REGION_HEADER: documents.REGION, _REQUEST_ID: _new_request_id()}
+    return web.Response(body=body, content_type=_XML, headers=headers)
+
+
+def _error(
+    http: web.Request,
+    code: str,
+    key: str | None,
+    *,
+    message: str | None = None,
+    note: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    """The answer to a request that failed. `note` is for the access log alone."""
+    status, usual = _ERRORS[code]
+    request_id = _new_request_id()
+    body = documents.error_document(code, message or usual, request_id=request_id, key=key)
+    return NotedResponse(
+        note or code,
+        status=status,
+        body=b"" if http.method == "HEAD" else body,
+        content_type=_XML,
+        headers={**(headers or {}), _REQUEST_ID: request_id},
+    )
+
+
+def _new_request_id() -> str:
+    return secrets.token_hex(8).upper()
