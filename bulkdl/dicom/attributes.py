@@ -32,11 +32,7 @@ DOSE_UNITS = 0x30040002
 EXTENDED_OFFSETS = 0x7FE00001
 PIXEL_DATA = 0x7FE00010
 
-PIXEL_DATA_KEYWORDS = {
-    PIXEL_DATA: "PixelData",
-    0x7FE00008: "FloatPixelData",
-    0x7FE00009: "DoubleFloatPixelData",
-}
+PIXEL_DATA_KEYWORDS = {PIXEL_DATA: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 """The elements that hold pixel data, and their keywords."""
 
 FRAME_ATTRIBUTES = (
@@ -46,13 +42,7 @@ FRAME_ATTRIBUTES = (
 """What pydicom needs to decode a frame."""
 
 _IDENTITY = frozenset((SOP_CLASS, SOP_INSTANCE, STUDY, SERIES))
-_WANTED = frozenset(
-    (
-        *_IDENTITY,
-        *FRAME_ATTRIBUTES,
-        *(NUMBER_OF_FRAMES, DOSE_UNITS, EXTENDED_OFFSETS, *PIXEL_DATA_KEYWORDS),
-    )
-)
+_WANTED = _IDENTITY | {NUMBER_OF_FRAMES, DOSE_UNITS, EXTENDED_OFFSETS, *PIXEL_DATA_KEYWORDS, *FRAME_ATTRIBUTES}
 _NAMES = {
     SAMPLES_PER_PIXEL: "Samples per Pixel",
     ROWS: "Rows",
@@ -68,10 +58,8 @@ _MOST_OFFSETS_BYTES = 1 << 25
 class InstanceAttributes:
     """The identity of an instance and the attributes of its image.
 
-    With `whole`, the data set is walked to its end; otherwise only until the identity is found.
-
-    Raises:
-        InvalidInstance: the data set is invalid, as far as it is walked.
+    With `whole`, the data set is walked to its end; otherwise only until the identity is found. InvalidInstance is
+    raised for a data set that is invalid, as far as it is walked, and by methods whose value is invalid or missing.
     """
 
     def __init__(self, walk: Walk, *, whole: bool) -> None:
@@ -95,22 +83,14 @@ class InstanceAttributes:
         return uid_text(self._raw(tag)) or None
 
     def number(self, tag: int) -> int:
-        """The value of an unsigned attribute that every image needs.
-
-        Raises:
-            InvalidInstance: it is missing.
-        """
+        """The value of an unsigned attribute that every image needs."""
         raw = self._raw(tag)
         if len(raw) not in {2, 4}:  # US; some writers use UL
             raise InvalidInstance(f"pixel data without {_NAMES[tag]}")
         return int.from_bytes(raw, "little" if self.walk.little else "big")
 
     def number_of_frames(self) -> int:
-        """The number of frames, 1 if the attribute is missing, empty or 0 (as pydicom reads it).
-
-        Raises:
-            InvalidInstance: it is not a number.
-        """
+        """The number of frames, 1 if the attribute is missing, empty or 0 (as pydicom reads it)."""
         text = self._raw(NUMBER_OF_FRAMES).strip(b" \0")
         if not text:
             return 1
@@ -174,6 +154,6 @@ def read_with_pydicom(file: BinaryIO, attributes: InstanceAttributes, syntax: st
     if syntax == DEFLATED_LITTLE:
         if options.pop("stop_before_pixels", False):
             options["stop_when"] = lambda tag, *_: tag in PIXEL_DATA_KEYWORDS
-        return read_dataset(attributes.walk.open_whole(), is_implicit_VR=False, is_little_endian=True, **options)
+        return read_dataset(attributes.walk.open_at(), is_implicit_VR=False, is_little_endian=True, **options)
     file.seek(0)
     return dcmread(file, **options)

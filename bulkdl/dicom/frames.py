@@ -30,7 +30,6 @@ END_OF_IMAGE = b"\xff\xd9"
 _FRAME_HEADERS = frozenset((0xF7, *range(0xC0, 0xD0))) - {0xC4, 0xC8, 0xCC}  # SOF markers, that of JPEG-LS too
 _MOST_FRAGMENTS = 1 << 22  # 16 bytes of memory each
 _END_IS_IN_LAST_BYTES = 16
-_ITEM_HEAD_BYTES = 8
 _RLE_HEAD_BYTES = 64
 _MOST_RLE_SEGMENTS = 15
 _SEARCHED_AT_ONCE = 1 << 16
@@ -112,7 +111,10 @@ class Frames:
             if starts and not self._walk.peek(self._offsets[fragments[0]], 8).startswith(starts):
                 raise InvalidInstance(f"frame {number} does not begin as its transfer syntax says")
             if self._codestream.end and self._codestream.end not in self._tail(fragments):
-                self._check_end(number, fragments)
+                if self._syntax == JPEG_BASELINE:  # a writer is known that appends bytes
+                    self.notes.append(f"frame {number} does not end with its end marker")
+                elif not self._ends_before_zeros(fragments[-1]):
+                    raise InvalidInstance(f"frame {number} has no end marker, so a part of it is missing")
 
     def _fragments_by_frame(self) -> Iterator[range]:
         firsts = self._firsts or ()
@@ -173,12 +175,6 @@ class Frames:
             if len(tail) == _END_IS_IN_LAST_BYTES:
                 break
         return tail
-
-    def _check_end(self, number: int, fragments: range) -> None:
-        if self._syntax == JPEG_BASELINE:  # a writer is known that appends bytes
-            self.notes.append(f"frame {number} does not end with its end marker")
-        elif not self._ends_before_zeros(fragments[-1]):
-            raise InvalidInstance(f"frame {number} has no end marker, so a part of it is missing")
 
     def _ends_before_zeros(self, fragment: int) -> bool:
         """Whether only zeros follow the end marker."""

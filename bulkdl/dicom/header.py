@@ -10,25 +10,20 @@ where the RSNA's CTP writes it before data is sent to TCIA.
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from bulkdl.dicom.attributes import SERIES, SOP_CLASS, SOP_INSTANCE, STUDY, parse_identity, parse_study_uid
-from bulkdl.dicom.part10 import open_data_set, read_meta, uid_text
+from bulkdl.dicom.part10 import Element, Walk, open_data_set, opened, read_meta, uid_text
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bulkdl.dicom.part10 import Element, FileMeta, Walk
 
 _CHARACTER_SET = 0x00080005
 _QUALITY_CONTROL_SUBJECT = 0x00100200
@@ -43,83 +38,10 @@ _CTP_SITE = 0x12
 
 _MAX_VALUE_BYTES = 1 << 16
 _INFLATE_BYTES = 1 << 20  # contains the first groups of a deflated data set
-_BUFFER_BYTES = 1 << 15
 _DOUBLE_BYTES = 8
 _DIGITS_OF_A_DATE = 8
 _ESCAPE = b"\x1b"
 _ESCAPE_SEQUENCE = re.compile("\x1b[ -/]*[0-~]?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """The values in the header of an instance. Missing, empty and invalid values are None.
-
-    Text has no padding; multiple values are joined by a backslash, as in the file. `patient_age` is as in the file
-    (`061Y`). `collection` and `site` are from CTP; `phantom` is Quality Control Subject. Lengths are in mm;
-    `pixel_spacing_mm` is the distance between rows.
-    """
-
-    sop_uid: SopInstanceUid
-    series_uid: SeriesUid
-    study_uid: StudyUid | None = None
-    sop_class_uid: str | None = None
-    transfer_syntax_uid: str | None = None
-    media_sop_uid: str | None = None
-    collection: str | None = None
-    site: str | None = None
-    patient_id: str | None = None
-    patient_name: str | None = None
-    patient_birth_date: date | None = None
-    patient_sex: str | None = None
-    patient_age: str | None = None
-    ethnic_group: str | None = None
-    phantom: bool | None = None
-    species_code: str | None = None
-    species_description: str | None = None
-    study_date: date | None = None
-    study_description: str | None = None
-    study_id: str | None = None
-    admitting_diagnosis: str | None = None
-    longitudinal_event_type: str | None = None
-    longitudinal_offset_days: float | None = None
-    modality: str | None = None
-    protocol: str | None = None
-    series_date: date | None = None
-    series_description: str | None = None
-    body_part: str | None = None
-    series_number: int | None = None
-    manufacturer: str | None = None
-    model: str | None = None
-    software_versions: str | None = None
-    instance_number: int | None = None
-    acquisition_number: int | None = None
-    slice_thickness_mm: float | None = None
-    pixel_spacing_mm: float | None = None
-
-
-def read_header(source: Path | bytes | BinaryIO) -> Header:
-    """Read the header of a DICOM file: a path, its bytes, or an open seekable file, which stays open.
-
-    The rest of the file is not read; `validation` checks whether the file is complete.
-
-    Raises:
-        InvalidInstance: no preamble and meta information (PS3.10 §7.1), a DICOMDIR, a missing or invalid SOP Instance
-            or Series Instance UID, or a file that cannot be read.
-    """
-    try:
-        if isinstance(source, Path):
-            with source.open("rb", buffering=_BUFFER_BYTES) as file:
-                return _read(file)
-        return _read(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except OSError as error:
-        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
-
-
-def _read(file: BinaryIO) -> Header:
-    size = file.seek(0, io.SEEK_END)
-    meta = read_meta(file, size)
-    walk = open_data_set(file, size, meta, into_sequences=False, inflate_bytes=_INFLATE_BYTES)
-    return _header(meta, _HeaderValues(walk))
 
 
 class _HeaderValues:
@@ -218,7 +140,7 @@ def _decode(raw: bytes, character_set: bytes) -> str:
     from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS  # noqa: PLC0415
 
     names = [name.strip(" \0") for name in character_set.decode("ascii", "replace").split("\\")]
-    with suppressed_pydicom_warnings():
+    with suppressed_pydicom_warnings:
         try:
             text = decode_bytes(raw, convert_encodings(names), PN_DELIMS | TEXT_VR_DELIMS)
         except (LookupError, ValueError):
@@ -232,41 +154,76 @@ def without_escapes(text: str) -> str:
     return _ESCAPE_SEQUENCE.sub("", text)
 
 
-_FIELDS: dict[str, tuple[Callable[[_HeaderValues, int], Any], int]] = {
-    "sop_class_uid": (_HeaderValues.uid, SOP_CLASS),
-    "modality": (_HeaderValues.text, 0x00080060),
-    "manufacturer": (_HeaderValues.text, 0x00080070),
-    "study_description": (_HeaderValues.text, 0x00081030),
-    "series_description": (_HeaderValues.text, 0x0008103E),
-    "admitting_diagnosis": (_HeaderValues.text, 0x00081080),
-    "model": (_HeaderValues.text, 0x00081090),
-    "patient_name": (_HeaderValues.text, 0x00100010),
-    "patient_id": (_HeaderValues.text, 0x00100020),
-    "patient_sex": (_HeaderValues.text, 0x00100040),
-    "patient_age": (_HeaderValues.text, 0x00101010),
-    "ethnic_group": (_HeaderValues.text, 0x00102160),
-    "species_description": (_HeaderValues.text, 0x00102201),
-    "longitudinal_event_type": (_HeaderValues.text, 0x00120053),
-    "body_part": (_HeaderValues.text, 0x00180015),
-    "software_versions": (_HeaderValues.text, 0x00181020),
-    "protocol": (_HeaderValues.text, 0x00181030),
-    "study_id": (_HeaderValues.text, 0x00200010),
-    "study_date": (_HeaderValues.date, 0x00080020),
-    "series_date": (_HeaderValues.date, 0x00080021),
-    "patient_birth_date": (_HeaderValues.date, 0x00100030),
-    "series_number": (_HeaderValues.integer, 0x00200011),
-    "acquisition_number": (_HeaderValues.integer, 0x00200012),
-    "instance_number": (_HeaderValues.integer, 0x00200013),
-    "longitudinal_offset_days": (_HeaderValues.double, 0x00120052),
-    "slice_thickness_mm": (_HeaderValues.millimetres, 0x00180050),
-    "pixel_spacing_mm": (_HeaderValues.millimetres, 0x00280030),
-}
+def _read_by(convert: Callable[[_HeaderValues, int], Any], tag: int) -> Any:
+    """A field of `Header`: the element that it is read from, and how."""
+    return field(default=None, metadata={"convert": convert, "tag": tag})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The values in the header of an instance. Missing, empty and invalid values are None.
+
+    Text has no padding; multiple values are joined by a backslash, as in the file. `patient_age` is as in the file
+    (`061Y`). `collection` and `site` are from CTP; `phantom` is Quality Control Subject. Lengths are in mm;
+    `pixel_spacing_mm` is the distance between rows.
+    """
+
+    sop_uid: SopInstanceUid
+    series_uid: SeriesUid
+    study_uid: StudyUid | None = None
+    sop_class_uid: str | None = _read_by(_HeaderValues.uid, SOP_CLASS)
+    transfer_syntax_uid: str | None = None
+    media_sop_uid: str | None = None
+    collection: str | None = None
+    site: str | None = None
+    patient_id: str | None = _read_by(_HeaderValues.text, 0x00100020)
+    patient_name: str | None = _read_by(_HeaderValues.text, 0x00100010)
+    patient_birth_date: date | None = _read_by(_HeaderValues.date, 0x00100030)
+    patient_sex: str | None = _read_by(_HeaderValues.text, 0x00100040)
+    patient_age: str | None = _read_by(_HeaderValues.text, 0x00101010)
+    ethnic_group: str | None = _read_by(_HeaderValues.text, 0x00102160)
+    phantom: bool | None = None
+    species_code: str | None = None
+    species_description: str | None = _read_by(_HeaderValues.text, 0x00102201)
+    study_date: date | None = _read_by(_HeaderValues.date, 0x00080020)
+    study_description: str | None = _read_by(_HeaderValues.text, 0x00081030)
+    study_id: str | None = _read_by(_HeaderValues.text, 0x00200010)
+    admitting_diagnosis: str | None = _read_by(_HeaderValues.text, 0x00081080)
+    longitudinal_event_type: str | None = _read_by(_HeaderValues.text, 0x00120053)
+    longitudinal_offset_days: float | None = _read_by(_HeaderValues.double, 0x00120052)
+    modality: str | None = _read_by(_HeaderValues.text, 0x00080060)
+    protocol: str | None = _read_by(_HeaderValues.text, 0x00181030)
+    series_date: date | None = _read_by(_HeaderValues.date, 0x00080021)
+    series_description: str | None = _read_by(_HeaderValues.text, 0x0008103E)
+    body_part: str | None = _read_by(_HeaderValues.text, 0x00180015)
+    series_number: int | None = _read_by(_HeaderValues.integer, 0x00200011)
+    manufacturer: str | None = _read_by(_HeaderValues.text, 0x00080070)
+    model: str | None = _read_by(_HeaderValues.text, 0x00081090)
+    software_versions: str | None = _read_by(_HeaderValues.text, 0x00181020)
+    instance_number: int | None = _read_by(_HeaderValues.integer, 0x00200013)
+    acquisition_number: int | None = _read_by(_HeaderValues.integer, 0x00200012)
+    slice_thickness_mm: float | None = _read_by(_HeaderValues.millimetres, 0x00180050)
+    pixel_spacing_mm: float | None = _read_by(_HeaderValues.millimetres, 0x00280030)
+
+
+_FIELDS = [(each.name, each.metadata["convert"], each.metadata["tag"]) for each in fields(Header) if each.metadata]
 _WANTED = frozenset(
-    (_CHARACTER_SET, SOP_INSTANCE, STUDY, SERIES, _QUALITY_CONTROL_SUBJECT, *(tag for _, tag in _FIELDS.values()))
+    (_CHARACTER_SET, SOP_INSTANCE, STUDY, SERIES, _QUALITY_CONTROL_SUBJECT, *(tag for *_, tag in _FIELDS))
 )
 
 
-def _header(meta: FileMeta, values: _HeaderValues) -> Header:
+def read_header(source: Path | bytes | BinaryIO) -> Header:
+    """Read the header of a DICOM file, as `part10.opened` opens it.
+
+    The rest of the file is not read; `validation` checks whether the file is complete.
+
+    Raises:
+        InvalidInstance: no preamble and meta information (PS3.10 §7.1), a DICOMDIR, a missing or invalid SOP Instance
+            or Series Instance UID, or a file that cannot be read.
+    """
+    with opened(source) as file:
+        meta = read_meta(file)
+        values = _HeaderValues(open_data_set(file, meta, into_sequences=False, inflate_bytes=_INFLATE_BYTES))
     sop_uid, series_uid = parse_identity(values.uid(SOP_INSTANCE), values.uid(SERIES))
     subject = (values.text(_QUALITY_CONTROL_SUBJECT) or "").upper()
     return Header(
@@ -279,5 +236,5 @@ def _header(meta: FileMeta, values: _HeaderValues) -> Header:
         site=values.ctp(_CTP_SITE),
         phantom={"YES": True, "NO": False}.get(subject),
         species_code=values.species_code,
-        **{name: convert(values, tag) for name, (convert, tag) in _FIELDS.items()},
+        **{name: convert(values, tag) for name, convert, tag in _FIELDS},
     )

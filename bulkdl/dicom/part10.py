@@ -15,14 +15,14 @@ import io
 import struct
 import zlib
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from bulkdl.errors import InvalidInstance
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -55,6 +55,7 @@ _VRS_OF_FRAGMENTS = frozenset((b"OB", b"OW"))
 _NONE: frozenset[int] = frozenset()
 _CAPITALS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
+_BUFFER_BYTES = 1 << 15
 _INFLATED_AT_ONCE = 1 << 20
 _LARGEST_INFLATED = 1 << 28  # deflated data can grow a thousandfold, and pydicom inflates it in memory
 
@@ -74,19 +75,38 @@ class Element(NamedTuple):
 
 
 class FileMeta(NamedTuple):
-    """The File Meta Information. The data set begins at byte `end`."""
+    """The File Meta Information. The data set begins at byte `end` of a file of `size` bytes."""
 
     transfer_syntax_uid: str | None
     media_sop_uid: str | None
     end: int
+    size: int
 
 
-def read_meta(file: BinaryIO, size: int) -> FileMeta:
-    """Read the preamble and the File Meta Information of an open file of `size` bytes.
+@contextmanager
+def opened(source: Path | bytes | memoryview | BinaryIO) -> Iterator[BinaryIO]:
+    """An instance as an open file: a path, its bytes, or an open seekable file, which stays open.
+
+    Raises:
+        InvalidInstance: it cannot be read.
+    """
+    try:
+        if isinstance(source, Path):
+            with source.open("rb", buffering=_BUFFER_BYTES) as file:
+                yield file
+        else:
+            yield io.BytesIO(source) if isinstance(source, bytes | memoryview) else source
+    except OSError as error:
+        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
+
+
+def read_meta(file: BinaryIO) -> FileMeta:
+    """Read the preamble and the File Meta Information of an open file.
 
     Raises:
         InvalidInstance: it is missing or truncated, or the file is a DICOMDIR.
     """
+    size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if not is_dicom(file.read(HEAD_BYTES)):
         raise InvalidInstance("no DICOM preamble and meta information (PS3.10 §7.1)")
@@ -102,7 +122,7 @@ def read_meta(file: BinaryIO, size: int) -> FileMeta:
         raise InvalidInstance("no DICOM preamble and meta information (PS3.10 §7.1)")
     if uids.get(_MEDIA_SOP_CLASS) == _DICOMDIR:
         raise InvalidInstance("a DICOMDIR")
-    return FileMeta(uids.get(_TRANSFER_SYNTAX) or None, uids.get(_MEDIA_SOP_INSTANCE) or None, at)
+    return FileMeta(uids.get(_TRANSFER_SYNTAX) or None, uids.get(_MEDIA_SOP_INSTANCE) or None, at, size)
 
 
 def uid_text(raw: bytes) -> str:
@@ -111,7 +131,7 @@ def uid_text(raw: bytes) -> str:
 
 
 def open_data_set(
-    file: BinaryIO, size: int, meta: FileMeta, *, into_sequences: bool = True, inflate_bytes: int | None = None
+    file: BinaryIO, meta: FileMeta, *, into_sequences: bool = True, inflate_bytes: int | None = None
 ) -> Walk:
     """Make a walk over the data set after `meta`.
 
@@ -122,7 +142,7 @@ def open_data_set(
     Raises:
         InvalidInstance: a deflated data set is truncated, corrupt, too large, or followed by other data.
     """
-    syntax = meta.transfer_syntax_uid
+    syntax, size = meta.transfer_syntax_uid, meta.size
     if syntax == DEFLATED_LITTLE or syntax in JPIP_DEFLATED:
         inflated, zeros = _inflate(file, size, meta.end, inflate_bytes)
         walk = Walk(inflated, inflated.tell(), into_sequences=into_sequences)
@@ -176,7 +196,10 @@ def _is_zeros(file: BinaryIO, at: int) -> bool:
 
 
 class Walk:
-    """A walk over the data set that begins at byte `start` of an open file of `size` bytes."""
+    """A walk over the data set that begins at byte `start` of an open file of `size` bytes.
+
+    Its methods raise InvalidInstance where the data set is invalid.
+    """
 
     def __init__(
         self,
@@ -207,14 +230,9 @@ class Walk:
         self._file.seek(at)
         return self._file.read(count)
 
-    def open_at(self, element: Element) -> BinaryIO:
-        """The file of the walk, inflated if it was deflated, at the value of `element`."""
-        self._file.seek(element.offset)
-        return self._file
-
-    def open_whole(self) -> BinaryIO:
-        """The file of the walk, at the beginning of the data set."""
-        self._file.seek(self._start)
+    def open_at(self, element: Element | None = None) -> BinaryIO:
+        """The file of the walk, inflated if it was deflated, at a value or at the beginning of the data set."""
+        self._file.seek(element.offset if element is not None else self._start)
         return self._file
 
     def value(self, element: Element) -> bytes:
@@ -225,9 +243,6 @@ class Walk:
         """The elements of the data set in the order of the file, all or only the `wanted`, but not those of sequences.
 
         The data set is checked as far as the iterator is used.
-
-        Raises:
-            InvalidInstance: the data set is invalid.
         """
         raw_vr = self.peek(self._start + 4, 2)
         if len(raw_vr) == 2:  # noqa: PLR2004 - a VR is two bytes
@@ -243,11 +258,7 @@ class Walk:
             at = offset + length
 
     def first_item(self, sequence: Element) -> Iterator[Element]:
-        """The elements of the first item of a sequence; none if it has no items.
-
-        Raises:
-            InvalidInstance: the item is invalid.
-        """
+        """The elements of the first item of a sequence; none if it has no items."""
         stop = sequence.offset + sequence.length
         if sequence.length == 0:
             return iter(())
@@ -260,11 +271,7 @@ class Walk:
         return self._elements(offset, self.end_of(tag, offset, length, stop), implicit=implicit, depth=1)
 
     def head(self, at: int, stop: int, *, implicit: bool) -> tuple[int, bytes | None, int, int]:
-        """Tag, VR, offset of the value and its length, as written, of the element at `at`.
-
-        Raises:
-            InvalidInstance: it is truncated.
-        """
+        """Tag, VR, offset of the value and its length, as written, of the element at `at`."""
         self._file.seek(at)
         raw = self._file.read(8)
         if at + 8 > stop or len(raw) < 8:  # noqa: PLR2004 - tag, VR and length
@@ -286,11 +293,7 @@ class Walk:
         return group << 16 | number, None, at + 8, length
 
     def end_of(self, tag: int, offset: int, length: int, stop: int) -> int:
-        """The end of a value of defined length.
-
-        Raises:
-            InvalidInstance: it is after `stop`.
-        """
+        """The end of a value of defined length, which may not be after `stop`."""
         if length > stop - offset:
             raise InvalidInstance(
                 f"{_name(tag)} claims {length} bytes where there are {stop - offset} (at byte {offset})"

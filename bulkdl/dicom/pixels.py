@@ -70,7 +70,8 @@ def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:
     """
     pixel_data = attributes.pixel_data
     if pixel_data is None:
-        _check_is_not_image(attributes, syntax)
+        if attributes.sop_class_uid is not None and syntax not in _JPIP:
+            _check_is_not_image(attributes, attributes.sop_class_uid)
         return []
     is_known = syntax in _NATIVE or is_registered(syntax)
     if pixel_data.items is None and not is_known:
@@ -97,7 +98,10 @@ def decode_pixel_data(file: BinaryIO, attributes: InstanceAttributes, syntax: st
     if pixel_data is None:
         return [f"{NOT_DECODED}: the pixels are on a server (JPIP)"] if syntax in _JPIP else []
     if pixel_data.tag == PIXEL_DATA:
-        _check_is_interpretable(attributes)
+        attributes.number(BITS_STORED)
+        attributes.number(PIXEL_REPRESENTATION)
+        if not attributes.photometric_interpretation():
+            raise InvalidInstance("pixel data without Photometric Interpretation")
     if syntax in _NATIVE or pixel_data.tag != PIXEL_DATA:
         return []
     if pixel_data.items is None:
@@ -105,13 +109,6 @@ def decode_pixel_data(file: BinaryIO, attributes: InstanceAttributes, syntax: st
     if importlib.util.find_spec("numpy") is None:
         raise ConfigurationError("validating pixels needs numpy: pip install 'bulkdl[pixels]'")
     return _decode_frames(file, attributes, pixel_data, syntax)
-
-
-def _check_is_interpretable(attributes: InstanceAttributes) -> None:
-    attributes.number(BITS_STORED)
-    attributes.number(PIXEL_REPRESENTATION)
-    if not attributes.photometric_interpretation():
-        raise InvalidInstance("pixel data without Photometric Interpretation")
 
 
 def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: Element, syntax: str) -> list[str]:
@@ -147,7 +144,7 @@ def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: E
 def _frame_options(file: BinaryIO, attributes: InstanceAttributes, syntax: str) -> dict[str, Any]:
     from pydicom.pixels.utils import as_pixel_options  # noqa: PLC0415
 
-    with suppressed_pydicom_warnings():
+    with suppressed_pydicom_warnings:
         tags = list(FRAME_ATTRIBUTES)
         image = read_with_pydicom(file, attributes, syntax, stop_before_pixels=True, specific_tags=tags)
         return as_pixel_options(image, pixel_keyword="PixelData")
@@ -172,7 +169,7 @@ class _FrameDecoder:
         source = encapsulate([frame], has_bot=False)
         for plugin in self._plugins:
             try:
-                with suppressed_pydicom_warnings():
+                with suppressed_pydicom_warnings:
                     ((decoded, made),) = self._decoder.iter_buffer(
                         source, raw=True, decoding_plugin=plugin, **self._options
                     )
@@ -212,10 +209,7 @@ def _limit_of_decoders(attributes: InstanceAttributes, syntax: str) -> str | Non
     return None
 
 
-def _check_is_not_image(attributes: InstanceAttributes, syntax: str) -> None:
-    sop_class_uid = attributes.sop_class_uid
-    if sop_class_uid is None or syntax in _JPIP:
-        return
+def _check_is_not_image(attributes: InstanceAttributes, sop_class_uid: str) -> None:
     if sop_class_uid == _RT_DOSE:
         if ROWS in attributes or DOSE_UNITS not in attributes:  # a dose may only have curves, but has units
             raise InvalidInstance("a dose without pixel data")
@@ -227,26 +221,21 @@ def _check_is_not_image(attributes: InstanceAttributes, syntax: str) -> None:
 def _is_image(sop_class_uid: str) -> bool:
     from pydicom.uid import UID  # noqa: PLC0415
 
-    with suppressed_pydicom_warnings():
+    with suppressed_pydicom_warnings:
         return "Image Storage" in UID(sop_class_uid).name or sop_class_uid in _MAPS_AND_VOLUMES
 
 
 @lru_cache(maxsize=64)
-def is_registered(syntax: str) -> bool:
-    """Whether pydicom's table of the standard has the transfer syntax."""
-    return _type_in_table(syntax) == "Transfer Syntax"
-
-
-@lru_cache(maxsize=64)
-def names_another_kind(uid: str) -> bool:
-    """Whether the table has the UID as that of something else, such as a SOP class."""
-    return _type_in_table(uid) not in {"Transfer Syntax", ""}
-
-
-def _type_in_table(uid: str) -> str:
+def kind_of_uid(uid: str) -> str:
+    """What the UID names in pydicom's table of the standard, such as a "SOP Class"; empty if the table lacks it."""
     from pydicom._uid_dict import UID_dictionary  # noqa: PLC0415 - the table has no public name
 
     return UID_dictionary.get(uid, ("", ""))[1]
+
+
+def is_registered(syntax: str) -> bool:
+    """Whether the table has the transfer syntax."""
+    return kind_of_uid(syntax) == "Transfer Syntax"
 
 
 def _check_native(attributes: InstanceAttributes, pixel_data: Element, *, is_native: bool = True) -> list[str]:

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Final
 
 
 class _SharedFilter:
@@ -24,7 +20,7 @@ class _SharedFilter:
         self._users = 0
         self._caught = warnings.catch_warnings()
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self._lock:
             self._users += 1
             if self._users == 1:
@@ -32,21 +28,12 @@ class _SharedFilter:
                 self._caught.__enter__()
                 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0:
                 self._caught.__exit__(None, None, None)
 
 
-_FILTER = _SharedFilter()  # one per process, like the list of warning filters
-
-
-@contextmanager
-def suppressed_pydicom_warnings() -> Iterator[None]:
-    """Suppress warnings of pydicom, in all threads, for the length of the block."""
-    _FILTER.enter()
-    try:
-        yield
-    finally:
-        _FILTER.leave()
+suppressed_pydicom_warnings: Final = _SharedFilter()
+"""Suppresses warnings of pydicom, in all threads, during a `with` block. One per process, like the filters."""

@@ -43,7 +43,7 @@ def read_tags(path: Path) -> list[TagText]:
     """
     from pydicom import dcmread  # noqa: PLC0415 - slow to import, and rarely needed
 
-    with suppressed_pydicom_warnings():
+    with suppressed_pydicom_warnings:
         try:
             dataset = dcmread(path, stop_before_pixels=True, defer_size=_DEFER_BYTES)
             return [*_rows(dataset.file_meta, 0), *_rows(dataset, 0)]

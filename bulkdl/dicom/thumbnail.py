@@ -14,7 +14,7 @@ import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from bulkdl.dicom.attributes import FRAME_ATTRIBUTES, NUMBER_OF_FRAMES, PIXEL_DATA_KEYWORDS
-from bulkdl.dicom.part10 import open_data_set, read_meta
+from bulkdl.dicom.part10 import open_data_set, opened, read_meta
 from bulkdl.dicom.pixels import SAFE_PLUGINS
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
@@ -39,7 +39,6 @@ _ATTRIBUTES: Final = [
 ]
 _LARGEST_FRAME_BYTES: Final = 1 << 27
 _SAMPLES_PER_PIXEL_SHOWN: Final = 4  # in each direction; the rest of a large image is skipped
-_BUFFER_BYTES: Final = 1 << 15
 
 
 def thumbnail(path: Path, *, size: int = 128) -> bytes:
@@ -52,12 +51,10 @@ def thumbnail(path: Path, *, size: int = 128) -> bytes:
     if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("PIL") is None:
         raise ConfigurationError("thumbnails need numpy and Pillow: pip install 'bulkdl[pixels]'")
     try:
-        with path.open("rb", buffering=_BUFFER_BYTES) as file, suppressed_pydicom_warnings():
+        with opened(path) as file, suppressed_pydicom_warnings:
             return _draw(file, size)
     except InvalidInstance:
         raise
-    except OSError as error:
-        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
     except Exception as error:  # pydicom and decoders raise many kinds of exceptions
         raise InvalidInstance(f"no thumbnail can be made: {error_text(error)}") from error
 
@@ -83,9 +80,8 @@ def _middle_frame(file: BinaryIO) -> tuple[NDArray[Any], Dataset, str]:
     from pydicom.pixels.utils import as_pixel_options  # noqa: PLC0415
     from pydicom.uid import UID  # noqa: PLC0415
 
-    end = file.seek(0, io.SEEK_END)
-    meta = read_meta(file, end)
-    walk = open_data_set(file, end, meta)
+    meta = read_meta(file)
+    walk = open_data_set(file, meta)
     pixel_data = next(walk.elements(_PIXEL_DATA), None)
     if pixel_data is None:
         raise InvalidInstance("no pixel data")

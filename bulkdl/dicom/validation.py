@@ -11,11 +11,10 @@ between any two elements after its UIDs. The comparison of byte counts, elsewher
 
 from __future__ import annotations
 
-import io
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from bulkdl.dicom.attributes import (
     SERIES,
@@ -26,23 +25,19 @@ from bulkdl.dicom.attributes import (
     parse_study_uid,
     read_with_pydicom,
 )
-from bulkdl.dicom.part10 import JPIP_DEFLATED, open_data_set, read_meta, uid_text
-from bulkdl.dicom.pixels import check_pixel_data, decode_pixel_data, is_registered, names_another_kind
+from bulkdl.dicom.part10 import JPIP_DEFLATED, FileMeta, open_data_set, opened, read_meta, uid_text
+from bulkdl.dicom.pixels import check_pixel_data, decode_pixel_data, is_registered, kind_of_uid
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import InvalidInstance, WrongObject
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid
+from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.text import error_text
 
-if TYPE_CHECKING:
-    from bulkdl.dicom.part10 import FileMeta
-    from bulkdl.model.records import InstanceKey
-
-_BUFFER_BYTES = 1 << 15
 _DEFER_BYTES = 1 << 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ValidationResult:
     """A valid instance. `notes` are harmless irregularities, one sentence each.
 
@@ -71,13 +66,8 @@ def validate(
         ConfigurationError: at level `pixels`, no decoder for its transfer syntax is installed.
     """
     load_pydicom()
-    try:
-        if isinstance(source, Path):
-            with source.open("rb", buffering=_BUFFER_BYTES) as file:
-                return _validate(file, level, expected)
-        return _validate(io.BytesIO(source), level, expected)
-    except OSError as error:
-        raise InvalidInstance(f"not readable: {error.strerror or error}") from error
+    with opened(source) as file:
+        return _validate(file, level, expected)
 
 
 _LOADING = threading.Lock()  # two threads that import a package with import cycles may both fail
@@ -90,11 +80,10 @@ def load_pydicom() -> None:
 
 
 def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | None) -> ValidationResult:
-    size = file.seek(0, io.SEEK_END)
-    meta = read_meta(file, size)
+    meta = read_meta(file)
     syntax = _check_transfer_syntax(meta.transfer_syntax_uid)
     whole = level is not ValidationLevel.HEADER
-    attributes = InstanceAttributes(open_data_set(file, size, meta, into_sequences=whole), whole=whole)
+    attributes = InstanceAttributes(open_data_set(file, meta, into_sequences=whole), whole=whole)
     sop_uid, series_uid = _check_identity(attributes, expected)
     study_uid = parse_study_uid(attributes.uid(STUDY))
     notes = _notes(meta, attributes, sop_uid, study_uid)
@@ -103,14 +92,7 @@ def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | No
     notes += _open_with_pydicom(file, sop_uid, syntax, attributes)
     if level is ValidationLevel.PIXELS:
         notes += decode_pixel_data(file, attributes, syntax)
-    return ValidationResult(
-        sop_uid=sop_uid,
-        series_uid=series_uid,
-        study_uid=study_uid,
-        sop_class_uid=attributes.sop_class_uid,
-        transfer_syntax_uid=syntax,
-        notes=tuple(notes),
-    )
+    return ValidationResult(sop_uid, series_uid, study_uid, attributes.sop_class_uid, syntax, tuple(notes))
 
 
 def _check_transfer_syntax(uid: str | None) -> str:
@@ -118,7 +100,7 @@ def _check_transfer_syntax(uid: str | None) -> str:
         raise InvalidInstance("no Transfer Syntax UID")
     if not is_uid(uid):
         raise InvalidInstance(f"Transfer Syntax UID {uid!r} is not a UID")
-    if names_another_kind(uid):
+    if kind_of_uid(uid) not in {"Transfer Syntax", ""}:
         raise InvalidInstance(f"Transfer Syntax UID {uid!r} is not that of a transfer syntax")
     return uid
 
@@ -160,7 +142,7 @@ def _open_with_pydicom(
     """Check that pydicom opens the file. Returns a note if it cannot, and does not know the transfer syntax."""
     file.seek(0)
     try:
-        with suppressed_pydicom_warnings():
+        with suppressed_pydicom_warnings:
             read = read_with_pydicom(file, attributes, syntax, defer_size=_DEFER_BYTES, specific_tags=[SOP_INSTANCE])
             found = uid_text(read.get_item(SOP_INSTANCE).value or b"")
     except Exception as error:  # pydicom raises many kinds of exceptions, RecursionError and struct.error included

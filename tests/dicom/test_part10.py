@@ -12,7 +12,7 @@ from tests.support.dicom_samples import NATIVE, SOP_UID, encoded, image, pydicom
 
 def _walk(content: bytes) -> Walk:
     file = io.BytesIO(content)
-    return open_data_set(file, len(content), read_meta(file, len(content)))
+    return open_data_set(file, read_meta(file))
 
 
 @pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.keyword)
@@ -36,7 +36,7 @@ def test_counts_the_items_of_a_value_without_a_length() -> None:
 
 def test_reads_the_meta_information_without_its_group_length() -> None:
     content = pydicom_file("no_meta_group_length.dcm").read_bytes()
-    assert read_meta(io.BytesIO(content), len(content)).transfer_syntax_uid == "1.2.840.10008.1.2"
+    assert read_meta(io.BytesIO(content)).transfer_syntax_uid == "1.2.840.10008.1.2"
 
 
 def test_says_where_the_data_set_ends() -> None:

@@ -15,7 +15,7 @@ def _warn(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["pydicom", "pydicom.charset"])
 def test_shows_no_warnings_of_pydicom(module: str) -> None:
-    with suppressed_pydicom_warnings():
+    with suppressed_pydicom_warnings:
         _warn(module)
     with pytest.warns(UserWarning, match="odd"):
         _warn(module)
@@ -23,7 +23,7 @@ def test_shows_no_warnings_of_pydicom(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["bulkdl.dicom.header", "pydicom_data"])
 def test_shows_warnings_of_other_packages(module: str) -> None:
-    with pytest.warns(UserWarning, match="odd"), suppressed_pydicom_warnings():
+    with pytest.warns(UserWarning, match="odd"), suppressed_pydicom_warnings:
         _warn(module)
 
 
@@ -33,14 +33,14 @@ def test_overlapping_threads_restore_the_filters() -> None:
     first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
 
     def first() -> None:
-        with suppressed_pydicom_warnings():
+        with suppressed_pydicom_warnings:
             first_is_in.set()
             second_is_in.wait()
         first_is_out.set()
 
     def second() -> None:
         first_is_in.wait()
-        with suppressed_pydicom_warnings():
+        with suppressed_pydicom_warnings:
             second_is_in.set()
             first_is_out.wait()
             _warn("pydicom")

@@ -64,12 +64,12 @@ def _is_image(path: Path) -> bool:
 def _ends_of_pixel_data(content: bytes) -> list[int]:
     """Where a truncated file is still a complete image: after its pixel data and after each later element."""
     file = io.BytesIO(content)
-    meta = read_meta(file, len(content))
+    meta = read_meta(file)
     if meta.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
         stream.decompress(content[meta.end :])
         return [len(content) - len(stream.unused_data), len(content)]
-    walk = open_data_set(file, len(content), meta)
+    walk = open_data_set(file, meta)
     return [element.offset + element.length for element in walk.elements() if element.tag >= 0x7FE00008]
 
 
@@ -139,9 +139,9 @@ def test_rejects_what_is_not_a_transfer_syntax(uid: str, reason: str) -> None:
 @pytest.mark.parametrize("written", NATIVE[:2], ids=lambda uid: uid.keyword)
 def test_reads_an_unknown_transfer_syntax_as_it_looks(uid: str, written: UID, level: ValidationLevel) -> None:
     content = encoded(image())
-    meta = read_meta(io.BytesIO(content), len(content)).end
+    meta = read_meta(io.BytesIO(content)).end
     data_set = encoded(image(), written)
-    data_set = data_set[read_meta(io.BytesIO(data_set), len(data_set)).end :]
+    data_set = data_set[read_meta(io.BytesIO(data_set)).end :]
     verdict = validate(in_syntax(uid, content[:meta]) + data_set, level=level, expected=_EXPECTED)
     assert verdict.transfer_syntax_uid == uid
     assert f"the transfer syntax {uid} is unknown" in verdict.notes
@@ -288,9 +288,9 @@ def test_any_bytes_give_a_result_or_one_of_two_errors(data: st.DataObject) -> No
 def _deflated(tail: bytes = b"", *, odd: bool | None = None) -> bytes:
     """A deflated image with `tail` instead of its padding; `odd` picks one whose stream is of odd length."""
     plain = encoded(image())
-    start = read_meta(io.BytesIO(plain), len(plain)).end
+    start = read_meta(io.BytesIO(plain)).end
     head = encoded(image(), DeflatedExplicitVRLittleEndian)
-    head = head[: read_meta(io.BytesIO(head), len(head)).end]
+    head = head[: read_meta(io.BytesIO(head)).end]
     for level in range(10):
         packer = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
         stream = packer.compress(plain[start:]) + packer.flush()
@@ -337,7 +337,7 @@ def test_rejects_a_deflated_bomb() -> None:
     bomb = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     stream = b"".join(bomb.compress(bytes(1 << 24)) for _ in range(17)) + bomb.flush()
     head = _deflated()
-    head = head[: read_meta(io.BytesIO(head), len(head)).end]
+    head = head[: read_meta(io.BytesIO(head)).end]
     with pytest.raises(InvalidInstance, match="the deflated data set has more than"):
         _structure(head + stream)
 
