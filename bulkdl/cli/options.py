@@ -87,9 +87,6 @@ def _python_name(names: tuple[str, ...]) -> str:
     return explicit[0] if explicit else names[0].lstrip("-").replace("-", "_")
 
 
-# --- the archive ------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveOptions:
     """Which archive, as the user named it. `is_chosen`: on the command line, not by a default or the environment.
@@ -184,9 +181,6 @@ _ARCHIVE: Final = (
 archive_options: Final[Decorator] = _group("Archive", "archive", _build_archive, *_ARCHIVE)
 
 
-# --- the selection ----------------------------------------------------------------------------------------------------
-
-
 def _option(name: str, option: Option, default: Any) -> Declared:
     """The option of the command for a field that a dataclass of `model` declares."""
     settings: dict[str, Any] = {"help": option.help}
@@ -243,9 +237,6 @@ def _read_manifest(path: str) -> Selection:
 selection_options: Final[Decorator] = selecting(Selection)
 
 
-# --- one verb ---------------------------------------------------------------------------------------------------------
-
-
 def verb_options(verb: Callable[..., Any]) -> Decorator:
     """The options that the signature of a verb declares; they become one mapping `options`, by name."""
     declared = options_of_verb(verb)
@@ -257,9 +248,6 @@ def verb_options(verb: Callable[..., Any]) -> Decorator:
 
     options = [_option(name, option, default) for name, (option, default) in declared.items()]
     return _group("Options", "options", build, *options)
-
-
-# --- fetching ---------------------------------------------------------------------------------------------------------
 
 
 def fetching(kind: type[FetchSettings], *names: str) -> Decorator:
@@ -277,9 +265,6 @@ fetch_options: Final[Decorator] = fetching(FetchSettings)
 def given_settings() -> frozenset[str]:
     """The names of the settings that are on the command line, of the command that runs."""
     return frozenset(name for name in options_of(FetchSettings) if _is_given(name))
-
-
-# --- output -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +290,6 @@ output_options: Final[Decorator] = _group(
     "Output", "output", lambda as_json, progress: OutputOptions(as_json, ProgressMode(progress)), *_OUTPUT
 )
 
-# --- whole commands ---------------------------------------------------------------------------------------------------
 
 mirror_argument: Final[Decorator] = click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
 

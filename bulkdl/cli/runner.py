@@ -53,9 +53,6 @@ def print_report(report: Report, *, as_json: bool) -> None:
     print(document(report.as_json()) if as_json else text_of(report, width_of(sys.stdout)), flush=True)
 
 
-# --- the event loop ---------------------------------------------------------------------------------------------------
-
-
 def run(
     action: Callable[[asyncio.Event], Awaitable[Result]],
     *,

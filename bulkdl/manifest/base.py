@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bulkdl.errors import InvalidUid, ManifestError
-from bulkdl.model.ids import parse_series_uid, parse_sop_uid
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bulkdl.model.ids import SeriesUid, SopInstanceUid
-    from bulkdl.model.records import SeriesSize
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, parse_series_uid, parse_sop_uid
+from bulkdl.model.records import SeriesSize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

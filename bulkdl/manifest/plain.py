@@ -8,13 +8,10 @@ accepted, because lists pasted from a notebook or a spreadsheet contain them. A 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Manifest, series_uid_at
-
-if TYPE_CHECKING:
-    from bulkdl.model.ids import SeriesUid
+from bulkdl.model.ids import SeriesUid
 
 # Stricter than `is_uid`: a list of plain numbers is not a list of UIDs.
 _LOOKS_LIKE_UID = re.compile(r"[0-9]+(\.[0-9]+){3,}|2\.25\.[0-9]+", re.ASCII)

@@ -20,18 +20,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Manifest, series_uid_at, sop_uid_at
 from bulkdl.manifest.plain import looks_like_uid, without_quotes
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import SeriesSize
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from bulkdl.model.ids import SeriesUid, SopInstanceUid
 
 _FORMATS = {",": "csv", "\t": "tsv", ";": "csv", "|": "csv"}
 _SERIES_ENDS = ("seriesinstanceuid", "seriesuid")

@@ -14,17 +14,13 @@ the wild). Every other version is read as 3: "version 4" is that of NBIA's serve
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Manifest, series_uid_at
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.text import shortened
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bulkdl.model.ids import SeriesUid
 
 _DOWNLOAD_SERVER = "/nbia-download/servlet/DownloadServlet"
 _HEADING = "listofseriestodownload"

@@ -250,8 +250,6 @@ class _Adopting:
         while not self.context.stop.is_set() and (batch := await asyncio.to_thread(next_batch, candidates)):
             yield batch
 
-    # --- taking in ----------------------------------------------------------------------------------------------------
-
     async def _take(self, batch: list[Candidate]) -> None:
         held = await self.mirror.journal(_held, [candidate.key for candidate in batch])
         fresh = [candidate for candidate in batch if not self._is_held(candidate, held.get(candidate.key))]
@@ -389,8 +387,6 @@ class _Adopting:
         for candidate in batch:
             if isinstance(candidate.source, Path) and candidate.source != self.mirror.files.absolute(candidate.place):
                 remove_taken(candidate.source, self.source)
-
-    # --- counting -----------------------------------------------------------------------------------------------------
 
     def _reject(self, found: str, error: str, message: str) -> None:
         with self._counting:

@@ -86,9 +86,6 @@ def kept_context(root: Path, options: RunOptions) -> RunContext:
     return make_context(settings, context.sink, context.stop)
 
 
-# --- the archive ------------------------------------------------------------------------------------------------------
-
-
 @asynccontextmanager
 async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
     """The profile of the chosen archive. The demonstration archive is started, and runs until the block ends."""
@@ -173,9 +170,6 @@ async def _with_hint_at_studies(failures: list[Failure], client: Archive) -> lis
                 hint = f"; {first} is a Study Instance UID: select studies with --study"
                 return [replace(failure, message=failure.message + hint) for failure in failures]
     return failures
-
-
-# --- the mirror -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

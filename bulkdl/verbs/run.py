@@ -206,8 +206,6 @@ class MirrorRun:
         which = f"{len(differing):,} adopted files of series {series_uid}"
         self.context.sink(Noted(f"{which} are not what the archive has; downloading them"))
 
-    # --- the report ---------------------------------------------------------------------------------------------------
-
     async def _judge(self) -> RunOutcome:
         if self._wanted is not None:
             return self._judge_repairs(self._wanted)

@@ -110,8 +110,6 @@ class _FileVerifier:
         self._since = now()
         self._announced = self._kept = time.monotonic()
 
-    # --- the position -------------------------------------------------------------------------------------------------
-
     def go_on(self) -> None:
         """Continue where an earlier verification with the same options stopped, if there was one."""
         kept = load_position(self._files.root)
@@ -153,8 +151,6 @@ class _FileVerifier:
             },
         )
         self._kept = time.monotonic()
-
-    # --- files that are held ------------------------------------------------------------------------------------------
 
     async def verify_held(self) -> None:
         """Verify several batches at a time, and record their findings in order."""
@@ -212,8 +208,6 @@ class _FileVerifier:
         problems = len(found.damaged) + len(found.foreign)
         self._sink(Verifying(found.checked, self._counts.held, found.bytes_checked, problems))
         self._announced = time.monotonic()
-
-    # --- files of other origin ----------------------------------------------------------------------------------------
 
     async def find_foreign(self) -> None:
         """Find files that the journal does not know. A file of an owed instance is not foreign: `resume` adopts it."""
