@@ -1,4 +1,4 @@
-"""Run one verb for a command: progress, Ctrl-C and SIGTERM, the report on standard output, the exit code."""
+"""Run one verb for a command: consent, progress, Ctrl-C and SIGTERM, the report on standard output, the exit code."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import click
+
 from bulkdl.cli.exit_codes import Exit, for_report
 from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.output import document, error_values, width_of
 from bulkdl.cli.progress import display
 from bulkdl.cli.signals import SIGNALS, forget_signals, handle_signals
-from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.errors import BulkdlError, ConfigurationError, Interrupted
 from bulkdl.model.events import Noted, RunEnded, Sink, ignore
 from bulkdl.model.reports import Report
+from bulkdl.model.settings import FetchSettings
 from bulkdl.model.summaries import complaint_of, text_of
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import shortage_errors
@@ -25,6 +28,9 @@ from bulkdl.runtime.tasks import running_alongside
 
 Result = TypeVar("Result")
 
+yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask before a whole archive or a very low rate.")
+
+_SLOW_BYTES_PER_SECOND: Final = 1000.0
 _STOPPING: Final = "stopping: finishing the requests in flight; Ctrl-C again stops at once"
 
 
@@ -111,3 +117,20 @@ async def unless_stopped(action: Awaitable[Result], stop: asyncio.Event) -> Resu
 async def _interrupt_when(stop: asyncio.Event) -> None:
     await stop.wait()
     raise Interrupted("stopped")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Return if the user agrees. Raises Interrupted: they refuse; ConfigurationError: there is no terminal."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{question} There is no terminal to ask at; to confirm it, add --yes")
+    if not click.confirm(question, err=True):
+        raise Interrupted("nothing was downloaded")
+
+
+def confirm_rate(settings: FetchSettings, *, yes: bool) -> None:
+    """Confirm a rate so low that its unit is probably missing."""
+    rate = settings.rate_limit_bytes
+    if rate is not None and rate < _SLOW_BYTES_PER_SECOND:
+        confirm(f"Download at most {rate:g} bytes per second (not kB/s or MB/s)?", yes=yes)

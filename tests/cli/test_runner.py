@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -13,10 +14,11 @@ import pytest
 
 from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.progress import ProgressMode
-from bulkdl.cli.runner import run, run_verb, unless_stopped
-from bulkdl.errors import DiskFull, Interrupted
+from bulkdl.cli.runner import confirm, confirm_rate, run, run_verb, unless_stopped
+from bulkdl.errors import ConfigurationError, DiskFull, Interrupted
 from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.reports import SeriesCounts, VerifyReport
+from bulkdl.model.settings import FetchSettings
 
 
 @pytest.fixture(params=["with handlers of the loop", "without, as on Windows"], autouse=True)
@@ -154,3 +156,37 @@ def test_the_last_event_names_the_error_that_ended_a_run(capsys: pytest.CaptureF
     last = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert last["event"] == "run-ended"
     assert last["document"] == {"outcome": "failed", "error": "disk-full", "message": "no room"}
+
+
+# --- what is unusual is asked about at a terminal, refused elsewhere, and done with --yes -----------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_without_a_terminal_it_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"Mirror all\? .* add --yes"):
+        confirm("Mirror all?", yes=False)
+    confirm("Mirror all?", yes=True)
+
+
+def test_at_a_terminal_the_answer_decides(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("y\nn\n"))
+    confirm("Mirror all?", yes=False)
+    with pytest.raises(Interrupted):
+        confirm("Mirror all?", yes=False)
+    assert "Mirror all?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", [None, 1000.0, 50e6])
+def test_a_usual_rate_is_not_asked_about(rate: float | None) -> None:
+    confirm_rate(FetchSettings(rate_limit_bytes=rate), yes=False)
+
+
+@pytest.mark.parametrize("rate", [0.5, 50.0, 999.0])
+def test_a_rate_whose_unit_is_probably_missing_is_asked_about(rate: float) -> None:
+    with pytest.raises(ConfigurationError, match="bytes per second"):
+        confirm_rate(FetchSettings(rate_limit_bytes=rate), yes=False)
+    confirm_rate(FetchSettings(rate_limit_bytes=rate), yes=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bulkdl.cli.consent import confirm, confirm_rate, yes_option
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import VerbCall, fetch_options, running, selection_options
-from bulkdl.cli.runner import run_verb
+from bulkdl.cli.runner import confirm, confirm_rate, run_verb, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.model.selection import Selection
 from bulkdl.model.summaries import interrupted
+from bulkdl.verbs.common import prepare_process
 from bulkdl.verbs.mirror import mirror_async
-from bulkdl.verbs.process import prepare_process
 
 
 @command(

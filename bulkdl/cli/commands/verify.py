@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from bulkdl.cli.consent import confirm_rate, yes_option
 from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_argument, running
-from bulkdl.cli.runner import run_verb
+from bulkdl.cli.runner import confirm_rate, run_verb, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.errors import Interrupted
 from bulkdl.model import formatting
