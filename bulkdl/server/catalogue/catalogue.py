@@ -12,7 +12,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from bulkdl.server.catalogue import tables
@@ -28,7 +27,7 @@ class Catalogue(CatalogueView):
     """An open catalogue. `generation` grows with each scan; earlier results may then be out of date."""
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
-        super().__init__()
+        super().__init__(self._select, self._compute_md5)
         self.path = path
         self._database = database
         self._writing = threading.Lock()
@@ -55,9 +54,7 @@ class Catalogue(CatalogueView):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def scan(
@@ -90,18 +87,13 @@ class Catalogue(CatalogueView):
 
     def without(self, hidden: frozenset[str]) -> CatalogueView:
         """The catalogue without some Collections, named in upper case."""
-        return _RestrictedView(self, hidden) if hidden else self
+        return CatalogueView(self.select, self.md5, hidden) if hidden else self
 
-    def select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of an SQL query.
-
-        Raises:
-            DiskError: the catalogue cannot be read.
-        """
+    def _select(self, query: str, values: Sequence[Any]) -> list[Any]:
         with tables.translated(self.path):
             return self._reader.execute(query, values).fetchall()
 
-    def md5(self, file: ServedFile) -> bytes:
+    def _compute_md5(self, file: ServedFile) -> bytes:
         """The MD5 of a file: stored, or computed now and stored.
 
         Raises:
@@ -128,17 +120,3 @@ class Catalogue(CatalogueView):
             found = self._local.connection = tables.open_reader(self.path)
             self._readers.append(found)
         return found
-
-
-class _RestrictedView(CatalogueView):
-    """The part of a catalogue that is not hidden."""
-
-    def __init__(self, whole: Catalogue, hidden: frozenset[str]) -> None:
-        super().__init__(hidden)
-        self._whole = whole
-
-    def select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._whole.select(query, values)
-
-    def md5(self, file: ServedFile) -> bytes:
-        return self._whole.md5(file)

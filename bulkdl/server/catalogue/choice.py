@@ -47,11 +47,14 @@ def choose_files(database: sqlite3.Connection) -> Choice:
     ).fetchall()
     for series_uid, sop_uid in claimed_often:
         claimants = _claimants(database, series_uid, sop_uid)
-        chosen, why = _choose(database, claimants)
+        is_conflict = len({claimant.md5 for claimant in claimants}) > 1
+        valid = [one for one in claimants if _is_valid(database, one)] if is_conflict else []
+        chosen = (valid or claimants)[0]
         others = tuple(other.path for other in claimants if other.md5 != chosen.md5)
         choice.losers += (other.id for other in claimants if other is not chosen)
         choice.duplicates += len(claimants) - 1 - len(others)
-        if others:
+        if is_conflict:
+            why = "valid" if 0 < len(valid) < len(claimants) else "first"
             choice.conflicts.append(Conflict(series_uid, sop_uid, chosen.path, others, why))
     return choice
 
@@ -59,13 +62,6 @@ def choose_files(database: sqlite3.Connection) -> Choice:
 def md5_of(file: io.FileIO) -> bytes:
     """The MD5 of the bytes of an open file."""
     return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-
-
-def _choose(database: sqlite3.Connection, claimants: list[_Claimant]) -> tuple[_Claimant, str]:
-    if len({claimant.md5 for claimant in claimants}) == 1:
-        return claimants[0], ""
-    valid = [claimant for claimant in claimants if _is_valid(database, claimant)]
-    return (valid or claimants)[0], "valid" if 0 < len(valid) < len(claimants) else "first"
 
 
 def _claimants(database: sqlite3.Connection, series_uid: str, sop_uid: str) -> list[_Claimant]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict, cast
 
 Condition: TypeAlias = tuple[str, Sequence[Any]]
 """SQL with placeholders, and the values for them."""
@@ -17,10 +17,6 @@ class Since:
 
     day: date
     including: bool = False
-
-    def condition(self, column: str) -> Condition:
-        """The same as a condition on a column."""
-        return f"{column} {'>=' if self.including else '>'} ?", (self.day.isoformat(),)
 
 
 class SeriesCriteria(TypedDict, total=False):
@@ -37,24 +33,27 @@ class SeriesCriteria(TypedDict, total=False):
     since: Since | None
 
 
-def of_series(criteria: SeriesCriteria) -> list[Condition]:
-    """The conditions on a table `series AS t` for some criteria."""
-    since = criteria.get("since")
-    wanted = {
-        name if name.endswith("_uid") else f"{name.removesuffix('_id')}_key": value
-        for name, value in criteria.items()
-        if isinstance(value, str)
-    }
-    return [*equal("t", wanted), *([] if since is None else [since.condition("t.since")])]
+def of_series(criteria: SeriesCriteria, table: str = "t") -> list[Condition]:
+    """The conditions on a table of Series for some criteria. Columns named `…_key` hold upper case."""
+    found: list[Condition] = []
+    for name, value in criteria.items():
+        column = f"{table}.{_column(name)}"
+        if isinstance(value, Since):
+            found.append((f"{table}.since {'>=' if value.including else '>'} ?", (value.day.isoformat(),)))
+        elif isinstance(value, str):
+            found.append((f"{column} = ?", (value.upper() if column.endswith("_key") else value,)))
+    return found
 
 
-def equal(table: str, wanted: Mapping[str, str | None]) -> list[Condition]:
-    """That columns have values, except where the value is None. Columns named `…_key` hold upper case."""
-    return [
-        (f"{table}.{column} = ?", (value.upper() if column.endswith("_key") else value,))
-        for column, value in wanted.items()
-        if value is not None
-    ]
+def of_parents(criteria: SeriesCriteria, key: Sequence[str]) -> list[Condition]:
+    """The conditions on a table `t` of Patients or Studies. One Series must meet the criteria that are not in `key`."""
+    of_key = {name: value for name, value in criteria.items() if _column(name) in key}
+    others = {name: value for name, value in criteria.items() if name not in of_key}
+    found = of_series(cast("SeriesCriteria", of_key))
+    if below := of_series(cast("SeriesCriteria", others), "s"):
+        where, values = all_of([*((f"s.{name} = t.{name}", ()) for name in key), *below])
+        found.append((f"EXISTS (SELECT 1 FROM series AS s {where})", values))  # noqa: S608 - our own names
+    return found
 
 
 def among(column: str, wanted: Sequence[Any]) -> Condition:
@@ -62,13 +61,11 @@ def among(column: str, wanted: Sequence[Any]) -> Condition:
     return f"{column} IN ({', '.join('?' * len(wanted))})", wanted
 
 
-def has_series(joined: str, conditions: Sequence[Condition]) -> Condition:
-    """That a row of `t` has a Series `s`, joined by the SQL `joined`, that meets the conditions."""
-    text = " AND ".join([joined, *(condition for condition, _ in conditions)])
-    return f"EXISTS (SELECT 1 FROM series AS s WHERE {text})", [value for _, values in conditions for value in values]  # noqa: S608
-
-
 def all_of(conditions: Sequence[Condition]) -> Condition:
     """A WHERE clause of all conditions; empty if there are none."""
     text = " AND ".join(condition for condition, _ in conditions)
     return (f"WHERE {text}" if text else ""), [value for _, values in conditions for value in values]
+
+
+def _column(criterion: str) -> str:
+    return criterion if criterion.endswith("_uid") else f"{criterion.removesuffix('_id')}_key"

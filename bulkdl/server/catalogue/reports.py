@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,8 +82,3 @@ class ScanReport:
     contradictions: tuple[Contradiction, ...]
     unservable: tuple[Unservable, ...]
     unservable_by_reason: Mapping[str, int]
-
-
-def parse_totals(text: str | None) -> Totals:
-    """Read totals that a scan has stored; all are 0 if there are none."""
-    return Totals() if text is None else Totals(**json.loads(text))

@@ -19,7 +19,7 @@ from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.server.catalogue.arrangement import Arrangement, read_contradictions
 from bulkdl.server.catalogue.choice import Choice, choose_files
 from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, read_facts, to_json
-from bulkdl.server.catalogue.reports import ScanReport, Unservable, parse_totals
+from bulkdl.server.catalogue.reports import ScanReport, Totals, Unservable
 
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000
@@ -55,7 +55,7 @@ def scan_folders(
 
 
 class _Scan:
-    """The files of one scan."""
+    """The state of one scan."""
 
     def __init__(self, database: sqlite3.Connection, roots: Sequence[Root]) -> None:
         self._database = database
@@ -65,7 +65,6 @@ class _Scan:
         self._seen = self._unchanged = self._read = self._removed = 0
 
     def read_files(self, progress: Callable[[int], None]) -> None:
-        """Read the files that are new or changed, and remove those that are gone."""
         for ordinal, root in enumerate(self._roots):
             for found in find_files(root, self._known_head):
                 self._enter(ordinal, found)
@@ -87,7 +86,6 @@ class _Scan:
         return bool(self._read or self._removed or before != (fingerprint,))
 
     def report(self, choice: Choice) -> ScanReport:
-        """The result of the scan."""
         reasons: Counter[str] = Counter()
         listed: list[Unservable] = []
         for raw, reason in self._database.execute(
@@ -99,7 +97,7 @@ class _Scan:
                 listed.append(unservable)
         stored = dict(self._database.execute("SELECT name, value FROM meta"))
         return ScanReport(
-            totals=parse_totals(stored.get("totals")),
+            totals=Totals(**json.loads(stored.get("totals", "{}"))),
             files=self._seen,
             unchanged=self._unchanged,
             read=self._read,

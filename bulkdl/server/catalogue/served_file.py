@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -59,14 +58,11 @@ def open_unlinked(path: Path) -> io.FileIO:
     """
     place = os.fspath(path)
     descriptor = os.open(place, os.O_RDONLY | _FLAGS)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode) and _location(descriptor, place) == place:
+    try:  # Linux knows where an open file is without links, other systems where its path leads
+        location = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each instance that is sent
+    except OSError:
+        location = os.path.realpath(place)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and location == place:
         return io.FileIO(descriptor)
     os.close(descriptor)
     raise OSError(f"{place} is not a regular file, or a link leads to it")
-
-
-def _location(descriptor: int, place: str) -> str:
-    """Where an open file is, without links. Linux knows it of the open file, other systems of its path."""
-    with suppress(OSError):
-        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each instance that is sent
-    return os.path.realpath(place)

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
@@ -23,9 +22,9 @@ from typing import Any, Final, TypeVar, Unpack
 
 from bulkdl.model.records import Patient, Series, SeriesSize, Study
 from bulkdl.server.catalogue import conditions
-from bulkdl.server.catalogue.conditions import Condition, SeriesCriteria, Since, among, equal
+from bulkdl.server.catalogue.conditions import Condition, SeriesCriteria, among
 from bulkdl.server.catalogue.files import About
-from bulkdl.server.catalogue.reports import Totals, parse_totals
+from bulkdl.server.catalogue.reports import Totals
 from bulkdl.server.catalogue.served_file import ServedFile
 
 SERIES_WITH_PARENTS: Final = (
@@ -43,7 +42,6 @@ _FILE_COLUMNS: Final = (
     "id, path, target, series_uid, sop_uid, size_bytes, mtime_ns, instance_number, acquisition_number, md5"
 )
 _VALUE_COLUMNS: Final = {"modality": "modality_key", "body_part": "body_part_key", "manufacturer": "manufacturer_key"}
-_TOTALS: Final = ("collections", "patients", "studies", "series", "instances", "size_bytes")
 
 _Record = TypeVar("_Record", Patient, Study, Series)
 
@@ -62,40 +60,32 @@ class SeriesDetail:
     slice_thickness_mm: float | None = None
 
 
-class CatalogueView(ABC):
-    """The catalogue without `hidden` Collections, named in upper case."""
+class CatalogueView:
+    """The catalogue without `hidden` Collections, named in upper case.
 
-    def __init__(self, hidden: frozenset[str] = frozenset()) -> None:
-        self.hidden = hidden
+    `select` gives the rows of an SQL query, with those of hidden Collections, which `where` leaves out. `md5` gives the
+    MD5 of a file; both are those of `Catalogue`.
+    """
+
+    def __init__(
+        self,
+        select: Callable[[str, Sequence[Any]], list[Any]],
+        md5: Callable[[ServedFile], bytes],
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self.select, self.md5, self.hidden = select, md5, hidden
         self._visibility: tuple[Condition, ...] = (
             ((f"t.collection_key NOT IN ({', '.join('?' * len(hidden))})", sorted(hidden)),) if hidden else ()
         )
 
-    @abstractmethod
-    def select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of an SQL query. Hidden Collections are left out by `where`, not here."""
-
-    @abstractmethod
-    def md5(self, file: ServedFile) -> bytes:
-        """The MD5 of a file: stored, or computed now and stored.
-
-        Raises:
-            OSError: the file cannot be read.
-            DiskError: the catalogue cannot be written.
-        """
-
     def stamp(self) -> str:
         """A text that is another one after each change of the Series; empty before the first scan."""
-        found = self.select("SELECT value FROM meta WHERE name = 'stamp'")
-        return json.loads(found[0][0]) if found else ""
-
-    # --- counts and names ---------------------------------------------------------------------------------------------
+        return self._stored("stamp", "")  # type: ignore[no-any-return]
 
     def totals(self) -> Totals:
         """Totals of the last scan; counted now if a Collection is hidden."""
         if not self.hidden:
-            found = self.select("SELECT value FROM meta WHERE name = 'totals'")
-            return parse_totals(found[0][0] if found else None)
+            return Totals(**self._stored("totals", {}))
         where, values = self.where()
         (counted,) = self.select(
             "SELECT count(DISTINCT t.collection_key), count(DISTINCT t.collection_key || char(0) || t.patient_key), "
@@ -104,7 +94,7 @@ class CatalogueView(ABC):
             f"coalesce(sum(json_extract(t.record, '$.size_bytes')), 0) FROM series AS t {where}",
             values,
         )
-        return Totals(**dict(zip(_TOTALS, counted, strict=True)))
+        return Totals(**dict(zip((field.name for field in fields(Totals)), counted, strict=True)))
 
     def collections(self) -> list[str]:
         """The names of all Collections, sorted without case."""
@@ -132,59 +122,32 @@ class CatalogueView(ABC):
         """The distinct values, as in `values`, each with its number of Patients."""
         key = _VALUE_COLUMNS[of]
         where, values = self.where(*conditions.of_series(criteria), (f"t.{key} IS NOT NULL", ()))
-        rows = self.select(
+        return self.select(
             f"SELECT min(json_extract(t.record, '$.{of}')), "
             f"count(DISTINCT t.collection_key || char(0) || t.patient_key) FROM series AS t {where} "
             f"GROUP BY t.{key} ORDER BY t.{key}",
             values,
         )
-        return [(value, count) for value, count in rows]
 
     def collections_and_patients(self) -> list[tuple[str, int]]:
         """Each Collection with its number of Patients."""
         where, values = self.where()
-        rows = self.select(
+        return self.select(
             "SELECT t.name, (SELECT count(*) FROM patient AS p WHERE p.collection_key = t.collection_key) "
             f"FROM collection AS t {where} ORDER BY t.collection_key",
             values,
         )
-        return [(name, count) for name, count in rows]
 
-    # --- records ------------------------------------------------------------------------------------------------------
+    def patients(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Patient]:
+        """Patients that meet all criteria, by Collection and ID. One Series must meet those that Patients lack."""
+        key = ("collection_key", "patient_key")
+        for (record,) in self._pages("patient AS t", key, ("t.record",), conditions.of_parents(criteria, key)):
+            yield _record(Patient, record)
 
-    def patients(
-        self,
-        *,
-        collection: str | None = None,
-        patient_id: str | None = None,
-        modality: str | None = None,
-        since: Since | None = None,
-    ) -> Iterator[Patient]:
-        """Patients that meet all criteria, by Collection and ID. One Series must meet `modality` and `since`."""
-        wanted = equal("t", {"collection_key": collection, "patient_key": patient_id})
-        of_series = equal("s", {"modality_key": modality}) + ([since.condition("s.since")] if since else [])
-        if of_series:
-            joined = "s.collection_key = t.collection_key AND s.patient_key = t.patient_key"
-            wanted.append(conditions.has_series(joined, of_series))
-        for row in self._pages("patient AS t", ("collection_key", "patient_key"), ("t.record",), wanted):
-            yield _record(Patient, row[0])
-
-    def studies(
-        self,
-        *,
-        collection: str | None = None,
-        patient_id: str | None = None,
-        study_uid: str | None = None,
-        since: Since | None = None,
-    ) -> Iterator[Study]:
+    def studies(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Study]:
         """Studies that meet all criteria, by Collection, Patient and UID. Studies without a UID are left out."""
-        wanted = equal("t", {"collection_key": collection, "patient_key": patient_id, "study_uid": study_uid})
-        if since is not None:
-            joined = (
-                "s.study_uid = t.study_uid AND s.collection_key = t.collection_key AND s.patient_key = t.patient_key"
-            )
-            wanted.append(conditions.has_series(joined, [since.condition("s.since")]))
         key = ("collection_key", "patient_key", "study_uid")
+        wanted = conditions.of_parents(criteria, key)
         for record, count in self._pages("study AS t", key, ("t.record", "t.series_count"), wanted):
             yield _record(Study, record, series_count=count)
 
@@ -210,8 +173,6 @@ class CatalogueView(ABC):
         """Bytes and instances of a Series; None and None for an unknown one, as in NBIA."""
         found = next(self.series(series_uid=series_uid), None)
         return SeriesSize(None, None) if found is None else SeriesSize(found.size_bytes, found.image_count)
-
-    # --- instances ----------------------------------------------------------------------------------------------------
 
     def collection_of(self, series_uid: str) -> str | None:
         """The Collection of a Series, in upper case; None if there is no such Series."""
@@ -256,11 +217,13 @@ class CatalogueView(ABC):
         where, values = self.where(among("t.number", known))
         return [uid for (uid,) in self.select(f"SELECT t.series_uid FROM series AS t {where} ORDER BY 1", values)]
 
-    # --- SQL ----------------------------------------------------------------------------------------------------------
-
     def where(self, *wanted: Condition) -> Condition:
         """The WHERE clause for a table `t` that has a `collection_key`: the conditions, and what is visible."""
         return conditions.all_of((*wanted, *self._visibility))
+
+    def _stored(self, name: str, default: Any) -> Any:
+        found = self.select("SELECT value FROM meta WHERE name = ?", (name,))
+        return json.loads(found[0][0]) if found else default
 
     def _details(self, wanted: Sequence[Condition]) -> Iterator[SeriesDetail]:
         columns = ("t.record", "t.extra", "p.record", "st.record", "st.series_count")
