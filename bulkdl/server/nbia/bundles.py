@@ -7,10 +7,11 @@ never send both.
 
 from __future__ import annotations
 
+import io
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import ServedFile, open_served
@@ -81,23 +82,18 @@ def bundle(
     yield from sink.take(1)
 
 
-class _Sink:
+class _Sink(io.RawIOBase):
     """The output of `zipfile`. It cannot seek, so lengths and checksums are written after the data."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def write(self, data: bytes, /) -> int:
+    def write(self, data: Any, /) -> int:
         self._pieces.append(data)
         self._size += len(data)
         return len(data)
-
-    def flush(self) -> None:
-        """Do nothing: there is no buffer below."""
-
-    def close(self) -> None:
-        """Do nothing: there is no file."""
 
     def take(self, at_least: int) -> Iterator[bytes]:
         if self._size >= at_least:

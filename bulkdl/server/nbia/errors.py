@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 from typing import Final
 
@@ -12,9 +11,11 @@ from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Endpoint
 from bulkdl.server.authentication import CredentialProblem
 from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.renderings import to_json
 from bulkdl.server.nbia.request import RequestRefused
 from bulkdl.server.responses import NotedResponse, status_page
 
+_JSON_TYPE: Final = "application/json"
 _FAILED: Final = b"Server was not able to process your request\nnull"
 _PARAMETER_MISSING: Final = 471  # Bindaas has status codes that HTTP does not define
 _MAX_NAME_CHARACTERS: Final = 80
@@ -31,7 +32,7 @@ def server_error(note: str, api: Api | None = None, *, tcia_message: str = "") -
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     if api is None or not api.is_tcia:
         return NotedResponse(note, status=status, body=_FAILED, content_type="text/plain")
-    return NotedResponse(note, status=status, body=_json({"errorMessage": tcia_message}), content_type=_JSON_TYPE)
+    return NotedResponse(note, status=status, body=to_json({"errorMessage": tcia_message}), content_type=_JSON_TYPE)
 
 
 def unauthorized(problem: CredentialProblem, api: Api, endpoint: Endpoint, quirks: frozenset[Quirk]) -> web.Response:
@@ -57,7 +58,7 @@ def missing_parameter(api: Api, endpoint: Endpoint, name: str) -> web.Response:
             "suggestedAction": "See the API documentation",
             "detailedMessage": name,
         }
-        return web.Response(status=_PARAMETER_MISSING, body=_json(document), content_type=_JSON_TYPE)
+        return web.Response(status=_PARAMETER_MISSING, body=to_json(document), content_type=_JSON_TYPE)
     comma = "" if endpoint.name in _WITHOUT_SECOND_COMMA else ","
     verb = "is" if len(endpoint.required) == 1 else "are"
     sentence = f"A parameter, {' and '.join(endpoint.required)}{comma} {verb} required for this API call."
@@ -76,13 +77,6 @@ async def unknown_tcia_endpoint(request: web.Request) -> web.Response:
     if page.status != HTTPStatus.NOT_FOUND:
         return page
     name = request.path.removesuffix("/metadata").rpartition("/")[2][:_MAX_NAME_CHARACTERS]
-    body = _json({"errorMessage": f"QueryEndpoint [{name}] not found"})
+    body = to_json({"errorMessage": f"QueryEndpoint [{name}] not found"})
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return NotedResponse("no such endpoint", status=status, body=body, content_type=_JSON_TYPE)
-
-
-_JSON_TYPE: Final = "application/json"
-
-
-def _json(document: dict[str, str]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode(errors="replace")

@@ -13,7 +13,7 @@ from typing import Final
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Endpoint
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.quirks import Quirk
-from bulkdl.server.nbia.renderings import RENDERINGS, TCIA_RENDERINGS, Rendering, WireRow, encode
+from bulkdl.server.nbia.renderings import RENDERINGS, TCIA_RENDERINGS, Rendering, WireRow, encode, to_json
 from bulkdl.server.nbia.request import ApiRequest
 from bulkdl.server.nbia.rows import find_rows
 
@@ -62,7 +62,7 @@ def write_rows(request: ApiRequest, rendering: Rendering, quirks: frozenset[Quir
     if Quirk.SINGLE_OBJECT in quirks and body:
         document = json.loads(body)
         if isinstance(document, list) and len(document) == 1:
-            body = encode(document[0]).encode(errors="replace")
+            body = to_json(document[0])
     if Quirk.ESCAPED_SLASHES in quirks:
         body = body.replace(b"/", rb"\/")
     if body:

@@ -12,7 +12,7 @@ from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.docs import read_page
 from bulkdl.server.catalogue.view import CatalogueView
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
-from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.quirks import DESCRIPTIONS
 
 _MAX_COLLECTIONS: Final = 1_000
 
@@ -26,14 +26,6 @@ _CREDENTIALS: Final = {
     Credential.OPTIONAL_TOKEN: "Takes a login. Without one, the client is the guest.",
 }
 
-_DIFFERENCES: Final = "\n## Differences from the real archives\n"
-
-
-def _differences() -> list[str]:
-    """Differences from the real archives, with the reason or the alternative, from the page on `serve`."""
-    section = read_page("serve").text.partition(_DIFFERENCES)[2].partition("\n## ")[0]
-    return [" ".join(text.replace("`", "").split()) for text in section.split("\n- ")[1:]]
-
 
 def index_page(view: CatalogueView, origin: str) -> str:
     """The page in HTML. `origin` is the address that the browser used."""
@@ -41,15 +33,17 @@ def index_page(view: CatalogueView, origin: str) -> str:
     collections = []
     for name in view.collections()[:_MAX_COLLECTIONS]:
         about = view.about(name)
-        texts = [about.description, about.citation, about.license_name]
-        collections.append(f"<li><b>{escape(name)}</b><br>{'<br>'.join(escape(text) for text in texts if text)}</li>")
-    differences = "".join(f"<li>{escape(text)}</li>" for text in _differences())
+        known = filter(None, (about.description, about.citation, about.license_name))
+        collections.append(f"<li><b>{escape(name)}</b><br>{'<br>'.join(map(escape, known))}</li>")
+    section = read_page("serve").text.partition("\n## Differences from the real archives\n")[2].partition("\n## ")[0]
+    texts = (" ".join(text.replace("`", "").split()) for text in section.split("\n- ")[1:])
+    differences = "".join(f"<li>{escape(text)}</li>" for text in texts)
     families = "".join(
         f"<h3>{escape(api.title)}</h3><p>{_CREDENTIALS[api.credential]}</p>"
         f"<ul>{''.join(_endpoint(api, endpoint) for endpoint in api.endpoints.values())}</ul>"
         for api in APIS
     )
-    quirks = "".join(f"<li><code>{quirk.value}</code>: {escape(quirk.description)}</li>" for quirk in Quirk)
+    quirks = "".join(f"<li><code>{quirk.value}</code>: {escape(text)}</li>" for quirk, text in DESCRIPTIONS.items())
     return (
         "<!DOCTYPE html><html lang='en'><head><title>bulkdl archive</title></head><body><h1>A bulkdl archive</h1>"
         f"<p>{totals.collections:,} Collections, {totals.patients:,} Patients, {totals.series:,} Series, "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from typing import Final
 
 from bulkdl.errors import ConfigurationError
 
@@ -21,13 +22,8 @@ class Quirk(Enum):
     ESCAPED_SLASHES = "escaped-slashes"
     SHORT_ZIP = "short-zip"
 
-    @property
-    def description(self) -> str:
-        """What the quirk does."""
-        return _DESCRIPTIONS[self]
 
-
-_DESCRIPTIONS = {
+DESCRIPTIONS: Final = {
     Quirk.EMPTY_TOKEN: "a search with a missing or expired token is answered 200 and no body, or 500, instead of 401",
     Quirk.NO_CONTENT_LENGTH: "instances are sent in chunks, without length, ETag and Range",
     Quirk.SIZES_AS_STRINGS: "numbers in JSON answers are strings",

@@ -42,6 +42,11 @@ encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators
 """A value as compact JSON."""
 
 
+def to_json(document: object) -> bytes:
+    """A document as the server sends it: compact JSON in UTF-8."""
+    return encode(document).encode(errors="replace")
+
+
 def to_wire(attribute: Attribute, value: Value) -> JsonValue:
     """Write a value as NBIA v1 does: dates as `2008-03-11 00:00:00.0`, YES and NO, everything else unchanged.
 

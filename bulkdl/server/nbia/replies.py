@@ -6,7 +6,6 @@ the NBIA API, and its DAO for `getMD5Hierarchy`.
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,17 +14,14 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from bulkdl._version import __version__
+from bulkdl.archive.nbia.endpoints import DateForm
 from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.manifest.tcia import compose
 from bulkdl.server.access import GUEST
 from bulkdl.server.catalogue import CatalogueView
+from bulkdl.server.nbia.renderings import to_json
 from bulkdl.server.nbia.request import ApiRequest, Reply, RequestRefused
-from bulkdl.server.nbia.search import InvalidForm, SimpleSearch, found_series, parse_search, summary
-
-_JSON: Final = "application/json"
-_MANIFEST_TYPE: Final = "application/x-nbia-manifest-file"
-_DAY_FIRST: Final = "%d/%m/%Y"
-_MONTH_FIRST: Final = "%m-%d-%Y"
+from bulkdl.server.nbia.search import SimpleSearch, found_series, parse_search, summary
 
 
 def reply(request: ApiRequest) -> Reply:
@@ -35,9 +31,6 @@ def reply(request: ApiRequest) -> Reply:
         RequestRefused: the answer is an error status.
     """
     return _REPLIES[request.endpoint.name](request)
-
-
-# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def _page(sentence: str) -> Reply:
@@ -59,9 +52,6 @@ def _sop_classes(_request: ApiRequest) -> Reply:
 def _md5(request: ApiRequest) -> Reply:
     file = request.view.find_instance(request.value("sop_uid") or "")
     return Reply(b"" if file is None else request.view.md5(file).hex().encode())
-
-
-# --- checksums of many ------------------------------------------------------------------------------------------------
 
 
 def _hierarchy(request: ApiRequest) -> Reply:
@@ -92,22 +82,21 @@ def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, Any]) 
     return first_of[level][0] if level in first_of else md5_of_md5s(of_patients)
 
 
-# --- manifests --------------------------------------------------------------------------------------------------------
-
-
 def _manifest(request: ApiRequest, series_uids: Iterable[str], *, annotations: bool = False) -> Reply:
     """A manifest of the Series; `annotations` is the default of the parameter of that name."""
     name = f"manifest-{time.time_ns() // 1_000_000}.tcia"
     if (asked := request.value("with_annotations")) is not None:
         annotations = asked.lower() == "true"
-    return Reply(
-        compose(series_uids, archive=request.origin, name=name, annotations=annotations).encode(), _MANIFEST_TYPE
-    )
+    text = compose(series_uids, archive=request.origin, name=name, annotations=annotations)
+    return Reply(text.encode(), "application/x-nbia-manifest-file")
 
 
 def _manifest_of_list(request: ApiRequest) -> Reply:
-    details = request.view.details_of(request.uids("series_uids"))
-    return _manifest(request, (detail.series.series_uid for detail in details))
+    return _manifest(request, _visible(request, request.uids("series_uids")))
+
+
+def _visible(request: ApiRequest, series_uids: Iterable[str]) -> list[str]:
+    return [detail.series.series_uid for detail in request.view.details_of(series_uids)]
 
 
 def _manifest_of_collection(request: ApiRequest) -> Reply:
@@ -131,40 +120,33 @@ def _manifest_of_parts(request: ApiRequest) -> Reply:
     return _manifest(request, found)
 
 
-# --- simple search ----------------------------------------------------------------------------------------------------
-
-
 def _search_of(request: ApiRequest) -> SimpleSearch:
-    try:
-        return parse_search(request.parameters, date_format=_MONTH_FIRST if request.endpoint.is_strict else _DAY_FIRST)
-    except InvalidForm as error:
-        raise RequestRefused(str(error)) from error
+    date_form = DateForm.MONTH_FIRST if request.endpoint.is_strict else DateForm.DAY_FIRST
+    return parse_search(request.parameters, date_format=date_form)
 
 
 def _simple_search(request: ApiRequest) -> Reply:
     return _json(summary(request.view, _search_of(request), authorized=request.endpoint.is_strict))
 
 
-# --- shared lists -----------------------------------------------------------------------------------------------------
-
-
 def _shared_list(request: ApiRequest) -> Reply:
     if (found := request.shared_list()) is None:
         return _json(None)
-    uids = [detail.series.series_uid for detail in request.view.details_of(found.series_uids)]
-    described = {
-        "name": found.name,
-        "comment": found.description,
-        "hyperlink": found.url,
-        "date": found.made,
-        "id": found.id,
-        "userName": found.owner,
-        "seriesInstanceUIDs": uids,
-        "seriesInstanceUidsList": uids,
-        "usageCount": 0,
-        "dateString": datetime.fromtimestamp(found.made / 1000, UTC).strftime("%m/%d/%Y"),
-    }
-    return _json(described)
+    uids = _visible(request, found.series_uids)
+    return _json(
+        {
+            "name": found.name,
+            "comment": found.description,
+            "hyperlink": found.url,
+            "date": found.made,
+            "id": found.id,
+            "userName": found.owner,
+            "seriesInstanceUIDs": uids,
+            "seriesInstanceUidsList": uids,
+            "usageCount": 0,
+            "dateString": datetime.fromtimestamp(found.made / 1000, UTC).strftime("%m/%d/%Y"),
+        }
+    )
 
 
 def _create_list(request: ApiRequest) -> Reply:
@@ -173,10 +155,9 @@ def _create_list(request: ApiRequest) -> Reply:
         raise RequestRefused("User does not have the right to create a list")
     if request.shared_list() is not None:
         raise RequestRefused("Duplicate list name")
-    visible = [detail.series.series_uid for detail in request.view.details_of(request.uids("series_uids"))]
     refusal = request.lists.create(
         request.value("shared_list") or "",
-        visible,
+        _visible(request, request.uids("series_uids")),
         owner=request.viewer.name,
         made=time.time_ns() // 1_000_000,
         description=request.value("description") or "",
@@ -197,9 +178,6 @@ def _delete_list(request: ApiRequest) -> Reply:
     return Reply(b"List deleted")
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
-
-
 def _thumbnail(request: ApiRequest) -> Reply:
     """NBIA sends the same text for an instance that does not exist, is hidden, or cannot be decoded."""
     if request.inspected is None:
@@ -208,7 +186,7 @@ def _thumbnail(request: ApiRequest) -> Reply:
 
 
 def _json(document: object) -> Reply:
-    return Reply(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"), _JSON)
+    return Reply(to_json(document), "application/json")
 
 
 _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {

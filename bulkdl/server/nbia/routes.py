@@ -1,8 +1,7 @@
 """The routes of the NBIA and TCIA APIs: from an HTTP request to the module that answers it.
 
-The tables in `archive.nbia.endpoints` define the endpoints with their parameters and attributes; `apis` says which API
-is at which path. `rows` finds rows, `replies` makes other answers, `downloads` sends instances and bundles. This module
-imitates what the servers have in common: empty bodies when nothing matches, and errors as English sentences.
+The tables in `archive.nbia.endpoints` define the endpoints; `apis` says which API is at which path. `rows` finds rows,
+`replies` makes other answers, `downloads` sends instances and bundles.
 
 Source: `V1_*.java`, `V2_*.java`, `v4/*.java` and `getData.java` of the NBIA API, and Bindaas.
 
@@ -39,7 +38,6 @@ from bulkdl.server.nbia.shared_lists import SharedLists
 
 _TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
 _LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))
-_PUBLIC: Final = frozenset({"up"})
 _KEY: Final = "api_key"
 _INSPECTED: Final = {
     "getThumbnail": Inspection.THUMBNAIL,
@@ -54,7 +52,7 @@ def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: fro
     Raises:
         DiskError: the shared lists beside the catalogue cannot be read.
     """
-    handlers = _Handlers(context, quirks)
+    handlers, logins = _Handlers(context, quirks), Logins(context)
     router.add_get("/", handlers.index)
     for api in APIS:
         for endpoint in api.endpoints.values():
@@ -71,9 +69,9 @@ def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: fro
         if api.is_tcia:
             router.add_route("*", f"{api.base}{{anything:.*}}", unknown_tcia_endpoint)
     for path in _TOKEN_PATHS:
-        router.add_post(path, handlers.token)
+        router.add_post(path, logins.token)
     for method, path in _LOGOUT_PATHS:
-        router.add_route(method, path, handlers.logins.log_out)
+        router.add_route(method, path, logins.log_out)
 
 
 class _Handlers:
@@ -84,10 +82,8 @@ class _Handlers:
         self._quirks = quirks
         self._lists = SharedLists(context.catalogue.path.with_suffix(".shared-lists.json"))
         self._downloads = Downloads(context, quirks)
-        self.logins = Logins(context)
 
     def handler(self, api: Api, endpoint: Endpoint) -> Handler:
-        """The handler of an endpoint."""
         is_post, is_instance = endpoint.method == "POST", endpoint.answer is Answer.INSTANCE
         answer = self._answering(endpoint)
 
@@ -125,7 +121,6 @@ class _Handlers:
         return bindaas.with_headers(handle) if api.is_tcia else handle
 
     def metadata_handler(self, api: Api, endpoint: Endpoint) -> Handler:
-        """The handler of the description of a TCIA endpoint."""
         body = bindaas.describe_endpoint(endpoint)
 
         async def handle(http: web.Request) -> web.StreamResponse:
@@ -136,16 +131,7 @@ class _Handlers:
 
         return bindaas.with_headers(handle)
 
-    async def token(self, http: web.Request) -> web.StreamResponse:
-        """Answer a request for tokens."""
-        try:
-            fields = await read_form(http)
-        except RequestRefused as refused:
-            return refusal(refused)
-        return await self.logins.token(fields)
-
     async def index(self, http: web.Request) -> web.StreamResponse:
-        """Answer with a page for people who open the address in a browser."""
         view = self._context.view_of(self._context.authenticator.guest)
         try:
             page = await self._context.threads.do(index_page, view, str(http.url.origin()))
@@ -177,8 +163,7 @@ class _Handlers:
 
     async def _send_reply(self, _http: web.Request, request: ApiRequest) -> web.StreamResponse:
         made = await self._context.threads.do(reply, request)
-        headers = {**made.headers, "Content-Type": made.content_type}
-        return web.Response(body=made.body, headers=headers)
+        return web.Response(body=made.body, headers={**made.headers, "Content-Type": made.content_type})
 
     async def _send_rows(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         """Send rows. An unknown format is an error only if there are rows."""
@@ -190,8 +175,8 @@ class _Handlers:
         chunks = write_rows(request, used, self._quirks)
         first = await do(next, chunks, b"")
         if first and found is None:
-            note = f"unknown format {shortened(name, 20)!r}"
-            return server_error(note, request.api, tcia_message="Output format is not supported")
+            unknown = f"unknown format {shortened(name, 20)!r}"
+            return server_error(unknown, request.api, tcia_message="Output format is not supported")
         second = await do(next, chunks, b"") if first else b""
         headers = {**used.headers, "Content-Type": used.content_type}
         if not second:
@@ -203,7 +188,7 @@ def _identify(
     http: web.Request, api: Api, endpoint: Endpoint, authenticator: Authenticator
 ) -> Viewer | CredentialProblem:
     """The viewer, by the credentials that the API takes; MISSING if a key is missing or unknown."""
-    if api.credential is Credential.NONE or endpoint.name in _PUBLIC:
+    if api.credential is Credential.NONE or endpoint.name == "up":
         return authenticator.guest
     if api.credential is Credential.KEY:
         is_known = not authenticator.needs_key or authenticator.is_key(http.query.get(_KEY) or http.headers.get(_KEY))

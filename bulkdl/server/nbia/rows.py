@@ -8,6 +8,7 @@ NBIA.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, date, datetime, time
@@ -15,7 +16,6 @@ from html import escape
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
-from bulkdl.archive.nbia.values import Value
 from bulkdl.errors import BulkdlError
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.server.access import GUEST
@@ -38,9 +38,6 @@ def find_rows(request: ApiRequest) -> Iterator[Row]:
         RequestRefused: the request has no answer in rows.
     """
     return iter(_ROWS[request.endpoint.name](request))
-
-
-# --- records as rows --------------------------------------------------------------------------------------------------
 
 
 def _of_record(record: Patient | Study | Series) -> dict[str, Any]:
@@ -85,9 +82,6 @@ def _milliseconds(moment: datetime | date | None) -> int | None:
         return None
     exact = moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
     return int(exact.replace(tzinfo=UTC).timestamp() * 1000)
-
-
-# --- collections, patients, studies, series, instances ----------------------------------------------------------------
 
 
 def _values(field: str) -> Callable[[ApiRequest], Iterable[Row]]:
@@ -163,9 +157,6 @@ def _denied(request: ApiRequest) -> Iterable[Row]:
     return ({"series_uid": uid} for uid in denied)
 
 
-# --- the Advanced API -------------------------------------------------------------------------------------------------
-
-
 def _counts(of: str) -> Callable[[ApiRequest], Iterable[Row]]:
     return lambda request: _counted(request.view.values_and_patients(of, **request.criteria()))
 
@@ -175,11 +166,8 @@ def _counted(found: Iterable[tuple[str, int]]) -> Iterator[Row]:
 
 
 def _species(request: ApiRequest) -> dict[tuple[str | None, str | None], int]:
-    counts: dict[tuple[str | None, str | None], int] = {}
-    for patient in map(_of_patient, request.view.patients()):
-        species = patient["species_code"], patient["species_description"]
-        counts[species] = counts.get(species, 0) + 1
-    return counts
+    patients = map(_of_patient, request.view.patients())
+    return Counter((patient["species_code"], patient["species_description"]) for patient in patients)
 
 
 def _descriptions(request: ApiRequest) -> Iterable[Row]:
@@ -198,21 +186,14 @@ def _descriptions(request: ApiRequest) -> Iterable[Row]:
 
 
 def _of_doi(request: ApiRequest) -> Iterable[Row]:
-    doi, seen = (request.value("doi") or "").lower(), set()
-    by_series = (request.value("level") or "").lower() == "series"
-    for series in request.view.series():
-        if not doi or not (series.collection_uri or "").lower().endswith(doi):
-            continue
-        row: dict[str, Value] = {
-            "collection": series.collection,
-            "third_party": bool(series.third_party),
-            **_AUTHORIZED,
-        }
-        if by_series:
-            row["series_uid"] = series.series_uid
-        if (key := tuple(row.values())) not in seen:
-            seen.add(key)
-            yield row
+    doi = (request.value("doi") or "").lower()
+    found = [one for one in request.view.series() if doi and (one.collection_uri or "").lower().endswith(doi)]
+    rows: Iterator[Row] = (
+        {"collection": one.collection, "third_party": bool(one.third_party), **_AUTHORIZED} for one in found
+    )
+    if (request.value("level") or "").lower() == "series":
+        return [{**row, "series_uid": one.series_uid} for row, one in zip(rows, found, strict=True)]
+    return {tuple(row.values()): row for row in rows}.values()
 
 
 def _licenses(request: ApiRequest) -> Iterable[Row]:

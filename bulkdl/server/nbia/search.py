@@ -10,13 +10,14 @@ match a range, because ignoring the criterion would return too much. Source: `Se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
 from bulkdl.server.catalogue.conditions import Condition, among
 from bulkdl.server.catalogue.view import SERIES_WITH_PARENTS, CatalogueView
+from bulkdl.server.nbia.request import RequestRefused
 
 _PAGE: Final = 500
 _MAX_CRITERIA: Final = 2_000
@@ -55,29 +56,25 @@ _LENGTHS: Final = {
 _MAX_MM: Final = 1e9
 
 
-class InvalidForm(ValueError):
-    """A form that cannot be parsed; the message says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class SimpleSearch:
     """A parsed search: the `conditions` that a Series must meet, and how many such Studies a Patient must have."""
 
-    conditions: tuple[Condition, ...] = ()
-    modalities: frozenset[str] = field(default_factory=frozenset)
-    needs_all_modalities: bool = False
-    min_studies: int = 0
-    start: int = 0
-    size: int = 10
-    order: str = "subject"
-    descending: bool = False
+    conditions: Sequence[Condition]
+    modalities: frozenset[str]
+    needs_all_modalities: bool
+    min_studies: int
+    start: int
+    size: int
+    order: str
+    descending: bool
 
 
 def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
     """Parse the fields of a form; `date_format` is for `strptime`.
 
     Raises:
-        InvalidForm: a number or a date is invalid.
+        RequestRefused: a number or a date is invalid.
     """
     wanted: dict[str, list[str]] = {}
     conditions: list[Condition] = []
@@ -94,7 +91,7 @@ def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
             conditions.append(condition)
     conditions += (among(column, [value.upper() for value in values]) for column, values in wanted.items())
     return SimpleSearch(
-        conditions=tuple(conditions),
+        conditions=conditions,
         modalities=frozenset(value.upper() for value in wanted.get("t.modality_key", ())),
         needs_all_modalities=needs_all,
         min_studies=min_studies,
@@ -112,7 +109,7 @@ def _criteria(form: Mapping[str, str]) -> Iterator[tuple[int, str]]:
         if kind is None:
             return
         if number >= _MAX_CRITERIA:
-            raise InvalidForm(f"more than {_MAX_CRITERIA:,} criteria")
+            raise RequestRefused(f"more than {_MAX_CRITERIA:,} criteria")
         yield number, kind
 
 
@@ -138,7 +135,7 @@ def _number(text: str, name: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < 1 << 31:
-        raise InvalidForm(f"{name} is not a valid number")
+        raise RequestRefused(f"{name} is not a valid number")
     return number
 
 
@@ -148,7 +145,7 @@ def _day(text: str | None, date_format: str) -> str | None:
     try:
         return datetime.strptime(text, date_format).date().isoformat()  # noqa: DTZ007 - days have no zone
     except ValueError:
-        raise InvalidForm("a date is invalid") from None
+        raise RequestRefused("a date is invalid") from None
 
 
 def _millimetres(text: str) -> float | None:
@@ -161,7 +158,7 @@ def _millimetres(text: str) -> float | None:
     except ValueError:
         length = -1.0
     if not 0 <= length <= _MAX_MM:
-        raise InvalidForm("a length is invalid")
+        raise RequestRefused("a length is invalid")
     return length
 
 
@@ -172,9 +169,6 @@ def _days(text: str, default: int) -> int:
         return default
     unit = _AGES.get(text[-1])
     return _number(text if unit is None else text[:-1], "an age") * (unit or _AGES["Y"])
-
-
-# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 def found_series(view: CatalogueView, search: SimpleSearch) -> Iterator[str]:

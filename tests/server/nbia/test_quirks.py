@@ -10,7 +10,7 @@ import pytest
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.server.catalogue import Root
-from bulkdl.server.nbia.quirks import Quirk, read_quirks
+from bulkdl.server.nbia.quirks import DESCRIPTIONS, Quirk, read_quirks
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served import served
 
@@ -19,7 +19,7 @@ def test_rejects_an_unknown_quirk_and_names_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"unknown quirk 'odd'; known quirks: empty-token"):
         read_quirks(["odd"])
     assert read_quirks(["Empty-Token ", "short-zip"]) == {Quirk.EMPTY_TOKEN, Quirk.SHORT_ZIP}
-    assert all(quirk.description for quirk in Quirk)
+    assert all(DESCRIPTIONS[quirk] for quirk in Quirk)
 
 
 @pytest.fixture
