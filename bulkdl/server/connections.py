@@ -24,6 +24,7 @@ from bulkdl.server.responses import NO_GUESSING
 
 _WAIT_SECONDS: Final = 30.0
 _STALL_SECONDS: Final = 60
+_ACCEPTING_SECONDS: Final = 5.0  # at most, from the acceptance of a connection until it is known to be open
 _RESERVED_FILES: Final = 64
 _MOST_CONNECTIONS: Final = 10_000
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -124,8 +125,10 @@ class Connections:
     def _end(self, server: web.Server, *, before: float) -> None:
         for handler, _ in self._waiting(server, before):
             _abort(handler)
-        open_ones = set(server.connections)
-        self._known = {handler: known for handler, known in self._known.items() if handler in open_ones}
+        open_ones, just_now = set(server.connections), asyncio.get_running_loop().time() - _ACCEPTING_SECONDS
+        self._known = {
+            handler: known for handler, known in self._known.items() if handler in open_ones or known.since > just_now
+        }
 
     def _end_longest(self, server: web.Server) -> bool:
         longest = min(self._waiting(server, float("inf")), key=lambda found: found[1], default=None)

@@ -56,6 +56,29 @@ async def test_a_connection_without_a_whole_request_is_ended(said: bytes) -> Non
         writer.close()
 
 
+async def test_a_connection_that_is_being_made_while_others_are_ended_is_answered() -> None:
+    """Between its acceptance and its first byte, the loop may do anything: also look for silent connections."""
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
+    with Connections(wait_seconds=1).guarded(runner.server) as accept:
+        accepted = accept()
+        looked = asyncio.Event()
+        loop.call_later(1.1, looked.set)
+        await looked.wait()
+        async with await loop.create_server(lambda: accepted, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(GET)
+            assert await first_line(reader) == b"HTTP/1.1 200 OK"
+            writer.close()
+    await runner.cleanup()
+
+
 async def test_a_request_that_is_being_answered_is_not_silent() -> None:
     gate = Gate()
     async with listening(Connections(wait_seconds=0.1), gate) as port:
