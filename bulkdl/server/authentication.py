@@ -22,7 +22,7 @@ from bulkdl.server.passwords import is_password
 
 _SESSION_BYTES: Final = 16
 _TOKEN_BYTES: Final = 32
-_MAX_TOKENS: Final = 100_000
+_MAX_TOKENS: Final = 20_000
 _UNGUESSABLE_PASSWORD: Final = secrets.token_hex(_TOKEN_BYTES)
 
 

@@ -21,7 +21,7 @@ collections = ["MADE-UP"]
 """
 GUEST = b"username=nbia_guest&password=&grant_type=password&client_id=nbia"
 ALICE = b"username=alice&password=a-password&grant_type=password&client_id=nbia"
-LOGINS = 101_000
+LOGINS = 21_000
 
 
 async def flood(server: Server, count: int) -> None:

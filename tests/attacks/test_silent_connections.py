@@ -32,7 +32,9 @@ SILENCES = {
 
 
 @asynccontextmanager
-async def connections(server: Server, count: int, said: bytes) -> AsyncIterator[list[asyncio.StreamReader]]:
+async def connections(
+    server: Server, count: int, said: bytes
+) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
     """So many connections that say this and then nothing."""
     opened: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     try:
@@ -42,7 +44,7 @@ async def connections(server: Server, count: int, said: bytes) -> AsyncIterator[
                     pair = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(ATTACKER, 0))
                 opened.append(pair)
                 pair[1].write(said)
-        yield [reader for reader, _ in opened]
+        yield opened
     finally:
         for _, writer in opened:
             writer.transport.abort()
@@ -60,44 +62,33 @@ async def test_silent_connections_do_not_block_other_clients(name: str, bulkdl: 
         assert len(reply.rows()) == 1
 
 
-@pytest.mark.slow
-async def test_connections_without_a_whole_request_are_ended_within_40_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
-    """One of each kind, side by side: the limit is 30 seconds."""
-    write_folder(tmp_path / "folder", iter(MADE_UP))
-
-    async def is_ended(server: Server, said: bytes) -> bool:
-        async with connections(server, 1, said) as (reader,):
-            with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(40):
-                    while await reader.read(1 << 16):
-                        pass
-                    return True
-        return False
-
-    async with serving(bulkdl, tmp_path / "folder") as server:
-        ended = await asyncio.gather(*(is_ended(server, said) for said in SILENCES.values()))
-    assert [name for name, is_over in zip(SILENCES, ended, strict=True) if not is_over] == []
-
-
-@pytest.mark.slow
-async def test_a_request_that_trickles_is_ended_within_40_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
-    """A letter a second, for ever: each is a sign of life, and the whole is none."""
-    write_folder(tmp_path / "folder", iter(MADE_UP))
-    async with serving(bulkdl, tmp_path / "folder") as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+async def is_ended(server: Server, said: bytes, *, trickle: bytes = b"") -> bool:
+    """Whether the server ends a connection that says this and, once a second, `trickle`, within 40 seconds."""
+    async with connections(server, 1, said) as ((reader, writer),):
         reading = asyncio.create_task(reader.read(-1))
         for _ in range(40):
             with suppress(ConnectionError):
-                writer.write(b"x")
+                writer.write(trickle)
             await asyncio.wait({reading}, timeout=1)
             if reading.done():
                 break
-        is_ended = reading.done()
-        writer.transport.abort()
+        over = reading.done()
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
-    assert is_ended
+    return over
+
+
+@pytest.mark.slow
+async def test_connections_without_a_whole_request_are_ended_within_40_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
+    """One of each kind, side by side: the limit is 30 seconds. A letter a second is a sign of life, and no request."""
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+    trickling = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+    async with serving(bulkdl, tmp_path / "folder") as server:
+        *silent, trickled = await asyncio.gather(
+            *(is_ended(server, said) for said in SILENCES.values()), is_ended(server, trickling, trickle=b"x")
+        )
+    assert [name for name, is_over in zip(SILENCES, silent, strict=True) if not is_over] == []
+    assert trickled
 
 
 async def test_readers_that_stop_do_not_block_other_clients(bulkdl: Watcher, tmp_path: Path) -> None:
