@@ -10,7 +10,7 @@ CLIENTS := nbiatoolkit tcia-utils tciaclient
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mirror test check lint types layers pytest torture fuzz bench test-clients lock docs clean
+.PHONY: help setup mirror test check lint types layers pytest coverage torture fuzz bench test-clients lock docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +54,12 @@ types: $(READY) ## mypy, strict
 layers: $(READY) ## import-linter: the layers of the design
 	$(BIN)/lint-imports
 
-pytest: $(READY) ## the tests, with coverage of branches
+pytest: $(READY) ## the tests
+	$(BIN)/pytest --numprocesses logical --dist worksteal
+
+coverage: $(READY) ## the tests, with coverage of branches; much slower
 	$(BIN)/coverage erase
-	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report=term
+	$(BIN)/pytest --numprocesses logical --dist worksteal --cov --cov-report=term
 
 torture: $(READY) ## the long forms: 300 kills at chosen and random instants, and a soup of all faults
 	$(BIN)/python -m tests.stress.torture --kills 300
