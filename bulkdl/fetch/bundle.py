@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from bulkdl.archive.base import Archive, Body, BundleForm
 from bulkdl.archive.dicomweb.multipart import MultipartReader
@@ -28,27 +28,9 @@ _MOST_ATTEMPTS: Final = 2
 _MOST_TEXT_BYTES: Final = 64 << 20
 
 
-class Reader(Protocol):
-    """Splits the bytes of a bundle into its entries; see `store.bundles.BundleReader`."""
-
-    def feed(self, chunk: bytes) -> Iterable[BundleEvent]:
-        """The events of the next bytes."""
-
-    def close(self) -> Iterable[BundleEvent]:
-        """The events of the end."""
-
-
-def _zip_reader(_: Body) -> Reader:
-    return BundleReader()
-
-
-def _multipart_reader(body: Body) -> Reader:
-    return MultipartReader(body.headers.get("Content-Type", ""))
-
-
-READERS: Final[Mapping[BundleForm, Callable[[Body], Reader]]] = {
-    BundleForm.ZIP: _zip_reader,
-    BundleForm.MULTIPART: _multipart_reader,
+READERS: Final[Mapping[BundleForm, Callable[[Body], BundleReader | MultipartReader]]] = {
+    BundleForm.ZIP: lambda _: BundleReader(),
+    BundleForm.MULTIPART: lambda body: MultipartReader(body.headers.get("Content-Type", "")),
 }
 """What makes the reader of a response, for each form of a bundle that can be read."""
 
@@ -81,7 +63,7 @@ class BundleDownloader:
         done: set[str] = set()
 
         async def once(attempt: int) -> None:
-            unpacking = _Unpacking(self, work, wanted)
+            unpacking = _Unpacking(self._incoming, self._committer, work, wanted)
             try:
                 await self._receive(work, unpacking)
             except (RequestFailed, BundleError) as error:
@@ -111,15 +93,9 @@ class BundleDownloader:
         await unpacking.follow(reader.close())
         await unpacking.compare_checksums()
 
-    def incoming(self, series_uid: str, position: int) -> Incoming:
-        """A new entry of the bundle of a Series."""
+    def _incoming(self, series_uid: str, position: int) -> Incoming:
         label = hashlib.sha256(f"{series_uid}/{position}".encode()).hexdigest()[:32]
         return Incoming(self._partials, self._threads, f"{label}.zip-entry")
-
-    @property
-    def committer(self) -> Committer:
-        """Decides what becomes of the entries."""
-        return self._committer
 
 
 class _Unpacking:
@@ -128,10 +104,16 @@ class _Unpacking:
     Names in a zip serve one purpose: to match the rows of its md5hashes.csv.
     """
 
-    def __init__(self, bundles: BundleDownloader, work: SeriesWork, wanted: Mapping[str, Target]) -> None:
+    def __init__(
+        self,
+        incoming: Callable[[str, int], Incoming],
+        committer: Committer,
+        work: SeriesWork,
+        wanted: Mapping[str, Target],
+    ) -> None:
         self.ready: dict[str, tuple[Checked, Target]] = {}
-        self._bundles = bundles
-        self._committer = bundles.committer
+        self._incoming = incoming
+        self._committer = committer
         self._series_uid = work.series_uid
         self._wanted = wanted
         self._entry: Incoming | None = None
@@ -151,7 +133,7 @@ class _Unpacking:
             match event:
                 case EntryStarted():
                     self._name = event.name
-                    self._entry = self._bundles.incoming(self._series_uid, event.position)
+                    self._entry = self._incoming(self._series_uid, event.position)
                 case EntryData() if self._entry is not None:
                     await self._entry.take(event.data)
                 case EntryEnded() if self._entry is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -70,30 +70,18 @@ class Checked:
     notes: tuple[str, ...]
 
 
+@dataclass(slots=True)
 class Seen:
-    """The last invalid body of one instance: the same bytes twice are the archive's own."""
+    """The last invalid body of one instance, None before the first: the same bytes twice are the archive's own."""
 
-    def __init__(self) -> None:
-        self._digests: Digests | None = None
-
-    @property
-    def md5(self) -> bytes | None:
-        """MD5 of the last invalid body, None before the first."""
-        return self._digests.md5 if self._digests is not None else None
-
-    def forget(self) -> None:
-        """The last invalid body was damaged on the way: it says nothing about the archive."""
-        self._digests = None
-
-    def again(self, digests: Digests) -> bool:
-        """Whether the last invalid body has the same digests."""
-        is_same = self._digests == digests
-        self._digests = digests
-        return is_same
+    digests: Digests | None = None
 
 
 class Committer:
-    """Commits instances to one mirror, with the validation that `settings` ask for."""
+    """Commits instances to one mirror, with the validation that `settings` ask for.
+
+    A method that cannot write the mirror raises DiskError; a later run adopts what was renamed by then.
+    """
 
     def __init__(self, files: MirrorFiles, threads: Threads, decoders: Decoders, settings: FetchSettings) -> None:
         self._files = files
@@ -101,7 +89,7 @@ class Committer:
         self._decoders = decoders
         self._level = settings.validation
         self.accepts_unsound = settings.accept_unsound
-        self._writer = GroupWriter(files, threads.executor)
+        self._writer = GroupWriter(files, threads)
         self._swelling = asyncio.Lock()  # one body at a time may take far more memory than it has bytes
         self.validated = 0  # bodies, valid or not
 
@@ -110,7 +98,6 @@ class Committer:
 
         Raises:
             InstanceError: the body cannot be stored; it is in quarantine.
-            DiskError: the mirror cannot be written.
         """
         checked = await self.check(received, target, seen)
         bound = target.bound_to(checked.sop_uid)
@@ -129,7 +116,6 @@ class Committer:
 
         Raises:
             InstanceError: it may not; it is in quarantine.
-            DiskError: it cannot be written.
         """
         if not _may_swell(received.source):
             return await self._check_now(received, target, seen)
@@ -153,11 +139,7 @@ class Committer:
         return self._writer.write(checked.partial, checked.content, None)
 
     async def commit(self, staged: Sequence[tuple[Checked, Target]]) -> list[InstanceOutcome]:
-        """Commit checked bodies of one Series whose partial files are written.
-
-        Raises:
-            DiskError: the mirror cannot be written; a later run adopts what was renamed by then.
-        """
+        """Commit checked bodies of one Series whose partial files are written."""
         mtimes_ns = await self._writer.commit([(checked.partial, target.path) for checked, target in staged])
         return [
             _held(target, checked, mtime_ns, Outcome.FETCHED)
@@ -171,18 +153,15 @@ class Committer:
         """
         path = self._files.absolute(target.path)
         try:
-            checked = await self._threads(self._check_lying, path, target, await self._found_in(path, target))
+            found = await self._decode(path, target) if self._level is ValidationLevel.PIXELS else None
+            checked = await self._threads(self._check_in_thread, Received(path, ""), target, Seen(), found)
             mtime_ns = await self._writer.adopt(target.path)
         except (InstanceError, OSError):
             return None
         return _held(target, checked, mtime_ns, Outcome.REUSED)
 
     async def adopt_quarantined(self, target: Target) -> InstanceOutcome | None:
-        """Commit what lies in quarantine as invalid at the archive itself; None if there is nothing of the kind.
-
-        Raises:
-            DiskError: the mirror cannot be written.
-        """
+        """Commit what lies in quarantine as invalid at the archive itself; None if there is nothing of the kind."""
         partial = partial_name(target.series_uid, target.entry.key)
         checked = await self._threads(self._take_quarantined, target, partial)
         if checked is None:
@@ -206,11 +185,7 @@ class Committer:
         return Checked(partial, None, digests, target.sop_uid, None, (note,))
 
     async def confirm(self, target: Target, error: InvalidAtSource) -> None:
-        """Note that the last invalid file of an entry is what the archive holds.
-
-        Raises:
-            DiskError: it cannot be written.
-        """
+        """Note that the last invalid file of an entry is what the archive holds."""
         name = target.sop_uid or target.entry.key
         if (found := await self._threads(self._files.quarantine.latest, name)) is not None:
             path, details = found
@@ -227,8 +202,6 @@ class Committer:
         if checked.content is None:
             await self._threads(self._files.partials.path(checked.partial).unlink)
 
-    # --- validation ---------------------------------------------------------------------------------------------------
-
     def _validate(self, source: bytes | Path, target: Target | None) -> ValidationResult | InstanceError:
         self.validated += 1
         try:
@@ -243,9 +216,6 @@ class Committer:
         except InstanceError as error:
             return error
 
-    async def _found_in(self, path: Path, target: Target) -> ValidationResult | InstanceError | None:
-        return await self._decode(path, target) if self._level is ValidationLevel.PIXELS else None
-
     def _check_in_thread(
         self, received: Received, target: Target | None, seen: Seen, found: ValidationResult | InstanceError | None
     ) -> Checked:
@@ -253,23 +223,19 @@ class Committer:
         if checked.content is None:
             return checked
         self._files.partials.write(checked.partial, checked.content)
-        return Checked(checked.partial, None, checked.digests, checked.sop_uid, checked.found, checked.notes)
-
-    def _check_lying(self, path: Path, target: Target, found: ValidationResult | InstanceError | None) -> Checked:
-        received = Received(path, "", digests_of_file(path))
-        return self._check(received, target, Seen(), found or self._validate(path, target))
+        return replace(checked, content=None)
 
     def _check(
         self, received: Received, target: Target | None, seen: Seen, found: ValidationResult | InstanceError
     ) -> Checked:
         source = received.source
         content = source if isinstance(source, bytes) else None
-        digests = received.digests or digests_of(content or b"")
+        digests = received.digests or (digests_of(source) if isinstance(source, bytes) else digests_of_file(source))
         entry = target.entry if target is not None else None
         found = listed_otherwise(entry, digests) or found
         if isinstance(found, ValidationResult):
             return Checked(received.partial, content, digests, found.sop_uid, found, found.notes)
-        is_same = seen.again(digests)
+        is_same, seen.digests = seen.digests == digests, digests
         if isinstance(found, InvalidInstance) and (is_same or (entry is not None and entry.md5 == digests.md5)):
             if self.accepts_unsound and (sop_uid := _readable_uid(source, target)) is not None:
                 return Checked(received.partial, content, digests, sop_uid, None, (f"{InvalidInstance.code}: {found}",))
@@ -280,8 +246,6 @@ class Committer:
     def _quarantine(self, source: bytes | Path, name: str | None, error: InstanceError) -> None:
         details = {"asked_for": name, "error": error.code, "message": str(error)}
         self._files.quarantine.keep(source, sop_uid=name, details=details)
-
-    # --- writing ------------------------------------------------------------------------------------------------------
 
     async def _refuse_duplicate(self, checked: Checked, target: Target, bound: Target) -> InstanceOutcome:
         """Another entry of the Series has the UID: keep the file that is in place."""

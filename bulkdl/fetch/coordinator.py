@@ -18,7 +18,7 @@ from typing import Final
 from bulkdl.archive.base import Archive
 from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, Interrupted, MirrorUnwritable
 from bulkdl.fetch.shares import Share, Shares
-from bulkdl.fetch.threads import Threads, make_threads
+from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
 from bulkdl.fetch.worker_process import WorkerProcess
 from bulkdl.journal.journal import Journal
@@ -83,17 +83,8 @@ class Coordinator:
     def traffic(self) -> Traffic:
         """The traffic of all workers, and of the resolver."""
         retrier = self._archive.retrier
-        total = Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
-        for remote in self._remote:
-            there = remote.traffic
-            total = Traffic(
-                total.requests + there.requests,
-                total.retries + there.retries,
-                total.in_flight + there.in_flight,
-                total.limit + there.limit,
-                total.unfinished_bytes + there.unfinished_bytes,
-            )
-        return total
+        here = Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
+        return Traffic(*map(sum, zip(here, *(remote.traffic for remote in self._remote), strict=True)))
 
     async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:
         """Download until `upstream` has ended and nothing is owed, or the run is stopped; or download `only` these.
@@ -125,9 +116,9 @@ class Coordinator:
                 await queue.put(work)
             await queue.put(None)
 
-        with make_threads() as threads:
+        with Threads() as threads:
             async with Tasks() as tasks:
-                local = Worker(self._settings, self._archive, Threads(threads))
+                local = Worker(self._settings, self._archive, threads)
 
                 def start_process() -> WorkerProcess:
                     worker = WorkerProcess(self._context, give_back=self.give_back)

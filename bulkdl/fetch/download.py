@@ -19,7 +19,7 @@ from bulkdl.errors import (
     RequestRejected,
     UnexpectedAnswer,
 )
-from bulkdl.fetch.committer import Committer, Received, Seen, invalid_at_source
+from bulkdl.fetch.committer import Committer, Received, Seen, invalid_at_source, md5_mismatch
 from bulkdl.fetch.digests import Hashing
 from bulkdl.fetch.targets import Target, failed
 from bulkdl.fetch.threads import Threads
@@ -42,6 +42,8 @@ class Incoming:
     Where the archive identifies the object (`is_of`), the partial file outlives a failure and the process: it is synced
     now and then, with a note beside it of how far. It has at most `most_bytes`, or where these are not known, at most
     what is still free on the disk: several bodies without an end leave room for the others.
+
+    A body that is too large raises UnexpectedAnswer. What cannot be read or written raises DiskError.
     """
 
     def __init__(self, partials: Partials, threads: Threads, name: str, most_bytes: int | None = None) -> None:
@@ -58,11 +60,7 @@ class Incoming:
         self.was_resumed = False
 
     async def resume(self, kept: KeptPartial) -> None:
-        """Continue after the bytes that were kept.
-
-        Raises:
-            DiskError: they cannot be read or written.
-        """
+        """Continue after the bytes that were kept."""
         self._stream = await self._partials.open_stream(self.name, keep_bytes=kept.synced_bytes)
         self._kept = kept
         with disk_errors("read", self._stream.path):
@@ -75,21 +73,12 @@ class Incoming:
         self._kept = KeptPartial(source, validator, length, 0)
 
     def expect(self, length: int) -> None:
-        """State how long the body says it is, 0 where it does not say.
-
-        Raises:
-            UnexpectedAnswer: it is too large.
-        """
+        """State how long the body says it is, 0 where it does not say."""
         if length > MEMORY_BYTES:
             _refuse_beyond(self._most_bytes or self._partials.free_bytes(), length)
 
     async def take(self, chunk: bytes | memoryview) -> None:
-        """Add the next bytes.
-
-        Raises:
-            UnexpectedAnswer: the body is too large.
-            DiskError: they cannot be written.
-        """
+        """Add the next bytes."""
         if self._most_bytes is not None:
             _refuse_beyond(self._most_bytes, self._written + self._in_memory)
         self._pieces.append(chunk)
@@ -115,11 +104,7 @@ class Incoming:
         await self._threads(self._partials.note, self.name, self._kept)
 
     async def keep(self) -> KeptPartial | None:
-        """Keep the bytes of a body that broke off, if they can be resumed. `drop` is still due.
-
-        Raises:
-            DiskError: they cannot be written.
-        """
+        """Keep the bytes of a body that broke off, if they can be resumed. `drop` is still due."""
         if self._stream is not None and self._kept is not None:
             await self._write(self._stream)
             await self._checkpoint(self._stream, self._kept)
@@ -137,11 +122,7 @@ class Incoming:
         return whole
 
     async def complete(self) -> Received:
-        """The body has ended: what was received, synced if it is in a file.
-
-        Raises:
-            DiskError: it cannot be written.
-        """
+        """The body has ended: what was received, synced if it is in a file."""
         content, stream = self.in_memory(), self._stream
         if content is not None or stream is None:
             return Received(content or b"", self.name)
@@ -258,12 +239,11 @@ class Downloader:
         if target.entry.md5 is not None:
             return error  # they were compared before
         checksum = await self._archive.checksum(target.series_uid, target.entry)
-        if checksum is None or seen.md5 is None:
+        if checksum is None or seen.digests is None:
             return error
-        if checksum != seen.md5:
-            mismatch = ChecksumMismatch(f"the MD5 is {seen.md5.hex()}, but the archive lists {checksum.hex()}; {error}")
-            seen.forget()
-            return mismatch
+        if (mismatch := md5_mismatch(seen.digests, checksum)) is not None:
+            seen.digests = None  # damaged on the way, it says nothing about the archive
+            return ChecksumMismatch(f"{mismatch}; {error}")
         if isinstance(error, InvalidAtSource) or self._committer.accepts_unsound:
             return error  # accepted when the same bytes arrive again
         at_source = invalid_at_source(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, TypeVarTuple
 
 Arguments = TypeVarTuple("Arguments")
@@ -14,17 +14,12 @@ Result = TypeVar("Result")
 _THREADS: Final = 8
 
 
-class Threads:
-    """Runs blocking calls in the threads of an executor."""
+class Threads(ThreadPoolExecutor):
+    """The threads of one worker, in which it runs calls that block."""
 
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
+    def __init__(self) -> None:
+        super().__init__(_THREADS, thread_name_prefix="bulkdl-disk")
 
     async def __call__(self, call: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         """Run `call` in a thread, and return its result."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, call, *arguments)
-
-
-def make_threads() -> ThreadPoolExecutor:
-    """The threads of one worker. The caller shuts them down."""
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkdl-disk")
+        return await asyncio.get_running_loop().run_in_executor(self, call, *arguments)

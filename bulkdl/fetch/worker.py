@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
@@ -27,7 +27,7 @@ from bulkdl.fetch.download import Downloader
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.targets import Target, targets_of, uid_of_file
-from bulkdl.fetch.threads import Threads, make_threads
+from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.access import Access
 from bulkdl.model.context import RunContext
@@ -75,14 +75,13 @@ class Learned:
     chooser: TransportChooser
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(NamedTuple):
     """The requests and retries so far, the requests in flight now, how many may be, and bytes of unfinished bodies."""
 
-    requests: int
-    retries: int
-    in_flight: int
-    limit: int
+    requests: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    limit: int = 0
     unfinished_bytes: int = 0
 
 
@@ -159,7 +158,8 @@ class Worker:
             await self._wait_for_room()
             async for work in items:
                 targets = await self._adopt(targets_of(work), deliver)
-                if len(targets) == len(work.entries) and self._takes_bundle(work):
+                may_be_bundle = len(targets) == len(work.entries) and self._bundles.can_download(work)
+                if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
                     self._bundles_under_way += 1
                     yield partial(self._by_bundle, work, deliver)
                     await self._wait_for_room()
@@ -184,9 +184,6 @@ class Worker:
                 self._threads(load_pydicom),  # while the first requests are in flight
                 run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch"),
             )
-
-    def _takes_bundle(self, work: SeriesWork) -> bool:
-        return self._bundles.can_download(work) and self._chooser.choose(work) is Transport.ZIP
 
     async def _wait_for_room(self) -> None:
         """Wait until one more job would get a permit soon.
@@ -296,11 +293,9 @@ async def work_alone(
         BulkdlError: an error that must stop the run.
     """
     retrier = make_retrier(settings, context)
-    with ExitStack() as stack:
-        threads = stack.enter_context(make_threads())
-        async with connect(
-            settings.profile, retrier, access=settings.access, note=lambda text: context.sink(Noted(text))
-        ) as archive:
-            worker = Worker(settings, archive, Threads(threads))
+    connection = connect(settings.profile, retrier, access=settings.access, note=lambda text: context.sink(Noted(text)))
+    with Threads() as threads:
+        async with connection as archive:
+            worker = Worker(settings, archive, threads)
             started(worker)
             await worker.run(items, deliver)

@@ -11,9 +11,9 @@ from typing import Final
 
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
-from bulkdl.fetch.messages import Batch, NoMoreWork, Stop
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
+from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Event
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
@@ -97,7 +97,7 @@ class WorkerMain:
         self._outcomes.clear()
         self._events.clear()
         self._begun = 0
-        traffic = self._worker.traffic() if self._worker is not None else Traffic(0, 0, 0, 0)
+        traffic = self._worker.traffic() if self._worker is not None else Traffic()
         sys.stdout.buffer.write(packed(Batch(outcomes, events, traffic, begun, is_last, error)))
         sys.stdout.buffer.flush()
 

@@ -1,4 +1,8 @@
-"""A worker in another process, seen from its parent: `messages` go both ways. `worker_main` is its program."""
+"""A worker in another process, seen from its parent, and the messages between them. `worker_main` is its program.
+
+The parent sends `WorkerSettings` first, then `SeriesWork`, and `Share`, `Stop` and `NoMoreWork` at any time. The
+process sends `Batch` after `Batch`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from bulkdl.fetch.messages import Batch, NoMoreWork, Stop
+from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
 from bulkdl.model.context import RunContext
-from bulkdl.model.events import Noted
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import packed, receive, start_process
 from bulkdl.runtime.tasks import first_set, running_alongside
@@ -26,6 +30,31 @@ _AHEAD: Final = 1
 _SILENT_SECONDS: Final = (5, 60)
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Take no more work."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoMoreWork:
+    """All work has been given out: end when it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The outcomes and events since the last batch, and how many items of work were `begun` since.
+
+    Nothing follows the last batch. Its `error` is one that must stop the run.
+    """
+
+    outcomes: tuple[InstanceOutcome, ...]
+    events: tuple[Event, ...]
+    traffic: Traffic
+    begun: int
+    is_last: bool = False
+    error: BulkdlError | None = None
+
+
 class WorkerProcess:
     """A worker process. `traffic` is the latest that it reported.
 
@@ -33,7 +62,7 @@ class WorkerProcess:
     """
 
     def __init__(self, context: RunContext, *, give_back: Callable[[SeriesWork, int], None]) -> None:
-        self.traffic = Traffic(0, 0, 0, 0)
+        self.traffic = Traffic()
         self._settings: WorkerSettings | None = None
         self._share: Share | None = None
         self._has_settings = False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.fetch.threads import Threads, make_threads
+from bulkdl.fetch.threads import Threads
 from bulkdl.store.files import MirrorFiles
 
 
@@ -20,5 +20,5 @@ def files(tmp_path: Path) -> MirrorFiles:
 
 @pytest.fixture
 def threads() -> Iterator[Threads]:
-    with make_threads() as executor:
-        yield Threads(executor)
+    with Threads() as made:
+        yield made
