@@ -47,12 +47,13 @@ class Received:
     """A complete body: its bytes, or the file that has them, synced.
 
     `partial` is the name of its partial file, which bytes are still to be written to. `digests` are known of a body
-    that was hashed while it was received.
+    that was hashed while it was received. `tag` is what identifies it at the archive, if anything does.
     """
 
     source: bytes | Path
     partial: str
     digests: Digests | None = None
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,15 +35,20 @@ class Hashing:
         self._sha256.update(chunk)
         self._size += len(chunk)
 
-    def update_from(self, path: Path) -> None:
-        """Add the content of a file. Blocking.
+    def update_from(self, path: Path, start: int = 0, end: int | None = None) -> None:
+        """Add the content of a file, or of its part from `start` to `end`. Blocking.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be read, or ends before `end`.
         """
         with path.open("rb", buffering=0) as file:
-            while chunk := file.read(_READ_BYTES):
+            file.seek(start)
+            left = end - start if end is not None else None
+            while chunk := file.read(_READ_BYTES if left is None else min(left, _READ_BYTES)):
                 self.update(chunk)
+                left = left - len(chunk) if left is not None else None
+        if left:
+            raise OSError(errno.EIO, f"the file ends {left} bytes too early")
 
     def digests(self) -> Digests:
         """The digests of all bytes so far."""
@@ -63,3 +70,21 @@ def digests_of_file(path: Path) -> Digests:
     hashing = Hashing()
     hashing.update_from(path)
     return hashing.digests()
+
+
+def tag_of_parts(source: bytes | Path, part_bytes: int) -> str:
+    """The entity tag that S3 gives an object uploaded in parts: the MD5 of their MD5s, and their number. Blocking.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    md5s: list[bytes] = []
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", buffering=0) as file:
+        while piece := file.read(_READ_BYTES):
+            md5 = hashlib.md5(piece, usedforsecurity=False)
+            left = part_bytes - len(piece)
+            while left and (piece := file.read(min(left, _READ_BYTES))):
+                md5.update(piece)
+                left -= len(piece)
+            md5s.append(md5.digest())
+    return f'"{hashlib.md5(b"".join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"'

@@ -5,6 +5,7 @@ A request's permit is held until the instance has its final name, so a process t
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -20,20 +21,23 @@ from bulkdl.errors import (
     UnexpectedAnswer,
 )
 from bulkdl.fetch.committer import Committer, Received, Seen, invalid_at_source, md5_mismatch
-from bulkdl.fetch.digests import Hashing
+from bulkdl.fetch.digests import Hashing, tag_of_parts
+from bulkdl.fetch.ranges import CHECKPOINT_BYTES, WRITE_BYTES, RangedDownload, fresh, in_parts
 from bulkdl.fetch.targets import Target, failed
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.preamble import is_dicom
 from bulkdl.model.quantities import human_bytes
+from bulkdl.model.settings import PARALLEL_ABOVE_BYTES
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.loop_cycle import OnePerLoopCycle
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
 
 # Smaller bodies stay in memory until they are written once; larger ones go to a partial file as they arrive.
 MEMORY_BYTES: Final = 4 << 20
-CHECKPOINT_BYTES: Final = 16 << 20  # of a large body are synced, and noted, at a time
-_WRITE_BYTES: Final = 1 << 20
+_TAG_OF_PARTS: Final = re.compile(r'"[0-9a-f]{32}-[0-9]{1,5}"', re.ASCII)
+_USUAL_PART_BYTES: Final = 8 << 20  # of uploads with the libraries of AWS
+_NOT_COMPARED: Final = "compared by size alone: the archive has no MD5 of the whole file"
 
 
 class Incoming:
@@ -58,11 +62,12 @@ class Incoming:
         self._written = 0
         self._kept: KeptPartial | None = None
         self.was_resumed = False
+        self.tag: str | None = None
 
     async def resume(self, kept: KeptPartial) -> None:
         """Continue after the bytes that were kept."""
         self._stream = await self._partials.open_stream(self.name, keep_bytes=kept.synced_bytes)
-        self._kept = kept
+        self._kept, self.tag = kept, kept.validator
         with disk_errors("read", self._stream.path):
             await self._threads(self._hashing.update_from, self._stream.path)
         self._written = kept.synced_bytes
@@ -85,7 +90,7 @@ class Incoming:
         self._in_memory += len(chunk)
         if self._stream is None and self._in_memory > MEMORY_BYTES:
             self._stream = await self._partials.open_stream(self.name)
-        if self._stream is not None and self._in_memory >= _WRITE_BYTES:
+        if self._stream is not None and self._in_memory >= WRITE_BYTES:
             await self._write(self._stream)
             if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
                 await self._checkpoint(self._stream, self._kept)
@@ -125,13 +130,13 @@ class Incoming:
         """The body has ended: what was received, synced if it is in a file."""
         content, stream = self.in_memory(), self._stream
         if content is not None or stream is None:
-            return Received(content or b"", self.name)
+            return Received(content or b"", self.name, tag=self.tag)
         await self._write(stream)
         await stream.finish()
         self._stream = None
         if self._kept is not None and self._kept.synced_bytes:
             await self._threads(self._partials.forget, self.name)
-        return Received(stream.path, self.name, self._hashing.digests())
+        return Received(stream.path, self.name, self._hashing.digests(), self.tag)
 
     async def drop(self) -> None:
         """Discard the bytes, except those that a checkpoint keeps; has no effect after `complete`."""
@@ -144,14 +149,30 @@ class Incoming:
 class Downloader:
     """Downloads entries of one archive into one mirror."""
 
-    def __init__(self, archive: Archive, partials: Partials, committer: Committer, threads: Threads) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        partials: Partials,
+        committer: Committer,
+        threads: Threads,
+        *,
+        parallel_above_bytes: int = PARALLEL_ABOVE_BYTES,
+    ) -> None:
         self._archive = archive
         self._partials = partials
         self._committer = committer
         self._threads = threads
+        self._parallel_above_bytes = parallel_above_bytes
+        self._sends_ranges = archive.capabilities.ranges
         self._kept: dict[str, KeptPartial] = {}
         self._loop_cycle = OnePerLoopCycle()
-        self.unfinished_bytes = 0  # received of large bodies that are under way
+        self._unfinished_bytes = 0
+        self._in_ranges: set[RangedDownload] = set()
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """The bytes received of large bodies that are under way."""
+        return self._unfinished_bytes + sum(download.arrived for download in self._in_ranges)
 
     async def find_kept(self) -> None:
         """Find the partial files that an earlier run kept; once, before the first download.
@@ -173,13 +194,18 @@ class Downloader:
         async def once(_: int) -> InstanceOutcome:
             incoming = Incoming(self._partials, self._threads, name, target.most_bytes)
             try:
-                await self._request(target, incoming)
-                received = await incoming.complete()
+                if self._sends_ranges and (target.entry.size_bytes or 0) > self._parallel_above_bytes:
+                    received = await self._receive_in_ranges(target, name)
+                else:
+                    await self._request(target, incoming)
+                    received = await incoming.complete()
                 if incoming.was_resumed:
                     await self._compare(received, target)
                 if isinstance(received.source, bytes):
                     await self._loop_cycle.passed()
-                return await self._committer.take(received, target, seen)
+                notes = await self._compare_tag(received, target)
+                outcome = await self._committer.take(received, target, seen)
+                return replace(outcome, notes=outcome.notes + notes)
             except (InvalidInstance, InvalidAtSource) as error:
                 raise await self._judged(error, target, seen) from error
             finally:
@@ -190,6 +216,36 @@ class Downloader:
         except (RequestFailed, InstanceError) as error:
             return failed(target, error)
         return replace(outcome, attempts=attempts)
+
+    async def _receive_in_ranges(self, target: Target, name: str) -> Received:
+        """Receive an entry in parallel ranges: all of it, or what is missing of what was kept."""
+        source, above, length = self._archive.url, self._parallel_above_bytes, target.entry.size_bytes or 0
+        kept = self._kept.pop(name, None)
+        if kept is None or (kept.source, kept.length) != (source, length) or not self._partials.size(name):
+            kept = fresh(source, length, above)
+        download = RangedDownload(self._archive, self._partials, self._threads, target, name, in_parts(kept, above))
+        self._in_ranges.add(download)
+        try:
+            return await download.receive()
+        except (RequestRejected, UnexpectedAnswer) as error:
+            if not download.kept.validator:
+                raise
+            await self._threads(self._partials.forget, name)  # the object has changed
+            raise UnexpectedAnswer(f"asked for a range of an instance: {error}") from error
+        except (RequestFailed, Interrupted):
+            if download.kept.synced_bytes:
+                self._kept[name] = download.kept
+            raise
+        finally:
+            self._in_ranges.discard(download)
+            self._sends_ranges = self._sends_ranges and download.sends_ranges
+
+    async def _compare_tag(self, received: Received, target: Target) -> tuple[str, ...]:
+        """A note about an object whose entity tag is of its upload in parts, unless these were of the usual size."""
+        if target.entry.md5 is not None or received.tag is None or not _TAG_OF_PARTS.fullmatch(received.tag):
+            return ()
+        tag = await self._threads(tag_of_parts, received.source, _USUAL_PART_BYTES)
+        return () if tag == received.tag else (_NOT_COMPARED,)
 
     async def _compare(self, received: Received, target: Target) -> None:
         """Compare a file of two responses with the archive's checksum, where there is one.
@@ -212,6 +268,7 @@ class Downloader:
                     await incoming.resume(kept)
                 else:
                     await self._forget(name)
+                    incoming.tag = body.validator
                     if body.validator is not None and body.length is not None and body.length > MEMORY_BYTES:
                         incoming.is_of(source, body.validator, body.length)
                 await self._receive(body, incoming)
@@ -224,7 +281,7 @@ class Downloader:
             raise
 
     def _rest_of(self, name: str, kept: KeptPartial | None) -> Rest | None:
-        if kept is None or kept.source != self._archive.url or kept.synced_bytes >= kept.length:
+        if kept is None or kept.source != self._archive.url or kept.part_bytes or kept.synced_bytes >= kept.length:
             return None
         if (self._partials.size(name) or 0) < kept.synced_bytes:
             return None
@@ -264,9 +321,9 @@ class Downloader:
                     await retrier.received(len(chunk))
                     await incoming.take(chunk)
                     received += len(chunk)
-                    self.unfinished_bytes += len(chunk)
+                    self._unfinished_bytes += len(chunk)
             finally:
-                self.unfinished_bytes -= received
+                self._unfinished_bytes -= received
         if (content_in_memory := incoming.in_memory()) is not None:
             _refuse_text(content_in_memory)
 

@@ -120,7 +120,13 @@ class Worker:
         self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
         self._committer = Committer(self._files, threads, self._decoders, settings.fetch)
-        self._downloader = Downloader(archive, self._files.partials, self._committer, threads)
+        self._downloader = Downloader(
+            archive,
+            self._files.partials,
+            self._committer,
+            threads,
+            parallel_above_bytes=settings.fetch.parallel_above_bytes,
+        )
         self._bundles = BundleDownloader(archive, self._files.partials, self._committer, threads)
         learned = settings.learned
         self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)

@@ -9,10 +9,12 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from bulkdl.model.options import defaults_of, option_field, read_fields
 from bulkdl.model.quantities import parse_count, parse_count_or_auto, parse_duration, parse_rate, rate_text
+
+PARALLEL_ABOVE_BYTES: Final = 64 << 20
 
 
 class ValidationLevel(StrEnum):
@@ -37,7 +39,7 @@ class FetchSettings:
 
     `workers` counts processes, None for automatic; `rate_limit_bytes` is bytes per second for the whole run.
     `timeout_seconds` is None for the limits of `Access`. `wait_scale` multiplies all waits between attempts, so that
-    tests need not wait.
+    tests need not wait. Entries above `parallel_above_bytes` are downloaded in parallel ranges.
     """
 
     concurrency: int | None = option_field(
@@ -88,6 +90,7 @@ class FetchSettings:
     )
     private: bool = option_field("private", "Make folders and files readable only for you.", default=False)
     wait_scale: float = 1.0
+    parallel_above_bytes: int = PARALLEL_ABOVE_BYTES
 
 
 def go_on_with(

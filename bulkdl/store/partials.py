@@ -14,11 +14,12 @@ import hashlib
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVarTuple
 
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
@@ -26,6 +27,8 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from bulkdl.errors import MirrorUnwritable
 from bulkdl.runtime.disk import disk_errors, open_new, sync_open_file, write_new
 from bulkdl.store.space import measure
+
+Arguments = TypeVarTuple("Arguments")
 
 _NOTE: Final = ".json"
 
@@ -35,13 +38,16 @@ class KeptPartial:
     """A partial file that can be resumed.
 
     `source` and `validator` identify the object, `length` is its size in bytes. Only the first `synced_bytes` of the
-    file are valid: after a power cut the others may be anything.
+    file are valid: after a power cut the others may be anything. Of a file that was received in parts of `part_bytes`,
+    the first bytes of each part are valid, as many as `written` has, `synced_bytes` in all.
     """
 
     source: str
     validator: str
     length: int
     synced_bytes: int
+    part_bytes: int = 0
+    written: tuple[int, ...] = ()
 
 
 class Partials:
@@ -86,15 +92,15 @@ class Partials:
             os.close(descriptor)
         return path
 
-    async def open_stream(self, name: str, *, keep_bytes: int = 0) -> PartialStream:
+    async def open_stream(self, name: str, *, keep_bytes: int = 0, keep_all: bool = False) -> PartialStream:
         """Open the partial file `name` for a body that is too large for memory.
 
-        Keeps the first `keep_bytes` of an earlier attempt, to resume after them, and cuts off the rest.
+        Keeps the first `keep_bytes` of an earlier attempt, to resume after them, and cuts off the rest; or keeps all.
         """
         path = self.path(name)
 
         def opener(file: str, flags: int) -> int:
-            cut = 0 if keep_bytes else os.O_TRUNC
+            cut = 0 if keep_bytes or keep_all else os.O_TRUNC
             return open_new(file, (flags & ~os.O_TRUNC) | os.O_CREAT | cut, private=self._private)
 
         with disk_errors("write", path):
@@ -124,8 +130,8 @@ class Partials:
             name = note.removesuffix(_NOTE)
             with suppress(OSError, ValueError, TypeError):
                 kept = KeptPartial(**json.loads(self.path(note).read_bytes()))
-                if 0 < kept.synced_bytes <= min(self.size(name) or 0, kept.length):
-                    found[name] = kept
+                if _is_valid(kept, self.size(name) or 0):
+                    found[name] = replace(kept, written=tuple(kept.written))
         return found
 
     def forget(self, name: str) -> None:
@@ -159,12 +165,24 @@ class PartialStream:
     def __init__(self, path: Path, file: AsyncFileIO) -> None:
         self.path = path
         self._file = file
+        self._writing = threading.Lock()
 
     async def write(
         self, chunks: Sequence[bytes | memoryview], *, watch: Callable[[bytes | memoryview], None] = lambda _: None
     ) -> None:
         """Append `chunks` in a thread, which also passes each of them to `watch`."""
-        await asyncio.get_running_loop().run_in_executor(None, self._append, chunks, watch)
+        await _in_thread(self._append, chunks, watch)
+
+    async def write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
+        """Write `chunks` from `position` on, in a thread. Several tasks may do so."""
+        await _in_thread(self._write_at, position, chunks)
+
+    def _write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
+        with self._writing, disk_errors("write", self.path):
+            descriptor = self._file.fileno()
+            os.lseek(descriptor, position, os.SEEK_SET)
+            for chunk in chunks:
+                _write_all(descriptor, chunk)
 
     def _append(self, chunks: Sequence[bytes | memoryview], watch: Callable[[bytes | memoryview], None]) -> None:
         with disk_errors("write", self.path):
@@ -176,7 +194,7 @@ class PartialStream:
     async def checkpoint(self) -> None:
         """Sync everything written so far."""
         with disk_errors("sync", self.path):
-            await asyncio.get_running_loop().run_in_executor(None, sync_open_file, self._file.fileno())
+            await _in_thread(sync_open_file, self._file.fileno())
 
     async def finish(self) -> None:
         """Sync and close. The file is then ready for `commit`."""
@@ -192,6 +210,27 @@ class PartialStream:
         if not keep:
             with suppress(OSError):
                 self.path.unlink()
+
+
+async def _in_thread(call: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
+    """Run `call` in a thread. If the caller is cancelled it waits nevertheless: its file may be closed next."""
+    running = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
+def _is_valid(kept: KeptPartial, size_bytes: int) -> bool:
+    """Whether a note may be of a partial file of this size."""
+    if not 0 < kept.synced_bytes <= min(size_bytes, kept.length):
+        return False
+    if not kept.part_bytes:
+        return not kept.written
+    ends = [number * kept.part_bytes + written for number, written in enumerate(kept.written) if written]
+    is_within = all(0 <= written <= kept.part_bytes for written in kept.written) and max(ends) <= size_bytes
+    return is_within and sum(kept.written) == kept.synced_bytes
 
 
 def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:

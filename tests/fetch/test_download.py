@@ -10,8 +10,9 @@ import pytest
 from bulkdl.archive.base import Rest
 from bulkdl.errors import ConnectionLost, UnexpectedAnswer
 from bulkdl.fetch.committer import Committer
-from bulkdl.fetch.download import CHECKPOINT_BYTES, MEMORY_BYTES, Downloader, Incoming
+from bulkdl.fetch.download import MEMORY_BYTES, Downloader, Incoming
 from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.ranges import CHECKPOINT_BYTES
 from bulkdl.fetch.targets import FileNames, Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SeriesUid

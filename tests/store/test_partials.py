@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import aiofiles
@@ -70,6 +71,12 @@ def test_stale_partial_files_are_removed_except_resumable_ones(partials: Partial
         b'{"source": "x"}',
         b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 3}',
         b'{"source": "x", "validator": "v", "length": 1, "synced_bytes": 2}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 2, "part_bytes": 1, "written": [1, 2]}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 2, "part_bytes": 1, "written": [1, 0, 1]}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 2, "part_bytes": 1, "written": [1]}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 2, "part_bytes": 1}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 2, "part_bytes": 2, "written": ["2"]}',
+        b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 2, "written": [2]}',
         b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": 0}',
         b'{"source": "x", "validator": "v", "length": 9, "synced_bytes": "2"}',
     ],
@@ -81,6 +88,12 @@ def test_stale_partial_files_are_removed_except_resumable_ones(partials: Partial
         "incomplete",
         "beyond the file",
         "beyond the object",
+        "beyond a part",
+        "part beyond the file",
+        "another sum",
+        "no parts",
+        "wrong type in parts",
+        "parts without a size",
         "no bytes",
         "wrong type",
     ],
@@ -101,6 +114,21 @@ async def test_a_large_body_streams_to_a_partial_file(partials: Partials) -> Non
     await stream.finish()
     assert stream.path.read_bytes() == chunk * 10
     assert partials.size("x.part") == len(chunk) * 10
+
+
+def test_a_file_in_parts_is_resumable_with_gaps(partials: Partials) -> None:
+    partials.write("a.part", b"xy.z")
+    kept = KeptPartial("x", "v", 9, 3, part_bytes=3, written=(2, 1, 0))
+    partials.note("a.part", kept)
+    assert partials.resumable() == {"a.part": kept}
+
+
+async def test_tasks_write_one_file_at_their_positions(partials: Partials) -> None:
+    partials.write("x.part", b"0123456789")
+    stream = await partials.open_stream("x.part", keep_all=True)
+    await asyncio.gather(stream.write_at(8, [b"A", b"B"]), stream.write_at(12, [b"C"]), stream.write_at(0, [b"D"]))
+    await stream.finish()
+    assert stream.path.read_bytes() == b"D1234567AB\0\0C"
 
 
 async def test_a_cut_body_is_resumed_where_it_stopped(partials: Partials) -> None:

@@ -12,11 +12,12 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from xml.sax.saxutils import escape
 
 from tests.support.dicom_files import MadeUp
-from tests.support.faults import Action, FaultyServer, Seen, answer
+from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer
 
 BUCKET = "idc-open-data"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -30,8 +31,12 @@ class Stored:
     tag: str = ""
 
     @property
+    def md5(self) -> bytes:
+        return hashlib.md5(self.content, usedforsecurity=False).digest()
+
+    @cached_property
     def etag(self) -> str:
-        return self.tag or f'"{hashlib.md5(self.content, usedforsecurity=False).hexdigest()}"'
+        return self.tag or f'"{self.md5.hex()}"'
 
 
 def uuid_of(*parts: object) -> str:
@@ -136,21 +141,32 @@ def s3_error(status: int, code: str, message: str = "", *, headers: Mapping[str,
     return answer(text.encode(), status=status, headers={**XML, **(headers or {})})
 
 
-def part_of(stored: Stored, seen: Seen) -> Action:
-    """The object, or the range of it that the request asks for."""
+def part_of(stored: Stored, seen: Seen, *, cut_after: int | None = None) -> Action:
+    """The object, or the range of it that the request asks for; cut after so many bytes."""
     content, headers = stored.content, {"Content-Type": "application/dicom", "ETag": stored.etag}
     headers["x-amz-request-id"] = f"REQUEST{seen.number:02}"
     if seen.headers.get("if-match") not in {None, stored.etag}:
         return s3_error(412, "PreconditionFailed", "At least one of the preconditions you specified did not hold")
-    asked = seen.headers.get("range")
-    if asked is None:
-        return answer(content, headers=headers)
-    first, _, last = asked.removeprefix("bytes=").partition("-")
-    start, end = int(first), min(int(last) + 1 if last else len(content), len(content))
+    start, end = range_of(seen, len(content))
     if start >= len(content):
         return s3_error(416, "InvalidRange", "The requested range is not satisfiable")
-    headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
-    return answer(content[start:end], status=206, headers=headers)
+    headers["Content-Length"] = str(end - start)
+    if "range" in seen.headers:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(206 if "range" in seen.headers else 200, headers)
+        await exchange.send(content[start:end][:cut_after])
+        if cut_after is not None and cut_after < end - start:
+            exchange.drop()
+
+    return act
+
+
+def range_of(seen: Seen, length: int) -> tuple[int, int]:
+    """The first byte that a request asks for, and the one behind the last."""
+    first, _, last = seen.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")
+    return int(first), min(int(last) + 1 if last else length, length)
 
 
 def stored_by_key(made_up: Iterable[MadeUp]) -> dict[str, Stored]:
