@@ -79,15 +79,17 @@ def find_among(known: Mapping[str, Endpoint], name: str, archive: str) -> Endpoi
     raise ConfigurationError(f"{archive} has no endpoint {name!r}{hint}")
 
 
-def check(endpoint: Endpoint, parameters: Iterable[str]) -> None:
-    """Raise ConfigurationError for parameters that are missing, repeated, or that NBIA would silently ignore.
+def check(endpoint: Endpoint, parameters: Iterable[str]) -> list[str]:
+    """Return the names of parameters as the archive writes them; they may be given in any case.
 
-    With a misspelt filter it answers with everything.
+    Raises ConfigurationError for parameters that are missing, repeated, or that NBIA would silently ignore: with a
+    misspelt filter it answers with everything.
     """
-    given = list(parameters)
     known = [parameter.name for parameter in endpoint.parameters]
     if endpoint.has_format:
         known.append("format")
+    in_any_case = {name.casefold(): name for name in known}
+    given = [name if endpoint.parameter(name) else in_any_case.get(name.casefold(), name) for name in parameters]
     for name in given:
         parameter = endpoint.parameter(name)
         if parameter is None and name not in known:
@@ -97,14 +99,14 @@ def check(endpoint: Endpoint, parameters: Iterable[str]) -> None:
     stems = {parameter.name for name in given if (parameter := endpoint.parameter(name)) is not None}
     if missing := [name for name in endpoint.required if name not in stems]:
         raise ConfigurationError(f"{endpoint.name} requires {', '.join(f'{name}=…' for name in missing)}")
+    return given
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
     if not known:
         return "it has no parameters"
     guess = nearest(name, known)
-    hint = f"did you mean {guess}" if guess else f"it has {', '.join(sorted(known))}"
-    return f"{hint} (names are case-sensitive)"
+    return f"did you mean {guess}?" if guess else f"it has {', '.join(sorted(known))}"
 
 
 def wire_parameters(endpoint: Endpoint, criteria: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -131,8 +133,7 @@ def wire_parameters(endpoint: Endpoint, criteria: Mapping[str, Any]) -> tuple[tu
         else:
             wire_name = parameter.name if name == parameter.field else name
             pairs += [(wire_name, _text(parameter, each)) for each in values]
-    check(endpoint, [name for name, _ in pairs])
-    return tuple(pairs)
+    return tuple(zip(check(endpoint, [name for name, _ in pairs]), [value for _, value in pairs], strict=True))
 
 
 def _text(parameter: Parameter, value: object) -> str:

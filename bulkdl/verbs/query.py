@@ -40,7 +40,7 @@ async def query_body(endpoint: str, parameters: Sequence[tuple[str, str]], *, ar
     The body may be empty: NBIA answers so when it finds nothing.
     """
     found = find(endpoint, archive)
-    check(found, [name for name, _ in parameters])
+    names = check(found, [name for name, _ in parameters])
     async with open_for_questions(choose_archive(archive)) as client:
-        _, body = await client.query(found, parameters)
+        _, body = await client.query(found, list(zip(names, [value for _, value in parameters], strict=True)))
         return body

@@ -49,7 +49,7 @@ def test_criteria_become_parameters(
 @pytest.mark.parametrize(
     ("endpoint", "names", "message"),
     [
-        (NBIA_V1["getSeries"], ["Colection"], r"did you mean Collection \(names are case-sensitive\)"),
+        (NBIA_V1["getSeries"], ["Colection"], r"did you mean Collection\?"),
         (NBIA_V1["getSeries"], ["zzz"], "it has BodyPartExamined, Collection"),
         (NBIA_V1["getSeriesSize"], ["format"], "requires SeriesInstanceUID=…"),
         (NBIA_V1["getSeries"], ["Collection", "Collection"], "accepts Collection only once"),
@@ -60,6 +60,12 @@ def test_criteria_become_parameters(
 def test_parameters_that_would_be_ignored_are_refused(endpoint: Endpoint, names: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         check(endpoint, names)
+
+
+def test_parameters_may_be_given_in_any_case() -> None:
+    assert check(NBIA_V1["getSeries"], ["collection", "FORMAT", "Modality"]) == ["Collection", "format", "Modality"]
+    with pytest.raises(ConfigurationError, match="accepts Collection only once"):
+        check(NBIA_V1["getSeries"], ["collection", "Collection"])
 
 
 def test_an_endpoint_is_found_in_any_case_and_guessed_at() -> None:
