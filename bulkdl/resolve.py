@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from bulkdl.store.layout import special_name
 _LISTS_AT_ONCE: Final = 32
 _PAGE: Final = 100
 _QUESTIONS_SHOWN: Final = 3
+_VALUES_SHOWN: Final = 12
 _NOT_LISTED: Final = "the archive does not list this instance in its series"
 _NOT_SELECTABLE: Final = "the archive does not list SOP Instance UIDs; select the whole series"
 _MOST_REFUSALS: Final = 48  # of lists, until the archive is believed to refuse every one
@@ -218,5 +220,27 @@ async def explain_nothing(selection: Selection, questions: Sequence[SeriesQuesti
             for wanted in selection.collections
             if (guess := nearest(wanted, known)) is not None and guess.casefold() != wanted.casefold()
         ]
-        hint = f"; did you mean {', '.join(guesses)}?" if guesses else ""
+        if guesses:
+            hint = f"; did you mean {', '.join(guesses)}?"
+        elif questions and archive.capabilities.takes_login:
+            hint = "; if it is restricted, it needs a login: --username"
+    if not questions:
+        hint = await _values_there_are(selection, archive)
     return f"the archive has no series for {shown}{hint}"
+
+
+async def _values_there_are(selection: Selection, archive: Archive) -> str:
+    """What the Series of the narrowest criterion have, where the others select none of them."""
+    values: defaultdict[str, set[str]] = defaultdict(set)
+    count = 0
+    async with aclosing(archive.find(selection.narrowest_alone())) as batches:
+        async for found in batches:
+            for series in found.series:
+                count += 1
+                for attribute in selection.attributes():
+                    values[attribute].add(getattr(series, attribute) or "(none)")
+    texts = [
+        f"{attribute.replace('_', ' ')} {', '.join(sorted(seen)[:_VALUES_SHOWN])}" for attribute, seen in values.items()
+    ]
+    attribute, names = selection.narrowest() or ("", ())
+    return f": the {count:,} series of {attribute} {', '.join(names)} have {' and '.join(texts)}" if texts else ""

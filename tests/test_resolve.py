@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
+from bulkdl.archive.base import Archive, Capabilities, FoundSeries, SeriesQuestion
 from bulkdl.errors import NotFound, SelectionError, ServerFailed
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
@@ -21,6 +22,8 @@ COLLECTION = SeriesQuestion({"collection": "TCGA-GMB"})
 
 class Found:
     """An archive that finds what it is given."""
+
+    capabilities = Capabilities(takes_login=True)
 
     def __init__(self, *batches: FoundSeries) -> None:
         self._batches = batches
@@ -60,6 +63,22 @@ def test_each_question_without_series_is_one_failure() -> None:
 async def test_a_misspelt_collection_is_explained_with_a_suggestion() -> None:
     text = await explain_nothing(Selection(collections=("TCGA-GMB",)), [COLLECTION], archive())
     assert text == "the archive has no series for collection TCGA-GMB; did you mean TCGA-GBM?"
+
+
+async def test_criteria_that_exclude_each_other_are_explained_by_what_there_is() -> None:
+    found = FoundSeries((replace(ONE, modality="MR", body_part="HEAD"), replace(TWO, modality="CT", body_part="CHEST")))
+    selection = Selection(collections=("TCGA-GBM",), modalities=("XX",), body_parts=("head",))
+    text = await explain_nothing(selection, [], archive(found))
+    assert text == (
+        "the archive has no series for the criteria together: "
+        "the 2 series of collection TCGA-GBM have modality CT, MR and body part CHEST, HEAD"
+    )
+
+
+async def test_a_collection_that_is_not_shown_may_need_a_login() -> None:
+    known = await archive().collections()
+    text = await explain_nothing(Selection(collections=known[:1]), [COLLECTION], archive())
+    assert text.endswith("; if it is restricted, it needs a login: --username")
 
 
 async def test_no_more_than_three_questions_are_named() -> None:

@@ -134,6 +134,18 @@ class Selection:
         narrowness, name, attribute = max(given, default=(0, "", None))
         return (attribute, getattr(self, name)) if narrowness and attribute else None
 
+    def narrowest_alone(self) -> Self:
+        """The selection of the narrowest criterion that archives can be asked for, without any other."""
+        attribute, _ = self.narrowest() or (None, ())
+        kept = {name: getattr(self, name) for name, asks in _criteria(type(self)) if asks.attribute == attribute}
+        return type(self)(**kept)
+
+    def attributes(self) -> list[str]:
+        """The attributes of `Series` that the criteria compare, without that of the narrowest."""
+        narrowest, _ = self.narrowest() or (None, ())
+        compared = (asks.attribute for name, asks in _criteria(type(self)) if getattr(self, name))
+        return [attribute for attribute in compared if attribute not in {None, narrowest}]
+
     def as_json(self) -> dict[str, Any]:
         """The selection as JSON values, empty criteria left out; `from_json` reads it back."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "notes"}
