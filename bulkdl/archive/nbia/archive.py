@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
@@ -48,6 +49,7 @@ class NbiaArchive:
         self.name = profile.name
         self.url = profile.url
         self.dialect: Dialect = DIALECTS[profile.kind]()
+        self.endpoints = self.dialect.endpoints
         self.capabilities = capabilities_of(self.dialect)
         self.retrier = http.retrier
         self._http = http
@@ -85,7 +87,7 @@ class NbiaArchive:
         Raises:
             UnexpectedAnswer: some rows cannot be read; `take` got the others.
         """
-        attributes = self.dialect.endpoints[request.name].attributes
+        attributes = self.endpoints[request.name].attributes
 
         async def once(_: int) -> tuple[int, list[str]]:
             count = 0
@@ -130,7 +132,7 @@ class NbiaArchive:
         request = self.dialect.size(series_uid)
         rows = await self._all_rows(request, f"the size of series {series_uid}", unknown=RequestRejected)
         try:
-            return read_record(SeriesSize, self.dialect.endpoints[request.name].attributes, rows[0] if rows else {})
+            return read_record(SeriesSize, self.endpoints[request.name].attributes, rows[0] if rows else {})
         except ValueError:  # NBIA sends one row without values for an unknown Series
             return SeriesSize(None, None)
 
@@ -161,13 +163,11 @@ class NbiaArchive:
 
     @asynccontextmanager
     async def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AsyncIterator[HttpBody]:
-        del study_uid
         async with self._http.open(self.dialect.bundle(series_uid), headers=IDENTITY) as body:
             _refuse_text(body, "a zip")
             yield body
 
     async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
-        del series_uid
         request = self.dialect.checksum(entry.key)
         if request is None:
             return None
@@ -185,11 +185,6 @@ class NbiaArchive:
         async with _of_question():
             _, content = await self._http.read(request, f"the checksum of series {series_uid}")
         return _md5_in(content)
-
-    @property
-    def endpoints(self) -> Mapping[str, Endpoint]:
-        """Every endpoint by its documented name."""
-        return self.dialect.endpoints
 
     async def query(self, endpoint: Endpoint, parameters: Iterable[tuple[str, str]]) -> tuple[str, bytes]:
         """Ask `endpoint`, with the parameter names of the archive; return content type and body as they were sent."""
@@ -221,7 +216,7 @@ class NbiaArchive:
         Raises:
             unknown: the answer is something else.
         """
-        known = {attribute.name for attribute in self.dialect.endpoints[request.name].attributes}
+        known = {attribute.name for attribute in self.endpoints[request.name].attributes}
         is_first = True
         async with aclosing(self._http.rows(request, at_most=at_most)) as batches, _of_question():
             async for rows in batches:
@@ -244,54 +239,36 @@ class _Asking:
 
     async def ask(self, batch: Sequence[SeriesQuestion], emit: _Emit) -> None:
         """Ask one question, or several that each name a Series together."""
-        if len(batch) == 1:
-            await self._ask_one(batch[0], emit)
-            return
-        found: set[str] = set()
+        first, is_one = batch[0], len(batch) == 1
+        found: set[str] = set()  # those that another criterion leaves out, too
 
         async def take(answered: list[Series]) -> None:
-            found.update(await self._emit_matching(answered, emit))
+            answered = [completed(series, first) for series in answered] if is_one else answered
+            found.update(series.series_uid for series in answered)
+            if chosen := tuple(series for series in answered if self._matches(series)):
+                await emit(FoundSeries(chosen))
 
-        request = self._archive.dialect.series_by_uids([SeriesUid(question.series_uid or "") for question in batch])
-        try:
-            await self._archive.series(request, f"{len(batch):,} series", take)
-        except (RequestRejected, AccessDenied):  # it lacks the endpoint, or refuses one of the UIDs
-
-            async def ask_one(question: SeriesQuestion) -> None:
-                await self._ask_one(question, emit)
-
-            await run_pool(as_iterator(batch), ask_one, workers=_QUESTIONS_AT_ONCE, name="find-singly")
-        except RequestFailed as error:
-            failed = tuple((question, error) for question in batch if question.series_uid not in found)
-            await emit(FoundSeries(failed=failed))
+        if is_one:
+            request, what = self._archive.dialect.series(first.criteria), f"the series of {first}"
         else:
-            self._refusals.answered()
-            await emit(FoundSeries(not_found=tuple(each for each in batch if each.series_uid not in found)))
-
-    async def _ask_one(self, question: SeriesQuestion, emit: _Emit) -> None:
-        found: set[str] = set()
-
-        async def take(answered: list[Series]) -> None:
-            found.update(await self._emit_matching([completed(series, question) for series in answered], emit))
-
+            uids = [SeriesUid(question.series_uid or "") for question in batch]
+            request, what = self._archive.dialect.series_by_uids(uids), f"{len(batch):,} series"
         try:
-            request = self._archive.dialect.series(question.criteria)
-            count = await self._archive.series(request, f"the series of {question}", take)
+            count = await self._archive.series(request, what, take)
         except RequestFailed as error:
+            if isinstance(error, (RequestRejected, AccessDenied)) and not is_one:
+                # It lacks the endpoint, or refuses one of the UIDs.
+                singles = as_iterator([question] for question in batch)
+                await run_pool(singles, partial(self.ask, emit=emit), workers=_QUESTIONS_AT_ONCE, name="find-singly")
+                return
             if isinstance(error, AccessDenied):
                 self._refusals.refused(error)
-            await emit(FoundSeries(failed=((question, error),)))
+            failed = tuple((each, error) for each in batch if is_one or each.series_uid not in found)
+            await emit(FoundSeries(failed=failed))
             return
         self._refusals.answered()
-        if not count or (question.series_uid and question.series_uid not in found):
-            await emit(FoundSeries(not_found=(question,)))
-
-    async def _emit_matching(self, answered: list[Series], emit: _Emit) -> list[SeriesUid]:
-        """The UIDs of all: the archive has also those that another criterion leaves out."""
-        chosen = tuple(series for series in answered if self._matches(series))
-        if chosen:
-            await emit(FoundSeries(chosen))
-        return [series.series_uid for series in answered]
+        if missing := tuple(each for each in batch if not count or (each.series_uid and each.series_uid not in found)):
+            await emit(FoundSeries(not_found=missing))
 
     def _matches(self, series: Series) -> bool:
         return (not self._named or series.series_uid in self._named) and self._selection.matches(series)
