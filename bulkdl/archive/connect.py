@@ -37,8 +37,8 @@ async def connect(
     from bulkdl.archive.aiohttp_transport import open_transport  # noqa: PLC0415 - late: aiohttp takes half of a start
 
     access = access or Access()
-    if retrier.give_up_after_seconds:  # else only what fails by itself is given up
-        access = access.bounded(retrier.give_up_after_seconds)
+    if retrier.policy.give_up_after_seconds:  # else only what fails by itself is given up
+        access = access.bounded(retrier.policy.give_up_after_seconds)
     form: Form = profile.form or _FORMS[profile.kind]
     async with open_transport(access) as transport:
         http = HttpClient(profile.url, transport, retrier, access, note=note)

@@ -83,7 +83,7 @@ class Coordinator:
     def traffic(self) -> Traffic:
         """The traffic of all workers, and of the resolver."""
         retrier = self._archive.retrier
-        here = Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit)
+        here = Traffic(self._archive.requests, retrier.retries, retrier.permits.in_use, retrier.permits.limit)
         return Traffic(*map(sum, zip(here, *(remote.traffic for remote in self._remote), strict=True)))
 
     async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:

@@ -142,12 +142,14 @@ class Worker:
 
     def learned(self) -> Learned:
         """What it has measured so far."""
-        return Learned(self._archive.retrier.limit, self._chooser.twin())
+        return Learned(self._archive.retrier.permits.limit, self._chooser.twin())
 
     def traffic(self) -> Traffic:
         """What it does now."""
         retrier, unfinished = self._archive.retrier, self._downloader.unfinished_bytes
-        return Traffic(self._archive.requests, retrier.retries, retrier.in_flight, retrier.limit, unfinished)
+        return Traffic(
+            self._archive.requests, retrier.retries, retrier.permits.in_use, retrier.permits.limit, unfinished
+        )
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""
@@ -205,7 +207,7 @@ class Worker:
 
     def _has_room(self) -> bool:
         most_bundles = _BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES
-        has_permit_soon = self._under_way < self._archive.retrier.limit + _SPARE_JOBS
+        has_permit_soon = self._under_way < self._archive.retrier.permits.limit + _SPARE_JOBS
         return self._bundles_under_way < most_bundles and has_permit_soon
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
@@ -281,7 +283,7 @@ class Worker:
             instances=instances,
             size_bytes=size_bytes,
             seconds=time.monotonic() - started,
-            in_flight=self._archive.retrier.in_flight,
+            in_flight=self._archive.retrier.permits.in_use,
         )
 
 

@@ -74,8 +74,8 @@ class Retrier:
         self.limiter = limiter
         self.retries = 0
         self.stop = stop
-        self._permits = Permits(limiter.limit)
-        self._policy = policy
+        self.permits = Permits(limiter.limit)
+        self.policy = policy
         self._outage = Outage(
             give_up_after_seconds=policy.give_up_after_seconds,
             first_probe_seconds=_FIRST_PROBE_SECONDS * policy.wait_scale,
@@ -92,21 +92,6 @@ class Retrier:
         self._first_answers: set[asyncio.Timeout] = set()
         self.first_answer_seconds: float | None = None
         self._changed = asyncio.Event()  # replaced whenever availability changes, to wake all waiters
-
-    @property
-    def give_up_after_seconds(self) -> float:
-        """How long the archive may be unavailable."""
-        return self._policy.give_up_after_seconds
-
-    @property
-    def limit(self) -> int:
-        """How many requests may be in flight now."""
-        return self._permits.limit
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests are in flight now."""
-        return self._permits.in_use
 
     async def attempt(self, what: str, action: Callable[[int], Awaitable[Result]]) -> tuple[Result, int]:
         """Run `action(attempt)` until it succeeds; returns its result and the number of attempts.
@@ -135,7 +120,7 @@ class Retrier:
                     self._answered(began)
                     return result, attempt + 1
             attempt += 1
-            decision = decide(failure, attempt, max_attempts=self._policy.max_attempts, chance=self._policy.chance)
+            decision = decide(failure, attempt, max_attempts=self.policy.max_attempts, chance=self.policy.chance)
             unanswered_since = (unanswered_since or began) if _is_no_answer(failure) else None
             waited = self._clock() - unanswered_since if unanswered_since is not None else 0.0
             if decision.next_step is not NextStep.RETRY or self._is_too_long(waited):
@@ -153,8 +138,12 @@ class Retrier:
             As `attempt`.
         """
 
+        async def interrupted() -> None:
+            await self.stop.wait()
+            raise errors.Interrupted("stopped while waiting for the archive")
+
         async def until_stopped(attempt: int) -> Result:
-            async with running_alongside(self._interrupted()):
+            async with running_alongside(interrupted()):
                 return await action(attempt)
 
         seconds = None if self._has_answered else self.first_answer_seconds
@@ -178,25 +167,21 @@ class Retrier:
             for first in self._first_answers:
                 first.reschedule(None)
 
-    async def _interrupted(self) -> None:
-        await self.stop.wait()
-        raise errors.Interrupted("stopped while waiting for the archive")
-
     def finished(self, sample: Sample) -> None:
         """Account for a request that has ended, successful or not."""
         now = self._clock()
-        self.limiter.record(sample, in_flight=max(0, self._permits.in_use - 1), now=now)
+        self.limiter.record(sample, in_flight=max(0, self.permits.in_use - 1), now=now)
         if sample.throttled:
             self._request_rate.refused(now, began=now - sample.seconds)
         elif not sample.failed:
             self._request_rate.took(now)
-        if self.limiter.limit != self._permits.limit:
-            self._permits.resize(self.limiter.limit)
+        if self.limiter.limit != self.permits.limit:
+            self.permits.resize(self.limiter.limit)
 
     def share(self, ceiling: int, *, rate_bytes: float | None = None) -> None:
         """Use at most `ceiling` requests in flight, and `rate_bytes` a second if a rate is set, from now on."""
         self.limiter.bound(ceiling, now=self._clock())
-        self._permits.resize(self.limiter.limit)
+        self.permits.resize(self.limiter.limit)
         if self._rate is not None and rate_bytes is not None:
             self._rate.change(rate_bytes, now=self._clock())
 
@@ -211,7 +196,7 @@ class Retrier:
         Raises:
             Interrupted: `stop` was set.
         """
-        await self.sleep(backoff_seconds(attempt, chance=self._policy.chance) * self._policy.wait_scale)
+        await self.sleep(backoff_seconds(attempt, chance=self.policy.chance) * self.policy.wait_scale)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, at most until `stop` is set.
@@ -230,7 +215,7 @@ class Retrier:
 
     def _bounded(self, wait_seconds: float) -> float:
         """A wait in seconds: no single wait is longer than the archive as a whole is waited for."""
-        return min(wait_seconds, self._policy.give_up_after_seconds) * self._policy.wait_scale
+        return min(wait_seconds, self.policy.give_up_after_seconds) * self.policy.wait_scale
 
     def _is_outage(self, error: errors.BulkdlError, what: str, began: float) -> bool:
         """Account for a failure; whether the archive is unavailable, so that the action itself is not at fault."""
@@ -243,7 +228,9 @@ class Retrier:
             if isinstance(error, errors.TooManyRequests):  # which proves only that something is there
                 wait = self._bounded(error.retry_after_seconds or 0.0)
                 self._paused_until = max(self._paused_until, now + wait)
-                self._check_refusals(error, now)
+                self._refused_since = now if self._refused_since is None else self._refused_since
+                if self._is_too_long(now - self._refused_since):
+                    raise self._given_up("has accepted no request", error) from error
             elif isinstance(error, (errors.RequestFailed, errors.InstanceError, errors.BundleError)):
                 self._answered(began)
             return False
@@ -252,16 +239,11 @@ class Retrier:
         return self._outage.is_away
 
     def _is_too_long(self, seconds: float) -> bool:
-        return seconds >= self._policy.give_up_after_seconds > 0
+        return seconds >= self.policy.give_up_after_seconds > 0
 
-    def _check_refusals(self, error: errors.TooManyRequests, now: float) -> None:
-        """Raises ArchiveUnreachable: the archive has only refused requests for too long."""
-        self._refused_since = now if self._refused_since is None else self._refused_since
-        if self._is_too_long(now - self._refused_since):
-            raise errors.ArchiveUnreachable(
-                f"the archive has accepted no request for {self._policy.give_up_after_seconds:.0f} s ({error}); "
-                "everything finished is saved"
-            ) from error
+    def _given_up(self, what: str, error: errors.BulkdlError) -> errors.ArchiveUnreachable:
+        seconds = f"{self.policy.give_up_after_seconds:.0f} s"
+        return errors.ArchiveUnreachable(f"the archive {what} for {seconds} ({error}); everything finished is saved")
 
     def _answered(self, began: float) -> None:
         """Account for an answer to an action that began at `began`: one from before an outage does not end it."""
@@ -277,12 +259,9 @@ class Retrier:
     def _availability_changed(self, error: errors.BulkdlError) -> None:
         now, since = self._clock(), self._outage.since
         if since is not None:
-            self._listener.outage(error, max(0.0, since + self._policy.give_up_after_seconds - now))
+            self._listener.outage(error, max(0.0, since + self.policy.give_up_after_seconds - now))
         if self._outage.is_hopeless(now):
-            seconds = f"{self._policy.give_up_after_seconds:.0f} s"
-            raise errors.ArchiveUnreachable(
-                f"the archive could not be reached for {seconds} ({error}); everything finished is saved"
-            ) from error
+            raise self._given_up("could not be reached", error) from error
         self._wake_all()
 
     def _wake_all(self) -> None:
@@ -302,7 +281,7 @@ class Retrier:
                 if is_probe:
                     self._probing = True
                     await self.sleep(self._outage.probe_at - self._clock())
-                async with self._permits.one():
+                async with self.permits.one():
                     await self.sleep(self._request_rate.wait_seconds(self._clock()))
                     if self.stop.is_set():
                         raise errors.Interrupted("stopped before the next attempt")

@@ -161,10 +161,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     new = path.with_name(f"{path.name}.partial")
     with disk_errors("write", path):
-        private = is_private(path.parent)
-        with open(new, "wb", opener=lambda file, flags: open_new(file, flags, private=private)) as file:
-            file.write(content)
-            file.flush()
-            sync_open_file(file.fileno())
+        write_new(new, content, private=is_private(path.parent))
+        sync_file(new)
         new.replace(path)
     sync_folder(path.parent)

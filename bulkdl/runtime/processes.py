@@ -98,19 +98,19 @@ class AnsweringProcess:
 
     def __init__(self, module: str) -> None:
         self._module = module
-        self._process: asyncio.subprocess.Process | None = None
         self._has_greeted = False
         self.status: int | None = None
 
     async def __aenter__(self) -> Self:
         self._process = await start_process(self._module)
+        assert self._process.stdin and self._process.stdout  # noqa: S101, PT018 - they were asked for
+        self._questions, self._answers = self._process.stdin, self._process.stdout
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process is not None  # noqa: S101 - the block was entered
-        if self._process.stdout is not None and self._process.stdout.at_eof():
+        if self._answers.at_eof():
             self.status = await self._process.wait()
             return
         with suppress(ProcessLookupError):
@@ -123,23 +123,19 @@ class AnsweringProcess:
         Raises:
             MirrorUnwritable: it died before it could work: that says nothing about any question.
         """
-        process = self._process
-        assert process is not None  # noqa: S101 - the block was entered
-        assert process.stdin is not None  # noqa: S101 - it was asked for
-        assert process.stdout is not None  # noqa: S101 - it was asked for
         try:
-            process.stdin.write(packed(question))
-            await process.stdin.drain()
+            self._questions.write(packed(question))
+            await self._questions.drain()
         except ConnectionError:
             if self._has_greeted:
                 return None
-        if not self._has_greeted and await receive(process.stdout) != _GREETING:
+        if not self._has_greeted and await receive(self._answers) != _GREETING:
             raise MirrorUnwritable(
                 f"a process of {self._module} cannot start: memory may be short, or this Python cannot run it; "
                 "everything finished is saved"
             )
         self._has_greeted = True
-        return await receive(process.stdout)
+        return await receive(self._answers)
 
 
 def packed(message: object) -> bytes:

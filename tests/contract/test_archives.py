@@ -106,7 +106,7 @@ async def test_find_may_be_left_early(kind: str, tmp_path: Path) -> None:
     async with opened(kind, tmp_path) as it:
         async with aclosing(it.archive.find(Selection(collections=("MADE-UP",)))) as batches:
             await anext(batches)
-        assert it.archive.retrier.in_flight == 0
+        assert it.archive.retrier.permits.in_use == 0
 
 
 @every_kind

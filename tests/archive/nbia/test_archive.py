@@ -183,7 +183,7 @@ async def test_a_consumer_that_stops_early_ends_the_request() -> None:
                 assert len(batch.series) == 500
                 break
         assert len(samples(client)) == 1
-        assert client.retrier.in_flight == 0
+        assert client.retrier.permits.in_use == 0
 
 
 async def test_instances_are_listed_once_each_and_in_order() -> None:
