@@ -24,7 +24,7 @@ def test_pydicom_reads_the_same_without_loading_numpy_or_a_decoder() -> None:
         "from bulkdl.model.settings import ValidationLevel\n"
         "disable_numpy()\n"
         "print(validate(Path(sys.argv[1]), level=ValidationLevel.STRUCTURE))\n"
-        "print([name for name in ('numpy', 'gdcm', 'PIL', 'pylibjpeg') if sys.modules.get(name)])\n"
+        "print([name for name in ('numpy', 'gdcm', 'PIL', 'pylibjpeg', 'requests') if sys.modules.get(name)])\n"
     )
     command = [sys.executable, "-c", words, str(path)]
     verdict, loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
