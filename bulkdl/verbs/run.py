@@ -28,15 +28,8 @@ from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, together
 from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
-from bulkdl.verbs.common import (
-    FAILURES_NAMED,
-    OpenArchive,
-    OpenMirror,
-    check_found,
-    now,
-    place_series,
-    worker_settings,
-)
+from bulkdl.verbs import common
+from bulkdl.verbs.common import OpenArchive, OpenMirror
 
 
 async def begin_run(
@@ -53,10 +46,10 @@ async def begin_run(
         archive_url=profile.url,
         selection=selection,
         settings=asdict(context.settings),
-        now=now(),
+        now=common.now(),
     )
     context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
-    settings = worker_settings(profile, archive.access, context.settings, mirror.files.root)
+    settings = common.worker_settings(profile, archive.access, context.settings, mirror.files.root)
     coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
     return MirrorRun(mirror, run, archive.client, coordinator, context)
 
@@ -84,13 +77,16 @@ class MirrorRun:
             await self._owe_lost_files()
 
         listed = Stage()
-        return await self._to_the_end(
-            together(
-                self._stage(resolve_and_look(), self._resolved),
-                self._stage(self._list(self._resolved, listed), listed),
-                self.coordinator.fetch(listed),
-            )
+        listing = list_instances(
+            self.mirror.journal,
+            self.run,
+            self.client,
+            upstream=self._resolved,
+            downstream=listed,
+            listed=self._compare_adopted,
         )
+        stages = self._stage(resolve_and_look(), self._resolved), self._stage(listing, listed)
+        return await self._to_the_end(together(*stages, self.coordinator.fetch(listed)))
 
     async def fetch_only(self, works: list[SeriesWork]) -> RunReport:
         """Download these instances only, and report on them."""
@@ -127,23 +123,10 @@ class MirrorRun:
         if not found.series and not found.failed and selection.since is None:
             self._empty.append(run)
         try:
-            failures = await check_found(selection, found, self.client)
+            failures = await common.check_found(selection, found, self.client)
         except SelectionError as error:
             self._not_found.append(Failure("", None, error.code, str(error), 1))
             raise
-        await self._record_failures(failures, run)
-        if not found.failed:
-            await self.mirror.journal(Journal.end_resolving, run)
-        await self._check_space()
-
-    async def resolve_rest(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
-        """Resolve the selections of earlier runs. One that finds nothing is a failure in the report, and forgotten."""
-        for row in rows:
-            with suppress(SelectionError):
-                await self.resolve(row.selection, layout, run=replace(self.run, selection_id=row.id))
-
-    async def _record_failures(self, failures: list[Failure], run: Run) -> None:
-        self._not_found += [failure for failure in failures if not failure.series]
         for failure in failures:
             if failure.series:
                 await self.mirror.journal(
@@ -154,6 +137,17 @@ class MirrorRun:
                     message=failure.message,
                     attempts=failure.attempts,
                 )
+            else:
+                self._not_found.append(failure)
+        if not found.failed:
+            await self.mirror.journal(Journal.end_resolving, run)
+        await self._check_space()
+
+    async def resolve_rest(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
+        """Resolve the selections of earlier runs. One that finds nothing is a failure in the report, and forgotten."""
+        for row in rows:
+            with suppress(SelectionError):
+                await self.resolve(row.selection, layout, run=replace(self.run, selection_id=row.id))
 
     async def _owe_lost_files(self) -> None:
         """Owe again, and say, what the journal calls held and the disk does not have with its size."""
@@ -182,16 +176,6 @@ class MirrorRun:
             self._was_cut_short = True
         downstream.end()
 
-    async def _list(self, resolved: Stage, listed: Stage) -> None:
-        await list_instances(
-            self.mirror.journal,
-            self.run,
-            self.client,
-            upstream=resolved,
-            downstream=listed,
-            listed=self._compare_adopted,
-        )
-
     async def _compare_adopted(self, series_uid: SeriesUid) -> None:
         """Owe again what was adopted for a Series and is not what the archive has."""
         adopted = await self.mirror.journal(Journal.adopted, series_uid)
@@ -208,7 +192,11 @@ class MirrorRun:
 
     async def _judge(self) -> RunOutcome:
         if self._wanted is not None:
-            return self._judge_repairs(self._wanted)
+            ended = self.coordinator.outcomes
+            if ended.total() < self._wanted:
+                return RunOutcome.INTERRUPTED
+            is_repaired = ended[Outcome.FETCHED] + ended[Outcome.REUSED] == self._wanted
+            return RunOutcome.COMPLETE if is_repaired else RunOutcome.PARTIAL
         counts = await self.mirror.journal(Journal.counts, self.run)
         if self.context.stop.is_set() and (counts.owed or counts.series_unlisted or self._was_cut_short):
             return RunOutcome.INTERRUPTED
@@ -224,41 +212,25 @@ class MirrorRun:
             failures = [*self._not_found, *await self.mirror.journal(Journal.failures, self.run, limit=1)]
             raise ArchiveRefused(f"everything was refused: {failures[0].message}")
 
-    def _judge_repairs(self, wanted: int) -> RunOutcome:
-        outcomes = self.coordinator.outcomes
-        if outcomes.total() < wanted:
-            return RunOutcome.INTERRUPTED
-        repaired = outcomes[Outcome.FETCHED] + outcomes[Outcome.REUSED]
-        return RunOutcome.COMPLETE if repaired == wanted else RunOutcome.PARTIAL
-
-    async def _instances(self, counts: Counts, fetched: int) -> InstanceCounts:
+    async def _instances(self, counts: Counts) -> InstanceCounts:
+        ended = self.coordinator.outcomes
+        fetched = ended[Outcome.FETCHED]
+        if self._wanted is not None:
+            selected, reused = self._wanted, ended[Outcome.REUSED]
+            failed, quarantined = ended[Outcome.FAILED], ended[Outcome.QUARANTINED]
+        else:
+            selected, reused = counts.instances_selected, max(0, counts.held - fetched)
+            failed, quarantined = counts.failed, counts.quarantined
         by_run = self.run.id if self._wanted is not None else None
         not_decoded = await self.mirror.journal(Journal.not_decoded, self.run, by_run=by_run)
-        if self._wanted is not None:
-            outcomes = self.coordinator.outcomes
-            return InstanceCounts(
-                selected=self._wanted,
-                fetched=fetched,
-                reused=outcomes[Outcome.REUSED],
-                failed=outcomes[Outcome.FAILED],
-                quarantined=outcomes[Outcome.QUARANTINED],
-                not_decoded=not_decoded,
-            )
-        return InstanceCounts(
-            selected=counts.instances_selected,
-            fetched=fetched,
-            reused=max(0, counts.held - fetched),
-            failed=counts.failed,
-            quarantined=counts.quarantined,
-            not_decoded=not_decoded,
-        )
+        return InstanceCounts(selected, fetched, reused, failed, quarantined, not_decoded)
 
     async def _report(self, outcome: RunOutcome, seconds: float) -> RunReport:
         journal = self.mirror.journal
         counts = await journal(Journal.counts, self.run)
         whole = counts if self.run.selection_id is None else await journal(Journal.counts, None)
         traffic = self.coordinator.traffic()
-        failures = await journal(Journal.failures, self.run, limit=FAILURES_NAMED)
+        failures = await journal(Journal.failures, self.run, limit=common.FAILURES_NAMED)
         total = sum((await journal(Journal.failures_by_error, self.run)).values())
         report = RunReport(
             mirror=str(self.mirror.files.root),
@@ -266,23 +238,23 @@ class MirrorRun:
             run=self.run.id,
             outcome=outcome,
             series=counts.series,
-            instances=await self._instances(counts, self.coordinator.outcomes[Outcome.FETCHED]),
+            instances=await self._instances(counts),
             bytes_fetched=self.coordinator.bytes_fetched,
             bytes_mirror=whole.held_bytes,
             requests=traffic.requests,
             retries=traffic.retries,
             seconds=seconds,
-            failures=(*failures, *self._not_found[:FAILURES_NAMED]),
+            failures=(*failures, *self._not_found[: common.FAILURES_NAMED]),
             failures_left_out=max(0, total - len(failures)),
         )
         document = report.as_json()
         document.pop("failures")
-        document["unanswered"] = [failure.message for failure in self._not_found[:FAILURES_NAMED]]
-        await journal(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=now())
+        document["unanswered"] = [failure.message for failure in self._not_found[: common.FAILURES_NAMED]]
+        await journal(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=common.now())
         for run in self._empty:
             await journal(Journal.forget_selection, run)
         return report
 
 
 def _record_series(journal: Journal, run: Run, batch: tuple[Series, ...], layout: Layout) -> None:
-    journal.record_series(run, place_series(journal, batch, layout), now=now())
+    journal.record_series(run, common.place_series(journal, batch, layout), now=common.now())
