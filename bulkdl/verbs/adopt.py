@@ -47,24 +47,10 @@ from bulkdl.store.importing import ImportMode, bring, remove_taken
 from bulkdl.store.layout import Layout, instance_name, parse_layout, special_name
 from bulkdl.store.lock import lock_mirror
 from bulkdl.store.partials import partial_name
-from bulkdl.verbs.adopt_sources import (
-    Candidate,
-    CandidateFinder,
-    collection_by_folder,
-    collections_in_tables,
-    next_batch,
-)
+from bulkdl.verbs import common
+from bulkdl.verbs.adopt_sources import Candidate, CandidateFinder, collection_by_folder, collections_in_tables
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import (
-    NewLayout,
-    OpenMirror,
-    RunOptions,
-    context_of,
-    mirror_around,
-    now,
-    open_mirror,
-    place_series,
-)
+from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
 from bulkdl.verbs.reach import archive_terms, choose_archive
 from bulkdl.verbs.signatures import Paths
 
@@ -107,7 +93,7 @@ async def adopt_async(folder: Paths, **options: Unpack[AdoptOptions]) -> AdoptRe
     chosen = parse_layout(layout) if layout is not None else None
     if options.get("rebuild"):
         await asyncio.to_thread(_set_journal_aside, to)
-    async with open_mirror(to, "adopt") as mirror:
+    async with common.open_mirror(to, "adopt") as mirror:
         return await _adopt(mirror, source, chosen, options)
 
 
@@ -118,14 +104,14 @@ def _find_folder(folder: Paths) -> Path:
     found = Path(folder).resolve()
     if not found.is_dir():
         raise SelectionError(f"there is no folder {folder}")
-    if BOOKKEEPING in found.parts and (mirror := mirror_around(found)) is not None:
+    if BOOKKEEPING in found.parts and (mirror := common.mirror_around(found)) is not None:
         raise SelectionError(f"{folder} belongs to the mirror {mirror} itself; its files are not adopted")
     return found
 
 
 async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, options: AdoptOptions) -> AdoptReport:
     started = time.monotonic()
-    context = context_of(options)
+    context = common.context_of(options)
     name, url = await _archive_of(mirror, options.get("archive"))
     settled = await mirror.settle_layout(layout)
     by, collection = ImportMode(options.get("by", ImportMode.LINK)), options.get("collection")
@@ -246,8 +232,8 @@ class _Adopting:
         )
 
     async def _batches(self) -> AsyncIterator[list[Candidate]]:
-        candidates = self._finder.candidates()
-        while not self.context.stop.is_set() and (batch := await asyncio.to_thread(next_batch, candidates)):
+        batches = self._finder.batches()
+        while not self.context.stop.is_set() and (batch := await asyncio.to_thread(next, batches, None)):
             yield batch
 
     async def _take(self, batch: list[Candidate]) -> None:
@@ -258,7 +244,7 @@ class _Adopting:
         valid = await asyncio.to_thread(self._validate, fresh)
         async with self._placing:
             held = await self.mirror.journal(_held, [candidate.key for candidate in valid])  # other batches since
-            folders = await self.mirror.journal(place_series, self._series_of(valid), self.layout)
+            folders = await self.mirror.journal(common.place_series, self._series_of(valid), self.layout)
             by_series = {series.series_uid: folder for series, folder in folders}
             for candidate in valid:
                 candidate.replaces = candidate.key in held and held[candidate.key].run_id == self.run.id

@@ -66,8 +66,20 @@ class CandidateFinder:
     is_stopped: Callable[[], bool]
     others: int = 0
 
-    def candidates(self) -> Iterator[Candidate]:
+    def batches(self) -> Iterator[list[Candidate]]:
         """The instances, in the order of the folder, until it is stopped."""
+        batch: list[Candidate] = []
+        size_bytes = 0
+        for candidate in self._candidates():
+            batch.append(candidate)
+            size_bytes += candidate.size_bytes
+            if len(batch) >= _BATCH or size_bytes >= _BATCH_BYTES:
+                yield batch
+                batch, size_bytes = [], 0
+        if batch:
+            yield batch
+
+    def _candidates(self) -> Iterator[Candidate]:
         for file in source_files(self.folder, but=self.mirror):
             if self.is_stopped():
                 return
@@ -117,18 +129,6 @@ class CandidateFinder:
                         return
         except (BundleError, OSError) as error:
             self.reject(file.shown, BundleError.code, f"the zip is incomplete: {error}")
-
-
-def next_batch(candidates: Iterator[Candidate]) -> list[Candidate]:
-    """The next batch; empty at the end."""
-    batch: list[Candidate] = []
-    size_bytes = 0
-    for candidate in candidates:
-        batch.append(candidate)
-        size_bytes += candidate.size_bytes
-        if len(batch) >= _BATCH or size_bytes >= _BATCH_BYTES:
-            break
-    return batch
 
 
 def collection_by_folder(found: str, patient_id: str | None) -> str:

@@ -79,10 +79,7 @@ class ArchiveReport:
             "url": self.url,
             "kind": self.kind,
             "answers": self.answers,
-            "checks": [
-                {**asdict(result), "outcome": result.outcome.value, "seconds": round(result.seconds, 3)}
-                for result in self.results
-            ],
+            "checks": [{**asdict(result), "seconds": round(result.seconds, 3)} for result in self.results],
         }
 
 
@@ -100,14 +97,9 @@ async def archives_async(
         ConfigurationError: there is no such archive.
     """
     choices = [choose_archive(archive) for archive in archives or known_archives()]
-    profiles = [profile_of(choice) for choice in choices]
-    found: dict[int, ArchiveReport] = {}
-
-    async def check(number: int) -> None:
-        found[number] = await _Connection(choices[number], profiles[number], seconds_per_check).report()
-
-    await together(*(check(number) for number in range(len(choices))))
-    return tuple(found[number] for number in range(len(choices)))
+    connections = [_Connection(choice, profile_of(choice), seconds_per_check) for choice in choices]
+    await together(*(connection.check() for connection in connections))
+    return tuple(connection.report() for connection in connections)
 
 
 archives = blocking(archives_async)
@@ -123,9 +115,13 @@ class _Connection:
     results: list[CheckResult] = field(default_factory=list)
     collections: list[str] = field(default_factory=list)
 
-    async def report(self) -> ArchiveReport:
-        is_here = self.choice.name == DEMO
-        if not is_here:
+    def report(self) -> ArchiveReport:
+        if self.choice.name == DEMO:
+            return ArchiveReport(DEMO, "in this process", self.profile.kind, tuple(self.results))
+        return ArchiveReport(self.profile.name, self.profile.url, self.profile.kind, tuple(self.results))
+
+    async def check(self) -> None:
+        if self.choice.name != DEMO:
             await self._step("name", self._resolve_name)
             await self._step("proxy", self._reach_proxy)
             await self._step("tls", self._shake_hands)
@@ -137,8 +133,6 @@ class _Connection:
                 await self._step("image", lambda: self._fetch_image(client))
         except BulkdlError as error:
             self.results.append(CheckResult("api", CheckOutcome.FAILED, str(error), error.code))
-        url = "in this process" if is_here else self.profile.url
-        return ArchiveReport(self.profile.name if not is_here else DEMO, url, self.profile.kind, tuple(self.results))
 
     async def _step(self, check: str, attempt: Callable[[], Awaitable[str | None]]) -> None:
         """Make one check. `attempt` returns a message, or None where the check does not apply."""
@@ -164,11 +158,9 @@ class _Connection:
     async def _resolve_name(self) -> str | None:
         if self.choice.access.proxy is not None:
             return None  # the proxy resolves it
-        address = urlsplit(self.profile.url)
+        address, loop = urlsplit(self.profile.url), asyncio.get_running_loop()
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                address.hostname, _port(address), type=socket.SOCK_STREAM
-            )
+            found = await loop.getaddrinfo(address.hostname, _port(address), type=socket.SOCK_STREAM)
         except socket.gaierror as error:
             raise ConnectFailed(f"the host {address.hostname} cannot be resolved: {error_text(error)}") from error
         return ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -233,9 +225,8 @@ async def _a_series(client: NbiaArchive, collection: str) -> Series | None:
     if not patients:
         return None
     found: list[Series] = []
-    async with aclosing(
-        client.find(Selection(collections=(collection,), patients=(patients[0].patient_id,)))
-    ) as batches:
+    selection = Selection(collections=(collection,), patients=(patients[0].patient_id,))
+    async with aclosing(client.find(selection)) as batches:
         async for batch in batches:
             found += batch.series
     return min(found, key=lambda series: series.image_count or 0, default=None)

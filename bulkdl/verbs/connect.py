@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from bulkdl.archive.nbia.archive import NbiaArchive
@@ -38,6 +39,7 @@ _TEXTS: Final = frozenset({AnswerKind.TEXT, AnswerKind.MANIFEST})
 _BORDERS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class EndpointCall:
     """A call of one endpoint; the request is sent when it is awaited or iterated over.
 
@@ -46,13 +48,10 @@ class EndpointCall:
     yielded, so a request that is cut off is repeated; the bytes of a file are requested once.
     """
 
-    def __init__(
-        self, client: NbiaArchive, endpoint: Endpoint, parameters: tuple[tuple[str, str], ...], sink: Sink
-    ) -> None:
-        self._client = client
-        self._endpoint = endpoint
-        self._parameters = parameters
-        self._sink = sink
+    _client: NbiaArchive
+    _endpoint: Endpoint
+    _parameters: tuple[tuple[str, str], ...]
+    _sink: Sink
 
     def __await__(self) -> Generator[Any, None, Answer]:
         return self._answer().__await__()
@@ -171,25 +170,16 @@ def _method(archive: ConnectedArchive, name: str, endpoint: Endpoint) -> Callabl
         return archive.ask(name, **criteria)
 
     method.__name__ = method.__qualname__ = name
-    method.__doc__ = _documentation(endpoint)
-    method.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # what help() looks for
-        [
-            inspect.Parameter(
-                parameter.field,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if parameter.required else None,
-            )
-            for parameter in endpoint.parameters
-        ],
-        return_annotation=EndpointCall,
-    )
-    return method
-
-
-def _documentation(endpoint: Endpoint) -> str:
     lines = [f"{endpoint.name}: {endpoint.description}."]
-    if endpoint.parameters:
-        lines += ["", "Criteria:", *(f"    {entry.field}: {entry.description}" for entry in endpoint.parameters)]
-    if endpoint.attributes:
-        lines += ["", "Records:", *(f"    {entry.field}: {entry.description}" for entry in endpoint.attributes)]
-    return "\n".join(lines)
+    for title, entries in (("Criteria", endpoint.parameters), ("Records", endpoint.attributes)):
+        if entries:
+            lines += ["", f"{title}:", *(f"    {entry.field}: {entry.description}" for entry in entries)]
+    method.__doc__ = "\n".join(lines)
+    parameters = [
+        inspect.Parameter(
+            each.field, inspect.Parameter.KEYWORD_ONLY, default=inspect.Parameter.empty if each.required else None
+        )
+        for each in endpoint.parameters
+    ]
+    method.__signature__ = inspect.Signature(parameters, return_annotation=EndpointCall)  # type: ignore[attr-defined] # for help()
+    return method

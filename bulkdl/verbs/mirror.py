@@ -20,8 +20,6 @@ from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 
-__all__ = ["mirror", "mirror_async"]
-
 
 async def mirror_async(
     selection: Wanted = None,

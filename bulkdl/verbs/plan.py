@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -33,25 +33,6 @@ from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 
 _RUNS_MEASURED: Final = 20
-
-
-@dataclass(slots=True)
-class _Tally:
-    series: int = 0
-    complete: int = 0
-    instances: int = 0
-    held: int = 0
-    size_bytes: int = 0
-    held_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Sums:
-    """Sums of the archive's numbers, by Collection; a Series counts once."""
-
-    by_collection: defaultdict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
-    series_uids: dict[SeriesUid, None] = field(default_factory=dict)
-    is_exact: bool = True
 
 
 async def plan_async(
@@ -88,17 +69,14 @@ async def plan_async(
 
 
 async def _plan(selection: Selection, client: Archive, to: Path | None, journal: Journal | None) -> PlanReport:
-    sums = _Sums()
-    wanted = dict(selection.instances)
-
+    planned = _Planned(client, journal, dict(selection.instances))
     found = Resolution()
     async with aclosing(resolve(selection, client, found)) as batches:
         async for batch in batches:
             for series in batch:
-                if series.series_uid not in sums.series_uids:
-                    sums.series_uids[series.series_uid] = None
-                    await _add(sums, series, client, journal, wanted)
-    return _report(sums, tuple(await check_found(selection, found, client)), client, to)
+                if series.series_uid not in planned.series_uids:
+                    await planned.add(series)
+    return planned.report(tuple(await check_found(selection, found, client)), to)
 
 
 plan = blocking(plan_async)
@@ -130,66 +108,64 @@ def save_manifest(report: PlanReport, path: Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-async def _add(
-    sums: _Sums,
-    series: Series,
-    client: Archive,
-    journal: Journal | None,
-    wanted: Mapping[SeriesUid, Sequence[str]],
-) -> None:
-    count, size_bytes = series.image_count, series.size_bytes
-    if count is None or size_bytes is None:
-        asked = await client.size(series.series_uid)
-        count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
-    if series.series_uid in wanted and count:
-        chosen = len(wanted[series.series_uid])
-        size_bytes = round((size_bytes or 0) * chosen / count)
-        count = chosen
-        sums.is_exact = False
-    if count is None or size_bytes is None:
-        sums.is_exact = False
-    tally = sums.by_collection[series.collection]
-    tally.series += 1
-    tally.instances += count or 0
-    tally.size_bytes += size_bytes or 0
-    if journal is not None and (row := journal.find_series(series.series_uid)) is not None:
-        tally.held += row.held
-        tally.held_bytes += row.held_bytes
-        tally.complete += bool(row.held) and row.held >= (count or 0)
+@dataclass(slots=True)
+class _Planned:
+    """Sums of the archive's numbers, by Collection; a Series counts once."""
 
+    client: Archive
+    journal: Journal | None
+    wanted: Mapping[SeriesUid, Sequence[str]]
+    by_collection: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    series_uids: dict[SeriesUid, None] = field(default_factory=dict)
+    is_exact: bool = True
 
-def _report(sums: _Sums, failures: tuple[Failure, ...], client: Archive, to: Path | None) -> PlanReport:
-    tallies = sums.by_collection.values()
-    owed = sum(max(0, tally.instances - tally.held) for tally in tallies)
-    to_list = sum(tally.series - tally.complete for tally in tallies)
-    return PlanReport(
-        archive=client.url,
-        mirror=str(to.resolve()) if to is not None else None,
-        series=SeriesCounts(
-            selected=len(sums.series_uids) + len(failures),
-            complete=sum(tally.complete for tally in tallies),
-            failed=len(failures),
-        ),
-        instances_selected=sum(tally.instances for tally in tallies),
-        instances_held=sum(tally.held for tally in tallies),
-        bytes_selected=sum(tally.size_bytes for tally in tallies),
-        bytes_held=sum(tally.held_bytes for tally in tallies),
-        bytes_free=measure(to or Path()).free_bytes,
-        exact=sums.is_exact,
-        requests=owed + to_list,
-        collections=tuple(
+    async def add(self, series: Series) -> None:
+        self.series_uids[series.series_uid] = None
+        count, size_bytes = series.image_count, series.size_bytes
+        if count is None or size_bytes is None:
+            asked = await self.client.size(series.series_uid)
+            count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
+        if series.series_uid in self.wanted and count:
+            chosen = len(self.wanted[series.series_uid])
+            size_bytes = round((size_bytes or 0) * chosen / count)
+            count = chosen
+            self.is_exact = False
+        if count is None or size_bytes is None:
+            self.is_exact = False
+        sums = self.by_collection[series.collection]
+        sums.update(series=1, instances=count or 0, size_bytes=size_bytes or 0)
+        if self.journal is not None and (row := self.journal.find_series(series.series_uid)) is not None:
+            is_complete = bool(row.held) and row.held >= (count or 0)
+            sums.update(held=row.held, held_bytes=row.held_bytes, complete=is_complete)
+
+    def report(self, failures: tuple[Failure, ...], to: Path | None) -> PlanReport:
+        collections = tuple(
             CollectionStatus(
                 collection=name,
-                series=tally.series,
-                instances=tally.instances,
-                held=tally.held,
-                owed=max(0, tally.instances - tally.held),
+                series=sums["series"],
+                instances=sums["instances"],
+                held=sums["held"],
+                owed=max(0, sums["instances"] - sums["held"]),
                 failed=0,
                 quarantined=0,
-                size_bytes=tally.size_bytes,
+                size_bytes=sums["size_bytes"],
             )
-            for name, tally in sorted(sums.by_collection.items())
-        ),
-        failures=failures,
-        series_uids=tuple(sums.series_uids),
-    )
+            for name, sums in sorted(self.by_collection.items())
+        )
+        total = sum(self.by_collection.values(), Counter[str]())
+        to_list = total["series"] - total["complete"]
+        return PlanReport(
+            archive=self.client.url,
+            mirror=str(to.resolve()) if to is not None else None,
+            series=SeriesCounts(len(self.series_uids) + len(failures), total["complete"], len(failures)),
+            instances_selected=total["instances"],
+            instances_held=total["held"],
+            bytes_selected=total["size_bytes"],
+            bytes_held=total["held_bytes"],
+            bytes_free=measure(to or Path()).free_bytes,
+            exact=self.is_exact,
+            requests=sum(each.owed for each in collections) + to_list,
+            collections=collections,
+            failures=failures,
+            series_uids=tuple(self.series_uids),
+        )

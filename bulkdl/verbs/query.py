@@ -12,8 +12,6 @@ from bulkdl.verbs.connect import Answer, connect, open_for_questions
 from bulkdl.verbs.endpoints import check, find
 from bulkdl.verbs.reach import choose_archive
 
-__all__ = ["query", "query_async", "query_body"]
-
 
 async def query_async(
     endpoint: str, *, archive: str | ArchiveChoice = DEFAULT_ARCHIVE, sink: Sink = ignore, **criteria: Any

@@ -16,8 +16,6 @@ from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
 
-__all__ = ["resume", "resume_async"]
-
 
 class ResumeOptions(RunOptions, total=False):
     """The options of `resume`."""

@@ -39,8 +39,6 @@ from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.verify_files import Damage, verify_files
 
-__all__ = ["VerifyOptions", "verify", "verify_async"]
-
 _AT_ONCE: Final = 8
 _PAGE: Final = 200
 

@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.verbs.adopt_sources import (
-    CandidateFinder,
-    collection_by_folder,
-    collections_in_tables,
-    next_batch,
-)
+from bulkdl.verbs.adopt_sources import CandidateFinder, collection_by_folder, collections_in_tables
 from tests.support.dicom_files import instances
 
 MADE_UP = list(instances(series=1, per_series=3))
@@ -26,7 +21,7 @@ def find(folder: Path, *, stopped: bool = False) -> tuple[list[str], int, list[t
         reject=lambda path, error, message: rejected.append((path, error, message)),
         is_stopped=lambda: stopped,
     )
-    batch = next_batch(finder.candidates())
+    batch = next(finder.batches(), [])
     return [candidate.header.sop_uid for candidate in batch], finder.others, rejected
 
 
