@@ -68,7 +68,8 @@ def parse(text: str, *, source: str) -> Manifest:
     else:
         raise ManifestError("no list of series found: the manifest is truncated", source=source)
 
-    holds_records = _major_version(settings) in _VERSIONS_OF_RECORDS
+    version = next((value for key, value in settings.items() if key.lower() == _VERSION), "1")
+    holds_records = version.partition(".")[0] in _VERSIONS_OF_RECORDS
     for number, line in lines:
         uid = line.rstrip(", ")
         if holds_records and "|" in uid:
@@ -83,11 +84,6 @@ def parse(text: str, *, source: str) -> Manifest:
 def _without_comment(line: str) -> str:
     line = line.strip()
     return "" if line.startswith("#") else line
-
-
-def _major_version(settings: dict[str, str]) -> str:
-    version = next((value for key, value in settings.items() if key.lower() == _VERSION), "1")
-    return version.partition(".")[0]
 
 
 def _series_field(record: str, *, source: str, line: int) -> str:

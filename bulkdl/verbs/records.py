@@ -87,9 +87,12 @@ class Records(list[Record]):
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with nullable types. Raises ConfigurationError without the extra `bulkdl[pandas]`."""
         pandas = _library("pandas")
-        return pandas.DataFrame(
-            {name: _series(pandas, self._column(name), kind) for name, kind in self.columns.items()}
-        )
+        columns: dict[str, Any] = {}
+        for name, kind in self.columns.items():
+            values = pandas.Series(self._column(name), dtype=_PANDAS_TYPES.get(kind, "object"))
+            is_time = kind in {date, datetime}
+            columns[name] = pandas.Series(pandas.to_datetime(values, errors="coerce")) if is_time else values
+        return pandas.DataFrame(columns)
 
     def to_arrow(self) -> Any:
         """A `pyarrow.Table`; nested values are JSON. Raises ConfigurationError without the extra `bulkdl[pyarrow]`."""
@@ -103,11 +106,13 @@ class Records(list[Record]):
             str: arrow.string(),
             object: arrow.string(),
         }
-        schema = arrow.schema([(name, types[kind]) for name, kind in self.columns.items()])
-        columns = [
-            arrow.array(_flat(self._column(name), kind), type=types[kind]) for name, kind in self.columns.items()
-        ]
-        return arrow.Table.from_arrays(columns, schema=schema)
+        columns = {}
+        for name, kind in self.columns.items():
+            values = self._column(name)
+            if kind is object:
+                values = [None if value is None else json.dumps(value) for value in values]
+            columns[name] = arrow.array(values, type=types[kind])
+        return arrow.table(columns)
 
     def _column(self, name: str) -> list[Any]:
         return [record.get(name) for record in self]
@@ -122,16 +127,6 @@ def read_row(endpoint: Endpoint, row: Mapping[str, Any]) -> Record:
     """Make a record of one row. A value that cannot be read is None. Raises ValueError: a UID is invalid."""
     uids = frozenset(attribute.field for attribute in endpoint.attributes if attribute.kind is Kind.UID)
     return Record(read_values(endpoint.attributes, row, required=uids), row)
-
-
-def _series(pandas: Any, values: list[Any], kind: type) -> Any:
-    if kind in {date, datetime}:
-        return pandas.Series(pandas.to_datetime(pandas.Series(values, dtype="object"), errors="coerce"))
-    return pandas.Series(values, dtype=_PANDAS_TYPES[kind])
-
-
-def _flat(values: list[Any], kind: type) -> list[Any]:
-    return [None if value is None else json.dumps(value) for value in values] if kind is object else values
 
 
 def _library(name: str) -> Any:

@@ -97,12 +97,12 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     names = options.get("quirks")
     quirks = read_quirks(names.split(",") if names is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))
-    catalogue, report = await asyncio.to_thread(
-        _demo if options.get("demo") else _catalogue,
-        [root.resolve() for root in roots],
-        Path(options.get("cache") or cache_folder()),
-        options.get("collection"),
-    )
+    cache = Path(options.get("cache") or cache_folder())
+    if options.get("demo"):
+        catalogue, report = await asyncio.to_thread(demo_catalogue, cache)
+    else:
+        found = [root.resolve() for root in roots]
+        catalogue, report = await asyncio.to_thread(_catalogue, found, cache, options.get("collection"))
     try:
         async with serving(
             make_app(catalogue, rules=rules, quirks=quirks),
@@ -137,11 +137,6 @@ def _text(path: Paths) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigurationError(f"{path} cannot be read: {reason}") from None  # an error of decoding quotes the file
-
-
-def _demo(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalogue, ScanReport]:
-    del paths, collection
-    return demo_catalogue(cache)
 
 
 def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalogue, ScanReport]:

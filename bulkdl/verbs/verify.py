@@ -20,9 +20,9 @@ from typing import Annotated, Final, Unpack
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.nbia.values import md5_of_md5s
-from bulkdl.errors import InvalidInstance, JournalUnreadable, RequestFailed
+from bulkdl.errors import JournalUnreadable, RequestFailed
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import HeldInstance, RunRow, SeriesRow
+from bulkdl.journal.rows import RunRow, SeriesRow
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.context import RunContext
 from bulkdl.model.options import Option
@@ -130,17 +130,16 @@ async def _repair(
         for held, kind in damaged:
             # Quarantine comes first, then the journal: a file left in place would be adopted, damage included.
             if kind is not ProblemKind.MISSING:
-                await asyncio.to_thread(_quarantine, mirror.files, held, kind)
+                details = {
+                    "journalled_sha256": held.sha256.hex() if held.sha256 else None,
+                    "message": f"found {kind.value} by verify",
+                }
+                place = mirror.files.absolute(held.path)
+                await asyncio.to_thread(mirror.files.quarantine.keep, place, sop_uid=held.sop_uid, details=details)
         run = await begin_run("repair", mirror, source, context)
         keys = [InstanceKey(held.series_uid, held.sop_uid) for held, _ in damaged]
         await mirror.journal(Journal.owe, run.run, keys)
         return await run.fetch_only(_work_of(damaged))
-
-
-def _quarantine(files: MirrorFiles, held: HeldInstance, kind: ProblemKind) -> None:
-    error = InvalidInstance(f"found {kind.value} by verify")
-    details = {"journalled_sha256": held.sha256.hex() if held.sha256 else None, "message": str(error)}
-    files.quarantine.keep(files.absolute(held.path), sop_uid=held.sop_uid, details=details)
 
 
 def _work_of(damaged: list[Damage]) -> list[SeriesWork]:

@@ -111,7 +111,6 @@ class _FileVerifier:
         self._announced = self._kept = time.monotonic()
 
     def go_on(self) -> None:
-        """Continue where an earlier verification with the same options stopped, if there was one."""
         kept = load_position(self._files.root)
         if kept is None:
             return
@@ -133,7 +132,6 @@ class _FileVerifier:
         self._sink(Noted(f"continuing the verification of {since:%Y-%m-%d %H:%M} UTC after {found.checked:,} files"))
 
     def keep_position(self) -> None:
-        """Save how far it came, for the next verification."""
         found = self.findings
         if found.after is None:
             return
@@ -161,7 +159,7 @@ class _FileVerifier:
             async def verify_one(numbered: tuple[int, Batch]) -> None:
                 nonlocal next_number
                 number, batch = numbered
-                kinds = await verify(tuple(self._expected(held) for held in batch))
+                kinds = await verify(tuple(map(self._expected, batch)))
                 if kinds is None:  # stopped half-way: the batch does not count
                     return
                 done[number] = batch, kinds
@@ -203,7 +201,6 @@ class _FileVerifier:
             self.keep_position()
 
     def announce(self) -> None:
-        """Announce how far it came."""
         found = self.findings
         problems = len(found.damaged) + len(found.foreign)
         self._sink(Verifying(found.checked, self._counts.held, found.bytes_checked, problems))

@@ -13,7 +13,6 @@ from bulkdl.cli.options import ArchiveOptions, archive_options
 from bulkdl.cli.output import document, width_of
 from bulkdl.cli.runner import run_until_stopped
 from bulkdl.cli.sections import command, json_option
-from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.archives import ArchiveReport, CheckOutcome, archives_async, known_archives
@@ -30,26 +29,16 @@ def archives(*, as_json: bool, archive: ArchiveOptions) -> int:
     With --archive only that one is tested, and the exit code is 0 if it answers, 3 if it refuses, 4 if it does not
     answer.
     """
-    choices = (choose_archive(archive),) if archive.is_chosen else _all(archive)
+    names = (archive.name,) if archive.is_chosen else known_archives(archive.profiles)
+    # A key or a login is sent to the default archive only.
+    others = replace(archive, api_key=None, username=None, password_file=None, given=frozenset())
+    choices = [choose_archive(archive if name == archive.name else replace(others, name=name)) for name in names]
     reports = run_until_stopped(archives_async(*choices), "interrupted before all archives were tested")
     print(document({"archives": [report.as_json() for report in reports]}) if as_json else _text(reports))
-    return _code(reports) if archive.is_chosen else Exit.OK
-
-
-def _all(options: ArchiveOptions) -> tuple[ArchiveChoice, ...]:
-    """All archives that have a name. A key or a login is sent to the default archive only."""
-    others = replace(options, api_key=None, username=None, password_file=None, given=frozenset())
-    return tuple(
-        choose_archive(options if name == options.name else replace(others, name=name))
-        for name in known_archives(options.profiles)
-    )
-
-
-def _code(reports: Sequence[ArchiveReport]) -> Exit:
     errors = {result.error for report in reports for result in report.results if result.error is not None}
-    if errors & {"refused", "access-denied"}:
-        return Exit.REFUSED
-    return Exit.UNREACHABLE if errors else Exit.OK
+    if not archive.is_chosen or not errors:
+        return Exit.OK
+    return Exit.REFUSED if errors & {"refused", "access-denied"} else Exit.UNREACHABLE
 
 
 def _text(reports: Sequence[ArchiveReport]) -> str:

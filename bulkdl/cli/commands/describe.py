@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -45,30 +46,26 @@ def describe(*, endpoint: str, as_json: bool, archive: ArchiveOptions) -> int:
 
 def _text(described: Mapping[str, Any]) -> str:
     """The document as text; a document with other keys is shown unchanged."""
-    parts = [(title, described.get(key), columns) for title, key, columns in _LISTS]
-    if "name" not in described or not all(_is_table(rows) for _, rows, _ in parts):
+    parts = [(title, described.get(key) or [], columns) for title, key, columns in _LISTS]
+    are_tables = all(isinstance(rows, list) and all(isinstance(row, dict) for row in rows) for _, rows, _ in parts)
+    if "name" not in described or not are_tables:
         return json.dumps(described, indent=2, ensure_ascii=False)
-    heading = f"{described['name']}: {described.get('description', '')}"
     formats = ", ".join(str(name).lower() for name in described.get("returnTypes") or ())
-    lines = [one_line(heading), *([f"Formats: {one_line(formats)}"] if formats else [])]
+    lines = [one_line(f"{described['name']}: {described.get('description', '')}")]
+    lines += [f"Formats: {one_line(formats)}"] if formats else []
     for title, rows, columns in parts:
         if rows:
-            lines += ["", f"{title}:", *(f"{_INDENT}{line}" for line in _table(rows, columns).splitlines())]
+            lines += ["", f"{title}:", textwrap.indent(_table(rows, columns), _INDENT)]
     return "\n".join(lines)
 
 
-def _is_table(rows: object) -> bool:
-    return rows is None or (isinstance(rows, list) and all(isinstance(row, dict) for row in rows))
-
-
 def _table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    def cell(key: str, value: object) -> str:
+        if key == "required":
+            return "required" if value is True else ""
+        return "" if value in {None, "NA"} else str(value)
+
     shown = [key for key in columns if any(row.get(key) for row in rows)]
-    cells = ([_cell(key, row.get(key)) for key in shown] for row in rows)
+    cells = ([cell(key, row.get(key)) for key in shown] for row in rows)
     width = width_of(sys.stdout)
     return table([columns[key] for key in shown], cells, left=len(shown), width=width and width - len(_INDENT))
-
-
-def _cell(key: str, value: object) -> str:
-    if key == "required":
-        return "required" if value is True else ""
-    return "" if value in {None, "NA"} else str(value)

@@ -30,14 +30,11 @@ def help(ctx: click.Context, topic: str | None, *, as_json: bool) -> int:  # noq
     TOPIC may also be the name of a command: a command without a page prints its options.
     """
     document = _document(ctx.find_root(), topic)
-    print(json.dumps(document, indent=1) if as_json else _shown(document["text"]))
+    text = document["text"]
+    if text.startswith("# "):  # a page; the options of a command are laid out already
+        text = to_text(text, width=min(shutil.get_terminal_size().columns, _WIDEST))
+    print(json.dumps(document, indent=1) if as_json else text)
     return 0
-
-
-def _shown(text: str) -> str:
-    """A page fits the terminal, or 100 columns where that is wider; the options of a command are laid out already."""
-    is_page = text.startswith("# ")
-    return to_text(text, width=min(shutil.get_terminal_size().columns, _WIDEST)) if is_page else text
 
 
 def _document(root: click.Context, topic: str | None) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -14,7 +12,6 @@ from bulkdl.cli.output import width_of
 from bulkdl.cli.runner import run_until_stopped
 from bulkdl.cli.sections import command
 from bulkdl.errors import UnexpectedAnswer
-from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.formatting import fit_columns, table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
@@ -59,7 +56,11 @@ def query(
     """
     choice = choose_archive(archive)
     if only_list:
-        print(_listing(choice))
+        rows = (
+            (entry.name, entry.description, ", ".join(parameter.name for parameter in entry.parameters))
+            for entry in endpoints(choice)
+        )
+        print(table(("endpoint", "answers with", "parameters"), rows, left=3, width=width_of(sys.stdout)))
         return 0
     if endpoint is None:
         raise click.UsageError("no endpoint is given; --list shows all", click.get_current_context())
@@ -68,7 +69,12 @@ def query(
     if answers_with_file(asked) and sys.stdout.isatty():
         raise click.UsageError("the response is not text: write it to a file, with > FILE", click.get_current_context())
     body = run_until_stopped(query_body(endpoint, words, archive=choice), "interrupted before the archive answered")
-    _print(_drawn(asked, body) if answer_format == "table" else body)
+    shown = _drawn(asked, body) if answer_format == "table" else body
+    sys.stdout.flush()
+    sys.stdout.buffer.write(shown)
+    if sys.stdout.isatty() and not shown.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
     return 0
 
 
@@ -87,14 +93,6 @@ def _format_words(endpoint: Endpoint, wanted: str | None) -> list[tuple[str, str
     return [("format", wanted)] if endpoint.has_format else []
 
 
-def _print(body: bytes) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(body)
-    if sys.stdout.isatty() and not body.endswith(b"\n"):
-        sys.stdout.buffer.write(b"\n")
-    sys.stdout.buffer.flush()
-
-
 def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
     """The rows of a response as a table: the non-empty columns of the endpoint, then columns that it does not list."""
     from tabulate import tabulate  # noqa: PLC0415 - most queries show no table
@@ -105,7 +103,8 @@ def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
         raise UnexpectedAnswer(f"{endpoint.name} answered {error}") from error
     if not rows:
         return b"nothing was found\n"
-    names = _columns(endpoint, rows)
+    filled = dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and value != "")
+    names = sorted(filled, key=[*(each.name for each in endpoint.attributes if each.name in filled), *filled].index)
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
     if (width := width_of(sys.stdout)) is not None:
         count = len(names)
@@ -117,23 +116,9 @@ def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
     return f"{drawn}\n".encode(errors="backslashreplace")
 
 
-def _columns(endpoint: Endpoint, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    filled = dict.fromkeys(name for row in rows for name, value in row.items() if value is not None and value != "")
-    known = [attribute.name for attribute in endpoint.attributes if attribute.name in filled]
-    return [*known, *(name for name in filled if name not in known)]
-
-
 def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return one_line(str(value))
-
-
-def _listing(choice: ArchiveChoice) -> str:
-    rows = (
-        (entry.name, entry.description, ", ".join(parameter.name for parameter in entry.parameters))
-        for entry in endpoints(choice)
-    )
-    return table(("endpoint", "answers with", "parameters"), rows, left=3, width=width_of(sys.stdout))

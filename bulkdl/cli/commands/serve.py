@@ -78,7 +78,10 @@ def serve(
     async def serve_until_stopped(log: Callable[[AccessRecord], None] | None) -> None:
         async with serve_async(*paths, **options, access_log=log) as served:
             if scan_log is not None:
-                _write_scan_log(scan_log, served)
+                found = asdict(served.report)
+                with disk_errors("write", scan_log), scan_log.open("w", encoding="utf-8") as lines:
+                    for one in (*found["unservable"], *found["conflicts"], *found["contradictions"]):
+                        lines.write(json.dumps(one, default=str) + "\n")
             _announce(served, as_json=as_json)
             await asyncio.Event().wait()
 
@@ -140,13 +143,6 @@ def _first(lines: Iterable[str]) -> list[str]:
     return [*shown[:_SHOWN], *([f"  and {more:,} more; --json and --scan-log name all"] if more > 0 else [])]
 
 
-def _write_scan_log(path: Path, served: Served) -> None:
-    report = served.report
-    with disk_errors("write", path), path.open("w", encoding="utf-8") as lines:
-        for name in ("unservable", "conflicts", "contradictions"):
-            lines.writelines(json.dumps(one, default=str) + "\n" for one in asdict(report)[name])
-
-
 @contextmanager
 def _logging(path: Path) -> Iterator[Callable[[AccessRecord], None]]:
     """A function that appends each request to the file at `path`. A full disk ends the log, not the server."""
@@ -158,8 +154,17 @@ def _logging(path: Path) -> Iterator[Callable[[AccessRecord], None]]:
         nonlocal is_open
         if not is_open:
             return
+        entry = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "method": record.method,
+            "path": record.path_qs,
+            "status": record.status,
+            "bytes": record.bytes_sent,
+            "seconds": round(record.seconds, 6),
+            "note": record.note,
+        }
         try:
-            lines.write(json.dumps(_log_entry(record)) + "\n")
+            lines.write(json.dumps(entry) + "\n")
         except OSError as error:
             is_open = False
             print(f"the access log ends here: {error.strerror or error}", file=sys.stderr, flush=True)
@@ -169,15 +174,3 @@ def _logging(path: Path) -> Iterator[Callable[[AccessRecord], None]]:
     finally:
         with suppress(OSError):
             lines.close()
-
-
-def _log_entry(record: AccessRecord) -> dict[str, Any]:
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "method": record.method,
-        "path": record.path_qs,
-        "status": record.status,
-        "bytes": record.bytes_sent,
-        "seconds": round(record.seconds, 6),
-        "note": record.note,
-    }
