@@ -18,27 +18,13 @@ UNITS_PER_MM = 512
 _ONE = 1 << 12  # the radius of an ellipsoid, when its coordinates are divided by its radii
 
 
-class Tissue(IntEnum):
-    """The label of a voxel."""
-
-    AIR = 0
-    SOFT = 1
-    FAT = 2
-    MUSCLE = 3
-    BONE = 4
-    SPONGIOSA = 5
-    BRAIN = 6
-    WHITE_MATTER = 7
-    FLUID = 8
-    LUNG = 9
-    BLOOD = 10
-    HEART = 11
-    LIVER = 12
-    SPLEEN = 13
-    KIDNEY = 14
-    STOMACH = 15
-    COUCH = 16
-    TUMOUR = 17
+Tissue = IntEnum(
+    "Tissue",
+    "AIR SOFT FAT MUSCLE BONE SPONGIOSA BRAIN WHITE_MATTER FLUID "
+    "LUNG BLOOD HEART LIVER SPLEEN KIDNEY STOMACH COUCH TUMOUR",
+    start=0,
+)
+"""The label of a voxel."""
 
 
 @dataclass(frozen=True, slots=True)

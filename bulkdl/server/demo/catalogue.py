@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,17 +26,7 @@ from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport
 PHANTOM_COLLECTION: Final = "BULKDL-PHANTOM"
 
 
-def _of_pydicom(description: str, origin: str = "") -> About:
-    title = "Mason, D., et al. pydicom: an open source DICOM library."
-    return _of_package("https://github.com/pydicom/pydicom", "main", title, origin, description)
-
-
-def _of_pydicom_data(description: str, origin: str = "") -> About:
-    title = "pydicom-data: test files of pydicom."
-    return _of_package("https://github.com/pydicom/pydicom-data", "master", title, origin, description)
-
-
-def _of_package(home: str, branch: str, title: str, origin: str, description: str) -> About:
+def _of_package(home: str, branch: str, title: str, description: str, origin: str = "") -> About:
     return About(
         description=description,
         citation=f"{origin} {title} {home}".strip(),
@@ -46,6 +37,15 @@ def _of_package(home: str, branch: str, title: str, origin: str, description: st
 
 
 _TESTS: Final = "test_files/"
+_of_pydicom = partial(
+    _of_package,
+    "https://github.com/pydicom/pydicom",
+    "main",
+    "Mason, D., et al. pydicom: an open source DICOM library.",
+)
+_of_pydicom_data = partial(
+    _of_package, "https://github.com/pydicom/pydicom-data", "master", "pydicom-data: test files of pydicom."
+)
 
 _PYDICOM: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
     (

@@ -24,12 +24,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from bulkdl.server.demo.anatomy import UNITS_PER_MM, Anatomy, Ellipsoid, Grid, Tissue
 
-_PET_IMAGE = uid.PositronEmissionTomographyImageStorage
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # retired, but used by RT Structure Sets
 
-_ROOT = uuid.UUID(
-    "6b1f3c52-6f0e-5f43-9d53-0a3a5b1c7e11"
-)  # all UIDs here are UUIDs under 2.25 derived from it (PS3.5 §B.2)
+# All UIDs here are UUIDs under 2.25 derived from it (PS3.5 §B.2).
+_ROOT = uuid.UUID("6b1f3c52-6f0e-5f43-9d53-0a3a5b1c7e11")
 
 _BODY_Z_MM = range(-408, 192, 12)
 _HEAD_Z_MM = range(-30, 160, 10)
@@ -64,7 +62,10 @@ class _PhantomPatient:
 
 @dataclass(frozen=True, slots=True)
 class _PhantomSeries:
-    """A Series of each Study: its images have these pixels, and are at these positions from feet to head."""
+    """A Series of each Study: its images have these pixels, and are at these positions from feet to head.
+
+    `values` has one for each Tissue. `echoes` are the repetition and echo times of MR in ms, and the echoes in a train.
+    """
 
     sop_class: uid.UID
     modality: str
@@ -72,10 +73,19 @@ class _PhantomSeries:
     number: int
     grid: Grid = _CT_GRID
     z_mm: range = range(1)
+    values: tuple[int, ...] = ()
+    echoes: tuple[str, ...] = ()
 
 
-_CT = _PhantomSeries(uid.CTImageStorage, "CT", "CT body", 1, _CT_GRID, _BODY_Z_MM)
-_PET = _PhantomSeries(_PET_IMAGE, "PT", "PET body", 2, _PET_GRID, _BODY_Z_MM)
+_CT = _PhantomSeries(uid.CTImageStorage, "CT", "CT body", 1, _CT_GRID, _BODY_Z_MM, _HOUNSFIELD)
+_PET = _PhantomSeries(uid.PositronEmissionTomographyImageStorage, "PT", "PET body", 2, _PET_GRID, _BODY_Z_MM, _UPTAKE)
+_T1, _T2 = (
+    _PhantomSeries(uid.MRImageStorage, "MR", name, number, _MR_GRID, _HEAD_Z_MM, values, echoes)
+    for name, number, values, echoes in (
+        ("MR T1 head", 3, _T1_SIGNAL, ("550", "12", "1")),
+        ("MR T2 head", 4, _T2_SIGNAL, ("4200", "98", "9")),
+    )
+)
 _STRUCTURES = _PhantomSeries(uid.RTStructureSetStorage, "RTSTRUCT", "Structures", 5)
 _TUMOUR = _PhantomSeries(uid.SegmentationStorage, "SEG", "Tumour", 6)
 
@@ -135,9 +145,6 @@ def _uid(*names: str) -> uid.UID:
     return uid.UID(f"2.25.{uuid.uuid5(_ROOT, '/'.join(names)).int}")
 
 
-# --- all objects ------------------------------------------------------------------------------------------------------
-
-
 class _PhantomStudy:
     """A Patient at one time point, and the modules that all objects of the Study have."""
 
@@ -150,7 +157,7 @@ class _PhantomStudy:
         self.frame_of_reference_uid = _uid(self.key, "frame of reference")
 
     def instance(self, series: _PhantomSeries, index: int) -> Dataset:
-        """An object with the modules Patient, General Study, General Series, Equipment and SOP Common."""
+        """An object with the modules that all objects have, from Patient to SOP Common."""
         made = Dataset()
         made.SpecificCharacterSet = "ISO_IR 192"
         made.InstanceCreationDate = self.date
@@ -186,6 +193,8 @@ class _PhantomStudy:
         made.SoftwareVersions = "1"
         made.StudyInstanceUID = self.study_uid
         made.SeriesInstanceUID = _uid(self.key, series.name)
+        made.FrameOfReferenceUID = self.frame_of_reference_uid
+        made.PositionReferenceIndicator = ""
         made.StudyID = self.date
         made.SeriesNumber = str(series.number)
         made.InstanceNumber = str(index + 1)
@@ -198,15 +207,13 @@ class _PhantomStudy:
         return made
 
     def image(self, series: _PhantomSeries, index: int) -> Dataset:
-        """An object that also has the modules General Image, Frame of Reference and Image Plane: 16 bits, no pixels."""
+        """An object that also has the modules General Image and Image Plane: 16 bits, no pixels."""
         made, grid, z_mm = self.instance(series, index), series.grid, series.z_mm[index]
         made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         made.AcquisitionDate = made.ContentDate = self.date
         made.AcquisitionTime = made.ContentTime = f"10{series.number:02}00"
         made.AcquisitionNumber = "1"
         made.PatientPosition = "HFS"
-        made.FrameOfReferenceUID = self.frame_of_reference_uid
-        made.PositionReferenceIndicator = ""
         made.SliceThickness = str(series.z_mm.step)
         first = f"{grid.first_units / UNITS_PER_MM}"
         made.ImagePositionPatient = [first, first, str(z_mm)]
@@ -221,10 +228,10 @@ class _PhantomStudy:
         made.PixelRepresentation = 1
         return made
 
-    def slice_of(self, series: _PhantomSeries, index: int, values: tuple[int, ...]) -> NDArray[np.int32]:
+    def slice_of(self, series: _PhantomSeries, index: int) -> NDArray[np.int32]:
         """A slice of the body with one value per tissue, and edges softened like those of a scanner."""
         labels = self.body.slice_at(series.z_mm[index] * UNITS_PER_MM, series.grid)
-        return _soften(np.array(values, dtype=np.int32)[labels])
+        return _soften(np.array(series.values, dtype=np.int32)[labels])
 
     def noise(self, series: _PhantomSeries, index: int) -> NDArray[np.int32]:
         """Bell-shaped noise, rows by columns, with standard deviation 1000."""
@@ -249,9 +256,6 @@ def _set_pixels(made: Dataset, image: NDArray[np.int32], low: int, high: int) ->
     made.PixelData = image.clip(low, high).astype("<i2").tobytes()
 
 
-# --- images -----------------------------------------------------------------------------------------------------------
-
-
 def _ct(study: _PhantomStudy, index: int) -> Dataset:
     made = study.image(_CT, index)
     made.BodyPartExamined = "WHOLEBODY"
@@ -269,29 +273,11 @@ def _ct(study: _PhantomStudy, index: int) -> Dataset:
     made.RescaleIntercept = "0"
     made.RescaleSlope = "1"
     made.RescaleType = "HU"
-    _set_pixels(made, study.slice_of(_CT, index, _HOUNSFIELD) + study.noise(_CT, index) * 14 // 1000, -1024, 3071)
+    _set_pixels(made, study.slice_of(_CT, index) + study.noise(_CT, index) * 14 // 1000, -1024, 3071)
     return made
 
 
-@dataclass(frozen=True, slots=True)
-class _Weighting:
-    series: _PhantomSeries
-    signal: tuple[int, ...]
-    repetition_ms: str
-    echo_ms: str
-    echo_train: str
-
-
-_T1 = _Weighting(
-    _PhantomSeries(uid.MRImageStorage, "MR", "MR T1 head", 3, _MR_GRID, _HEAD_Z_MM), _T1_SIGNAL, "550", "12", "1"
-)
-_T2 = _Weighting(
-    _PhantomSeries(uid.MRImageStorage, "MR", "MR T2 head", 4, _MR_GRID, _HEAD_Z_MM), _T2_SIGNAL, "4200", "98", "9"
-)
-
-
-def _mr(study: _PhantomStudy, weighting: _Weighting, index: int) -> Dataset:
-    series = weighting.series
+def _mr(study: _PhantomStudy, series: _PhantomSeries, index: int) -> Dataset:
     made = study.image(series, index)
     made.ImageType = ["ORIGINAL", "PRIMARY", "M"]
     made.BodyPartExamined = "HEAD"
@@ -300,16 +286,14 @@ def _mr(study: _PhantomStudy, weighting: _Weighting, index: int) -> Dataset:
     made.SequenceVariant = "SK"
     made.ScanOptions = ""
     made.MRAcquisitionType = "2D"
-    made.RepetitionTime = weighting.repetition_ms
-    made.EchoTime = weighting.echo_ms
-    made.EchoTrainLength = weighting.echo_train
+    made.RepetitionTime, made.EchoTime, made.EchoTrainLength = series.echoes
     made.MagneticFieldStrength = "1.5"
     made.FlipAngle = "90"
     made.SpacingBetweenSlices = str(_HEAD_Z_MM.step)
     made.WindowCenter = "450"
     made.WindowWidth = "900"
     noise = study.noise(series, index) * 18 // 1000
-    _set_pixels(made, abs(study.slice_of(series, index, weighting.signal) + noise), 0, 4095)
+    _set_pixels(made, abs(study.slice_of(series, index) + noise), 0, 4095)
     return made
 
 
@@ -349,7 +333,7 @@ def _pet(study: _PhantomStudy, index: int) -> Dataset:
     made.ActualFrameDuration = "180000"
     made.DecayFactor = "1"
     made.ImageIndex = index + 1
-    activity = _soften(study.slice_of(_PET, index, _UPTAKE)) // 2  # softened twice, because PET is less sharp
+    activity = _soften(study.slice_of(_PET, index)) // 2  # softened twice, because PET is less sharp
     noise = study.noise(_PET, index)
     _set_pixels(made, activity + noise * (activity // 16 + 40) // 1000, 0, 32767)
     return made
@@ -359,9 +343,6 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return _dataset(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
-# --- objects that refer to the CT -------------------------------------------------------------------------------------
-
-
 def _reference(instance: Dataset) -> Dataset:
     return _dataset(ReferencedSOPClassUID=instance.SOPClassUID, ReferencedSOPInstanceUID=instance.SOPInstanceUID)
 
@@ -369,8 +350,6 @@ def _reference(instance: Dataset) -> Dataset:
 def _structure_set(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     made = study.instance(_STRUCTURES, 0)
     made.OperatorsName = ""
-    made.FrameOfReferenceUID = study.frame_of_reference_uid
-    made.PositionReferenceIndicator = ""
     made.StructureSetLabel = "TUMOUR AND LIVER"
     made.StructureSetDate = study.date
     made.StructureSetTime = "120000"
@@ -384,43 +363,42 @@ def _structure_set(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     )
     frame = _dataset(FrameOfReferenceUID=study.frame_of_reference_uid, RTReferencedStudySequence=[referenced])
     made.ReferencedFrameOfReferenceSequence = [frame]
-    made.StructureSetROISequence = []
-    made.ROIContourSequence = []
-    made.RTROIObservationsSequence = []
     regions = (
-        ("Tumour", "GTV", ["255", "64", "64"], study.body.tumour),
-        ("Liver", "ORGAN", ["160", "96", "32"], study.body.liver),
+        ("1", "Tumour", "GTV", ["255", "64", "64"], study.body.tumour),
+        ("2", "Liver", "ORGAN", ["160", "96", "32"], study.body.liver),
     )
-    for number, (name, kind, colour, shape) in enumerate(regions, start=1):
-        region = _dataset(
-            ROINumber=str(number),
+    made.StructureSetROISequence = [
+        _dataset(
+            ROINumber=number,
             ReferencedFrameOfReferenceUID=study.frame_of_reference_uid,
             ROIName=name,
             ROIGenerationAlgorithm="AUTOMATIC",
         )
-        made.StructureSetROISequence.append(region)
-        contours = [_contour(outline, instance) for instance in ct if (outline := _outline(shape, instance))]
-        made.ROIContourSequence.append(
-            _dataset(ROIDisplayColor=colour, ContourSequence=contours, ReferencedROINumber=str(number))
-        )
-        observation = _dataset(
-            ObservationNumber=str(number),
-            ReferencedROINumber=str(number),
-            RTROIInterpretedType=kind,
-            ROIInterpreter="",
-        )
-        made.RTROIObservationsSequence.append(observation)
+        for number, name, *_ in regions
+    ]
+    made.ROIContourSequence = [
+        _dataset(ROIDisplayColor=colour, ContourSequence=_contours(shape, ct), ReferencedROINumber=number)
+        for number, _, _, colour, shape in regions
+    ]
+    made.RTROIObservationsSequence = [
+        _dataset(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType=kind, ROIInterpreter="")
+        for number, _, kind, *_ in regions
+    ]
     made.ApprovalStatus = "UNAPPROVED"
     return made
 
 
-def _contour(outline: list[str], instance: Dataset) -> Dataset:
-    return _dataset(
-        ContourImageSequence=[_reference(instance)],
-        ContourGeometricType="CLOSED_PLANAR",
-        NumberOfContourPoints=str(len(outline) // 3),
-        ContourData=outline,
-    )
+def _contours(shape: Ellipsoid, ct: list[Dataset]) -> list[Dataset]:
+    return [
+        _dataset(
+            ContourImageSequence=[_reference(instance)],
+            ContourGeometricType="CLOSED_PLANAR",
+            NumberOfContourPoints=str(len(outline) // 3),
+            ContourData=outline,
+        )
+        for instance in ct
+        if (outline := _outline(shape, instance))
+    ]
 
 
 _CONTOUR_POINTS = 36
@@ -448,8 +426,6 @@ def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     made.ImageType = ["DERIVED", "PRIMARY"]
     made.ContentDate = study.date
     made.ContentTime = "120000"
-    made.FrameOfReferenceUID = study.frame_of_reference_uid
-    made.PositionReferenceIndicator = ""
     made.ContentLabel = "TUMOUR"
     made.ContentDescription = f"Tumour of the {study.patient.site.lower()}"
     made.ContentCreatorName = ""
