@@ -79,11 +79,6 @@ class Authenticator:
         self.guest = Viewer(GUEST, self._rules.restricted)
 
     @property
-    def needs_key(self) -> bool:
-        """Whether TCIA v3 asks for a key."""
-        return bool(self._keys)
-
-    @property
     def has_users(self) -> bool:
         """Whether anyone but the guest can log in."""
         return bool(self._rules.users)

@@ -1,23 +1,31 @@
-"""HTTP responses that every API uses: streams made in threads, notes for the access log, and pages for bare statuses.
+"""HTTP responses that every API uses: files and ranges of them, streams, notes for the access log, bare statuses.
 
-A long body is made in a thread, one chunk at a time, after the client has received the chunk before it.
+A long body is made in a thread, one chunk at a time, after the client has received the chunk before it. But opening and
+reading a local file blocks the event loop for less time than a switch to a thread takes.
+
+Source: RFC 9110 §13 (conditions) and §14 (ranges).
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+import os
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
 _THREADS: Final = 4
-
+_READ_AT_ONCE_BYTES: Final = 1 << 16
+_RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 _Result = TypeVar("_Result")
-
 
 NO_GUESSING: Final = {"X-Content-Type-Options": "nosniff"}
 """A header of every response: a browser must not take CSV or text for a page."""
@@ -95,3 +103,105 @@ class ServerThreads:
                 with suppress(ValueError):  # a thread may still be making a chunk for a client that has left
                     chunks.close()
         return response
+
+
+async def send_file(
+    request: web.Request, source: io.FileIO, headers: Mapping[str, str], *, etag: str | None = None
+) -> web.StreamResponse:
+    """Send an open file or the requested range: a short one in one write with its headers, others by sendfile."""
+    status = os.fstat(source.fileno())
+    etag = etag or f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    modified = http_date(status.st_mtime_ns // 10**9)
+    code, start, count = HTTPStatus.OK, 0, status.st_size
+    sent = {**headers, "Accept-Ranges": "bytes", "ETag": etag, "Last-Modified": modified}
+    if (wanted := request.headers.get("Range")) and _is_current(request.headers.get("If-Range"), etag, modified):
+        code, start, count = _byte_range(wanted, status.st_size)
+        if code is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return web.Response(status=code, headers={"Content-Range": f"bytes */{status.st_size}"})
+        if code is HTTPStatus.PARTIAL_CONTENT:
+            sent["Content-Range"] = f"bytes {start}-{start + count - 1}/{status.st_size}"
+    if count <= _READ_AT_ONCE_BYTES:
+        source.seek(start)
+        return web.Response(status=code, body=source.read(count), headers=sent)
+    response = Stream(status=code, headers=sent)
+    response.content_length = count
+    await response.prepare(request)
+    if request.method != "HEAD" and request.transport is not None:
+        response.bytes_sent = await asyncio.get_running_loop().sendfile(request.transport, source, start, count)
+        if response.bytes_sent < count and request.transport is not None:
+            request.transport.abort()  # the file was truncated after its length was announced
+    await response.write_eof()
+    return response
+
+
+async def send_file_in_chunks(
+    request: web.Request, source: io.FileIO, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send an open file without its length, ETag and ranges."""
+    response = Stream(headers=headers)
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    if request.method != "HEAD":
+        while chunk := source.read(_READ_AT_ONCE_BYTES):
+            await response.send(chunk)
+    await response.write_eof()
+    return response
+
+
+def unmet_condition(headers: Mapping[str, str], etag: str, mtime_ns: int) -> HTTPStatus | None:
+    """The status for a request whose conditions an object does not meet: 412 or 304; None if it is to be sent."""
+    if (wanted := headers.get("If-Match")) is not None:
+        if not _names(wanted, etag):
+            return HTTPStatus.PRECONDITION_FAILED
+    elif _is_newer(mtime_ns, headers.get("If-Unmodified-Since")):
+        return HTTPStatus.PRECONDITION_FAILED
+    if (known := headers.get("If-None-Match")) is not None:
+        return HTTPStatus.NOT_MODIFIED if _names(known, etag) else None
+    is_old = _is_newer(mtime_ns, headers.get("If-Modified-Since")) is False
+    return HTTPStatus.NOT_MODIFIED if is_old else None
+
+
+def _names(tags: str, etag: str) -> bool:
+    """Whether a list of entity tags has this one, or is `*`. A tag without quotes counts, as it does at Amazon S3."""
+    found = [tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")]
+    return found == ["*"] or etag.strip('"') in found
+
+
+def _is_newer(mtime_ns: int, date: str | None) -> bool | None:
+    """Whether a file was changed after a date; None if there is no valid date."""
+    with suppress(ValueError, TypeError, OverflowError):
+        return None if date is None else mtime_ns // 10**9 > parsedate_to_datetime(date).timestamp()
+    return None
+
+
+@lru_cache(maxsize=4096)  # the files of a Series were written within a few seconds
+def http_date(seconds: int) -> str:
+    """A time, in seconds since 1970, as in Last-Modified."""
+    return formatdate(seconds, usegmt=True)
+
+
+def _is_current(if_range: str | None, etag: str, modified: str) -> bool:
+    """Whether a Range header applies: there is no condition, or it is our ETag or our date."""
+    if if_range is None or if_range == etag:
+        return True
+    with suppress(ValueError, TypeError):
+        return parsedate_to_datetime(if_range) == parsedate_to_datetime(modified)
+    return False
+
+
+def _byte_range(wanted: str, size_bytes: int) -> tuple[HTTPStatus, int, int]:
+    """Status, first byte and count for a Range header. Anything but a single range gives the whole file."""
+    whole = HTTPStatus.OK, 0, size_bytes
+    unsatisfiable = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 0, 0
+    found = _RANGE.fullmatch(wanted)
+    if found is None or found.groups() == ("", ""):
+        return whole
+    first, last = found.groups()
+    if not first:
+        count = min(int(last), size_bytes)
+        return (HTTPStatus.PARTIAL_CONTENT, size_bytes - count, count) if count else unsatisfiable
+    start, end = int(first), int(last) if last else size_bytes - 1
+    if last and end < start:
+        return whole
+    count = min(end, size_bytes - 1) - start + 1
+    return (HTTPStatus.PARTIAL_CONTENT, start, count) if count > 0 else unsatisfiable

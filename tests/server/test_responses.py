@@ -1,10 +1,13 @@
-"""Streams of answers."""
+"""Files over HTTP with ranges, ETag and lengths, and streams of answers."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import pytest
 
 from bulkdl.server.catalogue import Root
 from tests.support.dicom_files import instances, write_folder
@@ -31,3 +34,64 @@ async def test_a_client_that_disconnects_does_not_affect_others(archive: Archive
         writer.transport.abort()
     assert (await archive.image(archive.made[0])).status == 200
     assert (await archive.get("getSeries")).status == 200
+
+
+async def test_sends_instances_unchanged(archive: Archive) -> None:
+    for made in archive.made:
+        answer = await archive.image(made)
+        assert (answer.status, answer.body) == (200, made.content)
+        assert answer.headers["Content-Type"] == "application/dicom"
+        assert answer.headers["Content-Disposition"] == f"attachment; filename={made.sop_uid}.dcm"
+        assert answer.headers["Content-Length"] == str(len(made.content))
+
+
+@pytest.mark.parametrize("place", [0, -1], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [("bytes=10-19", slice(10, 20)), ("bytes=100-", slice(100, None)), ("bytes=-7", slice(-7, None))],
+)
+async def test_sends_a_range(archive: Archive, place: int, wanted: str, part: slice) -> None:
+    made = archive.made[place]
+    answer = await archive.image(made, {"Range": wanted})
+    start, stop, _ = part.indices(len(made.content))
+    assert (answer.status, answer.body) == (206, made.content[part])
+    assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(made.content)}"
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "bytes=9-3", "lines=1-2", "bytes=-", "bytes=x-1"])
+async def test_sends_the_whole_file_unless_there_is_a_single_range(archive: Archive, wanted: str) -> None:
+    answer = await archive.image(archive.made[0], {"Range": wanted})
+    assert (answer.status, answer.body) == (200, archive.made[0].content)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=999999999-", "bytes=-0"])
+async def test_rejects_a_range_after_the_end(archive: Archive, wanted: str) -> None:
+    answer = await archive.image(archive.made[0], {"Range": wanted})
+    assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{len(archive.made[0].content)}")
+
+
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
+async def test_a_download_resumes_while_the_file_is_the_same(archive: Archive, header: str) -> None:
+    made = archive.made[0]
+    validator = (await archive.image(made)).headers[header]
+    assert (await archive.image(made, {"Range": "bytes=5-", "If-Range": validator})).status == 206
+    stale = '"another"' if header == "ETag" else "Mon, 01 Jan 2001 00:00:00 GMT"
+    answer = await archive.image(made, {"Range": "bytes=5-", "If-Range": stale})
+    assert (answer.status, answer.body) == (200, made.content)
+
+
+async def test_the_etag_changes_with_the_file(archive: Archive) -> None:
+    """Bytes of two versions must never be put together. Without a new scan the new version is not sent at all."""
+    made = archive.made[0]
+    before = (await archive.image(made)).headers["ETag"]
+    path = archive.folder / made.path
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    assert (await archive.image(made)).status == 500
+    await asyncio.to_thread(archive.catalogue.scan, [Root(archive.folder)])
+    assert (await archive.image(made)).headers["ETag"] != before
+
+
+async def test_head_gives_the_length_and_sends_no_body(archive: Archive) -> None:
+    for made in (archive.made[0], archive.made[-1]):
+        answer = await archive.image(made, method="HEAD")
+        assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", str(len(made.content)))

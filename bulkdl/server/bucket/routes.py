@@ -20,8 +20,7 @@ from bulkdl.server.bucket.listing import InvalidArgument, list_page, read_list_r
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
 from bulkdl.server.catalogue import open_served
 from bulkdl.server.context import ServerContext
-from bulkdl.server.file_response import http_date, send_file, unmet_condition
-from bulkdl.server.responses import NotedResponse
+from bulkdl.server.responses import NotedResponse, http_date, send_file, unmet_condition
 
 _PATH: Final = f"/{BUCKET}"
 _XML: Final = "application/xml"

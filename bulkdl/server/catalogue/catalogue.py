@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkdl.server.catalogue import tables
-from bulkdl.server.catalogue.choice import md5_of
 from bulkdl.server.catalogue.files import Root
 from bulkdl.server.catalogue.reports import ScanReport
-from bulkdl.server.catalogue.scan import scan_folders
+from bulkdl.server.catalogue.scan import md5_of, scan_folders
 from bulkdl.server.catalogue.served_file import ServedFile, open_served
 from bulkdl.server.catalogue.view import CatalogueView
 

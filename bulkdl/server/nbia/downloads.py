@@ -6,25 +6,32 @@ instance needs neither a thread nor the database.
 
 from __future__ import annotations
 
+import io
+import time
+import zipfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
+from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import CatalogueView, ServedFile, open_served
 from bulkdl.server.context import ServerContext
-from bulkdl.server.file_response import send_file, send_file_in_chunks
 from bulkdl.server.nbia.apis import Api, Credential
-from bulkdl.server.nbia.bundles import bundle, new_names, original_names, sequential_names
 from bulkdl.server.nbia.errors import server_error
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.request import ApiRequest
+from bulkdl.server.responses import send_file, send_file_in_chunks
 
 _CACHED_FILES: Final = 200_000
 _NOT_FOUND_OF_TCIA: Final = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"
+_READ_BYTES: Final = 1 << 18
+_PIECE_BYTES: Final = 1 << 17
+_ZIP64_FROM_BYTES: Final = 1 << 31
+_LEVEL: Final = 1  # higher levels are slower and save little
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,6 @@ class Downloads:
         self._series: OrderedDict[str, _CachedSeries] = OrderedDict()
         self._cached = 0
         self._generation = context.catalogue.generation
-
-    # --- single instances ---------------------------------------------------------------------------------------------
 
     async def send_instance(self, http: web.Request, api: Api, hidden: frozenset[str]) -> web.StreamResponse:
         """Answer getSingleImage to a viewer from whom the Collections `hidden` are hidden.
@@ -93,8 +98,6 @@ class Downloads:
             while self._cached > _CACHED_FILES and len(self._series) > 1:
                 self._cached -= len(self._series.popitem(last=False)[1].files)
         return series
-
-    # --- bundles ------------------------------------------------------------------------------------------------------
 
     async def send_bundle(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         """Answer getImage and similar endpoints with a zip of a Series.
@@ -175,3 +178,91 @@ def _license(view: CatalogueView, series_uid: str) -> str:
         *([f"Citation: {about.citation}"] if about.citation else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def sequential_names(files: Sequence[ServedFile]) -> list[str]:
+    """Names such as `00000001.dcm`, one per file."""
+    return [f"{number:08}.dcm" for number in range(1, len(files) + 1)]
+
+
+def new_names(files: Sequence[ServedFile]) -> list[str]:
+    """Names such as `1-01.dcm`: acquisition and instance, counted in the given order, padded to equal widths.
+
+    Where the acquisition number changes, the next acquisition begins and instances are counted from 1 again.
+    """
+    counted: list[tuple[int, int]] = []
+    before = object()
+    for file in files:
+        acquisition, instance = counted[-1] if counted else (0, 0)
+        is_new = not counted or file.acquisition_number != before
+        counted.append((acquisition + 1, 1) if is_new else (acquisition, instance + 1))
+        before = file.acquisition_number
+    widths = [len(str(max(column, default=0))) for column in zip(*counted, strict=True)]
+    return [f"{acquisition:0{widths[0]}}-{instance:0{widths[1]}}.dcm" for acquisition, instance in counted]
+
+
+def original_names(files: Sequence[ServedFile]) -> list[str]:
+    """The names of the files; with a number before them if several are equal."""
+    names = [file.path.name.encode(errors="replace").decode() for file in files]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{number:08}-{name}" for number, name in enumerate(names, start=1)]
+
+
+def bundle(
+    files: Sequence[ServedFile],
+    names: Sequence[str],
+    *,
+    license_text: str | None = None,
+    md5_of: Callable[[ServedFile], bytes] | None = None,
+    on_failure: Callable[[str], None] = lambda _message: None,
+) -> Iterator[bytes]:
+    """The zip in chunks, each but the last of 128 KiB or more; with `md5_of`, it ends with checksums.
+
+    It has the form that NBIA's servers write with `java.util.zip`: deflated, lengths after the data, flat names, the
+    current time. Like NBIA's, it ends early but well-formed if a file cannot be read, and `on_failure` gets the reason.
+    """
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        if license_text is not None:
+            archive.writestr(_entry("LICENSE"), license_text)
+        try:
+            for file, name in zip(files, names, strict=True):
+                is_large = file.size_bytes >= _ZIP64_FROM_BYTES
+                with open_served(file) as source, archive.open(_entry(name), "w", force_zip64=is_large) as target:
+                    while chunk := source.read(_READ_BYTES):
+                        target.write(chunk)
+                        yield from sink.take(_PIECE_BYTES)
+            if md5_of is not None:
+                lines = [f"{name},{md5_of(file).hex()}\n" for file, name in zip(files, names, strict=True)]
+                archive.writestr(_entry("md5hashes.csv"), "".join(["Filename,MD5Hash\n", *lines]))
+        except (OSError, DiskError) as error:
+            on_failure(str(error))
+    yield from sink.take(1)
+
+
+class _Sink(io.RawIOBase):
+    """The output of `zipfile`. It cannot seek, so lengths and checksums are written after the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: Any, /) -> int:
+        self._pieces.append(data)
+        self._size += len(data)
+        return len(data)
+
+    def take(self, at_least: int) -> Iterator[bytes]:
+        if self._size >= at_least:
+            piece = b"".join(self._pieces)
+            self._pieces, self._size = [], 0
+            yield piece
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, time.localtime()[:6])
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry

@@ -10,9 +10,11 @@ No path on disk is made from anything that a client sends. What is hidden from a
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -22,11 +24,15 @@ from bulkdl.model.text import shortened
 from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
 from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspection
-from bulkdl.server.nbia import bindaas
 from bulkdl.server.nbia.apis import APIS, OTHER_NAMES, SERVICES_PATH, Api, Credential
-from bulkdl.server.nbia.bindaas import Handler
 from bulkdl.server.nbia.downloads import Downloads
-from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
+from bulkdl.server.nbia.errors import (
+    missing_parameter,
+    refusal,
+    server_error,
+    unauthorized,
+    unknown_tcia_endpoint,
+)
 from bulkdl.server.nbia.formats import find_format, write_rows
 from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins
@@ -36,9 +42,12 @@ from bulkdl.server.nbia.replies import reply
 from bulkdl.server.nbia.request import FORMAT, ApiRequest, RequestRefused, check_names, read_form
 from bulkdl.server.nbia.shared_lists import SharedLists
 
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 _TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
 _LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))
 _KEY: Final = "api_key"
+_ROW_FORMATS: Final = ("CSV", "HTML", "XML", "JSON")
 _INSPECTED: Final = {
     "getThumbnail": Inspection.THUMBNAIL,
     "getDicomTags": Inspection.TAGS,
@@ -118,10 +127,10 @@ class _Handlers:
             except (BulkdlError, OSError) as error:
                 return server_error(str(error), api, tcia_message="The request could not be executed")
 
-        return bindaas.with_headers(handle) if api.is_tcia else handle
+        return _with_bindaas_headers(handle) if api.is_tcia else handle
 
     def metadata_handler(self, api: Api, endpoint: Endpoint) -> Handler:
-        body = bindaas.describe_endpoint(endpoint)
+        body = _describe_endpoint(endpoint)
 
         async def handle(http: web.Request) -> web.StreamResponse:
             viewer = _identify(http, api, endpoint, self._context.authenticator)
@@ -129,7 +138,7 @@ class _Handlers:
                 return unauthorized(viewer, api, endpoint, self._quirks)
             return web.Response(body=body, content_type="application/json")
 
-        return bindaas.with_headers(handle)
+        return _with_bindaas_headers(handle)
 
     async def index(self, http: web.Request) -> web.StreamResponse:
         view = self._context.view_of(self._context.authenticator.guest)
@@ -191,9 +200,47 @@ def _identify(
     if api.credential is Credential.NONE or endpoint.name == "up":
         return authenticator.guest
     if api.credential is Credential.KEY:
-        is_known = not authenticator.needs_key or authenticator.is_key(http.query.get(_KEY) or http.headers.get(_KEY))
+        is_known = authenticator.is_key(http.query.get(_KEY) or http.headers.get(_KEY))
         return authenticator.guest if is_known else CredentialProblem.MISSING
     viewer = authenticator.viewer(http.headers.get("Authorization"))
     if viewer is CredentialProblem.MISSING and api.credential is Credential.OPTIONAL_TOKEN:
         return authenticator.guest
     return viewer
+
+
+def _with_bindaas_headers(handle: Handler) -> Handler:
+    """Add Bindaas' headers to each response whose headers are not sent yet."""
+
+    async def timed(request: web.Request) -> web.StreamResponse:
+        start = time.perf_counter()
+        response = await handle(request)
+        if not response.prepared:
+            response.headers["Bindaas-version"] = "bulkdl"
+            response.headers["Vendor"] = "bulkdl"
+            response.headers["responseTime"] = str(round((time.perf_counter() - start) * 1000))
+        return response
+
+    return timed
+
+
+def _describe_endpoint(endpoint: Endpoint) -> bytes:
+    """The JSON of `…/metadata`. Its key names are our own, as the real ones are not documented."""
+    parameters = [{"name": parameter.name, "required": parameter.required} for parameter in endpoint.parameters]
+    if endpoint.has_format:
+        parameters.append({"name": FORMAT, "required": False})
+    formats = {Answer.BUNDLE: ["ZIP"], Answer.INSTANCE: ["DICOM"]}
+    description = {
+        "name": endpoint.name,
+        "description": endpoint.description,
+        "queryParameters": parameters,
+        "returnTypes": formats.get(endpoint.answer, [name for name in _ROW_FORMATS if name in endpoint.formats]),
+        "attributes": [
+            {
+                "name": attribute.name,
+                "dicomTag": f"{attribute.tag[:4]} {attribute.tag[4:]}" if attribute.tag else "NA",
+                "description": attribute.description,
+            }
+            for attribute in endpoint.attributes
+        ],
+    }
+    return json.dumps(description, indent=1).encode()
