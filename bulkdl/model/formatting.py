@@ -67,6 +67,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def counted(count: int, word: str) -> str:
+    """A number, and the form of the word for it: `1,000 retries`."""
+    return f"{count:,} {plural(word, count)}"
+
+
 def plural(word: str, count: int) -> str:
     """The form of the word for `count`."""
     if count == 1:

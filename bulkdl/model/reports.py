@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
+
+_ONLY_IF_GIVEN: Final = frozenset({"key", "series", "message"})
+
+
+def _documents(records: Iterable[Any]) -> list[dict[str, Any]]:
+    """Records as JSON values; keys that do not apply are left out."""
+    return [
+        {name: value for name, value in asdict(record).items() if value is not None or name not in _ONLY_IF_GIVEN}
+        for record in records
+    ]
 
 
 class _Report:
@@ -16,6 +27,9 @@ class _Report:
         from bulkdl.model.summaries import text_of  # noqa: PLC0415 - it imports this module
 
         return text_of(cast(Report, self))
+
+    def _values(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
 
 
 class RunOutcome(StrEnum):
@@ -40,13 +54,6 @@ class Failure:
     message: str
     attempts: int
     key: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The failure in the documents of `--json`; `key` is left out where it says nothing."""
-        values = asdict(self)
-        if self.key is None:
-            del values["key"]
-        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +102,13 @@ class RunReport(_Report):
     def as_json(self) -> dict[str, Any]:
         """The document of `mirror --json`."""
         return {
-            "mirror": self.mirror,
-            "archive": self.archive,
-            "run": self.run,
-            "outcome": self.outcome.value,
+            **self._values("mirror", "archive", "run", "outcome"),
             "series": asdict(self.series),
             "instances": asdict(self.instances),
             "bytes": {"fetched": self.bytes_fetched, "mirror": self.bytes_mirror},
-            "requests": self.requests,
-            "retries": self.retries,
+            **self._values("requests", "retries"),
             "seconds": round(self.seconds, 3),
-            "failures": [failure.as_json() for failure in self.failures],
+            "failures": _documents(self.failures),
             **({"failures_left_out": self.failures_left_out} if self.failures_left_out else {}),
         }
 
@@ -160,17 +163,14 @@ class StatusReport(_Report):
     def as_json(self) -> dict[str, Any]:
         """The document of `status --json`."""
         return {
-            "mirror": self.mirror,
-            "archive": self.archive,
-            "run": self.run,
-            "running": self.running,
+            **self._values("mirror", "archive", "run", "running"),
             "outcome": self.last_outcome,
             "series": {**asdict(self.series), "unlisted": self.unlisted_series},
-            "instances": {**asdict(self.instances), "held": self.held, "owed": self.owed},
+            "instances": {**asdict(self.instances), **self._values("held", "owed")},
             "bytes": {"mirror": self.bytes_mirror},
-            "collections": [asdict(entry) for entry in self.collections],
+            "collections": _documents(self.collections),
             "errors": self.failures_by_error,
-            "failures": [failure.as_json() for failure in self.failures],
+            "failures": _documents(self.failures),
             "unanswered": list(self.unanswered),
         }
 
@@ -198,12 +198,6 @@ class Problem:
     instance: str | None = None
     series: str | None = None
     message: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """An entry of `problems`, without keys that do not apply."""
-        values = {"path": self.path, "problem": self.problem.value, "instance": self.instance}
-        further = {"series": self.series, "message": self.message}
-        return {**values, **{name: value for name, value in further.items() if value is not None}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,14 +235,12 @@ class VerifyReport(_Report):
             "series": asdict(self.series),
             "instances": {
                 **asdict(self.instances),
-                "checked": self.checked,
-                "sound": self.sound,
+                **self._values("checked", "sound", "owed"),
                 "held": self.instances.reused,
-                "owed": self.owed,
             },
             "bytes": {"checked": self.bytes_checked},
             "seconds": round(self.seconds, 3),
-            "problems": [found.as_json() for found in self.problems],
+            "problems": _documents(self.problems),
             **({"compared": {"series": self.series_compared}} if self.series_compared is not None else {}),
             **({"repair": self.repair.as_json()} if self.repair else {}),
         }
@@ -290,22 +282,13 @@ class AdoptReport(_Report):
     def as_json(self) -> dict[str, Any]:
         """The document of `adopt --json`."""
         return {
-            "mirror": self.mirror,
-            "source": self.source,
-            "run": self.run,
-            "outcome": self.outcome.value,
+            **self._values("mirror", "source", "run", "outcome"),
             "series": {"adopted": self.series},
-            "instances": {
-                "found": self.found,
-                "adopted": self.adopted,
-                "already": self.already,
-                "refused": self.refused,
-                "not_decoded": self.not_decoded,
-            },
+            "instances": self._values("found", "adopted", "already", "refused", "not_decoded"),
             "files": {"others": self.others},
             "bytes": {"adopted": self.bytes_adopted, "mirror": self.bytes_mirror},
             "seconds": round(self.seconds, 3),
-            "problems": [asdict(problem) for problem in self.problems],
+            "problems": _documents(self.problems),
         }
 
 
@@ -335,8 +318,7 @@ class PlanReport(_Report):
     def as_json(self) -> dict[str, Any]:
         """The document of `plan --json`, without the list of Series, which may be long; `--save` writes it."""
         return {
-            "archive": self.archive,
-            "mirror": self.mirror,
+            **self._values("archive", "mirror"),
             "series": asdict(self.series),
             "instances": {
                 **asdict(InstanceCounts(selected=self.instances_selected, reused=self.instances_held)),
@@ -349,10 +331,9 @@ class PlanReport(_Report):
                 "free": self.bytes_free,
                 "exact": self.exact,
             },
-            "requests": self.requests,
-            "seconds_expected": self.seconds_expected,
-            "collections": [asdict(entry) for entry in self.collections],
-            "failures": [failure.as_json() for failure in self.failures],
+            **self._values("requests", "seconds_expected"),
+            "collections": _documents(self.collections),
+            "failures": _documents(self.failures),
         }
 
 

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from typing import Final
 
-from bulkdl.model.formatting import command, duration, plural, table
+from bulkdl.model import reports
+from bulkdl.model.formatting import command, counted, duration, plural, table
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.reports import (
-    AdoptReport,
-    CollectionStatus,
-    Failure,
-    PlanReport,
-    ProblemKind,
-    Report,
-    RunOutcome,
-    RunReport,
-    SeriesCounts,
-    StatusReport,
-    VerifyReport,
-)
+from bulkdl.model.reports import AdoptReport, PlanReport, RunOutcome, RunReport, StatusReport, VerifyReport
 from bulkdl.model.text import one_line
 
 _MOST_SHOWN: Final = 10
 
-_HEADLINES: Final = {
-    RunOutcome.COMPLETE: "Complete",
-    RunOutcome.PARTIAL: "Partial",
-    RunOutcome.INTERRUPTED: "Interrupted",
-    RunOutcome.FAILED: "Failed",
-}
 
-
-def text_of(report: Report, width: int | None = None) -> str:
+def text_of(report: reports.Report, width: int | None = None) -> str:
     """The report for people. Tables are cut to `width` columns, if it is given."""
     match report:
         case RunReport():
@@ -47,7 +30,7 @@ def text_of(report: Report, width: int | None = None) -> str:
             return _plan_text(report, width)
 
 
-def complaint_of(report: Report) -> str | None:
+def complaint_of(report: reports.Report) -> str | None:
     """The line for standard error if something is wrong; None if nothing is."""
     match report:
         case RunReport():
@@ -62,9 +45,6 @@ def complaint_of(report: Report) -> str | None:
             return _plan_complaint(report)
 
 
-# --- mirror, resume ---------------------------------------------------------------------------------------------------
-
-
 def _run_text(report: RunReport) -> str:
     of = report.instances
     parts = [f"{of.fetched:,} downloaded", f"{of.reused:,} already in the mirror"]
@@ -72,14 +52,14 @@ def _run_text(report: RunReport) -> str:
     parts += [f"{of.quarantined:,} quarantined"] if of.quarantined else []
     lines = [
         (
-            f"{_HEADLINES[report.outcome]}: {_series(report.series)}; "
-            f"{of.selected:,} {plural('instance', of.selected)}: {', '.join(parts)}"
+            f"{report.outcome.capitalize()}: {_series(report.series)}; "
+            f"{counted(of.selected, 'instance')}: {', '.join(parts)}"
         ),
         (
             f"{human_bytes(report.bytes_fetched)} in {duration(report.seconds)}"
             f" ({human_bytes(round(report.bytes_fetched / report.seconds)) if report.seconds else '0 B'}/s),"
-            f" {report.requests:,} {plural('request', report.requests)},"
-            f" {report.retries:,} {plural('retry', report.retries)}"
+            f" {counted(report.requests, 'request')},"
+            f" {counted(report.retries, 'retry')}"
         ),
         f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
         *_not_decoded(of.not_decoded),
@@ -93,7 +73,7 @@ def _run_text(report: RunReport) -> str:
 def _not_decoded(count: int) -> list[str]:
     if not count:
         return []
-    return [f"{count:,} {plural('instance', count)} not decoded: no installed decoder supports their pixels"]
+    return [f"{counted(count, 'instance')} not decoded: no installed decoder supports their pixels"]
 
 
 def _run_complaint(report: RunReport) -> str | None:
@@ -129,9 +109,6 @@ def _way_on(mirror: str, *, only_quarantined: bool = False) -> str:
     return f"to continue: {command('resume', mirror)}"
 
 
-# --- status -----------------------------------------------------------------------------------------------------------
-
-
 def _status_text(report: StatusReport, width: int | None) -> str:
     state = f"running: {report.running}" if report.running else f"last run: {report.last_outcome or 'not finished'}"
     lines = [
@@ -142,15 +119,8 @@ def _status_text(report: StatusReport, width: int | None) -> str:
             f" {human_bytes(report.bytes_mirror)}"
         ),
     ]
-    owed = [
-        f"{count:,} {word}"
-        for count, word in (
-            (report.owed, "owed"),
-            (report.failed, "failed"),
-            (report.quarantined, "quarantined"),
-        )
-        if count
-    ]
+    states = ("owed", "failed", "quarantined")
+    owed = [f"{count:,} {state}" for state in states if (count := getattr(report, state))]
     if report.unlisted_series:
         owed.append(f"{report.unlisted_series:,} series not listed yet")
     if owed:
@@ -170,27 +140,15 @@ def _status_text(report: StatusReport, width: int | None) -> str:
     return "\n".join(lines)
 
 
-def _collections(entries: Iterable[CollectionStatus], width: int | None) -> str:
+def _collections(entries: Iterable[reports.CollectionStatus], width: int | None) -> str:
     return table(
         ("collection", "series", "instances", "held", "owed", "failed", "quarantined", "size"),
         (
-            (
-                entry.collection,
-                f"{entry.series:,}",
-                f"{entry.instances:,}",
-                f"{entry.held:,}",
-                f"{entry.owed:,}",
-                f"{entry.failed:,}",
-                f"{entry.quarantined:,}",
-                human_bytes(entry.size_bytes),
-            )
-            for entry in entries
+            (name, *(f"{count:,}" for count in counts), human_bytes(size_bytes))
+            for name, *counts, size_bytes in map(astuple, entries)
         ),
         width=width,
     )
-
-
-# --- verify -----------------------------------------------------------------------------------------------------------
 
 
 def _verify_text(report: VerifyReport) -> str:
@@ -202,9 +160,9 @@ def _verify_text(report: VerifyReport) -> str:
         )
     ]
     if report.owed:
-        lines.append(f"{report.owed:,} {plural('instance', report.owed)} owed, so not verified")
+        lines.append(f"{counted(report.owed, 'instance')} owed, so not verified")
     if count := report.instances.quarantined:
-        lines.append(f"{count:,} {plural('instance', count)} quarantined as invalid, so not verified")
+        lines.append(f"{counted(count, 'instance')} quarantined as invalid, so not verified")
     lines += _not_decoded(report.instances.not_decoded)
     shown = report.problems[:_MOST_SHOWN]
     if shown:
@@ -223,10 +181,10 @@ def _verify_complaint(report: VerifyReport) -> str | None:
     if report.repair is not None and (complaint := _run_complaint(report.repair)) is not None:
         return complaint
     if count := report.remaining:
-        found = f"{count:,} {plural('problem', count)}"
+        found = f"{counted(count, 'problem')}"
         if any(problem.instance is not None for problem in report.problems) and report.repair is None:
             return f"{found} found; nothing was changed; to repair: {command('verify', '--repair', report.mirror)}"
-        if all(problem.problem is ProblemKind.DIFFERS for problem in report.problems):
+        if all(problem.problem is reports.ProblemKind.DIFFERS for problem in report.problems):
             return f"{found} found: the archive has other data; nothing was changed; `mirror` downloads what is new"
         return f"{found} left: files that the journal does not know are never changed; move them yourself"
     return _owed_complaint(report)
@@ -234,21 +192,18 @@ def _verify_complaint(report: VerifyReport) -> str | None:
 
 def _owed_complaint(report: VerifyReport) -> str | None:
     if report.owed:
-        return f"{report.owed:,} {plural('instance', report.owed)} still owed; {_way_on(report.mirror)}"
+        return f"{counted(report.owed, 'instance')} still owed; {_way_on(report.mirror)}"
     if count := report.instances.quarantined:
         status = command("status", report.mirror)
         way = _way_on(report.mirror, only_quarantined=True)
-        return f"{count:,} {plural('instance', count)} quarantined as invalid; to list them: {status}; {way}"
+        return f"{counted(count, 'instance')} quarantined as invalid; to list them: {status}; {way}"
     return None
-
-
-# --- adopt ------------------------------------------------------------------------------------------------------------
 
 
 def _adopt_text(report: AdoptReport) -> str:
     lines = [
         (
-            f"{_HEADLINES[report.outcome]}: {report.adopted:,} of {report.found:,} instances adopted, of"
+            f"{report.outcome.capitalize()}: {report.adopted:,} of {report.found:,} instances adopted, of"
             f" {report.series:,} series, {human_bytes(report.bytes_adopted)}, in {duration(report.seconds)}"
         )
     ]
@@ -279,15 +234,12 @@ def _adopt_complaint(report: AdoptReport) -> str | None:
     return f"{report.refused:,} of {report.found:,} instances were rejected and left in place; all others were adopted"
 
 
-# --- plan -------------------------------------------------------------------------------------------------------------
-
-
 def _plan_text(report: PlanReport, width: int | None) -> str:
     owed = report.instances_selected - report.instances_held
     about = "" if report.exact else "at least "
     sizes = f"{about}{human_bytes(report.bytes_selected)} selected, {human_bytes(report.bytes_held)} held"
     free = f", {human_bytes(report.bytes_free)} free on disk" if report.bytes_free is not None else ""
-    requests = f"about {report.requests:,} {plural('request', report.requests)}"
+    requests = f"about {counted(report.requests, 'request')}"
     when = f", about {duration(report.seconds_expected)}" if report.seconds_expected else ""
     lines = [
         f"From {one_line(report.archive)}" + (f" into {one_line(report.mirror)}" if report.mirror else ""),
@@ -305,33 +257,27 @@ def _plan_text(report: PlanReport, width: int | None) -> str:
 
 
 def _plan_complaint(report: PlanReport) -> str | None:
-    if not report.failures:
+    if not (count := len(report.failures)):
         return None
-    count = len(report.failures)
-    verb = "was" if count == 1 else "were"
-    return f"{count:,} {plural('item', count)} requested by name {verb} not found in the archive"
+    return f"{counted(count, 'item')} requested by name {'was' if count == 1 else 'were'} not found in the archive"
 
 
-# --- parts of the above -----------------------------------------------------------------------------------------------
-
-
-def _series(counts: SeriesCounts) -> str:
+def _series(counts: reports.SeriesCounts) -> str:
     failed = f", {counts.failed:,} failed" if counts.failed else ""
     return f"{counts.complete:,} of {counts.selected:,} series complete{failed}"
 
 
-def _failures(failures: Sequence[Failure], mirror: str, *, left_out: int = 0, asked: bool = False) -> list[str]:
+def _failures(failures: Sequence[reports.Failure], mirror: str, *, left_out: int = 0, asked: bool = False) -> list[str]:
     """The first failures, one per line. `asked`: the reader asked for them, so `status` is not suggested."""
     if not failures:
         return []
     shown = failures[:_MOST_SHOWN]
-    lines = [one_line(_failure(failed)) for failed in shown]
+    lines = [one_line(f"{_name_of(failed)}{failed.message}") for failed in shown]
     if (more := len(failures) - len(shown) + left_out) > 0:
         lines.append(f"… and {more:,} more" + ("" if asked else f": {command('status', mirror)}"))
     return ["Failed:", *(f"  {line}" for line in lines)]
 
 
-def _failure(failed: Failure) -> str:
-    """What failed, and why. A criterion that matched nothing has neither instance nor Series."""
-    name = failed.instance or (f"series {failed.series}" if failed.series else "")
-    return f"{name}: {failed.message}" if name else failed.message
+def _name_of(failed: reports.Failure) -> str:
+    """What failed. A criterion that matched nothing has neither instance nor Series."""
+    return f"{failed.instance}: " if failed.instance else f"series {failed.series}: " if failed.series else ""
