@@ -17,7 +17,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, Interrupted, MirrorUnwritable
-from bulkdl.fetch.shares import Share, Shares
+from bulkdl.fetch.shares import Shares
 from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
 from bulkdl.fetch.worker_process import WorkerProcess
@@ -133,7 +133,7 @@ class Coordinator:
                         self._spare.dismiss()
 
                 self._start_process, self._local = start_process, local
-                self._shares = Shares(Share(self._settings.ceiling, self._settings.rate_limit_bytes), local)
+                self._shares = Shares(self._settings.share, local)
                 tasks.join(feed(), name="feed")
                 tasks.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
@@ -253,11 +253,7 @@ class Coordinator:
             raise ArchiveRefused(f"every instance is refused: {outcome.message}")
 
     async def _tick(self, upstream: Stage) -> None:
-        """Record outcomes, watch the disk, announce progress, and hire workers while this process is the bottleneck.
-
-        Raises:
-            DiskError: the disk is full, or the journal cannot be written.
-        """
+        """Record outcomes, watch the disk, announce progress, and hire workers while this process is the bottleneck."""
         cpu_before, before, done_before = time.process_time(), time.monotonic(), 0
         for number in count():
             await asyncio.sleep(_FIRST_TICK_SECONDS if number < _FIRST_TICKS else _TICK_SECONDS)

@@ -62,11 +62,7 @@ def digests_of(content: bytes) -> Digests:
 
 
 def digests_of_file(path: Path) -> Digests:
-    """The digests of a file. Blocking.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """The digests of a file. Blocking. Raises OSError if it cannot be read."""
     hashing = Hashing()
     hashing.update_from(path)
     return hashing.digests()

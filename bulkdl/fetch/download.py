@@ -175,11 +175,7 @@ class Downloader:
         return self._unfinished_bytes + sum(download.arrived for download in self._in_ranges)
 
     async def find_kept(self) -> None:
-        """Find the partial files that an earlier run kept; once, before the first download.
-
-        Raises:
-            DiskError: the folder of partial files cannot be read.
-        """
+        """Find the partial files that an earlier run kept; once, before the first download."""
         self._kept = await self._threads(self._partials.resumable)
 
     async def download(self, target: Target) -> InstanceOutcome:
@@ -248,11 +244,7 @@ class Downloader:
         return () if tag == received.tag else (_NOT_COMPARED,)
 
     async def _compare(self, received: Received, target: Target) -> None:
-        """Compare a file of two responses with the archive's checksum, where there is one.
-
-        Raises:
-            ChecksumMismatch: they are of two objects.
-        """
+        """Compare a file of two responses with the archive's checksum, where there is one."""
         checksum = target.entry.md5 or await self._archive.checksum(target.series_uid, target.entry)
         if checksum is not None and received.digests is not None and received.digests.md5 != checksum:
             raise ChecksumMismatch("the object changed while it was downloaded: its MD5 is not that of the archive")
@@ -334,11 +326,7 @@ def _refuse_beyond(most_bytes: int, size_bytes: int) -> None:
 
 
 def _refuse_text(content: bytes) -> None:
-    """Tell an empty answer, or a page or document that is labelled DICOM, from a damaged file.
-
-    Raises:
-        UnexpectedAnswer: it is one.
-    """
+    """Tell an empty answer, or a page or document that is labelled DICOM, from a damaged file."""
     if not content:
         raise UnexpectedAnswer("the response is empty, expected a DICOM file")
     if not is_dicom(content) and content[:256].lstrip()[:1] in {b"<", b"{", b"["}:

@@ -50,11 +50,7 @@ def _lost_in(held: HeldFolder, files: MirrorFiles) -> dict[InstanceKey, str]:
 
 
 def move_away(files: MirrorFiles, path: str, sop_uid: str, message: str) -> None:
-    """Move what lies at `path` to quarantine, if anything does. Blocking.
-
-    Raises:
-        DiskError: it cannot be moved.
-    """
+    """Move what lies at `path` to quarantine, if anything does. Blocking. Raises DiskError if it cannot."""
     place = files.absolute(path)
     if place.is_symlink() or place.exists():
         details = {"asked_for": sop_uid, "error": InvalidInstance.code, "message": message}

@@ -54,11 +54,8 @@ class Shares:
             self._hand_out([*self._shares])
 
     def _hand_out(self, workers: list[Sharer]) -> None:
-        new = dict(zip(workers, divide(self._whole, len(workers)), strict=True))
-        for worker in sorted(new, key=lambda worker: new[worker].ceiling - self._ceiling(worker)):
+        none, new = Share(0), dict(zip(workers, divide(self._whole, len(workers)), strict=True))
+        for worker in sorted(new, key=lambda worker: new[worker].ceiling - self._shares.get(worker, none).ceiling):
             if self._shares.get(worker) != new[worker]:
                 self._shares[worker] = new[worker]
                 worker.share(new[worker])
-
-    def _ceiling(self, worker: Sharer) -> int:
-        return self._shares[worker].ceiling if worker in self._shares else 0

@@ -80,17 +80,13 @@ def uid_of_file(name: str) -> SopInstanceUid | None:
 
 def targets_of(work: SeriesWork) -> list[Target]:
     """Where the entries that a Series owes belong, in order."""
-    names = FileNames(work.taken)
-    return [
-        Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, _most_bytes(entry, work))
-        for entry, name in zip(work.entries, work.names, strict=True)
-    ]
-
-
-def _most_bytes(entry: Entry, work: SeriesWork) -> int | None:
-    """A limit with a wide margin: archives count in other ways, and their numbers may be outdated."""
-    expected = entry.size_bytes or work.size_bytes
-    return _MARGIN_TIMES * expected + _MARGIN_BYTES if expected else None
+    names, targets = FileNames(work.taken), []
+    for entry, name in zip(work.entries, work.names, strict=True):
+        expected = entry.size_bytes or work.size_bytes
+        # A wide margin: archives count in other ways, and their numbers may be outdated.
+        most_bytes = _MARGIN_TIMES * expected + _MARGIN_BYTES if expected else None
+        targets.append(Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, most_bytes))
+    return targets
 
 
 def failed(target: Target, error: RequestFailed | InstanceError, outcome: Outcome | None = None) -> InstanceOutcome:

@@ -59,7 +59,9 @@ class TransportChooser:
             return Transport.SINGLE
         self._chosen += 1
         size_bytes = (work.size_bytes or 0) / len(work.entries) or self._usual_bytes
-        usual = self._cheaper(Transport.ZIP if 0 < size_bytes <= _SMALL_BYTES else Transport.SINGLE)
+        usual = Transport.ZIP if 0 < size_bytes <= _SMALL_BYTES else Transport.SINGLE
+        if len(self._cost) > 1:  # both are measured
+            usual = min(self._cost, key=lambda transport: self._cost[transport])
         if self._chosen < self._next_trial or size_bytes * len(work.entries) > _LARGEST_TRIAL_BYTES:
             return usual
         if usual is not self._usual:
@@ -67,12 +69,6 @@ class TransportChooser:
         self._next_trial = self._chosen + self._wait
         self._wait = min(2 * self._wait, _RAREST_TRIAL)
         return Transport.ZIP if usual is Transport.SINGLE else Transport.SINGLE
-
-    def _cheaper(self, unknown: Transport) -> Transport:
-        """The transport that costs less; `unknown` while not both are known."""
-        if len(self._cost) < len((Transport.SINGLE, Transport.ZIP)):
-            return unknown
-        return min(self._cost, key=lambda transport: self._cost[transport])
 
     def measured(
         self, transport: Transport, *, instances: int, size_bytes: int, seconds: float, in_flight: int

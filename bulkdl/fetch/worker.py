@@ -53,17 +53,13 @@ _POLL_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """All that a worker needs. It can be sent to another process.
-
-    `ceiling` is this worker's share of the requests in flight, `rate_limit_bytes` of the bytes a second.
-    """
+    """All that a worker needs. It can be sent to another process."""
 
     profile: Profile
     access: Access
     root: Path
     fetch: FetchSettings
-    ceiling: int
-    rate_limit_bytes: float | None = None
+    share: Share
     learned: Learned | None = None
 
 
@@ -87,7 +83,7 @@ class Traffic(NamedTuple):
 
 def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
     """The limits and the retry policy of `settings`. The sink of the run gets its retries and outages."""
-    now = time.monotonic()
+    now, share = time.monotonic(), settings.share
 
     def announce_retry(what: str, error: BulkdlError, attempt: int, wait: float) -> None:
         context.sink(Retrying(what, error.code, str(error), attempt, wait))
@@ -98,14 +94,14 @@ def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
     fixed = settings.fetch.concurrency is not None
     first = max(FIRST_LIMIT, settings.learned.limit // 2 if settings.learned is not None else 0)
     return Retrier(
-        limiter=Limiter(ceiling=settings.ceiling, first=settings.ceiling if fixed else first, now=now),
+        limiter=Limiter(ceiling=share.ceiling, first=share.ceiling if fixed else first, now=now),
         policy=RetryPolicy(
             max_attempts=settings.fetch.max_attempts,
             give_up_after_seconds=settings.fetch.give_up_after_seconds,
             wait_scale=settings.fetch.wait_scale,
         ),
         stop=context.stop,
-        rate=ByteRate(settings.rate_limit_bytes, now=now) if settings.rate_limit_bytes else None,
+        rate=ByteRate(share.rate_bytes, now=now) if share.rate_bytes else None,
         listener=RetryListener(retry=announce_retry, outage=announce_outage),
     )
 
@@ -190,7 +186,7 @@ class Worker:
         async with self._decoders:
             await together(
                 self._threads(load_pydicom),  # while the first requests are in flight
-                run_pool(jobs(), do, workers=self._settings.ceiling + _SPARE_JOBS, name="fetch"),
+                run_pool(jobs(), do, workers=self._settings.share.ceiling + _SPARE_JOBS, name="fetch"),
             )
 
     async def _wait_for_room(self) -> None:
@@ -199,16 +195,14 @@ class Worker:
         A Series that is taken early is not available to idle workers, and its transport is chosen with older
         measurements.
         """
-        while not self._has_room():
+        while not (
+            self._bundles_under_way < (_BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES)
+            and self._under_way < self._archive.retrier.permits.limit + _SPARE_JOBS
+        ):
             self._one_ended.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
                     await self._one_ended.wait()
-
-    def _has_room(self) -> bool:
-        most_bundles = _BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES
-        has_permit_soon = self._under_way < self._archive.retrier.permits.limit + _SPARE_JOBS
-        return self._bundles_under_way < most_bundles and has_permit_soon
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
         """Deliver the files that are in place already, unknown to the journal; return the other targets."""
@@ -295,11 +289,7 @@ async def work_alone(
     *,
     started: Callable[[Worker], None],
 ) -> None:
-    """Run one worker with its own connections and threads, as a process does. `started` gets the worker.
-
-    Raises:
-        BulkdlError: an error that must stop the run.
-    """
+    """Run one worker with its own connections and threads, as a process does. `started` gets the worker."""
     retrier = make_retrier(settings, context)
     connection = connect(settings.profile, retrier, access=settings.access, note=lambda text: context.sink(Noted(text)))
     with Threads() as threads:

@@ -25,10 +25,9 @@ _TICKS_OF_SILENCE: Final = 20  # then a batch is sent although it is empty: the 
 
 
 class WorkerMain:
-    """A worker that takes its work from `commands`, and writes batches to the standard output."""
+    """A worker that takes its work from the standard input, and writes batches to the standard output."""
 
-    def __init__(self, commands: asyncio.StreamReader) -> None:
-        self._commands = commands
+    def __init__(self) -> None:
         self._work: asyncio.Queue[SeriesWork | None] = asyncio.Queue()
         self._stop = asyncio.Event()
         self._outcomes: list[InstanceOutcome] = []
@@ -39,6 +38,9 @@ class WorkerMain:
 
     async def run(self) -> None:
         """Process work until the parent closes the queue, then send the last batch."""
+        self._commands = asyncio.StreamReader(limit=PIPE_BYTES)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._commands), sys.stdin.buffer)
         settings: WorkerSettings | None = await receive(self._commands)
         if settings is None:
             return
@@ -56,11 +58,6 @@ class WorkerMain:
         if self._latest_share is not None:
             worker.share(self._latest_share)
 
-    def _share(self, share: Share) -> None:
-        self._latest_share = share  # for a worker that has not started yet
-        if self._worker is not None:
-            self._worker.share(share)
-
     async def _items(self) -> AsyncIterator[SeriesWork]:
         while not self._stop.is_set() and (work := await self._work.get()) is not None:
             self._begun += 1
@@ -77,7 +74,9 @@ class WorkerMain:
                 case None:
                     os._exit(1)  # the parent has died: no outcome would be journalled
                 case Share():
-                    self._share(message)
+                    self._latest_share = message  # for a worker that has not started yet
+                    if self._worker is not None:
+                        self._worker.share(message)
                 case Stop():
                     self._stop.set()
                     self._work.put_nowait(None)
@@ -102,18 +101,11 @@ class WorkerMain:
         sys.stdout.buffer.flush()
 
 
-async def _run() -> None:
-    commands = asyncio.StreamReader(limit=PIPE_BYTES)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin.buffer)
-    await WorkerMain(commands).run()
-
-
 def main() -> None:
     """Run a worker process."""
     tune_process()
     disable_numpy()
-    asyncio.run(_run())
+    asyncio.run(WorkerMain().run())
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ class WorkerProcess:
             await first_set(self._hired_or_dismissed, self._stop)
             if self._settings is None:
                 return
-            self._send_settings(self._settings)
+            self._send(replace(self._settings, share=self._share or self._settings.share))
+            self._has_settings = True
             # A process that has died gets no more items: the other workers need them.
             patience = self._settings.fetch.give_up_after_seconds
             async with (
@@ -130,12 +131,6 @@ class WorkerProcess:
             await process.wait()
             for key, work in self._given.items():
                 self._give_back(work, self._delivered[key])
-
-    def _send_settings(self, settings: WorkerSettings) -> None:
-        if (share := self._share) is not None:
-            settings = replace(settings, ceiling=share.ceiling, rate_limit_bytes=share.rate_bytes)
-        self._send(settings)
-        self._has_settings = True
 
     async def _send_stop(self) -> None:
         await self._stop.wait()

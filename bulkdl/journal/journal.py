@@ -52,33 +52,18 @@ class Journal:
 
     @classmethod
     def create_or_open(cls, path: Path) -> Self:
-        """Open the journal at `path` for writing; create it if there is no file. Its folder must exist.
-
-        Raises:
-            JournalUnreadable: the file is damaged, or not a journal. It is not changed.
-            JournalTooNew: a later version wrote it.
-            DiskFull, MirrorUnwritable: it cannot be made or written.
-        """
+        """Open the journal at `path` for writing; create it if there is no file. Raises as `connection` says."""
         if not path.exists():
             connection.create(path)
         return cls(path, connection.open_to_write(path))
 
     @classmethod
     def open_readonly(cls, path: Path) -> Self:
-        """Open the journal at `path` for reading, beside a writer, and in a folder that cannot be written.
-
-        Raises:
-            JournalUnreadable: it does not exist, is damaged, or is not a journal.
-            JournalTooNew: a later version wrote it.
-        """
+        """Open the journal at `path` for reading, beside a writer, and in a folder that cannot be written."""
         return cls(path, connection.open_to_read(path))
 
     def check(self) -> None:
-        """Read the whole file, and compare its tables with their indexes. Takes long for a large file.
-
-        Raises:
-            JournalUnreadable: it is damaged.
-        """
+        """Read the whole file, and compare its tables with their indexes: JournalUnreadable if it is damaged. Slow."""
         row = self._row("PRAGMA quick_check(1)")
         if row is None or row[0] != "ok":
             raise JournalUnreadable(f"the journal {self.path} is damaged: {row[0] if row else 'no answer'}")

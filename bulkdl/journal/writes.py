@@ -1,4 +1,7 @@
-"""The steps that a journal's transactions are made of. Each takes the connection of a transaction under way."""
+"""The steps that a journal's transactions are made of. Each takes the connection of a transaction under way.
+
+A step raises JournalError if its Series or instance was never recorded.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +43,7 @@ def selection_id(database: sqlite3.Connection, archive_id: int, selection: Selec
 
 
 def known_series(database: sqlite3.Connection, series_uid: str) -> int:
-    """The id of a Series.
-
-    Raises:
-        JournalError: it was never recorded.
-    """
+    """The id of a Series."""
     row = database.execute(queries.SERIES_ID, (series_uid,)).fetchone()
     if row is None:
         raise JournalError(f"series {series_uid} is not in the journal; nothing was recorded")
@@ -186,11 +185,7 @@ def _move_entry(database: sqlite3.Connection, series_id: int, row: str, sop_uid:
 def hold(
     database: sqlite3.Connection, run: Run, series_ids: Mapping[SeriesUid, int], outcomes: Iterable[InstanceOutcome]
 ) -> None:
-    """Put instances into the state held, whatever they were before, and bind their entries to their UIDs.
-
-    Raises:
-        JournalError: one of them was never recorded.
-    """
+    """Put instances into the state held, whatever they were before, and bind their entries to their UIDs."""
     syntax_ids: dict[str | None, int | None] = {None: None}
     rows: list[tuple[object, ...]] = []
     for outcome in outcomes:
@@ -216,11 +211,7 @@ def _refuse_duplicate(database: sqlite3.Connection, run: Run, series_id: int, ou
 
 
 def give_up(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:
-    """Put an instance into the state failed or quarantined, unless its file is in place.
-
-    Raises:
-        JournalError: it was never recorded.
-    """
+    """Put an instance into the state failed or quarantined, unless its file is in place."""
     row = (series_id, outcome.sop_uid or unbound(outcome.key))
     known = database.execute(queries.STATE, row).fetchone()
     if known is None and database.execute(queries.IS_BOUND, (series_id, outcome.key)).fetchone():

@@ -2,7 +2,7 @@
 
 PS3.5 §9.1 allows 1 to 64 characters, digits and dots, no leading zeros, a registered root. Archives have UIDs that
 violate the last two (`61.7.…`, components with leading zeros), so only the alphabet and the length are checked. Code
-that puts a UID into a path or a URL must still escape it: `..` is accepted.
+that puts a UID into a path or a URL must still escape it: `..` is accepted. Every `parse` function raises InvalidUid.
 """
 
 from __future__ import annotations
@@ -34,29 +34,17 @@ def _parse(text: str) -> str:
 
 
 def parse_study_uid(text: str) -> StudyUid:
-    """A Study Instance UID (0020,000D).
-
-    Raises:
-        InvalidUid: `text` is not 1 to 64 digits and dots.
-    """
+    """A Study Instance UID (0020,000D)."""
     return StudyUid(_parse(text))
 
 
 def parse_series_uid(text: str) -> SeriesUid:
-    """A Series Instance UID (0020,000E).
-
-    Raises:
-        InvalidUid: `text` is not 1 to 64 digits and dots.
-    """
+    """A Series Instance UID (0020,000E)."""
     return SeriesUid(_parse(text))
 
 
 def parse_sop_uid(text: str) -> SopInstanceUid:
-    """A SOP Instance UID (0008,0018).
-
-    Raises:
-        InvalidUid: `text` is not 1 to 64 digits and dots.
-    """
+    """A SOP Instance UID (0008,0018)."""
     return SopInstanceUid(_parse(text))
 
 

@@ -91,11 +91,7 @@ class BundleReader:
         return self._advance()
 
     def close(self) -> Iterator[BundleEvent]:
-        """The events at the end of the stream, to be used like those of `feed`. Checks that the zip is complete.
-
-        Raises:
-            BundleError: the zip is cut, or was damaged before.
-        """
+        """The events at the end of the stream, to be used like those of `feed`. Checks that the zip is complete."""
         self._is_closed = True
         return self._advance()
 

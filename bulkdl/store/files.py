@@ -73,9 +73,6 @@ class MirrorFiles:
 
         The folder must exist (`ensure_folder`; it is made again if another program removed it meanwhile). It is not
         synced: the file may be journalled only after `sync_folder`.
-
-        Raises:
-            DiskError: it cannot be renamed; the partial file still exists.
         """
         partial, final = self.partials.path(name), self.absolute(relative)
         with disk_errors("put in place", final):
@@ -97,11 +94,7 @@ class MirrorFiles:
             return path.lstat().st_mtime_ns
 
     def sync_folder(self, relative: str) -> None:
-        """Sync the entries of a folder; `""` is the mirror's own.
-
-        Raises:
-            DiskError: it cannot be synced: nothing renamed into it may be journalled.
-        """
+        """Sync the entries of a folder; `""` is the mirror's own."""
         sync_folder(self.absolute(relative) if relative else self.root)
 
     def existing(self, relative: str) -> dict[str, int]:

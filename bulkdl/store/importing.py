@@ -1,7 +1,8 @@
 """Import files from elsewhere on this machine: find them, link or copy them to a partial file, remove the originals.
 
 `commit` then commits them like any other partial file. A hard link shares its bytes with the original, at no cost. On
-another file system links are not possible, and the bytes are copied.
+another file system links are not possible, and the bytes are copied. What cannot be read, written or removed raises
+DiskError.
 """
 
 from __future__ import annotations
@@ -51,11 +52,7 @@ def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
 
 
 def bring(source: Path, partial: Path, *, may_link: bool) -> None:
-    """Make `partial` a synced link or copy of `source`, replacing an earlier one. Blocking.
-
-    Raises:
-        DiskError: it cannot be written, or `source` cannot be read.
-    """
+    """Make `partial` a synced link or copy of `source`, replacing an earlier one. Blocking."""
     with disk_errors("import", source):
         partial.unlink(missing_ok=True)
         if not (may_link and _link(source, partial)):
@@ -77,11 +74,7 @@ def _link(source: Path, partial: Path) -> bool:
 
 
 def remove_taken(path: Path, folder: Path) -> None:
-    """Remove the original of an imported file and the folders that become empty, except `folder`. Blocking.
-
-    Raises:
-        DiskError: it cannot be removed.
-    """
+    """Remove the original of an imported file and the folders that become empty, except `folder`. Blocking."""
     with disk_errors("remove", path):
         path.unlink(missing_ok=True)
     for parent in path.parents:

@@ -24,36 +24,20 @@ import hashlib
 import re
 import string
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bulkdl.errors import LayoutError
 from bulkdl.model.ids import default_file_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bulkdl.model.records import Series
+from bulkdl.model.records import Series
 
 _FORBIDDEN = frozenset('/\\<>:"|?*\x7f')
 _DEVICE = re.compile(
     r"(CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[0-9]|LPT[0-9]) *(\..*)?", re.IGNORECASE | re.DOTALL
 )
 # Invisible marks and letters, which some file systems ignore when they compare names.
-_IGNORABLE = frozenset(
-    chr(code)
-    for first, last in (
-        (0x034F, 0x034F),
-        (0x115F, 0x1160),
-        (0x17B4, 0x17B5),
-        (0x180B, 0x180F),
-        (0x3164, 0x3164),
-        (0xFE00, 0xFE0F),
-        (0xFFA0, 0xFFA0),
-        (0xE0100, 0xE01EF),
-    )
-    for code in range(first, last + 1)
-)
+_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _TEXT_BYTES = 100
 _LEAST_TEXT_BYTES = 24
 _UID_BYTES = 64
@@ -62,22 +46,13 @@ _SUFFIX_BYTES = 9
 _NO_UID = "unknown"
 
 _UIDS: Final = {"series": "series_uid", "study": "study_uid"}
-_TEXTS: Final = {
+FIELDS: Final = {
+    **_UIDS,
     "collection": "collection",
     "patient": "patient_id",
-    "modality": "modality",
-    "body_part": "body_part",
-    "manufacturer": "manufacturer",
-    "model": "model",
-    "protocol": "protocol",
-    "description": "description",
-    "series_number": "series_number",
-    "series_date": "series_date",
-    "study_description": "study_description",
-    "study_date": "study_date",
+    **{name: name for name in ("modality", "body_part", "manufacturer", "model", "protocol", "description")},
+    **{name: name for name in ("series_number", "series_date", "study_description", "study_date")},
 }
-
-FIELDS: Final = {**_UIDS, **_TEXTS}
 """The fields of a template, and the attribute of `Series` that fills each."""
 
 LAYOUTS: Final = {
@@ -117,11 +92,15 @@ def special_name(sop_uid: str) -> str | None:
 
 def uid_component(uid: str) -> str:
     """A UID as a component of a path, changed only where it begins or ends with dots; different UIDs stay different."""
-    inner = uid.strip(".")
-    if len(inner) == len(uid):
-        return uid
-    before = len(uid) - len(uid.lstrip("."))
-    return "_" * before + inner + "_" * (len(uid) - before - len(inner))
+    return _underscored_ends(uid, ".")
+
+
+def _underscored_ends(name: str, characters: str) -> str:
+    """`name` with `_` for each of the `characters` at its ends."""
+    if (inner := name.strip(characters)) == name:
+        return name
+    before = len(name) - len(name.lstrip(characters))
+    return "_" * before + inner + "_" * (len(name) - before - len(inner))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +145,8 @@ def parse_layout(text: str) -> Layout:
     `{collection}/{patient}/{study_date}-{study}/{series}`.
 
     Raises:
-        LayoutError: an unknown field or name, text that is not safe in a file name, a folder whose name may be too
-        long,
-            or a template that could put two Series into one folder: `{series}` must begin or end the name of a folder,
+        LayoutError: an unknown field or name, text that is not safe in a file name, a name that may be too long, or a
+            template that could put two Series into one folder: `{series}` must begin or end the name of a folder,
             separated from its neighbour by a character that UIDs do not contain, such as `-`.
     """
     template = LAYOUTS.get(text, text)
@@ -265,9 +243,7 @@ def _safe(text: str, limit: int) -> str:
 def _cleaned(text: str) -> str:
     """`text` with its unsafe characters replaced; returns safe text unchanged."""
     name = "".join("_" if _is_unsafe(character) else character for character in unicodedata.normalize("NFC", text))
-    body = name.strip(" .")
-    before = len(name) - len(name.lstrip(" ."))
-    name = "_" * before + body + "_" * (len(name) - before - len(body))
+    name = _underscored_ends(name, " .")
     return f"_{name}" if _DEVICE.fullmatch(unicodedata.normalize("NFKC", name)) else name
 
 
@@ -279,7 +255,7 @@ def _suffixed(cleaned: str, true_text: str, *, limit: int) -> str:
 def _is_unsafe(character: str) -> bool:
     if character.isascii():
         return character in _FORBIDDEN or character < " "
-    if unicodedata.category(character)[0] in "CZ" or character in _IGNORABLE:
+    if unicodedata.category(character)[0] in "CZ" or _IGNORABLE.match(character):
         return True
     # Programs that convert to an older code page turn a full-width solidus into a plain one.
     plain = unicodedata.normalize("NFKC", character)

@@ -58,11 +58,7 @@ def check_fits(space: Space, need_bytes: int, need_files: int) -> None:
 
 
 def check_room(space: Space) -> None:
-    """Check that more is free than the journal needs to end the run properly.
-
-    Raises:
-        DiskFull: it is not.
-    """
+    """Raise DiskFull unless more is free than the journal needs to end the run properly."""
     if space.free_bytes < _RESERVED_BYTES or (space.free_inodes is not None and space.free_inodes < _RESERVED_FILES):
         left = human_bytes(space.free_bytes)
         inodes = "" if space.free_inodes is None else f" and {space.free_inodes:,} inodes"

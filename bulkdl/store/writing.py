@@ -67,7 +67,10 @@ class _Waiting:
 
 
 class GroupWriter:
-    """Commits instances to one mirror in groups. Belongs to one event loop; `executor` takes the blocking calls."""
+    """Commits instances to one mirror in groups. Belongs to one event loop; `executor` takes the blocking calls.
+
+    The error of an instance that cannot be written is a DiskError; if it was renamed by then, a later run adopts it.
+    """
 
     def __init__(self, files: MirrorFiles, executor: Executor, *, pace: DiskPace | None = None) -> None:
         self._files = files
@@ -80,8 +83,7 @@ class GroupWriter:
         """Write the partial file `name`, sync it, and commit it at `path`; None leaves it a partial file.
 
         `content` is None if the partial file is written and synced already. When the future is done, a power cut cannot
-        take the instance away. Its result is the file's mtime in nanoseconds, 0 for a partial file. Its error is a
-        DiskError: the instance cannot be written; if it was renamed by then, a later run adopts it. Cancelling one
+        take the instance away. Its result is the file's mtime in nanoseconds, 0 for a partial file. Cancelling one
         future does not affect the others.
         """
         return self._submit(CommitJob(path, name, content))
@@ -94,9 +96,6 @@ class GroupWriter:
         """Commit synced partial files by name, each at its path; their mtimes in nanoseconds.
 
         When it returns, a power cut cannot take them away.
-
-        Raises:
-            DiskError: the mirror cannot be written; a later run adopts what was renamed by then.
         """
         jobs = [CommitJob(path, partial) for partial, path in ready]
         if self._is_done_here():

@@ -16,6 +16,7 @@ from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.dicom.without_numpy import disable_numpy, require_decoders
 from bulkdl.errors import ConfigurationError, JournalUnreadable, NotFound, RequestFailed, SelectionError
+from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
@@ -148,8 +149,7 @@ def worker_settings(profile: Profile, access: Access, settings: FetchSettings, r
         access=access,
         root=root,
         fetch=settings,
-        ceiling=settings.concurrency or DEFAULT_CEILING,
-        rate_limit_bytes=settings.rate_limit_bytes,
+        share=Share(settings.concurrency or DEFAULT_CEILING, settings.rate_limit_bytes),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import DiskFull
 from bulkdl.fetch.coordinator import Coordinator
+from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import WorkerSettings
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
@@ -51,7 +52,7 @@ async def coordinator(files: MirrorFiles, *, failures: int = 0) -> AsyncIterator
         access=Access(),
         root=files.root,
         fetch=FetchSettings(workers=1),
-        ceiling=4,
+        share=Share(4),
     )
     with Journal.create_or_open(files.journal_path) as journal:
         run = begin(journal)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bulkdl.archive.profiles import Profile
+from bulkdl.fetch.shares import Share
 from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.worker import Worker, WorkerSettings
 from bulkdl.model.access import Access
@@ -67,7 +68,7 @@ async def run(
         access=Access(),
         root=files.root,
         fetch=FetchSettings(transport=transport),
-        ceiling=4,
+        share=Share(4),
     )
     outcomes: list[InstanceOutcome] = []
 

@@ -53,7 +53,11 @@ async def items() -> AsyncIterator[SeriesWork]:
 
 def settings(archive: BadArchive, files: MirrorFiles, fetch: FetchSettings = QUICK) -> WorkerSettings:
     return WorkerSettings(
-        profile=Profile("bad", archive.server.url, "nbia-v1"), access=Access(), root=files.root, fetch=fetch, ceiling=4
+        profile=Profile("bad", archive.server.url, "nbia-v1"),
+        access=Access(),
+        root=files.root,
+        fetch=fetch,
+        share=Share(4),
     )
 
 
@@ -136,11 +140,11 @@ def test_the_settings_of_a_worker_arrive_with_what_others_measured() -> None:
         access=Access(),
         root=Path("mirror"),
         fetch=FetchSettings(),
-        ceiling=4,
+        share=Share(4),
         learned=Learned(7, TransportChooser(Transport.AUTO)),
     )
     sent: WorkerSettings = pickle.loads(pickle.dumps(settings))  # noqa: S301 - made here
-    assert (sent.profile, sent.root, sent.ceiling) == (settings.profile, settings.root, 4)
+    assert (sent.profile, sent.root, sent.share) == (settings.profile, settings.root, Share(4))
     assert sent.learned is not None
     assert sent.learned.limit == 7
 
