@@ -72,7 +72,7 @@ def to_wire_v4(attribute: Attribute, value: Value) -> JsonValue:
         return f"{value:%m-%d-}{value.year:04}"
     if attribute.field == "is_released" and value is not None:
         return "Yes" if value else "No"
-    return to_wire(attribute, value)
+    return 1 if attribute.field == "authorized" else to_wire(attribute, value)  # only what the viewer may see is sent
 
 
 def to_wire_tcia_v3(attribute: Attribute, value: Value) -> JsonValue:

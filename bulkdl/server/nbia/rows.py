@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from html import escape
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -25,7 +25,6 @@ from bulkdl.server.nbia.request import ApiRequest, RequestRefused, Row
 _EPOCH: Final = date(1900, 1, 1)
 _REMOVED_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9 .-]")
 _MAX_DENIED: Final = 10_000
-_AUTHORIZED: Final = {"authorized": 1}
 _HUMAN: Final = {"species_code": "337915000", "species_description": "Homo sapiens"}
 _Record = TypeVar("_Record", Patient, Study)
 _FIELDS: Final = {kind: tuple(entry.name for entry in fields(kind)) for kind in (Patient, Study, Series)}
@@ -49,16 +48,12 @@ def _of_patient(patient: Patient) -> dict[str, Any]:
     values = _of_record(patient)
     if patient.species_code is None and patient.species_description is None:
         values |= _HUMAN
-    return {**values, "phantom": bool(patient.phantom), **_AUTHORIZED}
-
-
-def _of_study(study: Study) -> dict[str, Any]:
-    return {**_of_record(study), **_AUTHORIZED}
+    return {**values, "phantom": bool(patient.phantom)}
 
 
 def _of_detail(detail: SeriesDetail) -> dict[str, Any]:
     """The values of a Series, its Study and its Patient. Where names are equal, the Series takes precedence."""
-    study = {} if detail.study is None else _of_study(detail.study)
+    study = {} if detail.study is None else _of_record(detail.study)
     return {
         **_of_patient(detail.patient),
         "patient_name": detail.patient.name,
@@ -80,8 +75,7 @@ def _milliseconds(moment: datetime | date | None) -> int | None:
     """Milliseconds since 1970 of a moment in UTC without a zone, or of a midnight."""
     if moment is None:
         return None
-    exact = moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
-    return int(exact.replace(tzinfo=UTC).timestamp() * 1000)
+    return int(datetime.fromisoformat(moment.isoformat()).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _values(field: str) -> Callable[[ApiRequest], Iterable[Row]]:
@@ -126,8 +120,7 @@ def _contents(request: ApiRequest) -> Iterable[Row]:
 
 def _metadata_of_one(request: ApiRequest) -> Iterable[Row]:
     """NBIA answers 204 for an unknown Series, and removes special characters from texts."""
-    found = next(request.view.details(series_uid=request.value("series_uid")), None)
-    if found is None:
+    if (found := next(request.view.details(series_uid=request.value("series_uid")), None)) is None:
         raise RequestRefused("", HTTPStatus.NO_CONTENT)
     values = _of_detail(found)
     for name in ("study_description", "description"):
@@ -154,7 +147,7 @@ def _denied(request: ApiRequest) -> Iterable[Row]:
     denied = [uid for uid in wanted if (shown[uid].upper() in user.hidden if uid in shown else is_sender)]
     if not denied:
         raise RequestRefused("", HTTPStatus.NO_CONTENT)
-    return ({"series_uid": uid} for uid in denied)
+    return [{"series_uid": uid} for uid in denied]
 
 
 def _counts(of: str) -> Callable[[ApiRequest], Iterable[Row]]:
@@ -162,7 +155,7 @@ def _counts(of: str) -> Callable[[ApiRequest], Iterable[Row]]:
 
 
 def _counted(found: Iterable[tuple[str, int]]) -> Iterator[Row]:
-    return ({"value": value, "count": count, **_AUTHORIZED} for value, count in found)
+    return ({"value": value, "count": count} for value, count in found)
 
 
 def _species(request: ApiRequest) -> dict[tuple[str | None, str | None], int]:
@@ -188,9 +181,7 @@ def _descriptions(request: ApiRequest) -> Iterable[Row]:
 def _of_doi(request: ApiRequest) -> Iterable[Row]:
     doi = (request.value("doi") or "").lower()
     found = [one for one in request.view.series() if doi and (one.collection_uri or "").lower().endswith(doi)]
-    rows: Iterator[Row] = (
-        {"collection": one.collection, "third_party": bool(one.third_party), **_AUTHORIZED} for one in found
-    )
+    rows: Iterator[Row] = ({"collection": one.collection, "third_party": bool(one.third_party)} for one in found)
     if (request.value("level") or "").lower() == "series":
         return [{**row, "series_uid": one.series_uid} for row, one in zip(rows, found, strict=True)]
     return {tuple(row.values()): row for row in rows}.values()
@@ -252,13 +243,11 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getModalityValues": _values("modality"),
     "getBodyPartValues": _values("body_part"),
     "getManufacturerValues": _values("manufacturer"),
-    "getPatient": _patients,
-    "getPatientByCollectionAndModality": _patients,
-    "PatientsByModality": _patients,
+    **dict.fromkeys(("getPatient", "getPatientByCollectionAndModality", "PatientsByModality"), _patients),
     "NewPatientsInCollection": lambda request: map(_of_patient, _new(request, request.view.patients, "collection")),
-    "getPatientStudy": lambda request: map(_of_study, request.view.studies(**request.criteria())),
+    "getPatientStudy": lambda request: map(_of_record, request.view.studies(**request.criteria())),
     "NewStudiesInPatientCollection": lambda request: map(
-        _of_study, _new(request, request.view.studies, "collection", "patient_id")
+        _of_record, _new(request, request.view.studies, "collection", "patient_id")
     ),
     "getSeries": _series,
     "getUpdatedSeries": _updated_series,
@@ -266,14 +255,10 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getSOPInstanceUIDs": lambda request: (
         {"sop_uid": file.sop_uid} for file in request.view.files(request.value("series_uid") or "")
     ),
-    "getContentsByName": _contents,
-    "ContentsByName": _contents,
+    **dict.fromkeys(("getContentsByName", "ContentsByName"), _contents),
     "getSeriesMetaData": _metadata_of_one,
-    "getSeriesMetadata": _metadata,
-    "getSeriesMetadata2": _metadata,
-    "getSeriesMetadata3": _metadata,
-    "getSeriesMetadataCombined": _metadata,
-    "getSeriesQCInfo": _metadata,
+    **dict.fromkeys(("getSeriesMetadata", "getSeriesMetadata2", "getSeriesMetadata3"), _metadata),
+    **dict.fromkeys(("getSeriesMetadataCombined", "getSeriesQCInfo"), _metadata),
     "getDeniedSeries": _denied,
     "getCollectionValuesAndCounts": lambda request: _counted(request.view.collections_and_patients()),
     "getModalityValuesAndCounts": _counts("modality"),
@@ -288,9 +273,7 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getCollectionDescriptions": _descriptions,
     "getCollectionOrSeriesForDOI": _of_doi,
     "getLicenses": _licenses,
-    "getDicomTags": _tags,
-    "getDicomTagsByImageID": _tags,
-    "getStudyDrillDown": _drilled,
-    "getStudyDrillDownWithSeriesIds": _drilled,
+    **dict.fromkeys(("getDicomTags", "getDicomTagsByImageID"), _tags),
+    **dict.fromkeys(("getStudyDrillDown", "getStudyDrillDownWithSeriesIds"), _drilled),
     "getImageDrillDown": _drilled_images,
 }
