@@ -59,7 +59,6 @@ _TESTED_BY: Final[dict[str, str]] = {
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them
     "server/bucket/documents.py": "server/bucket/test_listing.py",  # XML, which the test reads
     "server/catalogue/__init__.py": "server/catalogue/test_catalogue.py",
-    "server/catalogue/conditions.py": "server/catalogue/test_view.py",  # SQL; the test runs each condition
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns
     "server/context.py": "server/test_app.py",  # a value that `app` makes
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files

@@ -20,8 +20,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from bulkdl.errors import ConfigurationError
-from bulkdl.server.access import AccessRules
-from bulkdl.server.authentication import Authenticator
+from bulkdl.server.access import AccessRules, Authenticator
 from bulkdl.server.bucket import routes as bucket
 from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.connections import Connections, end_stalled_readers

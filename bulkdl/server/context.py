@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bulkdl.server.authentication import Authenticator, Viewer
+from bulkdl.server.access import Authenticator, Viewer
 from bulkdl.server.catalogue import Catalogue, CatalogueView
 from bulkdl.server.inspection import Inspector
 from bulkdl.server.responses import ServerThreads

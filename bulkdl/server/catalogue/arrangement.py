@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulkdl.model.ids import stable_uuid
-from bulkdl.server.catalogue.files import Root, to_json
+from bulkdl.server.catalogue.files import Root, dump, to_json
 from bulkdl.server.catalogue.reports import Contradiction
 
 _FROM_ABOUT: Final = ("license_name", "license_uri", "collection_uri", "released")
@@ -115,16 +115,16 @@ class Arrangement:
         patient_id = series.setdefault("patient_id", "")
         owner = {"collection": collection, "patient_id": patient_id}
         keys = (collection.upper(), patient_id.upper())
-        self._insert("collection", (keys[0], collection, _dump(about)))
-        self._insert("patient", (*keys, next(self._numbers), _dump({**head["patient"], **owner})))
+        self._insert("collection", (keys[0], collection, dump(about)))
+        self._insert("patient", (*keys, next(self._numbers), dump({**head["patient"], **owner})))
         if "study_uid" in series:
             of_series = {name: series[source] for name, source in _STUDY_OF_SERIES.items() if source in series}
-            record = _dump({**head["study"], **of_series, **owner})
+            record = dump({**head["study"], **of_series, **owner})
             self._insert("study", (*keys, series["study_uid"], 0, next(self._numbers), record))
         texts = (series.get(name) for name in ("modality", "body_part", "manufacturer", "model"))
         compared = (None if text is None else text.upper() for text in texts)
         since = series.get("released") or series["submitted"]
-        values = (next(self._numbers), since, _dump(series), _dump(head["extra"]), stable_uuid(series_uid))
+        values = (next(self._numbers), since, dump(series), dump(head["extra"]), stable_uuid(series_uid))
         self._insert("series", (series_uid, *keys, series.get("study_uid"), *compared, *values))
 
     def _insert(self, table: str, values: Sequence[Any]) -> None:
@@ -146,7 +146,3 @@ def read_contradictions(text: str) -> tuple[Contradiction, ...]:
         Contradiction(series_uid, field, *(Path(os.fsdecode(bytes.fromhex(path))) for path in paths))
         for series_uid, field, *paths in json.loads(text)
     )
-
-
-def _dump(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False)

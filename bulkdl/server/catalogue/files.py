@@ -135,7 +135,7 @@ def read_facts(path: Path) -> FileFacts:
     return FileFacts(
         series_uid=header.series_uid,
         sop_uid=header.sop_uid,
-        head=_dump(_values_of(header)),
+        head=dump(_values_of(header)),
         instance_number=header.instance_number,
         acquisition_number=header.acquisition_number,
     )
@@ -149,6 +149,11 @@ def _read(path: Path) -> Header:
         raise InvalidInstance(f"not readable: {error.strerror or error}") from error
 
 
+def dump(values: Mapping[str, Any]) -> str:
+    """Values as the catalogue stores them."""
+    return json.dumps(values, ensure_ascii=False)
+
+
 def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are not None, dates and times as ISO 8601."""
     return {
@@ -156,9 +161,6 @@ def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None
     }
-
-
-# --- folders ----------------------------------------------------------------------------------------------------------
 
 
 def _walk(folder: Path) -> Iterator[FoundFile]:
@@ -187,18 +189,10 @@ def _linked(path: Path, root: Path) -> Iterator[FoundFile]:
 
 
 def _values_of(header: Header) -> dict[str, dict[str, Any]]:
-    """The values for the records of a Patient, a Study and a Series, and for a `SeriesDetail`."""
     return {
         kind: to_json({name: getattr(header, source) for name, source in sources.items()})
         for kind, sources in _FROM_HEADER.items()
     }
-
-
-def _dump(head: Mapping[str, Any]) -> str:
-    return json.dumps(head, ensure_ascii=False)
-
-
-# --- mirrors ----------------------------------------------------------------------------------------------------------
 
 
 def _held_files(mirror: Path, known_head: KnownHead) -> Iterator[FoundFile]:
@@ -253,4 +247,4 @@ def _head_of_record(record: Series, path: Path, known: str | None) -> str:
     journal = to_json(asdict(record))
     for counted in ("series_uid", "image_count", "size_bytes"):  # counted from the served files instead
         journal.pop(counted, None)
-    return _dump({**values, "journal": {name: value for name, value in journal.items() if value != ""}})
+    return dump({**values, "journal": {name: value for name, value in journal.items() if value != ""}})

@@ -18,11 +18,9 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar, Unpack
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
 from bulkdl.model.records import Patient, Series, SeriesSize, Study
-from bulkdl.server.catalogue import conditions
-from bulkdl.server.catalogue.conditions import Condition, SeriesCriteria, among
 from bulkdl.server.catalogue.files import About
 from bulkdl.server.catalogue.reports import Totals
 from bulkdl.server.catalogue.served_file import ServedFile
@@ -44,6 +42,30 @@ _FILE_COLUMNS: Final = (
 _VALUE_COLUMNS: Final = {"modality": "modality_key", "body_part": "body_part_key", "manufacturer": "manufacturer_key"}
 
 _Record = TypeVar("_Record", Patient, Study, Series)
+Condition: TypeAlias = tuple[str, Sequence[Any]]
+"""SQL with placeholders, and the values for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Later than the midnight that begins `day`, or, with `including`, not earlier."""
+
+    day: date
+    including: bool = False
+
+
+class SeriesCriteria(TypedDict, total=False):
+    """Criteria for Series; None matches everything. Text is compared without case, UIDs exactly."""
+
+    collection: str | None
+    patient_id: str | None
+    study_uid: str | None
+    series_uid: str | None
+    modality: str | None
+    body_part: str | None
+    manufacturer: str | None
+    model: str | None
+    since: Since | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +143,7 @@ class CatalogueView:
     def values_and_patients(self, of: str, **criteria: Unpack[SeriesCriteria]) -> list[tuple[str, int]]:
         """The distinct values, as in `values`, each with its number of Patients."""
         key = _VALUE_COLUMNS[of]
-        where, values = self.where(*conditions.of_series(criteria), (f"t.{key} IS NOT NULL", ()))
+        where, values = self.where(*_of_series(criteria), (f"t.{key} IS NOT NULL", ()))
         return self.select(
             f"SELECT min(json_extract(t.record, '$.{of}')), "
             f"count(DISTINCT t.collection_key || char(0) || t.patient_key) FROM series AS t {where} "
@@ -141,24 +163,24 @@ class CatalogueView:
     def patients(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Patient]:
         """Patients that meet all criteria, by Collection and ID. One Series must meet those that Patients lack."""
         key = ("collection_key", "patient_key")
-        for (record,) in self._pages("patient AS t", key, ("t.record",), conditions.of_parents(criteria, key)):
+        for (record,) in self._pages("patient AS t", key, ("t.record",), _of_parents(criteria, key)):
             yield _record(Patient, record)
 
     def studies(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Study]:
         """Studies that meet all criteria, by Collection, Patient and UID. Studies without a UID are left out."""
         key = ("collection_key", "patient_key", "study_uid")
-        wanted = conditions.of_parents(criteria, key)
+        wanted = _of_parents(criteria, key)
         for record, count in self._pages("study AS t", key, ("t.record", "t.series_count"), wanted):
             yield _record(Study, record, series_count=count)
 
     def series(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Series]:
         """Series that meet all criteria, by UID."""
-        for (record,) in self._pages("series AS t", ("series_uid",), ("t.record",), conditions.of_series(criteria)):
+        for (record,) in self._pages("series AS t", ("series_uid",), ("t.record",), _of_series(criteria)):
             yield _record(Series, record)
 
     def details(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[SeriesDetail]:
         """Series that meet all criteria, by UID, each with its Patient and Study."""
-        return self._details(conditions.of_series(criteria))
+        return self._details(_of_series(criteria))
 
     def details_of(self, series_uids: Iterable[str]) -> Iterator[SeriesDetail]:
         """The Series of these UIDs, each with its Patient and Study; sorted by UID within each page of a few hundred.
@@ -219,7 +241,7 @@ class CatalogueView:
 
     def where(self, *wanted: Condition) -> Condition:
         """The WHERE clause for a table `t` that has a `collection_key`: the conditions, and what is visible."""
-        return conditions.all_of((*wanted, *self._visibility))
+        return _all_of((*wanted, *self._visibility))
 
     def _stored(self, name: str, default: Any) -> Any:
         found = self.select("SELECT value FROM meta WHERE name = ?", (name,))
@@ -278,3 +300,41 @@ def _record(kind: type[_Record], text: str, **more: Any) -> _Record:
 def _file(row: Sequence[Any]) -> ServedFile:
     number, path, target, *rest = row
     return ServedFile(number, Path(os.fsdecode(path)), target and Path(os.fsdecode(target)), *rest)
+
+
+def _of_series(criteria: SeriesCriteria, table: str = "t") -> list[Condition]:
+    """The conditions on a table of Series for some criteria. Columns named `…_key` hold upper case."""
+    found: list[Condition] = []
+    for name, value in criteria.items():
+        column = f"{table}.{_column(name)}"
+        if isinstance(value, Since):
+            found.append((f"{table}.since {'>=' if value.including else '>'} ?", (value.day.isoformat(),)))
+        elif isinstance(value, str):
+            found.append((f"{column} = ?", (value.upper() if column.endswith("_key") else value,)))
+    return found
+
+
+def _of_parents(criteria: SeriesCriteria, key: Sequence[str]) -> list[Condition]:
+    """The conditions on a table `t` of Patients or Studies. One Series must meet the criteria that are not in `key`."""
+    of_key = {name: value for name, value in criteria.items() if _column(name) in key}
+    others = {name: value for name, value in criteria.items() if name not in of_key}
+    found = _of_series(cast("SeriesCriteria", of_key))
+    if below := _of_series(cast("SeriesCriteria", others), "s"):
+        where, values = _all_of([*((f"s.{name} = t.{name}", ()) for name in key), *below])
+        found.append((f"EXISTS (SELECT 1 FROM series AS s {where})", values))
+    return found
+
+
+def among(column: str, wanted: Sequence[Any]) -> Condition:
+    """That a column has one of some values."""
+    return f"{column} IN ({', '.join('?' * len(wanted))})", wanted
+
+
+def _all_of(conditions: Sequence[Condition]) -> Condition:
+    """A WHERE clause of all conditions; empty if there are none."""
+    text = " AND ".join(condition for condition, _ in conditions)
+    return (f"WHERE {text}" if text else ""), [value for _, values in conditions for value in values]
+
+
+def _column(criterion: str) -> str:
+    return criterion if criterion.endswith("_uid") else f"{criterion.removesuffix('_id')}_key"

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Endpoint
-from bulkdl.server.authentication import CredentialProblem
+from bulkdl.server.access import CredentialProblem
 from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.renderings import to_json

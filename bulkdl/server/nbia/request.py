@@ -16,7 +16,7 @@ from multidict import MultiDict, MultiMapping
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
 from bulkdl.archive.nbia.values import Value
-from bulkdl.server.authentication import Authenticator, Viewer
+from bulkdl.server.access import Authenticator, Viewer
 from bulkdl.server.catalogue import CatalogueView, ServedFile
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.shared_lists import SharedList, SharedLists

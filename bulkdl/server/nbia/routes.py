@@ -21,7 +21,7 @@ from aiohttp import web
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint
 from bulkdl.errors import BulkdlError, ConfigurationError, InvalidInstance
 from bulkdl.model.text import shortened
-from bulkdl.server.authentication import Authenticator, CredentialProblem, Viewer
+from bulkdl.server.access import Authenticator, CredentialProblem, Viewer
 from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspection
 from bulkdl.server.nbia.apis import APIS, OTHER_NAMES, SERVICES_PATH, Api, Credential

@@ -10,13 +10,13 @@ match a range, because ignoring the criterion would return too much. Source: `Se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
-from bulkdl.server.catalogue.conditions import Condition, among
-from bulkdl.server.catalogue.view import SERIES_WITH_PARENTS, CatalogueView
+from bulkdl.server.catalogue.view import SERIES_WITH_PARENTS, CatalogueView, Condition, among
 from bulkdl.server.nbia.request import RequestRefused
 
 _PAGE: Final = 500
@@ -79,7 +79,11 @@ def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
     wanted: dict[str, list[str]] = {}
     conditions: list[Condition] = []
     needs_all, min_studies = False, 0
-    for number, kind in _criteria(form):
+    for number in count():  # like NBIA, stops at the first missing number
+        if (kind := form.get(f"criteriaType{number}")) is None:
+            break
+        if number >= _MAX_CRITERIA:
+            raise RequestRefused(f"more than {_MAX_CRITERIA:,} criteria")
         value = form.get(f"value{number}", "")
         if kind in _COLUMNS:
             wanted.setdefault(_COLUMNS[kind], []).append(value)
@@ -102,17 +106,6 @@ def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
     )
 
 
-def _criteria(form: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """The numbered criteria. Like NBIA, stops at the first missing number."""
-    for number in count():
-        kind = form.get(f"criteriaType{number}")
-        if kind is None:
-            return
-        if number >= _MAX_CRITERIA:
-            raise RequestRefused(f"more than {_MAX_CRITERIA:,} criteria")
-        yield number, kind
-
-
 def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date_format: str) -> Condition | None:
     """The condition for a criterion. Like NBIA, skips a criterion that it does not know."""
     if kind == "DescriptionCriteria":
@@ -130,13 +123,10 @@ def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date
 
 
 def _number(text: str, name: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 1 << 31:
-        raise RequestRefused(f"{name} is not a valid number")
-    return number
+    with suppress(ValueError):
+        if 0 <= (number := int(text)) < 1 << 31:
+            return number
+    raise RequestRefused(f"{name} is not a valid number")
 
 
 def _day(text: str | None, date_format: str) -> str | None:
@@ -153,13 +143,10 @@ def _millimetres(text: str) -> float | None:
     text = text.strip().lower().removesuffix("mm").strip()
     if not text:
         return None
-    try:
-        length = float(text)
-    except ValueError:
-        length = -1.0
-    if not 0 <= length <= _MAX_MM:
-        raise RequestRefused("a length is invalid")
-    return length
+    with suppress(ValueError):
+        if 0 <= (length := float(text)) <= _MAX_MM:
+            return length
+    raise RequestRefused("a length is invalid")
 
 
 def _days(text: str, default: int) -> int:
@@ -174,16 +161,12 @@ def _days(text: str, default: int) -> int:
 def found_series(view: CatalogueView, search: SimpleSearch) -> Iterator[str]:
     """The UIDs of all matching Series of the Patients found, sorted."""
     head, values = _matching(view, search)
-    after = ""
-    while True:
-        rows = view.select(
-            f"{head} SELECT series_uid FROM found WHERE series_uid > ? ORDER BY series_uid LIMIT {_PAGE}",
-            [*values, after],
-        )
+    query = f"{head} SELECT series_uid FROM found WHERE series_uid > ? ORDER BY series_uid LIMIT {_PAGE}"
+    after: str | None = ""
+    while after is not None:
+        rows = view.select(query, [*values, after])
         yield from (uid for (uid,) in rows)
-        if len(rows) < _PAGE:
-            return
-        after = rows[-1][0]
+        after = rows[-1][0] if len(rows) == _PAGE else None
 
 
 def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> dict[str, Any]:
@@ -202,13 +185,10 @@ def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> d
         "GROUP BY collection_key, patient_key)",
         values,
     )
-    counted: dict[str, Any] = {}
+    counted = {}
     for name, _ in _FACETS:
-        rows = view.select(
-            f"{head} SELECT {name}, count(DISTINCT collection_key || char(0) || patient_key) FROM found "
-            f"WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1",
-            values,
-        )
+        query = f"SELECT {name}, count(DISTINCT collection_key || char(0) || patient_key) FROM found"
+        rows = view.select(f"{head} {query} WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1", values)
         counted[name] = [{"value": value, "count": patients_with} for value, patients_with in rows]
     return {
         "resultSet": _results(view, (head, values), patients, authorized=authorized),
