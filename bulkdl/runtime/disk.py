@@ -46,8 +46,10 @@ _CANNOT_SYNC_FOLDERS: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPN
 
 
 @contextmanager
-def disk_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Translate an OSError of the block. `action` completes "cannot …".
+def disk_errors(
+    action: str, path: str | os.PathLike[str], *, kept: str = "everything finished is saved"
+) -> Iterator[None]:
+    """Translate an OSError of the block. `action` completes "cannot …"; `kept` says what became of the work.
 
     Raises:
         DiskFull: no space, no quota or no inodes are left.
@@ -59,10 +61,8 @@ def disk_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         where = ascii(str(path)) if not str(path).isprintable() else str(path)
         if error.errno in _FULL:
-            raise DiskFull(
-                f"cannot {action} {where}: {reason}; everything finished is saved: free some space, then resume"
-            ) from error
-        raise MirrorUnwritable(f"cannot {action} {where}: {reason}; everything finished is saved") from error
+            raise DiskFull(f"cannot {action} {where}: {reason}; {kept}: free some space, then resume") from error
+        raise MirrorUnwritable(f"cannot {action} {where}: {reason}; {kept}") from error
 
 
 @contextmanager

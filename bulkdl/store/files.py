@@ -42,7 +42,7 @@ class MirrorFiles:
         """Make the mirror's folder and the folders of `.bulkdl`, durably. Safe to repeat; changes no existing file."""
         missing = [folder for folder in (*reversed(self.root.parents), self.root) if not folder.exists()]
         for folder in missing:
-            self._make_folder(folder)
+            self._make_folder(folder, kept="nothing was begun")
         for relative in (BOOKKEEPING, PARTIAL, QUARANTINE):
             self._ensure(relative)
         if self.is_private:
@@ -131,8 +131,8 @@ class MirrorFiles:
             self._known.clear()
         self._known.add(relative)
 
-    def _make_folder(self, path: Path) -> None:
-        with disk_errors("make the folder", path):
+    def _make_folder(self, path: Path, kept: str = "everything finished is saved") -> None:
+        with disk_errors("make the folder", path, kept=kept):
             try:
                 path.mkdir(mode=self._folder_mode)
             except FileExistsError as error:

@@ -30,6 +30,7 @@ else:
 _WINDOWS_BYTE = 1 << 30  # far behind the text, because other processes cannot read a locked byte
 _NOTE_BYTES = 4096
 # `holder` takes the lock for an instant to see whether it is free, so `_take` tries several times.
+_NOTHING_BEGUN = "nothing was begun"
 _TRIES = 5
 _PAUSE_SECONDS = 0.02
 
@@ -44,11 +45,11 @@ def lock_mirror(root: Path, verb: str = "bulkdl", *, private: bool = False) -> I
     """
     root = root.resolve()
     path = root / LOCK
-    with disk_errors("make the lock", path):
+    with disk_errors("make the lock", path, kept=_NOTHING_BEGUN):
         path.parent.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
         descriptor = open_new(path, os.O_RDWR | os.O_CREAT, private=private)
     try:
-        with disk_errors("lock", path):
+        with disk_errors("lock", path, kept=_NOTHING_BEGUN):
             _take(descriptor, root)
             started_at = datetime.now(tz=UTC).isoformat(timespec="seconds")
             note = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": started_at, "verb": verb}

@@ -48,6 +48,12 @@ def test_a_private_mirror_is_for_its_owner_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux has a folder in which nothing can be made")
+def test_a_mirror_that_cannot_be_made_has_begun_nothing() -> None:
+    with pytest.raises(MirrorUnwritable, match="; nothing was begun"):
+        MirrorFiles(Path("/proc/none/mirror")).prepare()
+
+
 @as_root
 def test_a_folder_without_write_permission_is_reported_in_one_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

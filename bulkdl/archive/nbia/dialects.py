@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final
 
-from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3, Endpoint
+from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, OTHER_NAMES, TCIA_V3, Endpoint
 from bulkdl.archive.request import Identity, Request
 from bulkdl.model.ids import SeriesUid
 
@@ -185,8 +185,9 @@ DIALECTS: Final[Mapping[str, type[Dialect]]] = {
 
 
 def find_endpoint(endpoints: Mapping[str, Endpoint], name: str) -> Endpoint | None:
-    """The endpoint of that name, in any case."""
+    """The endpoint of that name, or of the second name that it has, in any case."""
     if name in endpoints:
         return endpoints[name]
     folded = {known.casefold(): endpoint for known, endpoint in endpoints.items()}
-    return folded.get(name.casefold())
+    second = {other.casefold(): folded.get(known.casefold()) for known, other in OTHER_NAMES.items()}
+    return folded.get(name.casefold()) or second.get(name.casefold())

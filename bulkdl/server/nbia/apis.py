@@ -70,9 +70,6 @@ def _counted(attribute: Attribute, value: Value) -> JsonValue:
     return str(value) if attribute.name == "count" else to_wire(attribute, value)
 
 
-OTHER_NAMES: Final = {"NewStudiesInPatientCollection": "NewStudiesInPatientsCollection"}
-"""Second names of endpoints of TCIA: its own page of the API spells one in two ways."""
-
 APIS: Final = (
     Api("nbia-v4", "NBIA v4", f"{SERVICES_PATH}/v4/", NBIA_V4, Credential.OPTIONAL_TOKEN, to_wire_v4),
     Api("nbia-v1", "NBIA Search, v1", f"{SERVICES_PATH}/v1/", NBIA_V1, Credential.NONE, to_wire),

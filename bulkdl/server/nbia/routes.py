@@ -18,13 +18,13 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from bulkdl.archive.nbia.endpoints import Answer, Endpoint
+from bulkdl.archive.nbia.endpoints import OTHER_NAMES, Answer, Endpoint
 from bulkdl.errors import BulkdlError, ConfigurationError, InvalidInstance
 from bulkdl.model.text import shortened
 from bulkdl.server.access import Authenticator, CredentialProblem, Viewer
 from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspection
-from bulkdl.server.nbia.apis import APIS, OTHER_NAMES, SERVICES_PATH, Api, Credential
+from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.downloads import Downloads
 from bulkdl.server.nbia.errors import (
     missing_parameter,

@@ -54,3 +54,5 @@ def test_a_criterion_that_the_archive_does_not_know_is_never_dropped() -> None:
 def test_an_endpoint_is_found_in_any_case() -> None:
     assert find_endpoint(NBIA_V1, "GETSERIES") is NBIA_V1["getSeries"]
     assert find_endpoint(NBIA_V1, "getNothing") is None
+    study = NBIA_V1["NewStudiesInPatientCollection"]
+    assert find_endpoint(NBIA_V1, "NewStudiesInPatientsCollection") is study  # the spelling of TCIA's page

@@ -11,7 +11,7 @@ from bulkdl.archive.nbia.endpoints.base import FORMATS, Answer, Attribute, DateF
 from bulkdl.archive.nbia.endpoints.nbia_advanced import NBIA_ADVANCED
 from bulkdl.archive.nbia.endpoints.nbia_search import NBIA_V1, NBIA_V2
 from bulkdl.archive.nbia.endpoints.nbia_v4 import NBIA_V4
-from bulkdl.archive.nbia.endpoints.tcia_v3 import TCIA_V3
+from bulkdl.archive.nbia.endpoints.tcia_v3 import OTHER_NAMES, TCIA_V3
 
 __all__ = [
     "FORMATS",
@@ -19,6 +19,7 @@ __all__ = [
     "NBIA_V1",
     "NBIA_V2",
     "NBIA_V4",
+    "OTHER_NAMES",
     "TCIA_V3",
     "Answer",
     "Attribute",

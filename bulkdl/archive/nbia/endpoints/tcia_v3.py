@@ -55,6 +55,9 @@ _SEARCH: Final = (
 )
 _CONTENTS: Final = rows("ContentsByName", "name!", SERIES_START, formats=JSON_ONLY)
 
+OTHER_NAMES: Final = {"NewStudiesInPatientCollection": "NewStudiesInPatientsCollection"}
+"""Second names of endpoints: TCIA's own page of the API spells one in two ways."""
+
 TCIA_V3: Final[Mapping[str, Endpoint]] = by_name(
     (
         *(replace(endpoint, path=f"TCIA/query/{endpoint.path}") for endpoint in _SEARCH),
