@@ -201,20 +201,25 @@ class Journal:
             known = row[0] if row else self._claims.setdefault(key, owner)
         return bool(known != owner)
 
-    def record_series(self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime) -> None:
+    def record_series(self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime) -> list[Series]:
         """Record Series as the archive describes them, each with its folder, as part of the run's selection.
 
         Safe to repeat. Keeps values of an earlier record that a later one leaves out, and the folder of a Series that
         has one. A Series becomes unlisted when it is new, when its count, size or dates changed, and when the selection
         wants instances that were not listed. What failed in an earlier run is owed again.
+
+        Returns the earlier records of those that are now under another Collection or Patient.
         """
+        moved: list[Series] = []
         with self._writing() as database:
             database.executemany(queries.CLAIM_FOLDER, self._claims.items())
             for record, folder in series:
-                series_id, listing = writes.take_series(database, run, record, folder, moment(now))
+                series_id, listing, before = writes.take_series(database, run, record, folder, moment(now))
+                moved += [before] if before is not None else []
                 writes.link_series(database, run, series_id, record.series_uid, listing)
                 writes.owe_earlier_failures(database, run, series_id)
         self._claims.clear()
+        return moved
 
     def record_instances(
         self, run: Run, series_uid: SeriesUid, entries: Sequence[Entry], names: Sequence[str | None]

@@ -264,6 +264,12 @@ def is_changed(before: Series, after: Series) -> bool:
     return any(old is not None and new is not None and old != new for old, new in pairs)
 
 
+def is_moved(before: Series, after: Series) -> bool:
+    """Whether a Series that was under one Collection and Patient is under others now."""
+    pairs = ((before.collection, after.collection), (before.patient_id, after.patient_id))
+    return any(old and old != new for old, new in pairs)
+
+
 def series_row(row: Sequence[Any]) -> SeriesRow:
     """A row of `queries.SERIES_ROW`."""
     *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = row[:-3]

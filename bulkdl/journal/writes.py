@@ -14,7 +14,7 @@ from typing import Final
 
 from bulkdl.errors import DuplicateInstance, JournalError
 from bulkdl.journal import queries
-from bulkdl.journal.rows import Run, is_changed, merged, message_text, series_columns, series_from, unbound
+from bulkdl.journal.rows import Run, is_changed, is_moved, merged, message_text, series_columns, series_from, unbound
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WITHDRAWN
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome
@@ -50,22 +50,24 @@ def known_series(database: sqlite3.Connection, series_uid: str) -> int:
     return int(row[0])
 
 
-def take_series(database: sqlite3.Connection, run: Run, record: Series, folder: str, now: str) -> tuple[int, int]:
-    """Insert or update the row of a Series; its id and its listing."""
+def take_series(
+    database: sqlite3.Connection, run: Run, record: Series, folder: str, now: str
+) -> tuple[int, int, Series | None]:
+    """Insert or update the row of a Series; its id, its listing, and its earlier record if it moved since."""
     row = database.execute(queries.RECORDED_SERIES, (record.series_uid,)).fetchone()
     if row is None:
         added = database.execute(queries.ADD_SERIES, (*series_columns(record), folder, run.archive_id, now))
-        return int(added.lastrowid or 0), UNLISTED
+        return int(added.lastrowid or 0), UNLISTED, None
     *columns, series_id, known_folder, listing, archive_id = row
     before = series_from(columns)
     after = merged(before, record)
     if (after, known_folder, archive_id) == (before, known_folder or folder, run.archive_id):
-        return series_id, listing
+        return series_id, listing, None
     if is_changed(before, record):
         listing = UNLISTED
     changed = (*series_columns(after), known_folder or folder, run.archive_id, now, listing, series_id)
     database.execute(queries.RENEW_SERIES, changed)
-    return series_id, listing
+    return series_id, listing, before if is_moved(before, after) else None
 
 
 def take_unknown_series(database: sqlite3.Connection, run: Run, series_uid: str) -> tuple[int, int]:

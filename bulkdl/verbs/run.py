@@ -116,10 +116,13 @@ class MirrorRun:
         """Record the Series of `selection`, as those of `run`. Raises SelectionError: there are none; DiskFull."""
         run = run or self.run
         found = Resolution()
+        moved: list[Series] = []
         async with aclosing(resolve(selection, self.client, found)) as batches:
             async for batch in batches:
-                await self.mirror.journal(_record_series, run, batch, layout)
+                moved += await self.mirror.journal(_record_series, run, batch, layout)
                 self._resolved.more()
+        if moved:
+            self._say_moved(moved)
         if not found.series and not found.failed and selection.since is None:
             self._empty.append(run)
         try:
@@ -142,6 +145,15 @@ class MirrorRun:
         if not found.failed:
             await self.mirror.journal(Journal.end_resolving, run)
         await self._check_space()
+
+    def _say_moved(self, moved: list[Series]) -> None:
+        first = moved[0]
+        which = (
+            f"{len(moved):,} series, {first.series_uid} of {first.collection} / {first.patient_id} the first of them,"
+        )
+        self.context.sink(
+            Noted(f"the archive has {which} under another collection or patient now; their files stay where they are")
+        )
 
     async def resolve_rest(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
         """Resolve the selections of earlier runs. One that finds nothing is a failure in the report, and forgotten."""
@@ -256,5 +268,5 @@ class MirrorRun:
         return report
 
 
-def _record_series(journal: Journal, run: Run, batch: tuple[Series, ...], layout: Layout) -> None:
-    journal.record_series(run, common.place_series(journal, batch, layout), now=common.now())
+def _record_series(journal: Journal, run: Run, batch: tuple[Series, ...], layout: Layout) -> list[Series]:
+    return journal.record_series(run, common.place_series(journal, batch, layout), now=common.now())

@@ -162,6 +162,17 @@ def test_keeps_the_folder_that_files_lie_in(journal: Journal) -> None:
     assert row.folder == "first"
 
 
+@pytest.mark.parametrize(("collection", "patient"), [("B", "P1"), ("A", "P2")])
+def test_says_which_series_the_archive_has_under_other_names(journal: Journal, collection: str, patient: str) -> None:
+    run = begin(journal)
+    before = replace(record(1), collection="A", patient_id="P1")
+    after = replace(before, collection=collection, patient_id=patient)
+    assert journal.record_series(run, [(before, "A"), (record(2), "C")], now=NOW) == []
+    assert journal.record_series(run, [(after, "A"), (record(2), "C")], now=NOW) == [before]
+    nameless = Series(series_uid=series_uid(1))
+    assert journal.record_series(run, [(nameless, "A")], now=NOW) == []
+
+
 def test_refuses_a_folder_that_is_taken_and_records_none_of_the_group(journal: Journal) -> None:
     run = begin(journal)
     journal.record_series(run, [(record(1), "Scans/a")], now=NOW)

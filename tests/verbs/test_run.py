@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import bulkdl
 from bulkdl.errors import AccessDenied
 from bulkdl.journal.journal import Journal
-from bulkdl.model.events import Event, Progress, RunStarted
+from bulkdl.model.events import Event, Noted, Progress, RunStarted
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.disk import JOURNAL
@@ -90,3 +91,18 @@ async def test_progress_counts_the_bytes_of_unfinished_instances(tmp_path: Path)
     assert counts[-1] <= report.bytes_fetched == len(large.content)
     left = [event.bytes_left for event in seen if event.bytes_left is not None]
     assert left == sorted(left, reverse=True)
+
+
+async def test_a_series_under_another_collection_is_announced_and_stays_where_it_is(tmp_path: Path) -> None:
+    events: list[Event] = []
+    moved = [replace(one, collection="RENAMED") for one in MADE_UP]
+    async with BadArchive(MADE_UP) as archive:
+        await archive.mirror(tmp_path)
+        archive.made_up = moved
+        report = await archive.mirror(tmp_path, sink=events.append)
+    assert report.outcome is RunOutcome.COMPLETE
+    assert report.instances.reused == len(MADE_UP)
+    notes = [event.message for event in events if isinstance(event, Noted)]
+    assert len(notes) == 1
+    assert notes[0].startswith("the archive has 2 series, ")
+    assert notes[0].endswith("under another collection or patient now; their files stay where they are")
