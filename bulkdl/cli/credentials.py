@@ -7,6 +7,7 @@ import re
 import sys
 import urllib.request
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError, JournalError
 from bulkdl.model.access import Access, ArchiveChoice, Credentials
 from bulkdl.model.text import decoded
-from bulkdl.verbs.reach import ArchiveTerms, archive_terms, cache_folder, is_guest
+from bulkdl.verbs.reach import ArchiveTerms, archive_terms, is_guest, reach
 from bulkdl.verbs.status import archive_of
 
 # The credential file of the NBIA Data Retriever: userName=… and passWord=…, each on a line.
@@ -49,7 +50,7 @@ def choose_archive_of_new(mirror: Path, options: ArchiveOptions) -> ArchiveChoic
     with suppress(JournalError):
         if not options.is_chosen and archive_of(mirror)[0]:
             return None
-    return ArchiveChoice(name=options.name, profiles=options.profiles, cache=cache_folder())
+    return reach(options.name, profiles=options.profiles)
 
 
 def _credentials(options: ArchiveOptions, name: str, terms: ArchiveTerms) -> Credentials:
@@ -100,7 +101,7 @@ def _choice(options: ArchiveOptions, name: str, terms: ArchiveTerms) -> ArchiveC
     if terms.url:  # the demonstration archive runs in this process, without a proxy
         proxy = _checked(options.proxy) if options.proxy else _proxy_of_environment(terms.url)
     access = Access(proxy=proxy, ca_bundle=options.ca_bundle, credentials=_credentials(options, name, terms))
-    return ArchiveChoice(name=name, profiles=options.profiles, access=access, cache=cache_folder())
+    return replace(reach(name, profiles=options.profiles), access=access)
 
 
 def _proxy_of_environment(url: str) -> str | None:

@@ -52,12 +52,10 @@ class _Commands(click.Group):
     """A group with the name and one line of each command, which imports the module of a command on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """See click."""
         del ctx
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """See click."""
         del ctx
         if cmd_name not in _COMMANDS:
             return None
@@ -68,7 +66,6 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """See click. The error for an unknown command suggests the nearest name."""
         name = args[0]
         if name not in _COMMANDS and not name.startswith("-"):
             hint = f"; {_HABITS[name]}" if name in _HABITS else ""
@@ -77,7 +74,6 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See click."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
@@ -120,15 +116,12 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # the last resort: a defect is one line as well
         if os.environ.get("BULKDL_TRACEBACK"):
             raise
-        code = _fail(_unexpected(error), arguments)
+        what = f"{type(error).__name__}: {error}"
+        unexpected = BulkdlError(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)")
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:  # any import opens files too
+            unexpected = DiskError("too many open files; everything finished is saved; raise the limit (ulimit -n)")
+        code = _fail(unexpected, arguments)
     return int(code)
-
-
-def _unexpected(error: Exception) -> BulkdlError:
-    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:  # any import opens files too
-        return DiskError("too many open files; everything finished is saved; raise the limit (ulimit -n)")
-    what = f"{type(error).__name__}: {error}"
-    return BulkdlError(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)")
 
 
 def _invoke(arguments: list[str]) -> int:

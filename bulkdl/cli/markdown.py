@@ -14,7 +14,7 @@ _COMMENT: Final = re.compile(r"<!--.*?-->\n*", re.DOTALL)
 _IMAGE: Final = re.compile(r"!\[[^]]*\]\([^)]*\)\n*")
 _LINK: Final = re.compile(r"\[([^]]*)\]\(([^)]*)\)")
 _FENCE: Final = re.compile(r"^```[a-z]*\n(.*?)^```$\n*", re.DOTALL | re.MULTILINE)
-_ITEM: Final = re.compile(r"- |[0-9]+\. |")
+_MARKER: Final = re.compile(r"^(?:- |[0-9]+\. |)")
 _LEAST_CELL: Final = 24  # of the last column; a narrower one is written below its row
 
 
@@ -43,12 +43,8 @@ def _block(paragraph: str, width: int) -> str:
         return paragraph
     if paragraph.startswith("|"):
         return _table(paragraph.splitlines(), width)
-    return "\n".join(_item(item, width) for item in re.split(r"\n(?=- |[0-9]+\. )", paragraph))
-
-
-def _item(text: str, width: int) -> str:
-    marker = _ITEM.match(text)
-    return _fill(text, width, " " * len(marker[0] if marker else ""))
+    items = re.split(r"\n(?=- |[0-9]+\. )", paragraph)
+    return "\n".join(_fill(item, width, " " * len(_MARKER.findall(item)[0])) for item in items)
 
 
 def _fill(text: str, width: int, indent: str) -> str:

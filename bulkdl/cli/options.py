@@ -132,14 +132,11 @@ def _read_configuration(ctx: click.Context, param: click.Parameter, path: Path |
 
 def origin(ctx: click.Context, param: click.Parameter) -> str | None:
     """Where a parameter's value was set, for a message; None if it was set on the command line."""
-    match ctx.get_parameter_source(param.name or ""):
-        case ParameterSource.DEFAULT_MAP:
-            configuration: Configuration = ctx.meta[_CONFIGURATION]
-            return configuration.source
-        case ParameterSource.ENVIRONMENT:
-            return f"the environment variable {param.envvar}"
-        case _:
-            return None
+    source = ctx.get_parameter_source(param.name or "")
+    if source is ParameterSource.DEFAULT_MAP:
+        configuration: Configuration = ctx.meta[_CONFIGURATION]
+        return configuration.source
+    return f"the environment variable {param.envvar}" if source is ParameterSource.ENVIRONMENT else None
 
 
 _ARCHIVE: Final = (
@@ -301,17 +298,12 @@ def file_option(name: str, help: str) -> Decorator:  # noqa: A002 - click's name
 
 @dataclass(frozen=True, slots=True)
 class VerbCall:
-    """What the command line gives to a verb: its own options and the `settings`, the archive, and the output."""
+    """What the command line gives to a verb: its options, the `settings` among them, the archive, and the output."""
 
     options: dict[str, Any]
+    settings: FetchSettings
     archive: ArchiveOptions
     output: OutputOptions
-
-    @property
-    def settings(self) -> FetchSettings:
-        """How to download."""
-        settings: FetchSettings = self.options["settings"]
-        return settings
 
 
 def running(verb: Callable[..., Any], *further: Decorator) -> Decorator:
@@ -322,9 +314,9 @@ def running(verb: Callable[..., Any], *further: Decorator) -> Decorator:
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
-        def wrapper(archive: ArchiveOptions, output: OutputOptions, **values: Any) -> Any:
-            options = {**values.pop("options"), "settings": values.pop("settings")}
-            return function(VerbCall(options, archive, output), **values)
+        def wrapper(settings: FetchSettings, archive: ArchiveOptions, output: OutputOptions, **values: Any) -> Any:
+            options = {**values.pop("options"), "settings": settings}
+            return function(VerbCall(options, settings, archive, output), **values)
 
         return _all(verb_options(verb), *further, archive_options, output_options)(wrapper)
 

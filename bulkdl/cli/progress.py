@@ -47,16 +47,9 @@ class ProgressMode(StrEnum):
 @contextmanager
 def display(mode: ProgressMode, stream: TextIO, *, clock: Clock = time.monotonic) -> Iterator[Sink]:
     """A sink that shows events on `stream` as `mode` says, until the block ends. Bars need a terminal."""
-    match mode:
-        case ProgressMode.NONE:
-            kind: type[_Display] = _Display
-        case ProgressMode.JSON:
-            kind = _JsonLines
-        case ProgressMode.AUTO | ProgressMode.BARS if stream.isatty():
-            kind = _Bars
-        case _:
-            kind = _PlainLines
-    shown = kind(stream, clock)
+    kinds: dict[ProgressMode, type[_Display]] = {ProgressMode.NONE: _Display, ProgressMode.JSON: _JsonLines}
+    lively = _Bars if mode is not ProgressMode.PLAIN and stream.isatty() else _PlainLines
+    shown = kinds.get(mode, lively)(stream, clock)
     is_watched = True
 
     def sink(event: Event) -> None:

@@ -109,14 +109,14 @@ def run_until_stopped(action: Awaitable[Result], when_interrupted: str) -> Resul
 
 async def unless_stopped(action: Awaitable[Result], stop: asyncio.Event) -> Result:
     """Await an action whose partial result is worthless. Raises Interrupted as soon as `stop` is set."""
-    async with running_alongside(_interrupt_when(stop)):
+
+    async def interrupt() -> None:
+        await stop.wait()
+        raise Interrupted("stopped")
+
+    async with running_alongside(interrupt()):
         return await action
     raise AssertionError("the block above always leaves")
-
-
-async def _interrupt_when(stop: asyncio.Event) -> None:
-    await stop.wait()
-    raise Interrupted("stopped")
 
 
 def confirm(question: str, *, yes: bool) -> None:

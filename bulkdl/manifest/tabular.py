@@ -47,6 +47,8 @@ _OTHERS = (
     ("studyuid", "a table of studies without a column of series UIDs: give the studies with --study"),
 )
 
+_NO_COLUMN = "no column of series UIDs was found (SeriesInstanceUID, Series UID, …), and no column holds only UIDs"
+
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
@@ -74,7 +76,8 @@ def parse(text: str, *, source: str) -> Manifest:
         table = [first, *rows]
         columns = _headerless_columns([cells for _, cells in table])
         if columns is None:
-            raise ManifestError(_what_it_is(header), source=source, line=first[0])
+            others = [f"this is {what}" for column, what in _OTHERS if column in header]
+            raise ManifestError([*others, _NO_COLUMN][0], source=source, line=first[0])
         rows = iter(table)
     return _read(rows, columns, _FORMATS[delimiter], source)
 
@@ -103,17 +106,9 @@ def _read(rows: Iterator[tuple[int, list[str]]], columns: _Columns, file_format:
     if not series:
         raise ManifestError("the table has a header but no rows", source=source)
     narrowed = tuple((uid, tuple(sops)) for uid, sops in instances.items() if uid not in whole)
-    return Manifest(
-        series=tuple(series), instances=narrowed, expected=expected, format=file_format, notes=_notes(without, source)
-    )
-
-
-def _notes(without: Sequence[int], source: str) -> tuple[str, ...]:
-    """What to say of rows without a Series, of which `without` are the lines."""
-    if not without:
-        return ()
-    rows = "1 row names no series and is" if len(without) == 1 else f"{len(without):,} rows name no series and are"
-    return (f"{source}: {rows} left out; the first is in line {without[0]:,}",)
+    rows_are = "1 row names no series and is" if len(without) == 1 else f"{len(without):,} rows name no series and are"
+    notes = (f"{source}: {rows_are} left out; the first is in line {without[0]:,}",) if without else ()
+    return Manifest(series=tuple(series), instances=narrowed, expected=expected, format=file_format, notes=notes)
 
 
 def _rows(text: str, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
@@ -167,13 +162,6 @@ def _headerless_columns(table: Sequence[Sequence[str]]) -> _Columns | None:
         if cells and all(map(looks_like_uid, cells)):
             found.append(index)
     return _Columns(tuple(found)) if found else None
-
-
-def _what_it_is(header: Sequence[str]) -> str:
-    for column, what in _OTHERS:
-        if column in header:
-            return f"this is {what}"
-    return "no column of series UIDs was found (SeriesInstanceUID, Series UID, …), and no column holds only UIDs"
 
 
 def _names_series(name: str) -> bool:

@@ -126,15 +126,8 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
     )
     root = mirror.files.root
     context.sink(RunStarted(run.id, str(root), str(source)))
-    adopting = _Adopting(
-        mirror=mirror,
-        run=run,
-        layout=settled,
-        source=source,
-        by=ImportMode.MOVE if source == root or root in source.parents else by,
-        collection=collection,
-        context=context,
-    )
+    by = ImportMode.MOVE if source == root or root in source.parents else by
+    adopting = _Adopting(mirror, run, settled, source, by, collection, context)
     outcome = RunOutcome.FAILED
     try:
         outcome = await adopting.carry_out()
@@ -174,7 +167,7 @@ def _set_journal_aside(mirror: Path) -> None:
                 path.rename(path.with_name(f"unreadable-{number}.{path.name}"))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Adopting:
     """One adoption in progress."""
 
@@ -345,9 +338,8 @@ class _Adopting:
 
     def _existing(self, path: str) -> Digests | None:
         """The digests of a file at `path` that the journal does not know."""
-        absolute = self.mirror.files.absolute(path)
         with suppress(FileNotFoundError, NotADirectoryError):
-            return digests_of_file(absolute)
+            return digests_of_file(self.mirror.files.absolute(path))
         return None
 
     def _job(self, candidate: Candidate) -> CommitJob:

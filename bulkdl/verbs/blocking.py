@@ -78,7 +78,12 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run(work)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bulkdl") as thread:
         started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
-        ended = thread.submit(asyncio.run, _announced(work, started))
+
+        async def announce() -> Result:
+            started.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+            return await work
+
+        ended = thread.submit(asyncio.run, announce())
         try:
             return ended.result()
         except KeyboardInterrupt:
@@ -86,10 +91,3 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
             if task is not None and not ended.done():
                 loop.call_soon_threadsafe(task.cancel)
             raise  # leaving the block waits for the thread
-
-
-async def _announced(
-    work: Coroutine[Any, Any, Result], started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]]
-) -> Result:
-    started.set_result((asyncio.get_running_loop(), asyncio.current_task()))
-    return await work

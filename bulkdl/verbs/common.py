@@ -20,7 +20,7 @@ from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
-from bulkdl.model.access import DEMO, Access, ArchiveChoice
+from bulkdl.model.access import DEMO, ArchiveChoice
 from bulkdl.model.context import RunContext
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import StudyUid
@@ -116,11 +116,10 @@ async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
 
 @dataclass(frozen=True, slots=True)
 class OpenArchive:
-    """An archive, and what another process needs to open it, too."""
+    """An archive, and what a worker needs to open it, too; a run sets the `root` of its mirror in that."""
 
     client: Archive
-    profile: Profile
-    access: Access
+    settings: WorkerSettings
 
 
 @asynccontextmanager
@@ -132,25 +131,21 @@ async def open_archive(
     `first_answer_seconds` is how long an archive is waited for that has never answered.
     """
     async with find_archive(choice) as profile:
-        settings = worker_settings(profile, choice.access, context.settings, Path())
+        fetch, access = context.settings, choice.access
+        if (seconds := fetch.timeout_seconds) is not None:
+            access = replace(access, answer_seconds=seconds, silence_seconds=seconds)
+        settings = WorkerSettings(
+            profile=profile,
+            access=access,
+            root=Path(),
+            fetch=fetch,
+            share=Share(fetch.concurrency or DEFAULT_CEILING, fetch.rate_limit_bytes),
+        )
         retrier = make_retrier(settings, context)
         retrier.first_answer_seconds = first_answer_seconds
         note = lambda text: context.sink(Noted(text))  # noqa: E731 - one line, used once
         async with connect(profile, retrier, access=settings.access, note=note) as client:
-            yield OpenArchive(client, profile, choice.access)
-
-
-def worker_settings(profile: Profile, access: Access, settings: FetchSettings, root: Path) -> WorkerSettings:
-    """What a worker needs to download from the archive into the mirror at `root`."""
-    if (seconds := settings.timeout_seconds) is not None:
-        access = replace(access, answer_seconds=seconds, silence_seconds=seconds)
-    return WorkerSettings(
-        profile=profile,
-        access=access,
-        root=root,
-        fetch=settings,
-        share=Share(settings.concurrency or DEFAULT_CEILING, settings.rate_limit_bytes),
-    )
+            yield OpenArchive(client, settings)
 
 
 async def check_found(selection: Selection, found: Resolution, client: Archive) -> list[Failure]:

@@ -6,30 +6,18 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeAlias
 
+from bulkdl.archive.nbia import endpoints as tables
 from bulkdl.archive.nbia.dialects import DIALECTS, Dialect, find_endpoint
-from bulkdl.archive.nbia.endpoints import Answer, Endpoint, Kind, Parameter
+from bulkdl.archive.nbia.endpoints import Answer, Kind, Parameter
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEMO, ArchiveChoice
 from bulkdl.model.text import did_you_mean, nearest
 
-__all__ = [
-    "Endpoint",
-    "answers_with_file",
-    "answers_with_rows",
-    "check",
-    "dialect_of",
-    "endpoints",
-    "find",
-    "find_among",
-    "profile_of",
-    "rows_of",
-    "wire_parameters",
-    "without_endpoints",
-]
+Endpoint: TypeAlias = tables.Endpoint
 
 
 def answers_with_rows(endpoint: Endpoint) -> bool:

@@ -65,7 +65,7 @@ async def plan_async(
             return await _plan(wanted, source.client, root, None)
         with Journal.open_readonly(journal_path) as journal:
             report = await _plan(wanted, source.client, root, journal)
-            return replace(report, seconds_expected=_seconds_expected(report, journal, source.profile))
+            return replace(report, seconds_expected=_seconds_expected(report, journal, source.settings.profile))
 
 
 async def _plan(selection: Selection, client: Archive, to: Path | None, journal: Journal | None) -> PlanReport:

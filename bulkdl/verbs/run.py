@@ -38,7 +38,7 @@ async def begin_run(
     """Begin a run in the journal. `MirrorRun.carry_out` or `fetch_only` ends it."""
     if mirror.files.is_private and not context.settings.private:
         context = replace(context, settings=replace(context.settings, private=True))
-    profile = archive.profile
+    profile = archive.settings.profile
     run = await mirror.journal(
         Journal.begin_run,
         verb=verb,
@@ -49,7 +49,7 @@ async def begin_run(
         now=common.now(),
     )
     context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
-    settings = common.worker_settings(profile, archive.access, context.settings, mirror.files.root)
+    settings = replace(archive.settings, root=mirror.files.root, fetch=context.settings)
     coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
     return MirrorRun(mirror, run, archive.client, coordinator, context)
 
