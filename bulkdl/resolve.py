@@ -92,7 +92,7 @@ async def list_instances(
     *,
     upstream: Stage,
     downstream: Stage,
-    listed: Callable[[SeriesUid], Awaitable[None]] | None = None,
+    listed: Callable[[SeriesUid], Awaitable[None]],
 ) -> None:
     """List the entries of each Series in the journal that has none, until `upstream` ends.
 
@@ -126,8 +126,7 @@ async def list_instances(
     async def ask(row: UnlistedSeries) -> None:
         try:
             await _list_one(row, journal_thread, run, archive, refusals)
-            if listed is not None:
-                await listed(row.series.series_uid)
+            await listed(row.series.series_uid)
         finally:
             in_hand.discard(row.series.series_uid)
         downstream.more()
@@ -149,7 +148,8 @@ async def _list_one(
             Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
         )
         return
-    wanted, missing = _wanted(entries, row.wanted)
+    wanted = [entry for entry in entries if row.wanted is None or entry.sop_uid in row.wanted]
+    missing = sorted((row.wanted or frozenset()) - {entry.sop_uid for entry in wanted})
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
     names = [special_name(entry.sop_uid) if entry.sop_uid is not None else None for entry in recorded]
     await journal_thread(Journal.record_instances, run, uid, recorded, names)
@@ -183,16 +183,6 @@ async def _list_until_complete(series: Series, archive: Archive) -> tuple[tuple[
         if is_complete or attempts >= _ATTEMPTS_AT_A_SHORT_LIST:
             return tuple(entries.values()), listing.invalid_rows, attempts
         await archive.retrier.back_off(attempts)
-
-
-def _wanted(
-    entries: Sequence[Entry], sop_uids: frozenset[SopInstanceUid] | None
-) -> tuple[list[Entry], list[SopInstanceUid]]:
-    """The entries to download, and those of the selected `sop_uids` that no entry has."""
-    if sop_uids is None:
-        return list(entries), []
-    wanted = [entry for entry in entries if entry.sop_uid in sop_uids]
-    return wanted, sorted(sop_uids - {entry.sop_uid for entry in wanted})
 
 
 def _not_found(series_uid: SeriesUid, sop_uid: SopInstanceUid, message: str) -> InstanceOutcome:

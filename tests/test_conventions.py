@@ -48,7 +48,6 @@ _TESTED_BY: Final[dict[str, str]] = {
     "__init__.py": "verbs/test_import.py",
     "__main__.py": "cli/test_main.py",
     "_version.py": "cli/test_main.py",
-    "archive/http_body.py": "archive/test_http.py",  # a body, which every request of the client reads
     "archive/http_transport.py": "archive/test_aiohttp_transport.py",  # a protocol; the test is on its implementation
     "archive/request.py": "archive/nbia/test_families.py",  # plain values that dialects make
     "archive/nbia/endpoints/*.py": "archive/nbia/test_endpoints.py",  # tables; the test goes over every line

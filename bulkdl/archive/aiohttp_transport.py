@@ -83,7 +83,7 @@ class AiohttpTransport:
             headers={"User-Agent": f"bulkdl/{__version__}", "Accept-Encoding": "gzip, deflate"},
             cookie_jar=aiohttp.DummyCookieJar(),
             raise_for_status=False,
-            auto_decompress=False,  # see `content_encoding`
+            auto_decompress=False,  # see `http_body.Inflater`
             trace_configs=[tracing],
         )
         # aiohttp repeats a request that fails on a connection which was used before: one attempt more than allowed, and

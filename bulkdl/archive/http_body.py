@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import re
 import time
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from typing import Final
@@ -13,11 +14,14 @@ from typing import Final
 from bulkdl.archive import http_status
 from bulkdl.archive.auth import Token
 from bulkdl.archive.base import Rest
-from bulkdl.archive.content_encoding import ENCODINGS, Inflater
 from bulkdl.archive.http_transport import HttpResponse
 from bulkdl.errors import ShortBody, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import Access
 
+_ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
+_INFLATED_PIECE_BYTES: Final = 1 << 18
+_ZLIB_METHOD: Final = 8  # in the low half of the first byte (RFC 1950); some servers send bare deflate instead
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 _MOST_INFLATED_RATIO: Final = 200
 _FREE_RATIO_BYTES: Final = 64 << 20  # below, any ratio is accepted: an empty mask shrinks a thousand times
@@ -34,9 +38,9 @@ class HttpBody:
         self.headers = headers = response.headers
         self.content_type = response.content_type
         encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
-        if encoding != "identity" and encoding not in ENCODINGS:
+        if encoding != "identity" and encoding not in _ENCODINGS:
             raise UnexpectedAnswer("the response has a content encoding that was not requested")
-        self._inflater = Inflater() if encoding in ENCODINGS else None
+        self._inflater = Inflater() if encoding in _ENCODINGS else None
         self.length = response.length if self._inflater is None else None
         self.start = 0
         self.is_part = response.status == http_status.PARTIAL_CONTENT
@@ -61,14 +65,19 @@ class HttpBody:
                 if received < access.lowest_bytes_per_second * waited:
                     raise TimedOut(f"only {received:,} bytes arrived in {waited:.0f} s")
                 waited, received = 0.0, 0
-            for piece in (chunk,) if self._inflater is None else self._inflated(chunk):
+            for piece in (chunk,) if self._inflater is None else self._inflated(self._inflater, chunk):
                 self.received += len(piece)
                 yield piece
         self._check_end()
 
     async def read(self, at_most: int) -> bytes:
         if self.length is None:
-            return await self._gathered(at_most)
+            pieces: list[bytes] = []
+            async for chunk in self.chunks():
+                if self.received > at_most:
+                    raise _too_large(at_most)
+                pieces.append(chunk)
+            return b"".join(pieces)
         if self.length > at_most:
             raise _too_large(at_most)
         slowest_seconds = self._access.silence_seconds + self.length / self._access.lowest_bytes_per_second
@@ -81,31 +90,16 @@ class HttpBody:
         self._check_end()
         return content
 
-    async def _gathered(self, at_most: int) -> bytes:
-        pieces: list[bytes] = []
-        async for chunk in self.chunks():
-            if self.received > at_most:
-                raise _too_large(at_most)
-            pieces.append(chunk)
-        return b"".join(pieces)
-
-    def _inflated(self, chunk: bytes) -> Iterator[bytes]:
-        assert self._inflater is not None  # noqa: S101 - the caller has checked
+    def _inflated(self, inflater: Inflater, chunk: bytes) -> Iterator[bytes]:
         self._encoded += len(chunk)
-        try:
-            for piece in self._inflater.feed(chunk):
-                if self.received > max(_FREE_RATIO_BYTES, _MOST_INFLATED_RATIO * self._encoded):
-                    raise UnexpectedAnswer(f"the body swells to more than {_MOST_INFLATED_RATIO} times its size")
-                yield piece
-        except ValueError as error:
-            raise ShortBody(f"the body cannot be decoded: {error}") from error
+        for piece in inflater.feed(chunk):
+            if self.received > max(_FREE_RATIO_BYTES, _MOST_INFLATED_RATIO * self._encoded):
+                raise UnexpectedAnswer(f"the body swells to more than {_MOST_INFLATED_RATIO} times its size")
+            yield piece
 
     def _check_end(self) -> None:
         if self._inflater is not None:
-            try:
-                self._inflater.close()
-            except ValueError as error:
-                raise ShortBody(f"the body was cut: {error}") from error
+            self._inflater.close()
         if self.length is not None and self.received != self.length:
             raise ShortBody(f"{self.received:,} bytes arrived, {self.length:,} were announced")
 
@@ -152,3 +146,44 @@ def _validator_of(headers: Mapping[str, str]) -> str | None:
     except (ValueError, TypeError, OverflowError):  # missing, invalid, or one of them without a zone
         return None
     return modified if is_older else None
+
+
+class Inflater:
+    """Decodes gzip or deflate. Feed it every piece, in order, and then `close` it.
+
+    aiohttp decodes them too, but accepts a gzip that was cut off (observed with 3.14). No decoded piece is larger than
+    a fixed size, however much the body inflates.
+    """
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._has_begun = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the decoded bytes of the next piece.
+
+        Raises:
+            ShortBody: it is not encoded in this way.
+        """
+        if chunk and not self._has_begun:
+            self._has_begun = True
+            if chunk[0] & 0x0F != _ZLIB_METHOD and chunk[0] != 0x1F:  # noqa: PLR2004 - the first byte of gzip
+                self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            while chunk:
+                if self._stream.eof:  # there may be several gzip members (RFC 1952 §2.2)
+                    self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+                if piece := self._stream.decompress(chunk, _INFLATED_PIECE_BYTES):
+                    yield piece
+                chunk = self._stream.unconsumed_tail or self._stream.unused_data
+        except zlib.error as error:
+            raise ShortBody(f"the body cannot be decoded: its encoding is damaged ({error})") from error
+
+    def close(self) -> None:
+        """The body has ended.
+
+        Raises:
+            ShortBody: it is incomplete.
+        """
+        if self._has_begun and not self._stream.eof:
+            raise ShortBody("the body was cut: its encoding has no end")

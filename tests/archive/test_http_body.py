@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.archive.content_encoding import Inflater
+from bulkdl.archive.http_body import Inflater
+from bulkdl.errors import ShortBody
 
 
 def bare(content: bytes) -> bytes:
@@ -48,10 +49,10 @@ def test_what_swells_comes_in_pieces() -> None:
 def test_every_cut_is_noticed(encode: Callable[[bytes], bytes]) -> None:
     encoded = encode(b"a list of rows" * 5)
     for end in range(1, len(encoded)):
-        with pytest.raises(ValueError, match="encoding"):
+        with pytest.raises(ShortBody, match="encoding"):
             inflated(encoded[:end], 16)
 
 
 def test_what_is_not_encoded_is_refused() -> None:
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ShortBody, match="damaged"):
         inflated(b"\x1f[no gzip]", 16)
