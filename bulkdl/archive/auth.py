@@ -82,9 +82,7 @@ class Tokens:
         if (token := self._good()) is not None:
             return token
         async with self._one_at_a_time:
-            if (token := self._good()) is not None:
-                return token
-            return await self._renew()
+            return self._good() or await self._renew()
 
     async def renewed(self, refused: Token) -> Token:
         """Return another token than `refused`, which the archive rejected.
@@ -109,8 +107,7 @@ class Tokens:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that must not appear in a message."""
-        token = self._token
-        return tuple(secret for secret in (token.value, token.refresh) if secret) if token is not None else ()
+        return tuple(filter(None, (self._token.value, self._token.refresh))) if self._token is not None else ()
 
     @property
     def to_log_out(self) -> str | None:
@@ -152,16 +149,12 @@ class Tokens:
             raise errors.NotFound("the archive has no address for logins", status=HTTPStatus.NOT_FOUND)
         if status == HTTPStatus.OK:
             return _read_token(body, began)
-        raise self._failure(status)
-
-    def _failure(self, status: int) -> errors.RequestFailed:
         # The text of the response is left out: it may repeat what was sent.
         if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return errors.AccessDenied(f"the archive refused the login of {self._username} ({status})", status=status)
-        message = f"the archive answered {status} to the login of {self._username}"
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-            return errors.ServerFailed(message, status=status)
-        return errors.RequestRejected(message, status=status)
+            raise errors.AccessDenied(f"the archive refused the login of {self._username} ({status})", status=status)
+        is_passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
+        kind = errors.ServerFailed if is_passing else errors.RequestRejected
+        raise kind(f"the archive answered {status} to the login of {self._username}", status=status)
 
 
 def _read_token(body: bytes, began: float) -> Token:
@@ -176,9 +169,8 @@ def _read_token(body: bytes, began: float) -> Token:
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
             raise ValueError("not a word")  # noqa: TRY301 - handled like invalid JSON
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise errors.UnexpectedAnswer(
-            "the archive's response to the login has no token"
-        ) from None  # the cause would show it
+        # Without the cause, which would show it.
+        raise errors.UnexpectedAnswer("the archive's response to the login has no token") from None
     refresh = found.get("refresh_token")
     try:
         lifetime = float(found.get("expires_in", ""))

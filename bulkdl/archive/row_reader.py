@@ -118,15 +118,12 @@ class RowReader:
             if len(text) - position > _LONGEST_ROW_CHARACTERS:
                 raise ValueError("a row does not end") from None
             return None, position
-        return (_without_surrogates(row) if _HALF.search(text, position, end) else row), end
+        if _HALF.search(text, position, end):
+            # A lone surrogate can be expressed in JSON, but no file, database or URL can hold it.
+            row = json.loads(json.dumps(row, ensure_ascii=False).encode(errors="replace"))
+        return row, end
 
     def _describe(self, text: str) -> str:
         shown = one_line(self._clean(text))[:60]
         what = "a page instead of a list" if text.lstrip(_BLANK).startswith("<") else "not a list of rows"
         return f"{what}: {shown!r}"
-
-
-def _without_surrogates(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without lone surrogates, which JSON can express, but no file, database or URL can hold."""
-    cleaned: dict[str, Any] = json.loads(json.dumps(row, ensure_ascii=False).encode(errors="replace"))
-    return cleaned

@@ -109,7 +109,11 @@ def from_wire(attribute: Attribute, value: object) -> Value:
     if value is None or value == "":
         return None
     if attribute.kind in {Kind.TEXT, Kind.UID}:
-        return _text(value).strip(PADDING) or None
+        if isinstance(value, str):
+            return value.strip(PADDING) or None
+        if isinstance(value, int | float):
+            return json.dumps(value)
+        raise ValueError(f"{shortened(str(value), 80)!r} is not a text")
     if isinstance(value, str):
         value = value.strip()
         if not value or value.lower() == "null":
@@ -120,14 +124,6 @@ def from_wire(attribute: Attribute, value: object) -> Value:
         raise ValueError(
             f"{attribute.name}: {shortened(str(value), 80)!r} is not of kind {attribute.kind.name.lower()}"
         ) from error
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return json.dumps(value)
-    raise ValueError(f"{shortened(str(value), 80)!r} is not a text")
 
 
 def _integer(value: object) -> int:
@@ -164,10 +160,6 @@ def _timestamp(value: object) -> datetime:
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _date(value: object) -> date:
-    return _moment(value).date()
-
-
 def _nested(value: object) -> Value:
     if isinstance(value, list | dict | int | str):
         return value
@@ -192,7 +184,7 @@ _DECODERS: Final[Mapping[Kind, Callable[[object], Value]]] = {
     Kind.NUMBER: _number,
     Kind.FLAG: _flag,
     Kind.YES_NO: _flag,
-    Kind.DATE: _date,
+    Kind.DATE: lambda value: _moment(value).date(),
     Kind.TIMESTAMP: _timestamp,
     Kind.NESTED: _nested,
 }
