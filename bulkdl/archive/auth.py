@@ -4,7 +4,7 @@ The HTTP client passes in a function that posts a form. Secrets are in no repres
 
 Source: NBIA's server program (`KeycloakGetToken.java`) and its clients. There are two addresses for tokens, and a
 server may know only one of them. A bad token seldom gets 401: most searches answer as if nothing were found, so an
-empty answer to an old token proves nothing; see `Token.is_doubtful`.
+empty answer to an old token proves nothing; see `Tokens.is_doubtful`.
 """
 
 from __future__ import annotations
@@ -45,19 +45,6 @@ class Token:
     issued: float
     lifetime_seconds: float
 
-    def is_due(self, now: float) -> bool:
-        """Whether it must be renewed before use: it expires within a minute, or within a quarter of its lifetime."""
-        margin = min(_MOST_MARGIN_SECONDS, self.lifetime_seconds * _MARGIN_SHARE)
-        return now - self.issued >= self.lifetime_seconds - margin
-
-    def is_doubtful(self, now: float) -> bool:
-        """Whether "nothing found" may mean that the server rejects the token: half of its lifetime has passed.
-
-        Clocks differ and sessions end early, so the announced end alone proves nothing. Half a lifetime costs at most
-        two logins instead of one.
-        """
-        return now - self.issued >= self.lifetime_seconds / 2
-
 
 class Tokens:
     """The login of one account. If many requests wait for a token, one login serves them all."""
@@ -96,8 +83,12 @@ class Tokens:
             return await self._renew()
 
     def is_doubtful(self, token: Token) -> bool:
-        """Whether an empty answer to `token` may be a refusal; see `Token.is_doubtful`."""
-        return token.is_doubtful(self._clock())
+        """Whether "nothing found" may mean that the server rejects `token`: half of its lifetime has passed.
+
+        Clocks differ and sessions end early, so the announced end alone proves nothing. Half a lifetime costs at most
+        two logins instead of one.
+        """
+        return self._clock() - token.issued >= token.lifetime_seconds / 2
 
     def distrust(self, token: Token) -> None:
         """Have `token` renewed before its next use, whatever remains of its lifetime."""
@@ -115,8 +106,11 @@ class Tokens:
         return self._token.value if self._token is not None and self._username != GUEST else None
 
     def _good(self) -> Token | None:
-        token = self._token
-        return None if token is None or token.is_due(self._clock()) else token
+        """The token, unless it expires within a minute, or within a quarter of its lifetime."""
+        if (token := self._token) is None:
+            return None
+        margin = min(_MOST_MARGIN_SECONDS, token.lifetime_seconds * _MARGIN_SHARE)
+        return token if self._clock() - token.issued < token.lifetime_seconds - margin else None
 
     async def _renew(self) -> Token:
         token = self._token
@@ -158,11 +152,7 @@ class Tokens:
 
 
 def _read_token(body: bytes, began: float) -> Token:
-    """Read the token of a response. Its lifetime counts from before the request.
-
-    Raises:
-        UnexpectedAnswer: the response has no valid token.
-    """
+    """Read the token of a response. Its lifetime counts from before the request."""
     try:
         found: Any = json.loads(body)
         value = found["access_token"]

@@ -20,7 +20,7 @@ from bulkdl.fetch.threads import Threads
 from bulkdl.model.bundles import BundleEvent, EntryData, EntryEnded, EntryStarted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.preamble import is_dicom
-from bulkdl.runtime.loop_cycle import OnePerLoopCycle
+from bulkdl.runtime.load import OnePerLoopCycle
 from bulkdl.store.bundles import BundleReader, parse_md5hashes
 from bulkdl.store.partials import Partials
 

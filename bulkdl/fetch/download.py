@@ -30,7 +30,7 @@ from bulkdl.model.preamble import is_dicom
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.settings import PARALLEL_ABOVE_BYTES
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.runtime.loop_cycle import OnePerLoopCycle
+from bulkdl.runtime.load import OnePerLoopCycle
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
 
 # Smaller bodies stay in memory until they are written once; larger ones go to a partial file as they arrive.

@@ -36,7 +36,7 @@ from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
 from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter
-from bulkdl.runtime.cpu_load import CpuLoad
+from bulkdl.runtime.load import CpuLoad
 from bulkdl.runtime.rates import ByteRate
 from bulkdl.runtime.tasks import run_pool, together
 from bulkdl.store.files import MirrorFiles

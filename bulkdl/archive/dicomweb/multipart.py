@@ -22,6 +22,7 @@ _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BINARY: Final = frozenset({"", "binary", "8bit", "7bit"})
+_PART_TYPE: Final = "application/dicom"
 _LINE_BREAK: Final = b"\r\n"
 _END_OF_HEADER: Final = b"\r\n\r\n"
 _MOST_HEADER_BYTES: Final = 16 << 10
@@ -41,15 +42,12 @@ class _State(Enum):
 class MultipartReader:
     """Reads one response. Feed it every chunk, in order, and then `close` it.
 
-    `content_type` is the header of the response. Every part must be of `part_type`, or state no type.
+    `content_type` is the header of the response. Every part must be of `application/dicom`, or state no type.
     """
 
-    def __init__(
-        self, content_type: str, *, part_type: str = "application/dicom", limits: BundleLimits | None = None
-    ) -> None:
+    def __init__(self, content_type: str, *, limits: BundleLimits | None = None) -> None:
         """Raises BundleError: the header announces no multipart response, or no valid boundary."""
         self._delimiter = b"\r\n--" + _boundary_of(content_type)
-        self._part_type = part_type
         self._limits = limits or BundleLimits()
         self._buffer = _LINE_BREAK  # the first delimiter needs no line break before it
         self._at = 0  # the first unused byte of the buffer
@@ -160,9 +158,9 @@ class MultipartReader:
         encoding = fields.get("content-transfer-encoding", "").lower()
         if encoding not in _BINARY:
             raise BundleError(f"a part has the transfer encoding {encoding[:_SHOWN_CHARACTERS]!r}")
-        kind = fields.get("content-type", self._part_type).partition(";")[0].strip().lower()
-        if kind != self._part_type:
-            raise BundleError(f"a part is {kind[:_SHOWN_CHARACTERS]!r} instead of {self._part_type!r}")
+        kind = fields.get("content-type", _PART_TYPE).partition(";")[0].strip().lower()
+        if kind != _PART_TYPE:
+            raise BundleError(f"a part is {kind[:_SHOWN_CHARACTERS]!r} instead of {_PART_TYPE!r}")
 
     def _read_body(self) -> Iterator[BundleEvent]:
         found = self._buffer.find(self._delimiter, self._at)
@@ -196,11 +194,7 @@ def _boundary_of(content_type: str) -> bytes:
 
 
 def _fields_of(header: bytes) -> dict[str, str]:
-    """The fields of a header by their names in lower case.
-
-    Raises:
-        BundleError: a line is not a field.
-    """
+    """The fields of a header by their names in lower case."""
     fields: dict[str, str] = {}
     for line in filter(None, header.split(_LINE_BREAK)):
         found = _FIELD.fullmatch(line)

@@ -211,11 +211,7 @@ class NbiaArchive:
     async def _rows(
         self, request: Request, *, at_most: int = _MOST_ROWS, unknown: type[RequestFailed] = UnexpectedAnswer
     ) -> AsyncGenerator[_Rows, None]:
-        """The rows of an answer, in batches. The first one must have a known name: an error may be JSON as well.
-
-        Raises:
-            unknown: the answer is something else.
-        """
+        """The rows of an answer, in batches. The first one must have a known name: an error may be JSON as well."""
         known = {attribute.name for attribute in self.endpoints[request.name].attributes}
         is_first = True
         async with aclosing(self._http.rows(request, at_most=at_most)) as batches, _of_question():
@@ -305,11 +301,7 @@ def _md5_in(content: bytes) -> bytes | None:
 
 
 def _refuse_text(body: HttpBody, expected: str) -> None:
-    """Refuse an error page or an error document in place of a file.
-
-    Raises:
-        UnexpectedAnswer: the body is a text.
-    """
+    """Refuse an error page or an error document in place of a file."""
     kind = body.content_type
     if kind.startswith("text/") or kind in {"application/json", "application/xml"}:
         shown = kind if kind in _KNOWN_TEXTS else "a text"

@@ -102,22 +102,11 @@ SERIES_METADATA_3: Final = columns(
     StudyDescription="study_description",
 )
 
-SERIES_LIST: Final = Parameter(
-    "list",
-    "series_uids",
-    Kind.TEXT,
-    "Series Instance UIDs, repeated or with commas between them",
-    required=True,
-    is_repeatable=True,
-    separator=",",
+SERIES_LIST: Final = replace(
+    *asked("list!"), description="Series Instance UIDs, repeated or with commas between them", separator=","
 )
-_INTERNAL_LIST: Final = Parameter(
-    "list",
-    "series_ids",
-    Kind.INTEGER,
-    "numbers of Series in the archive's database",
-    required=True,
-    is_repeatable=True,
+_INTERNAL_LIST: Final = replace(
+    *asked("list!"), field="series_ids", kind=Kind.INTEGER, description="numbers of Series in the archive's database"
 )
 _NEW_LIST: Final = (
     *asked("list!"),

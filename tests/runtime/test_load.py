@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+
+from bulkdl.runtime.load import CpuLoad, OnePerLoopCycle
+
+
+class Clocks:
+    """Wall clock and processor time, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.used = 7.0
+
+    def pass_by(self, seconds: float, *, used: float) -> None:
+        self.now += seconds
+        self.used += used
+
+    def load(self) -> CpuLoad:
+        return CpuLoad(cpu=lambda: self.used, clock=lambda: self.now)
+
+
+def test_a_thread_counts_as_busy_until_it_is_measured() -> None:
+    clocks = Clocks()
+    load = clocks.load()
+    assert load.is_busy
+    clocks.pass_by(0.05, used=0.0)
+    assert load.is_busy
+
+
+def test_a_thread_that_waits_is_not_busy() -> None:
+    clocks = Clocks()
+    load = clocks.load()
+    clocks.pass_by(0.2, used=0.02)
+    assert not load.is_busy
+
+
+def test_the_last_window_counts() -> None:
+    clocks = Clocks()
+    load = clocks.load()
+    clocks.pass_by(100.0, used=0.0)
+    assert not load.is_busy
+    clocks.pass_by(0.2, used=0.19)
+    assert load.is_busy
+
+
+async def test_one_task_passes_in_each_cycle_of_the_loop() -> None:
+    loop_cycle, rounds, passed = OnePerLoopCycle(), 0, []
+
+    def count() -> None:
+        nonlocal rounds
+        rounds += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    async def pass_by() -> None:
+        await loop_cycle.passed()
+        passed.append(rounds)
+
+    asyncio.get_running_loop().call_soon(count)
+    await asyncio.gather(*(pass_by() for _ in range(50)))
+    assert len(set(passed)) == 50
+
+
+async def test_a_task_that_is_cancelled_while_waiting_blocks_no_other() -> None:
+    loop_cycle = OnePerLoopCycle()
+    waiting = [asyncio.ensure_future(loop_cycle.passed()) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in waiting[1::2]:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await loop_cycle.passed()
+    assert [task.cancelled() for task in waiting] == [False, True] * 5
