@@ -113,7 +113,7 @@ class Connections:
         if found is None or int(found[3] or 0) > _LAST_PORT:
             return web.Response(status=HTTPStatus.BAD_REQUEST, text="The Host header is missing or invalid.")
         name = (found[1] or found[2]).lower().removesuffix(".")
-        if name == _local_address(request):
+        if request.transport is not None and name == request.transport.get_extra_info("sockname")[0]:
             return None
         if name in _LOCAL_NAMES or name in self.hosts:
             if len(self._known_hosts) < _MOST_KNOWN_HOSTS:
@@ -168,9 +168,3 @@ def end_stalled_readers(listening: socket.socket) -> None:
 def _abort(handler: web.RequestHandler) -> None:
     if handler.transport is not None:
         handler.transport.abort()
-
-
-def _local_address(request: web.BaseRequest) -> str | None:
-    """The address of this machine that the client has connected to."""
-    transport = request.transport
-    return None if transport is None else str(transport.get_extra_info("sockname")[0])

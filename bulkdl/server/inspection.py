@@ -44,9 +44,7 @@ class Inspector:
         """
         async with self._turn:
             if self._process is None:
-                self._process = await self._running.enter_async_context(
-                    AnsweringProcess("bulkdl.server.inspection_main")
-                )
+                self._process = await self._running.enter_async_context(AnsweringProcess(_MODULE))
             answer = None
             try:
                 async with asyncio.timeout(self._seconds):

@@ -35,14 +35,7 @@ def scan_folders(
     collection: str | None,
     progress: Callable[[int], None] | None,
 ) -> ScanReport:
-    """Bring the catalogue up to date with the folders, within a transaction. Files outside `roots` are removed from it.
-
-    `progress` is called with the number of files seen so far, every few hundred files.
-
-    Raises:
-        ConfigurationError: a root is not a folder.
-        JournalError: the journal of a mirror cannot be used.
-    """
+    """Bring the catalogue up to date with the folders, within a transaction: see `Catalogue.scan`."""
     for root in roots:
         if not root.path.is_dir():
             raise ConfigurationError(f"{root.path} is not a folder")

@@ -112,11 +112,7 @@ CREATE INDEX series_by_uuid ON series (uuid, series_uid);
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open the catalogue at `path` for writing. Creates it if it does not exist or cannot be used.
-
-    Raises:
-        DiskError: it cannot be created or opened, or the file is not a catalogue.
-    """
+    """Open the catalogue at `path` for writing: see `Catalogue.open`. One that cannot be used is created again."""
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_ours = _is_catalogue(path)
@@ -139,7 +135,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open the catalogue at `path` for view, to be asked by one thread at a time."""
+    """Open the catalogue at `path` for queries of one thread at a time."""
     database = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
     )

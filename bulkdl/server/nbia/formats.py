@@ -48,9 +48,6 @@ def write_rows(request: ApiRequest, rendering: Rendering, quirks: frozenset[Quir
     """The rows that answer the request, in chunks. Nothing is read before the first chunk is requested.
 
     With a quirk that changes JSON, the whole answer is held in memory.
-
-    Raises:
-        RequestRefused: the request has no answer in rows.
     """
     is_json = rendering.content_type == "application/json"
     rows = _wire_rows(request, as_text=is_json and Quirk.SIZES_AS_STRINGS in quirks)

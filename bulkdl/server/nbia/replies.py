@@ -25,11 +25,7 @@ from bulkdl.server.nbia.search import SimpleSearch, found_series, parse_search, 
 
 
 def reply(request: ApiRequest) -> Reply:
-    """The reply to a request.
-
-    Raises:
-        RequestRefused: the answer is an error status.
-    """
+    """The reply to a request."""
     return _REPLIES[request.endpoint.name](request)
 
 
@@ -97,11 +93,6 @@ def _manifest_of_list(request: ApiRequest) -> Reply:
 
 def _visible(request: ApiRequest, series_uids: Iterable[str]) -> list[str]:
     return [detail.series.series_uid for detail in request.view.details_of(series_uids)]
-
-
-def _manifest_of_collection(request: ApiRequest) -> Reply:
-    found = (series.series_uid for series in request.view.series(collection=request.value("collection")))
-    return _manifest(request, found, annotations=True)
 
 
 def _manifest_of_parts(request: ApiRequest) -> Reply:
@@ -199,7 +190,11 @@ _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {
     **dict.fromkeys(("getM5HashForImage", "getMD5HashForImage"), _md5),
     "getMD5Hierarchy": _hierarchy,
     **dict.fromkeys(("getManifestText", "getManifestTextV2"), _manifest_of_list),
-    "getManifestForCollection": _manifest_of_collection,
+    "getManifestForCollection": lambda request: _manifest(
+        request,
+        (series.series_uid for series in request.view.series(collection=request.value("collection"))),
+        annotations=True,
+    ),
     "getManifestFromPatientStudySeries": _manifest_of_parts,
     "getManifestForSimpleSearch": lambda request: _manifest(request, found_series(request.view, _search_of(request))),
     **dict.fromkeys(("getSimpleSearch", "getSimpleSearchWithModalityAndBodyPartPaged"), _simple_search),

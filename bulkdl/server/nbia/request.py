@@ -37,7 +37,7 @@ _UID_CHARACTERS: Final = frozenset("0123456789.")
 
 
 class RequestRefused(Exception):
-    """The answer is an error status; the message is its body."""
+    """The answer is an error status; the message is its body. Every function that answers a request may raise it."""
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)

@@ -56,11 +56,7 @@ _INSPECTED: Final = {
 
 
 def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: frozenset[Quirk]) -> None:
-    """Add the routes of every NBIA and TCIA API, of logins, and of the index page.
-
-    Raises:
-        DiskError: the shared lists beside the catalogue cannot be read.
-    """
+    """Add the routes of every NBIA and TCIA API, of logins, and of the index page: see `make_app`."""
     handlers, logins = _Handlers(context, quirks), Logins(context)
     router.add_get("/", handlers.index)
     for api in APIS:

@@ -31,11 +31,7 @@ _FIELDS: Final = {kind: tuple(entry.name for entry in fields(kind)) for kind in 
 
 
 def find_rows(request: ApiRequest) -> Iterator[Row]:
-    """The rows that answer a request, found as they are taken.
-
-    Raises:
-        RequestRefused: the request has no answer in rows.
-    """
+    """The rows that answer a request, found as they are taken."""
     return iter(_ROWS[request.endpoint.name](request))
 
 

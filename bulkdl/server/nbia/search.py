@@ -71,11 +71,7 @@ class SimpleSearch:
 
 
 def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
-    """Parse the fields of a form; `date_format` is for `strptime`.
-
-    Raises:
-        RequestRefused: a number or a date is invalid.
-    """
+    """Parse the fields of a form; `date_format` is for `strptime`."""
     wanted: dict[str, list[str]] = {}
     conditions: list[Condition] = []
     needs_all, min_studies = False, 0

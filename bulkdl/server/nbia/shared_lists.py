@@ -21,7 +21,7 @@ _MAX_LISTS: Final = 1_000
 _MAX_SERIES: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SharedList:
     """One list. `made` is in milliseconds since 1970; `series_uids` keep their order, each once."""
 
@@ -35,14 +35,15 @@ class SharedList:
 
 
 class SharedLists:
-    """All lists. Thread-safe."""
+    """The lists at `path`; none, if there is no such file. Thread-safe.
+
+    `create` and `delete` return None, or a sentence that says why nothing was changed.
+
+    Raises:
+        DiskError: the file cannot be read or is invalid, or a change cannot be stored.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read the lists at `path`. A missing file means that there are none.
-
-        Raises:
-            DiskError: the file cannot be read or is invalid.
-        """
         self._path = path
         self._lock = threading.Lock()
         self._lists = {(one.owner, one.name): one for one in _read(path)}
@@ -54,11 +55,7 @@ class SharedLists:
     def create(
         self, name: str, series_uids: Sequence[str], *, owner: str, made: int, description: str = "", url: str = ""
     ) -> str | None:
-        """Create and store a list. Returns None, or a sentence that says why it was not created.
-
-        Raises:
-            DiskError: it cannot be stored.
-        """
+        """Create and store a list."""
         with self._lock:
             if (owner, name) in self._lists:
                 return "Duplicate list name"
@@ -69,18 +66,12 @@ class SharedLists:
             if len(self._lists) >= _MAX_LISTS or held + len(unique) > _MAX_SERIES:
                 return "There are too many lists: delete some first"
             number = 1 + max((one.id for one in self._lists.values()), default=0)
-            created = SharedList(
-                id=number, name=name, owner=owner, series_uids=unique, made=made, description=description, url=url
-            )
+            created = SharedList(number, name, owner, unique, made, description, url)
             self._keep({**self._lists, (owner, name): created})
             return None
 
     def delete(self, name: str, *, owner: str) -> str | None:
-        """Delete a list of this owner. Returns None, or a sentence that says why it was not deleted.
-
-        Raises:
-            DiskError: the change cannot be stored.
-        """
+        """Delete a list of this owner."""
         with self._lock:
             if (owner, name) not in self._lists:
                 return "List not found"
