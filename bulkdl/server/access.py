@@ -17,8 +17,6 @@ The guest, `nbia_guest`, needs no entry and no password and sees everything that
 archive.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import secrets

@@ -4,8 +4,6 @@ To add an API, add a folder beside `nbia` with a function like `nbia.routes.add_
 share the catalogue, authentication and threads of `ServerContext`, and do not import each other.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import logging

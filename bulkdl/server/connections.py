@@ -7,8 +7,6 @@ A connection waits while it has not sent a whole request. It may wait for a limi
 connections, the one that has waited longest is ended; if none waits, the new one is answered 503.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import socket

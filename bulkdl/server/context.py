@@ -1,7 +1,5 @@
 """What every API of the server shares."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from bulkdl.server.access import Authenticator, Viewer

@@ -4,8 +4,6 @@ pydicom and decoders take as much of both as a file demands: a palette of 145 kB
 may be larger than the image that it belongs to. Such a file ends that process, and not the server.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import AsyncExitStack
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """The process of `Inspector`: reads files with a limit of the memory that they may take."""
 
-from __future__ import annotations
-
 import sys
 from contextlib import suppress
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Passwords of a users file: plain text, or an scrypt hash such as `scrypt$16384$8$1$SALT$DIGEST` (both in hex)."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import secrets

@@ -6,8 +6,6 @@ reading a local file blocks the event loop for less time than a switch to a thre
 Source: RFC 9110 §13 (conditions) and §14 (ranges).
 """
 
-from __future__ import annotations
-
 import asyncio
 import io
 import os

@@ -5,8 +5,6 @@ name of the top folder below the root, else the name given to the scan, else the
 of a Series, a Study and a Patient are those of the first file by root and path.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

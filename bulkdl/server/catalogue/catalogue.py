@@ -6,8 +6,6 @@ NBIA compares Collections, Patient IDs, modalities and similar text without case
 only for ASCII, so the tables also hold these texts in Python's upper case.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 `scan` decides which of them are served.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """What a scan reports: totals, files that cannot be served, and files that claim to be the same instance."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A scan is one transaction, so queries that run meanwhile see the catalogue as it was before.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -26,6 +24,26 @@ from bulkdl.server.catalogue.served_file import open_unlinked
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000
 _PROGRESS_EVERY: Final = 500
+
+
+@dataclass(slots=True)
+class Choice:
+    """Conflicts, the number of files with the bytes of another file, and the ids of all files that are not served."""
+
+    conflicts: list[Conflict] = field(default_factory=list)
+    duplicates: int = 0
+    losers: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimant:
+    """A file of an instance that has several; `place` is the file itself, if `path` is a link."""
+
+    id: int
+    path: Path
+    place: Path
+    md5: bytes
+    is_valid: int | None
 
 
 def scan_folders(
@@ -174,26 +192,6 @@ class _Scan:
 
 def _raw(path: Path | None) -> bytes | None:
     return None if path is None else os.fsencode(path)
-
-
-@dataclass(slots=True)
-class Choice:
-    """Conflicts, the number of files with the bytes of another file, and the ids of all files that are not served."""
-
-    conflicts: list[Conflict] = field(default_factory=list)
-    duplicates: int = 0
-    losers: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Claimant:
-    """A file of an instance that has several; `place` is the file itself, if `path` is a link."""
-
-    id: int
-    path: Path
-    place: Path
-    md5: bytes
-    is_valid: int | None
 
 
 def choose_files(database: sqlite3.Connection) -> Choice:

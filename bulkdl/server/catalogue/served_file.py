@@ -4,8 +4,6 @@ A scan finds no file behind a link that leads out of its folder, but links can b
 looked at again each time: no link may be on the way to it.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import stat

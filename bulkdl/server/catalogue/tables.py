@@ -19,8 +19,6 @@ Tables
 Paths are the bytes of the file system, which may not be valid text.
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator

@@ -9,8 +9,6 @@ with the result. A Series is new since its release, or since its submission if i
 
 # ruff: noqa: S608 - SQL is made from our own names; values from outside are bound
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence

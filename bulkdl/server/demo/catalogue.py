@@ -8,8 +8,6 @@ Sources: the README files of the packages state the origins and licences of the 
 under the MIT licence, and contain data from others.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os

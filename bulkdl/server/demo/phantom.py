@@ -9,8 +9,6 @@ Source: PS3.3 §A.3, §A.4, §A.19, §A.21 and §A.51 for the contents of the ob
 common figures (Hounsfield units; signal and uptake relative to each other) and are not suitable for measurements.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import uuid

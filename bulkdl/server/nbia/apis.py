@@ -1,7 +1,5 @@
 """The NBIA and TCIA APIs: the path of each, the credentials that it takes, and how it writes values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto

@@ -4,8 +4,6 @@ The catalogue is asked once for the files of a Series and for its Collection; bo
 instance needs neither a thread nor the database.
 """
 
-from __future__ import annotations
-
 import io
 import time
 import zipfile

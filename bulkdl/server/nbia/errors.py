@@ -1,7 +1,5 @@
 """Error responses as NBIA and, for TCIA v3, Bindaas give them: English sentences, often with a wrong content type."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 from typing import Final
 

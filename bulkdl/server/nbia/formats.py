@@ -3,8 +3,6 @@
 Source: `getData.java` and the `v4/*.java` of the NBIA API.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace

@@ -3,8 +3,6 @@
 It shows what a guest may see, and the differences from the real archives, which `docs/serve.md` lists.
 """
 
-from __future__ import annotations
-
 from html import escape
 from typing import Final
 

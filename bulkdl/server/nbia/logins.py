@@ -4,8 +4,6 @@ The real server answers 500 to grants other than password and refresh_token. Thi
 (RFC 6749 §5.2).
 """
 
-from __future__ import annotations
-
 from http import HTTPStatus
 
 from aiohttp import web

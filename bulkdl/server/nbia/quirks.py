@@ -3,8 +3,6 @@
 Source: `getData.java`, `V2_*.java` and `v4/*.java` of the NBIA API, and public bug reports of clients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import Enum
 from typing import Final

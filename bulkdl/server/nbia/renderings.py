@@ -7,8 +7,6 @@ escaped in XML and HTML, and a CSV field with a comma, a quote or a line break i
 tests hold the bytes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ One function per endpoint, shared by all APIs that have it. Source: `Get*.java`,
 the NBIA API, and its DAO for `getMD5Hierarchy`.
 """
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """A parsed request, and a reply that is not a list of rows. The functions that answer block, in threads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime

@@ -8,8 +8,6 @@ Source: `V1_*.java`, `V2_*.java`, `v4/*.java` and `getData.java` of the NBIA API
 No path on disk is made from anything that a client sends. What is hidden from a viewer is hidden in `CatalogueView`.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Awaitable, Callable

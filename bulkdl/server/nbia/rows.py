@@ -5,8 +5,6 @@ A row maps fields of the endpoint's attributes to values; a missing field is lef
 NBIA.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -7,8 +7,6 @@ match a range, because ignoring the criterion would return too much. Source: `Se
 
 # ruff: noqa: S608 - SQL is made from our own names; values from outside are bound
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ separate set of names, so that creating a list does not reveal the names of hidd
 a viewer may see.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Sequence
