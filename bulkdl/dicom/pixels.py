@@ -176,7 +176,10 @@ class _FrameDecoder:
             except MemoryError:  # it says nothing about the file
                 raise
             except Exception as error:  # noqa: BLE001 - decoders raise many kinds of exceptions
-                errors.append(f"{plugin} says: {_text_of(error, plugin)}")
+                # The message of the plugin, without pydicom's around it and without addresses in memory.
+                text = error_text(error).rpartition(f"{plugin}: ")[2]
+                text = "no result" if text.startswith("'NoneType'") else re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", text)
+                errors.append(f"{plugin} says: {text}")
                 continue
             if errors and not self.notes:
                 self.notes.append(f"decoded by {plugin} only; {'; '.join(errors)}")
@@ -184,12 +187,6 @@ class _FrameDecoder:
             is_whole = len(decoded) >= samples * int(made["bits_allocated"]) // 8
             return None if is_whole else f"a frame of {len(decoded)} bytes is too short for {samples} samples"
         return "; ".join(errors)
-
-
-def _text_of(error: BaseException, plugin: str) -> str:
-    """The message of a plugin, without pydicom's around it and without addresses in memory."""
-    text = error_text(error).rpartition(f"{plugin}: ")[2]
-    return "no result" if text.startswith("'NoneType'") else re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", text)
 
 
 def _limit_of_decoders(attributes: InstanceAttributes, syntax: str) -> str | None:

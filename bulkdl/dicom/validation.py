@@ -67,7 +67,19 @@ def validate(
     """
     load_pydicom()
     with opened(source) as file:
-        return _validate(file, level, expected)
+        meta = read_meta(file)
+        syntax = _check_transfer_syntax(meta.transfer_syntax_uid)
+        whole = level is not ValidationLevel.HEADER
+        attributes = InstanceAttributes(open_data_set(file, meta, into_sequences=whole), whole=whole)
+        sop_uid, series_uid = _check_identity(attributes, expected)
+        study_uid = parse_study_uid(attributes.uid(STUDY))
+        notes = _notes(meta, attributes, sop_uid, study_uid)
+        if whole:
+            notes += check_pixel_data(attributes, syntax)
+        notes += _open_with_pydicom(file, sop_uid, syntax, attributes)
+        if level is ValidationLevel.PIXELS:
+            notes += decode_pixel_data(file, attributes, syntax)
+        return ValidationResult(sop_uid, series_uid, study_uid, attributes.sop_class_uid, syntax, tuple(notes))
 
 
 _LOADING = threading.Lock()  # two threads that import a package with import cycles may both fail
@@ -77,22 +89,6 @@ def load_pydicom() -> None:
     """Import pydicom, so that the first instance does not wait for it: a tenth of a second or more. Blocking."""
     with _LOADING:
         import pydicom.filereader  # noqa: PLC0415, F401
-
-
-def _validate(file: BinaryIO, level: ValidationLevel, expected: InstanceKey | None) -> ValidationResult:
-    meta = read_meta(file)
-    syntax = _check_transfer_syntax(meta.transfer_syntax_uid)
-    whole = level is not ValidationLevel.HEADER
-    attributes = InstanceAttributes(open_data_set(file, meta, into_sequences=whole), whole=whole)
-    sop_uid, series_uid = _check_identity(attributes, expected)
-    study_uid = parse_study_uid(attributes.uid(STUDY))
-    notes = _notes(meta, attributes, sop_uid, study_uid)
-    if whole:
-        notes += check_pixel_data(attributes, syntax)
-    notes += _open_with_pydicom(file, sop_uid, syntax, attributes)
-    if level is ValidationLevel.PIXELS:
-        notes += decode_pixel_data(file, attributes, syntax)
-    return ValidationResult(sop_uid, series_uid, study_uid, attributes.sop_class_uid, syntax, tuple(notes))
 
 
 def _check_transfer_syntax(uid: str | None) -> str:

@@ -13,9 +13,8 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.dicom.without_numpy import load_decoders
@@ -29,10 +28,7 @@ _ATTEMPTS: Final = 2
 _KILLED: Final = 9  # SIGKILL, which no decoder sends to itself; Windows does not have it
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    source: bytes | Path
-    expected: InstanceKey | None
+_Request: TypeAlias = tuple[bytes | Path, InstanceKey | None]
 
 
 class Decoders:
@@ -61,7 +57,7 @@ class Decoders:
         was_killed = False
         async with self._permits:
             for _ in range(_ATTEMPTS):
-                answer, status = await self._ask(_Request(source, expected))
+                answer, status = await self._ask((source, expected))
                 if isinstance(answer, ValidationResult):
                     return answer
                 if answer is not None:
@@ -87,8 +83,9 @@ class Decoders:
 
 
 def _answer(request: _Request) -> ValidationResult | BulkdlError:
+    source, expected = request
     try:
-        return validate(request.source, level=ValidationLevel.PIXELS, expected=request.expected)
+        return validate(source, level=ValidationLevel.PIXELS, expected=expected)
     except BulkdlError as error:
         return error
     except MemoryError:

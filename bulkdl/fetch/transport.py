@@ -51,18 +51,20 @@ class TransportChooser:
 
     def choose(self, work: SeriesWork) -> Transport:
         """`single` or `zip` for this Series."""
-        if self._fixed is Transport.SINGLE or not _fits_a_bundle(work):
+        owed, whole = len(work.entries), max(work.image_count or 0, len(work.entries))
+        fits_a_bundle = work.whole or owed >= max(_WORTH_A_BUNDLE, _OWED_SHARE * whole)
+        if self._fixed is Transport.SINGLE or not fits_a_bundle:
             return Transport.SINGLE
         if self._fixed is Transport.ZIP:
             return Transport.ZIP
-        if len(work.entries) < _WORTH_A_BUNDLE or (work.size_bytes or 0) > _LARGEST_BUNDLE_BYTES:
+        if owed < _WORTH_A_BUNDLE or (work.size_bytes or 0) > _LARGEST_BUNDLE_BYTES:
             return Transport.SINGLE
         self._chosen += 1
-        size_bytes = (work.size_bytes or 0) / len(work.entries) or self._usual_bytes
+        size_bytes = (work.size_bytes or 0) / owed or self._usual_bytes
         usual = Transport.ZIP if 0 < size_bytes <= _SMALL_BYTES else Transport.SINGLE
         if len(self._cost) > 1:  # both are measured
             usual = min(self._cost, key=lambda transport: self._cost[transport])
-        if self._chosen < self._next_trial or size_bytes * len(work.entries) > _LARGEST_TRIAL_BYTES:
+        if self._chosen < self._next_trial or size_bytes * owed > _LARGEST_TRIAL_BYTES:
             return usual
         if usual is not self._usual:
             self._usual, self._wait = usual, _TRIAL_EVERY
@@ -79,9 +81,3 @@ class TransportChooser:
         self._usual_bytes = size_bytes / max(instances, 1)
         before = self._cost.get(transport, cost)
         self._cost[transport] = before + _MEMORY * (cost - before)
-
-
-def _fits_a_bundle(work: SeriesWork) -> bool:
-    owed = len(work.entries)
-    whole = max(work.image_count or 0, owed)
-    return work.whole or owed >= max(_WORTH_A_BUNDLE, _OWED_SHARE * whole)

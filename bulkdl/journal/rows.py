@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from operator import methodcaller
 from typing import Any, Final
 
-from bulkdl.journal.schema import IN_PART, UNBOUND, UNLISTED
+from bulkdl.journal.schema import IN_PART, UNBOUND
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import Failure, RunOutcome, SeriesCounts
@@ -20,7 +20,6 @@ from bulkdl.model.text import one_line
 
 _COLUMNS: Final = ("series_uid", "study_uid", "patient_id", "collection", "modality", "image_count", "size_bytes")
 _DATES: Final = frozenset({"series_date", "study_date", "released"})
-_MOMENTS: Final = frozenset({"submitted"})
 _CHANGES_CONTENT: Final = ("image_count", "size_bytes", "submitted", "released")
 
 _SECRET_NAME: Final = re.compile(r"password|token|secret|api_?key|authorization|cookie", re.IGNORECASE)
@@ -68,14 +67,13 @@ class SelectionRow:
 class SeriesRow:
     """A Series, and the totals of its instances.
 
-    `folder` is relative to the mirror, with `/`; None for a Series that the archive did not know. `is_listed`: its
-    wanted instances are recorded. `error`, `message` and `attempts` concern the Series as a whole.
+    `folder` is relative to the mirror, with `/`; None for a Series that the archive did not know. `error`, `message`
+    and `attempts` concern the Series as a whole.
     """
 
     id: int
     series: Series
     folder: str | None
-    is_listed: bool
     is_in_part: bool
     owed: int
     held: int
@@ -240,8 +238,8 @@ def series_from(columns: Sequence[Any]) -> Series:
     rest["study_uid"] = rest["study_uid"] or None
     for name in _DATES & rest.keys():
         rest[name] = date.fromisoformat(rest[name])
-    for name in _MOMENTS & rest.keys():
-        rest[name] = datetime.fromisoformat(rest[name])
+    if "submitted" in rest:
+        rest["submitted"] = datetime.fromisoformat(rest["submitted"])
     return Series(**rest)
 
 
@@ -275,9 +273,7 @@ def series_row(row: Sequence[Any]) -> SeriesRow:
     *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = row[:-3]
     totals = (owed, held, failed, quarantined, withdrawn, held_bytes)
     error, message, attempts = row[-3:]
-    is_listed, is_in_part = listing != UNLISTED, listing == IN_PART
-    series = series_from(columns)
-    return SeriesRow(number, series, folder, is_listed, is_in_part, *totals, error, message, attempts or 0)
+    return SeriesRow(number, series_from(columns), folder, listing == IN_PART, *totals, error, message, attempts or 0)
 
 
 def held_instance(row: Sequence[Any]) -> HeldInstance:

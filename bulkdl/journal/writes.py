@@ -193,7 +193,10 @@ def hold(
     for outcome in outcomes:
         series_id, syntax = series_ids[outcome.series_uid], outcome.transfer_syntax_uid
         if outcome.key != outcome.sop_uid and not _bind(database, series_id, outcome):
-            _refuse_duplicate(database, run, series_id, outcome)
+            row, code = (series_id, unbound(outcome.key)), DuplicateInstance.code
+            database.execute(queries.GIVE_UP, (FAILED, run.id, *row))
+            message = f"another entry of the series is instance {outcome.sop_uid} already"
+            note_failure(database, run, row, (code, message, outcome.attempts))
             continue
         if syntax not in syntax_ids:
             database.execute(queries.ADD_TRANSFER_SYNTAX, (syntax,))
@@ -203,13 +206,6 @@ def hold(
         rows.append((*facts, notes, run.id, series_id, outcome.sop_uid))
     if rows and database.executemany(queries.HOLD, rows).rowcount != len(rows):
         raise JournalError("an instance said to be held is not in the journal; no outcome of its group was recorded")
-
-
-def _refuse_duplicate(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:
-    row = (series_id, unbound(outcome.key))
-    database.execute(queries.GIVE_UP, (FAILED, run.id, *row))
-    message = f"another entry of the series is instance {outcome.sop_uid} already"
-    note_failure(database, run, row, (DuplicateInstance.code, message, outcome.attempts))
 
 
 def give_up(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:

@@ -14,11 +14,6 @@ DEFAULT_ARCHIVE: Final = "tcia"
 DEMO: Final = "demo"
 """The name of the demonstration archive, which runs in this process."""
 
-_CONNECT_SECONDS: Final = 30.0
-_ANSWER_SECONDS: Final = 120.0  # an archive builds the listing of a large Collection before it sends it
-_SILENCE_SECONDS: Final = 30.0
-_LOWEST_BYTES_PER_SECOND: Final = 1_000.0  # a connection that trickles is as dead as a silent one
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
@@ -46,10 +41,10 @@ class Access:
 
     proxy: str | None = field(default=None, repr=False)  # it may hold a password
     ca_bundle: str | None = None
-    connect_seconds: float = _CONNECT_SECONDS
-    answer_seconds: float = _ANSWER_SECONDS
-    silence_seconds: float = _SILENCE_SECONDS
-    lowest_bytes_per_second: float = _LOWEST_BYTES_PER_SECOND
+    connect_seconds: float = 30.0
+    answer_seconds: float = 120.0  # an archive builds the listing of a large Collection before it sends it
+    silence_seconds: float = 30.0
+    lowest_bytes_per_second: float = 1_000.0  # a connection that trickles is as dead as a silent one
     credentials: Credentials = field(default_factory=Credentials)
 
     def bounded(self, seconds: float) -> Access:

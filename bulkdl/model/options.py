@@ -77,20 +77,17 @@ def read_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError, InvalidUid: as the option's `read` says.
     """
-    options, defaults = options_of(kind), defaults_of(kind)
-    return {
-        name: _read(options[name], defaults[name], value)
-        for name, value in values.items()
-        if name in options and value is not None
-    }
-
-
-def _read(option: Option, default: Any, value: Any) -> Any:
-    if default is False:
-        return bool(value)
-    if default == ():
-        return tuple(_read_one(option, each) for each in several(value))
-    return _read_one(option, value)
+    options, found = options_of(kind), dict[str, Any]()
+    for name, default in defaults_of(kind).items():
+        if (value := values.get(name)) is None:
+            continue
+        if default is False:
+            found[name] = bool(value)
+        elif default == ():
+            found[name] = tuple(_read_one(options[name], each) for each in several(value))
+        else:
+            found[name] = _read_one(options[name], value)
+    return found
 
 
 def _read_one(option: Option, value: Any) -> Any:

@@ -53,22 +53,17 @@ def rate_text(rate: float) -> str:
 
 def parse_count(text: str) -> int:
     """A positive integer."""
-    if not _is_count(text):
+    if not (_COUNT.fullmatch(text) and int(text)):
         raise ValueError(f"{text!r} must be a positive integer")
     return int(text)
 
 
 def parse_count_or_auto(text: str) -> int | None:
     """A positive integer, or None for `auto`."""
-    if text == "auto":
-        return None
-    if not _is_count(text):
-        raise ValueError(f'{text!r} must be a positive integer or "auto"')
-    return int(text)
-
-
-def _is_count(text: str) -> bool:
-    return bool(_COUNT.fullmatch(text)) and int(text) > 0
+    try:
+        return None if text == "auto" else parse_count(text)
+    except ValueError as error:
+        raise ValueError(f'{error} or "auto"') from None
 
 
 def parse_date(text: str) -> date:

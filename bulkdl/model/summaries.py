@@ -42,7 +42,9 @@ def complaint_of(report: reports.Report) -> str | None:
         case AdoptReport():
             return _adopt_complaint(report)
         case PlanReport():
-            return _plan_complaint(report)
+            missing = len(report.failures)
+            were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
+            return f"{were} not found in the archive" if missing else None
 
 
 def _run_text(report: RunReport) -> str:
@@ -50,17 +52,12 @@ def _run_text(report: RunReport) -> str:
     parts = [f"{of.fetched:,} downloaded", f"{of.reused:,} already in the mirror"]
     parts += [f"{of.failed:,} failed"] if of.failed else []
     parts += [f"{of.quarantined:,} quarantined"] if of.quarantined else []
+    rate = human_bytes(round(report.bytes_fetched / report.seconds)) if report.seconds else "0 B"
+    done = report.outcome.capitalize()
+    fetched = f"{human_bytes(report.bytes_fetched)} in {duration(report.seconds)} ({rate}/s)"
     lines = [
-        (
-            f"{report.outcome.capitalize()}: {_series(report.series)}; "
-            f"{counted(of.selected, 'instance')}: {', '.join(parts)}"
-        ),
-        (
-            f"{human_bytes(report.bytes_fetched)} in {duration(report.seconds)}"
-            f" ({human_bytes(round(report.bytes_fetched / report.seconds)) if report.seconds else '0 B'}/s),"
-            f" {counted(report.requests, 'request')},"
-            f" {counted(report.retries, 'retry')}"
-        ),
+        f"{done}: {_series(report.series)}; {counted(of.selected, 'instance')}: {', '.join(parts)}",
+        f"{fetched}, {counted(report.requests, 'request')}, {counted(report.retries, 'retry')}",
         f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
         *_not_decoded(of.not_decoded),
         *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
@@ -152,13 +149,9 @@ def _collections(entries: Iterable[reports.CollectionStatus], width: int | None)
 
 
 def _verify_text(report: VerifyReport) -> str:
-    lines = [
-        (
-            f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files valid,"
-            f" {human_bytes(report.bytes_checked)} {'compared by size' if report.is_quick else 'read'}"
-            f" in {duration(report.seconds)}"
-        )
-    ]
+    read = f"{human_bytes(report.bytes_checked)} {'compared by size' if report.is_quick else 'read'}"
+    valid = f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files valid"
+    lines = [f"{valid}, {read} in {duration(report.seconds)}"]
     if report.owed:
         lines.append(f"{counted(report.owed, 'instance')} owed, so not verified")
     if count := report.instances.quarantined:
@@ -181,7 +174,7 @@ def _verify_complaint(report: VerifyReport) -> str | None:
     if report.repair is not None and (complaint := _run_complaint(report.repair)) is not None:
         return complaint
     if count := report.remaining:
-        found = f"{counted(count, 'problem')}"
+        found = counted(count, "problem")
         if any(problem.instance is not None for problem in report.problems) and report.repair is None:
             return f"{found} found; nothing was changed; to repair: {command('verify', '--repair', report.mirror)}"
         if all(problem.problem is reports.ProblemKind.DIFFERS for problem in report.problems):
@@ -201,12 +194,9 @@ def _owed_complaint(report: VerifyReport) -> str | None:
 
 
 def _adopt_text(report: AdoptReport) -> str:
-    lines = [
-        (
-            f"{report.outcome.capitalize()}: {report.adopted:,} of {report.found:,} instances adopted, of"
-            f" {report.series:,} series, {human_bytes(report.bytes_adopted)}, in {duration(report.seconds)}"
-        )
-    ]
+    adopted = f"{report.outcome.capitalize()}: {report.adopted:,} of {report.found:,} instances adopted"
+    size = f"{report.series:,} series, {human_bytes(report.bytes_adopted)}"
+    lines = [f"{adopted}, of {size}, in {duration(report.seconds)}"]
     if report.already:
         lines.append(f"{report.already:,} were already in the mirror, or found twice")
     if report.others:
@@ -254,12 +244,6 @@ def _plan_text(report: PlanReport, width: int | None) -> str:
         lines += ["", _collections(report.collections, width)]
     lines += _failures(report.failures, report.mirror or "", asked=True)
     return "\n".join(lines)
-
-
-def _plan_complaint(report: PlanReport) -> str | None:
-    if not (count := len(report.failures)):
-        return None
-    return f"{counted(count, 'item')} requested by name {'was' if count == 1 else 'were'} not found in the archive"
 
 
 def _series(counts: reports.SeriesCounts) -> str:

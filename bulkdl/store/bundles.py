@@ -162,7 +162,8 @@ class BundleReader:
             raise BundleError(f"entry {self._entries} is stored with its size behind it: it cannot be read as a stream")
         if not sizes_behind and size_bytes > self._limits.max_entry_bytes:
             raise BundleError(f"entry {self._entries} is larger than {self._limits.max_entry_bytes:,} bytes")
-        yield EntryStarted(self._entries, _shown(name, flags), None if sizes_behind else size_bytes)
+        shown = name.decode("utf-8" if flags & _NAME_IS_UTF8 else "cp437", "replace")[:_SHOWN_CHARACTERS]
+        yield EntryStarted(self._entries, shown, None if sizes_behind else size_bytes)
 
         begins = self._offset
         if method == _STORED:
@@ -320,7 +321,3 @@ def _sizes_64(extra: bytes) -> tuple[int, int] | None:
             return size_bytes, packed_bytes
         place += length
     return None
-
-
-def _shown(name: bytes, flags: int) -> str:
-    return name.decode("utf-8" if flags & _NAME_IS_UTF8 else "cp437", "replace")[:_SHOWN_CHARACTERS]
