@@ -49,7 +49,8 @@ class Series:
     """A Series. `image_count` and `size_bytes` are the archive's own, and may be missing or outdated.
 
     `location` is where its instances are at an archive that does not find them by the UID: for IDC
-    `<bucket>/<series uuid>`, with the bucket's name in AWS.
+    `<bucket>/<series uuid>`, with the bucket's name in AWS. `remark` is what the
+    archive says of the Series as a whole, such as that it is withdrawn.
     """
 
     series_uid: SeriesUid
@@ -77,6 +78,7 @@ class Series:
     study_date: date | None = None
     third_party: bool | None = None
     location: str | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,12 @@ the attribute of a Series that it is compared with, and its rank among the quest
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
+from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import SelectionError
@@ -23,7 +26,17 @@ if TYPE_CHECKING:
     from bulkdl.model.records import Series
 
 _CRITERION: Final = "criterion"
-_NO_CRITERIA: Final = frozenset({"since", "everything", "notes"})  # they select nothing on their own, or all
+# They select nothing on their own, or all.
+_NO_CRITERIA: Final = frozenset({"since", "everything", "notes", "licenses", "denied_licenses", "analysis_results"})
+_CREATIVE_COMMONS: Final = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", re.IGNORECASE)
+
+
+class AnalysisResults(StrEnum):
+    """Whether derived Series (segmentations, annotations, measurements) are selected beside the original ones."""
+
+    INCLUDE = "include"
+    EXCLUDE = "exclude"
+    ONLY = "only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,23 @@ def _is_released_since(since: date, series: Series) -> bool:
     """A Series without a release or submission date passes, because it may be new."""
     dated = series.released or (series.submitted.date() if series.submitted else None)
     return dated is None or dated >= since
+
+
+def _is_licensed(patterns: tuple[str, ...], series: Series) -> bool:
+    """Whether a name of the licence matches a pattern: the one that the archive gives, or that of Creative Commons."""
+    names = [series.license_name or ""]
+    if found := _CREATIVE_COMMONS.search(series.license_uri or ""):
+        names.append(f"CC {found[1]} {found[2]}")
+    return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in names if name for pattern in patterns)
+
+
+def _is_not_licensed(patterns: tuple[str, ...], series: Series) -> bool:
+    return not _is_licensed(patterns, series)
+
+
+def _is_of_kind(kind: AnalysisResults, series: Series) -> bool:
+    """A Series of which the archive does not say whether it is derived counts as original."""
+    return kind is AnalysisResults.INCLUDE or bool(series.third_party) is (kind is AnalysisResults.ONLY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +133,27 @@ class Selection:
         default=None,
     )
     data_sets: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = criterion(
+        "license",
+        "A licence, for example 'CC BY *'; a name that archives use, or that of Creative Commons.",
+        "GLOB",
+        asks=Criterion(admits=_is_licensed),
+        default=(),
+    )
+    denied_licenses: tuple[str, ...] = criterion(
+        "deny_license",
+        "A licence to leave out, for example '*NC*'.",
+        "GLOB",
+        asks=Criterion(admits=_is_not_licensed),
+        default=(),
+    )
+    analysis_results: AnalysisResults | None = criterion(
+        "analysis_results",
+        "Whether derived series are selected, such as segmentations; the default is include.",
+        read=AnalysisResults,
+        asks=Criterion(admits=_is_of_kind),
+        default=None,
+    )
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     everything: bool = criterion("everything", "The whole archive.", default=False)
 
@@ -127,6 +178,11 @@ class Selection:
         return all(
             asks.matches(wanted, series) for name, asks in _criteria(type(self)) if (wanted := getattr(self, name))
         )
+
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """The values that are compared with an attribute of a Series, by its name; those that were given."""
+        asked = ((asks.attribute, getattr(self, name)) for name, asks in _criteria(type(self)))
+        return {attribute: values for attribute, values in asked if attribute and values}
 
     def narrowest(self) -> tuple[str, tuple[str, ...]] | None:
         """The attribute and the values of the narrowest criterion that archives can be asked for; None without one."""

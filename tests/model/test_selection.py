@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import InvalidUid, SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.records import Series
-from bulkdl.model.selection import Selection
+from bulkdl.model.selection import AnalysisResults, Selection
 
 SERIES = Series(
     series_uid=SeriesUid("1.1"),
@@ -101,6 +101,54 @@ def test_since_keeps_what_may_be_new(series: Series, *, matches: bool) -> None:
     assert Selection(everything=True, since=date(2021, 7, 15)).matches(series) is matches
 
 
+BY, BY_NC = "https://creativecommons.org/licenses/by/3.0/", "http://creativecommons.org/licenses/by-nc/4.0/"
+NBIA_NAME = "Creative Commons Attribution 3.0 Unported License"
+
+
+@pytest.mark.parametrize(
+    ("keywords", "license_name", "uri", "matches"),
+    [
+        ({"license": "CC BY *"}, "CC BY 4.0", None, True),
+        ({"license": "cc by *"}, NBIA_NAME, BY, True),
+        ({"license": "*Attribution 3*"}, NBIA_NAME, BY, True),
+        ({"license": "CC BY *"}, "something", BY_NC, False),
+        ({"license": ["CC BY *", "CC BY-NC *"]}, "something", BY_NC, True),
+        ({"license": "*"}, None, None, False),
+        ({"deny_license": "*NC*"}, "something", BY_NC, False),
+        ({"deny_license": "*NC*"}, NBIA_NAME, BY, True),
+        ({"deny_license": "*"}, None, None, True),
+        ({"license": "CC*", "deny_license": "*NC*"}, "CC BY-NC 3.0", None, False),
+    ],
+)
+def test_a_licence_is_known_by_the_name_of_the_archive_and_of_creative_commons(
+    keywords: dict[str, str], license_name: str | None, uri: str | None, *, matches: bool
+) -> None:
+    series = replace(SERIES, license_name=license_name, license_uri=uri)
+    assert Selection.from_keywords({"everything": True, **keywords}).matches(series) is matches
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("include", (True, True, True)), ("exclude", (True, True, False)), ("only", (False, False, True))],
+)
+def test_a_series_of_which_nothing_is_known_is_not_an_analysis_result(kind: str, expected: tuple[bool, ...]) -> None:
+    selection = Selection.from_keywords({"everything": True, "analysis_results": kind})
+    found = tuple(selection.matches(replace(SERIES, third_party=value)) for value in (None, False, True))
+    assert found == expected
+
+
+def test_everything_may_be_narrowed_by_licence_and_kind_which_select_nothing_alone() -> None:
+    narrowing = {"license": "CC*", "deny_license": "*NC*", "analysis_results": "only"}
+    Selection.from_keywords({"everything": True, **narrowing}).check()
+    with pytest.raises(SelectionError, match="nothing is selected"):
+        Selection.from_keywords(narrowing).check()
+
+
+def test_names_the_values_that_are_compared() -> None:
+    keywords = {"collection": "A", "modality": ["CT", "MR"], "license": "CC*", "shared_list": "L"}
+    assert Selection.from_keywords(keywords).named() == {"collection": ("A",), "modality": ("CT", "MR")}
+
+
 def test_everything_matches_everything() -> None:
     assert Selection(everything=True).matches(SERIES)
 
@@ -120,6 +168,9 @@ SELECTIONS = st.builds(
     models=TEXTS,
     shared_lists=TEXTS,
     since=st.none() | st.dates(),
+    licenses=TEXTS,
+    denied_licenses=TEXTS,
+    analysis_results=st.none() | st.sampled_from(AnalysisResults),
     everything=st.booleans(),
 )
 
