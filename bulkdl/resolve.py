@@ -39,16 +39,18 @@ _ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose toke
 class Resolution:
     """The result of resolving: how many Series were found, and which questions found none.
 
-    A Series that the archive sent twice counts twice. `not_found` and `failed` are as in `FoundSeries`.
+    A Series that the archive sent twice counts twice. `not_found`, `failed` and `release` are as in `FoundSeries`.
     """
 
     series: int = 0
+    release: str | None = None
     not_found: list[SeriesQuestion] = field(default_factory=list)
     failed: list[tuple[SeriesQuestion, RequestFailed]] = field(default_factory=list)
 
     def add(self, found: FoundSeries) -> None:
         """Count one batch."""
         self.series += len(found.series)
+        self.release = found.release or self.release
         self.not_found += found.not_found
         self.failed += found.failed
 

@@ -63,12 +63,14 @@ class FoundSeries:
     """One batch of what `find` yields.
 
     `not_found` are the questions to which the archive has nothing. `failed` are those that it did not answer, each with
-    its last error: what they would have found is not known.
+    its last error: what they would have found is not known. `release` names the release of the index that answered,
+    where the archive has one.
     """
 
     series: tuple[Series, ...] = ()
     not_found: tuple[SeriesQuestion, ...] = ()
     failed: tuple[tuple[SeriesQuestion, RequestFailed], ...] = ()
+    release: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from bulkdl.archive.http_transport import HttpResponse, HttpTransport
 from bulkdl.archive.request import Identity, Pairs, Request, ServiceRules
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.archive.secrets import redacted
-from bulkdl.model.access import Access
+from bulkdl.model.access import Access, Credentials
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Sample
@@ -80,6 +81,11 @@ class HttpClient:
     def requests(self) -> int:
         """The number of requests sent, repeats and redirects included."""
         return self._transport.requests
+
+    def at(self, url: str) -> HttpClient:
+        """A client of another address, with the same connections and limits, and without the caller's credentials."""
+        access = replace(self._access, credentials=Credentials())
+        return HttpClient(url, self._transport, self.retrier, access, note=self._note)
 
     async def read(self, request: Request, what: str = "") -> tuple[str, bytes]:
         """Send `request` until it succeeds, and return the content type and the body. `what` names it in messages.

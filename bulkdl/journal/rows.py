@@ -246,14 +246,14 @@ def series_from(columns: Sequence[Any]) -> Series:
 def merged(before: Series, after: Series) -> Series:
     """The later record, with values that it leaves out taken from the earlier one: not all dialects give the same.
 
-    Its `location` is always the later one, because it is meaningful only at the archive that gave the record.
+    `location` and `remark` are always the later ones, because they concern the archive that gave the record.
     """
     given = {
         field.name: value
         for field in fields(after)
         if (value := getattr(after, field.name)) is not None and value != ""
     }
-    return replace(before, **{**given, "location": after.location})
+    return replace(before, **{**given, "location": after.location, "remark": after.remark})
 
 
 def is_changed(before: Series, after: Series) -> bool:

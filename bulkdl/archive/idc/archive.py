@@ -2,49 +2,143 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest
+from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.idc.bucket import Bucket
+from bulkdl.archive.idc.index import (
+    PUBLIC,
+    IndexDownload,
+    IndexFiles,
+    cached_index,
+    index_at,
+    installed_index,
+    is_address,
+)
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import RequestRejected
+from bulkdl.errors import ConfigurationError, RequestRejected, UnexpectedAnswer
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
+
+if TYPE_CHECKING:
+    from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals
 
 CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False)
 
 
 class IdcArchive:
-    """See `base.Archive`."""
+    """See `base.Archive`. The index is opened when a question needs it: to send instances, it is not."""
 
     def __init__(self, profile: Profile, http: HttpClient) -> None:
         self.name = profile.name
         self.url = profile.url
         self.capabilities = CAPABILITIES
         self.retrier = http.retrier
+        self._profile = profile
         self._http = http
         self._bucket = Bucket(profile, http)
+        self._catalogue: IdcCatalogue | None = None
+        self._opening = asyncio.Lock()
 
     @property
     def requests(self) -> int:
         """See `Archive.requests`."""
         return self._http.requests
 
+    # --- find ---------------------------------------------------------------------------------------------------------
+
+    async def catalogue(self) -> IdcCatalogue:
+        """The index that the profile names; else the later of the installed and the downloaded one.
+
+        Where there is none, it is downloaded into the user's cache, once.
+
+        Raises:
+            ConfigurationError: there is no index where the profile says, or it cannot be read.
+        """
+        async with self._opening:
+            if self._catalogue is None:
+                files = await self._index_files()
+                self._catalogue = opened = await asyncio.to_thread(_open_catalogue, files)
+                if opened.release.is_old(today := datetime.now(UTC).date()):
+                    self._http.note(opened.release.described(today))
+            return self._catalogue
+
+    async def _index_files(self) -> IndexFiles:
+        index = self._profile.index
+        if index is None:
+            return await asyncio.to_thread(_local_index, self._profile) or await self.update_index()
+        if is_address(index):
+            return await self.update_index()
+        return await asyncio.to_thread(index_at, Path(index))
+
+    async def has_index(self) -> bool:
+        """Whether the index is here, so that questions need no download."""
+        index = self._profile.index
+        if index is not None and not is_address(index):
+            return True
+        return await asyncio.to_thread(_local_index, self._profile) is not None
+
+    async def update_index(self) -> IndexFiles:
+        """Download the index, unless the one in the cache is the same.
+
+        It comes from the address that the profile names, or from where IDC publishes it.
+        """
+        index = self._profile.index
+        address = index if index is not None and is_address(index) else PUBLIC
+        return await IndexDownload(address, self._cache, self._http).current()
+
+    @property
+    def _cache(self) -> Path:
+        if self._profile.cache is None:
+            raise ConfigurationError("there is no folder for the index of IDC: name an index with --idc-index")
+        return self._profile.cache
+
     async def collections(self) -> tuple[str, ...]:
         """See `Archive.collections`."""
-        raise NotImplementedError
+        return (await self.catalogue()).collections()
 
     async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
-        """See `Archive.collections_of_doi`."""
-        raise NotImplementedError
+        """See `Archive.collections_of_doi`. The DOI itself selects the Series that were published under it."""
+        known = await asyncio.to_thread((await self.catalogue()).has_doi, doi)
+        return (doi,) if known else ()
 
-    def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
-        """See `Archive.find`."""
-        raise NotImplementedError
+    async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+        """See `Archive.find`. A Series that only an earlier release has is found if its UID is requested."""
+        catalogue = await self.catalogue()
+        release = str(catalogue.release)
+        yield FoundSeries(release=release)
+        batches = catalogue.search(selection)
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            yield _found(batch)
+        missing = await asyncio.to_thread(catalogue.missing, selection)
+        uids = [question.series_uid for question in missing if question.series_uid is not None]
+        earlier = await asyncio.to_thread(catalogue.earlier, selection, uids)
+        if earlier.series:
+            which = "1 series is" if len(earlier.series) == 1 else f"{len(earlier.series):,} series are"
+            self._http.note(f"{which} withdrawn from IDC: the last version of each is used")
+        known = {series.series_uid for series in earlier.series}
+        not_found = tuple(question for question in missing if question.series_uid not in known)
+        yield replace(_found(earlier), not_found=not_found)
+
+    async def totals(self, selection: Selection) -> tuple[IndexTotals, FoundSeries]:
+        """The sums of the Series that `find` would find for a selection that names none, by Collection.
+
+        With the rest of what it would yield: the release, and what was not found.
+        """
+        catalogue = await self.catalogue()
+        totals = await asyncio.to_thread(catalogue.totals, selection)
+        missing = await asyncio.to_thread(catalogue.missing, selection)
+        return totals, FoundSeries(not_found=tuple(missing), release=str(catalogue.release))
+
+    # --- list and open ------------------------------------------------------------------------------------------------
 
     async def list(self, series: Series) -> Listing:
         """See `Archive.list`. A Series without a location is not one of IDC: its list is empty."""
@@ -78,3 +172,31 @@ class IdcArchive:
         """See `Archive.series_checksum`. IDC has none."""
         del series_uid
         return None
+
+
+def _open_catalogue(files: IndexFiles) -> IdcCatalogue:
+    """Blocking: duckdb takes a tenth of a second to be imported."""
+    from bulkdl.archive.idc.catalogue import IdcCatalogue  # noqa: PLC0415 - late: most commands do not need it
+
+    return IdcCatalogue(files)
+
+
+def _local_index(profile: Profile) -> IndexFiles | None:
+    """The index that was downloaded from the address of the profile; without one, the later of it and the package.
+
+    Blocking.
+    """
+    from bulkdl.archive.idc.catalogue import version_of  # noqa: PLC0415 - late, as above
+
+    downloaded = cached_index(profile.index or PUBLIC, profile.cache) if profile.cache is not None else None
+    installed = installed_index() if profile.index is None else None
+    found = [files for files in (installed, downloaded) if files is not None]
+    return max(found, key=version_of) if len(found) > 1 else next(iter(found), None)
+
+
+def _found(batch: IndexedSeries) -> FoundSeries:
+    if not batch.invalid_rows:
+        return FoundSeries(batch.series)
+    rows = f"{batch.invalid_rows:,} {'row' if batch.invalid_rows == 1 else 'rows'}"
+    error = UnexpectedAnswer(f"{rows} of the index without a valid UID, bucket or folder")
+    return FoundSeries(batch.series, failed=((SeriesQuestion({}), error),))

@@ -1,0 +1,387 @@
+"""The index of IDC as a catalogue: which Series match a selection, which Collections there are, of which release.
+
+Every row of the index is one Series of the current release. Rows of earlier versions are used only for Series that are
+requested by UID and that the current release does not have. A Collection has the name that TCIA gives it, which is
+`collection_name` beside IDC's `collection_id`; derived Series, which IDC calls analysis results, belong to the
+Collection that they analyse. The numbers of instances and bytes are exact (`instanceCount`; `series_size_MB` has all
+digits), but for earlier versions, which have no number of instances, and bytes rounded to 10,000.
+
+Everything here blocks: call it in a thread. Sources: the descriptions in the package `idc-index-data` 25.0.5, and its
+data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, Final, Self, TypeAlias
+
+import duckdb
+
+from bulkdl.archive.base import SeriesQuestion
+from bulkdl.archive.idc import index
+from bulkdl.archive.idc.index import IndexFiles
+from bulkdl.errors import ConfigurationError, SelectionError
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Series
+from bulkdl.model.selection import AnalysisResults, Selection
+from bulkdl.model.text import one_line, shortened
+
+_SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "threads": 2,
+    "memory_limit": "200MB",
+    "temp_directory": "",
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+_ROWS_AT_ONCE: Final = 2048  # the size of duckdb's own batches
+_OLD_DAYS: Final = 183  # releases come two to six months apart
+_SHOWN_CHARACTERS: Final = 200
+
+_VERSION: Final = re.compile(r"\d+(?:\.\d+)*")
+_DOI: Final = re.compile(r"10\.\d{4,9}/\S+")
+_CREATIVE_COMMONS: Final = re.compile(r"CC (BY(?:-[A-Z]{2})*) (\d\.\d)")
+
+# The columns that are compared with the criteria of a selection, by the attributes of `Series`.
+_COLUMNS: Final = {
+    "patient_id": "lower(PatientID)",
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "modality": "lower(Modality)",
+    "body_part": "lower(BodyPartExamined)",
+    "manufacturer": "lower(Manufacturer)",
+    "model": "lower(ManufacturerModelName)",
+}
+_LICENSE: Final = "coalesce(license_short_name, '')"
+_IN_COLLECTIONS: Final = (
+    "(collection_id IN (SELECT unnest($collections)) OR analysis_result_id IN (SELECT unnest($collections))"
+    " OR lower(source_DOI) IN (SELECT unnest($collections)))"
+)
+
+# What is not a UID, a folder or a bucket is refused, because it becomes part of paths and addresses.
+_UID: Final = "[0-9.]{1,64}"
+_UUID: Final = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_BUCKET: Final = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_IS_VALID: Final = (
+    f"regexp_full_match(SeriesInstanceUID, '{_UID}') AND regexp_full_match(StudyInstanceUID, '{_UID}')"
+    f" AND regexp_full_match(crdc_series_uuid, '{_UUID}') AND regexp_full_match(aws_bucket, '{_BUCKET}')"
+)
+_COLLECTION: Final = "coalesce(collection_id, '')"
+_BYTES: Final = "CAST(round(series_size_MB * 1e6) AS BIGINT)"
+_BOTH: Final = f"""
+SELECT {_IS_VALID}, SeriesInstanceUID, StudyInstanceUID, PatientID, {_COLLECTION}, Modality, {_BYTES},
+  aws_bucket || '/' || crdc_series_uuid"""
+
+# The parts of questions below are constants; what the user gives are parameters.
+_SERIES: Final = f"""{_BOTH}, instanceCount, series_revised_idc_version, license_short_name, lower(source_DOI),
+  analysis_result_id IS NOT NULL, BodyPartExamined, Manufacturer, ManufacturerModelName, SeriesDescription,
+  TRY_CAST(SeriesNumber AS INTEGER), TRY_CAST(SeriesDate AS DATE), StudyDescription, TRY_CAST(StudyDate AS DATE)
+FROM series"""
+
+_EARLIER: Final = f"""{_BOTH}, max_idc_version
+FROM prior WHERE SeriesInstanceUID IN (SELECT unnest($uids))
+QUALIFY row_number() OVER (PARTITION BY SeriesInstanceUID ORDER BY max_idc_version DESC, crdc_series_uuid) = 1"""
+
+_TOTALS: Final = f"SELECT {_COLLECTION}, count(*), sum(instanceCount)::BIGINT, sum({_BYTES})::BIGINT FROM series"
+
+_IDS: Final = f"SELECT DISTINCT {_COLLECTION}, coalesce(analysis_result_id, '') FROM series ORDER BY ALL"
+_NAMES: Final = "SELECT collection_id, collection_name FROM collections WHERE collection_name <> ''"
+_DATES: Final = "SELECT idc_version, TRY_CAST(version_timestamp AS DATE) AS day FROM releases WHERE day IS NOT NULL"
+
+_Row: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release of IDC. `version` is that of the index, empty where it does not say; its date may be unknown."""
+
+    number: int
+    version: str = ""
+    released: date | None = None
+
+    def __str__(self) -> str:
+        details = (str(self.released or ""), f"index {self.version}" if self.version else "")
+        shown = ", ".join(filter(None, details))
+        return f"IDC release {self.number}{f' ({shown})' if shown else ''}"
+
+    def is_old(self, today: date) -> bool:
+        """Whether there may be a newer release."""
+        return self.released is not None and (today - self.released).days > _OLD_DAYS
+
+    def described(self, today: date) -> str:
+        """The release, and what to do if it is old."""
+        if self.released is None or not self.is_old(today):
+            return str(self)
+        days = (today - self.released).days
+        return f"{self}: {days} days old, there may be a newer one: bulkdl archives --update-index"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionTotal:
+    """The Series, instances and bytes of one Collection in a selection."""
+
+    collection: str
+    series: int
+    instances: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTotals:
+    """The sums of a selection by Collection, and the UIDs of its Series."""
+
+    collections: tuple[CollectionTotal, ...]
+    series_uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedSeries:
+    """Series of the index, and the number of rows that name none."""
+
+    series: tuple[Series, ...] = ()
+    invalid_rows: int = 0
+
+
+class IdcCatalogue:
+    """One index, opened. It may be used from several threads.
+
+    Raises:
+        ConfigurationError: on opening: a file is not an index of IDC.
+    """
+
+    def __init__(self, files: IndexFiles) -> None:
+        self._database = duckdb.connect(config=_SETTINGS)
+        try:
+            with _index_errors(files):
+                self._open("series", files.series)
+                self._has_earlier = self._open("prior", files.beside(index.PRIOR))
+                has_names = self._open("collections", files.beside(index.COLLECTIONS))
+                has_dates = self._open("releases", files.beside(index.RELEASES))
+                self._dates: dict[int, date] = dict(self._rows(_DATES)) if has_dates else {}
+                self.release = self._release(_version(self._database, files))
+                self._names, self._folded = self._known_names(dict(self._rows(_NAMES)) if has_names else {})
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._database.close()
+
+    def _open(self, name: str, path: object) -> bool:
+        if path is not None:
+            self._database.read_parquet(str(path)).create_view(name)
+        return path is not None
+
+    def _release(self, version: str) -> Release:
+        ((newest,),) = self._rows("SELECT max(series_revised_idc_version) FROM series")
+        number = int(version.partition(".")[0]) if version else newest or 0
+        return Release(number, version, self._dates.get(number))
+
+    def _known_names(self, given: dict[str, str]) -> tuple[dict[str, str], dict[str, set[str]]]:
+        """The name of each collection by its id, and the ids that each name stands for, as `_folded` writes it."""
+        names: dict[str, str] = {}
+        folded: dict[str, set[str]] = {}
+        for collection, result in self._rows(_IDS):
+            names[collection] = name = str(given.get(collection, collection))
+            for known, key in ((collection, collection), (name, collection), (result, result)):
+                folded.setdefault(_folded(known), set()).add(key)
+        folded.pop("", None)
+        return names, folded
+
+    def _rows(self, question: str, values: object = None) -> list[_Row]:
+        return self._database.cursor().execute(question, values).fetchall()
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def collections(self) -> tuple[str, ...]:
+        """The names of all Collections, sorted."""
+        return tuple(sorted(self._names.values(), key=str.casefold))
+
+    def has_doi(self, doi: str) -> bool:
+        """Whether Series were published under a DOI, such as `10.7937/k9/tcia.2016.eln8ygle`, in any case."""
+        return bool(self._rows("SELECT 1 FROM series WHERE lower(source_DOI) = $doi LIMIT 1", {"doi": doi.lower()}))
+
+    def search(self, selection: Selection) -> Iterator[IndexedSeries]:
+        """The Series of the current release that match, in batches, in the order of the index.
+
+        Raises:
+            SelectionError: the selection has criteria that IDC cannot answer.
+        """
+        condition, values = self._condition(selection)
+        found = self._database.cursor().execute(_SERIES + condition, values)
+        while rows := found.fetchmany(_ROWS_AT_ONCE):
+            series = tuple(self._series(row) for row in rows if row[0])
+            yield IndexedSeries(series, len(rows) - len(series))
+
+    def totals(self, selection: Selection) -> IndexTotals:
+        """The sums of what `search` finds.
+
+        Raises:
+            SelectionError: as `search`.
+        """
+        condition, values = self._condition(selection)
+        sums = self._rows(f"{_TOTALS}{condition} GROUP BY 1", values)
+        found = self._database.cursor().execute(f"SELECT SeriesInstanceUID FROM series{condition}", values)
+        uids: list[str] = []
+        while rows := found.fetchmany(_ROWS_AT_ONCE):  # all at once take three times the memory
+            uids += [row[0] for row in rows]
+        collections = tuple(CollectionTotal(self._names[key], *(number or 0 for number in rest)) for key, *rest in sums)
+        return IndexTotals(collections, tuple(uids))
+
+    def missing(self, selection: Selection) -> list[SeriesQuestion]:
+        """The values of the selection that no Series of the current release has, whatever else is requested."""
+        questions = [SeriesQuestion({"collection": name}) for name in selection.collections if not self._ids_of(name)]
+        for attribute, values in selection.named().items():
+            if (column := _COLUMNS.get(attribute)) is not None:
+                is_series = attribute == "series_uid"
+                questions += [
+                    SeriesQuestion({attribute: value}, SeriesUid(value) if is_series else None)
+                    for value in self._absent(column, values)
+                ]
+        return questions
+
+    def _absent(self, column: str, wanted: Sequence[str]) -> list[str]:
+        """Those of the values that no row has in a column."""
+        lowered = {value: value.lower() for value in wanted}
+        question = f"SELECT DISTINCT {column} FROM series WHERE {column} IN (SELECT unnest($values))"
+        known = {row[0] for row in self._rows(question, {"values": list(lowered.values())})}
+        return [value for value, each in lowered.items() if each not in known]
+
+    def earlier(self, selection: Selection, series_uids: Sequence[SeriesUid]) -> IndexedSeries:
+        """The last version of each of these Series of an earlier release; the `remark` says until which one.
+
+        Only those that match the other criteria of the selection, as far as this version has values for them.
+        """
+        if not series_uids or not self._has_earlier:
+            return IndexedSeries()
+        rows = self._rows(_EARLIER, {"uids": list(series_uids)})
+        ids = {key for name in selection.collections for key in self._ids_of(name)}
+        others = replace(selection, series=(), collections=())
+        found = tuple(self._earlier_series(row) for row in rows if row[0] and (not ids or row[4] in ids))
+        return IndexedSeries(tuple(filter(others.matches, found)), sum(not row[0] for row in rows))
+
+    # --- rows ---------------------------------------------------------------------------------------------------------
+
+    def _series(self, row: _Row) -> Series:
+        return Series(
+            series_uid=row[1],
+            study_uid=row[2],
+            patient_id=row[3] or "",
+            collection=self._names[row[4]],
+            modality=row[5],
+            size_bytes=row[6],
+            location=row[7],
+            image_count=row[8],
+            released=self._dates.get(row[9]),
+            license_name=row[10],
+            license_uri=_license_uri(row[10]),
+            collection_uri=f"https://doi.org/{row[11]}" if row[11] else None,
+            third_party=row[12],
+            body_part=row[13],
+            manufacturer=row[14],
+            model=row[15],
+            description=row[16],
+            series_number=row[17],
+            series_date=row[18],
+            study_description=row[19],
+            study_date=row[20],
+        )
+
+    def _earlier_series(self, row: _Row) -> Series:
+        return Series(
+            series_uid=row[1],
+            study_uid=row[2],
+            patient_id=row[3] or "",
+            collection=self._names.get(row[4]) or str(row[4]),
+            modality=row[5],
+            size_bytes=row[6],
+            location=row[7],
+            remark=f"withdrawn from IDC after release {row[8]}",
+        )
+
+    # --- conditions ---------------------------------------------------------------------------------------------------
+
+    def _condition(self, selection: Selection) -> tuple[str, dict[str, Any]]:
+        """The condition of a selection in SQL, and the values of its parameters.
+
+        Raises:
+            SelectionError: it has shared lists.
+        """
+        if selection.shared_lists:
+            raise SelectionError("IDC has no shared lists: name an archive that has, such as --archive nbia-v2")
+        conditions: list[str] = ["true"]
+        values: dict[str, Any] = {}
+        for attribute, wanted in selection.named().items():
+            if (column := _COLUMNS.get(attribute)) is not None:
+                conditions.append(f"{column} IN (SELECT unnest(${attribute}))")
+                values[attribute] = [value.lower() for value in wanted]
+        if selection.collections:
+            conditions.append(_IN_COLLECTIONS)
+            values["collections"] = [key for name in selection.collections for key in self._ids_of(name)]
+        if selection.licenses or selection.denied_licenses:
+            conditions.append(f"{_LICENSE} IN (SELECT unnest($licenses))")
+            values["licenses"] = self._licenses(selection)
+        if selection.analysis_results in {AnalysisResults.EXCLUDE, AnalysisResults.ONLY}:
+            is_only = selection.analysis_results is AnalysisResults.ONLY
+            conditions.append(f"analysis_result_id IS {'NOT ' if is_only else ''}NULL")
+        if (since := selection.since) is not None:
+            conditions.append("series_revised_idc_version IN (SELECT unnest($releases))")
+            values["releases"] = [number for number, day in self._dates.items() if day >= since]
+        return f" WHERE {' AND '.join(conditions)}", values
+
+    def _ids_of(self, name: str) -> tuple[str, ...]:
+        """The ids of collections or analysis results, or the DOI, that a name stands for; empty if it is unknown."""
+        if (doi := _DOI.search(name.lower())) is not None:
+            return (doi[0],) if self.has_doi(doi[0]) else ()
+        return tuple(self._folded.get(_folded(name), ()))
+
+    def _licenses(self, selection: Selection) -> list[str]:
+        asked = Selection(licenses=selection.licenses, denied_licenses=selection.denied_licenses)
+        names = [row[0] for row in self._rows(f"SELECT DISTINCT {_LICENSE} FROM series")]
+        return [name for name in names if asked.matches(Series(series_uid=SeriesUid("1"), license_name=name))]
+
+
+def version_of(files: IndexFiles) -> tuple[int, ...]:
+    """The version of an index as numbers, to find the later of two; empty if it does not say.
+
+    Raises:
+        ConfigurationError: the file is not a Parquet file.
+    """
+    with duckdb.connect(config=_SETTINGS) as database, _index_errors(files):
+        return tuple(int(part) for part in _version(database, files).split(".") if part)
+
+
+def _version(database: duckdb.DuckDBPyConnection, files: IndexFiles) -> str:
+    question = "SELECT decode(value) FROM parquet_kv_metadata($path) WHERE decode(key) = 'idc_index_data_version'"
+    row = database.execute(question, {"path": str(files.series)}).fetchone()
+    found = _VERSION.match(row[0]) if row is not None else None
+    return found[0] if found is not None else ""
+
+
+@contextmanager
+def _index_errors(files: IndexFiles) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = shortened(one_line(str(error)), _SHOWN_CHARACTERS)
+        raise ConfigurationError(f"{files.series} cannot be read as an index of IDC: {reason}") from error
+
+
+def _folded(name: str) -> str:
+    """A name without the differences between how TCIA and IDC write it."""
+    return re.sub(r"[-_\s]+", "_", name.strip().lower())
+
+
+def _license_uri(name: str | None) -> str | None:
+    found = _CREATIVE_COMMONS.fullmatch(name or "")
+    return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/" if found is not None else None
