@@ -103,6 +103,7 @@ class ArchiveOptions:
     api_key: str | None = field(default=None, repr=False)
     username: str | None = None
     password_file: Path | None = None
+    idc_index: str | None = None
     given: frozenset[str] = frozenset()
 
 
@@ -162,6 +163,11 @@ _ARCHIVE: Final = (
         envvar="SSL_CERT_FILE",
         type=click.Path(exists=True, dir_okay=False),
         help="Certificates to trust instead of the system's.",
+    ),
+    _declared(
+        "--idc-index",
+        metavar="PATH|URL",
+        help="The index of the Imaging Data Commons: a Parquet file, its folder, or an address.",
     ),
     _declared("--proxy", metavar="URL", help="An HTTP proxy; the default comes from HTTPS_PROXY and NO_PROXY."),
     _declared(

@@ -11,6 +11,8 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 DEFAULT_ARCHIVE: Final = "tcia"
+IDC: Final = "idc"
+"""The Imaging Data Commons, whose index is downloaded or installed."""
 DEMO: Final = "demo"
 """The name of the demonstration archive, which runs in this process."""
 
@@ -71,9 +73,10 @@ class Access:
 class ArchiveChoice:
     """Which archive, and how to reach it.
 
-    `name` is a profile or an address; `profiles` are those of the caller's configuration. `cache` is the folder in
-    which the demonstration archive keeps its data. `forms` are kinds of archives beside the built-in ones: what makes
-    the archive from its profile and an HTTP client, by the KIND of `KIND+URL`. Worker processes import it by name.
+    `name` is a profile or an address; `profiles` are those of the caller's configuration. `cache` is the folder for
+    downloaded indexes and the data of the demonstration archive. `forms` are kinds of archives beside the built-in
+    ones: what makes the archive from its profile and an HTTP client, by the KIND of `KIND+URL`. Worker processes import
+    it by name. `idc_index` is the path or the address of the index of IDC, None for the installed or downloaded one.
     """
 
     cache: Path
@@ -81,3 +84,4 @@ class ArchiveChoice:
     profiles: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     access: Access = field(default_factory=Access)
     forms: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
+    idc_index: str | None = None

@@ -297,7 +297,8 @@ class PlanReport(_Report):
     """The report of `plan`: what a mirror of the selection needs.
 
     `bytes_selected` and `instances_selected` are the archive's numbers; `exact` is False if it has none for a Series.
-    `seconds_expected` is None if the archive's speed is not known.
+    `seconds_expected` is None if the archive's speed is not known. `release` is that of the archive's index, if it has
+    one; `withdrawn` counts the Series that only an earlier release has.
     """
 
     archive: str
@@ -314,11 +315,13 @@ class PlanReport(_Report):
     collections: tuple[CollectionStatus, ...] = ()
     failures: tuple[Failure, ...] = ()
     series_uids: tuple[str, ...] = ()
+    release: str | None = None
+    withdrawn: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The document of `plan --json`, without the list of Series, which may be long; `--save` writes it."""
         return {
-            **self._values("archive", "mirror"),
+            **self._values("archive", "release", "mirror", "withdrawn"),
             "series": asdict(self.series),
             "instances": {
                 **asdict(InstanceCounts(selected=self.instances_selected, reused=self.instances_held)),

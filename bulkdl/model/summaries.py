@@ -231,10 +231,12 @@ def _plan_text(report: PlanReport, width: int | None) -> str:
     free = f", {human_bytes(report.bytes_free)} free on disk" if report.bytes_free is not None else ""
     requests = f"about {counted(report.requests, 'request')}"
     when = f", about {duration(report.seconds_expected)}" if report.seconds_expected else ""
+    release = f", {one_line(report.release)}" if report.release else ""
+    withdrawn = f" ({report.withdrawn:,} withdrawn)" if report.withdrawn else ""
     lines = [
-        f"From {one_line(report.archive)}" + (f" into {one_line(report.mirror)}" if report.mirror else ""),
+        f"From {one_line(report.archive)}{release}" + (f" into {one_line(report.mirror)}" if report.mirror else ""),
         (
-            f"{report.series.selected:,} series, {report.instances_selected:,} instances:"
+            f"{report.series.selected:,} series{withdrawn}, {report.instances_selected:,} instances:"
             f" {report.instances_held:,} held, {owed:,} to download"
         ),
         sizes + free,

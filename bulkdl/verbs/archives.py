@@ -18,11 +18,15 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from bulkdl.archive.base import Archive
+from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, Profile
-from bulkdl.errors import BulkdlError, ConnectFailed, TimedOut, UnexpectedAnswer
-from bulkdl.model.access import DEMO, ArchiveChoice
+from bulkdl.errors import BulkdlError, ConfigurationError, ConnectFailed, TimedOut, UnexpectedAnswer
+from bulkdl.model.access import DEMO, IDC, ArchiveChoice
+from bulkdl.model.context import RunContext
+from bulkdl.model.events import Sink, ignore
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.records import Patient, Series
 from bulkdl.model.selection import Selection
@@ -30,12 +34,14 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.connect import open_for_questions
+from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.endpoints import profile_of, rows_of
 from bulkdl.verbs.reach import choose_archive
 
 _SECONDS_PER_CHECK: Final = 10.0
 _COLLECTIONS_TRIED: Final = 3
+_SERIES_COMPARED: Final = 1_000
+_QUESTIONS: Final = FetchSettings(max_attempts=3, give_up_after_seconds=30)
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -60,12 +66,13 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """One archive, with the result of each check."""
+    """One archive, with the result of each check. `release` is that of its index, if one is here, and its age."""
 
     name: str
     url: str
     kind: str
     results: tuple[CheckResult, ...]
+    release: str | None = None
 
     @property
     def answers(self) -> bool:
@@ -78,6 +85,7 @@ class ArchiveReport:
             "name": self.name,
             "url": self.url,
             "kind": self.kind,
+            "release": self.release,
             "answers": self.answers,
             "checks": [{**asdict(result), "seconds": round(result.seconds, 3)} for result in self.results],
         }
@@ -105,6 +113,26 @@ async def archives_async(
 archives = blocking(archives_async)
 
 
+async def update_index_async(archive: str | ArchiveChoice = IDC, *, sink: Sink = ignore) -> str:
+    """Download the current index of IDC into the user's cache, and return the release that is used from now on.
+
+    It is not downloaded again if it is there already.
+
+    Raises:
+        ConfigurationError: the archive has no index.
+        ArchiveError: the index cannot be downloaded.
+        DiskError: it cannot be written.
+    """
+    async with open_archive(choose_archive(archive), RunContext(_QUESTIONS, sink)) as opened:
+        if not isinstance(opened.client, IdcArchive):
+            raise ConfigurationError(f"the archive {opened.client.name} has no index; {IDC} has one")
+        await opened.client.update_index()
+        return (await opened.client.catalogue()).release.described(now().date())
+
+
+update_index = blocking(update_index_async)
+
+
 @dataclass(slots=True)
 class _Connection:
     """Connectivity checks for one archive, in order."""
@@ -114,11 +142,13 @@ class _Connection:
     seconds: float
     results: list[CheckResult] = field(default_factory=list)
     collections: list[str] = field(default_factory=list)
+    release: str | None = None
 
     def report(self) -> ArchiveReport:
         if self.choice.name == DEMO:
             return ArchiveReport(DEMO, "in this process", self.profile.kind, tuple(self.results))
-        return ArchiveReport(self.profile.name, self.profile.url, self.profile.kind, tuple(self.results))
+        about = self.profile
+        return ArchiveReport(about.name, about.url, about.kind, tuple(self.results), self.release)
 
     async def check(self) -> None:
         if self.choice.name != DEMO:
@@ -128,7 +158,10 @@ class _Connection:
         access = replace(self.choice.access, answer_seconds=self.seconds, silence_seconds=self.seconds)
         settings = FetchSettings(max_attempts=1, give_up_after_seconds=0)
         try:
-            async with open_for_questions(replace(self.choice, access=access), settings=settings) as client:
+            async with open_archive(replace(self.choice, access=access), RunContext(settings, ignore)) as opened:
+                client = opened.client
+                if isinstance(client, IdcArchive) and await client.has_index():
+                    self.release = (await client.catalogue()).release.described(now().date())
                 await self._step("api", lambda: self._list_collections(client))
                 await self._step("image", lambda: self._fetch_image(client))
         except BulkdlError as error:
@@ -190,12 +223,14 @@ class _Connection:
         writer.close()
         return str(version)
 
-    async def _list_collections(self, client: NbiaArchive) -> str:
+    async def _list_collections(self, client: Archive) -> str | None:
+        if isinstance(client, IdcArchive) and not await client.has_index():
+            return None  # it is downloaded when it is needed
         self.collections = list(await client.collections())
         count = len(self.collections)
         return f"{count:,} {'collection' if count == 1 else 'collections'}"
 
-    async def _fetch_image(self, client: NbiaArchive) -> str | None:
+    async def _fetch_image(self, client: Archive) -> str | None:
         """Read the beginning of one instance of a small Series of a Collection's first Patient: five small requests."""
         for collection in self.collections[:_COLLECTIONS_TRIED]:
             series = await _a_series(client, collection)
@@ -213,8 +248,21 @@ class _Connection:
         return None
 
 
-async def _a_series(client: NbiaArchive, collection: str) -> Series | None:
-    """The smallest Series of the first Patient of a Collection."""
+async def _a_series(client: Archive, collection: str) -> Series | None:
+    """A small Series of a Collection."""
+    patients = await _first_patient(client, collection) if isinstance(client, NbiaArchive) else ()
+    if patients is None:
+        return None
+    found: list[Series] = []
+    async with aclosing(client.find(Selection(collections=(collection,), patients=patients))) as batches:
+        async for batch in batches:
+            found += batch.series
+            if len(found) >= _SERIES_COMPARED:
+                break
+    return min(found, key=lambda series: series.image_count or 0, default=None)
+
+
+async def _first_patient(client: NbiaArchive, collection: str) -> tuple[str] | None:
     endpoint = client.endpoints["getPatient"]
     (parameter,) = (entry for entry in endpoint.parameters if entry.field == "collection")
     _, body = await client.query(endpoint, ((parameter.name, collection), ("format", "json")))
@@ -222,14 +270,7 @@ async def _a_series(client: NbiaArchive, collection: str) -> Series | None:
         patients = [read_record(Patient, endpoint.attributes, row) for row in rows_of(body)[:1]]
     except ValueError as error:
         raise UnexpectedAnswer(f"getPatient answered {error}") from error
-    if not patients:
-        return None
-    found: list[Series] = []
-    selection = Selection(collections=(collection,), patients=(patients[0].patient_id,))
-    async with aclosing(client.find(selection)) as batches:
-        async for batch in batches:
-            found += batch.series
-    return min(found, key=lambda series: series.image_count or 0, default=None)
+    return (patients[0].patient_id,) if patients else None
 
 
 def _port(address: SplitResult) -> int:

@@ -100,7 +100,8 @@ def prepare_process(archive: ArchiveChoice | None) -> None:
 async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
     """The profile of the chosen archive. The demonstration archive is started, and runs until the block ends."""
     if choice.name != DEMO:
-        yield find_profile(choice.name, choice.profiles, forms=choice.forms)
+        profile = find_profile(choice.name, choice.profiles, forms=choice.forms)
+        yield replace(profile, index=choice.idc_index, cache=choice.cache)
         return
     from bulkdl.verbs.serve import serve_async  # noqa: PLC0415 - late: only the demonstration needs a server
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.profiles import Profile
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest.tcia import compose
@@ -71,12 +72,31 @@ async def plan_async(
 async def _plan(selection: Selection, client: Archive, to: Path | None, journal: Journal | None) -> PlanReport:
     planned = _Planned(client, journal, dict(selection.instances))
     found = Resolution()
-    async with aclosing(resolve(selection, client, found)) as batches:
-        async for batch in batches:
-            for series in batch:
-                if series.series_uid not in planned.series_uids:
-                    await planned.add(series)
-    return planned.report(tuple(await check_found(selection, found, client)), to)
+    if isinstance(client, IdcArchive) and journal is None and not selection.series:
+        await _add_totals(planned, found, selection, client)
+    else:
+        seen: dict[SeriesUid, None] = {}
+        async with aclosing(resolve(selection, client, found)) as batches:
+            async for batch in batches:
+                for series in batch:
+                    if series.series_uid not in seen:
+                        seen[series.series_uid] = None
+                        await planned.add(series)
+        planned.series_uids = tuple(seen)
+    report = planned.report(tuple(await check_found(selection, found, client)), to)
+    return replace(report, release=found.release, withdrawn=planned.withdrawn)
+
+
+async def _add_totals(planned: _Planned, found: Resolution, selection: Selection, client: IdcArchive) -> None:
+    """Add a million Series in a second: the index adds up what would take half a minute as records."""
+    selection.check()
+    totals, answer = await client.totals(selection)
+    found.add(answer)
+    planned.series_uids = totals.series_uids
+    for total in totals.collections:
+        numbers = Counter(series=total.series, instances=total.instances, size_bytes=total.size_bytes)
+        planned.by_collection[total.collection] = numbers
+        found.series += total.series
 
 
 plan = blocking(plan_async)
@@ -116,11 +136,11 @@ class _Planned:
     journal: Journal | None
     wanted: Mapping[SeriesUid, Sequence[str]]
     by_collection: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    series_uids: dict[SeriesUid, None] = field(default_factory=dict)
+    series_uids: tuple[str, ...] = ()
+    withdrawn: int = 0
     is_exact: bool = True
 
     async def add(self, series: Series) -> None:
-        self.series_uids[series.series_uid] = None
         count, size_bytes = series.image_count, series.size_bytes
         if count is None or size_bytes is None:
             asked = await self.client.size(series.series_uid)
@@ -132,6 +152,7 @@ class _Planned:
             self.is_exact = False
         if count is None or size_bytes is None:
             self.is_exact = False
+        self.withdrawn += series.remark is not None
         sums = self.by_collection[series.collection]
         sums.update(series=1, instances=count or 0, size_bytes=size_bytes or 0)
         if self.journal is not None and (row := self.journal.find_series(series.series_uid)) is not None:
@@ -167,5 +188,5 @@ class _Planned:
             requests=sum(each.owed for each in collections) + to_list,
             collections=collections,
             failures=failures,
-            series_uids=tuple(self.series_uids),
+            series_uids=self.series_uids,
         )

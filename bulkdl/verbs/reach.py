@@ -27,12 +27,14 @@ def reach(
     ca_bundle: Paths | None = None,
     profiles: Mapping[str, str] = MappingProxyType({}),
     cache: Paths | None = None,
+    idc_index: Paths | None = None,
 ) -> ArchiveChoice:
     """An archive with the settings of its connection. Every verb takes this, or the archive's name or address alone.
 
     `api_key` is for TCIA v3, a login for NBIA v2 and v4; they are sent to this archive only, and no message shows them.
-    `profiles` maps further names to addresses. `cache` is the folder of the demonstration archive; the default is the
-    user's cache folder.
+    `profiles` maps further names to addresses. `cache` is the folder of downloaded indexes and of the demonstration
+    archive; the default is the user's cache folder. `idc_index` is another index of IDC than the installed one: its
+    Parquet file, the folder of it, or an address.
     """
     return ArchiveChoice(
         name=archive,
@@ -43,6 +45,7 @@ def reach(
             credentials=Credentials(api_key=api_key, username=username, password=password),
         ),
         cache=Path(cache) if cache is not None else cache_folder(),
+        idc_index=str(idc_index) if idc_index is not None else None,
     )
 
 

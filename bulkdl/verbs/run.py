@@ -123,6 +123,8 @@ class MirrorRun:
                 self._resolved.more()
         if moved:
             self._say_moved(moved)
+        if found.release is not None:
+            await self.mirror.journal(Journal.note_catalogue, run, found.release)
         if not found.series and not found.failed and selection.since is None:
             self._empty.append(run)
         try:

@@ -166,8 +166,10 @@ def test_a_plan_has_the_document_of_the_contract() -> None:
     )
     assert report.as_json() == {
         "archive": "URL",
+        "release": None,
         "mirror": None,
         "series": {"selected": 2, "complete": 0, "failed": 0},
+        "withdrawn": 0,
         "instances": {**block(selected=10, reused=4), "held": 4, "owed": 6},
         "bytes": {"selected": 1000, "held": 400, "free": None, "exact": False},
         "requests": 8,

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from bulkdl.archive.profiles import BUILT_IN
+from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access, ArchiveChoice
-from bulkdl.verbs.archives import ArchiveReport, archives_async, known_archives
+from bulkdl.verbs.archives import ArchiveReport, archives_async, known_archives, update_index_async
+from bulkdl.verbs.reach import reach
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import Action, FaultyServer, Seen, answer, in_turn, json, stall
+from tests.support.idc_index import series_row, write_index
 
 SELF_SIGNED = Path(__file__).parents[1] / "data" / "self_signed.pem"
 
@@ -119,6 +122,41 @@ async def test_archives_are_checked_side_by_side_and_reported_in_order() -> None
         choices = tuple(ArchiveChoice(name=name, cache=Path("not-used")) for name in names)
         reports = await archives_async(*choices, seconds_per_check=0.5)
     assert [report.name for report in reports] == names
+
+
+# --- the index of the Imaging Data Commons ----------------------------------------------------------------------------
+
+
+async def test_an_index_that_is_here_is_named_with_its_release(tmp_path: Path) -> None:
+    index = write_index(tmp_path / "index", [series_row(1)], dates={25: "2020-01-01"})
+    choice = reach("idc+http://127.0.0.1:9", idc_index=index, cache=tmp_path)
+    (report,) = await archives_async(choice, seconds_per_check=5)
+    assert report.release is not None
+    assert report.release.startswith("IDC release 25 (2020-01-01, index 25.0.5): ")
+    assert report.as_json()["release"] == report.release
+    assert outcomes(report) == {"name": "ok", "proxy": "skipped", "tls": "skipped", "api": "ok", "image": "failed"}
+
+
+async def test_an_index_that_is_not_here_is_not_downloaded_to_check_the_archive(tmp_path: Path) -> None:
+    async with FaultyServer(in_turn(answer(status=404))) as server:
+        choice = reach(f"idc+{server.url}", idc_index=f"{server.url}index/", cache=tmp_path)
+        (report,) = await archives_async(choice, seconds_per_check=5)
+        assert server.requests == []
+    assert (outcomes(report)["api"], outcomes(report)["image"], report.release) == ("skipped", "skipped", None)
+
+
+async def test_an_index_is_updated_and_its_release_is_said(tmp_path: Path) -> None:
+    index = write_index(tmp_path / "index", [series_row(1)], version="26.0.0")
+    content = (index / "idc_index.parquet").read_bytes()
+
+    def script(seen: Seen) -> Action:
+        return answer(content) if seen.path == "/idc_index.parquet" else answer(status=404)
+
+    async with FaultyServer(script) as server:
+        choice = reach(f"idc+{server.url}", idc_index=server.url, cache=tmp_path)
+        assert await update_index_async(choice) == "IDC release 26 (index 26.0.0)"
+    with pytest.raises(ConfigurationError, match="nlst has no index"):
+        await update_index_async("nlst")
 
 
 def test_every_archive_with_a_name_is_known() -> None:

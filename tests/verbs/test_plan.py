@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 import bulkdl
 from bulkdl.errors import DiskError, SelectionError
+from bulkdl.journal.journal import Journal
 from bulkdl.manifest import read_manifest
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.selection import Selection
+from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.plan import save_manifest
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import instances
+from tests.support.idc_index import prior_row, series_row, write_index
 
 MADE_UP = list(instances(series=2, per_series=3))
 SERIES = tuple(dict.fromkeys(one.series_uid for one in MADE_UP))
@@ -83,3 +91,108 @@ async def test_a_saved_plan_is_a_manifest_that_can_be_read(tmp_path: Path) -> No
     assert read_manifest((tmp_path / "plan.tcia").read_bytes(), source="plan.tcia").series == SERIES
     with pytest.raises(DiskError):
         save_manifest(report, tmp_path / "none" / "plan.tcia")
+
+
+# --- the index of the Imaging Data Commons ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def idc(tmp_path: Path) -> ArchiveChoice:
+    """An archive of IDC with a small index, whose bucket does not exist."""
+    rows = [series_row(1), series_row(2, Modality="MR"), series_row(3, collection_id="brain_two", series_size_MB=1.5)]
+    index = write_index(tmp_path / "index", rows, prior=[prior_row(9, 2)], names={"brain_two": "Brain-Two"})
+    return bulkdl.reach("idc+http://127.0.0.1:9", idc_index=index, cache=tmp_path / "cache")
+
+
+async def test_an_index_needs_no_bucket_and_is_exact(idc: ArchiveChoice) -> None:
+    report = await bulkdl.plan_async(everything=True, archive=idc)
+    assert (report.series.selected, report.instances_selected, report.bytes_selected) == (3, 30, 11_500_002)
+    assert (report.exact, report.release) == (True, "IDC release 25 (index 25.0.5)")
+    assert [(each.collection, each.series) for each in report.collections] == [("Brain-Two", 1), ("lung_one", 2)]
+    assert report.series_uids == ("1.2.3.1", "1.2.3.2", "1.2.3.3")
+    assert report.as_json()["release"] == report.release
+
+
+async def test_an_index_is_added_up_like_the_records_of_its_series(idc: ArchiveChoice, tmp_path: Path) -> None:
+    """With a mirror beside it, every Series is compared with the journal."""
+    files = MirrorFiles(tmp_path / "mirror")
+    files.prepare()
+    Journal.create_or_open(files.journal_path).close()
+    wanted = bulkdl.select(collection=["lung one", "brain two"], modality="CT")
+    totals = await bulkdl.plan_async(wanted, archive=idc)
+    records = await bulkdl.plan_async(wanted, archive=idc, to=tmp_path / "mirror")
+    as_without = replace(records, mirror=None, seconds_expected=None, bytes_free=totals.bytes_free)
+    assert as_without == totals
+
+
+async def test_a_withdrawn_series_is_planned_and_counted(idc: ArchiveChoice) -> None:
+    report = await bulkdl.plan_async(series=["1.2.3.1", "1.2.3.9", "1.2.3.77"], archive=idc)
+    assert (report.series.selected, report.series.failed, report.withdrawn) == (3, 1, 1)
+    assert (report.instances_selected, report.bytes_selected, report.exact) == (10, 10_000_001, False)
+    assert [failure.series for failure in report.failures] == ["1.2.3.77"]
+
+
+async def test_a_misspelt_collection_of_an_index_is_guessed(idc: ArchiveChoice) -> None:
+    with pytest.raises(SelectionError, match=r"no series for collection Brian-Two; did you mean Brain-Two\?"):
+        await bulkdl.plan_async(collection="Brian-Two", archive=idc)
+
+
+# Of 33 real manifests of TCIA: the Series that release 25 has, those of earlier releases alone, and those of none. The
+# manifests are not in the repository: BULKDL_TCIA_MANIFESTS names their folder.
+MANIFESTS: Final = Path(os.environ.get("BULKDL_TCIA_MANIFESTS", "manifests of TCIA"))
+IN_RELEASE_25: Final = {
+    "AHOD0831-PATDIT": (0, 0, 5),
+    "AREN0532-PAPVBY": (0, 0, 6),
+    "AREN0534-PAPYAR": (0, 0, 20),
+    "BSC-DBT-Train-manifest": (19_148, 0, 0),
+    "BSC-DBT-Validation-manifest": (1_163, 0, 0),
+    "CALGB50303-108993": (0, 0, 14),
+    "CMB-AML_v04_20240828_test": (1, 0, 0),
+    "CMB-BRCA_v02_20241217": (59, 0, 0),
+    "CMB-CRC_CT_small": (1, 0, 0),
+    "CMB-CRC_CT_triple": (3, 0, 0),
+    "CPTAC-CCRCC-demo": (3, 0, 0),
+    "CPTAC-UCEC-demo": (3, 0, 0),
+    "Lung-PET-CT-Dx-NBIA-Manifest-122220": (1_295, 0, 0),
+    "NBIA-Submission-Test-Data_2524series-56gbytes": (2_524, 0, 0),
+    "NBIA-manifest-sample-ct-lower-extremity": (3, 0, 2),
+    "NBIA-manifest-sample-ct-wb": (2_522, 1, 1_093),
+    "NSCLC-RADIOMICS-INTEROBSERVER1-Aug-31-2020-NBIA-manifest": (64, 0, 0),
+    "NSCLC-Radiomics-Version-4-Oct-2020-NBIA-manifest": (1_265, 0, 0),
+    "PDMR-Texture-Analysis": (1_203, 0, 0),
+    "RIDER-Lung-CT_v3_20240625": (936, 0, 0),
+    "Spine-Mets-CT-SEG_v1_2024": (110, 0, 0),
+    "TCIA-CPTAC-UCEC_v12_20240405": (2_576, 0, 0),
+    "TCIA_LIDC-IDRI_20200921": (1_308, 0, 0),
+    "TCIA_RIDER_NEURO_MRI_06-22-2015": (0, 0, 368),
+    "UPENN-GBM_DownloadManifest20221129": (3_680, 0, 0),
+    "acns0332-demo-PARJIR": (0, 0, 6),
+    "doiJNLP-TCGA-LUAD-01-30-2017": (624, 0, 0),
+    "doiJNLP-auLIj9wT-Prostate_Fused-MRI-Pathologyv1": (324, 0, 0),
+    "nbia-cmb-aml-test": (14, 0, 0),
+    "pediatric-ct-seg-nov-30-2021-manifest": (615, 103, 0),
+    "retry-2022-12-25-manifest": (10, 0, 0),
+    "small_manifest": (5, 0, 0),
+    "test_series": (0, 0, 1),
+}
+
+
+@pytest.mark.skipif(not MANIFESTS.is_dir(), reason="BULKDL_TCIA_MANIFESTS does not name the folder of the manifests")
+@pytest.mark.parametrize("name", IN_RELEASE_25)
+async def test_a_real_manifest_is_planned_against_the_real_index(name: str, tmp_path: Path) -> None:
+    choice = bulkdl.reach("idc+http://127.0.0.1:9", cache=tmp_path)
+    started = time.monotonic()
+    report = await bulkdl.plan_async(manifest=MANIFESTS / f"{name}.tcia", archive=choice)
+    seconds = time.monotonic() - started
+    if not (report.release or "").startswith("IDC release 25 "):
+        pytest.skip(f"the figures are of release 25, not of {report.release}")
+    current = report.series.selected - report.withdrawn - report.series.failed
+    assert (current, report.withdrawn, report.series.failed) == IN_RELEASE_25[name]
+    assert seconds < 2
+
+
+@pytest.mark.skipif(not MANIFESTS.is_dir(), reason="BULKDL_TCIA_MANIFESTS does not name the folder of the manifests")
+async def test_all_real_manifests_together_have_each_series_once(tmp_path: Path) -> None:
+    choice = bulkdl.reach("idc+http://127.0.0.1:9", cache=tmp_path)
+    report = await bulkdl.plan_async(manifest=[MANIFESTS / f"{name}.tcia" for name in IN_RELEASE_25], archive=choice)
+    assert (report.series.selected, report.withdrawn, report.series.failed) == (40_133, 104, 1_515)
