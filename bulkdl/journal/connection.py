@@ -238,9 +238,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
     """Migrate the tables to the newest version, each step in one transaction."""
     version = _number(connection, "PRAGMA user_version")
     for number, script in enumerate(schema.MIGRATIONS[version:], start=version + 1):
+        views = schema.VIEWS if number == schema.VERSION else ""
         marks = f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {number};"
         try:
-            connection.executescript(f"BEGIN IMMEDIATE; {script} {marks} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {script} {views} {marks} COMMIT;")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

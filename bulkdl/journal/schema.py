@@ -267,41 +267,6 @@ END;
 CREATE TRIGGER series_mended AFTER DELETE ON failure WHEN old.sop_uid = '' BEGIN
   UPDATE tally SET has_error = 0 WHERE series_id = old.series_id;
 END;
-
-CREATE VIEW v_collections AS
-SELECT collection, count(*) AS series, sum(owed + held + failed + quarantined) AS instances, sum(held) AS held,
-  sum(owed) AS owed, sum(failed) AS failed, sum(quarantined) AS quarantined, sum(withdrawn) AS withdrawn,
-  sum(held_bytes) AS held_bytes
-FROM tally GROUP BY collection;
-
-CREATE VIEW v_series AS
-SELECT s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.folder,
-  CASE s.listing WHEN 0 THEN 'unlisted' WHEN 1 THEN 'in part' ELSE 'whole' END AS listing, s.image_count, s.size_bytes,
-  t.held, t.owed, t.failed, t.quarantined, t.withdrawn, t.held_bytes, f.error, f.message
-FROM series AS s
-JOIN tally AS t ON t.series_id = s.id
-LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = '';
-
-CREATE VIEW v_instances AS
-SELECT s.series_uid, i.sop_uid,
-  CASE i.state WHEN 0 THEN 'owed' WHEN 1 THEN 'held' WHEN 2 THEN 'failed' WHEN 3 THEN 'quarantined' ELSE 'withdrawn' END
-    AS state,
-  CASE s.folder WHEN '' THEN '' ELSE s.folder || '/' END || ifnull(i.name, i.sop_uid || '.dcm') AS path, i.size_bytes,
-  lower(hex(i.md5)) AS md5, lower(hex(i.sha256)) AS sha256, i.mtime_ns, x.uid AS transfer_syntax_uid, i.notes, i.run_id
-FROM instance AS i
-JOIN series AS s ON s.id = i.series_id
-LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id;
-
-CREATE VIEW v_failures AS
-SELECT s.series_uid, nullif(f.sop_uid, '') AS instance,
-  CASE i.state WHEN 3 THEN 'quarantined' ELSE 'failed' END AS state, f.error, f.message, f.attempts, f.run_id
-FROM failure AS f
-JOIN series AS s ON s.id = f.series_id
-LEFT JOIN instance AS i ON i.series_id = f.series_id AND i.sop_uid = f.sop_uid;
-
-CREATE VIEW v_runs AS
-SELECT r.id, r.verb, a.name AS archive, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome, r.counts
-FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
 """
 
 _VERSION_2: Final = """
@@ -313,8 +278,42 @@ CREATE TABLE entry (
   md5 BLOB,
   PRIMARY KEY (series_id, sop_uid)
 ) WITHOUT ROWID;
+"""
 
-DROP VIEW v_instances;
+_VERSION_3: Final = """
+CREATE INDEX instance_not_decoded ON instance (series_id) WHERE instr(notes, 'pixels not decoded') > 0;
+
+CREATE VIEW v_not_decoded AS
+SELECT series_id, sop_uid, run_id, notes FROM instance INDEXED BY instance_not_decoded
+WHERE instr(notes, 'pixels not decoded') > 0;
+"""
+
+_VERSION_4: Final = """
+ALTER TABLE run ADD COLUMN catalogue TEXT;
+"""
+
+VIEWS: Final = """
+DROP VIEW IF EXISTS v_collections;
+DROP VIEW IF EXISTS v_series;
+DROP VIEW IF EXISTS v_instances;
+DROP VIEW IF EXISTS v_failures;
+DROP VIEW IF EXISTS v_runs;
+
+CREATE VIEW v_collections AS
+SELECT collection, count(*) AS series, sum(owed + held + failed + quarantined) AS instances, sum(held) AS held,
+  sum(owed) AS owed, sum(failed) AS failed, sum(quarantined) AS quarantined, sum(withdrawn) AS withdrawn,
+  sum(held_bytes) AS held_bytes
+FROM tally GROUP BY collection;
+
+CREATE VIEW v_series AS
+SELECT s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.folder,
+  CASE s.listing WHEN 0 THEN 'unlisted' WHEN 1 THEN 'in part' ELSE 'whole' END AS listing, s.image_count, s.size_bytes,
+  t.held, t.owed, t.failed, t.quarantined, t.withdrawn, t.held_bytes, f.error, f.message,
+  json_extract(s.record, '$.location') AS location
+FROM series AS s
+JOIN tally AS t ON t.series_id = s.id
+LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = '';
+
 CREATE VIEW v_instances AS
 SELECT s.series_uid, CASE WHEN i.sop_uid < '@' THEN i.sop_uid END AS sop_uid,
   CASE i.state WHEN 0 THEN 'owed' WHEN 1 THEN 'held' WHEN 2 THEN 'failed' WHEN 3 THEN 'quarantined' ELSE 'withdrawn' END
@@ -328,7 +327,6 @@ JOIN series AS s ON s.id = i.series_id
 LEFT JOIN entry AS e ON e.series_id = i.series_id AND e.sop_uid = i.sop_uid
 LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id;
 
-DROP VIEW v_failures;
 CREATE VIEW v_failures AS
 SELECT s.series_uid, CASE WHEN f.sop_uid <> '' AND f.sop_uid < '@' THEN f.sop_uid END AS instance,
   CASE i.state WHEN 3 THEN 'quarantined' ELSE 'failed' END AS state, f.error, f.message, f.attempts, f.run_id,
@@ -337,35 +335,13 @@ FROM failure AS f
 JOIN series AS s ON s.id = f.series_id
 LEFT JOIN instance AS i ON i.series_id = f.series_id AND i.sop_uid = f.sop_uid
 LEFT JOIN entry AS e ON e.series_id = f.series_id AND e.sop_uid = f.sop_uid;
-"""
 
-_VERSION_3: Final = """
-CREATE INDEX instance_not_decoded ON instance (series_id) WHERE instr(notes, 'pixels not decoded') > 0;
-
-CREATE VIEW v_not_decoded AS
-SELECT series_id, sop_uid, run_id, notes FROM instance INDEXED BY instance_not_decoded
-WHERE instr(notes, 'pixels not decoded') > 0;
-"""
-
-_VERSION_4: Final = """
-ALTER TABLE run ADD COLUMN catalogue TEXT;
-
-DROP VIEW v_runs;
 CREATE VIEW v_runs AS
 SELECT r.id, r.verb, a.name AS archive, a.url, r.selection_id, r.started_at, r.ended_at, r.outcome, r.counts,
   r.catalogue
 FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
-
-DROP VIEW v_series;
-CREATE VIEW v_series AS
-SELECT s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.folder,
-  CASE s.listing WHEN 0 THEN 'unlisted' WHEN 1 THEN 'in part' ELSE 'whole' END AS listing, s.image_count, s.size_bytes,
-  t.held, t.owed, t.failed, t.quarantined, t.withdrawn, t.held_bytes, f.error, f.message,
-  json_extract(s.record, '$.location') AS location
-FROM series AS s
-JOIN tally AS t ON t.series_id = s.id
-LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = '';
 """
+"""The views for people, which the last step of a migration creates anew: a change of a view is an empty script."""
 
 MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """The script at n migrates from version n to n + 1. A released script is never changed."""

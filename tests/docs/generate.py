@@ -281,7 +281,7 @@ def _markdown(text: str) -> str:
 
 def _columns() -> str:
     with closing(sqlite3.connect(":memory:")) as connection:
-        for script in schema.MIGRATIONS:
+        for script in (*schema.MIGRATIONS, schema.VIEWS):
             connection.executescript(script)
         names = "SELECT name FROM sqlite_schema WHERE type = ? AND name NOT LIKE 'sqlite%' ORDER BY name"
         parts = []

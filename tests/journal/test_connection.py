@@ -236,6 +236,7 @@ def journal_of_version_1(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"{schema.MIGRATIONS[0]} PRAGMA application_id = {schema.APPLICATION_ID};")
         connection.executescript("""
+            CREATE VIEW v_instances AS SELECT sop_uid FROM instance;
             INSERT INTO archive (name, url) VALUES ('tcia', 'https://archive.example');
             INSERT INTO selection (archive_id, criteria, digest) VALUES (1, '{"everything": true}', 'x');
             INSERT INTO run (verb, archive_id, selection_id, settings, started_at)
@@ -297,14 +298,14 @@ def test_reads_journals_of_every_earlier_version() -> None:
 def test_undoes_a_migration_that_fails(path: Path) -> None:
     journal_of_version_1(path)
     with closing(sqlite3.connect(path)) as connection:
-        (view,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'v_failures'").fetchone()
-        connection.execute("DROP VIEW v_failures")  # the migration replaces it after everything else
+        connection.execute("CREATE TABLE v_runs (x)")  # the last step replaces the view after everything else
     with pytest.raises(JournalError):
         Journal.create_or_open(path)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'entry'").fetchone() == (0,)
-        connection.execute(view)
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION - 1,)
+        assert "catalogue" not in {row[1] for row in connection.execute("PRAGMA table_info(run)")}
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'v_series'").fetchone() == (0,)
+        connection.execute("DROP TABLE v_runs")
     with Journal.create_or_open(path) as journal:
         assert journal.counts(None).held == 2
 
