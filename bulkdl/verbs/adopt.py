@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Final, Unpack
@@ -221,7 +221,7 @@ class _Adopting:
             bytes_mirror=bytes_mirror,
             seconds=seconds,
             not_decoded=self.not_decoded,
-            problems=tuple(self.problems[:_REFUSALS_NAMED]),
+            problems=tuple(self.problems),
         )
 
     async def _batches(self) -> AsyncIterator[list[Candidate]]:
@@ -263,11 +263,12 @@ class _Adopting:
         return True
 
     def _validate(self, batch: list[Candidate]) -> list[Candidate]:
-        valid = []
+        valid, level = [], self.context.settings.validation
         for candidate in batch:
             source = candidate.source
             try:
-                candidate.validation = candidate.validation or validate(source, level=self.context.settings.validation)
+                if level is not ValidationLevel.PIXELS:  # that was done before
+                    candidate.validation = validate(source, level=level)
                 candidate.digests = digests_of(source) if isinstance(source, bytes) else digests_of_file(source)
             except (InstanceError, OSError) as error:
                 self._reject(candidate.found, getattr(error, "code", "unreadable"), str(error))
@@ -307,7 +308,6 @@ class _Adopting:
         placed: dict[str, Candidate] = {}
         jobs: list[CommitJob] = []
         for candidate in batch:
-            assert candidate.digests is not None  # noqa: S101 - it is valid
             path = candidate.place
             before = placed[path].digests if path in placed else self._existing(path)
             if before is None:
@@ -350,7 +350,19 @@ class _Adopting:
         return CommitJob(candidate.place, name)
 
     async def _journal(self, folders: list[tuple[Series, str]], batch: list[Candidate]) -> None:
-        outcomes = [_outcome(candidate, self.mirror.files.mtime_ns(candidate.place)) for candidate in batch]
+        outcomes = [
+            InstanceOutcome(
+                series_uid=candidate.header.series_uid,
+                key=candidate.header.sop_uid,
+                sop_uid=candidate.header.sop_uid,
+                outcome=Outcome.REUSED,
+                mtime_ns=self.mirror.files.mtime_ns(candidate.place),
+                transfer_syntax_uid=candidate.validation.transfer_syntax_uid,
+                notes=candidate.validation.notes,
+                **asdict(candidate.digests),
+            )
+            for candidate in batch
+        ]
         names = [special_name(candidate.header.sop_uid) for candidate in batch]
         await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
@@ -386,20 +398,3 @@ class _Adopting:
 def _held(journal: Journal, keys: list[InstanceKey]) -> dict[InstanceKey, HeldPlace]:
     """Those that the journal calls held, and where. Runs on the journal's thread."""
     return {key: place for key in keys if (place := journal.find_held(key)) is not None}
-
-
-def _outcome(candidate: Candidate, mtime_ns: int) -> InstanceOutcome:
-    digests, validation = candidate.digests, candidate.validation
-    assert digests is not None  # noqa: S101 - it is valid
-    return InstanceOutcome(
-        series_uid=candidate.header.series_uid,
-        key=candidate.header.sop_uid,
-        sop_uid=candidate.header.sop_uid,
-        outcome=Outcome.REUSED,
-        size_bytes=digests.size_bytes,
-        md5=digests.md5,
-        sha256=digests.sha256,
-        mtime_ns=mtime_ns,
-        transfer_syntax_uid=validation.transfer_syntax_uid if validation else None,
-        notes=validation.notes if validation else (),
-    )

@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -45,9 +45,9 @@ class Candidate:
     header: Header
     source: Path | bytes
     size_bytes: int
-    digests: Digests | None = None
+    digests: Digests = field(init=False)  # of a valid one
+    validation: ValidationResult = field(init=False)
     replaces: bool = False  # a shorter file that the same run has adopted
-    validation: ValidationResult | None = None
     place: str = ""  # in the mirror
 
     @property

@@ -71,37 +71,31 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
     context = await asyncio.to_thread(kept_context, root, options)
     layout = options.get("layout")
     chosen = parse_layout(layout) if layout is not None else None
-    started = time.monotonic()
+    quick, started = options.get("quick", False), time.monotonic()
     compared: int | None = None
     differing: list[Problem] = []
     with Journal.open_readonly(path) as journal:
         last = journal.last_run()
-        found = await verify_files(
-            files,
-            journal,
-            context,
-            quick=options.get("quick", False),
-            from_start=options.get("from_start", False),
-        )
+        from_start = options.get("from_start", False)
+        found = await verify_files(files, journal, context, quick=quick, from_start=from_start)
         if options.get("remote") and not context.stop.is_set():
             async with open_archive(_archive_of(root, options, last), context) as source:
                 compared, differing = await _compare_series(journal, source.client, context.stop)
         counts = journal.counts(None)
-        not_decoded = journal.not_decoded(None)
+        states = counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined
+        counted = InstanceCounts(*states, journal.not_decoded(None))
     report = VerifyReport(
         mirror=str(files.root),
         series=counts.series,
         checked=found.checked,
         sound=found.checked - len(found.damaged),
         owed=counts.owed + counts.failed,
-        instances=InstanceCounts(
-            counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined, not_decoded
-        ),
+        instances=counted,
         bytes_checked=found.bytes_checked,
         seconds=time.monotonic() - started,
         problems=(*found.problems(), *differing),
         series_compared=compared,
-        is_quick=options.get("quick", False),
+        is_quick=quick,
     )
     if not options.get("repair") or not found.damaged or context.stop.is_set():
         return report
@@ -143,21 +137,18 @@ async def _repair(
 
 
 def _work_of(damaged: list[Damage]) -> list[SeriesWork]:
-    works: list[SeriesWork] = []
     instances = sorted((held for held, _ in damaged), key=attrgetter("series_id", "sop_uid"))
-    for _, group in groupby(instances, key=attrgetter("series_id")):
-        owed = list(group)
-        works.append(
-            SeriesWork(
-                series_uid=owed[0].series_uid,
-                study_uid=None,
-                folder=owed[0].path.rpartition("/")[0],
-                entries=tuple(held.entry for held in owed),
-                names=tuple(held.path.rpartition("/")[2] for held in owed),
-                image_count=None,
-            )
+    return [
+        SeriesWork(
+            series_uid=owed[0].series_uid,
+            study_uid=None,
+            folder=owed[0].path.rpartition("/")[0],
+            entries=tuple(held.entry for held in owed),
+            names=tuple(held.path.rpartition("/")[2] for held in owed),
         )
-    return works
+        for _, group in groupby(instances, key=attrgetter("series_id"))
+        for owed in [list(group)]
+    ]
 
 
 async def _compare_series(journal: Journal, client: Archive, stop: asyncio.Event) -> tuple[int, list[Problem]]:
