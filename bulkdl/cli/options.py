@@ -205,7 +205,6 @@ def _option(name: str, option: Option, default: Any) -> Declared:
 
 
 def _options(kind: type[Any], *names: str) -> list[Declared]:
-    """The options of all fields of a dataclass that declare one, or of those named."""
     defaults = defaults_of(kind)
     return [
         _option(name, option, defaults[name]) for name, option in options_of(kind).items() if not names or name in names

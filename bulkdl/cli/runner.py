@@ -41,9 +41,7 @@ def run_verb(
     tune_process()
     with display(options.progress, sys.stderr) as sink:
         try:
-            report = run(
-                lambda stop: action(sink, stop), when_interrupted=when_interrupted, notice=_STOPPING, sink=sink
-            )
+            report = run(lambda stop: action(sink, stop), when_interrupted=when_interrupted, sink=sink)
         except BulkdlError as error:
             sink(RunEnded(error_values(error)))
             raise
@@ -59,16 +57,10 @@ def print_report(report: Report, *, as_json: bool) -> None:
     print(document(report.as_json()) if as_json else text_of(report, width_of(sys.stdout)), flush=True)
 
 
-def run(
-    action: Callable[[asyncio.Event], Awaitable[Result]],
-    *,
-    when_interrupted: str,
-    notice: str | None = None,
-    sink: Sink = ignore,
-) -> Result:
+def run(action: Callable[[asyncio.Event], Awaitable[Result]], *, when_interrupted: str, sink: Sink = ignore) -> Result:
     """Await `action(stop)` on a new event loop; return its result. Raises what it raises.
 
-    The first signal sets `stop` and announces `notice` to `sink`; the action ends in order, and its result counts. The
+    The first signal sets `stop`, which is announced to `sink`; the action ends in order, and its result counts. The
     second one cancels the action: Interrupted says `when_interrupted`. After that, signals have their default effect.
     """
     before = [(number, signal.getsignal(number)) for number in SIGNALS]
@@ -77,7 +69,7 @@ def run(
         root.addHandler(logging.NullHandler())
     try:
         with shortage_errors():  # the end of the loop starts a thread, too
-            return asyncio.run(_supervised(action, notice, sink))
+            return asyncio.run(_supervised(action, sink))
     except (asyncio.CancelledError, KeyboardInterrupt, Interrupted) as error:
         raise Interrupted(when_interrupted) from error
     finally:
@@ -85,14 +77,13 @@ def run(
             signal.signal(number, handler)
 
 
-async def _supervised(action: Callable[[asyncio.Event], Awaitable[Result]], notice: str | None, sink: Sink) -> Result:
+async def _supervised(action: Callable[[asyncio.Event], Awaitable[Result]], sink: Sink) -> Result:
     loop, task, stop = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
 
     def on_signal() -> None:
         if not stop.is_set():
             stop.set()
-            if notice is not None:
-                sink(Noted(notice))
+            sink(Noted(_STOPPING))
             return
         forget_signals(loop)
         if task is not None:

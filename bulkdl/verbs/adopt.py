@@ -169,8 +169,6 @@ def _set_journal_aside(mirror: Path) -> None:
 
 @dataclass(slots=True)
 class _Adopting:
-    """One adoption in progress."""
-
     mirror: OpenMirror
     run: Run
     layout: Layout
@@ -293,7 +291,6 @@ class _Adopting:
         return [self._series(first.found, first.header) for first in firsts.values()]
 
     def _series(self, found: str, header: Header) -> Series:
-        """The Series as the header of one instance describes it."""
         known = self.collection or self._collections.get(header.series_uid) or header.collection
         values: dict[str, Any] = {each.name: getattr(header, each.name, None) for each in fields(Series)}
         values |= {
@@ -337,7 +334,6 @@ class _Adopting:
         return list(placed.values())
 
     def _existing(self, path: str) -> Digests | None:
-        """The digests of a file at `path` that the journal does not know."""
         with suppress(FileNotFoundError, NotADirectoryError):
             return digests_of_file(self.mirror.files.absolute(path))
         return None

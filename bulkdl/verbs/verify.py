@@ -204,7 +204,6 @@ async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str 
 
 
 def _md5s(row: SeriesRow, journal: Journal) -> list[bytes]:
-    """The MD5s of the held instances of a Series, from the journal."""
     after: tuple[int, str] = (row.id, "")
     found: list[bytes] = []
     while page := [held for held in journal.held(after=after, limit=_PAGE) if held.series_id == row.id]:

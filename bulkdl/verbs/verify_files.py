@@ -151,7 +151,6 @@ class _FileVerifier:
         self._kept = time.monotonic()
 
     async def verify_held(self) -> None:
-        """Verify several batches at a time, and record their findings in order."""
         done: dict[int, tuple[Batch, Kinds]] = {}
         next_number = 0
         async with _verifiers(self._counts, quick=self._quick, stop=self._stop) as (verify, at_once):

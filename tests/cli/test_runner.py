@@ -47,8 +47,8 @@ def test_the_first_signal_lets_the_action_end_in_good_order(number: int) -> None
         await stop.wait()
         return "a report"
 
-    assert run(action, when_interrupted="", notice="stopping", sink=told.append) == "a report"
-    assert told == [Noted("stopping")]
+    assert run(action, when_interrupted="", sink=told.append) == "a report"
+    assert told == [Noted("stopping: finishing the requests in flight; Ctrl-C again stops at once")]
 
 
 @BOTH

@@ -38,7 +38,6 @@ def help(ctx: click.Context, topic: str | None, *, as_json: bool) -> int:  # noq
 
 
 def _document(root: click.Context, topic: str | None) -> dict[str, str]:
-    """The page on `topic` as the document of `--json`."""
     name = (topic or INDEX).lower().removesuffix(".md")
     known = topics()
     if name == INDEX or name in known:

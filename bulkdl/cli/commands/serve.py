@@ -137,7 +137,6 @@ def _files(count: int) -> str:
 
 
 def _first(lines: Iterable[str]) -> list[str]:
-    """The first few lines, and how many more there are."""
     shown = list(lines)
     more = len(shown) - _SHOWN
     return [*shown[:_SHOWN], *([f"  and {more:,} more; --json and --scan-log name all"] if more > 0 else [])]

@@ -34,7 +34,6 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
 
 
 def _watch(mirror: Path) -> None:
-    """Show the status until Ctrl-C or SIGTERM, the usual end of --watch."""
     before = _CLEAR if sys.stdout.isatty() else ""
     try:
         while True:
