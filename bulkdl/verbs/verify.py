@@ -37,7 +37,7 @@ from bulkdl.verbs.common import NewLayout, RunOptions, kept_context, open_archiv
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
-from bulkdl.verbs.verify_files import Damage, verify_files
+from bulkdl.verbs.verify_files import Damage, FileVerification
 
 _AT_ONCE: Final = 8
 _PAGE: Final = 200
@@ -77,7 +77,8 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
     with Journal.open_readonly(path) as journal:
         last = journal.last_run()
         from_start = options.get("from_start", False)
-        found = await verify_files(files, journal, context, quick=quick, from_start=from_start)
+        found = FileVerification(files, journal, context, quick)
+        await found.run(from_start=from_start)
         if options.get("remote") and not context.stop.is_set():
             async with open_archive(_archive_of(root, options, last), context) as source:
                 compared, differing = await _compare_series(journal, source.client, context.stop)

@@ -55,105 +55,94 @@ Damage: TypeAlias = tuple[HeldInstance, ProblemKind]
 
 
 @dataclass(slots=True)
-class FileFindings:
-    """What a verification has found so far; `after` is the last instance that it has read."""
+class FileVerification:
+    """Compares every file that the journal calls held, and then looks for files that it does not know.
 
+    `after` is the last instance that was read, `again` those that the verification which this one continues found
+    damaged. When the stop of `context` is set, `run` ends within seconds, and the findings cover only a part.
+    """
+
+    files: MirrorFiles
+    journal: Journal
+    context: RunContext
+    quick: bool
     after: tuple[int, str] | None = None
     checked: int = 0
     bytes_checked: int = 0
     damaged: list[Damage] = field(default_factory=list)
     foreign: list[Problem] = field(default_factory=list)
+    again: Batch = field(default_factory=list)
+    _run: int = field(init=False)
+    _counts: Counts = field(init=False)
+    _since: datetime = field(default_factory=now)
+    _announced: float = field(default_factory=time.monotonic)
+    _kept: float = field(default_factory=time.monotonic)
+
+    async def run(self, *, from_start: bool) -> None:
+        """Verify all files, from where an earlier verification with the same options stopped unless `from_start`."""
+        last = self.journal.last_run()
+        self._run, self._counts = last.id if last else 0, self.journal.counts(None)
+        if not from_start:
+            self._go_on()
+        try:
+            await self._verify_held()
+            if not self.context.stop.is_set():
+                await self._find_foreign()
+        except BaseException:
+            self._keep_position()
+            raise
+        if self.context.stop.is_set():
+            self._keep_position()
+        else:
+            forget_position(self.files.root)
+        self._announce()
 
     def problems(self) -> tuple[Problem, ...]:
         """All problems, by path."""
         found = [Problem(held.path, kind, held.sop_uid) for held, kind in self.damaged]
         return tuple(sorted([*found, *self.foreign], key=attrgetter("path")))
 
-
-async def verify_files(
-    files: MirrorFiles, journal: Journal, context: RunContext, *, quick: bool, from_start: bool
-) -> FileFindings:
-    """Compare every file that the journal calls held, and then look for files that it does not know.
-
-    When the stop of `context` is set, it ends within seconds; the findings cover only a part then.
-    """
-    verifier = _FileVerifier(files, journal, context, quick=quick)
-    if not from_start:
-        verifier.go_on()
-    try:
-        await verifier.verify_held()
-        if not context.stop.is_set():
-            await verifier.find_foreign()
-    except BaseException:
-        verifier.keep_position()
-        raise
-    if context.stop.is_set():
-        verifier.keep_position()
-    else:
-        forget_position(files.root)
-    verifier.announce()
-    return verifier.findings
-
-
-class _FileVerifier:
-    def __init__(self, files: MirrorFiles, journal: Journal, context: RunContext, *, quick: bool) -> None:
-        self.findings = FileFindings()
-        self._files = files
-        self._journal = journal
-        self._quick = quick
-        self._sink = context.sink
-        self._stop = context.stop
-        last = journal.last_run()
-        self._run = last.id if last else 0
-        self._counts: Counts = journal.counts(None)
-        self._again: Batch = []  # found damaged by the verification that this one continues
-        self._since = now()
-        self._announced = self._kept = time.monotonic()
-
-    def go_on(self) -> None:
-        kept = load_position(self._files.root)
+    def _go_on(self) -> None:
+        kept = load_position(self.files.root)
         if kept is None:
             return
         try:
-            if (kept["version"], kept["run"], kept["quick"]) != (_POSITION_VERSION, self._run, self._quick):
-                return
             since = datetime.fromisoformat(kept["since"])
-            if not timedelta() <= self._since - since <= _POSITION_LIFE:
+            is_recent = timedelta() <= self._since - since <= _POSITION_LIFE
+            here = _POSITION_VERSION, self._run, self.quick
+            if (kept["version"], kept["run"], kept["quick"]) != here or not is_recent:
                 return
             again = [_held_from(values) for values in kept["damaged"]]
-            found = FileFindings(
-                after=(int(kept["after"][0]), str(kept["after"][1])),
-                checked=int(kept["checked"]) - len(again),
-                bytes_checked=int(kept["bytes_checked"]) - sum(held.size_bytes for held in again),
-            )
+            after = (int(kept["after"][0]), str(kept["after"][1]))
+            checked = int(kept["checked"]) - len(again)
+            bytes_checked = int(kept["bytes_checked"]) - sum(held.size_bytes for held in again)
         except (KeyError, IndexError, TypeError, ValueError):
             return
-        self.findings, self._again, self._since = found, again, since
-        self._sink(Noted(f"continuing the verification of {since:%Y-%m-%d %H:%M} UTC after {found.checked:,} files"))
+        self.again, self.after, self._since = again, after, since
+        self.checked, self.bytes_checked = checked, bytes_checked
+        message = f"continuing the verification of {since:%Y-%m-%d %H:%M} UTC after {checked:,} files"
+        self.context.sink(Noted(message))
 
-    def keep_position(self) -> None:
-        found = self.findings
-        if found.after is None:
+    def _keep_position(self) -> None:
+        if self.after is None:
             return
-        save_position(
-            self._files.root,
-            {
-                "version": _POSITION_VERSION,
-                "run": self._run,
-                "quick": self._quick,
-                "since": self._since.isoformat(),
-                "after": found.after,
-                "checked": found.checked + len(self._again),
-                "bytes_checked": found.bytes_checked + sum(held.size_bytes for held in self._again),
-                "damaged": [_held_values(held) for held in (*(held for held, _ in found.damaged), *self._again)],
-            },
-        )
+        position = {
+            "version": _POSITION_VERSION,
+            "run": self._run,
+            "quick": self.quick,
+            "since": self._since.isoformat(),
+            "after": self.after,
+            "checked": self.checked + len(self.again),
+            "bytes_checked": self.bytes_checked + sum(held.size_bytes for held in self.again),
+            "damaged": [_held_values(held) for held in (*(held for held, _ in self.damaged), *self.again)],
+        }
+        save_position(self.files.root, position)
         self._kept = time.monotonic()
 
-    async def verify_held(self) -> None:
+    async def _verify_held(self) -> None:
         done: dict[int, tuple[Batch, Kinds]] = {}
         next_number = 0
-        async with _verifiers(self._counts, quick=self._quick, stop=self._stop) as (verify, at_once):
+        async with _verifiers(self._counts, quick=self.quick, stop=self.context.stop) as (verify, at_once):
 
             async def verify_one(numbered: tuple[int, Batch]) -> None:
                 nonlocal next_number
@@ -163,55 +152,53 @@ class _FileVerifier:
                     return
                 done[number] = batch, kinds
                 while next_number in done:
-                    self._record(*done.pop(next_number), is_again=next_number == 0 and bool(self._again))
+                    self._record(*done.pop(next_number), is_again=next_number == 0 and bool(self.again))
                     next_number += 1
 
             await run_pool(self._batches(), verify_one, workers=at_once, name="verify")
 
     async def _batches(self) -> AsyncIterator[tuple[int, Batch]]:
-        number, after = 0, self.findings.after
-        if self._again:
-            yield number, self._again
+        number, after = 0, self.after
+        if self.again:
+            yield number, self.again
             number += 1
-        while not self._stop.is_set() and (page := self._journal.held(after=after, limit=_BATCH)):
+        while not self.context.stop.is_set() and (page := self.journal.held(after=after, limit=_BATCH)):
             after = (page[-1].series_id, page[-1].sop_uid)
             for batch in _split(page):
-                if self._stop.is_set():
+                if self.context.stop.is_set():
                     return
                 yield number, batch
                 number += 1
 
     def _expected(self, held: HeldInstance) -> ExpectedFile:
-        sha256 = None if self._quick else held.sha256
-        return ExpectedFile(str(self._files.absolute(held.path)), held.size_bytes, sha256)
+        sha256 = None if self.quick else held.sha256
+        return ExpectedFile(str(self.files.absolute(held.path)), held.size_bytes, sha256)
 
     def _record(self, batch: Batch, kinds: Kinds, *, is_again: bool) -> None:
-        found = self.findings
-        found.checked += len(batch)
-        found.bytes_checked += sum(held.size_bytes for held in batch)
-        found.damaged.extend((held, kind) for held, kind in zip(batch, kinds, strict=True) if kind is not None)
+        self.checked += len(batch)
+        self.bytes_checked += sum(held.size_bytes for held in batch)
+        self.damaged.extend((held, kind) for held, kind in zip(batch, kinds, strict=True) if kind is not None)
         if is_again:
-            self._again = []
+            self.again = []
         else:
-            found.after = (batch[-1].series_id, batch[-1].sop_uid)
+            self.after = (batch[-1].series_id, batch[-1].sop_uid)
         if time.monotonic() - self._announced >= _ANNOUNCE_SECONDS:
-            self.announce()
+            self._announce()
         if time.monotonic() - self._kept >= _POSITION_SECONDS:
-            self.keep_position()
+            self._keep_position()
 
-    def announce(self) -> None:
-        found = self.findings
-        problems = len(found.damaged) + len(found.foreign)
-        self._sink(Verifying(found.checked, self._counts.held, found.bytes_checked, problems))
+    def _announce(self) -> None:
+        problems = len(self.damaged) + len(self.foreign)
+        self.context.sink(Verifying(self.checked, self._counts.held, self.bytes_checked, problems))
         self._announced = time.monotonic()
 
-    async def find_foreign(self) -> None:
+    async def _find_foreign(self) -> None:
         """Find files that the journal does not know. A file of an owed instance is not foreign: `resume` adopts it."""
-        files = walk(self._files.root, skip=lambda path: path == BOOKKEEPING)
+        files = walk(self.files.root, skip=lambda path: path == BOOKKEEPING)
         for folder, here in groupby(files, key=lambda found: found.path.rpartition("/")[0]):
-            if self._stop.is_set():
+            if self.context.stop.is_set():
                 return
-            self.findings.foreign.extend(_foreign_in(folder, here, self._journal))
+            self.foreign.extend(_foreign_in(folder, here, self.journal))
             await asyncio.sleep(0)  # lets a signal be handled between two folders
 
 
