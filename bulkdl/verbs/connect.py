@@ -91,23 +91,15 @@ class ConnectedArchive:
     """An archive to call endpoints of; `bulkdl.connect` makes it, and `bulkdl.Archive` is its public name.
 
     Each endpoint is a method: `getSeries` is `archive.get_series(collection="TCGA-GBM")`. Criteria have the names of
-    `describe` or those of the archive (`Collection="TCGA-GBM"`); dates may be `date`.
+    `describe` or those of the archive (`Collection="TCGA-GBM"`); dates may be `date`. `name` is the profile, or the
+    address that was given; `url` is the base address.
     """
 
     def __init__(self, client: NbiaArchive, sink: Sink = ignore) -> None:
         self._client = client
         self._sink = sink
         self._methods = {python_name(name): entry for name, entry in client.endpoints.items()}
-
-    @property
-    def name(self) -> str:
-        """Its profile, or the address that was given."""
-        return self._client.name
-
-    @property
-    def url(self) -> str:
-        """The base address."""
-        return self._client.url
+        self.name, self.url = client.name, client.url
 
     def ask(self, endpoint: str, **criteria: Any) -> EndpointCall:
         """Call the endpoint of that name, written in any case or like its method (`get_series`).
