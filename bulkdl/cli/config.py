@@ -10,8 +10,6 @@
 The command line and the environment override it. An unknown key is an error, because it is probably misspelt.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping

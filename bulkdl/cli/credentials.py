@@ -1,7 +1,5 @@
 """Build the connection to an archive from command-line options, the environment and prompts."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """The exit code of the contract for a report or an error. Pure."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import Final
 

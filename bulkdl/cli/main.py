@@ -3,8 +3,6 @@
 The module of a command is imported when the command is invoked, so that `--version` and `--help` start quickly.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 import io

@@ -3,8 +3,6 @@
 Covers what the pages of `bulkdl.docs` use: headings, paragraphs, lists, fenced code and tables.
 """
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Sequence

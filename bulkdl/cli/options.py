@@ -4,8 +4,6 @@ A group is a decorator: it adds its options to a command and passes one checked 
 the selection, of fetching and of one verb are derived from their declarations in `model` and `verbs`.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import sys

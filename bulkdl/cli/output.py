@@ -1,7 +1,5 @@
 """What output has in common: JSON documents, and the width of a terminal. Nothing prints."""
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any, TextIO

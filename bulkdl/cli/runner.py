@@ -1,7 +1,5 @@
 """Run one verb for a command: consent, progress, Ctrl-C and SIGTERM, the report on standard output, the exit code."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import signal

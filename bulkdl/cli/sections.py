@@ -1,7 +1,5 @@
 """How `--help` is laid out: options under headings, examples at the end. Light to import."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 

@@ -4,8 +4,6 @@
 line in `read_manifest`.
 """
 
-from __future__ import annotations
-
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import plain, tabular, tcia
 from bulkdl.manifest.base import Manifest

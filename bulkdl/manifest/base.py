@@ -1,7 +1,5 @@
 """`Manifest`: what every reader of manifests returns."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -5,8 +5,6 @@ accepted, because lists pasted from a notebook or a spreadsheet contain them. A 
 (`SeriesInstanceUID`) makes the text a table, which `tabular` reads.
 """
 
-from __future__ import annotations
-
 import re
 
 from bulkdl.errors import ManifestError

@@ -15,8 +15,6 @@ Separators are comma, tab, semicolon and vertical bar; the header decides. An em
 Quotes that keep a spreadsheet from reading a UID as a number (`'1.2.3`, `="1.2.3"`) are removed.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

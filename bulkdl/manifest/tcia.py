@@ -12,8 +12,6 @@ Versions 1 and 2 (a missing version is 1) date from Java Web Start and list Seri
 the wild). Every other version is read as 3: "version 4" is that of NBIA's server, and none was seen in a manifest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 

@@ -3,8 +3,6 @@
 Everything here blocks.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The blocking twins of the verbs, which also work where an event loop runs already, as in a notebook."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait

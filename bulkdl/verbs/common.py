@@ -1,7 +1,5 @@
 """What the verbs share: their common options, an archive and a mirror opened for work, a clock."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Sequence

@@ -1,7 +1,5 @@
 """Data sets that are named plainly: the form of a word, and then the archive, tell what it is."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable

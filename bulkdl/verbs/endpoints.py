@@ -1,7 +1,5 @@
 """The endpoints of an archive: find one, check its parameters, and read the rows of its response."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ A parameter of a verb that is an option of the command too is annotated with an 
 a `TypedDict` (`**options: Unpack[…]`) and the criteria of a selection (`**criteria: Given`); both are expanded here.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date

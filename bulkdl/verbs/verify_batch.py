@@ -5,8 +5,6 @@ Batches, because for small files the way to a thread or another process costs se
 hashing large files releases the interpreter lock, so threads are enough for them; small files need processes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -5,8 +5,6 @@ position is kept in the mirror (`store.verify_position`), and the next verificat
 options, no run has changed the mirror since, and it starts within a week. Files found damaged before are read again.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

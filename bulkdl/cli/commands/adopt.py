@@ -1,7 +1,5 @@
 """`bulkdl adopt`: take files that another program downloaded into a mirror."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

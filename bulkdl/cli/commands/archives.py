@@ -1,7 +1,5 @@
 """`bulkdl archives`: the known archives, and whether each answers."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """`bulkdl describe`: the parameters and results of an endpoint."""
 
-from __future__ import annotations
-
 import json
 import sys
 import textwrap

@@ -3,8 +3,6 @@
 Imports neither the archive client nor the options of other commands, so that it starts quickly and needs no network.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from typing import Final

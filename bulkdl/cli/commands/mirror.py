@@ -1,7 +1,5 @@
 """`bulkdl mirror`: download what is selected into a folder."""
 
-from __future__ import annotations
-
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import VerbCall, fetch_options, running, selection_options
 from bulkdl.cli.runner import confirm, confirm_rate, run_verb, yes_option

@@ -1,7 +1,5 @@
 """`bulkdl plan`: what a mirror of the selection needs."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`bulkdl query`: call one endpoint of an archive; print its response unchanged or as a table."""
 
-from __future__ import annotations
-
 import sys
 
 import click

@@ -1,7 +1,5 @@
 """`bulkdl resume`: download what a mirror still owes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from bulkdl.cli.credentials import choose_archive_of

@@ -1,7 +1,5 @@
 """`bulkdl serve`: mirrors, folders of DICOM files or the demonstration collections, as an archive."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

@@ -1,7 +1,5 @@
 """`bulkdl status`: what a mirror holds and owes, from its journal alone."""
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`bulkdl verify`: compare a mirror with its journal, and repair it on request."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 
