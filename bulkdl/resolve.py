@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
-from bulkdl.errors import AccessDenied, NotFound, RequestFailed, ShortAtSource, UnexpectedAnswer
+from bulkdl.errors import NotFound, RequestFailed, ShortAtSource, UnexpectedAnswer
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
 from bulkdl.journal.thread import JournalThread
@@ -31,7 +31,6 @@ _QUESTIONS_SHOWN: Final = 3
 _VALUES_SHOWN: Final = 12
 _NOT_LISTED: Final = "the archive does not list this instance in its series"
 _NOT_SELECTABLE: Final = "the archive does not list SOP Instance UIDs; select the whole series"
-_MOST_REFUSALS: Final = 48  # of lists, until the archive is believed to refuse every one
 _ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose token has expired, may answer with nothing
 
 
@@ -123,7 +122,7 @@ async def list_instances(
             await upstream.changed.wait()
 
     in_hand: set[str] = set()  # the Series that are being listed
-    refusals = Refusals(_MOST_REFUSALS)
+    refusals = Refusals()
 
     async def ask(row: UnlistedSeries) -> None:
         try:
@@ -144,8 +143,7 @@ async def _list_one(
         entries, invalid_rows, attempts = await _list_until_complete(row.series, archive)
         refusals.answered()
     except RequestFailed as error:
-        if isinstance(error, AccessDenied):
-            refusals.refused(error)
+        refusals.failed(error)
         await journal_thread(
             Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
         )

@@ -47,7 +47,10 @@ class Token:
 
 
 class Tokens:
-    """The login of one account. If many requests wait for a token, one login serves them all."""
+    """The login of one account. If many requests wait for a token, one login serves them all.
+
+    What returns a token raises ArchiveRefused if the archive refuses the login, RequestFailed if it fails otherwise.
+    """
 
     def __init__(self, credentials: Credentials, post: Post, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._username = credentials.username or GUEST
@@ -60,23 +63,14 @@ class Tokens:
         self._one_at_a_time = asyncio.Lock()
 
     async def current(self) -> Token:
-        """Return a token that is valid for a while; renews it if necessary.
-
-        Raises:
-            ArchiveRefused: the archive refuses the login.
-            RequestFailed: the login failed otherwise.
-        """
+        """Return a token that is valid for a while; renews it if necessary."""
         if (token := self._good()) is not None:
             return token
         async with self._one_at_a_time:
             return self._good() or await self._renew()
 
     async def renewed(self, refused: Token) -> Token:
-        """Return another token than `refused`, which the archive rejected.
-
-        Raises:
-            As `current`.
-        """
+        """Return another token than `refused`, which the archive rejected."""
         async with self._one_at_a_time:
             if self._token is not None and self._token is not refused:
                 return self._token
@@ -101,9 +95,9 @@ class Tokens:
         return tuple(filter(None, (self._token.value, self._token.refresh))) if self._token is not None else ()
 
     @property
-    def to_log_out(self) -> str | None:
+    def to_log_out(self) -> Token | None:
         """The token to log out with at the end; None for the guest account, which many share."""
-        return self._token.value if self._token is not None and self._username != GUEST else None
+        return self._token if self._username != GUEST else None
 
     def _good(self) -> Token | None:
         """The token, unless it expires within a minute, or within a quarter of its lifetime."""

@@ -88,11 +88,7 @@ class HttpClient:
         return HttpClient(url, self._transport, self.retrier, access, note=self._note)
 
     async def read(self, request: Request, what: str = "") -> tuple[str, bytes]:
-        """Send `request` until it succeeds, and return the content type and the body. `what` names it in messages.
-
-        Raises:
-            RequestFailed: the last failure, once no attempt is left.
-        """
+        """Send `request` until it succeeds, and return the content type and the body. `what` names it in messages."""
         return await self.retrier.ask(what or request.name, lambda _: self.read_once(request))
 
     async def read_once(self, request: Request, *, at_most: int = MOST_ANSWER_BYTES) -> tuple[str, bytes]:
@@ -263,9 +259,8 @@ class HttpClient:
             elsewhere = None if rules is not None or self._is_ours(url) else url.host
             with _failing_elsewhere(elsewhere):
                 response = await self._transport.send(url, headers, form)
-            if response.status not in http_status.REDIRECTS or not redirects:
-                return response, elsewhere
-            if (location := response.headers.get("Location")) is None:
+            is_redirect = response.status in http_status.REDIRECTS and redirects > 0
+            if not is_redirect or (location := response.headers.get("Location")) is None:
                 return response, elsewhere
             response.release()
             url, before = _redirected(url, location), url
@@ -295,9 +290,7 @@ class HttpClient:
             return
         with suppress(errors.BulkdlError, TimeoutError):
             async with asyncio.timeout(_LOGOUT_SECONDS):
-                response, _ = await self._send(
-                    self._base.join(URL("logout")), {"Authorization": f"Bearer {token}"}, (), redirects=0
-                )
+                response, _ = await self._send(self._base.join(URL("logout")), _bearer(token), (), redirects=0)
                 response.release()
 
     def note(self, text: str) -> None:

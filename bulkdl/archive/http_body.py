@@ -153,6 +153,9 @@ class Inflater:
 
     aiohttp decodes them too, but accepts a gzip that was cut off (observed with 3.14). No decoded piece is larger than
     a fixed size, however much the body inflates.
+
+    Raises:
+        ShortBody: it is not encoded in this way, or incomplete.
     """
 
     def __init__(self) -> None:
@@ -160,11 +163,7 @@ class Inflater:
         self._has_begun = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the decoded bytes of the next piece.
-
-        Raises:
-            ShortBody: it is not encoded in this way.
-        """
+        """Yield the decoded bytes of the next piece."""
         if chunk and not self._has_begun:
             self._has_begun = True
             if chunk[0] & 0x0F != _ZLIB_METHOD and chunk[0] != 0x1F:  # noqa: PLR2004 - the first byte of gzip
@@ -180,10 +179,6 @@ class Inflater:
             raise ShortBody(f"the body cannot be decoded: its encoding is damaged ({error})") from error
 
     def close(self) -> None:
-        """The body has ended.
-
-        Raises:
-            ShortBody: it is incomplete.
-        """
+        """The body has ended."""
         if self._has_begun and not self._stream.eof:
             raise ShortBody("the body was cut: its encoding has no end")

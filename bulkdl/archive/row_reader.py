@@ -26,6 +26,9 @@ class RowReader:
 
     `clean` takes secrets out of a text before a part of it is shown. A large row that is not complete is parsed again
     when it is twice as long, so the work stays proportional to the body however small its chunks are.
+
+    Raises:
+        ValueError: the body is cut off, or not a list of rows.
     """
 
     def __init__(self, clean: Callable[[str], str] = str) -> None:
@@ -41,11 +44,7 @@ class RowReader:
         self._saw_any = False
 
     def feed(self, chunk: bytes) -> list[dict[str, Any]]:
-        """Return the rows that are complete after the next bytes.
-
-        Raises:
-            ValueError: the body is not a list of rows.
-        """
+        """Return the rows that are complete after the next bytes."""
         piece = self._decode(chunk)
         self._pieces.append(piece)
         self._new += len(piece)
@@ -54,11 +53,7 @@ class RowReader:
         return self._take_rows() if may_end or self._new > self._enough or size > _LONGEST_ROW_CHARACTERS else []
 
     def close(self) -> list[dict[str, Any]]:
-        """The body has ended; return the last rows.
-
-        Raises:
-            ValueError: the body is cut off, or not a list of rows.
-        """
+        """The body has ended; return the last rows."""
         self._pieces.append(self._decode(b"", True))  # noqa: FBT003 - the codec's own signature
         rows = self._take_rows()
         rest = self._text.strip(_BLANK)

@@ -132,11 +132,7 @@ class Retrier:
             await self.sleep(wait)
 
     async def ask(self, what: str, action: Callable[[int], Awaitable[Result]]) -> Result:
-        """The result of `attempt` for a question, which `stop` ends even while its answer is awaited.
-
-        Raises:
-            As `attempt`.
-        """
+        """The result of `attempt` for a question, which `stop` ends even while its answer is awaited."""
 
         async def interrupted() -> None:
             await self.stop.wait()
@@ -191,19 +187,11 @@ class Retrier:
             await self.sleep(wait)
 
     async def back_off(self, attempt: int) -> None:
-        """Wait as after attempt number `attempt`, because an answer was received but is not plausible.
-
-        Raises:
-            Interrupted: `stop` was set.
-        """
+        """Wait as after attempt number `attempt`, because an answer was received but is not plausible."""
         await self.sleep(backoff_seconds(attempt, chance=self.policy.chance) * self.policy.wait_scale)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, at most until `stop` is set.
-
-        Raises:
-            Interrupted: `stop` was set.
-        """
+        """Wait, at most until `stop` is set."""
         if seconds > 0:
             try:
                 async with asyncio.timeout(seconds):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from bulkdl.errors import AccessDenied, ArchiveRefused
+from bulkdl.errors import AccessDenied, ArchiveRefused, RequestFailed
 
 
 class Refusals:
     """Whether an archive refuses everything of one kind: so many times, and never an answer."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    _MOST: Final = 48
+
+    def __init__(self) -> None:
         self._count = 0
         self._was_answered = False
 
@@ -22,14 +23,14 @@ class Refusals:
         """The archive answered one."""
         self._was_answered = True
 
-    def refused(self, error: AccessDenied) -> None:
-        """The archive refused one.
+    def failed(self, error: RequestFailed) -> None:
+        """One failed, perhaps because the archive refused it.
 
         Raises:
             ArchiveRefused: it refuses everything.
         """
-        self._count += 1
-        if not self._was_answered and self._count >= self._most:
+        self._count += isinstance(error, AccessDenied)
+        if not self._was_answered and self._count >= self._MOST:
             raise ArchiveRefused(str(error)) from error
 
 

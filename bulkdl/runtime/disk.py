@@ -6,7 +6,7 @@ NTFS journals their entries. Some file systems, mostly network shares, cannot sy
 answers EINVAL, others ENOTSUP, ENOSYS or EBADF. There an entry is as durable as the file system makes it. Every other
 error of a sync, including EIO, is a failure: nothing in that folder may be relied on.
 
-Everything here blocks.
+Everything here blocks, and raises OSError where nothing else is stated.
 """
 
 from __future__ import annotations
@@ -90,30 +90,18 @@ def is_private(folder: Path) -> bool:
 
 
 def open_new(path: str | os.PathLike[str], flags: int, *, private: bool) -> int:
-    """Open a file of a mirror, never through a symbolic link. A new one that is `private` is for its owner alone.
-
-    Raises:
-        OSError: it cannot be opened, or it is a link.
-    """
+    """Open a file of a mirror, never through a symbolic link. A new one that is `private` is for its owner alone."""
     return os.open(path, flags | NO_FOLLOW | _BINARY, 0o600 if private else 0o666)
 
 
 def write_new(path: Path, content: bytes, *, private: bool) -> None:
-    """Write a file of a mirror as `open_new` opens it; not synced.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write a file of a mirror as `open_new` opens it; not synced."""
     with open(path, "wb", opener=lambda file, flags: open_new(file, flags, private=private)) as file:
         file.write(content)
 
 
 def sync_open_file(descriptor: int) -> None:
-    """Sync an open file or folder to the drive.
-
-    Raises:
-        OSError: it cannot be synced.
-    """
+    """Sync an open file or folder to the drive."""
     if sys.platform == "darwin":
         with suppress(OSError):  # not every file system supports it
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
@@ -122,11 +110,7 @@ def sync_open_file(descriptor: int) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Sync a file that is closed. Does not follow a symbolic link.
-
-    Raises:
-        OSError: it cannot be opened or synced.
-    """
+    """Sync a file that is closed. Does not follow a symbolic link."""
     descriptor = os.open(path, _TO_SYNC | NO_FOLLOW)
     try:
         sync_open_file(descriptor)

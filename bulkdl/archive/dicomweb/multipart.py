@@ -43,10 +43,13 @@ class MultipartReader:
     """Reads one response. Feed it every chunk, in order, and then `close` it.
 
     `content_type` is the header of the response. Every part must be of `application/dicom`, or state no type.
+
+    Raises:
+        BundleError: the header announces no multipart response, or no valid boundary; or the response is damaged,
+            incomplete or exceeds a limit.
     """
 
     def __init__(self, content_type: str, *, limits: BundleLimits | None = None) -> None:
-        """Raises BundleError: the header announces no multipart response, or no valid boundary."""
         self._delimiter = b"\r\n--" + _boundary_of(content_type)
         self._limits = limits or BundleLimits()
         self._buffer = _LINE_BREAK  # the first delimiter needs no line break before it
@@ -60,11 +63,7 @@ class MultipartReader:
         self._failure: BundleError | None = None
 
     def feed(self, chunk: bytes) -> Iterator[BundleEvent]:
-        """The events of `chunk`. The caller must use them all before the next call; events before a failure are valid.
-
-        Raises:
-            BundleError: the response is damaged, or exceeds a limit.
-        """
+        """The events of `chunk`. The caller must use all before the next call; events before a failure are valid."""
         if self._failure is not None:
             raise self._failure
         self._buffer = self._buffer[self._at :] + chunk
@@ -76,11 +75,7 @@ class MultipartReader:
             raise
 
     def close(self) -> Iterator[BundleEvent]:
-        """The response has ended; no events follow.
-
-        Raises:
-            BundleError: it is incomplete.
-        """
+        """The response has ended; no events follow."""
         if self._failure is not None:
             raise self._failure
         if self._state is not _State.END:

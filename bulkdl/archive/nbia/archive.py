@@ -31,7 +31,6 @@ _QUESTIONS_AT_ONCE: Final = 32
 _ROWS_AT_ONCE: Final = 500
 _MD5_BYTES: Final = 16
 _MOST_ROWS: Final = 10_000_000
-_MOST_REFUSALS: Final = 48  # of questions, until the archive is believed to refuse every one
 _MOST_INSTANCES: Final = 200_000  # of a Series, whose archive counts fewer or none; or this many times as many
 _MOST_INSTANCES_RATIO: Final = 10
 _KNOWN_TEXTS: Final = frozenset({"text/html", "text/plain", "text/xml", "application/json", "application/xml"})
@@ -231,7 +230,7 @@ class _Asking:
         self._archive = archive
         self._named = frozenset(selection.series)  # a manifest may name many thousands
         self._selection = replace(selection, series=())
-        self._refusals = Refusals(_MOST_REFUSALS)
+        self._refusals = Refusals()
 
     async def ask(self, batch: Sequence[SeriesQuestion], emit: _Emit) -> None:
         """Ask one question, or several that each name a Series together."""
@@ -257,8 +256,7 @@ class _Asking:
                 singles = as_iterator([question] for question in batch)
                 await run_pool(singles, partial(self.ask, emit=emit), workers=_QUESTIONS_AT_ONCE, name="find-singly")
                 return
-            if isinstance(error, AccessDenied):
-                self._refusals.refused(error)
+            self._refusals.failed(error)
             failed = tuple((each, error) for each in batch if is_one or each.series_uid not in found)
             await emit(FoundSeries(failed=failed))
             return

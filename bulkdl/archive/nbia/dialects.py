@@ -27,7 +27,7 @@ _ADVANCED_FOR_V4: Final = tuple(name for name in NBIA_ADVANCED if name not in NB
 
 
 class Dialect:
-    """One family of APIs. Criteria have our own names: the `field` of the endpoint's parameters.
+    """One family of APIs: each method makes the request of one question. Criteria have our own names (see `Parameter`).
 
     A family states its endpoints by their documented names, and where they are: below `prefix`, but for those of
     `elsewhere`. `other_names` maps the names of NBIA v1, by which endpoints are looked up here, to the family's own.
@@ -44,7 +44,6 @@ class Dialect:
     series_at_once: ClassVar[int] = 1
 
     def collections(self) -> Request:
-        """Ask for all Collections."""
         return self._ask("getCollectionValues", {})
 
     def collections_of_doi(self, doi: str) -> Request | None:
@@ -69,11 +68,9 @@ class Dialect:
         return self._ask("getSeriesSize", {"series_uid": series_uid})
 
     def instances(self, series_uid: SeriesUid) -> Request:
-        """Ask for the SOP Instance UIDs of a Series."""
         return self._ask("getSOPInstanceUIDs", {"series_uid": series_uid})
 
     def instance(self, series_uid: SeriesUid, sop_uid: str) -> Request:
-        """Ask for one instance."""
         return self._ask("getSingleImage", {"series_uid": series_uid, "sop_uid": sop_uid})
 
     def bundle(self, series_uid: SeriesUid) -> Request:
