@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,115 +25,97 @@ from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport
 PHANTOM_COLLECTION: Final = "BULKDL-PHANTOM"
 
 
-def _of_package(home: str, branch: str, title: str, description: str, origin: str = "") -> About:
-    return About(
+def _of_package(
+    package: tuple[str, str, str], collection: str, only: tuple[str, ...], description: str, origin: str = ""
+) -> Root:
+    """A Collection of sample files, below the folder of its package."""
+    home, branch, title = package
+    about = About(
         description=description,
         citation=f"{origin} {title} {home}".strip(),
         license_name="MIT License",
         license_uri=f"{home}/blob/{branch}/LICENSE",
         collection_uri=home,
     )
+    return Root(Path(), collection, about, only)
 
 
-_TESTS: Final = "test_files/"
 _of_pydicom = partial(
     _of_package,
-    "https://github.com/pydicom/pydicom",
-    "main",
-    "Mason, D., et al. pydicom: an open source DICOM library.",
+    ("https://github.com/pydicom/pydicom", "main", "Mason, D., et al. pydicom: an open source DICOM library."),
 )
 _of_pydicom_data = partial(
-    _of_package, "https://github.com/pydicom/pydicom-data", "master", "pydicom-data: test files of pydicom."
+    _of_package, ("https://github.com/pydicom/pydicom-data", "master", "pydicom-data: test files of pydicom.")
 )
+_TESTS: Final = "test_files/"
 
-_PYDICOM: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
-    (
+_PYDICOM: Final = (
+    _of_pydicom(
         "PYDICOM-UNSOUND",
-        _of_pydicom(
-            "Instances of image classes without pixel data, for pydicom's tests. They are served like all others, but "
-            "are invalid: mirroring them needs --accept-unsound."
-        ),
         (f"{_TESTS}dicomdirtests/TINY_ALPHA/*", "charset_files/chrJapMulti*", "charset_files/chrKoreanMulti*"),
+        "Instances of image classes without pixel data, for pydicom's tests. They are served like all others, but "
+        "are invalid: mirroring them needs --accept-unsound.",
     ),
-    (
+    _of_pydicom(
         "PYDICOM-DICOMDIR",
-        _of_pydicom(
-            "CR, CT and MR of two Patients, several Studies and Series each, reduced to 16 x 16 pixels.",
-            "Scans of https://www.pcir.org, freely available image sets.",
-        ),
         (f"{_TESTS}dicomdirtests/*",),
+        "CR, CT and MR of two Patients, several Studies and Series each, reduced to 16 x 16 pixels.",
+        "Scans of https://www.pcir.org, freely available image sets.",
     ),
-    (
+    _of_pydicom(
         "PYDICOM-CHARSETS",
-        _of_pydicom(
-            "One Patient for each of many character sets; test patterns, 32 x 32 pixels.",
-            "Clunie, D. http://www.dclunie.com/images/charset/.",
-        ),
         ("charset_files/*",),
+        "One Patient for each of many character sets; test patterns, 32 x 32 pixels.",
+        "Clunie, D. http://www.dclunie.com/images/charset/.",
     ),
-    (
+    _of_pydicom(
         "PYDICOM-RT-SR-ECG",
-        _of_pydicom(
-            "Objects other than single images: radiotherapy plan and dose, structured reports, a segmentation, a "
-            "12-lead ECG.",
-            "Segmentation: Fedorov, A. https://github.com/qiicr/dcmqi. Reports: OFFIS e.V., https://dcmtk.org.",
-        ),
-        tuple(
-            f"{_TESTS}{name}" for name in ("rt*", "badVR.dcm", "reportsi*", "test-SR.dcm", "liver*", "waveform_ecg.dcm")
-        ),
+        tuple(_TESTS + name for name in ("rt*", "badVR.dcm", "reportsi*", "test-SR.dcm", "liver*", "waveform_ecg.dcm")),
+        "Objects other than single images: radiotherapy plan and dose, structured reports, a segmentation, a "
+        "12-lead ECG.",
+        "Segmentation: Fedorov, A. https://github.com/qiicr/dcmqi. Reports: OFFIS e.V., https://dcmtk.org.",
     ),
-    (
+    _of_pydicom(
         "PYDICOM-SECONDARY",
-        _of_pydicom(
-            "Secondary captures in colour, in many transfer syntaxes.",
-            "Files named SC_jpeg_no_color_transform: tiles of TCGA slides, obtained from TCIA.",
-        ),
         (f"{_TESTS}SC_*",),
+        "Secondary captures in colour, in many transfer syntaxes.",
+        "Files named SC_jpeg_no_color_transform: tiles of TCGA slides, obtained from TCIA.",
     ),
-    (
+    _of_pydicom(
         "PYDICOM-IMAGES",
-        _of_pydicom(
-            "Small CT, MR, NM and US images in a dozen transfer syntaxes.",
-            "Some of ftp://medical.nema.org/MEDICAL/Dicom/DataSets/WG04/, of GDCM (BSD licence), of "
-            "http://www.barre.nom.fr/medical/samples/.",
-        ),
         (f"{_TESTS}*",),
+        "Small CT, MR, NM and US images in a dozen transfer syntaxes.",
+        "Some of ftp://medical.nema.org/MEDICAL/Dicom/DataSets/WG04/, of GDCM (BSD licence), of "
+        "http://www.barre.nom.fr/medical/samples/.",
     ),
 )
 
-_PYDICOM_DATA: Final[tuple[tuple[str, About, tuple[str, ...]], ...]] = (
-    (
-        "Pancreas-CT",
-        About(
-            description="One slice of TCIA's Collection; most of its attributes have the VR UN.",
-            citation=(
-                "Roth, H., Farag, A., Turkbey, E. B., Lu, L., Liu, J., & Summers, R. M. (2016). Data From Pancreas-CT. "
-                "The Cancer Imaging Archive. https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU"
-            ),
-            license_name="Creative Commons Attribution 3.0 Unported License",
-            license_uri="https://creativecommons.org/licenses/by/3.0/",
-            collection_uri="https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU",
-        ),
-        ("explicit_VR-UN.dcm",),
+_PANCREAS: Final = About(
+    description="One slice of TCIA's Collection; most of its attributes have the VR UN.",
+    citation=(
+        "Roth, H., Farag, A., Turkbey, E. B., Lu, L., Liu, J., & Summers, R. M. (2016). Data From Pancreas-CT. "
+        "The Cancer Imaging Archive. https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU"
     ),
-    (
+    license_name="Creative Commons Attribution 3.0 Unported License",
+    license_uri="https://creativecommons.org/licenses/by/3.0/",
+    collection_uri="https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU",
+)
+_PYDICOM_DATA: Final = (
+    Root(Path(), "Pancreas-CT", _PANCREAS, ("explicit_VR-UN.dcm",)),
+    _of_pydicom_data(
         "PYDICOM-DATA-WG04",
-        _of_pydicom_data(
-            "Full-size CR, MR, NM and US images, uncompressed and in JPEG 2000.",
-            "ftp://medical.nema.org/MEDICAL/Dicom/DataSets/WG04/.",
-        ),
         ("MR2_*", "RG1_*", "RG3_*", "US1_*", "JPEG*", "JPGLossless*"),
+        "Full-size CR, MR, NM and US images, uncompressed and in JPEG 2000.",
+        "ftp://medical.nema.org/MEDICAL/Dicom/DataSets/WG04/.",
     ),
-    (
+    _of_pydicom_data(
         "PYDICOM-DATA-MULTIFRAME",
-        _of_pydicom_data(
-            "Enhanced CT and MR, a segmentation, and loops of ultrasound: many frames in one instance.",
-            "eCT_Supplemental: ftp://medical.nema.org/medical/dicom/Multiframe/CT/. gdcm-US-ALOKA-16: GDCM (BSD "
-            "licence). Segmentation: Fedorov, A. https://github.com/qiicr/dcmqi.",
-        ),
         ("eCT_*", "emri_*", "liver*", "color*", "OBXXXX1A*", "gdcm-US-*"),
+        "Enhanced CT and MR, a segmentation, and loops of ultrasound: many frames in one instance.",
+        "eCT_Supplemental: ftp://medical.nema.org/medical/dicom/Multiframe/CT/. gdcm-US-ALOKA-16: GDCM (BSD "
+        "licence). Segmentation: Fedorov, A. https://github.com/qiicr/dcmqi.",
     ),
-    ("PYDICOM-DATA-OTHER", _of_pydicom_data("Other full-size files for pydicom's tests."), ("*",)),
+    _of_pydicom_data("PYDICOM-DATA-OTHER", ("*",), "Other full-size files for pydicom's tests."),
 )
 
 _PHANTOMS: Final = About(
@@ -177,13 +160,8 @@ def demo_roots(cache: Path) -> list[Root]:
     Raises:
         OSError: the phantoms cannot be written.
     """
-    arranged = ((samples_of("pydicom"), _PYDICOM), (samples_of("data_store"), _PYDICOM_DATA))
-    roots = [
-        Root(folder, name, about, patterns)
-        for folder, collections in arranged
-        if folder is not None
-        for name, about, patterns in collections
-    ]
+    samples = ((samples_of("pydicom"), _PYDICOM), (samples_of("data_store"), _PYDICOM_DATA))
+    roots = [replace(root, path=folder) for folder, found in samples if folder is not None for root in found]
     if (phantoms := _phantoms(cache)) is not None:
         roots.append(Root(phantoms, PHANTOM_COLLECTION, _PHANTOMS))
     return roots

@@ -158,17 +158,15 @@ class _PhantomStudy:
         """An object with the modules that all objects have, from Patient to SOP Common."""
         made = Dataset()
         made.SpecificCharacterSet = "ISO_IR 192"
-        made.InstanceCreationDate = self.date
+        made.InstanceCreationDate = made.StudyDate = made.SeriesDate = made.StudyID = self.date
         made.InstanceCreationTime = "120000"
         made.SOPClassUID = series.sop_class
         made.SOPInstanceUID = _uid(self.key, series.name, str(index))
-        made.StudyDate = made.SeriesDate = self.date
         made.StudyTime = "100000"
         made.SeriesTime = f"10{series.number:02}00"
-        made.AccessionNumber = ""
+        made.AccessionNumber = made.ReferringPhysicianName = made.PositionReferenceIndicator = ""
         made.Modality = series.modality
         made.Manufacturer = "bulkdl"
-        made.ReferringPhysicianName = ""
         made.StudyDescription = f"Head and body phantom, {self.name}"
         made.SeriesDescription = series.name
         made.ManufacturerModelName = "Phantom"
@@ -176,29 +174,23 @@ class _PhantomStudy:
         made.PatientID = self.patient.patient_id
         made.PatientBirthDate = self.patient.birth_date
         made.PatientSex = self.patient.sex
-        made.QualityControlSubject = "YES"
+        made.QualityControlSubject = made.PatientIdentityRemoved = "YES"
         made.PatientAge = self.patient.age
         made.PatientSize = f"{1.75 * self.patient.size_percent / 100:.2f}"
         made.PatientWeight = str(self.patient.weight_kg)
-        made.PatientIdentityRemoved = "YES"
         made.DeidentificationMethod = "made up"
         made.LongitudinalTemporalOffsetFromEvent = self.offset_days
         made.LongitudinalTemporalEventType = "ENROLLMENT"
         ctp = made.private_block(0x0013, "CTP", create=True)
         ctp.add_new(0x10, "LO", "BULKDL-PHANTOM")
         ctp.add_new(0x13, "LO", "99990001")
-        made.DeviceSerialNumber = "1"
-        made.SoftwareVersions = "1"
+        made.DeviceSerialNumber = made.SoftwareVersions = "1"
         made.StudyInstanceUID = self.study_uid
         made.SeriesInstanceUID = _uid(self.key, series.name)
         made.FrameOfReferenceUID = self.frame_of_reference_uid
-        made.PositionReferenceIndicator = ""
-        made.StudyID = self.date
         made.SeriesNumber = str(series.number)
         made.InstanceNumber = str(index + 1)
         made.file_meta = FileMetaDataset()
-        made.file_meta.MediaStorageSOPClassUID = series.sop_class
-        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
         made.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
         made.file_meta.ImplementationClassUID = _uid("implementation")
         made.file_meta.ImplementationVersionName = "BULKDL_PHANTOM"
