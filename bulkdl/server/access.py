@@ -92,26 +92,19 @@ def read_users(text: str, *, source: str, keys: frozenset[str] = frozenset()) ->
 
 def _read_rules(document: Mapping[str, Any], keys: frozenset[str]) -> AccessRules:
     _check_known(document, {"token_seconds", "refresh_seconds", "restricted", "users"}, "the file")
-    restricted = _read_table(document, "restricted")
+    restricted, listed = _read_table(document, "restricted"), _read_table(document, "users")
     _check_known(restricted, {"collections"}, "[restricted]")
     hidden = _read_collections(restricted, "[restricted]")
-    users = {name: _read_user(name, entry) for name, entry in _read_table(document, "users").items()}
+    users = {name: _read_user(name, _read_table(listed, name, f"[users.{name}]")) for name in listed}
     for user in users.values():
         if unrestricted := user.collections - hidden:
             raise ValueError(f"[users.{user.name}]: not a restricted Collection: {', '.join(sorted(unrestricted))}")
-    return AccessRules(
-        keys=keys,
-        users=users,
-        restricted=hidden,
-        token_seconds=_read_seconds(document, "token_seconds", AccessRules().token_seconds),
-        refresh_seconds=_read_seconds(document, "refresh_seconds", AccessRules().refresh_seconds),
-    )
+    seconds = {name: _read_seconds(document, name) for name in ("token_seconds", "refresh_seconds") if name in document}
+    return AccessRules(keys=keys, users=users, restricted=hidden, **seconds)
 
 
-def _read_user(name: str, entry: object) -> User:
+def _read_user(name: str, entry: Mapping[str, Any]) -> User:
     where = f"[users.{name}]"
-    if not isinstance(entry, dict):
-        raise ValueError(f"{where} is not a table")  # noqa: TRY004 - reported like every other mistake in the file
     _check_known(entry, {"password", "collections"}, where)
     password = entry.get("password")
     if not isinstance(password, str) or not password:
@@ -128,10 +121,10 @@ def _check_known(table: Mapping[str, Any], known: set[str], where: str) -> None:
         raise ValueError(f"{where} contains the unknown key {unknown[0]!r}; valid keys: {', '.join(sorted(known))}")
 
 
-def _read_table(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _read_table(document: Mapping[str, Any], name: str, shown: str | None = None) -> dict[str, Any]:
     found = document.get(name, {})
     if not isinstance(found, dict):
-        raise ValueError(f"{name} is not a table")  # noqa: TRY004 - the same
+        raise ValueError(f"{shown or name} is not a table")  # noqa: TRY004 - reported like every other mistake here
     return found
 
 
@@ -142,8 +135,8 @@ def _read_collections(table: Mapping[str, Any], where: str) -> frozenset[str]:
     return frozenset(name.upper() for name in found)
 
 
-def _read_seconds(document: Mapping[str, Any], name: str, default: float) -> float:
-    found = document.get(name, default)
+def _read_seconds(document: Mapping[str, Any], name: str) -> float:
+    found = document[name]
     if isinstance(found, bool) or not isinstance(found, int | float) or not found > 0:
         raise ValueError(f"{name} is not a positive number of seconds")
     return float(found)

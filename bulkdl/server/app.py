@@ -9,10 +9,10 @@ import errno
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -55,7 +55,6 @@ def make_app(
     *,
     rules: AccessRules | None = None,
     quirks: frozenset[Quirk] = frozenset(),
-    middlewares: Sequence[Any] = (),
 ) -> web.Application:
     """Make the application of all APIs. The caller closes the catalogue afterwards.
 
@@ -63,7 +62,7 @@ def make_app(
         DiskError: the shared lists beside the catalogue cannot be read.
     """
     context = ServerContext(catalogue, Authenticator(rules), ServerThreads(), Inspector())
-    app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY_BYTES)
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
     nbia.add_routes(app.router, context, quirks=quirks)
     bucket.add_routes(app.router, context)
     app.router.add_route("*", "/{anything:.*}", status_page)

@@ -132,20 +132,6 @@ async def send_file(
     return response
 
 
-async def send_file_in_chunks(
-    request: web.Request, source: io.FileIO, headers: Mapping[str, str]
-) -> web.StreamResponse:
-    """Send an open file without its length, ETag and ranges."""
-    response = Stream(headers=headers)
-    response.enable_chunked_encoding()
-    await response.prepare(request)
-    if request.method != "HEAD":
-        while chunk := source.read(_READ_AT_ONCE_BYTES):
-            await response.send(chunk)
-    await response.write_eof()
-    return response
-
-
 def unmet_condition(headers: Mapping[str, str], etag: str, mtime_ns: int) -> HTTPStatus | None:
     """The status for a request whose conditions an object does not meet: 412 or 304; None if it is to be sent."""
     if (wanted := headers.get("If-Match")) is not None:

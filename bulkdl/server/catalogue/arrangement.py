@@ -39,9 +39,14 @@ class Arrangement:
 
     def rebuild(self, losers: Sequence[int]) -> None:
         """Rebuild the tables from all servable files but the `losers`, and store the totals."""
-        self._mark_served(losers)
+        execute = self._database.execute
+        execute("UPDATE file SET served = 1 WHERE served = 0 AND reason IS NULL")
+        self._database.executemany("UPDATE file SET served = 0 WHERE id = ?", ((number,) for number in losers))
+        for table in ("collection", "patient", "study", "series"):
+            execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
+        execute("DELETE FROM head WHERE id NOT IN (SELECT head_id FROM file WHERE head_id IS NOT NULL)")
         totals: Counter[str] = Counter()
-        rows = self._database.execute(
+        rows = execute(
             "SELECT f.series_uid, f.size_bytes, f.mtime_ns, f.root, f.path, f.head_id FROM file AS f "
             "WHERE f.served = 1 AND f.reason IS NULL ORDER BY f.series_uid, f.root, f.path"
         )
@@ -56,14 +61,6 @@ class Arrangement:
             totals.update(series=1, instances=len(members), size_bytes=size_bytes)
         self._store_totals(totals)
         self._store("contradictions", self._contradictions)
-
-    def _mark_served(self, losers: Sequence[int]) -> None:
-        execute = self._database.execute
-        execute("UPDATE file SET served = 1 WHERE served = 0 AND reason IS NULL")
-        self._database.executemany("UPDATE file SET served = 0 WHERE id = ?", ((number,) for number in losers))
-        for table in ("collection", "patient", "study", "series"):
-            execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
-        execute("DELETE FROM head WHERE id NOT IN (SELECT head_id FROM file WHERE head_id IS NOT NULL)")
 
     def _store_totals(self, totals: Counter[str]) -> None:
         execute = self._database.execute

@@ -88,7 +88,10 @@ class Catalogue(CatalogueView):
 
     def _select(self, query: str, values: Sequence[Any]) -> list[Any]:
         with tables.translated(self.path):
-            return self._reader.execute(query, values).fetchall()
+            if (reader := getattr(self._local, "connection", None)) is None:  # each thread has a connection
+                reader = self._local.connection = tables.open_reader(self.path)
+                self._readers.append(reader)
+            return reader.execute(query, values).fetchall()
 
     def _compute_md5(self, file: ServedFile) -> bytes:
         """The MD5 of a file: stored, or computed now and stored.
@@ -108,12 +111,3 @@ class Catalogue(CatalogueView):
                 (digest, file.id, file.size_bytes, file.mtime_ns),
             )
         return digest
-
-    @property
-    def _reader(self) -> sqlite3.Connection:
-        """The connection of this thread."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._local.connection = tables.open_reader(self.path)
-            self._readers.append(found)
-        return found

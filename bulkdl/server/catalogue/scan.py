@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,15 +24,6 @@ from bulkdl.server.catalogue.served_file import open_unlinked
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000
 _PROGRESS_EVERY: Final = 500
-
-
-@dataclass(slots=True)
-class Choice:
-    """Conflicts, the number of files with the bytes of another file, and the ids of all files that are not served."""
-
-    conflicts: list[Conflict] = field(default_factory=list)
-    duplicates: int = 0
-    losers: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +52,10 @@ def scan_folders(
     scan = _Scan(database, absolute)
     scan.read_files(progress or (lambda _files: None))
     is_changed = scan.update_roots(collection)
-    choice = choose_files(database)
+    losers = scan.choose_files()
     if is_changed:
-        Arrangement(database, absolute, collection).rebuild(choice.losers)
-    return scan.report(choice)
+        Arrangement(database, absolute, collection).rebuild(losers)
+    return scan.report()
 
 
 class _Scan:
@@ -75,7 +66,8 @@ class _Scan:
         self._roots = roots
         self._number = database.execute("SELECT coalesce(max(scan), 0) + 1 FROM file").fetchone()[0]
         self._heads: dict[str, int] = {}
-        self._seen = self._unchanged = self._read = self._removed = 0
+        self._conflicts: list[Conflict] = []
+        self._seen = self._unchanged = self._read = self._removed = self._duplicates = 0
 
     def read_files(self, progress: Callable[[int], None]) -> None:
         for ordinal, root in enumerate(self._roots):
@@ -98,7 +90,29 @@ class _Scan:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES ('roots', ?)", (fingerprint,))
         return bool(self._read or self._removed or before != (fingerprint,))
 
-    def report(self, choice: Choice) -> ScanReport:
+    def choose_files(self) -> list[int]:
+        """Choose among the files of each instance. Returns the ids of those that are not served.
+
+        If their bytes differ, a file that passes structure validation takes precedence, then the first by root and
+        path. MD5s and validation results are kept for the next time.
+        """
+        losers: list[int] = []
+        for series_uid, sop_uid in self._database.execute(
+            "SELECT series_uid, sop_uid FROM file WHERE reason IS NULL GROUP BY series_uid, sop_uid HAVING count(*) > 1"
+        ).fetchall():
+            claimants = _claimants(self._database, series_uid, sop_uid)
+            is_conflict = len({claimant.md5 for claimant in claimants}) > 1
+            valid = [one for one in claimants if _is_valid(self._database, one)] if is_conflict else []
+            chosen = (valid or claimants)[0]
+            others = tuple(other.path for other in claimants if other.md5 != chosen.md5)
+            losers += (other.id for other in claimants if other is not chosen)
+            self._duplicates += len(claimants) - 1 - len(others)
+            if is_conflict:
+                why = "valid" if 0 < len(valid) < len(claimants) else "first"
+                self._conflicts.append(Conflict(series_uid, sop_uid, chosen.path, others, why))
+        return losers
+
+    def report(self) -> ScanReport:
         reasons: Counter[str] = Counter()
         listed: list[Unservable] = []
         for raw, reason in self._database.execute(
@@ -115,8 +129,8 @@ class _Scan:
             unchanged=self._unchanged,
             read=self._read,
             removed=self._removed,
-            duplicates=choice.duplicates,
-            conflicts=tuple(choice.conflicts),
+            duplicates=self._duplicates,
+            conflicts=tuple(self._conflicts),
             contradictions=read_contradictions(stored.get("contradictions", "[]")),
             unservable=tuple(listed),
             unservable_by_reason=dict(reasons.most_common()),
@@ -192,29 +206,6 @@ class _Scan:
 
 def _raw(path: Path | None) -> bytes | None:
     return None if path is None else os.fsencode(path)
-
-
-def choose_files(database: sqlite3.Connection) -> Choice:
-    """Choose among the files of each instance. MD5s and validation results are kept for the next time.
-
-    If their bytes differ, a file that passes structure validation takes precedence, then the first by root and path.
-    """
-    choice = Choice()
-    claimed_often = database.execute(
-        "SELECT series_uid, sop_uid FROM file WHERE reason IS NULL GROUP BY series_uid, sop_uid HAVING count(*) > 1"
-    ).fetchall()
-    for series_uid, sop_uid in claimed_often:
-        claimants = _claimants(database, series_uid, sop_uid)
-        is_conflict = len({claimant.md5 for claimant in claimants}) > 1
-        valid = [one for one in claimants if _is_valid(database, one)] if is_conflict else []
-        chosen = (valid or claimants)[0]
-        others = tuple(other.path for other in claimants if other.md5 != chosen.md5)
-        choice.losers += (other.id for other in claimants if other is not chosen)
-        choice.duplicates += len(claimants) - 1 - len(others)
-        if is_conflict:
-            why = "valid" if 0 < len(valid) < len(claimants) else "first"
-            choice.conflicts.append(Conflict(series_uid, sop_uid, chosen.path, others, why))
-    return choice
 
 
 def md5_of(file: io.FileIO) -> bytes:

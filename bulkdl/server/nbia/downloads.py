@@ -10,7 +10,9 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,7 +24,7 @@ from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.errors import server_error
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.request import ApiRequest
-from bulkdl.server.responses import send_file, send_file_in_chunks
+from bulkdl.server.responses import send_file
 
 _CACHED_FILES: Final = 200_000
 _NOT_FOUND_OF_TCIA: Final = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"
@@ -65,13 +67,12 @@ class Downloads:
             file = series.files.get(http.query["SOPInstanceUID"])
         if file is None:
             return server_error("no such instance", api, tcia_message=_NOT_FOUND_OF_TCIA)
-        headers = {
-            "Content-Type": "application/dicom",
-            "Content-Disposition": f"attachment; filename={file.sop_uid}.dcm",
-        }
-        send = send_file_in_chunks if Quirk.NO_CONTENT_LENGTH in self._quirks else send_file
+        disposition = f"attachment; filename={file.sop_uid}.dcm"
+        headers = {"Content-Type": "application/dicom", "Content-Disposition": disposition}
         with open_served(file) as source:
-            return await send(http, source, headers)
+            if Quirk.NO_CONTENT_LENGTH in self._quirks:
+                return await self._threads.stream(http, headers, iter(partial(source.read, _PIECE_BYTES), b""))
+            return await send_file(http, source, headers)
 
     def _find_cached(self, series_uid: str) -> _CachedSeries | None:
         if self._generation != self._catalogue.generation:
@@ -188,15 +189,10 @@ def new_names(files: Sequence[ServedFile]) -> list[str]:
 
     Where the acquisition number changes, the next acquisition begins and instances are counted from 1 again.
     """
-    counted: list[tuple[int, int]] = []
-    before = object()
-    for file in files:
-        acquisition, instance = counted[-1] if counted else (0, 0)
-        is_new = not counted or file.acquisition_number != before
-        counted.append((acquisition + 1, 1) if is_new else (acquisition, instance + 1))
-        before = file.acquisition_number
-    widths = [len(str(max(column, default=0))) for column in zip(*counted, strict=True)]
-    return [f"{acquisition:0{widths[0]}}-{instance:0{widths[1]}}.dcm" for acquisition, instance in counted]
+    counts = [len(list(group)) for _, group in groupby(files, key=lambda file: file.acquisition_number)]
+    numbers = [(group, number) for group, most in enumerate(counts, start=1) for number in range(1, most + 1)]
+    widths = len(str(len(counts))), len(str(max(counts, default=0)))
+    return [f"{acquisition:0{widths[0]}}-{instance:0{widths[1]}}.dcm" for acquisition, instance in numbers]
 
 
 def original_names(files: Sequence[ServedFile]) -> list[str]:

@@ -85,10 +85,6 @@ def _manifest(request: ApiRequest, series_uids: Iterable[str], *, annotations: b
     return Reply(text.encode(), "application/x-nbia-manifest-file")
 
 
-def _manifest_of_list(request: ApiRequest) -> Reply:
-    return _manifest(request, _visible(request, request.uids("series_uids")))
-
-
 def _visible(request: ApiRequest, series_uids: Iterable[str]) -> list[str]:
     return [detail.series.series_uid for detail in request.view.details_of(series_uids)]
 
@@ -112,10 +108,6 @@ def _manifest_of_parts(request: ApiRequest) -> Reply:
 def _search_of(request: ApiRequest) -> SimpleSearch:
     date_form = DateForm.MONTH_FIRST if request.endpoint.is_strict else DateForm.DAY_FIRST
     return parse_search(request.parameters, date_format=date_form)
-
-
-def _simple_search(request: ApiRequest) -> Reply:
-    return _json(summary(request.view, _search_of(request), authorized=request.endpoint.is_strict))
 
 
 def _shared_list(request: ApiRequest) -> Reply:
@@ -187,7 +179,10 @@ _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {
     "getAllSOPClassDefinition": _sop_classes,
     **dict.fromkeys(("getM5HashForImage", "getMD5HashForImage"), _md5),
     "getMD5Hierarchy": _hierarchy,
-    **dict.fromkeys(("getManifestText", "getManifestTextV2"), _manifest_of_list),
+    **dict.fromkeys(
+        ("getManifestText", "getManifestTextV2"),
+        lambda request: _manifest(request, _visible(request, request.uids("series_uids"))),
+    ),
     "getManifestForCollection": lambda request: _manifest(
         request,
         (series.series_uid for series in request.view.series(collection=request.value("collection"))),
@@ -195,7 +190,10 @@ _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {
     ),
     "getManifestFromPatientStudySeries": _manifest_of_parts,
     "getManifestForSimpleSearch": lambda request: _manifest(request, found_series(request.view, _search_of(request))),
-    **dict.fromkeys(("getSimpleSearch", "getSimpleSearchWithModalityAndBodyPartPaged"), _simple_search),
+    **dict.fromkeys(
+        ("getSimpleSearch", "getSimpleSearchWithModalityAndBodyPartPaged"),
+        lambda request: _json(summary(request.view, _search_of(request), authorized=request.endpoint.is_strict)),
+    ),
     "getSharedList": _shared_list,
     "createSharedList": _create_list,
     "deleteSharedList": _delete_list,

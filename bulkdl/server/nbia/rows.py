@@ -76,10 +76,6 @@ def _values(field: str) -> Callable[[ApiRequest], Iterable[Row]]:
     return lambda request: ({field: value} for value in request.view.values(field, **request.criteria()))
 
 
-def _patients(request: ApiRequest) -> Iterable[Row]:
-    return map(_of_patient, request.view.patients(**request.criteria()))
-
-
 def _new(request: ApiRequest, find: Callable[..., Iterable[_Record]], *criteria: str) -> Iterable[_Record]:
     """The records since the requested date, which v4 includes. A date in another format matches nothing, as in NBIA."""
     if (day := request.day("since")) is None:
@@ -121,10 +117,6 @@ def _metadata_of_one(request: ApiRequest) -> Iterable[Row]:
         values[name] = _REMOVED_CHARACTERS.sub("", values[name] or "")
     values["manufacturer"] = (values["manufacturer"] or "").replace(",", " ")
     return (values,)
-
-
-def _metadata(request: ApiRequest) -> Iterable[Row]:
-    return map(_of_detail, request.view.details_of(request.uids("series_uids")))
 
 
 def _denied(request: ApiRequest) -> Iterable[Row]:
@@ -237,7 +229,10 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getModalityValues": _values("modality"),
     "getBodyPartValues": _values("body_part"),
     "getManufacturerValues": _values("manufacturer"),
-    **dict.fromkeys(("getPatient", "getPatientByCollectionAndModality", "PatientsByModality"), _patients),
+    **dict.fromkeys(
+        ("getPatient", "getPatientByCollectionAndModality", "PatientsByModality"),
+        lambda request: map(_of_patient, request.view.patients(**request.criteria())),
+    ),
     "NewPatientsInCollection": lambda request: map(_of_patient, _new(request, request.view.patients, "collection")),
     "getPatientStudy": lambda request: map(_of_record, request.view.studies(**request.criteria())),
     "NewStudiesInPatientCollection": lambda request: map(
@@ -251,8 +246,10 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     ),
     **dict.fromkeys(("getContentsByName", "ContentsByName"), _contents),
     "getSeriesMetaData": _metadata_of_one,
-    **dict.fromkeys(("getSeriesMetadata", "getSeriesMetadata2", "getSeriesMetadata3"), _metadata),
-    **dict.fromkeys(("getSeriesMetadataCombined", "getSeriesQCInfo"), _metadata),
+    **dict.fromkeys(
+        (*(f"getSeriesMetadata{version}" for version in ("", "2", "3", "Combined")), "getSeriesQCInfo"),
+        lambda request: map(_of_detail, request.view.details_of(request.uids("series_uids"))),
+    ),
     "getDeniedSeries": _denied,
     "getCollectionValuesAndCounts": lambda request: _counted(request.view.collections_and_patients()),
     "getModalityValuesAndCounts": _counts("modality"),
