@@ -8,8 +8,6 @@ The markers are those of ITU-T T.81 §B.1.1.3 (JPEG), T.87 (JPEG-LS), T.800 §A.
 18181-2 (JPEG XL). All of 1,356 valid frames of public test files begin so, and all but 5, of one JPEG Baseline, end so.
 """
 
-from __future__ import annotations
-
 import struct
 from array import array
 from bisect import bisect_left

@@ -8,8 +8,6 @@ Source: PS3.3 and PS3.6 for the attributes. The Collection is in the private blo
 where the RSNA's CTP writes it before data is sent to TCIA.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import struct

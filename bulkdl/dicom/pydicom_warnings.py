@@ -5,8 +5,6 @@ thread to enter installs one filter and the last to leave removes it, so no thre
 to pydicom only.
 """
 
-from __future__ import annotations
-
 import threading
 import warnings
 from typing import Final

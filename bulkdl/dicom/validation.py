@@ -9,8 +9,6 @@ Not detected: a file that is cut exactly between two elements after the pixel da
 between any two elements after its UIDs. The comparison of byte counts, elsewhere, finds those.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ gdcm and pylibjpeg). requests, by which it downloads its sample files, takes 30 
 decodes in separate processes.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib.machinery import PathFinder
 from typing import Final

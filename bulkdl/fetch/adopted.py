@@ -1,7 +1,5 @@
 """Compare adopted files with what the archive says of their Series, because they were not downloaded from it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 

@@ -3,8 +3,6 @@
 `store.commit` states the order of durability. An invalid file goes to quarantine, never to a final name.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress

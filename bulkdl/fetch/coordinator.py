@@ -4,8 +4,6 @@ The journal is the queue. The coordinator reads what is owed page by page, in th
 and Series, gives it to the workers, and records their outcomes in groups. Its memory does not grow with the mirror.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

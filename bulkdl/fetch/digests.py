@@ -1,7 +1,5 @@
 """Size and checksums of bytes and of files."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io

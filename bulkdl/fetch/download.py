@@ -3,8 +3,6 @@
 A request's permit is held until the instance has its final name, so a process that dies loses only what was in flight.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from typing import Final

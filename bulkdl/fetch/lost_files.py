@@ -3,8 +3,6 @@
 Each folder is listed once, and no file is read: a million files take some seconds. `verify` reads them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Final
 

@@ -7,8 +7,6 @@ work, that was killed, or that has no memory left says nothing about a file.
 Observed: GDCM 3.2 calls abort() on some truncated JPEG 2000 and JPEG-LS streams.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

@@ -5,8 +5,6 @@ there are any, so that no instance waits for one forever. A part that breaks off
 synced stands in the note of the partial file, part by part, for a later attempt or another run.
 """
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from typing import Final

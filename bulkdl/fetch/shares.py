@@ -3,8 +3,6 @@
 The sum of all shares never exceeds a limit, not even while shares change: the shares that shrink are sent first.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Threads for calls that block: syncs, renames, large hashes."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

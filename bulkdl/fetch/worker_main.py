@@ -1,7 +1,5 @@
 """The program of a worker process: one worker between two pipes. `worker_process` starts it."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

@@ -4,8 +4,6 @@ The parent sends `WorkerSettings` first, then `SeriesWork`, and `Share`, `Stop` 
 process sends `Batch` after `Batch`.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable

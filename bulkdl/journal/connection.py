@@ -7,8 +7,6 @@ Source: the SQLite pages on WAL ("Read-Only Databases"), URI file names (`mode`,
 magic text at byte 0, application id at byte 68).
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator

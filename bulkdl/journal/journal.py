@@ -9,8 +9,6 @@ The caller makes sure that a fact is true on the disk: it reports an instance as
 are synced.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence

@@ -7,8 +7,6 @@ whatever its statistics say. What a state or a listing is called stands in `sche
 
 # ruff: noqa: S608 - the parts that are put together are constants
 
-from __future__ import annotations
-
 from typing import Final
 
 from bulkdl.journal.schema import FAILED, HELD, OWED, QUARANTINED, UNBOUND, UNLISTED, WHOLE, WITHDRAWN

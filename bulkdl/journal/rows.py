@@ -1,7 +1,5 @@
 """What a journal returns, and how values become columns and columns values. Secrets are left out on the way."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

@@ -69,8 +69,6 @@ Indexes: `series_owing` has only Series that owe, in the order of downloading, `
 listed; both are nearly empty when a mirror is complete. `instance_not_decoded` has only the rows of `v_not_decoded`.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 from bulkdl.model.states import InstanceState

@@ -1,7 +1,5 @@
 """A journal in its own thread, because SQLite blocks and a journal has one writer."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor

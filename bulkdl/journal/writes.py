@@ -3,8 +3,6 @@
 A step raises JournalError if its Series or instance was never recorded.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence

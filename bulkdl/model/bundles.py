@@ -1,7 +1,5 @@
 """What a reader of bundles reports while a bundle arrives, and the limits that it keeps. Readers differ by format."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

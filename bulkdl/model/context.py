@@ -1,7 +1,5 @@
 """What the parts of one run share."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass, field
 

@@ -3,8 +3,6 @@
 Every event has a stable `name`, which is the `event` of `--progress json`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar

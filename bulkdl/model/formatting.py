@@ -1,7 +1,5 @@
 """Format tables, durations, plurals, and commands to copy. Pure, and light to import."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Final

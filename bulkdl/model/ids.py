@@ -5,8 +5,6 @@ violate the last two (`61.7.…`, components with leading zeros), so only the al
 that puts a UID into a path or a URL must still escape it: `..` is accepted. Every `parse` function raises InvalidUid.
 """
 
-from __future__ import annotations
-
 import re
 import uuid
 from typing import NewType

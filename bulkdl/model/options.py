@@ -4,8 +4,6 @@ A field of `Selection` or `FetchSettings` carries an `Option` in its metadata. `
 command from it, the library takes the keyword, and `read_fields` reads the values that the journal keeps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike

@@ -1,7 +1,5 @@
 """Work for a worker, and its outcomes: plain values that cross threads and processes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The first bytes of a DICOM file: a preamble of 128 bytes, then the prefix `DICM` (PS3.10 §7.1)."""
 
-from __future__ import annotations
-
 from typing import Final
 
 PREAMBLE_BYTES: Final = 128

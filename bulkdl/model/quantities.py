@@ -3,8 +3,6 @@
 Every `parse` function raises `ValueError` with a message that names the error and gives an example.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import date
 from typing import Final

@@ -1,7 +1,5 @@
 """Records of what an archive has: patients, studies, series, entries. One set of names and types for every archive."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime
 

@@ -1,7 +1,5 @@
 """The reports of the verbs: counts, failures, problems. `as_json` returns the document of `--json`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum

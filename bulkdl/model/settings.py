@@ -3,8 +3,6 @@
 Each option is declared once, in the metadata of its field; `cli.options` makes the option of the command from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace

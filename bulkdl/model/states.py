@@ -7,8 +7,6 @@ owed ──► held ──► withdrawn   (and back, if the archive offers it ag
  └────────┘           (verify --repair found it damaged)
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -1,7 +1,5 @@
 """Reports as text for people. Pure. Every name from an archive or a disk passes through `one_line`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import Final

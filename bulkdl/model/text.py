@@ -3,8 +3,6 @@
 Pure functions.
 """
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -14,8 +14,6 @@ Stored entries whose size follows the data cannot be read as a stream. Source: P
 section numbers below.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Generator, Iterator

@@ -7,8 +7,6 @@ name never belongs to an incomplete file.
 What may be committed, `fetch` and `adopt` decide: validation, checksums and quarantine come before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

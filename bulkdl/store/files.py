@@ -5,8 +5,6 @@ blocks; several threads may call at once. Symbolic links below the mirror's root
 followed; the root itself may be one.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from contextlib import suppress

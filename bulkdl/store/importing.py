@@ -5,8 +5,6 @@ another file system links are not possible, and the bytes are copied. What canno
 DiskError.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

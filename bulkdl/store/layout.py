@@ -18,8 +18,6 @@ Sources: device names and forbidden characters: Microsoft, "Naming Files, Paths,
 unassigned code points and ext4 with casefold ignores the default-ignorable ones (documentation of the file systems).
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import string

@@ -6,8 +6,6 @@ the same name. The lock belongs to the open file, which child programs do not in
 inherit it, so workers are spawned, never forked.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

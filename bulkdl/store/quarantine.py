@@ -1,7 +1,5 @@
 """Quarantine: invalid files, kept in `.bulkdl/quarantine/` with the reason beside each, for a user to examine."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

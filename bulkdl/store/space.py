@@ -1,7 +1,5 @@
 """The free space of the mirror's file system, in bytes and files, checked before and during a run."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import dataclass

@@ -4,8 +4,6 @@
 read costs some time, and is never an error. `verify` alone knows what its content means.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from contextlib import suppress

@@ -4,8 +4,6 @@ Symbolic links are reported and never followed, so the walk ends and stays below
 folder, and the names of the folders to come, are in memory.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable, Iterator

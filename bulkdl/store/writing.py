@@ -6,8 +6,6 @@ synced once for all of them: a thread takes all jobs that arrived during its las
 the queue grows, to sync in parallel. The writer finds out by measuring which of the two the disk is.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque
