@@ -14,10 +14,10 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
         async for series in archive.get_series(collection="RIDER-Lung-CT", modality="CT"):
             print(series.series_uid, series.image_count)
 
-Verbs: `mirror`, `resume`, `plan`, `verify`, `status`, `adopt`, `query`, `describe`, `archives`, `serve`. Their
-arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in `bulkdl.errors`, their events in
-`bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too. Nothing is printed, and no environment
-is read. Each name is imported when it is first used, so `import bulkdl` is fast.
+Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `adopt`, `query`, `describe`, `archives`,
+`serve`. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in `bulkdl.errors`, their
+events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too. Nothing is printed, and no
+environment is read. Each name is imported when it is first used, so `import bulkdl` is fast.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import ConnectedArchive as Archive
     from bulkdl.verbs.connect import connect
     from bulkdl.verbs.describe import describe, describe_async
+    from bulkdl.verbs.log import log, log_async
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.plan import plan, plan_async
+    from bulkdl.verbs.prune import prune, prune_async
     from bulkdl.verbs.query import query, query_async
     from bulkdl.verbs.reach import reach
     from bulkdl.verbs.records import Record, Records
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from bulkdl.verbs.select import select
     from bulkdl.verbs.serve import serve, serve_async
     from bulkdl.verbs.status import status, status_async
+    from bulkdl.verbs.sync import sync, sync_async
+    from bulkdl.verbs.sync_plan import sync_plan, sync_plan_async
     from bulkdl.verbs.verify import verify, verify_async
 
 __all__ = [
@@ -62,10 +66,14 @@ __all__ = [
     "connect",
     "describe",
     "describe_async",
+    "log",
+    "log_async",
     "mirror",
     "mirror_async",
     "plan",
     "plan_async",
+    "prune",
+    "prune_async",
     "query",
     "query_async",
     "reach",
@@ -76,6 +84,10 @@ __all__ = [
     "serve_async",
     "status",
     "status_async",
+    "sync",
+    "sync_async",
+    "sync_plan",
+    "sync_plan_async",
     "verify",
     "verify_async",
 ]

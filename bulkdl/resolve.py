@@ -93,12 +93,13 @@ async def list_instances(
     *,
     upstream: Stage,
     downstream: Stage,
-    listed: Callable[[SeriesUid], Awaitable[None]],
+    listed: Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]],
 ) -> None:
     """List the entries of each Series in the journal that has none, until `upstream` ends.
 
     A list that is shorter than the archive's own count is requested again before it is believed, and then recorded as a
-    failure of the Series; its entries are downloaded all the same. `listed` is called for each Series then.
+    failure of the Series; its entries are downloaded all the same. `listed` is called for each Series then, with the
+    keys of its entries if the list is complete.
 
     Raises:
         BulkdlError: what ends the run. A list that fails is a failure of its Series.
@@ -126,8 +127,8 @@ async def list_instances(
 
     async def ask(row: UnlistedSeries) -> None:
         try:
-            await _list_one(row, journal_thread, run, archive, refusals)
-            await listed(row.series.series_uid)
+            keys = await _list_one(row, journal_thread, run, archive, refusals)
+            await listed(row.series.series_uid, keys)
         finally:
             in_hand.discard(row.series.series_uid)
         downstream.more()
@@ -137,7 +138,8 @@ async def list_instances(
 
 async def _list_one(
     row: UnlistedSeries, journal_thread: JournalThread, run: Run, archive: Archive, refusals: Refusals
-) -> None:
+) -> frozenset[str] | None:
+    """Record the entries of a Series; return their keys if the list is complete and all of them are wanted."""
     uid, promised = row.series.series_uid, row.series.image_count or 0
     try:
         entries, invalid_rows, attempts = await _list_until_complete(row.series, archive)
@@ -147,7 +149,7 @@ async def _list_one(
         await journal_thread(
             Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
         )
-        return
+        return None
     wanted = [entry for entry in entries if row.wanted is None or entry.sop_uid in row.wanted]
     missing = sorted((row.wanted or frozenset()) - {entry.sop_uid for entry in wanted})
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
@@ -164,8 +166,10 @@ async def _list_one(
         listed = f"{len(entries):,} instances" if entries else "no instances"
         code, message = ShortAtSource.code, f"the archive lists {listed} and counts {promised:,}"
     else:
-        return
+        is_whole = row.wanted is None and not invalid_rows
+        return frozenset(entry.key for entry in entries) if is_whole else None
     await journal_thread(Journal.record_series_failure, run, uid, error=code, message=message, attempts=attempts)
+    return None
 
 
 async def _list_until_complete(series: Series, archive: Archive) -> tuple[tuple[Entry, ...], int, int]:

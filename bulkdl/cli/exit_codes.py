@@ -4,7 +4,17 @@ from enum import IntEnum
 from typing import Final
 
 from bulkdl import errors
-from bulkdl.model.reports import AdoptReport, PlanReport, Report, RunOutcome, RunReport, StatusReport, VerifyReport
+from bulkdl.model.reports import (
+    AdoptReport,
+    LogReport,
+    PlanReport,
+    Report,
+    RunOutcome,
+    RunReport,
+    StatusReport,
+    SyncPlan,
+    VerifyReport,
+)
 
 
 class Exit(IntEnum):
@@ -67,7 +77,7 @@ def for_report(report: Report) -> Exit:
         case VerifyReport():
             is_incomplete = report.remaining or report.owed or report.instances.quarantined
             return Exit.INCOMPLETE if is_incomplete else Exit.OK
-        case PlanReport():
+        case PlanReport() | SyncPlan():
             return Exit.INCOMPLETE if report.failures else Exit.OK
-        case StatusReport():
+        case StatusReport() | LogReport():
             return Exit.OK

@@ -23,6 +23,8 @@ from bulkdl.model.text import did_you_mean, one_line
 _COMMANDS: Final = {
     "mirror": "Download what is selected into a folder; continue an interrupted run.",
     "resume": "Download everything that a mirror still owes.",
+    "sync": "Bring a mirror to what the archive has now.",
+    "log": "List the runs on a mirror, and what each changed.",
     "plan": "Show what a mirror of the selection needs; download nothing.",
     "status": "Show what a mirror holds and owes.",
     "verify": "Compare every file of a mirror with its journal.",

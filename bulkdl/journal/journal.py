@@ -11,7 +11,7 @@ are synced.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -25,7 +25,7 @@ from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, UNBOUND, WHOLE
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
-from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome
+from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome, RunSummary
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import STATE_AFTER, InstanceState
 
@@ -149,6 +149,13 @@ class Journal:
         run_id, verb, name, url, selection_id, started, ended, outcome = row
         begun, end = datetime.fromisoformat(started), datetime.fromisoformat(ended) if ended else None
         return rows.RunRow(run_id, verb, name, url, selection_id, begun, end, RunOutcome(outcome) if outcome else None)
+
+    def runs(self) -> Iterator[RunSummary]:
+        """Every run, oldest first."""
+        for number, verb, archive, begun, end, outcome, counts in self._rows(queries.RUNS):
+            document = json.loads(counts) if counts else {}
+            told = {name: document.get(name) or {} for name in ("instances", "bytes", "changes")}
+            yield RunSummary(number, verb, archive, begun, end, outcome, **told)
 
     def last_settings(self, verb: str) -> tuple[int, dict[str, Any]] | None:
         """The latest run of `verb`, and its settings as `begin_run` was given them; None if there is none."""
@@ -308,6 +315,62 @@ class Journal:
             owed = ((run.id, series_ids[key.series_uid], key.sop_uid) for key in keys)
             database.executemany(queries.OWE, owed)
 
+    def vanished(self, run: Run) -> tuple[dict[SeriesUid, int], int]:
+        """The Series that earlier runs found for the run's selection and this run did not, each with its files' number.
+
+        And how many files the whole selection holds.
+        """
+        (held,) = self._row(queries.HELD_OF_SELECTION, (run.selection_id,)) or (0,)
+        return dict(self._rows(queries.VANISHED, (run.selection_id, run.id))), held
+
+    def unlink(self, run: Run, series_uids: Iterable[SeriesUid], *, withdraw: bool) -> int:
+        """Take Series out of the run's selection. With `withdraw` the archive does not have them any more.
+
+        Their files are marked as withdrawn then, unless another selection still finds them, and what they owed is
+        forgotten. Returns how many files were marked.
+        """
+        marked = 0
+        with self._writing() as database:
+            for series_uid in series_uids:
+                series_id = writes.known_series(database, series_uid)
+                database.execute(queries.UNLINK, (run.selection_id, series_id))
+                if withdraw and not database.execute(queries.LINKS, (series_id,)).fetchone():
+                    marked += writes.withdraw(database, run, series_id, ())
+                    database.execute(queries.FORGET_FAILURE, (series_id, ""))
+        return marked
+
+    def withdraw(self, run: Run, series_uid: SeriesUid, listed: Collection[str]) -> int:
+        """Mark the files of a Series whose keys the archive's whole list does not have; returns their number.
+
+        Instances that were owed and are not listed are forgotten.
+        """
+        with self._writing() as database:
+            return writes.withdraw(database, run, writes.known_series(database, series_uid), listed)
+
+    def linked(self, selection_id: int) -> Iterator[SeriesUid]:
+        """The Series that hold files and that a selection was resolved to."""
+        return (series_uid for (series_uid,) in self._rows(queries.LINKED_SERIES, (selection_id,)))
+
+    def series_count(self) -> int:
+        """How many Series are recorded."""
+        return int((self._row(queries.SERIES_COUNT) or (0,))[0])
+
+    def withdrawn_total(self) -> tuple[int, int]:
+        """How many files are withdrawn, and their bytes."""
+        count, size_bytes = self._row(queries.WITHDRAWN_TOTAL) or (0, 0)
+        return count, size_bytes
+
+    def withdrawn_files(self, *, limit: int) -> list[HeldInstance]:
+        """The first withdrawn files; `forget` removes them from the journal."""
+        return [rows.held_instance(row) for row in self._rows(queries.WITHDRAWN_FILES, (limit,))]
+
+    def forget(self, instances: Iterable[HeldInstance]) -> None:
+        """Remove instances whose files are gone."""
+        with self._writing() as database:
+            keys = [(each.series_id, each.sop_uid) for each in instances]
+            database.executemany(queries.REMOVE_INSTANCE, keys)
+            database.executemany(queries.REMOVE_ENTRY, keys)
+
     def unlisted_series(self, run: Run | None, *, after: int = 0, limit: int = 100) -> list[rows.UnlistedSeries]:
         """Series that are not listed, by id, after the id `after`. Those that failed are left out."""
         scope = {"selection": _selection_of(run), "after": after, "limit": limit}
@@ -422,6 +485,10 @@ class Journal:
     def adopted(self, series_uid: SeriesUid) -> list[HeldInstance]:
         """The files of a Series that were adopted, and not downloaded since."""
         return [rows.held_instance(row) for row in self._rows(queries.ADOPTED, (series_uid,))]
+
+    def held_of_series(self, series_uid: SeriesUid) -> list[HeldInstance]:
+        """The files of a Series."""
+        return [rows.held_instance(row) for row in self._rows(queries.ALL_HELD_OF_SERIES, (series_uid,))]
 
     def held_folders(self, run: Run, *, after: int = 0, limit: int) -> list[rows.HeldFolder]:
         """Folders of the run's selection, or of everything, with the files that earlier runs put there, by series id.

@@ -57,6 +57,8 @@ FORGET_SELECTION: Final = (
     "DELETE FROM selection WHERE id = ?",
 )
 
+RUNS: Final = "SELECT id, verb, archive, started_at, ended_at, outcome, counts FROM v_runs ORDER BY id"
+
 # What the last run of each selection, or of everything, left unanswered.
 LAST_COUNTS: Final = """
 SELECT counts FROM run WHERE id IN (SELECT max(id) FROM run WHERE counts IS NOT NULL GROUP BY selection_id) ORDER BY id
@@ -225,6 +227,23 @@ RENEW_LINK: Final = "UPDATE selection_series SET run_id = ? WHERE selection_id =
 ADD_LINK: Final = "INSERT INTO selection_series (selection_id, series_id, narrowed, run_id) VALUES (?, ?, ?, ?)"
 LINKS: Final = "SELECT selection_id, narrowed FROM selection_series WHERE series_id = ?"
 
+UNLINK: Final = "DELETE FROM selection_series WHERE selection_id = ? AND series_id = ?"
+
+# Series that earlier runs found for the selection, and this one did not; and how many files the selection holds.
+VANISHED: Final = """
+SELECT s.series_uid, t.held FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
+JOIN tally AS t ON t.series_id = l.series_id WHERE l.selection_id = ? AND l.run_id < ? ORDER BY s.id
+"""
+HELD_OF_SELECTION: Final = """
+SELECT ifnull(sum(t.held), 0) FROM selection_series AS l JOIN tally AS t ON t.series_id = l.series_id
+WHERE l.selection_id = ?
+"""
+LINKED_SERIES: Final = """
+SELECT s.series_uid FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
+JOIN tally AS t ON t.series_id = l.series_id WHERE l.selection_id = ? AND t.held > 0
+"""
+SERIES_COUNT: Final = "SELECT count(*) FROM series"
+
 # How many instances of a Series the selection names, and how many of those are not recorded.
 NAMED_INSTANCES: Final = """
 SELECT count(*), ifnull(sum(i.sop_uid IS NULL), 0) FROM selection_instance AS w
@@ -307,6 +326,17 @@ UPDATE instance SET state = {OWED}, size_bytes = NULL, md5 = NULL, sha256 = NULL
 WHERE series_id = ? AND sop_uid = ? AND state = {HELD}
 """
 
+ALL_OF_SERIES: Final = f"""
+SELECT i.sop_uid, i.state, e.key FROM instance AS i {_ENTRY_OF_I} WHERE i.series_id = ?
+"""
+WITHDRAW: Final = f"""
+UPDATE instance SET state = {WITHDRAWN}, run_id = ? WHERE series_id = ? AND sop_uid = ? AND state = {HELD}
+"""
+REINSTATE: Final = f"""
+UPDATE instance SET state = {HELD}, run_id = ? WHERE series_id = ? AND sop_uid = ? AND state = {WITHDRAWN}
+"""
+HAS_WITHDRAWN: Final = "SELECT withdrawn > 0 FROM tally WHERE series_id = ?"
+
 _HELD: Final = f"""
 SELECT i.series_id, s.series_uid, i.sop_uid, s.folder, i.name, i.size_bytes, i.md5, i.sha256, i.mtime_ns, x.uid,
   e.key, e.size_bytes, e.md5
@@ -316,6 +346,16 @@ LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id {_ENTRY_OF_I}
 
 ADOPTED: Final = f"""{_HELD} JOIN run AS r ON r.id = i.run_id
 WHERE s.series_uid = ? AND i.state = {HELD} AND r.verb = 'adopt' ORDER BY i.sop_uid
+"""
+
+ALL_HELD_OF_SERIES: Final = f"""{_HELD} WHERE s.series_uid = ? AND i.state = {HELD} ORDER BY i.sop_uid"""
+
+WITHDRAWN_FILES: Final = f"""{_HELD} JOIN tally AS t ON t.series_id = s.id
+WHERE t.withdrawn > 0 AND i.state = {WITHDRAWN} ORDER BY i.series_id, i.sop_uid LIMIT ?
+"""
+WITHDRAWN_TOTAL: Final = f"""
+SELECT count(*), ifnull(sum(i.size_bytes), 0) FROM tally AS t CROSS JOIN instance AS i ON i.series_id = t.series_id
+WHERE t.withdrawn > 0 AND i.state = {WITHDRAWN}
 """
 
 HELD_OF_SERIES: Final = f"""{_HELD}

@@ -5,7 +5,7 @@ A step raises JournalError if its Series or instance was never recorded.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from operator import itemgetter
 from typing import Final
@@ -79,15 +79,16 @@ def take_unknown_series(database: sqlite3.Connection, run: Run, series_uid: str)
 def link_series(database: sqlite3.Connection, run: Run, series_id: int, series_uid: str, listing: int) -> None:
     """Note that the run's selection includes the Series.
 
-    The Series becomes unlisted again where the selection wants instances that were not listed.
+    The Series becomes unlisted again where the selection wants instances that were not listed, or were withdrawn.
     """
     if run.selection_id is None:
         return
     if database.execute(queries.RENEW_LINK, (run.id, run.selection_id, series_id)).rowcount:
         return
+    is_back = database.execute(queries.HAS_WITHDRAWN, (series_id,)).fetchone() == (1,)
     named, unlisted = database.execute(queries.NAMED_INSTANCES, (series_id, run.selection_id, series_uid)).fetchone()
     database.execute(queries.ADD_LINK, (run.selection_id, series_id, named > 0, run.id))
-    if unlisted or (not named and listing == IN_PART):
+    if is_back or unlisted or (not named and listing == IN_PART):
         database.execute(queries.UNLIST, (series_id,))
 
 
@@ -100,6 +101,20 @@ def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int)
     if False in failed:
         database.execute(queries.UNLIST, (series_id,))
         database.execute(queries.FORGET_FAILURE, (series_id, ""))
+
+
+def withdraw(database: sqlite3.Connection, run: Run, series_id: int, listed: Collection[str]) -> int:
+    """Mark the held instances that are not `listed`, by key, as withdrawn, and forget others; the number marked."""
+    gone: list[str] = []
+    withdrawn: list[str] = []
+    for sop_uid, state, key in database.execute(queries.ALL_OF_SERIES, (series_id,)):
+        if (key or sop_uid.removeprefix(UNBOUND)) not in listed and state != WITHDRAWN:
+            (withdrawn if state == HELD else gone).append(sop_uid)
+    database.executemany(queries.WITHDRAW, ((run.id, series_id, sop_uid) for sop_uid in withdrawn))
+    for sop_uid in gone:
+        database.execute(queries.REMOVE_INSTANCE, (series_id, sop_uid))
+        database.execute(queries.REMOVE_ENTRY, (series_id, sop_uid))
+    return len(withdrawn)
 
 
 def wanted_instances(database: sqlite3.Connection, series_id: int) -> frozenset[SopInstanceUid] | None:
@@ -122,6 +137,8 @@ def list_entries(
     names = [None if uid == unbound(entry.key) else name for uid, entry, name in zip(rows, entries, names, strict=True)]
     instances = sorted(zip(rows, names, strict=True), key=itemgetter(0))  # neighbours in the file
     database.executemany(queries.ADD_INSTANCE, ((series_id, uid, name, run.id) for uid, name in instances))
+    if database.execute(queries.HAS_WITHDRAWN, (series_id,)).fetchone() == (1,):
+        database.executemany(queries.REINSTATE, ((run.id, series_id, uid) for uid in rows))
     kept = [
         (series_id, uid, None if uid == unbound(entry.key) else entry.key, entry.size_bytes, entry.md5)
         for uid, entry in zip(rows, entries, strict=True)

@@ -79,9 +79,28 @@ class InstanceCounts:
     not_decoded: int = 0
 
 
+@dataclass(slots=True)
+class Changes:
+    """What `sync` found at the archive since the last run of each selection, and did in the mirror.
+
+    `replaced_instances` have other bytes now, and `withdrawn_instances` are not there any more; `removed_files` were
+    removed because of that, by `--prune`.
+    """
+
+    new_series: int = 0
+    changed_series: int = 0
+    withdrawn_series: int = 0
+    replaced_instances: int = 0
+    withdrawn_instances: int = 0
+    removed_files: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport(_Report):
-    """The report of `mirror`, `resume` and repairs. Bytes are those of files; `seconds` is wall-clock time."""
+    """The report of `mirror`, `resume`, `sync` and repairs. Bytes are those of files; `seconds` is wall-clock time.
+
+    `changes` is there after `sync`.
+    """
 
     mirror: str
     archive: str
@@ -96,6 +115,7 @@ class RunReport(_Report):
     seconds: float
     failures: tuple[Failure, ...] = ()
     failures_left_out: int = 0
+    changes: Changes | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The document of `mirror --json`."""
@@ -104,11 +124,60 @@ class RunReport(_Report):
             "series": asdict(self.series),
             "instances": asdict(self.instances),
             "bytes": {"fetched": self.bytes_fetched, "mirror": self.bytes_mirror},
+            **({"changes": asdict(self.changes)} if self.changes is not None else {}),
             **self._values("requests", "retries"),
             "seconds": round(self.seconds, 3),
             "failures": _documents(self.failures),
             **({"failures_left_out": self.failures_left_out} if self.failures_left_out else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan(_Report):
+    """What `sync` would do, without doing it. `changes` counts Series only."""
+
+    mirror: str
+    archive: str
+    changes: Changes
+    failures: tuple[Failure, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `sync --dry-run --json`."""
+        return {
+            **self._values("mirror", "archive"),
+            "changes": asdict(self.changes),
+            "failures": _documents(self.failures),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run on a mirror. Moments are ISO 8601 in UTC; `ended` and `outcome` are None where it did not end.
+
+    `instances`, `bytes` and `changes` are those of its report.
+    """
+
+    run: int
+    verb: str
+    archive: str
+    started: str
+    ended: str | None
+    outcome: str | None
+    instances: dict[str, int]
+    bytes: dict[str, int]
+    changes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport(_Report):
+    """The runs on a mirror, oldest first."""
+
+    mirror: str
+    runs: tuple[RunSummary, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `log --json`."""
+        return {"mirror": self.mirror, "runs": _documents(self.runs)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,4 +407,4 @@ class PlanReport(_Report):
         }
 
 
-Report: TypeAlias = RunReport | StatusReport | VerifyReport | AdoptReport | PlanReport
+Report: TypeAlias = RunReport | SyncPlan | LogReport | StatusReport | VerifyReport | AdoptReport | PlanReport

@@ -7,13 +7,24 @@ from typing import Final
 from bulkdl.model import reports
 from bulkdl.model.formatting import command, counted, duration, plural, table
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.reports import AdoptReport, PlanReport, RunOutcome, RunReport, StatusReport, VerifyReport
+from bulkdl.model.reports import (
+    AdoptReport,
+    Changes,
+    Failure,
+    LogReport,
+    PlanReport,
+    RunOutcome,
+    RunReport,
+    StatusReport,
+    SyncPlan,
+    VerifyReport,
+)
 from bulkdl.model.text import one_line
 
 _MOST_SHOWN: Final = 10
 
 
-def text_of(report: reports.Report, width: int | None = None) -> str:
+def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: PLR0911 - one for each report
     """The report for people. Tables are cut to `width` columns, if it is given."""
     match report:
         case RunReport():
@@ -26,6 +37,10 @@ def text_of(report: reports.Report, width: int | None = None) -> str:
             return _adopt_text(report)
         case PlanReport():
             return _plan_text(report, width)
+        case LogReport():
+            return _log_text(report, width)
+        case SyncPlan():
+            return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
 
 def complaint_of(report: reports.Report) -> str | None:
@@ -33,7 +48,7 @@ def complaint_of(report: reports.Report) -> str | None:
     match report:
         case RunReport():
             return _run_complaint(report)
-        case StatusReport():
+        case StatusReport() | LogReport():
             return None
         case VerifyReport():
             return _verify_complaint(report)
@@ -43,6 +58,8 @@ def complaint_of(report: reports.Report) -> str | None:
             missing = len(report.failures)
             were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
             return f"{were} not found in the archive" if missing else None
+        case SyncPlan():
+            return "the archive did not answer every question" if report.failures else None
 
 
 def _run_text(report: RunReport) -> str:
@@ -57,12 +74,47 @@ def _run_text(report: RunReport) -> str:
         f"{done}: {_series(report.series)}; {counted(of.selected, 'instance')}: {', '.join(parts)}",
         f"{fetched}, {counted(report.requests, 'request')}, {counted(report.retries, 'retry')}",
         f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
+        *([f"At the archive: {_changes(report.changes)}"] if report.changes is not None else []),
         *_not_decoded(of.not_decoded),
         *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
     ]
     if report.outcome is RunOutcome.COMPLETE:
         lines.append(f"To verify every file: {command('verify', report.mirror)}")
     return "\n".join(lines)
+
+
+def _log_text(report: LogReport, width: int | None) -> str:
+    rows = [
+        (
+            str(run.run),
+            run.verb,
+            run.archive,
+            run.started[:19].replace("T", " "),
+            run.outcome or "not finished",
+            f"{run.instances.get('fetched', run.instances.get('adopted', 0)):,}",
+            human_bytes(run.bytes.get("fetched", run.bytes.get("adopted", 0))),
+            _changes(Changes(**run.changes)) if any(run.changes.values()) else "",
+        )
+        for run in report.runs
+    ]
+    return table(
+        ("run", "verb", "archive", "started (UTC)", "outcome", "new", "size", "changes"), rows, left=5, width=width
+    )
+
+
+def _changes(of: Changes) -> str:
+    parts = [f"{of.new_series:,} series new, {of.changed_series:,} changed, {of.withdrawn_series:,} withdrawn"]
+    for count, what in (
+        (of.replaced_instances, "replaced"),
+        (of.withdrawn_instances, "withdrawn"),
+        (of.removed_files, "removed"),
+    ):
+        parts += [f"{counted(count, 'instance')} {what}"] if count else []
+    return "; ".join(parts)
+
+
+def _unanswered(failures: Sequence[Failure]) -> list[str]:
+    return [f"  {failure.series or 'a question'}: {one_line(failure.message)}" for failure in failures[:_MOST_SHOWN]]
 
 
 def _not_decoded(count: int) -> list[str]:

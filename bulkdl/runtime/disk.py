@@ -32,6 +32,7 @@ JOURNAL: Final = f"{BOOKKEEPING}/journal.sqlite"
 LOCK: Final = f"{BOOKKEEPING}/lock"
 PARTIAL: Final = f"{BOOKKEEPING}/partial"
 QUARANTINE: Final = f"{BOOKKEEPING}/quarantine"
+SUPERSEDED: Final = f"{BOOKKEEPING}/superseded"
 VERIFY_POSITION: Final = f"{BOOKKEEPING}/verify.json"
 
 # Flags to open files of a mirror; 0 where the platform does not have the flag.

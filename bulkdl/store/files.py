@@ -6,13 +6,24 @@ followed; the root itself may be one.
 """
 
 import os
+import shutil
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from bulkdl.errors import MirrorUnwritable
-from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL, PARTIAL, QUARANTINE, disk_errors, is_private, sync_folder
+from bulkdl.runtime.disk import (
+    BOOKKEEPING,
+    JOURNAL,
+    PARTIAL,
+    QUARANTINE,
+    SUPERSEDED,
+    disk_errors,
+    is_private,
+    sync_folder,
+)
 from bulkdl.store.partials import Partials
 from bulkdl.store.quarantine import Quarantine
 
@@ -117,6 +128,41 @@ class MirrorFiles:
                 status = path.lstat()
                 if status.st_mode & 0o077 and not stat.S_ISLNK(status.st_mode):
                     path.chmod(0o700 if stat.S_ISDIR(status.st_mode) else 0o600)
+
+    def supersede(self, path: str, run_id: int) -> None:
+        """Keep the file at `path` below `.bulkdl/superseded/<run>`, durably: the archive has another one now."""
+        kept, place = f"{SUPERSEDED}/{run_id}/{path}", self._behind_no_link(path)
+        self._ensure(kept.rpartition("/")[0])
+        with disk_errors("keep the superseded", place), suppress(FileNotFoundError):
+            place.replace(self.root / kept)
+        sync_folder((self.root / kept).parent)
+
+    def superseded(self) -> tuple[int, int]:
+        """How many superseded files are kept, and their bytes."""
+        sizes = [path.lstat().st_size for path in (self.root / SUPERSEDED).rglob("*") if path.is_file()]
+        return len(sizes), sum(sizes)
+
+    def remove_superseded(self) -> None:
+        """Remove all superseded files."""
+        with disk_errors("remove", self.root / SUPERSEDED), suppress(FileNotFoundError):
+            shutil.rmtree(self.root / SUPERSEDED)
+        self._known = {known for known in self._known if not known.startswith(SUPERSEDED)}
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files, and folders that are empty then."""
+        for path in map(self._behind_no_link, paths):
+            with disk_errors("remove", path):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that is not empty stays
+                for folder in path.relative_to(self.root).parents:
+                    (self.root / folder).rmdir()
+        self._known.clear()
+
+    def _behind_no_link(self, relative: str) -> Path:
+        path = self.absolute(relative)
+        if path.parent.exists() and path.parent.resolve() != path.parent:
+            raise MirrorUnwritable(f"{path.parent} is behind a link; its files are left alone: move the link away")
+        return path
 
     def _ensure(self, relative: str) -> None:
         if relative in self._known:

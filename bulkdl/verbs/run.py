@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
+from typing import TypeAlias
 
 from bulkdl.archive.base import Archive
-from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, SelectionError
+from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, NotFound, SelectionError
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.lost_files import find_lost, move_away
@@ -20,7 +21,7 @@ from bulkdl.model.events import Noted, RunStarted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import InstanceKey, Series
-from bulkdl.model.reports import Failure, InstanceCounts, RunOutcome, RunReport
+from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.states import Outcome
 from bulkdl.resolve import Resolution, list_instances, resolve
@@ -30,6 +31,8 @@ from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
+
+Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
 
 
 async def begin_run(
@@ -68,9 +71,13 @@ class MirrorRun:
     _empty: list[Run] = field(default_factory=list)  # whose selections found nothing
     _wanted: int | None = None  # the number of instances of a run that only repairs
     _was_cut_short: bool = False
+    changes: Changes | None = None  # of `sync`
 
-    async def carry_out(self, resolving: Callable[[], Awaitable[None]]) -> RunReport:
-        """Run all stages to their end, and report. The journal records the outcome of a run that raises, too."""
+    async def carry_out(self, resolving: Callable[[], Awaitable[object]], compare: Compare | None = None) -> RunReport:
+        """Run all stages to their end, and report. The journal records the outcome of a run that raises, too.
+
+        `compare` is called for each Series that was listed, as `resolve.list_instances` says.
+        """
 
         async def resolve_and_look() -> None:
             await resolving()
@@ -83,7 +90,7 @@ class MirrorRun:
             self.client,
             upstream=self._resolved,
             downstream=listed,
-            listed=self._compare_adopted,
+            listed=compare or self.compare_adopted,
         )
         stages = self._stage(resolve_and_look(), self._resolved), self._stage(listing, listed)
         return await self._to_the_end(together(*stages, self.coordinator.fetch(listed)))
@@ -112,8 +119,11 @@ class MirrorRun:
             raise
         return await self._report(outcome, time.monotonic() - started)
 
-    async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> None:
-        """Record the Series of `selection`, as those of `run`. Raises SelectionError: there are none; DiskFull."""
+    async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> bool:
+        """Record the Series of `selection`, as those of `run`; return whether every question was answered.
+
+        Raises SelectionError: there are none; DiskFull.
+        """
         run = run or self.run
         found = Resolution()
         moved: list[Series] = []
@@ -133,7 +143,7 @@ class MirrorRun:
             self._not_found.append(Failure("", None, error.code, str(error), 1))
             raise
         for failure in failures:
-            if failure.series:
+            if failure.series and not await self._is_withdrawn(failure):
                 await self.mirror.journal(
                     Journal.record_series_failure,
                     run,
@@ -147,6 +157,7 @@ class MirrorRun:
         if not found.failed:
             await self.mirror.journal(Journal.end_resolving, run)
         await self._check_space()
+        return not found.failed
 
     def _say_moved(self, moved: list[Series]) -> None:
         first = moved[0]
@@ -162,6 +173,17 @@ class MirrorRun:
         for row in rows:
             with suppress(SelectionError):
                 await self.resolve(row.selection, layout, run=replace(self.run, selection_id=row.id))
+
+    async def _is_withdrawn(self, failure: Failure) -> bool:
+        """Whether `sync` treats a Series that was not found as withdrawn, because the mirror holds files of it."""
+        if self.changes is None or failure.error != NotFound.code:
+            return False
+        row = await self.mirror.journal(Journal.find_series, SeriesUid(failure.series))
+        return row is not None and row.held > 0
+
+    def fail(self, error: str, message: str) -> None:
+        """Report a failure that concerns no Series."""
+        self._not_found.append(Failure("", None, error, message, 1))
 
     async def _owe_lost_files(self) -> None:
         """Owe again, and say, what the journal calls held and the disk does not have with its size."""
@@ -190,8 +212,9 @@ class MirrorRun:
             self._was_cut_short = True
         downstream.end()
 
-    async def _compare_adopted(self, series_uid: SeriesUid) -> None:
+    async def compare_adopted(self, series_uid: SeriesUid, keys: frozenset[str] | None = None) -> None:
         """Owe again what was adopted for a Series and is not what the archive has."""
+        del keys
         adopted = await self.mirror.journal(Journal.adopted, series_uid)
         row = await self.mirror.journal(Journal.find_series, series_uid) if adopted else None
         differing = await find_differing(row, adopted, self.client) if row is not None else []
@@ -260,6 +283,7 @@ class MirrorRun:
             seconds=seconds,
             failures=(*failures, *self._not_found[: common.FAILURES_NAMED]),
             failures_left_out=max(0, total - len(failures)),
+            changes=self.changes,
         )
         document = report.as_json()
         document.pop("failures")

@@ -43,7 +43,9 @@ RESULTS: Final = ROOT / "tests" / "benchmarks" / "results" / "latest.md"
 _PART: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _UNSHARED: Final = "Options"
 _COMMANDS: Final = {
-    "RunReport": "`mirror`, `resume`",
+    "RunReport": "`mirror`, `resume`, `sync`",
+    "SyncPlan": "`sync --dry-run`",
+    "LogReport": "`log`",
     "StatusReport": "`status`",
     "VerifyReport": "`verify`",
     "AdoptReport": "`adopt`",

@@ -1,0 +1,48 @@
+"""`bulkdl sync`: bring a mirror to what the archive has now."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from bulkdl.cli.credentials import choose_archive_of
+from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_argument, running
+from bulkdl.cli.runner import confirm_rate, run_verb, unless_stopped, yes_option
+from bulkdl.cli.sections import command
+from bulkdl.model.events import Sink
+from bulkdl.model.reports import RunOutcome, RunReport, SyncPlan
+from bulkdl.model.summaries import interrupted
+from bulkdl.verbs.common import prepare_process
+from bulkdl.verbs.prune import prune_async
+from bulkdl.verbs.sync import sync_async
+from bulkdl.verbs.sync_plan import sync_plan_async
+
+
+@command("bulkdl sync rider", "bulkdl sync rider --dry-run", "bulkdl sync rider --prune --max-delete 1000")
+@mirror_argument
+@click.option("--dry-run", is_flag=True, help="Show which series are new, changed or withdrawn; change nothing.")
+@click.option("--prune", is_flag=True, help="Remove the files of what was withdrawn or replaced.")
+@running(sync_async, yes_option, fetch_options)
+def sync(call: VerbCall, mirror: Path, *, dry_run: bool, prune: bool, yes: bool) -> int:
+    """Repeat the selections of the mirror at DIR: download what is new or changed, mark what was withdrawn.
+
+    Withdrawn files stay in their places. Files that the archive has replaced are kept in DIR/.bulkdl/superseded.
+    --prune removes both. Nothing is marked if the archive fails, or lists less than half of what it listed.
+    """
+    confirm_rate(call.settings, yes=yes)
+    options = {**call.options, "given": given_settings(), "archive": choose_archive_of(mirror, call.archive)}
+    prepare_process(options["archive"])
+    max_delete = options["max_delete"]
+
+    async def sync_and_prune(sink: Sink, stop: asyncio.Event) -> RunReport | SyncPlan:
+        if dry_run:
+            planned = {name: value for name, value in options.items() if name != "max_delete"}
+            return await unless_stopped(sync_plan_async(mirror, **planned, sink=sink, stop=stop), stop)
+        report = await sync_async(mirror, **options, sink=sink, stop=stop)
+        if prune and report.changes is not None and report.outcome in {RunOutcome.COMPLETE, RunOutcome.PARTIAL}:
+            report.changes.removed_files = await prune_async(mirror, max_delete=max_delete, sink=sink)
+        return report
+
+    return run_verb(sync_and_prune, call.output, when_interrupted=interrupted(str(mirror)))

@@ -1,0 +1,158 @@
+"""`sync`: bring a mirror to what the archive has now: what is new, what changed, and what was withdrawn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final, Unpack
+
+from bulkdl.errors import JournalUnreadable, SelectionError, UnexpectedAnswer
+from bulkdl.fetch.adopted import find_differing
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import Run, RunRow, SelectionRow
+from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.events import Noted
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.options import Option
+from bulkdl.model.records import InstanceKey
+from bulkdl.model.reports import Changes, RunReport
+from bulkdl.model.selection import Selection
+from bulkdl.resolve import Resolution, resolve
+from bulkdl.store.layout import Layout
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import RunOptions, kept_context, open_archive, open_mirror
+from bulkdl.verbs.reach import choose_archive
+from bulkdl.verbs.run import MirrorRun, begin_run
+from bulkdl.verbs.signatures import Paths
+
+__all__ = ["repeated_selections", "sync", "sync_async"]
+
+_ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them
+
+
+class SyncOptions(RunOptions, total=False):
+    """The options of `sync`."""
+
+    max_delete: Annotated[
+        int | None,
+        Option("max_delete", "Believe that N files were withdrawn; without it, half of a selection.", "N", read=int),
+    ]
+
+
+async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport:
+    """Repeat the selections of a mirror: download what is new or changed, and mark what was withdrawn.
+
+    The file of an instance that has other bytes now is kept below `.bulkdl/superseded`. What the archive neither lists
+    any more nor finds by its UID is withdrawn: marked, and kept in its place. `prune` removes both. A question that
+    failed, found nothing, or found suspiciously little marks nothing. Settings that are not given are those of the last
+    `mirror` run. `changes` of the report counts all that.
+
+    Raises:
+        As `resume`; `JournalUnreadable` where the mirror has no selection to repeat.
+    """
+    root = Path(mirror)
+    context = await asyncio.to_thread(kept_context, root, options)
+    async with open_mirror(root, "sync", private=context.settings.private) as opened:
+        last, all_rows = await opened.journal(Journal.last_run), await opened.journal(Journal.selections)
+        archive, rows = repeated_selections(last, all_rows, options, root)
+        async with open_archive(archive, context) as source:
+            layout = await opened.settle_layout()
+            run = await begin_run("sync", opened, source, context)
+            run.changes = Changes()
+            task = _Sync(run, run.changes, options.get("max_delete"))
+            await opened.journal(Journal.owe_again, run.run)
+            return await run.carry_out(lambda: task.resolve(rows, layout), task.compare)
+
+
+sync = blocking(sync_async)
+
+
+def repeated_selections(
+    last: RunRow | None, rows: Sequence[SelectionRow], options: RunOptions, root: Path
+) -> tuple[ArchiveChoice, list[SelectionRow]]:
+    """The archive to ask, and the selections of it that the mirror has.
+
+    Raises:
+        JournalUnreadable: there is none.
+    """
+    if last is None:
+        raise JournalUnreadable(f"{root} has no run to repeat; use bulkdl mirror")
+    archive = choose_archive(options.get("archive"), last.archive_name)
+    chosen = [row for row in rows if options.get("archive") is not None or row.archive_name == last.archive_name]
+    if not chosen:
+        raise JournalUnreadable(f"{root} has no selection of {archive.name} to repeat; use bulkdl mirror")
+    return archive, chosen
+
+
+@dataclass(slots=True)
+class _Sync:
+    """Compares what a run resolves and lists with what the mirror has of earlier runs."""
+
+    run: MirrorRun
+    changes: Changes
+    max_delete: int | None
+
+    async def resolve(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
+        """Resolve every selection again, and mark what it does not find any more."""
+        journal = self.run.mirror.journal
+        before = await journal(Journal.series_count)
+        for row in rows:
+            run = replace(self.run.run, selection_id=row.id)
+            with suppress(SelectionError):  # it is a failure in the report
+                if await self.run.resolve(row.selection, layout, run=run):
+                    await self._mark_withdrawn(run)
+        self.changes.new_series = await journal(Journal.series_count) - before
+
+    async def _mark_withdrawn(self, run: Run) -> None:
+        journal = self.run.mirror.journal
+        vanished, held = await journal(Journal.vanished, run)
+        if not vanished:
+            return
+        allowed = self.max_delete if self.max_delete is not None else held // 2
+        if (files := sum(vanished.values())) > allowed:
+            self.run.fail(
+                UnexpectedAnswer.code,
+                f"the archive does not list {len(vanished):,} series with {files:,} of {held:,} files any more: "
+                f"nothing was marked as withdrawn, because that is suspicious; --max-delete {files} believes it",
+            )
+            return
+        uids = list(vanished)
+        there: set[SeriesUid] = set()
+        for start in range(0, len(uids), _ASKED_AT_ONCE):
+            found = Resolution()
+            asked = Selection(series=tuple(uids[start : start + _ASKED_AT_ONCE]))
+            async with aclosing(resolve(asked, self.run.client, found)) as batches:
+                async for batch in batches:
+                    there.update(series.series_uid for series in batch)
+            if found.failed:
+                question, error = found.failed[0]
+                self.run.fail(error.code, f"nothing was marked as withdrawn: {question}: {error}")
+                return
+        gone = [uid for uid in uids if uid not in there]
+        await journal(Journal.unlink, run, sorted(there), withdraw=False)
+        self.changes.withdrawn_instances += await journal(Journal.unlink, run, gone, withdraw=True)
+        self.changes.withdrawn_series += len(gone)
+        if gone:
+            files = self.changes.withdrawn_instances
+            text = f"the archive has withdrawn {len(gone):,} series, {gone[0]} the first of them; "
+            self.run.context.sink(Noted(f"{text}their {files:,} files are kept, and marked"))
+
+    async def compare(self, series_uid: SeriesUid, keys: frozenset[str] | None) -> None:
+        """Mark what a new list of a Series does not have any more; put aside files that have other bytes now."""
+        await self.run.compare_adopted(series_uid)
+        journal, files = self.run.mirror.journal, self.run.mirror.files
+        row = await journal(Journal.find_series, series_uid)
+        if row is None or not row.held:
+            return
+        self.changes.changed_series += 1
+        if keys is not None:
+            self.changes.withdrawn_instances += await journal(Journal.withdraw, self.run.run, series_uid, keys)
+        held = await journal(Journal.held_of_series, series_uid)
+        differing = await find_differing(row, held, self.run.client)
+        for each in differing:
+            await asyncio.to_thread(files.supersede, each.path, self.run.run.id)
+        await journal(Journal.owe, self.run.run, [InstanceKey(series_uid, each.sop_uid) for each in differing])
+        self.changes.replaced_instances += len(differing)

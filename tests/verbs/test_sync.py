@@ -1,0 +1,136 @@
+"""`sync`: a mirror follows its archive, keeps what the archive withdraws or replaces, and believes no broken answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import bulkdl
+from bulkdl.errors import JournalUnreadable
+from bulkdl.model.reports import Changes, RunOutcome, RunReport
+from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of
+from tests.support.dicom_files import instances, padded
+from tests.support.faults import Action, Seen, answer
+from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.syncing import mirrored, synced
+
+MADE_UP = list(instances(series=6, per_series=2))
+BY_SERIES = [MADE_UP[at : at + 2] for at in range(0, len(MADE_UP), 2)]
+NEW = list(instances(series=1, per_series=3, seed="new"))
+
+
+def changes_of(report: RunReport) -> dict[str, int]:
+    assert report.changes is not None
+    return {name: count for name in Changes.__slots__ if (count := getattr(report.changes, name))}
+
+
+async def test_nothing_changes_where_nothing_changed(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        asked = len(archive.server.requests)
+        report = await synced(archive, mirror, MADE_UP)
+        assert [endpoint_of(seen) for seen in archive.server.requests[asked:]] == ["getSeries"]
+    assert (report.outcome, changes_of(report)) == (RunOutcome.COMPLETE, {})
+    assert report.instances.reused == len(MADE_UP)
+
+
+async def test_new_series_and_new_instances_are_downloaded(tmp_path: Path) -> None:
+    further = replace(NEW[0], series_uid=MADE_UP[0].series_uid, content=NEW[0].content)
+    grown = replace(
+        further, content=further.content.replace(NEW[0].series_uid.encode(), MADE_UP[0].series_uid.encode())
+    )
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        report = await synced(archive, mirror, [*MADE_UP, *NEW[1:], grown])
+    assert changes_of(report) == {"new_series": 1, "changed_series": 1}
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, 3)
+    assert checksums_on_disk(mirror).keys() >= checksums_of([*MADE_UP, *NEW[1:]]).keys()
+
+
+async def test_an_instance_with_other_bytes_is_downloaded_and_the_old_one_is_kept(tmp_path: Path) -> None:
+    now = [padded(MADE_UP[0]), *MADE_UP[1:]]
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        report = await synced(archive, mirror, now)
+    assert changes_of(report) == {"changed_series": 1, "replaced_instances": 1}
+    assert report.outcome is RunOutcome.COMPLETE
+    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(now)
+    (kept,) = [path for path in (mirror / ".bulkdl" / "superseded").rglob("*") if path.is_file()]
+    assert kept.read_bytes() == MADE_UP[0].content
+
+
+async def test_what_was_withdrawn_is_marked_and_kept(tmp_path: Path) -> None:
+    now = [one for one in MADE_UP if one not in BY_SERIES[0] and one is not BY_SERIES[1][0]]
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        report = await synced(archive, mirror, now)
+        assert changes_of(report) == {"changed_series": 1, "withdrawn_series": 1, "withdrawn_instances": 3}
+        assert report.outcome is RunOutcome.COMPLETE
+        assert checksums_on_disk(mirror) == checksums_of(MADE_UP)
+        assert journalled_checksums(mirror) == checksums_of(now)
+        assert not (await bulkdl.verify_async(mirror)).problems
+        again = await synced(archive, mirror, now)
+        assert (again.outcome, changes_of(again)) == (RunOutcome.COMPLETE, {})
+        back = await synced(archive, mirror, MADE_UP)
+        assert archive.object_requests() == len(MADE_UP)
+    assert back.outcome is RunOutcome.COMPLETE
+    assert journalled_checksums(mirror) == checksums_of(MADE_UP)
+
+
+def fails(seen: Seen) -> Action | None:
+    return answer(b"", status=400) if endpoint_of(seen) == "getSeries" else None
+
+
+def fails_by_uid(seen: Seen) -> Action | None:
+    asks = endpoint_of(seen) == "getSeries" and "SeriesInstanceUID" in seen.query
+    return answer(b"<html>", headers={"Content-Type": "text/html"}) if asks else None
+
+
+def cut(seen: Seen) -> Action | None:
+    return answer(b'[{"SeriesInstanceUID": "1.2', headers=JSON) if endpoint_of(seen) == "getSeries" else None
+
+
+@pytest.mark.parametrize("fault", [fails, fails_by_uid, cut])
+async def test_an_answer_that_is_broken_marks_nothing(fault: object, tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        archive.fault = fault  # type: ignore[assignment] # a function of this module
+        try:
+            report = await synced(archive, mirror, MADE_UP[2:])
+        except bulkdl.BulkdlError:
+            pass
+        else:
+            assert (report.outcome, changes_of(report)) == (RunOutcome.PARTIAL, {})
+    assert journalled_checksums(mirror) == checksums_on_disk(mirror) == checksums_of(MADE_UP)
+
+
+@pytest.mark.parametrize("left", [0, 2])
+async def test_a_list_that_is_empty_or_shrank_suspiciously_marks_nothing_unless_it_is_believed(
+    left: int, tmp_path: Path
+) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        report = await synced(archive, mirror, MADE_UP[:left])
+        assert (report.outcome, changes_of(report)) == (RunOutcome.PARTIAL, {})
+        assert journalled_checksums(mirror) == checksums_of(MADE_UP)
+        if left:
+            believed = await synced(archive, mirror, MADE_UP[:left], max_delete=len(MADE_UP))
+            assert believed.outcome is RunOutcome.COMPLETE
+            assert journalled_checksums(mirror) == checksums_of(MADE_UP[:left])
+    assert checksums_on_disk(mirror) == checksums_of(MADE_UP)
+
+
+async def test_a_series_that_is_under_another_collection_now_is_not_withdrawn(tmp_path: Path) -> None:
+    moved = [replace(one, collection="OTHER") for one in BY_SERIES[0]]
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        report = await synced(archive, mirror, [*moved, *MADE_UP[2:]])
+    assert (report.outcome, changes_of(report)) == (RunOutcome.COMPLETE, {})
+    assert journalled_checksums(mirror) == checksums_of(MADE_UP)
+
+
+async def test_a_mirror_without_a_selection_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JournalUnreadable):
+        await bulkdl.sync_async(tmp_path, settings=QUICK)
