@@ -16,41 +16,40 @@ if TYPE_CHECKING:
 
     from bulkdl.dicom.part10 import Element, Walk
 
-SOP_CLASS = 0x00080016
-SOP_INSTANCE = 0x00080018
-STUDY = 0x0020000D
-SERIES = 0x0020000E
-SAMPLES_PER_PIXEL = 0x00280002
-PHOTOMETRIC_INTERPRETATION = 0x00280004
-NUMBER_OF_FRAMES = 0x00280008
-ROWS = 0x00280010
-COLUMNS = 0x00280011
-BITS_ALLOCATED = 0x00280100
-BITS_STORED = 0x00280101
-PIXEL_REPRESENTATION = 0x00280103
-DOSE_UNITS = 0x30040002
-EXTENDED_OFFSETS = 0x7FE00001
-PIXEL_DATA = 0x7FE00010
 
-PIXEL_DATA_KEYWORDS = {PIXEL_DATA: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+class Tag:
+    """The elements of a data set that this package reads by name."""
+
+    SOP_CLASS = 0x00080016
+    SOP_INSTANCE = 0x00080018
+    STUDY = 0x0020000D
+    SERIES = 0x0020000E
+    SAMPLES_PER_PIXEL = 0x00280002
+    PHOTOMETRIC_INTERPRETATION = 0x00280004
+    PLANAR_CONFIGURATION = 0x00280006
+    NUMBER_OF_FRAMES = 0x00280008
+    ROWS = 0x00280010
+    COLUMNS = 0x00280011
+    BITS_ALLOCATED = 0x00280100
+    BITS_STORED = 0x00280101
+    PIXEL_REPRESENTATION = 0x00280103
+    DOSE_UNITS = 0x30040002
+    EXTENDED_OFFSETS = 0x7FE00001
+    PIXEL_DATA = 0x7FE00010
+
+
+PIXEL_DATA_KEYWORDS = {Tag.PIXEL_DATA: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 """The elements that hold pixel data, and their keywords."""
 
 FRAME_ATTRIBUTES = (
-    *(SAMPLES_PER_PIXEL, PHOTOMETRIC_INTERPRETATION, 0x00280006, ROWS, COLUMNS),  # with Planar Configuration
-    *(BITS_ALLOCATED, BITS_STORED, PIXEL_REPRESENTATION),
+    *(Tag.SAMPLES_PER_PIXEL, Tag.PHOTOMETRIC_INTERPRETATION, Tag.PLANAR_CONFIGURATION, Tag.ROWS, Tag.COLUMNS),
+    *(Tag.BITS_ALLOCATED, Tag.BITS_STORED, Tag.PIXEL_REPRESENTATION),
 )
 """What pydicom needs to decode a frame."""
 
-_IDENTITY = frozenset((SOP_CLASS, SOP_INSTANCE, STUDY, SERIES))
-_WANTED = _IDENTITY | {NUMBER_OF_FRAMES, DOSE_UNITS, EXTENDED_OFFSETS, *PIXEL_DATA_KEYWORDS, *FRAME_ATTRIBUTES}
-_NAMES = {
-    SAMPLES_PER_PIXEL: "Samples per Pixel",
-    ROWS: "Rows",
-    COLUMNS: "Columns",
-    BITS_ALLOCATED: "Bits Allocated",
-    BITS_STORED: "Bits Stored",
-    PIXEL_REPRESENTATION: "Pixel Representation",
-}
+_IDENTITY = frozenset((Tag.SOP_CLASS, Tag.SOP_INSTANCE, Tag.STUDY, Tag.SERIES))
+_OTHERS = (Tag.NUMBER_OF_FRAMES, Tag.DOSE_UNITS, Tag.EXTENDED_OFFSETS)
+_WANTED = _IDENTITY.union(FRAME_ATTRIBUTES, PIXEL_DATA_KEYWORDS, _OTHERS)
 _MAX_VALUE_BYTES = 256
 _MOST_OFFSETS_BYTES = 1 << 25
 
@@ -72,7 +71,7 @@ class InstanceAttributes:
                 break
         self.is_implicit = walk.is_implicit
         self.is_as_declared = walk.is_implicit == declared
-        self.sop_class_uid = self.uid(SOP_CLASS)
+        self.sop_class_uid = self.uid(Tag.SOP_CLASS)
         self.pixel_data = next((self._found[tag] for tag in PIXEL_DATA_KEYWORDS if tag in self._found), None)
 
     def __contains__(self, tag: int) -> bool:
@@ -86,12 +85,14 @@ class InstanceAttributes:
         """The value of an unsigned attribute that every image needs."""
         raw = self._raw(tag)
         if len(raw) not in {2, 4}:  # US; some writers use UL
-            raise InvalidInstance(f"pixel data without {_NAMES[tag]}")
+            from pydicom.datadict import dictionary_description  # noqa: PLC0415
+
+            raise InvalidInstance(f"pixel data without {dictionary_description(tag)}")
         return int.from_bytes(raw, "little" if self.walk.little else "big")
 
     def number_of_frames(self) -> int:
         """The number of frames, 1 if the attribute is missing, empty or 0 (as pydicom reads it)."""
-        text = self._raw(NUMBER_OF_FRAMES).strip(b" \0")
+        text = self._raw(Tag.NUMBER_OF_FRAMES).strip(b" \0")
         if not text:
             return 1
         if not text.removeprefix(b"+").isdigit():  # IS may have a sign (PS3.5 §6.2)
@@ -100,11 +101,11 @@ class InstanceAttributes:
 
     def photometric_interpretation(self) -> str:
         """How samples give colours, such as MONOCHROME2; empty if it is missing."""
-        return self._raw(PHOTOMETRIC_INTERPRETATION).decode("ascii", "replace").strip(" \0")
+        return self._raw(Tag.PHOTOMETRIC_INTERPRETATION).decode("ascii", "replace").strip(" \0")
 
     def extended_offsets(self) -> Sequence[int]:
         """The Extended Offset Table; empty if it is missing."""
-        element = self._found.get(EXTENDED_OFFSETS)
+        element = self._found.get(Tag.EXTENDED_OFFSETS)
         if element is None or element.length % 8 or element.length > _MOST_OFFSETS_BYTES:
             return ()
         return little_endian("Q", self.walk.value(element))
@@ -144,11 +145,7 @@ def parse_study_uid(study_uid: str | None) -> StudyUid | None:
 
 
 def read_with_pydicom(file: BinaryIO, attributes: InstanceAttributes, syntax: str, **options: Any) -> Dataset:
-    """What pydicom reads of a file with `options`. A deflated data set is not inflated a second time.
-
-    Raises:
-        Exception: of any kind.
-    """
+    """What pydicom reads of a file with `options`, which may raise any exception. It does not inflate a second time."""
     from pydicom.filereader import dcmread, read_dataset  # noqa: PLC0415
 
     if syntax == DEFLATED_LITTLE:

@@ -97,11 +97,7 @@ class Frames:
             yield b"".join(self._walk.peek(self._offsets[one], self._lengths[one]) for one in fragments)
 
     def check_marks(self) -> None:
-        """Check how each frame begins and ends.
-
-        Raises:
-            InvalidInstance: a frame begins or ends otherwise than its transfer syntax says.
-        """
+        """Raise InvalidInstance if a frame begins or ends otherwise than its transfer syntax says."""
         for number, fragments in enumerate(self._fragments_by_frame(), start=1):
             if self._syntax == RLE:
                 self._check_rle(number, fragments)

@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bulkdl.dicom.attributes import SERIES, SOP_CLASS, SOP_INSTANCE, STUDY, parse_identity, parse_study_uid
+from bulkdl.dicom.attributes import Tag, parse_identity, parse_study_uid
 from bulkdl.dicom.part10 import Element, Walk, open_data_set, opened, read_meta, uid_text
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import InvalidInstance
@@ -61,7 +61,7 @@ class _HeaderValues:
         blocks: set[int] = set()
         for element in self._walk.elements():
             tag = element.tag
-            if tag > _LAST_NEEDED and SOP_INSTANCE in self._raw and SERIES in self._raw:
+            if tag > _LAST_NEEDED and Tag.SOP_INSTANCE in self._raw and Tag.SERIES in self._raw:
                 self._is_identified = True
                 if tag > _LAST:
                     return
@@ -169,7 +169,7 @@ class Header:
     sop_uid: SopInstanceUid
     series_uid: SeriesUid
     study_uid: StudyUid | None = None
-    sop_class_uid: str | None = _read_by(_HeaderValues.uid, SOP_CLASS)
+    sop_class_uid: str | None = _read_by(_HeaderValues.uid, Tag.SOP_CLASS)
     transfer_syntax_uid: str | None = None
     media_sop_uid: str | None = None
     collection: str | None = None
@@ -206,7 +206,7 @@ class Header:
 
 _FIELDS = [(each.name, each.metadata["convert"], each.metadata["tag"]) for each in fields(Header) if each.metadata]
 _WANTED = frozenset(
-    (_CHARACTER_SET, SOP_INSTANCE, STUDY, SERIES, _QUALITY_CONTROL_SUBJECT, *(tag for *_, tag in _FIELDS))
+    (_CHARACTER_SET, Tag.SOP_INSTANCE, Tag.STUDY, Tag.SERIES, _QUALITY_CONTROL_SUBJECT, *(tag for *_, tag in _FIELDS))
 )
 
 
@@ -222,12 +222,12 @@ def read_header(source: Path | bytes | BinaryIO) -> Header:
     with opened(source) as file:
         meta = read_meta(file)
         values = _HeaderValues(open_data_set(file, meta, into_sequences=False, inflate_bytes=_INFLATE_BYTES))
-    sop_uid, series_uid = parse_identity(values.uid(SOP_INSTANCE), values.uid(SERIES))
+    sop_uid, series_uid = parse_identity(values.uid(Tag.SOP_INSTANCE), values.uid(Tag.SERIES))
     subject = (values.text(_QUALITY_CONTROL_SUBJECT) or "").upper()
     return Header(
         sop_uid=sop_uid,
         series_uid=series_uid,
-        study_uid=parse_study_uid(values.uid(STUDY)),
+        study_uid=parse_study_uid(values.uid(Tag.STUDY)),
         transfer_syntax_uid=meta.transfer_syntax_uid,
         media_sop_uid=meta.media_sop_uid,
         collection=values.ctp(_CTP_PROJECT),

@@ -10,19 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bulkdl.dicom.attributes import (
-    BITS_ALLOCATED,
-    BITS_STORED,
-    COLUMNS,
-    DOSE_UNITS,
-    FRAME_ATTRIBUTES,
-    PIXEL_DATA,
-    PIXEL_REPRESENTATION,
-    ROWS,
-    SAMPLES_PER_PIXEL,
-    InstanceAttributes,
-    read_with_pydicom,
-)
+from bulkdl.dicom.attributes import FRAME_ATTRIBUTES, InstanceAttributes, Tag, read_with_pydicom
 from bulkdl.dicom.frames import END_OF_IMAGE, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS, Frames, shape_of_codestream
 from bulkdl.dicom.part10 import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPIP_DEFLATED
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
@@ -76,7 +64,7 @@ def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:
     is_known = syntax in _NATIVE or is_registered(syntax)
     if pixel_data.items is None and not is_known:
         return _check_native(attributes, pixel_data, is_native=False)
-    if syntax in _NATIVE or pixel_data.tag != PIXEL_DATA:
+    if syntax in _NATIVE or pixel_data.tag != Tag.PIXEL_DATA:
         return _check_native(attributes, pixel_data)
     if pixel_data.items is None:
         raise InvalidInstance("pixel data of defined length in an encapsulated transfer syntax")
@@ -97,12 +85,12 @@ def decode_pixel_data(file: BinaryIO, attributes: InstanceAttributes, syntax: st
     pixel_data = attributes.pixel_data
     if pixel_data is None:
         return [f"{NOT_DECODED}: the pixels are on a server (JPIP)"] if syntax in _JPIP else []
-    if pixel_data.tag == PIXEL_DATA:
-        attributes.number(BITS_STORED)
-        attributes.number(PIXEL_REPRESENTATION)
+    if pixel_data.tag == Tag.PIXEL_DATA:
+        attributes.number(Tag.BITS_STORED)
+        attributes.number(Tag.PIXEL_REPRESENTATION)
         if not attributes.photometric_interpretation():
             raise InvalidInstance("pixel data without Photometric Interpretation")
-    if syntax in _NATIVE or pixel_data.tag != PIXEL_DATA:
+    if syntax in _NATIVE or pixel_data.tag != Tag.PIXEL_DATA:
         return []
     if pixel_data.items is None:
         return [f"{NOT_DECODED}: the transfer syntax {syntax} is unknown"]
@@ -127,7 +115,7 @@ def _decode_frames(file: BinaryIO, attributes: InstanceAttributes, pixel_data: E
         return [f"{NOT_DECODED}: the frames of {UID(syntax).name} cannot be separated"]
     limit = _limit_of_decoders(attributes, syntax)
     decoding = _FrameDecoder(decoder, _frame_options(file, attributes, syntax), is_safe_only=limit is not None)
-    rows, columns = attributes.number(ROWS), attributes.number(COLUMNS)
+    rows, columns = attributes.number(Tag.ROWS), attributes.number(Tag.COLUMNS)
     for number, frame in enumerate(frames, start=1):
         if syntax == JPEG_BASELINE and END_OF_IMAGE not in frame:
             raise InvalidInstance(f"frame {number} has no end marker, so a part of it is missing")
@@ -191,15 +179,15 @@ class _FrameDecoder:
 
 def _limit_of_decoders(attributes: InstanceAttributes, syntax: str) -> str | None:
     """What of the image the decoders of pydicom 3.0 may not support, although it is valid; None if they support it."""
-    bits, stored = attributes.number(BITS_ALLOCATED), attributes.number(BITS_STORED)
-    samples = attributes.number(SAMPLES_PER_PIXEL)
+    bits, stored = attributes.number(Tag.BITS_ALLOCATED), attributes.number(Tag.BITS_STORED)
+    samples = attributes.number(Tag.SAMPLES_PER_PIXEL)
     if samples not in {1, 3}:
         return f"{samples} samples per pixel"
     if bits % 8 or bits > _MOST_BITS:
         return f"{bits} bits allocated"
     if syntax == JPEG_EXTENDED and stored != 8:  # noqa: PLR2004 - the other precision is 12
         return f"JPEG Extended with {stored} bits"
-    if syntax in JPEG_LS and (stored in {6, 7} or (stored < 8 and attributes.number(PIXEL_REPRESENTATION) == 1)):  # noqa: PLR2004
+    if syntax in JPEG_LS and (stored in {6, 7} or (stored < 8 and attributes.number(Tag.PIXEL_REPRESENTATION) == 1)):  # noqa: PLR2004
         return f"JPEG-LS with {stored} bits"
     if attributes.photometric_interpretation() not in _PHOTOMETRIC_INTERPRETATIONS:
         return f"the photometric interpretation {attributes.photometric_interpretation()!r}"
@@ -208,7 +196,7 @@ def _limit_of_decoders(attributes: InstanceAttributes, syntax: str) -> str | Non
 
 def _check_is_not_image(attributes: InstanceAttributes, sop_class_uid: str) -> None:
     if sop_class_uid == _RT_DOSE:
-        if ROWS in attributes or DOSE_UNITS not in attributes:  # a dose may only have curves, but has units
+        if Tag.ROWS in attributes or Tag.DOSE_UNITS not in attributes:  # a dose may only have curves, but has units
             raise InvalidInstance("a dose without pixel data")
     elif _is_image(sop_class_uid):
         raise InvalidInstance("an image without pixel data")
@@ -240,9 +228,9 @@ def _check_native(attributes: InstanceAttributes, pixel_data: Element, *, is_nat
     if pixel_data.items is not None:
         raise InvalidInstance("pixel data of undefined length in a native transfer syntax")
     is_subsampled = attributes.photometric_interpretation() in {"YBR_FULL_422", "YBR_PARTIAL_422"}
-    samples = 2 if is_subsampled else attributes.number(SAMPLES_PER_PIXEL)
-    pixels = attributes.number(ROWS) * attributes.number(COLUMNS) * attributes.number_of_frames()
-    needed = (pixels * samples * attributes.number(BITS_ALLOCATED) + 7) // 8  # single bits are packed across frames
+    samples = 2 if is_subsampled else attributes.number(Tag.SAMPLES_PER_PIXEL)
+    pixels = attributes.number(Tag.ROWS) * attributes.number(Tag.COLUMNS) * attributes.number_of_frames()
+    needed = (pixels * samples * attributes.number(Tag.BITS_ALLOCATED) + 7) // 8  # single bits are packed across frames
     if pixel_data.length < needed and is_native:
         raise InvalidInstance(f"{pixel_data.length} bytes of pixel data where the image needs {needed}")
     if not needed <= pixel_data.length <= needed + needed % 2:

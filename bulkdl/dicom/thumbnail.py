@@ -13,7 +13,7 @@ import importlib.util
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from bulkdl.dicom.attributes import FRAME_ATTRIBUTES, NUMBER_OF_FRAMES, PIXEL_DATA_KEYWORDS
+from bulkdl.dicom.attributes import FRAME_ATTRIBUTES, PIXEL_DATA_KEYWORDS, Tag
 from bulkdl.dicom.part10 import open_data_set, opened, read_meta
 from bulkdl.dicom.pixels import SAFE_PLUGINS
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _PIXEL_DATA: Final = frozenset(PIXEL_DATA_KEYWORDS)
 _ATTRIBUTES: Final = [
-    *(*FRAME_ATTRIBUTES, NUMBER_OF_FRAMES, 0x7FE00001, 0x7FE00002),  # with the Extended Offset Table
+    *(*FRAME_ATTRIBUTES, Tag.NUMBER_OF_FRAMES, 0x7FE00001, 0x7FE00002),  # with the Extended Offset Table
     *(0x00281050, 0x00281051, 0x00281056, 0x00283010),  # VOI window, its function, VOI LUT
     *(0x00281052, 0x00281053, 0x00283000),  # rescale, modality LUT
     *range(0x00281101, 0x00281104),  # descriptors of the palette

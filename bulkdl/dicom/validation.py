@@ -14,15 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bulkdl.dicom.attributes import (
-    SERIES,
-    SOP_INSTANCE,
-    STUDY,
-    InstanceAttributes,
-    parse_identity,
-    parse_study_uid,
-    read_with_pydicom,
-)
+from bulkdl.dicom.attributes import InstanceAttributes, Tag, parse_identity, parse_study_uid, read_with_pydicom
 from bulkdl.dicom.part10 import JPIP_DEFLATED, FileMeta, open_data_set, opened, read_meta, uid_text
 from bulkdl.dicom.pixels import check_pixel_data, decode_pixel_data, is_registered, kind_of_uid
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
@@ -70,7 +62,7 @@ def validate(
         whole = level is not ValidationLevel.HEADER
         attributes = InstanceAttributes(open_data_set(file, meta, into_sequences=whole), whole=whole)
         sop_uid, series_uid = _check_identity(attributes, expected)
-        study_uid = parse_study_uid(attributes.uid(STUDY))
+        study_uid = parse_study_uid(attributes.uid(Tag.STUDY))
         notes = _notes(meta, attributes, sop_uid, study_uid)
         if whole:
             notes += check_pixel_data(attributes, syntax)
@@ -100,7 +92,7 @@ def _check_transfer_syntax(uid: str | None) -> str:
 
 
 def _check_identity(attributes: InstanceAttributes, expected: InstanceKey | None) -> tuple[SopInstanceUid, SeriesUid]:
-    sop_uid, series_uid = parse_identity(attributes.uid(SOP_INSTANCE), attributes.uid(SERIES))
+    sop_uid, series_uid = parse_identity(attributes.uid(Tag.SOP_INSTANCE), attributes.uid(Tag.SERIES))
     if expected is not None and sop_uid != expected.sop_uid:
         raise WrongObject(f"SOP Instance UID {sop_uid}, expected {expected.sop_uid}")
     if expected is not None and series_uid != expected.series_uid:
@@ -137,8 +129,9 @@ def _open_with_pydicom(
     file.seek(0)
     try:
         with suppressed_pydicom_warnings:
-            read = read_with_pydicom(file, attributes, syntax, defer_size=_DEFER_BYTES, specific_tags=[SOP_INSTANCE])
-            found = uid_text(read.get_item(SOP_INSTANCE).value or b"")
+            options = {"defer_size": _DEFER_BYTES, "specific_tags": [Tag.SOP_INSTANCE]}
+            read = read_with_pydicom(file, attributes, syntax, **options)
+            found = uid_text(read.get_item(Tag.SOP_INSTANCE).value or b"")
     except Exception as error:  # pydicom raises many kinds of exceptions, RecursionError and struct.error included
         if syntax in JPIP_DEFLATED or not is_registered(syntax):
             return [f"pydicom cannot open it: {error_text(error)}"]

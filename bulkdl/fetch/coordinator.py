@@ -131,7 +131,7 @@ class Coordinator:
                         self._spare.dismiss()
 
                 self._start_process, self._local = start_process, local
-                self._shares = Shares(self._settings.share, local)
+                self._shares = Shares(self._settings.share, local.share)
                 tasks.join(feed(), name="feed")
                 tasks.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
@@ -146,7 +146,7 @@ class Coordinator:
         if not self._shares.has_room:
             return
         worker, self._spare = self._spare or self._start_process(), None
-        self._shares.join(worker)
+        self._shares.join(worker.share)
         self._remote.append(worker)
         worker.hire(replace(self._settings, learned=self._local.learned()))
 
@@ -163,7 +163,7 @@ class Coordinator:
             self._sink(Noted(f"one process does all the work: {error}"))
         else:
             await worker.run(items, self._deliver)
-        self._shares.leave(worker)
+        self._shares.leave(worker.share)
 
     async def owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
         """What is owed, page by page, again from the start after each change, until nothing is."""

@@ -3,8 +3,9 @@
 The sum of all shares never exceeds a limit, not even while shares change: the shares that shrink are sent first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,8 @@ class Share:
     rate_bytes: float | None = None
 
 
-class Sharer(Protocol):
-    """A worker that keeps to its share."""
-
-    def share(self, share: Share) -> None:
-        """Use no more than `share` from now on."""
+Sharer: TypeAlias = Callable[[Share], None]
+"""What tells a worker to use no more than its share from now on."""
 
 
 def divide(whole: Share, workers: int) -> list[Share]:
@@ -56,4 +54,4 @@ class Shares:
         for worker in sorted(new, key=lambda worker: new[worker].ceiling - self._shares.get(worker, none).ceiling):
             if self._shares.get(worker) != new[worker]:
                 self._shares[worker] = new[worker]
-                worker.share(new[worker])
+                worker(new[worker])

@@ -54,10 +54,7 @@ class Batch:
 
 
 class WorkerProcess:
-    """A worker process. `traffic` is the latest that it reported.
-
-    After its start it prepares itself, and waits for `hire`.
-    """
+    """A worker process, which prepares itself and waits for `hire`. `traffic` is the latest that it reported."""
 
     def __init__(self, context: RunContext, *, give_back: Callable[[SeriesWork, int], None]) -> None:
         self.traffic = Traffic()
@@ -92,11 +89,7 @@ class WorkerProcess:
             self._send(share)
 
     async def start(self) -> asyncio.subprocess.Process:
-        """Start the process, unless it runs. `run` ends it.
-
-        Raises:
-            ConfigurationError, MirrorUnwritable: it cannot be started.
-        """
+        """Start the process, as `runtime.processes` does, unless it runs. `run` ends it."""
         self._process = self._process or await start_process("bulkdl.fetch.worker_main")
         return self._process
 

@@ -190,11 +190,7 @@ def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def read_application_id(path: Path) -> int | None:
-    """The application id of an SQLite file; None if the file is not one, or its header is truncated.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """The application id of an SQLite file; None if it is not one, or truncated. Raises OSError if it is unreadable."""
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):

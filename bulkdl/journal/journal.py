@@ -491,10 +491,7 @@ class Journal:
         return [rows.held_instance(row) for row in self._rows(queries.ALL_HELD_OF_SERIES, (series_uid,))]
 
     def held_folders(self, run: Run, *, after: int = 0, limit: int) -> list[rows.HeldFolder]:
-        """Folders of the run's selection, or of everything, with the files that earlier runs put there, by series id.
-
-        Continues after the id `after`; at most `limit` folders.
-        """
+        """Folders of the run's selection, or of all, with the files of earlier runs, by series id after `after`."""
         scope = {"selection": run.selection_id, "after": after, "limit": limit}
         return [
             rows.HeldFolder(number, series_uid, folder, self._rows(queries.HELD_FILES, (number, run.id)))

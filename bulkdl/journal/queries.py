@@ -16,8 +16,6 @@ SERIES_COLUMNS: Final = (
 )
 """The columns of which `columns.series_from` makes a Series."""
 
-# --- selections, runs and the mirror ----------------------------------------------------------------------------------
-
 RENEW_ARCHIVE: Final = (
     "INSERT INTO archive (name, url) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET url = excluded.url"
 )
@@ -88,8 +86,6 @@ SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"
 FOLDER_OWNER: Final = "SELECT owner FROM folder_owner WHERE key = ?"
 CLAIM_FOLDER: Final = "INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)"
 
-# --- totals -----------------------------------------------------------------------------------------------------------
-
 # The tallies of a selection, or of everything where :selection is null. Series of which a selection wants only some
 # instances are counted one by one.
 _TALLIES: Final = f"""
@@ -142,8 +138,6 @@ SELECT collection, count(*), sum(owed + held + failed + quarantined), sum(held),
 FROM tallies GROUP BY collection ORDER BY collection
 """
 
-# --- failures ---------------------------------------------------------------------------------------------------------
-
 # Whether the row f concerns :selection, or :selection is null.
 _CONCERNS: Final = """
 (:selection IS NULL OR EXISTS (
@@ -194,8 +188,6 @@ UPDATE instance SET state = {OWED}, run_id = :run WHERE series_id = :series AND 
 """
 
 FORGET_FAILURE: Final = "DELETE FROM failure WHERE series_id = ? AND sop_uid = ?"
-
-# --- Series -----------------------------------------------------------------------------------------------------------
 
 SERIES_ID: Final = "SELECT id FROM series WHERE series_uid = ?"
 SERIES_LISTING: Final = "SELECT id, listing FROM series WHERE series_uid = ?"
@@ -285,8 +277,6 @@ ORDER BY s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT :limit
 """
 
 HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1"
-
-# --- instances --------------------------------------------------------------------------------------------------------
 
 ADD_INSTANCE: Final = "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)"
 _OWED: Final = "i.sop_uid, i.name, e.key, e.size_bytes, e.md5"
@@ -388,8 +378,6 @@ WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
 
 ADD_TRANSFER_SYNTAX: Final = "INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)"
 TRANSFER_SYNTAX_ID: Final = "SELECT id FROM transfer_syntax WHERE uid = ?"
-
-# --- entries ----------------------------------------------------------------------------------------------------------
 
 KEEP_ENTRY: Final = """
 INSERT INTO entry (series_id, sop_uid, key, size_bytes, md5) VALUES (?, ?, ?, ?, ?)

@@ -34,11 +34,7 @@ class JournalThread:
 
 @asynccontextmanager
 async def open_journal_thread(path: Path) -> AsyncIterator[JournalThread]:
-    """The journal at `path`, created if it does not exist. It is closed when the block ends.
-
-    Raises:
-        JournalError: it cannot be used.
-    """
+    """The journal at `path`, as `Journal.create_or_open` opens it. It is closed when the block ends."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="bulkdl-journal") as thread:
         journal = await loop.run_in_executor(thread, Journal.create_or_open, path)

@@ -103,10 +103,7 @@ class ArchiveUp(Event):
 
 @dataclass(frozen=True, slots=True)
 class InstanceFailed(Event):
-    """An instance, or a whole Series (`sop_uid` and `key` None), ended as failed or quarantined.
-
-    `key` names an entry of the archive whose SOP Instance UID is not known.
-    """
+    """An instance, an entry of unknown UID (`key`), or else a whole Series ended as failed or quarantined."""
 
     name: ClassVar[str] = "instance-failed"
     series_uid: str

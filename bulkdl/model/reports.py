@@ -41,10 +41,7 @@ class RunOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An instance, or a whole Series (`instance` and `key` None), that is not in the mirror, and why.
-
-    `key` is that of an entry of the archive whose SOP Instance UID is not known.
-    """
+    """An instance, an entry of unknown UID (`key`), or else a whole Series that is not in the mirror, and why."""
 
     series: str
     instance: str | None

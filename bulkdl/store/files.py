@@ -58,11 +58,7 @@ class MirrorFiles:
             self._close_to_others()
 
     def absolute(self, relative: str) -> Path:
-        """The path of a committed file or folder.
-
-        Raises:
-            MirrorUnwritable: `relative` leads out of the mirror, or into `.bulkdl`.
-        """
+        """The path of a committed file or folder, which is in the mirror and not in `.bulkdl`."""
         parts = relative.split("/")
         if parts[0] == BOOKKEEPING or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
             raise MirrorUnwritable(f"{relative!a} is not a place for an instance in the mirror")

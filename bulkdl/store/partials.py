@@ -141,10 +141,7 @@ class Partials:
             note.unlink(missing_ok=True)
 
     def discard_stale(self) -> int:
-        """Remove the partial files of earlier runs except those that can be resumed; returns how many.
-
-        The caller holds the mirror's lock, and no worker has started.
-        """
+        """Remove partial files that cannot be resumed, under the lock and before workers start; returns how many."""
         removed = 0
         kept = self.resumable()
         keep = {*kept, *(name + _NOTE for name in kept)}

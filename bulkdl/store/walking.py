@@ -44,10 +44,7 @@ def is_bookkeeping(path: str) -> bool:
 
 
 def walk(root: Path, *, skip: Callable[[str], bool] = is_bookkeeping) -> Iterator[Found]:
-    """Everything below `root` but folders, sorted by name: the files of a folder, then the folders in it.
-
-    Folders whose path is to `skip` are left out. Blocking.
-    """
+    """Everything below `root` but folders, and not below those to `skip`: by name, files before folders. Blocking."""
     folders = [""]
     while folders:
         folder = folders.pop()

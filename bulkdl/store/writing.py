@@ -91,10 +91,7 @@ class GroupWriter:
         return self._submit(CommitJob(path))
 
     async def commit(self, ready: Sequence[tuple[str, str]]) -> list[int]:
-        """Commit synced partial files by name, each at its path; their mtimes in nanoseconds.
-
-        When it returns, a power cut cannot take them away.
-        """
+        """Commit synced partial files by name, each at its path, as `write` does; their mtimes in nanoseconds."""
         jobs = [CommitJob(path, partial) for partial, path in ready]
         if self._is_done_here():
             commit(self._files, jobs)

@@ -63,15 +63,15 @@ def test_all_shares_together_never_exceed_the_limits(ceiling: int, rate: float |
     members = Members(Share(ceiling, rate))
     first = Member(members)
     members.held[first] = members.whole
-    shares = Shares(members.whole, first)
+    shares = Shares(members.whole, first.share)
     for _ in range(60):
         others = [member for member in members.held if member is not first]
         if shares.has_room and len(others) < 7 and (not others or chance.random() < 0.6):
-            shares.join(Member(members))
+            shares.join(Member(members).share)
         elif others:
             gone = chance.choice(others)
             del members.held[gone]
-            shares.leave(gone)
+            shares.leave(gone.share)
         held = sorted(share.ceiling for share in members.held.values())
         assert sum(held) == ceiling
         assert held[-1] - held[0] <= 1
@@ -79,18 +79,18 @@ def test_all_shares_together_never_exceed_the_limits(ceiling: int, rate: float |
 
 def test_no_more_workers_have_room_than_requests_in_flight() -> None:
     members = Members(Share(2))
-    shares = Shares(members.whole, Member(members))
+    shares = Shares(members.whole, Member(members).share)
     assert shares.has_room
-    shares.join(Member(members))
+    shares.join(Member(members).share)
     assert not shares.has_room
 
 
 def test_a_worker_that_left_changes_nothing_by_leaving_again() -> None:
     members = Members(Share(9, 9.0))
     first, second = Member(members), Member(members)
-    shares = Shares(members.whole, first)
-    shares.join(second)
+    shares = Shares(members.whole, first.share)
+    shares.join(second.share)
     del members.held[second]
     for _ in range(2):
-        shares.leave(second)
+        shares.leave(second.share)
         assert members.held[first] == members.whole
