@@ -49,10 +49,6 @@ class _ClientConnection:
     since: float
     request: web.BaseRequest | None = None
 
-    @property
-    def waits(self) -> bool:
-        return self.request is None or not self.request.content.is_eof()
-
 
 @dataclass(slots=True, kw_only=True)
 class Connections:
@@ -143,7 +139,7 @@ class Connections:
             for handler, known in found
             if known is not None
             and known.since < before
-            and known.waits
+            and (known.request is None or not known.request.content.is_eof())
             and (handler.transport is None or not handler.transport.get_write_buffer_size())
         ]
 

@@ -31,6 +31,7 @@ SERIES_WITH_PARENTS: Final = (
 """FROM clause for Series `t` with their Patient `p` and Study `st`."""
 
 _PAGE: Final = 500
+_PATIENTS: Final = "count(DISTINCT t.collection_key || char(0) || t.patient_key)"
 _MAX_DIGITS: Final = 18  # such a number certainly fits the database's integers
 _MAX_NUMBERS: Final = 10_000
 _DATES: Final = ("birth_date", "patient_birth_date", "study_date", "series_date", "released")
@@ -106,33 +107,26 @@ class CatalogueView:
         """Totals of the last scan; counted now if a Collection is hidden."""
         if not self.hidden:
             return Totals(**self._stored("totals", {}))
-        where, values = self.where()
-        (counted,) = self.select(
-            "SELECT count(DISTINCT t.collection_key), count(DISTINCT t.collection_key || char(0) || t.patient_key), "
-            "count(DISTINCT t.study_uid), count(*), "
+        (counted,) = self._rows(
+            f"SELECT count(DISTINCT t.collection_key), {_PATIENTS}, count(DISTINCT t.study_uid), count(*), "
             "coalesce(sum(json_extract(t.record, '$.image_count')), 0), "
-            f"coalesce(sum(json_extract(t.record, '$.size_bytes')), 0) FROM series AS t {where}",
-            values,
+            "coalesce(sum(json_extract(t.record, '$.size_bytes')), 0) FROM series AS t"
         )
         return Totals(**dict(zip((field.name for field in fields(Totals)), counted, strict=True)))
 
     def collections(self) -> list[str]:
         """The names of all Collections, sorted without case."""
-        where, values = self.where()
-        query = f"SELECT name FROM collection AS t {where} ORDER BY t.collection_key"
-        return [name for (name,) in self.select(query, values)]
+        return [name for (name,) in self._rows("SELECT name FROM collection AS t", end="ORDER BY t.collection_key")]
 
     def about(self, collection: str) -> About:
         """What the root says about a Collection; all fields are None for an unknown one."""
-        where, values = self.where(("t.collection_key = ?", (collection.upper(),)))
-        found = self.select(f"SELECT about FROM collection AS t {where}", values)
+        found = self._rows("SELECT about FROM collection AS t", *_of_series({"collection": collection}))
         return About(**_with_dates(json.loads(found[0][0]) if found else {}))
 
     def newest(self, collection: str) -> datetime | None:
         """When the newest Series of a Collection was added; None for an unknown Collection."""
-        where, values = self.where(("t.collection_key = ?", (collection.upper(),)))
-        (found,) = self.select(f"SELECT max(t.since) FROM series AS t {where}", values)
-        return None if found[0] is None else datetime.fromisoformat(found[0])
+        ((found,),) = self._rows("SELECT max(t.since) FROM series AS t", *_of_series({"collection": collection}))
+        return None if found is None else datetime.fromisoformat(found)
 
     def values(self, of: str, **criteria: Unpack[SeriesCriteria]) -> list[str]:
         """The distinct values of `modality`, `body_part` or `manufacturer`, sorted without case."""
@@ -141,22 +135,16 @@ class CatalogueView:
     def values_and_patients(self, of: str, **criteria: Unpack[SeriesCriteria]) -> list[tuple[str, int]]:
         """The distinct values, as in `values`, each with its number of Patients."""
         key = _VALUE_COLUMNS[of]
-        where, values = self.where(*_of_series(criteria), (f"t.{key} IS NOT NULL", ()))
-        return self.select(
-            f"SELECT min(json_extract(t.record, '$.{of}')), "
-            f"count(DISTINCT t.collection_key || char(0) || t.patient_key) FROM series AS t {where} "
-            f"GROUP BY t.{key} ORDER BY t.{key}",
-            values,
+        return self._rows(
+            f"SELECT min(json_extract(t.record, '$.{of}')), {_PATIENTS} FROM series AS t",
+            *(*_of_series(criteria), (f"t.{key} IS NOT NULL", ())),
+            end=f"GROUP BY t.{key} ORDER BY t.{key}",
         )
 
     def collections_and_patients(self) -> list[tuple[str, int]]:
         """Each Collection with its number of Patients."""
-        where, values = self.where()
-        return self.select(
-            "SELECT t.name, (SELECT count(*) FROM patient AS p WHERE p.collection_key = t.collection_key) "
-            f"FROM collection AS t {where} ORDER BY t.collection_key",
-            values,
-        )
+        counted = "(SELECT count(*) FROM patient AS p WHERE p.collection_key = t.collection_key)"
+        return self._rows(f"SELECT t.name, {counted} FROM collection AS t", end="ORDER BY t.collection_key")
 
     def patients(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Patient]:
         """Patients that meet all criteria, by Collection and ID. One Series must meet those that Patients lack."""
@@ -196,8 +184,7 @@ class CatalogueView:
 
     def collection_of(self, series_uid: str) -> str | None:
         """The Collection of a Series, in upper case; None if there is no such Series."""
-        where, values = self.where(("t.series_uid = ?", (series_uid,)))
-        found = self.select(f"SELECT t.collection_key FROM series AS t {where}", values)
+        found = self._rows("SELECT t.collection_key FROM series AS t", *_of_series({"series_uid": series_uid}))
         return found[0][0] if found else None
 
     def uuids(self, first: str) -> Iterator[tuple[str, str]]:
@@ -210,36 +197,37 @@ class CatalogueView:
         """The files of a Series, one per instance, by instance number (those without one first), then by path."""
         if self.hidden and self.collection_of(series_uid) is None:
             return ()
-        rows = self.select(
-            f"SELECT {_FILE_COLUMNS} FROM file WHERE series_uid = ? AND reason IS NULL AND served = 1 "
-            "ORDER BY instance_number, path",
-            (series_uid,),
-        )
-        return tuple(_file(row) for row in rows)
+        return tuple(self._files("series_uid = ? AND reason IS NULL", series_uid, "instance_number, path"))
 
     def find_instance(self, sop_uid: str) -> ServedFile | None:
         """The file of an instance by its UID. If several Series hold it, the first by UID."""
-        rows = self.select(
-            f"SELECT {_FILE_COLUMNS} FROM file WHERE sop_uid = ? AND served = 1 ORDER BY series_uid", (sop_uid,)
-        )
-        files = (_file(row) for row in rows)
+        files = self._files("sop_uid = ?", sop_uid, "series_uid")
         return next((file for file in files if not self.hidden or self.collection_of(file.series_uid)), None)
 
     def file_numbered(self, number: str) -> ServedFile | None:
         """The file with this number in the catalogue."""
-        rows = self.select(f"SELECT {_FILE_COLUMNS} FROM file WHERE id = ? AND served = 1", (_number(number),))
-        file = _file(rows[0]) if rows else None
-        return file if file is not None and self.collection_of(file.series_uid) is not None else None
+        files = self._files("id = ?", _number(number), "id")
+        return next((file for file in files if self.collection_of(file.series_uid) is not None), None)
 
     def series_numbered(self, numbers: Sequence[str]) -> list[str]:
         """The UIDs of the Series with these numbers. Unknown numbers are left out."""
         known = [_number(number) for number in numbers[:_MAX_NUMBERS]]
-        where, values = self.where(among("t.number", known))
-        return [uid for (uid,) in self.select(f"SELECT t.series_uid FROM series AS t {where} ORDER BY 1", values)]
+        rows = self._rows("SELECT t.series_uid FROM series AS t", among("t.number", known), end="ORDER BY 1")
+        return [uid for (uid,) in rows]
 
     def where(self, *wanted: Condition) -> Condition:
         """The WHERE clause for a table `t` that has a `collection_key`: the conditions, and what is visible."""
         return _all_of((*wanted, *self._visibility))
+
+    def _rows(self, query: str, *wanted: Condition, end: str = "") -> list[Any]:
+        """The rows of a query of a table `t` that meet the conditions; `end` follows its WHERE clause."""
+        where, values = self.where(*wanted)
+        return self.select(f"{query} {where} {end}", values)
+
+    def _files(self, wanted: str, value: object, order: str) -> Iterator[ServedFile]:
+        query = f"SELECT {_FILE_COLUMNS} FROM file WHERE {wanted} AND served = 1 ORDER BY {order}"
+        for number, path, target, *rest in self.select(query, (value,)):
+            yield ServedFile(number, Path(os.fsdecode(path)), target and Path(os.fsdecode(target)), *rest)
 
     def _stored(self, name: str, default: Any) -> Any:
         found = self.select("SELECT value FROM meta WHERE name = ?", (name,))
@@ -263,14 +251,9 @@ class CatalogueView:
         after: tuple[Any, ...] = ()
         while True:
             behind = [(f"({', '.join(ordered)}) > ({', '.join('?' * len(key))})", after)] if after else []
-            where, values = self.where(*wanted, *behind)
-            rows = self.select(
-                f"SELECT {', '.join((*ordered, *columns))} FROM {source} {where} "
-                f"ORDER BY {', '.join(ordered)} LIMIT {_PAGE}",
-                values,
-            )
-            for row in rows:
-                yield row[len(key) :]
+            query, end = f"SELECT {', '.join((*ordered, *columns))} FROM {source}", f"ORDER BY {', '.join(ordered)}"
+            rows = self._rows(query, *wanted, *behind, end=f"{end} LIMIT {_PAGE}")
+            yield from (row[len(key) :] for row in rows)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][: len(key)]
@@ -293,11 +276,6 @@ def _record(kind: type[_Record], text: str, **more: Any) -> _Record:
     if "submitted" in values:
         values["submitted"] = datetime.fromisoformat(values["submitted"])
     return kind(**values, **more)
-
-
-def _file(row: Sequence[Any]) -> ServedFile:
-    number, path, target, *rest = row
-    return ServedFile(number, Path(os.fsdecode(path)), target and Path(os.fsdecode(target)), *rest)
 
 
 def _of_series(criteria: SeriesCriteria, table: str = "t") -> list[Condition]:

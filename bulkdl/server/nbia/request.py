@@ -1,6 +1,7 @@
 """A parsed request, and a reply that is not a list of rows. The functions that answer block, in threads."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from http import HTTPStatus
@@ -108,12 +109,9 @@ class ApiRequest:
 
     def day(self, name: str) -> date | None:
         """The date in a parameter; None if it is missing, or does not have the endpoint's date format."""
-        for parameter in self.endpoint.parameters:
-            if parameter.field == name and parameter.date_form is not None:
-                try:
-                    return datetime.strptime(self.parameters[parameter.name], parameter.date_form).date()  # noqa: DTZ007 - dates have no zone
-                except (KeyError, ValueError):
-                    return None
+        form = next((one.date_form for one in self.endpoint.parameters if one.field == name), None)
+        with suppress(ValueError):
+            return datetime.strptime(self.value(name) or "", form or "").date() if form else None  # noqa: DTZ007 - dates have no zone
         return None
 
     def uids(self, name: str) -> list[str]:

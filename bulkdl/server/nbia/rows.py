@@ -25,7 +25,10 @@ _REMOVED_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9 .-]")
 _MAX_DENIED: Final = 10_000
 _HUMAN: Final = {"species_code": "337915000", "species_description": "Homo sapiens"}
 _Record = TypeVar("_Record", Patient, Study)
-_FIELDS: Final = {kind: tuple(entry.name for entry in fields(kind)) for kind in (Patient, Study, Series)}
+_FIELDS: Final = {
+    kind: tuple(entry.name for entry in fields(kind) if entry.name not in {"series", "patient", "study"})
+    for kind in (Patient, Study, Series, SeriesDetail)
+}
 
 
 def find_rows(request: ApiRequest) -> Iterator[Row]:
@@ -33,7 +36,7 @@ def find_rows(request: ApiRequest) -> Iterator[Row]:
     return iter(_ROWS[request.endpoint.name](request))
 
 
-def _of_record(record: Patient | Study | Series) -> dict[str, Any]:
+def _of_record(record: Patient | Study | Series | SeriesDetail) -> dict[str, Any]:
     return {name: getattr(record, name) for name in _FIELDS[type(record)]}
 
 
@@ -50,15 +53,10 @@ def _of_detail(detail: SeriesDetail) -> dict[str, Any]:
     study = {} if detail.study is None else _of_record(detail.study)
     return {
         **_of_patient(detail.patient),
-        "patient_name": detail.patient.name,
-        "patient_birth_date": detail.patient.birth_date,
-        "patient_sex": detail.patient.sex,
+        **{f"patient_{name}": getattr(detail.patient, name) for name in ("name", "birth_date", "sex")},
         **{name: value for name, value in study.items() if value is not None},
         **_of_record(detail.series),
-        "site": detail.site,
-        "sop_class_uid": detail.sop_class_uid,
-        "pixel_spacing_mm": detail.pixel_spacing_mm,
-        "slice_thickness_mm": detail.slice_thickness_mm,
+        **_of_record(detail),
         "annotation_bytes": 0,
         "is_released": True,
         "visibility": "1",
