@@ -14,11 +14,10 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import Outcome
 from bulkdl.model.text import nearest
 from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import Stage, run_pool

@@ -24,11 +24,10 @@ from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.targets import Target, failed
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SopInstanceUid
-from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.preamble import HEAD_BYTES, may_swell
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.settings import FetchSettings, ValidationLevel
-from bulkdl.model.states import Outcome
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors, sync_file
 from bulkdl.store.files import MirrorFiles

@@ -22,11 +22,9 @@ from bulkdl.fetch.worker_process import WorkerProcess
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import InstanceFailed, Noted, Progress
-from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
+from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
-from bulkdl.model.states import Outcome
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
 from bulkdl.store.space import check_room, measure
 

@@ -8,9 +8,8 @@ from typing import Final
 
 from bulkdl.errors import InstanceError, RequestFailed
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
-from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
-from bulkdl.model.states import Outcome
 from bulkdl.store.layout import instance_name, special_name
 
 _MARGIN_TIMES: Final = 16

@@ -30,8 +30,7 @@ from bulkdl.fetch.targets import Target, targets_of, uid_of_file
 from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.access import Access
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy

@@ -12,8 +12,7 @@ from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
 from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Event
+from bulkdl.model.events import Event, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
 from bulkdl.runtime.tasks import running_alongside

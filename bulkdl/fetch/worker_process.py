@@ -14,8 +14,7 @@ from typing import Final
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Event, Noted
+from bulkdl.model.events import Event, Noted, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import packed, receive, start_process
 from bulkdl.runtime.tasks import first_set, running_alongside

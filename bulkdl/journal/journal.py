@@ -23,11 +23,10 @@ from bulkdl.journal import connection, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
 from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, UNBOUND, WHOLE
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome, RunSummary
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import STATE_AFTER, InstanceState
 
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from bulkdl.journal.schema import IN_PART, UNBOUND
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
+from bulkdl.model.outcomes import InstanceState
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import Failure, RunOutcome, SeriesCounts
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import InstanceState
 from bulkdl.model.text import one_line
 
 _COLUMNS: Final = ("series_uid", "study_uid", "patient_id", "collection", "modality", "image_count", "size_bytes")

@@ -71,7 +71,7 @@ listed; both are nearly empty when a mirror is complete. `instance_not_decoded` 
 
 from typing import Final
 
-from bulkdl.model.states import InstanceState
+from bulkdl.model.outcomes import InstanceState
 
 APPLICATION_ID: Final = 0x42444C4A  # "BDLJ", for file(1), and to tell a journal from other SQLite files
 

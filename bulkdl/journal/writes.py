@@ -15,10 +15,9 @@ from bulkdl.journal import queries
 from bulkdl.journal.rows import Run, is_changed, is_moved, merged, message_text, series_columns, series_from, unbound
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WITHDRAWN
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import STATE_AFTER
 
 _IN_PLACE: Final = frozenset({HELD, WITHDRAWN})
 

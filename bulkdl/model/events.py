@@ -1,11 +1,14 @@
 """Events announced while a verb works. The caller hands in a sink; the command shows them, a library may ignore them.
 
-Every event has a stable `name`, which is the `event` of `--progress json`.
+Every event has a stable `name`, which is the `event` of `--progress json`. `RunContext` takes the sink to all parts.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from bulkdl.model.settings import FetchSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +138,12 @@ Sink = Callable[[Event], None]
 def ignore(event: Event) -> None:
     """A sink that ignores every event."""
     del event
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The settings of a run, the sink of its events, and the event that stops it once it is set."""
+
+    settings: FetchSettings = field(default_factory=FetchSettings)
+    sink: Sink = ignore
+    stop: asyncio.Event = field(default_factory=asyncio.Event)

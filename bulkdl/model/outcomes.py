@@ -1,17 +1,53 @@
-"""Work for a worker, and its outcomes: plain values that cross threads and processes."""
+"""Work for a worker, its outcomes, and the states of an instance in the journal, with the ways between them.
+
+owed ──► held ──► withdrawn   (and back, if the archive offers it again)
+ ▲ │      │
+ │ ├──► failed        (given up for this run; owed again in the next)
+ │ └──► quarantined   (the file is invalid; owed again in the next)
+ └────────┘           (verify --repair found it damaged)
+
+Work and outcomes are plain values that cross threads and processes.
+"""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
-from bulkdl.model.states import Outcome
 
 NOT_DECODED: Final = "pixels not decoded"
 """How the note of an instance begins whose pixels should have been decoded, and which no installed decoder supports.
 
 The journal counts these notes (`v_not_decoded`).
 """
+
+
+class InstanceState(StrEnum):
+    """The state of one instance between two runs."""
+
+    OWED = "owed"
+    HELD = "held"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    WITHDRAWN = "withdrawn"
+
+
+class Outcome(StrEnum):
+    """How one instance ended a run."""
+
+    FETCHED = "fetched"
+    REUSED = "reused"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+STATE_AFTER: Final = {
+    Outcome.FETCHED: InstanceState.HELD,
+    Outcome.REUSED: InstanceState.HELD,
+    Outcome.FAILED: InstanceState.FAILED,
+    Outcome.QUARANTINED: InstanceState.QUARANTINED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,15 +30,13 @@ from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Adopting, RunStarted
+from bulkdl.model.events import Adopting, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
-from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import AdoptReport, Refusal, RunOutcome
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.model.states import Outcome
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.commit import CommitJob, commit

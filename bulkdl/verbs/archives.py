@@ -25,8 +25,7 @@ from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, Profile
 from bulkdl.errors import BulkdlError, ConfigurationError, ConnectFailed, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import DEMO, IDC, ArchiveChoice
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Sink, ignore
+from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.records import Patient, Series
 from bulkdl.model.selection import Selection

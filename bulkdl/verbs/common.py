@@ -19,8 +19,7 @@ from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import DEMO, ArchiveChoice
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.ids import StudyUid
 from bulkdl.model.options import Option, as_words
 from bulkdl.model.records import Series

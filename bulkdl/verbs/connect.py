@@ -18,8 +18,7 @@ from bulkdl.archive.nbia.endpoints import Answer as AnswerKind
 from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.endpoints import find_among, rows_of, wire_parameters, without_endpoints

@@ -16,14 +16,12 @@ from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Noted, RunStarted
+from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import SeriesWork
+from bulkdl.model.outcomes import Outcome, SeriesWork
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import Outcome
 from bulkdl.resolve import Resolution, list_instances, resolve
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, together

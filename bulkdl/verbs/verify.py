@@ -24,7 +24,7 @@ from bulkdl.errors import JournalUnreadable, RequestFailed
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import RunRow, SeriesRow
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.context import RunContext
+from bulkdl.model.events import RunContext
 from bulkdl.model.options import Option
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import InstanceKey

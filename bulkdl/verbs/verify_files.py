@@ -20,8 +20,7 @@ from typing import Any, Final, TypeAlias
 from bulkdl.errors import MirrorUnwritable
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Noted, Verifying
+from bulkdl.model.events import Noted, RunContext, Verifying
 from bulkdl.model.records import Entry
 from bulkdl.model.reports import Problem, ProblemKind
 from bulkdl.model.text import storable

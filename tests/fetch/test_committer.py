@@ -14,9 +14,9 @@ from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.targets import FileNames, Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SeriesUid
+from bulkdl.model.outcomes import Outcome
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, ValidationLevel
-from bulkdl.model.states import Outcome
 from bulkdl.store.files import MirrorFiles
 from tests.support.dicom_files import MadeUp, instances
 

@@ -17,7 +17,7 @@ from bulkdl.fetch.worker import WorkerSettings
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import Access
-from bulkdl.model.context import RunContext
+from bulkdl.model.events import RunContext
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import Stage
 from bulkdl.store.files import MirrorFiles

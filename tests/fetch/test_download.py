@@ -16,9 +16,9 @@ from bulkdl.fetch.ranges import CHECKPOINT_BYTES
 from bulkdl.fetch.targets import FileNames, Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SeriesUid
+from bulkdl.model.outcomes import Outcome
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings
-from bulkdl.model.states import Outcome
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.partials import partial_name
 from tests.support.dicom_files import instances

@@ -22,10 +22,9 @@ from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.ranges import Parts, fresh, in_parts, part_size
 from bulkdl.fetch.targets import FileNames, Target
 from bulkdl.fetch.threads import Threads
-from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings
-from bulkdl.model.states import Outcome
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
 from bulkdl.store.files import MirrorFiles

@@ -9,9 +9,8 @@ import pytest
 from bulkdl.errors import ChecksumMismatch, NotFound
 from bulkdl.fetch.targets import FileNames, failed, targets_of, uid_of_file
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import SeriesWork
+from bulkdl.model.outcomes import Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
-from bulkdl.model.states import Outcome
 
 SERIES = SeriesUid("1.2")
 WORK = SeriesWork(

@@ -14,10 +14,9 @@ from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.worker import Worker, WorkerSettings
 from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.model.states import Outcome
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import zip_of
 from tests.support.dicom_files import MadeUp, instances

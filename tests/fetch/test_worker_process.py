@@ -15,13 +15,11 @@ from bulkdl.fetch.transport import TransportChooser
 from bulkdl.fetch.worker import Learned, Traffic, WorkerSettings
 from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop, WorkerProcess
 from bulkdl.model.access import Access
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import Noted
+from bulkdl.model.events import Noted, RunContext
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
-from bulkdl.model.states import Outcome
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp, instances

@@ -10,11 +10,10 @@ from bulkdl.errors import JournalError, LayoutError
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, WorkCursor
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import NOT_DECODED
+from bulkdl.model.outcomes import NOT_DECODED, InstanceState, Outcome
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import Failure, RunOutcome
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import InstanceState, Outcome
 from tests.support.journals import (
     EVERYTHING,
     NOW,

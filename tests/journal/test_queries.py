@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from bulkdl.journal.connection import open_to_write
 from bulkdl.journal.journal import Journal
+from bulkdl.model.outcomes import STATE_AFTER, InstanceState, Outcome
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import STATE_AFTER, InstanceState, Outcome
 from tests.support.journals import NOW, begin, folder, list_instances, outcome, record, series_uid, sop_uid
 
 SERIES = range(4)

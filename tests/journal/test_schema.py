@@ -13,9 +13,9 @@ from bulkdl.journal.connection import open_to_write
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.schema import STATE_NUMBERS
 from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.outcomes import InstanceState, Outcome
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import InstanceState, Outcome
 from tests.support.journals import (
     NOW,
     begin,

@@ -11,10 +11,10 @@ import pytest
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.outcomes import Outcome
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import Outcome
 from tests.support.journals import (
     NOW,
     begin,

@@ -7,8 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from bulkdl.journal.journal import Journal
-from bulkdl.model.outcomes import InstanceOutcome
-from bulkdl.model.states import Outcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.store.files import MirrorFiles
 from tests.support.journals import begin, folder, record_listed, series_uid, sop_uid
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
-from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

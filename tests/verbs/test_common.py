@@ -10,8 +10,7 @@ import pytest
 
 from bulkdl.errors import ConfigurationError, JournalUnreadable, MirrorLocked
 from bulkdl.journal.journal import Journal
-from bulkdl.model.context import RunContext
-from bulkdl.model.events import ignore
+from bulkdl.model.events import RunContext, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout

@@ -9,10 +9,9 @@ from pathlib import Path
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
-from bulkdl.model.outcomes import InstanceOutcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
-from bulkdl.model.states import Outcome
 from bulkdl.server.catalogue import Catalogue, Root, Totals
 from tests.support.catalogue_files import one, put, scan
 

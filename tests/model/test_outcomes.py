@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulkdl.model.states import STATE_AFTER, InstanceState, Outcome
+from bulkdl.model.outcomes import STATE_AFTER, InstanceState, Outcome
 
 
 def test_every_outcome_leads_to_a_state() -> None:
