@@ -21,7 +21,7 @@ import platformdirs
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEMO
-from bulkdl.model.text import decoded, nearest
+from bulkdl.model.text import decoded, did_you_mean
 
 _TABLES: Final = ("profiles", "defaults")
 
@@ -62,9 +62,7 @@ def load_configuration(path: Path | None, *, options: Collection[str]) -> Config
 def parse_configuration(text: str, *, source: str, options: Collection[str]) -> Configuration:
     """Read a configuration. `options` are the keys that `[defaults]` may have, written with `_`.
 
-    Raises:
-        ConfigurationError: the text is not TOML, a table or key is unknown, or a value has the wrong type. Names
-            `source` and, where it is known, the line.
+    Raises ConfigurationError for what is not valid; it names `source` and, where it is known, the line.
     """
     try:
         document = tomllib.loads(text)
@@ -82,7 +80,7 @@ def _problems(document: Mapping[str, Any], options: Collection[str]) -> Iterator
     """What is invalid, each with its key; only the first one counts."""
     for name, table in document.items():
         if name not in _TABLES:
-            yield f"unknown table {name!r}; {_known(name, _TABLES)}", name
+            yield f"unknown table {name!r}{_known(name, _TABLES)}", name
         if not isinstance(table, dict):
             yield f"{name!r} is not a table: write [{name}]", name
     for name, address in document.get("profiles", {}).items():
@@ -92,15 +90,13 @@ def _problems(document: Mapping[str, Any], options: Collection[str]) -> Iterator
             yield f"{DEMO!r} always means the demonstration archive; choose another name", name
     for key, value in document.get("defaults", {}).items():
         if (option := key.replace("-", "_")) not in options:
-            yield f"unknown option {key!r}; {_known(option, options)}", key
+            yield f"unknown option {key!r}{_known(option, options)}", key
         if not isinstance(value, str | int | float):
             yield f"the value of {key!r} is not text, a number, true or false", key
 
 
 def _known(name: str, names: Collection[str]) -> str:
-    if guess := nearest(name, names):
-        return f"did you mean {guess}?"
-    return f"known are {', '.join(sorted(names))}"
+    return did_you_mean(name, names, otherwise=f"; known are {', '.join(sorted(names))}")
 
 
 def _line_of(key: str, text: str) -> int | None:

@@ -18,10 +18,10 @@ from click.core import ParameterSource
 
 from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
-from bulkdl.cli.sections import JSON_OPTION, SectionedOption
+from bulkdl.cli.sections import JSON_HELP, SectionedOption
 from bulkdl.errors import InvalidUid
 from bulkdl.model.access import DEFAULT_ARCHIVE
-from bulkdl.model.options import Option, defaults_of, options_of, read_fields
+from bulkdl.model.options import Option, defaults_of, option_field, options_of, read_fields
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.signatures import options_of_verb
@@ -250,13 +250,13 @@ def verb_options(verb: Callable[..., Any]) -> Decorator:
     return _group("Options", "options", build, *options)
 
 
+def _group_of_fields(section: str, into: str, kind: type[Any], *names: str) -> Decorator:
+    return _group(section, into, lambda **values: kind(**read_fields(kind, values)), *_options(kind, *names))
+
+
 def fetching(kind: type[FetchSettings], *names: str) -> Decorator:
     """The options that `kind` declares, or those of the named fields; they become one `settings`."""
-
-    def build(**values: Any) -> FetchSettings:
-        return kind(**read_fields(kind, values))
-
-    return _group("Fetching", "settings", build, *_options(kind, *names))
+    return _group_of_fields("Fetching", "settings", kind, *names)
 
 
 fetch_options: Final[Decorator] = fetching(FetchSettings)
@@ -271,25 +271,16 @@ def given_settings() -> frozenset[str]:
 class OutputOptions:
     """What is printed. `as_json`: one JSON document on standard output instead of text."""
 
-    as_json: bool
-    progress: ProgressMode
+    as_json: bool = option_field("json", JSON_HELP, default=False)
+    progress: ProgressMode = option_field(
+        "progress",
+        "What standard error shows; auto: bars on a terminal, else plain lines.",
+        read=ProgressMode,
+        default=ProgressMode.AUTO,
+    )
 
 
-_OUTPUT: Final = (
-    _declared("--json", "as_json", **JSON_OPTION),
-    _declared(
-        "--progress",
-        type=click.Choice([each.value for each in ProgressMode]),
-        default=ProgressMode.AUTO.value,
-        show_default=True,
-        help="What standard error shows; auto: bars on a terminal, else plain lines.",
-    ),
-)
-
-output_options: Final[Decorator] = _group(
-    "Output", "output", lambda as_json, progress: OutputOptions(as_json, ProgressMode(progress)), *_OUTPUT
-)
-
+output_options: Final[Decorator] = _group_of_fields("Output", "output", OutputOptions)
 
 mirror_argument: Final[Decorator] = click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
 
@@ -330,6 +321,6 @@ def running(verb: Callable[..., Any], *further: Decorator) -> Decorator:
 # is the selection: users would forget a default that narrows every run.
 _CONFIGURABLE: Final[Mapping[str, str]] = {
     names[0].lstrip("-").replace("-", "_"): _python_name(names)
-    for names, _ in (*_ARCHIVE, *_options(FetchSettings), *_OUTPUT)
+    for names, _ in (*_ARCHIVE, *_options(FetchSettings), *_options(OutputOptions))
     if names[0] != "--config"
 }

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import click
 
-JSON_OPTION: Final[dict[str, Any]] = {"is_flag": True, "help": "Print one JSON document on standard output."}
-json_option: Final = click.option("--json", "as_json", **JSON_OPTION)
+JSON_HELP: Final = "Print one JSON document on standard output."
+json_option: Final = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 
 
 class SectionedOption(click.Option):

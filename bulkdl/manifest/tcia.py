@@ -48,7 +48,8 @@ def parse(text: str, *, source: str) -> Manifest:
         ManifestError: the heading is missing, no Series follows it, or a line is not a UID. Carries `source`
             and, if one line is at fault, `line` (counted from 1).
     """
-    lines = enumerate(map(_without_comment, text.splitlines()), start=1)
+    stripped = map(str.strip, text.splitlines())
+    lines = enumerate(("" if line.startswith("#") else line for line in stripped), start=1)
     settings: dict[str, str] = {}
     series: dict[SeriesUid, None] = {}  # a dict keeps the order, a set would not
     for number, line in lines:
@@ -77,11 +78,6 @@ def parse(text: str, *, source: str) -> Manifest:
     if not series:
         raise ManifestError("the list of series is empty", source=source)
     return Manifest(series=tuple(series), settings=settings, format="tcia")
-
-
-def _without_comment(line: str) -> str:
-    line = line.strip()
-    return "" if line.startswith("#") else line
 
 
 def _series_field(record: str, *, source: str, line: int) -> str:

@@ -98,11 +98,7 @@ def known_archives(profiles: Mapping[str, str] = MappingProxyType({})) -> tuple[
 async def archives_async(
     *archives: str | ArchiveChoice, seconds_per_check: float = _SECONDS_PER_CHECK
 ) -> tuple[ArchiveReport, ...]:
-    """Check the connection to each archive, all side by side; without arguments, to all known ones.
-
-    Raises:
-        ConfigurationError: there is no such archive.
-    """
+    """Check the connection to each archive, all side by side; without arguments, to all known ones."""
     choices = [choose_archive(archive) for archive in archives or known_archives()]
     connections = [_Connection(choice, profile_of(choice), seconds_per_check) for choice in choices]
     await together(*(connection.check() for connection in connections))

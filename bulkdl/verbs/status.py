@@ -25,11 +25,7 @@ def archive_of(mirror: Path) -> tuple[str, str]:
 
 
 async def status_async(mirror: Paths) -> StatusReport:
-    """Say what a mirror holds and owes, from its journal alone.
-
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
-    """
+    """Say what a mirror holds and owes, from its journal alone. Raises JournalError: that cannot be read."""
     return await asyncio.to_thread(read_status, Path(mirror))
 
 
