@@ -15,8 +15,7 @@ import click
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError, JournalError
 from bulkdl.model.access import Access, ArchiveChoice, Credentials
-from bulkdl.model.text import decoded
-from bulkdl.verbs.reach import ArchiveTerms, archive_terms, is_guest, reach
+from bulkdl.verbs.reach import ArchiveTerms, archive_terms, is_guest, reach, read_text
 from bulkdl.verbs.status import archive_of
 
 # The credential file of the NBIA Data Retriever: userName=… and passWord=…, each on a line.
@@ -79,11 +78,7 @@ def _password(username: str, file: Path | None) -> str:
     if is_guest(username):
         return ""
     if file is not None:
-        try:
-            text = decoded(file.read_bytes()).rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise ConfigurationError(f"the password file {str(file)!r} cannot be read: {reason}") from error
+        text = read_text(file, f"the password file {str(file)!r}").rstrip("\r\n")
         written = _PASSWORD_OF_RETRIEVER.search(text)
         return written[1] if written else text
     if (password := os.environ.get("BULKDL_PASSWORD")) is not None:

@@ -1,20 +1,13 @@
-"""The exit code of the contract for a report or an error. Pure."""
+"""How a command ends: the exit code of the contract for a report or an error, and the JSON document. Pure."""
 
+import json
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from bulkdl import errors
-from bulkdl.model.reports import (
-    AdoptReport,
-    LogReport,
-    PlanReport,
-    Report,
-    RunOutcome,
-    RunReport,
-    StatusReport,
-    SyncPlan,
-    VerifyReport,
-)
+from bulkdl.model import reports
+from bulkdl.model.reports import RunOutcome
+from bulkdl.model.text import one_line
 
 
 class Exit(IntEnum):
@@ -65,19 +58,31 @@ def for_error(error: errors.BulkdlError) -> Exit:
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), Exit.INCOMPLETE)
 
 
-def for_report(report: Report) -> Exit:
+def for_report(report: reports.Report) -> Exit:
     """The exit code of a verb: 0 only if nothing that was requested failed, is damaged or is missing."""
     match report:
-        case AdoptReport(found=0, outcome=RunOutcome.COMPLETE):
+        case reports.AdoptReport(found=0, outcome=RunOutcome.COMPLETE):
             return Exit.INCOMPLETE
-        case RunReport() | AdoptReport():
+        case reports.RunReport() | reports.AdoptReport():
             return _BY_OUTCOME[report.outcome]
-        case VerifyReport(repair=RunReport() as repair) if repair.outcome is not RunOutcome.COMPLETE:
+        case reports.VerifyReport(repair=reports.RunReport() as repair) if repair.outcome is not RunOutcome.COMPLETE:
             return for_report(repair)
-        case VerifyReport():
+        case reports.VerifyReport():
             is_incomplete = report.remaining or report.owed or report.instances.quarantined
             return Exit.INCOMPLETE if is_incomplete else Exit.OK
-        case PlanReport() | SyncPlan():
+        case reports.PlanReport() | reports.SyncPlan():
             return Exit.INCOMPLETE if report.failures else Exit.OK
-        case StatusReport() | LogReport():
+        case reports.StatusReport() | reports.LogReport():
             return Exit.OK
+
+
+def document(values: dict[str, Any]) -> str:
+    """One JSON document."""
+    return json.dumps(values, indent=1)
+
+
+def error_values(error: errors.BulkdlError) -> dict[str, Any]:
+    """The JSON document of a command that an error ended: its report as far as it came, and the error."""
+    outcome = RunOutcome.INTERRUPTED if isinstance(error, errors.Interrupted) else RunOutcome.FAILED
+    ended = {"outcome": outcome.value, "error": error.code, "message": one_line(str(error))}
+    return {**(error.report or {}), **ended}

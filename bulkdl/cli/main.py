@@ -160,10 +160,8 @@ def _fail(error: BulkdlError, arguments: Sequence[str]) -> exit_codes.Exit:
     with suppress(OSError):
         print(f"bulkdl: {one_line(str(error))}", file=sys.stderr, flush=True)
     if "--json" in arguments:
-        from bulkdl.cli.output import document, error_values  # noqa: PLC0415 - needed for this document only
-
         try:
-            print(document(error_values(error)), flush=True)
+            print(exit_codes.document(exit_codes.error_values(error)), flush=True)
         except BrokenPipeError:
             _discard_stdout()
     return exit_codes.for_error(error)

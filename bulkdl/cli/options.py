@@ -219,19 +219,18 @@ def selecting(kind: type[Selection]) -> Decorator:
     """Data sets by name, the options of the criteria that `kind` declares, and `--manifest`: one `selection`."""
 
     def build(*, data_sets: tuple[str, ...], manifest: tuple[str, ...], **criteria: Any) -> Selection:
-        from bulkdl.verbs.select import merge_manifests, select_data_sets  # noqa: PLC0415 - `--help` does not need it
+        from bulkdl.verbs import select  # noqa: PLC0415 - `--help` does not need it
 
-        named = select_data_sets(data_sets, kind(**read_fields(kind, criteria)))
-        return merge_manifests(named, map(_read_manifest, manifest))
+        def read(path: str) -> Selection:
+            if path == "-":
+                return select.select_from(sys.stdin.buffer.read(), source="standard input")
+            return select.select_from_file(path)
+
+        named = select.select_data_sets(data_sets, kind(**read_fields(kind, criteria)))
+        return select.merge_manifests(named, map(read, manifest))
 
     section = "Selection (values of one option are alternatives, different options narrow)"
     return _group(section, "selection", build, _DATA_SETS, *_options(kind), _MANIFEST)
-
-
-def _read_manifest(path: str) -> Selection:
-    from bulkdl.verbs.select import select_from, select_from_file  # noqa: PLC0415 - not every selection needs it
-
-    return select_from(sys.stdin.buffer.read(), source="standard input") if path == "-" else select_from_file(path)
 
 
 selection_options: Final[Decorator] = selecting(Selection)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TextIO
 
-from bulkdl.cli.output import width_of
+from bulkdl.cli.sections import width_of
 from bulkdl.model.events import Adopting, ArchiveDown, ArchiveUp, Event, Noted, Progress, RunStarted, Sink, Verifying
 from bulkdl.model.formatting import duration
 from bulkdl.model.quantities import human_bytes

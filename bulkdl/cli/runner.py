@@ -9,10 +9,10 @@ from typing import Final, TypeVar
 
 import click
 
-from bulkdl.cli.exit_codes import Exit, for_report
+from bulkdl.cli.exit_codes import Exit, document, error_values, for_report
 from bulkdl.cli.options import OutputOptions
-from bulkdl.cli.output import document, error_values, width_of
 from bulkdl.cli.progress import display
+from bulkdl.cli.sections import width_of
 from bulkdl.cli.signals import SIGNALS, forget_signals, handle_signals
 from bulkdl.errors import BulkdlError, ConfigurationError, Interrupted
 from bulkdl.model.events import Noted, RunEnded, Sink, ignore

@@ -1,7 +1,8 @@
-"""How `--help` is laid out: options under headings, examples at the end. Light to import."""
+"""How `--help` is laid out: options under headings, examples at the end; the width of a terminal. Light to import."""
 
+import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -46,3 +47,11 @@ class SectionedCommand(click.Command):
 def command(*examples: str) -> Callable[[Callable[..., Any]], SectionedCommand]:
     """A decorator that makes a command of a function; `--help` ends with `examples`."""
     return click.command(cls=SectionedCommand, examples=examples)
+
+
+def width_of(stream: TextIO) -> int | None:
+    """The columns of the terminal behind `stream`; None if it is not a terminal, or does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None

@@ -26,10 +26,7 @@ async def resolve_data_sets(selection: Selection, archive: Archive, sink: Sink) 
 
     A UID is a Series or a Study; a DOI, or the address of a page of TCIA, is the Collections behind it; another word is
     a Collection, in any case and with `-`, `_` and blanks alike, or a Patient if no Collection is called so.
-
-    Raises:
-        SelectionError: the archive has nothing of that name, or the words are of several kinds.
-        BulkdlError: the archive does not answer, as `Archive` states.
+    Raises SelectionError: the archive has nothing of that name, or the words are of several kinds.
     """
     if not selection.data_sets:
         return selection
@@ -74,11 +71,7 @@ async def _collections_of_doi(doi: str, archive: Archive) -> list[str]:
 
 
 def _name_in_address(address: str) -> str:
-    """The name of the data set on a page of TCIA: the last part of the path.
-
-    Raises:
-        SelectionError: it is another address.
-    """
+    """The name of the data set on a page of TCIA: the last part of the path."""
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
@@ -95,11 +88,7 @@ def _plain(name: str) -> str:
 
 
 async def _has(selection: Selection, archive: Archive) -> bool:
-    """Whether the archive has any Series of the selection.
-
-    Raises:
-        RequestFailed: it did not answer.
-    """
+    """Whether the archive has any Series of the selection. Raises RequestFailed: it did not answer."""
     async with aclosing(archive.find(selection)) as batches:
         async for found in batches:
             if found.series:

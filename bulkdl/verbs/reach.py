@@ -13,7 +13,9 @@ import platformdirs
 from bulkdl.archive.auth import GUEST
 from bulkdl.archive.connect import capabilities
 from bulkdl.archive.profiles import find_profile
+from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEFAULT_ARCHIVE, DEMO, Access, ArchiveChoice, Credentials
+from bulkdl.model.text import decoded
 from bulkdl.verbs.signatures import Paths
 
 
@@ -82,3 +84,12 @@ def archive_terms(
 def is_guest(username: str) -> bool:
     """Whether this is NBIA's shared guest account, which has no password."""
     return username == GUEST
+
+
+def read_text(path: Paths, name: str = "") -> str:
+    """The text of a file of secrets. Raises ConfigurationError, which calls it `name` and does not quote it."""
+    try:
+        return decoded(Path(path).read_bytes())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigurationError(f"{name or path} cannot be read: {reason}") from None

@@ -12,14 +12,13 @@ from typing import Annotated, Final, TypedDict, Unpack
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.options import Option
-from bulkdl.model.text import decoded
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
 from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue
 from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.verbs.blocking import blocking_block
-from bulkdl.verbs.reach import cache_folder
+from bulkdl.verbs.reach import cache_folder, read_text
 from bulkdl.verbs.signatures import Paths
 
 __all__ = ["AccessRecord", "ServeOptions", "Served", "serve", "serve_async"]
@@ -125,18 +124,12 @@ serve = blocking_block(serve_async)
 
 def read_rules(api_key_file: Paths | None, users_file: Paths | None) -> AccessRules:
     """The access rules of the two files; without files, everything is visible to everyone."""
-    keys = read_keys(_text(api_key_file), source=str(api_key_file)) if api_key_file is not None else frozenset[str]()
+    keys = frozenset[str]()
+    if api_key_file is not None:
+        keys = read_keys(read_text(api_key_file), source=str(api_key_file))
     if users_file is None:
         return AccessRules(keys=keys)
-    return read_users(_text(users_file), source=str(users_file), keys=keys)
-
-
-def _text(path: Paths) -> str:
-    try:
-        return decoded(Path(path).read_bytes())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigurationError(f"{path} cannot be read: {reason}") from None  # an error of decoding quotes the file
+    return read_users(read_text(users_file), source=str(users_file), keys=keys)
 
 
 def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalogue, ScanReport]:

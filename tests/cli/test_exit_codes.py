@@ -137,3 +137,12 @@ def test_a_plan_tells_by_its_code_what_is_not_there(failures: tuple[Failure, ...
         failures=failures,
     )
     assert exit_codes.for_report(report) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(errors.ArchiveUnreachable("away"), "failed"), (errors.Interrupted("stopped"), "interrupted")],
+)
+def test_an_error_is_one_json_document_too(error: errors.ArchiveUnreachable | errors.Interrupted, outcome: str) -> None:
+    document = exit_codes.error_values(error)
+    assert document == {"outcome": outcome, "error": error.code, "message": str(error)}

@@ -8,11 +8,10 @@ from typing import Final
 import click
 
 from bulkdl.cli.credentials import choose_archive
-from bulkdl.cli.exit_codes import Exit
+from bulkdl.cli.exit_codes import Exit, document
 from bulkdl.cli.options import ArchiveOptions, archive_options
-from bulkdl.cli.output import document, width_of
 from bulkdl.cli.runner import run_until_stopped
-from bulkdl.cli.sections import command, json_option
+from bulkdl.cli.sections import command, json_option, width_of
 from bulkdl.model.access import IDC
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.formatting import table

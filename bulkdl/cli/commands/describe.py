@@ -9,10 +9,10 @@ from typing import Any, Final
 import click
 
 from bulkdl.cli.credentials import choose_archive
+from bulkdl.cli.exit_codes import document
 from bulkdl.cli.options import ArchiveOptions, archive_options
-from bulkdl.cli.output import document, width_of
 from bulkdl.cli.runner import run_until_stopped
-from bulkdl.cli.sections import command, json_option
+from bulkdl.cli.sections import command, json_option, width_of
 from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.describe import describe_async

@@ -6,9 +6,8 @@ import click
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import ArchiveOptions, Parsed, archive_options
-from bulkdl.cli.output import width_of
 from bulkdl.cli.runner import run_until_stopped
-from bulkdl.cli.sections import command
+from bulkdl.cli.sections import command, width_of
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.formatting import fit_columns, table
 from bulkdl.model.text import one_line
