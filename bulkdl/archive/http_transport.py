@@ -15,7 +15,10 @@ from bulkdl.archive.request import Pairs
 
 
 class HttpResponse(Protocol):
-    """A response whose header has arrived. `release` must be called once it is no longer needed."""
+    """A response whose header has arrived. `release` must be called once it is no longer needed.
+
+    Reading raises RequestFailed if the connection broke, or nothing arrived for too long.
+    """
 
     status: int
     reason: str  # the text behind the status code; may be empty
@@ -24,18 +27,10 @@ class HttpResponse(Protocol):
     content_type: str  # without parameters, in lower case; `application/octet-stream` if there is none
 
     async def chunk(self) -> bytes:
-        """Return the next bytes as they arrive, undecoded; empty at the end of the body.
-
-        Raises:
-            RequestFailed: the connection broke, or nothing arrived for too long.
-        """
+        """Return the next bytes as they arrive, undecoded; empty at the end of the body."""
 
     async def read(self) -> bytes:
-        """Return the whole body, undecoded.
-
-        Raises:
-            RequestFailed: as `chunk`.
-        """
+        """Return the whole body, undecoded."""
 
     def release(self) -> None:
         """Keep the connection for the next request if the body was read to its end; close it otherwise."""

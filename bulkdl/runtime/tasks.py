@@ -12,28 +12,21 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Tasks:
+class Tasks(asyncio.TaskGroup):
     """A task group that tasks can join while it runs; the end of the block waits for all of them."""
-
-    def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
-
-    async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         first: BaseException | None = None
         try:
-            await self._group.__aexit__(kind, error, trace)
+            await super().__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
             first = _first_of(group)
         if first is not None:
@@ -41,7 +34,7 @@ class Tasks:
 
     def join(self, part: Coroutine[Any, Any, None], *, name: str | None = None) -> asyncio.Task[None]:
         """Start `part` as a task of the group."""
-        return self._group.create_task(part, name=name or getattr(part, "__qualname__", None))
+        return self.create_task(part, name=name or getattr(part, "__qualname__", None))
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

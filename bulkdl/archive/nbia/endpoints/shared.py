@@ -1,4 +1,4 @@
-"""The words of the tables: every parameter and attribute that several endpoints share, and how a table names them.
+"""The words of the tables: what several endpoints share, how a table names it, and what each endpoint does.
 
 Tags are those of PS3.6; TCIA's own attributes have none.
 """
@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 
 from bulkdl.archive.nbia.endpoints.base import FORMATS, Answer, Attribute, DateForm, Endpoint, Kind, Parameter
-from bulkdl.archive.nbia.endpoints.descriptions import DESCRIPTIONS
 
 JSON_ONLY: Final = ("JSON",)
 CSV_FILE: Final = ("CSV-DOWNLOAD",)
@@ -138,6 +137,75 @@ _OTHER_NAMES: Final = {
     "thirdPartyAnanlysis": "ThirdPartyAnalysis",
 }
 
+# What each endpoint answers or does, in words: said once for all families that have it.
+_DESCRIPTIONS: Final = {
+    "getCollectionValues": "all Collections",
+    "getModalityValues": "modalities, of one Collection or body part or of all",
+    "getBodyPartValues": "body parts, of one Collection or modality or of all",
+    "getManufacturerValues": "manufacturers of equipment, narrowed by Collection, modality and body part",
+    "getPatient": "Patients, of one Collection or of all",
+    "getPatientByCollectionAndModality": "the Patients of a Collection who have a Series of that modality",
+    "NewPatientsInCollection": "the Patients of a Collection who are new since a day",
+    "getPatientStudy": "Studies, narrowed by Collection, Patient or UID",
+    "NewStudiesInPatientCollection": "the Studies of a Collection, or of one Patient of it, that are new since a day",
+    "getSeries": "Series that meet every criterion given",
+    "getUpdatedSeries": "the Series that were released after a day",
+    "getContentsByName": "the Series of a shared list; always JSON",
+    "getSeriesSize": "size and number of instances of one Series; slow on large archives",
+    "getSOPInstanceUIDs": "the instances of one Series",
+    "getSeriesMetaData": "the metadata of one Series as in the metadata.csv of downloads; every value is text",
+    "getSingleImage": "one instance, as a DICOM file",
+    "getImage": "all instances of a Series, as a zip that begins with a LICENSE",
+    "getImageWithMD5Hash": "all instances of a Series, as a zip that ends with md5hashes.csv",
+    "getDCMImage": "all instances of a Series, as a zip of names such as 1-01.dcm",
+    "getM5HashForImage": "the MD5 of one instance, 32 hexadecimal digits; nothing for an unknown one",
+    "getImageOther": "the files of a Series that are not DICOM, as a zip with the original names",
+    "getDeniedSeries": "those of some Series that a user may not see",
+    "getUserAgreementTxt": "the agreement for users of the data",
+    "getAllSOPClassDefinition": "names of SOP classes, a line UID=name for each",
+    "status": "whether the API is up",
+    "status/version": "the version of the API",
+    "getSeriesQCInfo": "release, visibility and licence of some Series",
+    "getSeriesMetadata": "all metadata of some Series, up to 10,000 of them; "
+    "an attachment of CSV if no format is named",
+    "getSeriesMetadataCombined": "getSeriesMetadata with blanks in the names, as an attachment of CSV",
+    "getMD5HashForImage": "the MD5 of one instance, 32 hexadecimal digits; nothing for an unknown one",
+    "getCollectionValuesAndCounts": "Collections, with the number of Patients of each",
+    "getModalityValuesAndCounts": "modalities, with the number of Patients of each",
+    "getBodyPartValuesAndCounts": "body parts, with the number of Patients of each",
+    "getManufacturerValuesAndCounts": "manufacturers, with the number of Patients of each",
+    "getSpeciesValuesAndCounts": "species, with the number of Patients of each",
+    "getCollectionDescriptions": "what the archive says about its Collections",
+    "getCollectionOrSeriesForDOI": "what a DOI names",
+    "getSimpleSearch": "Patients that meet all criteria, a page of them, with counts of what they have",
+    "getManifestText": "a manifest of some Series",
+    "getManifestForSimpleSearch": "a manifest of what a simple search finds",
+    "getSpeciesTax": "the species that there are",
+    "getDicomTags": "the DICOM attributes of the first instance of a Series",
+    "getDicomTagsByImageID": "the DICOM attributes of one instance",
+    "getManifestForCollection": "a manifest of the Series of a Collection",
+    "getManifestFromPatientStudySeries": "a manifest of the Series of some Patients, Studies and Series",
+    "getMD5Hierarchy": "one MD5 over those of all instances of a Series, Study, Patient or Collection; "
+    "nothing for an unknown one",
+    "getStudyDrillDown": "the Studies of some Series, nested",
+    "getImageDrillDown": "the instances of some Series",
+    "getStudyDrillDownWithSeriesIds": "the Studies of some Series, nested",
+    "getThumbnail": "a small picture of one instance",
+    "getSimpleSearchWithModalityAndBodyPartPaged": "Patients that meet all criteria, a page of them, "
+    "with counts of what they have",
+    "getManifestTextV2": "a manifest of some Series",
+    "getSeriesMetadata2": "metadata of some Series, as an attachment of CSV",
+    "getSeriesMetadata3": "all metadata of some Series, as an attachment of CSV",
+    "getSharedList": "a shared list; null for an unknown one",
+    "createSharedList": "make a shared list of some Series",
+    "deleteSharedList": "delete a shared list that you own",
+    "getLicenses": "the licences of the archive's data",
+    "hostName": "name of the server",
+    "up": "the word up",
+    "PatientsByModality": "the Patients of a Collection who have a Series of that modality",
+    "ContentsByName": "the Series of a shared list; always JSON",
+}
+
 
 def _folded(name: str) -> str:
     return name.replace(" ", "").casefold()
@@ -197,7 +265,7 @@ def rows(
         asked(parameters) if isinstance(parameters, str) else parameters,
         columns(attributes) if isinstance(attributes, str) else attributes,
         Answer.ROWS,
-        description or DESCRIPTIONS[name],
+        description or _DESCRIPTIONS[name],
         method=method,
         formats=formats,
     )
