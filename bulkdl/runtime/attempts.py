@@ -24,8 +24,6 @@ from bulkdl.runtime.tasks import first_set, running_alongside
 Result = TypeVar("Result")
 
 _GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
-_FIRST_PROBE_SECONDS: Final = 1.0
-_SLOWEST_PROBE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +74,7 @@ class Retrier:
         self.stop = stop
         self.permits = Permits(limiter.limit)
         self.policy = policy
-        self._outage = Outage(
-            give_up_after_seconds=policy.give_up_after_seconds,
-            first_probe_seconds=_FIRST_PROBE_SECONDS * policy.wait_scale,
-            slowest_probe_seconds=_SLOWEST_PROBE_SECONDS * policy.wait_scale,
-        )
+        self._outage = Outage(policy.give_up_after_seconds, wait_scale=policy.wait_scale)
         self._probing = False
         self._paused_until = 0.0
         self._rate = rate

@@ -42,22 +42,18 @@ class Outage:
     them. While it is away, one request at a time is sent as a probe.
     """
 
+    _FIRST_PROBE_SECONDS: Final = 1.0
+    _SLOWEST_PROBE_SECONDS: Final = 30.0
     _SERIES: Final = 24
     _DIFFERENT: Final = 8  # a few instances that the archive cannot deliver are not an outage
 
-    def __init__(
-        self,
-        *,
-        give_up_after_seconds: float,
-        first_probe_seconds: float = 1.0,
-        slowest_probe_seconds: float = 30.0,
-    ) -> None:
+    def __init__(self, give_up_after_seconds: float, *, wait_scale: float = 1.0) -> None:
         self._give_up_after = give_up_after_seconds
-        self._first_probe = first_probe_seconds
-        self._slowest_probe = slowest_probe_seconds
+        self._first_probe = self._FIRST_PROBE_SECONDS * wait_scale
+        self._slowest_probe = self._SLOWEST_PROBE_SECONDS * wait_scale
         self.since: float | None = None
         self.probe_at = 0.0
-        self._probe_wait = first_probe_seconds
+        self._probe_wait = self._first_probe
         self._unanswered = 0
         self._unanswered_names: set[str] = set()
 

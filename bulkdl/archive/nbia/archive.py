@@ -240,7 +240,8 @@ class _Asking:
         async def take(answered: list[Series]) -> None:
             answered = [completed(series, first) for series in answered] if is_one else answered
             found.update(series.series_uid for series in answered)
-            if chosen := tuple(series for series in answered if self._matches(series)):
+            named = [series for series in answered if not self._named or series.series_uid in self._named]
+            if chosen := tuple(series for series in named if self._selection.matches(series)):
                 await emit(FoundSeries(chosen))
 
         if is_one:
@@ -263,9 +264,6 @@ class _Asking:
         self._refusals.answered()
         if missing := tuple(each for each in batch if not count or (each.series_uid and each.series_uid not in found)):
             await emit(FoundSeries(not_found=missing))
-
-    def _matches(self, series: Series) -> bool:
-        return (not self._named or series.series_uid in self._named) and self._selection.matches(series)
 
 
 def capabilities_of(dialect: Dialect) -> Capabilities:

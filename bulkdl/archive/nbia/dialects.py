@@ -34,7 +34,6 @@ class Dialect:
     `series_at_once` is how many Series one `series_by_uids` may name.
     """
 
-    name: ClassVar[str]
     endpoints: ClassVar[Mapping[str, Endpoint]]
     identity: ClassVar[Identity] = Identity.NONE
     prefix: ClassVar[str] = ""
@@ -118,7 +117,6 @@ class Dialect:
 class NbiaV1(Dialect):
     """NBIA Search API v1, below `…/nbia-api/services/`."""
 
-    name = "nbia-v1"
     endpoints = NBIA_V1
     prefix = "v1/"
 
@@ -126,7 +124,6 @@ class NbiaV1(Dialect):
 class NbiaV2(Dialect):
     """NBIA Search with Authentication API v2, and the Advanced API, below `…/nbia-api/services/`."""
 
-    name = "nbia-v2"
     endpoints: ClassVar[Mapping[str, Endpoint]] = {**NBIA_V2, **NBIA_ADVANCED}
     prefix = "v2/"
     identity = Identity.TOKEN
@@ -136,7 +133,6 @@ class NbiaV2(Dialect):
 class NbiaV4(Dialect):
     """NBIA v4, below `…/nbia-api/services/`."""
 
-    name = "nbia-v4"
     endpoints: ClassVar[Mapping[str, Endpoint]] = {
         **NBIA_V4,
         **{name: NBIA_V1[name] for name in _OF_V1_FOR_V4},
@@ -158,7 +154,6 @@ class NbiaV4(Dialect):
 class TciaV3(Dialect):
     """TCIA REST API v3, below `…/services/v3/`. Its default format is not documented, so each request names one."""
 
-    name = "tcia-v3"
     endpoints = TCIA_V3
     identity = Identity.KEY
     other_names: ClassVar[Mapping[str, str]] = {

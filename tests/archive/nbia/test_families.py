@@ -24,7 +24,7 @@ SOP = SopInstanceUid("1.2.3")
 V1, V2, V4, V3 = NbiaV1(), NbiaV2(), NbiaV4(), TciaV3()
 DIALECTS: list[Dialect] = [V1, V2, V4, V3]
 
-by_name = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+by_name = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: type(dialect).__name__)
 
 
 def rows(name: str) -> list[dict[str, Any]]:
