@@ -11,6 +11,7 @@
     │   ├── ArchiveRefused            key, login or licence                            exit 3
     │   ├── ArchiveUnreachable        no answer, or only failures, for too long        exit 4
     │   ├── ShortAtSource             a Series lists fewer instances than the archive's own count
+    │   ├── DiffersAtSource           the list of a Series has more, or other bytes, than the archive's index says
     │   └── RequestFailed             one request; `runtime.retry` decides what follows
     │       ├── ConnectFailed         refused, unknown host, TLS, proxy: nothing was sent
     │       ├── ConnectionLost        the connection broke after the request was sent
@@ -26,6 +27,7 @@
     │   ├── InvalidInstance           not valid DICOM
     │   ├── InvalidAtSource           the same invalid bytes twice: the archive holds them like this
     │   ├── WrongObject               valid DICOM, but another object than the requested one
+    │   │   └── WrongAtSource         the same, with the bytes that the archive lists: it holds them so
     │   ├── ChecksumMismatch          the bytes do not match the archive's checksum
     │   ├── DuplicateInstance         another entry of the Series has the same SOP Instance UID
     │   └── NotInBundle               the bundle of its Series does not contain it
@@ -118,6 +120,10 @@ class ShortAtSource(ArchiveError, code="short-at-source"):
     """A Series repeatedly lists fewer instances than the archive's own count. The listed ones are downloaded."""
 
 
+class DiffersAtSource(ArchiveError, code="differs-at-source"):
+    """A Series lists more instances, or other bytes, than the archive's own index says. The list is downloaded."""
+
+
 class RequestFailed(ArchiveError, code="request-failed"):
     """One request failed.
 
@@ -184,6 +190,10 @@ class InvalidAtSource(InstanceError, code="unsound-at-source"):
 
 class WrongObject(InstanceError, code="wrong-object"):
     """The file is valid DICOM, but its UIDs are not the requested ones."""
+
+
+class WrongAtSource(WrongObject, code="wrong-at-source"):
+    """The file is another object than the requested one, and has the checksum that the archive lists."""
 
 
 class ChecksumMismatch(InstanceError, code="checksum-mismatch"):

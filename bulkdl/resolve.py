@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
-from bulkdl.errors import NotFound, RequestFailed, ShortAtSource, UnexpectedAnswer
+from bulkdl.errors import DiffersAtSource, NotFound, RequestFailed, ShortAtSource, UnexpectedAnswer
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
 from bulkdl.journal.thread import JournalThread
@@ -139,7 +139,7 @@ async def _list_one(
     row: UnlistedSeries, journal_thread: JournalThread, run: Run, archive: Archive, refusals: Refusals
 ) -> frozenset[str] | None:
     """Record the entries of a Series; return their keys if the list is complete and all of them are wanted."""
-    uid, promised = row.series.series_uid, row.series.image_count or 0
+    uid = row.series.series_uid
     try:
         entries, invalid_rows, attempts = await _list_until_complete(row.series, archive)
         refusals.answered()
@@ -158,17 +158,42 @@ async def _list_one(
         are_uids_listed = all(entry.sop_uid is not None for entry in entries)
         message = _NOT_LISTED if are_uids_listed else _NOT_SELECTABLE
         await journal_thread(Journal.record_outcomes, run, [_not_found(uid, sop_uid, message) for sop_uid in missing])
-    is_counted = 0 < promised <= len(entries)
-    if invalid_rows and not is_counted:
-        code, message = UnexpectedAnswer.code, f"{invalid_rows:,} listed instances have no valid SOP Instance UID"
-    elif not entries or len(entries) < promised:
-        listed = f"{len(entries):,} instances" if entries else "no instances"
-        code, message = ShortAtSource.code, f"the archive lists {listed} and counts {promised:,}"
-    else:
+    found = _finding(row.series, entries, invalid_rows, is_exact=archive.capabilities.exact)
+    if found is None:
         is_whole = row.wanted is None and not invalid_rows
         return frozenset(entry.key for entry in entries) if is_whole else None
-    await journal_thread(Journal.record_series_failure, run, uid, error=code, message=message, attempts=attempts)
+    await journal_thread(
+        Journal.record_series_failure, run, uid, error=found.code, message=str(found), attempts=attempts
+    )
     return None
+
+
+def _finding(
+    series: Series, entries: Sequence[Entry], invalid_rows: int, *, is_exact: bool
+) -> ShortAtSource | DiffersAtSource | UnexpectedAnswer | None:
+    """How the list of a Series differs from what the archive says of it elsewhere."""
+    promised = series.image_count or 0
+    listed = f"the archive lists {f'{len(entries):,}' if entries else 'no'} instances"
+    bytes_differ = _bytes_differ(series, entries) if is_exact else ""
+    if invalid_rows and not is_exact and not 0 < promised <= len(entries):
+        return UnexpectedAnswer(f"{invalid_rows:,} listed instances have no valid SOP Instance UID")
+    odd = f"; {invalid_rows:,} listed keys are not those of instances" if invalid_rows and is_exact else ""
+    if not entries or len(entries) < promised:
+        return ShortAtSource(f"{listed} and counts {promised:,}{bytes_differ}{odd}")
+    if is_exact and 0 < promised < len(entries):
+        return DiffersAtSource(f"{listed} and counts {promised:,}{bytes_differ}{odd}")
+    if bytes_differ or odd:
+        return DiffersAtSource(f"{listed}{bytes_differ}{odd}")
+    return None
+
+
+def _bytes_differ(series: Series, entries: Sequence[Entry]) -> str:
+    """How the bytes of all entries differ from those of the Series. Without a count its size is not exact either."""
+    sizes = [entry.size_bytes for entry in entries if entry.size_bytes is not None]
+    if not series.image_count or series.size_bytes is None or len(sizes) < len(entries):
+        return ""
+    listed = sum(sizes)
+    return f"; they have {listed:,} bytes, the index says {series.size_bytes:,}" if listed != series.size_bytes else ""
 
 
 async def _list_until_complete(series: Series, archive: Archive) -> tuple[tuple[Entry, ...], int, int]:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from bulkdl.archive.base import Archive, Capabilities, FoundSeries, SeriesQuestion
 from bulkdl.errors import NotFound, SelectionError, ServerFailed
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.thread import open_journal_thread
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Series
+from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
-from bulkdl.resolve import Resolution, explain_nothing, resolve
+from bulkdl.resolve import Resolution, explain_nothing, list_instances, resolve
+from bulkdl.runtime.tasks import Stage
+from tests.support.journals import NOW, begin
+from tests.support.memory_archive import MemoryArchive
 
 ONE, TWO = Series(series_uid=SeriesUid("1.1")), Series(series_uid=SeriesUid("1.2"))
 NAMED = SeriesQuestion({"series_uid": "1.3"}, series_uid=SeriesUid("1.3"))
@@ -85,3 +91,50 @@ async def test_no_more_than_three_questions_are_named() -> None:
     questions = [SeriesQuestion({"patient_id": str(number)}) for number in range(5)]
     text = await explain_nothing(Selection(patients=("0",)), questions, archive())
     assert text == "the archive has no series for patient id 0; patient id 1; patient id 2; and 2 more"
+
+
+# --- lists that differ from the index ---------------------------------------------------------------------------------
+
+ENTRIES = tuple(Entry(f"b/s/{number}.dcm", size_bytes=10) for number in range(3))
+
+
+async def nothing(_: SeriesUid) -> None:
+    """Nothing is to be done with a listed Series."""
+
+
+@pytest.mark.parametrize(
+    ("count", "size_bytes", "entries", "invalid_rows", "error", "message"),
+    [
+        (3, 30, ENTRIES, 0, None, None),
+        (4, 40, ENTRIES, 0, "short-at-source", "lists 3 instances and counts 4; they have 30 bytes, the index says 40"),
+        (3, 30, (), 0, "short-at-source", "lists no instances and counts 3; they have 0 bytes, the index says 30"),
+        (2, 30, ENTRIES, 0, "differs-at-source", "lists 3 instances and counts 2"),
+        (3, 31, ENTRIES, 0, "differs-at-source", "lists 3 instances; they have 30 bytes, the index says 31"),
+        (3, 30, ENTRIES, 2, "differs-at-source", "lists 3 instances; 2 listed keys are not those of instances"),
+        (None, 31, ENTRIES, 0, None, None),
+        (None, None, (), 0, "short-at-source", "lists no instances and counts 0"),
+    ],
+)
+async def test_a_list_that_differs_from_an_exact_index_is_a_finding(
+    tmp_path: Path,
+    count: int | None,
+    size_bytes: int | None,
+    entries: tuple[Entry, ...],
+    invalid_rows: int,
+    error: str | None,
+    message: str | None,
+) -> None:
+    archive = MemoryArchive({})
+    archive.capabilities = Capabilities(exact=True, lists_sop_uids=False)
+    archive.entries, archive.invalid_rows = list(entries), invalid_rows
+    series = replace(ONE, image_count=count, size_bytes=size_bytes)
+    async with open_journal_thread(tmp_path / "journal.sqlite") as journal:
+        run = await journal(begin)
+        await journal(Journal.record_series, run, [(series, "folder")], now=NOW)
+        resolved = Stage()
+        resolved.end()
+        await list_instances(journal, run, archive, upstream=resolved, downstream=Stage(), listed=nothing)
+        failures = await journal(Journal.failures, run, limit=5)
+        counts = await journal(Journal.counts, run)
+    assert [(each.error, each.message) for each in failures] == ([(error, f"the archive {message}")] if error else [])
+    assert (counts.owed, counts.series_failed) == (len(entries), 0 if entries or error is None else 1)

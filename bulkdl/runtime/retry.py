@@ -18,6 +18,14 @@ CAP_SECONDS: Final = 60.0
 # An archive may ask for a day; bulkdl retries after an hour.
 MOST_RETRY_AFTER_SECONDS: Final = 3600.0
 
+_FINAL: Final = (
+    errors.AccessDenied,
+    errors.NotFound,
+    errors.RequestRejected,
+    errors.InvalidAtSource,
+    errors.WrongAtSource,
+)
+
 
 class NextStep(Enum):
     """What to do next."""
@@ -43,10 +51,7 @@ def decide(error: errors.BulkdlError, attempt: int, *, max_attempts: int, chance
     """
     if not isinstance(error, (errors.RequestFailed, errors.InstanceError, errors.BundleError)):
         return Decision(NextStep.STOP)
-    if (
-        isinstance(error, (errors.AccessDenied, errors.NotFound, errors.RequestRejected, errors.InvalidAtSource))
-        or attempt >= max_attempts
-    ):
+    if isinstance(error, _FINAL) or attempt >= max_attempts:
         return Decision(NextStep.GIVE_UP)
     wait = backoff_seconds(attempt, chance=chance)
     if isinstance(error, errors.RequestFailed) and error.retry_after_seconds is not None:

@@ -56,6 +56,7 @@ class MemoryArchive:
         self.bundle = bundle
         self.series: list[Series] = []
         self.entries: list[Entry] = []
+        self.invalid_rows = 0
         self.checksums: dict[str, bytes] = {}
         self.asked: Counter[str] = Counter()
         self.rests: list[Rest | None] = []
@@ -95,7 +96,7 @@ class MemoryArchive:
         yield FoundSeries(tuple(self.series))
 
     async def list(self, series: Series) -> Listing:
-        return Listing(tuple(self.entries))
+        return Listing(tuple(self.entries), self.invalid_rows)
 
     async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
         del doi
