@@ -153,7 +153,8 @@ async def _list_one(
     missing = sorted((row.wanted or frozenset()) - {entry.sop_uid for entry in wanted})
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
     names = [special_name(entry.sop_uid) if entry.sop_uid is not None else None for entry in recorded]
-    await journal_thread(Journal.record_instances, run, uid, recorded, names)
+    is_whole = row.wanted is None and 0 < (row.series.image_count or 0) <= len(entries)
+    await journal_thread(Journal.record_instances, run, uid, recorded, names, is_whole=is_whole)
     if missing:
         are_uids_listed = all(entry.sop_uid is not None for entry in entries)
         message = _NOT_LISTED if are_uids_listed else _NOT_SELECTABLE

@@ -98,7 +98,7 @@ async def test_no_more_than_three_questions_are_named() -> None:
 ENTRIES = tuple(Entry(f"b/s/{number}.dcm", size_bytes=10) for number in range(3))
 
 
-async def nothing(_: SeriesUid) -> None:
+async def nothing(_uid: SeriesUid, _keys: frozenset[str] | None) -> None:
     """Nothing is to be done with a listed Series."""
 
 

@@ -13,18 +13,18 @@ from typing import Final
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import (
     ChecksumMismatch,
-    DuplicateInstance,
     InstanceError,
     InvalidAtSource,
     InvalidInstance,
+    WrongAtSource,
     WrongObject,
 )
 from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
 from bulkdl.fetch.pixel_decoding import Decoders
-from bulkdl.fetch.targets import Target, failed
+from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SopInstanceUid
-from bulkdl.model.outcomes import InstanceOutcome, Outcome
+from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome
 from bulkdl.model.preamble import HEAD_BYTES, may_swell
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.settings import FetchSettings, ValidationLevel
@@ -99,12 +99,13 @@ class Committer:
         """
         checked = await self.check(received, target, seen)
         bound = target.bound_to(checked.sop_uid)
-        if bound is not target and not bound.names.claim(bound.name or ""):
-            return await self._refuse_duplicate(checked, target, bound)
+        if target.name is None and not bound.names.claim(bound.name or ""):
+            bound = bound.beside()
+            bound.names.claim(bound.name or "")
         try:
             mtime_ns = await self._writer.write(checked.partial, checked.content, bound.path)
         except BaseException:
-            if bound is not target:
+            if target.name is None:
                 bound.names.release(bound.name or "")
             raise
         return _held(bound, checked, mtime_ns, Outcome.FETCHED)
@@ -156,7 +157,7 @@ class Committer:
             mtime_ns = await self._writer.adopt(target.path)
         except (InstanceError, OSError):
             return None
-        return _held(target, checked, mtime_ns, Outcome.REUSED)
+        return _held(target.bound_to(checked.sop_uid), checked, mtime_ns, Outcome.REUSED)
 
     async def adopt_quarantined(self, target: Target) -> InstanceOutcome | None:
         """Commit what lies in quarantine as invalid at the archive itself; None if there is nothing of the kind."""
@@ -238,26 +239,14 @@ class Committer:
             if self.accepts_unsound and (sop_uid := _readable_uid(source, target)) is not None:
                 return Checked(received.partial, content, digests, sop_uid, None, (f"{InvalidInstance.code}: {found}",))
             found = invalid_at_source(found)
+        elif isinstance(found, WrongObject) and entry is not None and entry.md5 == digests.md5:
+            found = WrongAtSource(f"{found}; the archive lists these bytes")
         self._quarantine(source, (target.sop_uid or target.entry.key) if target is not None else None, found)
         raise found
 
     def _quarantine(self, source: bytes | Path, name: str | None, error: InstanceError) -> None:
         details = {"asked_for": name, "error": error.code, "message": str(error)}
         self._files.quarantine.keep(source, sop_uid=name, details=details)
-
-    async def _refuse_duplicate(self, checked: Checked, target: Target, bound: Target) -> InstanceOutcome:
-        """Another entry of the Series has the UID: keep the file that is in place."""
-        message = f"another entry of the series is instance {checked.sop_uid} already"
-        try:
-            in_place = await self._threads(digests_of_file, self._files.absolute(bound.path))
-        except OSError:
-            in_place = None
-        if in_place == checked.digests:
-            await self.discard(checked)
-            return failed(target, DuplicateInstance(f"{message}, with the same bytes"), Outcome.FAILED)
-        error = DuplicateInstance(f"{message}, with other bytes")
-        await self.quarantine(checked, error)
-        return failed(target, error)
 
 
 def invalid_at_source(error: InvalidInstance) -> InvalidAtSource:
@@ -295,6 +284,8 @@ def _expected(target: Target | None) -> InstanceKey | None:
 def _of_series(found: ValidationResult, target: Target | None) -> ValidationResult:
     if target is not None and found.series_uid != target.series_uid:
         raise WrongObject(f"Series Instance UID {found.series_uid}, requested was {target.series_uid}")
+    if target is not None and target.study_uid is not None and found.study_uid != target.study_uid:
+        raise WrongObject(f"Study Instance UID {found.study_uid}, that of the series is {target.study_uid}")
     return found
 
 
@@ -321,6 +312,6 @@ def _held(target: Target, checked: Checked, mtime_ns: int, outcome: Outcome) -> 
         sha256=digests.sha256,
         mtime_ns=mtime_ns,
         transfer_syntax_uid=found.transfer_syntax_uid if found else None,
-        notes=checked.notes,
+        notes=(*checked.notes, f"{BESIDE} {target.sop_uid}") if target.is_beside else checked.notes,
         name=target.special_name,
     )

@@ -23,7 +23,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
-from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
+from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
 from bulkdl.store.space import check_room, measure
@@ -213,6 +213,9 @@ class Coordinator:
             message = outcome.message or ""
             key = None if outcome.sop_uid else outcome.key
             self._sink(InstanceFailed(outcome.series_uid, outcome.sop_uid, outcome.error, message, key))
+        for note in outcome.notes:
+            if note.startswith(BESIDE):
+                self._sink(Noted(f"{outcome.key} is {note}"))
         if len(self._unrecorded) >= _GROUP:
             await self._record()
         self._check_refused(outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,6 +14,7 @@ from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.store.layout import instance_name, special_name
 
+_LABEL: Final = re.compile(r"\.x[0-9a-f]{8}\.dcm\Z")
 _MARGIN_TIMES: Final = 16
 _MARGIN_BYTES: Final = 64 << 20
 
@@ -38,7 +41,8 @@ class Target:
     """Where an entry belongs: the folder of its Series, relative to the mirror, and its file name.
 
     `sop_uid` and `name` are None while the SOP Instance UID is not known; `bound_to` is the same target once it is.
-    `most_bytes` is what the file may have at most, None where the archive says nothing about sizes.
+    `most_bytes` is what the file may have at most, None where the archive says nothing about sizes. `study_uid` is that
+    of the Series, where its entries are known by nothing else.
     """
 
     series_uid: SeriesUid
@@ -48,6 +52,7 @@ class Target:
     sop_uid: SopInstanceUid | None
     names: FileNames
     most_bytes: int | None = None
+    study_uid: str | None = None
 
     @property
     def expected(self) -> InstanceKey | None:
@@ -61,20 +66,32 @@ class Target:
 
     def bound_to(self, sop_uid: SopInstanceUid) -> Target:
         """This target with the UID that the header of its file has."""
-        return self if self.sop_uid is not None else replace(self, sop_uid=sop_uid, name=instance_name(sop_uid))
+        if self.sop_uid is not None:
+            return self
+        return replace(self, sop_uid=sop_uid, name=self.name or instance_name(sop_uid))
+
+    def beside(self) -> Target:
+        """This target under a name of its key: another entry has the same UID, and the usual name."""
+        label = hashlib.sha256(self.entry.key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        return replace(self, name=f"{instance_name(self.sop_uid or '').removesuffix('.dcm')}.x{label}.dcm")
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether the file lies beside that of another entry with the same UID."""
+        return self.name is not None and self.sop_uid is not None and self.name != instance_name(self.sop_uid)
 
     @property
     def special_name(self) -> str | None:
         """The file name if it was bound in this run and is not the usual one: the journal has to keep it."""
         if self.entry.sop_uid is not None or self.sop_uid is None:
             return None
-        return special_name(self.sop_uid)
+        return self.name if self.is_beside else special_name(self.sop_uid)
 
 
 def uid_of_file(name: str) -> SopInstanceUid | None:
     """The UID that a file name stands for, None if no instance has such a name."""
-    uid = name.removesuffix(".dcm")
-    return SopInstanceUid(uid) if is_uid(uid) and instance_name(uid) == name else None
+    uid = _LABEL.sub("", name).removesuffix(".dcm")
+    return SopInstanceUid(uid) if is_uid(uid) and instance_name(uid) == _LABEL.sub(".dcm", name) else None
 
 
 def targets_of(work: SeriesWork) -> list[Target]:
@@ -84,7 +101,8 @@ def targets_of(work: SeriesWork) -> list[Target]:
         expected = entry.size_bytes or work.size_bytes
         # A wide margin: archives count in other ways, and their numbers may be outdated.
         most_bytes = _MARGIN_TIMES * expected + _MARGIN_BYTES if expected else None
-        targets.append(Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, most_bytes))
+        target = Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, most_bytes)
+        targets.append(target if entry.sop_uid is not None else replace(target, study_uid=work.study_uid))
     return targets
 
 

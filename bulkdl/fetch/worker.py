@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -223,17 +223,21 @@ class Worker:
 
     async def _bound_by_checksum(self, targets: list[Target], lying: Iterable[str]) -> dict[str, Target]:
         """Targets whose UID is not known, by key, bound to files in place that have the MD5 of their entries."""
-        by_md5 = {target.entry.md5: target for target in targets if target.name is None and target.entry.md5}
+        by_md5: dict[bytes, list[Target]] = {}
+        for target in targets:
+            if target.name is None and target.entry.md5:
+                by_md5.setdefault(target.entry.md5, []).append(target)
         bound: dict[str, Target] = {}
         for name in lying if by_md5 else ():
             sop_uid = uid_of_file(name)
             if sop_uid is None or not targets[0].names.claim(name):
                 continue
             digests = await self._threads(digests_of_file, self._files.absolute(f"{targets[0].folder}/{name}"))
-            if (target := by_md5.pop(digests.md5, None)) is None:
-                targets[0].names.release(name)
+            if waiting := by_md5.get(digests.md5):
+                target = waiting.pop()
+                bound[target.entry.key] = replace(target, sop_uid=sop_uid, name=name)
             else:
-                bound[target.entry.key] = target.bound_to(sop_uid)
+                targets[0].names.release(name)
         return bound
 
     async def _singly(self, target: Target, deliver: Deliver) -> None:

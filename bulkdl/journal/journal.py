@@ -226,7 +226,13 @@ class Journal:
         return moved
 
     def record_instances(
-        self, run: Run, series_uid: SeriesUid, entries: Sequence[Entry], names: Sequence[str | None]
+        self,
+        run: Run,
+        series_uid: SeriesUid,
+        entries: Sequence[Entry],
+        names: Sequence[str | None],
+        *,
+        is_whole: bool = False,
     ) -> None:
         """Record the entries of a Series as listed: all of them, or those that `unlisted_series` calls wanted.
 
@@ -234,10 +240,13 @@ class Journal:
         is not known. New ones become owed, known ones keep their state and name. Of several entries with one UID the
         first is that instance; the others are recorded as entries whose UID is not known. Entries without a UID are
         bound to held instances with the same MD5. An instance requested by name that the archive does not list is
-        recorded too; `record_outcomes` then records its outcome (`not-found`).
+        recorded too; `record_outcomes` then records its outcome (`not-found`). With `is_whole` the list is complete:
+        entries of an earlier one, perhaps at another place, are forgotten where they are not held.
         """
         with self._writing() as database:
             series_id = writes.known_series(database, series_uid)
+            if is_whole:
+                writes.forget_entries(database, series_id, entries)
             writes.list_entries(database, run, series_id, entries, names)
             listing = WHOLE if writes.wanted_instances(database, series_id) is None else IN_PART
             database.execute(queries.SET_LISTING, (listing, series_id))
@@ -430,7 +439,7 @@ class Journal:
                     study_uid=study_uid or None,
                     folder=folder,
                     entries=tuple(rows.entry_from(uid, *entry) for uid, _, *entry in found),
-                    names=tuple(None if uid > UNBOUND else rows.file_name(uid, name) for uid, name, *_ in found),
+                    names=tuple(name if uid > UNBOUND else rows.file_name(uid, name) for uid, name, *_ in found),
                     image_count=image_count,
                     size_bytes=size_bytes,
                     whole=bool(untouched) and len(found) == owed,

@@ -368,7 +368,8 @@ WHERE series_id = ? AND state = {HELD} AND run_id <> ?
 INSTANCES: Final = f"""
 SELECT i.sop_uid, s.folder, i.name, i.state, i.size_bytes
 FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
-WHERE s.series_uid = ? AND i.sop_uid > ? AND i.sop_uid < '{UNBOUND}' ORDER BY i.sop_uid LIMIT ?
+WHERE s.series_uid = ? AND i.sop_uid > ? AND (i.sop_uid < '{UNBOUND}' OR i.name IS NOT NULL)
+ORDER BY i.sop_uid LIMIT ?
 """
 
 FIND_HELD: Final = f"""
@@ -396,12 +397,18 @@ BOUND_TO: Final = f"""
 SELECT e.key FROM instance AS i {_ENTRY_OF_I} WHERE i.series_id = ? AND i.sop_uid = ?
 """
 
+NAME: Final = "SELECT name FROM instance WHERE series_id = ? AND sop_uid = ?"
+SET_NAME: Final = "UPDATE instance SET name = ? WHERE series_id = ? AND sop_uid = ?"
+FORGET_KEY: Final = "UPDATE entry SET key = NULL WHERE series_id = ? AND sop_uid = ?"
+NOT_HELD: Final = f"""
+SELECT i.sop_uid, e.key FROM instance AS i {_ENTRY_OF_I} WHERE i.series_id = ? AND i.state NOT IN ({HELD}, {WITHDRAWN})
+"""
 BIND: Final = "UPDATE instance SET sop_uid = ?, name = ? WHERE series_id = ? AND sop_uid = ?"
 REMOVE_INSTANCE: Final = "DELETE FROM instance WHERE series_id = ? AND sop_uid = ?"
 REMOVE_ENTRY: Final = "DELETE FROM entry WHERE series_id = ? AND sop_uid = ?"
 UNBOUND_CHECKSUMS: Final = f"""
 SELECT e.sop_uid, e.md5 FROM entry AS e CROSS JOIN instance AS i ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
-WHERE e.series_id = ? AND e.sop_uid > '{UNBOUND}' AND e.md5 IS NOT NULL
+WHERE e.series_id = ? AND e.sop_uid > '{UNBOUND}' AND e.md5 IS NOT NULL AND i.state <> {HELD}
 """
 
 # The held instances of a Series that no entry is bound to.
@@ -413,5 +420,5 @@ WHERE i.series_id = ? AND i.sop_uid < '{UNBOUND}' AND i.state = {HELD} AND i.md5
 BOUND_NAMES: Final = f"""
 SELECT i.sop_uid, i.name FROM entry AS e CROSS JOIN instance AS i
 ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
-WHERE e.series_id = ? AND e.sop_uid < '{UNBOUND}' AND e.key IS NOT NULL
+WHERE e.series_id = ? AND (e.sop_uid < '{UNBOUND}' AND e.key IS NOT NULL OR i.name IS NOT NULL)
 """

@@ -18,7 +18,7 @@ from bulkdl.model.text import one_line
 
 _COLUMNS: Final = ("series_uid", "study_uid", "patient_id", "collection", "modality", "image_count", "size_bytes")
 _DATES: Final = frozenset({"series_date", "study_date", "released"})
-_CHANGES_CONTENT: Final = ("image_count", "size_bytes", "submitted", "released")
+_CHANGES_CONTENT: Final = ("image_count", "size_bytes", "submitted", "released", "location")
 
 _SECRET_NAME: Final = re.compile(r"password|token|secret|api_?key|authorization|cookie", re.IGNORECASE)
 _SECRET_IN_URL: Final = re.compile(

@@ -54,8 +54,9 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
 - `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
   `run_id` is the last run that found it there.
 - `instance`: one row for each SOP Instance; the bulk of the file, some 165 bytes a row. Where the archive's list does
-  not give the SOP Instance UID, `sop_uid` is `@` and the key of the entry until it is held. `state` is 0 owed, 1 held,
-  2 failed, 3 quarantined, 4 withdrawn. `name` is the file's name in the folder where it is not `<sop_uid>.dcm`.
+  not give the SOP Instance UID, `sop_uid` is `@` and the key of the entry until it is held; it stays so if another
+  entry of the Series has the same UID. `state` is 0 owed, 1 held, 2 failed, 3 quarantined, 4 withdrawn. `name` is the
+  file's name in the folder where it is not `<sop_uid>.dcm`.
   `size_bytes`, `md5`, `sha256`, `mtime_ns` (of the file) and `transfer_syntax_id` are null until it is held. `notes` is
   a JSON list of oddities that were accepted. `run_id`: the run that last changed the row.
 - `entry`: what the archive's list says of an instance beyond its SOP Instance UID: `key`, where it differs from
@@ -316,7 +317,7 @@ CREATE VIEW v_instances AS
 SELECT s.series_uid, CASE WHEN i.sop_uid < '@' THEN i.sop_uid END AS sop_uid,
   CASE i.state WHEN 0 THEN 'owed' WHEN 1 THEN 'held' WHEN 2 THEN 'failed' WHEN 3 THEN 'quarantined' ELSE 'withdrawn' END
     AS state,
-  CASE WHEN i.sop_uid < '@' THEN
+  CASE WHEN i.sop_uid < '@' OR i.name IS NOT NULL THEN
     CASE s.folder WHEN '' THEN '' ELSE s.folder || '/' END || ifnull(i.name, i.sop_uid || '.dcm') END AS path,
   i.size_bytes, lower(hex(i.md5)) AS md5, lower(hex(i.sha256)) AS sha256, i.mtime_ns, x.uid AS transfer_syntax_uid,
   i.notes, i.run_id, ifnull(e.key, substr(i.sop_uid, 1 + (i.sop_uid > '@'))) AS key

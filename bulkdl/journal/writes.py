@@ -14,7 +14,7 @@ from bulkdl.errors import DuplicateInstance, JournalError
 from bulkdl.journal import queries
 from bulkdl.journal.rows import Run, is_changed, is_moved, merged, message_text, series_columns, series_from, unbound
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WITHDRAWN
-from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
@@ -128,6 +128,19 @@ def wanted_instances(database: sqlite3.Connection, series_id: int) -> frozenset[
     )
 
 
+def forget_entries(database: sqlite3.Connection, series_id: int, entries: Sequence[Entry]) -> None:
+    """Forget entries that a whole list of their Series does not have, except that their files are held."""
+    keys = {entry.key for entry in entries}
+    for key, uid in database.execute(queries.BOUND_KEYS, (series_id,)).fetchall():
+        if key not in keys:
+            database.execute(queries.FORGET_KEY, (series_id, uid))
+    lists_uids = any(entry.sop_uid is not None for entry in entries)
+    for uid, key in database.execute(queries.NOT_HELD, (series_id,)).fetchall():
+        if (uid > UNBOUND or not lists_uids) and (key or uid.removeprefix(UNBOUND)) not in keys:
+            database.execute(queries.REMOVE_INSTANCE, (series_id, uid))
+            database.execute(queries.REMOVE_ENTRY, (series_id, uid))
+
+
 def list_entries(
     database: sqlite3.Connection, run: Run, series_id: int, entries: Sequence[Entry], names: Sequence[str | None]
 ) -> None:
@@ -189,6 +202,7 @@ def _bind(database: sqlite3.Connection, series_id: int, outcome: InstanceOutcome
         database.execute(queries.FORGET_FAILURE, (series_id, row))
     else:
         database.execute(queries.REMOVE_INSTANCE, (series_id, row))
+        database.execute(queries.SET_NAME, (outcome.name, series_id, sop_uid))
     return True
 
 
@@ -206,20 +220,38 @@ def hold(
     rows: list[tuple[object, ...]] = []
     for outcome in outcomes:
         series_id, syntax = series_ids[outcome.series_uid], outcome.transfer_syntax_uid
+        row: str | None = outcome.sop_uid
         if outcome.key != outcome.sop_uid and not _bind(database, series_id, outcome):
-            row, code = (series_id, unbound(outcome.key)), DuplicateInstance.code
-            database.execute(queries.GIVE_UP, (FAILED, run.id, *row))
-            message = f"another entry of the series is instance {outcome.sop_uid} already"
-            note_failure(database, run, row, (code, message, outcome.attempts))
-            continue
+            row = unbound(outcome.key)
+            if not _keep_beside(database, series_id, outcome):
+                _refuse_duplicate(database, run, series_id, outcome)
+                continue
         if syntax not in syntax_ids:
             database.execute(queries.ADD_TRANSFER_SYNTAX, (syntax,))
             (syntax_ids[syntax],) = database.execute(queries.TRANSFER_SYNTAX_ID, (syntax,)).fetchone()
         facts = (outcome.size_bytes, outcome.md5, outcome.sha256, outcome.mtime_ns, syntax_ids[syntax])
         notes = json.dumps(outcome.notes, ensure_ascii=False) if outcome.notes else None
-        rows.append((*facts, notes, run.id, series_id, outcome.sop_uid))
+        rows.append((*facts, notes, run.id, series_id, row))
     if rows and database.executemany(queries.HOLD, rows).rowcount != len(rows):
         raise JournalError("an instance said to be held is not in the journal; no outcome of its group was recorded")
+
+
+def _keep_beside(database: sqlite3.Connection, series_id: int, outcome: InstanceOutcome) -> bool:
+    """Name the file of an entry whose UID another entry has; False if both are the same file."""
+    sop_uid = outcome.sop_uid or ""
+    (other,) = database.execute(queries.NAME, (series_id, sop_uid)).fetchone()
+    name = outcome.name or default_file_name(sop_uid)
+    if name == (other or default_file_name(sop_uid)):
+        return False
+    database.execute(queries.SET_NAME, (name, series_id, unbound(outcome.key)))
+    return True
+
+
+def _refuse_duplicate(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:
+    row = (series_id, unbound(outcome.key))
+    database.execute(queries.GIVE_UP, (FAILED, run.id, *row))
+    message = f"another entry of the series is instance {outcome.sop_uid} already"
+    note_failure(database, run, row, (DuplicateInstance.code, message, outcome.attempts))
 
 
 def give_up(database: sqlite3.Connection, run: Run, series_id: int, outcome: InstanceOutcome) -> None:

@@ -22,6 +22,9 @@ NOT_DECODED: Final = "pixels not decoded"
 The journal counts these notes (`v_not_decoded`).
 """
 
+BESIDE: Final = "kept beside another file: two objects of the archive are instance"
+"""How the note of an instance begins whose SOP Instance UID another entry of its Series has as well."""
+
 
 class InstanceState(StrEnum):
     """The state of one instance between two runs."""

@@ -13,6 +13,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.errors import NotFound
 from bulkdl.journal.journal import Journal
 from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import RunOutcome, RunReport
@@ -77,9 +78,13 @@ class Archive:
         """The number of entries that the last run requested."""
         return self.last.requests if self.last is not None else 0
 
-    async def mirror(self, folder: Path) -> RunReport:
+    async def mirror(self, folder: Path, *, notes: list[str] | None = None) -> RunReport:
+        def sink(event: Event) -> None:
+            if isinstance(event, Noted) and notes is not None:
+                notes.append(event.message)
+
         wanted = Selection(series=(UID,))
-        return await mirror_async(wanted, to=folder / "mirror", archive=self.choice(folder), settings=QUICK)
+        return await mirror_async(wanted, to=folder / "mirror", archive=self.choice(folder), settings=QUICK, sink=sink)
 
 
 @pytest.fixture(params=["md5", "keys-alone"])
@@ -148,11 +153,44 @@ async def test_files_whose_outcomes_were_lost_are_found_again(tmp_path: Path, ar
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 
-async def test_a_duplicate_is_one_named_failure(tmp_path: Path, archive: Archive) -> None:
-    archive.bodies["z/copy.dcm"] = [MADE_UP[0].content]
-    report = await archive.mirror(tmp_path)
-    assert (report.instances.fetched, report.instances.failed) == (len(MADE_UP), 1)
-    (failure,) = report.failures
-    assert failure.error == "duplicate-instance"
-    assert failure.key in {"z/copy.dcm", KEYS[0]}
-    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+@pytest.mark.parametrize("bytes_are", ["the same", "other"])
+async def test_two_entries_of_one_instance_are_both_kept_and_named(
+    tmp_path: Path, archive: Archive, bytes_are: str
+) -> None:
+    content = MADE_UP[0].content
+    copy = content if bytes_are == "the same" else content.replace(b"CHEST", b"KNEE ")
+    archive.bodies["z/copy.dcm"] = [copy]
+    notes: list[str] = []
+    report = await archive.mirror(tmp_path, notes=notes)
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, len(MADE_UP) + 1)
+    assert len([note for note in notes if MADE_UP[0].sop_uid in note and "kept beside" in note]) == 1
+    beside = files_of(tmp_path, MADE_UP[0].sop_uid)
+    assert sorted(path.read_bytes() for path in beside) == sorted([content, copy])
+    assert (await verify_async(tmp_path / "mirror")).problems == ()
+
+    again = await archive.mirror(tmp_path)
+    assert (again.outcome, again.instances.fetched, archive.requests) == (RunOutcome.COMPLETE, 0, 0)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_each_of_two_entries_of_one_instance_is_repaired(tmp_path: Path, archive: Archive, which: int) -> None:
+    copy = MADE_UP[0].content.replace(b"CHEST", b"KNEE ")
+    archive.bodies["z/copy.dcm"] = [copy]
+    await archive.mirror(tmp_path)
+    beside = files_of(tmp_path, MADE_UP[0].sop_uid)
+    before = {path: path.read_bytes() for path in beside}
+    beside[which].write_bytes(b"damaged")
+    report = await verify_async(tmp_path / "mirror", repair=True, archive=archive.choice(tmp_path), settings=QUICK)
+    assert report.repair is not None
+    assert report.repair.outcome is RunOutcome.COMPLETE
+    assert {path: path.read_bytes() for path in files_of(tmp_path, MADE_UP[0].sop_uid)} == before
+    beside[which].unlink()
+    report_of_resume = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK)
+    assert report_of_resume.outcome is RunOutcome.COMPLETE
+    assert {path: path.read_bytes() for path in files_of(tmp_path, MADE_UP[0].sop_uid)} == before
+    assert (await verify_async(tmp_path / "mirror")).problems == ()
+
+
+def files_of(folder: Path, sop_uid: str) -> list[Path]:
+    """The files of an instance in the mirror."""
+    return sorted(path for path in (folder / "mirror").rglob(f"{sop_uid}.*dcm") if ".bulkdl" not in path.parts)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
-from bulkdl.errors import ChecksumMismatch, InstanceError, InvalidAtSource, InvalidInstance, WrongObject
+from bulkdl.errors import ChecksumMismatch, InstanceError, InvalidAtSource, InvalidInstance, WrongAtSource, WrongObject
 from bulkdl.fetch.committer import Committer, Received, Seen
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.targets import FileNames, Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import Outcome
+from bulkdl.model.outcomes import BESIDE, Outcome
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.store.files import MirrorFiles
@@ -179,30 +180,32 @@ async def test_accepting_invalid_files_cannot_store_one_without_a_readable_uid(m
 # --- several entries with one UID -------------------------------------------------------------------------------------
 
 
-async def test_a_second_entry_with_the_same_bytes_fails_by_name_and_leaves_the_file(
-    make: Make, files: MirrorFiles
+@pytest.mark.parametrize("source", ["bytes", "file"])
+@pytest.mark.parametrize("bytes_are", ["the same", "other"])
+async def test_a_second_entry_with_the_same_uid_is_kept_beside_the_first(
+    make: Make, files: MirrorFiles, source: str, bytes_are: str
 ) -> None:
+    other = ONE.content.replace(b"PATIENT^00000000", b"ANOTHER^00000000") if bytes_are == "other" else ONE.content
     names = FileNames(())
     committer = make()
     await committer.take(received(ONE.content), target(listing="key", names=names), Seen())
-    again = await committer.take(received(ONE.content), target(listing="key", names=names), Seen())
-    assert (again.outcome, again.error, again.sop_uid) == (Outcome.FAILED, "duplicate-instance", None)
-    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
+    body = in_file(files, other) if source == "file" else received(other)
+    again = await committer.take(body, target(listing="key", names=names), Seen())
+    assert (again.outcome, again.sop_uid, again.notes) == (Outcome.FETCHED, ONE.sop_uid, (f"{BESIDE} {ONE.sop_uid}",))
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content, again.name: other}
     assert quarantined(files) == []
 
 
-@pytest.mark.parametrize("source", ["bytes", "file"])
-async def test_a_second_entry_with_other_bytes_is_quarantined(make: Make, files: MirrorFiles, source: str) -> None:
-    changed = ONE.content.replace(b"PATIENT^00000000", b"ANOTHER^00000000")
-    assert changed != ONE.content
-    names = FileNames(())
-    committer = make()
-    await committer.take(received(ONE.content), target(listing="key", names=names), Seen())
-    body = in_file(files, changed) if source == "file" else received(changed)
-    again = await committer.take(body, target(listing="key", names=names), Seen())
-    assert (again.outcome, again.error) == (Outcome.QUARANTINED, "duplicate-instance")
-    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
-    assert [row["error"] for row in quarantined(files)] == ["duplicate-instance"]
+@pytest.mark.parametrize("bytes_are", ["listed", "not listed"])
+async def test_another_object_than_the_listed_series_has_is_final_if_its_bytes_are_listed(
+    make: Make, bytes_are: str
+) -> None:
+    digest = hashlib.md5(ONE.content, usedforsecurity=False).digest() if bytes_are == "listed" else None
+    foreign = replace(target(listing="key"), entry=Entry("key", md5=digest), study_uid="1.2.3")
+    kind = WrongAtSource if bytes_are == "listed" else WrongObject
+    with pytest.raises(WrongObject, match="Study Instance UID") as caught:
+        await make().take(received(ONE.content), foreign, Seen())
+    assert type(caught.value) is kind
 
 
 async def test_the_file_of_an_entry_without_a_key_is_replaced(make: Make, files: MirrorFiles) -> None:

@@ -46,6 +46,14 @@ def test_a_special_name_is_reported_where_it_was_bound() -> None:
     assert bound.special_name == bound.name != "1.2..dcm"
 
 
+def test_a_file_beside_another_has_a_name_of_its_key() -> None:
+    _, target = targets_of(WORK)
+    beside = target.bound_to(SopInstanceUid("1.2.9")).beside()
+    assert beside.is_beside
+    assert beside.name == beside.special_name != "1.2.9.dcm"
+    assert uid_of_file(str(beside.name)) == "1.2.9"
+
+
 def test_a_name_belongs_to_one_entry() -> None:
     names = FileNames({"a"})
     assert not names.claim("a")
@@ -57,7 +65,16 @@ def test_a_name_belongs_to_one_entry() -> None:
 
 @pytest.mark.parametrize(
     ("name", "uid"),
-    [("1.2.3.dcm", "1.2.3"), ("1.2.3", None), ("a.dcm", None), ("1.2..dcm", None), (".dcm", None), ("1.2.3.DCM", None)],
+    [
+        ("1.2.3.dcm", "1.2.3"),
+        ("1.2.3", None),
+        ("a.dcm", None),
+        ("1.2..dcm", None),
+        (".dcm", None),
+        ("1.2.3.DCM", None),
+        ("1.2.3.x0123abcd.dcm", "1.2.3"),
+        ("1.2.3.x0123abc.dcm", None),
+    ],
 )
 def test_a_file_name_gives_its_uid(name: str, uid: str | None) -> None:
     assert uid_of_file(name) == uid

@@ -14,7 +14,7 @@ from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.worker import Worker, WorkerSettings
 from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
+from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.store.files import MirrorFiles
@@ -169,18 +169,34 @@ async def test_two_entries_of_one_instance_end_in_one_outcome_each(files: Mirror
     source.bodies = {**source.bodies, "copy": [MADE_UP[0].content]}
     outcomes = await run(files, threads, source, work([Entry(KEYS[0]), Entry("copy"), Entry(KEYS[1])]))
     assert len(outcomes) == 3
-    (refused,) = [outcome for outcome in outcomes if outcome.outcome is not Outcome.FETCHED]
-    assert (refused.error, refused.sop_uid) == ("duplicate-instance", None)
-    assert refused.key in {KEYS[0], "copy"}
-    assert committed(files).keys() == {MADE_UP[0].sop_uid, MADE_UP[1].sop_uid}
+    assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
+    (beside,) = [outcome for outcome in outcomes if outcome.name is not None]
+    assert (beside.sop_uid, beside.key in {KEYS[0], "copy"}) == (MADE_UP[0].sop_uid, True)
+    assert beside.notes[-1].startswith(BESIDE)
+    names = {MADE_UP[0].sop_uid, MADE_UP[1].sop_uid, str(beside.name).removesuffix(".dcm")}
+    assert committed(files).keys() == names
 
 
-async def test_an_entry_of_an_instance_that_another_entry_has_is_refused(files: MirrorFiles, threads: Threads) -> None:
+async def test_an_entry_of_an_instance_that_another_entry_has_is_kept_beside(
+    files: MirrorFiles, threads: Threads
+) -> None:
     place(files, MADE_UP[0])
     owned = frozenset({f"{MADE_UP[0].sop_uid}.dcm"})
     (outcome,) = await run(files, threads, archive(), work([Entry(KEYS[0])], taken=owned))
-    assert (outcome.outcome, outcome.error) == (Outcome.FAILED, "duplicate-instance")
-    assert committed(files) == {MADE_UP[0].sop_uid: MADE_UP[0].content}
+    assert (outcome.outcome, outcome.sop_uid) == (Outcome.FETCHED, MADE_UP[0].sop_uid)
+    beside = str(outcome.name).removesuffix(".dcm")
+    assert committed(files) == dict.fromkeys([MADE_UP[0].sop_uid, beside], MADE_UP[0].content)
+
+
+async def test_a_file_beside_another_is_found_by_its_md5(files: MirrorFiles, threads: Threads) -> None:
+    source = archive()
+    source.bodies = {**source.bodies, "copy": [MADE_UP[0].content]}
+    entries = [Entry(KEYS[0], md5=md5_of(MADE_UP[0])), Entry("copy", md5=md5_of(MADE_UP[0]))]
+    before = await run(files, threads, source, work(entries))
+    after = await run(files, threads, source, work(entries))
+    assert {outcome.outcome for outcome in after} == {Outcome.REUSED}
+    assert {outcome.name for outcome in after} == {outcome.name for outcome in before}
+    assert sum(source.asked.values()) == 2
 
 
 async def test_an_entry_is_compared_with_its_listed_size(files: MirrorFiles, threads: Threads) -> None:

@@ -262,3 +262,82 @@ def test_keeps_no_row_for_an_archive_that_lists_uids_alone(journal: Journal) -> 
     list_instances(journal, run, 1, range(4))
     with closing(sqlite3.connect(journal.path)) as connection:
         assert connection.execute("SELECT count(*) FROM entry").fetchone() == (0,)
+
+
+# --- a Series that moves ----------------------------------------------------------------------------------------------
+
+
+def moved(number: int, *, md5: bytes | None = None) -> Entry:
+    """The same instance at another place."""
+    return replace(entry(number, md5=md5), key=f"bb/{number:02d}.dcm")
+
+
+def md5(number: int) -> bytes:
+    return bytes([number]) * 16
+
+
+def list_again(journal: Journal, run: Run, entries: list[Entry]) -> None:
+    journal.record_instances(run, series_uid(1), entries, [None] * len(entries), is_whole=True)
+
+
+def test_a_moved_series_is_bound_by_checksum_and_owes_the_rest(journal: Journal) -> None:
+    run = begin(journal)
+    record_entries(journal, run, [entry(number, md5=md5(number)) for number in range(4)])
+    journal.record_outcomes(run, [held(0), held(1), failed(2)])
+    list_again(journal, run, [moved(0, md5=md5(0)), moved(1, md5=md5(9)), moved(2, md5=md5(2)), moved(3, md5=md5(3))])
+    counts = journal.counts(run)
+    assert (counts.held, counts.owed, counts.failed) == (2, 3, 0)
+    work = only_work(journal, run)
+    assert [each.key for each in work.entries] == [moved(number).key for number in (1, 2, 3)]
+    assert work.taken == {f"{sop_uid(1, 0)}.dcm"}  # the file of the other one is replaced by its revision
+
+    journal.record_outcomes(run, [replace(held(1), key=moved(1).key, md5=md5(9))])
+    assert journal.counts(run).held == 2
+    assert [each.entry.key for each in journal.held(limit=5)] == [moved(0).key, moved(1).key]
+
+
+def test_what_an_archive_by_uid_owes_is_owed_by_key_once_it_moves_to_a_bucket(journal: Journal) -> None:
+    run = begin(journal)
+    record_listed(journal, run, 1, range(3))
+    journal.record_outcomes(run, [outcome(1, 0)])
+    list_again(journal, run, [entry(number, md5=md5(number)) for number in range(3)])
+    assert [each.key for each in only_work(journal, run).entries] == [entry(1).key, entry(2).key]
+    assert (journal.counts(run).held, journal.counts(run).owed) == (1, 2)
+
+
+def test_an_archive_by_uid_takes_over_what_a_bucket_owes(journal: Journal) -> None:
+    run = begin(journal)
+    record_entries(journal, run, [entry(number) for number in range(3)])
+    journal.record_outcomes(run, [held(0)])
+    list_again(journal, run, [Entry(sop_uid(1, number), sop_uid(1, number)) for number in range(3)])
+    assert [each.key for each in only_work(journal, run).entries] == [sop_uid(1, 1), sop_uid(1, 2)]
+    assert (journal.counts(run).held, journal.counts(run).owed) == (1, 2)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_files_of_one_uid_are_both_held(journal: Journal, order: tuple[int, int]) -> None:
+    run = begin(journal)
+    record_entries(journal, run, [entry(0), entry(1)])
+    names = (None, "beside.dcm")
+    journal.record_outcomes(run, [replace(held(7, key=number), name=names[number]) for number in order])
+    assert journal.counts(run).held == 2
+    assert {each.path.rpartition("/")[2] for each in journal.held(limit=5)} == {f"{sop_uid(1, 7)}.dcm", "beside.dcm"}
+    assert {each.entry.key for each in journal.held(limit=5)} == {entry(0).key, entry(1).key}
+    assert {row.path.rpartition("/")[2] for row in journal.instances(series_uid(1), limit=5)} == {
+        f"{sop_uid(1, 7)}.dcm",
+        "beside.dcm",
+    }
+    list_again(journal, run, [entry(0), entry(1)])
+    assert (journal.counts(run).held, journal.counts(run).owed) == (2, 0)
+
+
+def test_a_damaged_file_beside_another_is_owed_under_its_name(journal: Journal) -> None:
+    run = begin(journal)
+    record_entries(journal, run, [entry(0), entry(1)])
+    journal.record_outcomes(run, [held(7, key=0), replace(held(7, key=1), name="beside.dcm")])
+    (beside,) = [each for each in journal.held(limit=5) if each.path.endswith("beside.dcm")]
+    journal.owe(run, [InstanceKey(series_uid(1), beside.sop_uid)])
+    work = only_work(journal, run)
+    assert (work.entries, work.names) == ((entry(1),), ("beside.dcm",))
+    journal.record_outcomes(run, [replace(held(7, key=1), name="beside.dcm")])
+    assert journal.counts(run).held == 2
