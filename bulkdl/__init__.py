@@ -14,10 +14,11 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
         async for series in archive.get_series(collection="RIDER-Lung-CT", modality="CT"):
             print(series.series_uid, series.image_count)
 
-Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `adopt`, `query`, `describe`, `archives`,
-`serve`. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in `bulkdl.errors`, their
-events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too. Nothing is printed, and no
-environment is read. Each name is imported when it is first used, so `import bulkdl` is fast.
+Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `adopt`, `query`, `describe`,
+`archives`, `serve`. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in
+`bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too.
+Nothing is printed, and no environment is read. Each name is imported when it is first used, so `import bulkdl` is
+fast.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import ConnectedArchive as Archive
     from bulkdl.verbs.connect import connect
     from bulkdl.verbs.describe import describe, describe_async
+    from bulkdl.verbs.export import export
     from bulkdl.verbs.log import log, log_async
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.plan import plan, plan_async
@@ -66,6 +68,7 @@ __all__ = [
     "connect",
     "describe",
     "describe_async",
+    "export",
     "log",
     "log_async",
     "mirror",

@@ -527,6 +527,12 @@ class Journal:
             for sop_uid, folder, name, state, size_bytes in self._rows(queries.INSTANCES, (series_uid, after, limit))
         ]
 
+    def instance_table(self, series_uid: SeriesUid) -> Iterator[dict[str, Any]]:
+        """The rows of a Series in the view `v_instances`, as text, numbers and None."""
+        columns = ("series_uid", "sop_uid", "state", "path", "size_bytes", "md5", "sha256", "transfer_syntax_uid")
+        for row in self._rows(queries.INSTANCE_TABLE, (series_uid,)):
+            yield dict(zip((*columns, "notes", "key"), row, strict=True))
+
     def find_held(self, key: InstanceKey) -> rows.HeldPlace | None:
         """Where an instance is in the mirror according to the journal; None if it is not held."""
         row = self._row(queries.FIND_HELD, (key.series_uid, key.sop_uid))
