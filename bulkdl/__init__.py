@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.select import select
     from bulkdl.verbs.serve import serve, serve_async
     from bulkdl.verbs.status import status, status_async
-    from bulkdl.verbs.sync import sync, sync_async
-    from bulkdl.verbs.sync_plan import sync_plan, sync_plan_async
+    from bulkdl.verbs.sync import sync, sync_async, sync_plan, sync_plan_async
     from bulkdl.verbs.verify import verify, verify_async
 
 __all__ = [
@@ -102,6 +101,8 @@ _ELSEWHERE: Final = {
     "Record": ("bulkdl.verbs.records", "Record"),
     "Records": ("bulkdl.verbs.records", "Records"),
     "Selection": ("bulkdl.model.selection", "Selection"),
+    "sync_plan": ("bulkdl.verbs.sync", "sync_plan"),
+    "sync_plan_async": ("bulkdl.verbs.sync", "sync_plan_async"),
 }
 
 

@@ -11,15 +11,9 @@ from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
 
-__all__ = ["log", "log_async", "read_log"]
-
 
 async def log_async(mirror: Paths) -> LogReport:
-    """List the runs on a mirror and what each changed, from its journal alone.
-
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
-    """
+    """List the runs on a mirror and what each changed, from its journal alone. Raises JournalError: it has none."""
     return await asyncio.to_thread(read_log, Path(mirror))
 
 

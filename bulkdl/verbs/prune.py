@@ -14,8 +14,6 @@ from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import open_mirror, require_mirror
 from bulkdl.verbs.signatures import Paths
 
-__all__ = ["prune", "prune_async"]
-
 _REMOVED_AT_ONCE: Final = 500
 
 

@@ -1,4 +1,4 @@
-"""`sync`: bring a mirror to what the archive has now: what is new, what changed, and what was withdrawn."""
+"""`sync`: bring a mirror to what the archive has now; `sync_plan`: say what that would do, and do nothing."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from typing import Annotated, Final, Unpack
 from bulkdl.errors import JournalUnreadable, SelectionError, UnexpectedAnswer
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Run, RunRow, SelectionRow
+from bulkdl.journal.rows import Run, RunRow, SelectionRow, is_changed
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
-from bulkdl.model.records import InstanceKey
-from bulkdl.model.reports import Changes, RunReport
+from bulkdl.model.records import InstanceKey, Series
+from bulkdl.model.reports import Changes, Failure, RunReport, SyncPlan
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import Resolution, resolve
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import RunOptions, kept_context, open_archive, open_mirror
+from bulkdl.verbs.common import RunOptions, kept_context, open_archive, open_mirror, require_mirror
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import MirrorRun, begin_run
 from bulkdl.verbs.signatures import Paths
-
-__all__ = ["repeated_selections", "sync", "sync_async"]
 
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them
 
@@ -57,7 +55,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
     context = await asyncio.to_thread(kept_context, root, options)
     async with open_mirror(root, "sync", private=context.settings.private) as opened:
         last, all_rows = await opened.journal(Journal.last_run), await opened.journal(Journal.selections)
-        archive, rows = repeated_selections(last, all_rows, options, root)
+        archive, rows = _repeated(last, all_rows, options, root)
         async with open_archive(archive, context) as source:
             layout = await opened.settle_layout()
             run = await begin_run("sync", opened, source, context)
@@ -70,14 +68,10 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
 sync = blocking(sync_async)
 
 
-def repeated_selections(
+def _repeated(
     last: RunRow | None, rows: Sequence[SelectionRow], options: RunOptions, root: Path
 ) -> tuple[ArchiveChoice, list[SelectionRow]]:
-    """The archive to ask, and the selections of it that the mirror has.
-
-    Raises:
-        JournalUnreadable: there is none.
-    """
+    """The archive to ask, and the selections of it that the mirror has. Raises JournalUnreadable: there is none."""
     if last is None:
         raise JournalUnreadable(f"{root} has no run to repeat; use bulkdl mirror")
     archive = choose_archive(options.get("archive"), last.archive_name)
@@ -156,3 +150,37 @@ class _Sync:
             await asyncio.to_thread(files.supersede, each.path, self.run.run.id)
         await journal(Journal.owe, self.run.run, [InstanceKey(series_uid, each.sop_uid) for each in differing])
         self.changes.replaced_instances += len(differing)
+
+
+async def sync_plan_async(mirror: Paths, **options: Unpack[RunOptions]) -> SyncPlan:
+    """Say what `sync` would do. Asks the archive for Series, and writes nothing.
+
+    Instances that were replaced or withdrawn within a Series are not counted: only a list of it tells. Raises as
+    `sync_async`.
+    """
+    root = Path(mirror)
+    context = await asyncio.to_thread(kept_context, root, options)
+    changes, failures = Changes(), list[Failure]()
+    with Journal.open_readonly(require_mirror(root)) as journal:
+        archive, rows = _repeated(journal.last_run(), journal.selections(), options, root)
+        async with open_archive(archive, context) as source:
+            for row in rows:
+                found, seen = Resolution(), set[SeriesUid]()
+                async with aclosing(resolve(row.selection, source.client, found)) as batches:
+                    async for batch in batches:
+                        seen.update(series.series_uid for series in batch)
+                        _count(changes, batch, journal)
+                failures += found.failures()
+                if found.series and not found.failed:
+                    changes.withdrawn_series += sum(uid not in seen for uid in journal.linked(row.id))
+            return SyncPlan(str(mirror), source.client.url, changes, tuple(failures))
+
+
+sync_plan = blocking(sync_plan_async)
+
+
+def _count(changes: Changes, batch: Sequence[Series], journal: Journal) -> None:
+    for series in batch:
+        row = journal.find_series(series.series_uid)
+        changes.new_series += row is None
+        changes.changed_series += row is not None and row.held > 0 and is_changed(row.series, series)

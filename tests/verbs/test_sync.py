@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,3 +135,14 @@ async def test_a_series_that_is_under_another_collection_now_is_not_withdrawn(tm
 async def test_a_mirror_without_a_selection_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalUnreadable):
         await bulkdl.sync_async(tmp_path, settings=QUICK)
+
+
+async def test_says_what_would_change_and_changes_nothing(tmp_path: Path) -> None:
+    now = [padded(MADE_UP[2]), *MADE_UP[3:], *NEW]
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        before = hashlib.sha256((mirror / ".bulkdl" / "journal.sqlite").read_bytes()).digest()
+        archive.made_up = now
+        plan = await bulkdl.sync_plan_async(mirror, archive=archive.choice(tmp_path), settings=QUICK)
+    assert plan.changes == Changes(new_series=1, changed_series=1, withdrawn_series=1)
+    assert hashlib.sha256((mirror / ".bulkdl" / "journal.sqlite").read_bytes()).digest() == before

@@ -1,7 +1,5 @@
 """`bulkdl log`: the runs on a mirror, from its journal alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from bulkdl.cli.options import mirror_argument

@@ -1,7 +1,5 @@
 """`bulkdl sync`: bring a mirror to what the archive has now."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 
@@ -16,8 +14,7 @@ from bulkdl.model.reports import RunOutcome, RunReport, SyncPlan
 from bulkdl.model.summaries import interrupted
 from bulkdl.verbs.common import prepare_process
 from bulkdl.verbs.prune import prune_async
-from bulkdl.verbs.sync import sync_async
-from bulkdl.verbs.sync_plan import sync_plan_async
+from bulkdl.verbs.sync import sync_async, sync_plan_async
 
 
 @command("bulkdl sync rider", "bulkdl sync rider --dry-run", "bulkdl sync rider --prune --max-delete 1000")
