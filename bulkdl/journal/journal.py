@@ -21,7 +21,7 @@ from typing import Any, Final, Self
 from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal import connection, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
-from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, UNBOUND, WHOLE
+from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, WHOLE
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
@@ -429,7 +429,7 @@ class Journal:
         taken: frozenset[str] = frozenset()
         if self._row(queries.OWES_UNBOUND, (series_id,)):
             size = -1  # no limit
-            taken = frozenset(rows.file_name(*bound) for bound in self._rows(queries.BOUND_NAMES, (series_id,)))
+            taken = frozenset(name for (name,) in self._rows(queries.BOUND_NAMES, (series_id,)))
         items: list[SeriesWork] = []
         while len(items) < limit and (found := self._rows(statement, {**scope, "after": after, "limit": size})):
             after = found[-1][0]
@@ -439,7 +439,7 @@ class Journal:
                     study_uid=study_uid or None,
                     folder=folder,
                     entries=tuple(rows.entry_from(uid, *entry) for uid, _, *entry in found),
-                    names=tuple(name if uid > UNBOUND else rows.file_name(uid, name) for uid, name, *_ in found),
+                    names=tuple(name for _, name, *_ in found),
                     image_count=image_count,
                     size_bytes=size_bytes,
                     whole=bool(untouched) and len(found) == owed,
@@ -523,8 +523,8 @@ class Journal:
     def instances(self, series_uid: SeriesUid, *, after: str = "", limit: int) -> list[rows.InstanceRow]:
         """The recorded instances of a Series whose UID is known, by UID, after `after`."""
         return [
-            rows.InstanceRow(sop_uid, rows.instance_path(folder, sop_uid, name), _STATES[state], size_bytes)
-            for sop_uid, folder, name, state, size_bytes in self._rows(queries.INSTANCES, (series_uid, after, limit))
+            rows.InstanceRow(sop_uid, path, _STATES[state], size_bytes)
+            for sop_uid, path, state, size_bytes in self._rows(queries.INSTANCES, (series_uid, after, limit))
         ]
 
     def instance_table(self, series_uid: SeriesUid) -> Iterator[dict[str, Any]]:
@@ -536,10 +536,7 @@ class Journal:
     def find_held(self, key: InstanceKey) -> rows.HeldPlace | None:
         """Where an instance is in the mirror according to the journal; None if it is not held."""
         row = self._row(queries.FIND_HELD, (key.series_uid, key.sop_uid))
-        if row is None:
-            return None
-        folder, name, size_bytes, run_id = row
-        return rows.HeldPlace(rows.instance_path(folder, key.sop_uid, name), size_bytes, run_id)
+        return None if row is None else rows.HeldPlace(*row)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

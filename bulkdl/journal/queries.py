@@ -279,7 +279,11 @@ ORDER BY s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT :limit
 HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1"
 
 ADD_INSTANCE: Final = "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)"
-_OWED: Final = "i.sop_uid, i.name, e.key, e.size_bytes, e.md5"
+# The rules of the view `v_instances`: the name of an instance's file, and its path below the mirror.
+_NAME: Final = "ifnull(i.name, i.sop_uid || '.dcm')"
+_PATH: Final = f"CASE ifnull(s.folder, '') WHEN '' THEN '' ELSE s.folder || '/' END || {_NAME}"
+_NAME_IF_KNOWN: Final = f"CASE WHEN i.sop_uid < '{UNBOUND}' THEN {_NAME} ELSE i.name END"
+_OWED: Final = f"i.sop_uid, {_NAME_IF_KNOWN}, e.key, e.size_bytes, e.md5"
 _ENTRY_OF_I: Final = "LEFT JOIN entry AS e ON e.series_id = i.series_id AND e.sop_uid = i.sop_uid"
 OWED_INSTANCES: Final = f"""
 SELECT {_OWED} FROM instance AS i {_ENTRY_OF_I}
@@ -328,7 +332,7 @@ UPDATE instance SET state = {HELD}, run_id = ? WHERE series_id = ? AND sop_uid =
 HAS_WITHDRAWN: Final = "SELECT withdrawn > 0 FROM tally WHERE series_id = ?"
 
 _HELD: Final = f"""
-SELECT i.series_id, s.series_uid, i.sop_uid, s.folder, i.name, i.size_bytes, i.md5, i.sha256, i.mtime_ns, x.uid,
+SELECT i.series_id, s.series_uid, i.sop_uid, {_PATH}, i.size_bytes, i.md5, i.sha256, i.mtime_ns, x.uid,
   e.key, e.size_bytes, e.md5
 FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
 LEFT JOIN transfer_syntax AS x ON x.id = i.transfer_syntax_id {_ENTRY_OF_I}
@@ -370,14 +374,14 @@ WHERE series_id = ? AND state = {HELD} AND run_id <> ?
 """
 
 INSTANCES: Final = f"""
-SELECT i.sop_uid, s.folder, i.name, i.state, i.size_bytes
+SELECT i.sop_uid, {_PATH}, i.state, i.size_bytes
 FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
 WHERE s.series_uid = ? AND i.sop_uid > ? AND (i.sop_uid < '{UNBOUND}' OR i.name IS NOT NULL)
 ORDER BY i.sop_uid LIMIT ?
 """
 
 FIND_HELD: Final = f"""
-SELECT s.folder, i.name, i.size_bytes, i.run_id FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
+SELECT {_PATH}, i.size_bytes, i.run_id FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
 WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
 """
 
@@ -422,7 +426,7 @@ WHERE i.series_id = ? AND i.sop_uid < '{UNBOUND}' AND i.state = {HELD} AND i.md5
 """
 
 BOUND_NAMES: Final = f"""
-SELECT i.sop_uid, i.name FROM entry AS e CROSS JOIN instance AS i
+SELECT {_NAME} FROM entry AS e CROSS JOIN instance AS i
 ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
 WHERE e.series_id = ? AND (e.sop_uid < '{UNBOUND}' AND e.key IS NOT NULL OR i.name IS NOT NULL)
 """

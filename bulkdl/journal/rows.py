@@ -9,7 +9,7 @@ from operator import methodcaller
 from typing import Any, Final
 
 from bulkdl.journal.schema import IN_PART, UNBOUND
-from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import Failure, RunOutcome, SeriesCounts
@@ -276,8 +276,8 @@ def series_row(row: Sequence[Any]) -> SeriesRow:
 
 def held_instance(row: Sequence[Any]) -> HeldInstance:
     """A row of `queries.HELD_OF_SERIES`."""
-    series_id, series_uid, sop_uid, folder, name, size_bytes, md5, digest, mtime_ns, syntax, *listed = row
-    path, entry = instance_path(folder, sop_uid, name), entry_from(sop_uid, *listed)
+    series_id, series_uid, sop_uid, path, size_bytes, md5, digest, mtime_ns, syntax, *listed = row
+    entry = entry_from(sop_uid, *listed)
     return HeldInstance(series_id, series_uid, sop_uid, path, size_bytes, md5, digest, mtime_ns, syntax, entry)
 
 
@@ -299,13 +299,3 @@ def failure_from(row: Sequence[Any]) -> Failure:
     if sop_uid.startswith(UNBOUND):
         return Failure(series_uid, None, error, message, attempts, key=sop_uid.removeprefix(UNBOUND))
     return Failure(series_uid, sop_uid or None, error, message, attempts)
-
-
-def file_name(sop_uid: str, name: str | None) -> str:
-    """The name of an instance's file in the folder of its Series."""
-    return default_file_name(sop_uid) if name is None else name
-
-
-def instance_path(folder: str, sop_uid: str, name: str | None) -> str:
-    """The path of an instance's file below the mirror."""
-    return f"{folder}/{file_name(sop_uid, name)}" if folder else file_name(sop_uid, name)

@@ -57,28 +57,21 @@ def walk(root: Path, *, skip: Callable[[str], bool] = is_bookkeeping) -> Iterato
         below = []
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if _is_folder(entry):
-                if not skip(path):
-                    below.append(path)
-            elif (found := _found(path, entry)) is not None:
-                yield found
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # removed since the folder was listed
+                continue
+            except OSError as error:
+                yield _unreadable(path, error)
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                yield _found(path, status)
+            elif not skip(path):
+                below.append(path)
         folders.extend(reversed(below))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir(follow_symlinks=False)
-    except OSError:  # `_found` reports it
-        return False
-
-
-def _found(path: str, entry: os.DirEntry[str]) -> Found | None:
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # removed since the folder was listed
-        return None
-    except OSError as error:
-        return _unreadable(path, error)
+def _found(path: str, status: os.stat_result) -> Found:
     if stat.S_ISREG(status.st_mode):
         return Found(path, FoundKind.FILE, status.st_size, status.st_mtime_ns)
     return Found(path, FoundKind.LINK if stat.S_ISLNK(status.st_mode) else FoundKind.SPECIAL)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from bulkdl.journal.rows import (
     entry_from,
     failure_from,
-    instance_path,
     is_changed,
     merged,
     series_columns,
@@ -83,8 +82,3 @@ def test_a_failure_names_an_instance_an_entry_or_a_series() -> None:
     assert failure_from(("1", "1.2", "e", "m", 2)) == Failure("1", "1.2", "e", "m", 2)
     assert failure_from(("1", unbound("k"), "e", "m", 2)) == Failure("1", None, "e", "m", 2, key="k")
     assert failure_from(("1", "", "e", "m", 2)) == Failure("1", None, "e", "m", 2)
-
-
-def test_a_path_has_the_name_that_is_recorded_or_the_uid() -> None:
-    assert instance_path("a/b", "1.2", None) == "a/b/1.2.dcm"
-    assert instance_path("", "1.2", "other.dcm") == "other.dcm"
