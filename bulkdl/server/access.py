@@ -17,7 +17,6 @@ The guest, `nbia_guest`, needs no entry and no password and sees everything that
 archive.
 """
 
-import hashlib
 import re
 import secrets
 import threading
@@ -30,7 +29,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from bulkdl.errors import ConfigurationError
-from bulkdl.server.passwords import check_stored, is_password
+from bulkdl.server.passwords import check_stored, digest_of, is_password
 
 GUEST: Final = "nbia_guest"
 _PLACE: Final = re.compile(r"line \d+, column \d+|end of document")
@@ -194,7 +193,7 @@ class Authenticator:
         self._clock = clock
         self._lock = threading.Lock()
         self._any_password = next((user.password for user in self._rules.users.values()), _UNGUESSABLE_PASSWORD)
-        self._keys = frozenset(_digest(key) for key in self._rules.keys)
+        self._keys = frozenset(digest_of(key) for key in self._rules.keys)
         self._access = _Tokens(max_tokens)
         self._refresh = _Tokens(max_tokens)
         self.guest = Viewer(GUEST, self._rules.restricted)
@@ -206,7 +205,7 @@ class Authenticator:
 
     def is_key(self, key: str | None) -> bool:
         """Whether `key` is valid. Without configured keys, every key is."""
-        return not self._keys or (key is not None and _digest(key) in self._keys)
+        return not self._keys or (key is not None and digest_of(key) in self._keys)
 
     def viewer(self, authorization: str | None) -> Viewer | CredentialProblem:
         """Identify the viewer by an `Authorization` header. `Bearer undefined`, which web pages send, is the guest."""
@@ -276,13 +275,13 @@ class _Tokens:
             if oldest is not None and oldest.expires > now and len(own) < self._most:
                 break
             self._grants.pop(own.popleft(), None)
-        digest = _digest(token)
+        digest = digest_of(token)
         self._grants[digest] = grant
         own.append(digest)
 
     def find(self, token: str, now: float) -> _Grant | None:
         """What a token grants; None if it is unknown or has expired."""
-        grant = self._grants.get(_digest(token))
+        grant = self._grants.get(digest_of(token))
         return grant if grant is not None and grant.expires > now else None
 
     def end(self, grant: _Grant) -> None:
@@ -290,7 +289,3 @@ class _Tokens:
         for digest in self._of_user.get(grant.user, ()):
             if (other := self._grants.get(digest)) is not None and other.session == grant.session:
                 del self._grants[digest]
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode(errors="replace")).digest()

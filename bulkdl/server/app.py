@@ -51,10 +51,7 @@ class AccessRecord:
 
 
 def make_app(
-    catalogue: Catalogue,
-    *,
-    rules: AccessRules | None = None,
-    quirks: frozenset[Quirk] = frozenset(),
+    catalogue: Catalogue, *, rules: AccessRules | None = None, quirks: frozenset[Quirk] = frozenset()
 ) -> web.Application:
     """Make the application of all APIs. The caller closes the catalogue afterwards.
 

@@ -33,7 +33,7 @@ def is_password(password: str, stored: str) -> bool:
     if stored.startswith(f"{_SCHEME}$"):
         cost, salt, digest = _parse(stored)
         return hmac.compare_digest(_scrypt(password, salt, cost), digest)
-    return hmac.compare_digest(_sha256(password), _sha256(stored))
+    return hmac.compare_digest(digest_of(password), digest_of(stored))
 
 
 def _parse(stored: str) -> tuple[tuple[int, int, int], bytes, bytes]:
@@ -52,6 +52,6 @@ def _scrypt(password: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:
     return hashlib.scrypt(password.encode(errors="replace"), salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY_BYTES)
 
 
-def _sha256(text: str) -> bytes:
-    """Digests have equal lengths, so comparing them does not reveal the length of the password."""
-    return hashlib.sha256(text.encode(errors="replace")).digest()
+def digest_of(secret: str) -> bytes:
+    """A digest to keep or to compare instead of a secret, whose length it does not reveal."""
+    return hashlib.sha256(secret.encode(errors="replace")).digest()

@@ -1,9 +1,8 @@
 """What is served: an index of folders and mirrors in SQLite, filled by a scan and read by every API."""
 
 from bulkdl.server.catalogue.catalogue import Catalogue
-from bulkdl.server.catalogue.files import About, Root
+from bulkdl.server.catalogue.files import About, Root, ServedFile, open_served
 from bulkdl.server.catalogue.reports import Conflict, Contradiction, ScanReport, Totals, Unservable
-from bulkdl.server.catalogue.served_file import ServedFile, open_served
 from bulkdl.server.catalogue.view import CatalogueView, SeriesDetail, Since
 
 __all__ = [

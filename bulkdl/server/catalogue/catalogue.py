@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkdl.server.catalogue import tables
-from bulkdl.server.catalogue.files import Root
+from bulkdl.server.catalogue.files import Root, ServedFile, open_served
 from bulkdl.server.catalogue.reports import ScanReport
 from bulkdl.server.catalogue.scan import md5_of, scan_folders
-from bulkdl.server.catalogue.served_file import ServedFile, open_served
 from bulkdl.server.catalogue.view import CatalogueView
 
 
@@ -55,11 +54,7 @@ class Catalogue(CatalogueView):
         self.close()
 
     def scan(
-        self,
-        roots: Sequence[Root],
-        *,
-        collection: str | None = None,
-        progress: Callable[[int], None] | None = None,
+        self, roots: Sequence[Root], *, collection: str | None = None, progress: Callable[[int], None] | None = None
     ) -> ScanReport:
         """Bring the catalogue up to date with the folders. Files outside `roots` are removed from it.
 

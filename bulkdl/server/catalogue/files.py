@@ -1,4 +1,4 @@
-"""Find the files of a root, and the values in the header of each: folders are read, mirrors have a journal.
+"""The files of the served folders: find them, read their headers, open them. Mirrors have a journal of their files.
 
 `scan` decides which of them are served.
 """
@@ -21,15 +21,16 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.runtime.disk import JOURNAL
-from bulkdl.server.catalogue.served_file import open_unlinked
 from bulkdl.store.walking import FoundKind, walk
 
-KnownHead: TypeAlias = "Callable[[Path, int, int], str | None]"
+KnownHead: TypeAlias = Callable[[Path, int, int], str | None]
 """The `FileFacts.head` of a file that an earlier scan read, if it still has this size and this time of modification."""
 
 _PAGE: Final = 5_000
 _BUFFER_BYTES: Final = 1 << 15
 _IN_DETAIL: Final = ("site", "sop_class_uid", "transfer_syntax_uid", "pixel_spacing_mm", "slice_thickness_mm")
+# Opening a pipe must not block; Windows has only the last of these.
+_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"))
 
 
 def _from_header(kind: type[Patient | Study | Series]) -> dict[str, str]:
@@ -96,10 +97,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file that was found. `facts` are None until it is read; `reason` says why it cannot be served.
-
-    `path` is a link if there is a `target`, which is the file itself.
-    """
+    """A file that was found. `facts` are None until it is read; `reason` says why it cannot be served."""
 
     path: Path
     target: Path | None = None
@@ -246,3 +244,54 @@ def _head_of_record(record: Series, path: Path, known: str | None) -> str:
     for counted in ("series_uid", "image_count", "size_bytes"):  # counted from the served files instead
         journal.pop(counted, None)
     return dump({**values, "journal": {name: value for name, value in journal.items() if value != ""}})
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFile:
+    """The file of an instance, as the last scan found it. `md5` is None until it is requested for the first time.
+
+    `path` is a link if there is a `target`, which is the file itself; as of a `FoundFile`.
+    """
+
+    id: int
+    path: Path
+    target: Path | None
+    series_uid: str
+    sop_uid: str
+    size_bytes: int
+    mtime_ns: int
+    instance_number: int | None
+    acquisition_number: int | None
+    md5: bytes | None
+
+
+def open_served(file: ServedFile) -> io.FileIO:
+    """Open a file for reading if it is the one that was scanned, by its place, its size and its time of modification.
+
+    Raises:
+        OSError: it is missing or has changed, or a link, which may be newer than the scan, leads to it.
+    """
+    source = open_unlinked(file.target or file.path)
+    status = os.fstat(source.fileno())
+    if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.mtime_ns):
+        source.close()
+        raise OSError(f"{file.path} has changed since the scan, which found {file.size_bytes} bytes")
+    return source
+
+
+def open_unlinked(path: Path) -> io.FileIO:
+    """Open a regular file for reading. `path` is absolute.
+
+    Raises:
+        OSError: it cannot be opened, is not a regular file, or a link is in its path.
+    """
+    place = os.fspath(path)
+    descriptor = os.open(place, os.O_RDONLY | _FLAGS)
+    try:  # Linux knows where an open file is without links, other systems where its path leads
+        location = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - for each instance that is sent
+    except OSError:
+        location = os.path.realpath(place)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and location == place:
+        return io.FileIO(descriptor)
+    os.close(descriptor)
+    raise OSError(f"{place} is not a regular file, or a link leads to it")

@@ -17,9 +17,8 @@ from typing import Any, Final
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue.arrangement import Arrangement, read_contradictions
-from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, read_facts, to_json
+from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, open_unlinked, read_facts, to_json
 from bulkdl.server.catalogue.reports import Conflict, ScanReport, Totals, Unservable
-from bulkdl.server.catalogue.served_file import open_unlinked
 
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000

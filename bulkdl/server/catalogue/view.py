@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
 from bulkdl.model.records import Patient, Series, SeriesSize, Study
-from bulkdl.server.catalogue.files import About
+from bulkdl.server.catalogue.files import About, ServedFile
 from bulkdl.server.catalogue.reports import Totals
-from bulkdl.server.catalogue.served_file import ServedFile
 
 SERIES_WITH_PARENTS: Final = (
     "series AS t JOIN patient AS p ON p.collection_key = t.collection_key AND p.patient_key = t.patient_key "

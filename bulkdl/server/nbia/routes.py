@@ -24,13 +24,7 @@ from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspection
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.downloads import Downloads
-from bulkdl.server.nbia.errors import (
-    missing_parameter,
-    refusal,
-    server_error,
-    unauthorized,
-    unknown_tcia_endpoint,
-)
+from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
 from bulkdl.server.nbia.formats import find_format, write_rows
 from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins

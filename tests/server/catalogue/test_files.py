@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+
+import pytest
 
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.journal.journal import Journal
@@ -12,7 +16,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
-from bulkdl.server.catalogue import Catalogue, Root, Totals
+from bulkdl.server.catalogue import Catalogue, Root, ServedFile, Totals, open_served
 from tests.support.catalogue_files import one, put, scan
 
 
@@ -142,3 +146,45 @@ def test_what_is_gone_or_cut_in_a_mirror_is_reported(served: Path, tmp_path: Pat
     report = scan(tmp_path / "catalog.sqlite", served)
     assert report.unservable_by_reason == {"not readable: No such file or directory": 1}
     assert report.totals == Totals()
+
+
+def served(path: Path, content: bytes = b"") -> ServedFile:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    status = path.stat()
+    return ServedFile(1, path, None, "1.2", "1.2.3", status.st_size, status.st_mtime_ns, None, None, None)
+
+
+def test_opens_only_a_regular_file_of_the_scanned_size_and_time(tmp_path: Path) -> None:
+    file = served(tmp_path / "x", b"content")
+    with open_served(file) as source:
+        assert source.read() == b"content"
+    for changed in (replace(file, size_bytes=9), replace(file, mtime_ns=file.mtime_ns - 1)):
+        with pytest.raises(OSError, match="has changed since the scan"):
+            open_served(changed)
+
+
+def test_opens_the_target_of_a_link_and_not_the_link(tmp_path: Path) -> None:
+    file = served(tmp_path / "x", b"content")
+    link = tmp_path / "link"
+    link.symlink_to(file.path)
+    with open_served(replace(file, path=link, target=file.path)) as source:
+        assert source.read() == b"content"
+    with pytest.raises(OSError, match="link"):
+        open_served(replace(file, path=link))
+
+
+def test_opens_nothing_behind_a_folder_that_is_now_a_link(tmp_path: Path) -> None:
+    file = served(tmp_path / "folder" / "x", b"content")
+    (tmp_path / "folder").rename(tmp_path / "elsewhere")
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="a link leads to it"):
+        open_served(file)
+
+
+def test_rejects_a_pipe_without_blocking(tmp_path: Path) -> None:
+    file = served(tmp_path / "x")
+    file.path.unlink()
+    os.mkfifo(file.path)
+    with pytest.raises(OSError, match="not a regular file"):
+        open_served(file)
