@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
@@ -13,9 +14,9 @@ from bulkdl.errors import DiffersAtSource, NotFound, RequestFailed, ShortAtSourc
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, UnlistedSeries
 from bulkdl.journal.thread import JournalThread
-from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
-from bulkdl.model.records import Entry, Series
+from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import nearest
@@ -28,6 +29,8 @@ _LISTS_AT_ONCE: Final = 32
 _PAGE: Final = 100
 _QUESTIONS_SHOWN: Final = 3
 _VALUES_SHOWN: Final = 12
+_DIFFERENCES_SHOWN: Final = 20
+_STUDIES_SAMPLED: Final = 50  # of UIDs that are not Series; if none of them is a Study, the others are not asked for
 _NOT_LISTED: Final = "the archive does not list this instance in its series"
 _NOT_SELECTABLE: Final = "the archive does not list SOP Instance UIDs; select the whole series"
 _ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose token has expired, may answer with nothing
@@ -38,12 +41,16 @@ class Resolution:
     """The result of resolving: how many Series were found, and which questions found none.
 
     A Series that the archive sent twice counts twice. `not_found`, `failed` and `release` are as in `FoundSeries`.
+    `studies` are Study UIDs that were requested as Series. `differing` maps a Series to how it differs from what a
+    manifest states.
     """
 
     series: int = 0
     release: str | None = None
     not_found: list[SeriesQuestion] = field(default_factory=list)
     failed: list[tuple[SeriesQuestion, RequestFailed]] = field(default_factory=list)
+    studies: list[StudyUid] = field(default_factory=list)
+    differing: dict[SeriesUid, str] = field(default_factory=dict)
 
     def add(self, found: FoundSeries) -> None:
         """Count one batch."""
@@ -51,6 +58,25 @@ class Resolution:
         self.release = found.release or self.release
         self.not_found += found.not_found
         self.failed += found.failed
+
+    def compare(self, series: Iterable[Series], expected: Mapping[SeriesUid, SeriesSize]) -> None:
+        """Note which Series differ from what a manifest states of them."""
+        for each in series:
+            if (size := expected.get(each.series_uid)) and (difference := _difference(size, each)):
+                self.differing[each.series_uid] = difference
+
+    def notes(self) -> tuple[str, ...]:
+        """What to tell the user: the Studies among the Series, and what differs from the manifest."""
+        notes = []
+        if self.studies:
+            which = f"{self.studies[0]} is" if len(self.studies) == 1 else f"{len(self.studies):,} UIDs are"
+            first = "" if len(self.studies) == 1 else f" ({self.studies[0]} is the first)"
+            notes.append(f"{which} not a series but a Study Instance UID{first}; all series of the study are selected")
+        for uid, difference in islice(self.differing.items(), _DIFFERENCES_SHOWN):
+            notes.append(f"series {uid} differs from the manifest: {difference}")
+        if (more := len(self.differing) - _DIFFERENCES_SHOWN) > 0:
+            notes.append(f"{more:,} more series differ from the manifest")
+        return tuple(notes)
 
     def failures(self) -> list[Failure]:
         """One for each question without Series; `series` is empty where the question does not name one."""
@@ -71,18 +97,77 @@ async def resolve(
 ) -> AsyncGenerator[tuple[Series, ...], None]:
     """Yield the Series of `selection` in batches as they arrive, and count them in `resolution`.
 
-    A Series may come more than once. A question that finds nothing is not an error here: the caller reports it.
+    A Series may come more than once. A question that finds nothing is not an error here: the caller reports it. UIDs of
+    Series that the archive does not have are asked for as Studies, whose Series are selected then.
 
     Raises:
         SelectionError: the selection has no criterion.
         BulkdlError: what ends the run, as `Archive` states.
     """
     selection.check()
-    async with aclosing(archive.find(selection)) as batches:
-        async for found in batches:
-            resolution.add(found)
-            if found.series:
-                yield found.series
+    others = replace(selection, alternatives=(), series=())
+    for part in selection.parts():
+        missing: list[SeriesQuestion] = []
+        async with aclosing(archive.find(part)) as batches:
+            async for found in batches:
+                missing += (question for question in found.not_found if question.series_uid)
+                unnamed = tuple(question for question in found.not_found if not question.series_uid)
+                if chosen := _take(replace(found, not_found=unnamed), selection, others, resolution):
+                    yield chosen
+        async with aclosing(_find_studies(part, missing, archive, resolution)) as studies:
+            async for found in studies:
+                if chosen := _take(found, selection, others, resolution):
+                    yield chosen
+
+
+def _take(found: FoundSeries, selection: Selection, others: Selection, resolution: Resolution) -> tuple[Series, ...]:
+    """Count one batch; return its Series that match the criteria beside the alternatives, too."""
+    if selection.alternatives:
+        found = replace(found, series=tuple(series for series in found.series if others.matches(series)))
+    resolution.add(found)
+    resolution.compare(found.series, selection.expected)
+    return found.series
+
+
+async def _find_studies(
+    part: Selection, missing: list[SeriesQuestion], archive: Archive, resolution: Resolution
+) -> AsyncGenerator[FoundSeries, None]:
+    """Ask for UIDs that are not Series of the archive as Studies, a sample of them first.
+
+    Yields what is found, and the UIDs that are neither as not found.
+    """
+    questions: dict[str, SeriesQuestion] = {question.series_uid or "": question for question in missing}
+    uids = list(map(StudyUid, questions))
+    requested = frozenset(uids)
+    sample = uids[:: -(-len(uids) // _STUDIES_SAMPLED) or 1]
+    sampled = set(sample)
+    criteria = replace(part, series=(), instances=())
+    for asked in (sample, [uid for uid in uids if uid not in sampled]):
+        if not asked or (asked is not sample and not resolution.studies):
+            continue
+        async with aclosing(archive.find(Selection(studies=tuple(asked)))) as batches:
+            async for found in batches:
+                here = [series for series in found.series if series.study_uid in requested]
+                for series in here:
+                    if series.study_uid and questions.pop(series.study_uid, None):
+                        resolution.studies.append(series.study_uid)
+                yield FoundSeries(tuple(filter(criteria.matches, here)))
+    if questions:
+        yield FoundSeries(not_found=tuple(questions.values()))
+
+
+def _difference(expected: SeriesSize, series: Series) -> str | None:
+    """How a Series differs from what a manifest states; None where it does not, or the archive does not say."""
+    pairs = (
+        (expected.image_count, series.image_count, "instances"),
+        (expected.size_bytes, series.size_bytes, "bytes"),
+    )
+    parts = [
+        f"{stated:,} {unit} there, {actual:,} at the archive"
+        for stated, actual, unit in pairs
+        if stated is not None and actual is not None and stated != actual
+    ]
+    return ", ".join(parts) or None
 
 
 async def list_instances(
@@ -250,6 +335,8 @@ async def explain_nothing(selection: Selection, questions: Sequence[SeriesQuesti
 
 async def _values_there_are(selection: Selection, archive: Archive) -> str:
     """What the Series of the narrowest criterion have, where the others select none of them."""
+    if selection.narrowest() is None:
+        return ""
     values: defaultdict[str, set[str]] = defaultdict(set)
     count = 0
     async with aclosing(archive.find(selection.narrowest_alone())) as batches:

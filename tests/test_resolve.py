@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from bulkdl.archive.base import Archive, Capabilities, FoundSeries, SeriesQuestion
+from bulkdl.archive.nbia.questions import plan_questions
 from bulkdl.errors import NotFound, SelectionError, ServerFailed
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import open_journal_thread
-from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Entry, Series
+from bulkdl.model.ids import SeriesUid, StudyUid
+from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import Resolution, explain_nothing, list_instances, resolve
 from bulkdl.runtime.tasks import Stage
@@ -34,7 +35,10 @@ class Found:
     def __init__(self, *batches: FoundSeries) -> None:
         self._batches = batches
 
-    async def find(self, _selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+    async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+        if selection.studies:
+            yield FoundSeries(not_found=tuple(SeriesQuestion({"study_uid": uid}) for uid in selection.studies))
+            return
         for batch in self._batches:
             yield batch
 
@@ -138,3 +142,84 @@ async def test_a_list_that_differs_from_an_exact_index_is_a_finding(
         counts = await journal(Journal.counts, run)
     assert [(each.error, each.message) for each in failures] == ([(error, f"the archive {message}")] if error else [])
     assert (counts.owed, counts.series_failed) == (len(entries), 0 if entries or error is None else 1)
+
+
+# --- Studies, unions, and what a manifest states -----------------------------------------------------------------------
+
+
+class Lists:
+    """An archive of these Series, which answers for Series, Studies, Patients and Collections."""
+
+    def __init__(self, *series: Series) -> None:
+        self.asked: list[Selection] = []
+        self._series = series
+
+    async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+        self.asked.append(selection)
+        questions = plan_questions(selection)
+        for question in questions:
+            found = tuple(
+                series
+                for series in self._series
+                if all(getattr(series, name) == value for name, value in question.criteria.items())
+            )
+            matching = tuple(series for series in found if selection.matches(series))
+            yield FoundSeries(matching) if found else FoundSeries(not_found=(question,))
+
+
+def made(number: str, **values: Any) -> Series:
+    return Series(series_uid=SeriesUid(number), study_uid=StudyUid(f"{number[0]}.0"), **values)
+
+
+async def resolved(selection: Selection, archive: Lists) -> tuple[list[str], Resolution]:
+    resolution = Resolution()
+    found = resolve(selection, cast("Archive", archive), resolution)
+    return [series.series_uid async for batch in found for series in batch], resolution
+
+
+async def test_studies_among_series_are_recognised_and_said() -> None:
+    lists = Lists(made("1.1"), made("2.1"), made("2.2"))
+    uids, resolution = await resolved(Selection(series=tuple(map(SeriesUid, ("1.1", "2.0", "9.9")))), lists)
+    assert uids == ["1.1", "2.1", "2.2"]
+    assert resolution.notes() == ("2.0 is not a series but a Study Instance UID; all series of the study are selected",)
+    assert [question.series_uid for question in resolution.not_found] == ["9.9"]
+
+
+async def test_a_list_of_unknown_series_costs_few_questions_for_studies() -> None:
+    lists = Lists(made("1.1"))
+    uids = tuple(SeriesUid(f"9.{number}") for number in range(1000))
+    _, resolution = await resolved(Selection(series=uids), lists)
+    assert len(resolution.not_found) == 1000
+    assert sum(len(selection.studies) for selection in lists.asked) == 50
+
+
+async def test_alternatives_are_a_union_and_criteria_narrow_it() -> None:
+    series = (
+        made("1.1", collection="A", patient_id="P", modality="CT"),
+        made("1.2", collection="B", patient_id="P", modality="CT"),
+        made("2.1", collection="B", patient_id="Q", modality="MR"),
+        made("3.1", collection="C", patient_id="R", modality="CT"),
+        made("4.1", collection="D", patient_id="S", modality="CT"),
+    )
+    alternatives = (
+        Selection(series=(SeriesUid("3.1"),)),
+        Selection(studies=(StudyUid("2.0"),)),
+        Selection(collections=("A",), patients=("P",)),
+    )
+    uids, _ = await resolved(Selection(alternatives=alternatives), Lists(*series))
+    assert uids == ["3.1", "2.1", "1.1"]
+    uids, _ = await resolved(Selection(alternatives=alternatives, modalities=("CT",)), Lists(*series))
+    assert uids == ["3.1", "1.1"]
+    uids, _ = await resolved(Selection(alternatives=alternatives, collections=("B", "C")), Lists(*series))
+    assert uids == ["3.1", "2.1"]
+
+
+async def test_a_difference_from_the_manifest_is_noted() -> None:
+    lists = Lists(made("1.1", image_count=3, size_bytes=10), made("1.2", image_count=4), made("1.3", image_count=5))
+    expected = {
+        SeriesUid("1.1"): SeriesSize(10, 3),
+        SeriesUid("1.2"): SeriesSize(999, 1200),
+        SeriesUid("1.3"): SeriesSize(None, 5),
+    }
+    _, resolution = await resolved(Selection(series=tuple(expected), expected=expected), lists)
+    assert resolution.notes() == ("series 1.2 differs from the manifest: 1,200 instances there, 4 at the archive",)

@@ -96,7 +96,7 @@ class Changes:
 class RunReport(_Report):
     """The report of `mirror`, `resume`, `sync` and repairs. Bytes are those of files; `seconds` is wall-clock time.
 
-    `changes` is there after `sync`.
+    `changes` is there after `sync`. `notes` say what differs from a manifest, and which of its UIDs are Studies.
     """
 
     mirror: str
@@ -113,6 +113,7 @@ class RunReport(_Report):
     failures: tuple[Failure, ...] = ()
     failures_left_out: int = 0
     changes: Changes | None = None
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The document of `mirror --json`."""
@@ -126,6 +127,7 @@ class RunReport(_Report):
             "seconds": round(self.seconds, 3),
             "failures": _documents(self.failures),
             **({"failures_left_out": self.failures_left_out} if self.failures_left_out else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
 
@@ -362,7 +364,7 @@ class PlanReport(_Report):
 
     `bytes_selected` and `instances_selected` are the archive's numbers; `exact` is False if it has none for a Series.
     `seconds_expected` is None if the archive's speed is not known. `release` is that of the archive's index, if it has
-    one; `withdrawn` counts the Series that only an earlier release has.
+    one; `withdrawn` counts the Series that only an earlier release has. `notes` are as in `RunReport`.
     """
 
     archive: str
@@ -381,6 +383,7 @@ class PlanReport(_Report):
     series_uids: tuple[str, ...] = ()
     release: str | None = None
     withdrawn: int = 0
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The document of `plan --json`, without the list of Series, which may be long; `--save` writes it."""
@@ -401,6 +404,7 @@ class PlanReport(_Report):
             **self._values("requests", "seconds_expected"),
             "collections": _documents(self.collections),
             "failures": _documents(self.failures),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
 

@@ -23,11 +23,13 @@ from bulkdl.model.quantities import parse_date
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bulkdl.model.records import Series
+    from bulkdl.model.records import Series, SeriesSize
 
 _CRITERION: Final = "criterion"
 # They select nothing on their own, or all.
-_NO_CRITERIA: Final = frozenset({"since", "everything", "notes", "licenses", "denied_licenses", "analysis_results"})
+_NO_CRITERIA: Final = frozenset(
+    {"since", "everything", "notes", "expected", "licenses", "denied_licenses", "analysis_results"}
+)
 _CREATIVE_COMMONS: Final = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", re.IGNORECASE)
 
 
@@ -96,8 +98,10 @@ class Selection:
     `data_sets` are named plainly, and become other criteria once an archive is asked (`verbs.data_sets`).
     `series` holds the UIDs requested by name, by option or by manifest, in that order. `instances` narrows a Series of
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
-    selection stays hashable. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user
-    what was left out on the way to the selection; they select nothing.
+    selection stays hashable. `alternatives` are selections of which a Series must match one: what a manifest names that
+    is not Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user
+    what was left out on the way to the selection, and `expected` maps a Series to the size and number of instances that
+    a manifest states; they select nothing.
     """
 
     collections: tuple[str, ...] = criterion(
@@ -154,7 +158,9 @@ class Selection:
         asks=Criterion(admits=_is_of_kind),
         default=None,
     )
+    alternatives: tuple[Selection, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict, compare=False, repr=False)
     everything: bool = criterion("everything", "The whole archive.", default=False)
 
     def check(self) -> None:
@@ -177,6 +183,19 @@ class Selection:
         """
         return all(
             asks.matches(wanted, series) for name, asks in _criteria(type(self)) if (wanted := getattr(self, name))
+        ) and (not self.alternatives or any(each.matches(series) for each in self.alternatives))
+
+    def parts(self) -> tuple[Self, ...]:
+        """Selections without alternatives that together have all Series of this one, and perhaps more: see `matches`.
+
+        A criterion of an alternative replaces that of this selection.
+        """
+        if not self.alternatives:
+            return (self,)
+        names = [name for name, _ in _criteria(type(self))]
+        return tuple(
+            replace(self, alternatives=(), **{name: value for name in names if (value := getattr(each, name))})
+            for each in self.alternatives
         )
 
     def named(self) -> dict[str, tuple[str, ...]]:
@@ -204,7 +223,9 @@ class Selection:
 
     def as_json(self) -> dict[str, Any]:
         """The selection as JSON values, empty criteria left out; `from_json` reads it back."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "notes"}
+        left_out = {"notes", "expected", "alternatives"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        values["alternatives"] = [each.as_json() for each in self.alternatives]
         return {
             name: value.isoformat() if isinstance(value, date) else value for name, value in values.items() if value
         }
@@ -220,7 +241,8 @@ class Selection:
             (parse_series_uid(series_uid), tuple(parse_sop_uid(uid) for uid in sop_uids))
             for series_uid, sop_uids in document.get("instances", ())
         )
-        return cls(instances=instances, **read_fields(cls, document))
+        alternatives = tuple(map(cls.from_json, document.get("alternatives", ())))
+        return cls(instances=instances, alternatives=alternatives, **read_fields(cls, document))
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> Self:
@@ -246,7 +268,8 @@ def _criteria(kind: type[Selection]) -> tuple[tuple[str, Criterion], ...]:
 def merge_series(selections: Sequence[Selection]) -> Selection:
     """The first selection, with the Series of all: in order, each once.
 
-    A Series that one names whole is whole; one that all narrow keeps the instances of each.
+    A Series that one names whole is whole; one that all narrow keeps the instances of each. Where one has alternatives,
+    the Series are one alternative beside them.
     """
     narrowed: dict[SeriesUid, dict[SopInstanceUid, None] | None] = {}  # dicts, because sets would lose the order
     for selection in selections:
@@ -255,9 +278,14 @@ def merge_series(selections: Sequence[Selection]) -> Selection:
             before = narrowed.get(uid, {})
             here = instances.get(uid)
             narrowed[uid] = None if before is None or here is None else {**before, **dict.fromkeys(here)}
+    series, alternatives = tuple(narrowed), tuple(each for selection in selections for each in selection.alternatives)
+    if alternatives and series:
+        series, alternatives = (), (Selection(series=series), *alternatives)
     return replace(
         selections[0],
-        series=tuple(narrowed),
+        series=series,
         instances=tuple((uid, tuple(sops)) for uid, sops in narrowed.items() if sops is not None),
+        alternatives=alternatives,
         notes=tuple(note for selection in selections for note in selection.notes),
+        expected={uid: size for selection in selections for uid, size in selection.expected.items()},
     )

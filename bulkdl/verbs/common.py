@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +13,13 @@ from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.dicom.without_numpy import disable_numpy, require_decoders
-from bulkdl.errors import ConfigurationError, JournalUnreadable, NotFound, RequestFailed, SelectionError
+from bulkdl.errors import ConfigurationError, JournalUnreadable, SelectionError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import DEMO, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
-from bulkdl.model.ids import StudyUid
 from bulkdl.model.options import Option, as_words
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
@@ -158,19 +157,6 @@ async def check_found(selection: Selection, found: Resolution, client: Archive) 
         raise found.failed[0][1]
     if not found.series and selection.since is None and not any(failure.series for failure in failures):
         raise SelectionError(await explain_nothing(selection, found.not_found, client))
-    return failures if found.series else await _with_hint_at_studies(failures, client)
-
-
-async def _with_hint_at_studies(failures: list[Failure], client: Archive) -> list[Failure]:
-    """Say so in each message if the first UID, which is not a Series of the archive, is a Study."""
-    first = next((StudyUid(failure.series) for failure in failures if failure.error == NotFound.code), None)
-    if not first:
-        return failures
-    with suppress(RequestFailed):
-        async with aclosing(client.find(Selection(studies=(first,)))) as batches:
-            if any([batch.series async for batch in batches]):
-                hint = f"; {first} is a Study Instance UID: select studies with --study"
-                return [replace(failure, message=failure.message + hint) for failure in failures]
     return failures
 
 

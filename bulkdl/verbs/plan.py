@@ -16,7 +16,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest.tcia import compose
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
-from bulkdl.model.events import Sink, ignore
+from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
 from bulkdl.model.records import Series
@@ -63,16 +63,18 @@ async def plan_async(
         wanted = await resolve_data_sets(wanted, source.client, sink)
         journal_path = root / JOURNAL if root is not None else None
         if journal_path is None or not journal_path.exists():
-            return await _plan(wanted, source.client, root, None)
+            return await _plan(wanted, source.client, root, None, sink)
         with Journal.open_readonly(journal_path) as journal:
-            report = await _plan(wanted, source.client, root, journal)
+            report = await _plan(wanted, source.client, root, journal, sink)
             return replace(report, seconds_expected=_seconds_expected(report, journal, source.settings.profile))
 
 
-async def _plan(selection: Selection, client: Archive, to: Path | None, journal: Journal | None) -> PlanReport:
+async def _plan(
+    selection: Selection, client: Archive, to: Path | None, journal: Journal | None, sink: Sink
+) -> PlanReport:
     planned = _Planned(client, journal, dict(selection.instances))
     found = Resolution()
-    if isinstance(client, IdcArchive) and journal is None and not selection.series:
+    if isinstance(client, IdcArchive) and journal is None and not (selection.series or selection.alternatives):
         await _add_totals(planned, found, selection, client)
     else:
         seen: dict[SeriesUid, None] = {}
@@ -83,8 +85,10 @@ async def _plan(selection: Selection, client: Archive, to: Path | None, journal:
                         seen[series.series_uid] = None
                         await planned.add(series)
         planned.series_uids = tuple(seen)
+    for note in found.notes():
+        sink(Noted(note))
     report = planned.report(tuple(await check_found(selection, found, client)), to)
-    return replace(report, release=found.release, withdrawn=planned.withdrawn)
+    return replace(report, release=found.release, withdrawn=planned.withdrawn, notes=found.notes())
 
 
 async def _add_totals(planned: _Planned, found: Resolution, selection: Selection, client: IdcArchive) -> None:

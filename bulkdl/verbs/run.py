@@ -66,6 +66,7 @@ class MirrorRun:
     context: RunContext
     _resolved: Stage = field(default_factory=Stage)
     _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
+    _notes: list[str] = field(default_factory=list)
     _empty: list[Run] = field(default_factory=list)  # whose selections found nothing
     _wanted: int | None = None  # the number of instances of a run that only repairs
     _was_cut_short: bool = False
@@ -129,6 +130,9 @@ class MirrorRun:
             async for batch in batches:
                 moved += await self.mirror.journal(_record_series, run, batch, layout)
                 self._resolved.more()
+        for note in found.notes():
+            self.context.sink(Noted(note))
+        self._notes += found.notes()
         if moved:
             self._say_moved(moved)
         if found.release is not None:
@@ -282,6 +286,7 @@ class MirrorRun:
             failures=(*failures, *self._not_found[: common.FAILURES_NAMED]),
             failures_left_out=max(0, total - len(failures)),
             changes=self.changes,
+            notes=tuple(self._notes),
         )
         document = report.as_json()
         document.pop("failures")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import InvalidUid, SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.records import Series
-from bulkdl.model.selection import AnalysisResults, Selection
+from bulkdl.model.selection import AnalysisResults, Selection, merge_series
 
 SERIES = Series(
     series_uid=SeriesUid("1.1"),
@@ -190,3 +190,21 @@ def test_a_journalled_selection_is_checked_again(name: str) -> None:
 def test_a_selection_can_be_a_key() -> None:
     one = Selection(series=(SeriesUid("1"),), instances=((SeriesUid("1"), (SopInstanceUid("2"),)),))
     assert len({one, replace(one)}) == 1
+
+
+def test_alternatives_survive_as_json() -> None:
+    selection = Selection(
+        modalities=("CT",),
+        alternatives=(Selection(series=(SeriesUid("1.2"),)), Selection(collections=("A",), patients=("P", "Q"))),
+    )
+    assert Selection.from_json(json.loads(json.dumps(selection.as_json()))) == selection
+
+
+def test_merged_series_become_an_alternative_beside_others() -> None:
+    one, two = SeriesUid("1.1"), SeriesUid("1.2")
+    studies = Selection(studies=(StudyUid("2.0"),))
+    merged = merge_series(
+        [Selection(modalities=("CT",), series=(one,)), Selection(series=(two,)), Selection(alternatives=(studies,))]
+    )
+    assert merged == Selection(modalities=("CT",), alternatives=(Selection(series=(one, two)), studies))
+    assert [part.modalities for part in merged.parts()] == [("CT",), ("CT",)]

@@ -74,9 +74,12 @@ async def test_a_series_that_the_archive_does_not_have_is_named() -> None:
 async def test_studies_in_a_list_of_series_are_recognised() -> None:
     async with BadArchive(MADE_UP) as archive:
         report = await bulkdl.plan_async(series=[MADE_UP[0].study_uid], archive=archive.address)
-        neither = await bulkdl.plan_async(series=["1.2.3"], archive=archive.address)
-    assert "is a Study Instance UID: select studies with --study" in report.failures[0].message
-    assert "--study" not in neither.failures[0].message
+    study = [held for held in MADE_UP if held.study_uid == MADE_UP[0].study_uid]
+    assert report.series.selected == len({held.series_uid for held in study})
+    assert report.failures == ()
+    assert tuple(report.as_json()["notes"]) == (
+        f"{MADE_UP[0].study_uid} is not a series but a Study Instance UID; all series of the study are selected",
+    )
 
 
 async def test_a_selection_and_criteria_cannot_be_combined() -> None:
