@@ -144,7 +144,7 @@ async def test_a_list_that_differs_from_an_exact_index_is_a_finding(
     assert (counts.owed, counts.series_failed) == (len(entries), 0 if entries or error is None else 1)
 
 
-# --- Studies, unions, and what a manifest states -----------------------------------------------------------------------
+# --- Studies, unions, and what a manifest states ----------------------------------------------------------------------
 
 
 class Lists:

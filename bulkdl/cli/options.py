@@ -211,26 +211,35 @@ def _options(kind: type[Any], *names: str) -> list[Declared]:
 
 _DATA_SETS: Final = _declared("data_sets", nargs=-1, metavar="[DATA_SET]...")
 _MANIFEST: Final = _declared(
-    "--manifest", metavar="FILE", multiple=True, help="A manifest (.tcia, CSV, list of UIDs); - is standard input."
+    "--manifest",
+    metavar="FILE",
+    multiple=True,
+    help="A manifest (.tcia, CSV, XLSX, JSON, list of UIDs); - is standard input.",
+)
+_SKIP_BAD_LINES: Final = _declared(
+    "--skip-bad-lines", is_flag=True, help="Skip and count the invalid lines of manifests."
 )
 
 
 def selecting(kind: type[Selection]) -> Decorator:
-    """Data sets by name, the options of the criteria that `kind` declares, and `--manifest`: one `selection`."""
+    """Data sets by name, the options of the criteria that `kind` declares, and manifests: one `selection`."""
 
-    def build(*, data_sets: tuple[str, ...], manifest: tuple[str, ...], **criteria: Any) -> Selection:
+    def build(
+        *, data_sets: tuple[str, ...], manifest: tuple[str, ...], skip_bad_lines: bool, **criteria: Any
+    ) -> Selection:
         from bulkdl.verbs import select  # noqa: PLC0415 - `--help` does not need it
 
         def read(path: str) -> Selection:
             if path == "-":
-                return select.select_from(sys.stdin.buffer.read(), source="standard input")
-            return select.select_from_file(path)
+                content = sys.stdin.buffer.read()
+                return select.select_from(content, source="standard input", skip_bad_lines=skip_bad_lines)
+            return select.select_from_file(path, skip_bad_lines=skip_bad_lines)
 
-        named = select.select_data_sets(data_sets, kind(**read_fields(kind, criteria)))
+        named = select.select_data_sets(data_sets, kind(**read_fields(kind, criteria)), skip_bad_lines=skip_bad_lines)
         return select.merge_manifests(named, map(read, manifest))
 
     section = "Selection (values of one option are alternatives, different options narrow)"
-    return _group(section, "selection", build, _DATA_SETS, *_options(kind), _MANIFEST)
+    return _group(section, "selection", build, _DATA_SETS, *_options(kind), _MANIFEST, _SKIP_BAD_LINES)
 
 
 selection_options: Final[Decorator] = selecting(Selection)

@@ -1,66 +1,91 @@
-"""Readers of manifests: content in, `Manifest` out. The caller opens the file.
+"""Readers and writers of manifests: content in, rows or a `Manifest` out. The caller opens the file.
 
-`read_manifest` detects the format from the content, never from the file name. To add a format, add a module here and a
-line in `read_manifest`.
+The format is detected from the content, never from the file name. To add a format, add a module here and a line in
+`_reader_of`.
 """
 
-from bulkdl.errors import ManifestError
-from bulkdl.manifest import plain, tabular, tcia
-from bulkdl.manifest.base import Manifest
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from bulkdl.manifest import plain, structured, tabular, tcia, workbook
+from bulkdl.manifest.base import Manifest, ManifestReading, ManifestRow, Remarks, collect, lines
 from bulkdl.model.preamble import is_dicom
 from bulkdl.model.text import decoded
 
-__all__ = ["Manifest", "read_manifest"]
+__all__ = ["Manifest", "ManifestReading", "ManifestRow", "collect", "open_manifest", "read_manifest"]
 
-_SUPPORTED = "supported are NBIA .tcia, CSV and TSV with a column of series UIDs, and plain lists of series UIDs"
-_BINARY = (
-    (b"PK\x03\x04", "an XLSX workbook or another zip file: save its sheet as CSV"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save its sheet as CSV"),
+_SUPPORTED: Final = (
+    "supported are NBIA .tcia, CSV, TSV, workbooks, JSON and JSON Lines with a column of UIDs, and lists of series UIDs"
+)
+_BINARY: Final = (
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as XLSX or CSV"),
     (b"\x1f\x8b", "a gzip file: decompress it first"),
     (b"%PDF", "a PDF document"),
 )
 
+_TextReader: TypeAlias = Callable[[str, Remarks], ManifestReading]
 
-def read_manifest(content: bytes, *, source: str) -> Manifest:
+
+def read_manifest(content: bytes, *, source: str, skip_bad_lines: bool = False) -> Manifest:
     """Read a manifest of any supported format. Messages call it `source`.
 
     Raises ManifestError: it is empty, its format is not supported (the message names the format), or a line is invalid.
     """
+    return collect(open_manifest(content, source=source, skip_bad_lines=skip_bad_lines))
+
+
+def open_manifest(content: bytes, *, source: str, skip_bad_lines: bool = False) -> ManifestReading:
+    """As `read_manifest`, row by row: a manifest may name millions of instances."""
+    remarks = Remarks(source, skip_bad_lines=skip_bad_lines)
+    if content.startswith(workbook.ZIP):
+        return workbook.read(content, remarks)
     for magic, what in _BINARY:
         if content.startswith(magic):
-            raise ManifestError(f"this is {what}; {_SUPPORTED}", source=source)
+            raise remarks.error(f"this is {what}; {_SUPPORTED}")
     if is_dicom(content):
-        raise ManifestError(f"this is a DICOM file; {_SUPPORTED}", source=source)
-    text = _decode(content, source)
+        raise remarks.error(f"this is a DICOM file; {_SUPPORTED}")
+    text = _decode(content, remarks)
     if not text.strip():
-        raise ManifestError("the manifest is empty: it lists no series", source=source)
+        raise remarks.error("the manifest is empty: it lists no series")
+    return _reader_of(text, remarks)(text, remarks)
+
+
+def _reader_of(text: str, remarks: Remarks) -> _TextReader:
+    if structured.recognises(text):
+        return structured.read
     if (what_else := _other_text(text)) is not None:
-        raise ManifestError(f"this is {what_else}; {_SUPPORTED}", source=source)
+        raise remarks.error(f"this is {what_else}")
     if tcia.recognises(text):
-        return tcia.parse(text, source=source)
-    if plain.recognises(text):
-        return plain.parse(text, source=source)
-    return tabular.parse(text, source=source)
+        return tcia.read
+    return plain.read if plain.recognises(text) else tabular.read
 
 
-def _decode(content: bytes, source: str) -> str:
+def _decode(content: bytes, remarks: Remarks) -> str:
     try:
         text = decoded(content)
     except UnicodeDecodeError:
         text = content.decode("latin-1")  # spreadsheets still write it; UIDs and column names are ASCII
     if "\0" in text:
-        raise ManifestError(f"this is a binary file; {_SUPPORTED}", source=source)
+        raise remarks.error(f"this is a binary file; {_SUPPORTED}")
     return text
 
 
 def _other_text(text: str) -> str | None:
-    lines = (stripped for line in text.splitlines() if (stripped := line.strip()) and not stripped.startswith("#"))
-    first = next(lines, "#")
-    if first.startswith(("{", "[")):
-        return "JSON"
-    if first.startswith("<"):
-        return "XML or HTML"
-    words = first.split()
-    if words[0] in {"cp", "s5cmd"} and any(word.startswith(("s3://", "gs://")) for word in words):
-        return "an s5cmd manifest of the Imaging Data Commons"
+    """What a text is that is not a manifest, with what to do."""
+    words = (line.split() for line in lines(text) if not line.startswith("#"))
+    first = next(filter(None, words), ["#"])
+    address = first[0].casefold() if first[0].casefold().startswith(("https://", "http://")) else ""
+    if "faspex" in address or "aspera" in address:
+        return "a link to an Aspera package, which is not DICOM over HTTP: open it in a browser with IBM Aspera Connect"
+    if address:
+        return f"a list of web addresses: download the manifest behind the address first; {_SUPPORTED}"
+    if first[0].startswith("<"):
+        return f"XML or HTML; {_SUPPORTED}"
+    if first[0].startswith("drs://"):
+        return (
+            "a list of DRS identifiers of the Cancer Research Data Commons, which name no DICOM series: download it "
+            "with the Gen3 client"
+        )
+    if first[0] in {"cp", "s5cmd"} and any(word.startswith(("s3://", "gs://")) for word in first):
+        return f"an s5cmd manifest of the Imaging Data Commons; {_SUPPORTED}"
     return None

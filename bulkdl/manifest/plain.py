@@ -2,18 +2,20 @@
 
 Blank lines, `#` comments (also after a UID), spaces around a UID, trailing commas, quotes and Excel's `="1.2.3"` are
 accepted, because lists pasted from a notebook or a spreadsheet contain them. A first line that names the column
-(`SeriesInstanceUID`) makes the text a table, which `tabular` reads.
+(`SeriesInstanceUID`) makes the text a table, which `tabular` reads. A Study UID looks the same as a Series UID:
+`resolve` asks the archive.
 """
 
 import re
+from collections.abc import Iterator
 
-from bulkdl.errors import ManifestError
-from bulkdl.manifest.base import Manifest, series_uid_at
-from bulkdl.model.ids import SeriesUid
+from bulkdl.errors import InvalidUid
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines
+from bulkdl.model.ids import parse_series_uid
 
 # Stricter than `is_uid`: a list of plain numbers is not a list of UIDs.
 _LOOKS_LIKE_UID = re.compile(r"[0-9]+(\.[0-9]+){3,}|2\.25\.[0-9]+", re.ASCII)
-_AROUND_UID = " \t,;'\"=\r"
+_AROUND_UID = " \t,;'\"=\r\n"
 
 
 def looks_like_uid(text: str) -> bool:
@@ -23,23 +25,28 @@ def looks_like_uid(text: str) -> bool:
 
 def recognises(text: str) -> bool:
     """Whether `text` is a plain list: its first line begins with a digit and is not a row of several cells."""
-    words = [word for line in text.splitlines() if (word := _word(line))]
-    begins_so = bool(words) and words[0][0].isdecimal() and not any(separator in words[0] for separator in ",;|\t")
-    return begins_so and any(map(looks_like_uid, words))
+    words = filter(None, map(_word, lines(text)))
+    first = next(words, "")
+    begins_so = first[:1].isdecimal() and not any(separator in first for separator in ",;|\t")
+    return begins_so and (looks_like_uid(first) or any(map(looks_like_uid, words)))
 
 
-def parse(text: str, *, source: str) -> Manifest:
-    """Parse a plain list. Keeps the order; a repeated UID counts once.
+def read(text: str, remarks: Remarks) -> ManifestReading:
+    """Read a plain list. Its rows raise ManifestError: a line is not a UID, or the list is empty."""
+    return ManifestReading("list", _rows(text, remarks), remarks)
 
-    Raises ManifestError: a line is not a UID (carries `line`, counted from 1), or the list is empty.
-    """
-    series: dict[SeriesUid, None] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+
+def _rows(text: str, remarks: Remarks) -> Iterator[ManifestRow]:
+    is_empty = True
+    for number, line in enumerate(lines(text), start=1):
         if word := _word(line):
-            series[series_uid_at(word, source=source, line=number)] = None
-    if not series:
-        raise ManifestError("the list of series is empty", source=source)
-    return Manifest(series=tuple(series), format="list")
+            try:
+                yield ManifestRow(series_uid=parse_series_uid(word))
+                is_empty = False
+            except InvalidUid as error:
+                remarks.invalid(number, error)
+    if is_empty:
+        raise remarks.nothing_found("the list of series is empty")
 
 
 def without_quotes(text: str) -> str:

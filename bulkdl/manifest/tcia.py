@@ -1,6 +1,6 @@
 """Read and write NBIA `.tcia` manifests: `key=value` lines, a heading, then one Series Instance UID per line.
 
-`parse` takes text and returns a `Manifest`; the caller opens the file.
+`read` takes text; the caller opens the file.
 
 There is no published specification. The rules here come from the NBIA sources: `ManifestMaker` writes the format and
 `StandaloneDMDispatcher` reads it. That reader accepts the heading in any case, skips blank lines, and silently drops
@@ -12,12 +12,13 @@ Versions 1 and 2 (a missing version is 1) date from Java Web Start and list Seri
 the wild). Every other version is read as 3: "version 4" is that of NBIA's server, and none was seen in a manifest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from urllib.parse import urlsplit, urlunsplit
 
-from bulkdl.errors import ManifestError
-from bulkdl.manifest.base import Manifest, series_uid_at
-from bulkdl.model.ids import SeriesUid
+from bulkdl.errors import InvalidUid
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines
+from bulkdl.model.ids import parse_series_uid
 from bulkdl.model.text import shortened
 
 _DOWNLOAD_SERVER = "/nbia-download/servlet/DownloadServlet"
@@ -30,7 +31,7 @@ _SERIES_FIELD = 3
 
 def recognises(text: str) -> bool:
     """Whether `text` is a `.tcia` manifest: a line is the heading, or sets one of the format's keys."""
-    for line in text.splitlines():
+    for line in lines(text):
         name, equals, _ = line.partition("=")
         key = name.strip().lower()
         if key == _HEADING or (equals and key in _KEYS):
@@ -38,52 +39,51 @@ def recognises(text: str) -> bool:
     return False
 
 
-def parse(text: str, *, source: str) -> Manifest:
-    """Parse a `.tcia` manifest of any version that lists Series.
+def read(text: str, remarks: Remarks) -> ManifestReading:
+    """Read a `.tcia` manifest of any version that lists Series.
 
-    Keeps the order of the file; a repeated UID counts once. Messages call the manifest `source`. Settings are kept for
-    `manifest show` and otherwise ignored, the address of the download server included.
+    Settings are kept for `manifest show` and otherwise ignored, the address of the download server included.
 
     Raises:
-        ManifestError: the heading is missing, no Series follows it, or a line is not a UID. Carries `source`
-            and, if one line is at fault, `line` (counted from 1).
+        ManifestError: the heading is missing. Its rows raise it, too: no Series follows, or a line is not a UID.
     """
-    stripped = map(str.strip, text.splitlines())
-    lines = enumerate(("" if line.startswith("#") else line for line in stripped), start=1)
+    stripped = map(str.strip, lines(text))
+    numbered = enumerate(("" if line.startswith("#") else line for line in stripped), start=1)
     settings: dict[str, str] = {}
-    series: dict[SeriesUid, None] = {}  # a dict keeps the order, a set would not
-    for number, line in lines:
+    for number, line in numbered:
         key, equals, value = (part.strip() for part in line.partition("="))
         if key.lower() == _HEADING:
-            if value:
-                series[series_uid_at(value.rstrip(", "), source=source, line=number)] = None
-            break
+            first = [(number, value)] if value else []
+            return ManifestReading("tcia", _rows(chain(first, numbered), settings, remarks), remarks, settings)
         if line and not equals:
-            raise ManifestError(
-                f"{shortened(line, 80)!r} is neither a setting nor a heading", source=source, line=number
-            )
-        if line:
+            remarks.invalid(number, f"{shortened(line, 80)!r} is neither a setting nor a heading")
+        elif line:
             settings[key] = value
-    else:
-        raise ManifestError("no list of series found: the manifest is truncated", source=source)
+    raise remarks.error("no list of series found: the manifest is truncated")
 
+
+def _rows(numbered: Iterable[tuple[int, str]], settings: Mapping[str, str], remarks: Remarks) -> Iterator[ManifestRow]:
     version = next((value for key, value in settings.items() if key.lower() == _VERSION), "1")
     holds_records = version.partition(".")[0] in _VERSIONS_OF_RECORDS
-    for number, line in lines:
+    is_empty = True
+    for number, line in numbered:
         uid = line.rstrip(", ")
-        if holds_records and "|" in uid:
-            uid = _series_field(uid, source=source, line=number)
-        if uid:
-            series[series_uid_at(uid, source=source, line=number)] = None
-    if not series:
-        raise ManifestError("the list of series is empty", source=source)
-    return Manifest(series=tuple(series), settings=settings, format="tcia")
+        try:
+            if holds_records and "|" in uid:
+                uid = _series_field(uid)
+            if uid:
+                yield ManifestRow(series_uid=parse_series_uid(uid))
+                is_empty = False
+        except (InvalidUid, ValueError) as error:
+            remarks.invalid(number, error)
+    if is_empty:
+        raise remarks.nothing_found("the list of series is empty")
 
 
-def _series_field(record: str, *, source: str, line: int) -> str:
+def _series_field(record: str) -> str:
     fields = record.split("|")
     if len(fields) <= _SERIES_FIELD:
-        raise ManifestError("a record with fewer than four fields has no series", source=source, line=line)
+        raise ValueError("a record with fewer than four fields has no series")
     return fields[_SERIES_FIELD].strip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,9 @@ Wanted: TypeAlias = Selection | Paths | Sequence[Paths] | None
 
 
 def select(**criteria: Given) -> Selection:
-    """Make a selection, for `mirror` and `plan`. `manifest` names files of any known format.
+    """Make a selection, for `mirror` and `plan`.
+
+    `manifest` names files of any known format. With `skip_bad_lines` their invalid lines are skipped and counted.
 
     Raises:
         SelectionError: nothing is selected, or a criterion is unknown or invalid.
@@ -34,9 +37,11 @@ select.__signature__ = full_signature(select)  # type: ignore[attr-defined] # wh
 
 
 def _select(words: Iterable[Paths], criteria: Mapping[str, Given]) -> Selection:
-    further = {name: value for name, value in criteria.items() if name != "manifest"}
-    named = select_data_sets(words, Selection.from_keywords(further))
-    return merge_manifests(named, map(select_from_file, several(criteria.get("manifest") or ())))
+    further = {name: value for name, value in criteria.items() if name not in {"manifest", "skip_bad_lines"}}
+    skip = bool(criteria.get("skip_bad_lines"))
+    named = select_data_sets(words, Selection.from_keywords(further), skip_bad_lines=skip)
+    manifests = (select_from_file(path, skip_bad_lines=skip) for path in several(criteria.get("manifest") or ()))
+    return merge_manifests(named, manifests)
 
 
 def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Selection:
@@ -48,33 +53,51 @@ def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Sel
     return merged
 
 
-def select_from_file(path: Paths) -> Selection:
+def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
     """What the manifest at `path` requests. Raises ManifestError: it cannot be read."""
+    return select_from(read_content(path), source=str(path), skip_bad_lines=skip_bad_lines)
+
+
+def read_content(path: Paths) -> bytes:
+    """The content of a manifest. Raises ManifestError: it cannot be read."""
     try:
-        return select_from(Path(path).read_bytes(), source=str(path))
+        return Path(path).read_bytes()
     except OSError as error:
         raise ManifestError(f"cannot be read: {error.strerror or error}", source=str(path)) from error
 
 
-def select_from(content: bytes, *, source: str) -> Selection:
-    """The Series, and the instances where it names them, that a manifest of any known format requests.
+def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) -> Selection:
+    """What a manifest of any known format names: Series, instances, Studies, Patients and Collections.
 
     `source` is its name in messages. Other content, such as its download server, is ignored. Raises as `read_manifest`.
     """
     from bulkdl.manifest import read_manifest  # noqa: PLC0415 - late: most selections have no manifest
 
-    manifest = read_manifest(content, source=source)
-    return Selection(series=manifest.series, instances=manifest.instances, notes=manifest.notes)
+    manifest = read_manifest(content, source=source, skip_bad_lines=skip_bad_lines)
+    patients: defaultdict[str, list[str]] = defaultdict(list)  # by Collection
+    for collection, patient_id in manifest.patients:
+        patients[collection].append(patient_id)
+    coarser = (
+        *([Selection(studies=manifest.studies)] if manifest.studies else ()),
+        *(Selection(collections=(name,) if name else (), patients=tuple(ids)) for name, ids in patients.items()),
+        *([Selection(collections=manifest.collections)] if manifest.collections else ()),
+    )
+    return Selection(
+        series=manifest.series,
+        instances=manifest.instances,
+        alternatives=coarser,
+        notes=manifest.notes,
+        expected=manifest.expected,
+    )
 
 
-def select_data_sets(words: Iterable[Paths], selection: Selection) -> Selection:
+def select_data_sets(words: Iterable[Paths], selection: Selection, *, skip_bad_lines: bool = False) -> Selection:
     """`selection` with data sets that are named plainly. A file is a manifest; others are the archive's to know."""
     names = [str(word) for word in words]
     files = {name for name in names if Path(name).is_file() or Path(name).suffix.casefold() in _OF_MANIFESTS}
     data_sets = tuple(name for name in names if name not in files)
-    return merge_series(
-        [replace(selection, data_sets=data_sets), *map(select_from_file, sorted(files, key=names.index))]
-    )
+    manifests = (select_from_file(name, skip_bad_lines=skip_bad_lines) for name in sorted(files, key=names.index))
+    return merge_series([replace(selection, data_sets=data_sets), *manifests])
 
 
 def choose_selection(selection: Wanted, criteria: Mapping[str, Given], sink: Sink = ignore) -> Selection:

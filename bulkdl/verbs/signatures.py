@@ -36,7 +36,7 @@ def _expanded(parameter: inspect.Parameter, hint: Any) -> Iterable[inspect.Param
         hints = get_type_hints(get_args(hint)[0])
     elif hint == Given:
         keywords = [option.keyword for option in options_of(Selection).values()]
-        hints = dict.fromkeys([*keywords, "manifest"], Given)
+        hints = dict.fromkeys([*keywords, "manifest", "skip_bad_lines"], Given)
     else:
         return [parameter]
     return [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -52,8 +54,7 @@ def test_reads_the_expected_counts_of_a_real_table() -> None:
     [
         ("CTDC-Restricted-CMB-Manifest.csv", "Cancer Research Data Commons"),
         ("pathdb-first-rows.tsv", "PathDB"),
-        ("pathdb-test.xlsx", "XLSX workbook"),
-        ("studies-first-rows.csv", "--study"),
+        ("pathdb-test.xlsx", "PathDB"),
         ("study_manifest_aws.s5cmd", "s5cmd manifest of the Imaging Data Commons"),
         ("prior_version_manifest.s5cmd", "s5cmd manifest of the Imaging Data Commons"),
     ],
@@ -66,12 +67,37 @@ def test_names_real_manifests_of_other_kinds(name: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_of_studies_selects_the_studies() -> None:
+    manifest = read(DATA / "studies-first-rows.csv")
+    assert manifest.series == ()
+    assert len(manifest.studies) == len((DATA / "studies-first-rows.csv").read_text().splitlines()) - 1
+
+
 @pytest.mark.parametrize(
-    ("name", "file_format", "count"), [("sample.tcia", "tcia", 4), ("sample.txt", "list", 3), ("sample.csv", "csv", 3)]
+    ("name", "file_format", "count"),
+    [
+        ("sample.tcia", "tcia", 4),
+        ("version4.tcia", "tcia", 2),
+        ("sample.txt", "list", 3),
+        ("studies.txt", "list", 2),
+        ("sample.csv", "csv", 3),
+        ("excel.csv", "csv", 2),
+        ("metadata.csv", "csv", 3),
+        ("mixed-levels.csv", "csv", 2),
+        ("patients.csv", "csv", 1),
+        ("digest.xlsx", "xlsx", 3),
+        ("getseries.json", "json", 3),
+        ("series.jsonl", "jsonl", 3),
+    ],
 )
 def test_every_sample_can_be_read(name: str, file_format: str, count: int) -> None:
     manifest = read(SAMPLES / name)
     assert (manifest.format, len(manifest.series)) == (file_format, count)
+
+
+def test_no_sample_is_left_out() -> None:
+    marks = test_every_sample_can_be_read.pytestmark  # type: ignore[attr-defined] # pytest adds it
+    assert {case[0] for case in marks[0].args[1]} == {path.name for path in SAMPLES.iterdir()}
 
 
 @pytest.mark.parametrize(("content", "file_format"), [(TCIA, "tcia"), (TABLE, "csv"), (LIST, "list")])
@@ -93,10 +119,15 @@ def test_reads_a_table_in_the_code_page_of_a_spreadsheet() -> None:
         (b"", "empty"),
         (b"\n", "empty"),
         (codecs.BOM_UTF8 + b" \r\n", "empty"),
-        (b'{"series": []}', "this is JSON"),
-        (b'\n[\n"1.2.3"]', "this is JSON"),
+        (b'{"series": []}', "expected an object with SeriesInstanceUID"),
+        (b"[]", "the JSON names no series"),
         (b"<html></html>", "XML or HTML"),
-        (b"PK\x03\x04rest", "XLSX workbook"),
+        (b"https://faspex.example.org/aspera/faspex/public/package?context=secret", "Aspera package"),
+        (b"https://example.org/cohort.tcia", "web addresses: download the manifest"),
+        (b"drs://dg.4DFC:0c1e", "DRS identifiers .* Gen3 client"),
+        (b'[{"object_id": "dg.4DFC/0c1e", "file_name": "a.zip"}]', "Cancer Research Data Commons"),
+        (b"PK\x03\x04rest", "a zip file that is not a workbook"),
+        (b"\xd0\xcf\x11\xe0rest", "an old Excel workbook"),
         (gzip.compress(TCIA, mtime=0), "gzip"),
         (b"%PDF-1.7", "PDF"),
         (bytes(128) + b"DICM", "DICOM file"),
@@ -105,7 +136,7 @@ def test_reads_a_table_in_the_code_page_of_a_spreadsheet() -> None:
     ],
 )
 def test_names_an_unsupported_format(content: bytes, says: str) -> None:
-    with pytest.raises(ManifestError, match=f"input: .*{says}"):
+    with pytest.raises(ManifestError, match=f"input(, line 1)?: .*{says}"):
         read_manifest(content, source="input")
 
 
@@ -114,7 +145,48 @@ def test_any_other_input_is_a_manifest_error(content: bytes) -> None:
     """Any input gives a manifest or an error of one line, never a traceback."""
     message = ""
     try:
-        assert read_manifest(content, source="-").series
+        manifest = read_manifest(content, source="-")
+        assert manifest.series or manifest.studies or manifest.patients or manifest.collections
     except ManifestError as error:
         message = str(error)
     assert "\n" not in message
+
+
+BROKEN = {
+    "tcia": TCIA + b"1.2.x\n1.2.3.5\n",
+    "csv": TABLE + b"CT,1.2.x\nCT,1.2.3.5\n",
+    "list": LIST + b"1.2.x\n1.2.3.5\n",
+    "json": b'["1.2.3.4",\n{"SeriesInstanceUID": "1.2.x"},\n{"SeriesInstanceUID": "1.2.3.5"}]',
+    "jsonl": b'{"SeriesInstanceUID": "1.2.3.4"}\n{"SeriesInstanceUID": "1.2.x"}\n{"SeriesInstanceUID": "1.2.3.5"}\n',
+}
+LINES = {"tcia": 4, "csv": 3, "list": 2, "json": 2, "jsonl": 2}
+
+
+@pytest.mark.parametrize("file_format", BROKEN)
+def test_an_invalid_line_is_named_or_skipped_and_counted(file_format: str) -> None:
+    where = rf"cohort, line {LINES[file_format]}: '1\.2\.x' is not a UID \(1 to 64 digits and dots\)"
+    with pytest.raises(ManifestError, match=where):
+        read_manifest(BROKEN[file_format], source="cohort")
+    manifest = read_manifest(BROKEN[file_format], source="cohort", skip_bad_lines=True)
+    assert (manifest.format, manifest.series) == (file_format, ("1.2.3.4", "1.2.3.5"))
+    (note,) = manifest.notes
+    assert note.startswith("1 invalid line is skipped; the first: cohort, line")
+
+
+def test_a_manifest_without_a_valid_line_is_an_error_even_if_such_lines_are_skipped() -> None:
+    with pytest.raises(ManifestError, match=r"no line is valid; .*line 2"):
+        read_manifest(b"SeriesInstanceUID\nx.1\n", source="-", skip_bad_lines=True)
+
+
+@pytest.mark.slow
+def test_a_large_manifest_opens_fast_and_takes_little_memory() -> None:
+    content = TCIA + b"".join(b"1.3.6.1.4.1.14519.5.2.1.7009.9004.%d\n" % number for number in range(20_000))
+    started = time.process_time()
+    assert len(read_manifest(content, source="-").series) == 20_001
+    assert time.process_time() - started < 1.0
+    tracemalloc.start()
+    manifest = read_manifest(content, source="-")
+    size, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(manifest.series) == 20_001
+    assert peak < 3 * size

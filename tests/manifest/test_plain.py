@@ -4,27 +4,32 @@ import pytest
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import plain
+from bulkdl.manifest.base import Manifest, Remarks, collect
+
+
+def read(text: str, *, source: str) -> Manifest:
+    return collect(plain.read(text, Remarks(source)))
 
 
 def test_reads_uids_in_order_and_once() -> None:
     text = "1.2.3.4\n1.2.3.3,\n\n# comment\n  1.2.3.4 # again\n'1.2.3.2'\r\n"
-    assert plain.parse(text, source="list").series == ("1.2.3.4", "1.2.3.3", "1.2.3.2")
+    assert read(text, source="list").series == ("1.2.3.4", "1.2.3.3", "1.2.3.2")
 
 
 @pytest.mark.parametrize("line", ["'1.2.3.4", '="1.2.3.4"', "=1.2.3.4", '"1.2.3.4",'])
 def test_a_uid_protected_from_excel_is_read(line: str) -> None:
     assert plain.recognises(line)
-    assert plain.parse(line, source="list").series == ("1.2.3.4",)
+    assert read(line, source="list").series == ("1.2.3.4",)
 
 
 def test_says_which_line_is_invalid() -> None:
     with pytest.raises(ManifestError, match=r"list, line 3: '1\.2\.3\.4 1\.2\.3\.5' is not a UID"):
-        plain.parse("1.2.3.3\n\n1.2.3.4 1.2.3.5\n", source="list")
+        read("1.2.3.3\n\n1.2.3.4 1.2.3.5\n", source="list")
 
 
 def test_refuses_a_list_of_comments() -> None:
     with pytest.raises(ManifestError, match="empty"):
-        plain.parse("# nothing\n\n", source="list")
+        read("# nothing\n\n", source="list")
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import tabular
-from bulkdl.manifest.base import Manifest
+from bulkdl.manifest.base import Manifest, Remarks, collect
 from bulkdl.model.records import SeriesSize
 
 
 def parse(text: str) -> Manifest:
-    return tabular.parse(text, source="t.csv")
+    return collect(tabular.read(text, Remarks("t.csv")))
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
     ("text", "says"),
     [
         ("SeriesInstanceUID,Modality\n", "a header but no rows"),
-        ("PatientID,Modality\nP1,CT\n", "no column of series UIDs"),
-        ("PatientID,StudyInstanceUID\nP1,1.2.3\n", "table of studies .* --study"),
+        ("Age,Modality\n60,CT\n", "no column names a collection, patient, study or series"),
+        ("StudyInstanceUID,SOPInstanceUID\n1.1,1.1.1\n", "no column of series UIDs and one of SOP Instance UIDs"),
         ("name,drs_uri\nx,drs://y\n", "Cancer Research Data Commons"),
         ("collectionName\timageUrl\nx\thttp://y\n", "PathDB"),
         ("ct_series_uid,pet_series_uid,SOPInstanceUID\n1.1,1.2,1.1.1\n", "not clear which belong together"),
-        ("just some words\nand more\n", "no column of series UIDs"),
+        ("just some words\nand more\n", "no column names a collection"),
         ("# only a comment\n", "empty"),
     ],
 )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import tcia
+from bulkdl.manifest.base import Manifest, Remarks, collect
 
 HEAD = """\
 downloadServerUrl=https://example.org/nbia-download/servlet/DownloadServlet
@@ -18,8 +19,12 @@ ListOfSeriesToDownload=
 UIDS = st.lists(st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,6}){3,7}", fullmatch=True), min_size=1, max_size=20)
 
 
+def read(text: str, *, source: str) -> Manifest:
+    return collect(tcia.read(text, Remarks(source)))
+
+
 def parse(text: str) -> tuple[str, ...]:
-    return tcia.parse(text, source="m.tcia").series
+    return read(text, source="m.tcia").series
 
 
 def test_reads_series_in_order_and_once() -> None:
@@ -27,7 +32,7 @@ def test_reads_series_in_order_and_once() -> None:
 
 
 def test_settings_are_kept_as_written() -> None:
-    settings = tcia.parse(HEAD + "1.2.3\n", source="m").settings
+    settings = read(HEAD + "1.2.3\n", source="m").settings
     assert settings["downloadServerUrl"] == "https://example.org/nbia-download/servlet/DownloadServlet"
     assert list(settings) == ["downloadServerUrl", "includeAnnotation", "noOfrRetry", "databasketId", "manifestVersion"]
 
@@ -118,11 +123,11 @@ def test_rejects_a_manifest_without_series(text: str, says: str) -> None:
 
 def test_a_composed_manifest_is_read_back() -> None:
     uids = ("1.2.3", "1.2.4")
-    read = tcia.parse(
+    manifest = read(
         tcia.compose(uids, archive="https://archive.test/", name="m.tcia", annotations=True), source="composed"
     )
-    assert read.series == uids
-    assert read.settings["includeAnnotation"] == "true"
+    assert manifest.series == uids
+    assert manifest.settings["includeAnnotation"] == "true"
 
 
 @pytest.mark.parametrize(
@@ -137,5 +142,5 @@ def test_a_composed_manifest_is_read_back() -> None:
 )
 def test_a_composed_manifest_names_the_download_server_of_the_archive(archive: str, server: str) -> None:
     """NBIA's Data Retriever replaces the end of this address to reach the API."""
-    read = tcia.parse(tcia.compose(["1.2.3"], archive=archive, name="m.tcia"), source="composed")
-    assert read.settings["downloadServerUrl"] == f"{server}/nbia-download/servlet/DownloadServlet"
+    manifest = read(tcia.compose(["1.2.3"], archive=archive, name="m.tcia"), source="composed")
+    assert manifest.settings["downloadServerUrl"] == f"{server}/nbia-download/servlet/DownloadServlet"

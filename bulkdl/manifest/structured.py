@@ -1,0 +1,131 @@
+"""Read JSON and JSON Lines: answers of getSeries and `bulkdl query`, lists of UIDs, DICOM JSON (PS3.18 §F).
+
+An element is an object, whose keys mean what columns of that name mean (`columns`), or a text, which is a Series UID.
+They stand in an array, one after the other, or in the first array inside one object. Elements are decoded one at a
+time: all of them together would take twenty times as much memory as the text.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any, Final
+
+from bulkdl.errors import InvalidUid
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks
+from bulkdl.manifest.columns import UnusableColumns, columns_of, rows_of
+from bulkdl.model.ids import parse_series_uid
+
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
+_DECODER: Final = json.JSONDecoder()
+_EXPECTED: Final = "expected an object with SeriesInstanceUID, StudyInstanceUID, PatientID or Collection, or a UID"
+
+
+def recognises(text: str) -> bool:
+    """Whether `text` begins as JSON does: an array, an object or a quoted text."""
+    return text.lstrip()[:1] in {"[", "{"}
+
+
+def read(text: str, remarks: Remarks) -> ManifestReading:
+    """Read JSON or JSON Lines.
+
+    Raises:
+        ManifestError: nothing is named. The rows raise it, too: an element is not valid. It carries the line.
+    """
+    is_array = text.lstrip().startswith("[")
+    elements = _Elements(text, remarks)
+    rows = _rows(elements.of_array() if is_array else elements.one_by_one(), remarks)
+    if (begin := next(rows, None)) is None:
+        raise remarks.nothing_found("the JSON names no series")
+    file_format = "jsonl" if not is_array and elements.are_several() else "json"
+    return ManifestReading(file_format, chain((begin,), rows), remarks)
+
+
+class _Elements:
+    """The elements of a JSON text, each with the line in which it begins."""
+
+    def __init__(self, text: str, remarks: Remarks) -> None:
+        self._text, self._remarks = text, remarks
+        self._line = 1
+        self._counted = 0  # the position up to which lines are counted
+        self._at = self._after_space(0)
+
+    def of_array(self) -> Iterator[tuple[int, Any]]:
+        """The elements of an array."""
+        self._at = self._after_space(self._at + 1)
+        if self._text.startswith("]", self._at):
+            return
+        while True:
+            yield self._next()
+            if (separator := self._text[self._at : self._at + 1]) not in {",", "]"}:
+                raise self._remarks.error("the JSON is invalid or truncated: expected ',' or ']'", self._line_at())
+            self._at = self._after_space(self._at + 1)
+            if separator == "]":
+                return
+
+    def one_by_one(self) -> Iterator[tuple[int, Any]]:
+        """The elements of JSON Lines. An object with an array in place of names stands for the elements of that."""
+        while self._at < len(self._text):
+            line, element = self._next()
+            inside = _array_in(element)
+            yield from ((line, each) for each in inside) if inside is not None else [(line, element)]
+
+    def are_several(self) -> bool:
+        """Whether another element follows those that were taken."""
+        return self._at < len(self._text)
+
+    def _next(self) -> tuple[int, Any]:
+        line = self._line_at()
+        try:
+            element, end = _DECODER.raw_decode(self._text, self._at)
+        except (ValueError, RecursionError) as error:
+            raise self._remarks.error(f"the JSON is invalid or truncated: {error}", line) from error
+        self._at = self._after_space(end)
+        return line, element
+
+    def _after_space(self, position: int) -> int:
+        found = _SPACE.match(self._text, position)
+        return found.end() if found else position
+
+    def _line_at(self) -> int:
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._line
+
+
+def _rows(elements: Iterator[tuple[int, Any]], remarks: Remarks) -> Iterator[ManifestRow]:
+    for line, element in elements:
+        try:
+            if isinstance(element, str):
+                yield ManifestRow(series_uid=parse_series_uid(element.strip()))
+            elif isinstance(element, dict):
+                yield from rows_of(
+                    [(line, [_text(value) for value in element.values()])], columns_of(tuple(element)), remarks
+                )
+            else:
+                remarks.invalid(line, f"{_EXPECTED}, not {json.dumps(element)[:80]}")
+        except InvalidUid as error:
+            remarks.invalid(line, error)
+        except UnusableColumns as error:
+            remarks.invalid(line, error if str(error).startswith("this is") else f"{_EXPECTED}: {error}")
+
+
+def _array_in(element: Any) -> list[Any] | None:
+    """The elements of the first array of objects or texts in an object whose keys name nothing."""
+    if not isinstance(element, dict):
+        return None
+    try:
+        columns_of(tuple(element))
+    except UnusableColumns:
+        arrays = (value for value in element.values() if isinstance(value, list))
+        return next((value for value in arrays if value and isinstance(value[0], dict | str)), None)
+    return None
+
+
+def _text(value: Any) -> str:
+    """A value as the cell of a table. DICOM JSON has an object with `Value`, a list."""
+    if isinstance(value, Mapping):
+        value = value.get("Value")
+    if isinstance(value, list):
+        value = value[0] if len(value) == 1 else None
+    return "" if value is None or isinstance(value, dict | list) else str(value)

@@ -1,0 +1,68 @@
+"""Workbooks written by openpyxl are read; anything else is one error."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.errors import ManifestError
+from bulkdl.manifest import read_manifest
+from bulkdl.model.records import SeriesSize
+
+
+def workbook(*sheets: Sequence[Sequence[object]]) -> bytes:
+    book = openpyxl.Workbook(write_only=True)
+    for rows in sheets:
+        sheet = book.create_sheet()
+        for row in rows:
+            sheet.append(row)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+DIGEST = workbook([["Patient ID", "Series Instance UID", "Image Count", "File Size"], ["P1", "1.2.3", 7, 70018838]])
+
+
+def test_a_digest_names_series_and_what_to_expect() -> None:
+    manifest = read_manifest(DIGEST, source="digest.xlsx")
+    assert (manifest.format, manifest.series) == ("xlsx", ("1.2.3",))
+    assert manifest.expected == {"1.2.3": SeriesSize(70018838, 7)}
+
+
+def test_the_first_sheet_with_a_column_of_uids_is_read() -> None:
+    content = workbook([["About this table"], ["Made up"]], [[], ["Series UID"], ["1.2.3"]])
+    assert read_manifest(content, source="-").series == ("1.2.3",)
+
+
+def test_an_invalid_cell_is_named_by_its_row() -> None:
+    with pytest.raises(ManifestError, match=r"book\.xlsx, line 4: 'x' is not a UID"):
+        read_manifest(workbook([["Series UID"], ["1.2.3"], [], ["x"]]), source="book.xlsx")
+
+
+@given(st.data())
+def test_a_damaged_workbook_is_a_manifest_or_an_error(data: st.DataObject) -> None:
+    content = bytearray(DIGEST)
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
+    message = ""
+    try:
+        read_manifest(bytes(content), source="-")
+    except ManifestError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+def test_a_stray_cell_in_the_last_corner_costs_nothing() -> None:
+    book = openpyxl.Workbook()
+    for place, value in (("A1", "Series UID"), ("A2", "1.2.3"), ("XFD1048576", "x")):
+        book.active[place] = value
+    out = io.BytesIO()
+    book.save(out)
+    manifest = read_manifest(out.getvalue(), source="-")
+    assert (manifest.series, len(manifest.notes)) == (("1.2.3",), 1)
