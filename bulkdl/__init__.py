@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import connect
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.export import export
-    from bulkdl.verbs.log import log, log_async
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.prune import prune, prune_async
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.resume import resume, resume_async
     from bulkdl.verbs.select import select
     from bulkdl.verbs.serve import serve, serve_async
-    from bulkdl.verbs.status import status, status_async
+    from bulkdl.verbs.status import log, log_async, status, status_async
     from bulkdl.verbs.sync import sync, sync_async, sync_plan, sync_plan_async
     from bulkdl.verbs.verify import verify, verify_async
 
@@ -100,6 +99,8 @@ _ELSEWHERE: Final = {
     "FetchSettings": ("bulkdl.model.settings", "FetchSettings"),
     "Record": ("bulkdl.verbs.records", "Record"),
     "Records": ("bulkdl.verbs.records", "Records"),
+    "log": ("bulkdl.verbs.status", "log"),
+    "log_async": ("bulkdl.verbs.status", "log_async"),
     "Selection": ("bulkdl.model.selection", "Selection"),
     "sync_plan": ("bulkdl.verbs.sync", "sync_plan"),
     "sync_plan_async": ("bulkdl.verbs.sync", "sync_plan_async"),

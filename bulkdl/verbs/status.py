@@ -1,4 +1,4 @@
-"""`status`: what a mirror holds and owes, from its journal alone. Takes no lock."""
+"""`status` and `log`: what a mirror holds and owes, and its runs, from its journal alone. They take no lock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.access import DEMO
-from bulkdl.model.reports import StatusReport
+from bulkdl.model.reports import LogReport, StatusReport
 from bulkdl.store.lock import holder
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import require_mirror
@@ -57,3 +57,17 @@ def read_status(mirror: Path) -> StatusReport:
             failures=tuple(journal.failures(limit=_FAILURES_NAMED)),
             unanswered=tuple(journal.unanswered()),
         )
+
+
+async def log_async(mirror: Paths) -> LogReport:
+    """List the runs on a mirror and what each changed, from its journal alone. Raises JournalError: it has none."""
+    return await asyncio.to_thread(read_log, Path(mirror))
+
+
+log = blocking(log_async)
+
+
+def read_log(mirror: Path) -> LogReport:
+    """As `log_async`. Blocking, without an event loop."""
+    with Journal.open_readonly(require_mirror(mirror)) as journal:
+        return LogReport(str(mirror.resolve()), tuple(journal.runs()))

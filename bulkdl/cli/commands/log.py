@@ -5,7 +5,7 @@ from pathlib import Path
 from bulkdl.cli.options import mirror_argument
 from bulkdl.cli.runner import print_report
 from bulkdl.cli.sections import command, json_option
-from bulkdl.verbs.log import read_log
+from bulkdl.verbs.status import read_log
 
 
 @command("bulkdl log rider", "bulkdl log rider --json")
