@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import SelectionError
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 _CRITERION: Final = "criterion"
 # They select nothing on their own, or all.
 _NO_CRITERIA: Final = frozenset(
-    {"since", "everything", "notes", "expected", "licenses", "denied_licenses", "analysis_results"}
+    {"since", "everything", "notes", "expected", "licenses", "denied_licenses", "analysis_results", "shard"}
 )
+_SHARD: Final = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
 _CREATIVE_COMMONS: Final = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", re.IGNORECASE)
 
 
@@ -72,6 +74,24 @@ def _is_released_since(since: date, series: Series) -> bool:
     """A Series without a release or submission date passes, because it may be new."""
     dated = series.released or (series.submitted.date() if series.submitted else None)
     return dated is None or dated >= since
+
+
+def parse_shard(text: str) -> str:
+    """A part of the Series, written K/N: the Kth of N.
+
+    Raises:
+        ValueError: it is not written so, or K is not one of 1 to N.
+    """
+    found = _SHARD.fullmatch(text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"{text!r} is not K/N with K from 1 to N, for example 1/4")
+    return text
+
+
+def _is_in_shard(shard: str, series: Series) -> bool:
+    """Whether the SHA-256 of the Series UID falls into the part: every machine divides an archive in the same way."""
+    number, parts = map(int, shard.split("/"))
+    return int.from_bytes(sha256(series.series_uid.encode()).digest()[:8], "big") % parts == number - 1
 
 
 def _is_licensed(patterns: tuple[str, ...], series: Series) -> bool:
@@ -150,6 +170,14 @@ class Selection:
         "GLOB",
         asks=Criterion(admits=_is_not_licensed),
         default=(),
+    )
+    shard: str | None = criterion(
+        "shard",
+        "The Kth of N parts of the series, so that N machines share a job.",
+        "K/N",
+        read=parse_shard,
+        asks=Criterion(admits=_is_in_shard),
+        default=None,
     )
     analysis_results: AnalysisResults | None = criterion(
         "analysis_results",

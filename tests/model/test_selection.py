@@ -208,3 +208,20 @@ def test_merged_series_become_an_alternative_beside_others() -> None:
     )
     assert merged == Selection(modalities=("CT",), alternatives=(Selection(series=(one, two)), studies))
     assert [part.modalities for part in merged.parts()] == [("CT",), ("CT",)]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_shards_divide_the_series_of_an_archive(parts: int) -> None:
+    series = [Series(series_uid=SeriesUid(f"1.2.{number}")) for number in range(400)]
+    found = [
+        [one for one in series if Selection(everything=True, shard=f"{number}/{parts}").matches(one)]
+        for number in range(1, parts + 1)
+    ]
+    assert sorted(one.series_uid for shard in found for one in shard) == sorted(one.series_uid for one in series)
+    assert all(len(shard) > 400 / parts / 2 for shard in found)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "1/2/3", "-1/2"])
+def test_a_shard_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SelectionError, match="K/N"):
+        Selection.from_keywords({"collection": "A", "shard": text})
