@@ -10,9 +10,8 @@ Source: RFC 2046 §5.1, RFC 2387, PS3.18 §8.6.1.2 (parts are binary, without a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.message import Message
-from enum import Enum, auto
 from typing import Final
 
 from bulkdl.errors import BundleError
@@ -31,14 +30,6 @@ _PIECE_BYTES: Final = 1 << 20
 _SHOWN_CHARACTERS: Final = 80
 
 
-class _State(Enum):
-    PREAMBLE = auto()
-    DELIMITER = auto()  # behind a boundary: a new part, or the end
-    HEADER = auto()
-    BODY = auto()
-    END = auto()
-
-
 class MultipartReader:
     """Reads one response. Feed it every chunk, in order, and then `close` it.
 
@@ -54,7 +45,9 @@ class MultipartReader:
         self._limits = limits or BundleLimits()
         self._buffer = _LINE_BREAK  # the first delimiter needs no line break before it
         self._at = 0  # the first unused byte of the buffer
-        self._state = _State.PREAMBLE
+        self._step: Callable[[MultipartReader], Iterable[BundleEvent]] = (
+            MultipartReader._skip_preamble
+        )  # what to read next
         self._outside_bytes = 0
         self._total_bytes = 0
         self._position = 0
@@ -68,8 +61,11 @@ class MultipartReader:
             raise self._failure
         self._buffer = self._buffer[self._at :] + chunk
         self._at = 0
+        before = None
         try:
-            yield from self._advance()
+            while before != (self._step, self._at):
+                before = (self._step, self._at)
+                yield from self._step(self)
         except BundleError as error:
             self._failure = error
             raise
@@ -78,25 +74,9 @@ class MultipartReader:
         """The response has ended; no events follow."""
         if self._failure is not None:
             raise self._failure
-        if self._state is not _State.END:
+        if self._step is not MultipartReader._skip_rest:
             raise BundleError("the multipart response is cut off")
         return iter(())
-
-    def _advance(self) -> Iterator[BundleEvent]:
-        before = None
-        while before != (self._state, self._at):
-            before = (self._state, self._at)
-            match self._state:
-                case _State.PREAMBLE:
-                    self._skip_preamble()
-                case _State.DELIMITER:
-                    self._read_delimiter()
-                case _State.HEADER:
-                    yield from self._read_header()
-                case _State.BODY:
-                    yield from self._read_body()
-                case _State.END:
-                    self._skip(len(self._buffer))
 
     def _skip(self, end: int) -> None:
         self._outside_bytes += end - self._at
@@ -108,28 +88,35 @@ class MultipartReader:
         """Where the bytes end that cannot be the beginning of a delimiter."""
         return max(self._at, len(self._buffer) - len(self._delimiter) + 1)
 
-    def _skip_preamble(self) -> None:
+    def _skip_rest(self) -> Iterable[BundleEvent]:
+        self._skip(len(self._buffer))
+        return ()
+
+    def _skip_preamble(self) -> Iterable[BundleEvent]:
         found = self._buffer.find(self._delimiter, self._at)
         if found < 0:
             self._skip(self._end_without_delimiter())
-            return
+            return ()
         self._skip(found)
         self._at = found + len(self._delimiter)
-        self._state = _State.DELIMITER
+        self._step = MultipartReader._read_delimiter
+        return ()
 
-    def _read_delimiter(self) -> None:
+    def _read_delimiter(self) -> Iterable[BundleEvent]:
+        """What is behind a boundary: a new part, or the end."""
         ending = self._buffer[self._at : self._at + _MOST_HEADER_BYTES]
         if ending.startswith(b"--"):
             self._at += 2
-            self._state = _State.END
-            return
+            self._step = MultipartReader._skip_rest
+            return ()
         padding = len(ending) - len(ending.lstrip(b" \t"))
         line_break = ending[padding : padding + 2]
         if line_break == _LINE_BREAK:
             self._at += padding  # the line break stays: the header may be empty
-            self._state = _State.HEADER
+            self._step = MultipartReader._read_header
         elif line_break not in {b"", b"\r", b"-"} or padding or len(ending) == _MOST_HEADER_BYTES:
             raise BundleError("a delimiter is not followed by a line break")
+        return ()
 
     def _read_header(self) -> Iterator[BundleEvent]:
         end = self._buffer.find(_END_OF_HEADER, self._at, self._at + _MOST_HEADER_BYTES)
@@ -146,7 +133,7 @@ class MultipartReader:
         length = fields.get("content-length", "")
         self._announced = int(length) if _LENGTH.fullmatch(length) else None
         self._size_bytes = 0
-        self._state = _State.BODY
+        self._step = MultipartReader._read_body
         yield EntryStarted(self._position, fields.get("content-location", ""), self._announced)
 
     def _check(self, fields: dict[str, str]) -> None:
@@ -164,7 +151,7 @@ class MultipartReader:
             if self._announced not in {None, self._size_bytes}:
                 raise BundleError(f"a part has {self._size_bytes:,} bytes; {self._announced:,} were announced")
             self._at = found + len(self._delimiter)
-            self._state = _State.DELIMITER
+            self._step = MultipartReader._read_delimiter
             yield EntryEnded(self._position, self._size_bytes)
 
     def _data(self, end: int) -> Iterator[BundleEvent]:

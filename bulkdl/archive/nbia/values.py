@@ -31,8 +31,8 @@ MONTHS: Final = {
 PADDING: Final = " \t\r\n\0"
 """What archives leave around a value of a DICOM file, whose length is even (PS3.5 §6.2), and of a table."""
 
-_TRUE: Final = frozenset({"true", "yes", "y", "t", "1"})
-_FALSE: Final = frozenset({"false", "no", "n", "f", "0"})
+_TRUE: Final = dict.fromkeys(("true", "yes", "y", "t", "1"), True)
+_FLAGS: Final = {**_TRUE, **dict.fromkeys(("false", "no", "n", "f", "0"), False)}
 _AMERICAN: Final = re.compile(r"(\d{2})[-/](\d{2})[-/](\d{4})", re.ASCII)
 _JAVA: Final = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{2}) (\d{2}):(\d{2}):(\d{2}) \S+ (\d{4})", re.ASCII)
 _LARGEST_INTEGER: Final = (1 << 63) - 1  # what a database can hold
@@ -120,7 +120,7 @@ def from_wire(attribute: Attribute, value: object) -> Value:
             return None
     try:
         return _DECODERS[attribute.kind](value)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, KeyError) as error:
         raise ValueError(
             f"{attribute.name}: {shortened(str(value), 80)!r} is not of kind {attribute.kind.name.lower()}"
         ) from error
@@ -144,15 +144,6 @@ def _number(value: object) -> float:
     if not math.isfinite(number):
         raise ValueError("not finite")
     return number
-
-
-def _flag(value: object) -> bool:
-    word = str(value).lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise ValueError("neither yes nor no")
 
 
 def _timestamp(value: object) -> datetime:
@@ -182,8 +173,8 @@ def _moment(value: object) -> datetime:
 _DECODERS: Final[Mapping[Kind, Callable[[object], Value]]] = {
     Kind.INTEGER: _integer,
     Kind.NUMBER: _number,
-    Kind.FLAG: _flag,
-    Kind.YES_NO: _flag,
+    Kind.FLAG: lambda value: _FLAGS[str(value).lower()],
+    Kind.YES_NO: lambda value: _FLAGS[str(value).lower()],
     Kind.DATE: lambda value: _moment(value).date(),
     Kind.TIMESTAMP: _timestamp,
     Kind.NESTED: _nested,
