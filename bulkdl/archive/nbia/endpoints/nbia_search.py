@@ -102,10 +102,7 @@ SIZE_AND_INSTANCES: Final = (
     rows("getSOPInstanceUIDs", "SeriesInstanceUID!", "SOPInstanceUID"),
 )
 
-_SERIES_LIST: Final = Parameter(
-    "seriesList", "series_uids", Kind.TEXT, "Series Instance UIDs with commas between them", separator=","
-)
-DENIED_SERIES: Final = rows("getDeniedSeries", (_SERIES_LIST, *asked("userName")), "SeriesInstanceUID")
+DENIED_SERIES: Final = rows("getDeniedSeries", "seriesList, userName", "SeriesInstanceUID")
 
 _SEARCH: Final = (
     *VALUES,

@@ -29,6 +29,9 @@ _PARAMETERS: Final = {
         Parameter("SeriesUID", "series_uid", Kind.UID, "a Series Instance UID; note the name"),
         Parameter("seriesUID", "series_uid", Kind.UID, "a Series Instance UID"),
         Parameter("seriesUIDs", "series_uids", Kind.TEXT, "Series Instance UIDs with commas between them"),
+        Parameter(
+            "seriesList", "series_uids", Kind.TEXT, "Series Instance UIDs with commas between them", separator=","
+        ),
         Parameter("seriesId", "series_uids", Kind.TEXT, "a Series Instance UID", is_repeatable=True),
         Parameter("list", "series_uids", Kind.TEXT, "a Series Instance UID", is_repeatable=True),
         Parameter("SOPInstanceUID", "sop_uid", Kind.UID, "a SOP Instance UID"),
@@ -232,7 +235,7 @@ def _column(name: str, fields: Mapping[str, str]) -> Attribute:
 
 
 def asked(names: str) -> tuple[Parameter, ...]:
-    """The parameters of these names, with commas between them: behind a name, `!` is required, `~` is in any case."""
+    """The parameters of these names, with commas between them. `Modality!~` is required, and compared in any case."""
     return tuple(_parameter(name.strip()) for name in names.split(",") if name)
 
 
