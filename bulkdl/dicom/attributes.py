@@ -124,11 +124,7 @@ def little_endian(code: str, raw: bytes) -> Sequence[int]:
 
 
 def parse_identity(sop_uid: str | None, series_uid: str | None) -> tuple[SopInstanceUid, SeriesUid]:
-    """The SOP Instance UID and the Series Instance UID of an instance.
-
-    Raises:
-        InvalidInstance: one is missing or invalid.
-    """
+    """The SOP Instance UID and the Series Instance UID of an instance; InvalidInstance if one is missing or invalid."""
     if sop_uid is None:
         raise InvalidInstance("no SOP Instance UID")
     if series_uid is None:

@@ -85,11 +85,7 @@ class FileMeta(NamedTuple):
 
 @contextmanager
 def opened(source: Path | bytes | memoryview | BinaryIO) -> Iterator[BinaryIO]:
-    """An instance as an open file: a path, its bytes, or an open seekable file, which stays open.
-
-    Raises:
-        InvalidInstance: it cannot be read.
-    """
+    """An instance as an open file: a path, its bytes, or an open seekable file. InvalidInstance: it cannot be read."""
     try:
         if isinstance(source, Path):
             with source.open("rb", buffering=_BUFFER_BYTES) as file:
@@ -101,11 +97,7 @@ def opened(source: Path | bytes | memoryview | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def read_meta(file: BinaryIO) -> FileMeta:
-    """Read the preamble and the File Meta Information of an open file.
-
-    Raises:
-        InvalidInstance: it is missing or truncated, or the file is a DICOMDIR.
-    """
+    """Read the preamble and the meta information of an open file. InvalidInstance: it has none, or is a DICOMDIR."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if not is_dicom(file.read(HEAD_BYTES)):

@@ -36,11 +36,7 @@ class TagText:
 
 
 def read_tags(path: Path) -> list[TagText]:
-    """The attributes of a DICOM file in order, beginning with its meta information.
-
-    Raises:
-        InvalidInstance: the file cannot be read.
-    """
+    """The attributes of a DICOM file in order, with its meta information. InvalidInstance: it cannot be read."""
     from pydicom import dcmread  # noqa: PLC0415 - slow to import, and rarely needed
 
     with suppressed_pydicom_warnings:

@@ -39,9 +39,5 @@ def require_decoders() -> None:
 
 
 def load_decoders() -> None:
-    """Import what decodes pixels, before the first file needs it.
-
-    Raises:
-        ImportError, MemoryError: it cannot be imported here.
-    """
+    """Import what decodes pixels before the first file needs it; any ImportError or MemoryError is the caller's."""
     import pydicom.pixels.decoders  # noqa: F401, PLC0415 - only a process that decodes needs it

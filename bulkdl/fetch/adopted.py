@@ -12,8 +12,7 @@ from bulkdl.journal.rows import HeldInstance, SeriesRow
 async def find_differing(row: SeriesRow, adopted: Sequence[HeldInstance], archive: Archive) -> list[HeldInstance]:
     """Those of the `adopted` files of a listed Series that are not what the archive has.
 
-    Sizes and checksums of its list count first, then its checksums of the Series and of instances. Where it has none,
-    all are doubtful if the Series is complete and has another size than the archive says.
+    Its list counts first, then its checksums of the Series and of instances, and then the size of a complete Series.
     """
     differing = [held for held in adopted if _differs(held)]
     unknown = [held for held in adopted if held.entry.md5 is None and held not in differing]

@@ -53,11 +53,7 @@ class BundleDownloader:
     async def download(self, work: SeriesWork, deliver: Callable[[InstanceOutcome], Awaitable[None]]) -> frozenset[str]:
         """Download a Series by its bundle; returns the keys of the entries that it contained, each of them delivered.
 
-        The caller downloads the others one by one: a bundle that is refused, truncated or damaged is not a failure of
-        any instance.
-
-        Raises:
-            ArchiveRefused, ArchiveUnreachable, DiskError, Interrupted: the run must stop.
+        The caller downloads the others one by one. Raises what must stop the run, as `Downloader.download` does.
         """
         wanted = {str(target.sop_uid): target for target in targets_of(work)}
         done: set[str] = set()
@@ -99,10 +95,7 @@ class BundleDownloader:
 
 
 class _Unpacking:
-    """A bundle while it streams in. `ready` has the valid instances by UID, each with its target.
-
-    Names in a zip serve one purpose: to match the rows of its md5hashes.csv.
-    """
+    """A bundle while it streams in. `ready`: the valid instances by UID. Names only match the rows of md5hashes.csv."""
 
     def __init__(
         self,
@@ -123,12 +116,7 @@ class _Unpacking:
         self._writing: list[asyncio.Future[int]] = []
 
     async def follow(self, events: Iterable[BundleEvent]) -> None:
-        """Take in what the next bytes contain.
-
-        Raises:
-            BundleError: the bundle is damaged.
-            DiskError: an entry cannot be written.
-        """
+        """Take in what the next bytes contain. Raises BundleError if the bundle is damaged."""
         for event in events:
             match event:
                 case EntryStarted():

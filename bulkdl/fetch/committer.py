@@ -92,11 +92,7 @@ class Committer:
         self.validated = 0  # bodies, valid or not
 
     async def take(self, received: Received, target: Target, seen: Seen) -> InstanceOutcome:
-        """Commit a body at its target. When this returns an instance that is fetched, a power cut cannot take it away.
-
-        Raises:
-            InstanceError: the body cannot be stored; it is in quarantine.
-        """
+        """Commit a body at its target. InstanceError: it cannot be stored, and is in quarantine."""
         checked = await self.check(received, target, seen)
         bound = target.bound_to(checked.sop_uid)
         if target.name is None and not bound.names.claim(bound.name or ""):
@@ -111,11 +107,7 @@ class Committer:
         return _held(bound, checked, mtime_ns, Outcome.FETCHED)
 
     async def check(self, received: Received, target: Target | None, seen: Seen) -> Checked:
-        """Decide whether a body may be committed; without a `target` it may be any instance.
-
-        Raises:
-            InstanceError: it may not; it is in quarantine.
-        """
+        """Decide whether a body may be committed; without `target` as any instance. InstanceError: quarantined."""
         if not _may_swell(received.source):
             return await self._check_now(received, target, seen)
         async with self._swelling:
@@ -146,10 +138,7 @@ class Committer:
         ]
 
     async def adopt(self, target: Target) -> InstanceOutcome | None:
-        """Take over a file that lies at its target but is not journalled; None if it is invalid, and quarantined.
-
-        That is how a run continues without a request after one that died between renaming and journalling.
-        """
+        """Take over a file at its target that a crash left unjournalled; None if it is invalid, and quarantined."""
         path = self._files.absolute(target.path)
         try:
             found = await self._decode(path, target) if self._level is ValidationLevel.PIXELS else None

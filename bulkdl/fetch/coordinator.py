@@ -43,10 +43,7 @@ _WORTH_A_PROCESS: Final = 1_000  # instances still owed
 
 
 class Coordinator:
-    """Downloads what one run owes. `outcomes` counts the results so far.
-
-    Resolving and the first worker share `archive`. Every other worker has its own process.
-    """
+    """Downloads what one run owes; `outcomes` counts the results. Resolving and the first worker share `archive`."""
 
     def __init__(
         self,

@@ -21,10 +21,7 @@ def find_lost(
     """The lost files of the run's selection, or of everything, a folder at a time: their paths below the mirror.
 
     What lies in the place of a file is moved to quarantine first, because a file that is owed is adopted where it lies.
-    Blocking; several threads may take a folder each, one after the other.
-
-    Raises:
-        DiskError: a folder cannot be read, or a file cannot be moved.
+    Blocking; several threads may take a folder each. Raises DiskError.
     """
     after = 0
     while page := journal.held_folders(run, after=after, limit=_PAGE):

@@ -189,11 +189,7 @@ class Worker:
             )
 
     async def _wait_for_room(self) -> None:
-        """Wait until one more job would get a permit soon.
-
-        A Series that is taken early is not available to idle workers, and its transport is chosen with older
-        measurements.
-        """
+        """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
         while not (
             self._bundles_under_way < (_BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES)
             and self._under_way < self._archive.retrier.permits.limit + _SPARE_JOBS

@@ -95,10 +95,7 @@ def _opened_to_write(path: Path) -> sqlite3.Connection:
 
 
 def _takes_stray_log(path: Path) -> bool:
-    """Give a journal the log that an earlier version left beside it when the disk was full; False if there is none.
-
-    That version renamed a new journal whose content was still in the log of its first name.
-    """
+    """Give a journal the log that an earlier version left beside it, under its first name, when the disk was full."""
     stray, log = path.with_name(f"{path.name}.new-wal"), path.with_name(f"{path.name}-wal")
     if log.exists() or not stray.is_file():
         return False

@@ -1,12 +1,8 @@
 """`Journal` records facts and answers questions, in the vocabulary of the domain.
 
 One object has the only connection that writes. It blocks, so one thread calls it. Each method that records is one
-transaction: when it returns, its facts are synced to the disk; when it raises, none of them is recorded. Questions are
-answered from keys and from totals that triggers keep (`schema`), never by loading what is counted. Long answers come in
-pages.
-
-The caller makes sure that a fact is true on the disk: it reports an instance as held only after its file and its folder
-are synced.
+transaction: when it returns, its facts are synced to the disk. The caller makes sure that they are true on the disk.
+Questions are answered from keys and from totals that triggers keep (`schema`), never by loading what is counted.
 """
 
 import json
@@ -121,10 +117,7 @@ class Journal:
             database.execute(queries.MARK_RESOLVED, (run.id, run.selection_id))
 
     def forget_selection(self, run: Run) -> None:
-        """Forget a run's selection that found nothing, and Series that only it asked for and the archive did not know.
-
-        A selection that an earlier run resolved to Series is kept.
-        """
+        """Forget a run's selection that never found anything, and unknown Series that only it asked for."""
         with self._writing() as database:
             if database.execute(queries.FOUND_BY_SELECTION, (run.selection_id,)).fetchone():
                 return
@@ -306,8 +299,7 @@ class Journal:
     def owe_again(self, run: Run) -> int:
         """Owe again what failed or was quarantined, of the run's selection or of everything; returns the number.
 
-        Series that failed as a whole become unlisted, except those that the archive did not know: only resolving can
-        find them.
+        A Series that failed as a whole becomes unlisted, unless the archive did not know it: only resolving finds it.
         """
         with self._writing() as database:
             scope = {"selection": run.selection_id}
@@ -456,10 +448,7 @@ class Journal:
         return Counts(**{field.name: value or 0 for field, value in zip(fields(Counts), row, strict=True)})
 
     def not_decoded(self, run: Run | None, *, by_run: int | None = None) -> int:
-        """The number of instances whose pixels no installed decoder supports, although `pixels` was asked for.
-
-        They are those of the run's selection, or of everything; with `by_run` only those that this run recorded.
-        """
+        """How many instances have a note that their pixels were not decoded; with `by_run` only those of that run."""
         (count,) = self._row(queries.NOT_DECODED, {"selection": _selection_of(run), "run": by_run})
         return int(count)
 

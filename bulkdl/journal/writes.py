@@ -76,10 +76,7 @@ def take_unknown_series(database: sqlite3.Connection, run: Run, series_uid: str)
 
 
 def link_series(database: sqlite3.Connection, run: Run, series_id: int, series_uid: str, listing: int) -> None:
-    """Note that the run's selection includes the Series.
-
-    The Series becomes unlisted again where the selection wants instances that were not listed, or were withdrawn.
-    """
+    """Note that the run's selection includes the Series, and unlist it if instances are wanted that were not listed."""
     if run.selection_id is None:
         return
     if database.execute(queries.RENEW_LINK, (run.id, run.selection_id, series_id)).rowcount:

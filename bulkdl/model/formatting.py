@@ -15,10 +15,7 @@ def command(*words: str) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, width: int | None = None) -> str:
-    """Aligned columns, two spaces apart: the first `left` ones to the left, the others to the right.
-
-    In a table wider than `width` the widest of the first `left` columns are cut, and end with `…` there.
-    """
+    """Aligned columns, the first `left` ones to the left. The widest of these are cut in a table wider than `width`."""
     lines = [tuple(heads), *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     if width is not None:

@@ -68,12 +68,9 @@ def defaults_of(kind: type[Any]) -> dict[str, Any]:
 
 
 def read_fields(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by the names of fields, with each text read by its field's option; other fields are left out.
+    """Values by the names of fields, each text read by its field's option, which may raise ValueError or InvalidUid.
 
-    A field that takes several values may be given one.
-
-    Raises:
-        ValueError, InvalidUid: as the option's `read` says.
+    A field that takes several values may be given one. Names that are not options are left out.
     """
     options, found = options_of(kind), dict[str, Any]()
     for name, default in defaults_of(kind).items():

@@ -192,11 +192,7 @@ class Selection:
     everything: bool = criterion("everything", "The whole archive.", default=False)
 
     def check(self) -> None:
-        """Refuse a selection of nothing, and `everything` together with criteria that name Series.
-
-        Raises:
-            SelectionError: no criterion but `since`, and not `everything`.
-        """
+        """Raise SelectionError for a selection of nothing, and for `everything` together with other criteria."""
         criteria = [f.name for f in fields(self) if f.name not in _NO_CRITERIA and getattr(self, f.name)]
         if not criteria and not self.everything:
             raise SelectionError("nothing is selected: name a collection, patient, study, series, … or --everything")
@@ -206,8 +202,7 @@ class Selection:
     def matches(self, series: Series) -> bool:
         """Whether `series` passes every criterion that can be compared with its record.
 
-        Names are compared without case, as NBIA does. Shared lists are not compared: only the archive knows what is in
-        them. With `since`, a Series that has neither a release nor a submission date passes.
+        Names are compared without case, as NBIA does; only the archive knows what is in a shared list.
         """
         return all(
             asks.matches(wanted, series) for name, asks in _criteria(type(self)) if (wanted := getattr(self, name))
@@ -260,11 +255,7 @@ class Selection:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Read what `as_json` wrote.
-
-        Raises:
-            InvalidUid: a UID is not valid.
-        """
+        """Read what `as_json` wrote."""
         instances = tuple(
             (parse_series_uid(series_uid), tuple(parse_sop_uid(uid) for uid in sop_uids))
             for series_uid, sop_uids in document.get("instances", ())
@@ -294,11 +285,7 @@ def _criteria(kind: type[Selection]) -> tuple[tuple[str, Criterion], ...]:
 
 
 def merge_series(selections: Sequence[Selection]) -> Selection:
-    """The first selection, with the Series of all: in order, each once.
-
-    A Series that one names whole is whole; one that all narrow keeps the instances of each. Where one has alternatives,
-    the Series are one alternative beside them.
-    """
+    """The first selection with the Series of all, each once; narrowed to instances only where all of them narrow it."""
     narrowed: dict[SeriesUid, dict[SopInstanceUid, None] | None] = {}  # dicts, because sets would lose the order
     for selection in selections:
         instances = dict(selection.instances)

@@ -1,7 +1,4 @@
-"""The options of a run, shared by `mirror`, `resume` and `verify --repair`.
-
-Each option is declared once, in the metadata of its field; `cli.options` makes the option of the command from it.
-"""
+"""The options of a run of `mirror`, `resume` or `verify --repair`, each declared in the metadata of its field."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress

@@ -1,7 +1,4 @@
-"""Rules for texts in messages: one line, bounded length, characters that can be stored, the nearest known name.
-
-Pure functions.
-"""
+"""Rules for texts in messages: one line, bounded length, characters that can be stored, the nearest known name."""
 
 import codecs
 from collections.abc import Iterable

@@ -78,11 +78,7 @@ class BundleReader:
         self._steps = self._read()
 
     def feed(self, chunk: bytes) -> Iterator[BundleEvent]:
-        """The events of `chunk`. The caller must use them all before the next call; events before a failure are valid.
-
-        Raises:
-            BundleError: the zip is damaged, hostile, or cannot be read as a stream. Every later call raises it again.
-        """
+        """The events of `chunk`, to be used before the next call. BundleError, now and later: the zip is damaged."""
         # The rest is hardly ever more than the beginning of a record: the bytes of instances are not copied here.
         self._buffer = self._buffer[self._at :] + chunk if self._left() else chunk
         self._at = 0
@@ -296,10 +292,7 @@ def parse_md5hashes(text: str) -> dict[str, str]:
 
 
 def _agree(end: tuple[int, ...], end_64: tuple[int, ...] | None, true_end: tuple[int, ...]) -> bool:
-    """Whether the end records state the true count, size and position of the central directory.
-
-    If a field of the short record is all ones, its value is in the record of 64 bits (4.4.1.4).
-    """
+    """Whether the end records are true; the 64-bit record has what is all ones in the short one (4.4.1.4)."""
     if end_64 is None:
         return end == true_end
     all_ones = (_ALL_16, _ALL_32, _ALL_32)

@@ -1,10 +1,7 @@
 """Commit instances to the mirror. `commit` states the order of durability that the journal relies on.
 
-If the power fails before the last step, a file with complete, synced bytes may lie at its place without the journal
-knowing it. The next run finds that file (`MirrorFiles.existing`), validates it, and commits it where it lies. A final
-name never belongs to an incomplete file.
-
-What may be committed, `fetch` and `adopt` decide: validation, checksums and quarantine come before.
+If the power fails before the last step, a complete, synced file may lie at its place without the journal knowing it:
+the next run validates it, and commits it where it lies. A final name never belongs to an incomplete file.
 """
 
 from collections.abc import Iterable
@@ -31,10 +28,9 @@ class CommitJob:
 
 
 def commit(files: MirrorFiles, jobs: Iterable[CommitJob]) -> None:
-    """Commit a group of instances: when this returns, a power cut takes none away that has no `error`.
+    """Commit a group of instances: when this returns, a power cut takes none away that has no `error`. Blocking.
 
-    A job that fails does not stop the others. A folder that cannot be synced fails all its jobs; their files stay at
-    their places, and a later run commits them there. Blocking.
+    A job that fails does not stop the others. A folder that cannot be synced fails all its jobs.
     """
     folders: dict[str, list[CommitJob]] = {}
     for job in jobs:

@@ -65,19 +65,14 @@ class MirrorFiles:
         return self.root / relative
 
     def ensure_folder(self, relative: str) -> None:
-        """Make the folder `relative` and the missing ones above it, and sync the entry of each. Safe to repeat.
-
-        An existing folder is synced too when this object meets it first: a run that was killed may have made it
-        without syncing it.
-        """
+        """Make and sync a folder and those above it. One that exists is synced too: its maker may have been killed."""
         self.absolute(relative)
         self._ensure(relative)
 
     def rename_partial(self, name: str, relative: str) -> int:
-        """Rename the synced partial file `name` to its place, replacing any file there; its mtime in nanoseconds.
+        """Rename a synced partial file to its place, and return its mtime in nanoseconds.
 
-        The folder must exist (`ensure_folder`; it is made again if another program removed it meanwhile). It is not
-        synced: the file may be journalled only after `sync_folder`.
+        The file may be journalled only after `sync_folder`. `ensure_folder` comes first.
         """
         partial, final = self.partials.path(name), self.absolute(relative)
         with disk_errors("put in place", final):

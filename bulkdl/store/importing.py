@@ -39,11 +39,7 @@ class SourceFile:
 
 
 def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
-    """The regular files below `folder`, sorted by name, without those below `but` and in folders named `.bulkdl`.
-
-    Symbolic links are left out. A folder that cannot be listed is reported like a file, to fail when it is opened.
-    Blocking.
-    """
+    """The files below `folder`, by name, except `but` and `.bulkdl`; a folder that cannot be listed is one too."""
     for found in walk(folder, skip=lambda path: is_bookkeeping(path) or folder / path == but):
         if found.kind in {FoundKind.FILE, FoundKind.UNREADABLE}:
             yield SourceFile(folder / found.path, storable(found.path) or ".", found.size_bytes)

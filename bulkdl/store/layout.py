@@ -67,10 +67,7 @@ LAYOUTS: Final = {
 
 
 def fold(path: str) -> str:
-    """The key that two paths share if some file system takes them for one: without case, in one form of Unicode.
-
-    Paths with different keys are different on every file system.
-    """
+    """The key of paths that some file system takes for one: without case, in one form of Unicode."""
     key = path
     for _ in range(3):  # NFKC may produce a letter with case, and case mapping may undo NFKC
         key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).upper().casefold())

@@ -23,13 +23,9 @@ class Quarantine:
         self._private = private
 
     def keep(self, content: Path | bytes, *, sop_uid: str | None, details: Mapping[str, Any]) -> Path:
-        """Move a file, or write bytes, to the quarantine; returns its new path.
+        """Move a file, or write bytes, to the quarantine; returns its new path. Blocking; DiskError if it fails.
 
-        `details` (what was requested, what is wrong; no secrets) goes into a small JSON file beside it. Keeps the last
-        three of each instance. Not synced: nothing relies on it. Blocking.
-
-        Raises:
-            DiskError: it cannot be written; a file that was to be moved is still at its old place.
+        `details` (no secrets) go into a JSON file beside it. Keeps the last three of each instance. Not synced.
         """
         slots = self._slots(sop_uid)
         with disk_errors("quarantine", slots[0]):

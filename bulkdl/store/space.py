@@ -39,11 +39,7 @@ def measure(path: Path) -> Space:
 
 
 def check_fits(space: Space, need_bytes: int, need_files: int) -> None:
-    """Check that `need_bytes` in `need_files` new files and folders fit.
-
-    Raises:
-        DiskFull: they do not fit; the message says how much is missing.
-    """
+    """Raise DiskFull, with what is missing, unless `need_bytes` in `need_files` new files and folders fit."""
     if need_bytes > space.free_bytes:
         raise DiskFull(
             f"the download needs {human_bytes(need_bytes)}, {human_bytes(space.free_bytes)} are free: "

@@ -27,8 +27,7 @@ class FoundKind(StrEnum):
 class Found:
     """One entry; `path` is relative to the walked folder, with `/`, and `""` for the folder itself.
 
-    Names that are not UTF-8 have lone surrogates (PEP 383). `reason` says why an entry is UNREADABLE. Size and time of
-    modification are 0 unless it is a FILE.
+    Names that are not UTF-8 have lone surrogates (PEP 383). `reason` says why an entry is UNREADABLE.
     """
 
     path: str

@@ -80,9 +80,8 @@ class GroupWriter:
     def write(self, name: str, content: bytes | None, path: str | None) -> asyncio.Future[int]:
         """Write the partial file `name`, sync it, and commit it at `path`; None leaves it a partial file.
 
-        `content` is None if the partial file is written and synced already. When the future is done, a power cut cannot
-        take the instance away. Its result is the file's mtime in nanoseconds, 0 for a partial file. Cancelling one
-        future does not affect the others.
+        `content` is None if it is written and synced already. The result is the file's mtime in nanoseconds, 0 for a
+        partial file. When the future is done, a power cut cannot take the instance away.
         """
         return self._submit(CommitJob(path, name, content))
 
