@@ -121,7 +121,12 @@ async def resolve(
 
 
 def _take(found: FoundSeries, selection: Selection, others: Selection, resolution: Resolution) -> tuple[Series, ...]:
-    """Count one batch; return its Series that match the criteria beside the alternatives, too."""
+    """Count one batch; return its Series that match the criteria beside the alternatives, too.
+
+    Archives cannot be asked for a shard.
+    """
+    if selection.shard:
+        found = replace(found, series=tuple(filter(Selection(shard=selection.shard).matches, found.series)))
     if selection.alternatives:
         found = replace(found, series=tuple(series for series in found.series if others.matches(series)))
     resolution.add(found)

@@ -57,6 +57,17 @@ async def test_batches_come_as_the_archive_sends_them() -> None:
     assert (resolution.series, resolution.not_found) == (2, [NAMED])
 
 
+async def test_a_shard_is_the_same_part_whatever_the_archive_sends() -> None:
+    series = [Series(series_uid=SeriesUid(f"1.{number}")) for number in range(40)]
+    parts: list[Series] = []
+    for shard in ("1/2", "2/2"):
+        resolution, selection = Resolution(), Selection(everything=True, shard=shard)
+        batches = [batch async for batch in resolve(selection, archive(FoundSeries(tuple(series))), resolution)]
+        parts += [one for batch in batches for one in batch]
+        assert resolution.series == sum(map(len, batches)) < len(series)
+    assert sorted(one.series_uid for one in parts) == sorted(one.series_uid for one in series)
+
+
 async def test_a_selection_of_nothing_asks_nothing() -> None:
     with pytest.raises(SelectionError):
         await anext(resolve(Selection(), archive(), Resolution()))
