@@ -27,7 +27,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "tcia-v3": "tcia-v3+https://services.cancerimagingarchive.net/services/v3",
     "tcia-v3-test": "tcia-v3+https://services-test.cancerimagingarchive.net/services/v3",
     "nlst": "nbia-v4+https://nlst.cancerimagingarchive.net/nbia-api/services",
-    "idc": "idc+https://s3.amazonaws.com",
+    "idc": "idc+https://s3.us-east-1.amazonaws.com",
     "idc-gcs": "idc-gcs+https://storage.googleapis.com",
 }
 

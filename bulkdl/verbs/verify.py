@@ -4,6 +4,7 @@
 
 Where the archive knows an MD5 for a Series (NBIA's getMD5Hierarchy: the MD5 of the MD5s of its instances, in
 hexadecimal, sorted and joined), one small request compares the whole Series. Elsewhere its count and size are compared.
+Where the archive has an exact index (IDC), the list of a Series is compared with its files, by MD5.
 Only complete Series can be compared; the report counts what the others owe.
 """
 
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -22,12 +24,12 @@ from bulkdl.archive.base import Archive
 from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.errors import JournalUnreadable, RequestFailed
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import RunRow, SeriesRow
+from bulkdl.journal.rows import HeldInstance, RunRow, SeriesRow
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import RunContext
 from bulkdl.model.options import Option
 from bulkdl.model.outcomes import SeriesWork
-from bulkdl.model.records import InstanceKey
+from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.reports import InstanceCounts, Problem, ProblemKind, RunReport, VerifyReport
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
@@ -186,8 +188,10 @@ async def _compare_series(journal: Journal, client: Archive, stop: asyncio.Event
 
 async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str | None:
     """How the archive's Series differs from ours; None where it is the same."""
+    if client.capabilities.exact:
+        return _list_difference((await client.list(row.series)).entries, _held_of(row, journal))
     uid = row.series.series_uid
-    ours = bytes.fromhex(md5_of_md5s(md5.hex() for md5 in _md5s(row, journal)))
+    ours = bytes.fromhex(md5_of_md5s((held.md5 or b"").hex() for held in _held_of(row, journal)))
     archives = await client.series_checksum(uid)
     if archives == ours:
         return None
@@ -204,10 +208,30 @@ async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str 
     return ", ".join(parts) or None
 
 
-def _md5s(row: SeriesRow, journal: Journal) -> list[bytes]:
+def _list_difference(listed: Sequence[Entry], files: Sequence[HeldInstance]) -> str | None:
+    """How the list of a Series differs from the files here: by MD5, and where it has none by key and size."""
+    if not listed:
+        return "the archive no longer has the series"
+    here = Counter(held.md5 for held in files)
+    keys = {held.entry.key: held for held in files}
+    unknown: list[str] = []
+    for entry in listed:
+        held = keys.get(entry.key)
+        md5 = entry.md5 or (held.md5 if held is not None and held.size_bytes == entry.size_bytes else None)
+        if here[md5] > 0:
+            here[md5] -= 1
+        else:
+            unknown.append(entry.key)
+    parts = [f"{len(unknown):,} objects there are not here, {unknown[0]} the first"] if unknown else []
+    if (more := here.total()) > 0:
+        parts.append(f"{more:,} files here are not there")
+    return ", ".join(parts) or None
+
+
+def _held_of(row: SeriesRow, journal: Journal) -> list[HeldInstance]:
     after: tuple[int, str] = (row.id, "")
-    found: list[bytes] = []
+    found: list[HeldInstance] = []
     while page := [held for held in journal.held(after=after, limit=_PAGE) if held.series_id == row.id]:
-        found += [held.md5 or b"" for held in page]
+        found += page
         after = (row.id, page[-1].sop_uid)
     return found

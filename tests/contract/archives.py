@@ -119,8 +119,9 @@ FORMS: Final[Mapping[str, Callable[[Profile, HttpClient], Archive]]] = {
 
 
 def choice(kind: str, url: str, cache: Path) -> ArchiveChoice:
-    """The choice of a test archive at `url`, as a verb takes it."""
-    return ArchiveChoice(cache=cache, name=f"{kind}+{url}", forms=FORMS)
+    """The choice of a test archive at `url`, as a verb takes it. An index of IDC is beside the cache."""
+    index = str(cache.with_name("index")) if kind == "idc" else None
+    return ArchiveChoice(cache=cache, name=f"{kind}+{url}", forms=FORMS, idc_index=index)
 
 
 class PlainServer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,11 +23,12 @@ from bulkdl.store.bundles import BundleReader
 from bulkdl.verbs.serve import serve_async
 from tests.contract.archives import FORMS, plain_server
 from tests.support.archives import found_series, make_retrier
+from tests.support.bucket_server import bucket_server, write_index_of
 from tests.support.dicom_files import MadeUp, instances, write_folder
 
 REST = {"nbia-v1": "nbia-api/services", "nbia-v2": "nbia-api/services", "nbia-v4": "nbia-api/services"}
 REST["tcia-v3"] = "services/v3/TCIA"
-KINDS = (*REST, *FORMS)
+KINDS = (*REST, *FORMS, "idc")
 UNKNOWN = SeriesUid("1.2.3")
 
 
@@ -55,6 +56,13 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[Opened]:
             connect(find_profile(f"{kind}+{server.url}", forms=FORMS), make_retrier(max_attempts=2)) as archive,
         ):
             yield Opened(archive, made_up)
+        return
+    if kind == "idc":
+        index = write_index_of(folder / "index", made_up)
+        async with bucket_server(made_up) as bucket:
+            profile = replace(find_profile(f"idc+{bucket.url}"), index=str(index))
+            async with connect(profile, make_retrier(max_attempts=2)) as archive:
+                yield Opened(archive, made_up)
         return
     write_folder(folder / "dicom", iter(made_up))
     async with serve_async(folder / "dicom", cache=folder / "cache") as served:
@@ -219,5 +227,6 @@ async def test_sizes_are_right_or_unknown(kind: str, tmp_path: Path) -> None:
 async def test_requests_are_counted(kind: str, tmp_path: Path) -> None:
     async with opened(kind, tmp_path) as it:
         before = it.archive.requests
-        await it.archive.collections()
+        for series in await it.series():
+            await it.archive.list(series)
         assert it.archive.requests > before

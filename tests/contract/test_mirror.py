@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,23 +24,38 @@ from bulkdl.verbs.resume import resume_async
 from bulkdl.verbs.verify import verify_async
 from tests.contract.archives import PlainServer, choice, plain_server
 from tests.contract.run import SETTINGS
+from tests.support.bucket_server import BucketServer, bucket_server, write_index_of
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, answer, stall
 
-KINDS = ("keys", "multipart")
+KINDS = ("keys", "multipart", "idc")
 SERIES, PER_SERIES = 4, 5
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[PlainServer]:
-    made_up = list(instances(series=SERIES, per_series=PER_SERIES))
-    async with plain_server(made_up) as server:
+async def serving(
+    kind: str,
+    folder: Path,
+    fault: Callable[[Seen], Action | None] = lambda _: None,
+    *,
+    series: int = SERIES,
+    per_series: int = PER_SERIES,
+) -> AsyncIterator[PlainServer | BucketServer]:
+    made_up = list(instances(series=series, per_series=per_series))
+    if kind == "idc":
+        write_index_of(folder / "index", made_up)
+        async with bucket_server(made_up, fault=fault) as bucket:
+            yield bucket
+        return
+    async with plain_server(made_up, fault) as server:
         yield server
 
 
-async def mirrored(kind: str, server: PlainServer, to: Path, *, settings: FetchSettings = SETTINGS) -> RunReport:
+async def mirrored(
+    kind: str, server: PlainServer | BucketServer, to: Path, *, settings: FetchSettings = SETTINGS
+) -> RunReport:
     archive = choice(kind, server.url, to.with_name("cache"))
     return await mirror_async(Selection(everything=True), to=to, archive=archive, settings=settings)
 
@@ -63,7 +78,7 @@ def journalled(mirror: Path) -> tuple[int, int]:
 
 @every_kind
 async def test_a_mirror_is_complete(kind: str, tmp_path: Path) -> None:
-    async with serving() as server:
+    async with serving(kind, tmp_path) as server:
         report = await mirrored(kind, server, tmp_path / "mirror")
         assert report.outcome is RunOutcome.COMPLETE
         assert report.instances.fetched == SERIES * PER_SERIES
@@ -72,7 +87,7 @@ async def test_a_mirror_is_complete(kind: str, tmp_path: Path) -> None:
 
 
 async def test_bundles_arrive_as_multipart(tmp_path: Path) -> None:
-    async with serving() as server:
+    async with serving("multipart", tmp_path) as server:
         settings = replace(SETTINGS, transport=Transport.ZIP)
         report = await mirrored("multipart", server, tmp_path / "mirror", settings=settings)
         assert report.outcome is RunOutcome.COMPLETE
@@ -83,7 +98,7 @@ async def test_bundles_arrive_as_multipart(tmp_path: Path) -> None:
 @every_kind
 async def test_two_workers_make_a_complete_mirror(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # where a process finds the form
-    async with serving() as server:
+    async with serving(kind, tmp_path) as server:
         report = await mirrored(kind, server, tmp_path / "mirror", settings=replace(SETTINGS, workers=2))
         assert report.outcome is RunOutcome.COMPLETE
         assert files_of(tmp_path / "mirror") == expected(server.made_up)
@@ -91,7 +106,7 @@ async def test_two_workers_make_a_complete_mirror(kind: str, tmp_path: Path, mon
 
 @every_kind
 async def test_a_second_mirror_downloads_nothing(kind: str, tmp_path: Path) -> None:
-    async with serving() as server:
+    async with serving(kind, tmp_path) as server:
         await mirrored(kind, server, tmp_path / "mirror")
         before = len(server.requested("file")) + len(server.requested("bundle"))
         report = await mirrored(kind, server, tmp_path / "mirror")
@@ -99,7 +114,10 @@ async def test_a_second_mirror_downloads_nothing(kind: str, tmp_path: Path) -> N
         assert len(server.requested("file")) + len(server.requested("bundle")) == before
 
 
-@pytest.mark.parametrize(("kind", "before"), [("keys", SERIES * PER_SERIES // 2), ("multipart", SERIES // 2)])
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [("keys", SERIES * PER_SERIES // 2), ("multipart", SERIES // 2), ("idc", SERIES * PER_SERIES // 2)],
+)
 async def test_a_killed_mirror_resumes(kind: str, before: int, tmp_path: Path) -> None:
     to = tmp_path / "mirror"
     reached, released = asyncio.Event(), asyncio.Event()
@@ -110,8 +128,8 @@ async def test_a_killed_mirror_resumes(kind: str, before: int, tmp_path: Path) -
         reached.set()
         return None if released.is_set() else stall(released, b"", after=0)
 
-    made_up = list(instances(series=SERIES, per_series=PER_SERIES))
-    async with plain_server(made_up, fault) as server:
+    async with serving(kind, tmp_path, fault) as server:
+        made_up = server.made_up
         command = (sys.executable, "-m", "tests.contract.run", kind, server.url, str(to))
         process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2], start_new_session=True)
         await reached.wait()
@@ -130,7 +148,7 @@ async def test_a_killed_mirror_resumes(kind: str, before: int, tmp_path: Path) -
 @every_kind
 async def test_damage_is_found_and_repaired(kind: str, tmp_path: Path) -> None:
     to = tmp_path / "mirror"
-    async with serving() as server:
+    async with serving(kind, tmp_path) as server:
         await mirrored(kind, server, to)
         damaged, missing = sorted(path for path in to.rglob("*.dcm") if ".bulkdl" not in path.parts)[:2]
         damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
@@ -148,7 +166,7 @@ async def test_damage_is_found_and_repaired(kind: str, tmp_path: Path) -> None:
 @every_kind
 async def test_a_mirror_without_its_journal_is_adopted_and_complete(kind: str, tmp_path: Path) -> None:
     to = tmp_path / "mirror"
-    async with serving() as server:
+    async with serving(kind, tmp_path) as server:
         await mirrored(kind, server, to)
         for path in to.glob(f"{JOURNAL}*"):
             path.unlink()
@@ -166,16 +184,15 @@ async def test_a_mirror_without_its_journal_is_adopted_and_complete(kind: str, t
 
 @every_kind
 async def test_an_entry_that_fails_is_one_failure(kind: str, tmp_path: Path) -> None:
-    made_up = list(instances(series=1, per_series=3))
     refused: list[str] = []
 
     def fault(seen: Seen) -> Action | None:
-        if not seen.path.startswith("/file/"):
+        if not seen.path.startswith("/file/") and not seen.path.endswith(".dcm"):
             return None
         refused[:] = refused or [seen.path]
         return answer(b"", status=404) if seen.path == refused[0] else None
 
-    async with plain_server(made_up, fault) as server:
+    async with serving(kind, tmp_path, fault, series=1, per_series=3) as server:
         settings = replace(SETTINGS, transport=Transport.SINGLE)
         report = await mirrored(kind, server, tmp_path / "mirror", settings=settings)
         assert report.outcome is RunOutcome.PARTIAL
@@ -187,4 +204,4 @@ async def test_an_entry_that_fails_is_one_failure(kind: str, tmp_path: Path) -> 
             tmp_path / "mirror", archive=choice(kind, server.url, tmp_path / "cache"), settings=settings
         )
         assert report.outcome is RunOutcome.COMPLETE
-        assert files_of(tmp_path / "mirror") == expected(made_up)
+        assert files_of(tmp_path / "mirror") == expected(server.made_up)

@@ -14,10 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer
+from tests.support.idc_index import series_row, write_index
 
 BUCKET = "idc-open-data"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -66,6 +68,7 @@ class BucketServer:
         page_keys: int = 1_000,
     ) -> None:
         self.buckets = {bucket: dict(stored) for bucket, stored in objects.items()}
+        self.made_up: list[MadeUp] = []
         self.page_keys = page_keys
         self.fault = fault
         self.server = FaultyServer(lambda seen: self.fault(seen) or self.right(seen))
@@ -84,6 +87,10 @@ class BucketServer:
     def lists(self) -> list[Seen]:
         """The requests for lists so far."""
         return [seen for seen in self.server.requests if "list-type" in seen.query]
+
+    def requested(self, kind: str) -> list[Seen]:
+        """The requests so far for single instances; there are no bundles."""
+        return self.gets if kind == "file" else []
 
     def right(self, seen: Seen) -> Action:
         """The right answer."""
@@ -180,11 +187,39 @@ def locations(made_up: Iterable[MadeUp]) -> dict[str, str]:
     return {series_uid: f"{BUCKET}/{series_uuid(series_uid)}" for series_uid, _ in grouped}
 
 
+def write_index_of(folder: Path, made_up: Iterable[MadeUp], **values: object) -> Path:
+    """Write an index of these instances, in the form of IDC's. `values` replace those of every row."""
+    by_series: dict[str, list[MadeUp]] = {}
+    for one in made_up:
+        by_series.setdefault(one.series_uid, []).append(one)
+    rows = [
+        series_row(
+            number,
+            collection_id=group[0].collection.lower().replace("-", "_"),
+            PatientID=group[0].patient_id,
+            SeriesInstanceUID=uid,
+            StudyInstanceUID=group[0].study_uid,
+            instanceCount=len(group),
+            aws_bucket=BUCKET,
+            crdc_series_uuid=series_uuid(uid),
+            series_size_MB=sum(len(one.content) for one in group) / 1e6,
+            **values,
+        )
+        for number, (uid, group) in enumerate(by_series.items())
+    ]
+    names = {
+        str(row["collection_id"]): group[0].collection for row, group in zip(rows, by_series.values(), strict=True)
+    }
+    return write_index(folder, rows, names=names)
+
+
 @asynccontextmanager
 async def bucket_server(
     made_up: Iterable[MadeUp], *, fault: Callable[[Seen], Action | None] = lambda _: None, page_keys: int = 1_000
 ) -> AsyncIterator[BucketServer]:
     """A running server whose one bucket has these instances."""
+    made_up = list(made_up)
     running = BucketServer({BUCKET: stored_by_key(made_up)}, fault=fault, page_keys=page_keys)
+    running.made_up = made_up
     async with running.server:
         yield running

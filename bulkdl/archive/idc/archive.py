@@ -31,7 +31,7 @@ from bulkdl.model.selection import Selection
 if TYPE_CHECKING:
     from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals
 
-CAPABILITIES: Final = Capabilities(exact=True, ranges=True, lists_sop_uids=False)
+CAPABILITIES: Final = Capabilities(exact=True, ranges=True, lists_sop_uids=False, checksums=True)
 
 
 class IdcArchive:
