@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 from typing import Final, TypeAlias
 
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3, Attribute, Endpoint
@@ -15,12 +15,15 @@ Writer: TypeAlias = Callable[[Attribute, Value], JsonValue]
 
 
 class Credential(Enum):
-    """The credentials that an API takes."""
+    """The credentials that an API takes, in words for people who read the index page."""
 
-    NONE = auto()  # every sender is the guest
-    KEY = auto()
-    TOKEN = auto()
-    OPTIONAL_TOKEN = auto()  # without one, the guest
+    NONE = "Takes no login: every client is the guest."
+    KEY = "Takes an API key, as header or parameter api_key, if the server has keys."
+    TOKEN = (
+        "Takes a login: POST username, password and grant_type=password to /nbia-api/oauth/token, "  # noqa: S105 - words
+        "then send Authorization: Bearer TOKEN. The guest, nbia_guest, needs no password."
+    )
+    OPTIONAL_TOKEN = "Takes a login. Without one, the client is the guest."  # noqa: S105 - words
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +50,10 @@ class Api:
     def writer(self, endpoint: Endpoint) -> Writer:
         """The function that writes the values of an endpoint's answer."""
         if endpoint.name == "getSeriesMetaData":
-            return _metadata_text
+            return to_wire_text
         if endpoint.name == "getDicomTags" or endpoint.name.endswith("AndCounts"):
             return _counted if self.credential is Credential.TOKEN else self.to_wire
         return _metadata_days if endpoint.name.startswith("getSeriesMetadata") else self.to_wire
-
-
-def _metadata_text(attribute: Attribute, value: Value) -> JsonValue:
-    """Write a value as `to_wire_text` does, but the Study's date with the month first."""
-    wired = to_wire_v4(attribute, value) if attribute.field == "study_date" else to_wire_text(attribute, value)
-    return wired if wired is None else str(wired)
 
 
 def _metadata_days(attribute: Attribute, value: Value) -> JsonValue:

@@ -14,16 +14,6 @@ from bulkdl.server.nbia.quirks import DESCRIPTIONS
 
 _MAX_COLLECTIONS: Final = 1_000
 
-_CREDENTIALS: Final = {
-    Credential.NONE: "Takes no login: every client is the guest.",
-    Credential.KEY: "Takes an API key, as header or parameter api_key, if the server has keys.",
-    Credential.TOKEN: (
-        "Takes a login: POST username, password and grant_type=password to /nbia-api/oauth/token, then send "
-        "Authorization: Bearer TOKEN. The guest, nbia_guest, needs no password."
-    ),
-    Credential.OPTIONAL_TOKEN: "Takes a login. Without one, the client is the guest.",
-}
-
 
 def index_page(view: CatalogueView, origin: str) -> str:
     """The page in HTML. `origin` is the address that the browser used."""
@@ -37,7 +27,7 @@ def index_page(view: CatalogueView, origin: str) -> str:
     texts = (" ".join(text.replace("`", "").split()) for text in section.split("\n- ")[1:])
     differences = "".join(f"<li>{escape(text)}</li>" for text in texts)
     families = "".join(
-        f"<h3>{escape(api.title)}</h3><p>{_CREDENTIALS[api.credential]}</p>"
+        f"<h3>{escape(api.title)}</h3><p>{api.credential.value}</p>"
         f"<ul>{''.join(_endpoint(api, endpoint) for endpoint in api.endpoints.values())}</ul>"
         for api in APIS
     )

@@ -83,12 +83,15 @@ def to_wire_tcia_v3(attribute: Attribute, value: Value) -> JsonValue:
 
 
 def to_wire_text(attribute: Attribute, value: Value) -> str | None:
-    """Write a value as NBIA's getSeriesMetaData does: always text, dates and times as Java's `Date.toString()`."""
-    if isinstance(value, date):
+    """Write a value as NBIA's getSeriesMetaData does: always text.
+
+    Dates and times are as by Java's `Date.toString()`, but that of the Study is as in v4.
+    """
+    if isinstance(value, date) and attribute.field != "study_date":
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001 - archives give no zone
         month = tuple(MONTHS)[moment.month - 1]
         return f"{_WEEKDAYS[moment.weekday()]} {month} {moment.day:02} {moment:%H:%M:%S} UTC {moment.year:04}"
-    wired = to_wire(attribute, value)
+    wired = to_wire_v4(attribute, value) if isinstance(value, date) else to_wire(attribute, value)
     return None if wired is None else _plain(wired)
 
 
