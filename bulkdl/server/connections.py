@@ -85,8 +85,12 @@ class Connections:
         server.request_handler = answer
 
         def accept() -> asyncio.Protocol:
-            if len(server.connections) >= self.most and not self._end_longest(server):
-                return _Refusal()
+            if len(server.connections) >= self.most:
+                longest = min(self._waiting(server), key=lambda handler: self._known[handler].since, default=None)
+                if longest is None:
+                    return _Refusal()
+                del self._known[longest]
+                _abort(longest)
             protocol = server()
             self._known[protocol] = _ClientConnection(loop.time())
             return protocol
@@ -117,28 +121,20 @@ class Connections:
         return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=text)
 
     def _end(self, server: web.Server, *, before: float) -> None:
-        for handler, _ in self._waiting(server, before):
-            _abort(handler)
+        for handler in self._waiting(server):
+            if self._known[handler].since < before:
+                _abort(handler)
         open_ones, just_now = set(server.connections), asyncio.get_running_loop().time() - _ACCEPTING_SECONDS
         self._known = {
             handler: known for handler, known in self._known.items() if handler in open_ones or known.since > just_now
         }
 
-    def _end_longest(self, server: web.Server) -> bool:
-        longest = min(self._waiting(server, float("inf")), key=lambda found: found[1], default=None)
-        if longest is not None:
-            del self._known[longest[0]]
-            _abort(longest[0])
-        return longest is not None
-
-    def _waiting(self, server: web.Server, before: float) -> list[tuple[web.RequestHandler, float]]:
-        """The connections that have waited since before a moment, and since when. What still sends does not wait."""
-        found = ((handler, self._known.get(handler)) for handler in server.connections)
+    def _waiting(self, server: web.Server) -> list[web.RequestHandler]:
+        """The connections that wait for a whole request. What still sends does not wait."""
         return [
-            (handler, known.since)
-            for handler, known in found
-            if known is not None
-            and known.since < before
+            handler
+            for handler in server.connections
+            if (known := self._known.get(handler)) is not None
             and (known.request is None or not known.request.content.is_eof())
             and (handler.transport is None or not handler.transport.get_write_buffer_size())
         ]
