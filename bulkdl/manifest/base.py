@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from bulkdl.errors import ManifestError
@@ -47,11 +48,7 @@ class Remarks:
         return ManifestError(message, source=self.source, line=line)
 
     def invalid(self, line: int, why: object) -> None:
-        """Count an invalid line.
-
-        Raises:
-            ManifestError: such lines are not to be skipped. It carries `line`.
-        """
+        """Count an invalid line. Raises ManifestError, which carries `line`: such lines are not to be skipped."""
         error = self.error(str(why), line)
         if not self._skip:
             raise error from (why if isinstance(why, Exception) else None)
@@ -150,6 +147,13 @@ def collect(reading: ManifestReading) -> Manifest:
         settings=reading.settings,
         notes=reading.remarks.notes(),
     )
+
+
+def required(rows: Iterator[ManifestRow], remarks: Remarks, what: str) -> Iterator[ManifestRow]:
+    """The same rows. Raises ManifestError, of which `what` is the message: there are none."""
+    if (begin := next(rows, None)) is None:
+        raise remarks.nothing_found(what)
+    return chain((begin,), rows)
 
 
 def lines(text: str) -> Iterator[str]:

@@ -79,11 +79,7 @@ class UnusableColumns(ValueError):
 
 @lru_cache(maxsize=256)
 def columns_of(header: tuple[str, ...]) -> Columns:
-    """The columns of a table with this header.
-
-    Raises:
-        UnusableColumns: there are none.
-    """
+    """The columns of a table with this header. Raises UnusableColumns: there are none."""
     names = [plain_name(cell) for cell in header]
 
     def first(*ends: str, among: frozenset[str]) -> int | None:
@@ -103,20 +99,15 @@ def columns_of(header: tuple[str, ...]) -> Columns:
         size=first(among=_SIZE_NAMES) if len(series) == 1 else None,
         count=first(among=_COUNT_NAMES) if len(series) == 1 else None,
     )
-    if not series:
-        _refuse_others(header, names)
+    for shown, name in zip(header, names, strict=True):
+        if name in _OTHERS and not series:
+            raise UnusableColumns(f"this is {_OTHERS[name].format(name=shown.strip())}")
     if columns.sop is not None and len(series) != 1:
         which = "several columns of series UIDs" if series else "no column of series UIDs"
         raise UnusableColumns(f"{which} and one of SOP Instance UIDs: it is not clear which belong together")
     if not columns.levels():
         raise UnusableColumns("no column names a collection, patient, study or series (SeriesInstanceUID, …)")
     return columns
-
-
-def _refuse_others(header: Sequence[str], names: Sequence[str]) -> None:
-    for shown, name in zip(header, names, strict=True):
-        if name in _OTHERS:
-            raise UnusableColumns(f"this is {_OTHERS[name].format(name=shown.strip())}")
 
 
 def rows_of(table: Iterable[tuple[int, Sequence[str]]], columns: Columns, remarks: Remarks) -> Iterator[ManifestRow]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from bulkdl.errors import InvalidUid
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
 from bulkdl.model.ids import parse_series_uid
 
 # Stricter than `is_uid`: a list of plain numbers is not a list of UIDs.
@@ -32,21 +32,17 @@ def recognises(text: str) -> bool:
 
 
 def read(text: str, remarks: Remarks) -> ManifestReading:
-    """Read a plain list. Its rows raise ManifestError: a line is not a UID, or the list is empty."""
-    return ManifestReading("list", _rows(text, remarks), remarks)
+    """Read a plain list. Raises ManifestError: it is empty. Its rows raise it, too: a line is not a UID."""
+    return ManifestReading("list", required(_rows(text, remarks), remarks, "the list of series is empty"), remarks)
 
 
 def _rows(text: str, remarks: Remarks) -> Iterator[ManifestRow]:
-    is_empty = True
     for number, line in enumerate(lines(text), start=1):
         if word := _word(line):
             try:
                 yield ManifestRow(series_uid=parse_series_uid(word))
-                is_empty = False
             except InvalidUid as error:
                 remarks.invalid(number, error)
-    if is_empty:
-        raise remarks.nothing_found("the list of series is empty")
 
 
 def without_quotes(text: str) -> str:

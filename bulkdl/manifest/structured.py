@@ -8,11 +8,10 @@ time: all of them together would take twenty times as much memory as the text.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import Any, Final
 
 from bulkdl.errors import InvalidUid
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, required
 from bulkdl.manifest.columns import UnusableColumns, columns_of, rows_of
 from bulkdl.model.ids import parse_series_uid
 
@@ -27,18 +26,12 @@ def recognises(text: str) -> bool:
 
 
 def read(text: str, remarks: Remarks) -> ManifestReading:
-    """Read JSON or JSON Lines.
-
-    Raises:
-        ManifestError: nothing is named. The rows raise it, too: an element is not valid. It carries the line.
-    """
+    """Read JSON or JSON Lines. Raises ManifestError: nothing is named. Its rows, too: an element is invalid."""
     is_array = text.lstrip().startswith("[")
     elements = _Elements(text, remarks)
-    rows = _rows(elements.of_array() if is_array else elements.one_by_one(), remarks)
-    if (begin := next(rows, None)) is None:
-        raise remarks.nothing_found("the JSON names no series")
-    file_format = "jsonl" if not is_array and elements.are_several() else "json"
-    return ManifestReading(file_format, chain((begin,), rows), remarks)
+    found = _rows(elements.of_array() if is_array else elements.one_by_one(), remarks)
+    rows = required(found, remarks, "the JSON names no series")
+    return ManifestReading("jsonl" if not is_array and elements.are_several() else "json", rows, remarks)
 
 
 class _Elements:

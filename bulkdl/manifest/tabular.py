@@ -11,10 +11,9 @@ no sizes and counts.
 
 import csv
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Final
 
-from bulkdl.manifest.base import ManifestReading, Remarks, lines
+from bulkdl.manifest.base import ManifestReading, Remarks, lines, required
 from bulkdl.manifest.columns import Columns, UnusableColumns, cell_text, columns_of, names_series, rows_of
 from bulkdl.manifest.plain import looks_like_uid
 
@@ -29,11 +28,9 @@ def read(text: str, remarks: Remarks) -> ManifestReading:
 
 
 def read_table(table: Iterator[tuple[int, list[str]]], file_format: str, remarks: Remarks) -> ManifestReading:
-    """Read a table of rows that are not empty, each with its line.
+    """Read a table of rows that are not empty, each with the line in which it ends (counted from 1).
 
-    Raises:
-        ManifestError: no column can be read. The rows raise it, too: none names anything, or a cell is not a UID.
-            The line is the one in which the row ends (counted from 1).
+    Raises ManifestError: no column can be read, or no row names anything. The rows raise it, too: a cell is not a UID.
     """
     first = next(table, None)
     if first is None:
@@ -47,9 +44,7 @@ def read_table(table: Iterator[tuple[int, list[str]]], file_format: str, remarks
             raise remarks.error(str(error), first[0]) from error
         columns, table = headerless, iter(whole)
     rows = rows_of(table, columns, remarks)
-    if (begin := next(rows, None)) is None:
-        raise remarks.nothing_found("the table has a header but no rows")
-    return ManifestReading(file_format, chain((begin,), rows), remarks)
+    return ManifestReading(file_format, required(rows, remarks, "the table has a header but no rows"), remarks)
 
 
 def _rows(text: str, delimiter: str, remarks: Remarks) -> Iterator[tuple[int, list[str]]]:

@@ -17,7 +17,7 @@ from itertools import chain
 from urllib.parse import urlsplit, urlunsplit
 
 from bulkdl.errors import InvalidUid
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
 from bulkdl.model.ids import parse_series_uid
 from bulkdl.model.text import shortened
 
@@ -43,9 +43,7 @@ def read(text: str, remarks: Remarks) -> ManifestReading:
     """Read a `.tcia` manifest of any version that lists Series.
 
     Settings are kept for `manifest show` and otherwise ignored, the address of the download server included.
-
-    Raises:
-        ManifestError: the heading is missing. Its rows raise it, too: no Series follows, or a line is not a UID.
+    Raises ManifestError: the heading is missing, or no Series follows. Its rows raise it, too: a line is not a UID.
     """
     stripped = map(str.strip, lines(text))
     numbered = enumerate(("" if line.startswith("#") else line for line in stripped), start=1)
@@ -54,7 +52,8 @@ def read(text: str, remarks: Remarks) -> ManifestReading:
         key, equals, value = (part.strip() for part in line.partition("="))
         if key.lower() == _HEADING:
             first = [(number, value)] if value else []
-            return ManifestReading("tcia", _rows(chain(first, numbered), settings, remarks), remarks, settings)
+            rows = required(_rows(chain(first, numbered), settings, remarks), remarks, "the list of series is empty")
+            return ManifestReading("tcia", rows, remarks, settings)
         if line and not equals:
             remarks.invalid(number, f"{shortened(line, 80)!r} is neither a setting nor a heading")
         elif line:
@@ -65,7 +64,6 @@ def read(text: str, remarks: Remarks) -> ManifestReading:
 def _rows(numbered: Iterable[tuple[int, str]], settings: Mapping[str, str], remarks: Remarks) -> Iterator[ManifestRow]:
     version = next((value for key, value in settings.items() if key.lower() == _VERSION), "1")
     holds_records = version.partition(".")[0] in _VERSIONS_OF_RECORDS
-    is_empty = True
     for number, line in numbered:
         uid = line.rstrip(", ")
         try:
@@ -73,11 +71,8 @@ def _rows(numbered: Iterable[tuple[int, str]], settings: Mapping[str, str], rema
                 uid = _series_field(uid)
             if uid:
                 yield ManifestRow(series_uid=parse_series_uid(uid))
-                is_empty = False
         except (InvalidUid, ValueError) as error:
             remarks.invalid(number, error)
-    if is_empty:
-        raise remarks.nothing_found("the list of series is empty")
 
 
 def _series_field(record: str) -> str:

@@ -20,11 +20,7 @@ _MOST_BYTES: Final = 2 << 30
 
 
 def read(content: bytes, remarks: Remarks) -> ManifestReading:
-    """Read the first sheet that is a manifest. Lines are rows of the sheet.
-
-    Raises:
-        ManifestError: it is not a workbook, or no sheet is a manifest. The rows raise it, too.
-    """
+    """Read the first sheet that is a manifest; lines are its rows. Raises ManifestError, as the rows do: none is."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as members:
             size_bytes = sum(member.file_size for member in members.infolist())

@@ -1,7 +1,5 @@
 """`export`: the journal of a mirror as a table, one row for each Series or each instance."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator
@@ -19,8 +17,6 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
-
-__all__ = ["ExportFormat", "ExportTable", "export", "read_table"]
 
 _PAGE: Final = 1_000
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -48,10 +44,9 @@ def export(
     table: str = ExportTable.SERIES,
     format: str = ExportFormat.CSV,  # noqa: A002 - the option
 ) -> int:
-    """Write a table of the journal to `file`, which is opened with `newline=""`; returns the number of rows. Blocking.
+    """Write a table of the journal to `file`, which is opened with `newline=""`; returns the number of rows.
 
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
+    Blocking. Raises JournalError: there is no mirror, or its journal cannot be read.
     """
     count = 0
     writer: csv.DictWriter[str] | None = None

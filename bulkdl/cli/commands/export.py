@@ -1,7 +1,5 @@
 """`bulkdl export`: the journal of a mirror as a table."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
