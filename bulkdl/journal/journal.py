@@ -198,12 +198,14 @@ class Journal:
             known = row[0] if row else self._claims.setdefault(key, owner)
         return bool(known != owner)
 
-    def record_series(self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime) -> list[Series]:
+    def record_series(
+        self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime, again: bool = False
+    ) -> list[Series]:
         """Record Series as the archive describes them, each with its folder, as part of the run's selection.
 
         Safe to repeat. Keeps values of an earlier record that a later one leaves out, and the folder of a Series that
         has one. A Series becomes unlisted when it is new, when its count, size or dates changed, and when the selection
-        wants instances that were not listed. What failed in an earlier run is owed again.
+        wants instances that were not listed. What failed in an earlier run, or `again` in this one, is owed again.
 
         Returns the earlier records of those that are now under another Collection or Patient.
         """
@@ -214,7 +216,7 @@ class Journal:
                 series_id, listing, before = writes.take_series(database, run, record, folder, moment(now))
                 moved += [before] if before is not None else []
                 writes.link_series(database, run, series_id, record.series_uid, listing)
-                writes.owe_earlier_failures(database, run, series_id)
+                writes.owe_earlier_failures(database, run, series_id, again=again)
         self._claims.clear()
         return moved
 
@@ -243,6 +245,13 @@ class Journal:
             writes.list_entries(database, run, series_id, entries, names)
             listing = WHOLE if writes.wanted_instances(database, series_id) is None else IN_PART
             database.execute(queries.SET_LISTING, (listing, series_id))
+
+    def forget_series(self, series_uid: SeriesUid) -> None:
+        """Forget a Series and all its instances, before their files are removed. Their folder stays its own."""
+        with self._writing() as database:
+            row = database.execute(queries.SERIES_ID, (series_uid,)).fetchone()
+            for statement in queries.FORGET_SERIES if row is not None else ():
+                database.execute(statement, row)
 
     def record_found(
         self,
@@ -521,6 +530,12 @@ class Journal:
         columns = ("series_uid", "sop_uid", "state", "path", "size_bytes", "md5", "sha256", "transfer_syntax_uid")
         for row in self._rows(queries.INSTANCE_TABLE, (series_uid,)):
             yield dict(zip((*columns, "notes", "key"), row, strict=True))
+
+    def entries(self, series_uid: SeriesUid) -> list[rows.EntryRow]:
+        """What is recorded of each entry of a Series; none if the Series is not known."""
+        row = self._row(queries.SERIES_ID, (series_uid,))
+        found = self._rows(queries.ENTRIES, row) if row is not None else []
+        return [rows.EntryRow(key, uid, name, _STATES[state], *reason) for key, uid, name, state, *reason in found]
 
     def find_held(self, key: InstanceKey) -> rows.HeldPlace | None:
         """Where an instance is in the mirror according to the journal; None if it is not held."""

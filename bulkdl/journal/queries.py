@@ -181,10 +181,10 @@ DELETE FROM failure WHERE sop_uid = '' AND series_id IN (
   WHERE f.sop_uid = '' AND known.folder IS NOT NULL AND {_CONCERNS})
 """
 
-EARLIER_FAILURES: Final = "SELECT sop_uid FROM failure WHERE series_id = :series AND run_id <> :run"
+EARLIER_FAILURES: Final = "SELECT sop_uid FROM failure WHERE series_id = :series AND (:again OR run_id <> :run)"
 OWE_EARLIER_FAILURES: Final = f"""
 UPDATE instance SET state = {OWED}, run_id = :run WHERE series_id = :series AND sop_uid IN (
-  SELECT sop_uid FROM failure WHERE series_id = :series AND sop_uid <> '' AND run_id <> :run)
+  SELECT sop_uid FROM failure WHERE series_id = :series AND sop_uid <> '' AND (:again OR run_id <> :run))
 """
 
 FORGET_FAILURE: Final = "DELETE FROM failure WHERE series_id = ? AND sop_uid = ?"
@@ -379,6 +379,20 @@ FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
 WHERE s.series_uid = ? AND i.sop_uid > ? AND (i.sop_uid < '{UNBOUND}' OR i.name IS NOT NULL)
 ORDER BY i.sop_uid LIMIT ?
 """
+
+ENTRIES: Final = f"""
+SELECT ifnull(e.key, substr(i.sop_uid, 1 + (i.sop_uid > '{UNBOUND}'))),
+  CASE WHEN i.sop_uid < '{UNBOUND}' THEN i.sop_uid END,
+  CASE WHEN i.sop_uid < '{UNBOUND}' OR i.name IS NOT NULL THEN {_NAME} END, i.state, f.error, f.message
+FROM instance AS i {_ENTRY_OF_I} LEFT JOIN failure AS f ON f.series_id = i.series_id AND f.sop_uid = i.sop_uid
+WHERE i.series_id = ? ORDER BY i.sop_uid
+"""
+
+FORGET_SERIES: Final = (
+    "DELETE FROM entry WHERE series_id = ?",
+    "DELETE FROM instance WHERE series_id = ?",
+    *FORGET_UNKNOWN_SERIES,
+)
 
 FIND_HELD: Final = f"""
 SELECT {_PATH}, i.size_bytes, i.run_id FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id

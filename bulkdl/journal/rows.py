@@ -116,6 +116,22 @@ class InstanceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One entry of a Series as it was listed, and what became of it.
+
+    `sop_uid` and `name`, that of its file in the folder of the Series, are None while the UID is not known. `error` and
+    `message` say why it failed.
+    """
+
+    key: str
+    sop_uid: SopInstanceUid | None
+    name: str | None
+    state: InstanceState
+    error: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HeldPlace:
     """Where a held instance is, relative to the mirror, with `/`; `run_id` is the run that put it there."""
 

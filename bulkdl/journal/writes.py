@@ -88,9 +88,9 @@ def link_series(database: sqlite3.Connection, run: Run, series_id: int, series_u
         database.execute(queries.UNLIST, (series_id,))
 
 
-def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int) -> None:
-    """Owe again what failed for a Series in an earlier run."""
-    scope = {"series": series_id, "run": run.id}
+def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int, *, again: bool = False) -> None:
+    """Owe again what failed for a Series in an earlier run, or in any run."""
+    scope = {"series": series_id, "run": run.id, "again": again}
     failed = {bool(sop_uid) for (sop_uid,) in database.execute(queries.EARLIER_FAILURES, scope)}
     if True in failed:
         database.execute(queries.OWE_EARLIER_FAILURES, scope)

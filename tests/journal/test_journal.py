@@ -477,6 +477,17 @@ def test_gives_what_failed_before_another_chance_when_another_selection_holds_it
     assert states(journal, 1) == ["failed", "held"], "not in the run in which it failed"
 
 
+def test_gives_what_failed_another_chance_in_the_same_run_where_that_is_asked(journal: Journal) -> None:
+    run = begin(journal, None)
+    record_listed(journal, run, 1, range(2))
+    journal.record_outcomes(run, [outcome(1, 0, Outcome.FAILED), outcome(1, 1)])
+    journal.record_series(run, [(record(1, image_count=2), folder(1))], now=NOW, again=True)
+    assert states(journal, 1) == ["owed", "held"]
+    journal.record_series_failure(run, series_uid(1), error="timed-out", message="no answer", attempts=1)
+    journal.record_series(run, [(record(1, image_count=2), folder(1))], now=NOW, again=True)
+    assert [row.series.series_uid for row in journal.unlisted_series(run)] == [series_uid(1)]
+
+
 def test_owes_what_turned_out_damaged(journal: Journal) -> None:
     run = begin(journal)
     record_listed(journal, run, 1, range(3))
@@ -648,3 +659,34 @@ def test_counts_what_was_not_decoded_until_it_is_recorded_anew(tmp_path: Path) -
         assert journal.not_decoded(None, by_run=second.id) == 1
         journal.record_outcomes(second, [outcome(1, 0)])
         assert [journal.not_decoded(run) for run in (None, first, second)] == [2, 1, 1]
+
+
+# --- what a cache needs -----------------------------------------------------------------------------------------------
+
+
+def test_says_what_became_of_each_entry(journal: Journal) -> None:
+    run = begin(journal, None)
+    record_listed(journal, run, 1, range(3))
+    journal.record_outcomes(run, [outcome(1, 0), outcome(1, 2, Outcome.FAILED, error="timed-out")])
+    held, owed, failed = journal.entries(series_uid(1))
+    assert (held.key, held.sop_uid, held.name) == (sop_uid(1, 0), sop_uid(1, 0), f"{sop_uid(1, 0)}.dcm")
+    assert (held.state, owed.state, owed.error) == (InstanceState.HELD, InstanceState.OWED, None)
+    assert (failed.state, failed.error) == (InstanceState.FAILED, "timed-out")
+    assert journal.entries(series_uid(9)) == []
+
+
+def test_forgets_a_series_and_counts_it_no_more(journal: Journal) -> None:
+    run = begin(journal)
+    for number in (1, 2):
+        record_listed(journal, run, number, range(2))
+        journal.record_outcomes(run, [outcome(number, 0), outcome(number, 1, Outcome.FAILED)])
+    kept = journal.counts(None)
+    journal.forget_series(series_uid(2))
+    journal.forget_series(series_uid(9))
+    assert journal.find_series(series_uid(2)) is None
+    assert journal.entries(series_uid(2)) == []
+    counts = journal.counts(None)
+    assert (counts.held, counts.failed, counts.series_selected) == (kept.held / 2, kept.failed / 2, 1)
+    assert [row.series.series_uid for row in journal.series(limit=5)] == [series_uid(1)]
+    record_listed(journal, run, 2, range(2))
+    assert states(journal, 2) == ["owed", "owed"]

@@ -341,3 +341,15 @@ def test_a_damaged_file_beside_another_is_owed_under_its_name(journal: Journal) 
     assert (work.entries, work.names) == ((entry(1),), ("beside.dcm",))
     journal.record_outcomes(run, [replace(held(7, key=1), name="beside.dcm")])
     assert journal.counts(run).held == 2
+
+
+def test_says_what_became_of_an_entry_whose_uid_was_not_listed(journal: Journal) -> None:
+    run = begin(journal)
+    record_entries(journal, run, [entry(0), entry(1)])
+    journal.record_outcomes(run, [held(0)])
+    found = {row.key: (row.sop_uid, row.name) for row in journal.entries(series_uid(1))}
+    assert found == {entry(0).key: (sop_uid(1, 0), f"{sop_uid(1, 0)}.dcm"), entry(1).key: (None, None)}
+    journal.forget_series(series_uid(1))
+    with closing(sqlite3.connect(journal.path)) as database:
+        counts = [database.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("instance", "entry")]  # noqa: S608
+    assert counts == [(0,), (0,)]
