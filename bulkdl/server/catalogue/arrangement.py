@@ -10,8 +10,8 @@ import os
 import sqlite3
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from itertools import count, groupby
 from operator import itemgetter
@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulkdl.model.ids import stable_uuid
+from bulkdl.model.records import Series
 from bulkdl.server.catalogue.files import Root, dump, to_json
 from bulkdl.server.catalogue.reports import Contradiction
 
+_NO_HEAD: Final[Mapping[str, Mapping[str, Any]]] = {"patient": {}, "study": {}, "extra": {}}
+_RECORD_FIELDS: Final = tuple(entry.name for entry in fields(Series))
 _FROM_ABOUT: Final = ("license_name", "license_uri", "collection_uri", "released")
 _MAX_CONTRADICTIONS: Final = 1_000
 _STUDY_OF_SERIES: Final = {"study_uid": "study_uid", "study_date": "study_date", "description": "study_description"}
@@ -36,14 +39,14 @@ class Arrangement:
         self._collection = collection
         self._numbers = count(1)
         self._contradictions: list[list[str]] = []
+        self._now = datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat()
 
     def rebuild(self, losers: Sequence[int]) -> None:
         """Rebuild the tables from all servable files but the `losers`, and store the totals."""
         execute = self._database.execute
         execute("UPDATE file SET served = 1 WHERE served = 0 AND reason IS NULL")
         self._database.executemany("UPDATE file SET served = 0 WHERE id = ?", ((number,) for number in losers))
-        for table in ("collection", "patient", "study", "series"):
-            execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
+        self.clear()
         execute("DELETE FROM head WHERE id NOT IN (SELECT head_id FROM file WHERE head_id IS NOT NULL)")
         totals: Counter[str] = Counter()
         rows = execute(
@@ -59,10 +62,24 @@ class Arrangement:
             counted = {"image_count": len(members), "size_bytes": size_bytes, "submitted": newest}
             self._add_series(series_uid, self._roots[root], Path(os.fsdecode(path)), head_id, counted)
             totals.update(series=1, instances=len(members), size_bytes=size_bytes)
-        self._store_totals(totals)
+        self.store_totals(totals)
         self._store("contradictions", self._contradictions)
 
-    def _store_totals(self, totals: Counter[str]) -> None:
+    def clear(self) -> None:
+        """Empty the tables."""
+        for table in ("collection", "patient", "study", "series"):
+            self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
+
+    def add_records(self, records: Iterable[Series]) -> Counter[str]:
+        """Add Series as an archive describes them, without files. Returns what is to be added to the totals."""
+        totals: Counter[str] = Counter()
+        for record in records:
+            if self._enter(_values(record), _NO_HEAD, {}):
+                totals.update(series=1, instances=record.image_count or 0, size_bytes=record.size_bytes or 0)
+        return totals
+
+    def store_totals(self, totals: Counter[str]) -> None:
+        """Count what the tables have, and store the totals, which have Series, instances and bytes already."""
         execute = self._database.execute
         execute(
             "UPDATE study SET series_count = (SELECT count(*) FROM series AS s WHERE s.study_uid = study.study_uid "
@@ -106,7 +123,12 @@ class Arrangement:
             **head.get("journal", {}),  # last, because it has better licences and dates than the root
             "series_uid": series_uid,
         }
-        collection = series["collection"] = series.get("collection") or self._collection_of(root, path)
+        series["collection"] = series.get("collection") or self._collection_of(root, path)
+        self._enter(series, head, about)
+
+    def _enter(self, series: dict[str, Any], head: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+        """Insert the rows of a Series. Returns whether it is new."""
+        collection, series_uid = series["collection"], series["series_uid"]
         patient_id = series.setdefault("patient_id", "")
         owner = {"collection": collection, "patient_id": patient_id}
         keys = (collection.upper(), patient_id.upper())
@@ -118,14 +140,15 @@ class Arrangement:
             self._insert("study", (*keys, series["study_uid"], 0, next(self._numbers), record))
         texts = (series.get(name) for name in ("modality", "body_part", "manufacturer", "model"))
         compared = (None if text is None else text.upper() for text in texts)
-        since = series.get("released") or series["submitted"]
+        since = series.get("released") or series.get("submitted") or self._now
         values = (next(self._numbers), since, dump(series), dump(head["extra"]), stable_uuid(series_uid))
-        self._insert("series", (series_uid, *keys, series.get("study_uid"), *compared, *values))
+        return self._insert("series", (series_uid, *keys, series.get("study_uid"), *compared, *values))
 
-    def _insert(self, table: str, values: Sequence[Any]) -> None:
-        """Insert a row. A Collection, a Patient or a Study that exists keeps its values."""
+    def _insert(self, table: str, values: Sequence[Any]) -> bool:
+        """Insert a row, and return whether it is new. A Collection, Patient or Study that exists keeps its values."""
         marks = ", ".join("?" * len(values))
-        self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)  # noqa: S608 - the same
+        added = self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)  # noqa: S608 - the same
+        return added.rowcount > 0
 
     def _collection_of(self, root: Root, path: Path) -> str:
         if root.collection is not None:
@@ -141,3 +164,7 @@ def read_contradictions(text: str) -> tuple[Contradiction, ...]:
         Contradiction(series_uid, field, *(Path(os.fsdecode(bytes.fromhex(path))) for path in paths))
         for series_uid, field, *paths in json.loads(text)
     )
+
+
+def _values(record: Series) -> dict[str, Any]:
+    return to_json({name: getattr(record, name) for name in _RECORD_FIELDS})

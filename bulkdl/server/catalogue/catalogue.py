@@ -8,7 +8,8 @@ only for ASCII, so the tables also hold these texts in Python's upper case.
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,16 +67,22 @@ class Catalogue(CatalogueView):
             JournalError: the journal of a mirror cannot be used.
             DiskError: the catalogue cannot be written.
         """
+        with self.writing() as database:
+            report = scan_folders(database, roots, collection=collection, progress=progress)
+        self.generation += 1
+        return report
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, which is undone if the block raises."""
         with self._writing, tables.translated(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                report = scan_folders(self._database, roots, collection=collection, progress=progress)
+                yield self._database
                 self._database.execute("COMMIT")
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
-            self.generation += 1
-            return report
 
     def without(self, hidden: frozenset[str]) -> CatalogueView:
         """The catalogue without some Collections, named in upper case."""

@@ -14,7 +14,10 @@ Tables
   of `bulkdl.model.records`. Columns named `…_key` hold values in upper case, for comparison without case. `number`
   identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
   submission; `extra` is a JSON object of values that the record has no field for; `uuid` is its folder in the bucket.
-- `meta`: `roots` (what was scanned), `totals`, `contradictions`, and `stamp`, which changes with these tables.
+- `holding`: in the cache of an archive, the Series that have files: their folder in the mirror, their bytes, whether
+  they are whole, and when they were used last, in seconds since 1970. The other tables have what the archive says.
+- `meta`: `roots` (what was scanned), `totals`, `contradictions`, and `stamp`, which changes with these tables;
+  `source`, in the cache of an archive: which archive, and which release of it, the tables are of.
 
 Paths are the bytes of the file system, which may not be valid text.
 """
@@ -30,7 +33,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 6
+_VERSION: Final = 7
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -105,6 +108,14 @@ CREATE INDEX series_by_collection ON series (collection_key, series_uid);
 CREATE INDEX series_by_patient ON series (patient_key, series_uid);
 CREATE INDEX series_by_study ON series (study_uid, series_uid);
 CREATE INDEX series_by_number ON series (number);
+CREATE TABLE holding (
+    series_uid TEXT PRIMARY KEY,
+    folder TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    is_whole INTEGER NOT NULL,
+    used INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX holding_by_use ON holding (used);
 CREATE INDEX series_by_uuid ON series (uuid, series_uid);
 """
 
