@@ -231,7 +231,7 @@ async def _list_one(
     """Record the entries of a Series; return their keys if the list is complete and all of them are wanted."""
     uid = row.series.series_uid
     try:
-        entries, invalid_rows, attempts = await _list_until_complete(row.series, archive)
+        entries, invalid_rows, attempts = await list_until_complete(row.series, archive)
         refusals.answered()
     except RequestFailed as error:
         refusals.failed(error)
@@ -287,7 +287,7 @@ def _bytes_differ(series: Series, entries: Sequence[Entry]) -> str:
     return f"; they have {listed:,} bytes, the index says {series.size_bytes:,}" if listed != series.size_bytes else ""
 
 
-async def _list_until_complete(series: Series, archive: Archive) -> tuple[tuple[Entry, ...], int, int]:
+async def list_until_complete(series: Series, archive: Archive) -> tuple[tuple[Entry, ...], int, int]:
     """The entries of all lists of a Series, until they are as many as the archive counts.
 
     With the number of invalid rows in the last list, and the number of lists.

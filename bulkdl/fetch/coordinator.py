@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -70,6 +70,7 @@ class Coordinator:
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._unrecorded: list[InstanceOutcome] = []
         self._recording = asyncio.Lock()
+        self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
         self._some_ended = asyncio.Event()
         self._refused: Counter[str] | None = Counter()  # instances by Series; None once one was not refused
 
@@ -213,7 +214,8 @@ class Coordinator:
         for note in outcome.notes:
             if note.startswith(BESIDE):
                 self._sink(Noted(f"{outcome.key} is {note}"))
-        if len(self._unrecorded) >= _GROUP:
+        at_once = self.recorded is not None and not self._recording.locked()  # somebody waits for it
+        if at_once or len(self._unrecorded) >= _GROUP:
             await self._record()
         self._check_refused(outcome)
 
@@ -231,6 +233,8 @@ class Coordinator:
             except BaseException:
                 self._unrecorded[:0] = group  # for the last call, whose caller sees the error
                 raise
+            if self.recorded is not None:
+                await self.recorded(group)
             for outcome in group:
                 self.outcomes[outcome.outcome] += 1
                 if outcome.outcome is Outcome.FETCHED:

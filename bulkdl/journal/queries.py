@@ -383,7 +383,7 @@ ORDER BY i.sop_uid LIMIT ?
 ENTRIES: Final = f"""
 SELECT ifnull(e.key, substr(i.sop_uid, 1 + (i.sop_uid > '{UNBOUND}'))),
   CASE WHEN i.sop_uid < '{UNBOUND}' THEN i.sop_uid END,
-  CASE WHEN i.sop_uid < '{UNBOUND}' OR i.name IS NOT NULL THEN {_NAME} END, i.state, f.error, f.message
+  {_NAME_IF_KNOWN}, i.state, f.error, f.message
 FROM instance AS i {_ENTRY_OF_I} LEFT JOIN failure AS f ON f.series_id = i.series_id AND f.sop_uid = i.sop_uid
 WHERE i.series_id = ? ORDER BY i.sop_uid
 """

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from operator import methodcaller
 from typing import Any, Final
 
-from bulkdl.journal.schema import IN_PART, UNBOUND
+from bulkdl.journal.schema import IN_PART, UNBOUND, UNLISTED
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState
 from bulkdl.model.records import Entry, Series
@@ -66,7 +66,7 @@ class SeriesRow:
     """A Series, and the totals of its instances.
 
     `folder` is relative to the mirror, with `/`; None for a Series that the archive did not know. `error`, `message`
-    and `attempts` concern the Series as a whole.
+    and `attempts` concern the Series as a whole. `is_listed`: its instances are recorded, all or some.
     """
 
     id: int
@@ -82,6 +82,7 @@ class SeriesRow:
     error: str | None = None
     message: str | None = None
     attempts: int = 0
+    is_listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,8 @@ def series_row(row: Sequence[Any]) -> SeriesRow:
     *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = row[:-3]
     totals = (owed, held, failed, quarantined, withdrawn, held_bytes)
     error, message, attempts = row[-3:]
-    return SeriesRow(number, series_from(columns), folder, listing == IN_PART, *totals, error, message, attempts or 0)
+    reason = error, message, attempts or 0
+    return SeriesRow(number, series_from(columns), folder, listing == IN_PART, *totals, *reason, listing != UNLISTED)
 
 
 def held_instance(row: Sequence[Any]) -> HeldInstance:

@@ -17,7 +17,7 @@ from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
 from bulkdl.model.events import Noted, RunContext, RunStarted
-from bulkdl.model.ids import SeriesUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import Outcome, SeriesWork
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
@@ -65,6 +65,7 @@ class MirrorRun:
     coordinator: Coordinator
     context: RunContext
     _resolved: Stage = field(default_factory=Stage)
+    _listed: Stage = field(default_factory=Stage)
     _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
     _notes: list[str] = field(default_factory=list)
     _empty: list[Run] = field(default_factory=list)  # whose selections found nothing
@@ -72,27 +73,43 @@ class MirrorRun:
     _was_cut_short: bool = False
     changes: Changes | None = None  # of `sync`
 
-    async def carry_out(self, resolving: Callable[[], Awaitable[object]], compare: Compare | None = None) -> RunReport:
+    async def carry_out(
+        self,
+        resolving: Callable[[], Awaitable[object]],
+        compare: Compare | None = None,
+        *,
+        looks_at_disk: bool = True,
+    ) -> RunReport:
         """Run all stages to their end, and report. The journal records the outcome of a run that raises, too.
 
-        `compare` is called for each Series that was listed, as `resolve.list_instances` says.
+        `compare` is called for each Series that was listed, as `resolve.list_instances` says. Files that are missing on
+        the disk are downloaded again, unless the caller looks for them itself.
         """
 
         async def resolve_and_look() -> None:
             await resolving()
-            await self._owe_lost_files()
+            if looks_at_disk:
+                await self._owe_lost_files()
 
-        listed = Stage()
         listing = list_instances(
             self.mirror.journal,
             self.run,
             self.client,
             upstream=self._resolved,
-            downstream=listed,
+            downstream=self._listed,
             listed=compare or self.compare_adopted,
         )
-        stages = self._stage(resolve_and_look(), self._resolved), self._stage(listing, listed)
-        return await self._to_the_end(together(*stages, self.coordinator.fetch(listed)))
+        stages = self._stage(resolve_and_look(), self._resolved), self._stage(listing, self._listed)
+        return await self._to_the_end(together(*stages, self.coordinator.fetch(self._listed)))
+
+    async def add(self, series: Series, layout: Layout, *, lost: Sequence[SopInstanceUid] = ()) -> None:
+        """Record a Series while the run is carried out, and owe what failed or is lost of it again."""
+        await self.mirror.journal(_record_series, self.run, (series,), layout, again=True)
+        if lost:
+            keys = [InstanceKey(series.series_uid, sop_uid) for sop_uid in lost]
+            await self.mirror.journal(Journal.owe, self.run, keys)
+        self._resolved.more()
+        self._listed.more()
 
     async def fetch_only(self, works: list[SeriesWork]) -> RunReport:
         """Download these instances only, and report on them."""
@@ -297,5 +314,7 @@ class MirrorRun:
         return report
 
 
-def _record_series(journal: Journal, run: Run, batch: tuple[Series, ...], layout: Layout) -> list[Series]:
-    return journal.record_series(run, common.place_series(journal, batch, layout), now=common.now())
+def _record_series(
+    journal: Journal, run: Run, batch: tuple[Series, ...], layout: Layout, *, again: bool = False
+) -> list[Series]:
+    return journal.record_series(run, common.place_series(journal, batch, layout), now=common.now(), again=again)
