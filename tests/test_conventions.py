@@ -62,6 +62,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/context.py": "server/test_app.py",  # a value that `app` makes
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
+    "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
 }
 

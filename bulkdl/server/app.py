@@ -28,6 +28,7 @@ from bulkdl.server.nbia import routes as nbia
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, status_page
+from bulkdl.server.supply import Supply
 
 _SHUTDOWN_SECONDS: Final = 2.0
 _BACKLOG: Final = 1024
@@ -51,14 +52,18 @@ class AccessRecord:
 
 
 def make_app(
-    catalogue: Catalogue, *, rules: AccessRules | None = None, quirks: frozenset[Quirk] = frozenset()
+    catalogue: Catalogue,
+    *,
+    rules: AccessRules | None = None,
+    quirks: frozenset[Quirk] = frozenset(),
+    supply: Supply | None = None,
 ) -> web.Application:
-    """Make the application of all APIs. The caller closes the catalogue afterwards.
+    """Make the application of all APIs. The caller closes the catalogue, and `supply`, afterwards.
 
     Raises:
         DiskError: the shared lists beside the catalogue cannot be read.
     """
-    context = ServerContext(catalogue, Authenticator(rules), ServerThreads(), Inspector())
+    context = ServerContext(catalogue, Authenticator(rules), ServerThreads(), Inspector(), supply)
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     nbia.add_routes(app.router, context, quirks=quirks)
     bucket.add_routes(app.router, context)

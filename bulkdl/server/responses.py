@@ -10,7 +10,7 @@ import asyncio
 import io
 import os
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate, parsedate_to_datetime
@@ -24,6 +24,15 @@ _THREADS: Final = 4
 _READ_AT_ONCE_BYTES: Final = 1 << 16
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 _Result = TypeVar("_Result")
+
+
+class Unavailable(Exception):
+    """The archive of a cache did not send what is needed; the message says why. `status` is 502, 503 or 504."""
+
+    def __init__(self, message: str, status: HTTPStatus = HTTPStatus.BAD_GATEWAY) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 NO_GUESSING: Final = {"X-Content-Type-Options": "nosniff"}
 """A header of every response: a browser must not take CSV or text for a page."""
@@ -82,8 +91,13 @@ class ServerThreads:
         chunks: Iterator[bytes],
         *first: bytes,
         notes: Sequence[str] = (),
+        more: Callable[[], Awaitable[None]] | None = None,
     ) -> web.StreamResponse:
-        """Send `first`, then `chunks` as they are made. `notes` are read after the last chunk."""
+        """Send `first`, then `chunks` as they are made. `notes` are read after the last chunk.
+
+        An empty chunk stands for what `more` waits for. If that fails the connection is ended, so that the client takes
+        nothing for complete.
+        """
         response = Stream(headers=headers)
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -92,9 +106,16 @@ class ServerThreads:
         try:
             for chunk in first:
                 await response.send(chunk)
-            while chunk := await self.do(next, chunks, b""):
-                await response.send(chunk)
+            while (chunk := await self.do(next, chunks, None)) is not None:
+                if chunk:
+                    await response.send(chunk)
+                elif more is not None:
+                    await more()
             await response.write_eof()
+        except Unavailable as error:
+            notes = [*notes, str(error)]
+            if request.transport is not None:
+                request.transport.abort()
         finally:
             response.note = "; ".join(notes) or None
             if isinstance(chunks, Generator):

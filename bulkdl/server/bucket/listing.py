@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
+from bulkdl.server.supply import SeriesNeeded
 
 Item: TypeAlias = BucketObject | str
 """An object, or a common prefix."""
@@ -100,17 +101,31 @@ def _read_token(token: str) -> str:
 
 
 def list_page(objects: BucketObjects, request: ListRequest) -> ListedPage:
-    """The page that a request asks for.
+    """The page that a request asks for. It ends where a cache does not have the files of the next Series.
 
     Raises:
         DiskError: the catalogue cannot be read or written.
+        SeriesNeeded: a cache does not have the first object.
     """
     items: list[Item] = []
+    try:
+        return _fill(items, objects, request)
+    except SeriesNeeded:
+        if not items:
+            raise
+        return _cut(items, request)
+
+
+def _cut(items: list[Item], request: ListRequest) -> ListedPage:
+    last = items[-1]
+    return ListedPage(request, tuple(items), last if isinstance(last, str) else last.key)
+
+
+def _fill(items: list[Item], objects: BucketObjects, request: ListRequest) -> ListedPage:
     hashed_bytes = 0
     for item in _items(objects, request) if request.most else ():
         if len(items) >= request.most or hashed_bytes > _HASHED_BYTES:
-            last = items[-1]
-            return ListedPage(request, tuple(items), last if isinstance(last, str) else last.key)
+            return _cut(items, request)
         if isinstance(item, BucketObject) and item.md5 is None:
             hashed_bytes += item.size_bytes
             items.append(objects.with_md5(item))

@@ -19,6 +19,7 @@ from bulkdl.errors import DiskError
 from bulkdl.model.ids import stable_uuid
 from bulkdl.server.bucket.index import IndexFile
 from bulkdl.server.catalogue import CatalogueView, ServedFile
+from bulkdl.server.supply import SeriesNeeded
 
 INDEX_KEY: Final = "index/idc_index.parquet"
 CHECKSUM_KEY: Final = f"{INDEX_KEY}.sha256"
@@ -46,10 +47,18 @@ class BucketObject:
 class BucketObjects:
     """What one viewer sees of the catalogue, as objects. Thread-safe."""
 
-    def __init__(self, view: CatalogueView, index: IndexFile, generation: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        view: CatalogueView,
+        index: IndexFile,
+        generation: Callable[[], int],
+        is_whole: Callable[[str], bool] | None,
+    ) -> None:
+        """`is_whole` says of a cache whether it has all files of a Series; None if there is nothing to download."""
         self._view = view
         self._index = index
         self._generation = generation
+        self._is_whole = is_whole
         self._cached_generation = generation()
         self._folders: OrderedDict[str, dict[str, BucketObject]] = OrderedDict()
         self._cached_files = 0
@@ -66,6 +75,7 @@ class BucketObjects:
 
         Raises:
             DiskError: the catalogue cannot be read.
+            SeriesNeeded: a cache does not have all objects of its Series.
         """
         if key in {INDEX_KEY, CHECKSUM_KEY}:
             return next(found for found in self._of_index() if found.key == key)
@@ -73,11 +83,17 @@ class BucketObjects:
         return None if found is None else self.folder(found[1]).get(key)
 
     def folder(self, uuid: str) -> dict[str, BucketObject]:
-        """The objects of a Series by key, in order; none if there is no such Series, or it is hidden."""
+        """The objects of a Series by key, in order; none if there is no such Series, or it is hidden.
+
+        Raises:
+            SeriesNeeded: a cache does not have all of them.
+        """
         if (known := self._cached(uuid)) is not None:
             return known
         generation = self._generation()
         series_uid = next((uid for found, uid in self._view.uuids(uuid) if found == uuid), None)
+        if series_uid is not None and self._is_whole is not None and not self._is_whole(series_uid):
+            raise SeriesNeeded(series_uid)
         files = self._view.files(series_uid) if series_uid is not None else ()
         keyed = sorted((f"{uuid}/{stable_uuid(file.sop_uid)}.dcm", file) for file in files)
         objects = {key: BucketObject(key, file.size_bytes, file.mtime_ns, file.md5, file) for key, file in keyed}

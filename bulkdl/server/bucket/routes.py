@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 
@@ -18,9 +20,12 @@ from bulkdl.server.bucket import documents
 from bulkdl.server.bucket.index import BUCKET, IndexFile
 from bulkdl.server.bucket.listing import InvalidArgument, list_page, read_list_request
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
-from bulkdl.server.catalogue import open_served
+from bulkdl.server.catalogue import ServedFile, open_served
 from bulkdl.server.context import ServerContext
-from bulkdl.server.responses import NotedResponse, http_date, send_file, unmet_condition
+from bulkdl.server.responses import NotedResponse, Unavailable, http_date, send_file, unmet_condition
+from bulkdl.server.supply import SeriesNeeded
+
+_Found = TypeVar("_Found")
 
 _PATH: Final = f"/{BUCKET}"
 _XML: Final = "application/xml"
@@ -36,6 +41,7 @@ _ERRORS: Final = {
         HTTPStatus.NOT_IMPLEMENTED,
         "A header or query you provided implies functionality that is not implemented.",
     ),
+    "ServiceUnavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "Service is unable to handle request."),
     "PreconditionFailed": (
         HTTPStatus.PRECONDITION_FAILED,
         "At least one of the preconditions you specified did not hold",
@@ -68,7 +74,10 @@ class _BucketHandlers:
         catalogue, view = context.catalogue, context.view_of(context.authenticator.guest)
         self._do = context.threads.do
         index = IndexFile(view, catalogue.path.parent, catalogue.path.stem)
-        self._objects = BucketObjects(view, index, lambda: catalogue.generation)
+        self._supply = supply = context.supply
+        self._objects = BucketObjects(
+            view, index, lambda: catalogue.generation, supply.is_whole if supply is not None else None
+        )
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         """Answer any request to the bucket."""
@@ -78,7 +87,10 @@ class _BucketHandlers:
         if other := sorted(_OTHER_RESOURCES & http.query.keys()):
             return _error(http, "NotImplemented", key, note=other[0])
         try:
-            return await (self._send(http, key) if key else self._answer(http))
+            async with AsyncExitStack() as stack:
+                return await (self._send(http, key, stack) if key else self._answer(http, stack))
+        except Unavailable as error:
+            return _error(http, "ServiceUnavailable", key, message=str(error), status=error.status)
         except InvalidArgument as error:
             return _error(http, "InvalidArgument", None, message=str(error))
         except ConnectionError:
@@ -86,23 +98,36 @@ class _BucketHandlers:
         except (BulkdlError, OSError) as error:
             return _error(http, "InternalError", key, note=str(error))
 
-    async def _answer(self, http: web.Request) -> web.Response:
+    async def _supplied(self, stack: AsyncExitStack, ask: Callable[..., _Found], *arguments: object) -> _Found:
+        """The result of `ask`, called again once a cache has the Series that it needs, until the `stack` ends."""
+        while True:
+            try:
+                return await self._do(ask, self._objects, *arguments)
+            except SeriesNeeded as needed:
+                assert self._supply is not None  # noqa: S101 - it is what needs Series
+                await stack.enter_async_context(self._supply.using(needed.series_uid))
+
+    async def _answer(self, http: web.Request, stack: AsyncExitStack) -> web.Response:
         """Answer a request to the bucket itself."""
         if http.method == "HEAD":
             return web.Response(headers={_REGION_HEADER: documents.REGION}, content_type=_XML)
         if "location" in http.query:
             return _document(documents.location())
         texts = {name: text.encode(errors="replace").decode() for name, text in http.query.items()}
-        page = await self._do(list_page, self._objects, read_list_request(texts))
+        page = await self._supplied(stack, list_page, read_list_request(texts))
         return _document(documents.list_document(page))
 
-    async def _send(self, http: web.Request, key: str) -> web.StreamResponse:
+    async def _send(self, http: web.Request, key: str, stack: AsyncExitStack) -> web.StreamResponse:
         """Send an object, or a part of it.
 
         Raises:
             OSError: its file cannot be read, or has changed since the scan.
+            Unavailable: the archive of a cache does not send it.
         """
-        found = self._objects.cached(key) or await self._do(self._objects.find, key)
+        found = self._objects.cached(key) or await self._supplied(stack, BucketObjects.find, key)
+        if self._supply is not None and found is not None and isinstance(found.source, ServedFile):
+            await stack.enter_async_context(self._supply.using(found.source.series_uid))
+            found = self._objects.cached(key) or await self._supplied(stack, BucketObjects.find, key)
         if found is None:
             return _error(http, "NoSuchKey", key)
         if found.md5 is None:
@@ -119,7 +144,9 @@ class _BucketHandlers:
         with _opened(found) as source:
             sent = await send_file(http, source, headers, etag=found.etag)
         if sent.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return _error(http, "InvalidRange", key, headers={"Content-Range": sent.headers["Content-Range"]})
+            refused = _error(http, "InvalidRange", key)
+            refused.headers["Content-Range"] = sent.headers["Content-Range"]
+            return refused
         return sent
 
 
@@ -146,18 +173,18 @@ def _error(
     *,
     message: str | None = None,
     note: str | None = None,
-    headers: dict[str, str] | None = None,
+    status: HTTPStatus | None = None,
 ) -> web.Response:
     """The answer to a request that failed. `note` is for the access log alone."""
-    status, usual = _ERRORS[code]
+    usual_status, usual = _ERRORS[code]
     request_id = _new_request_id()
     body = documents.error_document(code, message or usual, request_id=request_id, key=key)
     return NotedResponse(
         note or code,
-        status=status,
+        status=status or usual_status,
         body=b"" if http.method == "HEAD" else body,
         content_type=_XML,
-        headers={**(headers or {}), _REQUEST_ID: request_id},
+        headers={_REQUEST_ID: request_id},
     )
 
 

@@ -82,7 +82,7 @@ class Holdings:
         )
         database.execute(
             "INSERT INTO holding VALUES (:uid, :folder, 0, 0, :now) ON CONFLICT (series_uid) DO NOTHING",
-            {"uid": series_uid, "folder": folder, "now": int(time.time())},
+            {"uid": series_uid, "folder": folder, "now": _milliseconds(time.time())},
         )
         database.execute(
             "UPDATE holding SET size_bytes = "
@@ -95,6 +95,16 @@ class Holdings:
         """Note that all files of a Series are entered."""
         with self._catalogue.writing() as database:
             database.execute("UPDATE holding SET is_whole = 1 WHERE series_uid = ?", (series_uid,))
+
+    def lose(self, series_uid: str, sop_uids: Iterable[str]) -> None:
+        """Remove single files of a Series, which is not whole any more."""
+        with self._catalogue.writing() as database:
+            database.executemany(
+                "DELETE FROM file WHERE series_uid = ? AND sop_uid = ? AND reason IS NULL",
+                ((series_uid, sop_uid) for sop_uid in sop_uids),
+            )
+            database.execute("UPDATE holding SET is_whole = 0 WHERE series_uid = ?", (series_uid,))
+        self._catalogue.generation += 1
 
     def remove(self, series_uid: str) -> None:
         """Remove the files of a Series."""
@@ -112,7 +122,7 @@ class Holdings:
         with self._catalogue.writing() as database:
             database.executemany(
                 "UPDATE holding SET used = max(used, ?) WHERE series_uid = ?",
-                ((int(moment), series_uid) for series_uid, moment in used.items()),
+                ((_milliseconds(moment), series_uid) for series_uid, moment in used.items()),
             )
 
     def size_bytes(self) -> int:
@@ -145,6 +155,10 @@ class Holdings:
             for uid in _whole(journal):
                 database.execute("UPDATE holding SET is_whole = 1 WHERE series_uid = ?", (uid,))
         self._catalogue.generation += 1
+
+
+def _milliseconds(moment: float) -> int:
+    return int(moment * 1000)
 
 
 def _held(journal: Journal) -> Iterator[tuple[str, str, list[HeldFile]]]:

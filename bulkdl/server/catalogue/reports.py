@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -71,12 +71,12 @@ class ScanReport:
     """
 
     totals: Totals
-    files: int
-    unchanged: int
-    read: int
-    removed: int
-    duplicates: int
-    conflicts: tuple[Conflict, ...]
-    contradictions: tuple[Contradiction, ...]
-    unservable: tuple[Unservable, ...]
-    unservable_by_reason: Mapping[str, int]
+    files: int = 0
+    unchanged: int = 0
+    read: int = 0
+    removed: int = 0
+    duplicates: int = 0
+    conflicts: tuple[Conflict, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
+    unservable: tuple[Unservable, ...] = ()
+    unservable_by_reason: Mapping[str, int] = field(default_factory=dict)

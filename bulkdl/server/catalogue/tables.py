@@ -15,7 +15,7 @@ Tables
   identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
   submission; `extra` is a JSON object of values that the record has no field for; `uuid` is its folder in the bucket.
 - `holding`: in the cache of an archive, the Series that have files: their folder in the mirror, their bytes, whether
-  they are whole, and when they were used last, in seconds since 1970. The other tables have what the archive says.
+  they are whole, and when they were used last, in milliseconds since 1970. The other tables have what the archive says.
 - `meta`: `roots` (what was scanned), `totals`, `contradictions`, and `stamp`, which changes with these tables;
   `source`, in the cache of an archive: which archive, and which release of it, the tables are of.
 

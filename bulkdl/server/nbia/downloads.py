@@ -8,11 +8,12 @@ import io
 import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -25,6 +26,7 @@ from bulkdl.server.nbia.errors import server_error
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.request import ApiRequest
 from bulkdl.server.responses import send_file
+from bulkdl.server.supply import Arriving, ArrivingFiles
 
 _CACHED_FILES: Final = 200_000
 _NOT_FOUND_OF_TCIA: Final = "java.lang.IndexOutOfBoundsException: Index: 0, Size: 0"
@@ -32,6 +34,8 @@ _READ_BYTES: Final = 1 << 18
 _PIECE_BYTES: Final = 1 << 17
 _ZIP64_FROM_BYTES: Final = 1 << 31
 _LEVEL: Final = 1  # higher levels are slower and save little
+_PLACEHOLDER: Final = ServedFile(0, Path(), None, "", "", 0, 0, None, None, None)
+"""Stands for a file that has not arrived yet, where names are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Downloads:
     def __init__(self, context: ServerContext, quirks: frozenset[Quirk]) -> None:
         self._catalogue = context.catalogue
         self._threads = context.threads
+        self._supply = context.supply
         self._quirks = quirks
         self._series: OrderedDict[str, _CachedSeries] = OrderedDict()
         self._cached = 0
@@ -59,7 +64,18 @@ class Downloads:
         Raises:
             OSError: the file cannot be read, or its size has changed since the scan.
             DiskError: the catalogue cannot be read.
+            Unavailable: the archive of a cache does not send it.
         """
+        series_uid, sop_uid = http.query["SeriesInstanceUID"], http.query["SOPInstanceUID"]
+        if self._supply is None:
+            return await self._send_held(http, api, hidden)
+        collection = await self._threads.do(self._catalogue.collection_of, series_uid)
+        if collection is None or collection in hidden:
+            return server_error("no such instance", api, tcia_message=_NOT_FOUND_OF_TCIA)
+        async with self._supply.using(series_uid, sop_uid):
+            return await self._send_held(http, api, hidden)
+
+    async def _send_held(self, http: web.Request, api: Api, hidden: frozenset[str]) -> web.StreamResponse:
         series_uid = http.query["SeriesInstanceUID"]
         series = self._find_cached(series_uid) or await self._load(series_uid)
         file = None
@@ -91,6 +107,8 @@ class Downloads:
             return None
         files = await self._threads.do(self._catalogue.files, series_uid)
         series = _CachedSeries(collection, {file.sop_uid: file for file in files})
+        if self._supply is not None and not await self._threads.do(self._supply.is_whole, series_uid):
+            return series
         if series_uid not in self._series and generation == self._catalogue.generation:
             self._series[series_uid] = series
             self._cached += len(series.files)
@@ -103,10 +121,36 @@ class Downloads:
 
         Raises:
             DiskError: the catalogue cannot be read.
+            Unavailable: the archive of a cache does not send the first instance.
         """
+        series_uid = request.parameters["SeriesInstanceUID"]
+        if self._supply is None:
+            return await self._send_zip(http, request, await self._threads.do(request.view.files, series_uid))
+        if await self._threads.do(request.view.collection_of, series_uid) is None:
+            return _no_bundle(request, series_uid)
+        needs_names = request.endpoint.name == "getImageOther"
+        keep = self._supply.using if needs_names else self._supply.arriving
+        async with keep(series_uid) as arriving:
+            if arriving is not None:
+                return await self._send_arriving(http, request, arriving)
+            return await self._send_zip(http, request, await self._threads.do(request.view.files, series_uid))
+
+    async def _send_arriving(self, http: web.Request, request: ApiRequest, arriving: Arriving) -> web.StreamResponse:
+        """Send a zip of files that arrive meanwhile, in the order in which they arrive."""
+        files = ArrivingFiles(arriving)
+        await files.more()
+        placeholders = [_PLACEHOLDER] * arriving.count
+        return await self._send_zip(http, request, placeholders, files)
+
+    async def _send_zip(
+        self,
+        http: web.Request,
+        request: ApiRequest,
+        files: Sequence[ServedFile],
+        arriving: ArrivingFiles | None = None,
+    ) -> web.StreamResponse:
         view, is_tcia = request.view, request.api.is_tcia
         series_uid = request.parameters["SeriesInstanceUID"]
-        files = await self._threads.do(view.files, series_uid)
         if not files:
             return _no_bundle(request, series_uid)
         with_md5 = _wants_md5(request)
@@ -115,7 +159,7 @@ class Downloads:
         has_license = request.endpoint.name == "getImage" and not is_tcia
         notes: list[str] = []
         chunks = bundle(
-            files,
+            files if arriving is None else arriving,
             _file_names(request, files),
             license_text=await self._threads.do(_license, view, series_uid) if has_license else None,
             md5_of=view.md5 if with_md5 else None,
@@ -126,7 +170,9 @@ class Downloads:
             "Content-Disposition": f'attachment; filename="{series_uid}.zip"',
             **({"imageCount": str(len(files))} if is_tcia else {}),  # TCIA's Java SDK fails without it
         }
-        return await self._threads.stream(http, headers, chunks, notes=notes)
+        return await self._threads.stream(
+            http, headers, chunks, notes=notes, more=arriving.more if arriving is not None else None
+        )
 
 
 def _wants_md5(request: ApiRequest) -> bool:
@@ -204,7 +250,7 @@ def original_names(files: Sequence[ServedFile]) -> list[str]:
 
 
 def bundle(
-    files: Sequence[ServedFile],
+    files: Iterable[ServedFile | None],
     names: Sequence[str],
     *,
     license_text: str | None = None,
@@ -215,20 +261,27 @@ def bundle(
 
     It has the form that NBIA's servers write with `java.util.zip`: deflated, lengths after the data, flat names, the
     current time. Like NBIA's, it ends early but well-formed if a file cannot be read, and `on_failure` gets the reason.
+    An empty chunk stands for a file that is None, because it has not arrived yet.
     """
-    sink = _Sink()
+    sink, sent = _Sink(), list[ServedFile]()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         if license_text is not None:
             archive.writestr(_entry("LICENSE"), license_text)
         try:
-            for file, name in zip(files, names, strict=True):
+            for file in files:
+                if file is None:
+                    yield from sink.take(1)
+                    yield b""
+                    continue
+                name = names[len(sent)]
+                sent.append(file)
                 is_large = file.size_bytes >= _ZIP64_FROM_BYTES
                 with open_served(file) as source, archive.open(_entry(name), "w", force_zip64=is_large) as target:
                     while chunk := source.read(_READ_BYTES):
                         target.write(chunk)
                         yield from sink.take(_PIECE_BYTES)
             if md5_of is not None:
-                lines = [f"{name},{md5_of(file).hex()}\n" for file, name in zip(files, names, strict=True)]
+                lines = [f"{name},{md5_of(file).hex()}\n" for file, name in zip(sent, names, strict=True)]
                 archive.writestr(_entry("md5hashes.csv"), "".join(["Filename,MD5Hash\n", *lines]))
         except (OSError, DiskError) as error:
             on_failure(str(error))

@@ -11,7 +11,7 @@ from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.renderings import to_json
 from bulkdl.server.nbia.request import RequestRefused
-from bulkdl.server.responses import NotedResponse, status_page
+from bulkdl.server.responses import NotedResponse, Unavailable, status_page
 
 _JSON_TYPE: Final = "application/json"
 _FAILED: Final = b"Server was not able to process your request\nnull"
@@ -63,10 +63,14 @@ def missing_parameter(api: Api, endpoint: Endpoint, name: str) -> web.Response:
     return web.Response(status=HTTPStatus.BAD_REQUEST, body=sentence.encode(), content_type=_JSON_TYPE)
 
 
-def refusal(refused: RequestRefused) -> web.Response:
-    """The response to a request that was refused."""
-    body = str(refused).encode(errors="replace")
-    return web.Response(status=refused.status, body=body, content_type="text/plain")
+def refusal(refused: RequestRefused | Unavailable, api: Api | None = None) -> web.Response:
+    """The response to a request that was refused, or for which the archive of a cache does not send the files."""
+    if isinstance(refused, RequestRefused):
+        body = str(refused).encode(errors="replace")
+        return web.Response(status=refused.status, body=body, content_type="text/plain")
+    made = server_error(str(refused), api, tcia_message=str(refused))
+    made.set_status(refused.status)
+    return made
 
 
 async def unknown_tcia_endpoint(request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from bulkdl.server.nbia.quirks import DESCRIPTIONS
 _MAX_COLLECTIONS: Final = 1_000
 
 
-def index_page(view: CatalogueView, origin: str) -> str:
+def index_page(view: CatalogueView, origin: str, note: str = "") -> str:
     """The page in HTML. `origin` is the address that the browser used."""
     totals = view.totals()
     collections = []
@@ -37,7 +37,7 @@ def index_page(view: CatalogueView, origin: str) -> str:
         f"<p>{totals.collections:,} Collections, {totals.patients:,} Patients, {totals.series:,} Series, "
         f"{totals.instances:,} instances, {totals.size_bytes:,} bytes, served through the APIs of TCIA and NBIA. "
         f"Mirror it with <code>bulkdl mirror --archive {escape(origin)}{SERVICES_PATH} --everything --to DIR</code>."
-        "</p>"
+        f"</p><p>{escape(note)}</p>"
         f"<h2>Collections</h2><ul>{''.join(collections)}</ul>"
         f"<h2>Endpoints</h2>{families}"
         f"<h2>What differs from the real archives</h2><ul>{differences}</ul>"

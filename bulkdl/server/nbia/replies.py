@@ -50,12 +50,22 @@ def _md5(request: ApiRequest) -> Reply:
 
 def _hierarchy(request: ApiRequest) -> Reply:
     """One MD5 of the MD5s below a Series, a Study, a Patient of a Collection, or a Collection."""
+    level, wanted = level_of(request)
+    return Reply(_digest_below(request.view, level, wanted).encode())
+
+
+def level_of(request: ApiRequest) -> tuple[str, dict[str, Any]]:
+    """The lowest level that the criteria of getMD5Hierarchy name, and those that count for it.
+
+    Raises:
+        RequestRefused: they name none.
+    """
     criteria = request.criteria()
     for level in (("series_uid",), ("study_uid",), ("patient_id", "collection"), ("collection",)):
         if level[0] in criteria:
             wanted = {name: criteria[name] for name in level if name in criteria}
             if len(wanted) == len(level):
-                return Reply(_digest_below(request.view, level[0], wanted).encode())
+                return level[0], wanted
     raise RequestRefused(
         "A SeriesInstanceUID, a StudyInstanceUID, a PatientID with its Collection, or a Collection is needed."
     )

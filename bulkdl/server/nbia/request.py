@@ -57,7 +57,8 @@ class ApiRequest:
     """A request to an endpoint. Methods take the `field` of a parameter.
 
     `origin` is the server's address as the client knows it, without a path. `inspected` is what the inspector has read
-    of the requested file; None if there is no such file.
+    of the requested file; None if there is no such file. `sop_uids` are those of the requested Series as the
+    archive of a cache lists them; None where its files have them.
     """
 
     api: Api
@@ -69,6 +70,7 @@ class ApiRequest:
     lists: SharedLists
     origin: str
     inspected: Any = None
+    sop_uids: Sequence[str] | None = None
 
     def value(self, name: str) -> str | None:
         """The first value of a parameter."""

@@ -11,7 +11,9 @@ No path on disk is made from anything that a client sends. What is hidden from a
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import islice
 from typing import Final, TypeAlias
 
 from aiohttp import web
@@ -30,14 +32,22 @@ from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.renderings import RENDERINGS
-from bulkdl.server.nbia.replies import reply
+from bulkdl.server.nbia.replies import level_of, reply
 from bulkdl.server.nbia.request import FORMAT, ApiRequest, RequestRefused, check_names, read_form
 from bulkdl.server.nbia.shared_lists import SharedLists
+from bulkdl.server.responses import Unavailable
+from bulkdl.server.supply import Supply
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answering: TypeAlias = Callable[[web.Request, ApiRequest], Awaitable[web.StreamResponse]]
 
 _TOKEN_PATHS: Final = ("/nbia-api/oauth/token", f"{SERVICES_PATH}/oauth/token")
 _LOGOUT_PATHS: Final = (("POST", f"{SERVICES_PATH}/logout"), ("GET", "/nbia-api/logout"))
+_OF_FILES: Final = frozenset(
+    ("getSOPInstanceUIDs", "getImageDrillDown", "getThumbnail", "getDicomTags", "getMD5Hierarchy")
+)
+"""Endpoints that read files of Series, besides the downloads."""
+_MOST_NEEDED: Final = 100
 _KEY: Final = "api_key"
 _ROW_FORMATS: Final = ("CSV", "HTML", "XML", "JSON")
 _INSPECTED: Final = {
@@ -108,14 +118,34 @@ class _Handlers:
                     origin=f"{http.scheme}://{http.host}",
                 )
                 return await answer(http, request)
-            except RequestRefused as refused:
-                return refusal(refused)
+            except (RequestRefused, Unavailable) as refused:
+                return refusal(refused, api)
             except ConnectionError:
                 raise  # the client has left
             except (BulkdlError, OSError) as error:
                 return server_error(str(error), api, tcia_message="The request could not be executed")
 
         return _with_bindaas_headers(handle) if api.is_tcia else handle
+
+    def _supplied(self, answer: Answering, supply: Supply) -> Answering:
+        """Answer as `answer`, after a cache has downloaded the files that a request needs."""
+
+        async def answer_supplied(http: web.Request, request: ApiRequest) -> web.StreamResponse:
+            async with AsyncExitStack() as stack:
+                return await answer(http, await self._with_files(request, supply, stack))
+
+        return answer_supplied
+
+    async def _with_files(self, request: ApiRequest, supply: Supply, stack: AsyncExitStack) -> ApiRequest:
+        """The request, for which a cache keeps the files that it needs until the `stack` ends."""
+        needed = await self._context.threads.do(_needed_series, request)
+        if request.endpoint.name == "getSOPInstanceUIDs" and needed:
+            sop_uids = await supply.sop_uids(needed[0])
+            if sop_uids is not None:
+                return replace(request, sop_uids=sop_uids)
+        for series_uid in needed:
+            await stack.enter_async_context(supply.using(series_uid))
+        return request
 
     def metadata_handler(self, api: Api, endpoint: Endpoint) -> Handler:
         body = _describe_endpoint(endpoint)
@@ -129,14 +159,19 @@ class _Handlers:
         return _with_bindaas_headers(handle)
 
     async def index(self, http: web.Request) -> web.StreamResponse:
-        view = self._context.view_of(self._context.authenticator.guest)
+        view, supply = self._context.view_of(self._context.authenticator.guest), self._context.supply
+        note = supply.note if supply is not None else ""
         try:
-            page = await self._context.threads.do(index_page, view, str(http.url.origin()))
+            page = await self._context.threads.do(index_page, view, str(http.url.origin()), note)
         except BulkdlError as error:
             return server_error(str(error))
         return web.Response(body=page.encode(errors="replace"), content_type="text/html", charset="utf-8")
 
-    def _answering(self, endpoint: Endpoint) -> Callable[[web.Request, ApiRequest], Awaitable[web.StreamResponse]]:
+    def _answering(self, endpoint: Endpoint) -> Answering:
+        answer, supply = self._answering_of_held(endpoint), self._context.supply
+        return answer if supply is None or endpoint.name not in _OF_FILES else self._supplied(answer, supply)
+
+    def _answering_of_held(self, endpoint: Endpoint) -> Answering:
         ways = {Answer.ROWS: self._send_rows, Answer.BUNDLE: self._downloads.send_bundle}
         answer = ways.get(endpoint.answer, self._send_reply)
         if (what := _INSPECTED.get(endpoint.name)) is None:
@@ -179,6 +214,23 @@ class _Handlers:
         if not second:
             return web.Response(body=first, headers=headers)
         return await self._context.threads.stream(http, headers, chunks, first, second)
+
+
+def _needed_series(request: ApiRequest) -> list[str]:
+    """The UIDs of the Series whose files a request needs: those that there are, and that its viewer may see.
+
+    Raises:
+        RequestRefused: they are too many to be downloaded for one answer.
+    """
+    if request.endpoint.name == "getImageDrillDown":
+        found = request.view.series_numbered(request.uids("series_ids"))
+    else:
+        is_series = request.endpoint.name != "getMD5Hierarchy"
+        criteria = request.criteria("series_uid") if is_series else level_of(request)[1]
+        found = [one.series_uid for one in islice(request.view.series(**criteria), _MOST_NEEDED + 1)]
+    if len(found) > _MOST_NEEDED:
+        raise RequestRefused(f"This is a cache of another archive: ask for at most {_MOST_NEEDED} Series.")
+    return found
 
 
 def _identify(

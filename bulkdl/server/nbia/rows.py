@@ -101,6 +101,12 @@ def _size(request: ApiRequest) -> Iterable[Row]:
     return ({"size_bytes": size.size_bytes, "image_count": size.image_count},)
 
 
+def _sop_uids(request: ApiRequest) -> Iterable[str]:
+    if request.sop_uids is not None:
+        return request.sop_uids
+    return (file.sop_uid for file in request.view.files(request.value("series_uid") or ""))
+
+
 def _contents(request: ApiRequest) -> Iterable[Row]:
     found = request.shared_list()
     return map(_of_detail, request.view.details_of(found.series_uids if found is not None else ()))
@@ -239,9 +245,7 @@ _ROWS: Final[Mapping[str, Callable[[ApiRequest], Iterable[Row]]]] = {
     "getSeries": _series,
     "getUpdatedSeries": _updated_series,
     "getSeriesSize": _size,
-    "getSOPInstanceUIDs": lambda request: (
-        {"sop_uid": file.sop_uid} for file in request.view.files(request.value("series_uid") or "")
-    ),
+    "getSOPInstanceUIDs": lambda request: ({"sop_uid": sop_uid} for sop_uid in _sop_uids(request)),
     **dict.fromkeys(("getContentsByName", "ContentsByName"), _contents),
     "getSeriesMetaData": _metadata_of_one,
     **dict.fromkeys(

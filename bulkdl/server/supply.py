@@ -1,0 +1,88 @@
+"""Files that are downloaded when they are needed: what the server asks of the cache of an archive.
+
+The catalogue of such a server has all Series of the archive, and the files of those that were needed before. `verbs`
+has the cache itself, because it downloads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from bulkdl.server.catalogue import ServedFile
+
+
+class SeriesNeeded(Exception):
+    """The files of a Series are needed, and the cache does not have all of them."""
+
+    def __init__(self, series_uid: str) -> None:
+        super().__init__(series_uid)
+        self.series_uid = series_uid
+
+
+class Arriving(Protocol):
+    """The files of a Series that is being downloaded. `count` is how many there are in all."""
+
+    count: int
+
+    async def more(self) -> Sequence[ServedFile]:
+        """Return the files that have arrived since the last call, after waiting for one; none at the end.
+
+        Raises:
+            Unavailable: a file does not arrive (`responses`).
+        """
+
+
+class Supply(Protocol):
+    """The cache of an archive. The Series that it is asked for are those of the catalogue."""
+
+    @property
+    def note(self) -> str:
+        """A sentence for people: which archive this is the cache of, and whether it answers."""
+
+    def is_whole(self, series_uid: str) -> bool:
+        """Whether the cache has all files of a Series. Blocking."""
+
+    async def sop_uids(self, series_uid: str) -> Sequence[str] | None:
+        """Return the SOP Instance UIDs of a Series as the archive lists them; None if its list does not tell.
+
+        Raises:
+            Unavailable: the archive does not list them.
+        """
+
+    def using(self, series_uid: str, sop_uid: str | None = None) -> AbstractAsyncContextManager[None]:
+        """Download a Series, or at least one instance of it, and keep it in the cache until the block ends.
+
+        An instance that the Series does not have is not an error.
+
+        Raises:
+            Unavailable: not everything arrives.
+        """
+
+    def arriving(self, series_uid: str) -> AbstractAsyncContextManager[Arriving | None]:
+        """As `using`, but the block begins with the first file; None if the cache has all of them."""
+
+
+class ArrivingFiles:
+    """The files of a bundle while they arrive: `None` where the next is not there yet."""
+
+    def __init__(self, arriving: Arriving) -> None:
+        self._arriving = arriving
+        self._files: deque[ServedFile] = deque()
+        self._has_ended = False
+
+    async def more(self) -> None:
+        """Wait for more files.
+
+        Raises:
+            Unavailable: a file does not arrive.
+        """
+        arrived = await self._arriving.more()
+        self._files.extend(arrived)
+        self._has_ended = not arrived
+
+    def __iter__(self) -> Iterator[ServedFile | None]:
+        while self._files or not self._has_ended:
+            yield self._files.popleft() if self._files else None
