@@ -4,6 +4,7 @@ Every `parse` function raises `ValueError` with a message that names the error a
 """
 
 import re
+from contextlib import suppress
 from datetime import date
 from typing import Final
 
@@ -42,6 +43,14 @@ def parse_rate(text: str) -> float:
     if rate <= 0:
         raise ValueError(f"{text!r} is not a rate: it must be more than 0")
     return rate
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `500GB`, `1.5TiB` or a number of bytes; `B` may be left out."""
+    with suppress(ValueError):
+        if "/" not in text:
+            return round(parse_rate(text))
+    raise ValueError(f"{text!r} is not a size (for example 500GB, 1.5TiB or 1000000)")
 
 
 def rate_text(rate: float) -> str:

@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Annotated, Final, TypedDict, Unpack
 
 from bulkdl.errors import ConfigurationError
+from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.options import Option
+from bulkdl.model.quantities import parse_size
+from bulkdl.model.settings import FetchSettings
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
 from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue
 from bulkdl.server.nbia.quirks import read_quirks
+from bulkdl.server.supply import Supply
 from bulkdl.verbs.blocking import blocking_block
-from bulkdl.verbs.reach import cache_folder, read_text
+from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
 from bulkdl.verbs.signatures import Paths
 
 __all__ = ["AccessRecord", "ServeOptions", "Served", "serve", "serve_async"]
@@ -34,7 +39,12 @@ def _parse_port(text: str) -> int:
 
 
 class ServeOptions(TypedDict, total=False):
-    """The options of `serve`. `access_log` is called after each request; `cache` is the folder of the catalogues."""
+    """The options of `serve`. `access_log` is called after each request, `sink` with what happens to the archive.
+
+    `settings` are those of downloads from an `archive`: the defaults try less often than those of `mirror`.
+
+    Without an `archive`, `cache` is the folder of the catalogues.
+    """
 
     demo: Annotated[bool, Option("demo", "Serve the demonstration collections.")]
     host: Annotated[str, Option("host", "The address to listen on.", shown_default="127.0.0.1")]
@@ -60,8 +70,17 @@ class ServeOptions(TypedDict, total=False):
     quirks: Annotated[
         str | None, Option("quirks", "Behave like the real archives where that endangers clients.", "NAME,NAME")
     ]
+    cache: Annotated[
+        Paths | None, Option("cache", "With --archive: keep what was downloaded in this mirror.", "DIR", read=Path)
+    ]
+    cache_size: Annotated[
+        int | None,
+        Option("cache_size", "Remove the series that were used least recently beyond this.", "SIZE", read=parse_size),
+    ]
+    archive: str | ArchiveChoice | None
+    settings: FetchSettings
     access_log: Callable[[AccessRecord], None] | None
-    cache: Paths
+    sink: Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +102,13 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     """Serve mirrors, folders of DICOM files, or the demonstration collections, until the block ends.
 
     Port 0, the default here, uses a free port. The catalogue is kept below `cache`, outside the served folders, and
-    only files that changed are read again.
+    only files that changed are read again. With an `archive`, all of that archive is served, and what is asked for is
+    downloaded into the mirror at `cache`.
 
     Raises:
         ConfigurationError: a path does not exist, a file cannot be read, or the address cannot be used.
         DiskError: the catalogue cannot be written.
+        ArchiveError, MirrorLocked, JournalError: the cache of an archive cannot be opened.
     """
     roots = [Path(path) for path in paths]
     for root in roots:
@@ -96,30 +117,53 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     names = options.get("quirks")
     quirks = read_quirks(names.split(",") if names is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))
-    cache = Path(options.get("cache") or cache_folder())
-    if options.get("demo"):
-        catalogue, report = await asyncio.to_thread(demo_catalogue, cache)
-    else:
-        found = [root.resolve() for root in roots]
-        catalogue, report = await asyncio.to_thread(_catalogue, found, cache, options.get("collection"))
-    try:
-        async with serving(
-            make_app(catalogue, rules=rules, quirks=quirks),
+    async with (
+        _opened(roots, options) as (catalogue, report, supply),
+        serving(
+            make_app(catalogue, rules=rules, quirks=quirks, supply=supply),
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 0),
             hosts=options.get("allowed_host", ()),
             access_log=options.get("access_log"),
-        ) as url:
-            held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
-            missing = None
-            if options.get("demo") and PHANTOM_COLLECTION not in held:
-                missing = f"{PHANTOM_COLLECTION} is not served, because it needs numpy: pip install 'bulkdl[demo]'"
-            yield Served(url, report, tuple(sorted(rules.restricted - held)), missing)
-    finally:
-        catalogue.close()
+        ) as url,
+    ):
+        held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
+        missing = None
+        if options.get("demo") and PHANTOM_COLLECTION not in held:
+            missing = f"{PHANTOM_COLLECTION} is not served, because it needs numpy: pip install 'bulkdl[demo]'"
+        yield Served(url, report, tuple(sorted(rules.restricted - held)), missing)
 
 
 serve = blocking_block(serve_async)
+
+
+@asynccontextmanager
+async def _opened(
+    roots: list[Path], options: ServeOptions
+) -> AsyncIterator[tuple[Catalogue, ScanReport, Supply | None]]:
+    """The catalogue of what is served, with the report of its scan; and the cache of an archive, if it is one."""
+    cache, archive = options.get("cache"), options.get("archive")
+    if archive is not None:
+        if cache is None:
+            raise ConfigurationError("a cache of an archive needs a folder: name it with --cache")
+        from bulkdl.verbs.gateway import SETTINGS, open_gateway  # noqa: PLC0415 - late: only a cache downloads
+
+        context = RunContext(options.get("settings", SETTINGS), options.get("sink", ignore))
+        limit = options.get("cache_size")
+        async with open_gateway(choose_archive(archive), Path(cache), context, most_bytes=limit) as gateway:
+            totals = await asyncio.to_thread(gateway.catalogue.totals)
+            yield gateway.catalogue, ScanReport(totals=totals), gateway
+        return
+    folder = Path(cache or cache_folder())
+    if options.get("demo"):
+        catalogue, report = await asyncio.to_thread(demo_catalogue, folder)
+    else:
+        found = [root.resolve() for root in roots]
+        catalogue, report = await asyncio.to_thread(_catalogue, found, folder, options.get("collection"))
+    try:
+        yield catalogue, report, None
+    finally:
+        catalogue.close()
 
 
 def read_rules(api_key_file: Paths | None, users_file: Paths | None) -> AccessRules:

@@ -206,6 +206,19 @@ def test_serve_says_how_to_choose_another_port(folder: Path, cache: Path) -> Non
     assert f"port {port} of 127.0.0.1 is taken by another program; choose another with --port" in done.err
 
 
+def test_serve_is_a_cache_of_an_archive_that_one_process_works_on(
+    archive: RunningArchive, cache: Path, tmp_path: Path
+) -> None:
+    target, to = tmp_path / "kept", tmp_path / "mirror"
+    with serve("--archive", archive.url, "--cache", target, cache=cache, log=tmp_path / "log.jsonl") as gateway:
+        done = run("mirror", "--archive", gateway.url, "FIRST", "--to", to, "--json", cache=cache)
+        assert (done.code, done.document()["outcome"]) == (0, "complete")
+        other = run("serve", "--archive", archive.url, "--cache", target, "--port", "0", cache=cache)
+        assert (other.code, other.out) == (6, "")
+    assert run("verify", target, cache=cache).code == 0
+    assert list(target.rglob("*.dcm"))
+
+
 def test_serve_logs_each_request_as_one_json_line(archive: RunningArchive, cache: Path) -> None:
     run("query", "--archive", archive.url, "getSeries", "Collection=FIRST", cache=cache)
     last = json.loads(archive.log.read_text().splitlines()[-1])

@@ -137,6 +137,10 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         pytest.param(["mirror", "PHANTOM", "x"], "missing option '--to'", id="habit: words"),
         pytest.param(["serve"], "nothing to serve", id="serve nothing"),
         pytest.param(["serve", "--demo", "x"], "--demo has its own files", id="serve both"),
+        pytest.param(["serve", "--archive", "demo"], "--archive and --cache", id="serve without a cache"),
+        pytest.param(["serve", "x", "--cache", "y"], "--archive and --cache", id="serve a cache of nothing"),
+        pytest.param(["serve", "x", "--archive", "demo"], "--archive cannot be combined", id="serve three"),
+        pytest.param(["serve", "--cache-size", "5 apples"], "is not a size", id="serve a wrong size"),
         pytest.param(["query"], "no endpoint is given", id="query nothing"),
         pytest.param(["query", "getSeries", "x"], "'x' is not of the form KEY=VALUE", id="no pair"),
         pytest.param(

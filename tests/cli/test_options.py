@@ -324,7 +324,7 @@ OUTPUT = {"--json", "--progress"}
         ("status", {"--watch", "--json"}),
         ("verify", ARCHIVE | FETCH | OUTPUT | {"--quick", "--repair", "--layout", "--yes"}),
         ("query", ARCHIVE | {"--format"}),
-        ("serve", {"--demo", "--host", "--port", "--collection", "--access-log", "--json"}),
+        ("serve", ARCHIVE | {"--demo", "--host", "--port", "--collection", "--access-log", "--cache", "--cache-size"}),
     ],
 )
 def test_a_command_has_the_options_of_the_contract(name: str, options: set[str]) -> None:

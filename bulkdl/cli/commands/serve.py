@@ -12,11 +12,13 @@ from typing import Any, Final
 
 import click
 
-from bulkdl.cli.options import file_option, verb_options
+from bulkdl.cli.credentials import choose_archive
+from bulkdl.cli.options import ArchiveOptions, archive_options, file_option, verb_options
 from bulkdl.cli.runner import run_until_stopped
 from bulkdl.cli.sections import command
 from bulkdl.errors import Interrupted
 from bulkdl.model import formatting
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
@@ -30,9 +32,11 @@ _FIELDS: Final = {"patient_id": "patient", "study_uid": "study"}
     "bulkdl serve rider",
     "bulkdl serve --demo --port 0",
     "bulkdl serve rider --users-file users.toml --access-log access.jsonl",
+    "bulkdl serve --archive idc --cache /data/idc --cache-size 500GB",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @verb_options(serve_async)
+@archive_options
 @file_option("--access-log", "Append one JSON line for each request.")
 @file_option(
     "--scan-log", "Write one JSON line for each file that is not served, and for files that contradict each other."
@@ -42,11 +46,15 @@ def serve(
     *,
     paths: tuple[Path, ...],
     options: dict[str, Any],
+    archive: ArchiveOptions,
     access_log: Path | None,
     scan_log: Path | None,
     as_json: bool,
 ) -> int:
     """Serve mirrors or plain folders of DICOM files through the APIs of TCIA, until Ctrl-C.
+
+    With --archive and --cache, serve a whole archive: what a client asks for is downloaded into the mirror at DIR, and
+    served from there from then on.
 
     The address is printed on standard output as soon as the server answers. The APIs are TCIA v3
     (/services/v3/TCIA/query), NBIA v1, v2, v4 and Advanced (/nbia-api/services), and an S3 bucket (s3://bulkdl/, by
@@ -70,11 +78,16 @@ def serve(
     ctx = click.get_current_context()
     if options.get("demo") and (paths or options.get("collection")):
         raise click.UsageError("--demo has its own files and cannot be combined with PATH or --collection", ctx)
-    if not options.get("demo") and not paths:
-        raise click.UsageError("nothing to serve: name a mirror or a folder, or use --demo", ctx)
+    if archive.is_chosen and (options.get("demo") or paths or options.get("collection")):
+        raise click.UsageError("--archive cannot be combined with PATH, --demo or --collection", ctx)
+    if archive.is_chosen != (options.get("cache") is not None):
+        raise click.UsageError("--archive and --cache DIR belong together: a whole archive is served by a cache", ctx)
+    if not (options.get("demo") or paths or archive.is_chosen):
+        raise click.UsageError("nothing to serve: name a mirror or a folder, or use --demo or --archive", ctx)
+    options["archive"] = choose_archive(archive) if archive.is_chosen else None
 
     async def serve_until_stopped(log: Callable[[AccessRecord], None] | None) -> None:
-        async with serve_async(*paths, **options, access_log=log) as served:
+        async with serve_async(*paths, **options, access_log=log, sink=_say_event) as served:
             if scan_log is not None:
                 found = asdict(served.report)
                 with disk_errors("write", scan_log), scan_log.open("w", encoding="utf-8") as lines:
@@ -89,6 +102,19 @@ def serve(
         except Interrupted:
             return 0  # the usual end of a server
     raise AssertionError("it serves until it is interrupted")
+
+
+def _say_event(event: Event) -> None:
+    """Say what happens to the archive of a cache."""
+    line = None
+    if isinstance(event, Noted):
+        line = event.message
+    elif isinstance(event, ArchiveDown):
+        line = f"the archive does not answer: {event.message}; what the cache holds is served"
+    elif isinstance(event, ArchiveUp):
+        line = "the archive answers again"
+    if line is not None:
+        print(one_line(line), file=sys.stderr, flush=True)
 
 
 def _announce(served: Served, *, as_json: bool) -> None:

@@ -96,6 +96,8 @@ def test_has_the_files_that_were_entered_until_they_are_removed(catalogue: Catal
     found = {(file.path, file.size_bytes, file.mtime_ns, file.md5) for file in catalogue.files("1.2.1")}
     assert found == {(ROOT / f"LUNG/P1/1.4.{n}.dcm", 100 + n, 5, bytes([n]) * 16) for n in (1, 2)}
     assert holdings.size_bytes() == 203
+    holdings.lose("1.2.1", ["1.4.2"])
+    assert ([file.sop_uid for file in catalogue.files("1.2.1")], holdings.is_whole("1.2.1")) == (["1.4.1"], False)
     before = catalogue.generation
     holdings.remove("1.2.1")
     assert catalogue.generation > before
@@ -107,12 +109,12 @@ def test_knows_what_was_used_least(catalogue: Catalogue) -> None:
     holdings = Holdings(catalogue, ROOT)
     for number in (1, 2, 3):
         holdings.enter(f"1.2.{number}", f"F{number}", [held_file(number)])
-    later = 4_000_000_000
+    later = 4_000_000_000  # seconds
     holdings.note_use({"1.2.1": later + 2, "1.2.2": later + 1, "1.2.3": later + 3})
     holdings.note_use({"1.2.3": later - 5})
     first = holdings.least_used((0, ""), 2)
-    assert first == [(later + 1, "1.2.2", "F2", 102), (later + 2, "1.2.1", "F1", 101)]
-    assert holdings.least_used(first[-1][:2], 2) == [(later + 3, "1.2.3", "F3", 103)]
+    assert first == [(1000 * (later + 1), "1.2.2", "F2", 102), (1000 * (later + 2), "1.2.1", "F1", 101)]
+    assert holdings.least_used(first[-1][:2], 2) == [(1000 * (later + 3), "1.2.3", "F3", 103)]
 
 
 def test_is_made_to_agree_with_the_journal(catalogue: Catalogue, tmp_path: Path) -> None:

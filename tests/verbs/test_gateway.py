@@ -1,0 +1,509 @@
+"""`serve --archive … --cache …`: two servers on real sockets, the archive and its cache."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import zipfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from bulkdl.errors import ArchiveUnreachable, ConfigurationError, MirrorLocked
+from bulkdl.journal.journal import Journal
+from bulkdl.model.events import Event, Noted
+from bulkdl.model.ids import stable_uuid
+from bulkdl.model.settings import FetchSettings
+from bulkdl.server.app import make_app, serving
+from bulkdl.server.catalogue import Catalogue, Root
+from bulkdl.server.nbia.apis import SERVICES_PATH
+from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.serve import Served, serve_async
+from bulkdl.verbs.status import status_async
+from bulkdl.verbs.verify import verify_async
+from tests.support.dicom_files import MadeUp, instances, write_folder
+from tests.support.waiting import until
+
+SETTINGS = FetchSettings(max_attempts=3, give_up_after_seconds=1.0, workers=1, wait_scale=0.05)
+Hook = Callable[[web.Request], Awaitable[None]]
+
+
+async def nothing(_: web.Request) -> None:
+    """The hook of an archive that behaves."""
+
+
+@dataclass
+class Upstream:
+    """The archive. `hook` is awaited before each answer; `asked` are the requests so far."""
+
+    url: str = ""
+    made: list[MadeUp] = field(default_factory=list)
+    hook: Hook = nothing
+    asked: list[str] = field(default_factory=list)
+    is_up: bool = True
+
+    @property
+    def series(self) -> list[str]:
+        return sorted({made.series_uid for made in self.made})
+
+    def of(self, series_uid: str) -> list[MadeUp]:
+        return [made for made in self.made if made.series_uid == series_uid]
+
+    def fetched(self) -> Counter[str]:
+        """How often each instance, or the zip of each Series, was requested."""
+        counts: Counter[str] = Counter()
+        for address in self.asked:
+            parts = urlsplit(address)
+            query = parse_qs(parts.query)
+            if parts.path.endswith("/getSingleImage"):
+                counts[query["SOPInstanceUID"][0]] += 1
+            elif "/getImage" in parts.path:
+                counts[query["SeriesInstanceUID"][0]] += 1
+        return counts
+
+
+@asynccontextmanager
+async def archive_of(folder: Path, made: list[MadeUp]) -> AsyncIterator[Upstream]:
+    upstream = Upstream(made=made)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Any:
+        upstream.asked.append(request.path_qs)
+        if not upstream.is_up:
+            assert request.transport is not None
+            request.transport.abort()
+        await upstream.hook(request)
+        return await handler(request)
+
+    with Catalogue.open(folder.with_suffix(".sqlite")) as catalogue:
+        catalogue.scan([Root(folder)])
+        app = make_app(catalogue)
+        app.middlewares.append(middleware)
+        async with serving(app) as url:
+            upstream.url = url
+            yield upstream
+
+
+@pytest_asyncio.fixture
+async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
+    folder = tmp_path / "archive"
+    made = write_folder(folder, instances(series=4, per_series=6, collection="LUNG"))
+    made += write_folder(folder, instances(series=1, per_series=2, collection="SECRET"))
+    async with archive_of(folder, made) as running:
+        yield running
+
+
+@dataclass
+class Answer:
+    status: int
+    body: bytes
+    kind: str
+
+
+@dataclass
+class Cache:
+    """A running cache, and a client of it."""
+
+    served: Served
+    session: aiohttp.ClientSession
+    events: list[Event]
+
+    async def ask(self, path: str, **more: Any) -> Answer:
+        async with self.session.get(self.served.url.removesuffix(SERVICES_PATH) + path, **more) as response:
+            return Answer(response.status, await response.read(), response.content_type)
+
+    async def instance(self, made: MadeUp) -> Answer:
+        query = f"SeriesInstanceUID={made.series_uid}&SOPInstanceUID={made.sop_uid}"
+        return await self.ask(f"{SERVICES_PATH}/v1/getSingleImage?{query}")
+
+    async def bundle(self, series_uid: str) -> Answer:
+        return await self.ask(f"{SERVICES_PATH}/v1/getImage?SeriesInstanceUID={series_uid}")
+
+
+@asynccontextmanager
+async def cache_of(archive: str, folder: Path, **options: Any) -> AsyncIterator[Cache]:
+    events: list[Event] = []
+    async with (
+        serve_async(archive=archive, cache=folder, sink=events.append, settings=SETTINGS, **options) as served,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Cache(served, session, events)
+
+
+@pytest_asyncio.fixture
+async def cache(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Cache]:
+    async with cache_of(upstream.url, tmp_path / "cache") as running:
+        yield running
+
+
+def files_in(folder: Path) -> set[str]:
+    """The names of the instances below a folder from which files may be removed meanwhile."""
+    return {name for _, _, names in os.walk(folder) for name in names if name.endswith(".dcm")}
+
+
+def contents(bundle: bytes) -> list[bytes]:
+    """The instances in a zip, sorted."""
+    with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+        return sorted(archive.read(name) for name in archive.namelist() if name.endswith(".dcm"))
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+async def test_answers_for_the_whole_archive_before_anything_is_downloaded(upstream: Upstream, cache: Cache) -> None:
+    totals = cache.served.report.totals
+    assert (totals.collections, totals.series, totals.instances) == (2, 5, len(upstream.made))
+    asked = len(upstream.asked)
+    for path in ("v1/getCollectionValues", "v1/getSeries?Collection=LUNG", "v4/getSeries", "v1/getModalityValues"):
+        answer = await cache.ask(f"{SERVICES_PATH}/{path}&format=json" if "?" in path else f"{SERVICES_PATH}/{path}")
+        assert (answer.status, bool(answer.body)) == (200, True), path
+    v3 = await cache.ask("/services/v3/TCIA/query/getPatientStudy?Collection=LUNG&format=json")
+    assert (v3.status, b"LUNG" in v3.body) == (200, True)
+    assert len(upstream.asked) == asked
+
+
+async def test_lists_the_instances_of_a_series_without_downloading_them(upstream: Upstream, cache: Cache) -> None:
+    series_uid = upstream.series[0]
+    path = f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID={series_uid}"
+    answers = await asyncio.gather(*(cache.ask(path) for _ in range(10)))
+    for answer in answers:
+        assert answer.status == 200
+        assert all(made.sop_uid.encode() in answer.body for made in upstream.of(series_uid))
+    assert upstream.fetched() == {}
+    assert sum("getSOPInstanceUIDs" in address for address in upstream.asked) == 1
+
+
+async def test_the_front_page_says_that_it_is_a_cache(upstream: Upstream, cache: Cache) -> None:
+    assert f"cache of {upstream.url}" in (await cache.ask("/")).body.decode()
+
+
+# --- downloads --------------------------------------------------------------------------------------------------------
+
+
+async def test_downloads_an_instance_when_it_is_needed_and_once(upstream: Upstream, cache: Cache) -> None:
+    for _ in range(2):
+        for made in upstream.of(upstream.series[0]):
+            answer = await cache.instance(made)
+            assert (answer.status, answer.body) == (200, made.content)
+    assert set(upstream.fetched().values()) == {1}
+
+
+@pytest.mark.parametrize("endpoint", ["v1/getImage", "v1/getImageWithMD5Hash", "v1/getImageOther", "v4/getImage"])
+async def test_sends_a_zip_of_a_series(upstream: Upstream, cache: Cache, endpoint: str) -> None:
+    series_uid = upstream.series[1]
+    path = f"{SERVICES_PATH}/{endpoint}?SeriesInstanceUID={series_uid}"
+    for _ in range(2):
+        answer = await cache.ask(path)
+        if answer.status == 404:
+            pytest.skip("this API has no such endpoint")
+        assert contents(answer.body) == sorted(made.content for made in upstream.of(series_uid))
+    assert set(upstream.fetched().values()) == {1}
+
+
+async def test_fifty_clients_cause_one_download_of_each_instance(upstream: Upstream, cache: Cache) -> None:
+    of_series = upstream.of(upstream.series[0])
+    singles = [cache.instance(made) for made in of_series for _ in range(5)]
+    answers = await asyncio.gather(*singles, *(cache.bundle(of_series[0].series_uid) for _ in range(20)))
+    for made, answer in zip([made for made in of_series for _ in range(5)], answers, strict=False):
+        assert answer.body == made.content
+    for answer in answers[len(singles) :]:
+        assert contents(answer.body) == sorted(made.content for made in of_series)
+    assert set(upstream.fetched().values()) == {1}
+
+
+async def test_serves_from_the_mirror_after_a_restart_while_the_archive_is_down(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    series_uid = upstream.series[0]
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        await cache.bundle(series_uid)
+    asked = upstream.fetched()
+    upstream.is_up = False
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        assert any(isinstance(event, Noted) and "does not answer" in event.message for event in cache.events)
+        assert "does not answer" in (await cache.ask("/")).body.decode()
+        for made in upstream.of(series_uid):
+            assert (await cache.instance(made)).body == made.content
+        assert (await cache.bundle(upstream.series[1])).status in {502, 503}
+    assert upstream.fetched().keys() <= asked.keys() | set(upstream.series)
+
+
+async def test_what_was_downloaded_is_a_mirror(upstream: Upstream, tmp_path: Path) -> None:
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        await cache.bundle(upstream.series[0])
+    status = await status_async(tmp_path / "cache")
+    assert (status.held, status.failed) == (6, 0)
+    assert (await verify_async(tmp_path / "cache")).problems == ()
+
+
+async def test_a_zip_begins_while_instances_are_still_missing(upstream: Upstream, cache: Cache) -> None:
+    release = asyncio.Event()
+    series_uid = upstream.series[0]
+    last = upstream.of(series_uid)[3].sop_uid
+
+    async def hold_back(request: web.Request) -> None:
+        if "getImage" in request.path:
+            raise web.HTTPInternalServerError  # one by one, then
+        if last in request.path_qs:
+            await release.wait()
+
+    upstream.hook = hold_back
+    url = f"{cache.served.url}/v1/getImage?SeriesInstanceUID={series_uid}"
+    async with cache.session.get(url) as response:
+        assert response.status == 200
+        first = await response.content.readany()
+        assert first.startswith(b"PK")
+        release.set()
+        rest = await response.read()
+    assert contents(first + rest) == sorted(made.content for made in upstream.of(series_uid))
+
+
+async def test_one_instance_does_not_wait_for_the_others(upstream: Upstream, cache: Cache) -> None:
+    release = asyncio.Event()
+    first, *_, last = upstream.of(upstream.series[0])
+
+    async def hold_back(request: web.Request) -> None:
+        if "getImage" in request.path:
+            raise web.HTTPInternalServerError
+        if last.sop_uid in request.path_qs:
+            await release.wait()
+
+    upstream.hook = hold_back
+    assert (await cache.instance(first)).body == first.content
+    release.set()
+    assert (await cache.instance(last)).body == last.content
+
+
+async def test_an_instance_that_a_series_does_not_have_is_answered_as_by_the_archive(
+    upstream: Upstream, cache: Cache
+) -> None:
+    made = upstream.of(upstream.series[0])[0]
+    query = f"SeriesInstanceUID={made.series_uid}&SOPInstanceUID=1.2.3"
+    assert (await cache.ask(f"{SERVICES_PATH}/v1/getSingleImage?{query}")).status == 500
+
+
+async def test_an_unknown_series_is_not_requested_from_the_archive(upstream: Upstream, cache: Cache) -> None:
+    asked = len(upstream.asked)
+    assert (await cache.bundle("1.2.3")).status == 400
+    assert (await cache.ask(f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID=1.2.3")).body == b""
+    assert len(upstream.asked) == asked
+
+
+async def test_other_endpoints_that_read_files_download_them(upstream: Upstream, cache: Cache) -> None:
+    made = upstream.of(upstream.series[0])[0]
+    answer = await cache.ask(f"{SERVICES_PATH}/v4/getDicomTags?SeriesUID={made.series_uid}")
+    assert (answer.status, b"PATIENT" in answer.body) == (200, True)
+
+
+async def test_a_restricted_collection_is_not_downloaded(upstream: Upstream, tmp_path: Path) -> None:
+    users = tmp_path / "users.toml"
+    users.write_text('[restricted]\ncollections = ["SECRET"]\n')
+    secret = next(made for made in upstream.made if made.collection == "SECRET")
+    async with cache_of(upstream.url, tmp_path / "cache", users_file=users) as cache:
+        assert (await cache.bundle(secret.series_uid)).status == 400
+        assert (await cache.instance(secret)).status == 500
+        assert (await cache.ask(f"/bulkdl/{stable_uuid(secret.series_uid)}/x.dcm")).status == 404
+    assert upstream.fetched() == {}
+
+
+# --- the bucket -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_bucket_downloads_what_is_listed(upstream: Upstream, cache: Cache) -> None:
+    series_uid = upstream.series[0]
+    folder = stable_uuid(series_uid)
+    top = await cache.ask("/bulkdl?list-type=2&delimiter=/")
+    assert (top.status, folder.encode() in top.body) == (200, True)
+    assert upstream.fetched() == {}
+    listed = await cache.ask(f"/bulkdl?list-type=2&prefix={folder}/")
+    keys = {f"{folder}/{stable_uuid(made.sop_uid)}.dcm": made for made in upstream.of(series_uid)}
+    assert all(key.encode() in listed.body for key in keys)
+    for key, made in keys.items():
+        assert (await cache.ask(f"/bulkdl/{key}")).body == made.content
+    assert set(upstream.fetched().values()) == {1}
+
+
+async def test_the_bucket_sends_an_object_that_was_never_listed(upstream: Upstream, cache: Cache) -> None:
+    made = upstream.made[0]
+    key = f"{stable_uuid(made.series_uid)}/{stable_uuid(made.sop_uid)}.dcm"
+    assert (await cache.ask(f"/bulkdl/{key}")).body == made.content
+
+
+# --- errors of the archive --------------------------------------------------------------------------------------------
+
+
+async def test_says_in_the_manner_of_each_api_that_the_archive_fails(upstream: Upstream, cache: Cache) -> None:
+    async def fail(request: web.Request) -> None:
+        if "Image" in request.path or "SOPInstanceUIDs" in request.path:
+            raise web.HTTPForbidden
+
+    upstream.hook = fail
+    series_uid = upstream.series[0]
+    nbia = await cache.bundle(series_uid)
+    assert (nbia.status, nbia.kind) == (502, "text/plain")
+    v3 = await cache.ask(f"/services/v3/TCIA/query/getImage?SeriesInstanceUID={series_uid}")
+    assert (v3.status, v3.kind) == (502, "application/json")
+    assert b"errorMessage" in v3.body
+    s3 = await cache.ask(f"/bulkdl?list-type=2&prefix={stable_uuid(series_uid)}/")
+    assert (s3.status, b"<Code>ServiceUnavailable</Code>" in s3.body) == (502, True)
+    uids = await cache.ask(f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID={upstream.series[1]}")
+    assert uids.status == 502
+
+
+async def test_an_instance_that_failed_is_tried_again_at_the_next_request(upstream: Upstream, cache: Cache) -> None:
+    made, other = upstream.of(upstream.series[0])[:2]
+    is_broken = True
+
+    async def fail(request: web.Request) -> None:
+        if "getImage" in request.path or (is_broken and made.sop_uid in request.path_qs):
+            raise web.HTTPNotFound
+
+    upstream.hook = fail
+    assert (await cache.instance(other)).body == other.content
+    assert (await cache.instance(made)).status == 502
+    is_broken = False
+    assert (await cache.instance(made)).body == made.content
+    assert (await cache.instance(other)).body == other.content
+
+
+async def test_a_zip_that_cannot_be_completed_breaks_off(upstream: Upstream, cache: Cache) -> None:
+    of_series = upstream.of(upstream.series[0])
+    has_begun = asyncio.Event()
+
+    async def fail(request: web.Request) -> None:
+        if "getImage" in request.path:
+            raise web.HTTPNotFound
+        if of_series[-1].sop_uid in request.path_qs:
+            await has_begun.wait()
+            raise web.HTTPNotFound
+
+    upstream.hook = fail
+    url = f"{cache.served.url}/v1/getImage?SeriesInstanceUID={of_series[0].series_uid}"
+    async with cache.session.get(url) as response:
+        assert response.status == 200
+        has_begun.set()
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+
+
+async def test_an_archive_that_cannot_be_reached_and_is_not_known_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveUnreachable):
+        async with cache_of("http://127.0.0.1:1/nbia-api/services", tmp_path / "cache"):
+            pass
+
+
+# --- the mirror and its limit -----------------------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_missing_is_downloaded_again(upstream: Upstream, tmp_path: Path) -> None:
+    made, other = upstream.of(upstream.series[0])[:2]
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        await cache.bundle(made.series_uid)
+    (lost,) = (tmp_path / "cache").rglob(f"{made.sop_uid}.dcm")
+    lost.unlink()
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        assert (await cache.instance(other)).body == other.content
+        assert (await cache.instance(made)).body == made.content
+
+
+async def test_a_catalogue_that_was_deleted_is_made_again(upstream: Upstream, tmp_path: Path) -> None:
+    made = upstream.of(upstream.series[0])[0]
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        await cache.bundle(made.series_uid)
+    (tmp_path / "cache/.bulkdl/catalogue.sqlite").unlink()
+    asked = upstream.fetched()
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        assert (await cache.instance(made)).body == made.content
+    assert upstream.fetched() == asked
+
+
+async def test_the_series_that_was_used_least_recently_leaves(upstream: Upstream, tmp_path: Path) -> None:
+    size_bytes = len(upstream.made[0].content) * 6
+    first, second, third, *_ = (uid for uid in upstream.series if len(upstream.of(uid)) == 6)
+    root = tmp_path / "cache"
+
+    def held(series_uid: str) -> int:
+        return len({f"{made.sop_uid}.dcm" for made in upstream.of(series_uid)} & files_in(root))
+
+    async with cache_of(upstream.url, root, cache_size=size_bytes * 5 // 2) as cache:
+        for uid in (first, second):
+            assert (await cache.bundle(uid)).status == 200
+        await until(lambda: held(first) + held(second) == 12)
+    async with cache_of(upstream.url, root, cache_size=size_bytes * 5 // 2) as cache:
+        assert (await cache.bundle(first)).status == 200
+        assert contents((await cache.bundle(third)).body) == sorted(made.content for made in upstream.of(third))
+        await until(lambda: held(second) == 0)
+        assert (held(first), held(third)) == (6, 6)
+        assert contents((await cache.bundle(second)).body) == sorted(made.content for made in upstream.of(second))
+    with Journal.open_readonly(root / ".bulkdl/journal.sqlite") as journal:
+        assert journal.counts(None).held_bytes <= size_bytes * 5 // 2
+    assert (await verify_async(root)).problems == ()
+
+
+async def test_a_series_that_is_being_sent_does_not_leave(upstream: Upstream, tmp_path: Path) -> None:
+    release = asyncio.Event()
+    first, second = (uid for uid in upstream.series[:2])
+    last = upstream.of(first)[-1]
+
+    async def hold_back(request: web.Request) -> None:
+        if "getImage" in request.path and first in request.path_qs:
+            raise web.HTTPInternalServerError
+        if last.sop_uid in request.path_qs:
+            await release.wait()
+
+    upstream.hook = hold_back
+    async with cache_of(upstream.url, tmp_path / "cache", cache_size=1) as cache, AsyncExitStack() as stack:
+        url = f"{cache.served.url}/v1/getImage?SeriesInstanceUID={first}"
+        response = await stack.enter_async_context(cache.session.get(url))
+        assert contents((await cache.bundle(second)).body) == sorted(made.content for made in upstream.of(second))
+        release.set()
+        assert contents(await response.read()) == sorted(made.content for made in upstream.of(first))
+        await until(lambda: not files_in(tmp_path / "cache"))
+
+
+async def test_another_process_may_not_work_on_the_mirror(upstream: Upstream, cache: Cache, tmp_path: Path) -> None:
+    del cache
+    with pytest.raises(MirrorLocked):
+        async with cache_of(upstream.url, tmp_path / "cache"):
+            pass
+    with pytest.raises(MirrorLocked):
+        await mirror_async(archive=upstream.url, to=tmp_path / "cache", collection="LUNG")
+
+
+async def test_an_archive_needs_a_folder_for_its_cache(upstream: Upstream) -> None:
+    with pytest.raises(ConfigurationError, match="--cache"):
+        async with serve_async(archive=upstream.url):
+            pass
+
+
+async def test_a_download_that_was_interrupted_is_continued(upstream: Upstream, tmp_path: Path) -> None:
+    of_series = upstream.of(upstream.series[0])
+    stuck = asyncio.Event()
+
+    async def hold_back(request: web.Request) -> None:
+        if "getImage" in request.path:
+            raise web.HTTPNotFound
+        if of_series[-1].sop_uid in request.path_qs:
+            stuck.set()
+            await asyncio.Event().wait()
+
+    upstream.hook = hold_back
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        assert (await cache.instance(of_series[0])).status == 200
+        await stuck.wait()
+    upstream.hook = nothing
+    before = upstream.fetched()
+    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+        answer = await cache.bundle(of_series[0].series_uid)
+        assert contents(answer.body) == sorted(made.content for made in of_series)
+    assert upstream.fetched()[of_series[0].sop_uid] == before[of_series[0].sop_uid]
