@@ -3,8 +3,6 @@
 Everything here blocks.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,12 +11,12 @@ from typing import Final
 
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.dicom.validation import ValidationResult
-from bulkdl.errors import BundleError, InstanceError, InvalidInstance
+from bulkdl.errors import BundleError, InstanceError, InvalidInstance, ManifestError
 from bulkdl.fetch.digests import Digests
+from bulkdl.manifest import open_manifest
 from bulkdl.model.bundles import EntryData, EntryEnded, EntryStarted
 from bulkdl.model.preamble import HEAD_BYTES, is_bare_data_set, is_dicom
 from bulkdl.model.records import InstanceKey
-from bulkdl.model.text import decoded
 from bulkdl.store.bundles import BundleReader
 from bulkdl.store.importing import SourceFile, source_files
 
@@ -27,9 +25,6 @@ _BATCH_BYTES: Final = 64 << 20
 _READ_BYTES: Final = 1 << 20
 _ZIP: Final = b"PK\x03\x04"
 _LARGEST_TABLE_BYTES: Final = 256 << 20
-
-_SERIES_COLUMNS: Final = ("Series UID", "SeriesInstanceUID", "Series Instance UID", "Series ID", "series_uid")
-_COLLECTION_COLUMNS: Final = ("Collection", "Collection Name", "collection", "collection_id")
 
 Reject = Callable[[str, str, str], None]
 """Record that a file is not adopted: its path, the code of the error, the message."""
@@ -141,20 +136,8 @@ def collections_in_tables(folder: Path) -> dict[str, str]:
     """Collections by Series, from the tables in `folder` and in the folders directly below it."""
     found: dict[str, str] = {}
     for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")]):
-        with suppress(OSError, csv.Error, UnicodeDecodeError):
+        with suppress(OSError, ManifestError):
             if path.is_file() and path.stat().st_size <= _LARGEST_TABLE_BYTES:
-                found.update(_collections_in(path))
+                rows = open_manifest(path.read_bytes(), source=str(path), skip_bad_lines=True).rows
+                found.update((row.series_uid, row.collection) for row in rows if row.series_uid and row.collection)
     return found
-
-
-def _collections_in(path: Path) -> Iterator[tuple[str, str]]:
-    # The Retriever does not quote: a comma in a text shifts the columns after it, but never the first two.
-    rows = csv.reader(io.StringIO(decoded(path.read_bytes()), newline=""))
-    head = [name.strip() for name in next(rows, [])]
-    series = next((head.index(name) for name in _SERIES_COLUMNS if name in head), None)
-    collection = next((head.index(name) for name in _COLLECTION_COLUMNS if name in head), None)
-    if series is None or collection is None:
-        return
-    for row in rows:
-        if len(row) > max(series, collection) and row[collection].strip():
-            yield row[series].strip(), row[collection].strip()

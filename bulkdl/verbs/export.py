@@ -8,13 +8,14 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Annotated, Any, Final, TextIO
 
 from bulkdl.dicom.header import read_header
 from bulkdl.dicom.tags import uid_names
 from bulkdl.errors import InstanceError
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SeriesRow
+from bulkdl.model.options import Option
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
 
@@ -41,8 +42,8 @@ def export(
     mirror: Paths,
     file: TextIO,
     *,
-    table: str = ExportTable.SERIES,
-    format: str = ExportFormat.CSV,  # noqa: A002 - the option
+    table: Annotated[str, Option("table", "What the rows are.", read=ExportTable)] = ExportTable.SERIES,
+    format: Annotated[str, Option("format", "CSV, or JSON Lines.", read=ExportFormat)] = ExportFormat.CSV,  # noqa: A002
 ) -> int:
     """Write a table of the journal to `file`, which is opened with `newline=""`; returns the number of rows.
 
