@@ -82,9 +82,9 @@ class Resolution:
         """One for each question without Series; `series` is empty where the question does not name one."""
         missing = "the archive does not have this series, or does not show it"
         nothing = [
-            Failure(uid, None, NotFound.code, missing if uid else f"the archive has no series for {question}", 1)
+            Failure(uid, None, NotFound.code, question.reason or (missing if uid else otherwise), 1)
             for question in self.not_found
-            for uid in [question.series_uid or ""]
+            for uid, otherwise in [(question.series_uid or "", f"the archive has no series for {question}")]
         ]
         return nothing + [
             Failure(question.series_uid or "", None, error.code, f"{question}: {error}", error.attempts)

@@ -50,10 +50,14 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class SeriesQuestion:
-    """One question for Series: its criteria, and the UID of the Series if it names one."""
+    """One question for Series: its criteria, and the UID of the Series if it names one.
+
+    `reason` is why the archive has nothing for it, where it knows more than that.
+    """
 
     criteria: Mapping[str, str]
     series_uid: SeriesUid | None = None
+    reason: str | None = None
 
     def __str__(self) -> str:
         words = (f"{name.replace('_', ' ')} {value}" for name, value in self.criteria.items())

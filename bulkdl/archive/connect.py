@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from bulkdl.archive.base import Archive, Capabilities
@@ -13,7 +14,9 @@ from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
 from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.profiles import Profile
-from bulkdl.model.access import Access
+from bulkdl.archive.routed import RoutedArchive
+from bulkdl.errors import ConfigurationError
+from bulkdl.model.access import Access, Credentials
 from bulkdl.runtime.attempts import Retrier
 
 Form: TypeAlias = Callable[[Profile, HttpClient], Archive]
@@ -39,6 +42,17 @@ async def connect(
     access = access or Access()
     if retrier.policy.give_up_after_seconds:  # else only what fails by itself is given up
         access = access.bounded(retrier.policy.give_up_after_seconds)
+    if profile.parts:
+        idc, nbia = profile.parts
+        anonymous = replace(access, credentials=Credentials())
+        async with (
+            connect(idc, retrier, access=anonymous, note=note) as first,
+            connect(nbia, retrier.for_another_origin(), access=access, note=note) as second,
+        ):
+            if not (isinstance(first, IdcArchive) and isinstance(second, NbiaArchive)):
+                raise ConfigurationError(f"{profile.name} routes from idc to nbia, but the profiles are of other kinds")
+            yield RoutedArchive(profile, first, second)
+        return
     form: Form = profile.form or _FORMS[profile.kind]
     async with open_transport(access) as transport:
         http = HttpClient(profile.url, transport, retrier, access, note=note)
@@ -52,5 +66,6 @@ def capabilities(profile: Profile) -> Capabilities:
     """What the archive of `profile` can do, as far as that is known without a request."""
     if _FORMS.get(profile.kind) is IdcArchive:
         return IDC_CAPABILITIES
-    dialect = DIALECTS.get(profile.kind)
-    return capabilities_of(dialect()) if dialect is not None else Capabilities()
+    dialect = DIALECTS.get(profile.with_endpoints.kind)
+    found = capabilities_of(dialect()) if dialect is not None else Capabilities()
+    return replace(found, lists_sop_uids=False) if profile.parts else found

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEMO
+from bulkdl.model.access import DEMO, Route
 from bulkdl.model.text import did_you_mean
+
+ROUTED: Final = "routed"
+"""The kind of an archive whose Series come from IDC, or from NBIA v4 at its address."""
 
 _NBIA: Final = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 
 BUILT_IN: Final[Mapping[str, str]] = {
-    "tcia": f"nbia-v4+{_NBIA}",
+    "tcia": f"routed+{_NBIA}",
+    "nbia": f"nbia-v4+{_NBIA}",
     "nbia-v1": f"nbia-v1+{_NBIA}",
     "nbia-v2": f"nbia-v2+{_NBIA}",
     "tcia-v3": "tcia-v3+https://services.cancerimagingarchive.net/services/v3",
@@ -33,7 +37,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs")
+_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs", ROUTED)
 
 # Ends of paths by which a kind is known. Bindaas, the platform of TCIA v3, has a resource behind the version.
 _NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")
@@ -47,7 +51,7 @@ class Profile:
 
     `form` makes the archive from the profile and an HTTP client, where it is not one of the built-in kinds. `index` is
     the path or the address of the index of an archive of IDC, None for the installed one; `cache` is the folder for
-    what is downloaded once.
+    what is downloaded once. An archive with a `route` consists of two `parts`, IDC and NBIA.
     """
 
     name: str
@@ -56,6 +60,18 @@ class Profile:
     form: Callable[..., Any] | None = None
     index: str | None = None
     cache: Path | None = None
+    route: Route = Route.IDC_FIRST
+    parts: tuple[Profile, ...] = ()
+
+    @property
+    def with_endpoints(self) -> Profile:
+        """The profile of the archive whose endpoints can be called: this one, or the part that is NBIA."""
+        return self.parts[-1] if self.parts else self
+
+    def using(self, *, index: str | None, cache: Path, route: Route) -> Profile:
+        """The profile with what else the caller chooses, in its parts, too."""
+        parts = tuple(part.using(index=index, cache=cache, route=route) for part in self.parts)
+        return replace(self, index=index, cache=cache, route=route, parts=parts)
 
 
 def find_profile(
@@ -75,8 +91,15 @@ def find_profile(
             hint = did_you_mean(name_or_url, [*known, DEMO])
             names = ", ".join(sorted([*known, DEMO]))
             raise ConfigurationError(f"there is no archive profile {name_or_url!r}{hint} (known: {names}, or a URL)")
-        return _from_address(known[name_or_url], name_or_url, forms)
-    return _from_address(name_or_url, name_or_url, forms)
+        found = _from_address(known[name_or_url], name_or_url, forms)
+    else:
+        found = _from_address(name_or_url, name_or_url, forms)
+    if found.kind != ROUTED:
+        return found
+    nbia = replace(found, name="nbia", kind="nbia-v4")
+    if found.url == f"{_NBIA}/":  # which the configuration may define anew
+        nbia = _from_address(known["nbia"], "nbia", forms)
+    return replace(found, url=nbia.url, parts=(_from_address(known["idc"], "idc", forms), nbia))
 
 
 def _from_address(address: str, name: str, forms: Mapping[str, Callable[..., Any]]) -> Profile:

@@ -94,7 +94,8 @@ def _choice(options: ArchiveOptions, name: str, terms: ArchiveTerms) -> ArchiveC
     if terms.url:  # the demonstration archive runs in this process, without a proxy
         proxy = _checked(options.proxy) if options.proxy else _proxy_of_environment(terms.url)
     access = Access(proxy=proxy, ca_bundle=options.ca_bundle, credentials=_credentials(options, name, terms))
-    return replace(reach(name, profiles=options.profiles, idc_index=options.idc_index), access=access)
+    choice = reach(name, profiles=options.profiles, idc_index=options.idc_index, route=options.route)
+    return replace(choice, access=access)
 
 
 def _proxy_of_environment(url: str) -> str | None:

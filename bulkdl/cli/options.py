@@ -20,7 +20,7 @@ from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
 from bulkdl.cli.sections import JSON_HELP, SectionedOption
 from bulkdl.errors import InvalidUid
-from bulkdl.model.access import DEFAULT_ARCHIVE
+from bulkdl.model.access import DEFAULT_ARCHIVE, Route
 from bulkdl.model.options import Option, defaults_of, option_field, options_of, read_fields
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
@@ -102,6 +102,7 @@ class ArchiveOptions:
     username: str | None = None
     password_file: Path | None = None
     idc_index: str | None = None
+    route: str = Route.IDC_FIRST
     given: frozenset[str] = frozenset()
 
 
@@ -166,6 +167,13 @@ _ARCHIVE: Final = (
         "--idc-index",
         metavar="PATH|URL",
         help="The index of the Imaging Data Commons: a Parquet file, its folder, or an address.",
+    ),
+    _declared(
+        "--route",
+        type=click.Choice([each.value for each in Route]),
+        default=Route.IDC_FIRST.value,
+        show_default=True,
+        help="Where the Series of TCIA come from: IDC, NBIA, or the other one for what the first does not have.",
     ),
     _declared("--proxy", metavar="URL", help="An HTTP proxy; the default comes from HTTPS_PROXY and NO_PROXY."),
     _declared(

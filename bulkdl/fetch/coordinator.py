@@ -17,7 +17,7 @@ from bulkdl.archive.base import Archive
 from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, Interrupted, MirrorUnwritable
 from bulkdl.fetch.shares import Shares
 from bulkdl.fetch.threads import Threads
-from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings
+from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, traffic_of
 from bulkdl.fetch.worker_process import WorkerProcess
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, WorkCursor
@@ -76,8 +76,7 @@ class Coordinator:
 
     def traffic(self) -> Traffic:
         """The traffic of all workers, and of the resolver."""
-        retrier = self._archive.retrier
-        here = Traffic(self._archive.requests, retrier.retries, retrier.permits.in_use, retrier.permits.limit)
+        here = traffic_of(self._archive)
         return Traffic(*map(sum, zip(here, *(remote.traffic for remote in self._remote), strict=True)))
 
     async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:

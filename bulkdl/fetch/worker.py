@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
+from bulkdl.archive.routed import part_of, parts_of
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.fetch.bundle import BundleDownloader
@@ -80,6 +81,17 @@ class Traffic(NamedTuple):
     unfinished_bytes: int = 0
 
 
+def traffic_of(archive: Archive) -> Traffic:
+    """What is requested of an archive now, of all its parts."""
+    retriers = [part.retrier for part in parts_of(archive)]
+    return Traffic(
+        archive.requests,
+        sum(retrier.retries for retrier in retriers),
+        sum(retrier.permits.in_use for retrier in retriers),
+        sum(retrier.permits.limit for retrier in retriers),
+    )
+
+
 def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
     """The limits and the retry policy of `settings`. The sink of the run gets its retries and outages."""
     now, share = time.monotonic(), settings.share
@@ -105,6 +117,15 @@ def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One archive that instances come from, and what downloads them."""
+
+    archive: Archive
+    downloader: Downloader
+    bundles: BundleDownloader
+
+
 class Worker:
     """One worker. Others may share `archive` and its retrier."""
 
@@ -115,20 +136,25 @@ class Worker:
         self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
         self._committer = Committer(self._files, threads, self._decoders, settings.fetch)
-        self._downloader = Downloader(
-            archive,
-            self._files.partials,
-            self._committer,
-            threads,
-            parallel_above_bytes=settings.fetch.parallel_above_bytes,
-        )
-        self._bundles = BundleDownloader(archive, self._files.partials, self._committer, threads)
+        self._sources = {part.url: self._make_source(part) for part in parts_of(archive)}
         learned = settings.learned
         self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
         self._load = CpuLoad()
         self._under_way = 0
         self._bundles_under_way = 0
         self._one_ended = asyncio.Event()
+
+    def _make_source(self, archive: Archive) -> _Source:
+        partials, committer, above = self._files.partials, self._committer, self._settings.fetch.parallel_above_bytes
+        return _Source(
+            archive,
+            Downloader(archive, partials, committer, self._threads, parallel_above_bytes=above),
+            BundleDownloader(archive, partials, committer, self._threads),
+        )
+
+    def _source(self, key: str) -> _Source:
+        """Where the entry of that key comes from."""
+        return self._sources[part_of(self._archive, key).url]
 
     @property
     def validated(self) -> int:
@@ -141,14 +167,13 @@ class Worker:
 
     def traffic(self) -> Traffic:
         """What it does now."""
-        retrier, unfinished = self._archive.retrier, self._downloader.unfinished_bytes
-        return Traffic(
-            self._archive.requests, retrier.retries, retrier.permits.in_use, retrier.permits.limit, unfinished
-        )
+        unfinished = sum(source.downloader.unfinished_bytes for source in self._sources.values())
+        return traffic_of(self._archive)._replace(unfinished_bytes=unfinished)
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""
-        self._archive.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
+        for source in self._sources.values():
+            source.archive.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
         """Download everything that `items` owe and pass each outcome to `deliver`, until they end.
@@ -161,7 +186,8 @@ class Worker:
             await self._wait_for_room()
             async for work in items:
                 targets = await self._adopt(targets_of(work), deliver)
-                may_be_bundle = len(targets) == len(work.entries) and self._bundles.can_download(work)
+                is_whole = bool(targets) and len(targets) == len(work.entries)
+                may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
                 if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
                     self._bundles_under_way += 1
                     yield partial(self._by_bundle, work, deliver)
@@ -171,7 +197,8 @@ class Worker:
                         yield partial(self._singly, target, deliver)
                         await self._wait_for_room()
 
-        await self._downloader.find_kept()
+        for source in self._sources.values():
+            await source.downloader.find_kept()
 
         async def do(job: Callable[[], Awaitable[None]]) -> None:
             self._under_way += 1
@@ -192,7 +219,7 @@ class Worker:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
         while not (
             self._bundles_under_way < (_BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES)
-            and self._under_way < self._archive.retrier.permits.limit + _SPARE_JOBS
+            and self._under_way < traffic_of(self._archive).limit + _SPARE_JOBS
         ):
             self._one_ended.clear()
             with suppress(TimeoutError):
@@ -238,9 +265,10 @@ class Worker:
 
     async def _singly(self, target: Target, deliver: Deliver) -> None:
         started = time.monotonic()
-        outcome = await self._downloader.download(target)
-        if outcome.attempts == 1 and outcome.error is None:
-            self._measured(Transport.SINGLE, 1, outcome.size_bytes, started)
+        source = self._source(target.entry.key)
+        outcome = await source.downloader.download(target)
+        if outcome.attempts == 1 and outcome.error is None and source.archive.capabilities.bundle is not None:
+            self._measured(Transport.SINGLE, 1, outcome.size_bytes, started, source.archive)
         await deliver(outcome)
 
     async def _by_bundle(self, work: SeriesWork, deliver: Deliver) -> None:
@@ -251,13 +279,13 @@ class Worker:
             size_bytes += outcome.size_bytes
             await deliver(outcome)
 
-        started = time.monotonic()
+        started, source = time.monotonic(), self._source(work.entries[0].key)
         try:
-            contained = await self._bundles.download(work, count_and_deliver)
+            contained = await source.bundles.download(work, count_and_deliver)
         finally:
             self._bundles_under_way -= 1
         if contained:
-            self._measured(Transport.ZIP, len(contained), size_bytes, started)
+            self._measured(Transport.ZIP, len(contained), size_bytes, started, source.archive)
 
         async def missing() -> AsyncIterator[Target]:
             for target in targets_of(work):
@@ -270,13 +298,15 @@ class Worker:
         if len(contained) < len(work.entries):
             await run_pool(missing(), fetch, workers=_SINGLES_AFTER_A_BUNDLE, name="after-bundle")
 
-    def _measured(self, transport: Transport, instances: int, size_bytes: int, started: float) -> None:
+    def _measured(
+        self, transport: Transport, instances: int, size_bytes: int, started: float, archive: Archive
+    ) -> None:
         self._chooser.measured(
             transport,
             instances=instances,
             size_bytes=size_bytes,
             seconds=time.monotonic() - started,
-            in_flight=self._archive.retrier.permits.in_use,
+            in_flight=archive.retrier.permits.in_use,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,6 +16,15 @@ IDC: Final = "idc"
 """The Imaging Data Commons, whose index is downloaded or installed."""
 DEMO: Final = "demo"
 """The name of the demonstration archive, which runs in this process."""
+
+
+class Route(StrEnum):
+    """Where the Series of TCIA come from: IDC or NBIA alone, or the other one for what the first does not have."""
+
+    IDC_FIRST = "idc-first"
+    NBIA_FIRST = "nbia-first"
+    IDC = "idc"
+    NBIA = "nbia"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,7 @@ class ArchiveChoice:
     downloaded indexes and the data of the demonstration archive. `forms` are kinds of archives beside the built-in
     ones: what makes the archive from its profile and an HTTP client, by the KIND of `KIND+URL`. Worker processes import
     it by name. `idc_index` is the path or the address of the index of IDC, None for the installed or downloaded one.
+    `route` is that of an archive with a route, such as `tcia`.
     """
 
     cache: Path
@@ -85,3 +96,4 @@ class ArchiveChoice:
     access: Access = field(default_factory=Access)
     forms: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
     idc_index: str | None = None
+    route: Route = Route.IDC_FIRST

@@ -1,6 +1,6 @@
 """The reports of the verbs: counts, failures, problems. `as_json` returns the document of `--json`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, cast
@@ -97,6 +97,7 @@ class RunReport(_Report):
     """The report of `mirror`, `resume`, `sync` and repairs. Bytes are those of files; `seconds` is wall-clock time.
 
     `changes` is there after `sync`. `notes` say what differs from a manifest, and which of its UIDs are Studies.
+    `sources` has the numbers of Series from `idc` and from `nbia`, where an archive routes between them.
     """
 
     mirror: str
@@ -114,6 +115,7 @@ class RunReport(_Report):
     failures_left_out: int = 0
     changes: Changes | None = None
     notes: tuple[str, ...] = ()
+    sources: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The document of `mirror --json`."""
@@ -126,6 +128,7 @@ class RunReport(_Report):
             **self._values("requests", "retries"),
             "seconds": round(self.seconds, 3),
             "failures": _documents(self.failures),
+            **({"sources": dict(self.sources)} if self.sources else {}),
             **({"failures_left_out": self.failures_left_out} if self.failures_left_out else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
         }
@@ -364,7 +367,7 @@ class PlanReport(_Report):
 
     `bytes_selected` and `instances_selected` are the archive's numbers; `exact` is False if it has none for a Series.
     `seconds_expected` is None if the archive's speed is not known. `release` is that of the archive's index, if it has
-    one; `withdrawn` counts the Series that only an earlier release has. `notes` are as in `RunReport`.
+    one; `withdrawn` counts the Series that only an earlier release has. `notes` and `sources` are as in `RunReport`.
     """
 
     archive: str
@@ -384,11 +387,13 @@ class PlanReport(_Report):
     release: str | None = None
     withdrawn: int = 0
     notes: tuple[str, ...] = ()
+    sources: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The document of `plan --json`, without the list of Series, which may be long; `--save` writes it."""
         return {
             **self._values("archive", "release", "mirror", "withdrawn"),
+            **({"sources": dict(self.sources)} if self.sources else {}),
             "series": asdict(self.series),
             "instances": {
                 **asdict(InstanceCounts(selected=self.instances_selected, reused=self.instances_held)),

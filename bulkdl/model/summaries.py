@@ -1,6 +1,6 @@
 """Reports as text for people. Pure. Every name from an archive or a disk passes through `one_line`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Final
 
@@ -75,12 +75,18 @@ def _run_text(report: RunReport) -> str:
         f"{fetched}, {counted(report.requests, 'request')}, {counted(report.retries, 'retry')}",
         f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
         *([f"At the archive: {_changes(report.changes)}"] if report.changes is not None else []),
+        *_sources(report.sources),
         *_not_decoded(of.not_decoded),
         *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
     ]
     if report.outcome is RunOutcome.COMPLETE:
         lines.append(f"To verify every file: {command('verify', report.mirror)}")
     return "\n".join(lines)
+
+
+def _sources(sources: Mapping[str, int]) -> list[str]:
+    shown = ", ".join(f"{count:,} series from {name.upper()}" for name, count in sorted(sources.items()))
+    return [shown] if shown else []
 
 
 def _log_text(report: LogReport, width: int | None) -> str:
@@ -291,6 +297,7 @@ def _plan_text(report: PlanReport, width: int | None) -> str:
         ),
         sizes + free,
         requests + when,
+        *_sources(report.sources),
     ]
     if report.collections:
         lines += ["", _collections(report.collections, width)]

@@ -87,6 +87,19 @@ class Retrier:
         self.first_answer_seconds: float | None = None
         self._changed = asyncio.Event()  # replaced whenever availability changes, to wake all waiters
 
+    def for_another_origin(self) -> Retrier:
+        """A retrier for another archive: with the same policy, rate and listener, and its own limit and outages."""
+        other = Retrier(
+            limiter=Limiter(ceiling=self.limiter.ceiling, first=self.limiter.limit, now=self._clock()),
+            policy=self.policy,
+            stop=self.stop,
+            rate=self._rate,
+            listener=self._listener,
+            clock=self._clock,
+        )
+        other.first_answer_seconds = self.first_answer_seconds
+        return other
+
     async def attempt(self, what: str, action: Callable[[int], Awaitable[Result]]) -> tuple[Result, int]:
         """Run `action(attempt)` until it succeeds; returns its result and the number of attempts.
 

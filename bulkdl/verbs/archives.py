@@ -23,6 +23,7 @@ from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, Profile
+from bulkdl.archive.routed import parts_of
 from bulkdl.errors import BulkdlError, ConfigurationError, ConnectFailed, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import DEMO, IDC, ArchiveChoice
 from bulkdl.model.events import RunContext, Sink, ignore
@@ -154,7 +155,7 @@ class _Connection:
         settings = FetchSettings(max_attempts=1, give_up_after_seconds=0)
         try:
             async with open_archive(replace(self.choice, access=access), RunContext(settings, ignore)) as opened:
-                client = opened.client
+                client = parts_of(opened.client)[-1]
                 if isinstance(client, IdcArchive) and await client.has_index():
                     self.release = (await client.catalogue()).release.described(now().date())
                 await self._step("api", lambda: self._list_collections(client))

@@ -97,7 +97,7 @@ async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
     """The profile of the chosen archive. The demonstration archive is started, and runs until the block ends."""
     if choice.name != DEMO:
         profile = find_profile(choice.name, choice.profiles, forms=choice.forms)
-        yield replace(profile, index=choice.idc_index, cache=choice.cache)
+        yield profile.using(index=choice.idc_index, cache=choice.cache, route=choice.route)
         return
     from bulkdl.verbs.serve import serve_async  # noqa: PLC0415 - late: only the demonstration needs a server
 

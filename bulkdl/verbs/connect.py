@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.endpoints import Answer as AnswerKind
 from bulkdl.archive.nbia.endpoints import Endpoint
+from bulkdl.archive.routed import parts_of
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
@@ -131,9 +132,10 @@ async def open_for_questions(
     """A client for single questions: three attempts, and half a minute for an archive that does not answer."""
     context = RunContext(settings, sink)
     async with open_archive(archive, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as opened:
-        if not isinstance(opened.client, NbiaArchive):
-            raise without_endpoints(opened.client.name)
-        yield opened.client
+        client = parts_of(opened.client)[-1]
+        if not isinstance(client, NbiaArchive):
+            raise without_endpoints(client.name)
+        yield client
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ def endpoints(archive: ArchiveChoice) -> tuple[Endpoint, ...]:
 
 def dialect_of(archive: ArchiveChoice) -> Dialect:
     """The dialect of an archive. Raises ConfigurationError: there is no such archive, or it has no endpoints."""
-    profile = profile_of(archive)
+    profile = profile_of(archive).with_endpoints
     if profile.kind not in DIALECTS:
         raise without_endpoints(profile.name)
     return DIALECTS[profile.kind]()

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from bulkdl.archive.base import Archive
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.profiles import Profile
+from bulkdl.archive.routed import source_of
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest.tcia import compose
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
@@ -88,7 +89,8 @@ async def _plan(
     for note in found.notes():
         sink(Noted(note))
     report = planned.report(tuple(await check_found(selection, found, client)), to)
-    return replace(report, release=found.release, withdrawn=planned.withdrawn, notes=found.notes())
+    report = replace(report, withdrawn=planned.withdrawn, sources=planned.sources)
+    return replace(report, release=found.release, notes=found.notes())
 
 
 async def _add_totals(planned: _Planned, found: Resolution, selection: Selection, client: IdcArchive) -> None:
@@ -142,11 +144,12 @@ class _Planned:
     by_collection: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     series_uids: tuple[str, ...] = ()
     withdrawn: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
     is_exact: bool = True
 
     async def add(self, series: Series) -> None:
         count, size_bytes = series.image_count, series.size_bytes
-        if count is None or size_bytes is None:
+        if (count is None or size_bytes is None) and series.location is None:  # an index has no more than it gave
             asked = await self.client.size(series.series_uid)
             count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
         if series.series_uid in self.wanted and count:
@@ -157,6 +160,8 @@ class _Planned:
         if count is None or size_bytes is None:
             self.is_exact = False
         self.withdrawn += series.remark is not None
+        if (source := source_of(self.client, series)) is not None:
+            self.sources[source] += 1
         sums = self.by_collection[series.collection]
         sums.update(series=1, instances=count or 0, size_bytes=size_bytes or 0)
         if self.journal is not None and (row := self.journal.find_series(series.series_uid)) is not None:

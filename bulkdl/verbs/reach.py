@@ -14,7 +14,7 @@ from bulkdl.archive.auth import GUEST
 from bulkdl.archive.connect import capabilities
 from bulkdl.archive.profiles import find_profile
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEFAULT_ARCHIVE, DEMO, Access, ArchiveChoice, Credentials
+from bulkdl.model.access import DEFAULT_ARCHIVE, DEMO, Access, ArchiveChoice, Credentials, Route
 from bulkdl.model.text import decoded
 from bulkdl.verbs.signatures import Paths
 
@@ -30,13 +30,15 @@ def reach(
     profiles: Mapping[str, str] = MappingProxyType({}),
     cache: Paths | None = None,
     idc_index: Paths | None = None,
+    route: str = Route.IDC_FIRST,
 ) -> ArchiveChoice:
     """An archive with the settings of its connection. Every verb takes this, or the archive's name or address alone.
 
     `api_key` is for TCIA v3, a login for NBIA v2 and v4; they are sent to this archive only, and no message shows them.
     `profiles` maps further names to addresses. `cache` is the folder of downloaded indexes and of the demonstration
     archive; the default is the user's cache folder. `idc_index` is another index of IDC than the installed one: its
-    Parquet file, the folder of it, or an address.
+    Parquet file, the folder of it, or an address. `route` is the one of `tcia`: `idc-first`, `nbia-first`, `idc`,
+    `nbia`.
     """
     return ArchiveChoice(
         name=archive,
@@ -48,6 +50,7 @@ def reach(
         ),
         cache=Path(cache) if cache is not None else cache_folder(),
         idc_index=str(idc_index) if idc_index is not None else None,
+        route=Route(route),
     )
 
 

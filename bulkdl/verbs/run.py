@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.routed import source_of
 from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, NotFound, SelectionError
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.fetch.coordinator import Coordinator
@@ -72,6 +74,7 @@ class MirrorRun:
     _wanted: int | None = None  # the number of instances of a run that only repairs
     _was_cut_short: bool = False
     changes: Changes | None = None  # of `sync`
+    _sources: Counter[str] = field(default_factory=Counter)
 
     async def carry_out(
         self,
@@ -145,6 +148,7 @@ class MirrorRun:
         moved: list[Series] = []
         async with aclosing(resolve(selection, self.client, found)) as batches:
             async for batch in batches:
+                self._sources.update(filter(None, (source_of(self.client, series) for series in batch)))
                 moved += await self.mirror.journal(_record_series, run, batch, layout)
                 self._resolved.more()
         for note in found.notes():
@@ -304,6 +308,7 @@ class MirrorRun:
             failures_left_out=max(0, total - len(failures)),
             changes=self.changes,
             notes=tuple(self._notes),
+            sources=self._sources,
         )
         document = report.as_json()
         document.pop("failures")

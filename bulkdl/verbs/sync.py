@@ -120,7 +120,7 @@ class _Sync:
             asked = Selection(series=tuple(uids[start : start + _ASKED_AT_ONCE]))
             async with aclosing(resolve(asked, self.run.client, found)) as batches:
                 async for batch in batches:
-                    there.update(series.series_uid for series in batch)
+                    there.update(series.series_uid for series in batch if series.remark is None)
             if found.failed:
                 question, error = found.failed[0]
                 self.run.fail(error.code, f"nothing was marked as withdrawn: {question}: {error}")

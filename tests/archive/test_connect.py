@@ -9,21 +9,45 @@ import pytest
 
 from bulkdl.archive.base import BundleForm
 from bulkdl.archive.connect import capabilities, connect
+from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.profiles import BUILT_IN, Profile, find_profile
+from bulkdl.archive.routed import RoutedArchive
+from bulkdl.errors import RequestFailed
 from bulkdl.model.access import Access, Credentials
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Series
 from tests.contract.archives import FORMS, KeysArchive
 from tests.support.archives import make_retrier
 from tests.support.faults import Action, FaultyServer, Seen, answer, json
+from tests.support.idc_index import uuid
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 async def test_every_built_in_profile_can_be_opened(name: str) -> None:
     profile = find_profile(name)
     async with connect(profile, make_retrier()) as archive:
-        assert isinstance(archive, NbiaArchive)
+        kinds = {"idc": IdcArchive, "idc-gcs": IdcArchive, "routed": RoutedArchive}
+        assert isinstance(archive, kinds.get(profile.kind, NbiaArchive))
         assert (archive.name, archive.url) == (profile.name, profile.url)
         assert archive.capabilities == capabilities(profile)
+
+
+async def test_a_login_is_sent_to_the_part_of_a_route_that_takes_it() -> None:
+    login = Access(credentials=Credentials(username="me", password="secret"))  # noqa: S106 - made up
+
+    def script(seen: Seen) -> Action:
+        return json(jsons.dumps({"access_token": "token", "expires_in": 60}) if "oauth" in seen.path else "[]")
+
+    async with FaultyServer(script) as nbia, FaultyServer(script) as bucket:
+        configured = {"idc": f"idc+{bucket.url}", "nbia": f"nbia-v2+{nbia.url}"}
+        async with connect(find_profile("tcia", configured), make_retrier(), access=login) as archive:
+            await archive.list(Series(series_uid=SeriesUid("1.2.3")))
+            with suppress(RequestFailed):
+                await archive.list(Series(series_uid=SeriesUid("1.2.3"), location=f"idc-open-data/{uuid(1)}"))
+    assert "authorization" in nbia.requests[-2].headers
+    assert bucket.requests
+    assert all("authorization" not in seen.headers for seen in bucket.requests)
 
 
 async def test_a_form_that_is_passed_in_is_opened() -> None:

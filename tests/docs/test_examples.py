@@ -25,7 +25,10 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(r"^```(?P<kind>[a-z]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Options of other programs, and of `bulkdl` itself.
-FOREIGN = frozenset({"--help", "--version", "--readonly", "--requeue", "--signal", "--time", "--cli"})
+FOREIGN = frozenset({"--help", "--version", "--readonly", "--requeue", "--signal", "--time", "--cli"}) | {
+    "--endpoint-url",
+    "--no-sign-request",
+}
 
 
 def blocks(page: Path, *kinds: str) -> list[tuple[str, str]]:

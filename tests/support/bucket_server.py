@@ -187,30 +187,36 @@ def locations(made_up: Iterable[MadeUp]) -> dict[str, str]:
     return {series_uid: f"{BUCKET}/{series_uuid(series_uid)}" for series_uid, _ in grouped}
 
 
-def write_index_of(folder: Path, made_up: Iterable[MadeUp], **values: object) -> Path:
-    """Write an index of these instances, in the form of IDC's. `values` replace those of every row."""
+def rows_of(made_up: Iterable[MadeUp], **values: object) -> list[dict[str, object]]:
+    """The rows of an index for made-up instances; `values` are those of every row."""
+    rows = []
     by_series: dict[str, list[MadeUp]] = {}
     for one in made_up:
         by_series.setdefault(one.series_uid, []).append(one)
-    rows = [
-        series_row(
-            number,
-            collection_id=group[0].collection.lower().replace("-", "_"),
-            PatientID=group[0].patient_id,
-            SeriesInstanceUID=uid,
-            StudyInstanceUID=group[0].study_uid,
-            instanceCount=len(group),
-            aws_bucket=BUCKET,
-            crdc_series_uuid=series_uuid(uid),
-            series_size_MB=sum(len(one.content) for one in group) / 1e6,
-            **values,
-        )
-        for number, (uid, group) in enumerate(by_series.items())
-    ]
-    names = {
-        str(row["collection_id"]): group[0].collection for row, group in zip(rows, by_series.values(), strict=True)
-    }
-    return write_index(folder, rows, names=names)
+    for number, (uid, instances) in enumerate(by_series.items()):
+        row = {
+            "collection_id": _id_of(instances[0].collection),
+            "PatientID": instances[0].patient_id,
+            "StudyInstanceUID": instances[0].study_uid,
+            "SeriesInstanceUID": uid,
+            "instanceCount": len(instances),
+            "series_size_MB": sum(len(one.content) for one in instances) / 1e6,
+            "aws_bucket": BUCKET,
+            "crdc_series_uuid": series_uuid(uid),
+        }
+        rows.append(series_row(number, **row | values))
+    return rows
+
+
+def write_index_of(folder: Path, made_up: Iterable[MadeUp], **values: object) -> Path:
+    """Write the index of made-up instances; `values` are those of every row."""
+    instances = list(made_up)
+    names = {_id_of(one.collection): one.collection for one in instances}
+    return write_index(folder, rows_of(instances, **values), names=names)
+
+
+def _id_of(collection: str) -> str:
+    return collection.lower().replace("-", "_")
 
 
 @asynccontextmanager

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from itertools import groupby
 from pathlib import Path
 
 import bulkdl
 from bulkdl.model.reports import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
 from tests.support.bad_archive import BadArchive, endpoint_of, no_fault
-from tests.support.bucket_server import BUCKET, bucket_server, series_uuid
+from tests.support.bucket_server import BUCKET, bucket_server, rows_of, series_uuid
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
-from tests.support.idc_index import series_row, write_index
+from tests.support.idc_index import write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=3, per_series=4))
@@ -48,29 +47,15 @@ async def test_a_question_that_stayed_unanswered_is_asked_again_by_resume(tmp_pa
 
 
 async def test_a_mirror_of_idc_comes_from_the_bucket_and_remembers_the_release(tmp_path: Path) -> None:
-    by_series = {uid: list(group) for uid, group in groupby(MADE_UP, key=lambda one: one.series_uid)}
-    rows = [
-        series_row(
-            number,
-            collection_id="made_up",
-            PatientID=group[0].patient_id,
-            StudyInstanceUID=group[0].study_uid,
-            SeriesInstanceUID=uid,
-            instanceCount=len(group),
-            series_size_MB=sum(len(one.content) for one in group) / 1e6,
-            aws_bucket=BUCKET,
-            crdc_series_uuid=series_uuid(uid),
-        )
-        for number, (uid, group) in enumerate(by_series.items())
-    ]
-    index = write_index(tmp_path / "index", rows, names={"made_up": "MADE-UP"})
+    names = {MADE_UP[0].collection.lower().replace("-", "_"): MADE_UP[0].collection}
+    index = write_index(tmp_path / "index", rows_of(MADE_UP), names=names)
     async with bucket_server(MADE_UP) as server:
         choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path / "cache")
-        report = await bulkdl.mirror_async(collection="made up", to=tmp_path / "mirror", archive=choice)
+        report = await bulkdl.mirror_async(everything=True, to=tmp_path / "mirror", archive=choice)
     assert (report.outcome, report.failures) == (RunOutcome.COMPLETE, ())
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
-    assert {path.name for path in (tmp_path / "mirror").iterdir()} == {".bulkdl", "MADE-UP"}
+    assert {path.name for path in (tmp_path / "mirror").iterdir()} == {".bulkdl", MADE_UP[0].collection}
     with closing(sqlite3.connect(tmp_path / "mirror" / JOURNAL)) as journal:
         assert journal.execute("SELECT catalogue FROM v_runs").fetchall() == [("IDC release 25 (index 25.0.5)",)]
         places = {place for (place,) in journal.execute("SELECT location FROM v_series")}
-    assert places == {f"{BUCKET}/{series_uuid(uid)}" for uid in by_series}
+    assert places == {f"{BUCKET}/{series_uuid(one.series_uid)}" for one in MADE_UP}

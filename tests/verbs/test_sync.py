@@ -12,8 +12,10 @@ import bulkdl
 from bulkdl.errors import JournalUnreadable
 from bulkdl.model.reports import Changes, RunOutcome, RunReport
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of
+from tests.support.bucket_server import bucket_server, rows_of
 from tests.support.dicom_files import instances, padded
 from tests.support.faults import Action, Seen, answer
+from tests.support.idc_index import prior_row, write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.syncing import mirrored, synced
 
@@ -146,3 +148,19 @@ async def test_says_what_would_change_and_changes_nothing(tmp_path: Path) -> Non
         plan = await bulkdl.sync_plan_async(mirror, archive=archive.choice(tmp_path), settings=QUICK)
     assert plan.changes == Changes(new_series=1, changed_series=1, withdrawn_series=1)
     assert hashlib.sha256((mirror / ".bulkdl" / "journal.sqlite").read_bytes()).digest() == before
+
+
+async def test_what_only_an_earlier_release_of_idc_has_is_withdrawn(tmp_path: Path) -> None:
+    """A withdrawn Series is found by its UID, for a manifest that names it; that does not mean that it is there."""
+    made_up = sorted(MADE_UP, key=lambda one: one.series_uid)
+    rows, index, names = rows_of(made_up), tmp_path / "index", {"made_up": "MADE-UP"}
+    gone = rows[-1]
+    write_index(index, rows, names=names)
+    async with bucket_server(made_up) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path)
+        await bulkdl.mirror_async(everything=True, to=tmp_path / "m", archive=choice, settings=QUICK)
+        same = {"SeriesInstanceUID": gone["SeriesInstanceUID"], "crdc_series_uuid": gone["crdc_series_uuid"]}
+        write_index(index, rows[:-1], prior=[prior_row(1, 24, **same)])
+        report = await bulkdl.sync_async(tmp_path / "m", archive=choice, settings=QUICK)
+    assert changes_of(report) == {"withdrawn_series": 1, "withdrawn_instances": 2}
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,13 +112,25 @@ class IdcArchive:
 
     async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         """See `Archive.find`. A Series that only an earlier release has is found if its UID is requested."""
+        missing: list[SeriesQuestion] = []
+        async with aclosing(self.current(selection)) as batches:
+            async for batch in batches:
+                missing += batch.not_found
+                yield replace(batch, not_found=())
+        yield await self.earlier(selection, missing)
+
+    async def current(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+        """The Series of the current release; the last batch has what is not found there."""
         catalogue = await self.catalogue()
-        release = str(catalogue.release)
-        yield FoundSeries(release=release)
+        yield FoundSeries(release=str(catalogue.release))
         batches = catalogue.search(selection)
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             yield _found(batch)
-        missing = await asyncio.to_thread(catalogue.missing, selection)
+        yield FoundSeries(not_found=tuple(await asyncio.to_thread(catalogue.missing, selection)))
+
+    async def earlier(self, selection: Selection, missing: Sequence[SeriesQuestion]) -> FoundSeries:
+        """The last versions of the Series that the questions name; the questions without any are not found."""
+        catalogue = await self.catalogue()
         uids = [question.series_uid for question in missing if question.series_uid is not None]
         earlier = await asyncio.to_thread(catalogue.earlier, selection, uids)
         if earlier.series:
@@ -126,7 +138,11 @@ class IdcArchive:
             self._http.note(f"{which} withdrawn from IDC: the last version of each is used")
         known = {series.series_uid for series in earlier.series}
         not_found = tuple(question for question in missing if question.series_uid not in known)
-        yield replace(_found(earlier), not_found=not_found)
+        return replace(_found(earlier), not_found=not_found)
+
+    async def known(self, series_uids: Sequence[SeriesUid]) -> tuple[SeriesUid, ...]:
+        """Those of the UIDs that are Series of the current release."""
+        return await asyncio.to_thread((await self.catalogue()).known, series_uids) if series_uids else ()
 
     async def totals(self, selection: Selection) -> tuple[IndexTotals, FoundSeries]:
         """The sums of the Series that `find` would find for a selection that names none, by Collection.

@@ -211,6 +211,16 @@ class IdcCatalogue:
         """Whether Series were published under a DOI, such as `10.7937/k9/tcia.2016.eln8ygle`, in any case."""
         return bool(self._rows("SELECT 1 FROM series WHERE lower(source_DOI) = $doi LIMIT 1", {"doi": doi.lower()}))
 
+    def names_of(self, name: str) -> tuple[str, ...] | None:
+        """The names of the Collections that a name stands for, none for a DOI; None if the name is unknown."""
+        ids = self._ids_of(name)
+        return tuple(self._names[key] for key in ids if key in self._names) if ids else None
+
+    def known(self, series_uids: Sequence[SeriesUid]) -> tuple[SeriesUid, ...]:
+        """Those of the UIDs that are Series of the current release."""
+        question = "SELECT SeriesInstanceUID FROM series WHERE SeriesInstanceUID IN (SELECT unnest($uids))"
+        return tuple(row[0] for row in self._rows(question, {"uids": list(series_uids)}))
+
     def search(self, selection: Selection) -> Iterator[IndexedSeries]:
         """The Series of the current release that match, in batches, in the order of the index.
 
