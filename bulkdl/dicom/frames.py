@@ -1,7 +1,7 @@
 """The frames of encapsulated pixel data: which fragments hold each frame, and whether it begins and ends as it should.
 
-The frames are compared with Number of Frames and with the offset tables, so that a frame that is missing is found
-without decoding. A decoder that conceals errors decodes a frame with a hole in it; the end marker is missing then.
+Number of Frames and the offset tables show a frame that is missing, without decoding. A decoder that conceals errors
+decodes a frame with a hole in it; the end marker is missing then.
 
 Source: PS3.5 §A.4 (fragments and Basic Offset Table), §G.5 (RLE header), PS3.3 §C.7.6.3.1.8 (Extended Offset Table).
 The markers are those of ITU-T T.81 §B.1.1.3 (JPEG), T.87 (JPEG-LS), T.800 §A.2 and §I.5.1 (JPEG 2000) and ISO/IEC
@@ -12,7 +12,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bulkdl.dicom.attributes import InstanceAttributes, little_endian
 from bulkdl.dicom.part10 import Element
@@ -33,8 +33,7 @@ _MOST_RLE_SEGMENTS = 15
 _SEARCHED_AT_ONCE = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Codestream:
+class _Codestream(NamedTuple):
     """How a frame begins and ends; an empty tuple or end is not checked."""
 
     starts: tuple[bytes, ...] = ()

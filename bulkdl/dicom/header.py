@@ -1,8 +1,7 @@
 """Read the header of a DICOM file: its UIDs, and the values for a catalogue.
 
-Reads the elements up to Pixel Spacing (0028,0030) and never the pixel data, which takes some hundred microseconds per
-file. Values are parsed here and not by pydicom, because pydicom issues warnings about invalid values, through filters
-that all threads share; here such values are None. Text is decoded with pydicom's tables.
+Reads the elements up to Pixel Spacing (0028,0030), in some hundred microseconds. Values are parsed here and not by
+pydicom, which warns of invalid values through filters that all threads share; here such values are None.
 
 Source: PS3.3 and PS3.6 for the attributes. The Collection is in the private block "CTP" of group 0013, element 10,
 where the RSNA's CTP writes it before data is sent to TCIA.
@@ -71,7 +70,9 @@ class _HeaderValues:
             elif tag >> 16 == _CTP_GROUP and element.length <= _MAX_VALUE_BYTES:
                 self._collect_ctp(element, blocks)
             elif tag == _SPECIES_CODE_SEQUENCE:
-                self.species_code = self._code_value(element)
+                codes = (code for code in self._walk.first_item(element) if code.tag == _CODE_VALUE)
+                values = (self._walk.value(code) for code in codes if code.length <= _MAX_VALUE_BYTES)
+                self.species_code = self._decoded(next(values, b""))
 
     def _collect_ctp(self, element: Element, blocks: set[int]) -> None:
         block, number = element.tag >> 8 & 0xFF, element.tag & 0xFF
@@ -80,12 +81,6 @@ class _HeaderValues:
                 blocks.add(number)
         elif block in blocks:
             self._ctp.setdefault(number, self._walk.value(element))
-
-    def _code_value(self, sequence: Element) -> str | None:
-        for element in self._walk.first_item(sequence):
-            if element.tag == _CODE_VALUE and element.length <= _MAX_VALUE_BYTES:
-                return self._decoded(self._walk.value(element))
-        return None
 
     def uid(self, tag: int) -> str | None:
         return uid_text(self._raw.get(tag, b"")) or None
@@ -211,13 +206,10 @@ _WANTED = frozenset(
 
 
 def read_header(source: Path | bytes | BinaryIO) -> Header:
-    """Read the header of a DICOM file, as `part10.opened` opens it.
-
-    The rest of the file is not read; `validation` checks whether the file is complete.
+    """Read the header of a DICOM file, as `part10.opened` opens it, and not the rest, which may be incomplete.
 
     Raises:
-        InvalidInstance: no preamble and meta information (PS3.10 §7.1), a DICOMDIR, a missing or invalid SOP Instance
-            or Series Instance UID, or a file that cannot be read.
+        InvalidInstance: no meta information, a DICOMDIR, or a missing or invalid SOP Instance or Series Instance UID.
     """
     with opened(source) as file:
         meta = read_meta(file)

@@ -1,9 +1,8 @@
-"""Read a DICOM file element by element: its File Meta Information, and a walk over tags and lengths.
+"""Read a DICOM file element by element: its File Meta Information, and a walk over tags and lengths, not values.
 
-Values are not decoded, and most are not read. The walk exists because pydicom accepts a file that ends in the middle of
-a value, or between two elements, without an error. The walk parses like pydicom (`filereader.py` of 3.0), including its
-leniency about VRs, and also rejects an element that claims more bytes than there are, a sequence that is not closed,
-and a delimiter in a wrong place.
+The walk exists because pydicom accepts a file that ends in the middle of a value, or between two elements. It parses
+like pydicom (`filereader.py` of 3.0), lenient about VRs, and also rejects an element that claims more bytes than there
+are, a sequence that is not closed, and a delimiter in a wrong place.
 
 Source: PS3.10 §7.1 (preamble and meta information), PS3.5 §7.1 (elements), §7.5 (sequences), §A.4 (encapsulated pixel
 data), §A.5 (deflated data sets).

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
-    from pydicom.pixels.decoders.base import Decoder
 
 _PIXEL_DATA: Final = frozenset(PIXEL_DATA_KEYWORDS)
 _ATTRIBUTES: Final = [
@@ -92,23 +91,16 @@ def _middle_frame(file: BinaryIO) -> tuple[NDArray[Any], Dataset, str]:
     if samples * options["bits_allocated"] > _LARGEST_FRAME_BYTES * 8:
         raise InvalidInstance(f"a frame of {samples} samples is too large for a thumbnail")
     decoder = get_decoder(UID(meta.transfer_syntax_uid or ""))
+    safe = [name for name in SAFE_PLUGINS if name in decoder.available_plugins]
+    if decoder.UID.is_encapsulated and not safe:
+        raise InvalidInstance(f"no installed decoder for {decoder.UID.name} is safe to use here")
     frame, made = decoder.as_array(
         walk.open_at(pixel_data),
         index=int(options.get("number_of_frames") or 1) // 2,
-        decoding_plugin=_plugin(decoder),
+        decoding_plugin=safe[0] if decoder.UID.is_encapsulated else "",
         **options,
     )
     return frame, attributes, str(made["photometric_interpretation"])
-
-
-def _plugin(decoder: Decoder) -> str:
-    """The decoding plugin to use; native pixel data needs none."""
-    if not decoder.UID.is_encapsulated:
-        return ""
-    for name in SAFE_PLUGINS:
-        if name in decoder.available_plugins:
-            return name
-    raise InvalidInstance(f"no installed decoder for {decoder.UID.name} is safe to use here")
 
 
 def _in_bytes(frame: NDArray[Any], attributes: Dataset, photometric: str) -> NDArray[np.uint8]:

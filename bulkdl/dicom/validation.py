@@ -1,9 +1,8 @@
 """Validate an instance: is it valid DICOM, and is it the one that was requested?
 
-There are three levels, each including the one before: `header`, `structure`, `pixels`. pydicom opens every file that
-passes in a transfer syntax that it knows, but accepts truncated files, so `part10` walks the data set as well, `pixels`
-compares the pixel data with the attributes of the image, and `frames` counts the frames of compressed pixel data. The
-caller decides what to do with an invalid instance.
+Of the levels `header`, `structure` and `pixels` each includes the one before. pydicom opens every file that passes in a
+transfer syntax that it knows, but accepts truncated files, so `part10` walks the data set, `pixels` compares the pixel
+data with the attributes of the image, and `frames` counts the frames of compressed pixel data.
 
 Not detected: a file that is cut exactly between two elements after the pixel data, or, in an object without pixel data,
 between any two elements after its UIDs. The comparison of byte counts, elsewhere, finds those.

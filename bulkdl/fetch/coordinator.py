@@ -1,7 +1,7 @@
 """Journal → workers → journal: decide which worker downloads what, and record the outcomes.
 
-The journal is the queue. The coordinator reads what is owed page by page, in the order of Collection, Patient, Study
-and Series, gives it to the workers, and records their outcomes in groups. Its memory does not grow with the mirror.
+The journal is the queue: what is owed is read page by page, by Collection, Patient, Study and Series, and recorded in
+groups. Memory does not grow with the mirror.
 """
 
 import asyncio
@@ -80,13 +80,10 @@ class Coordinator:
         return Traffic(*map(sum, zip(here, *(remote.traffic for remote in self._remote), strict=True)))
 
     async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:
-        """Download until `upstream` has ended and nothing is owed, or the run is stopped; or download `only` these.
-
-        All delivered outcomes are journalled when it returns or raises.
+        """Download what `upstream` finds, or `only` these, until nothing is owed or the run is stopped, and journal it.
 
         Raises:
-            BulkdlError: an error that must stop the run.
-            Interrupted: the run was stopped, and a request in flight did not finish within seconds.
+            BulkdlError, Interrupted: an error that must stop the run; a request did not finish within seconds.
         """
         if (await self._journal_thread(Journal.counts, self._run)).held:
             self._refused = None  # what is held was not refused

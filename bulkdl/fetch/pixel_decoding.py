@@ -1,10 +1,8 @@
-"""Decode pixels in separate processes, because decoders of damaged JPEGs sometimes crash.
+"""Decode pixels in separate processes, because GDCM 3.2 aborts on some damaged JPEG 2000 and JPEG-LS streams.
 
 A worker uses `Decoders`; `python -m bulkdl.fetch.pixel_decoding` is the program of a process. A file that crashes the
-decoder twice counts as invalid: one crash may be the end of a process that was killed. A process that never began to
-work, that was killed, or that has no memory left says nothing about a file.
-
-Observed: GDCM 3.2 calls abort() on some truncated JPEG 2000 and JPEG-LS streams.
+decoder twice counts as invalid. A process that never began to work, that was killed, or that has no memory left says
+nothing about a file.
 """
 
 import asyncio
@@ -45,12 +43,10 @@ class Decoders:
             await self._idle.pop().__aexit__(None, None, None)
 
     async def validate(self, source: bytes | Path, expected: InstanceKey | None) -> ValidationResult:
-        """Validate at level `pixels`; a crash does not affect this process.
+        """Validate at level `pixels`, as `dicom.validation`; InvalidInstance also if the decoder crashes.
 
         Raises:
-            InstanceError: as `validate`; `InvalidInstance` also if the decoder crashes.
             MirrorUnwritable: a process cannot be started, or was killed, or memory is short.
-            ConfigurationError: as `validate`.
         """
         was_killed = False
         async with self._permits:

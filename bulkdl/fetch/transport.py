@@ -1,7 +1,6 @@
 """How a Series is downloaded: one request per instance, or its bundle. Pure: measurements in, a choice out.
 
-A bundle saves a round trip per instance, but cannot be resumed, and contains instances that are held already. It is an
-optimisation: instances that it does not contain are downloaded one by one.
+A bundle saves a round trip per instance, but cannot be resumed, and contains instances that are held already.
 """
 
 from __future__ import annotations
@@ -29,9 +28,8 @@ _INFLATE_SECONDS: Final = 5e-9
 class TransportChooser:
     """Chooses a transport for each Series, and learns from how long each took on this archive.
 
-    The cost of a transport is the time that an instance takes: the time of a permit, divided by the number in flight,
-    and the time of this process's core. The cheaper transport is used. The other one is tried now and then on a small
-    Series, because archives change, and more rarely while the trials change nothing.
+    The cost is the time that an instance takes: of a permit, divided by the number in flight, and of this process's
+    core. The dearer transport is tried now and then on a small Series, more rarely while the trials change nothing.
     """
 
     def __init__(self, transport: Transport) -> None:

@@ -1,7 +1,6 @@
 """A complete worker: takes Series that owe instances, and delivers outcomes. One event loop, one archive, one mirror.
 
-It requests, streams, hashes, validates, writes, syncs and renames; a body never leaves it. The coordinator decides
-which worker gets which Series, and records the outcomes.
+It requests, streams, hashes, validates, writes, syncs and renames; a body never leaves it.
 """
 
 from __future__ import annotations

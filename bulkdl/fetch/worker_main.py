@@ -11,7 +11,7 @@ from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
-from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop
+from bulkdl.fetch.worker_process import Batch, Signal
 from bulkdl.model.events import Event, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
@@ -74,10 +74,9 @@ class WorkerMain:
                     self._latest_share = message  # for a worker that has not started yet
                     if self._worker is not None:
                         self._worker.share(message)
-                case Stop():
-                    self._stop.set()
-                    self._work.put_nowait(None)
-                case NoMoreWork():
+                case Signal():
+                    if message is Signal.STOP:
+                        self._stop.set()
                     self._work.put_nowait(None)
                 case SeriesWork():
                     self._work.put_nowait(message)

@@ -1,6 +1,6 @@
 """A worker in another process, seen from its parent, and the messages between them. `worker_main` is its program.
 
-The parent sends `WorkerSettings` first, then `SeriesWork`, and `Share`, `Stop` and `NoMoreWork` at any time. The
+The parent sends `WorkerSettings` first, then `SeriesWork`, and `Share` and `Signal` at any time. The
 process sends `Batch` after `Batch`.
 """
 
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Final
 
 from bulkdl.errors import BulkdlError
@@ -27,14 +28,11 @@ _AHEAD: Final = 1
 _SILENT_SECONDS: Final = (5, 60)
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Take no more work."""
+class Signal(Enum):
+    """What the parent tells a process. After the last work it ends when all is done."""
 
-
-@dataclass(frozen=True, slots=True)
-class NoMoreWork:
-    """All work has been given out: end when it is done."""
+    NO_MORE_WORK = 1
+    STOP = 2  # take no more work
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +91,7 @@ class WorkerProcess:
         return self._process
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
-        """Start the process; once it is hired, send it `items` and deliver its outcomes, until both have ended.
-
-        A process that dies does not fail the run: the work that it did not deliver is given back.
+        """Once it is hired, send it `items` and deliver its outcomes; give back what a dying process did not deliver.
 
         Raises:
             BulkdlError: the worker met an error that must stop the run.
@@ -124,7 +120,7 @@ class WorkerProcess:
 
     async def _send_stop(self) -> None:
         await self._stop.wait()
-        self._send(Stop())
+        self._send(Signal.STOP)
 
     async def _feed(self, items: AsyncIterator[SeriesWork]) -> None:
         await self._ahead.acquire()
@@ -134,7 +130,7 @@ class WorkerProcess:
             self._owner.update({(work.series_uid, entry.key): key for entry in work.entries})
             self._send(work)
             await self._ahead.acquire()  # before the next is taken: another worker may be idle
-        self._send(NoMoreWork())
+        self._send(Signal.NO_MORE_WORK)
 
     async def _end_silent(self, process: asyncio.subprocess.Process, patience: float) -> None:
         """End a process that sends nothing. Seconds count while this process runs, and not while it is stopped."""

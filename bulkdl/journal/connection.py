@@ -1,10 +1,8 @@
 """Create and open the file of a journal. Never overwrites a file.
 
-A new journal is created under another name, without a log, and then renamed, so a file without its tables is always
-damaged, never half created. Durability: WAL with `synchronous=FULL`, which syncs the log at each commit.
-
-Source: the SQLite pages on WAL ("Read-Only Databases"), URI file names (`mode`, `immutable`) and the file format (§1.3:
-magic text at byte 0, application id at byte 68).
+A new journal is made under another name, without a log, and then renamed, so a file without tables is damaged.
+Durability: WAL with `synchronous=FULL`. Source: the SQLite pages on WAL ("Read-Only Databases"), URI file names and the
+file format (§1.3: magic text at byte 0, application id at byte 68).
 """
 
 import os
@@ -37,12 +35,7 @@ _ADVICE: Final = (
 
 
 def create(path: Path) -> None:
-    """Create an empty journal of the newest version at `path`.
-
-    Raises:
-        DiskFull: no space is left.
-        MirrorUnwritable: the folder is missing or cannot be written.
-    """
+    """Create an empty journal of the newest version. DiskFull, MirrorUnwritable: its folder cannot be written."""
     new = path.with_name(f"{path.name}.new")
     try:
         for leftover in (new, new.with_name(f"{new.name}-journal"), *_companions(new)):

@@ -1,8 +1,7 @@
-"""All SQL of a journal, but for its schema and the pragmas of `connection`.
+"""All SQL of a journal, but for its schema and the pragmas of `connection`: constants, with values as parameters alone.
 
-Each statement is a constant: values come in as parameters alone. `:selection` is the id of a selection, and null for
-everything in the journal. CROSS JOIN keeps SQLite to the order that is written, which starts from the smallest table,
-whatever its statistics say. What a state or a listing is called stands in `schema`.
+`:selection` is the id of a selection, and null for everything in the journal. CROSS JOIN keeps SQLite to the order that
+is written, which starts from the smallest table, whatever its statistics say.
 """
 
 # ruff: noqa: S608 - the parts that are put together are constants

@@ -81,13 +81,12 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveChoice:
-    """Which archive, and how to reach it.
+    """Which archive, and how to reach it. `name` is an address, or a profile, of the configuration in `profiles`.
 
-    `name` is a profile or an address; `profiles` are those of the caller's configuration. `cache` is the folder for
-    downloaded indexes and the data of the demonstration archive. `forms` are kinds of archives beside the built-in
-    ones: what makes the archive from its profile and an HTTP client, by the KIND of `KIND+URL`. Worker processes import
-    it by name. `idc_index` is the path or the address of the index of IDC, None for the installed or downloaded one.
-    `route` is that of an archive with a route, such as `tcia`.
+    `cache` is the folder for downloaded indexes and the data of the demonstration archive. `forms` are kinds of
+    archives beside the built-in ones, by the KIND of `KIND+URL`; worker processes import what makes them by name.
+    `idc_index` is the path or the address of the index of IDC, None for the installed or downloaded one. `route` is
+    that of an archive with a route, such as `tcia`.
     """
 
     cache: Path

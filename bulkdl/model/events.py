@@ -30,12 +30,11 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Event):
-    """The state of a run; sent a few times per second at most, from the counts of the journal.
+    """The state of a run, from the counts of the journal; sent a few times per second at most.
 
-    While `resolving` is True, Series or instance lists are still being requested, so the totals still grow. Bytes are
-    those of this run, of unfinished instances too; `bytes_selected` is the archive's number for everything that is
-    selected, 0 if it sends none; `bytes_left` is None where a size is not known. `limit` is how many requests may be in
-    flight now.
+    While `resolving`, the totals still grow. Bytes are those of this run, of unfinished instances too; `bytes_selected`
+    is the archive's number for everything selected, 0 if it sends none; `bytes_left` is None where a size is unknown.
+    `limit` is how many requests may be in flight now.
     """
 
     name: ClassVar[str] = "progress"

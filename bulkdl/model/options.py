@@ -1,7 +1,6 @@
 """Options declared beside the field that they set, so that the command and the library derive from one declaration.
 
-A field of `Selection` or `FetchSettings` carries an `Option` in its metadata. `cli.options` makes the option of the
-command from it, the library takes the keyword, and `read_fields` reads the values that the journal keeps.
+`cli.options` makes the option of the command from the `Option` in a field's metadata, the library takes the keyword.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -200,9 +200,8 @@ class CollectionStatus:
 class StatusReport(_Report):
     """What a mirror holds and owes, from its journal alone.
 
-    `unlisted_series` are Series whose instance lists were not requested yet: what they owe is not counted.
-    `failures_by_error` maps a code to the number of instances, or whole Series, that failed with it. `unanswered` is
-    what the last run of each selection asked for, other than Series by name, and the archive does not have.
+    What Series in `unlisted_series` owe is not counted. `failures_by_error` maps a code to the number of instances, or
+    whole Series, that failed with it. `unanswered`: criteria that matched nothing in the last run of each selection.
     """
 
     mirror: str

@@ -1,8 +1,7 @@
 """What the user requests: criteria and lists of UIDs; whether a Series matches them.
 
-Each criterion is declared once, in the metadata of its field: the option of the command, the keyword of the library,
-the attribute of a Series that it is compared with, and its rank among the questions that archives are asked. `matches`,
-`as_json`, `from_json`, `from_keywords` and the options of `cli.options` derive from that.
+Each criterion is declared once, in the metadata of its field: its option and keyword, the attribute of a Series that it
+is compared with, and its rank among the questions that archives are asked. Everything else derives from that.
 """
 
 from __future__ import annotations

@@ -1,17 +1,15 @@
 """Read the zip of a Series while it arrives: bytes in, entries out. Pure.
 
 Position alone identifies an entry. Its name is passed on to be compared or shown and never becomes a path, so `..`,
-absolute names, links and repeated names are harmless. The caller learns from the bytes which instance an entry holds.
+absolute names, links and repeated names are harmless.
 
-The reader compares everything that a zip states with the received bytes: the CRC and both sizes of each entry, and at
-the end the number of entries and the position of the central directory. `EntryEnded` follows a successful comparison;
+The reader compares everything that a zip states with the received bytes. `EntryEnded` follows a successful comparison;
 until then the bytes of the entry may be wrong. A stream without an end record is incomplete even if the connection was
 closed properly, because an archive that fails may do that.
 
 Supported are entries stored with known sizes, or deflated; data descriptors with and without their signature, of 32 and
 64 bits; ZIP64. That covers java.util.zip, which NBIA uses (deflated, sizes after the data), and Python's zipfile.
-Stored entries whose size follows the data cannot be read as a stream. Source: PKWARE's APPNOTE.TXT 6.3.10, also for the
-section numbers below.
+Source: PKWARE's APPNOTE.TXT 6.3.10, also for the section numbers below.
 """
 
 import re
@@ -225,9 +223,8 @@ class BundleReader:
     def _match_descriptor(self, crc: int, packed_bytes: int, size_bytes: int) -> _Steps[bool]:
         """Whether the descriptor after the data states the same, in one of the four forms in use (4.3.9).
 
-        Reads as many bytes as the longest form has: they exist even after the shortest one, because a record of 22
-        bytes or more follows. Wide numbers are tried first: narrow ones do not match them, because PK follows, not
-        zeros.
+        Reads as many bytes as the longest form has: a record of 22 bytes or more follows even the shortest one. Wide
+        numbers are tried first: narrow ones do not match them, because PK follows, not zeros.
         """
         sizes = [struct.pack("<I2Q", crc, packed_bytes, size_bytes)]
         if max(packed_bytes, size_bytes) <= _ALL_32:

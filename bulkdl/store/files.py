@@ -1,8 +1,7 @@
 """The files of a mirror: where they are, its folders, and the steps of a commit (`commit` states their order).
 
-`layout` decides about names, `dicom` about validity. Paths are relative to the mirror, with `/`. Everything here
-blocks; several threads may call at once. Symbolic links below the mirror's root are neither written through nor
-followed; the root itself may be one.
+Paths are relative to the mirror, with `/`. Everything here blocks; several threads may call at once. Symbolic links
+below the mirror's root are neither written through nor followed; the root itself may be one.
 """
 
 import os

@@ -1,8 +1,7 @@
 """Import files from elsewhere on this machine: find them, link or copy them to a partial file, remove the originals.
 
-`commit` then commits them like any other partial file. A hard link shares its bytes with the original, at no cost. On
-another file system links are not possible, and the bytes are copied. What cannot be read, written or removed raises
-DiskError.
+`commit` then commits them like any other partial file. A hard link costs nothing; where links are not possible, as
+between file systems, the bytes are copied. What cannot be read, written or removed raises DiskError.
 """
 
 import errno

@@ -119,8 +119,7 @@ class Layout:
 
         `taken(key, owner)` is called for each folder on the way down whose name holds text: does another owner have the
         folder whose `fold`ed path is `key`? If so, this name gets the hash of its original text. `owner` is an opaque
-        key of the original names: equal names have equal keys. The callee remembers the first owner of each key, so the
-        folders stay the same.
+        key of the original names. The callee remembers the first owner of each key, so the folders stay the same.
         """
         path = ""
         for component in self.components:
@@ -136,8 +135,7 @@ class Layout:
 def parse_layout(text: str) -> Layout:
     """Read a layout: `tcia` (the default), `nbia`, `descriptive`, `flat`, or a template.
 
-    A template is folders with `/` between them, made of fields such as `{patient}` and of plain text:
-    `{collection}/{patient}/{study_date}-{study}/{series}`.
+    A template is folders with `/` between them, made of fields and of plain text: `{patient}/{study_date}-{series}`.
 
     Raises:
         LayoutError: an unknown field or name, text that is not safe in a file name, a name that may be too long, or a

@@ -1,9 +1,8 @@
-"""One process per mirror: a lock of the kernel on `.bulkdl/lock`.
+"""One process per mirror: a lock of the kernel on `.bulkdl/lock`, which it releases whenever the process ends.
 
-The kernel releases it when the process ends for any reason, so there are no stale locks. The content of the file is
-only used in messages. The file stays when the lock is released: removing it would let two processes lock two files of
-the same name. The lock belongs to the open file, which child programs do not inherit (PEP 446); a plain fork would
-inherit it, so workers are spawned, never forked.
+The content of the file is only used in messages. The file stays when the lock is released: removing it would let two
+processes lock two files of the same name. The lock belongs to the open file, which child programs do not inherit
+(PEP 446); a plain fork would inherit it, so workers are spawned, never forked.
 """
 
 import errno
@@ -38,8 +37,7 @@ def lock_mirror(root: Path, verb: str = "bulkdl", *, private: bool = False) -> I
     """Hold the lock of the mirror at `root`; makes its folder if it is missing. `verb` is shown to other processes.
 
     Raises:
-        MirrorLocked: another process has it; the message names it.
-        DiskError: the lock's file cannot be written.
+        MirrorLocked, DiskError: another process has it, and the message names it; its file cannot be written.
     """
     root = root.resolve()
     path = root / LOCK

@@ -1,10 +1,8 @@
 """Partial files: the bodies that are not complete yet, in `.bulkdl/partial/`.
 
-A partial file of a large body can be resumed, by a later attempt or by another run: a note beside it (`Partials.note`)
-states which object it is of, and how many of its bytes are synced.
-
-Except for `PartialStream` everything here blocks; several threads may call at once. No call writes through a symbolic
-link.
+A partial file of a large body can be resumed, also by another run: a note beside it (`Partials.note`) states which
+object it is of, and how many of its bytes are synced. Except for `PartialStream` everything here blocks; several
+threads may call at once. No call writes through a symbolic link.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Walk the files below a folder: the one walker that `verify`, `adopt` and `serve` use.
+"""Walk the files below a folder, for `verify`, `adopt` and `serve`. Symbolic links are reported and never followed.
 
-Symbolic links are reported and never followed, so the walk ends and stays below its folder. Only the listing of one
-folder, and the names of the folders to come, are in memory.
+Only the listing of one folder, and the names of the folders to come, are in memory.
 """
 
 import os

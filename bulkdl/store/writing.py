@@ -1,9 +1,8 @@
 """Commit many small instances in groups, with few hand-overs to threads.
 
-On a quick disk a commit takes less time than a hand-over to a thread and back, so it runs on the event loop: threads
-would only compete for the interpreter lock. On a slow disk many instances share one hand-over, and each folder is
-synced once for all of them: a thread takes all jobs that arrived during its last group, and more threads start when
-the queue grows, to sync in parallel. The writer finds out by measuring which of the two the disk is.
+On a quick disk a commit takes less time than a hand-over to a thread and back, so it runs on the event loop. On a slow
+disk a thread takes all jobs that arrived during its last group and syncs each folder once for all of them; more threads
+start when the queue grows. The writer finds out by measuring which of the two the disk is.
 """
 
 import asyncio
@@ -12,8 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
@@ -56,12 +54,7 @@ class DiskPace:
             self.is_quick, self._lost = True, _ON_TRIAL
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A job, and the future of the task that waits for it."""
-
-    job: CommitJob
-    done: asyncio.Future[int]
+_Waiting: TypeAlias = tuple[CommitJob, asyncio.Future[int]]
 
 
 class GroupWriter:
@@ -103,7 +96,7 @@ class GroupWriter:
 
     def _submit(self, job: CommitJob) -> asyncio.Future[int]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(job, loop.create_future())
+        waiting = (job, loop.create_future())
         if self._is_done_here():
             started = time.perf_counter()
             commit(self._files, [job])
@@ -113,7 +106,7 @@ class GroupWriter:
             self._pace.went_to_thread()
             self._waiting.append(waiting)
             self._call_threads(loop)
-        return waiting.done
+        return waiting[1]
 
     def _is_done_here(self) -> bool:
         return self._pace.is_quick and not self._threads and not self._waiting
@@ -126,7 +119,7 @@ class GroupWriter:
 
     def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
         while group := self._next():
-            commit(self._files, [waiting.job for waiting in group])
+            commit(self._files, [job for job, _ in group])
             loop.call_soon_threadsafe(_settle, group)
         loop.call_soon_threadsafe(self._thread_ended, loop)
 
@@ -143,10 +136,10 @@ class GroupWriter:
 
 
 def _settle(group: Sequence[_Waiting]) -> None:
-    for waiting in group:
-        if waiting.done.done():
+    for job, future in group:
+        if future.done():
             continue  # cancelled
-        if waiting.job.error is not None:
-            waiting.done.set_exception(waiting.job.error)
+        if job.error is not None:
+            future.set_exception(job.error)
         else:
-            waiting.done.set_result(waiting.job.mtime_ns)
+            future.set_result(job.mtime_ns)

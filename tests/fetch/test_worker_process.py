@@ -13,7 +13,7 @@ from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.fetch.worker import Learned, Traffic, WorkerSettings
-from bulkdl.fetch.worker_process import Batch, NoMoreWork, Stop, WorkerProcess
+from bulkdl.fetch.worker_process import Batch, Signal, WorkerProcess
 from bulkdl.model.access import Access
 from bulkdl.model.events import Noted, RunContext
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -113,8 +113,8 @@ async def test_an_error_that_must_stop_the_run_is_raised(files: MirrorFiles, tmp
 
 MESSAGES = [
     Share(3, 1000.0),
-    Stop(),
-    NoMoreWork(),
+    Signal.STOP,
+    Signal.NO_MORE_WORK,
     Batch((outcome(1, 2),), (Noted("text"),), Traffic(1, 2, 3, 4), 1, is_last=True),
     SeriesWork(
         series_uid=SeriesUid("1.2"),
