@@ -102,6 +102,7 @@ _PATIENTS = (
     ),
 )
 _STUDIES = (("20010305", "baseline", 0.0), ("20010604", "follow-up", 91.0))
+_CONTOUR_POINTS = 36
 
 
 def write_phantoms(folder: Path) -> None:
@@ -210,12 +211,7 @@ class _PhantomStudy:
         made.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
         made.SliceLocation = str(z_mm)
         made.PixelSpacing = [f"{grid.spacing_units / UNITS_PER_MM}"] * 2  # exact: a power of two divides it
-        made.SamplesPerPixel = 1
-        made.PhotometricInterpretation = "MONOCHROME2"
-        made.Rows = made.Columns = grid.size
-        made.BitsAllocated = made.BitsStored = 16
-        made.HighBit = 15
-        made.PixelRepresentation = 1
+        _describe_pixels(made, grid, bits=16)
         return made
 
     def slice_of(self, series: _PhantomSeries, index: int) -> NDArray[np.int32]:
@@ -240,6 +236,15 @@ def _soften(image: NDArray[np.int32]) -> NDArray[np.int32]:
     across = softened.copy()
     across[:, 1:-1] = (softened[:, :-2] + 2 * softened[:, 1:-1] + softened[:, 2:]) // 4
     return across
+
+
+def _describe_pixels(made: Dataset, grid: Grid, *, bits: int) -> None:
+    made.SamplesPerPixel = 1
+    made.PhotometricInterpretation = "MONOCHROME2"
+    made.Rows = made.Columns = grid.size
+    made.BitsAllocated = made.BitsStored = bits
+    made.HighBit = bits - 1
+    made.PixelRepresentation = int(bits > 1)  # signed, but for a mask
 
 
 def _set_pixels(made: Dataset, image: NDArray[np.int32], low: int, high: int) -> None:
@@ -391,9 +396,6 @@ def _contours(shape: Ellipsoid, ct: list[Dataset]) -> list[Dataset]:
     ]
 
 
-_CONTOUR_POINTS = 36
-
-
 def _outline(shape: Ellipsoid, instance: Dataset) -> list[str]:
     """The outline of an ellipsoid in the plane of an image: x, y, z of each point in mm; empty if it is outside."""
     z_mm = int(instance.ImagePositionPatient[2])
@@ -419,16 +421,19 @@ def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     made.ContentLabel = "TUMOUR"
     made.ContentDescription = f"Tumour of the {study.patient.site.lower()}"
     made.ContentCreatorName = ""
-    made.SamplesPerPixel = 1
-    made.PhotometricInterpretation = "MONOCHROME2"
     made.NumberOfFrames = str(len(shown))
-    made.Rows = made.Columns = _CT_GRID.size
-    made.BitsAllocated = made.BitsStored = 1
-    made.HighBit = 0
-    made.PixelRepresentation = 0
+    _describe_pixels(made, _CT_GRID, bits=1)
     made.LossyImageCompression = "00"
     made.SegmentationType = "BINARY"
-    made.SegmentSequence = [_segment()]
+    segment = _dataset(
+        SegmentNumber=1,
+        SegmentLabel="Tumour",
+        SegmentAlgorithmType="AUTOMATIC",
+        SegmentAlgorithmName="phantom",
+        SegmentedPropertyCategoryCodeSequence=[_code("49755003", "SCT", "Morphologically Abnormal Structure")],
+        SegmentedPropertyTypeCodeSequence=[_code("108369006", "SCT", "Neoplasm")],
+    )
+    made.SegmentSequence = [segment]
     made.ReferencedSeriesSequence = [
         _dataset(
             SeriesInstanceUID=ct[0].SeriesInstanceUID,
@@ -448,17 +453,6 @@ def _segmentation(study: _PhantomStudy, ct: list[Dataset]) -> Dataset:
     bits = np.packbits(np.stack([mask for _, mask in shown]).ravel(), bitorder="little").tobytes()
     made.PixelData = bits + b"\0" * (len(bits) % 2)
     return made
-
-
-def _segment() -> Dataset:
-    return _dataset(
-        SegmentNumber=1,
-        SegmentLabel="Tumour",
-        SegmentAlgorithmType="AUTOMATIC",
-        SegmentAlgorithmName="phantom",
-        SegmentedPropertyCategoryCodeSequence=[_code("49755003", "SCT", "Morphologically Abnormal Structure")],
-        SegmentedPropertyTypeCodeSequence=[_code("108369006", "SCT", "Neoplasm")],
-    )
 
 
 def _dimension(organization_uid: uid.UID, pointer: int, group: int) -> Dataset:

@@ -77,7 +77,7 @@ class Downloads:
 
     async def _send_held(self, http: web.Request, api: Api, hidden: frozenset[str]) -> web.StreamResponse:
         series_uid = http.query["SeriesInstanceUID"]
-        series = self._find_cached(series_uid) or await self._load(series_uid)
+        series = await self._find_series(series_uid)
         file = None
         if series is not None and series.collection not in hidden:
             file = series.files.get(http.query["SOPInstanceUID"])
@@ -90,18 +90,14 @@ class Downloads:
                 return await self._threads.stream(http, headers, iter(partial(source.read, _PIECE_BYTES), b""))
             return await send_file(http, source, headers)
 
-    def _find_cached(self, series_uid: str) -> _CachedSeries | None:
-        if self._generation != self._catalogue.generation:
-            self._generation = self._catalogue.generation
+    async def _find_series(self, series_uid: str) -> _CachedSeries | None:
+        generation = self._catalogue.generation
+        if self._generation != generation:
+            self._generation, self._cached = generation, 0
             self._series.clear()
-            self._cached = 0
-        found = self._series.get(series_uid)
-        if found is not None:
+        if (found := self._series.get(series_uid)) is not None:
             self._series.move_to_end(series_uid)
-        return found
-
-    async def _load(self, series_uid: str) -> _CachedSeries | None:
-        generation = self._generation
+            return found
         collection = await self._threads.do(self._catalogue.collection_of, series_uid)
         if collection is None:
             return None
