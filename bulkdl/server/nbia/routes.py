@@ -1,7 +1,7 @@
 """The routes of the NBIA and TCIA APIs: from an HTTP request to the module that answers it.
 
-The tables in `archive.nbia.endpoints` define the endpoints; `apis` says which API is at which path. `rows` finds rows,
-`replies` makes other answers, `downloads` sends instances and bundles.
+The tables in `archive.nbia.endpoints` define the endpoints; `apis` says which API is at which path. `rows` makes
+answers of rows, `replies` makes other answers, `downloads` sends instances and bundles.
 
 Source: `V1_*.java`, `V2_*.java`, `v4/*.java` and `getData.java` of the NBIA API, and Bindaas.
 
@@ -27,13 +27,13 @@ from bulkdl.server.inspection import Inspection
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.downloads import Downloads
 from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
-from bulkdl.server.nbia.formats import find_format, write_rows
 from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.renderings import RENDERINGS
 from bulkdl.server.nbia.replies import level_of, reply
 from bulkdl.server.nbia.request import FORMAT, ApiRequest, RequestRefused, check_names, read_form
+from bulkdl.server.nbia.rows import find_format, write_rows
 from bulkdl.server.nbia.shared_lists import SharedLists
 from bulkdl.server.responses import Unavailable
 from bulkdl.server.supply import Supply

@@ -1,23 +1,27 @@
-"""Rows that answer the search endpoints: one function per endpoint, shared by all APIs that have it.
+"""Rows that answer the search endpoints, in the requested format: one function per endpoint, for all APIs that have it.
 
-A row maps fields of the endpoint's attributes to values; a missing field is left out of the answer. `apis` and
-`renderings` write the values. Source: `V1_*.java`, `v4/*.java`, the `Get*.java` of the Advanced API, and the DAOs of
-NBIA.
+A field that a row lacks is left out of the answer. `apis` and `renderings` write the values. Source: `V1_*.java`,
+`v4/*.java`, `getData.java`, the `Get*.java` of the Advanced API, and the DAOs of NBIA.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime
 from html import escape
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
+from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, Answer, Endpoint
 from bulkdl.errors import BulkdlError
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.server.access import GUEST
 from bulkdl.server.catalogue import SeriesDetail, Since
+from bulkdl.server.nbia.apis import Api
+from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.nbia.renderings import RENDERINGS, TCIA_RENDERINGS, Rendering, WireRow, encode, to_json
 from bulkdl.server.nbia.request import ApiRequest, RequestRefused, Row
 
 _EPOCH: Final = date(1900, 1, 1)
@@ -29,11 +33,63 @@ _FIELDS: Final = {
     kind: tuple(entry.name for entry in fields(kind) if entry.name not in {"series", "patient", "study"})
     for kind in (Patient, Study, Series, SeriesDetail)
 }
+_JSON_QUIRKS: Final = frozenset({Quirk.SINGLE_OBJECT, Quirk.ESCAPED_SLASHES})
+_NULLS_LEFT_OUT: Final = frozenset({"getCollectionOrSeriesForDOI"})
+_OBJECT_ENDPOINTS: Final = frozenset(
+    endpoint.name
+    for endpoint in NBIA_ADVANCED.values()
+    if endpoint.answer is Answer.ROWS and endpoint.default_format == "JSON" and endpoint.name not in _NULLS_LEFT_OUT
+)
+# As Jackson writes it: nulls are kept, and no rows are an empty array.
+_JSON_WITH_NULLS: Final = replace(RENDERINGS["JSON"], begin=lambda _attributes: ("[", encode), is_never_empty=True)
 
 
-def find_rows(request: ApiRequest) -> Iterator[Row]:
-    """The rows that answer a request, found as they are taken."""
-    return iter(_ROWS[request.endpoint.name](request))
+def find_format(api: Api, endpoint: Endpoint, name: str) -> Rendering | None:
+    """The format that a request asks for by `name`; None if it is unknown."""
+    name = name.upper()
+    if not api.is_tcia:
+        is_single = len(endpoint.attributes) == 1
+        if endpoint.name in _OBJECT_ENDPOINTS:
+            return _JSON_WITH_NULLS
+        if name == "CSV-DOWNLOAD":
+            content_type = "application/force-download" if is_single else "text/csv"
+            headers = {"Content-Disposition": 'attachment; filename="SeriesMetaData.csv"'}
+            return replace(RENDERINGS["CSV"], content_type=content_type, headers=headers)
+        if name == "CSVQUOTED" and not is_single:
+            name = "CSV"
+    return (TCIA_RENDERINGS if api.is_tcia else RENDERINGS).get(name)
+
+
+def write_rows(request: ApiRequest, rendering: Rendering, quirks: frozenset[Quirk]) -> Iterator[bytes]:
+    """The rows that answer the request, in chunks. Nothing is read before the first chunk is requested.
+
+    With a quirk that changes JSON, the whole answer is held in memory.
+    """
+    is_json = rendering.content_type == "application/json"
+    rows = _wire_rows(request, as_text=is_json and Quirk.SIZES_AS_STRINGS in quirks)
+    chunks = rendering.write(request.endpoint.attributes, rows)
+    if not is_json or not quirks & _JSON_QUIRKS:
+        yield from chunks
+        return
+    body = b"".join(chunks)
+    if Quirk.SINGLE_OBJECT in quirks and body:
+        document = json.loads(body)
+        if isinstance(document, list) and len(document) == 1:
+            body = to_json(document[0])
+    if Quirk.ESCAPED_SLASHES in quirks:
+        body = body.replace(b"/", rb"\/")
+    if body:
+        yield body
+
+
+def _wire_rows(request: ApiRequest, *, as_text: bool) -> Iterator[WireRow]:
+    to_wire = request.api.writer(request.endpoint)
+    attributes = request.endpoint.attributes
+    for row in _ROWS[request.endpoint.name](request):
+        wired = {attribute.name: to_wire(attribute, row.get(attribute.field)) for attribute in attributes}
+        if as_text:
+            wired = {name: str(value) if type(value) in {int, float} else value for name, value in wired.items()}
+        yield wired
 
 
 def _of_record(record: Patient | Study | Series | SeriesDetail) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from bulkdl.server.catalogue import About, Root
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served import served
-from tests.support.served_archive import Archive
+from tests.support.served_archive import FAILED, Archive
 
 
 async def test_collections(archive: Archive) -> None:
@@ -134,3 +134,26 @@ async def test_both_spellings_of_the_new_studies_of_a_patient_are_answered(archi
             bodies.append(await response.json())
     assert bodies[0] == bodies[1]
     assert len(bodies[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "content_type", "start"),
+    [
+        ("json", "application/json", b"["),
+        ("CSV", "text/csv", b'"PatientId","PatientName"'),
+        ("csvQuoted", "text/csv", b'"PatientId","PatientName"'),
+        ("CSV-DOWNLOAD", "text/csv", b'"PatientId","PatientName"'),
+        ("xml", "application/xml", b"<?xml version="),
+        ("HTML", "text/html", b"<P ALIGN="),
+    ],
+)
+async def test_formats(archive: Archive, word: str, content_type: str, start: bytes) -> None:
+    answer = await archive.get(f"getPatient?format={word}")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+    assert answer.body.startswith(start)
+
+
+@pytest.mark.parametrize("word", ["", "yaml"])
+async def test_an_unknown_format_is_a_server_error(archive: Archive, word: str) -> None:
+    answer = await archive.get(f"getPatient?format={word}")
+    assert (answer.status, answer.headers["Content-Type"], answer.body) == (500, "text/plain", FAILED)
