@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEMO, Route
+from bulkdl.model.access import DEMOS, Route
 from bulkdl.model.text import did_you_mean
 
 ROUTED: Final = "routed"
@@ -88,8 +88,8 @@ def find_profile(
     known = {**BUILT_IN, **(configured or {})}
     if "://" not in name_or_url:
         if name_or_url not in known:
-            hint = did_you_mean(name_or_url, [*known, DEMO])
-            names = ", ".join(sorted([*known, DEMO]))
+            hint = did_you_mean(name_or_url, [*known, *DEMOS])
+            names = ", ".join(sorted([*known, *DEMOS]))
             raise ConfigurationError(f"there is no archive profile {name_or_url!r}{hint} (known: {names}, or a URL)")
         found = _from_address(known[name_or_url], name_or_url, forms)
     else:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import platformdirs
 
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEMO
+from bulkdl.model.access import DEMOS
 from bulkdl.model.text import decoded, did_you_mean
 
 _TABLES: Final = ("profiles", "defaults")
@@ -86,8 +86,8 @@ def _problems(document: Mapping[str, Any], options: Collection[str]) -> Iterator
     for name, address in document.get("profiles", {}).items():
         if not isinstance(address, str):
             yield f"the profile {name!r} is not text: write {name} = 'https://…'", name
-        if name == DEMO:
-            yield f"{DEMO!r} always means the demonstration archive; choose another name", name
+        if name in DEMOS:
+            yield f"{name!r} always means the demonstration archive; choose another name", name
     for key, value in document.get("defaults", {}).items():
         if (option := key.replace("-", "_")) not in options:
             yield f"unknown option {key!r}{_known(option, options)}", key

@@ -15,7 +15,9 @@ DEFAULT_ARCHIVE: Final = "tcia"
 IDC: Final = "idc"
 """The Imaging Data Commons, whose index is downloaded or installed."""
 DEMO: Final = "demo"
-"""The name of the demonstration archive, which runs in this process."""
+DEMO_IDC: Final = "demo-idc"
+DEMOS: Final = (DEMO, DEMO_IDC)
+"""The names of the demonstration archive, which runs in this process: as one of NBIA, and as one of the IDC's form."""
 
 
 class Route(StrEnum):

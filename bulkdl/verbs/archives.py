@@ -25,7 +25,7 @@ from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, Profile
 from bulkdl.archive.routed import parts_of
 from bulkdl.errors import BulkdlError, ConfigurationError, ConnectFailed, TimedOut, UnexpectedAnswer
-from bulkdl.model.access import DEMO, IDC, ArchiveChoice
+from bulkdl.model.access import DEMOS, IDC, ArchiveChoice
 from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.records import Patient, Series
@@ -93,7 +93,7 @@ class ArchiveReport:
 
 def known_archives(profiles: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
     """The names of all archives: the built-in profiles, `profiles`, and the demonstration archive."""
-    return tuple(dict.fromkeys((*BUILT_IN, *profiles, DEMO)))
+    return tuple(dict.fromkeys((*BUILT_IN, *profiles, *DEMOS)))
 
 
 async def archives_async(
@@ -141,13 +141,13 @@ class _Connection:
     release: str | None = None
 
     def report(self) -> ArchiveReport:
-        if self.choice.name == DEMO:
-            return ArchiveReport(DEMO, "in this process", self.profile.kind, tuple(self.results))
+        if (name := self.choice.name) in DEMOS:
+            return ArchiveReport(name, "in this process", self.profile.kind, tuple(self.results), self.release)
         about = self.profile
         return ArchiveReport(about.name, about.url, about.kind, tuple(self.results), self.release)
 
     async def check(self) -> None:
-        if self.choice.name != DEMO:
+        if self.choice.name not in DEMOS:
             await self._step("name", self._resolve_name)
             await self._step("proxy", self._reach_proxy)
             await self._step("tls", self._shake_hands)

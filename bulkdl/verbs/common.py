@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias, TypedDict
+from urllib.parse import urljoin
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
@@ -18,7 +20,7 @@ from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
-from bulkdl.model.access import DEMO, ArchiveChoice
+from bulkdl.model.access import DEMO_IDC, DEMOS, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.options import Option, as_words
 from bulkdl.model.records import Series
@@ -88,27 +90,37 @@ def prepare_process(archive: ArchiveChoice | None) -> None:
 
     The demonstration archive makes its images with numpy, in this process, so numpy stays for it.
     """
-    if archive is None or archive.name != DEMO:
+    if archive is None or archive.name not in DEMOS:
         disable_numpy()
 
 
 @asynccontextmanager
 async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
     """The profile of the chosen archive. The demonstration archive is started, and runs until the block ends."""
-    if choice.name != DEMO:
+    if choice.name not in DEMOS:
         profile = find_profile(choice.name, choice.profiles, forms=choice.forms)
         yield profile.using(index=choice.idc_index, cache=choice.cache, route=choice.route)
         return
     from bulkdl.verbs.serve import serve_async  # noqa: PLC0415 - late: only the demonstration needs a server
 
     async with serve_async(demo=True, cache=choice.cache) as served:
-        address = find_profile(served.url)
         try:
-            yield Profile(DEMO, address.url, address.kind)
+            if choice.name == DEMO_IDC:
+                with tempfile.TemporaryDirectory(prefix="bulkdl-") as cache:  # its index is made on this machine
+                    yield _of_idc(served.url, Path(cache))
+            else:
+                address = find_profile(served.url)
+                yield Profile(choice.name, address.url, address.kind)
         except SelectionError as error:
             if served.missing is None or served.missing.partition(" ")[0] not in str(error):
                 raise
             raise SelectionError(f"{error}: {served.missing}") from error
+
+
+def _of_idc(services: str, cache: Path) -> Profile:
+    """The profile of the bucket of a server of ours, with its index."""
+    url = urljoin(services, "/")
+    return Profile(DEMO_IDC, url, "idc", index=urljoin(url, "bulkdl/index/idc_index.parquet"), cache=cache)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from bulkdl.archive.nbia import endpoints as tables
 from bulkdl.archive.nbia.dialects import DIALECTS, Dialect, find_endpoint
@@ -12,7 +12,7 @@ from bulkdl.archive.nbia.endpoints import Answer, Kind, Parameter
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEMO, ArchiveChoice
+from bulkdl.model.access import DEMO, DEMO_IDC, ArchiveChoice
 from bulkdl.model.text import did_you_mean, nearest
 
 Endpoint: TypeAlias = tables.Endpoint
@@ -46,10 +46,12 @@ def without_endpoints(name: str) -> ConfigurationError:
     return ConfigurationError(f"the archive {name} has no endpoints to query")
 
 
+_ADDRESSES: Final = {DEMO: "nbia+http://localhost/nbia-api/services", DEMO_IDC: "idc+http://localhost"}
+
+
 def profile_of(archive: ArchiveChoice) -> Profile:
     """The profile of an archive, without a request; that of the demonstration archive has its dialect only."""
-    name = "nbia+http://localhost/nbia-api/services" if archive.name == DEMO else archive.name
-    return find_profile(name, archive.profiles, forms=archive.forms)
+    return find_profile(_ADDRESSES.get(archive.name, archive.name), archive.profiles, forms=archive.forms)
 
 
 def find(endpoint: str, archive: ArchiveChoice) -> Endpoint:

@@ -14,7 +14,7 @@ from bulkdl.archive.auth import GUEST
 from bulkdl.archive.connect import capabilities
 from bulkdl.archive.profiles import find_profile
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEFAULT_ARCHIVE, DEMO, Access, ArchiveChoice, Credentials, Route
+from bulkdl.model.access import DEFAULT_ARCHIVE, DEMOS, Access, ArchiveChoice, Credentials, Route
 from bulkdl.model.text import decoded
 from bulkdl.verbs.signatures import Paths
 
@@ -77,7 +77,7 @@ def archive_terms(
     name: str, profiles: Mapping[str, str], *, forms: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 ) -> ArchiveTerms:
     """The terms of the archive of that name or address. Raises ConfigurationError: there is no such archive."""
-    if name == DEMO:
+    if name in DEMOS:
         return ArchiveTerms(url="")
     profile = find_profile(name, profiles, forms=forms)
     able = capabilities(profile)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkdl.journal.journal import Journal
-from bulkdl.model.access import DEMO
+from bulkdl.model.access import DEMOS
 from bulkdl.model.reports import LogReport, StatusReport
 from bulkdl.store.lock import holder
 from bulkdl.verbs.blocking import blocking
@@ -39,7 +39,7 @@ def read_status(mirror: Path) -> StatusReport:
         counts = journal.counts(None)
         return StatusReport(
             mirror=str(mirror.resolve()),
-            archive=(DEMO if last.archive_name == DEMO else last.archive_url) if last else "",
+            archive=(last.archive_name if last.archive_name in DEMOS else last.archive_url) if last else "",
             run=last.id if last else 0,
             running=holder(mirror),
             last_outcome=last.outcome.value if last and last.outcome else None,

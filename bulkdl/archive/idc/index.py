@@ -20,7 +20,7 @@ from typing import Final
 
 from bulkdl.archive.http import IDENTITY, SHORT_ANSWER_BYTES, HttpClient
 from bulkdl.archive.request import Request
-from bulkdl.errors import AccessDenied, ConfigurationError, NotFound, UnexpectedAnswer
+from bulkdl.errors import ConfigurationError, RequestFailed, UnexpectedAnswer
 from bulkdl.runtime.disk import disk_errors
 
 PUBLIC: Final = "https://storage.googleapis.com/idc-index-data-artifacts/current/release_artifacts/"
@@ -36,6 +36,7 @@ _FOLDER: Final = "idc-index"
 _SUFFIX: Final = ".parquet"
 _DIGEST: Final = re.compile(rb"[0-9a-f]{64}")
 _DIGEST_NAME: Final = "digest"
+_ABSENT: Final = frozenset({401, 403, 404, 410})  # what a bucket may answer for what it does not have
 _WRITE_BYTES: Final = 1 << 20
 
 
@@ -124,8 +125,9 @@ class IndexDownload:
     async def _optional(self, name: str, path: Path) -> None:
         try:
             await self._file(name, path, await self._digest(name))
-        except (NotFound, AccessDenied):  # a bucket may answer so to what it does not have
-            return
+        except RequestFailed as error:
+            if error.status not in _ABSENT:
+                raise
 
     async def _digest(self, name: str) -> bytes | None:
         """The SHA-256 that the archive publishes for a file, None if it does not."""
@@ -134,7 +136,9 @@ class IndexDownload:
             content = await self._http.retrier.ask(
                 f"the checksum of {name}", lambda _: self._http.read_once(request, at_most=SHORT_ANSWER_BYTES)
             )
-        except (NotFound, AccessDenied):
+        except RequestFailed as error:
+            if error.status not in _ABSENT:
+                raise
             return None
         found = _DIGEST.match(content[1].strip().lower())
         if found is None:

@@ -24,8 +24,9 @@ Fault = Callable[[str], "Action | None"]
 class Publisher:
     """Serves the files of an index, each with its SHA-256 beside it; `fault` replaces the answer for a name."""
 
-    def __init__(self, folder: Path, *, fault: Fault = lambda _: None) -> None:
+    def __init__(self, folder: Path, *, fault: Fault = lambda _: None, absent: int = 404) -> None:
         self.folder = folder
+        self.absent = absent  # the status of what it does not have
         self.fault = fault
         self.server = FaultyServer(self._answer)
 
@@ -35,7 +36,7 @@ class Publisher:
         if (fault := self.fault(name)) is not None:
             return fault
         if not path.is_file():
-            return answer(b"<Error/>", status=403)  # as a bucket that may not be listed
+            return answer(b"<?xml version='1.0'?><Error/>", status=self.absent)
         content = path.read_bytes()
         if name.endswith(".sha256"):
             return answer(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode())
@@ -85,6 +86,16 @@ async def test_downloads_an_index_with_all_its_files_and_says_so(source: Path, t
     assert sorted(publisher.asked) == sorted([SERIES, PRIOR, COLLECTIONS, RELEASES])
     assert notes[0].startswith("downloading the index of IDC, about 80 MB, from http://127.0.0.1:")
     assert left_in(tmp_path / "cache") == sorted([SERIES, PRIOR, COLLECTIONS, RELEASES, "digest"])
+
+
+@pytest.mark.parametrize("absent", [403, 404])
+async def test_an_index_may_be_alone_in_its_bucket(source: Path, tmp_path: Path, absent: int) -> None:
+    for name in (PRIOR, COLLECTIONS, RELEASES):
+        (source / name).unlink()
+    publisher = Publisher(source, absent=absent)
+    async with publisher.server:
+        assert await collections(publisher, tmp_path / "cache") == ("lung_one",)
+    assert left_in(tmp_path / "cache") == sorted([SERIES, "digest"])
 
 
 async def test_downloads_an_index_again_only_when_it_has_changed(source: Path, tmp_path: Path) -> None:
