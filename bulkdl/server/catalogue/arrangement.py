@@ -21,7 +21,6 @@ from typing import Any, Final
 from bulkdl.model.ids import stable_uuid
 from bulkdl.model.records import Series
 from bulkdl.server.catalogue.files import Root, dump, to_json
-from bulkdl.server.catalogue.reports import Contradiction
 
 _NO_HEAD: Final[Mapping[str, Mapping[str, Any]]] = {"patient": {}, "study": {}, "extra": {}}
 _RECORD_FIELDS: Final = tuple(entry.name for entry in fields(Series))
@@ -105,7 +104,7 @@ class Arrangement:
             other = self._head(head_id)["series"]
             for field in ("patient_id", "study_uid"):
                 if other.get(field) != first.get(field):
-                    self._contradictions.append([series_uid, field, first_path.hex(), path.hex()])
+                    self._contradictions.append([series_uid, field, os.fsdecode(first_path), os.fsdecode(path)])
                     return
 
     def _head(self, head_id: int) -> dict[str, dict[str, Any]]:
@@ -156,14 +155,6 @@ class Arrangement:
         folders = path.relative_to(root.path).parts[:-1]
         named = folders[0] if folders else self._collection or root.path.name or "COLLECTION"
         return os.fsencode(named).decode(errors="replace")
-
-
-def read_contradictions(text: str) -> tuple[Contradiction, ...]:
-    """Read the contradictions that an arrangement has stored in `meta`."""
-    return tuple(
-        Contradiction(series_uid, field, *(Path(os.fsdecode(bytes.fromhex(path))) for path in paths))
-        for series_uid, field, *paths in json.loads(text)
-    )
 
 
 def _values(record: Series) -> dict[str, Any]:

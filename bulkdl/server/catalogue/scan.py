@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.server.catalogue.arrangement import Arrangement, read_contradictions
+from bulkdl.server.catalogue.arrangement import Arrangement
 from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, open_unlinked, read_facts, to_json
-from bulkdl.server.catalogue.reports import Conflict, ScanReport, Totals, Unservable
+from bulkdl.server.catalogue.reports import Conflict, Contradiction, ScanReport, Totals, Unservable
 
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000
@@ -130,7 +130,10 @@ class _Scan:
             removed=self._removed,
             duplicates=self._duplicates,
             conflicts=tuple(self._conflicts),
-            contradictions=read_contradictions(stored.get("contradictions", "[]")),
+            contradictions=tuple(
+                Contradiction(series_uid, field, Path(chosen), Path(other))
+                for series_uid, field, chosen, other in json.loads(stored.get("contradictions", "[]"))
+            ),
             unservable=tuple(listed),
             unservable_by_reason=dict(reasons.most_common()),
         )
