@@ -45,7 +45,7 @@ def option_field(
     help: str,  # noqa: A002 - the name that `Option` and click have for it
     metavar: str | None = None,
     *,
-    default: Any,
+    default: Any = None,
     read: Callable[[str], Any] = str,
     shown_default: str | None = None,
     write: Callable[[Any], str] = str,

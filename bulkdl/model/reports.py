@@ -16,6 +16,10 @@ def _documents(records: Iterable[Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}
+
+
 class _Report:
     """What every report has: `str(report)` is its text for people."""
 
@@ -26,8 +30,8 @@ class _Report:
 
         return text_of(cast(Report, self))
 
-    def _values(self, *names: str) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in names}
+    def _values(self, *names: str, of: str = "") -> dict[str, Any]:
+        return {name: getattr(self, of + name) for name in names}
 
 
 class RunOutcome(StrEnum):
@@ -123,14 +127,12 @@ class RunReport(_Report):
             **self._values("mirror", "archive", "run", "outcome"),
             "series": asdict(self.series),
             "instances": asdict(self.instances),
-            "bytes": {"fetched": self.bytes_fetched, "mirror": self.bytes_mirror},
-            **({"changes": asdict(self.changes)} if self.changes is not None else {}),
+            "bytes": self._values("fetched", "mirror", of="bytes_"),
+            **_given(changes=self.changes and asdict(self.changes)),
             **self._values("requests", "retries"),
             "seconds": round(self.seconds, 3),
             "failures": _documents(self.failures),
-            **({"sources": dict(self.sources)} if self.sources else {}),
-            **({"failures_left_out": self.failures_left_out} if self.failures_left_out else {}),
-            **({"notes": list(self.notes)} if self.notes else {}),
+            **_given(sources=dict(self.sources), failures_left_out=self.failures_left_out, notes=list(self.notes)),
         }
 
 
@@ -145,11 +147,8 @@ class SyncPlan(_Report):
 
     def as_json(self) -> dict[str, Any]:
         """The document of `sync --dry-run --json`."""
-        return {
-            **self._values("mirror", "archive"),
-            "changes": asdict(self.changes),
-            "failures": _documents(self.failures),
-        }
+        document = {"changes": asdict(self.changes), "failures": _documents(self.failures)}
+        return {**self._values("mirror", "archive"), **document}
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,19 +297,16 @@ class VerifyReport(_Report):
 
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
+        counts = asdict(self.instances)
         return {
             "mirror": self.mirror,
             "series": asdict(self.series),
-            "instances": {
-                **asdict(self.instances),
-                **self._values("checked", "sound", "owed"),
-                "held": self.instances.reused,
-            },
+            "instances": {**counts, **self._values("checked", "sound", "owed"), "held": counts["reused"]},
             "bytes": {"checked": self.bytes_checked},
             "seconds": round(self.seconds, 3),
             "problems": _documents(self.problems),
             **({"compared": {"series": self.series_compared}} if self.series_compared is not None else {}),
-            **({"repair": self.repair.as_json()} if self.repair else {}),
+            **_given(repair=self.repair and self.repair.as_json()),
         }
 
 
@@ -392,23 +388,18 @@ class PlanReport(_Report):
         """The document of `plan --json`, without the list of Series, which may be long; `--save` writes it."""
         return {
             **self._values("archive", "release", "mirror", "withdrawn"),
-            **({"sources": dict(self.sources)} if self.sources else {}),
+            **_given(sources=dict(self.sources)),
             "series": asdict(self.series),
             "instances": {
                 **asdict(InstanceCounts(selected=self.instances_selected, reused=self.instances_held)),
                 "held": self.instances_held,
                 "owed": self.instances_selected - self.instances_held,
             },
-            "bytes": {
-                "selected": self.bytes_selected,
-                "held": self.bytes_held,
-                "free": self.bytes_free,
-                "exact": self.exact,
-            },
+            "bytes": {**self._values("selected", "held", "free", of="bytes_"), "exact": self.exact},
             **self._values("requests", "seconds_expected"),
             "collections": _documents(self.collections),
             "failures": _documents(self.failures),
-            **({"notes": list(self.notes)} if self.notes else {}),
+            **_given(notes=list(self.notes)),
         }
 
 

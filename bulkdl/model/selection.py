@@ -7,23 +7,19 @@ is compared with, and its rank among the questions that archives are asked. Ever
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from bulkdl.errors import SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
 from bulkdl.model.options import option_field, options_of, read_fields
 from bulkdl.model.quantities import parse_date
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from bulkdl.model.records import Series, SeriesSize
+from bulkdl.model.records import Series, SeriesSize
 
 _CRITERION: Final = "criterion"
 # They select nothing on their own, or all.
@@ -64,9 +60,9 @@ class Criterion:
         return (getattr(series, self.attribute) or "").casefold() in {text.casefold() for text in wanted}
 
 
-def criterion(*option: str, default: Any, asks: Criterion | None = None, **further: Any) -> Any:
-    """A field of `Selection`: its option, as for `option_field`, and what it asks of a Series."""
-    return option_field(*option, default=default, metadata={_CRITERION: asks or Criterion()}, **further)
+def criterion(*option: str, asks: Any = (None, 0), admits: Any = None, default: Any = (), **further: Any) -> Any:
+    """A field of `Selection`: its option, as for `option_field`, and its `Criterion`, which `asks` begins."""
+    return option_field(*option, default=default, metadata={_CRITERION: Criterion(asks[0], asks[1], admits)}, **further)
 
 
 def _is_released_since(since: date, series: Series) -> bool:
@@ -123,36 +119,30 @@ class Selection:
     a manifest states; they select nothing.
     """
 
-    collections: tuple[str, ...] = criterion(
-        "collection", "A Collection, in any case.", "NAME", asks=Criterion("collection", 5), default=()
-    )
-    patients: tuple[str, ...] = criterion("patient", "A Patient ID.", "ID", asks=Criterion("patient_id", 6), default=())
+    collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
+    patients: tuple[str, ...] = criterion("patient", "A Patient ID.", "ID", asks=("patient_id", 6))
     studies: tuple[StudyUid, ...] = criterion(
-        "study", "A Study Instance UID.", "UID", read=parse_study_uid, asks=Criterion("study_uid", 7), default=()
+        "study", "A Study Instance UID.", "UID", read=parse_study_uid, asks=("study_uid", 7)
     )
     series: tuple[SeriesUid, ...] = criterion(
-        "series", "A Series Instance UID.", "UID", read=parse_series_uid, asks=Criterion("series_uid"), default=()
+        "series", "A Series Instance UID.", "UID", read=parse_series_uid, asks=("series_uid", 0)
     )
     instances: tuple[tuple[SeriesUid, tuple[SopInstanceUid, ...]], ...] = ()
-    modalities: tuple[str, ...] = criterion(
-        "modality", "A modality, for example CT.", "CODE", asks=Criterion("modality", 1), default=()
-    )
+    modalities: tuple[str, ...] = criterion("modality", "A modality, for example CT.", "CODE", asks=("modality", 1))
     body_parts: tuple[str, ...] = criterion(
-        "body_part", "A body part examined, for example CHEST.", "NAME", asks=Criterion("body_part", 2), default=()
+        "body_part", "A body part examined, for example CHEST.", "NAME", asks=("body_part", 2)
     )
     manufacturers: tuple[str, ...] = criterion(
-        "manufacturer", "A manufacturer of the equipment.", "NAME", asks=Criterion("manufacturer", 3), default=()
+        "manufacturer", "A manufacturer of the equipment.", "NAME", asks=("manufacturer", 3)
     )
-    models: tuple[str, ...] = criterion(
-        "model", "A manufacturer's model name.", "NAME", asks=Criterion("model", 4), default=()
-    )
-    shared_lists: tuple[str, ...] = criterion("shared_list", "A shared list of the archive.", "NAME", default=())
+    models: tuple[str, ...] = criterion("model", "A manufacturer's model name.", "NAME", asks=("model", 4))
+    shared_lists: tuple[str, ...] = criterion("shared_list", "A shared list of the archive.", "NAME")
     since: date | None = criterion(
         "since",
         "Released on that day or later.",
         "YYYY-MM-DD",
         read=parse_date,
-        asks=Criterion(admits=_is_released_since),
+        admits=_is_released_since,
         default=None,
     )
     data_sets: tuple[str, ...] = ()
@@ -160,29 +150,24 @@ class Selection:
         "license",
         "A licence, for example 'CC BY *'; a name that archives use, or that of Creative Commons.",
         "GLOB",
-        asks=Criterion(admits=_is_licensed),
-        default=(),
+        admits=_is_licensed,
     )
     denied_licenses: tuple[str, ...] = criterion(
-        "deny_license",
-        "A licence to leave out, for example '*NC*'.",
-        "GLOB",
-        asks=Criterion(admits=_is_not_licensed),
-        default=(),
+        "deny_license", "A licence to leave out, for example '*NC*'.", "GLOB", admits=_is_not_licensed
     )
     shard: str | None = criterion(
         "shard",
         "The Kth of N parts of the series, so that N machines share a job.",
         "K/N",
         read=parse_shard,
-        asks=Criterion(admits=_is_in_shard),
+        admits=_is_in_shard,
         default=None,
     )
     analysis_results: AnalysisResults | None = criterion(
         "analysis_results",
         "Whether derived series are selected, such as segmentations; the default is include.",
         read=AnalysisResults,
-        asks=Criterion(admits=_is_of_kind),
+        admits=_is_of_kind,
         default=None,
     )
     alternatives: tuple[Selection, ...] = ()

@@ -38,18 +38,13 @@ class FetchSettings:
     """
 
     concurrency: int | None = option_field(
-        "concurrency", "The most requests in flight.", "auto|N", read=parse_count_or_auto, default=None
+        "concurrency", "The most requests in flight.", "auto|N", read=parse_count_or_auto
     )
     workers: int | None = option_field(
-        "workers", "The number of processes that download.", "auto|N", read=parse_count_or_auto, default=None
+        "workers", "The number of processes that download.", "auto|N", read=parse_count_or_auto
     )
     rate_limit_bytes: float | None = option_field(
-        "rate_limit",
-        "A limit for the whole run, for example 50MB/s.",
-        "RATE",
-        read=parse_rate,
-        write=rate_text,
-        default=None,
+        "rate_limit", "A limit for the whole run, for example 50MB/s.", "RATE", read=parse_rate, write=rate_text
     )
     transport: Transport = option_field(
         "transport", "Download single instances, or one zip per Series.", read=Transport, default=Transport.AUTO
@@ -69,7 +64,6 @@ class FetchSettings:
         "DURATION",
         read=parse_duration,
         write="{:g}s".format,
-        default=None,
     )
     give_up_after_seconds: float = option_field(
         "give_up_after",

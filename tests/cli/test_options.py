@@ -33,7 +33,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import option_field, options_of
 from bulkdl.model.quantities import parse_count
 from bulkdl.model.records import Series
-from bulkdl.model.selection import Criterion, Selection, criterion, merge_series
+from bulkdl.model.selection import Selection, criterion, merge_series
 from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
 
 Parse = Callable[..., dict[str, Any]]
@@ -247,9 +247,7 @@ def test_a_bad_value_is_traced_to_where_it_was_set(
 class WiderSelection(Selection):
     """A selection with one more criterion."""
 
-    protocols: tuple[str, ...] = criterion(
-        "scan_protocol", "A protocol name.", "NAME", asks=Criterion(attribute="protocol"), default=()
-    )
+    protocols: tuple[str, ...] = criterion("scan_protocol", "A protocol name.", "NAME", asks=("protocol", 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
