@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import connect
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.export import export
+    from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.prune import prune, prune_async
@@ -69,6 +70,10 @@ __all__ = [
     "export",
     "log",
     "log_async",
+    "manifest_convert",
+    "manifest_diff",
+    "manifest_from_mirror",
+    "manifest_show",
     "mirror",
     "mirror_async",
     "plan",
@@ -94,6 +99,10 @@ __all__ = [
 ]
 
 _ELSEWHERE: Final = {
+    **{
+        name: ("bulkdl.verbs.manifest", name)
+        for name in ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show")
+    },
     "Archive": ("bulkdl.verbs.connect", "ConnectedArchive"),
     "BulkdlError": ("bulkdl.errors", "BulkdlError"),
     "FetchSettings": ("bulkdl.model.settings", "FetchSettings"),

@@ -61,7 +61,7 @@ def for_error(error: errors.BulkdlError) -> Exit:
 def for_report(report: reports.Report) -> Exit:
     """The exit code of a verb: 0 only if nothing that was requested failed, is damaged or is missing."""
     match report:
-        case reports.AdoptReport(found=0, outcome=RunOutcome.COMPLETE):
+        case reports.AdoptReport(found=0, outcome=RunOutcome.COMPLETE) | reports.ManifestDifference(is_same=False):
             return Exit.INCOMPLETE
         case reports.RunReport() | reports.AdoptReport():
             return _BY_OUTCOME[report.outcome]
@@ -72,7 +72,7 @@ def for_report(report: reports.Report) -> Exit:
             return Exit.INCOMPLETE if is_incomplete else Exit.OK
         case reports.PlanReport() | reports.SyncPlan():
             return Exit.INCOMPLETE if report.failures else Exit.OK
-        case reports.StatusReport() | reports.LogReport():
+        case _:
             return Exit.OK
 
 

@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "plan": "Show what a mirror of the selection needs; download nothing.",
     "status": "Show what a mirror holds and owes.",
     "verify": "Compare every file of a mirror with its journal.",
+    "manifest": "Show, convert, compare and make manifests.",
     "adopt": "Take files that another program downloaded into a mirror.",
     "query": "Call one endpoint of an archive.",
     "describe": "Show the parameters and results of an endpoint.",

@@ -18,12 +18,25 @@ class SectionedOption(click.Option):
         self.section = section
 
 
-class SectionedCommand(click.Command):
-    """A command whose `--help` shows its options under their headings, its own first, and ends with examples."""
-
+class _WithExamples(click.Command):
     def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click."""
+        super().format_epilog(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"{'':>{formatter.current_indent}}{example}\n" for example in self.examples))
+
+
+class GroupWithExamples(_WithExamples, click.Group):
+    """A group of commands whose `--help` ends with examples."""
+
+
+class SectionedCommand(_WithExamples):
+    """A command whose `--help` shows its options under their headings, its own first, and ends with examples."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click."""
@@ -35,13 +48,6 @@ class SectionedCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See click."""
-        super().format_epilog(ctx, formatter)
-        if self.examples:
-            with formatter.section("Examples"):
-                formatter.write("".join(f"{'':>{formatter.current_indent}}{example}\n" for example in self.examples))
 
 
 def command(*examples: str) -> Callable[[Callable[..., Any]], SectionedCommand]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bulkdl.errors import InvalidUid
 from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, required
-from bulkdl.manifest.columns import UnusableColumns, columns_of, rows_of
+from bulkdl.manifest.columns import UnusableColumns, columns_of, guarded_name, rows_of
 from bulkdl.model.ids import parse_series_uid
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
@@ -121,4 +121,6 @@ def _text(value: Any) -> str:
         value = value.get("Value")
     if isinstance(value, list):
         value = value[0] if len(value) == 1 else None
+    if isinstance(value, str):
+        return guarded_name(value)  # in JSON "NA" is a name, and null an empty cell
     return "" if value is None or isinstance(value, dict | list) else str(value)

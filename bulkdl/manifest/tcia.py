@@ -25,6 +25,12 @@ _DOWNLOAD_SERVER = "/nbia-download/servlet/DownloadServlet"
 _HEADING = "listofseriestodownload"
 _KEYS = frozenset({"downloadserverurl", "includeannotation", "noofrretry", "databasketid", "manifestversion"})
 _VERSION = "manifestversion"
+_DEFAULTS = {
+    "downloadServerUrl": f"https://nbia.cancerimagingarchive.net{_DOWNLOAD_SERVER}",
+    "includeAnnotation": "false",
+    "noOfrRetry": "4",
+    "databasketId": "manifest-bulkdl.tcia",
+}
 _VERSIONS_OF_RECORDS = frozenset({"1", "2"})
 _SERIES_FIELD = 3
 
@@ -85,19 +91,31 @@ def _series_field(record: str) -> str:
 def compose(series_uids: Iterable[str], *, archive: str, name: str, annotations: bool = False) -> str:
     """A manifest of version 3, with the keys that NBIA's `ManifestMaker` writes, in its order.
 
-    `archive` is any address of the archive and `name` the name of the manifest, which NBIA calls the basket. The NBIA
-    Data Retriever makes its own requests to the services beside the download server, so that is what is written.
+    `archive` is any address of the archive and `name` the name of the manifest, which NBIA calls the basket.
+    """
+    settings = settings_of(archive) | {
+        "includeAnnotation": "true" if annotations else "false",
+        "databasketId": name,
+    }
+    return "\n".join(compose_lines(series_uids, settings)) + "\n"
+
+
+def settings_of(archive: str) -> dict[str, str]:
+    """The settings of a manifest for the archive at this address.
+
+    The NBIA Data Retriever makes its own requests to the services beside the download server, so that is written.
     """
     parts = urlsplit(archive)
     above, services, _ = parts.path.partition("/nbia-api/")
-    server = urlunsplit((parts.scheme, parts.netloc, (above if services else "") + _DOWNLOAD_SERVER, "", ""))
-    lines = (
-        f"downloadServerUrl={server}",
-        f"includeAnnotation={'true' if annotations else 'false'}",
-        "noOfrRetry=4",
-        f"databasketId={name}",
-        "manifestVersion=3.0",
-        "ListOfSeriesToDownload=",
-        *series_uids,
-    )
-    return "\n".join(lines) + "\n"
+    path = (above if services else "") + _DOWNLOAD_SERVER
+    return {"downloadServerUrl": urlunsplit((parts.scheme, parts.netloc, path, "", ""))}
+
+
+def compose_lines(series_uids: Iterable[str], settings: Mapping[str, str]) -> Iterator[str]:
+    """The lines of a manifest of version 3. The Data Retriever and tcia_utils expect these settings, in this order."""
+    given = {key.lower(): value for key, value in settings.items() if "\n" not in value}
+    for key, default in _DEFAULTS.items():
+        yield f"{key}={given.get(key.lower(), default)}"
+    yield "manifestVersion=3.0"
+    yield "ListOfSeriesToDownload="
+    yield from series_uids

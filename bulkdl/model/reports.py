@@ -403,4 +403,82 @@ class PlanReport(_Report):
         }
 
 
-Report: TypeAlias = RunReport | SyncPlan | LogReport | StatusReport | VerifyReport | AdoptReport | PlanReport
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestReport(_Report):
+    """The report of `manifest_show`: how many of what a manifest names.
+
+    `instances` are named singly. `stated_instances` and `stated_bytes` are sums of what it states of its Series.
+    """
+
+    manifest: str
+    format: str
+    collections: int
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    stated_instances: int
+    stated_bytes: int
+    settings: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `manifest show --json`."""
+        return {
+            **self._values("manifest", "format", "collections", "patients", "studies", "series", "instances"),
+            "stated": {"instances": self.stated_instances, "bytes": self.stated_bytes},
+            "settings": self.settings,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestWritten(_Report):
+    """The report of what writes a manifest: how many Series it has, and how many rows name single instances."""
+
+    format: str
+    series: int
+    instances: int = 0
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `manifest convert --json`."""
+        return {**self._values("format", "series", "instances"), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestDifference(_Report):
+    """The report of `manifest_diff`: what only the first manifest has, only the second, and what they state otherwise.
+
+    Each text begins with the level: `series 1.2.3`.
+    """
+
+    first: str
+    second: str
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    @property
+    def is_same(self) -> bool:
+        """Whether there is no difference."""
+        return not (self.removed or self.added or self.changed)
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `manifest diff --json`."""
+        lists = {name: list(getattr(self, name)) for name in ("removed", "added", "changed")}
+        return {**self._values("first", "second"), "same": self.is_same, **lists}
+
+
+Report: TypeAlias = (
+    RunReport
+    | SyncPlan
+    | LogReport
+    | StatusReport
+    | VerifyReport
+    | AdoptReport
+    | PlanReport
+    | ManifestReport
+    | ManifestWritten
+    | ManifestDifference
+)

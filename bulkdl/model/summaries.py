@@ -12,6 +12,9 @@ from bulkdl.model.reports import (
     Changes,
     Failure,
     LogReport,
+    ManifestDifference,
+    ManifestReport,
+    ManifestWritten,
     PlanReport,
     RunOutcome,
     RunReport,
@@ -39,6 +42,8 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: P
             return _plan_text(report, width)
         case LogReport():
             return _log_text(report, width)
+        case ManifestReport() | ManifestWritten() | ManifestDifference():
+            return _manifest_text(report)
         case SyncPlan():
             return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
@@ -48,7 +53,7 @@ def complaint_of(report: reports.Report) -> str | None:
     match report:
         case RunReport():
             return _run_complaint(report)
-        case StatusReport() | LogReport():
+        case StatusReport() | LogReport() | ManifestReport() | ManifestWritten() | ManifestDifference():
             return None
         case VerifyReport():
             return _verify_complaint(report)
@@ -106,6 +111,43 @@ def _log_text(report: LogReport, width: int | None) -> str:
     return table(
         ("run", "verb", "archive", "started (UTC)", "outcome", "new", "size", "changes"), rows, left=5, width=width
     )
+
+
+def _manifest_text(report: ManifestReport | ManifestWritten | ManifestDifference) -> str:
+    match report:
+        case ManifestReport():
+            return _named_text(report)
+        case ManifestWritten():
+            single = f", {counted(report.instances, 'row')} of single instances" if report.instances else ""
+            return f"{report.series:,} series{single} written as {report.format}"
+        case ManifestDifference():
+            return _difference_text(report)
+
+
+def _named_text(report: ManifestReport) -> str:
+    numbers = [
+        *([counted(report.collections, "collection")] if report.collections else []),
+        *([counted(report.patients, "patient")] if report.patients else []),
+        *([f"{report.studies:,} {'study' if report.studies == 1 else 'studies'}"] if report.studies else []),
+        f"{report.series:,} series",
+        *([f"{counted(report.instances, 'instance')} named singly"] if report.instances else []),
+    ]
+    stated = f"stated: {counted(report.stated_instances, 'instance')}, {human_bytes(report.stated_bytes)}"
+    return "\n".join(
+        [
+            f"{one_line(report.manifest)} ({report.format}): {', '.join(numbers)}",
+            *([stated] if report.stated_instances or report.stated_bytes else []),
+            *(one_line(f"{key}={value}") for key, value in report.settings.items()),
+            *map(one_line, report.notes),
+        ]
+    )
+
+
+def _difference_text(report: ManifestDifference) -> str:
+    if report.is_same:
+        return f"{one_line(report.first)} and {one_line(report.second)} name the same"
+    marked = (("-", report.removed), ("+", report.added), ("~", report.changed))
+    return "\n".join(f"{mark} {one_line(text)}" for mark, texts in marked for text in texts)
 
 
 def _changes(of: Changes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,21 +15,24 @@ from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.routed import source_of
 from bulkdl.journal.journal import Journal
-from bulkdl.manifest.tcia import compose
+from bulkdl.manifest.base import ManifestRow
+from bulkdl.manifest.tcia import settings_of
+from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, Sink, ignore
-from bulkdl.model.ids import SeriesUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import Option
 from bulkdl.model.records import Series
 from bulkdl.model.reports import CollectionStatus, Failure, PlanReport, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve import Resolution, resolve
-from bulkdl.runtime.disk import JOURNAL, disk_errors
+from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, make_context, open_archive
 from bulkdl.verbs.data_sets import resolve_data_sets
+from bulkdl.verbs.manifest import format_of_file, rows_of_series, save_lines
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
@@ -41,6 +44,10 @@ async def plan_async(
     selection: Wanted = None,
     *,
     to: Annotated[Paths | None, Option("to", "The mirror to compare with.", "DIR", read=Path)] = None,
+    save: Annotated[
+        Paths | None,
+        Option("save", "Write the Series to FILE: .tcia, .csv, .jsonl or .s5cmd, by its suffix.", "FILE", read=Path),
+    ] = None,
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
     sink: Sink = ignore,
@@ -51,31 +58,40 @@ async def plan_async(
 
     Sizes come with the Series where the archive sends them, else from getSeriesSize, one request per Series; `exact` is
     False where it sends none. Free space is that of `to`, or of the working folder. The expected time follows from
-    the runs with this archive that the mirror at `to` remembers.
+    the runs with this archive that the mirror at `to` remembers. `save` is a manifest to write.
 
     Raises:
         UserError: the selection or the archive's name is invalid, or nothing was found.
         ArchiveError: the archive refused, or could not be reached.
+        DiskError: the manifest cannot be written.
     """
     wanted = choose_selection(selection, criteria, sink)
+    form = format_of_file(save) if save is not None else None
     root = Path(to) if to is not None else None
     context = make_context(settings, sink, stop)
     async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
         wanted = await resolve_data_sets(wanted, source.client, sink)
-        journal_path = root / JOURNAL if root is not None else None
-        if journal_path is None or not journal_path.exists():
-            return await _plan(wanted, source.client, root, None, sink)
-        with Journal.open_readonly(journal_path) as journal:
-            report = await _plan(wanted, source.client, root, journal, sink)
-            return replace(report, seconds_expected=_seconds_expected(report, journal, source.settings.profile))
+        planned = _Planned(
+            source.client, dict(wanted.instances), rows=[] if form not in {None, ManifestFormat.TCIA} else None
+        )
+        if root is None or not (root / JOURNAL).exists():
+            report = await _plan(wanted, planned, root, sink)
+        else:
+            with Journal.open_readonly(root / JOURNAL) as planned.journal:
+                report = await _plan(wanted, planned, root, sink)
+                expected = _seconds_expected(report, planned.journal, source.settings.profile)
+                report = replace(report, seconds_expected=expected)
+        if save is not None and form is not None:
+            address = settings_of(source.client.url) if source.client.capabilities.endpoints else {}
+            await asyncio.to_thread(save_lines, Path(save), write_rows(planned.manifest_rows(), form, address))
+        return report
 
 
-async def _plan(
-    selection: Selection, client: Archive, to: Path | None, journal: Journal | None, sink: Sink
-) -> PlanReport:
-    planned = _Planned(client, journal, dict(selection.instances))
+async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: Sink) -> PlanReport:
+    client = planned.client
     found = Resolution()
-    if isinstance(client, IdcArchive) and journal is None and not (selection.series or selection.alternatives):
+    is_bare = planned.journal is None and planned.rows is None and not (selection.series or selection.alternatives)
+    if isinstance(client, IdcArchive) and is_bare:
         await _add_totals(planned, found, selection, client)
     else:
         seen: dict[SeriesUid, None] = {}
@@ -127,20 +143,14 @@ def _seconds_expected(report: PlanReport, journal: Journal, profile: Profile) ->
     return round(seconds * max(owed / instances, owed_bytes / size_bytes), 1)
 
 
-def save_manifest(report: PlanReport, path: Path) -> None:
-    """Write the Series of a plan to `path`, as a `.tcia` manifest. Blocking. Raises DiskError: it cannot be written."""
-    text = compose(report.series_uids, archive=report.archive, name="manifest-bulkdl.tcia")
-    with disk_errors("write", path):
-        path.write_text(text, encoding="utf-8")
-
-
 @dataclass(slots=True)
 class _Planned:
     """Sums of the archive's numbers, by Collection; a Series counts once."""
 
     client: Archive
-    journal: Journal | None
-    wanted: Mapping[SeriesUid, Sequence[str]]
+    wanted: Mapping[SeriesUid, Sequence[SopInstanceUid]]
+    rows: list[ManifestRow] | None  # None unless a manifest needs more than the UIDs
+    journal: Journal | None = None
     by_collection: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     series_uids: tuple[str, ...] = ()
     withdrawn: int = 0
@@ -152,6 +162,8 @@ class _Planned:
         if (count is None or size_bytes is None) and series.location is None:  # an index has no more than it gave
             asked = await self.client.size(series.series_uid)
             count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
+        if self.rows is not None:
+            self.rows += rows_of_series(replace(series, image_count=count, size_bytes=size_bytes), self.wanted)
         if series.series_uid in self.wanted and count:
             chosen = len(self.wanted[series.series_uid])
             size_bytes = round((size_bytes or 0) * chosen / count)
@@ -167,6 +179,11 @@ class _Planned:
         if self.journal is not None and (row := self.journal.find_series(series.series_uid)) is not None:
             is_complete = bool(row.held) and row.held >= (count or 0)
             sums.update(held=row.held, held_bytes=row.held_bytes, complete=is_complete)
+
+    def manifest_rows(self) -> Iterable[ManifestRow]:
+        """What the manifest names."""
+        uids = map(SeriesUid, self.series_uids)
+        return self.rows if self.rows is not None else (ManifestRow(series_uid=uid) for uid in uids)
 
     def report(self, failures: tuple[Failure, ...], to: Path | None) -> PlanReport:
         collections = tuple(

@@ -227,3 +227,28 @@ def test_serve_logs_each_request_as_one_json_line(archive: RunningArchive, cache
     assert last["status"] == 200
     assert last["bytes"] > 100
     assert last.keys() == {"time", "method", "path", "status", "bytes", "seconds", "note"}
+
+
+# --- manifest ---------------------------------------------------------------------------------------------------------
+
+
+def test_manifests_are_converted_to_standard_output_or_a_file(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "a.csv").write_text("SeriesInstanceUID,SOPInstanceUID\n1.2.3,1.2.3.1\n")
+    printed = run("manifest", "convert", str(tmp_path / "a.csv"), "--format", "tcia", cache=cache)
+    assert (printed.code, printed.out.splitlines()[-1]) == (0, "1.2.3")
+    assert printed.err == "single instances are named; this form lists their whole series\n"
+    words = ("manifest", "convert", str(tmp_path / "a.csv"), "--format", "jsonl")
+    written = run(*words, "--output", str(tmp_path / "a.jsonl"), "--json", cache=cache)
+    assert json.loads(written.out) == {"format": "jsonl", "series": 1, "instances": 1, "notes": []}
+    same = run("manifest", "diff", str(tmp_path / "a.csv"), str(tmp_path / "a.jsonl"), cache=cache)
+    assert (same.code, same.out.strip()[-13:]) == (0, "name the same")
+    assert run(*words, "--json", cache=cache).code == 2
+
+
+def test_a_difference_of_manifests_is_an_exit_code(tmp_path: Path, cache: Path) -> None:
+    for name, uid in (("a.txt", "1.2.3.4"), ("b.txt", "1.2.3.5")):
+        (tmp_path / name).write_text(f"{uid}\n")
+    differ = run("manifest", "diff", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"), cache=cache)
+    assert (differ.code, differ.out) == (1, "- series 1.2.3.4\n+ series 1.2.3.5\n")
+    shown = run("manifest", "show", str(tmp_path / "a.txt"), "--json", cache=cache)
+    assert json.loads(shown.out)["series"] == 1

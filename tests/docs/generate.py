@@ -50,6 +50,9 @@ _COMMANDS: Final = {
     "VerifyReport": "`verify`",
     "AdoptReport": "`adopt`",
     "PlanReport": "`plan`",
+    "ManifestReport": "`manifest show`",
+    "ManifestWritten": "`manifest convert`, `from-mirror`",
+    "ManifestDifference": "`manifest diff`",
 }
 
 
@@ -80,7 +83,12 @@ def commands() -> Iterator[tuple[click.Context, click.Command]]:
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)
         assert command is not None
-        yield click.Context(command, info_name=name, parent=root), command
+        ctx = click.Context(command, info_name=name, parent=root)
+        if not isinstance(command, click.Group):
+            yield ctx, command
+            continue
+        for inner in command.commands.values():
+            yield click.Context(inner, info_name=f"{name} {inner.name}", parent=root), inner
 
 
 def _sections(command: click.Command) -> dict[str, list[click.Option]]:

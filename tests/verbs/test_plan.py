@@ -17,7 +17,6 @@ from bulkdl.manifest import read_manifest
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.selection import Selection
 from bulkdl.store.files import MirrorFiles
-from bulkdl.verbs.plan import save_manifest
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import instances
 from tests.support.idc_index import prior_row, series_row, write_index
@@ -87,13 +86,28 @@ async def test_a_selection_and_criteria_cannot_be_combined() -> None:
         await bulkdl.plan_async(Selection(everything=True), patient="P", archive="demo")
 
 
-async def test_a_saved_plan_is_a_manifest_that_can_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["plan.tcia", "plan.csv", "plan.jsonl", "plan"])
+async def test_a_saved_plan_is_a_manifest_that_can_be_read(tmp_path: Path, name: str) -> None:
     async with BadArchive(MADE_UP) as archive:
-        report = await bulkdl.plan_async(series=SERIES, archive=archive.address)
-    save_manifest(report, tmp_path / "plan.tcia")
-    assert read_manifest((tmp_path / "plan.tcia").read_bytes(), source="plan.tcia").series == SERIES
-    with pytest.raises(DiskError):
-        save_manifest(report, tmp_path / "none" / "plan.tcia")
+        await bulkdl.plan_async(series=SERIES, archive=archive.address, save=tmp_path / name)
+        with pytest.raises(DiskError):
+            await bulkdl.plan_async(series=SERIES, archive=archive.address, save=tmp_path / "none" / name)
+        with pytest.raises(SelectionError, match="a lock has the checksums of files"):
+            await bulkdl.plan_async(series=SERIES, archive=archive.address, save=tmp_path / "plan.lock")
+    saved = read_manifest((tmp_path / name).read_bytes(), source=name)
+    assert (saved.format, saved.series) == (Path(name).suffix[1:] or "tcia", SERIES)
+    assert [entry.name for entry in os.scandir(tmp_path)] == [name]  # nothing is left of what was not completed
+
+
+async def test_a_saved_plan_has_the_numbers_of_the_archive_and_single_instances(tmp_path: Path) -> None:
+    first = MADE_UP[0]
+    one = Selection(series=(first.series_uid,), instances=((first.series_uid, (first.sop_uid,)),))
+    async with BadArchive(MADE_UP) as archive:
+        await bulkdl.plan_async(one, archive=archive.address, save=tmp_path / "one.csv")
+        await bulkdl.plan_async(series=first.series_uid, archive=archive.address, save=tmp_path / "whole.csv")
+    assert bulkdl.select(manifest=tmp_path / "one.csv") == one
+    (size,) = bulkdl.select(manifest=tmp_path / "whole.csv").expected.values()
+    assert size.image_count == len([each for each in MADE_UP if each.series_uid == first.series_uid])
 
 
 # --- the index of the Imaging Data Commons ----------------------------------------------------------------------------

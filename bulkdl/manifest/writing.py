@@ -1,0 +1,116 @@
+"""Write manifests: `.tcia`, CSV, JSON Lines and s5cmd, line by line as their rows come.
+
+CSV and JSON Lines hold everything that a row says, under the names of DICOM and NBIA. A `.tcia` manifest lists Series
+alone, and a manifest for s5cmd the places where they lie; what these cannot hold is an error or, for single instances
+of a Series, a note of the caller.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+from bulkdl.errors import SelectionError
+from bulkdl.manifest import tcia
+from bulkdl.manifest.base import ManifestRow
+from bulkdl.manifest.columns import guarded_name
+
+_COLUMNS: Final = {
+    "SeriesInstanceUID": "series_uid",
+    "StudyInstanceUID": "study_uid",
+    "PatientID": "patient_id",
+    "Collection": "collection",
+    "SOPInstanceUID": "sop_uid",
+    "ImageCount": "image_count",
+    "FileSize": "size_bytes",
+}
+_NAMES: Final = frozenset({"PatientID", "Collection"})
+_RESOLVE: Final = "to resolve it, use: bulkdl plan --manifest FILE --save"
+
+
+class ManifestFormat(StrEnum):
+    """A form in which manifests are written."""
+
+    TCIA = "tcia"
+    CSV = "csv"
+    JSONL = "jsonl"
+    S5CMD = "s5cmd"
+
+
+_Writer: TypeAlias = Callable[[Iterator[ManifestRow], Mapping[str, str]], Iterator[str]]
+
+
+def write_rows(
+    rows: Iterable[ManifestRow], file_format: ManifestFormat, settings: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The lines of a manifest with their ends. What several rows name is written once. `settings` are for `.tcia`.
+
+    Raises:
+        SelectionError: a row names something that the form cannot hold.
+    """
+    return _WRITERS[file_format](_once(rows), settings or {})
+
+
+def _once(rows: Iterable[ManifestRow]) -> Iterator[ManifestRow]:
+    seen: set[object] = set()
+    for row in rows:
+        named = row.sop_uid or row.series_uid or row.study_uid or (row.collection, row.patient_id)
+        if named not in seen:
+            seen.add(named)
+            yield row
+
+
+def _tcia_lines(rows: Iterator[ManifestRow], settings: Mapping[str, str]) -> Iterator[str]:
+    uids = dict.fromkeys(_series_of(row, ".tcia") for row in rows)
+    yield from (f"{line}\n" for line in tcia.compose_lines(uids, settings))
+
+
+def _csv_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
+    yield _csv_line(_COLUMNS)
+    for row in rows:
+        values = _values(row)
+        yield _csv_line(guarded_name(value) if name in _NAMES else value for name, value in values.items())
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow("" if cell is None else cell for cell in cells)
+    return out.getvalue()
+
+
+def _json_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
+    for row in rows:
+        named = {name: value for name, value in _values(row).items() if value not in {None, ""}}
+        yield json.dumps(named, ensure_ascii=False) + "\n"
+
+
+def _s5cmd_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
+    yield "# bulkdl mirror --archive idc --manifest FILE --to DIR, or:\n"
+    yield "# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE\n"
+    for uid, location in {_series_of(row, "s5cmd"): row.location for row in rows}.items():
+        if not location:
+            way = "bulkdl plan --archive idc --manifest FILE --save OUT.s5cmd"
+            raise SelectionError(f"it is not known where series {uid} lies; use: {way}")
+        yield f'cp "s3://{location}/*" .\n'
+
+
+def _series_of(row: ManifestRow, form: str) -> str:
+    if row.series_uid is None:
+        names = (row.study_uid and f"study {row.study_uid}", row.patient_id and f"patient {row.patient_id}")
+        named = next(filter(None, names), f"collection {row.collection}")
+        raise SelectionError(f"a manifest for {form} lists series, not the {named}; {_RESOLVE}")
+    return row.series_uid
+
+
+def _values(row: ManifestRow) -> dict[str, Any]:
+    return {name: getattr(row, attribute) for name, attribute in _COLUMNS.items()}
+
+
+_WRITERS: Final[Mapping[ManifestFormat, _Writer]] = {
+    ManifestFormat.TCIA: _tcia_lines,
+    ManifestFormat.CSV: _csv_lines,
+    ManifestFormat.JSONL: _json_lines,
+    ManifestFormat.S5CMD: _s5cmd_lines,
+}

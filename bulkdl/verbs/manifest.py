@@ -1,0 +1,236 @@
+"""Manifests as such: what one names, in another form, from a mirror, and how two differ. Everything here blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Final, TextIO
+
+from bulkdl.errors import SelectionError
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import SeriesRow
+from bulkdl.manifest import ManifestReading, ManifestRow, collect, open_manifest
+from bulkdl.manifest.writing import ManifestFormat, write_rows
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.outcomes import InstanceState
+from bulkdl.model.records import Series
+from bulkdl.model.reports import ManifestDifference, ManifestReport, ManifestWritten
+from bulkdl.runtime.disk import disk_errors
+from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.select import read_content
+from bulkdl.verbs.signatures import Paths
+
+__all__ = [
+    "ManifestFormat",
+    "manifest_convert",
+    "manifest_diff",
+    "manifest_from_mirror",
+    "manifest_show",
+]
+
+_PAGE: Final = 1_000
+
+
+def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lines: bool = False) -> ManifestReport:
+    """Say what a manifest of any known format names. `content` is that of the file, where it was read already.
+
+    Raises:
+        ManifestError: it cannot be read.
+    """
+    found = collect(_open(manifest, content, skip_bad_lines=skip_bad_lines))
+    return ManifestReport(
+        manifest=str(manifest),
+        format=found.format,
+        collections=len(found.collections),
+        patients=len(found.patients),
+        studies=len(found.studies),
+        series=len(found.series),
+        instances=sum(len(sops) for _, sops in found.instances),
+        stated_instances=sum(size.image_count or 0 for size in found.expected.values()),
+        stated_bytes=sum(size.size_bytes or 0 for size in found.expected.values()),
+        settings=dict(found.settings),
+        notes=found.notes,
+    )
+
+
+def manifest_convert(
+    manifest: Paths,
+    file: TextIO,
+    *,
+    format: str,  # noqa: A002 - the option
+    content: bytes | None = None,
+    skip_bad_lines: bool = False,
+) -> ManifestWritten:
+    """Write a manifest of any known format to `file` in another form, row by row.
+
+    `format` is one of `tcia`, `csv`, `jsonl` and `s5cmd`; `content` is as in `manifest_show`.
+
+    Raises:
+        ManifestError: it cannot be read.
+        SelectionError: it names something that the form cannot hold.
+    """
+    reading = _open(manifest, content, skip_bad_lines=skip_bad_lines)
+    form = ManifestFormat(format)
+    rows = _Counted(reading.rows)
+    file.writelines(write_rows(rows, form, reading.settings))
+    notes = list(reading.remarks.notes())
+    if rows.instances and form in {ManifestFormat.TCIA, ManifestFormat.S5CMD}:
+        notes.append("single instances are named; this form lists their whole series")
+    return ManifestWritten(format=form, series=len(rows.series), instances=rows.instances, notes=tuple(notes))
+
+
+def manifest_from_mirror(
+    mirror: Paths,
+    file: TextIO,
+    *,
+    format: str = ManifestFormat.CSV,  # noqa: A002 - the option
+) -> ManifestWritten:
+    """Write a manifest of what a mirror holds to `file`.
+
+    Raises:
+        JournalError: there is no mirror, or its journal cannot be read.
+        SelectionError: the form cannot hold it.
+    """
+    with Journal.open_readonly(require_mirror(Path(mirror))) as journal, journal.snapshot():
+        rows = _Counted(chain.from_iterable(_rows_of_mirror(journal)))
+        file.writelines(write_rows(rows, ManifestFormat(format)))
+    return ManifestWritten(format=ManifestFormat(format), series=len(rows.series), instances=rows.instances)
+
+
+def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
+    """Compare what two manifests name, and the sizes and numbers of instances that both state.
+
+    Raises:
+        ManifestError: one cannot be read.
+    """
+    before, after = ({_key(row): row for row in _open(path, None).rows} for path in (first, second))
+    return ManifestDifference(
+        first=str(first),
+        second=str(second),
+        removed=tuple(" ".join(key) for key in before if key not in after),
+        added=tuple(" ".join(key) for key in after if key not in before),
+        changed=tuple(
+            f"{' '.join(key)}: {difference}"
+            for key, row in before.items()
+            if key in after and (difference := _difference(row, after[key]))
+        ),
+    )
+
+
+def format_of_file(path: Paths) -> ManifestFormat:
+    """The form in which a manifest of this name is written: by the suffix, else `.tcia`.
+
+    Raises:
+        SelectionError: it is that of a lock.
+    """
+    suffix = Path(path).suffix.casefold().removeprefix(".")
+    if suffix == "lock":
+        raise SelectionError("a lock has the checksums of files: mirror them first, then use: bulkdl manifest lock DIR")
+    return ManifestFormat(suffix) if suffix in set(ManifestFormat) else ManifestFormat.TCIA
+
+
+def save_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write the lines of a manifest to a file. Raises as `new_file`."""
+    with new_file(path) as file:
+        file.writelines(lines)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[TextIO]:
+    """A file that takes its place at the end of the block; one that cannot be completed leaves no trace.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    is_special = path.exists() and not path.is_file()  # a pipe, for example
+    place = path if is_special else path.with_name(f"{path.name}.partial")
+    try:
+        with disk_errors("write", path), place.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        if not is_special:
+            place.replace(path)
+    except BaseException:
+        if not is_special:
+            place.unlink(missing_ok=True)
+        raise
+
+
+def rows_of_series(series: Series, wanted: Mapping[SeriesUid, Sequence[SopInstanceUid]]) -> Iterator[ManifestRow]:
+    """The row of a Series, or those of its `wanted` instances."""
+    row = ManifestRow(
+        collection=series.collection,
+        patient_id=series.patient_id,
+        study_uid=series.study_uid,
+        series_uid=series.series_uid,
+        location=series.location,
+    )
+    if series.series_uid in wanted:
+        yield from (replace(row, sop_uid=sop_uid) for sop_uid in wanted[series.series_uid])
+    else:
+        yield replace(row, image_count=series.image_count, size_bytes=series.size_bytes)
+
+
+class _Counted:
+    """Rows, counted while they are read."""
+
+    def __init__(self, rows: Iterable[ManifestRow]) -> None:
+        self.series: set[str] = set()
+        self.instances = 0
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[ManifestRow]:
+        for row in self._rows:
+            self.instances += row.sop_uid is not None
+            self.series.update([row.series_uid] if row.series_uid else ())
+            yield row
+
+
+def _open(manifest: Paths, content: bytes | None, *, skip_bad_lines: bool = False) -> ManifestReading:
+    content = read_content(manifest) if content is None else content
+    return open_manifest(content, source=str(manifest), skip_bad_lines=skip_bad_lines)
+
+
+def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:
+    after = 0
+    while page := journal.series(after=after, limit=_PAGE):
+        after = page[-1].id
+        yield from (_rows_of_held(row, journal) for row in page if row.held)
+
+
+def _rows_of_held(row: SeriesRow, journal: Journal) -> Iterator[ManifestRow]:
+    if row.is_in_part:
+        return rows_of_series(row.series, {row.series.series_uid: _held(row.series.series_uid, journal)})
+    return rows_of_series(row.series, {})
+
+
+def _held(series_uid: SeriesUid, journal: Journal) -> list[SopInstanceUid]:
+    found: list[SopInstanceUid] = []
+    after = ""
+    while page := journal.instances(series_uid, after=after, limit=_PAGE):
+        after = page[-1].sop_uid
+        found += [row.sop_uid for row in page if row.state is InstanceState.HELD]
+    return found
+
+
+def _key(row: ManifestRow) -> tuple[str, str]:
+    """What a row names: the level, and its UID or name."""
+    if row.sop_uid:
+        return "instance", f"{row.series_uid}/{row.sop_uid}"
+    if row.series_uid:
+        return "series", row.series_uid
+    if row.study_uid:
+        return "study", row.study_uid
+    if row.patient_id:
+        return "patient", f"{row.collection}/{row.patient_id}" if row.collection else row.patient_id
+    return "collection", row.collection
+
+
+def _difference(before: ManifestRow, after: ManifestRow) -> str:
+    pairs = ((before.image_count, after.image_count, "instances"), (before.size_bytes, after.size_bytes, "bytes"))
+    parts = (
+        f"{old:,} → {new:,} {unit}" for old, new, unit in pairs if old is not None and new is not None and old != new
+    )
+    return ", ".join(parts)

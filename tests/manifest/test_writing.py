@@ -1,0 +1,140 @@
+"""What is written is read again, and other programs accept it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.errors import SelectionError
+from bulkdl.manifest import ManifestRow, collect, open_manifest
+from bulkdl.manifest.writing import ManifestFormat, write_rows
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
+
+UIDS = st.lists(st.integers(0, 99_999).map(str), min_size=4, max_size=8).map(".".join)
+NAMES = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=12)
+    .map(str.strip)
+    .filter(bool),
+    st.sampled_from(["NA", "none", "'x", '="y"', "-", "007", "a,b", 'say "x"', "=1+1"]),
+)
+COUNTS = st.none() | st.integers(0, 10**12)
+SERIES = st.builds(
+    ManifestRow,
+    collection=NAMES | st.just(""),
+    patient_id=NAMES | st.just(""),
+    study_uid=st.none() | UIDS.map(StudyUid),
+    series_uid=UIDS.map(SeriesUid),
+    image_count=COUNTS,
+    size_bytes=COUNTS,
+)
+INSTANCES = st.builds(ManifestRow, series_uid=UIDS.map(SeriesUid), sop_uid=UIDS.map(SopInstanceUid))
+COARSER = st.one_of(
+    st.builds(ManifestRow, study_uid=UIDS.map(StudyUid)),
+    st.builds(ManifestRow, patient_id=NAMES, collection=NAMES | st.just("")),
+    st.builds(ManifestRow, collection=NAMES),
+)
+
+
+def named(row: ManifestRow) -> object:
+    return row.sop_uid or row.series_uid or row.study_uid or (row.collection, row.patient_id)
+
+
+ROWS = st.lists(SERIES | INSTANCES | COARSER, min_size=1, max_size=12, unique_by=named)
+
+
+def convert(rows: Sequence[ManifestRow], *forms: ManifestFormat) -> list[ManifestRow]:
+    for form in forms:
+        content = "".join(write_rows(rows, form)).encode()
+        reading = open_manifest(content, source=form)
+        assert reading.format == form or (form is ManifestFormat.JSONL and len(rows) == 1)
+        rows = list(reading.rows)
+        assert reading.remarks.notes() == ()
+    return list(rows)
+
+
+@given(ROWS, st.lists(st.sampled_from([ManifestFormat.CSV, ManifestFormat.JSONL]), min_size=1, max_size=4))
+def test_nothing_is_lost_between_forms_that_hold_everything(
+    rows: list[ManifestRow], forms: list[ManifestFormat]
+) -> None:
+    def key(row: ManifestRow) -> str:
+        return repr(row)
+
+    assert sorted(convert(rows, *forms), key=key) == sorted(rows, key=key)
+
+
+@given(
+    st.lists(SERIES, min_size=1, max_size=12, unique_by=named),
+    st.lists(st.sampled_from([*ManifestFormat][:3]), min_size=1, max_size=4),
+)
+def test_the_series_survive_every_form_in_order(rows: list[ManifestRow], forms: list[ManifestFormat]) -> None:
+    assert [row.series_uid for row in convert(rows, *forms)] == [row.series_uid for row in rows]
+
+
+def test_what_several_rows_name_is_written_once() -> None:
+    row = ManifestRow(series_uid=SeriesUid("1.2.3.4"))
+    assert len(list(write_rows([row, row], ManifestFormat.CSV))) == 2
+
+
+def test_the_settings_of_a_tcia_manifest_are_kept() -> None:
+    text = "".join(
+        write_rows(
+            [ManifestRow(series_uid=SeriesUid("1.2.3.4"))],
+            ManifestFormat.TCIA,
+            {"downloadserverurl": "https://a.test/x", "includeAnnotation": "true", "manifestVersion": "2.0"},
+        )
+    )
+    settings = collect(open_manifest(text.encode(), source="-")).settings
+    assert settings["downloadServerUrl"] == "https://a.test/x"
+    assert (settings["includeAnnotation"], settings["manifestVersion"]) == ("true", "3.0")
+
+
+@given(st.lists(SERIES, min_size=1, max_size=12, unique_by=named))
+def test_other_readers_of_tcia_manifests_find_the_same_series(rows: list[ManifestRow]) -> None:
+    """The rules of tcia_utils (six lines of head) and of the Data Retriever's window and command line."""
+    expected = [row.series_uid for row in rows]
+    text = "".join(write_rows(rows, ManifestFormat.TCIA))
+    lines = text.split("\n")
+    assert "downloadServerUrl" in lines[0]
+    assert lines[6:] == [*expected, ""]
+    heading = next(index for index, line in enumerate(lines) if line.lower().startswith("listofseriestodownload"))
+    in_window = [re.sub(r"[^0-9.]", "", line) for line in lines[heading + 1 :]]
+    assert list(filter(None, in_window)) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (ManifestRow(collection="A"), "the collection A"),
+        (ManifestRow(patient_id="P", collection="A"), "the patient P"),
+        (ManifestRow(study_uid=StudyUid("1.2")), "the study 1.2"),
+    ],
+)
+@pytest.mark.parametrize("form", [ManifestFormat.TCIA, ManifestFormat.S5CMD])
+def test_a_form_for_series_refuses_other_levels(row: ManifestRow, says: str, form: ManifestFormat) -> None:
+    with pytest.raises(SelectionError, match=f"lists series, not {says}; .* bulkdl plan"):
+        list(write_rows([row], form))
+
+
+def test_s5cmd_accepts_what_is_written(tmp_path: Path) -> None:
+    rows = [
+        ManifestRow(series_uid=SeriesUid(f"1.2.3.{number}"), location=f"idc-open-data/series-{number}")
+        for number in range(3)
+    ]
+    (tmp_path / "a.s5cmd").write_text("".join(write_rows(rows, ManifestFormat.S5CMD)))
+    s5cmd = Path(sys.executable).with_name("s5cmd")
+    words = [str(s5cmd), "--dry-run", "--no-sign-request", "--endpoint-url", "http://127.0.0.1:9", "--retry-count", "0"]
+    done = subprocess.run([*words, "run", "a.s5cmd"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "invalid" not in done.stderr
+    assert [f"idc-open-data/series-{number}/*" in done.stderr for number in range(3)] == [True] * 3
+
+
+def test_a_series_without_a_place_is_named() -> None:
+    with pytest.raises(SelectionError, match=r"series 1\.2\.3 lies; use: bulkdl plan --archive idc"):
+        list(write_rows([ManifestRow(series_uid=SeriesUid("1.2.3"))], ManifestFormat.S5CMD))

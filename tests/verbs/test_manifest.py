@@ -1,0 +1,109 @@
+"""Manifests are shown, converted, compared and made from mirrors."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+import bulkdl
+from bulkdl.errors import DiskError, ManifestError
+from bulkdl.manifest import read_manifest
+from bulkdl.model.selection import Selection
+from bulkdl.verbs.manifest import new_file
+from tests.support.bad_archive import BadArchive
+from tests.support.dicom_files import instances
+from tests.support.syncing import mirrored
+
+MADE_UP = list(instances(series=3, per_series=2))
+SERIES = tuple(dict.fromkeys(one.series_uid for one in MADE_UP))
+MIXED = "Collection,PatientID,StudyInstanceUID,SeriesInstanceUID\nA,,,\n,P,,\n,,1.2,\n,,,1.3\n"
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    path = tmp_path / "mixed.csv"
+    path.write_text(MIXED)
+    return path
+
+
+def test_a_manifest_is_shown_by_what_it_names(mixed: Path) -> None:
+    report = bulkdl.manifest_show(mixed)
+    assert (report.format, report.collections, report.patients, report.studies, report.series) == ("csv", 1, 1, 1, 1)
+    assert str(report).endswith("mixed.csv (csv): 1 collection, 1 patient, 1 study, 1 series")
+
+
+def test_settings_and_stated_numbers_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "a.tcia").write_text("manifestVersion=3.0\nListOfSeriesToDownload=\n1.2.3\n")
+    assert str(bulkdl.manifest_show(tmp_path / "a.tcia")).endswith("(tcia): 1 series\nmanifestVersion=3.0")
+    (tmp_path / "a.csv").write_text("Series UID,ImageCount,FileSize\n1.2.3,3,1000\n1.2.4,4,2000\n")
+    assert "stated: 7 instances, 3.0 kB" in str(bulkdl.manifest_show(tmp_path / "a.csv"))
+
+
+def test_a_manifest_is_converted(mixed: Path) -> None:
+    out = io.StringIO()
+    report = bulkdl.manifest_convert(mixed, out, format="jsonl")
+    assert (report.series, report.notes) == (1, ())
+    before, after = read_manifest(MIXED.encode(), source="-"), read_manifest(out.getvalue().encode(), source="-")
+    for level in ("collections", "patients", "studies", "series"):
+        assert getattr(before, level) == getattr(after, level)
+
+
+def test_what_a_form_cannot_hold_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("SeriesInstanceUID,SOPInstanceUID\n1.2.3,1.2.3.1\n1.2.3,1.2.3.2\n,\nx,\n")
+    out = io.StringIO()
+    report = bulkdl.manifest_convert(tmp_path / "a.csv", out, format="tcia", skip_bad_lines=True)
+    assert out.getvalue().endswith("ListOfSeriesToDownload=\n1.2.3\n")
+    assert report.notes[-1] == "single instances are named; this form lists their whole series"
+    assert len(report.notes) == 2
+
+
+@pytest.mark.parametrize("form", ["tcia", "csv", "jsonl"])
+async def test_a_manifest_of_a_mirror_selects_what_it_holds(tmp_path: Path, form: str) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+    out = io.StringIO()
+    assert bulkdl.manifest_from_mirror(mirror, out, format=form).series == len(SERIES)
+    manifest = read_manifest(out.getvalue().encode(), source="-")
+    assert set(manifest.series) == set(SERIES)
+    if form != "tcia":
+        assert {size.image_count for size in manifest.expected.values()} == {2}
+
+
+async def test_a_part_of_a_series_stays_a_part(tmp_path: Path) -> None:
+    first = MADE_UP[0]
+    one = Selection(series=(first.series_uid,), instances=((first.series_uid, (first.sop_uid,)),))
+    async with BadArchive(MADE_UP) as archive:
+        await bulkdl.mirror_async(one, to=tmp_path / "m", archive=archive.choice(tmp_path))
+    out = io.StringIO()
+    bulkdl.manifest_from_mirror(tmp_path / "m", out)
+    assert read_manifest(out.getvalue().encode(), source="-").instances == one.instances
+
+
+def test_two_manifests_are_compared(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("SeriesInstanceUID,ImageCount\n1.1,1\n1.2,2\n1.3,3\n")
+    (tmp_path / "b.json").write_text(
+        '[{"SeriesInstanceUID": "1.3"}, {"SeriesInstanceUID": "1.2", "ImageCount": 5}, {"PatientID": "P"}]'
+    )
+    report = bulkdl.manifest_diff(tmp_path / "a.csv", tmp_path / "b.json")
+    assert (report.removed, report.added) == (("series 1.1",), ("patient P",))
+    assert report.changed == ("series 1.2: 2 → 5 instances",)
+    assert str(report).splitlines() == ["- series 1.1", "+ patient P", "~ series 1.2: 2 → 5 instances"]
+    assert bulkdl.manifest_diff(tmp_path / "a.csv", tmp_path / "a.csv").is_same
+
+
+def test_a_file_that_cannot_be_completed_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.tcia"
+    path.write_text("before")
+
+    def write() -> None:
+        with new_file(path) as file:
+            file.write("half")
+            raise ManifestError("a line is invalid", source="-")
+
+    with pytest.raises(ManifestError):
+        write()
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"a.tcia": "before"}
+    with pytest.raises(DiskError), new_file(tmp_path / "none" / "a.tcia"):
+        pass
