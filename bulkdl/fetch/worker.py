@@ -19,7 +19,7 @@ from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.routed import part_of, parts_of
 from bulkdl.dicom.validation import load_pydicom
-from bulkdl.errors import BulkdlError, Interrupted
+from bulkdl.errors import Interrupted
 from bulkdl.fetch.bundle import BundleDownloader
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.digests import digests_of_file
@@ -95,12 +95,6 @@ def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
     """The limits and the retry policy of `settings`. The sink of the run gets its retries and outages."""
     now, share = time.monotonic(), settings.share
 
-    def announce_retry(what: str, error: BulkdlError, attempt: int, wait: float) -> None:
-        context.sink(Retrying(what, error.code, str(error), attempt, wait))
-
-    def announce_outage(error: BulkdlError | None, seconds: float) -> None:
-        context.sink(ArchiveUp(seconds) if error is None else ArchiveDown(str(error), seconds))
-
     fixed = settings.fetch.concurrency is not None
     first = max(FIRST_LIMIT, settings.learned.limit // 2 if settings.learned is not None else 0)
     return Retrier(
@@ -112,7 +106,10 @@ def make_retrier(settings: WorkerSettings, context: RunContext) -> Retrier:
         ),
         stop=context.stop,
         rate=ByteRate(share.rate_bytes, now=now) if share.rate_bytes else None,
-        listener=RetryListener(retry=announce_retry, outage=announce_outage),
+        listener=RetryListener(
+            retry=lambda what, error, *further: context.sink(Retrying(what, error.code, str(error), *further)),
+            outage=lambda error, after: context.sink(ArchiveDown(str(error), after) if error else ArchiveUp(after)),
+        ),
     )
 
 

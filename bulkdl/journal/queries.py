@@ -187,7 +187,6 @@ UPDATE instance SET state = {OWED}, run_id = :run WHERE series_id = :series AND 
 """
 
 FORGET_FAILURE: Final = "DELETE FROM failure WHERE series_id = ? AND sop_uid = ?"
-
 SERIES_ID: Final = "SELECT id FROM series WHERE series_uid = ?"
 SERIES_LISTING: Final = "SELECT id, listing FROM series WHERE series_uid = ?"
 SERIES_FOLDER: Final = "SELECT folder FROM series WHERE series_uid = ?"
@@ -217,7 +216,6 @@ UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"
 RENEW_LINK: Final = "UPDATE selection_series SET run_id = ? WHERE selection_id = ? AND series_id = ?"
 ADD_LINK: Final = "INSERT INTO selection_series (selection_id, series_id, narrowed, run_id) VALUES (?, ?, ?, ?)"
 LINKS: Final = "SELECT selection_id, narrowed FROM selection_series WHERE series_id = ?"
-
 UNLINK: Final = "DELETE FROM selection_series WHERE selection_id = ? AND series_id = ?"
 
 # Series that earlier runs found for the selection, and this one did not; and how many files the selection holds.
@@ -276,7 +274,6 @@ ORDER BY s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT :limit
 """
 
 HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1"
-
 ADD_INSTANCE: Final = "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)"
 # The rules of the view `v_instances`: the name of an instance's file, and its path below the mirror.
 _NAME: Final = "ifnull(i.name, i.sop_uid || '.dcm')"
@@ -329,7 +326,6 @@ REINSTATE: Final = f"""
 UPDATE instance SET state = {HELD}, run_id = ? WHERE series_id = ? AND sop_uid = ? AND state = {WITHDRAWN}
 """
 HAS_WITHDRAWN: Final = "SELECT withdrawn > 0 FROM tally WHERE series_id = ?"
-
 _HELD: Final = f"""
 SELECT i.series_id, s.series_uid, i.sop_uid, {_PATH}, i.size_bytes, i.md5, i.sha256, i.mtime_ns, x.uid,
   e.key, e.size_bytes, e.md5
@@ -400,7 +396,6 @@ WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
 
 ADD_TRANSFER_SYNTAX: Final = "INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)"
 TRANSFER_SYNTAX_ID: Final = "SELECT id FROM transfer_syntax WHERE uid = ?"
-
 KEEP_ENTRY: Final = """
 INSERT INTO entry (series_id, sop_uid, key, size_bytes, md5) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (series_id, sop_uid) DO UPDATE SET key = excluded.key, size_bytes = excluded.size_bytes, md5 = excluded.md5

@@ -7,21 +7,7 @@ from typing import Final
 from bulkdl.model import reports
 from bulkdl.model.formatting import command, counted, duration, plural, table
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.reports import (
-    AdoptReport,
-    Changes,
-    Failure,
-    LogReport,
-    ManifestDifference,
-    ManifestReport,
-    ManifestWritten,
-    PlanReport,
-    RunOutcome,
-    RunReport,
-    StatusReport,
-    SyncPlan,
-    VerifyReport,
-)
+from bulkdl.model.reports import RunOutcome
 from bulkdl.model.text import one_line
 
 _MOST_SHOWN: Final = 10
@@ -30,44 +16,44 @@ _MOST_SHOWN: Final = 10
 def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: PLR0911 - one for each report
     """The report for people. Tables are cut to `width` columns, if it is given."""
     match report:
-        case RunReport():
+        case reports.RunReport():
             return _run_text(report)
-        case StatusReport():
+        case reports.StatusReport():
             return _status_text(report, width)
-        case VerifyReport():
+        case reports.VerifyReport():
             return _verify_text(report)
-        case AdoptReport():
+        case reports.AdoptReport():
             return _adopt_text(report)
-        case PlanReport():
+        case reports.PlanReport():
             return _plan_text(report, width)
-        case LogReport():
+        case reports.LogReport():
             return _log_text(report, width)
-        case ManifestReport() | ManifestWritten() | ManifestDifference():
+        case reports.ManifestReport() | reports.ManifestWritten() | reports.ManifestDifference():
             return _manifest_text(report)
-        case SyncPlan():
+        case reports.SyncPlan():
             return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
 
 def complaint_of(report: reports.Report) -> str | None:
     """The line for standard error if something is wrong; None if nothing is."""
     match report:
-        case RunReport():
+        case reports.RunReport():
             return _run_complaint(report)
-        case StatusReport() | LogReport() | ManifestReport() | ManifestWritten() | ManifestDifference():
-            return None
-        case VerifyReport():
+        case reports.VerifyReport():
             return _verify_complaint(report)
-        case AdoptReport():
+        case reports.AdoptReport():
             return _adopt_complaint(report)
-        case PlanReport():
+        case reports.PlanReport():
             missing = len(report.failures)
             were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
             return f"{were} not found in the archive" if missing else None
-        case SyncPlan():
+        case reports.SyncPlan():
             return "the archive did not answer every question" if report.failures else None
+        case _:  # they only show what is there
+            return None
 
 
-def _run_text(report: RunReport) -> str:
+def _run_text(report: reports.RunReport) -> str:
     of = report.instances
     parts = [f"{of.fetched:,} downloaded", f"{of.reused:,} already in the mirror"]
     parts += [f"{of.failed:,} failed"] if of.failed else []
@@ -94,7 +80,7 @@ def _sources(sources: Mapping[str, int]) -> list[str]:
     return [shown] if shown else []
 
 
-def _log_text(report: LogReport, width: int | None) -> str:
+def _log_text(report: reports.LogReport, width: int | None) -> str:
     rows = [
         (
             str(run.run),
@@ -104,7 +90,7 @@ def _log_text(report: LogReport, width: int | None) -> str:
             run.outcome or "not finished",
             f"{run.instances.get('fetched', run.instances.get('adopted', 0)):,}",
             human_bytes(run.bytes.get("fetched", run.bytes.get("adopted", 0))),
-            _changes(Changes(**run.changes)) if any(run.changes.values()) else "",
+            _changes(reports.Changes(**run.changes)) if any(run.changes.values()) else "",
         )
         for run in report.runs
     ]
@@ -113,18 +99,18 @@ def _log_text(report: LogReport, width: int | None) -> str:
     )
 
 
-def _manifest_text(report: ManifestReport | ManifestWritten | ManifestDifference) -> str:
+def _manifest_text(report: reports.ManifestReport | reports.ManifestWritten | reports.ManifestDifference) -> str:
     match report:
-        case ManifestReport():
+        case reports.ManifestReport():
             return _named_text(report)
-        case ManifestWritten():
+        case reports.ManifestWritten():
             single = f", {counted(report.instances, 'row')} of single instances" if report.instances else ""
             return f"{report.series:,} series{single} written as {report.format}"
-        case ManifestDifference():
+        case reports.ManifestDifference():
             return _difference_text(report)
 
 
-def _named_text(report: ManifestReport) -> str:
+def _named_text(report: reports.ManifestReport) -> str:
     numbers = [
         *([counted(report.collections, "collection")] if report.collections else []),
         *([counted(report.patients, "patient")] if report.patients else []),
@@ -143,14 +129,14 @@ def _named_text(report: ManifestReport) -> str:
     )
 
 
-def _difference_text(report: ManifestDifference) -> str:
+def _difference_text(report: reports.ManifestDifference) -> str:
     if report.is_same:
         return f"{one_line(report.first)} and {one_line(report.second)} name the same"
     marked = (("-", report.removed), ("+", report.added), ("~", report.changed))
     return "\n".join(f"{mark} {one_line(text)}" for mark, texts in marked for text in texts)
 
 
-def _changes(of: Changes) -> str:
+def _changes(of: reports.Changes) -> str:
     parts = [f"{of.new_series:,} series new, {of.changed_series:,} changed, {of.withdrawn_series:,} withdrawn"]
     for count, what in (
         (of.replaced_instances, "replaced"),
@@ -161,7 +147,7 @@ def _changes(of: Changes) -> str:
     return "; ".join(parts)
 
 
-def _unanswered(failures: Sequence[Failure]) -> list[str]:
+def _unanswered(failures: Sequence[reports.Failure]) -> list[str]:
     return [f"  {failure.series or 'a question'}: {one_line(failure.message)}" for failure in failures[:_MOST_SHOWN]]
 
 
@@ -171,7 +157,7 @@ def _not_decoded(count: int) -> list[str]:
     return [f"{counted(count, 'instance')} not decoded: no installed decoder supports their pixels"]
 
 
-def _run_complaint(report: RunReport) -> str | None:
+def _run_complaint(report: reports.RunReport) -> str | None:
     resume = _way_on(report.mirror, only_quarantined=report.instances.failed == report.series.failed == 0)
     missing = report.instances.failed + report.instances.quarantined
     match report.outcome:
@@ -204,7 +190,7 @@ def _way_on(mirror: str, *, only_quarantined: bool = False) -> str:
     return f"to continue: {command('resume', mirror)}"
 
 
-def _status_text(report: StatusReport, width: int | None) -> str:
+def _status_text(report: reports.StatusReport, width: int | None) -> str:
     state = f"running: {report.running}" if report.running else f"last run: {report.last_outcome or 'not finished'}"
     lines = [
         f"{one_line(report.mirror)}, mirrored from {one_line(report.archive)}",
@@ -246,7 +232,7 @@ def _collections(entries: Iterable[reports.CollectionStatus], width: int | None)
     )
 
 
-def _verify_text(report: VerifyReport) -> str:
+def _verify_text(report: reports.VerifyReport) -> str:
     read = f"{human_bytes(report.bytes_checked)} {'compared by size' if report.is_quick else 'read'}"
     valid = f"{one_line(report.mirror)}: {report.sound:,} of {report.checked:,} files valid"
     lines = [f"{valid}, {read} in {duration(report.seconds)}"]
@@ -268,7 +254,7 @@ def _verify_text(report: VerifyReport) -> str:
     return "\n".join(lines)
 
 
-def _verify_complaint(report: VerifyReport) -> str | None:
+def _verify_complaint(report: reports.VerifyReport) -> str | None:
     if report.repair is not None and (complaint := _run_complaint(report.repair)) is not None:
         return complaint
     if count := report.remaining:
@@ -281,7 +267,7 @@ def _verify_complaint(report: VerifyReport) -> str | None:
     return _owed_complaint(report)
 
 
-def _owed_complaint(report: VerifyReport) -> str | None:
+def _owed_complaint(report: reports.VerifyReport) -> str | None:
     if report.owed:
         return f"{counted(report.owed, 'instance')} still owed; {_way_on(report.mirror)}"
     if count := report.instances.quarantined:
@@ -291,7 +277,7 @@ def _owed_complaint(report: VerifyReport) -> str | None:
     return None
 
 
-def _adopt_text(report: AdoptReport) -> str:
+def _adopt_text(report: reports.AdoptReport) -> str:
     adopted = f"{report.outcome.capitalize()}: {report.adopted:,} of {report.found:,} instances adopted"
     size = f"{report.series:,} series, {human_bytes(report.bytes_adopted)}"
     lines = [f"{adopted}, of {size}, in {duration(report.seconds)}"]
@@ -312,7 +298,7 @@ def _adopt_text(report: AdoptReport) -> str:
     return "\n".join(lines)
 
 
-def _adopt_complaint(report: AdoptReport) -> str | None:
+def _adopt_complaint(report: reports.AdoptReport) -> str | None:
     if report.outcome is RunOutcome.INTERRUPTED:
         return "interrupted; what was adopted is kept; repeat the command to continue"
     if not report.found:
@@ -322,7 +308,7 @@ def _adopt_complaint(report: AdoptReport) -> str | None:
     return f"{report.refused:,} of {report.found:,} instances were rejected and left in place; all others were adopted"
 
 
-def _plan_text(report: PlanReport, width: int | None) -> str:
+def _plan_text(report: reports.PlanReport, width: int | None) -> str:
     owed = report.instances_selected - report.instances_held
     about = "" if report.exact else "at least "
     sizes = f"{about}{human_bytes(report.bytes_selected)} selected, {human_bytes(report.bytes_held)} held"
