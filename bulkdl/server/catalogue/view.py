@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
-from bulkdl.model.records import Patient, Series, SeriesSize, Study
+from bulkdl.model.records import Patient, Series, Study
 from bulkdl.server.catalogue.files import About, ServedFile
 from bulkdl.server.catalogue.reports import Totals
 
@@ -127,12 +127,8 @@ class CatalogueView:
         ((found,),) = self._rows("SELECT max(t.since) FROM series AS t", *_of_series({"collection": collection}))
         return None if found is None else datetime.fromisoformat(found)
 
-    def values(self, of: str, **criteria: Unpack[SeriesCriteria]) -> list[str]:
-        """The distinct values of `modality`, `body_part` or `manufacturer`, sorted without case."""
-        return [value for value, _ in self.values_and_patients(of, **criteria)]
-
     def values_and_patients(self, of: str, **criteria: Unpack[SeriesCriteria]) -> list[tuple[str, int]]:
-        """The distinct values, as in `values`, each with its number of Patients."""
+        """The values of `modality`, `body_part` or `manufacturer`, sorted without case, with numbers of Patients."""
         key = _VALUE_COLUMNS[of]
         return self._rows(
             f"SELECT min(json_extract(t.record, '$.{of}')), {_PATIENTS} FROM series AS t",
@@ -175,11 +171,6 @@ class CatalogueView:
         remaining = iter(dict.fromkeys(series_uids))
         while chunk := list(islice(remaining, _PAGE)):
             yield from self._details([among("t.series_uid", chunk)])
-
-    def series_size(self, series_uid: str) -> SeriesSize:
-        """Bytes and instances of a Series; None and None for an unknown one, as in NBIA."""
-        found = next(self.series(series_uid=series_uid), None)
-        return SeriesSize(None, None) if found is None else SeriesSize(found.size_bytes, found.image_count)
 
     def collection_of(self, series_uid: str) -> str | None:
         """The Collection of a Series, in upper case; None if there is no such Series."""

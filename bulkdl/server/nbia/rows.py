@@ -127,7 +127,9 @@ def _milliseconds(moment: datetime | date | None) -> int | None:
 
 
 def _values(field: str) -> Callable[[ApiRequest], Iterable[Row]]:
-    return lambda request: ({field: value} for value in request.view.values(field, **request.criteria()))
+    return lambda request: (
+        {field: value} for value, _ in request.view.values_and_patients(field, **request.criteria())
+    )
 
 
 def _new(request: ApiRequest, find: Callable[..., Iterable[_Record]], *criteria: str) -> Iterable[_Record]:
@@ -151,10 +153,12 @@ def _updated_series(request: ApiRequest) -> Iterable[Row]:
 
 
 def _size(request: ApiRequest) -> Iterable[Row]:
-    size = request.view.series_size(request.value("series_uid") or "")
-    if size.image_count is None and (request.api.is_tcia or request.api.is_v4):
+    """The size of a Series. NBIA v1 and v2 send empty values for an unknown one."""
+    found = next(request.view.series(series_uid=request.value("series_uid") or ""), None)
+    count = None if found is None else found.image_count
+    if count is None and (request.api.is_tcia or request.api.is_v4):
         return ()
-    return ({"size_bytes": size.size_bytes, "image_count": size.image_count},)
+    return ({"size_bytes": None if found is None else found.size_bytes, "image_count": count},)
 
 
 def _sop_uids(request: ApiRequest) -> Iterable[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkdl.model.ids import SeriesUid, StudyUid
-from bulkdl.model.records import Series, SeriesSize
+from bulkdl.model.records import Series
 from bulkdl.server.catalogue import Catalogue, Root
 from tests.support.catalogue_files import one, put
 from tests.support.dicom_files import instances, uid, write_folder
@@ -149,7 +149,6 @@ def test_sorts_files_by_instance_number(served: Path, tmp_path: Path) -> None:
         assert [file.path.stem for file in catalogue.files(series.series_uid)] == ["c", "d", "b", "a"]
 
 
-def test_an_unknown_series_has_no_files_and_no_size(catalogue: Catalogue) -> None:
+def test_an_unknown_series_has_no_files(catalogue: Catalogue) -> None:
     assert catalogue.files("1.2.3") == ()
-    assert catalogue.series_size("1.2.3") == SeriesSize(None, None)
     assert catalogue.find_instance("1.2.3") is None
