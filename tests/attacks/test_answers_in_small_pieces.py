@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -117,10 +118,14 @@ async def test_ctrl_c_is_heard_while_small_pieces_come(name: str, bulkdl: Watche
         bulkdl.start(*archive.mirror_everything(tmp_path / "mirror")) as running,
     ):
         await reached.wait()
-        await asyncio.sleep(1.5)  # let it take in many pieces: what comes later is what costs more
-        running.interrupt()
+        with suppress(TimeoutError):  # let it take in many pieces: what comes later is what costs more
+            async with asyncio.timeout(1.5):
+                await running.process.wait()
+        is_at_work = running.process.returncode is None  # else it has found by itself that this does not end
+        if is_at_work:
+            running.interrupt()
         ended = await running.ended(within=bulkdl.soon())
-    assert_orderly(ended, 130)
+    assert_orderly(ended, *((130,) if is_at_work else (1, 4)))
 
 
 async def test_a_gzip_in_small_pieces_is_read_in_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
