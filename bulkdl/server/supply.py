@@ -4,8 +4,6 @@ The catalogue of such a server has all Series of the archive, and the files of t
 has the cache itself, because it downloads.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager

@@ -3,8 +3,6 @@
 Source: Amazon S3 API Reference; `../reference/examples/s3_*.xml` have the same forms.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime

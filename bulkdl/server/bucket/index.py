@@ -1,7 +1,5 @@
 """The index of the bucket: every Series that a guest may see, in the form of the IDC's index."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import threading

@@ -6,8 +6,6 @@ MD5s of its objects would have to be computed of too many bytes; `BucketObjects`
 Source: Amazon S3 API Reference, ListObjectsV2 and ListObjects; where they are silent, S3 as other clients know it.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Iterator, Mapping

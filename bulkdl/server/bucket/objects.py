@@ -4,8 +4,6 @@ A Series is the folder `UUID/`, an instance in it is `UUID.dcm`; both are UUIDv5
 index is in the folder `index/`, which comes after all others.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import threading

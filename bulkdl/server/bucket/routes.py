@@ -3,8 +3,6 @@
 Requests are anonymous: whatever signature they carry, their sender sees what a guest sees. Nothing can be written.
 """
 
-from __future__ import annotations
-
 import io
 import secrets
 from collections.abc import Callable

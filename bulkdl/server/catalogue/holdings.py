@@ -4,8 +4,6 @@ The Series are what the archive says; the files are entered while they are downl
 record of them: where the catalogue differs from it, the files are entered anew. Blocking; safe for threads.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

@@ -6,8 +6,6 @@ left, y to the back, z to the head; PS3.3 §C.7.6.2.1.1) with the origin at the 
 estimates, not measurements.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -39,7 +37,7 @@ class Ellipsoid:
     ry: int
     rz: int
 
-    def scaled(self, percent: int) -> Ellipsoid:
+    def scaled(self, percent: int) -> "Ellipsoid":
         """The same ellipsoid in a larger or smaller body."""
         numbers = (self.x, self.y, self.z, self.rx, self.ry, self.rz)
         return Ellipsoid(self.tissue, *(number * percent // 100 for number in numbers))
