@@ -1,7 +1,5 @@
 """Download the bundle of a Series: its entries become instances while it streams in, known by their content alone."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -33,65 +31,6 @@ READERS: Final[Mapping[BundleForm, Callable[[Body], BundleReader | MultipartRead
     BundleForm.MULTIPART: lambda body: MultipartReader(body.headers.get("Content-Type", "")),
 }
 """What makes the reader of a response, for each form of a bundle that can be read."""
-
-
-class BundleDownloader:
-    """Downloads the bundles of one archive into one mirror."""
-
-    def __init__(self, archive: Archive, partials: Partials, committer: Committer, threads: Threads) -> None:
-        self._archive = archive
-        self._partials = partials
-        self._committer = committer
-        self._threads = threads
-        self._loop_cycle = OnePerLoopCycle()
-
-    def can_download(self, work: SeriesWork) -> bool:
-        """Whether the Series may come as a bundle: all UIDs must be known to find its entries in it."""
-        has_reader = self._archive.capabilities.bundle in READERS
-        return has_reader and all(entry.sop_uid is not None for entry in work.entries)
-
-    async def download(self, work: SeriesWork, deliver: Callable[[InstanceOutcome], Awaitable[None]]) -> frozenset[str]:
-        """Download a Series by its bundle; returns the keys of the entries that it contained, each of them delivered.
-
-        The caller downloads the others one by one. Raises what must stop the run, as `Downloader.download` does.
-        """
-        wanted = {str(target.sop_uid): target for target in targets_of(work)}
-        done: set[str] = set()
-
-        async def once(attempt: int) -> None:
-            unpacking = _Unpacking(self._incoming, self._committer, work, wanted)
-            try:
-                await self._receive(work, unpacking)
-            except (RequestFailed, BundleError) as error:
-                is_last = attempt >= _MOST_ATTEMPTS or isinstance(error, (AccessDenied, NotFound, Rejected))
-                if not unpacking.ready and not is_last:
-                    raise
-            finally:
-                await unpacking.drop()
-            if not unpacking.ready:
-                return
-            for outcome in await self._committer.commit(list(unpacking.ready.values())):
-                done.add(outcome.key)
-                await deliver(replace(outcome, attempts=attempt))
-
-        with suppress(RequestFailed, BundleError):  # no attempt is left: its entries are downloaded one by one
-            await self._archive.retrier.attempt(f"the bundle of series {work.series_uid}", once)
-        return frozenset(done)
-
-    async def _receive(self, work: SeriesWork, unpacking: _Unpacking) -> None:
-        form = self._archive.capabilities.bundle or BundleForm.ZIP
-        async with self._archive.open_bundle(work.series_uid, study_uid=work.study_uid) as body:
-            reader = READERS[form](body)
-            async for chunk in body.chunks():
-                await self._archive.retrier.received(len(chunk))
-                await self._loop_cycle.passed()
-                await unpacking.follow(reader.feed(chunk))
-        await unpacking.follow(reader.close())
-        await unpacking.compare_checksums()
-
-    def _incoming(self, series_uid: str, position: int) -> Incoming:
-        label = hashlib.sha256(f"{series_uid}/{position}".encode()).hexdigest()[:32]
-        return Incoming(self._partials, self._threads, f"{label}.zip-entry")
 
 
 class _Unpacking:
@@ -174,3 +113,62 @@ class _Unpacking:
         if self._entry is not None:
             await self._entry.drop()
             self._entry = None
+
+
+class BundleDownloader:
+    """Downloads the bundles of one archive into one mirror."""
+
+    def __init__(self, archive: Archive, partials: Partials, committer: Committer, threads: Threads) -> None:
+        self._archive = archive
+        self._partials = partials
+        self._committer = committer
+        self._threads = threads
+        self._loop_cycle = OnePerLoopCycle()
+
+    def can_download(self, work: SeriesWork) -> bool:
+        """Whether the Series may come as a bundle: all UIDs must be known to find its entries in it."""
+        has_reader = self._archive.capabilities.bundle in READERS
+        return has_reader and all(entry.sop_uid is not None for entry in work.entries)
+
+    async def download(self, work: SeriesWork, deliver: Callable[[InstanceOutcome], Awaitable[None]]) -> frozenset[str]:
+        """Download a Series by its bundle; returns the keys of the entries that it contained, each of them delivered.
+
+        The caller downloads the others one by one. Raises what must stop the run, as `Downloader.download` does.
+        """
+        wanted = {str(target.sop_uid): target for target in targets_of(work)}
+        done: set[str] = set()
+
+        async def once(attempt: int) -> None:
+            unpacking = _Unpacking(self._incoming, self._committer, work, wanted)
+            try:
+                await self._receive(work, unpacking)
+            except (RequestFailed, BundleError) as error:
+                is_last = attempt >= _MOST_ATTEMPTS or isinstance(error, (AccessDenied, NotFound, Rejected))
+                if not unpacking.ready and not is_last:
+                    raise
+            finally:
+                await unpacking.drop()
+            if not unpacking.ready:
+                return
+            for outcome in await self._committer.commit(list(unpacking.ready.values())):
+                done.add(outcome.key)
+                await deliver(replace(outcome, attempts=attempt))
+
+        with suppress(RequestFailed, BundleError):  # no attempt is left: its entries are downloaded one by one
+            await self._archive.retrier.attempt(f"the bundle of series {work.series_uid}", once)
+        return frozenset(done)
+
+    async def _receive(self, work: SeriesWork, unpacking: _Unpacking) -> None:
+        form = self._archive.capabilities.bundle or BundleForm.ZIP
+        async with self._archive.open_bundle(work.series_uid, study_uid=work.study_uid) as body:
+            reader = READERS[form](body)
+            async for chunk in body.chunks():
+                await self._archive.retrier.received(len(chunk))
+                await self._loop_cycle.passed()
+                await unpacking.follow(reader.feed(chunk))
+        await unpacking.follow(reader.close())
+        await unpacking.compare_checksums()
+
+    def _incoming(self, series_uid: str, position: int) -> Incoming:
+        label = hashlib.sha256(f"{series_uid}/{position}".encode()).hexdigest()[:32]
+        return Incoming(self._partials, self._threads, f"{label}.zip-entry")

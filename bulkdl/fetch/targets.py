@@ -1,12 +1,10 @@
 """Where the entries of a Series belong in the mirror, and what becomes of them."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Self
 
 from bulkdl.errors import InstanceError, RequestFailed
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
@@ -64,13 +62,13 @@ class Target:
         """The path relative to the mirror, of a target whose name is known."""
         return f"{self.folder}/{self.name}"
 
-    def bound_to(self, sop_uid: SopInstanceUid) -> Target:
+    def bound_to(self, sop_uid: SopInstanceUid) -> Self:
         """This target with the UID that the header of its file has."""
         if self.sop_uid is not None:
             return self
         return replace(self, sop_uid=sop_uid, name=self.name or instance_name(sop_uid))
 
-    def beside(self) -> Target:
+    def beside(self) -> Self:
         """This target under a name of its key: another entry has the same UID, and the usual name."""
         label = hashlib.sha256(self.entry.key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         return replace(self, name=f"{instance_name(self.sop_uid or '').removesuffix('.dcm')}.x{label}.dcm")

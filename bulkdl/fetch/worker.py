@@ -3,8 +3,6 @@
 It requests, streams, hashes, validates, writes, syncs and renames; a body never leaves it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bulkdl.archive.base import Archive
-from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.routed import part_of, parts_of
 from bulkdl.dicom.validation import load_pydicom
@@ -30,7 +27,7 @@ from bulkdl.fetch.targets import Target, targets_of, uid_of_file
 from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.access import Access
-from bulkdl.model.events import ArchiveDown, ArchiveUp, Noted, Retrying, RunContext
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Retrying, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
@@ -50,6 +47,14 @@ _BUNDLES_OF_BUSY: Final = 2  # one in work and one in transit: a busy worker lea
 _POLL_SECONDS: Final = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a worker has measured of an archive, for one that joins: its limit, and the costs of transports."""
+
+    limit: int
+    chooser: TransportChooser
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """All that a worker needs. It can be sent to another process."""
@@ -60,14 +65,6 @@ class WorkerSettings:
     fetch: FetchSettings
     share: Share
     learned: Learned | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What a worker has measured of an archive, for one that joins: its limit, and the costs of transports."""
-
-    limit: int
-    chooser: TransportChooser
 
 
 class Traffic(NamedTuple):
@@ -304,21 +301,3 @@ class Worker:
             seconds=time.monotonic() - started,
             in_flight=archive.retrier.permits.in_use,
         )
-
-
-async def work_alone(
-    settings: WorkerSettings,
-    items: AsyncIterator[SeriesWork],
-    deliver: Deliver,
-    context: RunContext,
-    *,
-    started: Callable[[Worker], None],
-) -> None:
-    """Run one worker with its own connections and threads, as a process does. `started` gets the worker."""
-    retrier = make_retrier(settings, context)
-    connection = connect(settings.profile, retrier, access=settings.access, note=lambda text: context.sink(Noted(text)))
-    with Threads() as threads:
-        async with connection as archive:
-            worker = Worker(settings, archive, threads)
-            started(worker)
-            await worker.run(items, deliver)

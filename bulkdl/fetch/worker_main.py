@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from itertools import count
 from typing import Final
 
+from bulkdl.archive.connect import connect
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
-from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, work_alone
+from bulkdl.fetch.threads import Threads
+from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_retrier
 from bulkdl.fetch.worker_process import Batch, Signal
-from bulkdl.model.events import Event, RunContext
+from bulkdl.model.events import Event, Noted, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
 from bulkdl.runtime.tasks import running_alongside
@@ -42,18 +44,22 @@ class WorkerMain:
         if settings is None:
             return
         error: BulkdlError | None = None
-        context = RunContext(settings.fetch, self._events.append, self._stop)
         try:
             async with running_alongside(self._receive()), running_alongside(self._report()):
-                await work_alone(settings, self._items(), self._deliver, context, started=self._started)
+                await self._do_work(settings, RunContext(settings.fetch, self._events.append, self._stop))
         except BulkdlError as raised:
             error = raised
         self._send(is_last=True, error=error)
 
-    def _started(self, worker: Worker) -> None:
-        self._worker = worker
-        if self._latest_share is not None:
-            worker.share(self._latest_share)
+    async def _do_work(self, settings: WorkerSettings, context: RunContext) -> None:
+        retrier = make_retrier(settings, context)
+        note = lambda text: context.sink(Noted(text))  # noqa: E731 - one line, used once
+        with Threads() as threads:
+            async with connect(settings.profile, retrier, access=settings.access, note=note) as archive:
+                self._worker = Worker(settings, archive, threads)
+                if self._latest_share is not None:
+                    self._worker.share(self._latest_share)
+                await self._worker.run(self._items(), self._deliver)
 
     async def _items(self) -> AsyncIterator[SeriesWork]:
         while not self._stop.is_set() and (work := await self._work.get()) is not None:

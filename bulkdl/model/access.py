@@ -1,14 +1,12 @@
 """Which archive to use, and how to reach it: address, proxy, certificates, time limits, credentials."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 DEFAULT_ARCHIVE: Final = "tcia"
@@ -61,7 +59,7 @@ class Access:
     lowest_bytes_per_second: float = 1_000.0  # a connection that trickles is as dead as a silent one
     credentials: Credentials = field(default_factory=Credentials)
 
-    def bounded(self, seconds: float) -> Access:
+    def bounded(self, seconds: float) -> Self:
         """The same, where no wait is longer than `seconds`."""
         return replace(
             self,

@@ -5,8 +5,6 @@ object it is of, and how many of its bytes are synced. Except for `PartialStream
 threads may call at once. No call writes through a symbolic link.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json
@@ -46,6 +44,62 @@ class KeptPartial:
     synced_bytes: int
     part_bytes: int = 0
     written: tuple[int, ...] = ()
+
+
+class PartialStream:
+    """A partial file that one task writes. `finish` or `abort` ends it, once.
+
+    What cannot be written raises DiskError: then nothing in the file can be relied on, and `abort` is still due.
+    """
+
+    def __init__(self, path: Path, file: AsyncFileIO) -> None:
+        self.path = path
+        self._file = file
+        self._writing = threading.Lock()
+
+    async def write(
+        self, chunks: Sequence[bytes | memoryview], *, watch: Callable[[bytes | memoryview], None] = lambda _: None
+    ) -> None:
+        """Append `chunks` in a thread, which also passes each of them to `watch`."""
+        await _in_thread(self._append, chunks, watch)
+
+    async def write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
+        """Write `chunks` from `position` on, in a thread. Several tasks may do so."""
+        await _in_thread(self._write_at, position, chunks)
+
+    def _write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
+        with self._writing, disk_errors("write", self.path):
+            descriptor = self._file.fileno()
+            os.lseek(descriptor, position, os.SEEK_SET)
+            for chunk in chunks:
+                _write_all(descriptor, chunk)
+
+    def _append(self, chunks: Sequence[bytes | memoryview], watch: Callable[[bytes | memoryview], None]) -> None:
+        with disk_errors("write", self.path):
+            descriptor = self._file.fileno()
+            for chunk in chunks:
+                watch(chunk)
+                _write_all(descriptor, chunk)
+
+    async def checkpoint(self) -> None:
+        """Sync everything written so far."""
+        with disk_errors("sync", self.path):
+            await _in_thread(sync_open_file, self._file.fileno())
+
+    async def finish(self) -> None:
+        """Sync and close. The file is then ready for `commit`."""
+        try:
+            await self.checkpoint()
+        finally:
+            await self._file.close()
+
+    async def abort(self, *, keep: bool = False) -> None:
+        """Close and remove the file; with `keep` it stays, to be resumed. Never raises a DiskError."""
+        with suppress(OSError):
+            await self._file.close()
+        if not keep:
+            with suppress(OSError):
+                self.path.unlink()
 
 
 class Partials:
@@ -149,62 +203,6 @@ class Partials:
                     Path(entry).unlink()
                     removed += 1
         return removed
-
-
-class PartialStream:
-    """A partial file that one task writes. `finish` or `abort` ends it, once.
-
-    What cannot be written raises DiskError: then nothing in the file can be relied on, and `abort` is still due.
-    """
-
-    def __init__(self, path: Path, file: AsyncFileIO) -> None:
-        self.path = path
-        self._file = file
-        self._writing = threading.Lock()
-
-    async def write(
-        self, chunks: Sequence[bytes | memoryview], *, watch: Callable[[bytes | memoryview], None] = lambda _: None
-    ) -> None:
-        """Append `chunks` in a thread, which also passes each of them to `watch`."""
-        await _in_thread(self._append, chunks, watch)
-
-    async def write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
-        """Write `chunks` from `position` on, in a thread. Several tasks may do so."""
-        await _in_thread(self._write_at, position, chunks)
-
-    def _write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
-        with self._writing, disk_errors("write", self.path):
-            descriptor = self._file.fileno()
-            os.lseek(descriptor, position, os.SEEK_SET)
-            for chunk in chunks:
-                _write_all(descriptor, chunk)
-
-    def _append(self, chunks: Sequence[bytes | memoryview], watch: Callable[[bytes | memoryview], None]) -> None:
-        with disk_errors("write", self.path):
-            descriptor = self._file.fileno()
-            for chunk in chunks:
-                watch(chunk)
-                _write_all(descriptor, chunk)
-
-    async def checkpoint(self) -> None:
-        """Sync everything written so far."""
-        with disk_errors("sync", self.path):
-            await _in_thread(sync_open_file, self._file.fileno())
-
-    async def finish(self) -> None:
-        """Sync and close. The file is then ready for `commit`."""
-        try:
-            await self.checkpoint()
-        finally:
-            await self._file.close()
-
-    async def abort(self, *, keep: bool = False) -> None:
-        """Close and remove the file; with `keep` it stays, to be resumed. Never raises a DiskError."""
-        with suppress(OSError):
-            await self._file.close()
-        if not keep:
-            with suppress(OSError):
-                self.path.unlink()
 
 
 async def _in_thread(call: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
