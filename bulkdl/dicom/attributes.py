@@ -55,10 +55,9 @@ _MOST_OFFSETS_BYTES = 1 << 25
 
 
 class InstanceAttributes:
-    """The identity of an instance and the attributes of its image.
+    """The identity of an instance and the attributes of its image. InvalidInstance: what is read is invalid.
 
-    With `whole`, the data set is walked to its end; otherwise only until the identity is found. InvalidInstance is
-    raised for a data set that is invalid, as far as it is walked, and by methods whose value is invalid or missing.
+    With `whole`, the data set is walked to its end; otherwise only until the identity is found.
     """
 
     def __init__(self, walk: Walk, *, whole: bool) -> None:

@@ -124,14 +124,11 @@ def uid_text(raw: bytes) -> str:
 def open_data_set(
     file: BinaryIO, meta: FileMeta, *, into_sequences: bool = True, inflate_bytes: int | None = None
 ) -> Walk:
-    """Make a walk over the data set after `meta`.
+    """Make a walk over the data set after `meta`. InvalidInstance: a deflated one is truncated, corrupt or too large.
 
     Without `into_sequences`, sequences of defined length are skipped as a whole. A deflated data set is inflated into
     memory: completely, or until at least `inflate_bytes` are available. A data set in a private transfer syntax is read
     as it looks: its first group number gives the byte order.
-
-    Raises:
-        InvalidInstance: a deflated data set is truncated, corrupt, too large, or followed by other data.
     """
     syntax, size = meta.transfer_syntax_uid, meta.size
     if syntax == DEFLATED_LITTLE or syntax in JPIP_DEFLATED:

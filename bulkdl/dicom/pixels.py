@@ -51,11 +51,7 @@ _PHOTOMETRIC_INTERPRETATIONS = frozenset(  # that pydicom 3.0 knows
 
 
 def check_pixel_data(attributes: InstanceAttributes, syntax: str) -> list[str]:
-    """Compare the length of the pixel data with the attributes of the image. Returns notes on harmless differences.
-
-    Raises:
-        InvalidInstance: the pixel data is missing, too short, or encoded against its transfer syntax.
-    """
+    """Compare the length of pixel data with the image; notes on harmless differences. InvalidInstance: it is short."""
     pixel_data = attributes.pixel_data
     if pixel_data is None:
         if attributes.sop_class_uid is not None and syntax not in _JPIP:

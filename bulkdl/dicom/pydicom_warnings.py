@@ -1,8 +1,7 @@
 """Suppress pydicom's warnings: irregularities of a file are reported in the notes of its validation.
 
-`warnings.catch_warnings` is not thread-safe: two that overlap may leave each other's filters installed. Here the first
-thread to enter installs one filter and the last to leave removes it, so no thread waits for another. The filter applies
-to pydicom only.
+`warnings.catch_warnings` is not thread-safe. Here the first thread to enter installs one filter, for pydicom only, and
+the last to leave removes it, so no thread waits for another.
 """
 
 import threading

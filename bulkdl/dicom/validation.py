@@ -44,10 +44,9 @@ class ValidationResult:
 def validate(
     source: bytes | memoryview | Path, *, level: ValidationLevel, expected: InstanceKey | None = None
 ) -> ValidationResult:
-    """Validate one instance, given as its bytes or as a file.
+    """Validate one instance, given as its bytes or as a file, which is not read into memory as a whole unless deflated.
 
-    A file is not read into memory as a whole, except that a deflated data set is inflated in memory. At level `pixels`,
-    a corrupt frame may crash gdcm and with it the process; call it in a separate process if that matters.
+    At level `pixels`, a corrupt frame may crash gdcm and with it the process.
 
     Raises:
         InvalidInstance: it is not valid DICOM; the message says what is wrong and where.

@@ -26,11 +26,7 @@ def disable_numpy() -> None:
 
 
 def require_decoders() -> None:
-    """Check that another process could decode pixels. Imports nothing, and sees what `disable_numpy` hides.
-
-    Raises:
-        ConfigurationError: numpy, or the decoder of a transfer syntax that pydicom decodes, is not installed.
-    """
+    """Check, importing nothing, that another process could decode pixels. ConfigurationError: not all is installed."""
     missing = [names[0] for names in _NEEDED if not any(map(PathFinder.find_spec, names))]
     if missing:
         raise ConfigurationError(

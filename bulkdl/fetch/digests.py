@@ -34,11 +34,7 @@ class Hashing:
         self._size += len(chunk)
 
     def update_from(self, path: Path, start: int = 0, end: int | None = None) -> None:
-        """Add the content of a file, or of its part from `start` to `end`. Blocking.
-
-        Raises:
-            OSError: it cannot be read, or ends before `end`.
-        """
+        """Add a file, or its part from `start` to `end`. Blocking. OSError: it cannot be read, or ends before `end`."""
         with path.open("rb", buffering=0) as file:
             file.seek(start)
             left = end - start if end is not None else None
@@ -67,11 +63,7 @@ def digests_of_file(path: Path) -> Digests:
 
 
 def tag_of_parts(source: bytes | Path, part_bytes: int) -> str:
-    """The entity tag that S3 gives an object uploaded in parts: the MD5 of their MD5s, and their number. Blocking.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """The entity tag that S3 gives an object uploaded in parts: the MD5 of their MD5s, and their number. Blocking."""
     md5s: list[bytes] = []
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", buffering=0) as file:
         while piece := file.read(_READ_BYTES):

@@ -42,10 +42,8 @@ class Incoming:
     """A body while it is received: in memory while it is small, else streamed to a partial file.
 
     Where the archive identifies the object (`is_of`), the partial file outlives a failure and the process: it is synced
-    now and then, with a note beside it of how far. It has at most `most_bytes`, or where these are not known, at most
-    what is still free on the disk: several bodies without an end leave room for the others.
-
-    A body that is too large raises UnexpectedAnswer. What cannot be read or written raises DiskError.
+    now and then, with a note beside it of how far. It has at most `most_bytes`, or else what is free on the disk. What
+    is too large raises UnexpectedAnswer, what cannot be read or written DiskError.
     """
 
     def __init__(self, partials: Partials, threads: Threads, name: str, most_bytes: int | None = None) -> None:

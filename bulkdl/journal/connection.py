@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bulkdl.errors import BulkdlError, DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
+from bulkdl.errors import DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
 from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
 from bulkdl.runtime.disk import disk_errors, is_private, open_new, sync_file, sync_folder
@@ -104,8 +104,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     either, and it is read as a file that does not change.
 
     Raises:
-        JournalUnreadable: it does not exist, is damaged, or is not a journal.
-        JournalTooNew: a later version wrote it.
+        JournalUnreadable, JournalTooNew: as in `open_to_write`; or there is no journal.
     """
     _recognise(path)
     try:
@@ -121,30 +120,25 @@ def translated(path: Path) -> Iterator[None]:
     """Translate the errors of SQLite.
 
     Raises:
-        JournalUnreadable: the file is damaged.
-        DiskFull, MirrorUnwritable: the file, or its log, cannot be written.
-        MirrorLocked: another program holds a lock on it.
-        JournalError: any other error of SQLite.
+        JournalUnreadable, DiskFull, MirrorUnwritable: the file is damaged; it, or its log, cannot be written.
+        MirrorLocked, JournalError: another program holds a lock on it; any other error of SQLite.
     """
     try:
         yield
     except sqlite3.Error as error:
-        raise _translation(error, path) from error
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the low byte is the primary code
+        if code in _UNREADABLE:
+            raise JournalUnreadable(f"the journal {path} is damaged ({error}); {_ADVICE}") from error
+        if code == sqlite3.SQLITE_FULL:
+            raise DiskFull(f"the disk is full: the journal {path} cannot grow; everything recorded is kept") from error
+        if code in _UNWRITABLE:
+            raise Unwritable(f"the journal {path} cannot be used ({error}); everything recorded is kept") from error
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            message = f"another program holds a lock on the journal {path}; try again when it has ended"
+            raise MirrorLocked(message) from error
+        raise JournalError(f"the journal {path} rejected a statement ({error}); its group was not recorded") from error
     except (OverflowError, UnicodeEncodeError) as error:  # numbers beyond 64 bits, half a surrogate pair
         raise JournalError(f"the journal {path} cannot hold such a value ({error}); nothing was recorded") from error
-
-
-def _translation(error: sqlite3.Error, path: Path) -> BulkdlError:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the low byte is the primary code
-    if code in _UNREADABLE:
-        return JournalUnreadable(f"the journal {path} is damaged ({error}); {_ADVICE}")
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFull(f"the disk is full: the journal {path} cannot grow; everything recorded is kept")
-    if code in _UNWRITABLE:
-        return Unwritable(f"the journal {path} cannot be used ({error}); everything recorded is kept")
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return MirrorLocked(f"another program holds a lock on the journal {path}; try again when it has ended")
-    return JournalError(f"the journal {path} rejected a statement ({error}); its group was not recorded")
 
 
 @contextmanager

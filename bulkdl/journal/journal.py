@@ -294,8 +294,7 @@ class Journal:
     def record_outcomes(self, run: Run, outcomes: Sequence[InstanceOutcome]) -> None:
         """Record how instances ended, in one transaction, and bind their entries to their UIDs.
 
-        A held instance is held, whatever its state was. The failure of an instance that is held or withdrawn changes
-        nothing: its file is still in place.
+        The failure of an instance that is held or withdrawn changes nothing: its file is still in place.
         """
         with self._writing() as database:
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}

@@ -175,10 +175,9 @@ class HeldInstance:
 class Counts:
     """The totals of a selection, or of the whole mirror.
 
-    `series_complete` + `series_failed` + the Series that still owe are `series_selected`; `series_unlisted` are among
-    those that owe. A Series with failures counts as failed once it owes nothing. `promised_instances` and
-    `promised_bytes` are sums of the archive's own counts and sizes, as far as these are credible; `series_unsized`
-    counts the Series without such a size, or of which only some instances are selected.
+    A Series with failures counts as failed once it owes nothing; `series_unlisted` are among those that owe.
+    `promised_instances` and `promised_bytes` are sums of the archive's own numbers, as far as these are credible;
+    `series_unsized` counts the Series without such a size, or of which only some instances are selected.
     """
 
     series_selected: int = 0

@@ -72,11 +72,7 @@ def _is_released_since(since: date, series: Series) -> bool:
 
 
 def parse_shard(text: str) -> str:
-    """A part of the Series, written K/N: the Kth of N.
-
-    Raises:
-        ValueError: it is not written so, or K is not one of 1 to N.
-    """
+    """A part of the Series, written K/N: the Kth of N. ValueError: it is not, or K is not one of 1 to N."""
     found = _SHARD.fullmatch(text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ValueError(f"{text!r} is not K/N with K from 1 to N, for example 1/4")

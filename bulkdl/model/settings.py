@@ -30,11 +30,10 @@ class Transport(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchSettings:
-    """Settings of one run. `concurrency` is the limit of requests in flight, None for the adaptive default.
+    """Settings of one run. `concurrency` and `workers` are None for automatic, `timeout_seconds` for those of `Access`.
 
-    `workers` counts processes, None for automatic; `rate_limit_bytes` is bytes per second for the whole run.
-    `timeout_seconds` is None for the limits of `Access`. `wait_scale` multiplies all waits between attempts, so that
-    tests need not wait. Entries above `parallel_above_bytes` are downloaded in parallel ranges.
+    `rate_limit_bytes` is bytes per second for the whole run. `wait_scale` multiplies all waits between attempts, so
+    that tests need not wait. Entries above `parallel_above_bytes` are downloaded in parallel ranges.
     """
 
     concurrency: int | None = option_field(

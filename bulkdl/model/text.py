@@ -9,24 +9,15 @@ _CUTOFF: Final = 0.65  # how much alike two names must be, from 0 to 1
 _ERROR_CHARACTERS: Final = 200
 
 
-# Editors and spreadsheets of Windows begin a text with one.
-_BYTE_ORDER_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-
-
 def decoded(content: bytes) -> str:
     """The text of a file that a person wrote: what its byte order mark says, without the mark, or else UTF-8.
 
     Raises:
         UnicodeDecodeError: it is not.
     """
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if content.startswith(mark):
-            return content[len(mark) :].decode(encoding)
-    return content.decode()
+    # Editors and spreadsheets of Windows begin a text with a mark.
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def one_line(text: str) -> str:

@@ -232,7 +232,7 @@ class BundleReader:
         seen = yield from self._peek(_LONGEST_DESCRIPTOR)
         for form in (signature + values for signature in (_DESCRIPTOR, b"") for values in sizes):
             if seen.startswith(form):
-                self._cut(len(form))
+                self._view(len(form))
                 return True
         return False
 
@@ -261,9 +261,6 @@ class BundleReader:
 
     def _take(self, count: int) -> _Steps[bytes]:
         yield from self._need(count)
-        return self._cut(count)
-
-    def _cut(self, count: int) -> bytes:
         return bytes(self._view(count))
 
     def _view(self, most: int) -> memoryview:

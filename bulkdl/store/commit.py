@@ -13,11 +13,10 @@ from bulkdl.store.files import MirrorFiles
 
 @dataclass(slots=True)
 class CommitJob:
-    """One instance to commit.
+    """One instance to commit: its place `path`, or None to leave a synced partial file.
 
-    `path` is its place, relative to the mirror; None leaves a synced partial file. `partial` is the name of its partial
-    file; None if the file lies at `path` already. `content` goes into the partial file; None if that is written and
-    synced already. `commit` sets `mtime_ns`, or `error` if the job failed.
+    `partial` is None if the file lies at `path` already; `content` is None if the partial file is written and synced
+    already. `commit` sets `mtime_ns`, or `error` if the job failed.
     """
 
     path: str | None

@@ -22,11 +22,7 @@ class Space:
 
 
 def measure(path: Path) -> Space:
-    """The free space at `path`, or at its nearest existing parent.
-
-    Raises:
-        MirrorUnwritable: the file system does not report it.
-    """
+    """The free space at `path`, or at its nearest existing parent. MirrorUnwritable: it is not reported."""
     place = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would need rights on every folder of a missing path
     with disk_errors("measure the free space of", place):
         while not place.exists() and place != place.parent:
