@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from bulkdl.server.catalogue.reports import Conflict, Contradiction, ScanReport,
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000
 _PROGRESS_EVERY: Final = 500
+_VALUES: Final = attrgetter("series_uid", "sop_uid", "instance_number", "acquisition_number", "md5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +182,11 @@ class _Scan:
         return reason is None or not reason.startswith("not readable")  # new permissions do not change size and time
 
     def _write(self, ordinal: int, found: FoundFile, facts: FileFacts | None, reason: str | None) -> None:
-        values: tuple[Any, ...] = (None,) * 6
-        if facts is not None:
-            head_id = self._head_id(facts.head)
-            values = (
-                *(facts.series_uid, facts.sop_uid, head_id),
-                *(facts.instance_number, facts.acquisition_number, facts.md5),
-            )
+        values = (None,) * 6 if facts is None else (self._head_id(facts.head), *_VALUES(facts))
         place = _raw(found.path), _raw(found.target)
         self._database.execute(
-            "INSERT OR REPLACE INTO file (path, target, root, scan, size_bytes, mtime_ns, reason, series_uid, sop_uid, "
-            "head_id, instance_number, acquisition_number, md5) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO file (path, target, root, scan, size_bytes, mtime_ns, reason, head_id, series_uid, "
+            "sop_uid, instance_number, acquisition_number, md5) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*place, ordinal, self._number, found.size_bytes, found.mtime_ns, reason, *values),
         )
 

@@ -56,11 +56,10 @@ _MAX_MM: Final = 1e9
 
 @dataclass(frozen=True, slots=True)
 class SimpleSearch:
-    """A parsed search: the `conditions` that a Series must meet, and how many such Studies a Patient must have."""
+    """A parsed search: the `conditions` for a Series, and how many such modalities and Studies a Patient must have."""
 
     conditions: Sequence[Condition]
-    modalities: frozenset[str]
-    needs_all_modalities: bool
+    min_modalities: int
     min_studies: int
     start: int
     size: int
@@ -90,8 +89,7 @@ def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
     conditions += (among(column, [value.upper() for value in values]) for column, values in wanted.items())
     return SimpleSearch(
         conditions=conditions,
-        modalities=frozenset(value.upper() for value in wanted.get("t.modality_key", ())),
-        needs_all_modalities=needs_all,
+        min_modalities=len({value.upper() for value in wanted.get("t.modality_key", ())}) if needs_all else 0,
         min_studies=min_studies,
         start=_number(form.get("start") or "0", "start"),
         size=min(_number(form.get("size") or "10", "size"), _MAX_PAGE),
@@ -237,9 +235,9 @@ def _matching(view: CatalogueView, search: SimpleSearch) -> Condition:
     where, values = view.where(*search.conditions)
     facets = ", ".join(f"{expression} AS {name}" for name, expression in _FACETS)
     enough, needed = ["count(DISTINCT study_uid) >= ?"], [search.min_studies]
-    if search.needs_all_modalities:
+    if search.min_modalities:
         enough.append("count(DISTINCT modality_key) >= ?")
-        needed.append(len(search.modalities))
+        needed.append(search.min_modalities)
     head = (
         "WITH matching AS MATERIALIZED (SELECT t.collection_key, t.patient_key, t.study_uid, t.series_uid, "
         "t.modality_key, json_extract(p.record, '$.patient_id') AS patient_id, p.number AS patient_number, "
