@@ -308,11 +308,14 @@ class Journal:
         """Owe again what failed or was quarantined, of the run's selection or of everything; returns the number.
 
         A Series that failed as a whole becomes unlisted, unless the archive did not know it: only resolving finds it.
+        So does one of whose entries some failed whose UID is not known: their size or checksum may have changed.
         """
         with self._writing() as database:
             scope = {"selection": run.selection_id}
-            instances = database.execute(queries.OWE_INSTANCES_AGAIN, {**scope, "run": run.id}).rowcount
             database.execute(queries.UNLIST_FAILED, scope)
+            database.execute(queries.REMOVE_FAILED_ENTRIES, scope)
+            instances = database.execute(queries.REMOVE_FAILED_UNBOUND, scope).rowcount
+            instances += database.execute(queries.OWE_INSTANCES_AGAIN, {**scope, "run": run.id}).rowcount
             series = database.execute(queries.FORGET_SERIES_FAILURES, scope).rowcount
         return instances + series
 

@@ -171,8 +171,16 @@ UPDATE instance SET state = {OWED}, run_id = :run WHERE (series_id, sop_uid) IN 
 
 UNLIST_FAILED: Final = f"""
 UPDATE series SET listing = {UNLISTED} WHERE id IN (
-  SELECT f.series_id FROM failure AS f WHERE f.sop_uid = '' AND {_CONCERNS})
+  SELECT f.series_id FROM failure AS f WHERE (f.sop_uid = '' OR f.sop_uid > '{UNBOUND}') AND {_CONCERNS})
 """
+
+# Entries whose UID is not known, and which failed: with UNLIST_FAILED they are listed anew.
+_FAILED_UNBOUND: Final = f"""
+WHERE sop_uid > '{UNBOUND}' AND (series_id, sop_uid) IN (
+  SELECT f.series_id, f.sop_uid FROM failure AS f WHERE f.sop_uid > '{UNBOUND}' AND {_CONCERNS})
+"""
+REMOVE_FAILED_ENTRIES: Final = f"DELETE FROM entry {_FAILED_UNBOUND}"
+REMOVE_FAILED_UNBOUND: Final = f"DELETE FROM instance {_FAILED_UNBOUND}"
 
 FORGET_SERIES_FAILURES: Final = f"""
 DELETE FROM failure WHERE sop_uid = '' AND series_id IN (

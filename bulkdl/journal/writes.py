@@ -89,12 +89,19 @@ def link_series(database: sqlite3.Connection, run: Run, series_id: int, series_u
 
 
 def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int, *, again: bool = False) -> None:
-    """Owe again what failed for a Series in an earlier run, or in any run."""
+    """Owe again what failed for a Series in an earlier run, or in any run.
+
+    Entries whose UID is not known are listed again instead: the archive may have another size or checksum by now.
+    """
     scope = {"series": series_id, "run": run.id, "again": again}
-    failed = {bool(sop_uid) for (sop_uid,) in database.execute(queries.EARLIER_FAILURES, scope)}
-    if True in failed:
+    failed = [sop_uid for (sop_uid,) in database.execute(queries.EARLIER_FAILURES, scope)]
+    for sop_uid in failed:
+        if sop_uid > UNBOUND:
+            database.execute(queries.REMOVE_INSTANCE, (series_id, sop_uid))
+            database.execute(queries.REMOVE_ENTRY, (series_id, sop_uid))
+    if any("" < sop_uid < UNBOUND for sop_uid in failed):
         database.execute(queries.OWE_EARLIER_FAILURES, scope)
-    if False in failed:
+    if any(not sop_uid or sop_uid > UNBOUND for sop_uid in failed):
         database.execute(queries.UNLIST, (series_id,))
         database.execute(queries.FORGET_FAILURE, (series_id, ""))
 

@@ -137,15 +137,21 @@ def test_names_the_failure_of_an_entry_by_its_key(journal: Journal) -> None:
     assert journal.counts(run).failed == 1
 
 
-def test_owes_a_failed_entry_again_and_forgets_its_failure_when_it_is_held(journal: Journal) -> None:
+@pytest.mark.parametrize("how", ["resume", "mirror"])
+def test_lists_a_failed_entry_again_because_its_checksum_may_have_changed(journal: Journal, how: str) -> None:
     run = begin(journal)
-    record_entries(journal, run, [entry(0)])
-    journal.record_outcomes(run, [failed(0)])
-    assert journal.owe_again(run) == 1
-    assert only_work(journal, run).entries == (entry(0),)
-    journal.record_outcomes(run, [failed(0), held(0)])
-    assert journal.failures(run, limit=5) == []
-    assert (journal.counts(run).held, journal.counts(run).failed) == (1, 0)
+    record_entries(journal, run, [entry(0, md5=md5(1)), entry(1)])
+    journal.record_outcomes(run, [failed(0), held(1)])
+    if how == "resume":
+        assert journal.owe_again(run) == 1
+    else:
+        run = begin(journal)
+        journal.record_series(run, [(record(1, image_count=2), folder(1))], now=NOW)
+    assert (journal.counts(run).failed, journal.counts(run).series_unlisted) == (0, 1)
+    list_again(journal, run, [entry(0, md5=md5(2)), entry(1)])
+    assert only_work(journal, run).entries == (entry(0, md5=md5(2)),)
+    journal.record_outcomes(run, [held(0)])
+    assert (journal.counts(run).held, journal.failures(run, limit=5)) == (2, [])
 
 
 def test_owes_a_damaged_instance_again_by_its_key(journal: Journal) -> None:
