@@ -79,8 +79,8 @@ class RoutedArchive:
                     missing += batch.not_found
                     yield replace(batch, not_found=())
         unknown = tuple(question.series_uid for question in missing if question.series_uid)
-        if selection.series and not unknown:
-            yield FoundSeries(not_found=tuple(missing))
+        if selection.locations or (selection.series and not unknown):  # NBIA has no folders
+            yield await self.idc.earlier(selection, missing)
             return
         not_found: list[SeriesQuestion] = []
         async with aclosing(self._of_nbia(selection, unknown)) as batches:
@@ -98,6 +98,11 @@ class RoutedArchive:
                 yield batch
 
     async def _nbia_first(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
+        if selection.locations:
+            async with aclosing(self.idc.find(selection)) as batches:
+                async for batch in batches:
+                    yield batch
+            return
         seen: set[str] = set()
         not_found: list[SeriesQuestion] = []
         async with aclosing(self._of_nbia(selection, selection.series)) as batches:

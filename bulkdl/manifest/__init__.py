@@ -7,7 +7,7 @@ The format is detected from the content, never from the file name. To add a form
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from bulkdl.manifest import plain, structured, tabular, tcia, workbook
+from bulkdl.manifest import plain, s5cmd, structured, tabular, tcia, workbook
 from bulkdl.manifest.base import Manifest, ManifestReading, ManifestRow, Remarks, collect, lines
 from bulkdl.model.preamble import is_dicom
 from bulkdl.model.text import decoded
@@ -15,7 +15,8 @@ from bulkdl.model.text import decoded
 __all__ = ["Manifest", "ManifestReading", "ManifestRow", "collect", "open_manifest", "read_manifest"]
 
 _SUPPORTED: Final = (
-    "supported are NBIA .tcia, CSV, TSV, workbooks, JSON and JSON Lines with a column of UIDs, and lists of series UIDs"
+    "supported are NBIA .tcia, CSV, TSV, workbooks, JSON and JSON Lines with a column of UIDs, lists of series UIDs, "
+    "and s5cmd manifests of the Imaging Data Commons"
 )
 _BINARY: Final = (
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as XLSX or CSV"),
@@ -57,6 +58,8 @@ def _reader_of(text: str, remarks: Remarks) -> _TextReader:
         raise remarks.error(f"this is {what_else}")
     if tcia.recognises(text):
         return tcia.read
+    if s5cmd.recognises(text):
+        return s5cmd.read
     return plain.read if plain.recognises(text) else tabular.read
 
 
@@ -86,6 +89,4 @@ def _other_text(text: str) -> str | None:
             "a list of DRS identifiers of the Cancer Research Data Commons, which name no DICOM series: download it "
             "with the Gen3 client"
         )
-    if first[0] in {"cp", "s5cmd"} and any(word.startswith(("s3://", "gs://")) for word in first):
-        return f"an s5cmd manifest of the Imaging Data Commons; {_SUPPORTED}"
     return None

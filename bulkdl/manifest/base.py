@@ -18,7 +18,7 @@ class ManifestRow:
     """What one line of a manifest names: the finest of a Collection, a Patient, a Study, a Series and an instance.
 
     The coarser ones only say where it belongs. `image_count` and `size_bytes` are those of the whole Series, None where
-    the manifest does not state them. `location` is that of `Series`.
+    the manifest does not state them. `location` is that of `Series`; without a UID it may be that of one object.
     """
 
     collection: str = ""
@@ -84,8 +84,8 @@ class Remarks:
 class ManifestReading:
     """A manifest while it is read: `rows` may be read once, and `remarks` are complete after that.
 
-    `format` is a word for people: `tcia`, `list`, `csv`, `tsv`, `xlsx`, `json`, `jsonl`. `settings` are the key-value
-    pairs of the manifest as written; they are displayed and otherwise ignored.
+    `format` is a word for people: `tcia`, `list`, `csv`, `tsv`, `xlsx`, `json`, `jsonl`, `s5cmd`. `settings` are the
+    key-value pairs of the manifest as written; they are displayed and otherwise ignored.
     """
 
     format: str
@@ -100,6 +100,7 @@ class Manifest:
 
     `instances` narrows some of the Series to single instances, as `Selection.instances` does: pairs of a Series UID and
     its SOP Instance UIDs. `patients` are pairs of a Collection, empty where it is not given, and a Patient ID.
+    `locations` are folders of Series, or objects in them, of which the manifest gives no UIDs.
     `notes` say what was left out. `expected` maps a Series UID to its size and number of instances, where the manifest
     states them. `format` and `settings` are those of `ManifestReading`.
     """
@@ -110,6 +111,7 @@ class Manifest:
     studies: tuple[StudyUid, ...] = ()
     patients: tuple[tuple[str, str], ...] = ()
     collections: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -121,6 +123,7 @@ def collect(reading: ManifestReading) -> Manifest:
     studies: dict[StudyUid, None] = {}
     patients: dict[tuple[str, str], None] = {}
     collections: dict[str, None] = {}
+    locations: dict[str, None] = {}
     expected: dict[SeriesUid, SeriesSize] = {}
     for row in reading.rows:
         if (uid := row.series_uid) is not None:
@@ -134,6 +137,8 @@ def collect(reading: ManifestReading) -> Manifest:
             studies[row.study_uid] = None
         elif row.patient_id:
             patients[row.collection, row.patient_id] = None
+        elif row.location is not None:
+            locations[row.location] = None
         else:
             collections[row.collection] = None
     return Manifest(
@@ -142,6 +147,7 @@ def collect(reading: ManifestReading) -> Manifest:
         studies=tuple(studies),
         patients=tuple(patients),
         collections=tuple(collections),
+        locations=tuple(locations),
         expected=expected,
         format=reading.format,
         settings=reading.settings,

@@ -47,7 +47,8 @@ class Series:
     """A Series. `image_count` and `size_bytes` are the archive's own, and may be missing or outdated.
 
     `location` is where its instances are at an archive that does not find them by the UID: for IDC
-    `<bucket>/<series uuid>`, with the bucket's name in AWS. `remark` is there if
+    `<bucket>/<series uuid>`, with the bucket's name in AWS, and then `/` and the names of objects with `,` between them
+    if only these are meant. `remark` is there if
     the Series is not in the present state of the archive: since when it is withdrawn.
     """
 

@@ -102,6 +102,15 @@ def _is_of_kind(kind: AnalysisResults, series: Series) -> bool:
     return kind is AnalysisResults.INCLUDE or bool(series.third_party) is (kind is AnalysisResults.ONLY)
 
 
+def _is_there(locations: tuple[str, ...], series: Series) -> bool:
+    return folder_of(series.location or "") in set(map(folder_of, locations))
+
+
+def folder_of(location: str) -> str:
+    """The name of the folder in a location, without its bucket and the objects in it: the UUID of a Series."""
+    return location.split("/")[1] if "/" in location else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Criteria for Series. The values of one field are alternatives; different fields narrow.
@@ -109,10 +118,11 @@ class Selection:
     `data_sets` are named plainly, and become other criteria once an archive is asked (`verbs.data_sets`).
     `series` holds the UIDs requested by name, by option or by manifest, in that order. `instances` narrows a Series of
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
-    selection stays hashable. `alternatives` are selections of which a Series must match one: what a manifest names that
-    is not Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user
-    what was left out on the way to the selection, and `expected` maps a Series to the size and number of instances that
-    a manifest states; they select nothing.
+    selection stays hashable. `locations` are folders of Series at an archive with buckets, or objects in them; see
+    `Series.location`. `alternatives` are selections of which a Series must match one: what a manifest names that is not
+    Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user what was left
+    out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
+    states; they select nothing.
     """
 
     collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
@@ -166,6 +176,7 @@ class Selection:
         admits=_is_of_kind,
         default=None,
     )
+    locations: tuple[str, ...] = field(default=(), metadata={_CRITERION: Criterion(admits=_is_there)})
     alternatives: tuple[Selection, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict, compare=False, repr=False)
@@ -241,7 +252,8 @@ class Selection:
             for series_uid, sop_uids in document.get("instances", ())
         )
         alternatives = tuple(map(cls.from_json, document.get("alternatives", ())))
-        return cls(instances=instances, alternatives=alternatives, **read_fields(cls, document))
+        locations = tuple(map(str, document.get("locations", ())))
+        return cls(instances=instances, alternatives=alternatives, locations=locations, **read_fields(cls, document))
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> Self:

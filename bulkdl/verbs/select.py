@@ -81,6 +81,7 @@ def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) ->
         *([Selection(studies=manifest.studies)] if manifest.studies else ()),
         *(Selection(collections=(name,) if name else (), patients=tuple(ids)) for name, ids in patients.items()),
         *([Selection(collections=manifest.collections)] if manifest.collections else ()),
+        *([Selection(locations=manifest.locations)] if manifest.locations else ()),
     )
     return Selection(
         series=manifest.series,

@@ -201,3 +201,19 @@ async def test_a_route_between_other_kinds_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="tcia routes from idc to nbia"):
         async with connect(profile, make_retrier()):
             pass
+
+
+@pytest.mark.parametrize("routes", [("nbia", "idc-first"), ("idc-first", "nbia-first")], ids=" to ".join)
+async def test_a_series_that_changes_its_source_is_not_downloaded_again(
+    both: World, routes: tuple[str, str], tmp_path: Path
+) -> None:
+    wanted = bulkdl.select(series=[BOTH])
+    first, second = routes
+    await bulkdl.mirror_async(wanted, to=tmp_path / "m", archive=both.choice(first), settings=QUICK)
+    report = await bulkdl.mirror_async(wanted, to=tmp_path / "m", archive=both.choice(second), settings=QUICK)
+    assert report.outcome is RunOutcome.COMPLETE
+    assert (report.instances.fetched, report.instances.reused) == (0, 2)
+    assert len(both.bucket.gets) + both.nbia_objects == 2
+    resumed = await bulkdl.resume_async(tmp_path / "m", archive=both.choice(second), settings=QUICK)
+    assert (resumed.instances.fetched, resumed.instances.reused) == (0, 2)
+    assert (await bulkdl.verify_async(tmp_path / "m")).problems == ()

@@ -55,8 +55,6 @@ def test_reads_the_expected_counts_of_a_real_table() -> None:
         ("CTDC-Restricted-CMB-Manifest.csv", "Cancer Research Data Commons"),
         ("pathdb-first-rows.tsv", "PathDB"),
         ("pathdb-test.xlsx", "PathDB"),
-        ("study_manifest_aws.s5cmd", "s5cmd manifest of the Imaging Data Commons"),
-        ("prior_version_manifest.s5cmd", "s5cmd manifest of the Imaging Data Commons"),
     ],
 )
 def test_names_real_manifests_of_other_kinds(name: str, says: str) -> None:

@@ -6,11 +6,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 import bulkdl
+from bulkdl.errors import SelectionError
 from bulkdl.model.reports import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
 from tests.support.bad_archive import BadArchive, endpoint_of, no_fault
-from tests.support.bucket_server import BUCKET, bucket_server, rows_of, series_uuid
+from tests.support.bucket_server import BUCKET, bucket_server, key_of, rows_of, series_uuid, write_index_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
 from tests.support.idc_index import write_index
@@ -59,3 +62,48 @@ async def test_a_mirror_of_idc_comes_from_the_bucket_and_remembers_the_release(t
         assert journal.execute("SELECT catalogue FROM v_runs").fetchall() == [("IDC release 25 (index 25.0.5)",)]
         places = {place for (place,) in journal.execute("SELECT location FROM v_series")}
     assert places == {f"{BUCKET}/{series_uuid(one.series_uid)}" for one in MADE_UP}
+
+
+@pytest.mark.parametrize("archive", ["idc", "tcia"])
+async def test_an_s5cmd_manifest_is_mirrored_by_folders_and_objects(tmp_path: Path, archive: str) -> None:
+    whole, single = MADE_UP[:4], MADE_UP[5]
+    index = write_index_of(tmp_path / "index", MADE_UP)
+    lines = [f"cp s3://{BUCKET}/{series_uuid(whole[0].series_uid)}/* .", f"cp s3://{BUCKET}/{key_of(single)} ."]
+    (tmp_path / "m.s5cmd").write_text("\n".join(lines))
+    async with bucket_server(MADE_UP) as server:
+        profiles = {"idc": f"idc+{server.url}", "nbia": "nbia-v1+http://127.0.0.1:9"}
+        choice = bulkdl.reach(archive, profiles=profiles, idc_index=index, cache=tmp_path / "cache")
+        plan = await bulkdl.plan_async(manifest=tmp_path / "m.s5cmd", archive=choice)
+        report = await bulkdl.mirror_async(manifest=tmp_path / "m.s5cmd", to=tmp_path / "m", archive=choice)
+        again = await bulkdl.mirror_async(manifest=tmp_path / "m.s5cmd", to=tmp_path / "m", archive=choice)
+        assert len(server.gets) == 5
+        every = await bulkdl.mirror_async(series=[single.series_uid], to=tmp_path / "m", archive=choice)
+    assert (plan.series.selected, plan.instances_selected, plan.exact) == (2, 5, False)
+    assert (report.outcome, report.failures, report.instances.fetched) == (RunOutcome.COMPLETE, (), 5)
+    assert (again.outcome, again.instances.reused) == (RunOutcome.COMPLETE, 5)
+    assert (every.outcome, every.instances.fetched, every.instances.reused) == (RunOutcome.COMPLETE, 3, 1)
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(MADE_UP[:8])
+
+
+async def test_folders_and_objects_that_are_not_there_are_named(tmp_path: Path) -> None:
+    index = write_index_of(tmp_path / "index", MADE_UP)
+    none, missing = (
+        "00000000-0000-4000-8000-000000000000",
+        f"{series_uuid(VICTIM)}/00000000-0000-4000-8000-000000000001.dcm",
+    )
+    lines = [f"s3://{BUCKET}/{place}" for place in (f"{none}/*", missing, key_of(MADE_UP[0]))]
+    (tmp_path / "m.s5cmd").write_text("\n".join(lines))
+    async with bucket_server(MADE_UP) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path / "cache")
+        report = await bulkdl.mirror_async(manifest=tmp_path / "m.s5cmd", to=tmp_path / "m", archive=choice)
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.PARTIAL, 1)
+    said = {failure.series: failure.message for failure in report.failures}
+    assert said[""] == f"the archive has no series for folder {BUCKET}/{none}"
+    assert said[VICTIM].startswith("the archive lists 1 instances and counts 2")
+
+
+async def test_an_archive_without_buckets_refuses_an_s5cmd_manifest(tmp_path: Path) -> None:
+    (tmp_path / "m.s5cmd").write_text(f"s3://{BUCKET}/{series_uuid(VICTIM)}/*")
+    async with BadArchive(MADE_UP) as archive:
+        with pytest.raises(SelectionError, match="no buckets"):
+            await bulkdl.plan_async(manifest=tmp_path / "m.s5cmd", archive=archive.choice(tmp_path))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.errors import ConfigurationError, RequestRejected, UnexpectedAnswer
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series, SeriesSize
-from bulkdl.model.selection import Selection
+from bulkdl.model.selection import Selection, folder_of
 
 if TYPE_CHECKING:
     from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals
@@ -123,21 +124,28 @@ class IdcArchive:
         """The Series of the current release; the last batch has what is not found there."""
         catalogue = await self.catalogue()
         yield FoundSeries(release=str(catalogue.release))
-        batches = catalogue.search(selection)
+        batches, elsewhere = catalogue.search(selection), Counter[str]()
+        named = {folder_of(location): location.partition("/")[0] for location in selection.locations}
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            elsewhere.update(_other_buckets(batch.series, named))
             yield _found(batch)
+        for bucket, count in elsewhere.items():
+            self._http.note(f"{count:,} series are in another bucket than {bucket}, which the manifest names")
         yield FoundSeries(not_found=tuple(await asyncio.to_thread(catalogue.missing, selection)))
 
     async def earlier(self, selection: Selection, missing: Sequence[SeriesQuestion]) -> FoundSeries:
         """The last versions of the Series that the questions name; the questions without any are not found."""
         catalogue = await self.catalogue()
-        uids = [question.series_uid for question in missing if question.series_uid is not None]
-        earlier = await asyncio.to_thread(catalogue.earlier, selection, uids)
-        if earlier.series:
-            which = "1 series is" if len(earlier.series) == 1 else f"{len(earlier.series):,} series are"
-            self._http.note(f"{which} withdrawn from IDC: the last version of each is used")
-        known = {series.series_uid for series in earlier.series}
-        not_found = tuple(question for question in missing if question.series_uid not in known)
+        earlier = await asyncio.to_thread(catalogue.earlier, selection, missing)
+        for what, count in Counter((each.remark or "").split(" ")[0] for each in earlier.series).items():
+            which = "1 series is" if count == 1 else f"{count:,} series are"
+            self._http.note(f"{which} {what} in the current release of IDC: an earlier version of each is used")
+        known = {uid for each in earlier.series for uid in (each.series_uid, folder_of(each.location or ""))}
+        not_found = tuple(
+            question
+            for question in missing
+            if known.isdisjoint((question.series_uid, folder_of(question.criteria.get("folder", ""))))
+        )
         return replace(_found(earlier), not_found=not_found)
 
     async def known(self, series_uids: Sequence[SeriesUid]) -> tuple[SeriesUid, ...]:
@@ -157,10 +165,19 @@ class IdcArchive:
     # --- list and open ------------------------------------------------------------------------------------------------
 
     async def list(self, series: Series) -> Listing:
-        """See `Archive.list`. A Series without a location is not one of IDC: its list is empty."""
+        """See `Archive.list`. A Series without a location is not one of IDC: its list is empty.
+
+        Of a location with objects only these are listed.
+        """
         if not series.location:
             return Listing()
-        return await self._bucket.list_folder(series.location, expected=series.image_count)
+        bucket, _, rest = series.location.partition("/")
+        folder, _, names = rest.partition("/")
+        if not names:
+            return await self._bucket.list_folder(series.location, expected=series.image_count)
+        listing = await self._bucket.list_folder(f"{bucket}/{folder}")
+        wanted = {f"{bucket}/{folder}/{name}" for name in names.split(",")}
+        return replace(listing, entries=tuple(entry for entry in listing.entries if entry.key in wanted))
 
     def open(
         self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None
@@ -208,6 +225,14 @@ def _local_index(profile: Profile) -> IndexFiles | None:
     installed = installed_index() if profile.index is None else None
     found = [files for files in (installed, downloaded) if files is not None]
     return max(found, key=version_of) if len(found) > 1 else next(iter(found), None)
+
+
+def _other_buckets(series: Iterable[Series], buckets: Mapping[str, str]) -> Iterator[str]:
+    """The buckets that a manifest names for Series that are in others; `buckets` has them by folder."""
+    for each in series if buckets else ():
+        bucket, _, _ = (each.location or "").partition("/")
+        if (named := buckets[folder_of(each.location or "")]) != bucket:
+            yield named
 
 
 def _found(batch: IndexedSeries) -> FoundSeries:

@@ -13,7 +13,7 @@ data.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -27,7 +27,7 @@ from bulkdl.archive.idc.index import IndexFiles
 from bulkdl.errors import ConfigurationError, SelectionError
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
-from bulkdl.model.selection import AnalysisResults, Selection
+from bulkdl.model.selection import AnalysisResults, Selection, folder_of
 from bulkdl.model.text import one_line, shortened
 
 _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -81,9 +81,12 @@ _SERIES: Final = f"""{_BOTH}, instanceCount, series_revised_idc_version, license
   TRY_CAST(SeriesNumber AS INTEGER), TRY_CAST(SeriesDate AS DATE), StudyDescription, TRY_CAST(StudyDate AS DATE)
 FROM series"""
 
-_EARLIER: Final = f"""{_BOTH}, max_idc_version
-FROM prior WHERE SeriesInstanceUID IN (SELECT unnest($uids))
+_EARLIER: Final = f"""{_BOTH}, max_idc_version, SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM series)
+FROM prior WHERE """
+_LAST_OF_SERIES: Final = """SeriesInstanceUID IN (SELECT unnest($names))
 QUALIFY row_number() OVER (PARTITION BY SeriesInstanceUID ORDER BY max_idc_version DESC, crdc_series_uuid) = 1"""
+_IN_FOLDERS: Final = """crdc_series_uuid IN (SELECT unnest($names))
+QUALIFY row_number() OVER (PARTITION BY crdc_series_uuid ORDER BY max_idc_version DESC, aws_bucket) = 1"""
 
 _TOTALS: Final = f"SELECT {_COLLECTION}, count(*), sum(instanceCount)::BIGINT, sum({_BYTES})::BIGINT FROM series"
 
@@ -228,9 +231,10 @@ class IdcCatalogue:
             SelectionError: the selection has criteria that IDC cannot answer.
         """
         condition, values = self._condition(selection)
+        objects = _objects_by_folder(selection.locations)
         found = self._database.cursor().execute(_SERIES + condition, values)
         while rows := found.fetchmany(_ROWS_AT_ONCE):
-            series = tuple(self._series(row) for row in rows if row[0])
+            series = tuple(_narrowed(self._series(row), objects) for row in rows if row[0])
             yield IndexedSeries(series, len(rows) - len(series))
 
     def totals(self, selection: Selection) -> IndexTotals:
@@ -258,7 +262,9 @@ class IdcCatalogue:
                     SeriesQuestion({attribute: value}, SeriesUid(value) if is_series else None)
                     for value in self._absent(column, values)
                 ]
-        return questions
+        folders = {folder_of(location): location for location in selection.locations}
+        absent = self._absent("crdc_series_uuid", list(folders)) if folders else []
+        return questions + [SeriesQuestion({"folder": folders[folder]}) for folder in absent]
 
     def _absent(self, column: str, wanted: Sequence[str]) -> list[str]:
         """Those of the values that no row has in a column."""
@@ -267,18 +273,24 @@ class IdcCatalogue:
         known = {row[0] for row in self._rows(question, {"values": list(lowered.values())})}
         return [value for value, each in lowered.items() if each not in known]
 
-    def earlier(self, selection: Selection, series_uids: Sequence[SeriesUid]) -> IndexedSeries:
-        """The last version of each of these Series of an earlier release; the `remark` says until which one.
+    def earlier(self, selection: Selection, missing: Sequence[SeriesQuestion]) -> IndexedSeries:
+        """What earlier releases have for the questions of `missing`: the `remark` of each Series says until which one.
 
-        Only those that match the other criteria of the selection, as far as this version has values for them.
+        The last version of a Series, or the one in a folder. Only those that match the other criteria of the selection,
+        as far as this version has values for them.
         """
-        if not series_uids or not self._has_earlier:
-            return IndexedSeries()
-        rows = self._rows(_EARLIER, {"uids": list(series_uids)})
+        uids = [question.series_uid for question in missing if question.series_uid is not None]
+        folders = [folder_of(question.criteria["folder"]) for question in missing if "folder" in question.criteria]
+        rows: list[_Row] = []
+        for condition, names in ((_LAST_OF_SERIES, uids), (_IN_FOLDERS, folders)):
+            if names and self._has_earlier:
+                rows += self._rows(_EARLIER + condition, {"names": names})
         ids = {key for name in selection.collections for key in self._ids_of(name)}
         others = replace(selection, series=(), collections=())
-        found = tuple(self._earlier_series(row) for row in rows if row[0] and (not ids or row[4] in ids))
-        return IndexedSeries(tuple(filter(others.matches, found)), sum(not row[0] for row in rows))
+        objects = _objects_by_folder(selection.locations)
+        found = (self._earlier_series(row) for row in rows if row[0] and (not ids or row[4] in ids))
+        chosen = tuple(_narrowed(series, objects) for series in found if others.matches(series))
+        return IndexedSeries(chosen, sum(not row[0] for row in rows))
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -316,7 +328,7 @@ class IdcCatalogue:
             modality=row[5],
             size_bytes=row[6],
             location=row[7],
-            remark=f"withdrawn from IDC after release {row[8]}",
+            remark=f"{'superseded' if row[9] else 'withdrawn'} since release {row[8] + 1} of IDC",
         )
 
     # --- conditions ---------------------------------------------------------------------------------------------------
@@ -338,6 +350,9 @@ class IdcCatalogue:
         if selection.collections:
             conditions.append(_IN_COLLECTIONS)
             values["collections"] = [key for name in selection.collections for key in self._ids_of(name)]
+        if selection.locations:
+            conditions.append("crdc_series_uuid IN (SELECT unnest($folders))")
+            values["folders"] = [folder_of(location) for location in selection.locations]
         if selection.licenses or selection.denied_licenses:
             conditions.append(f"{_LICENSE} IN (SELECT unnest($licenses))")
             values["licenses"] = self._licenses(selection)
@@ -359,6 +374,25 @@ class IdcCatalogue:
         asked = Selection(licenses=selection.licenses, denied_licenses=selection.denied_licenses)
         names = [row[0] for row in self._rows(f"SELECT DISTINCT {_LICENSE} FROM series")]
         return [name for name in names if asked.matches(Series(series_uid=SeriesUid("1"), license_name=name))]
+
+
+def _objects_by_folder(locations: Sequence[str]) -> dict[str, list[str]]:
+    """The objects that are requested of a folder; none for one that is requested whole."""
+    objects: dict[str, list[str]] = {}
+    whole = {folder_of(location) for location in locations if location.count("/") == 1}
+    for location in locations:
+        _, folder, *name = location.split("/", 2)
+        if folder not in whole:
+            objects.setdefault(folder, []).extend(name)
+    return objects
+
+
+def _narrowed(series: Series, objects: Mapping[str, list[str]]) -> Series:
+    """The Series with only those objects of its folder that are requested."""
+    location = series.location or ""
+    if not (names := objects.get(folder_of(location))):
+        return series
+    return replace(series, location=f"{location}/{','.join(names)}", image_count=len(names), size_bytes=None)
 
 
 def version_of(files: IndexFiles) -> tuple[int, ...]:

@@ -11,12 +11,15 @@ from dataclasses import replace
 from itertools import product
 
 from bulkdl.archive.base import SeriesQuestion
+from bulkdl.errors import SelectionError
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 
 
 def plan_questions(selection: Selection, collections: tuple[str, ...] = ()) -> list[SeriesQuestion]:
     """The questions that find `selection`. `collections` are all names of the archive; a whole archive needs them."""
+    if selection.locations:
+        raise SelectionError("this archive has no buckets, of which the manifest names folders: use --archive idc")
     if selection.shared_lists:  # first, because only the archive knows what is in them
         return [SeriesQuestion({"shared_list": name}) for name in dict.fromkeys(selection.shared_lists)]
     if selection.series:

@@ -72,9 +72,9 @@ async def test_finds_a_withdrawn_series_by_its_uid_alone(index: Path, tmp_path: 
     wanted = Selection.from_keywords({"series": ["1.2.3.1", "1.2.3.9", "1.2.3.77"]})
     found, notes = await answers(index, tmp_path, wanted)
     remarks = {series.series_uid: series.remark for batch in found for series in batch.series}
-    assert remarks == {"1.2.3.1": None, "1.2.3.9": "withdrawn from IDC after release 1"}
+    assert remarks == {"1.2.3.1": None, "1.2.3.9": "withdrawn since release 2 of IDC"}
     assert [question.series_uid for batch in found for question in batch.not_found] == ["1.2.3.77"]
-    assert notes[-1] == "1 series is withdrawn from IDC: the last version of each is used"
+    assert notes[-1] == "1 series is withdrawn in the current release of IDC: an earlier version of each is used"
 
 
 async def test_prefers_the_later_of_the_installed_and_the_downloaded_index(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from bulkdl.archive.base import SeriesQuestion
 from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, Release, version_of
 from bulkdl.archive.idc.index import IndexFiles, index_at, installed_index
 from bulkdl.errors import ConfigurationError, SelectionError
+from bulkdl.manifest import read_manifest
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import AnalysisResults, Selection
 from tests.support.idc_index import prior_row, series_row, uuid, write_index
 
+MANIFESTS = Path(__file__).parents[2] / "data" / "manifests"
 DATES = {1: "2020-06-01", 2: "2021-01-01", 3: "2021-09-01"}
 
 
@@ -131,13 +133,52 @@ def test_names_what_the_release_does_not_have(small: IdcCatalogue) -> None:
 
 def test_finds_the_last_version_of_a_withdrawn_series(small: IdcCatalogue) -> None:
     uid = SeriesUid("1.2.3.9")
-    (series,) = small.earlier(Selection(series=(uid,)), [uid]).series
+    asked = [SeriesQuestion({"series_uid": uid}, uid)]
+    (series,) = small.earlier(Selection(series=(uid,)), asked).series
     assert series.location == f"idc-open-data/{uuid(2009)}"
-    assert series.remark == "withdrawn from IDC after release 2"
+    assert series.remark == "withdrawn since release 3 of IDC"
     assert (series.image_count, series.size_bytes, series.collection) == (None, 5_000_000, "Lung-One")
-    assert small.earlier(Selection(series=(uid,), modalities=("MR",)), [uid]) == IndexedSeries()
-    assert small.earlier(Selection(series=(uid,), collections=("brain two",)), [uid]) == IndexedSeries()
-    assert len(small.earlier(Selection(series=(uid,), collections=("lung one",)), [uid]).series) == 1
+    assert small.earlier(Selection(series=(uid,), modalities=("MR",)), asked) == IndexedSeries()
+    assert small.earlier(Selection(series=(uid,), collections=("brain two",)), asked) == IndexedSeries()
+    assert len(small.earlier(Selection(series=(uid,), collections=("lung one",)), asked).series) == 1
+
+
+@pytest.mark.parametrize(
+    ("locations", "expected"),
+    [
+        ([f"idc-open-data/{uuid(2)}", f"other/{uuid(5)}"], [2, 5]),
+        ([f"idc-open-data/{uuid(77)}"], []),
+    ],
+)
+def test_finds_the_series_of_a_folder_in_any_bucket(
+    small: IdcCatalogue, locations: list[str], expected: list[int]
+) -> None:
+    selection = Selection(locations=tuple(locations))
+    assert found(small, selection) == expected
+    assert [str(question) for question in small.missing(selection)] == [
+        f"folder {location}" for location in locations if uuid(77) in location
+    ]
+
+
+def test_narrows_a_series_to_the_objects_that_are_requested_of_its_folder(small: IdcCatalogue) -> None:
+    folder, names = f"idc-open-data/{uuid(2)}", [f"{uuid(20)}.dcm", f"{uuid(21)}.dcm"]
+    selection = Selection(locations=tuple(f"{folder}/{name}" for name in names))
+    (batch,) = small.search(selection)
+    (series,) = batch.series
+    assert (series.location, series.image_count, series.size_bytes) == (f"{folder}/{','.join(names)}", 2, None)
+    assert selection.matches(series)
+    (whole,) = small.search(Selection(locations=(f"{folder}/{names[0]}", folder)))
+    assert (whole.series[0].location, whole.series[0].image_count) == (folder, 10)
+
+
+def test_finds_the_version_in_a_folder_of_an_earlier_release(small: IdcCatalogue) -> None:
+    locations = [f"idc-open-data/{uuid(1000 + 9)}", f"idc-open-data/{uuid(1000 + 1)}"]
+    selection = Selection(locations=tuple(locations))
+    earlier = small.earlier(selection, small.missing(selection)).series
+    assert {series.location: series.remark for series in earlier} == {
+        locations[0]: "withdrawn since release 2 of IDC",
+        locations[1]: "superseded since release 2 of IDC",
+    }
 
 
 def test_refuses_shared_lists(small: IdcCatalogue) -> None:
@@ -171,7 +212,9 @@ def test_works_with_the_file_of_the_series_alone(tmp_path: Path) -> None:
         assert catalogue.collections() == ("", "lung_one")
         (batch,) = catalogue.search(Selection(collections=("lung-one",)))
         assert [(series.collection, series.released) for series in batch.series] == [("lung_one", None)]
-        assert catalogue.earlier(Selection(everything=True), [SeriesUid("1.2.3.9")]) == IndexedSeries()
+        assert (
+            catalogue.earlier(Selection(everything=True), [SeriesQuestion({}, SeriesUid("1.2.3.9"))]) == IndexedSeries()
+        )
 
 
 def test_refuses_what_is_not_an_index(tmp_path: Path) -> None:
@@ -255,3 +298,23 @@ def test_streams_every_row_as_a_record(real: IdcCatalogue) -> None:
     assert sum(len(batch.series) for batch in batches) == 18_747
     assert not any(batch.invalid_rows for batch in batches)
     assert all(series.image_count and series.size_bytes for batch in batches for series in batch.series)
+
+
+@pytest.mark.parametrize(
+    ("name", "current", "earlier"),
+    [
+        ("idc-s3-aws-manifest-test", 10, 0),
+        ("study_manifest_aws", 3, 0),
+        ("study_manifest_gcs", 3, 0),
+        ("study_manifest_bogus", 3, 0),
+        ("prior_version_manifest", 0, 5),
+        ("study_manifest_gcs-public-datasets-idc", 0, 3),
+    ],
+)
+def test_finds_the_folders_of_real_manifests(real: IdcCatalogue, name: str, current: int, earlier: int) -> None:
+    content = (MANIFESTS / f"{name}.s5cmd").read_bytes()
+    selection = Selection(locations=read_manifest(content, source=name).locations)
+    assert sum(len(batch.series) for batch in real.search(selection)) == current
+    before = real.earlier(selection, real.missing(selection))
+    assert len(before.series) == earlier
+    assert all(selection.matches(series) for series in before.series)
