@@ -188,10 +188,11 @@ async def _compare_series(journal: Journal, client: Archive, stop: asyncio.Event
 
 async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str | None:
     """How the archive's Series differs from ours; None where it is the same."""
-    if client.capabilities.exact:
-        return _list_difference((await client.list(row.series)).entries, _held_of(row, journal))
     uid = row.series.series_uid
-    ours = bytes.fromhex(md5_of_md5s((held.md5 or b"").hex() for held in _held_of(row, journal)))
+    files = journal.held_of_series(uid)
+    if client.capabilities.exact:
+        return _list_difference((await client.list(row.series)).entries, files)
+    ours = bytes.fromhex(md5_of_md5s((held.md5 or b"").hex() for held in files))
     archives = await client.series_checksum(uid)
     if archives == ours:
         return None
@@ -226,12 +227,3 @@ def _list_difference(listed: Sequence[Entry], files: Sequence[HeldInstance]) -> 
     if (more := here.total()) > 0:
         parts.append(f"{more:,} files here are not there")
     return ", ".join(parts) or None
-
-
-def _held_of(row: SeriesRow, journal: Journal) -> list[HeldInstance]:
-    after: tuple[int, str] = (row.id, "")
-    found: list[HeldInstance] = []
-    while page := [held for held in journal.held(after=after, limit=_PAGE) if held.series_id == row.id]:
-        found += page
-        after = (row.id, page[-1].sop_uid)
-    return found
