@@ -21,21 +21,21 @@ from urllib.parse import SplitResult, urlsplit
 from bulkdl.archive.base import Archive
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
-from bulkdl.archive.nbia.values import read_record
 from bulkdl.archive.profiles import BUILT_IN, Profile
 from bulkdl.archive.routed import parts_of
 from bulkdl.errors import BulkdlError, ConfigurationError, ConnectFailed, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import DEMOS, IDC, ArchiveChoice
 from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
-from bulkdl.model.records import Patient, Series
+from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import now, open_archive
-from bulkdl.verbs.endpoints import profile_of, rows_of
+from bulkdl.verbs.connect import ConnectedArchive
+from bulkdl.verbs.endpoints import profile_of
 from bulkdl.verbs.reach import choose_archive
 
 _SECONDS_PER_CHECK: Final = 10.0
@@ -246,9 +246,12 @@ class _Connection:
 
 async def _a_series(client: Archive, collection: str) -> Series | None:
     """A small Series of a Collection."""
-    patients = await _first_patient(client, collection) if isinstance(client, NbiaArchive) else ()
-    if patients is None:
-        return None
+    patients: tuple[str, ...] = ()
+    if isinstance(client, NbiaArchive):
+        records = await ConnectedArchive(client).ask("getPatient", collection=collection)
+        if not records:
+            return None
+        patients = (records[0].patient_id,)
     found: list[Series] = []
     async with aclosing(client.find(Selection(collections=(collection,), patients=patients))) as batches:
         async for batch in batches:
@@ -256,17 +259,6 @@ async def _a_series(client: Archive, collection: str) -> Series | None:
             if len(found) >= _SERIES_COMPARED:
                 break
     return min(found, key=lambda series: series.image_count or 0, default=None)
-
-
-async def _first_patient(client: NbiaArchive, collection: str) -> tuple[str] | None:
-    endpoint = client.endpoints["getPatient"]
-    (parameter,) = (entry for entry in endpoint.parameters if entry.field == "collection")
-    _, body = await client.query(endpoint, ((parameter.name, collection), ("format", "json")))
-    try:
-        patients = [read_record(Patient, endpoint.attributes, row) for row in rows_of(body)[:1]]
-    except ValueError as error:
-        raise UnexpectedAnswer(f"getPatient answered {error}") from error
-    return (patients[0].patient_id,) if patients else None
 
 
 def _port(address: SplitResult) -> int:

@@ -58,17 +58,12 @@ class RunOptions(TypedDict, total=False):
     stop: asyncio.Event | None
 
 
-def make_context(settings: FetchSettings | None, sink: Sink, stop: asyncio.Event | None) -> RunContext:
-    """The context of a run, with defaults. Raises ConfigurationError: the settings need what is not installed."""
-    context = RunContext(settings or FetchSettings(), sink, stop or asyncio.Event())
-    if context.settings.validation is ValidationLevel.PIXELS:
-        require_decoders()
-    return context
-
-
 def context_of(options: RunOptions) -> RunContext:
-    """The context that the options of a verb describe."""
-    return make_context(options.get("settings"), options.get("sink", ignore), options.get("stop"))
+    """The context that the options of a verb describe. Raises ConfigurationError: they need what is not installed."""
+    settings, stop = options.get("settings") or FetchSettings(), options.get("stop") or asyncio.Event()
+    if settings.validation is ValidationLevel.PIXELS:
+        require_decoders()
+    return RunContext(settings, options.get("sink", ignore), stop)
 
 
 def kept_context(root: Path, options: RunOptions) -> RunContext:
@@ -82,7 +77,7 @@ def kept_context(root: Path, options: RunOptions) -> RunContext:
     settings, names = go_on_with(last[1], context.settings, options.get("given", ()))
     if names:
         context.sink(Noted(f"as in run {last[0]}: {', '.join(as_words(settings, names))}"))
-    return make_context(settings, context.sink, context.stop)
+    return context_of({"settings": settings, "sink": context.sink, "stop": context.stop})
 
 
 def prepare_process(archive: ArchiveChoice | None) -> None:

@@ -13,7 +13,7 @@ from bulkdl.model.reports import RunReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import NewLayout, make_context, open_archive, open_mirror, refuse_inside_mirror
+from bulkdl.verbs.common import NewLayout, context_of, open_archive, open_mirror, refuse_inside_mirror
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
@@ -46,7 +46,7 @@ async def mirror_async(
     """
     wanted = choose_selection(selection, criteria, sink)
     chosen = parse_layout(layout) if layout is not None else None
-    context = make_context(settings, sink, stop)
+    context = context_of({"settings": settings, "sink": sink, "stop": stop})
     await asyncio.to_thread(refuse_inside_mirror, Path(to))
     async with (
         open_archive(choose_archive(archive), context) as source,

@@ -30,7 +30,7 @@ from bulkdl.resolve import Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, make_context, open_archive
+from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.manifest import format_of_file, rows_of_series, save_lines
 from bulkdl.verbs.reach import choose_archive
@@ -68,7 +68,7 @@ async def plan_async(
     wanted = choose_selection(selection, criteria, sink)
     form = format_of_file(save) if save is not None else None
     root = Path(to) if to is not None else None
-    context = make_context(settings, sink, stop)
+    context = context_of({"settings": settings, "sink": sink, "stop": stop})
     async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
         wanted = await resolve_data_sets(wanted, source.client, sink)
         planned = _Planned(

@@ -40,14 +40,12 @@ def reach(
     Parquet file, the folder of it, or an address. `route` is the one of `tcia`: `idc-first`, `nbia-first`, `idc`,
     `nbia`.
     """
+    certificates = str(ca_bundle) if ca_bundle is not None else None
+    credentials = Credentials(api_key=api_key, username=username, password=password)
     return ArchiveChoice(
         name=archive,
         profiles=profiles,
-        access=Access(
-            proxy=proxy,
-            ca_bundle=str(ca_bundle) if ca_bundle is not None else None,
-            credentials=Credentials(api_key=api_key, username=username, password=password),
-        ),
+        access=Access(proxy=proxy, ca_bundle=certificates, credentials=credentials),
         cache=Path(cache) if cache is not None else cache_folder(),
         idc_index=str(idc_index) if idc_index is not None else None,
         route=Route(route),

@@ -241,18 +241,17 @@ async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> Asy
         yield by_thread, max(2, at_once)
         return
     async with AsyncExitStack() as stack:
-        free: asyncio.Queue[AnsweringProcess] = asyncio.Queue()
-        for _ in range(at_once):
-            free.put_nowait(await stack.enter_async_context(AnsweringProcess("bulkdl.verbs.verify_batch")))
+        program = "bulkdl.verbs.verify_batch"
+        free = [await stack.enter_async_context(AnsweringProcess(program)) for _ in range(at_once)]
 
         async def by_process(batch: tuple[ExpectedFile, ...]) -> Kinds | None:
-            process = await free.get()
+            process = free.pop()  # there are as many as batches in progress
             try:
                 answer: Kinds | None = await process.ask(batch)
             except MirrorUnwritable:
                 answer = None
             finally:
-                free.put_nowait(process)
+                free.append(process)
             return answer if answer is not None else await by_thread(batch)
 
         yield by_process, at_once
