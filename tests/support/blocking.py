@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-LIMIT_SECONDS: Final = 0.1
+LIMIT_SECONDS: Final = 0.2  # twice what a quiet machine needs: threads that share a core take CPU time from each other
 setattr(constants, "DEBUG_STACK_DEPTH", 0)  # noqa: B010 - Final; ten frames noted for each step cost more than most steps
 _SAMPLE_SECONDS: Final = 0.02  # between readings of `/proc`, which cost more than most steps
 _PRESSURE_SECONDS: Final = 0.005  # of other processes waiting for a core, above which a wait is not judged
