@@ -59,7 +59,11 @@ def validate(
         syntax = _check_transfer_syntax(meta.transfer_syntax_uid)
         whole = level is not ValidationLevel.HEADER
         attributes = InstanceAttributes(open_data_set(file, meta, into_sequences=whole), whole=whole)
-        sop_uid, series_uid = _check_identity(attributes, expected)
+        sop_uid, series_uid = parse_identity(attributes.uid(Tag.SOP_INSTANCE), attributes.uid(Tag.SERIES))
+        if expected is not None and sop_uid != expected.sop_uid:
+            raise WrongObject(f"SOP Instance UID {sop_uid}, expected {expected.sop_uid}")
+        if expected is not None and series_uid != expected.series_uid:
+            raise WrongObject(f"Series Instance UID {series_uid}, expected {expected.series_uid}")
         study_uid = parse_study_uid(attributes.uid(Tag.STUDY))
         notes = _notes(meta, attributes, sop_uid, study_uid)
         if whole:
@@ -87,15 +91,6 @@ def _check_transfer_syntax(uid: str | None) -> str:
     if kind_of_uid(uid) not in {"Transfer Syntax", ""}:
         raise InvalidInstance(f"Transfer Syntax UID {uid!r} is not that of a transfer syntax")
     return uid
-
-
-def _check_identity(attributes: InstanceAttributes, expected: InstanceKey | None) -> tuple[SopInstanceUid, SeriesUid]:
-    sop_uid, series_uid = parse_identity(attributes.uid(Tag.SOP_INSTANCE), attributes.uid(Tag.SERIES))
-    if expected is not None and sop_uid != expected.sop_uid:
-        raise WrongObject(f"SOP Instance UID {sop_uid}, expected {expected.sop_uid}")
-    if expected is not None and series_uid != expected.series_uid:
-        raise WrongObject(f"Series Instance UID {series_uid}, expected {expected.series_uid}")
-    return sop_uid, series_uid
 
 
 def _notes(

@@ -13,16 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkdl.errors import MirrorUnwritable
-from bulkdl.runtime.disk import (
-    BOOKKEEPING,
-    JOURNAL,
-    PARTIAL,
-    QUARANTINE,
-    SUPERSEDED,
-    disk_errors,
-    is_private,
-    sync_folder,
-)
+from bulkdl.runtime import disk
 from bulkdl.store.partials import Partials
 from bulkdl.store.quarantine import Quarantine
 
@@ -38,10 +29,10 @@ class MirrorFiles:
 
     def __init__(self, root: Path, *, private: bool = False) -> None:
         self.root = root.resolve()
-        private = private or is_private(self.root / BOOKKEEPING)
-        self.journal_path = self.root / JOURNAL
-        self.partials = Partials(self.root / PARTIAL, private=private)
-        self.quarantine = Quarantine(self.root / QUARANTINE, private=private)
+        private = private or disk.is_private(self.root / disk.BOOKKEEPING)
+        self.journal_path = self.root / disk.JOURNAL
+        self.partials = Partials(self.root / disk.PARTIAL, private=private)
+        self.quarantine = Quarantine(self.root / disk.QUARANTINE, private=private)
         self.is_private = private
         self._folder_mode = 0o700 if private else 0o777
         self._known: set[str] = set()  # folders that exist and are synced; its operations are safe for threads
@@ -51,7 +42,7 @@ class MirrorFiles:
         missing = [folder for folder in (*reversed(self.root.parents), self.root) if not folder.exists()]
         for folder in missing:
             self._make_folder(folder, kept="nothing was begun")
-        for relative in (BOOKKEEPING, PARTIAL, QUARANTINE):
+        for relative in (disk.BOOKKEEPING, disk.PARTIAL, disk.QUARANTINE):
             self._ensure(relative)
         if self.is_private:
             self._close_to_others()
@@ -59,7 +50,9 @@ class MirrorFiles:
     def absolute(self, relative: str) -> Path:
         """The path of a committed file or folder, which is in the mirror and not in `.bulkdl`."""
         parts = relative.split("/")
-        if parts[0] == BOOKKEEPING or any(part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts):
+        if parts[0] == disk.BOOKKEEPING or any(
+            part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts
+        ):
             raise MirrorUnwritable(f"{relative!a} is not a place for an instance in the mirror")
         return self.root / relative
 
@@ -74,7 +67,7 @@ class MirrorFiles:
         The file may be journalled only after `sync_folder`. `ensure_folder` comes first.
         """
         partial, final = self.partials.path(name), self.absolute(relative)
-        with disk_errors("put in place", final):
+        with disk.disk_errors("put in place", final):
             mtime_ns = partial.lstat().st_mtime_ns
             try:
                 partial.replace(final)
@@ -89,17 +82,17 @@ class MirrorFiles:
     def mtime_ns(self, relative: str) -> int:
         """When a committed file was last modified, in nanoseconds."""
         path = self.absolute(relative)
-        with disk_errors("read", path):
+        with disk.disk_errors("read", path):
             return path.lstat().st_mtime_ns
 
     def sync_folder(self, relative: str) -> None:
         """Sync the entries of a folder; `""` is the mirror's own."""
-        sync_folder(self.absolute(relative) if relative else self.root)
+        disk.sync_folder(self.absolute(relative) if relative else self.root)
 
     def existing(self, relative: str) -> dict[str, int]:
         """The regular files in a folder: names and sizes in bytes. Empty if the folder does not exist."""
         path = self.absolute(relative)
-        with disk_errors("read", path):
+        with disk.disk_errors("read", path):
             try:
                 with os.scandir(path) as entries:
                     return {
@@ -112,36 +105,36 @@ class MirrorFiles:
 
     def _close_to_others(self) -> None:
         """Make the folders that are the way to everything else, and the files of `.bulkdl`, private."""
-        bookkeeping = self.root / BOOKKEEPING
+        bookkeeping = self.root / disk.BOOKKEEPING
         for path in (self.root, bookkeeping, *bookkeeping.iterdir()):
-            with disk_errors("make private", path), suppress(FileNotFoundError):
+            with disk.disk_errors("make private", path), suppress(FileNotFoundError):
                 status = path.lstat()
                 if status.st_mode & 0o077 and not stat.S_ISLNK(status.st_mode):
                     path.chmod(0o700 if stat.S_ISDIR(status.st_mode) else 0o600)
 
     def supersede(self, path: str, run_id: int) -> None:
         """Keep the file at `path` below `.bulkdl/superseded/<run>`, durably: the archive has another one now."""
-        kept, place = f"{SUPERSEDED}/{run_id}/{path}", self._behind_no_link(path)
+        kept, place = f"{disk.SUPERSEDED}/{run_id}/{path}", self._behind_no_link(path)
         self._ensure(kept.rpartition("/")[0])
-        with disk_errors("keep the superseded", place), suppress(FileNotFoundError):
+        with disk.disk_errors("keep the superseded", place), suppress(FileNotFoundError):
             place.replace(self.root / kept)
-        sync_folder((self.root / kept).parent)
+        disk.sync_folder((self.root / kept).parent)
 
     def superseded(self) -> tuple[int, int]:
         """How many superseded files are kept, and their bytes."""
-        sizes = [path.lstat().st_size for path in (self.root / SUPERSEDED).rglob("*") if path.is_file()]
+        sizes = [path.lstat().st_size for path in (self.root / disk.SUPERSEDED).rglob("*") if path.is_file()]
         return len(sizes), sum(sizes)
 
     def remove_superseded(self) -> None:
         """Remove all superseded files."""
-        with disk_errors("remove", self.root / SUPERSEDED), suppress(FileNotFoundError):
-            shutil.rmtree(self.root / SUPERSEDED)
-        self._known = {known for known in self._known if not known.startswith(SUPERSEDED)}
+        with disk.disk_errors("remove", self.root / disk.SUPERSEDED), suppress(FileNotFoundError):
+            shutil.rmtree(self.root / disk.SUPERSEDED)
+        self._known = {known for known in self._known if not known.startswith(disk.SUPERSEDED)}
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, and folders that are empty then."""
         for path in map(self._behind_no_link, paths):
-            with disk_errors("remove", path):
+            with disk.disk_errors("remove", path):
                 path.unlink(missing_ok=True)
             with suppress(OSError):  # a folder that is not empty stays
                 for folder in path.relative_to(self.root).parents:
@@ -166,7 +159,7 @@ class MirrorFiles:
         self._known.add(relative)
 
     def _make_folder(self, path: Path, kept: str = "everything finished is saved") -> None:
-        with disk_errors("make the folder", path, kept=kept):
+        with disk.disk_errors("make the folder", path, kept=kept):
             try:
                 path.mkdir(mode=self._folder_mode)
             except FileExistsError as error:
@@ -174,4 +167,4 @@ class MirrorFiles:
                     raise MirrorUnwritable(
                         f"{path} is a link or a file where the mirror needs a folder; move it away, then resume"
                     ) from error
-        sync_folder(path.parent)
+        disk.sync_folder(path.parent)
