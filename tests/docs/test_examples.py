@@ -43,12 +43,12 @@ def lines(script: str) -> Iterator[str]:
 
 
 def options() -> dict[str, set[str]]:
-    return {
-        str(ctx.info_name): {
-            name for option in command.params for name in option.opts if isinstance(option, click.Option)
-        }
-        for ctx, command in commands()
-    }
+    """The options of each command; a command with further commands in it has theirs."""
+    known: dict[str, set[str]] = {}
+    for ctx, command in commands():
+        of_command = known.setdefault(ctx.command_path.split()[1], set())
+        of_command |= {name for option in command.params for name in option.opts if isinstance(option, click.Option)}
+    return known
 
 
 def runnable() -> list[Path]:
