@@ -30,6 +30,11 @@ class ManifestRow:
     size_bytes: int | None = None
     location: str | None = None
 
+    @property
+    def place(self) -> str | None:
+        """The folder or object that the row names, where it names nothing else."""
+        return self.location if self.series_uid is None else None
+
 
 class Remarks:
     """What a reader has to say of lines that it does not read. Messages call the manifest `source`.
@@ -137,8 +142,8 @@ def collect(reading: ManifestReading) -> Manifest:
             studies[row.study_uid] = None
         elif row.patient_id:
             patients[row.collection, row.patient_id] = None
-        elif row.location is not None:
-            locations[row.location] = None
+        elif row.place is not None:
+            locations[row.place] = None
         else:
             collections[row.collection] = None
     return Manifest(

@@ -56,7 +56,7 @@ def write_rows(
 def _once(rows: Iterable[ManifestRow]) -> Iterator[ManifestRow]:
     seen: set[object] = set()
     for row in rows:
-        named = row.sop_uid or row.series_uid or row.study_uid or (row.collection, row.patient_id)
+        named = row.sop_uid or row.series_uid or row.study_uid or row.place or (row.collection, row.patient_id)
         if named not in seen:
             seen.add(named)
             yield row
@@ -89,22 +89,28 @@ def _json_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[s
 def _s5cmd_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
     yield "# bulkdl mirror --archive idc --manifest FILE --to DIR, or:\n"
     yield "# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE\n"
-    for uid, location in {_series_of(row, "s5cmd"): row.location for row in rows}.items():
+    places = {row.place or _series_of(row, "s5cmd"): row.location for row in rows}
+    for uid, location in places.items():
         if not location:
             way = "bulkdl plan --archive idc --manifest FILE --save OUT.s5cmd"
             raise SelectionError(f"it is not known where series {uid} lies; use: {way}")
-        yield f'cp "s3://{location}/*" .\n'
+        bucket, folder, *names = location.split("/", 2)
+        for name in names[0].split(",") if names else ("*",):
+            yield f'cp "s3://{bucket}/{folder}/{name}" .\n'
 
 
 def _series_of(row: ManifestRow, form: str) -> str:
     if row.series_uid is None:
-        names = (row.study_uid and f"study {row.study_uid}", row.patient_id and f"patient {row.patient_id}")
+        place, study = row.place and f"folder s3://{row.place}", row.study_uid and f"study {row.study_uid}"
+        names = (place, study, row.patient_id and f"patient {row.patient_id}")
         named = next(filter(None, names), f"collection {row.collection}")
         raise SelectionError(f"a manifest for {form} lists series, not the {named}; {_RESOLVE}")
     return row.series_uid
 
 
 def _values(row: ManifestRow) -> dict[str, Any]:
+    if row.place is not None:
+        raise SelectionError(f"the UIDs of what is at s3://{row.place} are not known; {_RESOLVE} --archive idc")
     return {name: getattr(row, attribute) for name, attribute in _COLUMNS.items()}
 
 

@@ -18,6 +18,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState
 from bulkdl.model.records import Series
 from bulkdl.model.reports import ManifestDifference, ManifestReport, ManifestWritten
+from bulkdl.model.selection import folder_of
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.select import read_content
@@ -47,8 +48,8 @@ def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lin
         collections=len(found.collections),
         patients=len(found.patients),
         studies=len(found.studies),
-        series=len(found.series),
-        instances=sum(len(sops) for _, sops in found.instances),
+        series=len(found.series) + len(set(map(folder_of, found.locations))),
+        instances=sum(len(sops) for _, sops in found.instances) + sum(map(_is_object, found.locations)),
         stated_instances=sum(size.image_count or 0 for size in found.expected.values()),
         stated_bytes=sum(size.size_bytes or 0 for size in found.expected.values()),
         settings=dict(found.settings),
@@ -183,8 +184,8 @@ class _Counted:
 
     def __iter__(self) -> Iterator[ManifestRow]:
         for row in self._rows:
-            self.instances += row.sop_uid is not None
-            self.series.update([row.series_uid] if row.series_uid else ())
+            self.instances += row.sop_uid is not None or (row.place is not None and _is_object(row.place))
+            self.series.update(filter(None, (row.series_uid or folder_of(row.place or ""),)))
             yield row
 
 
@@ -225,7 +226,14 @@ def _key(row: ManifestRow) -> tuple[str, str]:
         return "study", row.study_uid
     if row.patient_id:
         return "patient", f"{row.collection}/{row.patient_id}" if row.collection else row.patient_id
+    if row.place is not None:
+        return "object" if _is_object(row.place) else "folder", row.place
     return "collection", row.collection
+
+
+def _is_object(location: str) -> bool:
+    """Whether a location is that of one object in a folder."""
+    return location.endswith(".dcm")
 
 
 def _difference(before: ManifestRow, after: ManifestRow) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.errors import SelectionError
-from bulkdl.manifest import ManifestRow, collect, open_manifest
+from bulkdl.manifest import ManifestRow, collect, open_manifest, read_manifest
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 
@@ -24,6 +24,7 @@ NAMES = st.one_of(
     .filter(bool),
     st.sampled_from(["NA", "none", "'x", '="y"', "-", "007", "a,b", 'say "x"', "=1+1"]),
 )
+FOLDER = "00000000-0000-4000-8000-000000000001"
 COUNTS = st.none() | st.integers(0, 10**12)
 SERIES = st.builds(
     ManifestRow,
@@ -138,3 +139,24 @@ def test_s5cmd_accepts_what_is_written(tmp_path: Path) -> None:
 def test_a_series_without_a_place_is_named() -> None:
     with pytest.raises(SelectionError, match=r"series 1\.2\.3 lies; use: bulkdl plan --archive idc"):
         list(write_rows([ManifestRow(series_uid=SeriesUid("1.2.3"))], ManifestFormat.S5CMD))
+
+
+@pytest.mark.parametrize("form", [ManifestFormat.TCIA, ManifestFormat.CSV, ManifestFormat.JSONL])
+def test_a_folder_without_uids_is_not_written_where_uids_are_needed(form: ManifestFormat) -> None:
+    with pytest.raises(SelectionError, match="s3://idc-open-data/"):
+        list(write_rows([ManifestRow(location=f"idc-open-data/{FOLDER}")], form))
+
+
+def test_folders_and_objects_come_back_as_they_were() -> None:
+    places = [f"idc-open-data/{FOLDER}", f"idc-open-data-two/{FOLDER}/{FOLDER}.dcm"]
+    text = "".join(write_rows([ManifestRow(location=place) for place in [*places, places[0]]], ManifestFormat.S5CMD))
+    assert read_manifest(text.encode(), source="m").locations == tuple(places)
+
+
+def test_a_series_of_which_some_objects_are_planned_is_written_by_these() -> None:
+    names = [f"{FOLDER}.dcm", f"{FOLDER[:-1]}2.dcm"]
+    row = ManifestRow(series_uid=SeriesUid("1.2.3.4"), location=f"idc-open-data/{FOLDER}/{','.join(names)}")
+    text = "".join(write_rows([row], ManifestFormat.S5CMD))
+    assert read_manifest(text.encode(), source="m").locations == tuple(
+        f"idc-open-data/{FOLDER}/{name}" for name in names
+    )

@@ -107,3 +107,17 @@ def test_a_file_that_cannot_be_completed_leaves_the_old_one(tmp_path: Path) -> N
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"a.tcia": "before"}
     with pytest.raises(DiskError), new_file(tmp_path / "none" / "a.tcia"):
         pass
+
+
+def test_the_folders_of_an_s5cmd_manifest_are_series_without_uids(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.s5cmd", tmp_path / "after.s5cmd"
+    folder, other = (f"idc-open-data/00000000-0000-4000-8000-{number:012}" for number in (1, 2))
+    name = "00000000-0000-4000-8000-000000000003.dcm"
+    before.write_text(f"cp s3://{folder}/* .\ncp s3://{other}/{name} .\n")
+    after.write_text(f"cp s3://{folder}/* .\n")
+    shown = bulkdl.manifest_show(before)
+    assert (shown.format, shown.series, shown.instances) == ("s5cmd", 2, 1)
+    assert bulkdl.manifest_diff(before, after).removed == (f"object {other}/{name}",)
+    out = io.StringIO()
+    written = bulkdl.manifest_convert(before, out, format="s5cmd")
+    assert (written.series, written.instances) == (2, 1)
