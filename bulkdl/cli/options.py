@@ -31,6 +31,8 @@ Decorator = Callable[[Function], Function]
 Declared: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
 """The names and the settings of a click option."""
 
+PATH: Final = click.Path(path_type=Path)
+
 _CONFIGURATION: Final = "bulkdl.cli.configuration"
 
 
@@ -150,12 +152,7 @@ _ARCHIVE: Final = (
     ),
     _declared("--api-key", metavar="KEY", envvar="BULKDL_API_KEY", help="The API key of the archive."),
     _declared("--username", metavar="NAME", envvar="BULKDL_USERNAME", help="The account for restricted data."),
-    _declared(
-        "--password-file",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="The file that contains the password of the account.",
-    ),
+    _declared("--password-file", metavar="FILE", type=PATH, help="The file that contains the password of the account."),
     _declared(
         "--ca-bundle",
         metavar="FILE",
@@ -180,7 +177,7 @@ _ARCHIVE: Final = (
         "--config",
         metavar="FILE",
         envvar="BULKDL_CONFIG",
-        type=click.Path(path_type=Path),
+        type=PATH,
         is_eager=True,
         callback=_read_configuration,
         help="The configuration file.",
@@ -298,7 +295,7 @@ class OutputOptions:
 
 output_options: Final[Decorator] = _group_of_fields("Output", "output", OutputOptions)
 
-mirror_argument: Final[Decorator] = click.argument("mirror", metavar="DIR", type=click.Path(path_type=Path))
+mirror_argument: Final[Decorator] = click.argument("mirror", metavar="DIR", type=PATH)
 
 
 def file_option(name: str, help: str) -> Decorator:  # noqa: A002 - click's name for it

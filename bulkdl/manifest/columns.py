@@ -87,7 +87,7 @@ def columns_of(header: tuple[str, ...]) -> Columns:
         ending = (index for index, name in enumerate(names) if ends and name.endswith(ends))
         return next(exact, next(ending, None))
 
-    series = tuple(index for index, name in enumerate(names) if _names_series(name))
+    series = tuple(index for index, name in enumerate(names) if names_series(name))
     columns = Columns(
         len(header),
         series,
@@ -180,10 +180,7 @@ def _coarser(cells: Sequence[str], columns: Columns) -> ManifestRow | None:
 
 def names_series(cell: str) -> bool:
     """Whether a column of this name holds Series UIDs."""
-    return _names_series(plain_name(cell))
-
-
-def _names_series(name: str) -> bool:
+    name = plain_name(cell)
     return name.endswith(_SERIES_ENDS) or name in _SERIES_NAMES
 
 

@@ -44,7 +44,6 @@ class _Elements:
         self._at = self._after_space(0)
 
     def of_array(self) -> Iterator[tuple[int, Any]]:
-        """The elements of an array."""
         self._at = self._after_space(self._at + 1)
         if self._text.startswith("]", self._at):
             return
@@ -64,7 +63,6 @@ class _Elements:
             yield from ((line, each) for each in inside) if inside is not None else [(line, element)]
 
     def are_several(self) -> bool:
-        """Whether another element follows those that were taken."""
         return self._at < len(self._text)
 
     def _next(self) -> tuple[int, Any]:

@@ -104,8 +104,7 @@ class ConnectedArchive:
     def ask(self, endpoint: str, **criteria: Any) -> EndpointCall:
         """Call the endpoint of that name, written in any case or like its method (`get_series`).
 
-        Raises:
-            ConfigurationError: there is no such endpoint or criterion, or a required one is missing.
+        Raises ConfigurationError: there is no such endpoint or criterion, or a required one is missing.
         """
         found = self._methods.get(endpoint) or find_among(self._client.endpoints, endpoint, self.name)
         parameters = wire_parameters(found, criteria)
@@ -144,8 +143,7 @@ async def connect(
 ) -> AsyncIterator[ConnectedArchive]:
     """Open an archive to call its endpoints: `async with bulkdl.connect("tcia") as archive: …`.
 
-    Raises:
-        ConfigurationError: on entering: there is no such archive.
+    Raises ConfigurationError on entering: there is no such archive.
     """
     async with open_for_questions(choose_archive(archive), sink=sink) as client:
         yield ConnectedArchive(client, sink)

@@ -38,9 +38,7 @@ class Description:
 async def describe_async(endpoint: str, *, archive: str | ArchiveChoice = DEFAULT_ARCHIVE) -> Description:
     """Describe one endpoint, whose name may be written in any case.
 
-    Raises:
-        ConfigurationError: there is no such archive or endpoint.
-        ArchiveRefused, AccessDenied: the archive requires a key.
+    Raises ConfigurationError: there is no such archive or endpoint; ArchiveRefused, AccessDenied: it requires a key.
     """
     choice = choose_archive(archive)
     found = find(endpoint, choice)

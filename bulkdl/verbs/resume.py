@@ -28,10 +28,8 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
 
     The archive is that of the last run, unless another one that has the same data is given. A selection whose resolving
     was interrupted is resolved to its end. Settings that are not given are those of the last `mirror` run, which is
-    announced. A `layout` other than the mirror's is refused. `stop` works as in `mirror`.
-
-    Raises:
-        As `mirror`; `JournalUnreadable` where there is no mirror.
+    announced. A `layout` other than the mirror's is refused. `stop` works as in `mirror`. Raises as
+    `mirror`, and `JournalUnreadable` where there is no mirror.
     """
     root, layout = Path(mirror), options.get("layout")
     chosen = parse_layout(layout) if layout is not None else None

@@ -47,9 +47,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
     any more nor finds by its UID is withdrawn: marked, and kept in its place. `prune` removes both. A question that
     failed, found nothing, or found suspiciously little marks nothing. Settings that are not given are those of the last
     `mirror` run. `changes` of the report counts all that.
-
-    Raises:
-        As `resume`; `JournalUnreadable` where the mirror has no selection to repeat.
+    Raises as `resume`, and `JournalUnreadable` where the mirror has no selection to repeat.
     """
     root = Path(mirror)
     context = await asyncio.to_thread(kept_context, root, options)
