@@ -260,12 +260,8 @@ class Coordinator:
             done = self._local.validated  # before the first one the core is busy with imports
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
-            if (
-                self._can_grow
-                and len(self._remote) + 1 < (os.cpu_count() or 1)
-                and owed >= _WORTH_A_PROCESS
-                and not self._all_is_given_out
-            ):
+            has_core = len(self._remote) + 1 < (os.cpu_count() or 1)
+            if self._can_grow and has_core and owed >= _WORTH_A_PROCESS and not self._all_is_given_out:
                 if is_busy:
                     self._hire()
                 elif self._spare is None:

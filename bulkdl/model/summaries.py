@@ -13,7 +13,7 @@ from bulkdl.model.text import one_line
 _MOST_SHOWN: Final = 10
 
 
-def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: PLR0911 - one for each report
+def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C901, PLR0911 - one for each
     """The report for people. Tables are cut to `width` columns, if it is given."""
     match report:
         case reports.RunReport():
@@ -28,8 +28,13 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: P
             return _plan_text(report, width)
         case reports.LogReport():
             return _log_text(report, width)
-        case reports.ManifestReport() | reports.ManifestWritten() | reports.ManifestDifference():
-            return _manifest_text(report)
+        case reports.ManifestReport():
+            return _named_text(report)
+        case reports.ManifestWritten():
+            single = f", {counted(report.instances, 'row')} of single instances" if report.instances else ""
+            return f"{report.series:,} series{single} written as {report.format}"
+        case reports.ManifestDifference():
+            return _difference_text(report)
         case reports.SyncPlan():
             return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
@@ -99,22 +104,11 @@ def _log_text(report: reports.LogReport, width: int | None) -> str:
     )
 
 
-def _manifest_text(report: reports.ManifestReport | reports.ManifestWritten | reports.ManifestDifference) -> str:
-    match report:
-        case reports.ManifestReport():
-            return _named_text(report)
-        case reports.ManifestWritten():
-            single = f", {counted(report.instances, 'row')} of single instances" if report.instances else ""
-            return f"{report.series:,} series{single} written as {report.format}"
-        case reports.ManifestDifference():
-            return _difference_text(report)
-
-
 def _named_text(report: reports.ManifestReport) -> str:
     numbers = [
         *([counted(report.collections, "collection")] if report.collections else []),
         *([counted(report.patients, "patient")] if report.patients else []),
-        *([f"{report.studies:,} {'study' if report.studies == 1 else 'studies'}"] if report.studies else []),
+        *([counted(report.studies, "study")] if report.studies else []),
         f"{report.series:,} series",
         *([f"{counted(report.instances, 'instance')} named singly"] if report.instances else []),
     ]
@@ -152,9 +146,8 @@ def _unanswered(failures: Sequence[reports.Failure]) -> list[str]:
 
 
 def _not_decoded(count: int) -> list[str]:
-    if not count:
-        return []
-    return [f"{counted(count, 'instance')} not decoded: no installed decoder supports their pixels"]
+    shown = f"{counted(count, 'instance')} not decoded: no installed decoder supports their pixels"
+    return [shown] if count else []
 
 
 def _run_complaint(report: reports.RunReport) -> str | None:
