@@ -11,11 +11,9 @@ from typing import Final, TextIO
 
 from bulkdl.errors import SelectionError
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import SeriesRow
 from bulkdl.manifest import ManifestReading, ManifestRow, collect, open_manifest
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import InstanceState
 from bulkdl.model.records import Series
 from bulkdl.model.reports import ManifestDifference, ManifestReport, ManifestWritten
 from bulkdl.model.selection import folder_of
@@ -38,8 +36,7 @@ _PAGE: Final = 1_000
 def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lines: bool = False) -> ManifestReport:
     """Say what a manifest of any known format names. `content` is that of the file, where it was read already.
 
-    Raises:
-        ManifestError: it cannot be read.
+    Raises ManifestError: it cannot be read.
     """
     found = collect(_open(manifest, content, skip_bad_lines=skip_bad_lines))
     return ManifestReport(
@@ -67,11 +64,8 @@ def manifest_convert(
 ) -> ManifestWritten:
     """Write a manifest of any known format to `file` in another form, row by row.
 
-    `format` is one of `tcia`, `csv`, `jsonl` and `s5cmd`; `content` is as in `manifest_show`.
-
-    Raises:
-        ManifestError: it cannot be read.
-        SelectionError: it names something that the form cannot hold.
+    `format` is one of `tcia`, `csv`, `jsonl` and `s5cmd`; `content` is as in `manifest_show`. Raises ManifestError: it
+    cannot be read; SelectionError: it names something that the form cannot hold.
     """
     reading = _open(manifest, content, skip_bad_lines=skip_bad_lines)
     form = ManifestFormat(format)
@@ -91,9 +85,7 @@ def manifest_from_mirror(
 ) -> ManifestWritten:
     """Write a manifest of what a mirror holds to `file`.
 
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
-        SelectionError: the form cannot hold it.
+    Raises JournalError: there is no mirror, or its journal cannot be read; SelectionError: the form cannot hold it.
     """
     with Journal.open_readonly(require_mirror(Path(mirror))) as journal, journal.snapshot():
         rows = _Counted(chain.from_iterable(_rows_of_mirror(journal)))
@@ -104,8 +96,7 @@ def manifest_from_mirror(
 def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
     """Compare what two manifests name, and the sizes and numbers of instances that both state.
 
-    Raises:
-        ManifestError: one cannot be read.
+    Raises ManifestError: one cannot be read.
     """
     before, after = ({_key(row): row for row in _open(path, None).rows} for path in (first, second))
     return ManifestDifference(
@@ -122,11 +113,7 @@ def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
 
 
 def format_of_file(path: Paths) -> ManifestFormat:
-    """The form in which a manifest of this name is written: by the suffix, else `.tcia`.
-
-    Raises:
-        SelectionError: it is that of a lock.
-    """
+    """The form in which a manifest of this name is written: by the suffix, else `.tcia`. Raises SelectionError."""
     suffix = Path(path).suffix.casefold().removeprefix(".")
     if suffix == "lock":
         raise SelectionError("a lock has the checksums of files: mirror them first, then use: bulkdl manifest lock DIR")
@@ -143,8 +130,7 @@ def save_lines(path: Path, lines: Iterable[str]) -> None:
 def new_file(path: Path) -> Iterator[TextIO]:
     """A file that takes its place at the end of the block; one that cannot be completed leaves no trace.
 
-    Raises:
-        DiskError: it cannot be written.
+    Raises DiskError: it cannot be written.
     """
     is_special = path.exists() and not path.is_file()  # a pipe, for example
     place = path if is_special else path.with_name(f"{path.name}.partial")
@@ -198,22 +184,12 @@ def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:
     after = 0
     while page := journal.series(after=after, limit=_PAGE):
         after = page[-1].id
-        yield from (_rows_of_held(row, journal) for row in page if row.held)
-
-
-def _rows_of_held(row: SeriesRow, journal: Journal) -> Iterator[ManifestRow]:
-    if row.is_in_part:
-        return rows_of_series(row.series, {row.series.series_uid: _held(row.series.series_uid, journal)})
-    return rows_of_series(row.series, {})
-
-
-def _held(series_uid: SeriesUid, journal: Journal) -> list[SopInstanceUid]:
-    found: list[SopInstanceUid] = []
-    after = ""
-    while page := journal.instances(series_uid, after=after, limit=_PAGE):
-        after = page[-1].sop_uid
-        found += [row.sop_uid for row in page if row.state is InstanceState.HELD]
-    return found
+        for row in page:
+            uid, wanted = row.series.series_uid, {}
+            if row.is_in_part:
+                wanted = {uid: [held.sop_uid for held in journal.held_of_series(uid)]}
+            if row.held:
+                yield rows_of_series(row.series, wanted)
 
 
 def _key(row: ManifestRow) -> tuple[str, str]:

@@ -1,7 +1,5 @@
 """`bulkdl manifest`: show, convert, compare and make manifests."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable
