@@ -61,8 +61,10 @@ coverage: $(READY) ## the tests, with coverage of branches; much slower
 	$(BIN)/coverage erase
 	$(BIN)/pytest --numprocesses logical --dist worksteal --cov --cov-report=term
 
-torture: $(READY) ## the long forms: 300 kills at chosen and random instants, and a soup of all faults
+torture: $(READY) ## the long forms: 330 kills, an instance of 4 GB, and a soup of all faults
 	$(BIN)/python -m tests.stress.torture --kills 300
+	$(BIN)/python -m tests.stress.kills --form idc --kills 30
+	$(BIN)/python -m tests.stress.large --gigabytes 4
 	$(BIN)/python -m tests.stress.soup --instances 2000
 
 fuzz: $(READY) ## property tests with many more examples, for as long as you let them

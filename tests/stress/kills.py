@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.support.commands import run, serve, start
@@ -37,26 +37,37 @@ class Torture:
 
 
 def torture(
-    folder: Path, *, kills: int, instances_wanted: int, concurrency: int, transport: str, workers: int, seed: int
+    folder: Path,
+    *,
+    kills: int,
+    instances_wanted: int,
+    concurrency: int,
+    transport: str,
+    workers: int,
+    seed: int,
+    form: str = "nbia",
 ) -> Torture:
     """Mirror `instances_wanted` made-up instances with `kills` SIGKILLs during the runs, then completely.
 
     Only the command is killed: worker processes must notice it, and must not disturb the next run. After each kill
-    every visible file must be correct, and every held instance of the journal must exist.
+    every visible file must be correct, and every held instance of the journal must exist. With the `form` idc the
+    archive is used as a bucket with an index.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
     made_up = write_folder(folder / "archive", instances(series=instances_wanted // PER_SERIES, per_series=PER_SERIES))
-    wanted = checksums_of(made_up)
+    named = [replace(one, collection="made_up") for one in made_up]  # as IDC's index names collections
+    wanted = checksums_of(named if form == "idc" else made_up)
     mirror = folder / "mirror"
     cache = folder / "cache"
     wrong: list[str] = []
     with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
-        first = ("mirror", "--archive", archive.url, "--everything", "--to", mirror, "--yes")
+        address = archive.options_of(form)
+        first: tuple[str | Path, ...] = ("mirror", *address, "--everything", "--to", mirror, "--yes")
         steering = ("--concurrency", str(concurrency), "--transport", transport, "--workers", str(workers))
         options = (*steering, "--progress", "none")
         alive = _seconds_to_the_first_file(first, options, mirror, cache)
         for number in range(kills):
-            command = ("resume", mirror, "--yes") if number % 3 == 2 else first
+            command: tuple[str | Path, ...] = ("resume", mirror, *address, "--yes") if number % 3 == 2 else first
             # The rate limit makes the run longer, so that kills fall on all its stages.
             rate = len(made_up) * len(made_up[0].content) / kills / alive
             with start([*command, *options, "--rate-limit", f"{rate:.0f}"], cache=cache) as process:
@@ -75,7 +86,7 @@ def torture(
 
 
 def _seconds_to_the_first_file(
-    command: tuple[object, ...], options: tuple[str, ...], mirror: Path, cache: Path
+    command: tuple[str | Path, ...], options: tuple[str, ...], mirror: Path, cache: Path
 ) -> float:
     """How long a run takes until it writes: kills within three times this time fall on all its stages."""
     started = time.monotonic()
@@ -111,6 +122,7 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--transport", default="single")
+    parser.add_argument("--form", default="nbia", choices=("nbia", "idc"))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options = parser.parse_args()
@@ -123,6 +135,7 @@ def main() -> None:
             transport=options.transport,
             workers=options.workers,
             seed=options.seed,
+            form=options.form,
         )
     print(f"seed {options.seed}: {found}")  # noqa: T201 - a script
     sys.exit(bool(found.wrong) or found.object_requests > found.allowed)

@@ -116,20 +116,19 @@ class BucketServer:
 XML = {"Content-Type": "application/xml"}
 
 
-def list_xml(
-    bucket: str,
-    prefix: str,
-    page: Iterable[tuple[str, Stored]],
-    following: str | None = None,
-    *,
-    size: int | None = None,
-) -> bytes:
-    """One page of a list, as S3 writes it; `size` instead of the right sizes."""
+def list_xml(bucket: str, prefix: str, page: Iterable[tuple[str, Stored]], following: str | None = None) -> bytes:
+    """One page of a list, as S3 writes it."""
+    rows = [(key, stored.etag, len(stored.content)) for key, stored in page]
+    return list_xml_of(bucket, prefix, rows, following)
+
+
+def list_xml_of(bucket: str, prefix: str, page: Iterable[tuple[str, str, int]], following: str | None = None) -> bytes:
+    """One page of a list of keys, entity tags and sizes."""
     contents = "".join(
         f"<Contents><Key>{escape(key)}</Key><LastModified>2023-04-09T11:49:55.000Z</LastModified>"
-        f"<ETag>{escape(stored.etag, {chr(34): '&quot;'})}</ETag>"
-        f"<Size>{len(stored.content) if size is None else size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
-        for key, stored in page
+        f"<ETag>{escape(tag, {chr(34): '&quot;'})}</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass>"
+        "</Contents>"
+        for key, tag, size in page
     )
     more = f"<NextContinuationToken>{escape(following)}</NextContinuationToken>" if following is not None else ""
     return (

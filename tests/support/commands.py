@@ -67,8 +67,15 @@ class RunningArchive:
         return found
 
     def object_requests(self) -> list[Asked]:
-        """The requests for instances and zips."""
-        return [asked for asked in self.requests() if asked.endpoint in OBJECTS]
+        """The requests for instances and zips, and for objects of the bucket."""
+        return [each for each in self.requests() if each.endpoint in OBJECTS or each.endpoint.endswith(".dcm")]
+
+    def options_of(self, form: str) -> tuple[str, ...]:
+        """What a command needs to use it through NBIA's API, or with the `form` idc as a bucket with an index."""
+        if form != "idc":
+            return ("--archive", self.url)
+        root = self.url.partition("/nbia-api")[0]
+        return ("--archive", f"idc+{root}", "--idc-index", f"{root}/bulkdl/index/idc_index.parquet")
 
 
 @contextmanager

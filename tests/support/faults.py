@@ -106,6 +106,11 @@ class Exchange:
                 await asyncio.wait_for(until.wait(), every_seconds)
         await self.send(body[sent:])
 
+    def keep_in_flight(self, size_bytes: int) -> None:
+        """Let the system buffer no more than so many bytes: as on a link that carries little at a time."""
+        raw: socket.socket = self._writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size_bytes)
+
     def drop(self, *, reset: bool = False) -> None:
         """Close the connection, or reset it."""
         self.is_over = True
