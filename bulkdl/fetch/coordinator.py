@@ -120,7 +120,7 @@ class Coordinator:
                     await local.run(items(), self._deliver)
                     self._all_is_given_out = True
                     if self._spare is not None:
-                        self._spare.dismiss()
+                        self._spare.hire(None)
 
                 self._start_process, self._local = start_process, local
                 self._shares = Shares(self._settings.share, local.share)
@@ -128,10 +128,6 @@ class Coordinator:
                 tasks.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
                     self._hire()
-
-    _start_process: Callable[[], WorkerProcess]
-    _local: Worker
-    _shares: Shares
 
     def _hire(self) -> None:
         """Start one more worker, and divide the requests in flight and the rate anew, unless it would get nothing."""
@@ -257,7 +253,7 @@ class Coordinator:
             check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
             cpu, now = time.process_time(), time.monotonic()
-            done = self._local.validated  # before the first one the core is busy with imports
+            done = self._local.committer.validated  # before the first one the core is busy with imports
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
             has_core = len(self._remote) + 1 < (os.cpu_count() or 1)

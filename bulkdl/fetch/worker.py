@@ -128,7 +128,7 @@ class Worker:
         self._threads = threads
         self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
-        self._committer = Committer(self._files, threads, self._decoders, settings.fetch)
+        self.committer = Committer(self._files, threads, self._decoders, settings.fetch)
         self._sources = {part.url: self._make_source(part) for part in parts_of(archive)}
         learned = settings.learned
         self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
@@ -138,7 +138,7 @@ class Worker:
         self._one_ended = asyncio.Event()
 
     def _make_source(self, archive: Archive) -> _Source:
-        partials, committer, above = self._files.partials, self._committer, self._settings.fetch.parallel_above_bytes
+        partials, committer, above = self._files.partials, self.committer, self._settings.fetch.parallel_above_bytes
         return _Source(
             archive,
             Downloader(archive, partials, committer, self._threads, parallel_above_bytes=above),
@@ -148,11 +148,6 @@ class Worker:
     def _source(self, key: str) -> _Source:
         """Where the entry of that key comes from."""
         return self._sources[part_of(self._archive, key).url]
-
-    @property
-    def validated(self) -> int:
-        """The number of bodies that it has validated so far."""
-        return self._committer.validated
 
     def learned(self) -> Learned:
         """What it has measured so far."""
@@ -226,9 +221,9 @@ class Worker:
         rest: list[Target] = []
         for target in targets:
             candidate = bound.get(target.entry.key, target)
-            outcome = await self._committer.adopt(candidate) if candidate.name in lying else None
-            if outcome is None and self._committer.accepts_unsound:
-                outcome = await self._committer.adopt_quarantined(candidate)
+            outcome = await self.committer.adopt(candidate) if candidate.name in lying else None
+            if outcome is None and self.committer.accepts_unsound:
+                outcome = await self.committer.adopt_quarantined(candidate)
             if outcome is not None:
                 await deliver(outcome)
                 continue

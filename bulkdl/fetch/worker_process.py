@@ -70,13 +70,9 @@ class WorkerProcess:
         self._silent_seconds = 0
         self._end = "died"
 
-    def hire(self, settings: WorkerSettings) -> None:
-        """Let it begin to work."""
+    def hire(self, settings: WorkerSettings | None) -> None:
+        """Let it begin to work; without `settings`, let it end."""
         self._settings = settings
-        self._hired_or_dismissed.set()
-
-    def dismiss(self) -> None:
-        """Let it end, if it was not hired."""
         self._hired_or_dismissed.set()
 
     def share(self, share: Share) -> None:

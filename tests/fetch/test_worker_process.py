@@ -93,7 +93,7 @@ async def test_a_process_that_is_not_hired_ends_without_work(how: str) -> None:
     context = RunContext()
     worker = WorkerProcess(context, give_back=ended.give_back)
     if how == "dismissed":
-        worker.dismiss()
+        worker.hire(None)
     else:
         context.stop.set()
     await worker.run(items(), ended.deliver)
