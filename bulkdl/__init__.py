@@ -35,21 +35,19 @@ if TYPE_CHECKING:
     from bulkdl.verbs.adopt import adopt, adopt_async
     from bulkdl.verbs.archives import archives, archives_async
     from bulkdl.verbs.connect import ConnectedArchive as Archive
-    from bulkdl.verbs.connect import connect
+    from bulkdl.verbs.connect import connect, query, query_async
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.export import export
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.plan import plan, plan_async
-    from bulkdl.verbs.prune import prune, prune_async
-    from bulkdl.verbs.query import query, query_async
     from bulkdl.verbs.reach import reach
     from bulkdl.verbs.records import Record, Records
     from bulkdl.verbs.resume import resume, resume_async
     from bulkdl.verbs.select import select
     from bulkdl.verbs.serve import serve, serve_async
     from bulkdl.verbs.status import log, log_async, status, status_async
-    from bulkdl.verbs.sync import sync, sync_async, sync_plan, sync_plan_async
+    from bulkdl.verbs.sync import prune, prune_async, sync, sync_async, sync_plan, sync_plan_async
     from bulkdl.verbs.verify import verify, verify_async
 
 __all__ = [
@@ -99,28 +97,23 @@ __all__ = [
 ]
 
 _ELSEWHERE: Final = {
-    **{
-        name: ("bulkdl.verbs.manifest", name)
-        for name in ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show")
-    },
-    "Archive": ("bulkdl.verbs.connect", "ConnectedArchive"),
-    "BulkdlError": ("bulkdl.errors", "BulkdlError"),
-    "FetchSettings": ("bulkdl.model.settings", "FetchSettings"),
-    "Record": ("bulkdl.verbs.records", "Record"),
-    "Records": ("bulkdl.verbs.records", "Records"),
-    "log": ("bulkdl.verbs.status", "log"),
-    "log_async": ("bulkdl.verbs.status", "log_async"),
-    "Selection": ("bulkdl.model.selection", "Selection"),
-    "sync_plan": ("bulkdl.verbs.sync", "sync_plan"),
-    "sync_plan_async": ("bulkdl.verbs.sync", "sync_plan_async"),
+    "bulkdl.errors": ("BulkdlError",),
+    "bulkdl.model.selection": ("Selection",),
+    "bulkdl.model.settings": ("FetchSettings",),
+    "bulkdl.verbs.connect": ("Archive", "query"),
+    "bulkdl.verbs.manifest": ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show"),
+    "bulkdl.verbs.records": ("Record", "Records"),
+    "bulkdl.verbs.status": ("log",),
+    "bulkdl.verbs.sync": ("prune", "sync_plan"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'bulkdl' has no attribute {name!r}")
-    module, found = _ELSEWHERE.get(name, (f"bulkdl.verbs.{name.removesuffix('_async')}", name))
-    return getattr(importlib.import_module(module), found)
+    verb = name.removesuffix("_async")
+    module = next((module for module, names in _ELSEWHERE.items() if verb in names), f"bulkdl.verbs.{verb}")
+    return getattr(importlib.import_module(module), "ConnectedArchive" if name == "Archive" else name)
 
 
 def __dir__() -> list[str]:

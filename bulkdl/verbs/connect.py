@@ -1,4 +1,4 @@
-"""An archive as an object with one method for each endpoint; rows become records.
+"""An archive as an object with one method for each endpoint, and `query` for one call; rows become records.
 
 The methods come from the endpoint tables, so they depend on the API of the archive: `dir(archive)` and
 `help(archive.get_series)` show them, and so does `bulkdl describe ENDPOINT`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -21,8 +21,9 @@ from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.settings import FetchSettings
+from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
-from bulkdl.verbs.endpoints import find_among, rows_of, wire_parameters, without_endpoints
+from bulkdl.verbs.endpoints import check, find, find_among, rows_of, wire_parameters, without_endpoints
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 
@@ -174,3 +175,34 @@ def _method(archive: ConnectedArchive, name: str, endpoint: Endpoint) -> Callabl
     ]
     method.__signature__ = inspect.Signature(parameters, return_annotation=EndpointCall)  # type: ignore[attr-defined] # for help()
     return method
+
+
+async def query_async(
+    endpoint: str, *, archive: str | ArchiveChoice = DEFAULT_ARCHIVE, sink: Sink = ignore, **criteria: Any
+) -> Answer:
+    """Call one endpoint of an archive: `bulkdl.query("getSeries", collection="TCGA-GBM").to_pandas()`.
+
+    Most endpoints answer with `Records`. Endpoints of one object answer with a `Record`, those of files with bytes,
+    some with text. For more than one call, use `connect`.
+
+    Raises:
+        ConfigurationError: there is no such archive, endpoint or criterion, or a required one is missing.
+        ArchiveError: the archive refused, failed, or could not be reached.
+    """
+    async with connect(archive, sink=sink) as opened:
+        return await opened.ask(endpoint, **criteria)
+
+
+query = blocking(query_async)
+
+
+async def query_body(endpoint: str, parameters: Sequence[tuple[str, str]], *, archive: ArchiveChoice) -> bytes:
+    """Call one endpoint, named in any case; return the body as the archive sent it. Raises as `query`.
+
+    The body may be empty: NBIA answers so when it finds nothing.
+    """
+    found = find(endpoint, archive)
+    names = check(found, [name for name, _ in parameters])
+    async with open_for_questions(choose_archive(archive)) as client:
+        _, body = await client.query(found, list(zip(names, [value for _, value in parameters], strict=True)))
+        return body

@@ -1,4 +1,4 @@
-"""`sync`: bring a mirror to what the archive has now; `sync_plan`: say what that would do, and do nothing."""
+"""`sync`: bring a mirror to what the archive has now; `sync_plan`: say what that would do; `prune`: remove the rest."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Unpack
 
-from bulkdl.errors import JournalUnreadable, SelectionError, UnexpectedAnswer
+from bulkdl.errors import JournalUnreadable, MirrorUnwritable, SelectionError, UnexpectedAnswer
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, RunRow, SelectionRow, is_changed
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.events import Noted
+from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
+from bulkdl.model.quantities import human_bytes
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports import Changes, Failure, RunReport, SyncPlan
 from bulkdl.model.selection import Selection
@@ -28,6 +29,7 @@ from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import MirrorRun, begin_run
 from bulkdl.verbs.signatures import Paths
 
+_REMOVED_AT_ONCE: Final = 500
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them
 
 
@@ -182,3 +184,29 @@ def _count(changes: Changes, batch: Sequence[Series], journal: Journal) -> None:
         row = journal.find_series(series.series_uid)
         changes.new_series += row is None
         changes.changed_series += row is not None and row.held > 0 and is_changed(row.series, series)
+
+
+async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sink = ignore) -> int:
+    """Remove the files of a mirror that were withdrawn or superseded, after `sink` heard of it; returns their number.
+
+    Raises:
+        MirrorUnwritable: they are more than `max_delete`; none was removed.
+        MirrorLocked, DiskError, JournalError: the mirror cannot be used.
+    """
+    async with open_mirror(require_mirror(Path(mirror)).parents[1], "prune") as opened:
+        count, size_bytes = await opened.journal(Journal.withdrawn_total)
+        superseded, superseded_bytes = await asyncio.to_thread(opened.files.superseded)
+        if (total := count + superseded) == 0:
+            return 0
+        text = f"{count:,} withdrawn and {superseded:,} superseded files, {human_bytes(size_bytes + superseded_bytes)}"
+        if max_delete is not None and total > max_delete:
+            raise MirrorUnwritable(f"there are {text}, more than --max-delete {max_delete}: none was removed")
+        sink(Noted(f"removing {text}"))
+        while page := await opened.journal(Journal.withdrawn_files, limit=_REMOVED_AT_ONCE):
+            await asyncio.to_thread(opened.files.remove, [each.path for each in page])
+            await opened.journal(Journal.forget, page)
+        await asyncio.to_thread(opened.files.remove_superseded)
+        return total
+
+
+prune = blocking(prune_async)

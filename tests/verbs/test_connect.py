@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
+from json import loads
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,14 @@ import bulkdl
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.errors import ConfigurationError, UnexpectedAnswer
 from bulkdl.model.events import Event, Noted
-from bulkdl.verbs.connect import ConnectedArchive, python_name
+from bulkdl.verbs.connect import ConnectedArchive, python_name, query_async, query_body
+from tests.support.bad_archive import BadArchive
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import FaultyServer, in_turn, json
+
+MADE_UP = list(instances(series=1, per_series=2))
+SERIES = MADE_UP[0].series_uid
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +152,24 @@ def test_every_endpoint_has_a_unique_method_name(family: dict[str, object]) -> N
 )
 def test_methods_are_named_after_endpoints(endpoint: str, method: str) -> None:
     assert python_name(endpoint) == method
+
+
+async def test_a_query_of_the_library_gets_records(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        found = await query_async("GETSERIES", archive=archive.choice(tmp_path), series_uid=SERIES)
+    assert isinstance(found, bulkdl.Records)
+    assert [(record.series_uid, record.image_count) for record in found] == [(SERIES, 2)]
+
+
+async def test_a_query_of_the_command_gets_the_body(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        parameters = [("SeriesInstanceUID", SERIES)]
+        body = await query_body("getSeries", parameters, archive=archive.choice(tmp_path))
+    assert loads(body)[0]["SeriesInstanceUID"] == SERIES
+
+
+async def test_a_parameter_that_the_archive_would_ignore_is_an_error(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        with pytest.raises(ConfigurationError, match="did you mean Collection"):
+            await query_body("getSeries", [("Colection", "A")], archive=archive.choice(tmp_path))
+        assert archive.asked("getSeries") == []

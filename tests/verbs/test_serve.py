@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from bulkdl.errors import ConfigurationError, SelectionError
+from bulkdl.verbs.connect import query
 from bulkdl.verbs.plan import plan_async
-from bulkdl.verbs.query import query
 from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import read_rules, serve, serve_async
 from tests.support.dicom_files import instances, write_folder

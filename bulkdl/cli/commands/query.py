@@ -11,8 +11,8 @@ from bulkdl.cli.sections import command, width_of
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.formatting import fit_columns, table
 from bulkdl.model.text import one_line
+from bulkdl.verbs.connect import query_body
 from bulkdl.verbs.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
-from bulkdl.verbs.query import query_body
 
 
 def _parse_pair(text: str) -> tuple[str, str]:

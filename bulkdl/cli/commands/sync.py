@@ -13,8 +13,7 @@ from bulkdl.model.events import Sink
 from bulkdl.model.reports import RunOutcome, RunReport, SyncPlan
 from bulkdl.model.summaries import interrupted
 from bulkdl.verbs.common import prepare_process
-from bulkdl.verbs.prune import prune_async
-from bulkdl.verbs.sync import sync_async, sync_plan_async
+from bulkdl.verbs.sync import prune_async, sync_async, sync_plan_async
 
 
 @command("bulkdl sync rider", "bulkdl sync rider --dry-run", "bulkdl sync rider --prune --max-delete 1000")
