@@ -140,6 +140,7 @@ class IdcArchive:
         for what, count in Counter((each.remark or "").split(" ")[0] for each in earlier.series).items():
             which = "1 series is" if count == 1 else f"{count:,} series are"
             self._http.note(f"{which} {what} in the current release of IDC: an earlier version of each is used")
+        await asyncio.to_thread(catalogue.release_memory)  # downloads may take days from here
         known = {uid for each in earlier.series for uid in (each.series_uid, folder_of(each.location or ""))}
         not_found = tuple(
             question

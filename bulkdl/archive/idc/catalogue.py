@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final, Self, TypeAlias
@@ -30,9 +30,11 @@ from bulkdl.model.records import Series
 from bulkdl.model.selection import AnalysisResults, Selection, folder_of
 from bulkdl.model.text import one_line, shortened
 
+_MEMORY: Final = "200MB"
+_LEAST_MEMORY: Final = "10MB"
 _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
     "threads": 2,
-    "memory_limit": "200MB",
+    "memory_limit": _MEMORY,
     "temp_directory": "",
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -179,6 +181,12 @@ class IdcCatalogue:
     def close(self) -> None:
         """Close the files."""
         self._database.close()
+
+    def release_memory(self) -> None:
+        """Give back what duckdb keeps of the file for further questions, about 90 MB."""
+        with suppress(duckdb.Error):  # another question needs it now
+            self._database.execute(f"SET memory_limit = '{_LEAST_MEMORY}'")
+        self._database.execute(f"SET memory_limit = '{_MEMORY}'")
 
     def _open(self, name: str, path: object) -> bool:
         if path is not None:

@@ -318,3 +318,11 @@ def test_finds_the_folders_of_real_manifests(real: IdcCatalogue, name: str, curr
     before = real.earlier(selection, real.missing(selection))
     assert len(before.series) == earlier
     assert all(selection.matches(series) for series in before.series)
+
+
+def test_gives_memory_back_and_goes_on_answering(small: IdcCatalogue) -> None:
+    batches = small.search(Selection(everything=True))
+    small.release_memory()
+    assert sum(len(batch.series) for batch in batches) == 6
+    small.release_memory()
+    assert found(small, Selection(modalities=("MR",))) == [2]
