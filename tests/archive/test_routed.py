@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as jsons
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from bulkdl.model.access import ArchiveChoice, Route
 from bulkdl.model.records import Series
 from bulkdl.model.reports import RunOutcome
 from tests.support.archives import make_retrier
-from tests.support.bad_archive import QUICK, BadArchive
+from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.bucket_server import BucketServer, bucket_server, rows_of
 from tests.support.dicom_files import instances
+from tests.support.faults import Action, Seen, json
 from tests.support.idc_index import prior_row, write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
@@ -217,3 +219,18 @@ async def test_a_series_that_changes_its_source_is_not_downloaded_again(
     resumed = await bulkdl.resume_async(tmp_path / "m", archive=both.choice(second), settings=QUICK)
     assert (resumed.instances.fetched, resumed.instances.reused) == (0, 2)
     assert (await bulkdl.verify_async(tmp_path / "m")).problems == ()
+
+
+@pytest.mark.parametrize("route", ["idc-first", "nbia-first"])
+async def test_a_shared_list_of_nbia_is_routed_series_by_series(both: World, route: str) -> None:
+    rows = [row for uid in (BOTH, NBIA_ALONE) for row in both.nbia.rows_of({"SeriesInstanceUID": uid})]
+
+    answers = {"getContentsByName": rows, "getSeriesSize": [{"TotalSizeInBytes": 10, "ObjectCount": 2}]}
+
+    def shared(seen: Seen) -> Action | None:
+        return json(jsons.dumps(answers[name])) if (name := endpoint_of(seen)) in answers else None
+
+    both.nbia.fault = shared
+    report = await bulkdl.plan_async(shared_list="mine", archive=both.choice(route), settings=QUICK)
+    assert report.sources == ({"idc": 1, "nbia": 1} if route == "idc-first" else {"nbia": 2})
+    assert sorted(report.series_uids) == sorted([BOTH, NBIA_ALONE])
