@@ -3,8 +3,6 @@
 If the reader of standard error goes away, the display ends and the run continues.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections import deque
@@ -13,16 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from bulkdl.cli.sections import width_of
 from bulkdl.model.events import Adopting, ArchiveDown, ArchiveUp, Event, Noted, Progress, RunStarted, Sink, Verifying
 from bulkdl.model.formatting import duration
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 Clock = Callable[[], float]
 
@@ -66,6 +61,18 @@ def display(mode: ProgressMode, stream: TextIO, *, clock: Clock = time.monotonic
         if is_watched:
             with suppress(OSError):
                 shown.close()
+
+
+class _Stage(NamedTuple):
+    """How far a run, a verification or an adoption is. In `line`, `{speed}` stands for the speed."""
+
+    title: str
+    done: int
+    total: int
+    unit: str
+    size_bytes: int
+    complaint: str
+    line: str
 
 
 class _Display:
@@ -137,7 +144,7 @@ class _Bars(_Display):
     It appears with the first counts, so that a run that never begins shows none.
     """
 
-    _bar: tqdm[NoReturn] | None = None
+    _bar: Any = None  # of tqdm
     _of: type[Event] | None = None
 
     def show(self, event: Event) -> None:
@@ -168,7 +175,7 @@ class _Bars(_Display):
             self._bar.close()
         self._bar = None
 
-    def _draw(self, bar: tqdm[NoReturn], stage: _Stage) -> None:
+    def _draw(self, bar: Any, stage: _Stage) -> None:
         self._speed.add(stage.size_bytes)
         bar.ncols = width_of(self._stream) or _COLUMNS
         bar.total = stage.total or None
@@ -197,18 +204,6 @@ class _Speed:
 
     def text(self) -> str:
         return f"{human_bytes(round(self.per_second()))}/s"
-
-
-class _Stage(NamedTuple):
-    """How far a run, a verification or an adoption is. In `line`, `{speed}` stands for the speed."""
-
-    title: str
-    done: int
-    total: int
-    unit: str
-    size_bytes: int
-    complaint: str
-    line: str
 
 
 def _stage(event: Event) -> _Stage | None:

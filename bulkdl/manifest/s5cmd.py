@@ -57,8 +57,7 @@ def _rows(text: str, remarks: Remarks) -> Iterator[ManifestRow]:
 def _location(command: str) -> str:
     """The folder or object that a command copies: `BUCKET/SERIES_UUID`, or that with `/INSTANCE_UUID.dcm`.
 
-    Raises:
-        ValueError: it is not a command that copies one of IDC.
+    Raises ValueError: it is not a command that copies one of IDC.
     """
     words = shlex.split(command)
     address = next((word for word in words if _ADDRESS.match(word)), None)

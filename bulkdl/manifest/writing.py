@@ -47,8 +47,7 @@ def write_rows(
 ) -> Iterator[str]:
     """The lines of a manifest with their ends. What several rows name is written once. `settings` are for `.tcia`.
 
-    Raises:
-        SelectionError: a row names something that the form cannot hold.
+    Raises SelectionError: a row names something that the form cannot hold.
     """
     return _WRITERS[file_format](_once(rows), settings or {})
 

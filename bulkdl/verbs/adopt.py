@@ -233,7 +233,9 @@ class _Adopting:
         valid = await asyncio.to_thread(self._validate, fresh)
         async with self._placing:
             held = await self.mirror.journal(_held, [candidate.key for candidate in valid])  # other batches since
-            folders = await self.mirror.journal(common.place_series, self._series_of(valid), self.layout)
+            firsts = {candidate.header.series_uid: candidate for candidate in reversed(valid)}
+            series = [self._series(first.found, first.header) for first in firsts.values()]
+            folders = await self.mirror.journal(common.place_series, series, self.layout)
             by_series = {series.series_uid: folder for series, folder in folders}
             for candidate in valid:
                 candidate.replaces = candidate.key in held and held[candidate.key].run_id == self.run.id
@@ -283,10 +285,6 @@ class _Adopting:
             else:
                 valid.append(candidate)
         return valid
-
-    def _series_of(self, batch: list[Candidate]) -> list[Series]:
-        firsts = {candidate.header.series_uid: candidate for candidate in reversed(batch)}
-        return [self._series(first.found, first.header) for first in firsts.values()]
 
     def _series(self, found: str, header: Header) -> Series:
         known = self.collection or self._collections.get(header.series_uid) or header.collection

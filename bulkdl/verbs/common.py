@@ -155,9 +155,8 @@ async def open_archive(
 async def check_found(selection: Selection, found: Resolution, client: Archive) -> list[Failure]:
     """The failures of resolving, one for each question that found nothing.
 
-    Raises:
-        RequestFailed: nothing was found, and the archive failed to answer a question.
-        SelectionError: nothing was found, and no Series was requested by name.
+    Raises RequestFailed: nothing was found, and the archive failed to answer a question; SelectionError: nothing was
+    found, and no Series was requested by name.
     """
     failures = found.failures()
     if not found.series and found.failed:

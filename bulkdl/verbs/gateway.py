@@ -239,11 +239,7 @@ class Gateway:
             self._release(series_uid)
 
     async def _until(self, demand: _Demand, sop_uid: str | None) -> None:
-        """Wait until a Series is whole, or has this instance.
-
-        Raises:
-            Unavailable: something of it failed.
-        """
+        """Wait until a Series is whole, or has this instance. Raises Unavailable: something of it failed."""
         while not (demand.has(sop_uid) if sop_uid is not None else demand.has_ended):
             if demand.has_ended:
                 break
@@ -514,8 +510,7 @@ def _make_agree(holdings: Holdings, journal_path: Path) -> None:
 async def _load(gateway: Gateway) -> None:
     """Load all Series of the archive, unless the catalogue has those of its release.
 
-    Raises:
-        ArchiveError: that fails, and there are none from earlier.
+    Raises ArchiveError: that fails, and there are none from earlier.
     """
     archive, holdings = gateway.archive.client, gateway.holdings
     known = await asyncio.to_thread(holdings.source)

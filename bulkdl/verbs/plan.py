@@ -125,10 +125,7 @@ plan = blocking(plan_async)
 
 
 def _seconds_expected(report: PlanReport, journal: Journal, profile: Profile) -> float | None:
-    """How long the rest takes at the speed of the mirror's latest runs with this archive; None if there was none.
-
-    A run is limited by bytes or, where instances are small, by their number: the slower of the two counts.
-    """
+    """How long the rest takes at the speed of the mirror's latest runs with this archive; None if there was none."""
     instances = size_bytes = seconds = 0.0
     for counts in journal.counts_of_runs(profile.name, profile.url, limit=_RUNS_MEASURED):
         with suppress(KeyError, TypeError):  # of an earlier version, or of a verb that downloads nothing
@@ -140,6 +137,7 @@ def _seconds_expected(report: PlanReport, journal: Journal, profile: Profile) ->
     if not instances or not size_bytes:
         return 0.0 if report.exact and not owed else None
     owed_bytes = max(0, report.bytes_selected - report.bytes_held) if owed else 0
+    # A run is limited by bytes or, where instances are small, by their number: the slower of the two counts.
     return round(seconds * max(owed / instances, owed_bytes / size_bytes), 1)
 
 

@@ -63,9 +63,8 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
     files, and differences from the archive, are reported and never changed. Archive and settings are those of the last
     run and of the last `mirror` run, unless they are given. If `stop` was set, the report covers only a part.
 
-    Raises:
-        JournalError: there is no mirror, or its journal cannot be read.
-        As `mirror`, when repairing; ArchiveError, when the archive is asked.
+    Raises JournalError: there is no mirror, or its journal cannot be read; as `mirror` when repairing; ArchiveError
+    when the archive is asked.
     """
     root = Path(mirror)
     path = require_mirror(root)

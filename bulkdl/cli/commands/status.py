@@ -24,14 +24,9 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
     """Show what the mirror at DIR holds and owes, by Collection and by failure."""
     if watch and as_json:
         raise click.UsageError("--watch and --json cannot be combined: --json prints one document and ends")
-    if watch:
-        _watch(mirror)
+    if not watch:
+        print_report(read_status(mirror), as_json=as_json)
         return 0
-    print_report(read_status(mirror), as_json=as_json)
-    return 0
-
-
-def _watch(mirror: Path) -> None:
     before = _CLEAR if sys.stdout.isatty() else ""
     try:
         while True:
@@ -39,5 +34,5 @@ def _watch(mirror: Path) -> None:
             print_report(read_status(mirror), as_json=False)
             print(flush=True)
             time.sleep(_REFRESH_SECONDS)
-    except KeyboardInterrupt:
-        return
+    except KeyboardInterrupt:  # the usual end of --watch
+        return 0
