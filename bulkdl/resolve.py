@@ -249,7 +249,7 @@ async def _list_one(
         are_uids_listed = all(entry.sop_uid is not None for entry in entries)
         message = _NOT_LISTED if are_uids_listed else _NOT_SELECTABLE
         await journal_thread(Journal.record_outcomes, run, [_not_found(uid, sop_uid, message) for sop_uid in missing])
-    found = _finding(row.series, entries, invalid_rows, is_exact=archive.capabilities.exact)
+    found = _finding(row.series, entries, invalid_rows)
     if found is None:
         is_whole = row.wanted is None and not invalid_rows
         return frozenset(entry.key for entry in entries) if is_whole else None
@@ -260,9 +260,13 @@ async def _list_one(
 
 
 def _finding(
-    series: Series, entries: Sequence[Entry], invalid_rows: int, *, is_exact: bool
+    series: Series, entries: Sequence[Entry], invalid_rows: int
 ) -> ShortAtSource | DiffersAtSource | UnexpectedAnswer | None:
-    """How the list of a Series differs from what the archive says of it elsewhere."""
+    """How the list of a Series differs from what the archive says of it elsewhere.
+
+    The index that knows the location of a Series (IDC's) is exact: any difference is a finding.
+    """
+    is_exact = series.location is not None
     promised = series.image_count or 0
     listed = f"the archive lists {f'{len(entries):,}' if entries else 'no'} instances"
     bytes_differ = _bytes_differ(series, entries) if is_exact else ""

@@ -140,9 +140,9 @@ async def test_a_list_that_differs_from_an_exact_index_is_a_finding(
     message: str | None,
 ) -> None:
     archive = MemoryArchive({})
-    archive.capabilities = Capabilities(exact=True, lists_sop_uids=False)
+    archive.capabilities = Capabilities(lists_sop_uids=False)
     archive.entries, archive.invalid_rows = list(entries), invalid_rows
-    series = replace(ONE, image_count=count, size_bytes=size_bytes)
+    series = replace(ONE, image_count=count, size_bytes=size_bytes, location="b/s")
     async with open_journal_thread(tmp_path / "journal.sqlite") as journal:
         run = await journal(begin)
         await journal(Journal.record_series, run, [(series, "folder")], now=NOW)

@@ -30,15 +30,13 @@ class BundleForm(StrEnum):
 class Capabilities:
     """What an archive can do beyond the three questions.
 
-    `exact`: it has an index that is exact, so a list that differs from it is a finding. `ranges`: `open` can send the
-    rest of an entry. `lists_sop_uids`: its entries carry their SOP Instance UIDs.
+    `ranges`: `open` can send the rest of an entry. `lists_sop_uids`: its entries carry their SOP Instance UIDs.
     `checksums`: `checksum` knows the MD5 of an entry; `series_checksums`: there is one for a whole Series.
     `endpoints`: it has endpoints, for `query` and `describe`. `takes_key`, `takes_login`: it uses an API key,
     or the token of a login.
     """
 
     bundle: BundleForm | None = None
-    exact: bool = False
     ranges: bool = False
     lists_sop_uids: bool = True
     checksums: bool = False

@@ -214,6 +214,7 @@ class Downloader:
         source, above, length = self._archive.url, self._parallel_above_bytes, target.entry.size_bytes or 0
         kept = self._kept.pop(name, None)
         if kept is None or (kept.source, kept.length) != (source, length) or not self._partials.size(name):
+            await self._threads(self._partials.forget, name)  # its note is not of the file that follows
             kept = fresh(source, length, above)
         download = RangedDownload(self._archive, self._partials, self._threads, target, name, in_parts(kept, above))
         self._in_ranges.add(download)

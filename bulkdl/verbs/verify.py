@@ -4,7 +4,7 @@
 
 Where the archive knows an MD5 for a Series (NBIA's getMD5Hierarchy: the MD5 of the MD5s of its instances, in
 hexadecimal, sorted and joined), one small request compares the whole Series. Elsewhere its count and size are compared.
-Where the archive has an exact index (IDC), the list of a Series is compared with its files, by MD5.
+The list of a Series in a bucket (IDC) is compared with its files, by MD5.
 Only complete Series can be compared; the report counts what the others owe.
 """
 
@@ -189,7 +189,7 @@ async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str 
     """How the archive's Series differs from ours; None where it is the same."""
     uid = row.series.series_uid
     files = journal.held_of_series(uid)
-    if client.capabilities.exact:
+    if row.series.location is not None and not client.capabilities.lists_sop_uids:
         return _list_difference((await client.list(row.series)).entries, files)
     ours = bytes.fromhex(md5_of_md5s((held.md5 or b"").hex() for held in files))
     archives = await client.series_checksum(uid)

@@ -206,6 +206,24 @@ async def test_a_kept_file_of_a_changed_object_is_received_from_its_start(opened
         assert (outcome.outcome, outcome.attempts, bench.content) == (Outcome.FETCHED, 2, ONE.content)
 
 
+async def test_what_was_kept_of_another_source_is_forgotten_before_its_file_is_written(
+    opened: Opened, files: MirrorFiles
+) -> None:
+    notes: list[list[str]] = []
+
+    def fault(_: Seen) -> Action | None:
+        notes.append(sorted(path.suffix for path in files.partials.folder.iterdir()))
+        return None
+
+    async with opened(fault=fault) as bench:
+        (files.partials.folder / NAME).write_bytes(b"?" * (5 << 20))
+        files.partials.note(NAME, KeptPartial("http://another.example/", STORED.etag, LENGTH, 5 << 20))
+        await bench.downloader.find_kept()
+        assert (await bench.download()).outcome is Outcome.FETCHED
+        assert bench.content == ONE.content
+        assert notes[0] == [".part"]
+
+
 async def test_an_archive_without_ranges_sends_the_whole(opened: Opened) -> None:
     headers = {"ETag": STORED.etag}
     async with opened(fault=lambda _: answer(ONE.content, headers=headers)) as bench:

@@ -32,7 +32,7 @@ from bulkdl.model.selection import Selection, folder_of
 if TYPE_CHECKING:
     from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals
 
-CAPABILITIES: Final = Capabilities(exact=True, ranges=True, lists_sop_uids=False, checksums=True)
+CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True)
 
 
 class IdcArchive:
