@@ -9,7 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +21,7 @@ from aiohttp import web
 
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError, MirrorLocked
 from bulkdl.journal.journal import Journal
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.ids import stable_uuid
 from bulkdl.model.settings import FetchSettings
@@ -28,13 +29,15 @@ from bulkdl.server.app import make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import Served, serve_async
 from bulkdl.verbs.status import status_async
 from bulkdl.verbs.verify import verify_async
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.waiting import until
 
-SETTINGS = FetchSettings(max_attempts=3, give_up_after_seconds=1.0, workers=1, wait_scale=0.05)
+SETTINGS = FetchSettings(max_attempts=3, give_up_after_seconds=20.0, workers=1, wait_scale=0.05)
+IMPATIENT = replace(SETTINGS, give_up_after_seconds=1.0)
 Hook = Callable[[web.Request], Awaitable[None]]
 
 
@@ -131,10 +134,12 @@ class Cache:
 
 
 @asynccontextmanager
-async def cache_of(archive: str, folder: Path, **options: Any) -> AsyncIterator[Cache]:
+async def cache_of(
+    archive: str | ArchiveChoice, folder: Path, *, settings: FetchSettings = SETTINGS, **options: Any
+) -> AsyncIterator[Cache]:
     events: list[Event] = []
     async with (
-        serve_async(archive=archive, cache=folder, sink=events.append, settings=SETTINGS, **options) as served,
+        serve_async(archive=archive, cache=folder, sink=events.append, settings=settings, **options) as served,
         aiohttp.ClientSession() as session,
     ):
         yield Cache(served, session, events)
@@ -229,7 +234,7 @@ async def test_serves_from_the_mirror_after_a_restart_while_the_archive_is_down(
         await cache.bundle(series_uid)
     asked = upstream.fetched()
     upstream.is_up = False
-    async with cache_of(upstream.url, tmp_path / "cache") as cache:
+    async with cache_of(upstream.url, tmp_path / "cache", settings=IMPATIENT) as cache:
         assert any(isinstance(event, Noted) and "does not answer" in event.message for event in cache.events)
         assert "does not answer" in (await cache.ask("/")).body.decode()
         for made in upstream.of(series_uid):
@@ -398,7 +403,7 @@ async def test_a_zip_that_cannot_be_completed_breaks_off(upstream: Upstream, cac
 
 async def test_an_archive_that_cannot_be_reached_and_is_not_known_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ArchiveUnreachable):
-        async with cache_of("http://127.0.0.1:1/nbia-api/services", tmp_path / "cache"):
+        async with cache_of("http://127.0.0.1:1/nbia-api/services", tmp_path / "cache", settings=IMPATIENT):
             pass
 
 
@@ -507,3 +512,66 @@ async def test_a_download_that_was_interrupted_is_continued(upstream: Upstream, 
         answer = await cache.bundle(of_series[0].series_uid)
         assert contents(answer.body) == sorted(made.content for made in of_series)
     assert upstream.fetched()[of_series[0].sop_uid] == before[of_series[0].sop_uid]
+
+
+# --- an archive of the IDC's form -------------------------------------------------------------------------------------
+
+
+def as_idc(upstream: Upstream, folder: Path) -> ArchiveChoice:
+    """The bucket of the archive, with its index."""
+    origin = upstream.url.removesuffix(SERVICES_PATH)
+    return reach(f"idc+{origin}", idc_index=f"{origin}/bulkdl/index/idc_index.parquet", cache=folder)
+
+
+def objects(upstream: Upstream) -> Counter[str]:
+    """How often each object of the bucket was requested."""
+    paths = [urlsplit(address).path for address in upstream.asked]
+    return Counter(path for path in paths if path.startswith("/bulkdl/") and path.endswith(".dcm"))
+
+
+@pytest_asyncio.fixture
+async def bucket_cache(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Cache]:
+    async with cache_of(as_idc(upstream, tmp_path / "index"), tmp_path / "cache") as running:
+        yield running
+
+
+async def test_a_bucket_is_served_through_the_apis_of_nbia(upstream: Upstream, bucket_cache: Cache) -> None:
+    collections = await bucket_cache.ask(f"{SERVICES_PATH}/v1/getCollectionValues")
+    assert b'"lung"' in collections.body
+    series = await bucket_cache.ask(f"{SERVICES_PATH}/v1/getSeries?Collection=LUNG")
+    assert all(uid.encode() in series.body for uid in upstream.series if len(upstream.of(uid)) == 6)
+    for made in upstream.of(upstream.series[0]):
+        assert (await bucket_cache.instance(made)).body == made.content
+    bundle = await bucket_cache.bundle(upstream.series[1])
+    assert contents(bundle.body) == sorted(made.content for made in upstream.of(upstream.series[1]))
+    assert set(objects(upstream).values()) == {1}
+
+
+async def test_the_uids_of_a_bucket_are_those_of_its_files(upstream: Upstream, bucket_cache: Cache) -> None:
+    series_uid = upstream.series[0]
+    answer = await bucket_cache.ask(f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID={series_uid}")
+    assert all(made.sop_uid.encode() in answer.body for made in upstream.of(series_uid))
+    assert (await bucket_cache.instance(upstream.of(series_uid)[0])).status == 200
+    assert set(objects(upstream).values()) == {1}
+
+
+async def test_fifty_clients_of_a_bucket_cause_one_download_of_each_object(
+    upstream: Upstream, bucket_cache: Cache
+) -> None:
+    of_series = upstream.of(upstream.series[0])
+    answers = await asyncio.gather(*(bucket_cache.bundle(of_series[0].series_uid) for _ in range(50)))
+    for answer in answers:
+        assert contents(answer.body) == sorted(made.content for made in of_series)
+    assert sorted(objects(upstream).values()) == [1] * len(of_series)
+
+
+async def test_the_series_of_a_release_are_loaded_once(upstream: Upstream, tmp_path: Path) -> None:
+    choice = as_idc(upstream, tmp_path / "index")
+    loaded = []
+    for _ in range(2):
+        async with cache_of(choice, tmp_path / "cache") as cache:
+            assert (await cache.bundle(upstream.series[0])).status == 200
+        with Catalogue.open(tmp_path / "cache/.bulkdl/catalogue.sqlite") as catalogue:
+            loaded.append(catalogue.stamp())
+    assert loaded[0] == loaded[1]
+    assert set(objects(upstream).values()) == {1}

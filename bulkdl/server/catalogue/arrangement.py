@@ -22,6 +22,7 @@ from bulkdl.model.ids import stable_uuid
 from bulkdl.model.records import Series
 from bulkdl.server.catalogue.files import Root, dump, to_json
 
+_COUNTED: Final = ("modality", "body_part", "manufacturer")
 _NO_HEAD: Final[Mapping[str, Mapping[str, Any]]] = {"patient": {}, "study": {}, "extra": {}}
 _RECORD_FIELDS: Final = tuple(entry.name for entry in fields(Series))
 _FROM_ABOUT: Final = ("license_name", "license_uri", "collection_uri", "released")
@@ -38,6 +39,7 @@ class Arrangement:
         self._collection = collection
         self._numbers = count(1)
         self._contradictions: list[list[str]] = []
+        self._entered: tuple[str | None, ...] = ()  # Collection, Patient and Study of the last Series
         self._now = datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat()
 
     def rebuild(self, losers: Sequence[int]) -> None:
@@ -66,7 +68,7 @@ class Arrangement:
 
     def clear(self) -> None:
         """Empty the tables."""
-        for table in ("collection", "patient", "study", "series"):
+        for table in ("collection", "patient", "study", "series", "value_count"):
             self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
 
     def add_records(self, records: Iterable[Series]) -> Counter[str]:
@@ -87,6 +89,12 @@ class Arrangement:
         totals["collections"] = execute("SELECT count(*) FROM collection").fetchone()[0]
         totals["patients"] = execute("SELECT count(*) FROM patient").fetchone()[0]
         totals["studies"] = execute("SELECT count(DISTINCT study_uid) FROM study").fetchone()[0]
+        for of in _COUNTED:
+            execute(
+                f"INSERT INTO value_count SELECT ?, collection_key, {of}_key, min(json_extract(record, '$.{of}')), "  # noqa: S608 - the same
+                f"count(DISTINCT patient_key) FROM series WHERE {of}_key IS NOT NULL GROUP BY collection_key, {of}_key",
+                (of,),
+            )
         self._store("totals", totals)
         self._store("stamp", uuid.uuid4().hex)
 
@@ -131,9 +139,11 @@ class Arrangement:
         patient_id = series.setdefault("patient_id", "")
         owner = {"collection": collection, "patient_id": patient_id}
         keys = (collection.upper(), patient_id.upper())
-        self._insert("collection", (keys[0], collection, dump(about)))
-        self._insert("patient", (*keys, next(self._numbers), dump({**head["patient"], **owner})))
-        if "study_uid" in series:
+        if self._entered[:2] != keys:  # those of one Patient usually come together
+            self._insert("collection", (keys[0], collection, dump(about)))
+            self._insert("patient", (*keys, next(self._numbers), dump({**head["patient"], **owner})))
+        before, self._entered = self._entered, (*keys, series.get("study_uid"))
+        if "study_uid" in series and before != self._entered:
             of_series = {name: series[source] for name, source in _STUDY_OF_SERIES.items() if source in series}
             record = dump({**head["study"], **of_series, **owner})
             self._insert("study", (*keys, series["study_uid"], 0, next(self._numbers), record))

@@ -84,6 +84,11 @@ class Catalogue(CatalogueView):
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
 
+    def shrink_log(self) -> None:
+        """Move what was written from the log into the database file, and empty the log."""
+        with self._writing, tables.translated(self.path):
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def without(self, hidden: frozenset[str]) -> CatalogueView:
         """The catalogue without some Collections, named in upper case."""
         return CatalogueView(self.select, self.md5, hidden) if hidden else self

@@ -23,6 +23,7 @@ from bulkdl.server.catalogue.arrangement import Arrangement
 from bulkdl.server.catalogue.catalogue import Catalogue
 
 _PAGE: Final = 5_000
+_CACHE_KILOBYTES: Final = 48 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,12 @@ class Holdings:
         with self._catalogue.writing() as database:
             arrangement = Arrangement(database, (), None)
             arrangement.clear()
-            yield lambda records: totals.update(arrangement.add_records(records))
+            with _without_indexes(database):
+                yield lambda records: totals.update(arrangement.add_records(records))
             arrangement.store_totals(totals)
             database.execute("INSERT OR REPLACE INTO meta VALUES ('source', ?)", (json.dumps(source),))
         self._catalogue.generation += 1
+        self._catalogue.shrink_log()
 
     # --- what is held of it -------------------------------------------------------------------------------------------
 
@@ -153,6 +156,22 @@ class Holdings:
             for uid in _whole(journal):
                 database.execute("UPDATE holding SET is_whole = 1 WHERE series_uid = ?", (uid,))
         self._catalogue.generation += 1
+
+
+@contextmanager
+def _without_indexes(database: sqlite3.Connection) -> Iterator[None]:
+    """Make the indexes of Series at the end of the block, and not row by row, which takes ten times as long."""
+    indexes = database.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'series' AND sql IS NOT NULL"
+    ).fetchall()
+    (size,) = database.execute("PRAGMA cache_size").fetchone()
+    database.execute(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
+    for name, _ in indexes:
+        database.execute(f"DROP INDEX {name}")
+    yield
+    for _, statement in indexes:
+        database.execute(statement)
+    database.execute(f"PRAGMA cache_size = {size}")
 
 
 def _milliseconds(moment: float) -> int:

@@ -14,6 +14,7 @@ Tables
   of `bulkdl.model.records`. Columns named `…_key` hold values in upper case, for comparison without case. `number`
   identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
   submission; `extra` is a JSON object of values that the record has no field for; `uuid` is its folder in the bucket.
+- `value_count`: the Patients with each value `of` Series (`modality`, `body_part`, `manufacturer`) in each Collection.
 - `holding`: in the cache of an archive, the Series that have files: their folder in the mirror, their bytes, whether
   they are whole, and when they were used last, in milliseconds since 1970. The other tables have what the archive says.
 - `meta`: `roots` (what was scanned), `totals`, `contradictions`, and `stamp`, which changes with these tables;
@@ -33,7 +34,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 7
+_VERSION: Final = 8
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -90,7 +91,7 @@ CREATE INDEX study_by_uid ON study (study_uid);
 CREATE INDEX study_by_patient ON study (patient_key);
 
 CREATE TABLE series (
-    series_uid TEXT PRIMARY KEY,
+    series_uid TEXT NOT NULL UNIQUE,
     collection_key TEXT NOT NULL,
     patient_key TEXT NOT NULL,
     study_uid TEXT,
@@ -103,11 +104,19 @@ CREATE TABLE series (
     record TEXT NOT NULL,
     extra TEXT NOT NULL,
     uuid TEXT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX series_by_collection ON series (collection_key, series_uid);
 CREATE INDEX series_by_patient ON series (patient_key, series_uid);
 CREATE INDEX series_by_study ON series (study_uid, series_uid);
 CREATE INDEX series_by_number ON series (number);
+CREATE TABLE value_count (
+    of TEXT NOT NULL,
+    collection_key TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    patients INTEGER NOT NULL,
+    PRIMARY KEY (of, collection_key, key)
+) WITHOUT ROWID;
 CREATE TABLE holding (
     series_uid TEXT PRIMARY KEY,
     folder TEXT NOT NULL,

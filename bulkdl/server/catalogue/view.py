@@ -130,6 +130,14 @@ class CatalogueView:
     def values_and_patients(self, of: str, **criteria: Unpack[SeriesCriteria]) -> list[tuple[str, int]]:
         """The values of `modality`, `body_part` or `manufacturer`, sorted without case, with numbers of Patients."""
         key = _VALUE_COLUMNS[of]
+        collection = criteria.get("collection")
+        if all(value is None for name, value in criteria.items() if name != "collection"):
+            return self._rows(
+                "SELECT min(t.value), sum(t.patients) FROM value_count AS t",
+                ("t.of = ?", (of,)),
+                *([] if collection is None else [("t.collection_key = ?", (collection.upper(),))]),
+                end="GROUP BY t.key ORDER BY t.key",
+            )
         return self._rows(
             f"SELECT min(json_extract(t.record, '$.{of}')), {_PATIENTS} FROM series AS t",
             *(*_of_series(criteria), (f"t.{key} IS NOT NULL", ())),
