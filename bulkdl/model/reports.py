@@ -101,7 +101,8 @@ class RunReport(_Report):
     """The report of `mirror`, `resume`, `sync` and repairs. Bytes are those of files; `seconds` is wall-clock time.
 
     `changes` is there after `sync`. `notes` say what differs from a manifest, and which of its UIDs are Studies.
-    `sources` has the numbers of Series from `idc` and from `nbia`, where an archive routes between them.
+    `sources` has the numbers of Series from `idc` and from `nbia`, where an archive routes between them; `withdrawn`
+    counts those that only an earlier release of the archive has.
     """
 
     mirror: str
@@ -120,6 +121,7 @@ class RunReport(_Report):
     changes: Changes | None = None
     notes: tuple[str, ...] = ()
     sources: Mapping[str, int] = field(default_factory=dict)
+    withdrawn: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The document of `mirror --json`."""
@@ -132,7 +134,8 @@ class RunReport(_Report):
             **self._values("requests", "retries"),
             "seconds": round(self.seconds, 3),
             "failures": _documents(self.failures),
-            **_given(sources=dict(self.sources), failures_left_out=self.failures_left_out, notes=list(self.notes)),
+            **_given(sources=dict(self.sources), withdrawn=self.withdrawn),
+            **_given(failures_left_out=self.failures_left_out, notes=list(self.notes)),
         }
 
 

@@ -72,6 +72,7 @@ def _run_text(report: reports.RunReport) -> str:
         f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)} from {one_line(report.archive)}",
         *([f"At the archive: {_changes(report.changes)}"] if report.changes is not None else []),
         *_sources(report.sources),
+        *([f"{report.withdrawn:,} series of earlier releases of the archive"] if report.withdrawn else []),
         *_not_decoded(of.not_decoded),
         *_failures(report.failures, report.mirror, left_out=report.failures_left_out),
     ]

@@ -75,6 +75,7 @@ class MirrorRun:
     _was_cut_short: bool = False
     changes: Changes | None = None  # of `sync`
     _sources: Counter[str] = field(default_factory=Counter)
+    _withdrawn: int = 0
 
     async def carry_out(
         self,
@@ -149,6 +150,7 @@ class MirrorRun:
         async with aclosing(resolve(selection, self.client, found)) as batches:
             async for batch in batches:
                 self._sources.update(filter(None, (source_of(self.client, series) for series in batch)))
+                self._withdrawn += sum(series.remark is not None for series in batch)
                 moved += await self.mirror.journal(_record_series, run, batch, layout)
                 self._resolved.more()
         for note in found.notes():
@@ -309,6 +311,7 @@ class MirrorRun:
             changes=self.changes,
             notes=tuple(self._notes),
             sources=self._sources,
+            withdrawn=self._withdrawn,
         )
         document = report.as_json()
         document.pop("failures")

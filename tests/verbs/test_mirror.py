@@ -16,7 +16,7 @@ from tests.support.bad_archive import BadArchive, endpoint_of, no_fault
 from tests.support.bucket_server import BUCKET, bucket_server, key_of, rows_of, series_uuid, write_index_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
-from tests.support.idc_index import write_index
+from tests.support.idc_index import prior_row, write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=3, per_series=4))
@@ -107,3 +107,31 @@ async def test_an_archive_without_buckets_refuses_an_s5cmd_manifest(tmp_path: Pa
     async with BadArchive(MADE_UP) as archive:
         with pytest.raises(SelectionError, match="no buckets"):
             await bulkdl.plan_async(manifest=tmp_path / "m.s5cmd", archive=archive.choice(tmp_path))
+
+
+async def test_a_withdrawn_series_is_mirrored_from_its_last_folder_and_counted(tmp_path: Path) -> None:
+    wanted = [one for one in MADE_UP if one.series_uid == VICTIM]
+    uids = {"SeriesInstanceUID": VICTIM, "StudyInstanceUID": wanted[0].study_uid}
+    others = [row for row in rows_of(MADE_UP) if row["SeriesInstanceUID"] != VICTIM]
+    index = write_index(
+        tmp_path / "index", others, prior=[prior_row(1, 24, **uids, crdc_series_uuid=series_uuid(VICTIM))]
+    )
+    async with bucket_server(MADE_UP) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path / "cache")
+        report = await bulkdl.mirror_async(series=[VICTIM], to=tmp_path / "m", archive=choice)
+    assert (report.outcome, report.instances.fetched, report.withdrawn) == (RunOutcome.COMPLETE, len(wanted), 1)
+    assert report.as_json()["withdrawn"] == 1
+    assert "1 series of earlier releases" in str(report)
+
+
+@pytest.mark.parametrize("archive", ["idc", "tcia"])
+async def test_worker_processes_know_the_bucket(tmp_path: Path, archive: str) -> None:
+    index = write_index_of(tmp_path / "index", MADE_UP)
+    async with bucket_server(MADE_UP) as server:
+        profiles = {"idc": f"idc+{server.url}", "nbia": "nbia-v1+http://127.0.0.1:9"}
+        choice = bulkdl.reach(archive, profiles=profiles, idc_index=index, cache=tmp_path / "cache")
+        uids = sorted({one.series_uid for one in MADE_UP})
+        settings = bulkdl.FetchSettings(workers=2, concurrency=2)
+        report = await bulkdl.mirror_async(series=uids, to=tmp_path / "m", archive=choice, settings=settings)
+    assert (report.outcome, report.failures) == (RunOutcome.COMPLETE, ())
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(MADE_UP)
