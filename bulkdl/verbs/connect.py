@@ -130,8 +130,7 @@ async def open_for_questions(
     archive: ArchiveChoice, *, settings: FetchSettings = _QUESTIONS, sink: Sink = ignore
 ) -> AsyncIterator[NbiaArchive]:
     """A client for single questions: three attempts, and half a minute for an archive that does not answer."""
-    context = RunContext(settings, sink)
-    async with open_archive(archive, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as opened:
+    async with open_archive(archive, RunContext(settings, sink), first_answer_seconds=FIRST_ANSWER_SECONDS) as opened:
         client = parts_of(opened.client)[-1]
         if not isinstance(client, NbiaArchive):
             raise without_endpoints(client.name)

@@ -81,8 +81,7 @@ class Records(list[Record]):
 
     def __init__(self, rows: Iterable[Record] = (), *, columns: Mapping[str, type] | None = None) -> None:
         super().__init__(rows)
-        self.columns: Mapping[str, type] = dict(columns or {})
-        """The columns of a table, and their types; an empty list has them too."""
+        self.columns: Mapping[str, type] = dict(columns or {})  # of a table; an empty list has them, too
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with nullable types. Raises ConfigurationError without the extra `bulkdl[pandas]`."""

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from os import PathLike
-from typing import Annotated, Any, TypeAlias, Unpack, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, Unpack, get_args, get_origin, get_type_hints
 
 from bulkdl.model.options import Option, options_of
 from bulkdl.model.selection import Selection
@@ -46,10 +46,7 @@ def _expanded(parameter: inspect.Parameter, hint: Any) -> Iterable[inspect.Param
 
 
 def options_of_verb(verb: Callable[..., Any]) -> Mapping[str, tuple[Option, Any]]:
-    """Each option of a verb with its default, by the name of its parameter.
-
-    The default is `inspect.Parameter.empty` where the parameter is required.
-    """
+    """Each option of a verb, by its parameter, with its default: `inspect.Parameter.empty` where it is required."""
     found: dict[str, tuple[Option, Any]] = {}
     defaults = inspect.signature(verb).parameters
     for name, hint in get_type_hints(verb, include_extras=True).items():
@@ -62,9 +59,7 @@ def options_of_verb(verb: Callable[..., Any]) -> Mapping[str, tuple[Option, Any]
 
 
 def _option(hint: Any) -> Option | None:
-    if get_origin(hint) is not Annotated:
-        return None
-    return next((each for each in get_args(hint)[1:] if isinstance(each, Option)), None)
+    return next((each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Option)), None)
 
 
 def _default(hint: Any) -> Any:
