@@ -23,7 +23,15 @@ from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
-from bulkdl.verbs.endpoints import check, find, find_among, rows_of, wire_parameters, without_endpoints
+from bulkdl.verbs.endpoints import (
+    answers_with_rows,
+    check,
+    find,
+    find_among,
+    rows_of,
+    wire_parameters,
+    without_endpoints,
+)
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 
@@ -34,7 +42,6 @@ Answer: TypeAlias = Records | Any
 
 _QUESTIONS: Final = FetchSettings(max_attempts=3, give_up_after_seconds=30)
 
-_LISTS: Final = frozenset({AnswerKind.ROWS, AnswerKind.OBJECT})
 _TEXTS: Final = frozenset({AnswerKind.TEXT, AnswerKind.MANIFEST})
 
 _BORDERS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -58,13 +65,13 @@ class EndpointCall:
         return self._answer().__await__()
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self._records() if self._endpoint.answer in _LISTS else self._chunks()
+        return self._records() if answers_with_rows(self._endpoint) else self._chunks()
 
     def __repr__(self) -> str:
         return f"<call of {self._endpoint.name}>"
 
     async def _answer(self) -> Answer:
-        if self._endpoint.answer in _LISTS:
+        if answers_with_rows(self._endpoint):
             records = Records([record async for record in self._records()], columns=columns_of(self._endpoint))
             is_one = self._endpoint.answer is AnswerKind.OBJECT and len(records) == 1
             return records[0] if is_one else records

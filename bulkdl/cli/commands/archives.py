@@ -46,15 +46,14 @@ def archives(*, as_json: bool, update_index: bool, archive: ArchiveOptions) -> i
 
 
 def _update(options: ArchiveOptions, *, as_json: bool) -> int:
+    def show(event: Event) -> None:
+        if isinstance(event, Noted):
+            print(one_line(event.message), file=sys.stderr)
+
     choice = choose_archive(options if options.is_chosen else replace(options, name=IDC))
-    release = run_until_stopped(update_index_async(choice, sink=_show), "interrupted; the earlier index remains")
+    release = run_until_stopped(update_index_async(choice, sink=show), "interrupted; the earlier index remains")
     print(document({"release": release}) if as_json else one_line(release))
     return Exit.OK
-
-
-def _show(event: Event) -> None:
-    if isinstance(event, Noted):
-        print(one_line(event.message), file=sys.stderr)
 
 
 def _text(reports: Sequence[ArchiveReport]) -> str:
