@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import connect, query, query_async
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.export import export
+    from bulkdl.verbs.locking import manifest_lock
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.plan import plan, plan_async
@@ -71,6 +72,7 @@ __all__ = [
     "manifest_convert",
     "manifest_diff",
     "manifest_from_mirror",
+    "manifest_lock",
     "manifest_show",
     "mirror",
     "mirror_async",
@@ -101,6 +103,7 @@ _ELSEWHERE: Final = {
     "bulkdl.model.selection": ("Selection",),
     "bulkdl.model.settings": ("FetchSettings",),
     "bulkdl.verbs.connect": ("Archive", "query"),
+    "bulkdl.verbs.locking": ("manifest_lock",),
     "bulkdl.verbs.manifest": ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show"),
     "bulkdl.verbs.records": ("Record", "Records"),
     "bulkdl.verbs.status": ("log",),

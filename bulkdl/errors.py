@@ -29,6 +29,10 @@
     │   ├── WrongObject               valid DICOM, but another object than the requested one
     │   │   └── WrongAtSource         the same, with the bytes that the archive lists: it holds them so
     │   ├── ChecksumMismatch          the bytes do not match the archive's checksum
+    │   ├── LockedInstanceError       it is not the instance of the lock
+    │   │   ├── Withdrawn             the archive does not have it any more
+    │   │   ├── Replaced              the archive has another version of it
+    │   │   └── Damaged               its bytes were changed, and the archive does not say why
     │   ├── DuplicateInstance         another entry of the Series has the same SOP Instance UID
     │   └── NotInBundle               the bundle of its Series does not contain it
     ├── BundleError                   a bundle is truncated, damaged or hostile
@@ -198,6 +202,22 @@ class WrongAtSource(WrongObject, code="wrong-at-source"):
 
 class ChecksumMismatch(InstanceError, code="checksum-mismatch"):
     """The bytes do not match the archive's checksum."""
+
+
+class LockedInstanceError(InstanceError, code="differs-from-lock"):
+    """An instance is not the one of the lock file that the mirror is held to."""
+
+
+class Withdrawn(LockedInstanceError, code="withdrawn"):
+    """The archive does not have an instance of the lock any more."""
+
+
+class Replaced(LockedInstanceError, code="replaced"):
+    """The archive has another version of an instance of the lock: its size, form or place there is different."""
+
+
+class Damaged(LockedInstanceError, code="damaged"):
+    """The archive's bytes of an instance are not those of the lock, though it does not call them a new version."""
 
 
 class DuplicateInstance(InstanceError, code="duplicate-instance"):

@@ -244,11 +244,9 @@ async def _list_one(
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
     names = [special_name(entry.sop_uid) if entry.sop_uid is not None else None for entry in recorded]
     is_whole = row.wanted is None and 0 < (row.series.image_count or 0) <= len(entries)
-    await journal_thread(Journal.record_instances, run, uid, recorded, names, is_whole=is_whole)
-    if missing:
-        are_uids_listed = all(entry.sop_uid is not None for entry in entries)
-        message = _NOT_LISTED if are_uids_listed else _NOT_SELECTABLE
-        await journal_thread(Journal.record_outcomes, run, [_not_found(uid, sop_uid, message) for sop_uid in missing])
+    message = _NOT_LISTED if all(entry.sop_uid is not None for entry in entries) else _NOT_SELECTABLE
+    absent = [_not_found(uid, sop_uid, message) for sop_uid in missing]
+    await journal_thread(Journal.record_instances, run, uid, recorded, names, missing=absent, is_whole=is_whole)
     found = _finding(row.series, entries, invalid_rows)
     if found is None:
         is_whole = row.wanted is None and not invalid_rows

@@ -227,6 +227,7 @@ class Journal:
         entries: Sequence[Entry],
         names: Sequence[str | None],
         *,
+        missing: Sequence[InstanceOutcome] = (),
         is_whole: bool = False,
     ) -> None:
         """Record the entries of a Series as listed: all of them, or those that `unlisted_series` calls wanted.
@@ -235,7 +236,7 @@ class Journal:
         is not known. New ones become owed, known ones keep their state and name. Of several entries with one UID the
         first is that instance; the others are recorded as entries whose UID is not known. Entries without a UID are
         bound to held instances with the same MD5. An instance requested by name that the archive does not list is
-        recorded too; `record_outcomes` then records its outcome (`not-found`). With `is_whole` the list is complete:
+        recorded too; `missing` has its outcome, so that it is never owed. With `is_whole` the list is complete:
         entries of an earlier one, perhaps at another place, are forgotten where they are not held.
         """
         with self._writing() as database:
@@ -243,6 +244,8 @@ class Journal:
             if is_whole:
                 writes.forget_entries(database, series_id, entries)
             writes.list_entries(database, run, series_id, entries, names)
+            for outcome in missing:
+                writes.give_up(database, run, series_id, outcome)
             listing = WHOLE if writes.wanted_instances(database, series_id) is None else IN_PART
             database.execute(queries.SET_LISTING, (listing, series_id))
 

@@ -7,7 +7,7 @@ The format is detected from the content, never from the file name. To add a form
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from bulkdl.manifest import plain, s5cmd, structured, tabular, tcia, workbook
+from bulkdl.manifest import locked, plain, s5cmd, structured, tabular, tcia, workbook
 from bulkdl.manifest.base import Manifest, ManifestReading, ManifestRow, Remarks, collect, lines
 from bulkdl.model.preamble import is_dicom
 from bulkdl.model.text import decoded
@@ -52,6 +52,8 @@ def open_manifest(content: bytes, *, source: str, skip_bad_lines: bool = False) 
 
 
 def _reader_of(text: str, remarks: Remarks) -> _TextReader:
+    if locked.recognises(text):
+        return locked.read
     if structured.recognises(text):
         return structured.read
     if (what_else := _other_text(text)) is not None:

@@ -275,7 +275,8 @@ class VerifyReport(_Report):
     """The report of `verify`. `repair` is the report of the repairs, if they were requested.
 
     `series_compared` counts the Series compared with the archive, None if that was not requested. `owed` are instances
-    that `resume` downloads; quarantined ones are not among them.
+    that `resume` downloads; quarantined ones are not among them. `against` is the lock file that a folder was compared
+    with.
     """
 
     mirror: str
@@ -290,6 +291,7 @@ class VerifyReport(_Report):
     repair: RunReport | None = None
     series_compared: int | None = None
     is_quick: bool = False
+    against: str | None = None
 
     @property
     def remaining(self) -> int:
@@ -309,7 +311,7 @@ class VerifyReport(_Report):
             "seconds": round(self.seconds, 3),
             "problems": _documents(self.problems),
             **({"compared": {"series": self.series_compared}} if self.series_compared is not None else {}),
-            **_given(repair=self.repair and self.repair.as_json()),
+            **_given(repair=self.repair and self.repair.as_json(), against=self.against),
         }
 
 

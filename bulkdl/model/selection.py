@@ -24,7 +24,7 @@ from bulkdl.model.records import Series, SeriesSize
 _CRITERION: Final = "criterion"
 # They select nothing on their own, or all.
 _NO_CRITERIA: Final = frozenset(
-    {"since", "everything", "notes", "expected", "licenses", "denied_licenses", "analysis_results", "shard"}
+    {"since", "everything", "notes", "expected", "locks", "licenses", "denied_licenses", "analysis_results", "shard"}
 )
 _SHARD: Final = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
 _CREATIVE_COMMONS: Final = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", re.IGNORECASE)
@@ -122,7 +122,7 @@ class Selection:
     `Series.location`. `alternatives` are selections of which a Series must match one: what a manifest names that is not
     Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user what was left
     out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
-    states; they select nothing.
+    states; they select nothing. `locks` are the lock files among the manifests, whose checksums `mirror` compares.
     """
 
     collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
@@ -180,6 +180,7 @@ class Selection:
     alternatives: tuple[Selection, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict, compare=False, repr=False)
+    locks: tuple[str, ...] = field(default=(), compare=False, repr=False)
     everything: bool = criterion("everything", "The whole archive.", default=False)
 
     def check(self) -> None:
@@ -237,7 +238,7 @@ class Selection:
 
     def as_json(self) -> dict[str, Any]:
         """The selection as JSON values, empty criteria left out; `from_json` reads it back."""
-        left_out = {"notes", "expected", "alternatives"}
+        left_out = {"notes", "expected", "locks", "alternatives"}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         values["alternatives"] = [each.as_json() for each in self.alternatives]
         return {
@@ -295,4 +296,5 @@ def merge_series(selections: Sequence[Selection]) -> Selection:
         alternatives=alternatives,
         notes=tuple(note for selection in selections for note in selection.notes),
         expected={uid: size for selection in selections for uid, size in selection.expected.items()},
+        locks=tuple(lock for selection in selections for lock in selection.locks),
     )

@@ -253,6 +253,9 @@ def _verify_complaint(report: reports.VerifyReport) -> str | None:
         return complaint
     if count := report.remaining:
         found = counted(count, "problem")
+        if report.against is not None:
+            way = command("mirror", "--manifest", report.against, "--to", "DIR")
+            return f"{found} found: this is not what {one_line(report.against)} locks; to rebuild it: {way}"
         if any(problem.instance is not None for problem in report.problems) and report.repair is None:
             return f"{found} found; nothing was changed; to repair: {command('verify', '--repair', report.mirror)}"
         if all(problem.problem is reports.ProblemKind.DIFFERS for problem in report.problems):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BOOKKEEPING: Final = ".bulkdl"
 JOURNAL: Final = f"{BOOKKEEPING}/journal.sqlite"
 LOCK: Final = f"{BOOKKEEPING}/lock"
+LOCK_FILES: Final = f"{BOOKKEEPING}/locks"
 PARTIAL: Final = f"{BOOKKEEPING}/partial"
 QUARANTINE: Final = f"{BOOKKEEPING}/quarantine"
 SUPERSEDED: Final = f"{BOOKKEEPING}/superseded"

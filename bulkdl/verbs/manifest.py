@@ -12,6 +12,7 @@ from typing import Final, TextIO
 from bulkdl.errors import SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest import ManifestReading, ManifestRow, collect, open_manifest
+from bulkdl.manifest.locked import LockedGroup
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
@@ -19,6 +20,7 @@ from bulkdl.model.reports import ManifestDifference, ManifestReport, ManifestWri
 from bulkdl.model.selection import folder_of
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.locking import is_lock, open_lock
 from bulkdl.verbs.select import read_content
 from bulkdl.verbs.signatures import Paths
 
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _PAGE: Final = 1_000
+_NO_LOCK: Final = "a lock has the checksums of files: mirror them first, then use: bulkdl manifest lock DIR"
 
 
 def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lines: bool = False) -> ManifestReport:
@@ -68,6 +71,8 @@ def manifest_convert(
     cannot be read; SelectionError: it names something that the form cannot hold.
     """
     reading = _open(manifest, content, skip_bad_lines=skip_bad_lines)
+    if format == "lock":
+        raise SelectionError(_NO_LOCK)
     form = ManifestFormat(format)
     rows = _Counted(reading.rows)
     file.writelines(write_rows(rows, form, reading.settings))
@@ -98,6 +103,8 @@ def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
 
     Raises ManifestError: one cannot be read.
     """
+    if is_lock(first) and is_lock(second):
+        return _diff_locks(Path(first), Path(second))
     before, after = ({_key(row): row for row in _open(path, None).rows} for path in (first, second))
     return ManifestDifference(
         first=str(first),
@@ -112,11 +119,48 @@ def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
     )
 
 
+def _diff_locks(first: Path, second: Path) -> ManifestDifference:
+    """Compare two locks, which are sorted, Series by Series."""
+    removed: list[str] = []
+    added: list[str] = []
+    changed: list[str] = []
+    with open_lock(first) as (_, before), open_lock(second) as (_, after):
+        old, new = next(before, None), next(after, None)
+        while old is not None or new is not None:
+            if new is None or (old is not None and old[0].series_uid < new[0].series_uid):
+                removed += [f"series {old[0].series_uid}"] if old else []
+                old = next(before, None)
+            elif old is None or new[0].series_uid < old[0].series_uid:
+                added.append(f"series {new[0].series_uid}")
+                new = next(after, None)
+            else:
+                _diff_instances(old, new, removed, added, changed)
+                old, new = next(before, None), next(after, None)
+    return ManifestDifference(
+        first=str(first), second=str(second), removed=tuple(removed), added=tuple(added), changed=tuple(changed)
+    )
+
+
+def _diff_instances(
+    old: LockedGroup, new: LockedGroup, removed: list[str], added: list[str], changed: list[str]
+) -> None:
+    name = f"instance {old[0].series_uid}/"
+    before, after = ({each.sop_uid: each for each in group[1]} for group in (old, new))
+    removed += [name + uid for uid in before if uid not in after]
+    added += [name + uid for uid in after if uid not in before]
+    for uid, one in before.items():
+        other = after.get(uid)
+        if other is not None and other.sha256 != one.sha256:
+            is_as_long = other.size_bytes == one.size_bytes
+            how = "other bytes" if is_as_long else f"{one.size_bytes:,} → {other.size_bytes:,} bytes"
+            changed.append(f"{name}{uid}: {how}")
+
+
 def format_of_file(path: Paths) -> ManifestFormat:
     """The form in which a manifest of this name is written: by the suffix, else `.tcia`. Raises SelectionError."""
     suffix = Path(path).suffix.casefold().removeprefix(".")
     if suffix == "lock":
-        raise SelectionError("a lock has the checksums of files: mirror them first, then use: bulkdl manifest lock DIR")
+        raise SelectionError(_NO_LOCK)
     return ManifestFormat(suffix) if suffix in set(ManifestFormat) else ManifestFormat.TCIA
 
 

@@ -12,6 +12,7 @@ from bulkdl.model.reports import RunReport
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, RunOptions, kept_context, open_archive, open_mirror
+from bulkdl.verbs.locking import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
@@ -43,6 +44,7 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
         async with open_archive(archive, context) as source:
             settled = await opened.settle_layout(chosen)
             run = await begin_run("resume", opened, source, context)
+            run.locks = await asyncio.to_thread(kept_locks, root)
             await opened.journal(Journal.owe_again, run.run)
             return await run.carry_out(lambda: run.resolve_rest(unresolved, settled))
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TypeAlias
 
 from bulkdl.archive.base import Archive
@@ -19,6 +20,7 @@ from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
 from bulkdl.model.events import Noted, RunContext, RunStarted
+from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import Outcome, SeriesWork
 from bulkdl.model.records import InstanceKey, Series
@@ -31,6 +33,7 @@ from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
+from bulkdl.verbs.locking import LockHolder
 
 Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
 
@@ -74,6 +77,7 @@ class MirrorRun:
     _wanted: int | None = None  # the number of instances of a run that only repairs
     _was_cut_short: bool = False
     changes: Changes | None = None  # of `sync`
+    locks: tuple[Path, ...] = ()  # the lock files that the mirror is compared with at the end
     _sources: Counter[str] = field(default_factory=Counter)
     _withdrawn: int = 0
 
@@ -127,6 +131,7 @@ class MirrorRun:
             try:
                 with shortage_errors():
                     await work
+                    await self._hold_to_locks()
             except Interrupted:
                 self.context.stop.set()
             outcome = await self._judge()
@@ -138,6 +143,19 @@ class MirrorRun:
             error.report = report.as_json()
             raise
         return await self._report(outcome, time.monotonic() - started)
+
+    async def _hold_to_locks(self) -> None:
+        """Compare what the mirror holds with the lock files that it is made from."""
+        if not self.locks or self.context.stop.is_set():
+            return
+        found = await LockHolder(self.mirror, self.run, self.client).hold_to(self.locks)
+        self._not_found += found.failures
+        self.coordinator.outcomes[Outcome.FETCHED] -= found.fetched
+        self.coordinator.outcomes[Outcome.QUARANTINED] += found.fetched
+        if found.others:
+            note = f"{counted(found.others, 'instance')} of these series are not in the lock"
+            self._notes.append(note)
+            self.context.sink(Noted(note))
 
     async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> bool:
         """Record the Series of `selection`, as those of `run`; return whether every question was answered.

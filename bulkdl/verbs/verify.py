@@ -22,7 +22,7 @@ from typing import Annotated, Final, Unpack
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.nbia.values import md5_of_md5s
-from bulkdl.errors import JournalUnreadable, RequestFailed
+from bulkdl.errors import ConfigurationError, JournalUnreadable, RequestFailed
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, RunRow, SeriesRow
 from bulkdl.model.access import ArchiveChoice
@@ -35,11 +35,21 @@ from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import NewLayout, RunOptions, kept_context, open_archive, open_mirror, require_mirror
+from bulkdl.verbs.common import (
+    NewLayout,
+    RunOptions,
+    context_of,
+    kept_context,
+    open_archive,
+    open_mirror,
+    require_mirror,
+)
+from bulkdl.verbs.locking import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.verify_files import Damage, FileVerification
+from bulkdl.verbs.verify_lock import verify_against
 
 _AT_ONCE: Final = 8
 _PAGE: Final = 200
@@ -51,6 +61,9 @@ class VerifyOptions(RunOptions, total=False):
     quick: Annotated[bool, Option("quick", "Compare sizes only; do not read the files.")]
     repair: Annotated[bool, Option("repair", "Download damaged and missing files again.")]
     remote: Annotated[bool, Option("remote", "Also compare every complete Series with the archive.")]
+    against: Annotated[
+        Path | None, Option("against", "Compare any folder with a lock file instead.", "FILE", read=Path)
+    ]
     layout: NewLayout
     from_start: Annotated[bool, Option("from_start", "Start again instead of continuing an interrupted verification.")]
 
@@ -60,13 +73,18 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
 
     An interrupted verification continues where it stopped, unless `from_start`. With `remote` the archive is asked
     whether it has the same data. With `repair` damaged files are moved to quarantine and downloaded again. Foreign
-    files, and differences from the archive, are reported and never changed. Archive and settings are those of the last
+    files, and differences from the archive, are reported and never changed. With `against` any folder is compared with
+    a lock file, and neither a journal nor an archive is used. Archive and settings are those of the last
     run and of the last `mirror` run, unless they are given. If `stop` was set, the report covers only a part.
 
     Raises JournalError: there is no mirror, or its journal cannot be read; as `mirror` when repairing; ArchiveError
     when the archive is asked.
     """
     root = Path(mirror)
+    if (lock := options.get("against")) is not None:
+        if any(options.get(other) for other in ("quick", "repair", "remote")):
+            raise ConfigurationError("--against cannot be combined with --quick, --repair or --remote")
+        return await verify_against(root, Path(lock), context_of(options))
     path = require_mirror(root)
     files = MirrorFiles(root)
     context = await asyncio.to_thread(kept_context, root, options)
@@ -133,6 +151,7 @@ async def _repair(
                 place = mirror.files.absolute(held.path)
                 await asyncio.to_thread(mirror.files.quarantine.keep, place, sop_uid=held.sop_uid, details=details)
         run = await begin_run("repair", mirror, source, context)
+        run.locks = await asyncio.to_thread(kept_locks, root)
         keys = [InstanceKey(held.series_uid, held.sop_uid) for held, _ in damaged]
         await mirror.journal(Journal.owe, run.run, keys)
         return await run.fetch_only(_work_of(damaged))

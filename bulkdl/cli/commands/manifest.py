@@ -16,6 +16,7 @@ from bulkdl.cli.sections import GroupWithExamples, command, json_option
 from bulkdl.model.reports import ManifestWritten
 from bulkdl.model.text import one_line
 from bulkdl.verbs import manifest as verbs
+from bulkdl.verbs.locking import manifest_lock
 
 _FILE: Final = click.argument("file", metavar="FILE")
 _OUTPUT: Final = file_option("--output", "Write to FILE instead of standard output.")
@@ -65,6 +66,18 @@ def from_mirror(*, mirror: Path, form: str | None, output: Path | None, as_json:
     return _write(output, lambda out: verbs.manifest_from_mirror(mirror, out, format=form), as_json=as_json)
 
 
+@command("bulkdl manifest lock rider --output rider.lock")
+@mirror_argument
+@_OUTPUT
+@json_option
+def lock(*, mirror: Path, output: Path | None, as_json: bool) -> int:
+    """Write a lock of what the mirror at DIR holds: each instance with its size and checksums.
+
+    With bulkdl mirror --manifest, anyone can rebuild the mirror from it, and with bulkdl verify --against prove a copy.
+    """
+    return _write(output, lambda out: manifest_lock(mirror, out), as_json=as_json)
+
+
 @command("bulkdl manifest diff old.csv new.tcia")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
@@ -76,7 +89,7 @@ def diff(*, first: str, second: str, as_json: bool) -> int:
     return for_report(report)
 
 
-for _each in (show, convert, from_mirror, diff):
+for _each in (show, convert, from_mirror, lock, diff):
     manifest.add_command(_each)
 
 

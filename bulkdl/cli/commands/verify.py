@@ -14,7 +14,12 @@ from bulkdl.model.reports import VerifyReport
 from bulkdl.verbs.verify import verify_async
 
 
-@command("bulkdl verify rider", "bulkdl verify rider --quick", "bulkdl verify rider --repair --remote")
+@command(
+    "bulkdl verify rider",
+    "bulkdl verify rider --quick",
+    "bulkdl verify rider --repair --remote",
+    "bulkdl verify copy --against rider.lock",
+)
 @mirror_argument
 @running(verify_async, yes_option, fetch_options)
 def verify(call: VerbCall, mirror: Path, *, yes: bool) -> int:
@@ -22,11 +27,14 @@ def verify(call: VerbCall, mirror: Path, *, yes: bool) -> int:
 
     A verification that was interrupted within the last week continues where it stopped.
 
+    --against compares any folder, also one that bulkdl did not make, with a lock file.
+
     --repair and --remote use the archive of the mirror's last run, unless --archive names another one that has the same
     data. Fetching options that are not given are those of the last `bulkdl mirror`.
     """
     confirm_rate(call.settings, yes=yes)
-    options = {**call.options, "given": given_settings(), "archive": choose_archive_of(mirror, call.archive)}
+    archive = choose_archive_of(mirror, call.archive) if call.options.get("against") is None else None
+    options = {**call.options, "given": given_settings(), "archive": archive}
 
     async def verify_whole(sink: Sink, stop: asyncio.Event) -> VerifyReport:
         report = await verify_async(mirror, **options, sink=sink, stop=stop)

@@ -1,0 +1,108 @@
+"""A lock is read back as it was written, and no change of it goes unnoticed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdl.errors import ManifestError
+from bulkdl.manifest import read_manifest
+from bulkdl.manifest.base import Remarks
+from bulkdl.manifest.locked import LockedGroup, LockedInstance, LockedSeries, lock_lines, read_lock
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+
+UIDS = st.lists(st.integers(0, 99_999).map(str), min_size=4, max_size=8).map(".".join)
+TEXTS = st.one_of(st.text(max_size=12), st.sampled_from(["-", "\\", "\\-", "a\tb", "a\nb", "\r\n", "\\t"])).filter(
+    lambda text: not any(0xD800 <= ord(character) < 0xE000 for character in text)
+)
+SERIES = st.builds(
+    LockedSeries,
+    UIDS.map(SeriesUid),
+    *(UIDS | st.just(""), TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS),
+)
+INSTANCES = st.builds(
+    LockedInstance,
+    UIDS.map(SopInstanceUid),
+    st.integers(0, 2**40),
+    st.none() | st.binary(min_size=16, max_size=16),
+    st.binary(min_size=32, max_size=32),
+    st.none() | UIDS,
+    st.none() | st.just("bucket/series/instance.dcm"),
+)
+GROUPS = st.lists(st.tuples(SERIES, st.lists(INSTANCES, max_size=4)), min_size=1, max_size=4)
+ONE: LockedGroup = (
+    LockedSeries(SeriesUid("1.2.3"), "1.2", "P", "A", license_name="CC BY 4.0"),
+    [LockedInstance(SopInstanceUid(f"1.2.3.{number}"), 10, None, bytes([number]) * 32) for number in range(3)],
+)
+
+
+def written(groups: list[LockedGroup]) -> str:
+    return "".join(lock_lines(lambda: groups, archive="nbia https://a.test", date="2026-01-31T12:00:00+00:00"))
+
+
+def read(text: str) -> list[LockedGroup]:
+    _, groups = read_lock(text.splitlines(keepends=True), Remarks("a.lock"))
+    return [(series, list(instances)) for series, instances in groups]
+
+
+def lines_of(text: str) -> list[str]:
+    return text.split("\n")
+
+
+@given(GROUPS)
+def test_a_lock_is_read_as_it_was_written(groups: list[LockedGroup]) -> None:
+    text = written(groups)
+    head, found = read_lock((f"{line}\n" for line in lines_of(text)[:-1]), Remarks("a.lock"))
+    assert [(series, list(instances)) for series, instances in found] == groups
+    assert (head.series, head.instances) == (len(groups), sum(len(each) for _, each in groups))
+    assert head.size_bytes == sum(instance.size_bytes for _, each in groups for instance in each)
+
+
+def test_a_lock_is_a_manifest_of_its_instances() -> None:
+    manifest = read_manifest(written([ONE]).encode(), source="a.lock")
+    assert (manifest.format, manifest.series) == ("lock", ("1.2.3",))
+    assert manifest.instances == (("1.2.3", ("1.2.3.0", "1.2.3.1", "1.2.3.2")),)
+    assert manifest.settings["archive"] == "nbia https://a.test"
+
+
+def test_the_ends_of_lines_do_not_matter() -> None:
+    text = written([ONE])
+    assert read_manifest(text.replace("\n", "\r\n").encode(), source="-").series == ("1.2.3",)
+
+
+def test_two_locks_of_the_same_data_differ_in_the_date_alone() -> None:
+    other = "".join(lock_lines(lambda: [ONE], archive="nbia https://a.test", date="2027-01-31T12:00:00+00:00"))
+    differing = [pair for pair in zip(lines_of(written([ONE])), lines_of(other), strict=True) if pair[0] != pair[1]]
+    assert [one.partition("\t")[0] for one, _ in differing] == ["date"]
+
+
+@given(st.data())
+def test_a_changed_or_truncated_lock_is_refused(data: st.DataObject) -> None:
+    text = written([ONE, ONE])
+    body = text.index("\n\n") + 2
+    if data.draw(st.booleans()):
+        changed = text[: data.draw(st.integers(0, len(text) - 2))]
+    else:
+        at = data.draw(st.integers(body, len(text) - 1))
+        changed = text[:at] + data.draw(st.sampled_from([c for c in "0a\t\n-" if c != text[at]])) + text[at + 1 :]
+    with pytest.raises(ManifestError):
+        read(changed)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("bulkdl-lock\t2\n\n", "version 2; this bulkdl reads version 1"),
+        ("bulkdl-lock\t1\n\n", "the head of the lock is incomplete"),
+        (written([ONE]).replace("1.2.3.1\t10", "1.2.3.1\tten"), "a.lock, line 11: this is not a line of a lock"),
+        (written([ONE])[:-1], None),
+        (written([ONE]) + "1.2.3.9\n", "line 13: this is not a line of a lock"),
+    ],
+)
+def test_says_what_is_wrong_with_a_lock(text: str, says: str | None) -> None:
+    if says is None:
+        assert read(text) == [ONE]
+        return
+    with pytest.raises(ManifestError, match=says):
+        read(text)
