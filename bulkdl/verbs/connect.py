@@ -21,17 +21,9 @@ from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.settings import FetchSettings
+from bulkdl.verbs import endpoints
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
-from bulkdl.verbs.endpoints import (
-    answers_with_rows,
-    check,
-    find,
-    find_among,
-    rows_of,
-    wire_parameters,
-    without_endpoints,
-)
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 
@@ -65,13 +57,13 @@ class EndpointCall:
         return self._answer().__await__()
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        return self._records() if answers_with_rows(self._endpoint) else self._chunks()
+        return self._records() if endpoints.answers_with_rows(self._endpoint) else self._chunks()
 
     def __repr__(self) -> str:
         return f"<call of {self._endpoint.name}>"
 
     async def _answer(self) -> Answer:
-        if answers_with_rows(self._endpoint):
+        if endpoints.answers_with_rows(self._endpoint):
             records = Records([record async for record in self._records()], columns=columns_of(self._endpoint))
             is_one = self._endpoint.answer is AnswerKind.OBJECT and len(records) == 1
             return records[0] if is_one else records
@@ -81,7 +73,7 @@ class EndpointCall:
     async def _records(self) -> AsyncGenerator[Record, None]:
         _, body = await self._client.query(self._endpoint, self._parameters)
         try:
-            for row in rows_of(body):
+            for row in endpoints.rows_of(body):
                 try:
                     yield read_row(self._endpoint, row)
                 except ValueError as error:
@@ -114,8 +106,8 @@ class ConnectedArchive:
 
         Raises ConfigurationError: there is no such endpoint or criterion, or a required one is missing.
         """
-        found = self._methods.get(endpoint) or find_among(self._client.endpoints, endpoint, self.name)
-        parameters = wire_parameters(found, criteria)
+        found = self._methods.get(endpoint) or endpoints.find_among(self._client.endpoints, endpoint, self.name)
+        parameters = endpoints.wire_parameters(found, criteria)
         if found.has_format and "JSON" in found.formats:
             parameters = (*parameters, ("format", "json"))
         return EndpointCall(self._client, found, parameters, self._sink)
@@ -140,7 +132,7 @@ async def open_for_questions(
     async with open_archive(archive, RunContext(settings, sink), first_answer_seconds=FIRST_ANSWER_SECONDS) as opened:
         client = parts_of(opened.client)[-1]
         if not isinstance(client, NbiaArchive):
-            raise without_endpoints(client.name)
+            raise endpoints.without_endpoints(client.name)
         yield client
 
 
@@ -207,8 +199,8 @@ async def query_body(endpoint: str, parameters: Sequence[tuple[str, str]], *, ar
 
     The body may be empty: NBIA answers so when it finds nothing.
     """
-    found = find(endpoint, archive)
-    names = check(found, [name for name, _ in parameters])
+    found = endpoints.find(endpoint, archive)
+    names = endpoints.check(found, [name for name, _ in parameters])
     async with open_for_questions(choose_archive(archive)) as client:
         _, body = await client.query(found, list(zip(names, [value for _, value in parameters], strict=True)))
         return body
