@@ -81,7 +81,10 @@ class Committer:
     A method that cannot write the mirror raises DiskError; a later run adopts what was renamed by then.
     """
 
-    def __init__(self, files: MirrorFiles, threads: Threads, decoders: Decoders, settings: FetchSettings) -> None:
+    def __init__(
+        self, files: MirrorFiles, threads: Threads, decoders: Decoders, settings: FetchSettings, run_id: int = 0
+    ) -> None:
+        self._run_id = run_id
         self._files = files
         self._threads = threads
         self._decoders = decoders
@@ -99,6 +102,8 @@ class Committer:
             bound = bound.beside()
             bound.names.claim(bound.name or "")
         try:
+            if target.name is None and bound.name in bound.names.lying:
+                await self._threads(self._files.supersede, bound.path, self._run_id)
             mtime_ns = await self._writer.write(checked.partial, checked.content, bound.path)
         except BaseException:
             if target.name is None:

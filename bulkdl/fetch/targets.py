@@ -18,10 +18,14 @@ _MARGIN_BYTES: Final = 64 << 20
 
 
 class FileNames:
-    """The file names in the folder of a Series that belong to its entries: each belongs to one."""
+    """The file names in the folder of a Series that belong to its entries: each belongs to one.
+
+    `lying` are those of files that no entry has: one whose instance is downloaded was replaced at the archive.
+    """
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
+        self.lying: frozenset[str] = frozenset()
 
     def claim(self, name: str) -> bool:
         """Take `name` for an entry; False if another entry has it."""

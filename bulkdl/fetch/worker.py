@@ -64,6 +64,7 @@ class WorkerSettings:
     root: Path
     fetch: FetchSettings
     share: Share
+    run_id: int = 0
     learned: Learned | None = None
 
 
@@ -128,7 +129,7 @@ class Worker:
         self._threads = threads
         self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
-        self.committer = Committer(self._files, threads, self._decoders, settings.fetch)
+        self.committer = Committer(self._files, threads, self._decoders, settings.fetch, settings.run_id)
         self._sources = {part.url: self._make_source(part) for part in parts_of(archive)}
         learned = settings.learned
         self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
@@ -218,6 +219,9 @@ class Worker:
         """Deliver the files that are in place already, unknown to the journal; return the other targets."""
         lying = await self._threads(self._files.existing, targets[0].folder) if targets else {}
         bound = await self._bound_by_checksum(targets, lying)
+        if targets:
+            adopted = {candidate.name for candidate in bound.values()}
+            targets[0].names.lying = frozenset(name for name in lying if name not in adopted)
         rest: list[Target] = []
         for target in targets:
             candidate = bound.get(target.entry.key, target)

@@ -55,7 +55,7 @@ async def begin_run(
         now=common.now(),
     )
     context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
-    settings = replace(archive.settings, root=mirror.files.root, fetch=context.settings)
+    settings = replace(archive.settings, root=mirror.files.root, fetch=context.settings, run_id=run.id)
     coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
     return MirrorRun(mirror, run, archive.client, coordinator, context)
 

@@ -143,7 +143,11 @@ class _Sync:
             return
         self.changes.changed_series += 1
         if keys is not None:
-            self.changes.withdrawn_instances += await journal(Journal.withdraw, self.run.run, series_uid, keys)
+            gone = await journal(Journal.withdraw, self.run.run, series_uid, keys)
+            # In a bucket a new version has another key: what is owed of the Series takes the places of what is gone.
+            replaced = min(gone, row.owed) if row.series.location is not None else 0
+            self.changes.withdrawn_instances += gone - replaced
+            self.changes.replaced_instances += replaced
         held = await journal(Journal.held_of_series, series_uid)
         differing = await find_differing(row, held, self.run.client)
         for each in differing:

@@ -20,6 +20,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.resume import resume_async
+from bulkdl.verbs.sync import sync_async
 from bulkdl.verbs.verify import verify_async
 from tests.support.bad_archive import QUICK
 from tests.support.bucket_server import (
@@ -439,7 +440,8 @@ async def test_verify_remote_names_what_the_bucket_has_otherwise(tmp_path: Path)
         assert {each.message for each in report.problems} == {"the archive no longer has the series"}
 
 
-async def test_a_series_that_was_revised_gets_only_what_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["mirror", "sync"])
+async def test_a_series_that_was_revised_gets_only_what_changed(tmp_path: Path, verb: str) -> None:
     """A revised Series has a new folder with all its instances: those that did not change are not downloaded again."""
     revised = [replace(one, content=OTHER) if one is ONE else one for one in MADE_UP]
     async with idc(tmp_path) as archive:
@@ -451,10 +453,18 @@ async def test_a_series_that_was_revised_gets_only_what_changed(tmp_path: Path) 
         row["crdc_series_uuid"] = uuid_of("moved")
         write_index(tmp_path / "index", rows, names={"made_up": "MADE-UP"})
         before = len(archive.server.gets)
-        report = await archive.fetch()
+        if verb == "mirror":
+            report = await archive.fetch()
+        else:
+            report = await sync_async(archive.mirror, archive=archive.choice(), settings=QUICK)
+            assert report.changes is not None
+            assert (report.changes.replaced_instances, report.changes.withdrawn_instances) == (1, 0)
         assert (report.outcome, report.failures) == (RunOutcome.COMPLETE, ())
         assert len(archive.server.gets) == before + 1
         archive.check(revised)
+        (kept,) = (archive.mirror / ".bulkdl" / "superseded").rglob("*.dcm")
+        assert kept.read_bytes() == ONE.content
+        assert (await verify_async(archive.mirror)).problems == ()
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

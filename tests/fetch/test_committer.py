@@ -216,6 +216,17 @@ async def test_the_file_of_an_entry_without_a_key_is_replaced(make: Make, files:
     assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
 
 
+async def test_the_file_of_an_instance_that_was_replaced_is_put_aside(make: Make, files: MirrorFiles) -> None:
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / f"{ONE.sop_uid}.dcm").write_bytes(b"earlier")
+    names = FileNames(())
+    names.lying = frozenset({f"{ONE.sop_uid}.dcm"})
+    await make().take(received(ONE.content), target(listing="key", names=names), Seen())
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": ONE.content}
+    (kept,) = (files.root / ".bulkdl" / "superseded").rglob("*.dcm")
+    assert kept.read_bytes() == b"earlier"
+
+
 # --- bundles and adoption ---------------------------------------------------------------------------------------------
 
 
