@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.commands import RunningArchive, run, serve, start
 from tests.support.dicom_files import instances, write_folder
+from tests.support.idc_index import series_row, write_index
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +253,53 @@ def test_a_difference_of_manifests_is_an_exit_code(tmp_path: Path, cache: Path) 
     assert (differ.code, differ.out) == (1, "- series 1.2.3.4\n+ series 1.2.3.5\n")
     shown = run("manifest", "show", str(tmp_path / "a.txt"), "--json", cache=cache)
     assert json.loads(shown.out)["series"] == 1
+
+
+# --- the Imaging Data Commons -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [series_row(1), series_row(2, Modality="MR", license_short_name="CC BY-NC 4.0")]
+    return write_index(tmp_path_factory.mktemp("index"), rows, names={"lung_one": "Lung-One"}, dates={25: "2020-01-01"})
+
+
+def test_plan_takes_another_index_and_says_its_release(index: Path, cache: Path) -> None:
+    options = ("--archive", "idc", "--idc-index", index, "--deny-license", "*NC*")
+    planned = run("plan", "lung one", *options, cache=cache)
+    assert planned.code == 0
+    assert "IDC release 25 (2020-01-01, index 25.0.5)" in planned.out
+    assert "1 series, 10 instances" in planned.out
+    assert "days old" in planned.err
+
+
+def test_plan_takes_a_route_and_says_the_sources(index: Path, cache: Path) -> None:
+    planned = run("plan", "--series", "1.2.3.1", "--route", "idc-first", "--idc-index", index, cache=cache)
+    assert planned.code == 0
+    assert "1 series from IDC" in planned.out
+
+
+def test_archives_shows_the_release_of_the_index(index: Path, cache: Path) -> None:
+    shown = run("archives", "--archive", "idc+http://127.0.0.1:9", "--idc-index", index, cache=cache)
+    assert "IDC release 25 (2020-01-01, index 25.0.5): " in shown.out
+    assert "bulkdl archives --update-index" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--idc-index", "/no/such/index", "--archive", "idc"], "there is no index of IDC at"),
+        (["--route", "somewhere"], "idc-first"),
+        (["--analysis-results", "perhaps"], "exclude"),
+    ],
+)
+def test_options_of_idc_are_checked(cache: Path, words: list[str], says: str) -> None:
+    planned = run("plan", "--collection", "A", *words, cache=cache)
+    assert planned.code == 2
+    assert says in planned.err
+
+
+def test_update_index_needs_an_archive_with_an_index(cache: Path) -> None:
+    updated = run("archives", "--archive", "nlst", "--update-index", cache=cache)
+    assert (updated.code, updated.out) == (2, "")
+    assert "nlst has no index" in updated.err

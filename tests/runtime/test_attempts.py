@@ -450,3 +450,19 @@ def test_a_share_is_a_ceiling_from_now_on() -> None:
         assert most == 3
 
     run(main())
+
+
+def test_another_origin_has_the_same_policy_and_its_own_outages() -> None:
+    async def main() -> None:
+        announced = Announced()
+        first = retrier(give_up_after_seconds=5.0, announced=announced, limit=2)
+        first.first_answer_seconds = 7.0
+        second = first.for_another_origin()
+        assert (second.policy, second.stop, second.first_answer_seconds) == (first.policy, first.stop, 7.0)
+        assert (second.limiter.ceiling, second.permits.limit) == (2, 2)
+        with pytest.raises(ArchiveUnreachable):
+            await first.attempt("a", failing(*[ConnectFailed("down")] * 50))
+        assert await second.ask("b", failing()) is not None
+        assert second.retries == 0
+
+    run(main())

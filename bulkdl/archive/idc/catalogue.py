@@ -254,11 +254,10 @@ class IdcCatalogue:
         condition, values = self._condition(selection)
         sums = self._rows(f"{_TOTALS}{condition} GROUP BY 1", values)
         found = self._database.cursor().execute(f"SELECT SeriesInstanceUID FROM series{condition}", values)
-        uids: list[str] = []
-        while rows := found.fetchmany(_ROWS_AT_ONCE):  # all at once take three times the memory
-            uids += [row[0] for row in rows]
+        pages = iter(lambda: found.fetchmany(_ROWS_AT_ONCE), [])  # all at once take three times the memory
+        uids = tuple(row[0] for rows in pages for row in rows)
         collections = tuple(CollectionTotal(self._names[key], *(number or 0 for number in rest)) for key, *rest in sums)
-        return IndexTotals(collections, tuple(uids))
+        return IndexTotals(collections, uids)
 
     def missing(self, selection: Selection) -> list[SeriesQuestion]:
         """The values of the selection that no Series of the current release has, whatever else is requested."""
