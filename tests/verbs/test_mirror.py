@@ -98,7 +98,10 @@ async def test_folders_and_objects_that_are_not_there_are_named(tmp_path: Path) 
         report = await bulkdl.mirror_async(manifest=tmp_path / "m.s5cmd", to=tmp_path / "m", archive=choice)
     assert (report.outcome, report.instances.fetched) == (RunOutcome.PARTIAL, 1)
     said = {failure.series: failure.message for failure in report.failures}
-    assert said[""] == f"the archive has no series for folder {BUCKET}/{none}"
+    assert said[""] == (
+        f"IDC has no series in the folder {BUCKET}/{none}, up to release 25; if the manifest is later, run bulkdl "
+        "archives --update-index"
+    )
     assert said[VICTIM].startswith("the archive lists 1 instances and counts 2")
 
 

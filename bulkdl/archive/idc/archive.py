@@ -30,7 +30,7 @@ from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection, folder_of
 
 if TYPE_CHECKING:
-    from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals
+    from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals, Release
 
 CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True)
 
@@ -143,7 +143,7 @@ class IdcArchive:
         await asyncio.to_thread(catalogue.release_memory)  # downloads may take days from here
         known = {uid for each in earlier.series for uid in (each.series_uid, folder_of(each.location or ""))}
         not_found = tuple(
-            question
+            _explained(question, catalogue.release)
             for question in missing
             if known.isdisjoint((question.series_uid, folder_of(question.criteria.get("folder", ""))))
         )
@@ -234,6 +234,13 @@ def _other_buckets(series: Iterable[Series], buckets: Mapping[str, str]) -> Iter
         bucket, _, _ = (each.location or "").partition("/")
         if (named := buckets[folder_of(each.location or "")]) != bucket:
             yield named
+
+
+def _explained(question: SeriesQuestion, release: Release) -> SeriesQuestion:
+    if (folder := question.criteria.get("folder")) is None:
+        return question
+    reason = f"IDC has no series in the folder {folder}, up to release {release.number}"
+    return replace(question, reason=f"{reason}; if the manifest is later, run bulkdl archives --update-index")
 
 
 def _found(batch: IndexedSeries) -> FoundSeries:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from typing import Any, Final, Self, TypeAlias
 
 import duckdb
@@ -433,6 +434,7 @@ def _folded(name: str) -> str:
     return re.sub(r"[-_\s]+", "_", name.strip().lower())
 
 
+@cache  # the index has five licences
 def _license_uri(name: str | None) -> str | None:
     found = _CREATIVE_COMMONS.fullmatch(name or "")
     return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/" if found is not None else None
