@@ -51,7 +51,7 @@ _MD5_TAG: Final = re.compile(r'"?([0-9a-fA-F]{32})"?', re.ASCII)
 _SIZE: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _HOST: Final = re.compile(
     r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]*)\.)?"
-    r"(?P<provider>s3(?:[.-](?:dualstack|fips|[a-z]{2}(?:-[a-z]+)+-[0-9]))*\.amazonaws\.com|storage\.googleapis\.com)",
+    r"(?:(?P<aws>s3(?:[.-](?:dualstack|fips|[a-z]{2}(?:-[a-z]+)+-[0-9]))*\.amazonaws\.com)|storage\.googleapis\.com)",
     re.ASCII,
 )
 
@@ -251,23 +251,24 @@ def read_page(content: bytes, prefix: str) -> ListPage:
     """
     try:
         root = _parse(content, "ListBucketResult")
-        if _text(root, "Prefix") != prefix:
+        texts = _texts(root)
+        if _one(texts, "Prefix") != prefix:
             raise ValueError("a list of another folder")  # noqa: TRY301 - handled as what is not a list
-        objects = tuple(_listed(each, prefix) for each in root if _name(each) == "Contents")
-        is_truncated = {"true": True, "false": False}[_text(root, "IsTruncated")]
-        token = _text(root, "NextContinuationToken") if is_truncated else None
+        objects = tuple(_listed(_texts(each), prefix) for each in root if _name(each) == "Contents")
+        is_truncated = {"true": True, "false": False}[_one(texts, "IsTruncated")]
+        token = _one(texts, "NextContinuationToken") if is_truncated else None
     except (ValueError, KeyError) as error:
         raise UnexpectedAnswer(f"the answer is not a list of objects: {shortened(one_line(str(error)), 80)}") from error
     return ListPage(objects, token)
 
 
-def _listed(element: Element, prefix: str) -> Listed:
-    key, size = _text(element, "Key"), _text(element, "Size")
+def _listed(texts: Mapping[str, list[str]], prefix: str) -> Listed:
+    key, size = _one(texts, "Key"), _one(texts, "Size")
     if not key.startswith(prefix):
         raise ValueError("a key of another folder")
     if not _SIZE.fullmatch(size):
         raise ValueError("a size that is not a number")
-    return Listed(key, int(size), _text(element, "ETag", default=""))
+    return Listed(key, int(size), _one(texts, "ETag", default=""))
 
 
 def _parse(content: bytes, name: str) -> Element:
@@ -284,13 +285,21 @@ def _name(element: Element) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
-def _text(element: Element, name: str, *, default: str | None = None) -> str:
+def _texts(element: Element) -> Mapping[str, list[str]]:
+    """The texts of the children by their local names."""
+    found: dict[str, list[str]] = {}
+    for each in element:
+        found.setdefault(_name(each), []).append(each.text or "")
+    return found
+
+
+def _one(texts: Mapping[str, list[str]], name: str, *, default: str | None = None) -> str:
     """The text of the one child of that name.
 
     Raises:
         ValueError: there is none, and no default, or there are several.
     """
-    found = [each.text or "" for each in element if _name(each) == name]
+    found = texts.get(name, [])
     if len(found) > 1 or (not found and default is None):
         raise ValueError(f"{len(found)} elements {name}")
     return found[0] if found else default or ""
@@ -302,9 +311,9 @@ def _text(element: Element, name: str, *, default: str | None = None) -> str:
 def read_error(status: int, headers: Mapping[str, str], content: bytes) -> BulkdlError | None:
     """The error that a response means by the code in its body; None if it has none."""
     try:
-        root = _parse(content, "Error")
-        code, message = _text(root, "Code"), _text(root, "Message", default="")
-        identity = _text(root, "RequestId", default="")
+        texts = _texts(_parse(content, "Error"))
+        code, message = _one(texts, "Code"), _one(texts, "Message", default="")
+        identity = _one(texts, "RequestId", default="")
     except ValueError:
         return None
     said = shortened(one_line(f"{code}: {message}" if message else code), _SHOWN_CHARACTERS)
@@ -328,7 +337,7 @@ def follows(before: str, after: str) -> bool:
     old_host, new_host = _HOST.fullmatch(old.hostname or ""), _HOST.fullmatch(new.hostname or "")
     if old_host is None or new_host is None:
         return (old.scheme, old.netloc, old.path) == (new.scheme, new.netloc, new.path)
-    is_same_provider = old_host["provider"].rpartition(".")[0][-9:] == new_host["provider"].rpartition(".")[0][-9:]
+    is_same_provider = (old_host["aws"] is None) == (new_host["aws"] is None)
     return is_same_provider and _path(old_host["bucket"], old.path) == _path(new_host["bucket"], new.path)
 
 
