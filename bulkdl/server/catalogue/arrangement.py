@@ -89,14 +89,25 @@ class Arrangement:
         totals["collections"] = execute("SELECT count(*) FROM collection").fetchone()[0]
         totals["patients"] = execute("SELECT count(*) FROM patient").fetchone()[0]
         totals["studies"] = execute("SELECT count(DISTINCT study_uid) FROM study").fetchone()[0]
-        for of in _COUNTED:
-            execute(
-                f"INSERT INTO value_count SELECT ?, collection_key, {of}_key, min(json_extract(record, '$.{of}')), "  # noqa: S608 - the same
-                f"count(DISTINCT patient_key) FROM series WHERE {of}_key IS NOT NULL GROUP BY collection_key, {of}_key",
-                (of,),
-            )
+        self._count_values()
         self._store("totals", totals)
         self._store("stamp", uuid.uuid4().hex)
+
+    def _count_values(self) -> None:
+        """Fill the table `value_count`."""
+        execute = self._database.execute
+        for of in _COUNTED:
+            execute(
+                "CREATE TEMP TABLE counted AS SELECT DISTINCT collection_key, patient_key, "  # noqa: S608 - the same
+                f"{of}_key AS key, json_extract(record, '$.{of}') AS value FROM series WHERE {of}_key IS NOT NULL"
+            )
+            for name, key in ((of, "key"), (f"{of}=", "value")):
+                execute(
+                    f"INSERT INTO value_count SELECT ?, collection_key, {key}, min(value), "  # noqa: S608 - the same
+                    f"count(DISTINCT patient_key) FROM counted GROUP BY collection_key, {key}",
+                    (name,),
+                )
+            execute("DROP TABLE counted")
 
     def _store(self, name: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))

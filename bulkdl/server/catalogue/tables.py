@@ -14,7 +14,8 @@ Tables
   of `bulkdl.model.records`. Columns named `…_key` hold values in upper case, for comparison without case. `number`
   identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
   submission; `extra` is a JSON object of values that the record has no field for; `uuid` is its folder in the bucket.
-- `value_count`: the Patients with each value `of` Series (`modality`, `body_part`, `manufacturer`) in each Collection.
+- `value_count`: the Patients with each value `of` Series (`modality`, `body_part`, `manufacturer`) in each Collection;
+  with `=` behind these names, of each exact value.
 - `holding`: in the cache of an archive, the Series that have files: their folder in the mirror, their bytes, whether
   they are whole, and when they were used last, in milliseconds since 1970. The other tables have what the archive says.
 - `meta`: `roots` (what was scanned), `totals`, `contradictions`, and `stamp`, which changes with these tables;
@@ -34,7 +35,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 8
+_VERSION: Final = 9
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""

@@ -9,10 +9,10 @@ match a range, because ignoring the criterion would return too much. Source: `Se
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from bulkdl.server.catalogue.view import SERIES_WITH_PARENTS, CatalogueView, Condition, among
 from bulkdl.server.nbia.request import RequestRefused
@@ -52,6 +52,8 @@ _LENGTHS: Final = {
     "SliceThicknessRangeCriteria": "json_extract(t.extra, '$.slice_thickness_mm')",
 }
 _MAX_MM: Final = 1e9
+
+_Found: TypeAlias = tuple[list[Any], tuple[int, int | None, int | None], dict[str, list[Any]], Condition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +165,34 @@ def found_series(view: CatalogueView, search: SimpleSearch) -> Iterator[str]:
 
 def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> dict[str, Any]:
     """One page of Patients and counts over all of them, as in NBIA's JSON; only v4 sends `authorized`."""
-    head, values = _matching(view, search)
+    find = _find_in_collections if _is_of_collections(view, search) else _find
+    patients, (total, most, fewest), counted, matching = find(view, search)
+    return {
+        "resultSet": _results(view, matching, patients, authorized=authorized),
+        "totalPatients": total,
+        **{
+            name: [{"value": value, "count": patients_with} for value, patients_with in rows]
+            for name, rows in counted.items()
+        },
+        **({"maxTimepoints": most, "minTimepoints": fewest} if total else {}),
+        "sort": f"{search.order}:{'descending' if search.descending else 'ascending'}",
+    }
+
+
+def _order(search: SimpleSearch) -> str:
     direction = "DESC" if search.descending else "ASC"
-    order = _ORDERS.get(search.order, "patient_key")
+    return f"ORDER BY {_ORDERS.get(search.order, 'patient_key')} {direction}, patient_key, collection_key"
+
+
+def _find(view: CatalogueView, search: SimpleSearch) -> _Found:
+    """The Patients of the page, the number of all and of their Studies, the facets, and what matches."""
+    head, values = _matching(view, search)
     patients = view.select(
         f"{head} SELECT collection_key, patient_key, count(DISTINCT study_uid) AS studies, count(*) AS series "
-        f"FROM found GROUP BY collection_key, patient_key ORDER BY {order} {direction}, patient_key, collection_key "
-        "LIMIT ? OFFSET ?",
+        f"FROM found GROUP BY collection_key, patient_key {_order(search)} LIMIT ? OFFSET ?",
         [*values, search.size, search.start],
     )
-    ((total, most, fewest),) = view.select(
+    (totals,) = view.select(
         f"{head} SELECT count(*), max(n), min(n) FROM (SELECT count(DISTINCT study_uid) AS n FROM found "
         "GROUP BY collection_key, patient_key)",
         values,
@@ -180,15 +200,56 @@ def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> d
     counted = {}
     for name, _ in _FACETS:
         query = f"SELECT {name}, count(DISTINCT collection_key || char(0) || patient_key) FROM found"
-        rows = view.select(f"{head} {query} WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1", values)
-        counted[name] = [{"value": value, "count": patients_with} for value, patients_with in rows]
-    return {
-        "resultSet": _results(view, (head, values), patients, authorized=authorized),
-        "totalPatients": total,
-        **counted,
-        **({"maxTimepoints": most, "minTimepoints": fewest} if total else {}),
-        "sort": f"{search.order}:{'descending' if search.descending else 'ascending'}",
+        counted[name] = view.select(f"{head} {query} WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1", values)
+    return patients, totals, counted, (head, values)
+
+
+def _is_of_collections(view: CatalogueView, search: SimpleSearch) -> bool:
+    """Whether a search is for whole Collections, whose Patients and values are counted already."""
+    needs_series = search.min_studies or search.min_modalities
+    if needs_series or not all(text.startswith("t.collection_key ") for text, _ in search.conditions):
+        return False
+    return not view.select("SELECT 1 FROM series WHERE study_uid IS NULL LIMIT 1", ())  # which no Study counts
+
+
+def _find_in_collections(view: CatalogueView, search: SimpleSearch) -> _Found:
+    """As `_find`, without reading the Series: an archive may have a million."""
+    where, values = view.where(*search.conditions)
+    of_patient = "FROM study AS st WHERE st.collection_key = t.collection_key AND st.patient_key = t.patient_key"
+    patients = view.select(
+        f"SELECT t.collection_key, t.patient_key, (SELECT count(*) {of_patient}) AS studies, "
+        f"(SELECT sum(st.series_count) {of_patient}) AS series FROM patient AS t {where} {_order(search)} "
+        "LIMIT ? OFFSET ?",
+        [*values, search.size, search.start],
+    )
+    (totals,) = view.select(
+        "SELECT count(*), max(n), min(n) FROM (SELECT count(*) AS n FROM study AS t "
+        f"{where} GROUP BY t.collection_key, t.patient_key)",
+        values,
+    )
+    counted = {
+        name: view.select(
+            f"SELECT t.value, sum(t.patients) FROM value_count AS t {view.where(*search.conditions, of)[0]} "
+            "GROUP BY 1 ORDER BY 1",
+            view.where(*search.conditions, of)[1],
+        )
+        for name, of in (("bodyParts", _exactly("body_part")), ("modalities", _exactly("modality")))
     }
+    counted["collections"] = view.select(
+        "SELECT c.name, count(*) FROM patient AS t JOIN collection AS c ON c.collection_key = t.collection_key "
+        f"{where} GROUP BY 1 ORDER BY 1",
+        values,
+    )
+    species = f"coalesce(json_extract(t.record, '$.species_code'), '{_HUMAN}')"
+    counted["species"] = view.select(
+        f"SELECT {species}, count(*) FROM patient AS t {where} GROUP BY 1 ORDER BY 1", values
+    )
+    of_page = among("t.patient_key", [row[1] for row in patients])
+    return patients, totals, counted, _matching(view, replace(search, conditions=(of_page,)))
+
+
+def _exactly(of: str) -> Condition:
+    return "t.of = ?", (f"{of}=",)
 
 
 def _results(

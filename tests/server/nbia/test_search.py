@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from bulkdl.server.access import AccessRules
 from bulkdl.server.catalogue import Root
+from tests.support.catalogue_files import one, put
 from tests.support.dicom_samples import SERIES_UID, encoded, image
 from tests.support.served import Served, served
 
@@ -61,3 +65,58 @@ async def test_skips_a_criterion_that_it_does_not_know(archive: Served, kind: st
     for last, found in ((form, 0), ({"criteriaType0": kind, "value0": "0"}, 1)):
         answer = await archive.nbia("v4/getSimpleSearch", method="POST", data=last)
         assert (answer.status, answer.document["totalPatients"]) == (200, found)
+
+
+# --- whole Collections, which are answered from counts ----------------------------------------------------------------
+
+VALUES = (("CT", "CHEST"), ("CT", "CHEST"), ("MR", "CHEST"), ("MR", None), ("SEG", "HEAD"))
+
+
+def varied(folder: Path) -> None:
+    """Three Collections of Patients with one to three Studies, of up to three Series of different modalities."""
+    number = 0
+    for collection, patients in (("ALPHA", 5), ("Beta", 2), ("GAMMA", 1)):
+        for patient, study, series in product(range(patients), range(3), range(3)):
+            if study > patient % 3 or series > (patient + study) % 3:
+                continue
+            number += 1
+            modality, body_part = VALUES[number % len(VALUES)]
+            content = one(
+                PatientID=f"{collection}-{patient}" if patient else "SHARED",
+                StudyInstanceUID=f"1.2.{ord(collection[0])}.{patient}.{study}",
+                SeriesInstanceUID=f"1.3.{number}",
+                SOPInstanceUID=f"1.4.{number}",
+                Modality=modality,
+                BodyPartExamined=body_part,
+            )
+            if number % len(VALUES) == 1:  # in another case, which pydicom would not write
+                content = content.replace(b"CS\x02\x00CT", b"CS\x02\x00ct").replace(b"CHEST", b"Chest")
+            put(folder, f"{collection}/{number}.dcm", content)
+
+
+@pytest_asyncio.fixture
+async def collections(tmp_path: Path) -> AsyncIterator[Served]:
+    await asyncio.to_thread(varied, tmp_path / "files")
+    rules = AccessRules(restricted=frozenset({"GAMMA"}))
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", rules=rules) as running:
+        yield running
+
+
+@pytest.mark.parametrize("wanted", [(), ("alpha",), ("Beta", "ALPHA"), ("GAMMA",), ("nothing",)], ids=str)
+async def test_whole_collections_are_counted_as_series_by_series(collections: Served, wanted: tuple[str, ...]) -> None:
+    criteria = {
+        name: text
+        for number, collection in enumerate(wanted)
+        for name, text in ((f"criteriaType{number}", "CollectionCriteria"), (f"value{number}", collection))
+    }
+    slowly = {f"criteriaType{len(wanted)}": "MinNumberOfStudiesCriteria", f"value{len(wanted)}": "1"}
+    for order, direction, (start, size) in product(
+        ("subject", "studies", "series", "collection"), ("ascending", "descending"), ((0, 100), (1, 2), (90, 5))
+    ):
+        page = {"sortField": order, "sortDirection": direction, "start": str(start), "size": str(size)}
+        both = [
+            (await collections.nbia("v4/getSimpleSearch", method="POST", data={**criteria, **page, **more})).document
+            for more in ({}, slowly)
+        ]
+        assert both[0] == both[1], page
+        assert (both[0]["totalPatients"] > 0) == (wanted not in {("GAMMA",), ("nothing",)})
