@@ -64,4 +64,5 @@ def test_help_names_every_criterion(verb: object) -> None:
 
 
 def test_verify_has_the_options_of_the_command() -> None:
-    assert options_of_verb(bulkdl.verify_async).keys() == {"quick", "repair", "remote", "layout", "from_start"}
+    names = {"against", "from_start", "layout", "quick", "remote", "repair"}
+    assert options_of_verb(bulkdl.verify_async).keys() == names
