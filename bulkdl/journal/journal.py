@@ -111,6 +111,11 @@ class Journal:
         with self._writing() as database:
             database.execute(queries.NOTE_CATALOGUE, (release, run.id))
 
+    def last_catalogue(self) -> str | None:
+        """The release of the index in which the last run looked up Series; None if no archive has one."""
+        row = self._row(queries.LAST_CATALOGUE)
+        return None if row is None else str(row[0])
+
     def end_resolving(self, run: Run) -> None:
         """Record that resolving is complete: all Series of the run's selection are recorded."""
         with self._writing() as database:

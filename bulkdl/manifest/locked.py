@@ -11,19 +11,21 @@ the same data differ in the head alone, and both writing and reading need the me
     series          1
     instances       1
     bytes           527890
+    release         v23
     sha256          1f0c…
 
     series  SERIES_UID  STUDY_UID  PATIENT  COLLECTION  MODALITY  LICENCE  LICENCE_URI  DOI  RELEASED
     SOP_UID  SIZE  MD5  SHA256  TRANSFER_SYNTAX_UID  KEY
 
-KEY is where an archive has the instance; it is left out where that is the SOP Instance UID. In texts a tab, the ends of
-a line, a backslash and a lone `-` are written with a backslash.
+`release` is that of the archive's index, where it has one. KEY is where an archive has the instance; it is left out
+where that is the SOP Instance UID. In texts a tab, the ends of a line, a backslash and a lone `-` are written with a
+backslash.
 """
 
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Final
 
 from bulkdl.errors import InvalidUid
@@ -73,7 +75,10 @@ LockedGroup = tuple[LockedSeries, Sequence[LockedInstance]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockHead:
-    """The head of a lock. `archive` is the name and the address of the archive; `sha256` the digest of the rest."""
+    """The head of a lock. `archive` is the name and the address of the archive; `sha256` the digest of the rest.
+
+    `release` is that of the archive's index, empty where it has none.
+    """
 
     archive: str
     date: str
@@ -81,6 +86,12 @@ class LockHead:
     instances: int
     size_bytes: int
     sha256: str
+    release: str = ""
+
+    def settings(self) -> dict[str, str]:
+        """The head as `manifest show` prints it."""
+        values = {name: str(value) for name, value in asdict(self).items() if value != ""}
+        return {name.removeprefix("size_"): value for name, value in values.items()}
 
 
 def recognises(text: str) -> bool:
@@ -88,7 +99,9 @@ def recognises(text: str) -> bool:
     return text.startswith(MAGIC)
 
 
-def lock_lines(groups: Callable[[], Iterable[LockedGroup]], *, archive: str, date: str) -> Iterator[str]:
+def lock_lines(
+    groups: Callable[[], Iterable[LockedGroup]], *, archive: str, date: str, release: str = ""
+) -> Iterator[str]:
     """The lines of a lock. `groups` is called twice, because the digest comes first; both times it gives the same."""
     digest = hashlib.sha256()
     series = instances = size_bytes = 0
@@ -104,6 +117,7 @@ def lock_lines(groups: Callable[[], Iterable[LockedGroup]], *, archive: str, dat
         ("series", series),
         ("instances", instances),
         ("bytes", size_bytes),
+        *((("release", _escaped(release)),) if release else ()),
         ("sha256", digest.hexdigest()),
     )
     yield from (f"{name}\t{value}\n" for name, value in head)
@@ -124,14 +138,7 @@ def _lines_of(group: LockedGroup) -> Iterator[str]:
 def read(text: str, remarks: Remarks) -> ManifestReading:
     """Read a lock as a manifest of its instances. Raises ManifestError: it is invalid, or its digest is another."""
     head, groups = read_lock(lines(text), remarks)
-    settings = {
-        "archive": head.archive,
-        "date": head.date,
-        "series": str(head.series),
-        "instances": str(head.instances),
-        "bytes": str(head.size_bytes),
-        "sha256": head.sha256,
-    }
+    settings = head.settings()
     return ManifestReading("lock", _rows(groups), remarks, settings)
 
 
@@ -172,6 +179,7 @@ def read_lock(text: Iterable[str], remarks: Remarks) -> tuple[LockHead, Iterator
             instances=int(values["instances"]),
             size_bytes=int(values["bytes"]),
             sha256=values["sha256"],
+            release=values.get("release", ""),
         )
     except (KeyError, ValueError) as error:
         raise remarks.error(f"the head of the lock is incomplete: {error}") from error

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -32,6 +33,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, Run, SeriesRow
 from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.locked import MAGIC, LockedGroup, LockedInstance, LockedSeries, LockHead, lock_lines, read_lock
+from bulkdl.model.access import DEMO
 from bulkdl.model.ids import SeriesUid, is_uid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey
@@ -56,14 +58,16 @@ def manifest_lock(mirror: Paths, file: TextIO) -> ManifestWritten:
         raise ManifestError(message, source=str(mirror))
     with Journal.open_readonly(require_mirror(Path(mirror))) as journal, journal.snapshot():
         last = journal.last_run()
-        names = (last.archive_name, last.archive_url) if last else ()
+        names = (DEMO,) if last and last.archive_name == DEMO else (last.archive_name, last.archive_url) if last else ()
         uids = sorted(row.series.series_uid for row in _held_series(journal))
         if not uids:
             raise JournalUnreadable(f"{mirror} holds no instance that could be locked")
         counted = _Counts()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         archive = " ".join(dict.fromkeys(names))
-        file.writelines(lock_lines(lambda: _groups_of(journal, uids, counted), archive=archive, date=now))
+        release = journal.last_catalogue() or ""
+        groups = partial(_groups_of, journal, uids, counted)
+        file.writelines(lock_lines(groups, archive=archive, date=now, release=release))
     left_out = counted.left_out // 2  # they are read twice
     notes = (f"{left_out:,} files are left out: their SOP Instance UID or SHA-256 is not in the journal",)
     return ManifestWritten(

@@ -41,6 +41,8 @@ def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lin
 
     Raises ManifestError: it cannot be read.
     """
+    if content is None and is_lock(manifest):
+        return _show_lock(Path(manifest))
     found = collect(_open(manifest, content, skip_bad_lines=skip_bad_lines))
     return ManifestReport(
         manifest=str(manifest),
@@ -67,12 +69,13 @@ def manifest_convert(
 ) -> ManifestWritten:
     """Write a manifest of any known format to `file` in another form, row by row.
 
-    `format` is one of `tcia`, `csv`, `jsonl` and `s5cmd`; `content` is as in `manifest_show`. Raises ManifestError: it
-    cannot be read; SelectionError: it names something that the form cannot hold.
+    `format` is one of `tcia`, `csv`, `jsonl`, `s5cmd` and, of a lock, `lock`; `content` is as in `manifest_show`.
+
+    Raises ManifestError: it cannot be read; SelectionError: it names something that the form cannot hold.
     """
     reading = _open(manifest, content, skip_bad_lines=skip_bad_lines)
     if format == "lock":
-        raise SelectionError(_NO_LOCK)
+        return _copy_lock(reading, content if content is not None else read_content(manifest), file)
     form = ManifestFormat(format)
     rows = _Counted(reading.rows)
     file.writelines(write_rows(rows, form, reading.settings))
@@ -80,6 +83,36 @@ def manifest_convert(
     if rows.instances and form in {ManifestFormat.TCIA, ManifestFormat.S5CMD}:
         notes.append("single instances are named; this form lists their whole series")
     return ManifestWritten(format=form, series=len(rows.series), instances=rows.instances, notes=tuple(notes))
+
+
+def _show_lock(path: Path) -> ManifestReport:
+    """A lock by its head; the rest is read all the same, because its digest may be another."""
+    with open_lock(path) as (head, groups):
+        for _ in groups:
+            pass
+    return ManifestReport(
+        manifest=str(path),
+        format="lock",
+        collections=0,
+        patients=0,
+        studies=0,
+        series=head.series,
+        instances=head.instances,
+        stated_instances=head.instances,
+        stated_bytes=head.size_bytes,
+        settings=head.settings(),
+    )
+
+
+def _copy_lock(reading: ManifestReading, content: bytes, file: TextIO) -> ManifestWritten:
+    """Write a lock as it is. Raises SelectionError: it is another manifest, which has no checksums."""
+    if reading.format != "lock":
+        raise SelectionError(_NO_LOCK)
+    rows = _Counted(reading.rows)
+    for _ in rows:  # its digest may be another
+        pass
+    file.write(content.decode())
+    return ManifestWritten(format="lock", series=len(rows.series), instances=rows.instances)
 
 
 def manifest_from_mirror(

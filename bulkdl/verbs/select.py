@@ -55,7 +55,20 @@ def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Sel
 
 def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
     """What the manifest at `path` requests. Raises ManifestError: it cannot be read."""
+    from bulkdl.verbs.locking import is_lock  # noqa: PLC0415 - late: most selections have no manifest
+
+    if is_lock(path):
+        return _select_lock(path)
     return select_from(read_content(path), source=str(path), skip_bad_lines=skip_bad_lines)
+
+
+def _select_lock(path: Paths) -> Selection:
+    """The instances of a lock, read without its text as a whole: a lock may have millions of lines."""
+    from bulkdl.verbs.locking import open_lock  # noqa: PLC0415 - as above
+
+    with open_lock(Path(path)) as (_, groups):
+        locked = tuple((series.series_uid, tuple(each.sop_uid for each in instances)) for series, instances in groups)
+    return Selection(series=tuple(uid for uid, _ in locked), instances=locked, locks=(str(path),))
 
 
 def read_content(path: Paths) -> bytes:

@@ -84,6 +84,7 @@ def test_a_table_of_studies_selects_the_studies() -> None:
         ("mixed-levels.csv", "csv", 2),
         ("patients.csv", "csv", 1),
         ("digest.xlsx", "xlsx", 3),
+        ("cohort.lock", "lock", 3),
         ("getseries.json", "json", 3),
         ("series.jsonl", "jsonl", 3),
     ],

@@ -14,13 +14,14 @@ import bulkdl
 from bulkdl.errors import Damaged, JournalUnreadable, LockedInstanceError, ManifestError, Replaced
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.manifest.locked import LockedInstance
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.reports import RunOutcome, RunReport
 from bulkdl.verbs.locking import judge, kept_locks
 from bulkdl.verbs.select import read_content
 from tests.support.bad_archive import QUICK, BadArchive
-from tests.support.dicom_files import MadeUp, instances
+from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.syncing import mirrored
 
 MADE_UP = list(instances(series=3, per_series=4))
@@ -115,6 +116,37 @@ async def test_a_withdrawn_series_is_named_once(lock: Path, tmp_path: Path) -> N
     report = await rebuilt(lock, tmp_path / "second", [one for one in MADE_UP if one.series_uid != gone])
     assert [(each.series, each.instance, each.error) for each in report.failures] == [(gone, None, "withdrawn")]
     assert report.failures[0].message.startswith("withdrawn: the archive does not have this series and its 4 instances")
+
+
+def test_a_lock_of_a_bucket_rebuilds_from_the_bucket_and_from_nbia(tmp_path: Path, cache: Path) -> None:
+    write_folder(tmp_path / "folder", iter(MADE_UP))
+    write_folder(tmp_path / "changed", iter(with_other_bytes(MADE_UP)))
+    with bulkdl.serve(tmp_path / "folder", cache=cache) as served:
+        bucket, nbia = bucket_of(served.url, tmp_path), served.url
+        bulkdl.mirror(collection="MADE-UP", to=tmp_path / "first", archive=bucket)
+        with (tmp_path / "bucket.lock").open("w", newline="") as file:
+            assert bulkdl.manifest_lock(tmp_path / "first", file).instances == 12
+        choices: tuple[str | ArchiveChoice, ...] = (bucket, nbia)
+        for number, archive in enumerate(choices):
+            to = tmp_path / str(number)
+            report = bulkdl.mirror(tmp_path / "bucket.lock", to=to, archive=archive)
+            assert (report.outcome, digests(to)) == (RunOutcome.COMPLETE, digests(tmp_path / "first"))
+    with bulkdl.serve(tmp_path / "changed", cache=cache) as served:
+        bucket = bucket_of(served.url, tmp_path)
+        report = bulkdl.mirror(tmp_path / "bucket.lock", to=tmp_path / "second", archive=bucket)
+    assert {failure.instance: failure.error for failure in report.failures} == {
+        FLIPPED.sop_uid: "damaged",
+        CHANGED.sop_uid: "replaced",
+        GONE.sop_uid: "withdrawn",
+    }
+    assert report.outcome is RunOutcome.PARTIAL
+    assert len(digests(tmp_path / "second")) == 9
+
+
+def bucket_of(address: str, cache: Path) -> ArchiveChoice:
+    """The S3 bucket of a served archive, in the form of the IDC."""
+    root = address.partition("/nbia-api")[0]
+    return bulkdl.reach(f"idc+{root}", idc_index=f"{root}/bulkdl/index/idc_index.parquet", cache=cache / root[-5:])
 
 
 async def test_a_lock_needs_files(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.errors import DiskError, ManifestError
+from bulkdl.errors import DiskError, ManifestError, SelectionError
 from bulkdl.manifest import read_manifest
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.manifest import new_file
@@ -121,3 +121,23 @@ def test_the_folders_of_an_s5cmd_manifest_are_series_without_uids(tmp_path: Path
     out = io.StringIO()
     written = bulkdl.manifest_convert(before, out, format="s5cmd")
     assert (written.series, written.instances) == (2, 1)
+
+
+SAMPLE = Path(__file__).parents[2] / "manifests" / "cohort.lock"
+
+
+def test_a_lock_is_shown_by_its_head_and_copied_as_it_is(tmp_path: Path) -> None:
+    report = bulkdl.manifest_show(SAMPLE)
+    assert (report.series, report.instances, report.stated_instances) == (3, 16, 16)
+    out = io.StringIO(newline="")
+    assert bulkdl.manifest_convert(SAMPLE, out, format="lock").instances == 16
+    assert out.getvalue() == SAMPLE.read_text()
+    (tmp_path / "a.lock").write_text(SAMPLE.read_text()[:-100])
+    for action in (bulkdl.manifest_show, lambda path: bulkdl.manifest_convert(path, io.StringIO(), format="lock")):
+        with pytest.raises(ManifestError):
+            action(tmp_path / "a.lock")
+
+
+def test_another_manifest_does_not_become_a_lock(mixed: Path) -> None:
+    with pytest.raises(SelectionError, match="bulkdl manifest lock DIR"):
+        bulkdl.manifest_convert(mixed, io.StringIO(), format="lock")

@@ -21,8 +21,10 @@ from bulkdl.verbs.locking import manifest_lock
 _FILE: Final = click.argument("file", metavar="FILE")
 _OUTPUT: Final = file_option("--output", "Write to FILE instead of standard output.")
 _SKIP: Final = click.option("--skip-bad-lines", is_flag=True, help="Skip and count invalid lines.")
-_FORMATS: Final = click.Choice([each.value for each in verbs.ManifestFormat])
-_FORMAT: Final = click.option("--format", "form", type=_FORMATS, required=True, help="The form to write.")
+_FORMATS: Final = [each.value for each in verbs.ManifestFormat]
+_FORMAT: Final = click.option(
+    "--format", "form", type=click.Choice([*_FORMATS, "lock"]), required=True, help="The form to write."
+)
 
 
 @click.group(cls=GroupWithExamples, examples=("bulkdl manifest show cohort.xlsx", "bulkdl manifest diff a.csv b.tcia"))
@@ -57,7 +59,9 @@ def convert(*, file: str, form: str, output: Path | None, skip_bad_lines: bool, 
 
 @command("bulkdl manifest from-mirror rider --output rider.csv", "bulkdl manifest from-mirror rider --format tcia")
 @mirror_argument
-@click.option("--format", "form", type=_FORMATS, help="The form to write; the default is that of --output, or csv.")
+@click.option(
+    "--format", "form", type=click.Choice(_FORMATS), help="The form to write; the default is that of --output, or csv."
+)
 @_OUTPUT
 @json_option
 def from_mirror(*, mirror: Path, form: str | None, output: Path | None, as_json: bool) -> int:
