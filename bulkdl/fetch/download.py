@@ -195,9 +195,10 @@ class Downloader:
                     await self._compare(received, target)
                 if isinstance(received.source, bytes):
                     await self._loop_cycle.passed()
-                notes = await self._compare_tag(received, target)
+                tag = received.tag if target.entry.md5 is None else None
+                notes = await self._compare_tag(received, tag) if tag is not None else ()
                 outcome = await self._committer.take(received, target, seen)
-                return replace(outcome, notes=outcome.notes + notes)
+                return replace(outcome, notes=outcome.notes + notes) if notes else outcome
             except (InvalidInstance, InvalidAtSource) as error:
                 raise await self._judged(error, target, seen) from error
             finally:
@@ -233,12 +234,12 @@ class Downloader:
             self._in_ranges.discard(download)
             self._sends_ranges = self._sends_ranges and download.sends_ranges
 
-    async def _compare_tag(self, received: Received, target: Target) -> tuple[str, ...]:
+    async def _compare_tag(self, received: Received, tag: str) -> tuple[str, ...]:
         """A note about an object whose entity tag is of its upload in parts, unless these were of the usual size."""
-        if target.entry.md5 is not None or received.tag is None or not _TAG_OF_PARTS.fullmatch(received.tag):
+        if not _TAG_OF_PARTS.fullmatch(tag):
             return ()
-        tag = await self._threads(tag_of_parts, received.source, _USUAL_PART_BYTES)
-        return () if tag == received.tag else (_NOT_COMPARED,)
+        is_same = await self._threads(tag_of_parts, received.source, _USUAL_PART_BYTES) == tag
+        return () if is_same else (_NOT_COMPARED,)
 
     async def _compare(self, received: Received, target: Target) -> None:
         """Compare a file of two responses with the archive's checksum, where there is one."""

@@ -339,16 +339,18 @@ async def test_two_objects_of_one_instance_are_both_kept(tmp_path: Path) -> None
         assert (again.outcome, again.requests) == (RunOutcome.COMPLETE, 0)
 
 
-@pytest.mark.parametrize("status", [503, 429])
-async def test_a_storm_of_refusals_ends_in_a_complete_mirror(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize(("status", "times", "made_up"), [(503, 2, FIRST), (429, 1, FIRST[:2])], ids=["503", "429"])
+async def test_a_storm_of_refusals_ends_in_a_complete_mirror(
+    tmp_path: Path, status: int, times: int, made_up: Sequence[MadeUp]
+) -> None:
     def fault(seen: Seen) -> Action | None:
-        return s3_error(status, "SlowDown", "Please reduce your request rate.") if seen.ordinal <= 2 else None
+        return s3_error(status, "SlowDown", "Please reduce your request rate.") if seen.ordinal <= times else None
 
-    async with idc(tmp_path, FIRST, fault=fault) as archive:
+    async with idc(tmp_path, made_up, fault=fault) as archive:
         report = await archive.fetch(max_attempts=8)
         assert report.outcome is RunOutcome.COMPLETE
-        assert report.retries >= len(FIRST)
-        archive.check(FIRST)
+        assert report.retries >= times * len(made_up)
+        archive.check(made_up)
 
 
 async def test_tags_of_uploads_in_parts_are_compared_by_size(tmp_path: Path) -> None:

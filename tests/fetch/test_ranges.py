@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import ChecksumMismatch
+from bulkdl.errors import ChecksumMismatch, Interrupted
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.download import Downloader
 from bulkdl.fetch.pixel_decoding import Decoders
@@ -172,6 +172,27 @@ async def test_another_process_continues_part_by_part(opened: Opened) -> None:
         assert outcome.sha256 == hashlib.sha256(ONE.content).digest()
         assert bench.requested_bytes - before < 0.3 * LENGTH
         assert bench.partial_files() == []
+
+
+async def test_a_stopped_download_keeps_what_has_arrived(opened: Opened) -> None:
+    released = asyncio.Event()
+
+    def fault(seen: Seen) -> Action | None:
+        if seen.number <= 12 or released.is_set():
+            return None
+        bench.archive.retrier.stop.set()
+        return part_of(STORED, seen, cut_after=500_000)
+
+    async with opened(fault=fault) as bench:
+        with pytest.raises(Interrupted):
+            await bench.download()
+        assert bench.partial_files() == [".json", ".part"]
+        released.set()
+        bench.archive.retrier.stop.clear()
+        before = bench.requested_bytes
+        assert (await bench.download()).outcome is Outcome.FETCHED
+        assert bench.content == ONE.content
+        assert bench.requested_bytes - before < 0.6 * LENGTH
 
 
 async def test_what_was_kept_of_a_whole_body_is_continued_in_ranges(opened: Opened, files: MirrorFiles) -> None:
