@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.commands import run
 
-OF_ONE_PATIENT = ("--archive", "demo-idc", "--collection", "pydicom_dicomdir", "--patient", "98890234")
+OF_ONE_PATIENT = ("--archive", "demo-idc", "--collection", "PYDICOM-DICOMDIR", "--patient", "98890234")
 
 
 def test_a_mirror_is_complete_and_is_verified(demo_cache: Path, tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_a_mirror_is_complete_and_is_verified(demo_cache: Path, tmp_path: Path) 
     document = done.document()
     assert (done.code, document["outcome"]) == (0, "complete")
     assert document["instances"]["fetched"] == document["instances"]["selected"] > 10
-    assert len(list(mirror.rglob("*.dcm"))) == document["instances"]["selected"]
+    assert len(list((mirror / "PYDICOM-DICOMDIR").rglob("*.dcm"))) == document["instances"]["selected"]
     assert run("verify", mirror, cache=demo_cache).code == 0
     status = run("status", mirror, "--json", cache=demo_cache).document()
     assert status["archive"] == "demo-idc"

@@ -1,4 +1,4 @@
-"""Write an index of Series in the form of the IDC's `idc_index.parquet`.
+"""Write an index of Series in the form of the IDC's `idc_index.parquet`, and what belongs to it.
 
 Source: the file of package `idc-index-data` 25.0.5: its columns, their types, its order, and its metadata key.
 """
@@ -28,6 +28,9 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """The columns in their order, each with its type in SQL."""
 
+_NAME_COLUMNS: Final = {"collection_id": "VARCHAR", "collection_name": "VARCHAR"}
+_ORDER: Final = ("collection_id", "PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+
 
 def write_index(rows: Iterable[Mapping[str, object]], path: Path, *, version: str) -> None:
     """Write an index at `path`. A column that a row does not have is null; `version` is `idc_index_data_version`.
@@ -35,10 +38,25 @@ def write_index(rows: Iterable[Mapping[str, object]], path: Path, *, version: st
     Raises:
         DiskError: it cannot be written; nothing is at `path` then.
     """
+    _write(rows, path, COLUMNS, version)
+
+
+def write_names(names: Mapping[str, str], path: Path, *, version: str) -> None:
+    """Write the names of Collections by their ids, as the IDC does in `collections_index.parquet`.
+
+    Raises:
+        DiskError: they cannot be written.
+    """
+    rows = ({"collection_id": key, "collection_name": name} for key, name in names.items())
+    _write(rows, path, _NAME_COLUMNS, version)
+
+
+def _write(rows: Iterable[Mapping[str, object]], path: Path, columns: Mapping[str, str], version: str) -> None:
     import duckdb  # noqa: PLC0415 - late: it takes a tenth of a second
 
     lines, made = path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.part")
-    columns = ", ".join(f"{_quoted(name)}: '{kind}'" for name, kind in COLUMNS.items())
+    typed = ", ".join(f"{_quoted(name)}: '{kind}'" for name, kind in columns.items())
+    order = ", ".join(name for name in _ORDER if name in columns)
     try:
         with disk_errors("write", path):
             with lines.open("w", encoding="utf-8", errors="replace") as file:
@@ -46,8 +64,7 @@ def write_index(rows: Iterable[Mapping[str, object]], path: Path, *, version: st
             with duckdb.connect(config={"threads": 1, "memory_limit": "256MB"}) as database:
                 database.execute(
                     f"COPY (SELECT * FROM read_json({_quoted(lines)}, format = 'newline_delimited', "  # noqa: S608
-                    f"columns = {{{columns}}}) ORDER BY collection_id, PatientID, StudyInstanceUID, SeriesInstanceUID) "
-                    f"TO {_quoted(made)} (FORMAT parquet, COMPRESSION zstd, "
+                    f"columns = {{{typed}}}) ORDER BY {order}) TO {_quoted(made)} (FORMAT parquet, COMPRESSION zstd, "
                     f"KV_METADATA {{idc_index_data_version: {_quoted(version)}}})"
                 )
             made.replace(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bulkdl.archive.idc.index_file import write_index
+from bulkdl.archive.idc.index_file import write_index, write_names
 from bulkdl.dicom.tags import uid_names
 from bulkdl.model.ids import stable_uuid
 from bulkdl.runtime.disk import disk_errors
@@ -20,7 +20,10 @@ _BYTES_OF_A_MEGABYTE: Final = 1_000_000
 
 
 class IndexFile:
-    """The index of what `view` shows, made when it is needed first, and again when the Series have changed."""
+    """The index of what `view` shows, and the names of its Collections.
+
+    They are made when they are needed first, and again when the Series have changed.
+    """
 
     def __init__(self, view: CatalogueView, folder: Path, name: str) -> None:
         self._view = view
@@ -29,32 +32,33 @@ class IndexFile:
         self._lock = threading.Lock()
         self._digests: dict[Path, tuple[bytes, str]] = {}
 
-    def path(self) -> Path:
-        """The file, which is complete. Blocks while it is made.
+    def paths(self) -> dict[str, Path]:
+        """The files by their names in the bucket, in order. Blocks while they are made.
 
         Raises:
-            DiskError: it cannot be made.
+            DiskError: they cannot be made.
         """
         with self._lock:
             shown = "\0".join([self._view.stamp(), *sorted(self._view.hidden)])
             digest = hashlib.sha256(shown.encode()).hexdigest()[:12]
-            path = self._folder / f"{self._name}.index-{digest}.parquet"
-            if not path.exists():
-                write_index(_rows(self._view), path, version=f"1.0.0-0-g{digest}")
-                for old in self._folder.glob(f"{self._name}.index-*.parquet"):
-                    if old != path:
+            version = f"1.0.0-0-g{digest}"
+            names, series = (self._folder / f"{self._name}.{kind}-{digest}.parquet" for kind in ("names", "index"))
+            if not (series.exists() and names.exists()):
+                write_names({_id_of(name): name for name in self._view.collections()}, names, version=version)
+                write_index(_rows(self._view), series, version=version)
+                for old in self._folder.glob(f"{self._name}.*-*.parquet"):
+                    if old not in {names, series}:
                         old.unlink(missing_ok=True)
-            return path
+            return {"collections_index.parquet": names, "idc_index.parquet": series}
 
-    def digests(self) -> tuple[bytes, str]:
-        """Its MD5, and its SHA-256 in hexadecimal digits."""
-        path = self.path()
+    def digests(self, path: Path) -> tuple[bytes, str]:
+        """The MD5 of one of the files, and its SHA-256 in hexadecimal digits."""
         with self._lock:
             if path not in self._digests:
                 with disk_errors("read", path):
                     content = path.read_bytes()
                 md5 = hashlib.md5(content, usedforsecurity=False).digest()
-                self._digests = {path: (md5, hashlib.sha256(content).hexdigest())}
+                self._digests[path] = md5, hashlib.sha256(content).hexdigest()
             return self._digests[path]
 
 
@@ -74,7 +78,7 @@ def _row(detail: SeriesDetail) -> dict[str, Any]:
     doi = _DOI.fullmatch(series.collection_uri or "")
     study_date = series.study_date or (study and study.study_date)
     return {
-        "collection_id": re.sub(r"[-\s]", "_", series.collection.lower()),
+        "collection_id": _id_of(series.collection),
         "PatientID": series.patient_id,
         "SeriesInstanceUID": series.series_uid,
         "StudyInstanceUID": series.study_uid,
@@ -101,6 +105,11 @@ def _row(detail: SeriesDetail) -> dict[str, Any]:
         "series_aws_url": f"s3://{BUCKET}/{uuid}/*",
         "series_size_MB": None if series.size_bytes is None else series.size_bytes / _BYTES_OF_A_MEGABYTE,
     }
+
+
+def _id_of(collection: str) -> str:
+    """The id that the IDC would give a Collection."""
+    return re.sub(r"[-\s]", "_", collection.lower())
 
 
 def _license(name: str | None, uri: str | None) -> str | None:

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bulkdl.errors import DiskError
 from bulkdl.model.ids import stable_uuid
+from bulkdl.runtime.disk import disk_errors
 from bulkdl.server.bucket.index import IndexFile
 from bulkdl.server.catalogue import CatalogueView, ServedFile
 from bulkdl.server.supply import SeriesNeeded
 
-INDEX_KEY: Final = "index/idc_index.parquet"
-CHECKSUM_KEY: Final = f"{INDEX_KEY}.sha256"
+_INDEX: Final = "index/"
 _KEY: Final = re.compile(r"([0-9a-f-]{36})/([0-9a-f-]{36})\.dcm")
 _UUID_CHARACTERS: Final = 36
 _MOST_CACHED_FILES: Final = 200_000
@@ -75,8 +74,8 @@ class BucketObjects:
             DiskError: the catalogue cannot be read.
             SeriesNeeded: a cache does not have all objects of its Series.
         """
-        if key in {INDEX_KEY, CHECKSUM_KEY}:
-            return next(found for found in self._of_index() if found.key == key)
+        if key.startswith(_INDEX):
+            return next((found for found in self.index() if found.key == key), None)
         found = _KEY.fullmatch(key)
         return None if found is None else self.folder(found[1]).get(key)
 
@@ -104,12 +103,18 @@ class BucketObjects:
         return (uuid for uuid, _ in self._view.uuids(first))
 
     def index(self) -> Iterator[BucketObject]:
-        """The objects of the index, in order. Makes it, if need be.
+        """The objects of the index, in order, each with its checksum behind it. Makes it, if need be.
 
         Raises:
             DiskError: it cannot be made.
         """
-        yield from self._of_index()
+        for name, path in self._index.paths().items():
+            md5, sha256 = self._index.digests(path)
+            with disk_errors("read", path):
+                status = path.stat()
+            line = f"{sha256}  {name}\n".encode()
+            yield BucketObject(f"{_INDEX}{name}", status.st_size, status.st_mtime_ns, md5, path)
+            yield BucketObject(f"{_INDEX}{name}.sha256", len(line), status.st_mtime_ns, _md5(line), line)
 
     def with_md5(self, found: BucketObject) -> BucketObject:
         """The object with its MD5, computed now if it is not known; without one if the file cannot be read.
@@ -131,19 +136,6 @@ class BucketObjects:
         if (folder := self._cached(found.key[:_UUID_CHARACTERS])) is not None and folder.get(found.key) == found:
             folder[found.key] = hashed
         return hashed
-
-    def _of_index(self) -> list[BucketObject]:
-        path = self._index.path()
-        md5, sha256 = self._index.digests()
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise DiskError(f"the index {path} cannot be read: {error.strerror or error}") from error
-        line = f"{sha256}  {INDEX_KEY.rpartition('/')[2]}\n".encode()
-        return [
-            BucketObject(INDEX_KEY, status.st_size, status.st_mtime_ns, md5, path),
-            BucketObject(CHECKSUM_KEY, len(line), status.st_mtime_ns, _md5(line), line),
-        ]
 
     def _cached(self, uuid: str) -> dict[str, BucketObject] | None:
         with self._lock:

@@ -27,6 +27,16 @@ async def read(bucket: ServedBucket, path: Path) -> list[dict[str, Any]]:
         return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
+@pytest_asyncio.fixture
+async def described(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    folder = tmp_path / "described"
+    write_folder(folder, instances(series=1, per_series=1, collection="A-b c"))
+    async with served(
+        Root(folder, about=getattr(request, "param", About())), catalogue=tmp_path / "described.sqlite"
+    ) as running:
+        yield ServedBucket(running, [], folder)
+
+
 async def test_has_a_row_for_each_visible_series(bucket: ServedBucket, tmp_path: Path) -> None:
     rows = {row["SeriesInstanceUID"]: row for row in await read(bucket, tmp_path / "got.parquet")}
     assert set(rows) == {made.series_uid for made in bucket.made}
@@ -53,6 +63,14 @@ async def test_its_checksum_lies_beside_it(bucket: ServedBucket) -> None:
     assert index.headers["ETag"] == f'"{hashlib.md5(index.body, usedforsecurity=False).hexdigest()}"'
 
 
+async def test_the_names_of_collections_lie_beside_it(described: ServedBucket, tmp_path: Path) -> None:
+    body = (await described.ask("index/collections_index.parquet")).body
+    path = tmp_path / "names.parquet"
+    await asyncio.to_thread(path.write_bytes, body)
+    with duckdb.connect() as database:
+        assert database.read_parquet(str(path)).fetchall() == [("a_b_c", "A-b c")]
+
+
 async def test_is_made_anew_after_a_scan_that_found_something(bucket: ServedBucket, tmp_path: Path) -> None:
     before = await read(bucket, tmp_path / "before.parquet")
     first = (await bucket.ask("index/idc_index.parquet")).headers["ETag"]
@@ -62,15 +80,7 @@ async def test_is_made_anew_after_a_scan_that_found_something(bucket: ServedBuck
     assert len(await read(bucket, tmp_path / "after.parquet")) == len(before) + 1
     await asyncio.to_thread(catalogue.scan, [Root(bucket.folder)])
     assert (await bucket.ask("index/idc_index.parquet")).headers["ETag"] != first
-    assert len(list(catalogue.path.parent.glob("*.index-*.parquet"))) == 1
-
-
-@pytest_asyncio.fixture
-async def described(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
-    folder = tmp_path / "described"
-    write_folder(folder, instances(series=1, per_series=1, collection="A-b c"))
-    async with served(Root(folder, about=request.param), catalogue=tmp_path / "described.sqlite") as running:
-        yield ServedBucket(running, [], folder)
+    assert len(list(catalogue.path.parent.glob(f"{catalogue.path.stem}.*.parquet"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from bulkdl.server.bucket.listing import InvalidArgument, read_list_request, token_for
 from tests.server.bucket.conftest import ServedBucket, key_of, texts
 
-INDEX = ["index/idc_index.parquet", "index/idc_index.parquet.sha256"]
+INDEX = [f"index/{name}_index.parquet{checksum}" for name in ("collections", "idc") for checksum in ("", ".sha256")]
 
 
 def expected(keys: list[str], prefix: str, delimiter: str, after: str) -> list[str]:
