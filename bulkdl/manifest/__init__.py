@@ -21,6 +21,7 @@ _SUPPORTED: Final = (
 _BINARY: Final = (
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as XLSX or CSV"),
     (b"\x1f\x8b", "a gzip file: decompress it first"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file: decompress it first"),
     (b"%PDF", "a PDF document"),
 )
 

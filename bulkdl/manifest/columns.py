@@ -9,6 +9,9 @@ some have no imaging, is left out and counted. It names its Patient, Study or Co
 row has, and where the coarser columns are not merely the context of the finest one: in tables of one such column beside
 that of the Series, every row has it.
 
+A column of locations (Location, series_aws_url, gcs_url, …) has the folders of Series in the buckets of the IDC. It
+names them where a row has no Series UID.
+
 Sizes and numbers of instances are read if each row is one Series and the numbers are exact. A rounded size ("17.89 MB",
 as NBIA Data Retriever writes it) cannot be compared with bytes and is ignored.
 """
@@ -22,6 +25,7 @@ from typing import Final
 from bulkdl.errors import InvalidUid
 from bulkdl.manifest.base import ManifestRow, Remarks
 from bulkdl.manifest.plain import without_quotes
+from bulkdl.manifest.s5cmd import location_of
 from bulkdl.model.ids import SeriesUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid, parse_study_uid
 
 _SERIES_ENDS: Final = ("seriesinstanceuid", "seriesuid")
@@ -33,6 +37,7 @@ _PATIENT_NAMES: Final = frozenset({"patientid", "patient", "subjectid", "subject
 _COLLECTION_NAMES: Final = frozenset({"collection", "collectionname", "collectionid", "project"})
 _SIZE_NAMES: Final = frozenset({"filesize", "filesizebytes", "sizebytes", "sizeinbytes", "totalsizeinbytes"})
 _COUNT_NAMES: Final = frozenset({"imagecount", "numberofimages", "objectcount", "instancecount"})
+_LOCATION_NAMES: Final = frozenset({"location", "seriesawsurl", "seriesgcsurl", "awsurl", "gcsurl", "s3url"})
 _EMPTY: Final = frozenset({"", "na", "nan", "nat", "null", "none", "n/a", "#n/a", "-", "--"})
 # pandas writes integers as 118.0 if their column has gaps
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,18})(\.0*)?", re.ASCII)
@@ -66,6 +71,7 @@ class Columns:
     sop: int | None = None
     size: int | None = None
     count: int | None = None
+    location: int | None = None
 
     def levels(self) -> tuple[int, ...]:
         """The columns that name something."""
@@ -98,6 +104,7 @@ def columns_of(header: tuple[str, ...]) -> Columns:
         # beside instances or several Series, a size is not that of the Series
         size=first(among=_SIZE_NAMES) if len(series) == 1 else None,
         count=first(among=_COUNT_NAMES) if len(series) == 1 else None,
+        location=first(among=_LOCATION_NAMES) if len(series) <= 1 else None,
     )
     for shown, name in zip(header, names, strict=True):
         if name in _OTHERS and not series:
@@ -105,7 +112,7 @@ def columns_of(header: tuple[str, ...]) -> Columns:
     if columns.sop is not None and len(series) != 1:
         which = "several columns of series UIDs" if series else "no column of series UIDs"
         raise UnusableColumns(f"{which} and one of SOP Instance UIDs: it is not clear which belong together")
-    if not columns.levels():
+    if not columns.levels() and columns.location is None:
         raise UnusableColumns("no column names a collection, patient, study or series (SeriesInstanceUID, …)")
     return columns
 
@@ -115,7 +122,7 @@ def rows_of(table: Iterable[tuple[int, Sequence[str]]], columns: Columns, remark
     coarser: list[tuple[int, ManifestRow]] = []
     are_context = False
     finest = columns.series or tuple(index for index in columns.levels()[-1:])
-    others = tuple(sorted(set(range(columns.width)) - set(columns.levels())))
+    others = tuple(sorted(set(range(columns.width)) - {*columns.levels(), columns.location}))
     for line, cells in table:
         try:
             found = _finest(cells, columns)
@@ -138,7 +145,11 @@ def rows_of(table: Iterable[tuple[int, Sequence[str]]], columns: Columns, remark
 
 def _finest(cells: Sequence[str], columns: Columns) -> list[ManifestRow]:
     """What a row names in the finest column of its table; empty if nothing."""
+    text = cell_text(cells, columns.location)
+    location = location_of(text) if text else None
     if not columns.series:
+        if location is not None:
+            return [ManifestRow(location=location)]
         row = _coarser(cells, columns)
         is_finest = row is not None and (
             row.study_uid is not None or (columns.study is None and (row.patient_id or columns.patient is None))
@@ -149,7 +160,7 @@ def _finest(cells: Sequence[str], columns: Columns) -> list[ManifestRow]:
     if not uids:
         if sop:
             raise InvalidUid(f"the row names the instance {sop[:80]} without its series")
-        return []
+        return [ManifestRow(location=location)] if location is not None else []
     sop_uid = parse_sop_uid(sop) if sop else None
     is_aligned = len(cells) <= columns.width and sop_uid is None
     study = cell_text(cells, columns.study)
@@ -162,6 +173,7 @@ def _finest(cells: Sequence[str], columns: Columns) -> list[ManifestRow]:
             sop_uid=sop_uid,
             image_count=_whole_number(cell_text(cells, columns.count)) if is_aligned else None,
             size_bytes=_whole_number(cell_text(cells, columns.size)) if is_aligned else None,
+            location=location,
         )
         for uid in uids
     ]

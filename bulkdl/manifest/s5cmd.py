@@ -10,6 +10,7 @@ lines that are an address alone.
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
@@ -70,6 +71,15 @@ def _location(command: str) -> str:
     bucket, folder, name = place["bucket"].lower(), place["folder"].lower(), place["object"]
     location = f"{_NAMES_IN_AWS.get(bucket, bucket)}/{folder}"
     return f"{location}/{name.lower()}" if name is not None else location
+
+
+def location_of(text: str) -> str | None:
+    """The location that a cell of a table names, as an address or as it is written here; None if it names none."""
+    address = text if _ADDRESS.match(text) else f"s3://{text}"
+    folder, comma, names = address.partition(",")
+    with suppress(ValueError):
+        return f"{_location(folder)}{comma}{names}"
+    return None
 
 
 def _unquoted(word: str) -> str:

@@ -25,6 +25,7 @@ _COLUMNS: Final = {
     "SOPInstanceUID": "sop_uid",
     "ImageCount": "image_count",
     "FileSize": "size_bytes",
+    "Location": "location",
 }
 _NAMES: Final = frozenset({"PatientID", "Collection"})
 _RESOLVE: Final = "to resolve it, use: bulkdl plan --manifest FILE --save"
@@ -108,8 +109,6 @@ def _series_of(row: ManifestRow, form: str) -> str:
 
 
 def _values(row: ManifestRow) -> dict[str, Any]:
-    if row.place is not None:
-        raise SelectionError(f"the UIDs of what is at s3://{row.place} are not known; {_RESOLVE} --archive idc")
     return {name: getattr(row, attribute) for name, attribute in _COLUMNS.items()}
 
 

@@ -84,3 +84,24 @@ def test_a_row_shifted_by_an_unquoted_comma_gives_no_count() -> None:
 def test_a_name_protected_from_excel_is_read(cell: str, name: str) -> None:
     manifest = read(f"Collection,PatientID\nA,{cell}\n")
     assert manifest.patients == ((("A", name),) if name else ())
+
+
+FOLDER = "2f77262c-3a4a-4e5a-bdc0-056dc2837f15"
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("series_aws_url", f"s3://idc-open-data/{FOLDER}/*"),
+        ("gcs_url", f"gs://public-datasets-idc/{FOLDER}/"),
+        ("Location", f"idc-open-data/{FOLDER}"),
+    ],
+)
+def test_a_column_of_addresses_names_folders_of_the_idc(name: str, cell: str) -> None:
+    manifest = read(f"PatientID,{name}\nP1,{cell}\n")
+    assert (manifest.locations, manifest.patients) == ((f"idc-open-data/{FOLDER}",), ())
+
+
+def test_a_place_in_the_body_is_not_an_address() -> None:
+    manifest = read("SeriesInstanceUID,Location\n1.2,left\n1.3,\n")
+    assert (manifest.series, manifest.locations, manifest.notes) == (("1.2", "1.3"), (), ())

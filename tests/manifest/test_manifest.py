@@ -129,6 +129,7 @@ def test_reads_a_table_in_the_code_page_of_a_spreadsheet() -> None:
         (b"\xd0\xcf\x11\xe0rest", "an old Excel workbook"),
         (gzip.compress(TCIA, mtime=0), "gzip"),
         (b"%PDF-1.7", "PDF"),
+        (b"\x28\xb5\x2f\xfd rest", "Zstandard"),
         (bytes(128) + b"DICM", "DICOM file"),
         (b"abc\0def", "binary file"),
         (b"manifestVersion=3.0\n", "no list of series found"),

@@ -26,8 +26,10 @@ NAMES = st.one_of(
 )
 FOLDER = "00000000-0000-4000-8000-000000000001"
 COUNTS = st.none() | st.integers(0, 10**12)
+FOLDERS = st.uuids(version=4).map(lambda uuid: f"idc-open-data/{uuid}")
 SERIES = st.builds(
     ManifestRow,
+    location=st.none() | FOLDERS,
     collection=NAMES | st.just(""),
     patient_id=NAMES | st.just(""),
     study_uid=st.none() | UIDS.map(StudyUid),
@@ -40,11 +42,22 @@ COARSER = st.one_of(
     st.builds(ManifestRow, study_uid=UIDS.map(StudyUid)),
     st.builds(ManifestRow, patient_id=NAMES, collection=NAMES | st.just("")),
     st.builds(ManifestRow, collection=NAMES),
+    st.builds(ManifestRow, location=FOLDERS),
 )
 
 
+PLACED = st.lists(st.builds(ManifestRow, location=FOLDERS), min_size=1, max_size=8, unique_by=lambda row: row.location)
+
+
+@given(PLACED, st.lists(st.sampled_from([*ManifestFormat][1:]), min_size=1, max_size=4))
+def test_the_folders_of_a_bucket_survive_every_form_that_holds_them(
+    rows: list[ManifestRow], forms: list[ManifestFormat]
+) -> None:
+    assert convert(rows, *forms) == rows
+
+
 def named(row: ManifestRow) -> object:
-    return row.sop_uid or row.series_uid or row.study_uid or (row.collection, row.patient_id)
+    return row.place or row.sop_uid or row.series_uid or row.study_uid or (row.collection, row.patient_id)
 
 
 ROWS = st.lists(SERIES | INSTANCES | COARSER, min_size=1, max_size=12, unique_by=named)
@@ -141,10 +154,9 @@ def test_a_series_without_a_place_is_named() -> None:
         list(write_rows([ManifestRow(series_uid=SeriesUid("1.2.3"))], ManifestFormat.S5CMD))
 
 
-@pytest.mark.parametrize("form", [ManifestFormat.TCIA, ManifestFormat.CSV, ManifestFormat.JSONL])
-def test_a_folder_without_uids_is_not_written_where_uids_are_needed(form: ManifestFormat) -> None:
+def test_a_folder_without_uids_is_not_written_where_uids_are_needed() -> None:
     with pytest.raises(SelectionError, match="s3://idc-open-data/"):
-        list(write_rows([ManifestRow(location=f"idc-open-data/{FOLDER}")], form))
+        list(write_rows([ManifestRow(location=f"idc-open-data/{FOLDER}")], ManifestFormat.TCIA))
 
 
 def test_folders_and_objects_come_back_as_they_were() -> None:
