@@ -76,7 +76,7 @@ fuzz: $(READY) ## property tests with many more examples, for as long as you let
 bench: $(READY) ## ours beside curl, wget2 and aria2, and the goals of speed; minutes, needs Debian's nginx-light
 	$(BIN)/python -m tests.benchmarks
 
-test-clients: $(READY) $(CLIENTS:%=.venv-%/.ready) ## public clients, unmodified, against the embedded archive
+test-clients: $(READY) $(CLIENTS:%=.venv-%/.ready) ## public clients, unmodified, against the embedded archive and a cache
 	@for client in $(CLIENTS); do \
 	  echo "$$client:"; \
 	  BULKDL=$(abspath $(BIN))/bulkdl .venv-$$client/bin/pytest -c tests/clients/pytest.ini -q \
