@@ -27,12 +27,15 @@ from bulkdl.model.outcomes import InstanceOutcome
 from bulkdl.model.preamble import is_dicom
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.settings import PARALLEL_ABOVE_BYTES
+from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.load import OnePerLoopCycle
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
 
 # Smaller bodies stay in memory until they are written once; larger ones go to a partial file as they arrive.
 MEMORY_BYTES: Final = 4 << 20
+_REQUEST: Final = "x-amz-request-id"
+_SHOWN_CHARACTERS: Final = 80
 _TAG_OF_PARTS: Final = re.compile(r'"[0-9a-f]{32}-[0-9]{1,5}"', re.ASCII)
 _USUAL_PART_BYTES: Final = 8 << 20  # of uploads with the libraries of AWS
 _NOT_COMPARED: Final = "compared by size alone: the archive has no MD5 of the whole file"
@@ -59,6 +62,7 @@ class Incoming:
         self._kept: KeptPartial | None = None
         self.was_resumed = False
         self.tag: str | None = None
+        self.request = ""  # the name that the archive gave the request, for those who run it
 
     async def resume(self, kept: KeptPartial) -> None:
         """Continue after the bytes that were kept."""
@@ -160,6 +164,7 @@ class Downloader:
         self._threads = threads
         self._parallel_above_bytes = parallel_above_bytes
         self._sends_ranges = archive.capabilities.ranges
+        self._whole: set[str] = set()  # the names of entries of which a range was refused
         self._kept: dict[str, KeptPartial] = {}
         self._loop_cycle = OnePerLoopCycle()
         self._unfinished_bytes = 0
@@ -186,7 +191,7 @@ class Downloader:
         async def once(_: int) -> InstanceOutcome:
             incoming = Incoming(self._partials, self._threads, name, target.most_bytes)
             try:
-                if self._sends_ranges and (target.entry.size_bytes or 0) > self._parallel_above_bytes:
+                if self._comes_in_ranges(target, name):
                     received = await self._receive_in_ranges(target, name)
                 else:
                     await self._request(target, incoming)
@@ -201,6 +206,10 @@ class Downloader:
                 return replace(outcome, notes=outcome.notes + notes) if notes else outcome
             except (InvalidInstance, InvalidAtSource) as error:
                 raise await self._judged(error, target, seen) from error
+            except ChecksumMismatch as error:
+                if incoming.request:
+                    error.args = (f"{error} (request {incoming.request})",)
+                raise
             finally:
                 await incoming.drop()
 
@@ -209,6 +218,10 @@ class Downloader:
         except (RequestFailed, InstanceError) as error:
             return failed(target, error)
         return replace(outcome, attempts=attempts)
+
+    def _comes_in_ranges(self, target: Target, name: str) -> bool:
+        is_large = (target.entry.size_bytes or 0) > self._parallel_above_bytes
+        return is_large and self._sends_ranges and name not in self._whole
 
     async def _receive_in_ranges(self, target: Target, name: str) -> Received:
         """Receive an entry in parallel ranges: all of it, or what is missing of what was kept."""
@@ -223,8 +236,8 @@ class Downloader:
             return await download.receive()
         except (RequestRejected, UnexpectedAnswer) as error:
             if not download.kept.validator:
-                raise
-            await self._threads(self._partials.forget, name)  # the object has changed
+                self._whole.add(name)
+            await self._threads(self._partials.forget, name)  # or the object has changed
             raise UnexpectedAnswer(f"asked for a range of an instance: {error}") from error
         except (RequestFailed, Interrupted):
             if download.kept.synced_bytes:
@@ -259,6 +272,7 @@ class Downloader:
                 else:
                     await self._forget(name)
                     incoming.tag = body.validator
+                    incoming.request = shortened(one_line(body.headers.get(_REQUEST, "")), _SHOWN_CHARACTERS)
                     if body.validator is not None and body.length is not None and body.length > MEMORY_BYTES:
                         incoming.is_of(source, body.validator, body.length)
                 await self._receive(body, incoming)

@@ -218,6 +218,7 @@ class RangedDownload:
             self.sends_ranges = False
             raise UnexpectedAnswer("the archive sends no ranges of this object, or does not identify it")
         if body.length != length:
+            self.sends_ranges = False
             raise UnexpectedAnswer("the archive sent another range than the requested one")
         if not self._identified.is_set():
             self.kept = replace(self.kept, validator=validator)

@@ -209,7 +209,7 @@ WRONG = {
     "MD5 mismatch": Wrong(
         {"checksum-mismatch": 1},
         19,
-        "but the archive lists",
+        f"but the archive lists {Stored(ONE.content).md5.hex()} (request REQUEST",
         stored=stored_with(key_of(ONE), Stored(OTHER, Stored(ONE.content).etag)),
     ),
     "403 of one object": Wrong(

@@ -253,6 +253,18 @@ async def test_an_archive_without_ranges_sends_the_whole(opened: Opened) -> None
         assert (await bench.download()).attempts <= 1
 
 
+@pytest.mark.parametrize("status", [206, 400, 416])
+async def test_an_object_whose_range_is_refused_is_requested_whole(opened: Opened, status: int) -> None:
+    wrong = {"ETag": STORED.etag, "Content-Range": f"bytes 5-9/{LENGTH}"} if status == 206 else {}
+
+    def fault(seen: Seen) -> Action | None:
+        return answer(b"?" * 5, status=status, headers=wrong) if "range" in seen.headers else None
+
+    async with opened(fault=fault) as bench:
+        outcome = await bench.download()
+        assert (outcome.outcome, outcome.attempts, bench.content) == (Outcome.FETCHED, 2, ONE.content)
+
+
 async def test_damage_on_the_way_is_found_by_the_md5(opened: Opened) -> None:
     damaged = Stored(ONE.content[:-100] + b"?" * 100, STORED.etag)
     async with opened(stored=damaged) as bench:
