@@ -16,7 +16,7 @@ from bulkdl.archive.base import Archive, Body, FoundSeries, Listing, Rest, Serie
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import ArchiveUnreachable, ConnectFailed, RequestFailed
+from bulkdl.errors import ArchiveError, ArchiveUnreachable, ConnectFailed, RequestFailed
 from bulkdl.model.access import Route
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series, SeriesSize
@@ -31,6 +31,7 @@ _CONTROLLED: Final = (
 _NEVER_SEEN: Final = "neither IDC, in any release, nor NBIA has this series"
 
 
+_SECONDS_FOR_NAMES: Final = 30.0
 _COMPARED_AT_ONCE: Final = 10_000  # Series of NBIA with the index: a comparison takes a tenth of a second
 
 
@@ -44,6 +45,7 @@ class RoutedArchive:
         self.idc = idc
         self.nbia = nbia
         self.route = profile.route
+        self._index_error: ArchiveError | None = None
         self.retrier = nbia.retrier if self.route in {Route.NBIA, Route.NBIA_FIRST} else idc.retrier
 
     @property
@@ -51,14 +53,32 @@ class RoutedArchive:
         return self.idc.requests + self.nbia.requests
 
     async def collections(self) -> tuple[str, ...]:
-        found = await self.nbia.collections() if self.route is not Route.IDC else ()
-        if self.route is not Route.NBIA:
-            found = (*found, *await self.idc.collections())
+        """See `Archive.collections`. Those of IDC alone where NBIA does not answer soon."""
+        found = await self.idc.collections() if await self._has_index() else ()
+        if self.route is not Route.IDC:
+            try:
+                async with asyncio.timeout(_SECONDS_FOR_NAMES if found else None):
+                    found = (*await self.nbia.collections(), *found)
+            except (TimeoutError, ArchiveUnreachable, RequestFailed):
+                if not found:
+                    raise
         return tuple({name.casefold(): name for name in found}.values())
 
     async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
-        found = await self.idc.collections_of_doi(doi) if self.route is not Route.NBIA else ()
+        found = await self.idc.collections_of_doi(doi) if await self._has_index() else ()
         return found or await self.nbia.collections_of_doi(doi)
+
+    async def _has_index(self) -> bool:
+        """Whether IDC is to be asked. Where its index cannot be downloaded, all comes from NBIA, and that is said."""
+        if self.route in {Route.IDC, Route.NBIA}:
+            return self.route is Route.IDC
+        if self._index_error is None:
+            try:
+                await self.idc.catalogue()
+            except ArchiveError as error:
+                self._index_error = error
+                self.idc.note(f"everything comes from NBIA, because the index of IDC cannot be downloaded: {error}")
+        return self._index_error is None
 
     # --- find ---------------------------------------------------------------------------------------------------------
 
@@ -70,7 +90,8 @@ class RoutedArchive:
             Route.IDC_FIRST: self._idc_first,
             Route.NBIA_FIRST: self._nbia_first,
         }
-        async with aclosing(ask[self.route](selection)) as batches:
+        is_routed = self.route in {Route.IDC, Route.NBIA} or selection.locations or await self._has_index()
+        async with aclosing(ask[self.route if is_routed else Route.NBIA](selection)) as batches:
             async for batch in batches:
                 yield batch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsons
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ import bulkdl
 from bulkdl.archive.connect import capabilities, connect
 from bulkdl.archive.profiles import find_profile
 from bulkdl.archive.routed import RoutedArchive, part_of, parts_of, source_of
-from bulkdl.errors import ConfigurationError
+from bulkdl.errors import ArchiveUnreachable, ConfigurationError
 from bulkdl.model.access import ArchiveChoice, Route
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.records import Series
 from bulkdl.model.reports import RunOutcome
 from tests.support.archives import make_retrier
@@ -234,3 +235,25 @@ async def test_a_shared_list_of_nbia_is_routed_series_by_series(both: World, rou
     report = await bulkdl.plan_async(shared_list="mine", archive=both.choice(route), settings=QUICK)
     assert report.sources == ({"idc": 1, "nbia": 1} if route == "idc-first" else {"nbia": 2})
     assert sorted(report.series_uids) == sorted([BOTH, NBIA_ALONE])
+
+
+async def test_without_the_index_everything_comes_from_nbia(both: World, tmp_path: Path) -> None:
+    choice = replace(both.choice(), idc_index="http://127.0.0.1:9/index/", cache=tmp_path / "empty")
+    events: list[Event] = []
+    settings = replace(QUICK, give_up_after_seconds=0.2)
+    report = await bulkdl.plan_async(collection="LUNG-ONE", archive=choice, settings=settings, sink=events.append)
+    assert report.sources == {"nbia": 2}
+    notes = [event.message for event in events if isinstance(event, Noted)]
+    assert [note for note in notes if note.startswith("everything comes from NBIA")]
+    with pytest.raises(ArchiveUnreachable):
+        await bulkdl.plan_async(collection="LUNG-ONE", archive=replace(choice, route=Route.IDC), settings=settings)
+
+
+async def test_names_are_those_of_idc_where_nbia_is_down(both: World) -> None:
+    await both.nbia.server.go_away()
+    settings = replace(QUICK, give_up_after_seconds=0.2)
+    report = await bulkdl.plan_async("lung one", archive=both.choice("idc"), settings=settings)
+    assert report.sources == {"idc": 2}
+    routed = await bulkdl.plan_async("lung one", archive=both.choice(), settings=settings)
+    assert routed.sources == {"idc": 2}
+    assert routed.series.failed == 1

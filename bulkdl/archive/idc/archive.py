@@ -54,6 +54,10 @@ class IdcArchive:
         """See `Archive.requests`."""
         return self._http.requests
 
+    def note(self, text: str) -> None:
+        """Tell the user something."""
+        self._http.note(text)
+
     # --- find ---------------------------------------------------------------------------------------------------------
 
     async def catalogue(self) -> IdcCatalogue:
