@@ -15,10 +15,10 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
             print(series.series_uid, series.image_count)
 
 Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `adopt`, `query`, `describe`,
-`archives`, `serve`. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in
-`bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too.
-Nothing is printed, and no environment is read. Each name is imported when it is first used, so `import bulkdl` is
-fast.
+`archives`, `serve`, and on files alone `manifest_show`, `manifest_convert`, `manifest_diff`, `manifest_from_mirror`,
+`manifest_lock`. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in `bulkdl.errors`,
+their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too. Nothing is printed,
+and no environment is read. Each name is imported when it is first used, so `import bulkdl` is fast.
 """
 
 from __future__ import annotations

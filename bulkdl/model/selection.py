@@ -122,7 +122,8 @@ class Selection:
     `Series.location`. `alternatives` are selections of which a Series must match one: what a manifest names that is not
     Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user what was left
     out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
-    states; they select nothing. `locks` are the lock files among the manifests, whose checksums `mirror` compares.
+    states; they select nothing. `locks` are the lock files among the manifests, or their contents, whose
+    checksums `mirror` compares.
     """
 
     collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
@@ -180,7 +181,7 @@ class Selection:
     alternatives: tuple[Selection, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict, compare=False, repr=False)
-    locks: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    locks: tuple[str | bytes, ...] = field(default=(), compare=False, repr=False)
     everything: bool = criterion("everything", "The whole archive.", default=False)
 
     def check(self) -> None:

@@ -31,7 +31,7 @@ from bulkdl.errors import (
 from bulkdl.fetch.lost_files import move_away
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, Run, SeriesRow
-from bulkdl.manifest.base import Remarks
+from bulkdl.manifest.base import Remarks, lines
 from bulkdl.manifest.locked import MAGIC, LockedGroup, LockedInstance, LockedSeries, LockHead, lock_lines, read_lock
 from bulkdl.model.access import DEMO
 from bulkdl.model.ids import SeriesUid, is_uid
@@ -40,6 +40,7 @@ from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports import Failure, ManifestWritten
 from bulkdl.runtime.disk import LOCK_FILES, disk_errors, write_new
 from bulkdl.verbs.common import OpenMirror, require_mirror
+from bulkdl.verbs.select import read_content
 from bulkdl.verbs.signatures import Paths
 
 _PAGE: Final = 1_000
@@ -145,16 +146,13 @@ def open_lock(path: Path) -> Iterator[tuple[LockHead, Iterator[LockedGroup]]]:
         raise ManifestError("this is not a lock file: it is not UTF-8", source=str(path)) from error
 
 
-def keep_locks(root: Path, locks: Iterable[str], *, private: bool) -> tuple[Path, ...]:
-    """Keep copies of lock files in a mirror, each named by its digest; returns their paths. Blocking."""
+def keep_locks(root: Path, locks: Iterable[str | bytes], *, private: bool) -> tuple[Path, ...]:
+    """Keep copies of lock files, given by path or as content, in a mirror, named by their digests. Blocking."""
     kept = []
     for lock in locks:
-        try:
-            content = Path(lock).read_bytes()
-        except OSError as error:
-            raise ManifestError("a lock is read again at the end: give it as a file", source=lock) from error
-        with open_lock(Path(lock)) as (head, _):
-            place = root / LOCK_FILES / f"{head.sha256}.lock"
+        content = lock if isinstance(lock, bytes) else read_content(lock)
+        head, _ = read_lock(lines(content.decode()), Remarks("the lock"))
+        place = root / LOCK_FILES / f"{head.sha256}.lock"
         with disk_errors("write", place):
             place.parent.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
             write_new(place, content, private=private)

@@ -102,7 +102,7 @@ def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) ->
         alternatives=coarser,
         notes=manifest.notes,
         expected=manifest.expected,
-        locks=(source,) if manifest.format == "lock" else (),
+        locks=(content,) if manifest.format == "lock" else (),
     )
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +227,11 @@ def test_the_series_of_a_manifest_are_downloaded_and_described(tmp_path: Path) -
     wanted = set(manifest.read_text().split("ListOfSeriesToDownload=")[1].split())
     assert {path.name for path in tmp_path.iterdir()} == wanted
     assert set(frame["SeriesInstanceUID"]) == wanted
+
+
+def test_a_converted_manifest_is_read(tmp_path: Path) -> None:
+    samples, saved = Path(__file__).parents[2] / "manifests", tmp_path / "digest.tcia"
+    words = ["manifest", "convert", str(samples / "digest.xlsx"), "--format", "tcia", "--output", str(saved)]
+    subprocess.run([os.environ["BULKDL"], *words], check=True)
+    listed = nbia.manifestToList(str(saved))
+    assert listed == [row["SeriesInstanceUID"] for row in json.loads((samples / "getseries.json").read_text())]

@@ -19,7 +19,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.reports import RunOutcome, RunReport
 from bulkdl.verbs.locking import judge, kept_locks
-from bulkdl.verbs.select import read_content
+from bulkdl.verbs.select import read_content, select_from
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.syncing import mirrored
@@ -76,6 +76,14 @@ async def test_a_lock_rebuilds_the_mirror_elsewhere(lock: Path, tmp_path: Path) 
     original = read_content(lock)
     assert body_of(out.getvalue()) == body_of(original.decode())
     assert list(map(read_content, kept_locks(tmp_path / "second"))) == [original]
+
+
+async def test_a_lock_may_come_from_standard_input(lock: Path, tmp_path: Path) -> None:
+    selection = select_from(read_content(lock), source="standard input")
+    async with BadArchive(with_other_bytes(MADE_UP)) as archive:
+        choice = archive.choice(tmp_path)
+        report = await bulkdl.mirror_async(selection, to=tmp_path / "second", archive=choice, settings=QUICK)
+    assert {failure.error for failure in report.failures} == {"damaged", "replaced", "withdrawn"}
 
 
 async def test_instances_that_the_lock_does_not_have_are_not_downloaded(lock: Path, tmp_path: Path) -> None:
