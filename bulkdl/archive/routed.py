@@ -69,7 +69,7 @@ class RoutedArchive:
         return found or await self.nbia.collections_of_doi(doi)
 
     async def _has_index(self) -> bool:
-        """Whether IDC is to be asked. Where its index cannot be downloaded, all comes from NBIA, and that is said."""
+        """Whether IDC is to be asked. Where its index cannot be downloaded, all comes from NBIA, and a note says so."""
         if self.route in {Route.IDC, Route.NBIA}:
             return self.route is Route.IDC
         if self._index_error is None:
@@ -94,6 +94,9 @@ class RoutedArchive:
         async with aclosing(ask[self.route if is_routed else Route.NBIA](selection)) as batches:
             async for batch in batches:
                 yield batch
+        if not is_routed:  # an absence is not an answer then
+            failure = ConnectFailed(f"what NBIA does not have is not known: {self._index_error}")
+            yield FoundSeries(failed=((SeriesQuestion({}), failure),))
 
     async def _idc_first(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         missing: list[SeriesQuestion] = []

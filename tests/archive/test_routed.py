@@ -243,6 +243,7 @@ async def test_without_the_index_everything_comes_from_nbia(both: World, tmp_pat
     settings = replace(QUICK, give_up_after_seconds=0.2)
     report = await bulkdl.plan_async(collection="LUNG-ONE", archive=choice, settings=settings, sink=events.append)
     assert report.sources == {"nbia": 2}
+    assert ["what NBIA does not have is not known" in failure.message for failure in report.failures] == [True]
     notes = [event.message for event in events if isinstance(event, Noted)]
     assert [note for note in notes if note.startswith("everything comes from NBIA")]
     with pytest.raises(ArchiveUnreachable):

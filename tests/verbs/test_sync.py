@@ -12,7 +12,7 @@ import bulkdl
 from bulkdl.errors import JournalUnreadable, MirrorUnwritable
 from bulkdl.model.reports import Changes, RunOutcome, RunReport
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of
-from tests.support.bucket_server import bucket_server, rows_of
+from tests.support.bucket_server import bucket_server, rows_of, write_index_of
 from tests.support.dicom_files import instances, padded
 from tests.support.faults import Action, Seen, answer
 from tests.support.idc_index import prior_row, write_index
@@ -209,3 +209,19 @@ async def test_prune_refuses_a_folder_that_is_not_a_mirror(tmp_path: Path) -> No
     with pytest.raises(JournalUnreadable):
         await bulkdl.prune_async(tmp_path)
     assert not any(path.exists() for path in (tmp_path / ".bulkdl",))
+
+
+async def test_nothing_is_withdrawn_while_the_index_cannot_be_downloaded(tmp_path: Path) -> None:
+    made_up = sorted(MADE_UP, key=lambda one: one.series_uid)
+    at_nbia = [one for one in made_up if one.series_uid != made_up[0].series_uid]
+    index = write_index_of(tmp_path / "index", made_up)
+    async with bucket_server(made_up) as server, BadArchive(at_nbia) as nbia:
+        profiles = {"idc": f"idc+{server.url}", "nbia": nbia.address}
+        choice = bulkdl.reach("tcia", profiles=profiles, idc_index=index, cache=tmp_path)
+        await bulkdl.mirror_async(collection="MADE-UP", to=tmp_path / "m", archive=choice, settings=QUICK)
+        without = replace(choice, idc_index="http://127.0.0.1:9/")
+        settings = replace(QUICK, give_up_after_seconds=0.2)
+        report = await bulkdl.sync_async(tmp_path / "m", archive=without, settings=settings)
+    assert report.outcome is RunOutcome.PARTIAL
+    assert changes_of(report).get("withdrawn_series", 0) == 0
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
