@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bulkdl.archive.base import FoundSeries
+from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.errors import ArchiveError, ArchiveUnreachable, BulkdlError, ConnectFailed, TimedOut, TooManyRequests
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import EntryRow, SeriesRow
+from bulkdl.journal.rows import EntryRow, SeriesRow, is_changed
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted, RunContext
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
@@ -422,13 +423,30 @@ class Gateway:
             return
         async with self._leaving:
             over = await asyncio.to_thread(self.holdings.size_bytes) + more_bytes - self.most_bytes
-            after = (0, "")
+            after = (-1, "")
             while over > 0 and (page := await asyncio.to_thread(self.holdings.least_used, after, _PAGE)):
                 for used_at, series_uid, folder, size_bytes in page:
                     after = used_at, series_uid
                     if over > 0 and series_uid not in self._in_use and series_uid not in self._demands:
                         await self._remove(series_uid, folder)
                         over -= size_bytes
+
+    async def remove_outdated(self) -> None:
+        """Remove the Series that the archive describes otherwise than when they were downloaded."""
+        for series_uid, folder in await asyncio.to_thread(self._outdated):
+            await self._remove(series_uid, folder)
+
+    def _outdated(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        after = (-1, "")
+        with Journal.open_readonly(self.mirror.files.journal_path) as journal:
+            while page := self.holdings.least_used(after, _PAGE):
+                for used_at, series_uid, folder, _ in page:
+                    after = used_at, series_uid
+                    now, row = self._series(series_uid), journal.find_series(SeriesUid(series_uid))
+                    if now is not None and row is not None and _is_outdated(row.series, now):
+                        found.append((series_uid, folder))
+        return found
 
     async def note_use(self) -> None:
         """Note when Series were used last."""
@@ -441,6 +459,10 @@ class Gateway:
         await self.mirror.journal(Journal.forget_series, SeriesUid(series_uid))
         await asyncio.to_thread(self.holdings.remove, series_uid)
         await asyncio.to_thread(_delete, names, self.mirror.files.root / folder, self.mirror.files.root)
+
+
+def _is_outdated(before: Series, now: Series) -> bool:
+    return is_changed(before, now) or before.location != now.location
 
 
 def _name_of(held: InstanceOutcome) -> str:
@@ -489,8 +511,10 @@ async def open_gateway(
                 outage=outage,
                 most_bytes=most_bytes,
             )
-            await _load(gateway)
+            is_new = await _load(gateway)
             await asyncio.to_thread(_make_agree, gateway.holdings, mirror.files.journal_path)
+            if is_new:
+                await gateway.remove_outdated()
             try:
                 async with Tasks() as tasks:
                     tasks.join(gateway.work())
@@ -507,8 +531,8 @@ def _make_agree(holdings: Holdings, journal_path: Path) -> None:
         holdings.agree_with(journal)
 
 
-async def _load(gateway: Gateway) -> None:
-    """Load all Series of the archive, unless the catalogue has those of its release.
+async def _load(gateway: Gateway) -> bool:
+    """Load all Series of the archive, and return True, unless the catalogue has those of its release.
 
     Raises ArchiveError: that fails, and there are none from earlier.
     """
@@ -518,12 +542,18 @@ async def _load(gateway: Gateway) -> None:
         async with aclosing(archive.find(Selection(everything=True))) as batches:
             first = await anext(batches, FoundSeries())
             source = {"archive": archive.url, "release": first.release or "", "loaded": _now()}
-            if first.release and known | {"loaded": ""} == source | {"loaded": ""}:
-                return
+            is_index = isinstance(archive, IdcArchive)  # of others the release does not tell all
+            if is_index and known | {"loaded": ""} == source | {"loaded": ""}:
+                return False
             async with _entered_in_thread(holdings.loading(source)) as add:
-                await _add(add, first)
+                await asyncio.to_thread(add, first.series)
                 async for batch in batches:
-                    await _add(add, batch)
+                    if batch.failed and first.release is None:
+                        raise batch.failed[0][1]
+                    for question, error in batch.failed:
+                        gateway.context.sink(Noted(f"left out until the next start: {question}: {error}"))
+                    await asyncio.to_thread(add, batch.series)
+            return True
     except ArchiveError as error:
         if known.get("archive") != archive.url:
             raise
@@ -531,13 +561,7 @@ async def _load(gateway: Gateway) -> None:
         gateway.context.sink(
             Noted(f"the archive does not answer: {error}; serving what it listed on {known['loaded']}")
         )
-
-
-async def _add(add: Callable[[Iterable[Series]], None], found: FoundSeries) -> None:
-    """Add a batch to the catalogue. Raises RequestFailed: a part of it was not answered."""
-    if found.failed and not found.series:
-        raise found.failed[0][1]
-    await asyncio.to_thread(add, found.series)
+        return False
 
 
 def _now() -> str:

@@ -54,6 +54,7 @@ class Upstream:
     hook: Hook = nothing
     asked: list[str] = field(default_factory=list)
     is_up: bool = True
+    rescan: Callable[[], object] = lambda: None
 
     @property
     def series(self) -> list[str]:
@@ -94,6 +95,7 @@ async def archive_of(folder: Path, made: list[MadeUp]) -> AsyncIterator[Upstream
         app.middlewares.append(middleware)
         async with serving(app) as url:
             upstream.url = url
+            upstream.rescan = lambda: catalogue.scan([Root(folder)])
             yield upstream
 
 
@@ -430,6 +432,27 @@ async def test_a_catalogue_that_was_deleted_is_made_again(upstream: Upstream, tm
     async with cache_of(upstream.url, tmp_path / "cache") as cache:
         assert (await cache.instance(made)).body == made.content
     assert upstream.fetched() == asked
+
+
+@pytest.mark.parametrize("is_bucket", [False, True], ids=["nbia", "idc"])
+async def test_a_series_that_changed_at_the_archive_is_downloaded_again(
+    upstream: Upstream, tmp_path: Path, *, is_bucket: bool
+) -> None:
+    first, *_ = of_series = upstream.of(upstream.series[0])
+    other = upstream.series[1]
+
+    async def bundles() -> list[bytes]:
+        choice = as_idc(upstream, tmp_path / "index") if is_bucket else upstream.url
+        async with cache_of(choice, tmp_path / "cache") as cache:
+            await cache.bundle(other)
+            return contents((await cache.bundle(first.series_uid)).body)
+
+    assert await bundles() == sorted(made.content for made in of_series)
+    (tmp_path / "archive" / of_series[-1].path).unlink()
+    await asyncio.to_thread(upstream.rescan)
+    asked = len(upstream.asked)
+    assert await bundles() == sorted(made.content for made in of_series[:-1])
+    assert not any(name in address for address in upstream.asked[asked:] for name in (other, stable_uuid(other)))
 
 
 async def test_the_series_that_was_used_least_recently_leaves(upstream: Upstream, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class IndexFile:
         with self._lock:
             shown = "\0".join([self._view.stamp(), *sorted(self._view.hidden)])
             digest = hashlib.sha256(shown.encode()).hexdigest()[:12]
-            version = f"1.0.0-0-g{digest}"
+            version = f"1.0.{int(digest[:8], 16)}-0-g{digest}"  # clients compare its numbers alone
             names, series = (self._folder / f"{self._name}.{kind}-{digest}.parquet" for kind in ("names", "index"))
             if not (series.exists() and names.exists()):
                 write_names({_id_of(name): name for name in self._view.collections()}, names, version=version)
