@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from bulkdl.verbs.run import MirrorRun, begin_run
 from bulkdl.verbs.signatures import Paths
 
 _REMOVED_AT_ONCE: Final = 500
+_RELEASE: Final = re.compile(r"\brelease (\d{1,9})\b", re.ASCII)
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them
 
 
@@ -92,13 +94,25 @@ class _Sync:
     async def resolve(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
         """Resolve every selection again, and mark what it does not find any more."""
         journal = self.run.mirror.journal
-        before = await journal(Journal.series_count)
+        before, release = await journal(Journal.series_count), await journal(Journal.last_catalogue)
         for row in rows:
             run = replace(self.run.run, selection_id=row.id)
             with suppress(SelectionError):  # it is a failure in the report
-                if await self.run.resolve(row.selection, layout, run=run):
+                is_answered = await self.run.resolve(row.selection, layout, run=run)
+                if is_answered and not self._is_older(await journal(Journal.last_catalogue), release):
                     await self._mark_withdrawn(run)
         self.changes.new_series = await journal(Journal.series_count) - before
+
+    def _is_older(self, release: str | None, before: str | None) -> bool:
+        """Whether the index of the archive is of an earlier release than the mirror: new Series would be missing."""
+        if _number(release) >= _number(before):
+            return False
+        self.run.fail(
+            UnexpectedAnswer.code,
+            f"the index is of {release}, and the mirror was made with {before}: nothing was marked as withdrawn; for a "
+            "later index, run bulkdl archives --update-index",
+        )
+        return True
 
     async def _mark_withdrawn(self, run: Run) -> None:
         journal = self.run.mirror.journal
@@ -214,3 +228,9 @@ async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sin
 
 
 prune = blocking(prune_async)
+
+
+def _number(release: str | None) -> int:
+    """The number of a release as the journal has it, `IDC release 25 (…)`; 0 without one."""
+    found = _RELEASE.search(release or "")
+    return int(found[1]) if found is not None else 0

@@ -225,3 +225,18 @@ async def test_nothing_is_withdrawn_while_the_index_cannot_be_downloaded(tmp_pat
     assert report.outcome is RunOutcome.PARTIAL
     assert changes_of(report).get("withdrawn_series", 0) == 0
     assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
+
+
+async def test_an_index_of_an_earlier_release_withdraws_nothing(tmp_path: Path) -> None:
+    made_up = sorted(MADE_UP, key=lambda one: one.series_uid)
+    index = write_index_of(tmp_path / "index", made_up)
+    write_index(tmp_path / "old", rows_of(made_up)[1:], names={"made_up": "MADE-UP"}, version="24.1.0")
+    async with bucket_server(made_up) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path)
+        await bulkdl.mirror_async(everything=True, to=tmp_path / "m", archive=choice, settings=QUICK)
+        old = replace(choice, idc_index=str(tmp_path / "old"))
+        report = await bulkdl.sync_async(tmp_path / "m", archive=old, settings=QUICK)
+    assert (report.outcome, changes_of(report)) == (RunOutcome.PARTIAL, {})
+    (failure,) = report.failures
+    assert "is of IDC release 24 (index 24.1.0), and the mirror was made with IDC release 25" in failure.message
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
