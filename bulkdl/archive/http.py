@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -340,8 +341,8 @@ def _conditions(rest: Rest, rules: ServiceRules | None) -> Mapping[str, str]:
 
 
 async def _error_content(response: HttpResponse) -> bytes:
-    """The beginning of the body of a response without success."""
-    if "Content-Encoding" in response.headers:
+    """The beginning of the body of a response without success. Only redirects and errors have one: RFC 9110 §15."""
+    if response.status < HTTPStatus.MULTIPLE_CHOICES or "Content-Encoding" in response.headers:
         return b""
     content = b""
     with suppress(errors.RequestFailed, TimeoutError):
