@@ -300,19 +300,21 @@ class Gateway:
         """Download what is needed, until this is cancelled or the context is stopped."""
         while not self.context.stop.is_set():
             self._new.clear()
-            await self._make_room(0)
-            if not self._waiting:
-                await first_set(self._new, self.context.stop)
-                continue
             try:
-                await self._run()
+                await self._make_room(0)
+                if self._waiting:
+                    await self._run()
             except BulkdlError as error:
                 self._fail_all(error)
+            if not self._waiting:
+                await first_set(self._new, self.context.stop)
 
     async def _run(self) -> None:
         """One run on the mirror: it downloads what is needed, until nothing was for some seconds."""
         run = await begin_run("serve", self.mirror, self.archive, self.context)
         run.coordinator.recorded = self._on_recorded
+        if release := (await asyncio.to_thread(self.holdings.source)).get("release"):
+            await self.mirror.journal(Journal.note_catalogue, run.run, release)
         await run.carry_out(lambda: self._feed(run), self._on_listed, looks_at_disk=False)
         if self._demands:  # of Series that the run could not record
             self._fail_all(ArchiveError("the download has ended"))

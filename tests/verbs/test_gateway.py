@@ -598,3 +598,5 @@ async def test_the_series_of_a_release_are_loaded_once(upstream: Upstream, tmp_p
             loaded.append(catalogue.stamp())
     assert loaded[0] == loaded[1]
     assert set(objects(upstream).values()) == {1}
+    with Journal.open_readonly(tmp_path / "cache/.bulkdl/journal.sqlite") as journal:
+        assert (journal.last_catalogue() or "").startswith("IDC release 1")
