@@ -190,7 +190,7 @@ IN_RELEASE_25: Final = {
     "pediatric-ct-seg-nov-30-2021-manifest": (615, 103, 0),
     "retry-2022-12-25-manifest": (10, 0, 0),
     "small_manifest": (5, 0, 0),
-    "test_series": (0, 0, 1),
+    "test_series": (39, 0, 0),  # its one UID is that of a Study
 }
 
 
