@@ -198,9 +198,9 @@ IN_RELEASE_25: Final = {
 @pytest.mark.parametrize("name", IN_RELEASE_25)
 async def test_a_real_manifest_is_planned_against_the_real_index(name: str, tmp_path: Path) -> None:
     choice = bulkdl.reach("idc+http://127.0.0.1:9", cache=tmp_path)
-    started = time.monotonic()
+    started = time.process_time()  # of all threads; a busy machine takes longer by the clock
     report = await bulkdl.plan_async(manifest=MANIFESTS / f"{name}.tcia", archive=choice)
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     if not (report.release or "").startswith("IDC release 25 "):
         pytest.skip(f"the figures are of release 25, not of {report.release}")
     current = report.series.selected - report.withdrawn - report.series.failed
