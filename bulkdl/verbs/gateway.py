@@ -83,26 +83,22 @@ class NotedOutage:
 class _Demand:
     """A Series that is needed and not whole. `folder` and `entries` are None until it is listed.
 
-    `arrived` are the SOP Instance UIDs and the names of its files in the order of arrival, and `failures` why entries
-    failed, both by key.
+    `arrived` are the names of its files in the order of arrival, and `failures` why entries failed, both by key; `here`
+    are the SOP Instance UIDs of the files, `listed` those of the list, None if it does not tell. `has_ended`: nothing
+    more is to come.
     """
 
     series_uid: SeriesUid
     lost: tuple[SopInstanceUid, ...] = ()
     folder: str | None = None
     entries: frozenset[str] | None = None
-    sop_uids: tuple[str, ...] | None = None
-    arrived: dict[str, tuple[str, str]] = field(default_factory=dict)
+    listed: frozenset[str] | None = None
+    arrived: dict[str, str] = field(default_factory=dict)
+    here: set[str] = field(default_factory=set)
     failures: dict[str, Unavailable] = field(default_factory=dict)
     error: Unavailable | None = None
+    has_ended: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # replaced at each change, to wake all waiters
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more is to come."""
-        if self.error is not None:
-            return True
-        return self.entries is not None and self.entries <= self.arrived.keys() | self.failures.keys()
 
     @property
     def failure(self) -> Unavailable | None:
@@ -111,12 +107,22 @@ class _Demand:
 
     def has(self, sop_uid: str) -> bool:
         """Whether an instance has arrived, or never will because the Series does not have it."""
-        if self.sop_uids is not None and sop_uid not in self.sop_uids:
-            return True
-        return any(arrived == sop_uid for arrived, _ in self.arrived.values())
+        return sop_uid in self.here or (self.listed is not None and sop_uid not in self.listed)
 
-    def notify(self) -> None:
+    def took(self, key: str, sop_uid: str, name: str) -> None:
+        """A file has arrived."""
+        self.arrived.setdefault(key, name)
+        self.here.add(sop_uid)
+        self.failures.pop(key, None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all its entries have arrived or failed. Takes a while for many entries."""
+        return self.entries is not None and self.entries <= self.arrived.keys() | self.failures.keys()
+
+    def notify(self, *, has_ended: bool) -> None:
         """Wake all who wait for a change."""
+        self.has_ended = has_ended
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -139,7 +145,7 @@ class ArrivingSeries:
             if demand.has_ended:
                 return ()
             await demand.changed.wait()
-        new = {name for _, name in list(demand.arrived.values())[self._given :]}
+        new = set(list(demand.arrived.values())[self._given :])
         self._given += len(new)
         files = await asyncio.to_thread(self._gateway.catalogue.files, demand.series_uid)
         return [file for file in files if file.path.name in new]
@@ -357,14 +363,14 @@ class Gateway:
         demand.folder = row.folder or ""
         demand.entries = frozenset(entry.key for entry in entries)
         if all(entry.sop_uid is not None for entry in entries):
-            demand.sop_uids = tuple(entry.sop_uid or "" for entry in entries)
+            demand.listed = frozenset(entry.sop_uid or "" for entry in entries)
         for entry in entries:
             self._take_entry(demand, entry)
         await self._settle(demand)
 
     def _take_entry(self, demand: _Demand, entry: EntryRow) -> None:
         if entry.state is InstanceState.HELD:
-            demand.arrived.setdefault(entry.key, (entry.sop_uid or "", entry.name or ""))
+            demand.took(entry.key, entry.sop_uid or "", entry.name or "")
         elif entry.error is not None and entry.key not in demand.arrived:
             demand.failures[entry.key] = _unavailable(entry.error, entry.message or entry.error)
 
@@ -379,8 +385,7 @@ class Gateway:
             if (demand := self._demands.get(series_uid)) is not None:
                 for one in group:
                     if one in held:
-                        demand.arrived[one.key] = one.sop_uid or "", _name_of(one)
-                        demand.failures.pop(one.key, None)
+                        demand.took(one.key, one.sop_uid or "", _name_of(one))
                     else:
                         demand.failures[one.key] = _unavailable(one.error or "", one.message or one.error or "")
                 await self._settle(demand)
@@ -397,18 +402,18 @@ class Gateway:
 
     async def _settle(self, demand: _Demand) -> None:
         """Wake who waits for a demand; it ends when all its entries have arrived or failed."""
-        if demand.has_ended:
+        if has_ended := demand.is_over:
             self._demands.pop(demand.series_uid, None)
             if demand.failure is None:
                 await asyncio.to_thread(self.holdings.complete, demand.series_uid)
             self._new.set()
-        demand.notify()
+        demand.notify(has_ended=has_ended)
 
     def _fail(self, demand: _Demand, error: Unavailable) -> None:
         demand.error = error
         self._demands.pop(demand.series_uid, None)
         self._new.set()
-        demand.notify()
+        demand.notify(has_ended=True)
 
     def _fail_all(self, error: BulkdlError) -> None:
         self._waiting.clear()
