@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +22,9 @@ from bulkdl.model.records import Entry
 from bulkdl.model.reports import RunOutcome, RunReport
 from bulkdl.verbs.locking import judge, kept_locks
 from bulkdl.verbs.select import read_content, select_from
-from tests.support.bad_archive import QUICK, BadArchive
+from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import MadeUp, instances, write_folder
+from tests.support.faults import Action, Seen
 from tests.support.syncing import mirrored
 
 MADE_UP = list(instances(series=3, per_series=4))
@@ -117,6 +120,23 @@ async def test_resume_is_held_to_the_lock_too_and_the_right_archive_completes_it
     async with BadArchive(MADE_UP) as archive:
         report = await bulkdl.resume_async(mirror, archive=archive.choice(tmp_path), settings=QUICK)
     assert (report.outcome, digests(mirror)) == (RunOutcome.COMPLETE, digests(tmp_path / "first" / "mirror"))
+
+
+async def test_an_interrupted_run_is_compared_when_it_is_resumed(lock: Path, tmp_path: Path) -> None:
+    mirror, stop, asked = tmp_path / "second", asyncio.Event(), itertools.count(1)
+
+    def fault(seen: Seen) -> Action | None:
+        if endpoint_of(seen) == "getSingleImage" and next(asked) == 4:
+            stop.set()
+        return None
+
+    async with BadArchive(with_other_bytes(MADE_UP), fault) as archive:
+        choice = archive.choice(tmp_path)
+        cut = await bulkdl.mirror_async(str(lock), to=mirror, archive=choice, settings=QUICK, stop=stop)
+        resumed = await bulkdl.resume_async(mirror, archive=choice, settings=QUICK)
+    assert cut.outcome is RunOutcome.INTERRUPTED
+    assert {failure.error for failure in resumed.failures} == {"damaged", "replaced", "withdrawn"}
+    assert len(digests(mirror)) == 9
 
 
 async def test_a_withdrawn_series_is_named_once(lock: Path, tmp_path: Path) -> None:
