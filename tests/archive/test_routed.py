@@ -21,7 +21,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import RunOutcome
 from tests.support.archives import make_retrier
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
-from tests.support.bucket_server import BucketServer, bucket_server, rows_of
+from tests.support.bucket_server import BUCKET, BucketServer, Stored, bucket_server, key_of, rows_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, json
 from tests.support.idc_index import prior_row, write_index
@@ -98,6 +98,28 @@ async def test_a_mirror_is_complete_and_asks_for_nothing_twice(both: World, rout
     again = await bulkdl.mirror_async(collection="lung one", to=tmp_path / "m", archive=choice, settings=QUICK)
     assert (again.instances.fetched, again.instances.reused) == (0, 6)
     assert (len(both.bucket.gets), both.nbia_objects) == (from_idc, from_nbia)
+
+
+async def test_a_list_of_the_bucket_is_compared_with_the_index(both: World, tmp_path: Path) -> None:
+    one = next(made for made in AT_IDC if made.series_uid == IDC_ALONE)
+    del both.bucket.buckets[BUCKET][key_of(one)]
+    wanted = bulkdl.select(collection="LUNG-ONE")
+    report = await bulkdl.mirror_async(wanted, to=tmp_path / "m", archive=both.choice(), settings=QUICK)
+    (failure,) = report.failures
+    assert (report.outcome, failure.series, failure.error) == (RunOutcome.PARTIAL, IDC_ALONE, "short-at-source")
+    assert "the index says" in failure.message
+
+
+async def test_verify_remote_compares_a_series_with_where_it_comes_from(both: World, tmp_path: Path) -> None:
+    choice = both.choice()
+    wanted = bulkdl.select(series=[BOTH, IDC_ALONE])
+    await bulkdl.mirror_async(wanted, to=tmp_path / "m", archive=choice, settings=QUICK)
+    whole = await bulkdl.verify_async(tmp_path / "m", remote=True, archive=choice, settings=QUICK)
+    assert (whole.series_compared, whole.problems) == (2, ())
+    one = next(made for made in AT_IDC if made.series_uid == IDC_ALONE)
+    both.bucket.buckets[BUCKET][key_of(one)] = Stored(one.content + b"?")
+    report = await bulkdl.verify_async(tmp_path / "m", remote=True, archive=choice, settings=QUICK)
+    assert [problem.series for problem in report.problems] == [IDC_ALONE]
 
 
 async def test_resume_knows_the_source_of_each_entry(both: World, tmp_path: Path) -> None:
