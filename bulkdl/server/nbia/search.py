@@ -52,6 +52,7 @@ _LENGTHS: Final = {
     "SliceThicknessRangeCriteria": "json_extract(t.extra, '$.slice_thickness_mm')",
 }
 _MAX_MM: Final = 1e9
+_PATIENTS: Final = "count(DISTINCT collection_key || char(0) || patient_key)"
 
 _Found: TypeAlias = tuple[list[Any], tuple[int, int | None, int | None], dict[str, list[Any]], Condition]
 
@@ -185,23 +186,30 @@ def _order(search: SimpleSearch) -> str:
 
 
 def _find(view: CatalogueView, search: SimpleSearch) -> _Found:
-    """The Patients of the page, the number of all and of their Studies, the facets, and what matches."""
+    """The Patients of the page, the number of all and of their Studies, the facets, and what matches.
+
+    All in one statement, so that what matches is found once.
+    """
     head, values = _matching(view, search)
-    patients = view.select(
-        f"{head} SELECT collection_key, patient_key, count(DISTINCT study_uid) AS studies, count(*) AS series "
-        f"FROM found GROUP BY collection_key, patient_key {_order(search)} LIMIT ? OFFSET ?",
-        [*values, search.size, search.start],
-    )
-    (totals,) = view.select(
-        f"{head} SELECT count(*), max(n), min(n) FROM (SELECT count(DISTINCT study_uid) AS n FROM found "
-        "GROUP BY collection_key, patient_key)",
-        values,
-    )
-    counted = {}
-    for name, _ in _FACETS:
-        query = f"SELECT {name}, count(DISTINCT collection_key || char(0) || patient_key) FROM found"
-        counted[name] = view.select(f"{head} {query} WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1", values)
-    return patients, totals, counted, (head, values)
+    by_patient = "FROM found GROUP BY collection_key, patient_key"
+    columns = "collection_key, patient_key, count(DISTINCT study_uid) AS studies, count(*) AS series"
+    questions = [
+        f"SELECT 'patients', * FROM (SELECT {columns} {by_patient} {_order(search)} LIMIT ? OFFSET ?)",
+        f"SELECT 'totals', count(*), max(n), min(n), NULL FROM (SELECT count(DISTINCT study_uid) AS n {by_patient})",
+        *(
+            f"SELECT '{name}', {name}, {_PATIENTS}, NULL, NULL FROM found WHERE {name} IS NOT NULL GROUP BY {name}"
+            for name, _ in _FACETS
+        ),
+    ]
+    rows: dict[str, list[Any]] = {"patients": [], **{name: [] for name, _ in _FACETS}}
+    for kind, *row in view.select(f"{head} {' UNION ALL '.join(questions)}", [*values, search.size, search.start]):
+        rows.setdefault(kind, []).append(row)
+    patients = rows["patients"]
+    ((total, most, fewest, _),) = rows["totals"]
+    counted = {name: sorted(row[:2] for row in rows[name]) for name, _ in _FACETS}
+    of_page = among("t.patient_key", [row[1] for row in patients])
+    matching = _matching(view, replace(search, conditions=(*search.conditions, of_page)))
+    return patients, (total, most, fewest), counted, matching
 
 
 def _is_of_collections(view: CatalogueView, search: SimpleSearch) -> bool:
