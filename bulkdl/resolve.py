@@ -216,8 +216,10 @@ async def list_instances(
 
     async def ask(row: UnlistedSeries) -> None:
         try:
-            keys = await _list_one(row, journal_thread, run, archive, refusals)
+            keys, holds_files = await _list_one(row, journal_thread, run, archive, refusals)
             await listed(row.series.series_uid, keys)
+            if holds_files:
+                await journal_thread(Journal.end_listing, row.series.series_uid)
         finally:
             in_hand.discard(row.series.series_uid)
         downstream.more()
@@ -227,8 +229,11 @@ async def list_instances(
 
 async def _list_one(
     row: UnlistedSeries, journal_thread: JournalThread, run: Run, archive: Archive, refusals: Refusals
-) -> frozenset[str] | None:
-    """Record the entries of a Series; return their keys if the list is complete and all of them are wanted."""
+) -> tuple[frozenset[str] | None, bool]:
+    """Record the entries of a Series; return their keys if the list is complete and all of them are wanted.
+
+    And whether `Journal.end_listing` is due, once its files were compared with them.
+    """
     uid = row.series.series_uid
     try:
         entries, invalid_rows, attempts = await list_until_complete(row.series, archive)
@@ -238,7 +243,7 @@ async def _list_one(
         await journal_thread(
             Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
         )
-        return None
+        return None, False
     wanted = [entry for entry in entries if row.wanted is None or entry.sop_uid in row.wanted]
     missing = sorted((row.wanted or frozenset()) - {entry.sop_uid for entry in wanted})
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
@@ -246,15 +251,17 @@ async def _list_one(
     is_whole = row.wanted is None and 0 < (row.series.image_count or 0) <= len(entries)
     message = _NOT_LISTED if all(entry.sop_uid is not None for entry in entries) else _NOT_SELECTABLE
     absent = [_not_found(uid, sop_uid, message) for sop_uid in missing]
-    await journal_thread(Journal.record_instances, run, uid, recorded, names, missing=absent, is_whole=is_whole)
+    holds_files = await journal_thread(
+        Journal.record_instances, run, uid, recorded, names, missing=absent, is_whole=is_whole
+    )
     found = _finding(row.series, entries, invalid_rows)
     if found is None:
         is_whole = row.wanted is None and not invalid_rows
-        return frozenset(entry.key for entry in entries) if is_whole else None
+        return frozenset(entry.key for entry in entries) if is_whole else None, holds_files
     await journal_thread(
         Journal.record_series_failure, run, uid, error=found.code, message=str(found), attempts=attempts
     )
-    return None
+    return None, holds_files
 
 
 def _finding(

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal import connection, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
-from bulkdl.journal.schema import IN_PART, STATE_NUMBERS, WHOLE
+from bulkdl.journal.schema import STATE_NUMBERS
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
@@ -234,7 +234,7 @@ class Journal:
         *,
         missing: Sequence[InstanceOutcome] = (),
         is_whole: bool = False,
-    ) -> None:
+    ) -> bool:
         """Record the entries of a Series as listed: all of them, or those that `unlisted_series` calls wanted.
 
         `names` are their file names, as many as `entries`; None stands for `<sop_uid>.dcm`, and for an entry whose UID
@@ -243,6 +243,9 @@ class Journal:
         bound to held instances with the same MD5. An instance requested by name that the archive does not list is
         recorded too; `missing` has its outcome, so that it is never owed. With `is_whole` the list is complete:
         entries of an earlier one, perhaps at another place, are forgotten where they are not held.
+
+        Returns whether the Series holds files, which the caller compares with the list. Until it calls `end_listing`
+        then, the Series counts as unlisted: a run that dies before has not compared them.
         """
         with self._writing() as database:
             series_id = writes.known_series(database, series_uid)
@@ -251,8 +254,15 @@ class Journal:
             writes.list_entries(database, run, series_id, entries, names)
             for outcome in missing:
                 writes.give_up(database, run, series_id, outcome)
-            listing = WHOLE if writes.wanted_instances(database, series_id) is None else IN_PART
-            database.execute(queries.SET_LISTING, (listing, series_id))
+            holds_files = bool((database.execute(queries.HOLDS_FILES, (series_id,)).fetchone() or (0,))[0])
+            if not holds_files:
+                writes.end_listing(database, series_id)
+        return holds_files
+
+    def end_listing(self, series_uid: SeriesUid) -> None:
+        """Record that a Series is listed, and that its files were compared with the list."""
+        with self._writing() as database:
+            writes.end_listing(database, writes.known_series(database, series_uid))
 
     def forget_series(self, series_uid: SeriesUid) -> None:
         """Forget a Series and all its instances, before their files are removed. Their folder stays its own."""

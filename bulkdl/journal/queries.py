@@ -220,6 +220,7 @@ ADD_UNKNOWN_SERIES: Final = """
 INSERT INTO series (series_uid, archive_id, updated_at) SELECT ?, archive_id, started_at FROM run WHERE id = ?
 """
 
+HOLDS_FILES: Final = "SELECT held > 0 FROM tally WHERE series_id = ?"
 SET_LISTING: Final = "UPDATE series SET listing = ? WHERE id = ?"
 UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"
 RENEW_LINK: Final = "UPDATE selection_series SET run_id = ? WHERE selection_id = ? AND series_id = ?"

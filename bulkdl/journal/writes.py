@@ -13,7 +13,7 @@ from typing import Final
 from bulkdl.errors import DuplicateInstance, JournalError
 from bulkdl.journal import queries
 from bulkdl.journal.rows import Run, is_changed, is_moved, merged, message_text, series_columns, series_from, unbound
-from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WITHDRAWN
+from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome
 from bulkdl.model.records import Entry, Series
@@ -118,6 +118,12 @@ def withdraw(database: sqlite3.Connection, run: Run, series_id: int, listed: Col
         database.execute(queries.REMOVE_INSTANCE, (series_id, sop_uid))
         database.execute(queries.REMOVE_ENTRY, (series_id, sop_uid))
     return len(withdrawn)
+
+
+def end_listing(database: sqlite3.Connection, series_id: int) -> None:
+    """Note that a Series is listed: whole, or in those instances that all selections want of it."""
+    listing = WHOLE if wanted_instances(database, series_id) is None else IN_PART
+    database.execute(queries.SET_LISTING, (listing, series_id))
 
 
 def wanted_instances(database: sqlite3.Connection, series_id: int) -> frozenset[SopInstanceUid] | None:

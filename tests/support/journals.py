@@ -97,7 +97,8 @@ def record_listed(
 
 def list_instances(journal: Journal, run: Run, series: int, numbers: Iterable[int]) -> None:
     entries = [listed(sop_uid(series, number)) for number in numbers]
-    journal.record_instances(run, series_uid(series), entries, [None] * len(entries))
+    if journal.record_instances(run, series_uid(series), entries, [None] * len(entries)):
+        journal.end_listing(series_uid(series))
 
 
 def listed(uid: SopInstanceUid) -> Entry:

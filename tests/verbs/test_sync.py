@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 import bulkdl
 from bulkdl.errors import JournalUnreadable, MirrorUnwritable
 from bulkdl.model.reports import Changes, RunOutcome, RunReport
-from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of
+from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.bucket_server import bucket_server, rows_of, write_index_of
 from tests.support.dicom_files import instances, padded
-from tests.support.faults import Action, Seen, answer
+from tests.support.faults import Action, Exchange, Seen, answer
 from tests.support.idc_index import prior_row, write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.syncing import mirrored, synced
@@ -240,3 +241,27 @@ async def test_an_index_of_an_earlier_release_withdraws_nothing(tmp_path: Path) 
     (failure,) = report.failures
     assert "is of IDC release 24 (index 24.1.0), and the mirror was made with IDC release 25" in failure.message
     assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
+
+
+async def test_a_comparison_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
+    """The journal must not call a Series listed before its files were compared with the list."""
+    now, reached = [padded(MADE_UP[0]), *MADE_UP[1:]], asyncio.Event()
+
+    def silent(seen: Seen) -> Action | None:
+        async def act(_: Exchange) -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+        return act if endpoint_of(seen) == "getM5HashForImage" else None
+
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        archive.fault = silent
+        first = asyncio.create_task(synced(archive, mirror, now))
+        await reached.wait()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        archive.fault = no_fault
+        report = await synced(archive, mirror, now)
+    assert changes_of(report) == {"changed_series": 1, "replaced_instances": 1}
+    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(now)
