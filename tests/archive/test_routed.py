@@ -169,7 +169,7 @@ async def test_only_what_neither_has_is_missing(both: World) -> None:
 @pytest.mark.parametrize("route", ["idc-first", "nbia-first"])
 async def test_an_nbia_that_is_down_does_not_hold_up_idc(both: World, route: str, tmp_path: Path) -> None:
     await both.nbia.server.go_away()
-    settings = bulkdl.FetchSettings(give_up_after_seconds=0.2, wait_scale=0.01, workers=1)
+    settings = bulkdl.FetchSettings(give_up_after_seconds=3, wait_scale=0.01, workers=1)
     report = await bulkdl.mirror_async(
         collection="LUNG-ONE", to=tmp_path / "m", archive=both.choice(route), settings=settings
     )

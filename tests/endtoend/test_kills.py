@@ -38,7 +38,7 @@ def test_after_every_kill_visible_files_are_correct_and_the_last_run_completes_t
 async def test_a_very_large_instance_survives_breaks_and_kills(tmp_path: Path, kills: int) -> None:
     found = await download_large(tmp_path, size_bytes=80_000_000, break_every=20_000_000, kills=kills)
     assert (found.code, found.is_right) == (0, True)
-    assert found.breaks >= 4
+    assert found.breaks >= 2  # at least; several connections share the bytes
     assert found.peak_bytes < 200_000_000
     # A kill costs what was received since the last checkpoint, and what was on the way.
     assert found.sent_bytes <= 1.05 * found.length + kills * 2 * CHECKPOINT_BYTES

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.commands import run, serve, start
@@ -55,8 +55,7 @@ def torture(
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
     made_up = write_folder(folder / "archive", instances(series=instances_wanted // PER_SERIES, per_series=PER_SERIES))
-    named = [replace(one, collection="made_up") for one in made_up]  # as IDC's index names collections
-    wanted = checksums_of(named if form == "idc" else made_up)
+    wanted = checksums_of(made_up)
     mirror = folder / "mirror"
     cache = folder / "cache"
     wrong: list[str] = []
