@@ -364,8 +364,12 @@ class Gateway:
         demand.entries = frozenset(entry.key for entry in entries)
         if all(entry.sop_uid is not None for entry in entries):
             demand.listed = frozenset(entry.sop_uid or "" for entry in entries)
+        # A file that the journal has a moment before the catalogue has not arrived: `_on_recorded` comes with it.
+        files = await asyncio.to_thread(self.catalogue.files, demand.series_uid)
+        entered = {file.path.name for file in files}
         for entry in entries:
-            self._take_entry(demand, entry)
+            if entry.state is not InstanceState.HELD or entry.name in entered:
+                self._take_entry(demand, entry)
         await self._settle(demand)
 
     def _take_entry(self, demand: _Demand, entry: EntryRow) -> None:

@@ -101,11 +101,11 @@ class Downloads:
         collection = await self._threads.do(self._catalogue.collection_of, series_uid)
         if collection is None:
             return None
+        # Asked first: a Series may become whole while its files are read.
+        is_whole = self._supply is None or await self._threads.do(self._supply.is_whole, series_uid)
         files = await self._threads.do(self._catalogue.files, series_uid)
         series = _CachedSeries(collection, {file.sop_uid: file for file in files})
-        if self._supply is not None and not await self._threads.do(self._supply.is_whole, series_uid):
-            return series
-        if series_uid not in self._series and generation == self._catalogue.generation:
+        if is_whole and series_uid not in self._series and generation == self._catalogue.generation:
             self._series[series_uid] = series
             self._cached += len(series.files)
             while self._cached > _CACHED_FILES and len(self._series) > 1:
