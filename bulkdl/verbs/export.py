@@ -90,7 +90,7 @@ def _series_row(row: SeriesRow) -> dict[str, Any]:
 
 def _metadata_row(row: SeriesRow, root: Path, journal: Journal, names: dict[str, str]) -> dict[str, Any]:
     """The row of one Series, in the form of the NBIA Data Retriever."""
-    series, first = row.series, journal.held_of_series(row.series.series_uid)[0]
+    series, (first,) = row.series, journal.held(after=(row.id, ""), limit=1)
     sop_class = ""
     with suppress(InstanceError, OSError):
         sop_class = read_header(root / first.path).sop_class_uid or ""
