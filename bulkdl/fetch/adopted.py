@@ -1,6 +1,6 @@
 """Compare adopted files with what the archive says of their Series, because they were not downloaded from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from bulkdl.archive.base import Archive
@@ -29,6 +29,11 @@ async def find_differing(row: SeriesRow, adopted: Sequence[HeldInstance], archiv
     return differing
 
 
+def md5_of_series(files: Iterable[HeldInstance]) -> bytes:
+    """The MD5 that stands for a whole Series at NBIA, of the files that are held of it."""
+    return bytes.fromhex(md5_of_md5s((held.md5 or b"").hex() for held in files))
+
+
 def _differs(held: HeldInstance) -> bool:
     size_bytes, md5 = held.entry.size_bytes, held.entry.md5
     return size_bytes not in {None, held.size_bytes} or (md5 is not None and md5 != held.md5)
@@ -39,8 +44,7 @@ async def _is_of_series(row: SeriesRow, adopted: Sequence[HeldInstance], archive
     if len(adopted) != row.held or _owes(row):
         return False
     with suppress(RequestFailed):
-        ours = md5_of_md5s((held.md5 or b"").hex() for held in adopted)
-        return await archive.series_checksum(row.series.series_uid) == bytes.fromhex(ours)
+        return await archive.series_checksum(row.series.series_uid) == md5_of_series(adopted)
     return False
 
 

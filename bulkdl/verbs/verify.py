@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Annotated, Final, Unpack
 
 from bulkdl.archive.base import Archive
-from bulkdl.archive.nbia.values import md5_of_md5s
 from bulkdl.errors import ConfigurationError, JournalUnreadable, RequestFailed
+from bulkdl.fetch.adopted import md5_of_series
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, RunRow, SeriesRow
 from bulkdl.model.access import ArchiveChoice
@@ -210,7 +210,7 @@ async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str 
     files = journal.held_of_series(uid)
     if row.series.location is not None and not client.capabilities.lists_sop_uids:
         return _list_difference((await client.list(row.series)).entries, files)
-    ours = bytes.fromhex(md5_of_md5s((held.md5 or b"").hex() for held in files))
+    ours = md5_of_series(files)
     archives = await client.series_checksum(uid)
     if archives == ours:
         return None
