@@ -1,12 +1,14 @@
 """Rules for texts in messages: one line, bounded length, characters that can be stored, the nearest known name."""
 
 import codecs
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
 _CUTOFF: Final = 0.65  # how much alike two names must be, from 0 to 1
 _ERROR_CHARACTERS: Final = 200
+_SEPARATORS: Final = re.compile(r"[-_\s]+")
 
 
 def decoded(content: bytes) -> str:
@@ -39,6 +41,11 @@ def error_text(error: BaseException) -> str:
 def storable(path: str) -> str:
     """A path with U+FFFD for every byte that is not UTF-8: such bytes arrive as lone surrogates (PEP 383)."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def folded(name: str) -> str:
+    """A name without the differences between how TCIA, IDC and people write it: case, `-`, `_` and blanks."""
+    return _SEPARATORS.sub("_", name.strip().casefold())
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

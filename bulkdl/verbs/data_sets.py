@@ -13,11 +13,10 @@ from bulkdl.errors import SelectionError
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.ids import SeriesUid, StudyUid, is_uid
 from bulkdl.model.selection import Selection
-from bulkdl.model.text import did_you_mean
+from bulkdl.model.text import did_you_mean, folded
 
 _DOI: Final = re.compile(r"(?:doi:\s*|https?://(?:dx\.)?doi\.org/)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _TCIA: Final = re.compile(r"(?:[\w-]+\.)*cancerimagingarchive\.net", re.ASCII)
-_SEPARATORS: Final = re.compile(r"[\s_-]+")
 _NOUNS: Final = {"collections": "collection", "patients": "patient", "studies": "study", "series": "series"}
 
 
@@ -54,7 +53,7 @@ async def _meaning(word: str, known: Iterable[str], archive: Archive) -> tuple[s
         return "collections", await _collections_of_doi(doi[1], archive)
     name = _name_in_address(word) if "://" in word else word.strip()
     exact = [each for each in known if each.casefold() == name.casefold()]
-    if alike := exact or [each for each in known if _plain(each) == _plain(name)]:
+    if alike := exact or [each for each in known if folded(each) == folded(name)]:
         return "collections", alike
     if name and await _has(Selection(patients=(name,)), archive):
         return "patients", [name]
@@ -81,10 +80,6 @@ def _name_in_address(address: str) -> str:
     if not _TCIA.fullmatch(host.casefold()) or not name:
         raise SelectionError(f"{address!r} is not the address of a data set at TCIA: name the collection")
     return name
-
-
-def _plain(name: str) -> str:
-    return _SEPARATORS.sub(" ", name).strip().casefold()
 
 
 async def _has(selection: Selection, archive: Archive) -> bool:

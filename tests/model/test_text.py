@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.model.text import decoded, did_you_mean, error_text, nearest, one_line, shortened, storable
+from bulkdl.model.text import decoded, did_you_mean, error_text, folded, nearest, one_line, shortened, storable
 
 
 @given(st.text())
@@ -64,3 +64,8 @@ def test_a_byte_order_mark_is_not_part_of_a_text(encoding: str) -> None:
 def test_what_is_not_text_is_an_error(content: bytes) -> None:
     with pytest.raises(UnicodeDecodeError):
         decoded(content)
+
+
+@pytest.mark.parametrize("name", ["4D-Lung", "4d_lung", " 4D  lung ", "4D--LUNG"])
+def test_a_name_is_the_same_in_each_of_its_spellings(name: str) -> None:
+    assert folded(name) == "4d_lung"

@@ -29,7 +29,7 @@ from bulkdl.errors import ConfigurationError, SelectionError
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import AnalysisResults, Selection, folder_of
-from bulkdl.model.text import one_line, shortened
+from bulkdl.model.text import folded, one_line, shortened
 
 _MEMORY: Final = "200MB"
 _LEAST_MEMORY: Final = "10MB"
@@ -200,15 +200,15 @@ class IdcCatalogue:
         return Release(number, version, self._dates.get(number))
 
     def _known_names(self, given: dict[str, str]) -> tuple[dict[str, str], dict[str, set[str]]]:
-        """The name of each collection by its id, and the ids that each name stands for, as `_folded` writes it."""
+        """The name of each collection by its id, and the ids that each name stands for, as `text.folded` writes it."""
         names: dict[str, str] = {}
-        folded: dict[str, set[str]] = {}
+        ids: dict[str, set[str]] = {}
         for collection, result in self._rows(_IDS):
             names[collection] = name = str(given.get(collection, collection))
             for known, key in ((collection, collection), (name, collection), (result, result)):
-                folded.setdefault(_folded(known), set()).add(key)
-        folded.pop("", None)
-        return names, folded
+                ids.setdefault(folded(known), set()).add(key)
+        ids.pop("", None)
+        return names, ids
 
     def _rows(self, question: str, values: object = None) -> list[_Row]:
         return self._database.cursor().execute(question, values).fetchall()
@@ -376,7 +376,7 @@ class IdcCatalogue:
         """The ids of collections or analysis results, or the DOI, that a name stands for; empty if it is unknown."""
         if (doi := _DOI.search(name.lower())) is not None:
             return (doi[0],) if self.has_doi(doi[0]) else ()
-        return tuple(self._folded.get(_folded(name), ()))
+        return tuple(self._folded.get(folded(name), ()))
 
     def _licenses(self, selection: Selection) -> list[str]:
         asked = Selection(licenses=selection.licenses, denied_licenses=selection.denied_licenses)
@@ -427,11 +427,6 @@ def _index_errors(files: IndexFiles) -> Iterator[None]:
     except duckdb.Error as error:
         reason = shortened(one_line(str(error)), _SHOWN_CHARACTERS)
         raise ConfigurationError(f"{files.series} cannot be read as an index of IDC: {reason}") from error
-
-
-def _folded(name: str) -> str:
-    """A name without the differences between how TCIA and IDC write it."""
-    return re.sub(r"[-_\s]+", "_", name.strip().lower())
 
 
 @cache  # the index has five licences
