@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bulkdl.journal.journal import Journal
-from tests.support.commands import RunningArchive, run, serve
+from tests.support.commands import RunningArchive, run
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.journals import begin
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -25,20 +25,6 @@ MISSING = 5  # the last instances, which are in no folder
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[MadeUp]]:
     folder = tmp_path_factory.mktemp("archive")
     return folder, write_folder(folder, instances(series=3, per_series=10))
-
-
-@pytest.fixture(scope="module")
-def server(
-    made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningArchive]:
-    with serve(made_up[0], cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
-        yield running
-
-
-@pytest.fixture
-def archive(server: RunningArchive) -> RunningArchive:
-    """The archive, with the requests of this test."""
-    return server.from_now()
 
 
 def write(path: Path, content: bytes) -> None:

@@ -25,20 +25,6 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[MadeUp
     return folder, files
 
 
-@pytest.fixture(scope="module")
-def server(
-    made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningArchive]:
-    with serve(made_up[0], cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
-        yield running
-
-
-@pytest.fixture
-def archive(server: RunningArchive) -> RunningArchive:
-    """The archive, with the requests of this test."""
-    return server.from_now()
-
-
 @pytest.fixture
 def interrupted_archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> Iterator[RunningArchive]:
     """An archive for one test, whose last requests are broken off: their log lines may come late."""

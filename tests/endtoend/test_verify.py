@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,20 +21,6 @@ QUIET = ("--progress", "none", "--json")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[MadeUp]]:
     folder = tmp_path_factory.mktemp("archive")
     return folder, write_folder(folder, instances(series=3, per_series=8))
-
-
-@pytest.fixture(scope="module")
-def server(
-    made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningArchive]:
-    with serve(made_up[0], cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
-        yield running
-
-
-@pytest.fixture
-def archive(server: RunningArchive) -> RunningArchive:
-    """The archive, with the requests of this test."""
-    return server.from_now()
 
 
 @pytest.fixture
