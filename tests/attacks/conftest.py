@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.hostile import HostileArchive
-from tests.attacks.small_disks import mounted
 from tests.attacks.watching import MORE_BYTES, Ended, Watcher, assert_orderly
 from tests.support.dicom_files import instances
+from tests.support.small_disks import mounted
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tests.attacks.hostile import HostileArchive
 from tests.attacks.serving import said_first
-from tests.attacks.small_disks import mounted, remount
 from tests.attacks.watching import Watcher, assert_orderly
 from tests.support.dicom_files import instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk
+from tests.support.small_disks import mounted, remount
 
 MADE_UP = list(instances(series=1, per_series=2))
 SIZES = range(100, 330, 24)

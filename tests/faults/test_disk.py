@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,6 +14,7 @@ from tests.support.bad_archive import BadArchive, command, endpoint_of, no_fault
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.small_disks import mounted, remount
 
 MADE_UP = list(instances(series=2, per_series=4))
 
@@ -26,26 +24,6 @@ class SilentOnSizes(BadArchive):
 
     def rows(self, of_series: list[MadeUp]) -> list[dict[str, object]]:  # type: ignore[override]
         return [{name: value for name, value in row.items() if name != "FileSize"} for row in super().rows(of_series)]
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[Path]:
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("file systems cannot be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
 def arguments(archive: BadArchive, mirror: Path, *more: str) -> tuple[str | Path, ...]:
@@ -68,7 +46,7 @@ def assert_true(mirror: Path, made_up: list[MadeUp]) -> dict[str, str]:
 async def test_a_disk_that_fills_in_mid_run(tmp_path: Path, transport: str, workers: str) -> None:
     made_up = list(instances(series=4, per_series=20, rows=700))  # 78 MB
     options = ("--transport", transport, "--workers", workers, "--concurrency", "8")
-    with small_disk(tmp_path / "disk", "size=60m") as disk:
+    with mounted(tmp_path / "disk", "size=60m") as disk:
         mirror = disk / "mirror"
         async with SilentOnSizes(made_up) as archive:
             done = await command(*arguments(archive, mirror, *options), cache=tmp_path / "cache")
@@ -87,7 +65,7 @@ async def test_a_disk_that_fills_in_mid_run(tmp_path: Path, transport: str, work
 
 async def test_what_does_not_fit_is_refused_before_it_is_fetched(tmp_path: Path) -> None:
     made_up = list(instances(series=1, per_series=1))
-    with small_disk(tmp_path / "disk", "size=10m") as disk:
+    with mounted(tmp_path / "disk", "size=10m") as disk:
         async with BadArchive(made_up) as archive:
             archive.rows = lambda of_series: [  # type: ignore[method-assign]
                 {**row, "FileSize": 50_000_000} for row in BadArchive.rows(archive, of_series)
@@ -100,7 +78,7 @@ async def test_what_does_not_fit_is_refused_before_it_is_fetched(tmp_path: Path)
 
 async def test_inodes_run_out(tmp_path: Path) -> None:
     made_up = list(instances(series=2, per_series=40))
-    with small_disk(tmp_path / "disk", "size=60m,nr_inodes=60") as disk:
+    with mounted(tmp_path / "disk", "size=60m,nr_inodes=60") as disk:
         async with SilentOnSizes(made_up) as archive:
             done = await command(*arguments(archive, disk / "mirror"), cache=tmp_path / "cache")
             assert done.code == 5
@@ -113,7 +91,7 @@ async def test_inodes_run_out(tmp_path: Path) -> None:
 
 
 async def test_a_file_system_that_turns_read_only(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "size=60m") as disk:
+    with mounted(tmp_path / "disk", "size=60m") as disk:
         async with BadArchive(MADE_UP) as archive:
             done = await command(*arguments(archive, disk / "mirror"), cache=tmp_path / "cache")
             assert done.code == 0
@@ -174,7 +152,7 @@ async def test_a_folder_that_somebody_made_a_file_of(tmp_path: Path) -> None:
 async def test_a_journal_that_cannot_grow_is_true_all_the_same(tmp_path: Path) -> None:
     """The disk fills for the journal alone: the run ends, and what it could not note is adopted by the next."""
     made_up = list(instances(series=2, per_series=20))
-    with small_disk(tmp_path / "disk", "size=8m") as disk:
+    with mounted(tmp_path / "disk", "size=8m") as disk:
         mirror = disk / "mirror"
         async with BadArchive(made_up) as archive:
             ballast = disk / "ballast"
