@@ -232,6 +232,10 @@ class BundleError(BulkdlError, code="bundle"):
     """The bundle of a Series is truncated, damaged or hostile. Instances that were read before it stay valid."""
 
 
+class InvalidVolume(BulkdlError, code="invalid-volume"):
+    """The images of a Series are not the slices of one volume: the message says which are missing, or differ."""
+
+
 class DiskError(BulkdlError, code="disk"):
     """The mirror cannot be written."""
 
