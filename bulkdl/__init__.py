@@ -16,9 +16,10 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
 
 Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `adopt`, `query`, `describe`,
 `archives`, `serve`, and on files alone `manifest_show`, `manifest_convert`, `manifest_diff`, `manifest_from_mirror`,
-`manifest_lock`. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their errors are in `bulkdl.errors`,
-their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a notebook too. Nothing is printed,
-and no environment is read. Each name is imported when it is first used, so `import bulkdl` is fast.
+`manifest_lock`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their
+errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a
+notebook too. Nothing is printed, and no environment is read. Each name is imported when it is first used, so
+`import bulkdl` is fast.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.locking import manifest_lock
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.mirror import mirror, mirror_async
+    from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.reach import reach
     from bulkdl.verbs.records import Record, Records
@@ -55,6 +57,7 @@ __all__ = [
     "Archive",
     "BulkdlError",
     "FetchSettings",
+    "Mirror",
     "Record",
     "Records",
     "Selection",
@@ -76,6 +79,7 @@ __all__ = [
     "manifest_show",
     "mirror",
     "mirror_async",
+    "open",
     "plan",
     "plan_async",
     "prune",
@@ -105,6 +109,7 @@ _ELSEWHERE: Final = {
     "bulkdl.verbs.connect": ("Archive", "query"),
     "bulkdl.verbs.locking": ("manifest_lock",),
     "bulkdl.verbs.manifest": ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show"),
+    "bulkdl.verbs.open": ("Mirror",),
     "bulkdl.verbs.records": ("Record", "Records"),
     "bulkdl.verbs.status": ("log",),
     "bulkdl.verbs.sync": ("prune", "sync_plan"),

@@ -278,6 +278,12 @@ def _criteria(kind: type[Selection]) -> tuple[tuple[str, Criterion], ...]:
     return tuple((f.name, f.metadata[_CRITERION]) for f in fields(kind) if _CRITERION in f.metadata)
 
 
+def keywords_of_records() -> frozenset[str]:
+    """The keywords of the criteria that `Selection.matches` compares with the record of a Series."""
+    compared = {name for name, asks in _criteria(Selection) if asks.attribute or asks.admits}
+    return frozenset(option.keyword for name, option in options_of(Selection).items() if name in compared)
+
+
 def merge_series(selections: Sequence[Selection]) -> Selection:
     """The first selection with the Series of all, each once; narrowed to instances only where all of them narrow it."""
     narrowed: dict[SeriesUid, dict[SopInstanceUid, None] | None] = {}  # dicts, because sets would lose the order

@@ -16,10 +16,12 @@ from bulkdl.errors import InstanceError
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.model.options import Option
+from bulkdl.model.selection import Selection
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
 
 _PAGE: Final = 1_000
+_EVERYTHING: Final = Selection(everything=True)
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -63,14 +65,16 @@ def export(
     return count
 
 
-def read_table(mirror: Paths, table: str) -> Iterator[dict[str, Any]]:
-    """The rows of a table of the journal, of text, numbers and None. Blocking. Raises JournalError as `export`."""
+def read_table(mirror: Paths, table: str, selection: Selection = _EVERYTHING) -> Iterator[dict[str, Any]]:
+    """The rows of the Series of a selection, of text, numbers and None. Blocking. Raises JournalError as `export`."""
     root = Path(mirror)
     names = uid_names("SOP Class") if table == ExportTable.METADATA else {}
     with Journal.open_readonly(require_mirror(root)) as journal:
         after = 0
         while page := journal.series(after=after, limit=_PAGE):
             for row in page:
+                if not selection.matches(row.series):
+                    continue
                 if table == ExportTable.SERIES:
                     yield _series_row(row)
                 elif table == ExportTable.INSTANCES:

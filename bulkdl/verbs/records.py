@@ -85,7 +85,7 @@ class Records(list[Record]):
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with nullable types. Raises ConfigurationError without the extra `bulkdl[pandas]`."""
-        pandas = _library("pandas")
+        pandas = import_extra("pandas")
         columns: dict[str, Any] = {}
         for name, kind in self.columns.items():
             values = pandas.Series(self._column(name), dtype=_PANDAS_TYPES.get(kind, "object"))
@@ -95,7 +95,7 @@ class Records(list[Record]):
 
     def to_arrow(self) -> Any:
         """A `pyarrow.Table`; nested values are JSON. Raises ConfigurationError without the extra `bulkdl[pyarrow]`."""
-        arrow = _library("pyarrow")
+        arrow = import_extra("pyarrow")
         types = {
             int: arrow.int64(),
             float: arrow.float64(),
@@ -128,7 +128,8 @@ def read_row(endpoint: Endpoint, row: Mapping[str, Any]) -> Record:
     return Record(read_values(endpoint.attributes, row, required=uids), row)
 
 
-def _library(name: str) -> Any:
+def import_extra(name: str) -> Any:
+    """The module of an extra of the same name. Raises ConfigurationError: it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
