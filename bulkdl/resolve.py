@@ -20,6 +20,7 @@ from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import nearest
+from bulkdl.object_heads import identified
 from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import Stage, run_pool
 from bulkdl.store.layout import special_name
@@ -32,7 +33,7 @@ _VALUES_SHOWN: Final = 12
 _DIFFERENCES_SHOWN: Final = 20
 _STUDIES_SAMPLED: Final = 50  # of UIDs that are not Series; if none of them is a Study, the others are not asked for
 _NOT_LISTED: Final = "the archive does not list this instance in its series"
-_NOT_SELECTABLE: Final = "the archive does not list SOP Instance UIDs; select the whole series"
+_IN_NO_SERIES: Final = "no series of the selection has this instance"
 _ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose token has expired, may answer with nothing
 
 
@@ -82,7 +83,7 @@ class Resolution:
         """One for each question without Series; `series` is empty where the question does not name one."""
         missing = "the archive does not have this series, or does not show it"
         nothing = [
-            Failure(uid, None, NotFound.code, question.reason or (missing if uid else otherwise), 1)
+            Failure(uid, question.sop_uid, NotFound.code, question.reason or (missing if uid else otherwise), 1)
             for question in self.not_found
             for uid, otherwise in [(question.series_uid or "", f"the archive has no series for {question}")]
         ]
@@ -105,6 +106,9 @@ async def resolve(
         BulkdlError: what ends the run, as `Archive` states.
     """
     selection.check()
+    resolution.not_found += (SeriesQuestion({}, sop_uid=uid, reason=_IN_NO_SERIES) for uid in selection.sop_uids)
+    if selection.sop_uids and not selection.instances:
+        return
     others = replace(selection, alternatives=(), series=())
     for part in selection.parts():
         missing: list[SeriesQuestion] = []
@@ -237,6 +241,8 @@ async def _list_one(
     uid = row.series.series_uid
     try:
         entries, invalid_rows, attempts = await list_until_complete(row.series, archive)
+        if row.wanted is not None:
+            entries = await identified(archive, row.series, entries, row.wanted)
         refusals.answered()
     except RequestFailed as error:
         refusals.failed(error)
@@ -249,8 +255,7 @@ async def _list_one(
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
     names = [special_name(entry.sop_uid) if entry.sop_uid is not None else None for entry in recorded]
     is_whole = row.wanted is None and 0 < (row.series.image_count or 0) <= len(entries)
-    message = _NOT_LISTED if all(entry.sop_uid is not None for entry in entries) else _NOT_SELECTABLE
-    absent = [_not_found(uid, sop_uid, message) for sop_uid in missing]
+    absent = [_not_found(uid, sop_uid, _NOT_LISTED) for sop_uid in missing]
     holds_files = await journal_thread(
         Journal.record_instances, run, uid, recorded, names, missing=absent, is_whole=is_whole
     )

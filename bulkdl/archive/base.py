@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from bulkdl.errors import RequestFailed
-from bulkdl.model.ids import SeriesUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier
@@ -50,14 +50,18 @@ class Capabilities:
 class SeriesQuestion:
     """One question for Series: its criteria, and the UID of the Series if it names one.
 
-    `reason` is why the archive has nothing for it, where it knows more than that.
+    `reason` is why the archive has nothing for it, where it knows more than that. `sop_uid` is the instance whose
+    Series is asked for.
     """
 
     criteria: Mapping[str, str]
     series_uid: SeriesUid | None = None
     reason: str | None = None
+    sop_uid: SopInstanceUid | None = None
 
     def __str__(self) -> str:
+        if self.sop_uid is not None:
+            return f"instance {self.sop_uid}"
         words = (f"{name.replace('_', ' ')} {value}" for name, value in self.criteria.items())
         return ", ".join(words) or "the whole archive"
 

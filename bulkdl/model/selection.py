@@ -24,7 +24,10 @@ from bulkdl.model.records import Series, SeriesSize
 _CRITERION: Final = "criterion"
 # They select nothing on their own, or all.
 _NO_CRITERIA: Final = frozenset(
-    {"since", "everything", "notes", "expected", "locks", "licenses", "denied_licenses", "analysis_results", "shard"}
+    {
+        *("since", "everything", "notes", "expected", "locks", "licenses", "denied_licenses", "analysis_results"),
+        *("shard", "sop_uids"),
+    }
 )
 _SHARD: Final = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
 _CREATIVE_COMMONS: Final = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", re.IGNORECASE)
@@ -118,7 +121,8 @@ class Selection:
     `data_sets` are named plainly, and become other criteria once an archive is asked (`verbs.data_sets`).
     `series` holds the UIDs requested by name, by option or by manifest, in that order. `instances` narrows a Series of
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
-    selection stays hashable. `locations` are folders of Series at an archive with buckets, or objects in them; see
+    selection stays hashable; `sop_uids` are instances whose Series is not known yet, or that no Series of the selection
+    has (`verbs.named_instances`). `locations` are folders of Series at an archive with buckets, or objects in them; see
     `Series.location`. `alternatives` are selections of which a Series must match one: what a manifest names that is not
     Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user what was left
     out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
@@ -135,6 +139,13 @@ class Selection:
         "series", "A Series Instance UID.", "UID", read=parse_series_uid, asks=("series_uid", 0)
     )
     instances: tuple[tuple[SeriesUid, tuple[SopInstanceUid, ...]], ...] = ()
+    sop_uids: tuple[SopInstanceUid, ...] = option_field(
+        "instance",
+        "A SOP Instance UID; only these instances of the series that the other options select.",
+        "UID",
+        default=(),
+        read=parse_sop_uid,
+    )
     modalities: tuple[str, ...] = criterion("modality", "A modality, for example CT.", "CODE", asks=("modality", 1))
     body_parts: tuple[str, ...] = criterion(
         "body_part", "A body part examined, for example CHEST.", "NAME", asks=("body_part", 2)
@@ -187,6 +198,11 @@ class Selection:
     def check(self) -> None:
         """Raise SelectionError for a selection of nothing, and for `everything` together with other criteria."""
         criteria = [f.name for f in fields(self) if f.name not in _NO_CRITERIA and getattr(self, f.name)]
+        if self.sop_uids and not criteria:
+            raise SelectionError(
+                "no archive finds an instance by its SOP Instance UID alone: name its --series, --study, --patient or "
+                "--collection, too"
+            )
         if not criteria and not self.everything:
             raise SelectionError("nothing is selected: name a collection, patient, study, series, … or --everything")
         if criteria and self.everything:

@@ -156,12 +156,16 @@ async def check_found(selection: Selection, found: Resolution, client: Archive) 
     """The failures of resolving, one for each question that found nothing.
 
     Raises RequestFailed: nothing was found, and the archive failed to answer a question; SelectionError: nothing was
-    found, and no Series was requested by name.
+    found, and no Series or instance was requested by name.
     """
     failures = found.failures()
     if not found.series and found.failed:
         raise found.failed[0][1]
-    if not found.series and selection.since is None and not any(failure.series for failure in failures):
+    if (
+        not found.series
+        and selection.since is None
+        and not any(failure.series or failure.instance for failure in failures)
+    ):
         raise SelectionError(await explain_nothing(selection, found.not_found, client))
     return failures
 

@@ -17,6 +17,7 @@ from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, context_of, open_archive, open_mirror, refuse_inside_mirror
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.locking import keep_locks
+from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.select import Wanted, choose_selection
@@ -55,6 +56,7 @@ async def mirror_async(
         open_mirror(Path(to), "mirror", private=context.settings.private) as opened,
     ):
         wanted = await resolve_data_sets(wanted, source.client, sink)
+        wanted = await find_series_of_instances(wanted, source.client, sink)
         if wanted.locks and not source.client.capabilities.lists_sop_uids:
             wanted = replace(wanted, instances=())  # whole Series, then; what the lock does not have is a note
         locks = await asyncio.to_thread(keep_locks, opened.files.root, wanted.locks, private=opened.files.is_private)

@@ -33,6 +33,7 @@ from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.manifest import format_of_file, rows_of_series, save_lines
+from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
@@ -71,6 +72,7 @@ async def plan_async(
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
     async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
         wanted = await resolve_data_sets(wanted, source.client, sink)
+        wanted = await find_series_of_instances(wanted, source.client, sink)
         planned = _Planned(
             source.client, dict(wanted.instances), rows=[] if form not in {None, ManifestFormat.TCIA} else None
         )

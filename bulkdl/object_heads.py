@@ -1,0 +1,89 @@
+"""The heads of entries: the first bytes of a file at an archive, read without the rest, and what they say.
+
+A list of a bucket does not have the SOP Instance UIDs of its objects. The header of a DICOM file does, in its first
+kilobytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from bulkdl.archive.base import Archive, Rest
+from bulkdl.archive.routed import part_of
+from bulkdl.dicom.header import read_header
+from bulkdl.errors import InvalidInstance, UnexpectedAnswer
+from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.records import Entry, Series
+from bulkdl.runtime.tasks import as_iterator, run_pool
+
+# The permits for requests in flight limit them further.
+_HEADS_AT_ONCE: Final = 32
+_HEAD_BYTES: Final = (1 << 14, 1 << 20)
+"""How much is read at first, and then, where a header is longer."""
+
+
+async def read_head(archive: Archive, series: Series, entry: Entry, *, at_most: int) -> bytes:
+    """The first bytes of an entry, `at_most` so many; fewer where it ends before. Repeats a failed request.
+
+    Raises:
+        RequestFailed: the archive does not send it.
+    """
+    size = entry.size_bytes
+    rest = Rest(0, size, None, at_most) if size is not None and size > at_most else None
+
+    async def once(_attempt: int) -> bytes:
+        content = bytearray()
+        async with archive.open(series.series_uid, entry, rest=rest) as body:
+            async for chunk in body.chunks():
+                content += chunk
+                if len(content) >= at_most:
+                    break
+        return bytes(content[:at_most])
+
+    retrier = part_of(archive, entry.key).retrier
+    return await retrier.ask(f"the head of {entry.key}", once)
+
+
+async def identified(
+    archive: Archive, series: Series, entries: Sequence[Entry], wanted: Collection[SopInstanceUid]
+) -> tuple[Entry, ...]:
+    """The entries, with the SOP Instance UIDs of those that were looked at until all the `wanted` ones were found.
+
+    An entry whose UID the archive lists is not read.
+
+    Raises:
+        RequestFailed: some cannot be read, and not all wanted ones are among the others.
+    """
+    found = {entry.key: entry for entry in entries}
+    missing = set(wanted) - {entry.sop_uid for entry in entries}
+    failures: list[Exception] = []
+
+    async def read(entry: Entry) -> None:
+        if not missing:
+            return
+        try:
+            sop_uid = await _sop_uid(archive, series, entry)
+        except (InvalidInstance, UnexpectedAnswer) as error:
+            failures.append(error)
+            return
+        found[entry.key] = replace(entry, sop_uid=sop_uid)
+        missing.discard(sop_uid)
+
+    unread = [entry for entry in entries if entry.sop_uid is None] if missing else []
+    await run_pool(as_iterator(unread), read, workers=_HEADS_AT_ONCE, name="head")
+    if missing and failures:
+        raise UnexpectedAnswer(f"{len(failures):,} objects cannot be identified: {failures[0]}") from failures[0]
+    return tuple(found.values())
+
+
+async def _sop_uid(archive: Archive, series: Series, entry: Entry) -> SopInstanceUid:
+    first, more = _HEAD_BYTES
+    content = await read_head(archive, series, entry, at_most=first)
+    with suppress(InvalidInstance):
+        return (await asyncio.to_thread(read_header, content)).sop_uid
+    content = await read_head(archive, series, entry, at_most=more)
+    return (await asyncio.to_thread(read_header, content)).sop_uid

@@ -1,0 +1,53 @@
+"""The heads of entries: as many bytes as are needed, and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkdl.errors import UnexpectedAnswer
+from bulkdl.model.records import Entry, Series
+from bulkdl.object_heads import identified, read_head
+from tests.support.dicom_files import MadeUp, instances
+from tests.support.memory_archive import MemoryArchive
+
+ONE, OTHER, *_ = MADE_UP = list(instances(series=1, per_series=4))
+SERIES = Series(series_uid=ONE.series_uid)
+
+
+def entry_of(one: MadeUp) -> Entry:
+    return Entry(f"bucket/{one.sop_uid}", size_bytes=len(one.content))
+
+
+ENTRIES = [entry_of(one) for one in MADE_UP]
+
+
+def archive_of(made_up: list[MadeUp]) -> MemoryArchive:
+    return MemoryArchive({entry_of(one).key: [one.content] for one in made_up})
+
+
+async def test_a_head_is_requested_as_a_range_of_what_is_longer() -> None:
+    archive = archive_of(MADE_UP)
+    assert await read_head(archive, SERIES, ENTRIES[0], at_most=200) == ONE.content[:200]
+    (rest,) = archive.rests
+    assert rest is not None
+    assert (rest.start, rest.end, rest.length) == (0, 200, len(ONE.content))
+    assert await read_head(archive, SERIES, ENTRIES[0], at_most=1 << 20) == ONE.content
+    assert archive.rests[1] is None
+
+
+async def test_entries_get_their_uids_until_all_wanted_ones_are_found() -> None:
+    archive = archive_of(MADE_UP)
+    found = await identified(archive, SERIES, ENTRIES, {OTHER.sop_uid})
+    assert [each.key for each in found] == [each.key for each in ENTRIES]
+    assert OTHER.sop_uid in {each.sop_uid for each in found}
+    listed = [Entry(one.sop_uid, one.sop_uid) for one in MADE_UP]
+    before = archive.requests
+    assert await identified(archive, SERIES, listed, {ONE.sop_uid}) == tuple(listed)
+    assert archive.requests == before
+
+
+async def test_an_object_that_is_not_dicom_is_not_an_answer() -> None:
+    archive = MemoryArchive({ENTRIES[0].key: [b"<html>"], ENTRIES[1].key: [OTHER.content]})
+    assert OTHER.sop_uid in {e.sop_uid for e in await identified(archive, SERIES, ENTRIES[:2], {OTHER.sop_uid})}
+    with pytest.raises(UnexpectedAnswer, match="1 objects cannot be identified"):
+        await identified(archive, SERIES, ENTRIES[:2], {ONE.sop_uid})
