@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,10 +19,13 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.archive.routed import RoutedArchive
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access, Credentials
-from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.attempts import Retrier, RetryPolicy
+from bulkdl.runtime.concurrency import Limiter
 
 Form: TypeAlias = Callable[[Profile, HttpClient], Archive]
 
+_SERVICE_POLICY: Final = RetryPolicy(max_attempts=3, give_up_after_seconds=10.0)
+_SERVICE_REQUESTS: Final = 4
 _FORMS: Final[Mapping[str, Form]] = {**dict.fromkeys(DIALECTS, NbiaArchive), "idc": IdcArchive, "idc-gcs": IdcArchive}
 
 
@@ -60,6 +65,23 @@ async def connect(
             yield form(profile, http)
         finally:
             await http.log_out()
+
+
+@asynccontextmanager
+async def open_service(
+    url: str, stop: asyncio.Event, *, access: Access, note: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[HttpClient]:
+    """Open a client of a service beside the archives, as a guest: no credentials of `access` are sent to it.
+
+    Questions to it are few and short, so it is given up soon.
+    """
+    from bulkdl.archive.aiohttp_transport import open_transport  # noqa: PLC0415 - late, as above
+
+    anonymous = replace(access, credentials=Credentials()).bounded(_SERVICE_POLICY.give_up_after_seconds)
+    limiter = Limiter(ceiling=_SERVICE_REQUESTS, first=_SERVICE_REQUESTS, now=time.monotonic())
+    retrier = Retrier(limiter=limiter, policy=_SERVICE_POLICY, stop=stop)
+    async with open_transport(anonymous) as transport:
+        yield HttpClient(url, transport, retrier, anonymous, note=note)
 
 
 def capabilities(profile: Profile) -> Capabilities:

@@ -73,9 +73,10 @@ _IS_VALID: Final = (
     f" AND regexp_full_match(crdc_series_uuid, '{_UUID}') AND regexp_full_match(aws_bucket, '{_BUCKET}')"
 )
 _COLLECTION: Final = "coalesce(collection_id, '')"
-_BYTES: Final = "CAST(round(series_size_MB * 1e6) AS BIGINT)"
+BYTES: Final = "CAST(round(series_size_MB * 1e6) AS BIGINT)"
+"""The bytes of a Series in SQL."""
 _BOTH: Final = f"""
-SELECT {_IS_VALID}, SeriesInstanceUID, StudyInstanceUID, PatientID, {_COLLECTION}, Modality, {_BYTES},
+SELECT {_IS_VALID}, SeriesInstanceUID, StudyInstanceUID, PatientID, {_COLLECTION}, Modality, {BYTES},
   aws_bucket || '/' || crdc_series_uuid"""
 
 # The parts of questions below are constants; what the user gives are parameters.
@@ -91,7 +92,7 @@ QUALIFY row_number() OVER (PARTITION BY SeriesInstanceUID ORDER BY max_idc_versi
 _IN_FOLDERS: Final = """crdc_series_uuid IN (SELECT unnest($names))
 QUALIFY row_number() OVER (PARTITION BY crdc_series_uuid ORDER BY max_idc_version DESC, aws_bucket) = 1"""
 
-_TOTALS: Final = f"SELECT {_COLLECTION}, count(*), sum(instanceCount)::BIGINT, sum({_BYTES})::BIGINT FROM series"
+_TOTALS: Final = f"SELECT {_COLLECTION}, count(*), sum(instanceCount)::BIGINT, sum({BYTES})::BIGINT FROM series"
 
 _IDS: Final = f"SELECT DISTINCT {_COLLECTION}, coalesce(analysis_result_id, '') FROM series ORDER BY ALL"
 _NAMES: Final = "SELECT collection_id, collection_name FROM collections WHERE collection_name <> ''"
@@ -165,6 +166,10 @@ class IdcCatalogue:
                 self._open("series", files.series)
                 self._has_earlier = self._open("prior", files.beside(index.PRIOR))
                 has_names = self._open("collections", files.beside(index.COLLECTIONS))
+                self._tables = {
+                    "collections": has_names,
+                    "results": self._open("results", files.beside(index.RESULTS)),
+                }
                 has_dates = self._open("releases", files.beside(index.RELEASES))
                 self._dates: dict[int, date] = dict(self._rows(_DATES)) if has_dates else {}
                 self.release = self._release(_version(self._database, files))
@@ -259,6 +264,27 @@ class IdcCatalogue:
         uids = tuple(row[0] for rows in pages for row in rows)
         collections = tuple(CollectionTotal(self._names[key], *(number or 0 for number in rest)) for key, *rest in sums)
         return IndexTotals(collections, uids)
+
+    def sums(self, columns: str, selection: Selection, *, by: str) -> list[_Row]:
+        """Columns in SQL of the current Series that match, one row for each group of `by`, in its order.
+
+        Raises:
+            SelectionError: as `search`.
+        """
+        condition, values = self._condition(selection)
+        return self._rows(f"SELECT {columns} FROM series{condition} GROUP BY {by} ORDER BY {by}", values)
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """The rows of the descriptions of `collections` or of analysis `results`; none where the index has none."""
+        if not self._tables[name]:
+            return []
+        found = self._database.cursor().execute(f"SELECT * FROM {name}")
+        columns = [column[0] for column in found.description or ()]
+        return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+
+    def name_of(self, collection_id: str) -> str:
+        """The name of a Collection."""
+        return self._names.get(collection_id, collection_id)
 
     def missing(self, selection: Selection) -> list[SeriesQuestion]:
         """The values of the selection that no Series of the current release has, whatever else is requested."""

@@ -28,8 +28,9 @@ PUBLIC: Final = "https://storage.googleapis.com/idc-index-data-artifacts/current
 SERIES: Final = "idc_index.parquet"
 PRIOR: Final = "prior_versions_index.parquet"
 COLLECTIONS: Final = "collections_index.parquet"
+RESULTS: Final = "analysis_results_index.parquet"
 RELEASES: Final = "version_metadata_index.parquet"
-_OPTIONAL: Final = (PRIOR, COLLECTIONS, RELEASES)
+_OPTIONAL: Final = (PRIOR, COLLECTIONS, RESULTS, RELEASES)
 
 _PACKAGE: Final = "idc_index_data"
 _FOLDER: Final = "idc-index"

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from bulkdl.archive.idc.index_file import write_index, write_names
 from bulkdl.dicom.tags import uid_names
+from bulkdl.model.data_sets import short_license
 from bulkdl.model.ids import stable_uuid
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.server.catalogue import CatalogueView, SeriesDetail
 
 BUCKET: Final = "bulkdl"
 _DOI: Final = re.compile(r"https?://(?:dx\.)?doi\.org/(10\..+)")
-_CREATIVE_COMMONS: Final = re.compile(r"https?://creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 _BYTES_OF_A_MEGABYTE: Final = 1_000_000
 
 
@@ -97,7 +97,7 @@ def _row(detail: SeriesDetail) -> dict[str, Any]:
         "SeriesDescription": series.description,
         "SeriesNumber": None if series.series_number is None else str(series.series_number),
         "instanceCount": series.image_count,
-        "license_short_name": _license(series.license_name, series.license_uri),
+        "license_short_name": short_license(series.license_name, series.license_uri),
         "series_init_idc_version": 1,
         "series_revised_idc_version": 1,
         "aws_bucket": BUCKET,
@@ -110,9 +110,3 @@ def _row(detail: SeriesDetail) -> dict[str, Any]:
 def _id_of(collection: str) -> str:
     """The id that the IDC would give a Collection."""
     return re.sub(r"[-\s]", "_", collection.lower())
-
-
-def _license(name: str | None, uri: str | None) -> str | None:
-    """The short name of a licence of Creative Commons, such as `CC BY 4.0`; the whole name of others."""
-    found = _CREATIVE_COMMONS.match(uri or "")
-    return name if found is None else f"CC {found[1].upper()} {found[2]}"

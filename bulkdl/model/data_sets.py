@@ -1,0 +1,176 @@
+"""What is known of data sets: Collections and analysis results, and their downloads; pure.
+
+Several sources know parts of it: an archive, its index, DataCite, the Collection Manager of TCIA. Their spellings of a
+name differ, so names are compared by letters and digits alone, and DOIs without case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, Final
+
+
+class DataSetKind(StrEnum):
+    """A Collection, or an analysis result: Series that were derived from those of Collections."""
+
+    COLLECTION = "collection"
+    ANALYSIS_RESULT = "analysis-result"
+
+
+class DownloadWay(StrEnum):
+    """How the files of a download are obtained. All but `bulkdl` are downloaded elsewhere, from the address."""
+
+    BULKDL = "bulkdl"
+    CONTROLLED = "controlled-access"
+    ASPERA = "aspera"
+    SLIDES = "slides"
+    FILE = "file"
+    PORTAL = "portal"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSetDownload:
+    """One download of a data set, as its page offers it.
+
+    `size_bytes` is rounded, because people wrote it. `address` is a link; that of an Aspera package is the key to it.
+    `requirements` says what must be done before, with the address of a page.
+    """
+
+    title: str
+    way: DownloadWay = DownloadWay.UNKNOWN
+    kinds: tuple[str, ...] = ()
+    address: str | None = None
+    license: str | None = None
+    requirements: str | None = None
+    size_bytes: int | None = None
+    patients: int | None = None
+    series: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """A Collection or an analysis result. What no source knows is None, or empty.
+
+    `doi` is the one to cite, `dois` are those of its Series. `collections` are those that an analysis result analyses.
+    `size_bytes` is exact where an index gives it. `sources` names who knows of it; `in_archive`: the archive has it, so
+    that bulkdl can download it.
+    """
+
+    name: str
+    kind: DataSetKind = DataSetKind.COLLECTION
+    in_archive: bool = False
+    title: str | None = None
+    doi: str | None = None
+    dois: tuple[str, ...] = ()
+    patients: int | None = None
+    series: int | None = None
+    instances: int | None = None
+    size_bytes: int | None = None
+    modalities: tuple[str, ...] = ()
+    licenses: tuple[str, ...] = ()
+    species: tuple[str, ...] = ()
+    cancer_types: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+    version: str | None = None
+    updated: str | None = None
+    page: str | None = None
+    description: str | None = None
+    downloads: tuple[DataSetDownload, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    def matches(self, text: str) -> bool:
+        """Whether each word of a text is somewhere in what is known of it, in any case."""
+        known = " ".join(_words_of(self)).casefold()
+        return all(word in known for word in text.casefold().split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientTotal:
+    """What an archive has of one Patient. `instances` and `size_bytes` are None where it does not say."""
+
+    patient_id: str
+    collection: str
+    studies: int
+    series: int
+    instances: int | None
+    size_bytes: int | None
+    modalities: tuple[str, ...]
+
+
+_COUNTED: Final = ("patients", "series", "instances", "size_bytes")
+"""Numbers of the archive: where it has a data set, no other source fills them, for theirs are of other downloads."""
+_CREATIVE_COMMONS: Final = re.compile(r"https?://creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
+_NAMES: Final = frozenset({"name", "kind", "in_archive", "sources"})
+
+
+def name_key(name: str) -> str:
+    """A name by its letters and digits alone, without case: sources differ in all else."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def join(archive: Iterable[DataSet], *others: Iterable[DataSet]) -> tuple[DataSet, ...]:
+    """One data set for each name: those of the archive, completed from the others in their order, and those of others.
+
+    Sorted by kind and name.
+    """
+    found = {(each.kind, name_key(each.name)): each for each in archive}
+    for row in (row for rows in others for row in rows):
+        key = (row.kind, name_key(row.name))
+        found[key] = _completed(found[key], row) if key in found else row
+    return tuple(sorted(found.values(), key=lambda each: (each.kind != DataSetKind.COLLECTION, each.name.casefold())))
+
+
+def complete(data_sets: Iterable[DataSet], details: Iterable[DataSet]) -> tuple[DataSet, ...]:
+    """The data sets with what `details` knows of those of the same DOI, or else of the same name; it adds none."""
+    by_doi: dict[str, DataSet] = {}
+    by_name: dict[str, DataSet] = {}
+    for each in details:
+        by_doi.setdefault((each.doi or "").casefold(), each)
+        by_name.setdefault(name_key(each.name), each)
+    known = {key: each for key, each in by_doi.items() if key}
+    named = {key: each for key, each in by_name.items() if key}
+    pairs = ((each, known.get((each.doi or "").casefold()) or named.get(name_key(each.name))) for each in data_sets)
+    return tuple(each if other is None else _completed(each, other) for each, other in pairs)
+
+
+def _completed(one: DataSet, other: DataSet) -> DataSet:
+    """A data set with what another source knows of it, where it has nothing itself."""
+    changes: dict[str, Any] = {"sources": tuple(dict.fromkeys((*one.sources, *other.sources)))}
+    for name in (entry.name for entry in fields(DataSet)):
+        is_counted = name in _COUNTED and one.in_archive and one.series is not None
+        if name not in _NAMES and not is_counted and getattr(one, name) in (None, ()):
+            changes[name] = getattr(other, name)
+    return replace(one, **changes)
+
+
+def find_data_sets(data_sets: Iterable[DataSet], word: str) -> tuple[DataSet, ...]:
+    """Those of that name, else those of that DOI."""
+    known = tuple(data_sets)
+    if named := tuple(each for each in known if name_key(each.name) == name_key(word)):
+        return named
+    doi = word.casefold()
+    return tuple(each for each in known if doi in {one.casefold() for one in (each.doi, *each.dois) if one})
+
+
+def short_license(name: str | None, address: str | None) -> str | None:
+    """The short name of a licence of Creative Commons, such as `CC BY 4.0`; the whole name of others."""
+    found = _CREATIVE_COMMONS.match(address or "")
+    return name if found is None else f"CC {found[1].upper()} {found[2]}"
+
+
+def sum_of(numbers: Iterable[int | None]) -> int | None:
+    """The sum; None where one of the numbers is not known, or there are none."""
+    known = tuple(numbers)
+    return sum(each for each in known if each is not None) if known and None not in known else None
+
+
+def _words_of(one: DataSet) -> Iterable[str]:
+    yield from filter(None, (one.name, one.title, one.doi, one.description))
+    for words in (one.dois, one.modalities, one.licenses, one.species, one.cancer_types, one.locations):
+        yield from words
+    yield from one.collections
