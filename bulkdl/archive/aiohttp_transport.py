@@ -14,6 +14,7 @@ from yarl import URL
 
 from bulkdl import errors
 from bulkdl._version import __version__
+from bulkdl.archive.certificates import load_certificates
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
@@ -68,13 +69,16 @@ class AiohttpTransport:
 
     def __init__(self, access: Access, tls: ssl.SSLContext | None) -> None:
         self.requests = 0
+        self._tls = tls
+        self._loading = asyncio.Lock()
+        self._is_proxy_encrypted = (access.proxy or "").casefold().startswith("https:")
         connecting = min(_CONNECTIONS * access.connect_seconds, access.answer_seconds)
         self._answer_seconds = connecting + access.answer_seconds
         self._silence_seconds = access.silence_seconds
         tracing = aiohttp.TraceConfig()
         tracing.on_request_headers_sent.append(self._count)
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls or True, ttl_dns_cache=300),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             proxy=access.proxy,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=access.connect_seconds, sock_read=access.answer_seconds
@@ -95,12 +99,21 @@ class AiohttpTransport:
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
         method, data = ("GET", None) if form is None else ("POST", aiohttp.FormData(form))
+        tls = await self._context() if url.scheme == "https" or self._is_proxy_encrypted else True
         try:
             async with asyncio.timeout(self._answer_seconds):  # the header may arrive slowly, too
-                response = await self.session.request(method, url, data=data, headers=headers, allow_redirects=False)
+                response = await self.session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False, ssl=tls
+                )
         except _FOREIGN as error:
             raise _translate(error) from error
         return AiohttpResponse(response, self._silence_seconds)
+
+    async def _context(self) -> ssl.SSLContext:
+        async with self._loading:
+            if self._tls is None:
+                self._tls = await load_certificates(None)
+            return self._tls
 
 
 @asynccontextmanager
@@ -110,20 +123,10 @@ async def open_transport(access: Access) -> AsyncIterator[AiohttpTransport]:
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
-    transport = AiohttpTransport(access, await _tls(access.ca_bundle))
+    tls = await load_certificates(access.ca_bundle) if access.ca_bundle is not None else None
+    transport = AiohttpTransport(access, tls)
     async with transport.session:
         yield transport
-
-
-async def _tls(ca_bundle: str | None) -> ssl.SSLContext | None:
-    if ca_bundle is None:
-        return None
-    try:
-        return await asyncio.to_thread(ssl.create_default_context, cafile=ca_bundle)
-    except (OSError, ssl.SSLError) as error:
-        if error.errno == errno.ENOMEM:
-            raise MemoryError from error
-        raise errors.ConfigurationError(f"the certificates in {ca_bundle} cannot be read: {_reason(error)}") from error
 
 
 def _translate(error: BaseException) -> errors.BulkdlError:  # noqa: C901, PLR0911, PLR0912 - a table, in the form of a match

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from itertools import count
 from typing import Final
 
+from bulkdl.archive.certificates import import_aiohttp
 from bulkdl.archive.connect import connect
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
@@ -107,6 +108,7 @@ def main() -> None:
     """Run a worker process."""
     tune_process()
     disable_numpy()
+    import_aiohttp()
     asyncio.run(WorkerMain().run())
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final, TypeAlias, TypedDict
 from urllib.parse import urljoin
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.certificates import import_aiohttp
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.dicom.without_numpy import disable_numpy, require_decoders
@@ -81,10 +82,11 @@ def kept_context(root: Path, options: RunOptions) -> RunContext:
 
 
 def prepare_process(archive: ArchiveChoice | None) -> None:
-    """Keep pydicom from importing numpy, which doubles the time to start. For processes of bulkdl only.
+    """Import what a run needs without what it does not: certificates, and numpy, which doubles the time to start.
 
-    The demonstration archive makes its images with numpy, in this process, so numpy stays for it.
+    For processes of bulkdl only. The demonstration archive makes its images with numpy, so numpy stays for it.
     """
+    import_aiohttp()
     if archive is None or archive.name not in DEMOS:
         disable_numpy()
 

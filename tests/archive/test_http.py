@@ -7,7 +7,6 @@ import email.utils
 import ssl
 import time
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +34,7 @@ from bulkdl.model.records import Entry
 from bulkdl.model.selection import Selection
 from tests.support.archives import opened, samples
 from tests.support.faults import (
+    CERTIFICATE,
     Action,
     FaultyServer,
     Seen,
@@ -46,6 +46,7 @@ from tests.support.faults import (
     json,
     raw,
     redirect,
+    self_signed,
     stall,
     zipped,
 )
@@ -53,7 +54,6 @@ from tests.support.faults import (
 if TYPE_CHECKING:
     pass
 
-CERTIFICATE = Path(__file__).parents[1] / "data" / "self_signed.pem"  # for 127.0.0.1, with its key
 SERIES = SeriesUid("1.2.3")
 ENTRY = Entry("1.2.3.4", SopInstanceUid("1.2.3.4"))
 DICOM = {"Content-Type": "application/dicom"}
@@ -276,12 +276,6 @@ async def test_a_server_without_tls_cannot_be_reached_by_https() -> None:
     async with FaultyServer(in_turn(answer())) as server, opened(server.url.replace("http:", "https:")) as client:
         with pytest.raises(ConnectFailed):
             await fetch(client)
-
-
-def self_signed() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(CERTIFICATE)
-    return context
 
 
 async def test_an_untrusted_certificate_ends_the_run_and_names_the_option() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,10 @@ from bulkdl.model.reports import RunOutcome
 from tests.support.bad_archive import DICOM, BadArchive, command, endpoint_of
 from tests.support.commands import environment
 from tests.support.dicom_files import instances
-from tests.support.faults import Action, FaultyServer, Seen, answer, slowly, stall
+from tests.support.faults import Action, FaultyServer, Seen, answer, self_signed, slowly, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 ROOT = Path(__file__).parents[2]
-CERTIFICATE = ROOT / "tests" / "data" / "self_signed.pem"
 MADE_UP = list(instances(series=2, per_series=4))
 MORE = list(instances(series=1, per_series=2, seed="more"))
 VICTIM = MADE_UP[2]
@@ -62,9 +60,7 @@ async def test_an_unreachable_archive_is_exit_4_and_loses_nothing(tmp_path: Path
 
 
 async def test_an_untrusted_certificate_is_exit_4_without_waiting(tmp_path: Path) -> None:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(CERTIFICATE)
-    async with FaultyServer(lambda _: answer(b"[]"), tls=tls) as server:
+    async with FaultyServer(lambda _: answer(b"[]"), tls=self_signed()) as server:
         done = await command(*words(f"nbia-v1+{server.url}", tmp_path / "mirror"), cache=tmp_path / "cache")
         assert server.requests == []
     assert (done.code, len(done.err.splitlines())) == (4, 1), done.err

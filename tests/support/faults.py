@@ -22,22 +22,32 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import ssl
 import struct
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from http.client import responses
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
 Action: TypeAlias = "Callable[[Exchange], Awaitable[None]]"
 Script: TypeAlias = "Callable[[Seen], Action]"
+
+CERTIFICATE = Path(__file__).parents[1] / "data" / "self_signed.pem"  # for 127.0.0.1, with its key
+
+
+def self_signed() -> ssl.SSLContext:
+    """The TLS of a server with `CERTIFICATE`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
 
 
 @dataclass(frozen=True, slots=True)
