@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -29,6 +28,8 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 
 def _forms_of(secret: str) -> Iterator[str]:
+    import html  # noqa: PLC0415 - late: most archives are asked without a secret
+
     for form in (secret, quote(secret, safe=""), quote(secret), html.escape(secret), json.dumps(secret)[1:-1]):
         yield form
         yield form.lower()

@@ -11,7 +11,6 @@ The command line and the environment override it. An unknown key is an error, be
 """
 
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +63,8 @@ def parse_configuration(text: str, *, source: str, options: Collection[str]) -> 
 
     Raises ConfigurationError for what is not valid; it names `source` and, where it is known, the line.
     """
+    import tomllib  # noqa: PLC0415 - late: most commands run without a configuration file
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,14 +1,15 @@
 """Download the bundle of a Series: its entries become instances while it streams in, known by their content alone."""
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulkdl.archive.base import Archive, Body, BundleForm
-from bulkdl.archive.dicomweb.multipart import MultipartReader
 from bulkdl.errors import AccessDenied, BundleError, InstanceError, InvalidInstance, NotFound, RequestFailed
 from bulkdl.errors import RequestRejected as Rejected
 from bulkdl.fetch.committer import Checked, Committer, Seen, listed_otherwise, md5_mismatch
@@ -22,13 +23,22 @@ from bulkdl.runtime.load import OnePerLoopCycle
 from bulkdl.store.bundles import BundleReader, parse_md5hashes
 from bulkdl.store.partials import Partials
 
+if TYPE_CHECKING:
+    from bulkdl.archive.dicomweb.multipart import MultipartReader
+
 _MOST_ATTEMPTS: Final = 2
 _MOST_TEXT_BYTES: Final = 64 << 20
 
 
+def _multipart_reader(body: Body) -> MultipartReader:
+    from bulkdl.archive.dicomweb.multipart import MultipartReader  # noqa: PLC0415 - late: most archives send zips
+
+    return MultipartReader(body.headers.get("Content-Type", ""))
+
+
 READERS: Final[Mapping[BundleForm, Callable[[Body], BundleReader | MultipartReader]]] = {
     BundleForm.ZIP: lambda _: BundleReader(),
-    BundleForm.MULTIPART: lambda body: MultipartReader(body.headers.get("Content-Type", "")),
+    BundleForm.MULTIPART: _multipart_reader,
 }
 """What makes the reader of a response, for each form of a bundle that can be read."""
 

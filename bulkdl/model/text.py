@@ -3,7 +3,6 @@
 import codecs
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final
 
 _CUTOFF: Final = 0.65  # how much alike two names must be, from 0 to 1
@@ -50,6 +49,8 @@ def folded(name: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like `name`, compared without case; None if none is like it."""
+    from difflib import get_close_matches  # noqa: PLC0415 - late: needed for a message only
+
     by_folded = {entry.casefold(): entry for entry in known}
     guesses = get_close_matches(name.casefold(), by_folded, n=1, cutoff=_CUTOFF)
     return by_folded[guesses[0]] if guesses else None

@@ -11,12 +11,12 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.options import Option
 from bulkdl.model.reports import RunReport
+from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import NewLayout, context_of, open_archive, open_mirror, refuse_inside_mirror
+from bulkdl.verbs.common import NewLayout, OpenMirror, context_of, open_archive, open_mirror, refuse_inside_mirror
 from bulkdl.verbs.data_sets import resolve_data_sets
-from bulkdl.verbs.locking import keep_locks
 from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
@@ -59,11 +59,19 @@ async def mirror_async(
         wanted = await find_series_of_instances(wanted, source.client, sink)
         if wanted.locks and not source.client.capabilities.lists_sop_uids:
             wanted = replace(wanted, instances=())  # whole Series, then; what the lock does not have is a note
-        locks = await asyncio.to_thread(keep_locks, opened.files.root, wanted.locks, private=opened.files.is_private)
+        locks = await _keep_locks(wanted, opened)
         run = await begin_run("mirror", opened, source, context, wanted)
         run.locks = locks
         settled = await opened.settle_layout(chosen)
         return await run.carry_out(lambda: run.resolve(wanted, settled))
+
+
+async def _keep_locks(wanted: Selection, mirror: OpenMirror) -> tuple[Path, ...]:
+    if not wanted.locks:
+        return ()
+    from bulkdl.verbs.locking import keep_locks  # noqa: PLC0415 - late: most mirrors are made without a lock
+
+    return await asyncio.to_thread(keep_locks, mirror.files.root, wanted.locks, private=mirror.files.is_private)
 
 
 mirror = blocking(mirror_async)

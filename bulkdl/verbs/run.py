@@ -33,7 +33,6 @@ from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
-from bulkdl.verbs.locking import LockHolder
 
 Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
 
@@ -148,6 +147,8 @@ class MirrorRun:
         """Compare what the mirror holds with the lock files that it is made from."""
         if not self.locks or self.context.stop.is_set():
             return
+        from bulkdl.verbs.locking import LockHolder  # noqa: PLC0415 - late: most mirrors are made without a lock
+
         found = await LockHolder(self.mirror, self.run, self.client).hold_to(self.locks)
         self._not_found += found.failures
         self.coordinator.outcomes[Outcome.FETCHED] -= found.fetched

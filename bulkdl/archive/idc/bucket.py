@@ -15,12 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from bulkdl.archive import http_status
 from bulkdl.archive.base import Listing, Rest
@@ -42,6 +38,9 @@ from bulkdl.errors import (
 from bulkdl.model.records import Entry
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.tasks import together
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _LOCATION: Final = re.compile(rf"(?P<bucket>[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9])/(?P<folder>{_UUID})", re.ASCII)
@@ -272,6 +271,11 @@ def _listed(texts: Mapping[str, list[str]], prefix: str) -> Listed:
 
 
 def _parse(content: bytes, name: str) -> Element:
+    from xml.etree.ElementTree import ParseError  # noqa: PLC0415 - late: only buckets answer in XML
+
+    from defusedxml import DefusedXmlException  # noqa: PLC0415 - as above
+    from defusedxml.ElementTree import fromstring  # noqa: PLC0415 - as above
+
     try:
         root: Element = fromstring(content, forbid_dtd=True)
     except (ParseError, DefusedXmlException, LookupError) as error:
