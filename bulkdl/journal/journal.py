@@ -547,9 +547,8 @@ class Journal:
 
     def instance_table(self, series_uid: SeriesUid) -> Iterator[dict[str, Any]]:
         """The rows of a Series in the view `v_instances`, as text, numbers and None."""
-        columns = ("series_uid", "sop_uid", "state", "path", "size_bytes", "md5", "sha256", "transfer_syntax_uid")
         for row in self._rows(queries.INSTANCE_TABLE, (series_uid,)):
-            yield dict(zip((*columns, "notes", "key"), row, strict=True))
+            yield dict(zip(queries.INSTANCE_COLUMNS, row, strict=True))
 
     def entries(self, series_uid: SeriesUid) -> list[rows.EntryRow]:
         """What is recorded of each entry of a Series; none if the Series is not known."""

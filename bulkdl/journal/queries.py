@@ -347,10 +347,12 @@ ADOPTED: Final = f"""{_HELD} JOIN run AS r ON r.id = i.run_id
 WHERE s.series_uid = ? AND i.state = {HELD} AND r.verb = 'adopt' ORDER BY i.sop_uid
 """
 
-INSTANCE_TABLE: Final = """
-SELECT series_uid, sop_uid, state, path, size_bytes, md5, sha256, transfer_syntax_uid, notes, key FROM v_instances
-WHERE series_uid = ? ORDER BY sop_uid
-"""
+INSTANCE_COLUMNS: Final = (
+    *("series_uid", "sop_uid", "state", "path", "size_bytes", "md5", "sha256"),
+    *("transfer_syntax_uid", "notes", "key"),
+)
+"""The columns of the table of instances that users get."""
+INSTANCE_TABLE: Final = f"SELECT {', '.join(INSTANCE_COLUMNS)} FROM v_instances WHERE series_uid = ? ORDER BY sop_uid"
 ALL_HELD_OF_SERIES: Final = f"""{_HELD} WHERE s.series_uid = ? AND i.state = {HELD} ORDER BY i.sop_uid"""
 
 WITHDRAWN_FILES: Final = f"""{_HELD} JOIN tally AS t ON t.series_id = s.id

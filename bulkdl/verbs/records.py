@@ -128,9 +128,9 @@ def read_row(endpoint: Endpoint, row: Mapping[str, Any]) -> Record:
     return Record(read_values(endpoint.attributes, row, required=uids), row)
 
 
-def import_extra(name: str) -> Any:
-    """The module of an extra of the same name. Raises ConfigurationError: it is not installed."""
+def import_extra(name: str, part: str = "") -> Any:
+    """The module, or a part of it, of an extra of the same name. Raises ConfigurationError: it is not installed."""
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(f"{name}.{part}" if part else name)
     except ImportError as error:
         raise ConfigurationError(f"{name} is not installed; add it with: pip install 'bulkdl[{name}]'") from error

@@ -6,14 +6,17 @@ import csv
 import hashlib
 import io
 import json
+import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 import bulkdl
-from bulkdl.errors import JournalUnreadable
+from bulkdl.errors import ConfigurationError
+from bulkdl.journal.journal import Journal
 from bulkdl.manifest import read_manifest
-from bulkdl.verbs.export import read_table
 from tests.support.bad_archive import BadArchive, command
 from tests.support.dicom_files import instances
 from tests.support.syncing import mirrored
@@ -73,6 +76,31 @@ async def test_the_command_writes_to_standard_output_or_to_a_file(mirror: Path, 
     assert refused.code == 5
 
 
-def test_a_folder_without_a_journal_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(JournalUnreadable):
-        list(read_table(tmp_path, "series"))
+@pytest.mark.parametrize("table", ["series", "instances", "metadata"])
+async def test_parquet_has_the_same_rows_with_types(table: str, mirror: Path, tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "t.parquet"
+    told = await command("export", mirror, "--table", table, "--format", "parquet", "--output", path, cache=cache)
+    read = parquet.read_table(path)
+    lines = [json.loads(line) for line in exported(mirror, table, "jsonl").splitlines()]
+    assert (told.code, read.num_rows) == (0, len(lines))
+    assert json.loads(json.dumps(read.to_pylist(), default=date.isoformat)) == lines
+    if table == "series":
+        assert (str(read.schema.field("held").type), str(read.schema.field("series_date").type)) == (
+            "int64",
+            "date32[day]",
+        )
+
+
+def test_a_mirror_without_instances_has_tables_without_rows(tmp_path: Path) -> None:
+    (tmp_path / ".bulkdl").mkdir()
+    Journal.create_or_open(tmp_path / ".bulkdl" / "journal.sqlite").close()
+    assert exported(tmp_path, "metadata") == f"{COLUMNS}\r\n"
+    file = io.BytesIO()
+    assert bulkdl.export(tmp_path, file, format="parquet") == 0
+    assert "series_uid" in parquet.read_table(io.BytesIO(file.getvalue())).column_names
+
+
+async def test_without_pyarrow_the_message_says_what_to_install(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'bulkdl\[pyarrow\]'"):
+        bulkdl.export(mirror, io.BytesIO(), format="parquet")

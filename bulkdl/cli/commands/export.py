@@ -8,11 +8,13 @@ from typing import Any
 from bulkdl.cli.options import file_option, mirror_argument, verb_options
 from bulkdl.cli.sections import command
 from bulkdl.runtime.disk import disk_errors
+from bulkdl.verbs.export import ExportFormat
 from bulkdl.verbs.export import export as write_table
 
 
 @command(
-    "bulkdl export rider --table metadata --output metadata.csv", "bulkdl export rider --table instances --format jsonl"
+    "bulkdl export rider --table metadata --output metadata.csv",
+    "bulkdl export rider --table instances --format parquet --output instances.parquet",
 )
 @mirror_argument
 @verb_options(write_table)
@@ -22,10 +24,12 @@ def export(*, mirror: Path, options: dict[str, Any], output: Path | None) -> int
 
     The table metadata has the columns of the NBIA Data Retriever's metadata.csv.
     """
+    text: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "newline": ""}
+    opened = {"mode": "wb"} if options.get("format") == ExportFormat.PARQUET else text
     if output is None:
-        with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="") as file:
+        with os.fdopen(os.dup(sys.stdout.fileno()), **opened) as file:
             write_table(mirror, file, **options)
         return 0
-    with disk_errors("write", output), output.open("w", encoding="utf-8", newline="") as file:
+    with disk_errors("write", output), output.open(**opened) as file:
         write_table(mirror, file, **options)
     return 0
