@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,6 +23,7 @@ from bulkdl.model.text import nearest
 from bulkdl.object_heads import identified
 from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import Stage, run_pool
+from bulkdl.shortlist import Shortlist
 from bulkdl.store.layout import special_name
 
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
@@ -43,7 +44,7 @@ class Resolution:
 
     A Series that the archive sent twice counts twice. `not_found`, `failed` and `release` are as in `FoundSeries`.
     `studies` are Study UIDs that were requested as Series. `differing` maps a Series to how it differs from what a
-    manifest states.
+    manifest states. `choices` say what a sample or a limit left out.
     """
 
     series: int = 0
@@ -52,6 +53,7 @@ class Resolution:
     failed: list[tuple[SeriesQuestion, RequestFailed]] = field(default_factory=list)
     studies: list[StudyUid] = field(default_factory=list)
     differing: dict[SeriesUid, str] = field(default_factory=dict)
+    choices: list[str] = field(default_factory=list)
 
     def add(self, found: FoundSeries) -> None:
         """Count one batch."""
@@ -68,7 +70,7 @@ class Resolution:
 
     def notes(self) -> tuple[str, ...]:
         """What to tell the user: the Studies among the Series, and what differs from the manifest."""
-        notes = []
+        notes = list(self.choices)
         if self.studies:
             which = f"{self.studies[0]} is" if len(self.studies) == 1 else f"{len(self.studies):,} UIDs are"
             first = "" if len(self.studies) == 1 else f" ({self.studies[0]} is the first)"
@@ -94,9 +96,33 @@ class Resolution:
 
 
 async def resolve(
-    selection: Selection, archive: Archive, resolution: Resolution
+    selection: Selection, archive: Archive, resolution: Resolution, *, kept: Collection[SeriesUid] = ()
 ) -> AsyncGenerator[tuple[Series, ...], None]:
     """Yield the Series of `selection` in batches as they arrive, and count them in `resolution`.
+
+    Those of a sample, a limit or an order come once all are known; `kept` are what an earlier run chose of them.
+
+    Raises:
+        SelectionError: the selection has no criterion, or nothing fits into its limit.
+        BulkdlError: what ends the run, as `Archive` states.
+    """
+    async with aclosing(_matching(selection, archive, resolution)) as matching:
+        if not selection.is_shortlisted:
+            async for batch in matching:
+                yield batch
+            return
+        with Shortlist(selection, archive, kept) as shortlist:
+            async for batch in matching:
+                await shortlist.add(batch)
+            async for batch in shortlist.chosen():
+                yield batch
+            resolution.choices += shortlist.notes
+
+
+async def _matching(
+    selection: Selection, archive: Archive, resolution: Resolution
+) -> AsyncGenerator[tuple[Series, ...], None]:
+    """Yield the Series that match the criteria of `selection`, in batches as they arrive.
 
     A Series may come more than once. A question that finds nothing is not an error here: the caller reports it. UIDs of
     Series that the archive does not have are asked for as Studies, whose Series are selected then.

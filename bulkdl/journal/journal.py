@@ -204,22 +204,31 @@ class Journal:
         return bool(known != owner)
 
     def record_series(
-        self, run: Run, series: Sequence[tuple[Series, str]], *, now: datetime, again: bool = False
+        self,
+        run: Run,
+        series: Sequence[tuple[Series, str]],
+        *,
+        now: datetime,
+        again: bool = False,
+        first_position: int | None = None,
     ) -> list[Series]:
         """Record Series as the archive describes them, each with its folder, as part of the run's selection.
 
         Safe to repeat. Keeps values of an earlier record that a later one leaves out, and the folder of a Series that
         has one. A Series becomes unlisted when it is new, when its count, size or dates changed, and when the selection
         wants instances that were not listed. What failed in an earlier run, or `again` in this one, is owed again.
+        They are downloaded one after the other from `first_position` on, where that is given.
 
         Returns the earlier records of those that are now under another Collection or Patient.
         """
         moved: list[Series] = []
         with self._writing() as database:
             database.executemany(queries.CLAIM_FOLDER, self._claims.items())
-            for record, folder in series:
+            for number, (record, folder) in enumerate(series, start=first_position or 0):
                 series_id, listing, before = writes.take_series(database, run, record, folder, moment(now))
                 moved += [before] if before is not None else []
+                if first_position is not None:
+                    database.execute(queries.SET_POSITION, {"id": series_id, "position": number})
                 writes.link_series(database, run, series_id, record.series_uid, listing)
                 writes.owe_earlier_failures(database, run, series_id, again=again)
         self._claims.clear()
@@ -380,6 +389,10 @@ class Journal:
         """The Series that hold files and that a selection was resolved to."""
         return (series_uid for (series_uid,) in self._rows(queries.LINKED_SERIES, (selection_id,)))
 
+    def selected(self, selection_id: int | None) -> frozenset[SeriesUid]:
+        """The Series that runs found for a selection so far."""
+        return frozenset(series_uid for (series_uid,) in self._rows(queries.SELECTED_SERIES, (selection_id,)))
+
     def series_count(self) -> int:
         """How many Series are recorded."""
         return int((self._row(queries.SERIES_COUNT) or (0,))[0])
@@ -414,7 +427,9 @@ class Journal:
     def owed_work(
         self, run: Run | None, *, after: WorkCursor | None, limit: int, instances_per_item: int = 500
     ) -> tuple[list[SeriesWork], WorkCursor | None]:
-        """The next items of work after `after`, by Collection, Patient, Study, Series and instance; at most `limit`.
+        """The next items of work after `after`, by position, Collection, Patient, Study, Series and instance.
+
+        At most `limit`.
 
         The returned cursor is for the next call; None means the end of the pass. What is listed behind the cursor is
         found by the next pass, begun with None. Instances in flight are still owed, so that pass returns them again. A
@@ -429,11 +444,11 @@ class Journal:
             scope = {"selection": _selection_of(run), **asdict(cursor), "limit": limit + 1}
             page = self._rows(queries.OWING_SERIES, scope)
             for row in page:
-                _, series_uid, study_uid, patient_id, collection, *_ = row
+                _, series_uid, study_uid, patient_id, collection, position, *_ = row
                 begun = cursor.sop_uid if series_uid == cursor.series_uid else ""
                 items, last = self._items(run, row, begun, limit - len(work), instances_per_item)
                 work += items
-                cursor = WorkCursor(collection, patient_id, study_uid, series_uid, last)
+                cursor = WorkCursor(position, collection, patient_id, study_uid, series_uid, last)
                 if len(work) == limit:
                     return work, cursor
             if len(page) <= limit:
@@ -444,7 +459,7 @@ class Journal:
         self, run: Run | None, row: Sequence[Any], after: str, limit: int, size: int
     ) -> tuple[list[SeriesWork], str]:
         """The work of one owing Series, in items of `size` instances, and the last instance in them."""
-        series_id, series_uid, study_uid, _, _, folder, image_count, size_bytes, untouched, owed, narrowed = row
+        series_id, series_uid, study_uid, _, _, _, folder, image_count, size_bytes, untouched, owed, narrowed = row
         statement = queries.OWED_WANTED_INSTANCES if narrowed else queries.OWED_INSTANCES
         scope = {"series": series_id, "series_uid": series_uid, "selection": _selection_of(run)}
         taken: frozenset[str] = frozenset()

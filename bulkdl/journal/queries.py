@@ -241,6 +241,11 @@ LINKED_SERIES: Final = """
 SELECT s.series_uid FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
 JOIN tally AS t ON t.series_id = l.series_id WHERE l.selection_id = ? AND t.held > 0
 """
+SELECTED_SERIES: Final = """
+SELECT s.series_uid FROM selection_series AS l JOIN series AS s ON s.id = l.series_id
+WHERE l.selection_id = ? AND s.folder IS NOT NULL
+"""
+SET_POSITION: Final = "UPDATE series SET position = :position WHERE id = :id AND position <> :position"
 SERIES_COUNT: Final = "SELECT count(*) FROM series"
 
 # How many instances of a Series the selection names, and how many of those are not recorded.
@@ -273,14 +278,15 @@ ORDER BY t.series_id LIMIT :limit
 """
 
 OWING_SERIES: Final = f"""
-SELECT s.id, s.series_uid, s.study_uid, s.patient_id, s.collection, s.folder, s.image_count, s.size_bytes,
+SELECT s.id, s.series_uid, s.study_uid, s.patient_id, s.collection, s.position, s.folder, s.image_count, s.size_bytes,
   s.listing = {WHOLE} AND t.held + t.failed + t.quarantined + t.withdrawn = 0, t.owed, ifnull(l.narrowed, 0)
 FROM series AS s INDEXED BY series_owing
 CROSS JOIN tally AS t ON t.series_id = s.id
 LEFT JOIN selection_series AS l ON l.selection_id = :selection AND l.series_id = s.id
 WHERE s.owes = 1 AND (:selection IS NULL OR l.series_id IS NOT NULL)
-  AND (s.collection, s.patient_id, s.study_uid, s.series_uid) >= (:collection, :patient_id, :study_uid, :series_uid)
-ORDER BY s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT :limit
+  AND (s.position, s.collection, s.patient_id, s.study_uid, s.series_uid)
+    >= (:position, :collection, :patient_id, :study_uid, :series_uid)
+ORDER BY s.position, s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT :limit
 """
 
 HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1"

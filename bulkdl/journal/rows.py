@@ -99,6 +99,7 @@ class UnlistedSeries:
 class WorkCursor:
     """The last instance that `owed_work` returned; the next call continues after it."""
 
+    position: int = 0
     collection: str = ""
     patient_id: str = ""
     study_uid: str = ""

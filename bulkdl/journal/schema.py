@@ -49,8 +49,9 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
 - `series`: a Series as the archive describes it. `record` is a JSON object of the values that have no column.
   `folder` is relative to the mirror, with `/`; it never changes, and is null for a Series that was requested by UID and
   that the archive did not know. `listing` is 0 when the instances are not listed, 1 when those that the selections name
-  are recorded, 2 when all are. `owes` is 1 while instances are owed. `updated_at`: when the record
-  last changed.
+  are recorded, 2 when all are. `owes` is 1 while instances are owed. `position`: its place in the order of
+  downloading that a run asked for; those of one position come by Collection, Patient, Study and Series. `updated_at`:
+  when the record last changed.
 - `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
   `run_id` is the last run that found it there.
 - `instance`: one row for each SOP Instance; the bulk of the file, some 165 bytes a row. Where the archive's list does
@@ -291,6 +292,12 @@ _VERSION_4: Final = """
 ALTER TABLE run ADD COLUMN catalogue TEXT;
 """
 
+_VERSION_5: Final = """
+ALTER TABLE series ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
+DROP INDEX series_owing;
+CREATE INDEX series_owing ON series (position, collection, patient_id, study_uid, series_uid) WHERE owes = 1;
+"""
+
 VIEWS: Final = """
 DROP VIEW IF EXISTS v_collections;
 DROP VIEW IF EXISTS v_series;
@@ -342,7 +349,7 @@ FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
 """
 """The views for people, which the last step of a migration creates anew: a change of a view is an empty script."""
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -352,5 +359,5 @@ CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (
 """
 _NONE_NOT_DECODED: Final = "CREATE TEMP TABLE v_not_decoded (series_id, sop_uid, run_id, notes);"
 
-STAND_INS: Final[dict[int, str]] = {1: _NO_ENTRIES + _NONE_NOT_DECODED, 2: _NONE_NOT_DECODED, 3: ""}
+STAND_INS: Final[dict[int, str]] = {1: _NO_ENTRIES + _NONE_NOT_DECODED, 2: _NONE_NOT_DECODED, 3: "", 4: ""}
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

@@ -26,6 +26,8 @@ def selection_id(database: sqlite3.Connection, archive_id: int, selection: Selec
     """The id of the selection: a new row where these criteria were not recorded before."""
     criteria = selection.as_json()
     canonical = {name: sorted(value) if isinstance(value, tuple) else value for name, value in criteria.items()}
+    if selection.limit_bytes is None:
+        canonical.pop("order", None)  # the same Series in another order
     digest = sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
     known = database.execute(queries.SELECTION_ID, (archive_id, digest)).fetchone()
     if known is not None:

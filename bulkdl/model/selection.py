@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 from bulkdl.errors import SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
 from bulkdl.model.options import option_field, options_of, read_fields
-from bulkdl.model.quantities import parse_date
+from bulkdl.model.quantities import parse_date, parse_size
 from bulkdl.model.records import Series, SeriesSize
 
 _CRITERION: Final = "criterion"
@@ -26,10 +26,12 @@ _CRITERION: Final = "criterion"
 _NO_CRITERIA: Final = frozenset(
     {
         *("since", "everything", "notes", "expected", "locks", "licenses", "denied_licenses", "analysis_results"),
-        *("shard", "sop_uids"),
+        *("shard", "sop_uids", "order", "sample", "seed", "limit_bytes"),
     }
 )
 _SHARD: Final = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
+_SAMPLE: Final = re.compile(r"([1-9]\d{0,8})(?:/(collection|patient))?", re.ASCII)
+_MOST_DIGITS: Final = 9
 _CREATIVE_COMMONS: Final = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", re.IGNORECASE)
 
 
@@ -39,6 +41,43 @@ class AnalysisResults(StrEnum):
     INCLUDE = "include"
     EXCLUDE = "exclude"
     ONLY = "only"
+
+
+class SeriesOrder(StrEnum):
+    """The order in which Series are downloaded, and are chosen where a limit leaves some out.
+
+    `breadth` takes one Series of each Patient before the second of any.
+    """
+
+    COLLECTION = "collection"
+    BREADTH = "breadth"
+    SMALLEST_FIRST = "smallest-first"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSample:
+    """At most `count` Series of each Collection, or of each Patient."""
+
+    count: int
+    per_patient: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.count}/{'patient' if self.per_patient else 'collection'}"
+
+
+def parse_sample(text: str) -> SeriesSample:
+    """A sample, written N, N/collection or N/patient. ValueError: it is not."""
+    found = _SAMPLE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a sample (for example 100, 100/collection or 2/patient)")
+    return SeriesSample(int(found[1]), found[2] == "patient")
+
+
+def parse_seed(text: str) -> int:
+    """A seed: an integer from 0 on. ValueError: it is not."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise ValueError(f"{text!r} is not a seed (an integer from 0 on)")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +166,7 @@ class Selection:
     Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user what was left
     out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
     states; they select nothing. `locks` are the lock files among the manifests, or their contents, whose
-    checksums `mirror` compares.
+    checksums `mirror` compares. `sample`, `seed`, `limit_bytes` and `order` choose among the Series that match.
     """
 
     collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
@@ -188,6 +227,21 @@ class Selection:
         admits=_is_of_kind,
         default=None,
     )
+    sample: SeriesSample | None = option_field(
+        "sample",
+        "At most N series of each collection, or of each patient, chosen at random by the seed.",
+        "N[/patient]",
+        read=parse_sample,
+    )
+    seed: int = option_field(
+        "seed", "The seed of the sample; the same seed chooses the same series.", "N", default=0, read=parse_seed
+    )
+    limit_bytes: int | None = option_field(
+        "limit_bytes", "Stop selecting before the series that would exceed this size.", "SIZE", read=parse_size
+    )
+    order: SeriesOrder | None = option_field(
+        "order", "Which series come first; the default is collection.", read=SeriesOrder
+    )
     locations: tuple[str, ...] = field(default=(), metadata={_CRITERION: Criterion(admits=_is_there)})
     alternatives: tuple[Selection, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
@@ -207,6 +261,12 @@ class Selection:
             raise SelectionError("nothing is selected: name a collection, patient, study, series, … or --everything")
         if criteria and self.everything:
             raise SelectionError(f"--everything cannot be combined with other criteria ({', '.join(criteria)})")
+
+    @property
+    def is_shortlisted(self) -> bool:
+        """Whether all Series that match must be known before the first one is chosen: see `bulkdl.shortlist`."""
+        is_ordered = self.order not in {None, SeriesOrder.COLLECTION}
+        return is_ordered or self.sample is not None or self.limit_bytes is not None
 
     def matches(self, series: Series) -> bool:
         """Whether `series` passes every criterion that can be compared with its record.
@@ -258,9 +318,7 @@ class Selection:
         left_out = {"notes", "expected", "locks", "alternatives"}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         values["alternatives"] = [each.as_json() for each in self.alternatives]
-        return {
-            name: value.isoformat() if isinstance(value, date) else value for name, value in values.items() if value
-        }
+        return {name: _json_value(value) for name, value in values.items() if value}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -298,6 +356,12 @@ def keywords_of_records() -> frozenset[str]:
     """The keywords of the criteria that `Selection.matches` compares with the record of a Series."""
     compared = {name for name, asks in _criteria(Selection) if asks.attribute or asks.admits}
     return frozenset(option.keyword for name, option in options_of(Selection).items() if name in compared)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, SeriesSample) else value
 
 
 def merge_series(selections: Sequence[Selection]) -> Selection:

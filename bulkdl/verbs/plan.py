@@ -92,12 +92,13 @@ async def plan_async(
 async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: Sink) -> PlanReport:
     client = planned.client
     found = Resolution()
-    is_bare = planned.journal is None and planned.rows is None and not (selection.series or selection.alternatives)
+    is_listed = selection.series or selection.alternatives or selection.shard or selection.is_shortlisted
+    is_bare = planned.journal is None and planned.rows is None and not is_listed
     if isinstance(client, IdcArchive) and is_bare:
         await _add_totals(planned, found, selection, client)
     else:
         seen: dict[SeriesUid, None] = {}
-        async with aclosing(resolve(selection, client, found)) as batches:
+        async with aclosing(resolve(selection, client, found, kept=planned.chosen_before(selection))) as batches:
             async for batch in batches:
                 for series in batch:
                     if series.series_uid not in seen:
@@ -179,6 +180,13 @@ class _Planned:
         if self.journal is not None and (row := self.journal.find_series(series.series_uid)) is not None:
             is_complete = bool(row.held) and row.held >= (count or 0)
             sums.update(held=row.held, held_bytes=row.held_bytes, complete=is_complete)
+
+    def chosen_before(self, selection: Selection) -> frozenset[SeriesUid]:
+        """What the mirror has chosen of the same selection already, where not all of it is chosen."""
+        if self.journal is None or not selection.is_shortlisted:
+            return frozenset()
+        same = [row.id for row in self.journal.selections() if row.selection == selection]
+        return frozenset().union(*map(self.journal.selected, same))
 
     def manifest_rows(self) -> Iterable[ManifestRow]:
         """What the manifest names."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.routed import source_of
@@ -166,11 +166,16 @@ class MirrorRun:
         run = run or self.run
         found = Resolution()
         moved: list[Series] = []
-        async with aclosing(resolve(selection, self.client, found)) as batches:
+        kept = (
+            await self.mirror.journal(Journal.selected, run.selection_id) if selection.is_shortlisted else frozenset()
+        )
+        position = 1 if selection.is_shortlisted else None
+        async with aclosing(resolve(selection, self.client, found, kept=kept)) as batches:
             async for batch in batches:
                 self._sources.update(filter(None, (source_of(self.client, series) for series in batch)))
                 self._withdrawn += sum(series.remark is not None for series in batch)
-                moved += await self.mirror.journal(_record_series, run, batch, layout)
+                moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)
+                position = position + len(batch) if position is not None else None
                 self._resolved.more()
         for note in found.notes():
             self.context.sink(Noted(note))
@@ -342,6 +347,6 @@ class MirrorRun:
 
 
 def _record_series(
-    journal: Journal, run: Run, batch: tuple[Series, ...], layout: Layout, *, again: bool = False
+    journal: Journal, /, run: Run, batch: tuple[Series, ...], layout: Layout, **options: Any
 ) -> list[Series]:
-    return journal.record_series(run, common.place_series(journal, batch, layout), now=common.now(), again=again)
+    return journal.record_series(run, common.place_series(journal, batch, layout), now=common.now(), **options)

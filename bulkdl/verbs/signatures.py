@@ -15,7 +15,7 @@ from bulkdl.model.selection import Selection
 
 Paths: TypeAlias = str | PathLike[str]
 
-Given: TypeAlias = str | date | bool | Paths | Iterable[str] | Iterable[Paths] | None
+Given: TypeAlias = str | date | int | Paths | Iterable[str] | Iterable[Paths] | None
 """The value of a criterion: one value or several. The values of one are alternatives, different criteria narrow."""
 
 

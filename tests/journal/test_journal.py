@@ -391,6 +391,23 @@ def test_gives_out_everything_owed_once_whatever_the_pages(journal: Journal, lim
     assert given == [sop_uid(number, i) for number, count in ((1, 7), (3, 4), (4, 1), (5, 9)) for i in range(count)]
 
 
+def test_gives_out_in_the_order_that_the_last_run_asked_for(journal: Journal) -> None:
+    run = begin(journal)
+    for number in range(1, 5):
+        record_listed(journal, run, number, range(1))
+    wanted = [record(number) for number in (3, 1, 4, 2)]
+    journal.record_series(run, [(each, folder(1)) for each in wanted], now=NOW, first_position=1)
+    given: list[str] = []
+    cursor: WorkCursor | None = None
+    while True:
+        work, cursor = journal.owed_work(run, after=cursor, limit=1)
+        given += [item.series_uid for item in work]
+        if cursor is None:
+            break
+    assert given == [each.series_uid for each in wanted]
+    assert journal.selected(run.selection_id) == set(given)
+
+
 def test_calls_work_whole_only_when_the_item_is_the_series(journal: Journal) -> None:
     run = begin(journal)
     record_listed(journal, run, 1, range(3))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import InvalidUid, SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.records import Series
-from bulkdl.model.selection import AnalysisResults, Selection, merge_series
+from bulkdl.model.selection import AnalysisResults, Selection, SeriesOrder, merge_series, parse_sample, parse_seed
 
 SERIES = Series(
     series_uid=SeriesUid("1.1"),
@@ -225,3 +225,34 @@ def test_shards_divide_the_series_of_an_archive(parts: int) -> None:
 def test_a_shard_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SelectionError, match="K/N"):
         Selection.from_keywords({"collection": "A", "shard": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "per_patient"), [("3", 3, False), ("3/collection", 3, False), ("2/patient", 2, True)]
+)
+def test_a_sample_is_of_each_collection_or_patient(text: str, count: int, per_patient: bool) -> None:  # noqa: FBT001 - a table
+    sample = parse_sample(text)
+    assert (sample.count, sample.per_patient) == (count, per_patient)
+    assert parse_sample(str(sample)) == sample
+
+
+@pytest.mark.parametrize("text", ["0", "", "3/study", "-1", "3/", "1e3", "٣"])
+def test_what_is_not_a_sample_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a sample"):
+        parse_sample(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "", "1234567890", "²"])
+def test_what_is_not_a_seed_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a seed"):
+        parse_seed(text)
+
+
+def test_what_chooses_among_series_survives_as_json() -> None:
+    selection = Selection.from_keywords(
+        {"collection": "A", "sample": "2/patient", "seed": "7", "limit_bytes": "1.5GB", "order": "smallest-first"}
+    )
+    assert selection.is_shortlisted
+    assert selection.limit_bytes == 1_500_000_000
+    assert Selection.from_json(json.loads(json.dumps(selection.as_json()))) == selection
+    assert not Selection(collections=("A",), order=SeriesOrder.COLLECTION).is_shortlisted

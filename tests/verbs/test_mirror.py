@@ -5,14 +5,15 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bulkdl
 from bulkdl.errors import SelectionError
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports import Changes, RunOutcome
 from bulkdl.runtime.disk import JOURNAL
-from tests.support.bad_archive import BadArchive, endpoint_of, no_fault
+from tests.support.bad_archive import QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.bucket_server import BUCKET, bucket_server, key_of, rows_of, series_uuid, write_index_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
@@ -138,3 +139,43 @@ async def test_worker_processes_know_the_bucket(tmp_path: Path, archive: str) ->
         report = await bulkdl.mirror_async(series=uids, to=tmp_path / "m", archive=choice, settings=settings)
     assert (report.outcome, report.failures) == (RunOutcome.COMPLETE, ())
     assert checksums_on_disk(tmp_path / "m") == checksums_of(MADE_UP)
+
+
+async def test_a_sample_stays_the_same_in_later_runs_though_the_archive_grows(tmp_path: Path) -> None:
+    first = list(instances(series=6, per_series=2))
+    later = list(instances(series=6, per_series=2, seed="later"))
+    wanted: dict[str, Any] = {"collection": first[0].collection, "sample": "2", "seed": 5}
+    async with BadArchive(first) as archive:
+        choice = archive.choice(tmp_path)
+        report = await bulkdl.mirror_async(**wanted, to=tmp_path / "m", archive=choice, settings=QUICK)
+        held = checksums_on_disk(tmp_path / "m")
+        assert (report.outcome, report.instances.fetched, len(held)) == (RunOutcome.COMPLETE, 4, 4)
+        assert report.notes == ("a sample: 2 of 6 series, at most 2 of each collection, with the seed 5",)
+        archive.made_up += later
+        plan = await bulkdl.plan_async(**wanted, to=tmp_path / "m", archive=choice)
+        assert (plan.series.selected, plan.series.complete) == (2, 2)
+        again = await bulkdl.mirror_async(**wanted, to=tmp_path / "m", archive=choice, settings=QUICK)
+        synced = await bulkdl.sync_async(tmp_path / "m", archive=choice, settings=QUICK)
+    for each in again, synced:
+        assert (each.outcome, each.instances.fetched, each.instances.reused) == (RunOutcome.COMPLETE, 0, 4)
+    assert synced.changes == Changes()
+    assert checksums_on_disk(tmp_path / "m") == held
+
+
+async def test_the_smallest_series_come_first_up_to_the_limit(tmp_path: Path) -> None:
+    counts = enumerate((3, 1, 2))
+    made_up = [one for number, count in counts for one in instances(series=1, per_series=count, seed=str(number))]
+    by_size = sorted({one.series_uid for one in made_up}, key=lambda uid: sum(o.series_uid == uid for o in made_up))
+    size = len(made_up[0].content)
+    async with BadArchive(made_up) as archive:
+        report = await bulkdl.mirror_async(
+            made_up[0].collection,
+            order="smallest-first",
+            limit_bytes=4 * size,
+            to=tmp_path / "m",
+            archive=archive.choice(tmp_path),
+            settings=QUICK,
+        )
+        listed = [seen.query["SeriesInstanceUID"] for seen in archive.asked("getSOPInstanceUIDs")]
+    assert (report.outcome, report.instances.fetched, listed) == (RunOutcome.COMPLETE, 3, by_size[:2])
+    assert report.bytes_mirror == 3 * size
