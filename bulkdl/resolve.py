@@ -205,6 +205,17 @@ def _difference(expected: SeriesSize, series: Series) -> str | None:
     return ", ".join(parts) or None
 
 
+@dataclass(frozen=True, slots=True)
+class ListSteps:
+    """What is done about each Series that is listed: before its entries are recorded, and after.
+
+    `after` gets the keys of the entries if the list is complete.
+    """
+
+    after: Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
+    before: Callable[[Series, Sequence[Entry]], Awaitable[None]] | None = None
+
+
 async def list_instances(
     journal_thread: JournalThread,
     run: Run,
@@ -212,13 +223,12 @@ async def list_instances(
     *,
     upstream: Stage,
     downstream: Stage,
-    listed: Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]],
+    steps: ListSteps,
 ) -> None:
     """List the entries of each Series in the journal that has none, until `upstream` ends.
 
     A list that is shorter than the archive's own count is requested again before it is believed, and then recorded as a
-    failure of the Series; its entries are downloaded all the same. `listed` is called for each Series then, with the
-    keys of its entries if the list is complete.
+    failure of the Series; its entries are downloaded all the same.
 
     Raises:
         BulkdlError: what ends the run. A list that fails is a failure of its Series.
@@ -246,8 +256,8 @@ async def list_instances(
 
     async def ask(row: UnlistedSeries) -> None:
         try:
-            keys, holds_files = await _list_one(row, journal_thread, run, archive, refusals)
-            await listed(row.series.series_uid, keys)
+            keys, holds_files = await _list_one(row, journal_thread, run, archive, steps, refusals)
+            await steps.after(row.series.series_uid, keys)
             if holds_files:
                 await journal_thread(Journal.end_listing, row.series.series_uid)
         finally:
@@ -258,7 +268,12 @@ async def list_instances(
 
 
 async def _list_one(
-    row: UnlistedSeries, journal_thread: JournalThread, run: Run, archive: Archive, refusals: Refusals
+    row: UnlistedSeries,
+    journal_thread: JournalThread,
+    run: Run,
+    archive: Archive,
+    steps: ListSteps,
+    refusals: Refusals,
 ) -> tuple[frozenset[str] | None, bool]:
     """Record the entries of a Series; return their keys if the list is complete and all of them are wanted.
 
@@ -267,6 +282,8 @@ async def _list_one(
     uid = row.series.series_uid
     try:
         entries, invalid_rows, attempts = await list_until_complete(row.series, archive)
+        if steps.before is not None and entries:
+            await steps.before(row.series, entries)
         if row.wanted is not None:
             entries = await identified(archive, row.series, entries, row.wanted)
         refusals.answered()

@@ -17,7 +17,7 @@ from bulkdl.journal.thread import open_journal_thread
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
-from bulkdl.resolve import Resolution, explain_nothing, list_instances, resolve
+from bulkdl.resolve import ListSteps, Resolution, explain_nothing, list_instances, resolve
 from bulkdl.runtime.tasks import Stage
 from tests.support.journals import NOW, begin
 from tests.support.memory_archive import MemoryArchive
@@ -148,7 +148,7 @@ async def test_a_list_that_differs_from_an_exact_index_is_a_finding(
         await journal(Journal.record_series, run, [(series, "folder")], now=NOW)
         resolved = Stage()
         resolved.end()
-        await list_instances(journal, run, archive, upstream=resolved, downstream=Stage(), listed=nothing)
+        await list_instances(journal, run, archive, upstream=resolved, downstream=Stage(), steps=ListSteps(nothing))
         failures = await journal(Journal.failures, run, limit=5)
         counts = await journal(Journal.counts, run)
     assert [(each.error, each.message) for each in failures] == ([(error, f"the archive {message}")] if error else [])

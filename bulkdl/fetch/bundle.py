@@ -14,7 +14,7 @@ from bulkdl.errors import AccessDenied, BundleError, InstanceError, InvalidInsta
 from bulkdl.errors import RequestRejected as Rejected
 from bulkdl.fetch.committer import Checked, Committer, Seen, listed_otherwise, md5_mismatch
 from bulkdl.fetch.download import Incoming
-from bulkdl.fetch.targets import Target, targets_of
+from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.bundles import BundleEvent, EntryData, EntryEnded, EntryStarted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
@@ -140,12 +140,17 @@ class BundleDownloader:
         has_reader = self._archive.capabilities.bundle in READERS
         return has_reader and all(entry.sop_uid is not None for entry in work.entries)
 
-    async def download(self, work: SeriesWork, deliver: Callable[[InstanceOutcome], Awaitable[None]]) -> frozenset[str]:
+    async def download(
+        self,
+        work: SeriesWork,
+        targets: Iterable[Target],
+        deliver: Callable[[InstanceOutcome], Awaitable[None]],
+    ) -> frozenset[str]:
         """Download a Series by its bundle; returns the keys of the entries that it contained, each of them delivered.
 
         The caller downloads the others one by one. Raises what must stop the run, as `Downloader.download` does.
         """
-        wanted = {str(target.sop_uid): target for target in targets_of(work)}
+        wanted = {str(target.sop_uid): target for target in targets}
         done: set[str] = set()
 
         async def once(attempt: int) -> None:

@@ -7,9 +7,11 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial as partial_function
 from pathlib import Path
 from typing import Final
 
+from bulkdl.dicom.header import read_header
 from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import (
     ChecksumMismatch,
@@ -31,6 +33,7 @@ from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors, sync_file
 from bulkdl.store.files import MirrorFiles
+from bulkdl.store.layout import InstanceNumbers, parse_layout
 from bulkdl.store.partials import partial_name
 from bulkdl.store.writing import GroupWriter
 
@@ -97,19 +100,29 @@ class Committer:
     async def take(self, received: Received, target: Target, seen: Seen) -> InstanceOutcome:
         """Commit a body at its target. InstanceError: it cannot be stored, and is in quarantine."""
         checked = await self.check(received, target, seen)
-        bound = target.bound_to(checked.sop_uid)
-        if target.name is None and not bound.names.claim(bound.name or ""):
-            bound = bound.beside()
-            bound.names.claim(bound.name or "")
+        bound = await self._place(checked, target)
         try:
-            if target.name is None and bound.name in bound.names.lying:
-                await self._threads(self._files.supersede, bound.path, self._run_id)
             mtime_ns = await self._writer.write(checked.partial, checked.content, bound.path)
         except BaseException:
             if target.name is None:
                 bound.names.release(bound.name or "")
             raise
         return _held(bound, checked, mtime_ns, Outcome.FETCHED)
+
+    async def _place(self, checked: Checked, target: Target) -> Target:
+        """The target with a file name, claimed. What lies there is the file of an earlier version: it is superseded."""
+        if target.name is not None:
+            return target.placed(checked.sop_uid)
+        numbers = None
+        if target.naming is not None:
+            partial = self._files.partials.path(checked.partial)
+            read = partial_function(_numbers, checked.content or partial, target, checked.sop_uid)
+            is_small = checked.content is not None and len(checked.content) <= INLINE_BYTES
+            numbers = read() if is_small else await self._threads(read)
+        bound = target.placed(checked.sop_uid, numbers)
+        if bound.name in bound.names.lying:
+            await self._threads(self._files.supersede, bound.path, self._run_id)
+        return bound
 
     async def check(self, received: Received, target: Target | None, seen: Seen) -> Checked:
         """Decide whether a body may be committed; without `target` as any instance. InstanceError: quarantined."""
@@ -136,10 +149,11 @@ class Committer:
 
     async def commit(self, staged: Sequence[tuple[Checked, Target]]) -> list[InstanceOutcome]:
         """Commit checked bodies of one Series whose partial files are written."""
-        mtimes_ns = await self._writer.commit([(checked.partial, target.path) for checked, target in staged])
+        placed = [(checked, await self._place(checked, target)) for checked, target in staged]
+        mtimes_ns = await self._writer.commit([(checked.partial, target.path) for checked, target in placed])
         return [
             _held(target, checked, mtime_ns, Outcome.FETCHED)
-            for (checked, target), mtime_ns in zip(staged, mtimes_ns, strict=True)
+            for (checked, target), mtime_ns in zip(placed, mtimes_ns, strict=True)
         ]
 
     async def adopt(self, target: Target) -> InstanceOutcome | None:
@@ -151,7 +165,7 @@ class Committer:
             mtime_ns = await self._writer.adopt(target.path)
         except (InstanceError, OSError):
             return None
-        return _held(target.bound_to(checked.sop_uid), checked, mtime_ns, Outcome.REUSED)
+        return _held(target.placed(checked.sop_uid), checked, mtime_ns, Outcome.REUSED)
 
     async def adopt_quarantined(self, target: Target) -> InstanceOutcome | None:
         """Commit what lies in quarantine as invalid at the archive itself; None if there is nothing of the kind."""
@@ -159,8 +173,9 @@ class Committer:
         checked = await self._threads(self._take_quarantined, target, partial)
         if checked is None:
             return None
-        mtime_ns = await self._writer.write(partial, None, target.path)
-        return _held(target, checked, mtime_ns, Outcome.REUSED)
+        bound = await self._place(checked, target)
+        mtime_ns = await self._writer.write(partial, None, bound.path)
+        return _held(bound, checked, mtime_ns, Outcome.REUSED)
 
     def _take_quarantined(self, target: Target, partial: str) -> Checked | None:
         if target.sop_uid is None or (found := self._files.quarantine.latest(target.sop_uid)) is None:
@@ -262,6 +277,17 @@ def listed_otherwise(entry: Entry | None, digests: Digests) -> ChecksumMismatch 
     if entry.size_bytes is not None and entry.size_bytes != digests.size_bytes:
         return ChecksumMismatch(f"{digests.size_bytes:,} bytes, but the archive lists {entry.size_bytes:,}")
     return None if entry.md5 is None else md5_mismatch(digests, entry.md5)
+
+
+def _numbers(source: bytes | Path, target: Target, sop_uid: SopInstanceUid) -> InstanceNumbers:
+    """What the file name is made of; without numbers where the header of an accepted file cannot be read."""
+    key = target.entry.key
+    if target.naming is None or not parse_layout(target.naming.template).reads_header:
+        return InstanceNumbers(sop_uid, key)
+    with suppress(InstanceError):
+        header = read_header(source)
+        return InstanceNumbers(sop_uid, key, header.instance_number, header.acquisition_number)
+    return InstanceNumbers(sop_uid, key)
 
 
 def _may_swell(source: bytes | Path) -> bool:

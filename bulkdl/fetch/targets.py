@@ -2,15 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, Self
 
+from bulkdl.dicom.header import read_header
 from bulkdl.errors import InstanceError, RequestFailed
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
-from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
+from bulkdl.model.outcomes import FileNaming, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
-from bulkdl.store.layout import instance_name, special_name
+from bulkdl.store.layout import InstanceNumbers, instance_name, parse_layout, special_name
+from bulkdl.store.safe_names import fold
 
 _LABEL: Final = re.compile(r"\.x[0-9a-f]{8}\.dcm\Z")
 _MARGIN_TIMES: Final = 16
@@ -24,25 +27,27 @@ class FileNames:
     """
 
     def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
+        self._taken = set(map(fold, taken))
         self.lying: frozenset[str] = frozenset()
 
     def claim(self, name: str) -> bool:
         """Take `name` for an entry; False if another entry has it."""
-        is_free = name not in self._taken
-        self._taken.add(name)
+        key = fold(name)
+        is_free = key not in self._taken
+        self._taken.add(key)
         return is_free
 
     def release(self, name: str) -> None:
         """Give back a claimed name: its file was not written."""
-        self._taken.discard(name)
+        self._taken.discard(fold(name))
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where an entry belongs: the folder of its Series, relative to the mirror, and its file name.
 
-    `sop_uid` and `name` are None while the SOP Instance UID is not known; `bound_to` is the same target once it is.
+    `sop_uid` is None while the SOP Instance UID is not known, and `name` until the file is there, if it is made of
+    values that only the file has; `placed` is the same target then. `naming` says how the name is made.
     `most_bytes` is what the file may have at most, None where the archive says nothing about sizes. `study_uid` is that
     of the Series, where its entries are known by nothing else.
     """
@@ -55,6 +60,7 @@ class Target:
     names: FileNames
     most_bytes: int | None = None
     study_uid: str | None = None
+    naming: FileNaming | None = None
 
     @property
     def expected(self) -> InstanceKey | None:
@@ -66,11 +72,27 @@ class Target:
         """The path relative to the mirror, of a target whose name is known."""
         return f"{self.folder}/{self.name}"
 
-    def bound_to(self, sop_uid: SopInstanceUid) -> Self:
-        """This target with the UID that the header of its file has."""
-        if self.sop_uid is not None:
-            return self
-        return replace(self, sop_uid=sop_uid, name=self.name or instance_name(sop_uid))
+    def placed(self, sop_uid: SopInstanceUid, numbers: InstanceNumbers | None = None) -> Self:
+        """This target with the UID that the header of its file has and a free file name, which it claims."""
+        bound = self if self.sop_uid is not None else replace(self, sop_uid=sop_uid)
+        if bound.name is not None:
+            return bound
+        if self.naming is not None:
+            names = self._names(self.naming, numbers or InstanceNumbers(sop_uid, self.entry.key))
+            if (free := next(filter(self.names.claim, names), None)) is not None:
+                return replace(bound, name=free)
+        usual = instance_name(bound.sop_uid or sop_uid)
+        if self.names.claim(usual):
+            return replace(bound, name=usual)
+        beside = bound.beside()
+        self.names.claim(beside.name or "")
+        return beside
+
+    @staticmethod
+    def _names(naming: FileNaming, numbers: InstanceNumbers) -> Iterator[str]:
+        if (former := naming.former.get(numbers.sop_uid)) is not None:
+            yield former
+        yield from parse_layout(naming.template).file_names(naming.series, numbers)
 
     def beside(self) -> Self:
         """This target under a name of its key: another entry has the same UID, and the usual name."""
@@ -80,11 +102,14 @@ class Target:
     @property
     def is_beside(self) -> bool:
         """Whether the file lies beside that of another entry with the same UID."""
-        return self.name is not None and self.sop_uid is not None and self.name != instance_name(self.sop_uid)
+        is_named = self.name is not None and self.sop_uid is not None
+        return self.naming is None and is_named and self.name != instance_name(self.sop_uid or "")
 
     @property
     def special_name(self) -> str | None:
-        """The file name if it was bound in this run and is not the usual one: the journal has to keep it."""
+        """The file name if this run made it and it is not the usual one: the journal has to keep it."""
+        if self.naming is not None:
+            return self.name
         if self.entry.sop_uid is not None or self.sop_uid is None:
             return None
         return self.name if self.is_beside else special_name(self.sop_uid)
@@ -96,6 +121,14 @@ def uid_of_file(name: str) -> SopInstanceUid | None:
     return SopInstanceUid(uid) if is_uid(uid) and instance_name(uid) == _LABEL.sub(".dcm", name) else None
 
 
+def uid_of_header(path: Path) -> SopInstanceUid | None:
+    """The UID in the header of a file, None if it has none or cannot be read. Blocking."""
+    try:
+        return read_header(path).sop_uid
+    except (InstanceError, OSError):
+        return None
+
+
 def targets_of(work: SeriesWork) -> list[Target]:
     """Where the entries that a Series owes belong, in order."""
     names, targets = FileNames(work.taken), []
@@ -103,7 +136,7 @@ def targets_of(work: SeriesWork) -> list[Target]:
         expected = entry.size_bytes or work.size_bytes
         # A wide margin: archives count in other ways, and their numbers may be outdated.
         most_bytes = _MARGIN_TIMES * expected + _MARGIN_BYTES if expected else None
-        target = Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, most_bytes)
+        target = Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, most_bytes, naming=work.naming)
         targets.append(target if entry.sop_uid is not None else replace(target, study_uid=work.study_uid))
     return targets
 

@@ -23,7 +23,7 @@ from bulkdl.fetch.digests import digests_of_file
 from bulkdl.fetch.download import Downloader
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.shares import Share
-from bulkdl.fetch.targets import Target, targets_of, uid_of_file
+from bulkdl.fetch.targets import Target, targets_of, uid_of_file, uid_of_header
 from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.transport import TransportChooser
 from bulkdl.model.access import Access
@@ -179,7 +179,7 @@ class Worker:
                 may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
                 if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
                     self._bundles_under_way += 1
-                    yield partial(self._by_bundle, work, deliver)
+                    yield partial(self._by_bundle, work, targets, deliver)
                     await self._wait_for_room()
                 else:
                     for target in targets:
@@ -218,7 +218,7 @@ class Worker:
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
         """Deliver the files that are in place already, unknown to the journal; return the other targets."""
         lying = await self._threads(self._files.existing, targets[0].folder) if targets else {}
-        bound = await self._bound_by_checksum(targets, lying)
+        bound = await self._bound_in_place(targets, lying)
         if targets:
             adopted = {candidate.name for candidate in bound.values()}
             targets[0].names.lying = frozenset(name for name in lying if name not in adopted)
@@ -236,21 +236,26 @@ class Worker:
                 candidate.names.release(candidate.name)
         return rest
 
-    async def _bound_by_checksum(self, targets: list[Target], lying: Iterable[str]) -> dict[str, Target]:
-        """Targets whose UID is not known, by key, bound to files in place that have the MD5 of their entries."""
+    async def _bound_in_place(self, targets: list[Target], lying: Iterable[str]) -> dict[str, Target]:
+        """Targets without a name, by key, bound to files in place that have their UIDs, or the MD5 of their entries."""
+        nameless = [target for target in targets if target.name is None]
+        by_uid = {target.sop_uid: target for target in nameless if target.sop_uid is not None}
         by_md5: dict[bytes, list[Target]] = {}
-        for target in targets:
-            if target.name is None and target.entry.md5:
+        for target in nameless:
+            if target.sop_uid is None and target.entry.md5:
                 by_md5.setdefault(target.entry.md5, []).append(target)
         bound: dict[str, Target] = {}
-        for name in lying if by_md5 else ():
-            sop_uid = uid_of_file(name)
-            if sop_uid is None or not targets[0].names.claim(name):
+        for name in lying if by_uid or by_md5 else ():
+            if not targets[0].names.claim(name):
                 continue
-            digests = await self._threads(digests_of_file, self._files.absolute(f"{targets[0].folder}/{name}"))
-            if waiting := by_md5.get(digests.md5):
-                target = waiting.pop()
-                bound[target.entry.key] = replace(target, sop_uid=sop_uid, name=name)
+            path = self._files.absolute(f"{targets[0].folder}/{name}")
+            sop_uid = uid_of_file(name) if targets[0].naming is None else await self._threads(uid_of_header, path)
+            owner = by_uid.pop(sop_uid, None) if sop_uid is not None else None
+            if owner is None and sop_uid is not None and by_md5:
+                waiting = by_md5.get((await self._threads(digests_of_file, path)).md5)
+                owner = waiting.pop() if waiting else None
+            if owner is not None:
+                bound[owner.entry.key] = replace(owner, sop_uid=sop_uid, name=name)
             else:
                 targets[0].names.release(name)
         return bound
@@ -263,7 +268,7 @@ class Worker:
             self._measured(Transport.SINGLE, 1, outcome.size_bytes, started, source.archive)
         await deliver(outcome)
 
-    async def _by_bundle(self, work: SeriesWork, deliver: Deliver) -> None:
+    async def _by_bundle(self, work: SeriesWork, targets: list[Target], deliver: Deliver) -> None:
         size_bytes = 0
 
         async def count_and_deliver(outcome: InstanceOutcome) -> None:
@@ -273,14 +278,14 @@ class Worker:
 
         started, source = time.monotonic(), self._source(work.entries[0].key)
         try:
-            contained = await source.bundles.download(work, count_and_deliver)
+            contained = await source.bundles.download(work, targets, count_and_deliver)
         finally:
             self._bundles_under_way -= 1
         if contained:
             self._measured(Transport.ZIP, len(contained), size_bytes, started, source.archive)
 
         async def missing() -> AsyncIterator[Target]:
-            for target in targets_of(work):
+            for target in targets:
                 if target.entry.key not in contained:
                     yield target
 

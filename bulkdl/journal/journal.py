@@ -18,8 +18,8 @@ from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal import connection, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
 from bulkdl.journal.schema import STATE_NUMBERS
-from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState, SeriesWork
+from bulkdl.model.ids import SeriesUid, names_files
+from bulkdl.model.outcomes import STATE_AFTER, FileNaming, InstanceOutcome, InstanceState, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome, RunSummary
 from bulkdl.model.selection import Selection
@@ -189,7 +189,7 @@ class Journal:
                 database.execute(queries.SET_LAYOUT, (settled,))
             return settled
         if wanted is not None and wanted != row[0]:
-            raise LayoutError(f"this mirror has the layout {row[0]}, and keeps it; use another folder for {wanted}")
+            raise LayoutError(f"this mirror has the layout {row[0]}, and keeps it; to change it, use bulkdl relayout")
         return str(row[0])
 
     def is_taken(self, key: str, owner: str) -> bool:
@@ -233,6 +233,13 @@ class Journal:
                 writes.owe_earlier_failures(database, run, series_id, again=again)
         self._claims.clear()
         return moved
+
+    def complete_series(self, series: Series, folder: str, *, now: datetime) -> None:
+        """Record what a header says of a Series, and the folder that follows from it, if no file of it is in place."""
+        with self._writing() as database:
+            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
+            writes.complete_series(database, series, folder, moment(now))
+        self._claims.clear()
 
     def record_instances(
         self,
@@ -434,8 +441,8 @@ class Journal:
         The returned cursor is for the next call; None means the end of the pass. What is listed behind the cursor is
         found by the next pass, begun with None. Instances in flight are still owed, so that pass returns them again. A
         Series that owes more than `instances_per_item` comes in several items, none of them `whole`. A Series with
-        entries whose UID is not known comes in one item, because only the worker that downloads all of them finds out
-        which have the same UID.
+        entries whose UID or file name is not known comes in one item, because only the worker that downloads all of
+        them finds out which have the same.
         """
         work: list[SeriesWork] = []
         cursor = after or WorkCursor()
@@ -463,9 +470,13 @@ class Journal:
         statement = queries.OWED_WANTED_INSTANCES if narrowed else queries.OWED_INSTANCES
         scope = {"series": series_id, "series_uid": series_uid, "selection": _selection_of(run)}
         taken: frozenset[str] = frozenset()
-        if self._row(queries.OWES_UNBOUND, (series_id,)):
+        named: dict[str, str] = {}
+        naming = self._naming(series_id, series_uid)
+        if naming is not None or self._row(queries.OWES_UNBOUND, (series_id,)):
             size = -1  # no limit
-            taken = frozenset(name for (name,) in self._rows(queries.BOUND_NAMES, (series_id,)))
+            known = queries.BOUND_NAMES if naming is None else queries.NAMES_IN_PLACE
+            named = dict(self._rows(known, (series_id,)))
+            taken = frozenset(named)
         items: list[SeriesWork] = []
         while len(items) < limit and (found := self._rows(statement, {**scope, "after": after, "limit": size})):
             after = found[-1][0]
@@ -475,16 +486,31 @@ class Journal:
                     study_uid=study_uid or None,
                     folder=folder,
                     entries=tuple(rows.entry_from(uid, *entry) for uid, _, *entry in found),
-                    names=tuple(name for _, name, *_ in found),
+                    names=tuple(name if naming is None or name in named else None for _, name, *_ in found),
                     image_count=image_count,
                     size_bytes=size_bytes,
                     whole=bool(untouched) and len(found) == owed,
                     taken=taken,
+                    naming=naming,
                 )
             )
             if len(found) != size:
                 break
         return items, after
+
+    def _naming(self, series_id: int, series_uid: str) -> FileNaming | None:
+        """How the files of a Series are named, None where their names are made of their UIDs."""
+        (template,) = self._row(queries.LAYOUT) or ("",)
+        if not names_files(template):
+            return None
+        row = self._row(queries.SERIES_BY_UID, (series_uid,))
+        former = dict(self._rows(queries.FORMER_NAMES, (series_id,)))
+        return FileNaming(template, rows.series_row(row).series, former)
+
+    def file_names(self, series_uid: SeriesUid) -> dict[str, str]:
+        """The names of the files of a Series, each with the SOP Instance UID that has it."""
+        row = self._row(queries.SERIES_ID, (series_uid,))
+        return dict(self._rows(queries.NAMES_IN_PLACE, row)) if row is not None else {}
 
     def counts(self, run: Run | None) -> Counts:
         """The totals of the run's selection, or of everything. Costs about 100 ns a Series."""

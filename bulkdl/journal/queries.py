@@ -220,6 +220,7 @@ ADD_UNKNOWN_SERIES: Final = """
 INSERT INTO series (series_uid, archive_id, updated_at) SELECT ?, archive_id, started_at FROM run WHERE id = ?
 """
 
+HAS_FILES: Final = "SELECT held + withdrawn > 0 FROM tally WHERE series_id = ?"
 HOLDS_FILES: Final = "SELECT held > 0 FROM tally WHERE series_id = ?"
 SET_LISTING: Final = "UPDATE series SET listing = ? WHERE id = ?"
 UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"
@@ -445,6 +446,17 @@ SELECT e.sop_uid, e.md5 FROM entry AS e CROSS JOIN instance AS i ON i.series_id 
 WHERE e.series_id = ? AND e.sop_uid > '{UNBOUND}' AND e.md5 IS NOT NULL AND i.state <> {HELD}
 """
 
+_FORMER: Final = f"i.sop_uid < '{UNBOUND}' AND e.series_id IS NOT NULL AND e.key IS NULL"
+# The names of files of a Series, and of their instances, but for those that the archive has replaced; and these.
+NAMES_IN_PLACE: Final = f"""
+SELECT {_NAME}, i.sop_uid FROM instance AS i {_ENTRY_OF_I}
+WHERE i.series_id = ? AND (i.state IN ({HELD}, {WITHDRAWN}) OR i.name IS NOT NULL) AND NOT ({_FORMER})
+"""
+FORMER_NAMES: Final = f"""
+SELECT i.sop_uid, {_NAME} FROM instance AS i {_ENTRY_OF_I}
+WHERE i.series_id = ? AND i.state IN ({HELD}, {WITHDRAWN}) AND {_FORMER}
+"""
+
 # The held instances of a Series that no entry is bound to.
 HELD_CHECKSUMS: Final = f"""
 SELECT i.md5, i.sop_uid FROM instance AS i {_ENTRY_OF_I}
@@ -452,7 +464,7 @@ WHERE i.series_id = ? AND i.sop_uid < '{UNBOUND}' AND i.state = {HELD} AND i.md5
 """
 
 BOUND_NAMES: Final = f"""
-SELECT {_NAME} FROM entry AS e CROSS JOIN instance AS i
+SELECT {_NAME}, e.sop_uid FROM entry AS e CROSS JOIN instance AS i
 ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
 WHERE e.series_id = ? AND (e.sop_uid < '{UNBOUND}' AND e.key IS NOT NULL OR i.name IS NOT NULL)
 """

@@ -69,6 +69,17 @@ def take_series(
     return series_id, listing, before if is_moved(before, after) else None
 
 
+def complete_series(database: sqlite3.Connection, series: Series, folder: str, now: str) -> None:
+    """Update the row of a known Series, and its folder if no file is in it."""
+    *_, series_id, known_folder, listing, archive_id = database.execute(
+        queries.RECORDED_SERIES, (series.series_uid,)
+    ).fetchone()
+    (has_files,) = database.execute(queries.HAS_FILES, (series_id,)).fetchone()
+    place = known_folder if has_files else folder
+    changed = (*series_columns(series), place, archive_id, now, listing, series_id)
+    database.execute(queries.RENEW_SERIES, changed)
+
+
 def take_unknown_series(database: sqlite3.Connection, run: Run, series_uid: str) -> tuple[int, int]:
     """The row of a Series of which perhaps only the UID is known; its id and its listing."""
     row = database.execute(queries.SERIES_LISTING, (series_uid,)).fetchone()
@@ -244,6 +255,8 @@ def hold(
         facts = (outcome.size_bytes, outcome.md5, outcome.sha256, outcome.mtime_ns, syntax_ids[syntax])
         notes = json.dumps(outcome.notes, ensure_ascii=False) if outcome.notes else None
         rows.append((*facts, notes, run.id, series_id, row))
+        if outcome.name is not None and row == outcome.sop_uid:
+            database.execute(queries.SET_NAME, (outcome.name, series_id, row))
     if rows and database.executemany(queries.HOLD, rows).rowcount != len(rows):
         raise JournalError("an instance said to be held is not in the journal; no outcome of its group was recorded")
 

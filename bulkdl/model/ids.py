@@ -51,6 +51,11 @@ def stable_uuid(uid: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, uid))
 
 
+def names_files(template: str) -> bool:
+    """Whether the template of a layout names files, too. The others leave them `default_file_name`."""
+    return template.endswith(".dcm")
+
+
 def default_file_name(sop_uid: str) -> str:
     """The file name of an instance. The view `v_instances` of the journal states the same rule in SQL."""
     return f"{sop_uid}.dcm"

@@ -9,12 +9,13 @@ owed ──► held ──► withdrawn   (and back, if the archive offers it ag
 Work and outcomes are plain values that cross threads and processes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.records import Entry
+from bulkdl.model.records import Entry, Series
 
 NOT_DECODED: Final = "pixels not decoded"
 """How the note of an instance begins whose pixels should have been decoded, and which no installed decoder supports.
@@ -53,14 +54,27 @@ STATE_AFTER: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class FileNaming:
+    """How the files of a Series are named by a layout that names them when their headers are known.
+
+    `former` are the names, by SOP Instance UID, of files that the archive has replaced: a new one takes its place.
+    """
+
+    template: str
+    series: Series
+    former: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesWork:
     """A Series with the instances it still owes, in the order to fetch them.
 
     `folder` is the Series' folder relative to the mirror, with `/`; `names` are the file names of the owed instances in
-    it, as many as `entries`, None where the SOP Instance UID is not known yet. `image_count` and `size_bytes` are what
+    it, as many as `entries`, None where the name is not known before the file. `naming` says how it is made then, None
+    where it is made of the SOP Instance UID. `image_count` and `size_bytes` are what
     the archive says of the whole Series; `whole` is True where all of it is owed. `taken` are the names of files that
-    belong to other entries of the Series; it is empty where the UIDs of all `entries` are known.
+    belong to other entries of the Series; it is empty where the names of all `entries` are known.
     """
 
     series_uid: SeriesUid
@@ -72,6 +86,7 @@ class SeriesWork:
     size_bytes: int | None = None
     whole: bool = False
     taken: frozenset[str] = frozenset()
+    naming: FileNaming | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +94,7 @@ class InstanceOutcome:
     """The one outcome of one instance.
 
     `key` is that of its entry at the archive. `sop_uid` is None where the archive does not list it and no valid file
-    was downloaded. `name` is the name of a file that was bound to its UID in this run, where it is not `<sop_uid>.dcm`.
+    was downloaded. `name` is the name that its file got in this run, where it is not `<sop_uid>.dcm`.
     Of a held instance `size_bytes`, `md5`, `sha256` (digests, 16 and 32 bytes), `mtime_ns` and `transfer_syntax_uid`
     are those of the file in the mirror; `notes` are oddities that were accepted. Of the others `error` is
     the code of `bulkdl.errors`, `message` one line, `attempts` how often it was tried in this run.

@@ -75,6 +75,7 @@ class Series:
     collection_uri: str | None = None
     study_description: str | None = None
     study_date: date | None = None
+    study_id: str | None = None
     third_party: bool | None = None
     location: str | None = None
     remark: str | None = None

@@ -1,63 +1,160 @@
-"""Where an instance is below the mirror's folder: series → relative folder, SOP Instance UID → file name. Pure.
+"""Where an instance is below the mirror's folder: Series → folder, and its instances → file names in it. Pure.
 
-A path is made one component at a time, and every component is safe on every common file system (ext4, XFS, APFS, NTFS,
-exFAT, SMB): no separators, no control or invisible characters, no device names of Windows, no blanks or dots at the
-ends, Unicode NFC, at most 240 bytes. Three rules keep different ids apart:
+A path is made one component at a time, and `safe_names` makes each safe. Two texts that are safe may still be the same
+name on a file system that ignores case (`abc`, `ABC`), and many templates give two Series one name. A function of one
+name cannot know that, so the keeper of the names (the journal) answers the question `taken`, with the key `fold`; the
+second name then gets `~` and a hash of what it stands for.
 
-- A UID holds digits and dots only; dots at its ends become `_`, one for one. Nothing else is needed.
-- A safe text does not change: `TCGA-GBM` stays `TCGA-GBM`. An unsafe one is cleaned and gets `~` and eight hexadecimal
-  digits of the SHA-256 of the original text. A text that contains `~` gets them too, so that it cannot look like a
-  cleaned one.
-- Two safe texts may still be the same name on a file system that ignores case (`abc`, `ABC`). A function of one name
-  cannot know that, so the keeper of the names (the journal) answers the question `taken`, with the key `fold`; the
-  second name then gets the hash too.
+Every Series has a separate folder, and every instance a separate file in it.
 
-Every Series has a separate folder, because every layout must contain `{series}` unambiguously.
-
-Sources: device names and forbidden characters: Microsoft, "Naming Files, Paths, and Namespaces"; APFS rejects
-unassigned code points and ext4 with casefold ignores the default-ignorable ones (documentation of the file systems).
+Sources of the named layouts: LocalSeriesDownloader.java and ImageDAO2Impl.java of NBIA; `download_from_manifest` of
+idc-index.
 """
 
-import hashlib
 import re
 import string
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final, TypeAlias
 
 from bulkdl.errors import LayoutError
-from bulkdl.model.ids import default_file_name
+from bulkdl.model.ids import SopInstanceUid, default_file_name
 from bulkdl.model.records import Series
-
-_FORBIDDEN = frozenset('/\\<>:"|?*\x7f')
-_DEVICE = re.compile(
-    r"(CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM[0-9]|LPT[0-9]) *(\..*)?", re.IGNORECASE | re.DOTALL
+from bulkdl.model.text import folded
+from bulkdl.store.safe_names import (
+    COMPONENT_BYTES,
+    LONGEST_HASH,
+    SHORTEST_HASH,
+    cleaned,
+    fold,
+    safe,
+    suffixed,
+    uid_component,
 )
-# Invisible marks and letters, which some file systems ignore when they compare names.
-_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+Taken: TypeAlias = Callable[[str, str], bool]
+
+_FILE_TYPE: Final = ".dcm"
 _TEXT_BYTES = 100
 _LEAST_TEXT_BYTES = 24
 _UID_BYTES = 64
-_COMPONENT_BYTES = 240
-_SUFFIX_BYTES = 9
+_NUMBER_BYTES = 12
 _NO_UID = "unknown"
+_NBIA_TEXT = 53
+_NBIA_UID = 5
+_NOT_NBIA: Final = re.compile("[^A-Za-z0-9 .-]")  # what the server takes out of descriptions
 
-_UIDS: Final = {"series": "series_uid", "study": "study_uid"}
-FIELDS: Final = {
-    **_UIDS,
-    "collection": "collection",
-    "patient": "patient_id",
-    **{name: name for name in ("modality", "body_part", "manufacturer", "model", "protocol", "description")},
-    **{name: name for name in ("series_number", "series_date", "study_description", "study_date")},
+
+@dataclass(frozen=True, slots=True)
+class InstanceNumbers:
+    """What a file name may be made of, beside the values of the Series.
+
+    `key` is that of the entry at the archive, None where it is the SOP Instance UID; `number` is the Instance Number.
+    """
+
+    sop_uid: SopInstanceUid
+    key: str | None = None
+    number: int | None = None
+    acquisition: int | None = None
+
+
+def _text(attribute: str) -> Callable[[Series], str]:
+    def read(series: Series) -> str:
+        value = getattr(series, attribute)
+        return "" if value is None else str(value)
+
+    return read
+
+
+def _collection_id(series: Series) -> str:
+    return folded(series.collection)
+
+
+def _nbia_study(series: Series) -> str:
+    date = series.study_date.strftime("%m-%d-%Y") if series.study_date else ""
+    return _joined(date, series.study_id or "", _cut(series.study_description), (series.study_uid or "")[-_NBIA_UID:])
+
+
+def _nbia_series(series: Series) -> str:
+    number = "" if series.series_number is None else str(series.series_number)
+    return _joined(number, _cut(series.description), series.series_uid[-_NBIA_UID:])
+
+
+def _cut(description: str | None) -> str:
+    text = _NOT_NBIA.sub("", (description or "").replace("/", "-"))[:_NBIA_TEXT]
+    return "" if text == "-" else text
+
+
+def _joined(*parts: str) -> str:
+    return "-".join(part for part in parts if part and part != "null")
+
+
+def _number(number: int | None, series: Series) -> str:
+    return f"{number or 0:0{len(str(series.image_count or 0))}}"
+
+
+_ATTRIBUTES: Final = {
+    "SeriesInstanceUID": "series_uid",
+    "StudyInstanceUID": "study_uid",
+    "Collection": "collection",
+    "PatientID": "patient_id",
+    "Modality": "modality",
+    "BodyPartExamined": "body_part",
+    "Manufacturer": "manufacturer",
+    "ManufacturerModelName": "model",
+    "ProtocolName": "protocol",
+    "SeriesNumber": "series_number",
+    "SeriesDescription": "description",
+    "SeriesDate": "series_date",
+    "StudyID": "study_id",
+    "StudyDescription": "study_description",
+    "StudyDate": "study_date",
 }
-"""The fields of a template, and the attribute of `Series` that fills each."""
+_SHORT: Final = {"series": "SeriesInstanceUID", "study": "StudyInstanceUID", "patient": "PatientID"}
+_DERIVED: Final[Mapping[str, tuple[Callable[[Series], str], tuple[str, ...]]]] = {
+    "collection_id": (_collection_id, ()),
+    "nbia_study": (_nbia_study, ("study_date", "study_id", "study_description")),
+    "nbia_series": (_nbia_series, ("series_number", "description")),
+}
+_OF_SERIES: Final[Mapping[str, Callable[[Series], str]]] = {
+    **{keyword: _text(attribute) for keyword, attribute in _ATTRIBUTES.items()},
+    **{attribute: _text(attribute) for attribute in _ATTRIBUTES.values()},
+    **{name: _text(_ATTRIBUTES[keyword]) for name, keyword in _SHORT.items()},
+    **{name: read for name, (read, _) in _DERIVED.items()},
+}
+_NUMBERS: Final[Mapping[str, Callable[[InstanceNumbers, Series], str]]] = {
+    "InstanceNumber": lambda instance, series: _number(instance.number, series),
+    "AcquisitionNumber": lambda instance, _: str(instance.acquisition or 0),
+}
+_OF_INSTANCE: Final[Mapping[str, Callable[[InstanceNumbers, Series], str]]] = {
+    "SOPInstanceUID": lambda instance, _: instance.sop_uid,
+    "crdc_instance_uuid": lambda instance, _: _stem(instance.key) or instance.sop_uid,
+    **_NUMBERS,
+}
+# What a field stands for, where its text alone does not tell two of them apart.
+_STANDS_FOR: Final = {"collection_id": "collection", "nbia_study": "study_uid", "nbia_series": "series_uid"}
+_UIDS: Final = frozenset({"SeriesInstanceUID", "series_uid", "series", "StudyInstanceUID", "study_uid", "study"})
+_SERIES_UIDS: Final = frozenset({"SeriesInstanceUID", "series_uid", "series"})
+
+FIELDS: Final[Mapping[str, str]] = {
+    **{keyword: " ".join(attribute.split("_")).replace("uid", "UID") for keyword, attribute in _ATTRIBUTES.items()},
+    "collection_id": "the Collection as the Imaging Data Commons (IDC) names it: `tcga_gbm`",
+    "nbia_study": "the folder of a Study as the NBIA Data Retriever names it",
+    "nbia_series": "the folder of a Series as the NBIA Data Retriever names it",
+    "SOPInstanceUID": "SOP Instance UID; in file names alone, as all that follow",
+    "InstanceNumber": "Instance Number, with zeros to the width of the number of instances",
+    "AcquisitionNumber": "Acquisition Number",
+    "crdc_instance_uuid": "the name of the object in a bucket of the IDC; the SOP Instance UID elsewhere",
+}
+"""The fields of a template, and what each is. `series_uid`, `patient`, … are short for the keywords, too."""
 
 LAYOUTS: Final = {
-    "tcia": "{collection}/{patient}/{study}/{series}",
-    # The "classic" folders of the NBIA Data Retriever (LocalSeriesDownloader.java): the same four levels.
-    "nbia": "{collection}/{patient}/{study}/{series}",
-    # Like its "descriptive" folders, with complete UIDs: the last five characters that it keeps are not unique.
+    "bulkdl": "{collection}/{patient}/{study}/{series}",
+    "nbia-classic": "{Collection}/{PatientID}/{StudyInstanceUID}/{SeriesInstanceUID}/1-{InstanceNumber}.dcm",
+    "nbia-descriptive": "{Collection}/{PatientID}/{nbia_study}/{nbia_series}/1-{InstanceNumber}.dcm",
+    "idc": ("{collection_id}/{PatientID}/{StudyInstanceUID}/{Modality}_{SeriesInstanceUID}/{crdc_instance_uuid}.dcm"),
     "descriptive": (
         "{collection}/{patient}/{study_date}-{study_description}-{study}/{series_number}-{description}-{series}"
     ),
@@ -65,17 +162,16 @@ LAYOUTS: Final = {
 }
 """The named templates."""
 
+_PERCENT: Final = re.compile("%(" + "|".join(sorted({*_OF_SERIES, *_OF_INSTANCE}, key=len, reverse=True)) + ")")
 
-def fold(path: str) -> str:
-    """The key of paths that some file system takes for one: without case, in one form of Unicode."""
-    key = path
-    for _ in range(3):  # NFKC may produce a letter with case, and case mapping may undo NFKC
-        key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).upper().casefold())
-    return key
+
+def _stem(key: str | None) -> str:
+    """The name of the object in a bucket that a key names, without its type; empty for other keys."""
+    return key.rpartition("/")[2].removesuffix(_FILE_TYPE) if key is not None and "/" in key else ""
 
 
 def instance_name(sop_uid: str) -> str:
-    """The file name of an instance in the folder of its Series."""
+    """The file name of an instance in a layout that names folders only."""
     return default_file_name(uid_component(sop_uid))
 
 
@@ -85,78 +181,121 @@ def special_name(sop_uid: str) -> str | None:
     return name if name != default_file_name(sop_uid) else None
 
 
-def uid_component(uid: str) -> str:
-    """A UID as a component of a path, changed only where it begins or ends with dots; different UIDs stay different."""
-    return _underscored_ends(uid, ".")
-
-
-def _underscored_ends(name: str, characters: str) -> str:
-    """`name` with `_` for each of the `characters` at its ends."""
-    if (inner := name.strip(characters)) == name:
-        return name
-    before = len(name) - len(name.lstrip(characters))
-    return "_" * before + inner + "_" * (len(name) - before - len(inner))
-
-
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field of a template, the attribute of `Series` that fills it, and how many bytes a text may take."""
+    """A field of a template, and how many bytes its text may take."""
 
-    attribute: str
-    is_uid: bool
+    name: str
     limit_bytes: int = _TEXT_BYTES
+
+    @property
+    def is_uid(self) -> bool:
+        return self.name in _UIDS or self.name == "SOPInstanceUID"
+
+
+_Component: TypeAlias = tuple[str | _Field, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A template of folders, as `parse_layout` makes it. `template` is its text."""
+    """A template of folders and perhaps of file names, as `parse_layout` makes it. `template` is its text.
+
+    `file` is None where the files are named by their SOP Instance UIDs.
+    """
 
     template: str
-    components: tuple[tuple[str | _Field, ...], ...]
+    components: tuple[_Component, ...]
+    file: _Component | None = None
 
-    def folder(self, series: Series, *, taken: Callable[[str, str], bool] | None = None) -> str:
+    @property
+    def tells_series_apart(self) -> bool:
+        """Whether the name of a folder tells two Series apart by its form alone."""
+        return any(map(_tells_series_apart, self.components))
+
+    @property
+    def reads_header(self) -> bool:
+        """Whether a file name is made of values that only the header of the file has."""
+        return any(isinstance(part, _Field) and part.name in _NUMBERS for part in self.file or ())
+
+    def unknown(self, series: Series) -> frozenset[str]:
+        """The attributes of a Series that its folder is made of and that the archive did not tell."""
+        names = {part.name for component in self.components for part in component if isinstance(part, _Field)}
+        needed = {attribute for name in names for attribute in _attributes(name)}
+        return frozenset(name for name in needed if getattr(series, name) in {None, ""})
+
+    def folder(self, series: Series, *, taken: Taken | None = None) -> str:
         """The folder of `series`, relative to the mirror, with `/`.
 
         `taken(key, owner)` is called for each folder on the way down whose name holds text: does another owner have the
-        folder whose `fold`ed path is `key`? If so, this name gets the hash of its original text. `owner` is an opaque
-        key of the original names. The callee remembers the first owner of each key, so the folders stay the same.
+        folder whose `fold`ed path is `key`? If so, this name gets the hash of what it stands for. `owner` is an opaque
+        key of that. The callee remembers the first owner of each key, so the folders stay the same.
         """
-        path = ""
-        for component in self.components:
+        path, last = "", None if self.tells_series_apart else len(self.components) - 1
+        for at, component in enumerate(self.components):
             name, true_text = _render(component, series)
+            if at == last:
+                true_text = f"{true_text}\0{series.series_uid}"
             if taken is not None and true_text is not None:
-                owner = hashlib.sha256(f"{path}/{true_text}".encode("utf-8", "surrogatepass")).hexdigest()
-                if taken(fold(path + name), owner):
-                    name = _suffixed(_cleaned(name), true_text, limit=_COMPONENT_BYTES)
+                name = _free(path, name, true_text, taken)
             path += f"{name}/"
         return path.removesuffix("/")
 
+    def file_names(self, series: Series, instance: InstanceNumbers) -> Iterator[str]:
+        """The file names that an instance may have in the folder of its Series: the first one that is free is its."""
+        if self.file is None:
+            yield instance_name(instance.sop_uid)
+            return
+        values = {
+            part.name: _OF_INSTANCE[part.name](instance, series)
+            for part in self.file
+            if isinstance(part, _Field) and part.name in _OF_INSTANCE
+        }
+        stem, _ = _put_together(self.file, series, values)
+        yield f"{stem}{_FILE_TYPE}"
+        for digits in range(SHORTEST_HASH, LONGEST_HASH + 1, SHORTEST_HASH):
+            yield f"{suffixed(stem, instance.key or instance.sop_uid, digits=digits)}{_FILE_TYPE}"
 
+
+@lru_cache(maxsize=64)
 def parse_layout(text: str) -> Layout:
-    """Read a layout: `tcia` (the default), `nbia`, `descriptive`, `flat`, or a template.
+    """Read a layout: the name of one of `LAYOUTS`, or a template.
 
-    A template is folders with `/` between them, made of fields and of plain text: `{patient}/{study_date}-{series}`.
+    A template is folders with `/` between them, made of fields and of plain text: `{PatientID}/{StudyDate}-{Modality}`.
+    If it ends in `.dcm`, its last component names the files; otherwise they are named by their SOP Instance UIDs. A
+    field may also be written as idc-index does: `%PatientID`.
 
     Raises:
-        LayoutError: an unknown field or name, text that is not safe in a file name, a name that may be too long, or a
-            template that could put two Series into one folder: `{series}` must begin or end the name of a folder,
-            separated from its neighbour by a character that UIDs do not contain, such as `-`.
+        LayoutError: an unknown field or name, text that is not safe in a name, or a name that may be too long.
     """
     template = LAYOUTS.get(text, text)
     if "{" not in template:
+        template = _PERCENT.sub(r"{\1}", template)
+    if "{" not in template:
         raise LayoutError(
-            f"{text!r} is not a layout: known are {', '.join(LAYOUTS)}, and templates such as {LAYOUTS['tcia']}"
+            f"{text!r} is not a layout: known are {', '.join(LAYOUTS)}, and templates such as {LAYOUTS['bulkdl']}"
         )
-    components = tuple(_parse_component(component, template) for component in template.split("/"))
-    if not any(_tells_series_apart(component) for component in components):
-        raise LayoutError(
-            f"the layout {text!r} does not keep two Series apart: one folder's name must begin or end with {{series}}, "
-            "with a character such as - between it and the rest"
-        )
-    return Layout(template, components)
+    *folders, last = template.split("/")
+    names_files = last.endswith(_FILE_TYPE)
+    if names_files and not folders:
+        raise LayoutError(f"the layout {template!r} names files and no folder: put one before it, such as {{series}}/")
+    if not names_files:
+        folders.append(last)
+    components = tuple(_parse_component(each, template, frozenset(_OF_SERIES)) for each in folders)
+    if not names_files or last == f"{{SOPInstanceUID}}{_FILE_TYPE}":
+        return Layout("/".join(folders), components)
+    stem = last.removesuffix(_FILE_TYPE)
+    return Layout(template, components, _parse_component(stem, template, frozenset({*_OF_SERIES, *_OF_INSTANCE})))
 
 
-def _parse_component(text: str, template: str) -> tuple[str | _Field, ...]:
+def _attributes(name: str) -> tuple[str, ...]:
+    """The attributes of a Series that a field is made of, but for those that every archive tells."""
+    if name in _DERIVED:
+        return _DERIVED[name][1]
+    attribute = _ATTRIBUTES.get(_SHORT.get(name, name), name)
+    return () if attribute in {"series_uid", "collection", "patient_id"} else (attribute,)
+
+
+def _parse_component(text: str, template: str, known: frozenset[str]) -> _Component:
     parts: list[str | _Field] = []
     try:
         for literal, name, spec, conversion in string.Formatter().parse(text):
@@ -164,32 +303,40 @@ def _parse_component(text: str, template: str) -> tuple[str | _Field, ...]:
                 parts.append(literal)
             if name is None:
                 continue
-            if spec or conversion or name not in FIELDS:
+            if spec or conversion or name not in known:
                 shown = f"{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}"
-                raise LayoutError(f"{{{shown}}} is not a field of a layout: known are {', '.join(FIELDS)}")
-            parts.append(_Field(FIELDS[name], name in _UIDS))
+                where = "of file names, not of folders" if name in _OF_INSTANCE else "of a layout"
+                raise LayoutError(
+                    f"{{{shown}}} is {'' if name in _OF_INSTANCE else 'not '}a field {where}: known are "
+                    + ", ".join(FIELDS)
+                )
+            parts.append(_Field(name))
     except ValueError as error:
         raise LayoutError(f"the layout {template!r} cannot be read: {error}") from error
     probe = "".join(part if isinstance(part, str) else "x" for part in parts)
-    if not probe or _cleaned(probe) != probe or "~" in fold(probe):
-        raise LayoutError(f"{text!r} in the layout {template!r} is not safe as a folder's name on every file system")
+    if not probe or cleaned(probe) != probe or "~" in fold(probe):
+        raise LayoutError(f"{text!r} in the layout {template!r} is not safe as a name on every file system")
     return _with_limits(parts, text)
 
 
-def _with_limits(parts: list[str | _Field], text: str) -> tuple[str | _Field, ...]:
-    """Divide the length of a folder's name among its text fields, after the UIDs and the literal text."""
-    texts = [part for part in parts if isinstance(part, _Field) and not part.is_uid]
-    fixed = sum(len(part.encode()) if isinstance(part, str) else _UID_BYTES * part.is_uid for part in parts)
-    room = _COMPONENT_BYTES - _SUFFIX_BYTES - 1 - fixed  # `_render` may add a suffix, and `_cleaned` one character
+def _with_limits(parts: list[str | _Field], text: str) -> _Component:
+    """Divide the length of a name among its text fields, after the UIDs, the numbers and the literal text."""
+    texts = [part for part in parts if isinstance(part, _Field) and not part.is_uid and part.name not in _NUMBERS]
+    fixed = sum(len(part.encode()) if isinstance(part, str) else _fixed_bytes(part) for part in parts)
+    room = COMPONENT_BYTES - SHORTEST_HASH - 2 - fixed  # `_render` may add a suffix, and `cleaned` one character
     limit = min(_TEXT_BYTES, room // max(len(texts), 1))
     if room < 0 or limit < _LEAST_TEXT_BYTES:
-        raise LayoutError(f"{text!r} is too long for the name of one folder: split it with /")
+        raise LayoutError(f"{text!r} is too long for one name: split it with /")
     return tuple(replace(part, limit_bytes=limit) if isinstance(part, _Field) else part for part in parts)
 
 
-def _tells_series_apart(component: tuple[str | _Field, ...]) -> bool:
+def _fixed_bytes(field: _Field) -> int:
+    return _UID_BYTES if field.is_uid else _NUMBER_BYTES * (field.name in _NUMBERS)
+
+
+def _tells_series_apart(component: _Component) -> bool:
     def is_series(part: str | _Field) -> bool:
-        return isinstance(part, _Field) and part.attribute == _UIDS["series"]
+        return isinstance(part, _Field) and part.name in _SERIES_UIDS
 
     def parts_it(text: str | _Field, edge: int) -> bool:
         return isinstance(text, str) and text[edge] not in "0123456789._"
@@ -201,58 +348,44 @@ def _tells_series_apart(component: tuple[str | _Field, ...]) -> bool:
     )
 
 
-def _render(component: tuple[str | _Field, ...], series: Series) -> tuple[str, str | None]:
+def _free(path: str, name: str, true_text: str, taken: Taken) -> str:
+    """The first form of a folder's name that no other owner has, from no hash to the whole one."""
+    owner = sha256(f"{path}/{true_text}".encode("utf-8", "surrogatepass")).hexdigest()
+    if not taken(fold(path + name), owner):
+        return name
+    plain = cleaned(name)
+    longer = ""
+    for digits in range(SHORTEST_HASH, LONGEST_HASH + 1, SHORTEST_HASH):
+        longer = suffixed(plain, true_text, digits=digits)
+        if not taken(fold(path + longer), owner):
+            break
+    return longer
+
+
+def _render(component: _Component, series: Series) -> tuple[str, str | None]:
     """The safe name of one folder, and its original text: None if it holds only UIDs."""
-    name, true_text, has_text = "", "", False
+    name, true_text = _put_together(component, series, {})
+    return name, true_text if any(isinstance(part, _Field) and not part.is_uid for part in component) else None
+
+
+def _put_together(component: _Component, series: Series, values: Mapping[str, str]) -> tuple[str, str]:
+    """The safe name of one component, and its original text. `values` are those of an instance, by field."""
+    name, true_text = "", ""
     for part in component:
         if isinstance(part, str):
             name += part
             true_text += part
             continue
-        value = getattr(series, part.attribute)
-        text = "" if value is None else str(value)
+        text = values[part.name] if part.name in _OF_INSTANCE else _OF_SERIES[part.name](series)
         if part.is_uid:
             name += uid_component(text) if text else _NO_UID
         else:
-            has_text = True
-            name += _safe(text, part.limit_bytes)
-        true_text += f"\0{text}\0"  # so that "a" + "bc" and "ab" + "c" differ
-    if not has_text:
-        return name, None
-    if (cleaned := _cleaned(name)) != name:  # parts that are safe alone may be unsafe together: `CO` and `N`
-        name = _suffixed(cleaned, true_text, limit=_COMPONENT_BYTES)
+            name += safe(text, part.limit_bytes)
+        stands_for = _STANDS_FOR.get(part.name)
+        true_text += f"\0{text}\0{getattr(series, stands_for) if stands_for else ''}"  # so "a"+"bc" is not "ab"+"c"
+    if (clean := cleaned(name)) != name:  # parts that are safe alone may be unsafe together: `CO` and `N`
+        name = suffixed(clean, true_text)
     return name, true_text
 
 
-def _safe(text: str, limit: int) -> str:
-    if not text:
-        return "_"
-    cleaned = _cleaned(text)
-    if cleaned == text and text != "_" and len(text.encode()) <= limit and "~" not in fold(text):
-        return text
-    return _suffixed(cleaned, text, limit=limit)
-
-
-def _cleaned(text: str) -> str:
-    """`text` with its unsafe characters replaced; returns safe text unchanged."""
-    name = "".join("_" if _is_unsafe(character) else character for character in unicodedata.normalize("NFC", text))
-    name = _underscored_ends(name, " .")
-    return f"_{name}" if _DEVICE.fullmatch(unicodedata.normalize("NFKC", name)) else name
-
-
-def _suffixed(cleaned: str, true_text: str, *, limit: int) -> str:
-    kept = cleaned.encode()[: limit - _SUFFIX_BYTES].decode(errors="ignore")
-    return f"{kept}~{hashlib.sha256(true_text.encode('utf-8', 'surrogatepass')).hexdigest()[: _SUFFIX_BYTES - 1]}"
-
-
-def _is_unsafe(character: str) -> bool:
-    if character.isascii():
-        return character in _FORBIDDEN or character < " "
-    if unicodedata.category(character)[0] in "CZ" or _IGNORABLE.match(character):
-        return True
-    # Programs that convert to an older code page turn a full-width solidus into a plain one.
-    plain = unicodedata.normalize("NFKC", character)
-    return any(c in _FORBIDDEN or c < " " or c == "." for c in plain)
-
-
-DEFAULT_LAYOUT: Final = parse_layout("tcia")
+DEFAULT_LAYOUT: Final = parse_layout("bulkdl")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bulkdl.model.ids import is_uid
 from bulkdl.runtime.disk import disk_errors, write_new
-from bulkdl.store.layout import uid_component
+from bulkdl.store.safe_names import uid_component
 
 _MOST_PER_INSTANCE: Final = 3
 

@@ -31,7 +31,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Adopting, RunContext, RunStarted
-from bulkdl.model.ids import SeriesUid
+from bulkdl.model.ids import SeriesUid, default_file_name
 from bulkdl.model.options import Option
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey, Series
@@ -42,10 +42,11 @@ from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring, remove_taken
-from bulkdl.store.layout import Layout, instance_name, parse_layout, special_name
+from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.lock import lock_mirror
 from bulkdl.store.partials import partial_name
 from bulkdl.verbs import common
+from bulkdl.verbs.adopt_places import choose_places, places_of
 from bulkdl.verbs.adopt_sources import Candidate, CandidateFinder, collection_by_folder, collections_in_tables
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
@@ -236,11 +237,10 @@ class _Adopting:
             firsts = {candidate.header.series_uid: candidate for candidate in reversed(valid)}
             series = [self._series(first.found, first.header) for first in firsts.values()]
             folders = await self.mirror.journal(common.place_series, series, self.layout)
-            by_series = {series.series_uid: folder for series, folder in folders}
+            places = await self.mirror.journal(places_of, folders, self.layout)
             for candidate in valid:
                 candidate.replaces = candidate.key in held and held[candidate.key].run_id == self.run.id
-                name = instance_name(candidate.header.sop_uid)
-                candidate.place = f"{by_series[candidate.header.series_uid]}/{name}"
+            await asyncio.to_thread(choose_places, valid, places, held, self.layout, self.mirror.files)
             if placed := await asyncio.to_thread(self._place, valid):
                 await self._journal(folders, placed)
         if time.monotonic() - self._announced >= _ANNOUNCE_SECONDS:
@@ -342,6 +342,11 @@ class _Adopting:
         return CommitJob(candidate.place, name)
 
     async def _journal(self, folders: list[tuple[Series, str]], batch: list[Candidate]) -> None:
+        named = [candidate.place.rpartition("/")[2] for candidate in batch]
+        names = [
+            name if name != default_file_name(candidate.header.sop_uid) else None
+            for candidate, name in zip(batch, named, strict=True)
+        ]
         outcomes = [
             InstanceOutcome(
                 series_uid=candidate.header.series_uid,
@@ -351,11 +356,11 @@ class _Adopting:
                 mtime_ns=self.mirror.files.mtime_ns(candidate.place),
                 transfer_syntax_uid=candidate.validation.transfer_syntax_uid,
                 notes=candidate.validation.notes,
+                name=name,
                 **asdict(candidate.digests),
             )
-            for candidate in batch
+            for candidate, name in zip(batch, names, strict=True)
         ]
-        names = [special_name(candidate.header.sop_uid) for candidate in batch]
         await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
         self.adopted += len(batch)

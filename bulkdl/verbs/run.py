@@ -16,6 +16,7 @@ from bulkdl.archive.routed import source_of
 from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, NotFound, SelectionError
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.fetch.coordinator import Coordinator
+from bulkdl.fetch.first_header import completed, read_first_header
 from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
@@ -23,10 +24,10 @@ from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import Outcome, SeriesWork
-from bulkdl.model.records import InstanceKey, Series
+from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
-from bulkdl.resolve import Resolution, list_instances, resolve
+from bulkdl.resolve import ListSteps, Resolution, list_instances, resolve
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, together
 from bulkdl.store.layout import Layout
@@ -104,7 +105,7 @@ class MirrorRun:
             self.client,
             upstream=self._resolved,
             downstream=self._listed,
-            listed=compare or self.compare_adopted,
+            steps=ListSteps(compare or self.compare_adopted, self._complete),
         )
         stages = self._stage(resolve_and_look(), self._resolved), self._stage(listing, self._listed)
         return await self._to_the_end(together(*stages, self.coordinator.fetch(self._listed)))
@@ -261,6 +262,13 @@ class MirrorRun:
             self._was_cut_short = True
         downstream.end()
 
+    async def _complete(self, series: Series, entries: Sequence[Entry]) -> None:
+        """Ask the first instance of a Series for what its folder is made of, if the archive did not say it."""
+        layout = await self.mirror.settle_layout()
+        if unknown := layout.unknown(series):
+            header = await read_first_header(self.client, series, entries[0])
+            await self.mirror.journal(_complete_series, completed(series, header, unknown), layout)
+
     async def compare_adopted(self, series_uid: SeriesUid, keys: frozenset[str] | None = None) -> None:
         """Owe again what was adopted for a Series and is not what the archive has."""
         del keys
@@ -344,6 +352,10 @@ class MirrorRun:
         for run in self._empty:
             await journal(Journal.forget_selection, run)
         return report
+
+
+def _complete_series(journal: Journal, series: Series, layout: Layout) -> None:
+    journal.complete_series(series, layout.folder(series, taken=journal.is_taken), now=common.now())
 
 
 def _record_series(

@@ -311,9 +311,7 @@ def _layouts() -> str:
 
 
 def _layout_fields() -> str:
-    return table(
-        ("field", "value"), ((f"`{{{name}}}`", attribute.replace("_", " ")) for name, attribute in FIELDS.items())
-    )
+    return table(("field", "value"), ((f"`{{{name}}}`", meaning) for name, meaning in FIELDS.items()))
 
 
 def _profiles() -> str:

@@ -13,6 +13,7 @@ from bulkdl.errors import ConnectionLost, NotFound
 from bulkdl.fetch.bundle import BundleDownloader
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.targets import targets_of
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
@@ -60,7 +61,7 @@ async def download(bundles: BundleDownloader, what: SeriesWork) -> tuple[set[str
     async def deliver(outcome: InstanceOutcome) -> None:
         outcomes.append(outcome)
 
-    return set(await bundles.download(what, deliver)), outcomes
+    return set(await bundles.download(what, targets_of(what), deliver)), outcomes
 
 
 def committed(files: MirrorFiles) -> set[str]:

@@ -27,14 +27,14 @@ def test_a_listed_uid_gives_the_path_and_the_expected_instance() -> None:
     target, _ = targets_of(WORK)
     assert target.path == "a/b/1.2.1.dcm"
     assert target.expected == InstanceKey(SERIES, SopInstanceUid("1.2.1"))
-    assert target.bound_to(SopInstanceUid("1.2.5")) is target
+    assert target.placed(SopInstanceUid("1.2.5")) is target
     assert target.special_name is None
 
 
 def test_an_unknown_uid_gives_neither_and_its_header_does() -> None:
     _, target = targets_of(WORK)
     assert (target.name, target.expected) == (None, None)
-    bound = target.bound_to(SopInstanceUid("1.2.5"))
+    bound = target.placed(SopInstanceUid("1.2.5"))
     assert bound.path == "a/b/1.2.5.dcm"
     assert bound.special_name is None
     assert bound.entry == target.entry
@@ -42,13 +42,13 @@ def test_an_unknown_uid_gives_neither_and_its_header_does() -> None:
 
 def test_a_special_name_is_reported_where_it_was_bound() -> None:
     _, target = targets_of(WORK)
-    bound = target.bound_to(SopInstanceUid("1.2."))
+    bound = target.placed(SopInstanceUid("1.2."))
     assert bound.special_name == bound.name != "1.2..dcm"
 
 
 def test_a_file_beside_another_has_a_name_of_its_key() -> None:
     _, target = targets_of(WORK)
-    beside = target.bound_to(SopInstanceUid("1.2.9")).beside()
+    beside = target.placed(SopInstanceUid("1.2.9")).beside()
     assert beside.is_beside
     assert beside.name == beside.special_name != "1.2.9.dcm"
     assert uid_of_file(str(beside.name)) == "1.2.9"

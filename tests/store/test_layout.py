@@ -1,16 +1,26 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from datetime import date
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkdl.errors import LayoutError
-from bulkdl.model.ids import parse_series_uid, parse_study_uid
+from bulkdl.model.ids import parse_series_uid, parse_sop_uid, parse_study_uid
 from bulkdl.model.records import Series
-from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, fold, instance_name, parse_layout, special_name, uid_component
+from bulkdl.store.layout import (
+    DEFAULT_LAYOUT,
+    LAYOUTS,
+    InstanceNumbers,
+    Layout,
+    instance_name,
+    parse_layout,
+    special_name,
+)
+from bulkdl.store.safe_names import fold, uid_component
 
 NASTY = [
     "",
@@ -184,7 +194,7 @@ def test_names_that_are_equal_on_some_file_system_share_a_key(one: str, other: s
 @given(TEXTS, TEXTS, UIDS, UIDS)
 def test_a_folder_is_portable_and_inside(collection: str, patient: str, study: str, uid: str) -> None:
     one = series(collection, patient, study, uid)
-    for layout in map(parse_layout, ("tcia", "descriptive", "flat", "{modality}{collection}-{patient}/{series}")):
+    for layout in map(parse_layout, (*LAYOUTS, "{modality}{collection}-{patient}/{series}", "{PatientID}")):
         for folder in (layout.folder(one), suffixed(layout, one)):
             assert_portable(folder)
             assert not folder.startswith(".")
@@ -242,6 +252,88 @@ def test_two_series_never_share_a_folder(one: str, other: str, patient: str, oth
         assert one == other or len(folders) == 2
 
 
+NAMES = st.sampled_from(["a", "A", "b/c", "b_c", "CON", "CO", "N", "", "\u212a", "k"])
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(NAMES, NAMES, UIDS), min_size=2, max_size=8, unique_by=lambda each: each[2]))
+@pytest.mark.parametrize("template", [*LAYOUTS, "{PatientID}/{Modality}", "{PatientID}_{series}"])
+def test_with_a_registry_every_series_has_a_separate_folder(template: str, names: list[tuple[str, str, str]]) -> None:
+    registry, layout = Registry(), parse_layout(template)
+
+    def folders() -> list[str]:
+        ones = [replace(series(collection, patient, "1.2", uid), modality="CT") for collection, patient, uid in names]
+        return [layout.folder(one, taken=registry.taken) for one in ones]
+
+    first = folders()
+    assert len({fold(folder) for folder in first}) == len(names)
+    assert folders() == first
+    for folder in first:
+        assert_portable(folder)
+
+
+@settings(max_examples=20)
+@given(st.lists(UIDS, min_size=2, max_size=8, unique=True), TEXTS, st.sampled_from([None, 1, 17, -3, 10**9]))
+@pytest.mark.parametrize("template", [*LAYOUTS, "{series}/{Modality}{PatientID}.dcm", "a/{SeriesDescription}.dcm"])
+def test_every_instance_of_a_series_has_a_separate_name(
+    template: str, uids: list[str], text: str, number: int | None
+) -> None:
+    layout, taken = parse_layout(template), set[str]()
+    one = replace(series(patient=text), modality="CO", description=text, image_count=99)
+    for uid in uids:
+        names = layout.file_names(one, InstanceNumbers(parse_sop_uid(uid), None, number))
+        name = next(name for name in names if fold(name) not in taken)
+        assert_portable(name)
+        assert name.endswith(".dcm")
+        assert len(name.encode()) <= 240
+        taken.add(fold(name))
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder", "file"),
+    [
+        ("bulkdl", "TCGA-GBM/P1/1.2.77.12345/1.2.840.98765", "1.9.dcm"),
+        ("nbia-classic", "TCGA-GBM/P1/1.2.77.12345/1.2.840.98765", "1-005.dcm"),
+        ("nbia-descriptive", "TCGA-GBM/P1/02-03-2001-S 7-AbdPelv-chest-12345/3-98765", "1-005.dcm"),
+        ("idc", "tcga_gbm/P1/1.2.77.12345/CT_1.2.840.98765", "6b5c.dcm"),
+        ("flat", "1.2.840.98765", "1.9.dcm"),
+        ("%collection_id/%PatientID/%Modality_%SeriesInstanceUID", "tcga_gbm/P1/CT_1.2.840.98765", "1.9.dcm"),
+        ("{PatientID}/{StudyDate}/{Modality} {InstanceNumber}.dcm", "P1/2001-02-03", "CT 005.dcm"),
+        ("{series}/{SOPInstanceUID}.dcm", "1.2.840.98765", "1.9.dcm"),
+    ],
+)
+def test_names_as_other_programs_do(layout: str, folder: str, file: str) -> None:
+    one = replace(
+        series(patient="P1", study="1.2.77.12345", uid="1.2.840.98765"),
+        modality="CT",
+        study_date=date(2001, 2, 3),
+        study_id="S 7",
+        study_description="Abd*Pelv/chest",
+        description="/",
+        series_number=3,
+        image_count=120,
+    )
+    instance = InstanceNumbers(parse_sop_uid("1.9"), "bucket/1b2c/6b5c.dcm", 5)
+    chosen = parse_layout(layout)
+    assert (chosen.folder(one), next(chosen.file_names(one, instance))) == (folder, file)
+
+
+def test_two_series_that_the_retriever_would_mix_are_apart() -> None:
+    registry, layout = Registry(), parse_layout("nbia-descriptive")
+    one, other = (replace(series(uid=f"1.{n}.12345", study=f"2.{n}.54321"), description="x") for n in (1, 2))
+    assert layout.folder(one, taken=registry.taken).endswith("/54321/x-12345")
+    assert "/54321~" in layout.folder(other, taken=registry.taken)
+    same_study = replace(one, series_uid=parse_series_uid("1.3.12345"))
+    assert "/54321/x-12345~" in layout.folder(same_study, taken=registry.taken)
+
+
+def test_says_which_values_of_the_header_a_folder_lacks() -> None:
+    one = replace(series(), study_date=date(2001, 2, 3), series_number=0)
+    assert parse_layout("nbia-descriptive").unknown(one) == {"study_id", "study_description", "description"}
+    assert parse_layout("idc").unknown(one) == {"modality"}
+    assert parse_layout("bulkdl").unknown(one) == frozenset()
+
+
 def test_a_template_consists_of_fields_and_literal_text() -> None:
     one = Series(
         series_uid=parse_series_uid("1.2"),
@@ -261,17 +353,18 @@ def test_a_template_consists_of_fields_and_literal_text() -> None:
 @pytest.mark.parametrize(
     ("template", "says"),
     [
-        ("nonsense", "known are tcia"),
+        ("nonsense", "known are bulkdl"),
         ("{subject}/{series}", "{subject} is not a field"),
         ("{series!r}", "{series!r} is not a field"),
         ("{series:>80}", "{series:>80} is not a field"),
         ("{series.__class__}", "not a field"),
         ("{}", "{} is not a field"),
         ("{series", "cannot be read"),
-        ("{collection}/{patient}", "does not keep two Series apart"),
-        ("{patient}{series}", "does not keep two Series apart"),
-        ("{patient}_{series}", "does not keep two Series apart"),
-        ("{patient}-{series}-{modality}", "does not keep two Series apart"),
+        ("{PatientID}/{SOPInstanceUID}", "{SOPInstanceUID} is a field of file names, not of folders"),
+        ("{InstanceNumber}.dcm", "names files and no folder"),
+        ("{series}/.dcm", "not safe"),
+        ("{series}/CON.dcm", "not safe"),
+        ("%Modality/{PatientName}", "{PatientName} is not a field"),
         ("/{series}", "not safe"),
         ("{series}/", "not safe"),
         ("{patient}//{series}", "not safe"),

@@ -1,0 +1,66 @@
+"""Where adopted instances belong in the mirror: the folder of their Series, and a file name that no other one has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bulkdl.fetch.targets import uid_of_header
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import HeldPlace
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import InstanceKey, Series
+from bulkdl.store.files import MirrorFiles
+from bulkdl.store.layout import InstanceNumbers, Layout
+from bulkdl.store.safe_names import fold
+from bulkdl.verbs.adopt_sources import Candidate
+
+
+@dataclass(slots=True)
+class SeriesPlaces:
+    """The folder of a Series, and which instance has each file name in it, by its `fold`ed form."""
+
+    series: Series
+    folder: str
+    owners: dict[str, str]
+
+
+def places_of(journal: Journal, placed: Iterable[tuple[Series, str]], layout: Layout) -> dict[SeriesUid, SeriesPlaces]:
+    """The places of Series, as the journal has them or else as `placed`. Runs on the journal's thread."""
+    places = {}
+    for series, folder in placed:
+        known = journal.find_series(series.series_uid) if layout.file is not None else None
+        names = journal.file_names(series.series_uid) if layout.file is not None else {}
+        owners = {fold(name): sop_uid for name, sop_uid in names.items()}
+        places[series.series_uid] = SeriesPlaces(known.series if known is not None else series, folder, owners)
+    return places
+
+
+def choose_places(
+    candidates: Iterable[Candidate],
+    places: Mapping[SeriesUid, SeriesPlaces],
+    held: Mapping[InstanceKey, HeldPlace],
+    layout: Layout,
+    files: MirrorFiles,
+) -> None:
+    """Set the place of each candidate: that of the held instance, or the first free one. Blocking."""
+    for candidate in candidates:
+        if (known := held.get(candidate.key)) is not None:
+            candidate.place = known.path
+            continue
+        here, header = places[candidate.header.series_uid], candidate.header
+        numbers = InstanceNumbers(header.sop_uid, None, header.instance_number, header.acquisition_number)
+        for name in layout.file_names(here.series, numbers):
+            candidate.place = f"{here.folder}/{name}"
+            if layout.file is None or _is_free(name, candidate, here, files):
+                here.owners[fold(name)] = header.sop_uid
+                break
+
+
+def _is_free(name: str, candidate: Candidate, here: SeriesPlaces, files: MirrorFiles) -> bool:
+    """Whether a file name is that of the candidate: no other instance has it, and no other file lies there."""
+    sop_uid = candidate.header.sop_uid
+    if (owner := here.owners.get(fold(name))) is not None:
+        return owner == sop_uid
+    path = files.absolute(f"{here.folder}/{name}")
+    return not path.exists() or uid_of_header(path) == sop_uid
