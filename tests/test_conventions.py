@@ -63,6 +63,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
+    "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
 }
 

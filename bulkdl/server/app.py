@@ -28,6 +28,7 @@ from bulkdl.server.nbia import routes as nbia
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, status_page
+from bulkdl.server.services import routes as services
 from bulkdl.server.supply import Supply
 
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -67,6 +68,7 @@ def make_app(
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     nbia.add_routes(app.router, context, quirks=quirks)
     bucket.add_routes(app.router, context)
+    services.add_routes(app.router, context)
     app.router.add_route("*", "/{anything:.*}", status_page)
 
     async def close(_app: web.Application) -> None:

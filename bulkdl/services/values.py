@@ -47,8 +47,7 @@ def texts_of(value: Any, depth: int = _DEPTH) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    # Some texts are escaped twice, so that their tags appear only then.
-    without = html.unescape(_TAG.sub(" ", html.unescape(_TAG.sub(" ", text[:_MOST_CHARACTERS]))))
+    without = html.unescape(_TAG.sub(" ", text[:_MOST_CHARACTERS]))
     return one_line(re.sub(r"\s+([.,;:)])", r"\1", without))
 
 

@@ -94,8 +94,12 @@ async def open_datacite(
 
 @asynccontextmanager
 async def open_collection_manager(
-    address: str = SERVICES[COLLECTION_MANAGER], *, access: Access | None = None, stop: asyncio.Event | None = None
+    address: str = SERVICES[COLLECTION_MANAGER],
+    *,
+    version: int = 2,
+    access: Access | None = None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[CollectionManager]:
-    """Open the Collection Manager until the block ends; see `services.wordpress`."""
+    """Open the Collection Manager until the block ends; see `services.wordpress`. `version` is that of its API."""
     async with open_service(address, stop or asyncio.Event(), access=access or Access()) as http:
-        yield CollectionManager(HttpService(http))
+        yield CollectionManager(HttpService(http), version=version)

@@ -23,7 +23,7 @@ JSON = st.recursive(
         ("<p>Made-up <b>collection</b>.</p>", "Made-up collection."),
         ("Demo lung CT &amp; segmentations", "Demo lung CT & segmentations"),
         ("p &lt; 0.05 and 3 < 4 > 2", "p < 0.05 and 3 < 4 > 2"),
-        ("twice &lt;i&gt;", "twice"),
+        ("BRAIN &lt;x&gt;", "BRAIN <x>"),
         ({"rendered": "Demo &#038; more"}, "Demo & more"),
         ({"label": "CC BY 4.0", "url": "https://example.org/"}, "CC BY 4.0"),
         ({"label": "", "url": "https://example.org/"}, "https://example.org/"),

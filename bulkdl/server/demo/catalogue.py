@@ -35,9 +35,14 @@ def _of_package(
         citation=f"{origin} {title} {home}".strip(),
         license_name="MIT License",
         license_uri=f"{home}/blob/{branch}/LICENSE",
-        collection_uri=home,
+        collection_uri=_made_up_doi(collection),
     )
     return Root(Path(), collection, about, only)
+
+
+def _made_up_doi(collection: str) -> str:
+    """The address of a DOI that does not exist: without one, a Collection would not be among those of DataCite."""
+    return f"https://doi.org/10.7937/k9/tcia.2099.{collection.lower()}"
 
 
 _of_pydicom = partial(
@@ -126,7 +131,7 @@ _PHANTOMS: Final = About(
     citation="bulkdl: phantoms of its demonstration archive.",
     license_name="CC0 1.0 Universal",
     license_uri="https://creativecommons.org/publicdomain/zero/1.0/",
-    collection_uri="https://github.com/bulkdl/bulkdl",
+    collection_uri=_made_up_doi(PHANTOM_COLLECTION),
 )
 
 

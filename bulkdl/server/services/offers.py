@@ -1,0 +1,173 @@
+"""The data sets that the catalogue holds, as the services describe them: Collections, and what is derived from them.
+
+Series of third parties that have a DOI beside that of their Collection are an analysis result. Blocking.
+"""
+
+# ruff: noqa: S608 - SQL is made from our own names
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bulkdl.model.data_sets import short_license
+from bulkdl.server.catalogue import CatalogueView
+
+_DOI: Final = re.compile(r"https?://(?:dx\.)?doi\.org/(10\.\d{4,9}/\S+)", re.IGNORECASE)
+_FIELDS: Final = ("collection_uri", "third_party", "license_name", "license_uri", "modality")
+_ADDRESS: Final = "json_extract(t.record, '$.collection_uri')"
+_COLUMNS: Final = ", ".join(f"json_extract(t.record, '$.{name}')" for name in _FIELDS)
+_SUMS: Final = "count(*), sum(json_extract(t.record, '$.image_count')), sum(json_extract(t.record, '$.size_bytes'))"
+_PARTS: Final = "count(DISTINCT t.patient_key), count(DISTINCT t.study_uid)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedDataSet:
+    """A data set of the catalogue. `doi` is in lower case; `derived_from` are the DOIs of its Collections.
+
+    `time` is when its newest Series was added. Licences are pairs of name and address.
+    """
+
+    name: str
+    is_result: bool = False
+    doi: str | None = None
+    derived_from: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+    description: str = ""
+    citation: str = ""
+    licenses: tuple[tuple[str, str], ...] = ()
+    modalities: tuple[str, ...] = ()
+    time: datetime
+    patients: int = 0
+    studies: int = 0
+    series: int = 0
+    images: int = 0
+    size_bytes: int = 0
+
+    @property
+    def license(self) -> str:
+        """The short names of its licences."""
+        return ", ".join(dict.fromkeys(short_license(*each) or "" for each in self.licenses))
+
+
+@dataclass(slots=True)
+class _Group:
+    """The Series of one Collection under one DOI."""
+
+    licenses: dict[tuple[str, str], None] = field(default_factory=dict)
+    modalities: set[str] = field(default_factory=set)
+    is_third_party: bool = True
+    sums: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: Sequence[Any]) -> None:
+        third_party, license_name, license_uri, modality, series, images, size_bytes = row
+        self.is_third_party &= bool(third_party)
+        self.modalities |= {modality} if modality else set()
+        if license_name or license_uri:
+            self.licenses[license_name or "", license_uri or ""] = None
+        self.sums.update(series=series, images=images or 0, size_bytes=size_bytes or 0)
+
+
+class OfferedDataSets:
+    """The data sets of what `view` shows. They are read again when the Series have changed."""
+
+    def __init__(self, view: CatalogueView) -> None:
+        self._view = view
+        self._lock = threading.Lock()
+        self._known: tuple[str, tuple[OfferedDataSet, ...]] = ("", ())
+
+    def all(self) -> tuple[OfferedDataSet, ...]:
+        """All data sets: the Collections, and then the analysis results, by name. Blocking."""
+        with self._lock:
+            stamp = "\0".join([self._view.stamp(), *sorted(self._view.hidden)])
+            if self._known[0] != stamp:
+                self._known = (stamp, _read(self._view))
+            return self._known[1]
+
+
+def _read(view: CatalogueView) -> tuple[OfferedDataSet, ...]:
+    where, values = view.where()
+    rows = view.select(
+        f"SELECT t.collection_key, {_COLUMNS}, {_SUMS} FROM series AS t {where} GROUP BY 1, 2, 3, 4, 5, 6", values
+    )
+    groups: dict[str, dict[str | None, _Group]] = {}
+    for collection_key, address, *rest in rows:
+        groups.setdefault(collection_key, {}).setdefault(_doi(address), _Group()).add(rest)
+    counted = view.select(f"SELECT t.collection_key, {_PARTS} FROM series AS t {where} GROUP BY 1", values)
+    parts = {key: (patients, studies) for key, patients, studies in counted}
+    collections = [
+        _collection(view, name, parts.get(name.upper(), (0, 0)), groups.get(name.upper(), {}))
+        for name in view.collections()
+    ]
+    results: dict[str, list[tuple[OfferedDataSet, _Group]]] = {}
+    for offered in collections:
+        for doi, group in groups.get(offered.name.upper(), {}).items():
+            if doi is not None and doi != offered.doi and group.is_third_party:
+                results.setdefault(doi, []).append((offered, group))
+    return (*collections, *(_result(view, doi, derived) for doi, derived in sorted(results.items())))
+
+
+def _collection(
+    view: CatalogueView, name: str, parts: tuple[int, int], groups: dict[str | None, _Group]
+) -> OfferedDataSet:
+    about = view.about(name)
+    original = {doi: group for doi, group in groups.items() if doi and not group.is_third_party}
+    largest = max(original, key=lambda doi: original[doi].sums["series"], default=None)
+    added = view.newest(name) or datetime.now(UTC)
+    found = OfferedDataSet(
+        name=name,
+        doi=_doi(about.collection_uri) or largest,
+        description=about.description or "",
+        citation=about.citation or "",
+        licenses=((about.license_name or "", about.license_uri or ""),) if about.license_name else (),
+        time=added if added.tzinfo else added.replace(tzinfo=UTC),
+        patients=parts[0],
+        studies=parts[1],
+    )
+    return _with_sums(found, groups.values())
+
+
+def _result(view: CatalogueView, doi: str, derived: Sequence[tuple[OfferedDataSet, _Group]]) -> OfferedDataSet:
+    sources = [offered for offered, _ in derived]
+    where, values = view.where((f"lower({_ADDRESS}) LIKE ? ESCAPE '!'", (f"%/{_escaped(doi)}",)))
+    ((patients, studies),) = view.select(f"SELECT {_PARTS} FROM series AS t {where}", values)
+    found = OfferedDataSet(
+        name=doi.partition("/")[2],
+        is_result=True,
+        doi=doi,
+        derived_from=tuple(each.doi for each in sources if each.doi),
+        collections=tuple(each.name for each in sources),
+        time=max(each.time for each in sources),
+        patients=patients,
+        studies=studies,
+    )
+    return _with_sums(found, [group for _, group in derived])
+
+
+def _escaped(text: str) -> str:
+    """A text that LIKE takes as it is."""
+    return re.sub(r"([!%_])", r"!\1", text)
+
+
+def _with_sums(one: OfferedDataSet, groups: Iterable[_Group]) -> OfferedDataSet:
+    known = list(groups)
+    sums = sum((group.sums for group in known), Counter[str]())
+    licenses = tuple(dict.fromkeys(each for group in known for each in group.licenses))
+    return replace(
+        one,
+        licenses=licenses or one.licenses,
+        modalities=tuple(sorted({modality for group in known for modality in group.modalities})),
+        series=sums["series"],
+        images=sums["images"],
+        size_bytes=sums["size_bytes"],
+    )
+
+
+def _doi(address: str | None) -> str | None:
+    found = _DOI.fullmatch(address or "")
+    return found[1].lower() if found is not None else None
