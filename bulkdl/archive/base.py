@@ -45,6 +45,11 @@ class Capabilities:
     takes_key: bool = False
     takes_login: bool = False
 
+    @property
+    def knows_md5s(self) -> bool:
+        """Whether the MD5 of a file may ever be compared with one of the archive."""
+        return self.checksums or self.series_checksums
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesQuestion:

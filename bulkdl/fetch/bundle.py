@@ -7,10 +7,18 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.archive.base import Archive, Body, BundleForm
-from bulkdl.errors import AccessDenied, BundleError, InstanceError, InvalidInstance, NotFound, RequestFailed
+from bulkdl.errors import (
+    AccessDenied,
+    BundleError,
+    InstanceError,
+    InvalidInstance,
+    NotFound,
+    RequestFailed,
+)
 from bulkdl.errors import RequestRejected as Rejected
 from bulkdl.fetch.committer import Checked, Committer, Seen, listed_otherwise, md5_mismatch
 from bulkdl.fetch.download import Incoming
@@ -86,7 +94,8 @@ class _Unpacking:
             if sop_uid is None or sop_uid not in self.ready:
                 continue
             checked, _ = self.ready[sop_uid]
-            if (mismatch := md5_mismatch(checked.digests, bytes.fromhex(checksum))) is not None:
+            md5 = await self._committer.md5_of(checked)
+            if (mismatch := md5_mismatch(md5, bytes.fromhex(checksum))) is not None:
                 del self.ready[checked.sop_uid]
                 await self._committer.quarantine(replace(checked, content=None), mismatch)
 
@@ -151,10 +160,12 @@ class BundleDownloader:
         The caller downloads the others one by one. Raises what must stop the run, as `Downloader.download` does.
         """
         wanted = {str(target.sop_uid): target for target in targets}
+        has_md5 = any(entry.md5 is not None for entry in work.entries)
+        incoming = partial(self._incoming, with_md5=self._archive.capabilities.knows_md5s or has_md5)
         done: set[str] = set()
 
         async def once(attempt: int) -> None:
-            unpacking = _Unpacking(self._incoming, self._committer, work, wanted)
+            unpacking = _Unpacking(incoming, self._committer, work, wanted)
             try:
                 await self._receive(work, unpacking)
             except (RequestFailed, BundleError) as error:
@@ -184,6 +195,6 @@ class BundleDownloader:
         await unpacking.follow(reader.close())
         await unpacking.compare_checksums()
 
-    def _incoming(self, series_uid: str, position: int) -> Incoming:
+    def _incoming(self, series_uid: str, position: int, *, with_md5: bool) -> Incoming:
         label = hashlib.sha256(f"{series_uid}/{position}".encode()).hexdigest()[:32]
-        return Incoming(self._partials, self._threads, f"{label}.zip-entry")
+        return Incoming(self._partials, self._threads, f"{label}.zip-entry", with_md5=with_md5)

@@ -47,13 +47,15 @@ class Received:
     """A complete body: its bytes, or the file that has them, synced.
 
     `partial` is the name of its partial file, which bytes are still to be written to. `digests` are known of a body
-    that was hashed while it was received. `tag` is what identifies it at the archive, if anything does.
+    that was hashed while it was received. `tag` is what identifies it at the archive, if anything does. `with_md5`:
+    the journal is to have its MD5, because the archive knows MD5s.
     """
 
     source: bytes | Path
     partial: str
     digests: Digests | None = None
     tag: str | None = None
+    with_md5: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,13 @@ class Committer:
         source = checked.content if checked.content is not None else self._files.partials.path(checked.partial)
         await self._threads(self._quarantine, source, checked.sop_uid, error)
 
+    async def md5_of(self, checked: Checked) -> bytes | None:
+        """The MD5 of a body, computed now if it was not yet."""
+        if checked.digests.md5 is not None:
+            return checked.digests.md5
+        source = checked.content if checked.content is not None else self._files.partials.path(checked.partial)
+        return (await self._threads(_digests_of, source)).md5
+
     async def discard(self, checked: Checked) -> None:
         """Remove what was written of a body that is not needed."""
         if checked.content is None:
@@ -238,17 +247,20 @@ class Committer:
     ) -> Checked:
         source = received.source
         content = source if isinstance(source, bytes) else None
-        digests = received.digests or (digests_of(source) if isinstance(source, bytes) else digests_of_file(source))
         entry = target.entry if target is not None else None
+        listed_md5 = entry.md5 if entry is not None else None
+        digests = received.digests or _digests_of(source, with_md5=received.with_md5 or listed_md5 is not None)
         found = listed_otherwise(entry, digests) or found
         if isinstance(found, ValidationResult):
             return Checked(received.partial, content, digests, found.sop_uid, found, found.notes)
+        if digests.md5 is None:
+            digests = _digests_of(source)  # the archive may be asked whether it holds these bytes
         is_same, seen.digests = seen.digests == digests, digests
-        if isinstance(found, InvalidInstance) and (is_same or (entry is not None and entry.md5 == digests.md5)):
+        if isinstance(found, InvalidInstance) and (is_same or digests.md5 == listed_md5):
             if self.accepts_unsound and (sop_uid := _readable_uid(source, target)) is not None:
                 return Checked(received.partial, content, digests, sop_uid, None, (f"{InvalidInstance.code}: {found}",))
             found = invalid_at_source(found)
-        elif isinstance(found, WrongObject) and entry is not None and entry.md5 == digests.md5:
+        elif isinstance(found, WrongObject) and digests.md5 == listed_md5:
             found = WrongAtSource(f"{found}; the archive lists these bytes")
         self._quarantine(source, (target.sop_uid or target.entry.key) if target is not None else None, found)
         raise found
@@ -258,16 +270,22 @@ class Committer:
         self._files.quarantine.keep(source, sop_uid=name, details=details)
 
 
+def _digests_of(source: bytes | Path, *, with_md5: bool = True) -> Digests:
+    if isinstance(source, bytes):
+        return digests_of(source, with_md5=with_md5)
+    return digests_of_file(source, with_md5=with_md5)
+
+
 def invalid_at_source(error: InvalidInstance) -> InvalidAtSource:
     """The same finding, on bytes that are the archive's own."""
     return InvalidAtSource(f"the archive holds it so: {error} (--accept-unsound takes it in)")
 
 
-def md5_mismatch(digests: Digests, listed: bytes) -> ChecksumMismatch | None:
-    """How a body differs from a checksum of the archive."""
-    if digests.md5 == listed:
+def md5_mismatch(md5: bytes | None, listed: bytes) -> ChecksumMismatch | None:
+    """How the MD5 of a body differs from the one of the archive."""
+    if md5 == listed:
         return None
-    return ChecksumMismatch(f"the MD5 is {digests.md5.hex()}, but the archive lists {listed.hex()}")
+    return ChecksumMismatch(f"the MD5 is {(md5 or b'').hex()}, but the archive lists {listed.hex()}")
 
 
 def listed_otherwise(entry: Entry | None, digests: Digests) -> ChecksumMismatch | None:
@@ -276,7 +294,7 @@ def listed_otherwise(entry: Entry | None, digests: Digests) -> ChecksumMismatch 
         return None
     if entry.size_bytes is not None and entry.size_bytes != digests.size_bytes:
         return ChecksumMismatch(f"{digests.size_bytes:,} bytes, but the archive lists {entry.size_bytes:,}")
-    return None if entry.md5 is None else md5_mismatch(digests, entry.md5)
+    return None if entry.md5 is None else md5_mismatch(digests.md5, entry.md5)
 
 
 def _numbers(source: bytes | Path, target: Target, sop_uid: SopInstanceUid) -> InstanceNumbers:

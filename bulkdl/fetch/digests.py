@@ -1,4 +1,7 @@
-"""Size and checksums of bytes and of files."""
+"""Size and checksums of bytes and of files.
+
+The MD5 takes three times as long as the SHA-256, so it is computed only where something may be compared with it.
+"""
 
 import errno
 import hashlib
@@ -12,24 +15,25 @@ _READ_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Size and checksums of a file; `md5` has 16 bytes, `sha256` 32."""
+    """Size and checksums of a file; `md5` has 16 bytes, or is None where it was not computed, `sha256` 32."""
 
     size_bytes: int
-    md5: bytes
+    md5: bytes | None
     sha256: bytes
 
 
 class Hashing:
     """Computes the digests of bytes that arrive in pieces."""
 
-    def __init__(self) -> None:
-        self._md5 = hashlib.md5(usedforsecurity=False)
+    def __init__(self, *, with_md5: bool = True) -> None:
+        self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
         self._sha256 = hashlib.sha256()
         self._size = 0
 
     def update(self, chunk: bytes | memoryview) -> None:
         """Add the next bytes."""
-        self._md5.update(chunk)
+        if self._md5 is not None:
+            self._md5.update(chunk)
         self._sha256.update(chunk)
         self._size += len(chunk)
 
@@ -46,18 +50,18 @@ class Hashing:
 
     def digests(self) -> Digests:
         """The digests of all bytes so far."""
-        return Digests(self._size, self._md5.digest(), self._sha256.digest())
+        return Digests(self._size, self._md5.digest() if self._md5 else None, self._sha256.digest())
 
 
-def digests_of(content: bytes) -> Digests:
+def digests_of(content: bytes, *, with_md5: bool = True) -> Digests:
     """The digests of bytes in memory."""
-    md5 = hashlib.md5(content, usedforsecurity=False).digest()
+    md5 = hashlib.md5(content, usedforsecurity=False).digest() if with_md5 else None
     return Digests(len(content), md5, hashlib.sha256(content).digest())
 
 
-def digests_of_file(path: Path) -> Digests:
+def digests_of_file(path: Path, *, with_md5: bool = True) -> Digests:
     """The digests of a file. Blocking. Raises OSError if it cannot be read."""
-    hashing = Hashing()
+    hashing = Hashing(with_md5=with_md5)
     hashing.update_from(path)
     return hashing.digests()
 

@@ -49,7 +49,15 @@ class Incoming:
     is too large raises UnexpectedAnswer, what cannot be read or written DiskError.
     """
 
-    def __init__(self, partials: Partials, threads: Threads, name: str, most_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        partials: Partials,
+        threads: Threads,
+        name: str,
+        most_bytes: int | None = None,
+        *,
+        with_md5: bool = True,
+    ) -> None:
         self._partials = partials
         self._threads = threads
         self.name = name
@@ -57,7 +65,8 @@ class Incoming:
         self._pieces: list[bytes | memoryview] = []
         self._in_memory = 0
         self._stream: PartialStream | None = None
-        self._hashing = Hashing()
+        self._with_md5 = with_md5
+        self._hashing = Hashing(with_md5=with_md5)
         self._written = 0
         self._kept: KeptPartial | None = None
         self.was_resumed = False
@@ -130,7 +139,7 @@ class Incoming:
         """The body has ended: what was received, synced if it is in a file."""
         content, stream = self.in_memory(), self._stream
         if content is not None or stream is None:
-            return Received(content or b"", self.name, tag=self.tag)
+            return Received(content or b"", self.name, tag=self.tag, with_md5=self._with_md5)
         await self._write(stream)
         await stream.finish()
         self._stream = None
@@ -189,7 +198,8 @@ class Downloader:
         name = partial_name(target.series_uid, target.entry.key)
 
         async def once(_: int) -> InstanceOutcome:
-            incoming = Incoming(self._partials, self._threads, name, target.most_bytes)
+            with_md5 = self._archive.capabilities.knows_md5s or target.entry.md5 is not None
+            incoming = Incoming(self._partials, self._threads, name, target.most_bytes, with_md5=with_md5)
             try:
                 if self._comes_in_ranges(target, name):
                     received = await self._receive_in_ranges(target, name)
@@ -302,7 +312,7 @@ class Downloader:
         checksum = await self._archive.checksum(target.series_uid, target.entry)
         if checksum is None or seen.digests is None:
             return error
-        if (mismatch := md5_mismatch(seen.digests, checksum)) is not None:
+        if (mismatch := md5_mismatch(seen.digests.md5, checksum)) is not None:
             seen.digests = None  # damaged on the way, it says nothing about the archive
             return ChecksumMismatch(f"{mismatch}; {error}")
         if isinstance(error, InvalidAtSource) or self._committer.accepts_unsound:

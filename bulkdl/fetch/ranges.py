@@ -121,7 +121,7 @@ class RangedDownload:
         self._part_ended = asyncio.Event()
         self._unsynced = 0
         self._is_syncing = False
-        self._hashing = Hashing()
+        self._hashing = Hashing(with_md5=archive.capabilities.knows_md5s or target.entry.md5 is not None)
 
     async def receive(self) -> Received:
         """Receive what is missing.

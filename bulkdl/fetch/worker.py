@@ -252,7 +252,7 @@ class Worker:
             sop_uid = uid_of_file(name) if targets[0].naming is None else await self._threads(uid_of_header, path)
             owner = by_uid.pop(sop_uid, None) if sop_uid is not None else None
             if owner is None and sop_uid is not None and by_md5:
-                waiting = by_md5.get((await self._threads(digests_of_file, path)).md5)
+                waiting = by_md5.get((await self._threads(digests_of_file, path)).md5 or b"")
                 owner = waiting.pop() if waiting else None
             if owner is not None:
                 bound[owner.entry.key] = replace(owner, sop_uid=sop_uid, name=name)

@@ -18,7 +18,7 @@ from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal import connection, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
 from bulkdl.journal.schema import STATE_NUMBERS
-from bulkdl.model.ids import SeriesUid, names_files
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, names_files
 from bulkdl.model.outcomes import STATE_AFTER, FileNaming, InstanceOutcome, InstanceState, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome, RunSummary
@@ -274,6 +274,13 @@ class Journal:
             if not holds_files:
                 writes.end_listing(database, series_id)
         return holds_files
+
+    def record_md5s(self, series_uid: SeriesUid, md5s: Mapping[SopInstanceUid, bytes]) -> None:
+        """Record the MD5s of held instances, and bind entries without a UID by them."""
+        with self._writing() as database:
+            series_id = writes.known_series(database, series_uid)
+            database.executemany(queries.SET_MD5, ((md5, series_id, uid) for uid, md5 in md5s.items()))
+            writes.bind_by_checksum(database, series_id)
 
     def end_listing(self, series_uid: SeriesUid) -> None:
         """Record that a Series is listed, and that its files were compared with the list."""
@@ -556,6 +563,10 @@ class Journal:
     def held_of_series(self, series_uid: SeriesUid) -> list[HeldInstance]:
         """The files of a Series."""
         return [rows.held_instance(row) for row in self._rows(queries.ALL_HELD_OF_SERIES, (series_uid,))]
+
+    def held_without_md5(self, series_uid: SeriesUid) -> list[HeldInstance]:
+        """The files of a Series whose MD5 is not known."""
+        return [rows.held_instance(row) for row in self._rows(queries.HELD_WITHOUT_MD5, (series_uid,))]
 
     def held_folders(self, run: Run, *, after: int = 0, limit: int) -> list[rows.HeldFolder]:
         """Folders of the run's selection, or of all, with the files of earlier runs, by series id after `after`."""

@@ -362,6 +362,11 @@ INSTANCE_COLUMNS: Final = (
 INSTANCE_TABLE: Final = f"SELECT {', '.join(INSTANCE_COLUMNS)} FROM v_instances WHERE series_uid = ? ORDER BY sop_uid"
 ALL_HELD_OF_SERIES: Final = f"""{_HELD} WHERE s.series_uid = ? AND i.state = {HELD} ORDER BY i.sop_uid"""
 
+HELD_WITHOUT_MD5: Final = f"""{_HELD}
+WHERE s.series_uid = ? AND i.state = {HELD} AND i.md5 IS NULL ORDER BY i.sop_uid
+"""
+SET_MD5: Final = f"UPDATE instance SET md5 = ? WHERE series_id = ? AND sop_uid = ? AND state = {HELD}"
+
 WITHDRAWN_FILES: Final = f"""{_HELD} JOIN tally AS t ON t.series_id = s.id
 WHERE t.withdrawn > 0 AND i.state = {WITHDRAWN} ORDER BY i.series_id, i.sop_uid LIMIT ?
 """

@@ -154,7 +154,7 @@ class HeldFolder:
 
 @dataclass(frozen=True, slots=True)
 class HeldInstance:
-    """A file of the mirror. `path` is relative to the mirror, with `/`; `md5` and `sha256` are digests.
+    """A file of the mirror. `path` is relative to the mirror, with `/`; `md5` and `sha256` are digests, if known.
 
     `series_id` and `sop_uid` together are the position from which `Journal.held` continues. `entry` is what the archive
     listed for it; where it was not listed, or only its UID, the key is the UID.

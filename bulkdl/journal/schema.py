@@ -58,8 +58,9 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
   not give the SOP Instance UID, `sop_uid` is `@` and the key of the entry until it is held; it stays so if another
   entry of the Series has the same UID. `state` is 0 owed, 1 held, 2 failed, 3 quarantined, 4 withdrawn. `name` is the
   file's name in the folder where it is not `<sop_uid>.dcm`.
-  `size_bytes`, `md5`, `sha256`, `mtime_ns` (of the file) and `transfer_syntax_id` are null until it is held. `notes` is
-  a JSON list of oddities that were accepted. `run_id`: the run that last changed the row.
+  `size_bytes`, `md5`, `sha256`, `mtime_ns` (of the file) and `transfer_syntax_id` are null until it is held. `md5`
+  stays null for an archive that knows no MD5s (TCIA v3), until another one is asked. `notes` is a JSON list of oddities
+  that were accepted. `run_id`: the run that last changed the row.
 - `entry`: what the archive's list says of an instance beyond its SOP Instance UID: `key`, where it differs from
   the UID, `size_bytes` and `md5`. Most archives list UIDs alone and need no rows here. An instance has at most one.
 - `transfer_syntax`: the transfer syntax UIDs.

@@ -18,6 +18,7 @@ from bulkdl.fetch.adopted import find_differing
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.first_header import completed, read_first_header
 from bulkdl.fetch.lost_files import find_lost, move_away
+from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
 from bulkdl.model.events import Noted, RunContext, RunStarted
@@ -272,6 +273,7 @@ class MirrorRun:
     async def compare_adopted(self, series_uid: SeriesUid, keys: frozenset[str] | None = None) -> None:
         """Owe again what was adopted for a Series and is not what the archive has."""
         del keys
+        await self._complete_md5s(series_uid)
         adopted = await self.mirror.journal(Journal.adopted, series_uid)
         row = await self.mirror.journal(Journal.find_series, series_uid) if adopted else None
         differing = await find_differing(row, adopted, self.client) if row is not None else []
@@ -283,6 +285,15 @@ class MirrorRun:
         await self.mirror.journal(Journal.owe, self.run, [InstanceKey(series_uid, held.sop_uid) for held in differing])
         which = f"{len(differing):,} adopted files of series {series_uid}"
         self.context.sink(Noted(f"{which} are not what the archive has; downloading them"))
+
+    async def _complete_md5s(self, series_uid: SeriesUid) -> None:
+        """Compute the MD5s that an archive without checksums gave no reason to compute: this one has MD5s."""
+        if not self.client.capabilities.knows_md5s:
+            return
+        held = await self.mirror.journal(Journal.held_without_md5, series_uid)
+        computed = await asyncio.to_thread(with_md5s, held, self.mirror.files) if held else []
+        if md5s := {one.sop_uid: one.md5 for one in computed if one.md5 is not None}:
+            await self.mirror.journal(Journal.record_md5s, series_uid, md5s)
 
     async def _judge(self) -> RunOutcome:
         if self._wanted is not None:

@@ -23,6 +23,7 @@ from typing import Annotated, Final, Unpack
 from bulkdl.archive.base import Archive
 from bulkdl.errors import ConfigurationError, JournalUnreadable, RequestFailed
 from bulkdl.fetch.adopted import md5_of_series
+from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, RunRow, SeriesRow
 from bulkdl.model.access import ArchiveChoice
@@ -100,7 +101,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         await found.run(from_start=from_start)
         if options.get("remote") and not context.stop.is_set():
             async with open_archive(_archive_of(root, options, last), context) as source:
-                compared, differing = await _compare_series(journal, source.client, context.stop)
+                compared, differing = await _compare_series(journal, files, source.client, context.stop)
         counts = journal.counts(None)
         states = counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined
         counted = InstanceCounts(*states, journal.not_decoded(None))
@@ -172,7 +173,9 @@ def _work_of(damaged: list[Damage]) -> list[SeriesWork]:
     ]
 
 
-async def _compare_series(journal: Journal, client: Archive, stop: asyncio.Event) -> tuple[int, list[Problem]]:
+async def _compare_series(
+    journal: Journal, files: MirrorFiles, client: Archive, stop: asyncio.Event
+) -> tuple[int, list[Problem]]:
     """Compare every complete Series with the archive; return how many those were, and which differ, by path."""
     compared = 0
     problems: list[Problem] = []
@@ -189,7 +192,7 @@ async def _compare_series(journal: Journal, client: Archive, stop: asyncio.Event
     async def ask(row: SeriesRow) -> None:
         nonlocal compared
         try:
-            difference = await _difference(row, journal, client)
+            difference = await _difference(row, journal, files, client)
         except RequestFailed as error:
             unanswered.append(error)
             difference = f"not compared, the archive did not answer for this series: {error}"
@@ -204,10 +207,12 @@ async def _compare_series(journal: Journal, client: Archive, stop: asyncio.Event
     return compared, sorted(problems, key=lambda problem: problem.path)
 
 
-async def _difference(row: SeriesRow, journal: Journal, client: Archive) -> str | None:
+async def _difference(row: SeriesRow, journal: Journal, mirror: MirrorFiles, client: Archive) -> str | None:
     """How the archive's Series differs from ours; None where it is the same."""
     uid = row.series.series_uid
     files = journal.held_of_series(uid)
+    if client.capabilities.knows_md5s and any(held.md5 is None for held in files):
+        files = await asyncio.to_thread(with_md5s, files, mirror)
     if row.series.location is not None and not client.capabilities.lists_sop_uids:
         return _list_difference((await client.list(row.series)).entries, files)
     ours = md5_of_series(files)

@@ -109,7 +109,7 @@ def own_cost(things: Corpus, archive: Archive, disk: Path) -> list[Goal]:
     began = time.process_time()
     for content in contents:
         validate(content, level=ValidationLevel.STRUCTURE)
-        digests_of(content)
+        digests_of(content, with_md5=False)
     checking = (time.process_time() - began) / len(contents)
     found = f"{(each - checking) * 1e6:.0f} µs, beside {checking * 1e6:.0f} µs of checks"
     return [Goal("Own cost", "under 250 µs for a small instance", found, each - checking < 250e-6)]

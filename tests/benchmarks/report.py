@@ -57,7 +57,7 @@ def write(results: Sequence[Result], goals: Sequence[Goal], notes: Sequence[str]
     now = datetime.now(UTC).date().isoformat()
     head = f"{now}, {machine()}; median of {rounds} rounds, server, link and client on the same machine."
     checked = (
-        "`tool, checked` is a peer and, after it, what bulkdl does besides: MD5, SHA-256, a structure check with "
+        "`tool, checked` is a peer and, after it, what bulkdl does besides: SHA-256, a structure check with "
         "pydicom and a sync of each file, on all cores. A tool marked `!` did not bring every object."
     )
     text = "\n\n".join(

@@ -143,6 +143,26 @@ async def test_the_listed_size_and_md5_are_compared(make: Make, listing: str) ->
             await make().take(received(ONE.content), wrong, Seen())
 
 
+async def test_without_an_md5_to_compare_none_is_computed(make: Make) -> None:
+    body = replace(received(ONE.content), with_md5=False)
+    assert (await make().take(body, target(), Seen())).md5 is None
+
+
+async def test_a_listed_md5_is_compared_with_any_body(make: Make) -> None:
+    body = replace(received(ONE.content), with_md5=False)
+    assert (await make().take(body, target(md5=md5_of(ONE.content)), Seen())).md5 == md5_of(ONE.content)
+    with pytest.raises(ChecksumMismatch):
+        await make().take(body, target(md5=b"0" * 16), Seen())
+
+
+async def test_an_invalid_body_has_an_md5_that_the_archive_can_be_asked_for(make: Make) -> None:
+    seen = Seen()
+    with pytest.raises(InvalidInstance):
+        await make().take(replace(received(CUT), with_md5=False), target(), seen)
+    assert seen.digests is not None
+    assert seen.digests.md5 == md5_of(CUT)
+
+
 async def test_an_invalid_body_with_the_listed_md5_is_the_archives_own(make: Make) -> None:
     with pytest.raises(InvalidAtSource):
         await make().take(received(CUT), target(md5=md5_of(CUT)), Seen())

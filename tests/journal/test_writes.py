@@ -236,6 +236,19 @@ def test_binds_listed_entries_to_files_that_are_adopted_later(journal: Journal) 
     assert journal.counts(run).held == 2
 
 
+def test_binds_listed_entries_to_held_files_whose_md5_is_computed_later(journal: Journal) -> None:
+    held_run = begin(journal)
+    record_entries(journal, held_run, [Entry(sop_uid(1, number), sop_uid(1, number)) for number in range(2)])
+    journal.record_outcomes(held_run, [replace(outcome(1, number), md5=None) for number in range(2)])
+    run = begin(journal)
+    list_again(journal, run, [entry(number, md5=md5(number)) for number in range(2)])
+    assert len(only_work(journal, run).entries) == 2
+    journal.record_md5s(record(1).series_uid, {sop_uid(1, 0): md5(0), sop_uid(1, 1): md5(9)})
+    assert [one.key for one in only_work(journal, run).entries] == [entry(1).key]
+    assert [row.md5 for row in journal.held(limit=5)] == [md5(0), md5(9)]
+    assert journal.held_without_md5(record(1).series_uid) == []
+
+
 def test_an_entry_without_a_checksum_is_bound_to_a_held_file_by_its_outcome(journal: Journal) -> None:
     adopted(journal, range(1))
     run = begin(journal)
