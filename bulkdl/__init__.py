@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import connect, query, query_async
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.export import export
-    from bulkdl.verbs.locking import manifest_lock
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
+    from bulkdl.verbs.manifest_lock import manifest_lock
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
     from bulkdl.verbs.plan import plan, plan_async
@@ -107,7 +107,6 @@ _ELSEWHERE: Final = {
     "bulkdl.model.selection": ("Selection",),
     "bulkdl.model.settings": ("FetchSettings",),
     "bulkdl.verbs.connect": ("Archive", "query"),
-    "bulkdl.verbs.locking": ("manifest_lock",),
     "bulkdl.verbs.manifest": ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show"),
     "bulkdl.verbs.open": ("Mirror",),
     "bulkdl.verbs.records": ("Record", "Records"),

@@ -5,9 +5,11 @@ The format is detected from the content, never from the file name. To add a form
 """
 
 from collections.abc import Callable
+from io import BytesIO
+from itertools import chain
 from typing import Final, TypeAlias
 
-from bulkdl.manifest import locked, plain, s5cmd, structured, tabular, tcia, workbook
+from bulkdl.manifest import locked, plain, s5cmd, structured, tabular, tcia, workbook, zstandard
 from bulkdl.manifest.base import Manifest, ManifestReading, ManifestRow, Remarks, collect, lines
 from bulkdl.model.preamble import is_dicom
 from bulkdl.model.text import decoded
@@ -21,7 +23,6 @@ _SUPPORTED: Final = (
 _BINARY: Final = (
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as XLSX or CSV"),
     (b"\x1f\x8b", "a gzip file: decompress it first"),
-    (b"\x28\xb5\x2f\xfd", "a Zstandard file: decompress it first"),
     (b"%PDF", "a PDF document"),
 )
 
@@ -41,6 +42,8 @@ def open_manifest(content: bytes, *, source: str, skip_bad_lines: bool = False) 
     remarks = Remarks(source, skip_bad_lines=skip_bad_lines)
     if content.startswith(workbook.ZIP):
         return workbook.read(content, remarks)
+    if content.startswith(zstandard.MAGIC):
+        return _read_compressed(content, remarks)
     for magic, what in _BINARY:
         if content.startswith(magic):
             raise remarks.error(f"this is {what}; {_SUPPORTED}")
@@ -52,9 +55,18 @@ def open_manifest(content: bytes, *, source: str, skip_bad_lines: bool = False) 
     return _reader_of(text, remarks)(text, remarks)
 
 
+def _read_compressed(content: bytes, remarks: Remarks) -> ManifestReading:
+    """Read a lock, the one form that is compressed, while it is decompressed."""
+    decompressed = zstandard.text_lines(BytesIO(content), remarks)
+    first = next(decompressed, "")
+    if not locked.recognises(first):
+        raise remarks.error(f"this is a Zstandard file that is not a lock: decompress it first; {_SUPPORTED}")
+    return locked.read(chain((first,), decompressed), remarks)
+
+
 def _reader_of(text: str, remarks: Remarks) -> _TextReader:
     if locked.recognises(text):
-        return locked.read
+        return lambda text, remarks: locked.read(lines(text), remarks)
     if structured.recognises(text):
         return structured.read
     if (what_else := _other_text(text)) is not None:

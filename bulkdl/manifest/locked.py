@@ -20,16 +20,25 @@ the same data differ in the head alone, and both writing and reading need the me
 `release` is that of the archive's index, where it has one. KEY is where an archive has the instance; it is left out
 where that is the SOP Instance UID. In texts a tab, the ends of a line, a backslash and a lone `-` are written with a
 backslash.
+
+A lock of a mirror has the SHA-256 of every instance. A lock that was made by asking an archive has what that tells: a
+line may lack its digests, its size, and where it has a key its SOP Instance UID. The head then counts the instances by
+the strongest proof that they have (`only-md5`, `only-size`, `only-uid`), and the sizes that are missing in `bytes`
+(`unknown-sizes`). The file may be compressed by Zstandard.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from enum import StrEnum
+from typing import Any, Final
 
 from bulkdl.errors import InvalidUid
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks
+from bulkdl.manifest.s5cmd import location_of
+from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 
 MAGIC: Final = "bulkdl-lock"
@@ -40,6 +49,20 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 _ORIGINAL: Final = {"t": "\t", "n": "\n", "r": "\r"}
 _MD5_BYTES: Final = 16
 _SHA256_BYTES: Final = 32
+_NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MOST_OF_SERIES: Final = 1_000_000  # instances, which are in memory together
+_UNSIZED: Final = "unknown-sizes"
+_UNPROVEN: Final = "the archive tells neither size nor checksum, so nothing proves the bytes"
+
+
+class Proof(StrEnum):
+    """The strongest thing that a lock knows of the bytes of an instance."""
+
+    SHA256 = "sha256"
+    MD5 = "md5"
+    SIZE = "size"
+    UID = "uid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +82,31 @@ class LockedSeries:
 
 @dataclass(frozen=True, slots=True)
 class LockedInstance:
-    """An instance of a lock. `md5` and `sha256` are digests; `key` is None where it is the SOP Instance UID."""
+    """An instance of a lock; what is not known is None. `md5` and `sha256` are digests.
 
-    sop_uid: SopInstanceUid
-    size_bytes: int
+    `key` is None where it is the SOP Instance UID; one of the two is there.
+    """
+
+    sop_uid: SopInstanceUid | None
+    size_bytes: int | None
     md5: bytes | None
-    sha256: bytes
+    sha256: bytes | None
     transfer_syntax_uid: str | None = None
     key: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The SOP Instance UID, or the key."""
+        return self.sop_uid or self.key or ""
+
+    @property
+    def proof(self) -> Proof:
+        """What its bytes can be compared with."""
+        if self.sha256 is not None:
+            return Proof.SHA256
+        if self.md5 is not None:
+            return Proof.MD5
+        return Proof.SIZE if self.size_bytes is not None else Proof.UID
 
 
 LockedGroup = tuple[LockedSeries, Sequence[LockedInstance]]
@@ -77,7 +117,8 @@ LockedGroup = tuple[LockedSeries, Sequence[LockedInstance]]
 class LockHead:
     """The head of a lock. `archive` is the name and the address of the archive; `sha256` the digest of the rest.
 
-    `release` is that of the archive's index, empty where it has none.
+    `release` is that of the archive's index, empty where it has none. `weaker` counts the instances without a SHA-256
+    by the proof that they have, and `unsized` those whose size is not in `size_bytes`.
     """
 
     archive: str
@@ -87,11 +128,72 @@ class LockHead:
     size_bytes: int
     sha256: str
     release: str = ""
+    weaker: Mapping[Proof, int] = field(default_factory=dict)
+    unsized: int = 0
 
     def settings(self) -> dict[str, str]:
         """The head as `manifest show` prints it."""
-        values = {name: str(value) for name, value in asdict(self).items() if value != ""}
-        return {name.removeprefix("size_"): value for name, value in values.items()}
+        return {name: str(value) for name, value in self.lines()}
+
+    def lines(self) -> Iterator[tuple[str, object]]:
+        """The names and values of the head, in their order."""
+        yield "archive", self.archive
+        yield "date", self.date
+        yield "series", self.series
+        yield "instances", self.instances
+        yield "bytes", self.size_bytes
+        if self.unsized:
+            yield _UNSIZED, self.unsized
+        if self.release:
+            yield "release", self.release
+        yield from ((f"only-{proof}", count) for proof in Proof if (count := self.weaker.get(proof)))
+        if count := self.weaker.get(Proof.UID):
+            yield "note", f"only the UID or key of {counted(count, 'instance')} is known: {_UNPROVEN}"
+        yield "sha256", self.sha256
+
+
+@dataclass(slots=True)
+class LockTotals:
+    """What the head of a lock says of the rest, added up while that is written."""
+
+    series: int = 0
+    instances: int = 0
+    size_bytes: int = 0
+    unsized: int = 0
+    proofs: Counter[Proof] = field(default_factory=Counter)
+    _digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def weaker(self) -> Mapping[Proof, int]:
+        """How many instances have no SHA-256, by the proof that they have."""
+        return {proof: count for proof in Proof if proof is not Proof.SHA256 and (count := self.proofs[proof])}
+
+    def add(self, group: LockedGroup) -> str:
+        """Count one Series; returns its lines."""
+        text = "".join(_lines_of(group))
+        self.series += 1
+        self.instances += len(group[1])
+        self.size_bytes += sum(instance.size_bytes or 0 for instance in group[1])
+        self.unsized += sum(instance.size_bytes is None for instance in group[1])
+        self.proofs.update(instance.proof for instance in group[1])
+        self._digest.update(text.encode())
+        return text
+
+    def head(self, *, archive: str, date: str, release: str = "") -> str:
+        """The head of the lock, with the empty line at its end."""
+        head = LockHead(
+            archive=archive,
+            date=date,
+            series=self.series,
+            instances=self.instances,
+            size_bytes=self.size_bytes,
+            sha256=self._digest.hexdigest(),
+            release=release,
+            weaker=self.weaker,
+            unsized=self.unsized,
+        )
+        named = [(MAGIC, _VERSION), *head.lines()]
+        return "".join(f"{name}\t{_escaped(str(value))}\n" for name, value in named) + "\n"
 
 
 def recognises(text: str) -> bool:
@@ -103,25 +205,10 @@ def lock_lines(
     groups: Callable[[], Iterable[LockedGroup]], *, archive: str, date: str, release: str = ""
 ) -> Iterator[str]:
     """The lines of a lock. `groups` is called twice, because the digest comes first; both times it gives the same."""
-    digest = hashlib.sha256()
-    series = instances = size_bytes = 0
+    totals = LockTotals()
     for group in groups():
-        series += 1
-        instances += len(group[1])
-        size_bytes += sum(instance.size_bytes for instance in group[1])
-        digest.update("".join(_lines_of(group)).encode())
-    head = (
-        (MAGIC, _VERSION),
-        ("archive", _escaped(archive)),
-        ("date", date),
-        ("series", series),
-        ("instances", instances),
-        ("bytes", size_bytes),
-        *((("release", _escaped(release)),) if release else ()),
-        ("sha256", digest.hexdigest()),
-    )
-    yield from (f"{name}\t{value}\n" for name, value in head)
-    yield "\n"
+        totals.add(group)
+    yield totals.head(archive=archive, date=date, release=release)
     for group in groups():
         yield from _lines_of(group)
 
@@ -130,16 +217,19 @@ def _lines_of(group: LockedGroup) -> Iterator[str]:
     series, instances = group
     yield "\t".join(["series", *map(_escaped, astuple(series))]) + "\n"
     for one in instances:
-        digests = (one.md5.hex() if one.md5 else _NOTHING, one.sha256.hex())
+        size = _NOTHING if one.size_bytes is None else str(one.size_bytes)
+        digests = (digest.hex() if digest else _NOTHING for digest in (one.md5, one.sha256))
         place = (one.transfer_syntax_uid or _NOTHING, _escaped(one.key or ""))
-        yield "\t".join([one.sop_uid, str(one.size_bytes), *digests, *place]) + "\n"
+        yield "\t".join([one.sop_uid or _NOTHING, size, *digests, *place]) + "\n"
 
 
-def read(text: str, remarks: Remarks) -> ManifestReading:
-    """Read a lock as a manifest of its instances. Raises ManifestError: it is invalid, or its digest is another."""
-    head, groups = read_lock(lines(text), remarks)
-    settings = head.settings()
-    return ManifestReading("lock", _rows(groups), remarks, settings)
+def read(text: Iterable[str], remarks: Remarks) -> ManifestReading:
+    """Read a lock, by its lines, as a manifest of its instances.
+
+    Raises ManifestError: it is invalid, or its digest is another.
+    """
+    head, groups = read_lock(text, remarks)
+    return ManifestReading("lock", _rows(groups), remarks, head.settings())
 
 
 def _rows(groups: Iterator[LockedGroup]) -> Iterator[ManifestRow]:
@@ -152,6 +242,7 @@ def _rows(groups: Iterator[LockedGroup]) -> Iterator[ManifestRow]:
                 study_uid=study_uid,
                 series_uid=series.series_uid,
                 sop_uid=instance.sop_uid,
+                location=location_of(instance.key) if instance.key else None,
             )
 
 
@@ -178,8 +269,10 @@ def read_lock(text: Iterable[str], remarks: Remarks) -> tuple[LockHead, Iterator
             series=int(values["series"]),
             instances=int(values["instances"]),
             size_bytes=int(values["bytes"]),
-            sha256=values["sha256"],
+            sha256=_checked(values["sha256"]),
             release=values.get("release", ""),
+            unsized=int(values.get(_UNSIZED, 0)),
+            weaker={proof: int(values[name]) for proof in Proof if (name := f"only-{proof}") in values},
         )
     except (KeyError, ValueError) as error:
         raise remarks.error(f"the head of the lock is incomplete: {error}") from error
@@ -202,6 +295,8 @@ def _groups(numbered: Iterator[tuple[int, str]], head: LockHead, remarks: Remark
                 instances.append(_instance(values))
         except (InvalidUid, ValueError, TypeError) as error:
             raise remarks.error(f"this is not a line of a lock: {error}", number) from error
+        if len(instances) > _MOST_OF_SERIES:
+            raise remarks.error(f"the series has more than {_MOST_OF_SERIES:,} instances", number)
     if digest.hexdigest() != head.sha256:
         raise remarks.error("the lock was changed or is truncated: its digest is not that of its content")
     if series is None:
@@ -219,17 +314,34 @@ def _series(values: Sequence[str]) -> LockedSeries:
 
 def _instance(values: Sequence[str]) -> LockedInstance:
     sop_uid, size, md5, sha256, syntax, key = values
+    if sop_uid == _NOTHING == key:
+        raise ValueError("it has neither a SOP Instance UID nor a key")
     return LockedInstance(
-        parse_sop_uid(sop_uid),
-        int(size),
-        None if md5 == _NOTHING else _digest(md5, _MD5_BYTES),
+        None if sop_uid == _NOTHING else parse_sop_uid(sop_uid),
+        None if size == _NOTHING else _size(size),
+        _digest(md5, _MD5_BYTES),
         _digest(sha256, _SHA256_BYTES),
         _unescaped(syntax) or None,
         _unescaped(key) or None,
     )
 
 
-def _digest(text: str, length: int) -> bytes:
+def _checked(text: str) -> str:
+    """The digest in the head, which names a file: exactly as it is written."""
+    if _HEXADECIMAL.fullmatch(text) is None:
+        raise ValueError(f"{text[:80]!r} is not a SHA-256")
+    return text
+
+
+def _size(text: str) -> int:
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f"{text[:80]!r} is not a number of bytes")
+    return int(text)
+
+
+def _digest(text: str, length: int) -> bytes | None:
+    if text == _NOTHING:
+        return None
     digest = bytes.fromhex(text)
     if len(digest) != length:
         raise ValueError(f"{text[:80]!r} is not a digest of {length} bytes")

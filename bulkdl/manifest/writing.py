@@ -44,19 +44,26 @@ _Writer: TypeAlias = Callable[[Iterator[ManifestRow], Mapping[str, str]], Iterat
 
 
 def write_rows(
-    rows: Iterable[ManifestRow], file_format: ManifestFormat, settings: Mapping[str, str] | None = None
+    rows: Iterable[ManifestRow],
+    file_format: ManifestFormat,
+    settings: Mapping[str, str] | None = None,
+    *,
+    are_unique: bool = False,
 ) -> Iterator[str]:
     """The lines of a manifest with their ends. What several rows name is written once. `settings` are for `.tcia`.
 
+    Rows that `are_unique` already need no memory.
+
     Raises SelectionError: a row names something that the form cannot hold.
     """
-    return _WRITERS[file_format](_once(rows), settings or {})
+    return _WRITERS[file_format](iter(rows) if are_unique else _once(rows), settings or {})
 
 
 def _once(rows: Iterable[ManifestRow]) -> Iterator[ManifestRow]:
     seen: set[object] = set()
     for row in rows:
-        named = row.sop_uid or row.series_uid or row.study_uid or row.place or (row.collection, row.patient_id)
+        whole = (row.series_uid, row.location) if row.series_uid is not None else None
+        named = row.sop_uid or whole or row.study_uid or row.place or (row.collection, row.patient_id)
         if named not in seen:
             seen.add(named)
             yield row
@@ -89,12 +96,11 @@ def _json_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[s
 def _s5cmd_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
     yield "# bulkdl mirror --archive idc --manifest FILE --to DIR, or:\n"
     yield "# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE\n"
-    places = {row.place or _series_of(row, "s5cmd"): row.location for row in rows}
-    for uid, location in places.items():
-        if not location:
+    for row in rows:
+        if not row.location:
             way = "bulkdl plan --archive idc --manifest FILE --save OUT.s5cmd"
-            raise SelectionError(f"it is not known where series {uid} lies; use: {way}")
-        bucket, folder, *names = location.split("/", 2)
+            raise SelectionError(f"it is not known where series {_series_of(row, 's5cmd')} lies; use: {way}")
+        bucket, folder, *names = row.location.split("/", 2)
         for name in names[0].split(",") if names else ("*",):
             yield f'cp "s3://{bucket}/{folder}/{name}" .\n'
 

@@ -276,7 +276,7 @@ class VerifyReport(_Report):
 
     `series_compared` counts the Series compared with the archive, None if that was not requested. `owed` are instances
     that `resume` downloads; quarantined ones are not among them. `against` is the lock file that a folder was compared
-    with.
+    with, and `notes` say what that cannot prove.
     """
 
     mirror: str
@@ -292,6 +292,7 @@ class VerifyReport(_Report):
     series_compared: int | None = None
     is_quick: bool = False
     against: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def remaining(self) -> int:
@@ -311,7 +312,7 @@ class VerifyReport(_Report):
             "seconds": round(self.seconds, 3),
             "problems": _documents(self.problems),
             **({"compared": {"series": self.series_compared}} if self.series_compared is not None else {}),
-            **_given(repair=self.repair and self.repair.as_json(), against=self.against),
+            **_given(repair=self.repair and self.repair.as_json(), against=self.against, notes=list(self.notes)),
         }
 
 
@@ -439,16 +440,26 @@ class ManifestReport(_Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestWritten(_Report):
-    """The report of what writes a manifest: how many Series it has, and how many rows name single instances."""
+    """The report of what writes a manifest: how many Series it has, and how many rows name single instances.
+
+    Of a lock, `proofs` counts the instances by the strongest thing that it knows of their bytes: `sha256`, `md5`,
+    `size` or `uid`. `failures` are what was requested by name and is not in it.
+    """
 
     format: str
     series: int
     instances: int = 0
     notes: tuple[str, ...] = ()
+    proofs: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The document of `manifest convert --json`."""
-        return {**self._values("format", "series", "instances"), "notes": list(self.notes)}
+        return {
+            **self._values("format", "series", "instances"),
+            "notes": list(self.notes),
+            **_given(proofs=dict(self.proofs), failures=_documents(self.failures)),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,11 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C
         case reports.ManifestReport():
             return _named_text(report)
         case reports.ManifestWritten():
-            single = f", {counted(report.instances, 'row')} of single instances" if report.instances else ""
-            return f"{report.series:,} series{single} written as {report.format}"
+            kind = "instance" if report.format == "lock" else "row of single instances"
+            single = f", {counted(report.instances, kind)}" if report.instances else ""
+            return "\n".join(
+                [f"{report.series:,} series{single} written as {report.format}", *_unanswered(report.failures)]
+            )
         case reports.ManifestDifference():
             return _difference_text(report)
         case reports.SyncPlan():
@@ -48,7 +51,7 @@ def complaint_of(report: reports.Report) -> str | None:
             return _verify_complaint(report)
         case reports.AdoptReport():
             return _adopt_complaint(report)
-        case reports.PlanReport():
+        case reports.PlanReport() | reports.ManifestWritten():
             missing = len(report.failures)
             were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
             return f"{were} not found in the archive" if missing else None
@@ -234,7 +237,7 @@ def _verify_text(report: reports.VerifyReport) -> str:
         lines.append(f"{counted(report.owed, 'instance')} owed, so not verified")
     if count := report.instances.quarantined:
         lines.append(f"{counted(count, 'instance')} quarantined as invalid, so not verified")
-    lines += _not_decoded(report.instances.not_decoded)
+    lines += [*_not_decoded(report.instances.not_decoded), *map(one_line, report.notes)]
     shown = report.problems[:_MOST_SHOWN]
     if shown:
         rows = ((found.problem.value, ": ".join(filter(None, (found.path, found.message)))) for found in shown)

@@ -1,117 +1,46 @@
-"""Lock files and mirrors: write a lock of what a mirror holds, and hold a mirror to a lock.
+"""Hold a mirror to lock files: whether each file is the locked one, and what became of those that are not.
 
-A mirror keeps a copy of each lock that it was made from in `.bulkdl/locks/`. At the end of a run every instance of the
-lock is compared with the journal, which has the SHA-256 of each file that was downloaded. An instance with other bytes
-moves to quarantine: it is not in the mirror.
+At the end of a run every instance of a lock is compared with the journal, which has the SHA-256 of each file that was
+downloaded, by the strongest proof that the lock has. An instance with other bytes moves to quarantine: it is not in the
+mirror.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.errors import (
     Damaged,
     InstanceError,
-    JournalUnreadable,
     LockedInstanceError,
-    ManifestError,
     NotFound,
     Replaced,
     RequestFailed,
     Withdrawn,
 )
+from bulkdl.fetch.digests import digests_of_file
 from bulkdl.fetch.lost_files import move_away
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, Run, SeriesRow
-from bulkdl.manifest.base import Remarks, lines
-from bulkdl.manifest.locked import MAGIC, LockedGroup, LockedInstance, LockedSeries, LockHead, lock_lines, read_lock
-from bulkdl.model.access import DEMO
-from bulkdl.model.ids import SeriesUid, is_uid
+from bulkdl.manifest.locked import LockedGroup, LockedInstance, LockedSeries, Proof
+from bulkdl.model.formatting import counted
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey
-from bulkdl.model.reports import Failure, ManifestWritten
-from bulkdl.runtime.disk import LOCK_FILES, disk_errors, write_new
-from bulkdl.verbs.common import OpenMirror, require_mirror
-from bulkdl.verbs.select import read_content
-from bulkdl.verbs.signatures import Paths
+from bulkdl.model.reports import Failure
+from bulkdl.store.files import MirrorFiles
+from bulkdl.verbs.common import OpenMirror
+from bulkdl.verbs.lock_files import open_lock
 
 _PAGE: Final = 1_000
 _FAILURES: Final = 1_000_000
-
-
-def manifest_lock(mirror: Paths, file: TextIO) -> ManifestWritten:
-    """Write a lock of what a mirror holds to `file`: each instance with its size and checksums. Blocking.
-
-    Raises:
-        ManifestError: `mirror` is a manifest: the checksums are those of files.
-        JournalError: there is no mirror, or its journal cannot be read.
-    """
-    if Path(mirror).is_file():
-        message = "a lock has the checksums of files: mirror this manifest first, then lock the mirror"
-        raise ManifestError(message, source=str(mirror))
-    with Journal.open_readonly(require_mirror(Path(mirror))) as journal, journal.snapshot():
-        last = journal.last_run()
-        names = (DEMO,) if last and last.archive_name == DEMO else (last.archive_name, last.archive_url) if last else ()
-        uids = sorted(row.series.series_uid for row in _held_series(journal))
-        if not uids:
-            raise JournalUnreadable(f"{mirror} holds no instance that could be locked")
-        counted = _Counts()
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        archive = " ".join(dict.fromkeys(names))
-        release = journal.last_catalogue() or ""
-        groups = partial(_groups_of, journal, uids, counted)
-        file.writelines(lock_lines(groups, archive=archive, date=now, release=release))
-    left_out = counted.left_out // 2  # they are read twice
-    notes = (f"{left_out:,} files are left out: their SOP Instance UID or SHA-256 is not in the journal",)
-    return ManifestWritten(
-        format="lock", series=len(uids), instances=counted.instances // 2, notes=notes if left_out else ()
-    )
-
-
-@dataclass(slots=True)
-class _Counts:
-    instances: int = 0
-    left_out: int = 0
-
-
-def _held_series(journal: Journal) -> Iterator[SeriesRow]:
-    after = 0
-    while page := journal.series(after=after, limit=_PAGE):
-        after = page[-1].id
-        yield from (row for row in page if row.held)
-
-
-def _groups_of(journal: Journal, uids: Sequence[SeriesUid], counted: _Counts) -> Iterator[LockedGroup]:
-    for uid in uids:
-        if (row := journal.find_series(uid)) is None:
-            continue
-        instances = []
-        for held in held_of(row, journal):
-            if held.sha256 is None or not is_uid(held.sop_uid):
-                counted.left_out += 1
-                continue
-            key = held.entry.key if held.entry.key != held.sop_uid else None
-            syntax = held.transfer_syntax_uid
-            instances.append(LockedInstance(held.sop_uid, held.size_bytes, held.md5, held.sha256, syntax, key))
-        counted.instances += len(instances)
-        of = row.series
-        yield (
-            LockedSeries(
-                of.series_uid,
-                *(of.study_uid or "", of.patient_id, of.collection, of.modality or ""),
-                *(of.license_name or "", of.license_uri or "", of.collection_uri or ""),
-                of.released.isoformat() if of.released else "",
-            ),
-            instances,
-        )
 
 
 def held_of(row: SeriesRow, journal: Journal) -> Iterator[HeldInstance]:
@@ -125,61 +54,74 @@ def held_of(row: SeriesRow, journal: Journal) -> Iterator[HeldInstance]:
         after = (row.id, page[-1].sop_uid)
 
 
-def is_lock(path: Paths) -> bool:
-    """Whether a file begins as a lock does. Raises ManifestError: it cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC.encode()
-    except OSError as error:
-        raise ManifestError(f"cannot be read: {error.strerror or error}", source=str(path)) from error
-
-
-@contextmanager
-def open_lock(path: Path) -> Iterator[tuple[LockHead, Iterator[LockedGroup]]]:
-    """A lock file while it is read, Series by Series. Raises ManifestError, also while it is read."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield read_lock(file, Remarks(str(path)))
-    except OSError as error:
-        raise ManifestError(f"cannot be read: {error.strerror or error}", source=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ManifestError("this is not a lock file: it is not UTF-8", source=str(path)) from error
-
-
-def keep_locks(root: Path, locks: Iterable[str | bytes], *, private: bool) -> tuple[Path, ...]:
-    """Keep copies of lock files, given by path or as content, in a mirror, named by their digests. Blocking."""
-    kept = []
-    for lock in locks:
-        content = lock if isinstance(lock, bytes) else read_content(lock)
-        head, _ = read_lock(lines(content.decode()), Remarks("the lock"))
-        place = root / LOCK_FILES / f"{head.sha256}.lock"
-        with disk_errors("write", place):
-            place.parent.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
-            write_new(place, content, private=private)
-        kept.append(place)
-    return tuple(kept)
-
-
-def kept_locks(root: Path) -> tuple[Path, ...]:
-    """The lock files that a mirror was made from. Blocking."""
-    return tuple(sorted((root / LOCK_FILES).glob("*.lock")))
-
-
 def judge(locked: LockedInstance, held: HeldInstance, archive_md5: bytes | None) -> LockedInstanceError:
-    """Why a file is not the locked one, whose SHA-256 is another: `Replaced` or `Damaged`.
+    """Why a file is not the locked one, of which the lock proves other bytes: `Replaced` or `Damaged`.
 
     `archive_md5` is the MD5 that the archive states now. The bytes themselves cannot say it: a new version that has
     the same size and form counts as damaged, unless its place at the archive is another one.
     """
     if archive_md5 is not None and archive_md5 == locked.md5:
         return Damaged("the archive's own MD5 is still that of the lock, and its bytes are not")
-    if held.entry.key != (locked.key or locked.sop_uid) and locked.key is not None and "/" in held.entry.key:
+    if locked.key is not None and held.entry.key != locked.key and "/" in held.entry.key:
         return Replaced("the archive has it under another key now")
-    if held.size_bytes != locked.size_bytes:
+    if locked.size_bytes is not None and held.size_bytes != locked.size_bytes:
         return Replaced(f"{locked.size_bytes:,} bytes in the lock, {held.size_bytes:,} now")
     if locked.transfer_syntax_uid and held.transfer_syntax_uid != locked.transfer_syntax_uid:
         return Replaced("it has another transfer syntax now")
     return Damaged("its size is that of the lock, and its bytes are not")
+
+
+def pair(
+    instances: Sequence[LockedInstance], held: Sequence[HeldInstance]
+) -> Iterator[tuple[LockedInstance, HeldInstance | None]]:
+    """Each instance of a lock with its file: by the SOP Instance UID; without one by the key, else by a checksum.
+
+    `held` have their MD5, if a lock without UIDs is compared. A file belongs to one instance.
+    """
+    left = {each.sop_uid: each for each in held}
+    unnamed = []
+    for locked in instances:
+        if locked.sop_uid is not None:
+            yield locked, left.pop(locked.sop_uid, None)
+        else:
+            unnamed.append(locked)
+    by_key = {each.entry.key: each for each in left.values()}
+    found = [(locked, by_key.get(locked.key or "")) for locked in unnamed]
+    for file in filter(None, (one for _, one in found)):
+        left.pop(file.sop_uid, None)
+    by_digest = {digest: each for each in left.values() for digest in (each.md5, each.sha256) if digest is not None}
+    for locked, file_by_key in found:
+        digest = locked.sha256 or locked.md5
+        yield locked, file_by_key or (by_digest.pop(digest, None) if digest is not None else None)
+
+
+def is_same(locked: LockedInstance, held: HeldInstance) -> bool:
+    """Whether a file is the locked one, by the strongest proof of the lock. `held` has its MD5, if that is it."""
+    match locked.proof:
+        case Proof.SHA256:
+            return held.sha256 == locked.sha256
+        case Proof.MD5:
+            return held.md5 == locked.md5
+        case Proof.SIZE:
+            return held.size_bytes == locked.size_bytes
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNow:
+    """The SOP Instance UIDs and the other keys that an archive lists; `is_held`: the mirror has a file for each."""
+
+    uids: frozenset[str]
+    keys: frozenset[str]
+    is_held: bool
+
+    def lacks(self, locked: LockedInstance) -> bool:
+        """Whether an instance of the lock that is not in the mirror is not at the archive."""
+        if self.is_held:
+            return True
+        if locked.key is not None and self.keys:
+            return locked.key not in self.keys and locked.sop_uid not in self.uids
+        return bool(self.uids) and locked.sop_uid is not None and locked.sop_uid not in self.uids
 
 
 @dataclass(slots=True)
@@ -187,12 +129,44 @@ class LockFindings:
     """How a mirror differs from a lock, beside what the journal records: failures of instances without a row there.
 
     `fetched` counts files that this run downloaded and that are in quarantine now. `others` are files that the lock
-    does not have.
+    does not have. `proofs` counts the files that are those of the lock, by what proves it.
     """
 
     failures: list[Failure] = field(default_factory=list)
     fetched: int = 0
     others: int = 0
+    proofs: Counter[Proof] = field(default_factory=Counter)
+
+    def notes(self) -> Iterator[str]:
+        """What to tell the user."""
+        if self.others:
+            yield f"{counted(self.others, 'instance')} of these series are not in the lock"
+        if self.proofs:
+            yield f"held to the lock: {_counts_of(self.proofs)}"
+
+
+def unproven(weaker: Mapping[Proof, int]) -> Iterator[str]:
+    """What to tell the user of a lock that has no SHA-256 of some instances."""
+    if weaker:
+        parts = (f"{_KNOWN[proof]} of {weaker[proof]:,}" for proof in _KNOWN if weaker.get(proof))
+        yield f"the lock has no SHA-256 of {counted(sum(weaker.values()), 'instance')}: it has {', '.join(parts)}"
+
+
+_PROVED: Final[Mapping[Proof, str]] = {
+    Proof.SHA256: "by SHA-256",
+    Proof.MD5: "by MD5",
+    Proof.SIZE: "by size alone",
+    Proof.UID: "by UID alone, which proves no bytes",
+}
+_KNOWN: Final[Mapping[Proof, str]] = {
+    Proof.MD5: "the MD5",
+    Proof.SIZE: "only the size",
+    Proof.UID: "only the UID, which proves no bytes,",
+}
+
+
+def _counts_of(proofs: Mapping[Proof, int]) -> str:
+    return ", ".join(f"{counted(proofs[each], 'instance')} {_PROVED[each]}" for each in Proof if proofs.get(each))
 
 
 @dataclass(slots=True)
@@ -208,7 +182,7 @@ class LockHolder:
         findings = LockFindings()
         with await asyncio.to_thread(Journal.open_readonly, self.mirror.files.journal_path) as journal:
             failures = await asyncio.to_thread(journal.failures, self.run, limit=_FAILURES)
-            by_instance = {(each.series, each.instance): each for each in failures}
+            by_instance = {(each.series, each.instance or each.key): each for each in failures}
             for path in locks:
                 with open_lock(path) as (_, groups):
                     while (group := await asyncio.to_thread(next, groups, None)) is not None:
@@ -228,25 +202,29 @@ class LockHolder:
         if row is None or (whole is not None and whole.error == NotFound.code and not row.held):
             await self._withdraw(series, instances, row)
             return
-        held = {each.sop_uid: each for each in await asyncio.to_thread(lambda: list(held_of(row, journal)))}
-        absent = [locked for locked in instances if locked.sop_uid not in held]
-        listed = await self._listed(row) if absent else None
+        held = await asyncio.to_thread(_held_with_md5, row, journal, self.mirror.files, instances)
+        pairs = list(pair(instances, held))
+        absent = [locked for locked, here in pairs if here is None]
+        listed = await self._listed(row, len(held)) if absent else None
         for locked in absent:
-            failure = failures.get((series.series_uid, locked.sop_uid))
+            failure = failures.get((series.series_uid, locked.name))
             await self._explain(series, locked, failure, listed, findings)
-        for locked in instances:
-            here = held.pop(locked.sop_uid, None)
-            if here is not None and here.sha256 != locked.sha256:
+        for locked, here in pairs:
+            if here is not None and is_same(locked, here):
+                findings.proofs[locked.proof] += 1
+            elif here is not None:
                 await self._set_aside(locked, here, journal, findings)
-        findings.others += len(held)
+        findings.others += len(held) - len(pairs) + len(absent)
 
-    async def _listed(self, row: SeriesRow) -> frozenset[str] | None:
-        """The UIDs and the keys that the archive lists now; None if it does not answer."""
+    async def _listed(self, row: SeriesRow, held: int) -> ListedNow | None:
+        """What the archive lists now; None if it does not answer."""
         try:
             listing = await self.client.list(row.series)
         except RequestFailed:
             return None
-        return frozenset(name for entry in listing.entries for name in (entry.sop_uid, entry.key) if name)
+        uids = frozenset(entry.sop_uid for entry in listing.entries if entry.sop_uid is not None)
+        keys = frozenset(entry.key for entry in listing.entries if entry.key not in uids)
+        return ListedNow(uids, keys, is_held=len(listing.entries) <= held)
 
     async def _withdraw(self, series: LockedSeries, instances: Sequence[LockedInstance], row: SeriesRow | None) -> None:
         message = f"withdrawn: the archive does not have this series and its {len(instances):,} instances any more"
@@ -265,19 +243,24 @@ class LockHolder:
         series: LockedSeries,
         locked: LockedInstance,
         failure: Failure | None,
-        listed: frozenset[str] | None,
+        listed: ListedNow | None,
         findings: LockFindings,
     ) -> None:
         """Say of an instance that is not in the mirror whether it was withdrawn or is damaged, if that is known."""
-        is_absent = listed is not None and listed.isdisjoint({locked.sop_uid, locked.key or locked.sop_uid})
-        if is_absent and failure is None:
-            findings.failures.append(Failure(series.series_uid, locked.sop_uid, Withdrawn.code, _WITHDRAWN, 1))
-        elif is_absent:
-            await self._record(_outcome(series.series_uid, locked, Outcome.FAILED, (Withdrawn.code, _WITHDRAWN)))
+        reason = _absence(locked, listed)
+        if reason is not None and failure is None:
+            findings.failures.append(Failure(series.series_uid, locked.sop_uid, *reason, 1, _key_of(locked)))
+        elif reason is not None:
+            await self._record(_outcome(series.series_uid, locked, Outcome.FAILED, reason))
         elif failure is not None and failure.error in _INVALID:
             message = failure.message.removeprefix(f"{Damaged.code}: ")
             reason = Damaged.code, f"{Damaged.code}: {message}"
             await self._record(_outcome(series.series_uid, locked, Outcome.QUARANTINED, reason))
+        elif failure is None:
+            message = "no file of the series is known to be it: the lock does not have its SOP Instance UID"
+            findings.failures.append(
+                Failure(series.series_uid, locked.sop_uid, LockedInstanceError.code, message, 1, _key_of(locked))
+            )
 
     async def _set_aside(
         self, locked: LockedInstance, held: HeldInstance, journal: Journal, findings: LockFindings
@@ -295,15 +278,48 @@ class LockHolder:
         findings.fetched += place is not None and place.run_id == self.run.id
         await asyncio.to_thread(move_away, self.mirror.files, held.path, held.sop_uid, message)
         await self.mirror.journal(Journal.owe, self.run, [key])
+        named = replace(locked, sop_uid=held.sop_uid)
         reason = error.code, message
-        await self._record(_outcome(held.series_uid, locked, Outcome.QUARANTINED, reason, held.entry.key))
+        await self._record(_outcome(held.series_uid, named, Outcome.QUARANTINED, reason, held.entry.key))
 
     async def _record(self, outcome: InstanceOutcome) -> None:
         await self.mirror.journal(Journal.record_outcomes, self.run, [outcome])
 
 
 _WITHDRAWN: Final = "withdrawn: the archive does not list this instance of the lock any more"
+_NO_LONGER_THERE: Final = "withdrawn, or replaced: the archive does not list this key of the lock any more"
+_NOT_THE_SAME: Final = "no file of the series has the bytes of the lock: it was withdrawn or replaced, or is damaged"
 _INVALID: Final = frozenset(kind.code for kind in InstanceError.__subclasses__())
+
+
+def _absence(locked: LockedInstance, listed: ListedNow | None) -> tuple[str, str] | None:
+    """The error and the message for an instance that the archive does not list; None where it may list it."""
+    if listed is None or not listed.lacks(locked):
+        return None
+    if locked.sop_uid is None and not listed.keys:
+        return LockedInstanceError.code, _NOT_THE_SAME
+    return Withdrawn.code, _WITHDRAWN if locked.sop_uid is not None else _NO_LONGER_THERE
+
+
+def _key_of(locked: LockedInstance) -> str | None:
+    """The key that identifies an instance in a report, where its UID is not known."""
+    return locked.key if locked.sop_uid is None else None
+
+
+def _held_with_md5(
+    row: SeriesRow, journal: Journal, files: MirrorFiles, instances: Sequence[LockedInstance]
+) -> list[HeldInstance]:
+    """The files of a Series; with the MD5 of each, if the lock has none but that. Blocking."""
+    held = list(held_of(row, journal))
+    if all(locked.proof is not Proof.MD5 for locked in instances):
+        return held
+    return [each if each.md5 is not None else _with_md5(each, files) for each in held]
+
+
+def _with_md5(held: HeldInstance, files: MirrorFiles) -> HeldInstance:
+    with suppress(OSError):  # the next run finds that it is lost
+        return replace(held, md5=digests_of_file(files.absolute(held.path)).md5)
+    return held
 
 
 def _outcome(
@@ -312,7 +328,7 @@ def _outcome(
     error, message = reason
     return InstanceOutcome(
         series_uid=series_uid,
-        key=key or locked.sop_uid,
+        key=key or locked.name,
         sop_uid=locked.sop_uid,
         outcome=outcome,
         attempts=1,

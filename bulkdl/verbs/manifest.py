@@ -11,16 +11,19 @@ from typing import Final, TextIO
 
 from bulkdl.errors import SelectionError
 from bulkdl.journal.journal import Journal
-from bulkdl.manifest import ManifestReading, ManifestRow, collect, open_manifest
-from bulkdl.manifest.locked import LockedGroup
+from bulkdl.manifest import ManifestReading, ManifestRow, collect, locked, open_manifest
+from bulkdl.manifest.base import Remarks
+from bulkdl.manifest.locked import LockedGroup, LockedInstance
 from bulkdl.manifest.writing import ManifestFormat, write_rows
+from bulkdl.manifest.zstandard import compressed_text
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports import ManifestDifference, ManifestReport, ManifestWritten
 from bulkdl.model.selection import folder_of
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.common import require_mirror
-from bulkdl.verbs.locking import is_lock, open_lock
+from bulkdl.verbs.lock_files import is_lock, name_of, open_lines, open_lock
+from bulkdl.verbs.locking import unproven
 from bulkdl.verbs.select import read_content
 from bulkdl.verbs.signatures import Paths
 
@@ -33,7 +36,8 @@ __all__ = [
 ]
 
 _PAGE: Final = 1_000
-_NO_LOCK: Final = "a lock has the checksums of files: mirror them first, then use: bulkdl manifest lock DIR"
+_NO_LOCK: Final = "a lock has the checksums of instances; to make one: bulkdl manifest lock DIR|FILE"
+_NOT_COMPRESSED: Final = "only a lock is written compressed: leave out .zst"
 
 
 def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lines: bool = False) -> ManifestReport:
@@ -41,9 +45,10 @@ def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lin
 
     Raises ManifestError: it cannot be read.
     """
-    if content is None and is_lock(manifest):
-        return _show_lock(Path(manifest))
-    found = collect(_open(manifest, content, skip_bad_lines=skip_bad_lines))
+    if is_lock(lock := manifest if content is None else content):
+        return _show_lock(lock, str(manifest))
+    with _reading(manifest, content, skip_bad_lines=skip_bad_lines) as reading:
+        found = collect(reading)
     return ManifestReport(
         manifest=str(manifest),
         format=found.format,
@@ -73,25 +78,25 @@ def manifest_convert(
 
     Raises ManifestError: it cannot be read; SelectionError: it names something that the form cannot hold.
     """
-    reading = _open(manifest, content, skip_bad_lines=skip_bad_lines)
     if format == "lock":
-        return _copy_lock(reading, content if content is not None else read_content(manifest), file)
+        return _copy_lock(manifest if content is None else content, file)
     form = ManifestFormat(format)
-    rows = _Counted(reading.rows)
-    file.writelines(write_rows(rows, form, reading.settings))
+    with _reading(manifest, content, skip_bad_lines=skip_bad_lines) as reading:
+        rows = _Counted(reading.rows)
+        file.writelines(write_rows(rows, form, reading.settings, are_unique=reading.format == "lock"))
     notes = list(reading.remarks.notes())
-    if rows.instances and form in {ManifestFormat.TCIA, ManifestFormat.S5CMD}:
+    if (form is ManifestFormat.TCIA and rows.instances) or (form is ManifestFormat.S5CMD and rows.unplaced):
         notes.append("single instances are named; this form lists their whole series")
     return ManifestWritten(format=form, series=len(rows.series), instances=rows.instances, notes=tuple(notes))
 
 
-def _show_lock(path: Path) -> ManifestReport:
+def _show_lock(lock: Paths | bytes, name: str) -> ManifestReport:
     """A lock by its head; the rest is read all the same, because its digest may be another."""
-    with open_lock(path) as (head, groups):
+    with open_lock(lock) as (head, groups):
         for _ in groups:
             pass
     return ManifestReport(
-        manifest=str(path),
+        manifest=name,
         format="lock",
         collections=0,
         patients=0,
@@ -101,18 +106,20 @@ def _show_lock(path: Path) -> ManifestReport:
         stated_instances=head.instances,
         stated_bytes=head.size_bytes,
         settings=head.settings(),
+        notes=tuple(unproven(head.weaker)),
     )
 
 
-def _copy_lock(reading: ManifestReading, content: bytes, file: TextIO) -> ManifestWritten:
-    """Write a lock as it is. Raises SelectionError: it is another manifest, which has no checksums."""
-    if reading.format != "lock":
+def _copy_lock(lock: Paths | bytes, file: TextIO) -> ManifestWritten:
+    """Write a lock as it is, but for compression. Raises SelectionError: it is another manifest."""
+    if not is_lock(lock):
         raise SelectionError(_NO_LOCK)
-    rows = _Counted(reading.rows)
-    for _ in rows:  # its digest may be another
-        pass
-    file.write(content.decode())
-    return ManifestWritten(format="lock", series=len(rows.series), instances=rows.instances)
+    with open_lock(lock) as (head, groups):
+        for _ in groups:  # its digest may be another
+            pass
+    with open_lines(lock) as lines:
+        file.writelines(lines)
+    return ManifestWritten(format="lock", series=head.series, instances=head.instances)
 
 
 def manifest_from_mirror(
@@ -138,7 +145,7 @@ def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
     """
     if is_lock(first) and is_lock(second):
         return _diff_locks(Path(first), Path(second))
-    before, after = ({_key(row): row for row in _open(path, None).rows} for path in (first, second))
+    before, after = (_rows_by_key(path) for path in (first, second))
     return ManifestDifference(
         first=str(first),
         second=str(second),
@@ -150,6 +157,11 @@ def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
             if key in after and (difference := _difference(row, after[key]))
         ),
     )
+
+
+def _rows_by_key(manifest: Paths) -> dict[tuple[str, str], ManifestRow]:
+    with _reading(manifest, None) as reading:
+        return {_key(row): row for row in reading.rows}
 
 
 def _diff_locks(first: Path, second: Path) -> ManifestDifference:
@@ -178,22 +190,37 @@ def _diff_instances(
     old: LockedGroup, new: LockedGroup, removed: list[str], added: list[str], changed: list[str]
 ) -> None:
     name = f"instance {old[0].series_uid}/"
-    before, after = ({each.sop_uid: each for each in group[1]} for group in (old, new))
-    removed += [name + uid for uid in before if uid not in after]
-    added += [name + uid for uid in after if uid not in before]
-    for uid, one in before.items():
-        other = after.get(uid)
-        if other is not None and other.sha256 != one.sha256:
-            is_as_long = other.size_bytes == one.size_bytes
-            how = "other bytes" if is_as_long else f"{one.size_bytes:,} → {other.size_bytes:,} bytes"
-            changed.append(f"{name}{uid}: {how}")
+    left = {one.name: one for one in new[1]}
+    alike = {name: one for one in new[1] for name in _further_names(one)}
+    for one in old[1]:
+        other = left.get(one.name) or next((alike[name] for name in _further_names(one) if name in alike), None)
+        if other is None or left.pop(other.name, None) is None:
+            removed.append(name + one.name)
+        elif how := _how_bytes_differ(one, other):
+            changed.append(f"{name}{one.name}: {how}")
+    added += [name + uid for uid in left]
+
+
+def _further_names(one: LockedInstance) -> tuple[object, ...]:
+    """What identifies an instance beside its UID, which one of two locks may not have."""
+    return tuple(filter(None, (one.key, one.md5)))
+
+
+def _how_bytes_differ(one: LockedInstance, other: LockedInstance) -> str:
+    """How two instances differ, by the strongest proof that both have; empty if they do not, or nothing tells."""
+    if None not in {one.size_bytes, other.size_bytes} and one.size_bytes != other.size_bytes:
+        return f"{one.size_bytes:,} → {other.size_bytes:,} bytes"
+    for before, after in ((one.sha256, other.sha256), (one.md5, other.md5)):
+        if before is not None and after is not None:
+            return "other bytes" if before != after else ""
+    return ""
 
 
 def format_of_file(path: Paths) -> ManifestFormat:
     """The form in which a manifest of this name is written: by the suffix, else `.tcia`. Raises SelectionError."""
     suffix = Path(path).suffix.casefold().removeprefix(".")
-    if suffix == "lock":
-        raise SelectionError(_NO_LOCK)
+    if suffix in {"lock", "zst"}:
+        raise SelectionError(_NO_LOCK if suffix == "lock" else _NOT_COMPRESSED)
     return ManifestFormat(suffix) if suffix in set(ManifestFormat) else ManifestFormat.TCIA
 
 
@@ -212,7 +239,7 @@ def new_file(path: Path) -> Iterator[TextIO]:
     is_special = path.exists() and not path.is_file()  # a pipe, for example
     place = path if is_special else path.with_name(f"{path.name}.partial")
     try:
-        with disk_errors("write", path), place.open("w", encoding="utf-8", newline="") as file:
+        with disk_errors("write", path), _text(place, is_compressed=is_compressed_name(path)) as file:
             yield file
         if not is_special:
             place.replace(path)
@@ -220,6 +247,21 @@ def new_file(path: Path) -> Iterator[TextIO]:
         if not is_special:
             place.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _text(place: Path, *, is_compressed: bool) -> Iterator[TextIO]:
+    if not is_compressed:
+        with place.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    with place.open("wb") as compressed, compressed_text(compressed) as file:
+        yield file
+
+
+def is_compressed_name(path: Path) -> bool:
+    """Whether a lock of this name is written compressed."""
+    return path.suffix.casefold() == ".zst"
 
 
 def rows_of_series(series: Series, wanted: Mapping[SeriesUid, Sequence[SopInstanceUid]]) -> Iterator[ManifestRow]:
@@ -243,18 +285,27 @@ class _Counted:
     def __init__(self, rows: Iterable[ManifestRow]) -> None:
         self.series: set[str] = set()
         self.instances = 0
+        self.unplaced = 0  # instances of which it is not known where they lie
         self._rows = rows
 
     def __iter__(self) -> Iterator[ManifestRow]:
         for row in self._rows:
             self.instances += row.sop_uid is not None or (row.place is not None and _is_object(row.place))
+            self.unplaced += row.sop_uid is not None and not _is_object(row.location or "")
             self.series.update(filter(None, (row.series_uid or folder_of(row.place or ""),)))
             yield row
 
 
-def _open(manifest: Paths, content: bytes | None, *, skip_bad_lines: bool = False) -> ManifestReading:
-    content = read_content(manifest) if content is None else content
-    return open_manifest(content, source=str(manifest), skip_bad_lines=skip_bad_lines)
+@contextmanager
+def _reading(manifest: Paths, content: bytes | None, *, skip_bad_lines: bool = False) -> Iterator[ManifestReading]:
+    """A manifest while it is read: a lock line by line, because it may have millions; of others all content first."""
+    lock = manifest if content is None else content
+    if is_lock(lock):
+        with open_lines(lock) as lines:
+            yield locked.read(lines, Remarks(name_of(lock)))
+    else:
+        content = read_content(manifest) if content is None else content
+        yield open_manifest(content, source=str(manifest), skip_bad_lines=skip_bad_lines)
 
 
 def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:

@@ -69,7 +69,7 @@ async def mirror_async(
 async def _keep_locks(wanted: Selection, mirror: OpenMirror) -> tuple[Path, ...]:
     if not wanted.locks:
         return ()
-    from bulkdl.verbs.locking import keep_locks  # noqa: PLC0415 - late: most mirrors are made without a lock
+    from bulkdl.verbs.lock_files import keep_locks  # noqa: PLC0415 - late: most mirrors are made without a lock
 
     return await asyncio.to_thread(keep_locks, mirror.files.root, wanted.locks, private=mirror.files.is_private)
 

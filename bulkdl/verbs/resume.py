@@ -12,7 +12,7 @@ from bulkdl.model.reports import RunReport
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, RunOptions, kept_context, open_archive, open_mirror
-from bulkdl.verbs.locking import kept_locks
+from bulkdl.verbs.lock_files import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths

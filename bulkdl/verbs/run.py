@@ -22,7 +22,6 @@ from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
 from bulkdl.model.events import Noted, RunContext, RunStarted
-from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
@@ -155,8 +154,7 @@ class MirrorRun:
         self._not_found += found.failures
         self.coordinator.outcomes[Outcome.FETCHED] -= found.fetched
         self.coordinator.outcomes[Outcome.QUARANTINED] += found.fetched
-        if found.others:
-            note = f"{counted(found.others, 'instance')} of these series are not in the lock"
+        for note in found.notes():
             self._notes.append(note)
             self.context.sink(Noted(note))
 

@@ -55,7 +55,7 @@ def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Sel
 
 def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
     """What the manifest at `path` requests. Raises ManifestError: it cannot be read."""
-    from bulkdl.verbs.locking import is_lock  # noqa: PLC0415 - late: most selections have no manifest
+    from bulkdl.verbs.lock_files import is_lock  # noqa: PLC0415 - late: most selections have no manifest
 
     if is_lock(path):
         return _select_lock(path)
@@ -64,11 +64,12 @@ def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
 
 def _select_lock(path: Paths) -> Selection:
     """The instances of a lock, read without its text as a whole: a lock may have millions of lines."""
-    from bulkdl.verbs.locking import open_lock  # noqa: PLC0415 - as above
+    from bulkdl.verbs.lock_files import open_lock  # noqa: PLC0415 - as above
 
-    with open_lock(Path(path)) as (_, groups):
-        locked = tuple((series.series_uid, tuple(each.sop_uid for each in instances)) for series, instances in groups)
-    return Selection(series=tuple(uid for uid, _ in locked), instances=locked, locks=(str(path),))
+    with open_lock(path) as (_, groups):
+        locked = [(series.series_uid, [each.sop_uid for each in instances]) for series, instances in groups]
+    narrowed = ((uid, tuple(filter(None, sop_uids))) for uid, sop_uids in locked if None not in sop_uids)
+    return Selection(series=tuple(uid for uid, _ in locked), instances=tuple(narrowed), locks=(str(path),))
 
 
 def read_content(path: Paths) -> bytes:

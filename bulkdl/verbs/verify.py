@@ -45,7 +45,7 @@ from bulkdl.verbs.common import (
     open_mirror,
     require_mirror,
 )
-from bulkdl.verbs.locking import kept_locks
+from bulkdl.verbs.lock_files import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths

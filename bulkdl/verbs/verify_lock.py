@@ -1,7 +1,8 @@
 """`verify --against`: any folder against a lock file. Reads every DICOM file below the folder, and changes nothing.
 
-A file whose SHA-256 is in the lock is right, whatever its name. Another DICOM file is identified by its header. The
-UIDs and checksums of the lock are in memory: some 400 bytes for each instance.
+A file whose SHA-256 is in the lock is right, whatever its name; so is one whose MD5 is, where the lock has no SHA-256.
+Another DICOM file is identified by its header, and compared by its size where the lock has no checksum of it. The UIDs
+and checksums of the lock are in memory: some 400 bytes for each instance.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Final
 
 from bulkdl.dicom.header import read_header
 from bulkdl.errors import ConfigurationError, InstanceError
-from bulkdl.manifest.locked import LockedInstance, LockHead
+from bulkdl.manifest.locked import LockedInstance, LockHead, Proof
 from bulkdl.model.events import RunContext, Verifying
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
@@ -26,7 +27,8 @@ from bulkdl.model.reports import InstanceCounts, Problem, ProblemKind, SeriesCou
 from bulkdl.model.text import storable
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.walking import Found, FoundKind, walk
-from bulkdl.verbs.locking import open_lock
+from bulkdl.verbs.lock_files import open_lock
+from bulkdl.verbs.locking import unproven
 
 _AT_ONCE: Final = 4
 _BATCH: Final = 64
@@ -35,44 +37,52 @@ _READ_BYTES: Final = 1 << 20
 
 @dataclass(slots=True)
 class _Audit:
-    """What is expected, and what was found so far."""
+    """What is expected, by its strongest checksum or its name, and what was found so far."""
 
     folder: str
     head: LockHead
     expected: dict[bytes, tuple[SeriesUid, LockedInstance]]
     by_uid: dict[str, bytes]
     right: set[bytes] = field(default_factory=set)
-    wrong: dict[str, Problem] = field(default_factory=dict)  # by SOP Instance UID
+    wrong: dict[str, Problem] = field(default_factory=dict)  # by SOP Instance UID, or key
     others: list[Problem] = field(default_factory=list)
     checked: int = 0
     bytes_checked: int = 0
 
-    def take(self, found: Found, digest: bytes | None, sop_uid: str | None) -> None:
-        """Judge one file. `digest` is None where it cannot be read; `sop_uid` where its header cannot."""
+    @property
+    def reads_md5(self) -> bool:
+        """Whether the lock has an instance whose strongest checksum is an MD5."""
+        return Proof.MD5 in self.head.weaker
+
+    def take(self, found: Found, digests: Sequence[bytes], sop_uid: str | None) -> None:
+        """Judge one file. `digests` are empty where it cannot be read; `sop_uid` is None where its header cannot."""
         path = storable(found.path)
         self.checked += 1
         self.bytes_checked += found.size_bytes
-        locked = self.expected.get(self.by_uid.get(sop_uid or "", b""))
-        if digest is None:
+        key = self.by_uid.get(sop_uid or "", b"")
+        _, locked = self.expected.get(key, (None, None))
+        if not digests:
             self.others.append(Problem(path, ProblemKind.UNREADABLE))
-        elif digest in self.expected:
-            self.right.add(digest)
+        elif known := next((digest for digest in digests if digest in self.expected), None):
+            self.right.add(known)
         elif locked is None:
             kind = ProblemKind.FOREIGN if sop_uid is not None else ProblemKind.UNREADABLE
             self.others.append(Problem(path, kind, sop_uid))
+        elif locked.proof is Proof.UID or (locked.proof is Proof.SIZE and locked.size_bytes == found.size_bytes):
+            self.right.add(key)
         else:
-            kind = ProblemKind.TRUNCATED if found.size_bytes < locked[1].size_bytes else ProblemKind.ALTERED
-            self.wrong[locked[1].sop_uid] = Problem(path, kind, sop_uid)
+            kind = ProblemKind.TRUNCATED if found.size_bytes < (locked.size_bytes or 0) else ProblemKind.ALTERED
+            self.wrong[locked.name] = Problem(path, kind, sop_uid)
 
     def problems(self) -> tuple[Problem, ...]:
         """All problems, by path. One that has a right copy elsewhere in the folder is foreign."""
         problems = list(self.others)
         for digest, (series_uid, locked) in self.expected.items():
-            wrong = self.wrong.get(locked.sop_uid)
+            wrong = self.wrong.get(locked.name)
             if digest in self.right:
                 problems += [Problem(wrong.path, ProblemKind.FOREIGN, locked.sop_uid)] if wrong else []
             else:
-                place = f"{series_uid}/{locked.sop_uid}.dcm"
+                place = f"{series_uid}/{locked.sop_uid}.dcm" if locked.sop_uid is not None else locked.name
                 problems.append(wrong or Problem(place, ProblemKind.MISSING, locked.sop_uid))
         return tuple(sorted(problems, key=lambda problem: problem.path))
 
@@ -95,8 +105,8 @@ async def verify_against(folder: Path, lock: Path, context: RunContext) -> Verif
     audit = await asyncio.to_thread(_begin, folder, lock)
 
     async def read(batch: list[Found]) -> None:
-        for found, digest, sop_uid in await asyncio.to_thread(_read_all, folder, batch, audit.expected.keys()):
-            audit.take(found, digest, sop_uid)
+        for found, digests, sop_uid in await asyncio.to_thread(_read_all, folder, batch, audit):
+            audit.take(found, digests, sop_uid)
         wrong = len(audit.wrong) + len(audit.others)
         context.sink(Verifying(audit.checked, audit.head.instances, audit.bytes_checked, wrong))
 
@@ -117,6 +127,7 @@ async def verify_against(folder: Path, lock: Path, context: RunContext) -> Verif
         ),
         problems=audit.problems(),
         against=str(lock),
+        notes=tuple(unproven(audit.head.weaker)),
     )
 
 
@@ -126,10 +137,14 @@ def _begin(folder: Path, lock: Path) -> _Audit:
     expected: dict[bytes, tuple[SeriesUid, LockedInstance]] = {}
     with open_lock(lock) as (head, groups):
         for series, instances in groups:
-            expected |= {instance.sha256: (series.series_uid, instance) for instance in instances}
-    return _Audit(
-        str(folder.resolve()), head, expected, {locked.sop_uid: digest for digest, (_, locked) in expected.items()}
-    )
+            expected |= {_identity(instance): (series.series_uid, instance) for instance in instances}
+    by_uid = {locked.name: identity for identity, (_, locked) in expected.items()}
+    return _Audit(str(folder.resolve()), head, expected, by_uid)
+
+
+def _identity(locked: LockedInstance) -> bytes:
+    """What identifies the file of an instance: its strongest checksum, else its name."""
+    return locked.sha256 or locked.md5 or locked.name.encode()
 
 
 async def _batches(folder: Path, stop: asyncio.Event) -> AsyncIterator[list[Found]]:
@@ -141,35 +156,35 @@ async def _batches(folder: Path, stop: asyncio.Event) -> AsyncIterator[list[Foun
         yield [found for found in batch if found.kind in {FoundKind.FILE, FoundKind.UNREADABLE}]
 
 
-def _read_all(
-    folder: Path, batch: list[Found], known: Container[bytes]
-) -> list[tuple[Found, bytes | None, str | None]]:
-    """The DICOM files of a batch, each with its SHA-256 and, if that is not `known`, its SOP Instance UID."""
-    results: list[tuple[Found, bytes | None, str | None]] = []
+def _read_all(folder: Path, batch: list[Found], audit: _Audit) -> list[tuple[Found, Sequence[bytes], str | None]]:
+    """The DICOM files of a batch, each with its checksums and, if none is known, its SOP Instance UID."""
+    results: list[tuple[Found, Sequence[bytes], str | None]] = []
     for found in batch:
         path = folder / found.path
         try:
-            digest = _sha256(path) if found.kind is FoundKind.FILE else None
+            digests = _digests(path, reads_md5=audit.reads_md5) if found.kind is FoundKind.FILE else ()
         except OSError:
-            results.append((found, None, None))
+            results.append((found, (), None))
             continue
-        if digest is not None:
-            results.append((found, digest, None if digest in known else _sop_uid(path)))
+        if digests:
+            is_known = not audit.expected.keys().isdisjoint(digests)
+            results.append((found, digests, None if is_known else _sop_uid(path)))
         elif found.kind is not FoundKind.FILE:
-            results.append((found, None, None))
+            results.append((found, (), None))
     return results
 
 
-def _sha256(path: Path) -> bytes | None:
-    """The SHA-256 of a DICOM file; None for another file."""
+def _digests(path: Path, *, reads_md5: bool) -> Sequence[bytes]:
+    """The SHA-256 of a DICOM file, and its MD5 on request; empty for another file."""
     with path.open("rb", buffering=0) as file:
         head = file.read(HEAD_BYTES)
         if not is_dicom(head) or path.name.upper() == "DICOMDIR":
-            return None
-        hashing = hashlib.sha256(head)
+            return ()
+        hashings = [hashlib.sha256(head), *([hashlib.md5(head, usedforsecurity=False)] if reads_md5 else [])]
         while chunk := file.read(_READ_BYTES):
-            hashing.update(chunk)
-    return hashing.digest()
+            for hashing in hashings:
+                hashing.update(chunk)
+    return tuple(hashing.digest() for hashing in hashings)
 
 
 def _sop_uid(path: Path) -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import read_manifest
 from bulkdl.manifest.base import Remarks
-from bulkdl.manifest.locked import LockedGroup, LockedInstance, LockedSeries, lock_lines, read_lock
+from bulkdl.manifest.locked import LockedGroup, LockedInstance, LockedSeries, Proof, lock_lines, read_lock
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 
 UIDS = st.lists(st.integers(0, 99_999).map(str), min_size=4, max_size=8).map(".".join)
@@ -24,13 +27,14 @@ SERIES = st.builds(
 INSTANCES = st.builds(
     LockedInstance,
     UIDS.map(SopInstanceUid),
-    st.integers(0, 2**40),
+    st.none() | st.integers(0, 2**40),
     st.none() | st.binary(min_size=16, max_size=16),
-    st.binary(min_size=32, max_size=32),
+    st.none() | st.binary(min_size=32, max_size=32),
     st.none() | UIDS,
     st.none() | st.just("bucket/series/instance.dcm"),
 )
-GROUPS = st.lists(st.tuples(SERIES, st.lists(INSTANCES, max_size=4)), min_size=1, max_size=4)
+UNNAMED = st.builds(LockedInstance, st.none(), st.integers(0, 9), st.none(), st.none(), key=st.just("b/s/i.dcm"))
+GROUPS = st.lists(st.tuples(SERIES, st.lists(INSTANCES | UNNAMED, max_size=4)), min_size=1, max_size=4)
 ONE: LockedGroup = (
     LockedSeries(SeriesUid("1.2.3"), "1.2", "P", "A", license_name="CC BY 4.0"),
     [LockedInstance(SopInstanceUid(f"1.2.3.{number}"), 10, None, bytes([number]) * 32) for number in range(3)],
@@ -56,7 +60,9 @@ def test_a_lock_is_read_as_it_was_written(groups: list[LockedGroup]) -> None:
     head, found = read_lock((f"{line}\n" for line in lines_of(text)[:-1]), Remarks("a.lock"))
     assert [(series, list(instances)) for series, instances in found] == groups
     assert (head.series, head.instances) == (len(groups), sum(len(each) for _, each in groups))
-    assert head.size_bytes == sum(instance.size_bytes for _, each in groups for instance in each)
+    assert head.size_bytes == sum(one.size_bytes or 0 for _, each in groups for one in each)
+    proofs = Counter(one.proof for _, each in groups for one in each)
+    assert head.weaker == {proof: count for proof, count in proofs.items() if proof is not Proof.SHA256}
 
 
 def test_a_lock_is_a_manifest_of_its_instances() -> None:
@@ -64,6 +70,21 @@ def test_a_lock_is_a_manifest_of_its_instances() -> None:
     assert (manifest.format, manifest.series) == ("lock", ("1.2.3",))
     assert manifest.instances == (("1.2.3", ("1.2.3.0", "1.2.3.1", "1.2.3.2")),)
     assert manifest.settings["archive"] == "nbia https://a.test"
+
+
+def test_the_head_says_what_the_lock_cannot_prove() -> None:
+    weak = [
+        LockedInstance(SopInstanceUid("1.2"), None, None, None),
+        LockedInstance(None, 3, b"m" * 16, None, key="b/c"),
+    ]
+    settings = read_manifest(written([(ONE[0], weak)]).encode(), source="a.lock").settings
+    assert {name: settings[name] for name in ("bytes", "only-md5", "only-uid")} == {
+        "bytes": "3",
+        "only-md5": "1",
+        "only-uid": "1",
+    }
+    assert settings["note"].startswith("only the UID or key of 1 instance is known: the archive tells neither")
+    assert not any(name.startswith("only") for name in read_manifest(written([ONE]).encode(), source="-").settings)
 
 
 def test_the_ends_of_lines_do_not_matter() -> None:
@@ -96,6 +117,12 @@ def test_a_changed_or_truncated_lock_is_refused(data: st.DataObject) -> None:
         ("bulkdl-lock\t2\n\n", "version 2; this bulkdl reads version 1"),
         ("bulkdl-lock\t1\n\n", "the head of the lock is incomplete"),
         (written([ONE]).replace("1.2.3.1\t10", "1.2.3.1\tten"), "a.lock, line 11: this is not a line of a lock"),
+        (written([ONE]).replace("1.2.3.1\t10", "1.2.3.1\t-1"), "line 11: .* '-1' is not a number of bytes"),
+        (written([ONE]).replace("1.2.3.1\t10", "-\t10"), "line 11: .* neither a SOP Instance UID nor a key"),
+        (
+            re.sub("sha256\t.*", "sha256\t../../../x", written([ONE])),
+            "the head of the lock is incomplete: .* not a SHA",
+        ),
         (written([ONE])[:-1], None),
         (written([ONE]) + "1.2.3.9\n", "line 13: this is not a line of a lock"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.errors import ManifestError
+from bulkdl.manifest import read_manifest
 from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.zstandard import MAGIC, compressed_text, text_lines
 
@@ -40,6 +41,11 @@ def test_several_frames_are_one_text() -> None:
     assert lines(compressed("a\nb") + compressed("c\n")) == ["a\n", "bc\n"]
 
 
+def test_a_compressed_lock_is_recognised_by_its_content() -> None:
+    plain, small = (read_manifest(content, source="-") for content in (LOCK.encode(), compressed(LOCK)))
+    assert (small.format, small) == ("lock", plain)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -47,13 +53,14 @@ def test_several_frames_are_one_text() -> None:
         (compressed(LOCK)[:30] + b"xxxx" + compressed(LOCK)[34:], "the Zstandard file cannot be decompressed"),
         (with_window(27), "the Zstandard file cannot be decompressed"),
         (MAGIC + b"\xff rest", "the Zstandard file cannot be decompressed"),
+        (compressed("SeriesInstanceUID\n1.2.3\n"), "a Zstandard file that is not a lock"),
         (compressed(LOCK.partition("\n")[0] + "x" * 70_000), "line 1: the line has more than 65,536 characters"),
     ],
-    ids=["truncated", "damaged", "large window", "no frame", "long line"],
+    ids=["truncated", "damaged", "large window", "no frame", "another manifest", "long line"],
 )
 def test_says_what_is_wrong_with_a_compressed_file(content: bytes, says: str) -> None:
-    with pytest.raises(ManifestError, match=rf"a\.lock, (line [0-9]+: .*)?{says}"):
-        lines(content)
+    with pytest.raises(ManifestError, match=rf"cohort(\.zst)?(, line [0-9]+)?: .*{says}|cohort, {says}"):
+        read_manifest(content, source="cohort")
 
 
 def test_a_window_that_is_allowed_is_read() -> None:

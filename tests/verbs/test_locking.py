@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.errors import Damaged, JournalUnreadable, LockedInstanceError, ManifestError, Replaced
+from bulkdl.errors import Damaged, LockedInstanceError, Replaced
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.manifest.locked import LockedInstance
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.reports import RunOutcome, RunReport
-from bulkdl.verbs.locking import judge, kept_locks
+from bulkdl.verbs.lock_files import kept_locks
+from bulkdl.verbs.locking import judge
 from bulkdl.verbs.select import read_content, select_from
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import MadeUp, instances, write_folder
@@ -175,14 +176,6 @@ def bucket_of(address: str, cache: Path) -> ArchiveChoice:
     """The S3 bucket of a served archive, in the form of the IDC."""
     root = address.partition("/nbia-api")[0]
     return bulkdl.reach(f"idc+{root}", idc_index=f"{root}/bulkdl/index/idc_index.parquet", cache=cache / root[-5:])
-
-
-async def test_a_lock_needs_files(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("1.2.3.4\n")
-    with pytest.raises(ManifestError, match="mirror this manifest first"):
-        bulkdl.manifest_lock(tmp_path / "a.txt", io.StringIO())
-    with pytest.raises(JournalUnreadable):
-        bulkdl.manifest_lock(tmp_path, io.StringIO())
 
 
 async def test_two_locks_are_compared_by_their_bytes(lock: Path, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import bulkdl
 from bulkdl.errors import ConfigurationError
+from bulkdl.manifest.locked import lock_lines
 from bulkdl.model.reports import ProblemKind
+from bulkdl.verbs.lock_files import open_lock
 from tests.support.bad_archive import BadArchive, command
 from tests.support.dicom_files import instances, write_folder
 from tests.support.syncing import mirrored
@@ -84,3 +87,21 @@ async def test_a_lock_cannot_be_combined_with_repairs(lock: Path, folder: Path) 
         await bulkdl.verify_async(folder, against=lock, repair=True)
     with pytest.raises(ConfigurationError, match="not a folder"):
         await bulkdl.verify_async(folder / "none", against=lock)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "altered"), [((), 1), (("sha256",), 1), (("sha256", "md5"), 0), (("sha256", "md5", "size_bytes"), 0)]
+)
+def test_a_lock_with_fewer_proofs_finds_what_these_can_tell(
+    lock: Path, folder: Path, left_out: tuple[str, ...], altered: int
+) -> None:
+    with open_lock(lock) as (_, found):
+        groups = [(series, [replace(one, **dict.fromkeys(left_out)) for one in each]) for series, each in found]
+    lock.write_text("".join(lock_lines(lambda: groups, archive="", date="")))
+    first, second = (folder / one.path for one in MADE_UP[:2])
+    first.write_bytes(first.read_bytes()[:-1] + b"?")
+    second.unlink()
+    report = bulkdl.verify(folder, against=lock)
+    kinds = [problem.problem for problem in report.problems]
+    assert (kinds.count(ProblemKind.ALTERED), kinds.count(ProblemKind.MISSING), len(kinds)) == (altered, 1, altered + 1)
+    assert len(report.notes) == bool(left_out)

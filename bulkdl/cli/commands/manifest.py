@@ -16,7 +16,7 @@ from bulkdl.cli.sections import GroupWithExamples, command, json_option
 from bulkdl.model.reports import ManifestWritten
 from bulkdl.model.text import one_line
 from bulkdl.verbs import manifest as verbs
-from bulkdl.verbs.locking import manifest_lock
+from bulkdl.verbs.manifest_lock import manifest_lock
 
 _FILE: Final = click.argument("file", metavar="FILE")
 _OUTPUT: Final = file_option("--output", "Write to FILE instead of standard output.")
