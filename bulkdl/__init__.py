@@ -15,9 +15,9 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
             print(series.series_uid, series.image_count)
 
 Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `adopt`, `query`, `describe`,
-`archives`, `serve`, and on files alone `manifest_show`, `manifest_convert`, `manifest_diff`, `manifest_from_mirror`,
-`manifest_lock`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`. Their
-errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a
+`archives`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`, `manifest_diff`,
+`manifest_from_mirror`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`.
+Their errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a
 notebook too. Nothing is printed, and no environment is read. Each name is imported when it is first used, so
 `import bulkdl` is fast.
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.export import export
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
-    from bulkdl.verbs.manifest_lock import manifest_lock
+    from bulkdl.verbs.manifest_lock import manifest_lock, manifest_lock_async
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
     from bulkdl.verbs.plan import plan, plan_async
@@ -76,6 +76,7 @@ __all__ = [
     "manifest_diff",
     "manifest_from_mirror",
     "manifest_lock",
+    "manifest_lock_async",
     "manifest_show",
     "mirror",
     "mirror_async",

@@ -302,7 +302,7 @@ async def _list_one(
     holds_files = await journal_thread(
         Journal.record_instances, run, uid, recorded, names, missing=absent, is_whole=is_whole
     )
-    found = _finding(row.series, entries, invalid_rows)
+    found = finding(row.series, entries, invalid_rows)
     if found is None:
         is_whole = row.wanted is None and not invalid_rows
         return frozenset(entry.key for entry in entries) if is_whole else None, holds_files
@@ -312,7 +312,7 @@ async def _list_one(
     return None, holds_files
 
 
-def _finding(
+def finding(
     series: Series, entries: Sequence[Entry], invalid_rows: int
 ) -> ShortAtSource | DiffersAtSource | UnexpectedAnswer | None:
     """How the list of a Series differs from what the archive says of it elsewhere.

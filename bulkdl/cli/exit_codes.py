@@ -70,7 +70,7 @@ def for_report(report: reports.Report) -> Exit:
         case reports.VerifyReport():
             is_incomplete = report.remaining or report.owed or report.instances.quarantined
             return Exit.INCOMPLETE if is_incomplete else Exit.OK
-        case reports.PlanReport() | reports.SyncPlan():
+        case reports.PlanReport() | reports.SyncPlan() | reports.ManifestWritten():
             return Exit.INCOMPLETE if report.failures else Exit.OK
         case _:
             return Exit.OK

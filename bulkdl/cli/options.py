@@ -298,9 +298,9 @@ output_options: Final[Decorator] = _group_of_fields("Output", "output", OutputOp
 mirror_argument: Final[Decorator] = click.argument("mirror", metavar="DIR", type=PATH)
 
 
-def file_option(name: str, help: str) -> Decorator:  # noqa: A002 - click's name for it
-    """The option `name` for a file that the command writes."""
-    return click.option(name, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help=help)
+def file_option(*names: str, help: str) -> Decorator:  # noqa: A002 - click's name for it
+    """The option `names` for a file that the command writes; the second one may be that of the parameter."""
+    return click.option(*names, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help=help)
 
 
 @dataclass(frozen=True, slots=True)

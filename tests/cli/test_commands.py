@@ -255,6 +255,18 @@ def test_a_difference_of_manifests_is_an_exit_code(tmp_path: Path, cache: Path) 
     assert json.loads(shown.out)["series"] == 1
 
 
+def test_a_collection_is_locked_without_a_download(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+    lock, words = tmp_path / "first.lock.zst", ("--archive", archive.url, "--progress", "none", "--collection", "FIRST")
+    written = run("manifest", "lock", *words, "--output", lock, "--json", cache=cache)
+    assert (written.code, json.loads(written.out)["proofs"]) == (0, {"md5": 6})
+    assert written.err == "the lock has no SHA-256 of 6 instances: it has the MD5 of 6\n"
+    assert lock.read_bytes().startswith(b"\x28\xb5\x2f\xfd")
+    printed = run("manifest", "lock", *words, "--quick", cache=cache)
+    assert printed.out.startswith("bulkdl-lock\t1\n")
+    refused = run("manifest", "convert", lock, "--format", "csv", "--output", tmp_path / "a.zst", cache=cache)
+    assert (refused.code, "only a lock is written compressed" in refused.err) == (2, True)
+
+
 # --- the Imaging Data Commons -----------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from bulkdl.verbs.export import export as write_table
 )
 @mirror_argument
 @verb_options(write_table)
-@file_option("--output", "Write to FILE instead of standard output.")
+@file_option("--output", help="Write to FILE instead of standard output.")
 def export(*, mirror: Path, options: dict[str, Any], output: Path | None) -> int:
     """Write the journal of the mirror at DIR as a table: its series, its instances, or their metadata.
 

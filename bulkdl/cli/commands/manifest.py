@@ -1,5 +1,6 @@
 """`bulkdl manifest`: show, convert, compare and make manifests."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -9,17 +10,23 @@ from typing import Final, TextIO
 
 import click
 
+from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import for_report
-from bulkdl.cli.options import file_option, mirror_argument
-from bulkdl.cli.runner import print_report
+from bulkdl.cli.options import VerbCall, fetch_options, file_option, mirror_argument, running, selection_options
+from bulkdl.cli.progress import display
+from bulkdl.cli.runner import print_report, run, unless_stopped
 from bulkdl.cli.sections import GroupWithExamples, command, json_option
+from bulkdl.model.access import DEFAULT_ARCHIVE
 from bulkdl.model.reports import ManifestWritten
+from bulkdl.model.selection import Selection
+from bulkdl.model.summaries import complaint_of
 from bulkdl.model.text import one_line
 from bulkdl.verbs import manifest as verbs
-from bulkdl.verbs.manifest_lock import manifest_lock
+from bulkdl.verbs.manifest_lock import manifest_lock_async, mirror_to_lock
 
 _FILE: Final = click.argument("file", metavar="FILE")
-_OUTPUT: Final = file_option("--output", "Write to FILE instead of standard output.")
+_WRITES: Final = "Write to FILE instead of standard output."
+_OUTPUT: Final = file_option("--output", help=_WRITES)
 _SKIP: Final = click.option("--skip-bad-lines", is_flag=True, help="Skip and count invalid lines.")
 _FORMATS: Final = [each.value for each in verbs.ManifestFormat]
 _FORMAT: Final = click.option(
@@ -54,7 +61,7 @@ def convert(*, file: str, form: str, output: Path | None, skip_bad_lines: bool, 
     """Write the manifest FILE, of any known form, in another one; - is standard input."""
     name, content = _input(file)
     converted = partial(verbs.manifest_convert, name, format=form, content=content, skip_bad_lines=skip_bad_lines)
-    return _write(output, lambda out: converted(file=out), as_json=as_json)
+    return _write(output, lambda out: converted(file=out), as_json=as_json, is_lock=form == "lock")
 
 
 @command("bulkdl manifest from-mirror rider --output rider.csv", "bulkdl manifest from-mirror rider --format tcia")
@@ -70,16 +77,33 @@ def from_mirror(*, mirror: Path, form: str | None, output: Path | None, as_json:
     return _write(output, lambda out: verbs.manifest_from_mirror(mirror, out, format=form), as_json=as_json)
 
 
-@command("bulkdl manifest lock rider --output rider.lock")
-@mirror_argument
-@_OUTPUT
-@json_option
-def lock(*, mirror: Path, output: Path | None, as_json: bool) -> int:
-    """Write a lock of what the mirror at DIR holds: each instance with its size and checksums.
+@command(
+    "bulkdl manifest lock rider --output rider.lock",
+    "bulkdl manifest lock cohort.tcia --archive idc --output cohort.lock.zst",
+    "bulkdl manifest lock --collection RIDER-Lung-CT --mirror rider --output rider.lock",
+)
+@running(manifest_lock_async, selection_options, fetch_options)
+@file_option("--output", "file", help=f"{_WRITES} A name that ends in .zst is written compressed.")
+def lock(call: VerbCall, selection: Selection, *, file: Path | None) -> int:
+    """Write a lock: each instance of a mirror, or of what an archive has, with its size and checksums.
+
+    A DATA_SET that is the folder of a mirror locks what that holds, with the SHA-256 of every file. Of a manifest or
+    another selection the archive is asked for lists, sizes and MD5 checksums; nothing is downloaded.
 
     With bulkdl mirror --manifest, anyone can rebuild the mirror from it, and with bulkdl verify --against prove a copy.
     """
-    return _write(output, lambda out: manifest_lock(mirror, out), as_json=as_json)
+    choice = choose_archive(call.archive) if mirror_to_lock(selection) is None else DEFAULT_ARCHIVE
+
+    def write(out: TextIO) -> ManifestWritten:
+        with display(call.output.progress, sys.stderr) as sink:
+
+            async def locked(stop: asyncio.Event) -> ManifestWritten:
+                locking = manifest_lock_async(selection, out, **call.options, archive=choice, sink=sink, stop=stop)
+                return await unless_stopped(locking, stop)
+
+            return run(locked, when_interrupted="interrupted; no lock was written", sink=sink)
+
+    return _write(file, write, as_json=call.output.as_json, is_lock=True)
 
 
 @command("bulkdl manifest diff old.csv new.tcia")
@@ -102,8 +126,12 @@ def _input(file: str) -> tuple[str, bytes | None]:
     return ("standard input", sys.stdin.buffer.read()) if file == "-" else (file, None)
 
 
-def _write(output: Path | None, write: Callable[[TextIO], ManifestWritten], *, as_json: bool) -> int:
+def _write(
+    output: Path | None, write: Callable[[TextIO], ManifestWritten], *, as_json: bool, is_lock: bool = False
+) -> int:
     """Write to `output`, or to standard output; notes go to standard error."""
+    if output is not None and verbs.is_compressed_name(output) and not is_lock:
+        raise click.UsageError("only a lock is written compressed: leave out .zst")
     if output is None:
         if as_json:
             raise click.UsageError("--json needs --output: standard output has the one or the other")
@@ -116,4 +144,6 @@ def _write(output: Path | None, write: Callable[[TextIO], ManifestWritten], *, a
         print(one_line(note), file=sys.stderr)
     if output is not None:
         print_report(report, as_json=as_json)
+    if (complaint := complaint_of(report)) is not None:
+        print(f"bulkdl: {one_line(complaint)}", file=sys.stderr)
     return for_report(report)

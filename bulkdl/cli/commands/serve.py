@@ -37,9 +37,9 @@ _FIELDS: Final = {"patient_id": "patient", "study_uid": "study"}
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @verb_options(serve_async)
 @archive_options
-@file_option("--access-log", "Append one JSON line for each request.")
+@file_option("--access-log", help="Append one JSON line for each request.")
 @file_option(
-    "--scan-log", "Write one JSON line for each file that is not served, and for files that contradict each other."
+    "--scan-log", help="Write one JSON line for each file that is not served, and for files that contradict each other."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the address, and what is served and what is not, as JSON.")
 def serve(
