@@ -473,3 +473,41 @@ SELECT {_NAME}, e.sop_uid FROM entry AS e CROSS JOIN instance AS i
 ON i.series_id = e.series_id AND i.sop_uid = e.sop_uid
 WHERE e.series_id = ? AND (e.sop_uid < '{UNBOUND}' AND e.key IS NOT NULL OR i.name IS NOT NULL)
 """
+
+# --- descriptions -----------------------------------------------------------------------------------------------------
+
+# A later description replaces the values that it has, and keeps those that it leaves out.
+_KEEP_DESCRIPTION: Final = """
+INSERT INTO {table} ({columns}, record) VALUES ({marks}, ?)
+ON CONFLICT ({key}) DO UPDATE SET {renewed}record = json_patch(record, excluded.record)
+"""
+_DATED: Final = "archive_id = excluded.archive_id, described_at = excluded.described_at, "
+
+
+def _keep(table: str, columns: str, key: str, renewed: str = "") -> str:
+    marks = ", ".join("?" * len(columns.split(",")))
+    return _KEEP_DESCRIPTION.format(table=table, columns=columns, marks=marks, key=key, renewed=renewed)
+
+
+KEEP_COLLECTION: Final = _keep("collection", "name, archive_id, described_at", "name", _DATED)
+KEEP_RESULT: Final = _keep("analysis_result", "name, archive_id, described_at", "name", _DATED)
+KEEP_PATIENT: Final = _keep("patient", "collection, patient_id", "collection, patient_id")
+KEEP_STUDY: Final = _keep("study", "collection, patient_id, study_uid", "collection, patient_id, study_uid")
+
+COLLECTION_DESCRIPTIONS: Final = "SELECT name, record FROM collection ORDER BY name"
+RESULT_DESCRIPTIONS: Final = "SELECT name, record FROM analysis_result ORDER BY name"
+FIND_DESCRIBED: Final = "SELECT record FROM collection WHERE name = ?"
+FIND_PATIENT: Final = "SELECT record FROM patient WHERE collection = ? AND patient_id = ?"
+FIND_STUDY: Final = "SELECT record FROM study WHERE collection = ? AND patient_id = ? AND study_uid = ?"
+# Studies of which the archive said nothing when it was asked, so that it is not asked again.
+KEEP_BARE_STUDIES: Final = """
+INSERT OR IGNORE INTO study (collection, patient_id, study_uid, record)
+SELECT DISTINCT collection, patient_id, study_uid,
+  json_object('collection', collection, 'patient_id', patient_id, 'study_uid', study_uid)
+FROM series WHERE collection = ? AND study_uid <> '' AND folder IS NOT NULL
+"""
+UNDESCRIBED: Final = """
+SELECT DISTINCT t.collection FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id
+WHERE t.collection <> '' AND NOT EXISTS (SELECT 1 FROM collection AS c WHERE c.name = t.collection)
+  AND s.archive_id = ? ORDER BY 1 LIMIT ?
+"""

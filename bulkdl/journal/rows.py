@@ -3,21 +3,22 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from operator import methodcaller
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 from bulkdl.journal.schema import IN_PART, UNBOUND, UNLISTED
+from bulkdl.model.descriptions import CollectionDescription, Publication, ResultDescription
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState
-from bulkdl.model.records import Entry, Series
+from bulkdl.model.records import Entry, Patient, Series, Study
 from bulkdl.model.reports import Failure, RunOutcome, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line
 
 _COLUMNS: Final = ("series_uid", "study_uid", "patient_id", "collection", "modality", "image_count", "size_bytes")
-_DATES: Final = frozenset({"series_date", "study_date", "released"})
+_DATES: Final = frozenset({"series_date", "study_date", "released", "birth_date", "patient_birth_date"})
 _CHANGES_CONTENT: Final = ("image_count", "size_bytes", "submitted", "released", "location")
 
 _SECRET_NAME: Final = re.compile(r"password|token|secret|api_?key|authorization|cookie", re.IGNORECASE)
@@ -25,6 +26,10 @@ _SECRET_IN_URL: Final = re.compile(
     r"(?<=://)[^/@\s]+@|(?<=[?&])(?:password|token|secret|api_?key)=[^&\s]*", re.IGNORECASE
 )
 _MESSAGE_CHARACTERS: Final = 1000
+
+
+Description: TypeAlias = CollectionDescription | ResultDescription | Patient | Study
+_Description = TypeVar("_Description", CollectionDescription, ResultDescription, Patient, Study)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +261,32 @@ def series_from(columns: Sequence[Any]) -> Series:
     if "submitted" in rest:
         rest["submitted"] = datetime.fromisoformat(rest["submitted"])
     return Series(**rest)
+
+
+def description_text(description: Description) -> str:
+    """A description as the column `record`: JSON without what is absent."""
+    given = _without_absent(asdict(description))
+    return json.dumps(given, default=methodcaller("isoformat"), ensure_ascii=False)
+
+
+def _without_absent(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: [_without_absent(each) for each in value] if name == "publications" else value
+        for name, value in values.items()
+        if value is not None and value != ()
+    }
+
+
+def description_from(kind: type[_Description], record: str) -> _Description:
+    """A description from the column `record`."""
+    given: dict[str, Any] = json.loads(record)
+    for name in _DATES & given.keys():
+        given[name] = date.fromisoformat(given[name])
+    if "publications" in given:
+        given["publications"] = tuple(Publication(**each) for each in given["publications"])
+    if "collections" in given:
+        given["collections"] = tuple(given["collections"])
+    return kind(**given)
 
 
 def merged(before: Series, after: Series) -> Series:

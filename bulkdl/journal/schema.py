@@ -52,6 +52,10 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
   are recorded, 2 when all are. `owes` is 1 while instances are owed. `position`: its place in the order of
   downloading that a run asked for; those of one position come by Collection, Patient, Study and Series. `updated_at`:
   when the record last changed.
+- `collection`, `analysis_result`, `patient`, `study`: what the archive says of them. `record` is a JSON object of the
+  values of `model.descriptions.CollectionDescription` and `ResultDescription`, of `model.records.Patient` and `Study`;
+  what is absent has no key. A row of `collection` with a name alone: the archive was asked and said nothing.
+- `series_header`: values of a Series that were read from its first file, because the archive does not send them.
 - `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
   `run_id` is the last run that found it there.
 - `instance`: one row for each SOP Instance; the bulk of the file, some 165 bytes a row. Where the archive's list does
@@ -299,6 +303,42 @@ DROP INDEX series_owing;
 CREATE INDEX series_owing ON series (position, collection, patient_id, study_uid, series_uid) WHERE owes = 1;
 """
 
+_VERSION_6: Final = """
+CREATE TABLE collection (
+  name TEXT PRIMARY KEY,
+  archive_id INTEGER NOT NULL REFERENCES archive (id),
+  described_at TEXT NOT NULL,
+  record TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE analysis_result (
+  name TEXT PRIMARY KEY,
+  archive_id INTEGER NOT NULL REFERENCES archive (id),
+  described_at TEXT NOT NULL,
+  record TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE patient (
+  collection TEXT NOT NULL,
+  patient_id TEXT NOT NULL,
+  record TEXT NOT NULL,
+  PRIMARY KEY (collection, patient_id)
+) WITHOUT ROWID;
+
+CREATE TABLE study (
+  collection TEXT NOT NULL,
+  patient_id TEXT NOT NULL,
+  study_uid TEXT NOT NULL,
+  record TEXT NOT NULL,
+  PRIMARY KEY (collection, patient_id, study_uid)
+) WITHOUT ROWID;
+
+CREATE TABLE series_header (
+  series_id INTEGER PRIMARY KEY REFERENCES series (id),
+  sop_class_uid TEXT NOT NULL
+);
+"""
+
 VIEWS: Final = """
 DROP VIEW IF EXISTS v_collections;
 DROP VIEW IF EXISTS v_series;
@@ -350,7 +390,7 @@ FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
 """
 """The views for people, which the last step of a migration creates anew: a change of a view is an empty script."""
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -360,5 +400,19 @@ CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (
 """
 _NONE_NOT_DECODED: Final = "CREATE TEMP TABLE v_not_decoded (series_id, sop_uid, run_id, notes);"
 
-STAND_INS: Final[dict[int, str]] = {1: _NO_ENTRIES + _NONE_NOT_DECODED, 2: _NONE_NOT_DECODED, 3: "", 4: ""}
+_NO_DESCRIPTIONS: Final = """
+CREATE TEMP TABLE collection (name, archive_id, described_at, record);
+CREATE TEMP TABLE analysis_result (name, archive_id, described_at, record);
+CREATE TEMP TABLE patient (collection, patient_id, record);
+CREATE TEMP TABLE study (collection, patient_id, study_uid, record);
+CREATE TEMP TABLE series_header (series_id, sop_class_uid);
+"""
+
+STAND_INS: Final[dict[int, str]] = {
+    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS,
+    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS,
+    3: _NO_DESCRIPTIONS,
+    4: _NO_DESCRIPTIONS,
+    5: _NO_DESCRIPTIONS,
+}
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

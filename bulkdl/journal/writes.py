@@ -12,8 +12,19 @@ from typing import Final
 
 from bulkdl.errors import DuplicateInstance, JournalError
 from bulkdl.journal import queries
-from bulkdl.journal.rows import Run, is_changed, is_moved, merged, message_text, series_columns, series_from, unbound
+from bulkdl.journal.rows import (
+    Run,
+    description_text,
+    is_changed,
+    is_moved,
+    merged,
+    message_text,
+    series_columns,
+    series_from,
+    unbound,
+)
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
+from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome
 from bulkdl.model.records import Entry, Series
@@ -301,3 +312,21 @@ def note_failure(database: sqlite3.Connection, run: Run, row: tuple[int, str], r
     """
     error, message, attempts = reason
     database.execute(queries.NOTE_FAILURE, (*row, error, message_text(message), attempts, run.id))
+
+
+def keep_descriptions(database: sqlite3.Connection, run: Run, found: Descriptions, now: str) -> None:
+    """Record what the archive says beside its Series; values that it leaves out keep what it said before."""
+    by = run.archive_id, now
+    for statement, rows in (
+        (queries.KEEP_COLLECTION, [(each.collection, *by, description_text(each)) for each in found.collections]),
+        (queries.KEEP_RESULT, [(each.result, *by, description_text(each)) for each in found.results]),
+        (
+            queries.KEEP_PATIENT,
+            [(each.collection, each.patient_id, description_text(each)) for each in found.patients],
+        ),
+        (
+            queries.KEEP_STUDY,
+            [(each.collection, each.patient_id, each.study_uid, description_text(each)) for each in found.studies],
+        ),
+    ):
+        database.executemany(statement, rows)
