@@ -97,9 +97,10 @@ class Resolution:
 
 async def resolve(
     selection: Selection, archive: Archive, resolution: Resolution, *, kept: Collection[SeriesUid] = ()
-) -> AsyncGenerator[tuple[Series, ...], None]:
+) -> AsyncGenerator[FoundSeries, None]:
     """Yield the Series of `selection` in batches as they arrive, and count them in `resolution`.
 
+    Each batch has Series, and what the answers say of their Patients and Studies.
     Those of a sample, a limit or an order come once all are known; `kept` are what an earlier run chose of them.
 
     Raises:
@@ -121,7 +122,7 @@ async def resolve(
 
 async def _matching(
     selection: Selection, archive: Archive, resolution: Resolution
-) -> AsyncGenerator[tuple[Series, ...], None]:
+) -> AsyncGenerator[FoundSeries, None]:
     """Yield the Series that match the criteria of `selection`, in batches as they arrive.
 
     A Series may come more than once. A question that finds nothing is not an error here: the caller reports it. UIDs of
@@ -142,16 +143,18 @@ async def _matching(
             async for found in batches:
                 missing += (question for question in found.not_found if question.series_uid)
                 unnamed = tuple(question for question in found.not_found if not question.series_uid)
-                if chosen := _take(replace(found, not_found=unnamed), selection, others, resolution):
+                chosen = _take(replace(found, not_found=unnamed), selection, others, resolution)
+                if chosen.series:
                     yield chosen
         async with aclosing(_find_studies(part, missing, archive, resolution)) as studies:
             async for found in studies:
-                if chosen := _take(found, selection, others, resolution):
+                chosen = _take(found, selection, others, resolution)
+                if chosen.series:
                     yield chosen
 
 
-def _take(found: FoundSeries, selection: Selection, others: Selection, resolution: Resolution) -> tuple[Series, ...]:
-    """Count one batch; return its Series that match the criteria beside the alternatives, too.
+def _take(found: FoundSeries, selection: Selection, others: Selection, resolution: Resolution) -> FoundSeries:
+    """Count one batch; return it with its Series that match the criteria beside the alternatives, too.
 
     Archives cannot be asked for a shard.
     """
@@ -159,9 +162,11 @@ def _take(found: FoundSeries, selection: Selection, others: Selection, resolutio
         found = replace(found, series=tuple(filter(Selection(shard=selection.shard).matches, found.series)))
     if selection.alternatives:
         found = replace(found, series=tuple(series for series in found.series if others.matches(series)))
+    if selection.shard or selection.alternatives:
+        found = replace(found, descriptions=found.descriptions.of(found.series))
     resolution.add(found)
     resolution.compare(found.series, selection.expected)
-    return found.series
+    return found
 
 
 async def _find_studies(
@@ -186,7 +191,8 @@ async def _find_studies(
                 for series in here:
                     if series.study_uid and questions.pop(series.study_uid, None):
                         resolution.studies.append(series.study_uid)
-                yield FoundSeries(tuple(filter(criteria.matches, here)))
+                chosen = tuple(filter(criteria.matches, here))
+                yield FoundSeries(chosen, descriptions=found.descriptions.of(chosen))
     if questions:
         yield FoundSeries(not_found=tuple(questions.values()))
 

@@ -16,11 +16,12 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from bulkdl.archive.base import Archive
+from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.errors import SelectionError
+from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.records import Series
+from bulkdl.model.records import Patient, Series, Study
 from bulkdl.model.selection import Selection, SeriesOrder
 
 _IN_MEMORY_BYTES: Final = 4 << 20  # before the records go to the disk
@@ -65,12 +66,14 @@ class Shortlist:
     ) -> None:
         self._file.close()
 
-    async def add(self, batch: Sequence[Series]) -> None:
+    async def add(self, batch: FoundSeries) -> None:
         """Add Series; those that are there already are ignored."""
         await asyncio.to_thread(self._add, batch)
 
-    def _add(self, batch: Sequence[Series]) -> None:
-        for series in batch:
+    def _add(self, batch: FoundSeries) -> None:
+        patients = {(each.collection, each.patient_id): each for each in batch.descriptions.patients}
+        studies = {each.study_uid: each for each in batch.descriptions.studies}
+        for series in batch.series:
             if series.series_uid in self._rows:
                 continue
             self._rows[series.series_uid] = _Row(
@@ -82,9 +85,10 @@ class Shortlist:
                 series.image_count,
                 self._file.tell(),
             )
-            pickle.dump(series, self._file)
+            parents = patients.get((series.collection, series.patient_id)), studies.get(series.study_uid)
+            pickle.dump((series, *parents), self._file)
 
-    async def chosen(self) -> AsyncIterator[tuple[Series, ...]]:
+    async def chosen(self) -> AsyncIterator[FoundSeries]:
         """Yield the chosen Series in batches; nothing can be added after that.
 
         Raises:
@@ -98,13 +102,18 @@ class Shortlist:
         while page := list(islice(left, _BATCH)):
             yield await asyncio.to_thread(self._read, page)
 
-    def _read(self, rows: Iterable[_Row]) -> tuple[Series, ...]:
-        return tuple(map(self._read_one, rows))
+    def _read(self, rows: Iterable[_Row]) -> FoundSeries:
+        found = list(map(self._read_one, rows))
+        patients = {patient: None for _, patient, _ in found if patient is not None}
+        studies = {study: None for *_, study in found if study is not None}
+        descriptions = Descriptions(patients=tuple(patients), studies=tuple(studies))
+        return FoundSeries(tuple(series for series, *_ in found), descriptions=descriptions)
 
-    def _read_one(self, row: _Row) -> Series:
+    def _read_one(self, row: _Row) -> tuple[Series, Patient | None, Study | None]:
         self._file.seek(row.offset)
-        series: Series = pickle.load(self._file)  # noqa: S301 - written above, into a file that only this process has
-        return series
+        found: tuple[Series, Patient | None, Study | None]
+        found = pickle.load(self._file)  # noqa: S301 - written above, into a file that only this process has
+        return found
 
     def _sampled(self, rows: list[_Row]) -> list[_Row]:
         if (sample := self._selection.sample) is None:

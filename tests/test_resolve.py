@@ -53,7 +53,10 @@ def archive(*batches: FoundSeries) -> Archive:
 async def test_batches_come_as_the_archive_sends_them() -> None:
     resolution = Resolution()
     found = archive(FoundSeries((ONE,)), FoundSeries(not_found=(NAMED,)), FoundSeries((TWO,)))
-    assert [batch async for batch in resolve(Selection(everything=True), found, resolution)] == [(ONE,), (TWO,)]
+    assert [batch async for batch in resolve(Selection(everything=True), found, resolution)] == [
+        FoundSeries((ONE,)),
+        FoundSeries((TWO,)),
+    ]
     assert (resolution.series, resolution.not_found) == (2, [NAMED])
 
 
@@ -63,8 +66,9 @@ async def test_a_shard_is_the_same_part_whatever_the_archive_sends() -> None:
     for shard in ("1/2", "2/2"):
         resolution, selection = Resolution(), Selection(everything=True, shard=shard)
         batches = [batch async for batch in resolve(selection, archive(FoundSeries(tuple(series))), resolution)]
-        parts += [one for batch in batches for one in batch]
-        assert resolution.series == sum(map(len, batches)) < len(series)
+        found = [one for batch in batches for one in batch.series]
+        parts += found
+        assert resolution.series == len(found) < len(series)
     assert sorted(one.series_uid for one in parts) == sorted(one.series_uid for one in series)
 
 
@@ -185,7 +189,7 @@ def made(number: str, **values: Any) -> Series:
 async def resolved(selection: Selection, archive: Lists) -> tuple[list[str], Resolution]:
     resolution = Resolution()
     found = resolve(selection, cast("Archive", archive), resolution)
-    return [series.series_uid async for batch in found for series in batch], resolution
+    return [series.series_uid async for batch in found for series in batch.series], resolution
 
 
 async def test_studies_among_series_are_recognised_and_said() -> None:

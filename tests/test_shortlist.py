@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import pytest
 
+from bulkdl.archive.base import FoundSeries
 from bulkdl.errors import SelectionError
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series, SeriesSize
@@ -40,9 +41,9 @@ async def choose(
 ) -> tuple[list[Series], list[str]]:
     with Shortlist(selection, archive or SizedArchive({}), kept) as shortlist:
         for start in range(0, len(found), 7):
-            await shortlist.add(found[start : start + 7])
-        await shortlist.add(found[:2])  # an archive may send some twice
-        return [each async for batch in shortlist.chosen() for each in batch], shortlist.notes
+            await shortlist.add(FoundSeries(tuple(found[start : start + 7])))
+        await shortlist.add(FoundSeries(tuple(found[:2])))  # an archive may send some twice
+        return [each async for batch in shortlist.chosen() for each in batch.series], shortlist.notes
 
 
 def numbers(chosen: list[Series]) -> list[int]:

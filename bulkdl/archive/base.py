@@ -6,17 +6,21 @@ archive's `Retrier`. `open` and `open_bundle` are one attempt each: only the cal
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from bulkdl.errors import RequestFailed
+from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier
+
+Take: TypeAlias = Callable[[Descriptions], Awaitable[None]]
+"""What receives descriptions, in batches."""
 
 
 class BundleForm(StrEnum):
@@ -77,13 +81,15 @@ class FoundSeries:
 
     `not_found` are the questions to which the archive has nothing. `failed` are those that it did not answer, each with
     its last error: what they would have found is not known. `release` names the release of the index that answered,
-    where the archive has one.
+    where the archive has one. `descriptions` are what the same answers have of the Patients and Studies of these
+    Series.
     """
 
     series: tuple[Series, ...] = ()
     not_found: tuple[SeriesQuestion, ...] = ()
     failed: tuple[tuple[SeriesQuestion, RequestFailed], ...] = ()
     release: str | None = None
+    descriptions: Descriptions = NO_DESCRIPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,12 @@ class Archive(Protocol):
 
         Raises:
             ArchiveRefused: the archive refuses the login, or everything.
+        """
+
+    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
+        """Pass what the archive says of a Collection beside its Series to `take`, with at most one request.
+
+        `patient_id` is that of the only Patient of whom it is needed. `take` may get the same twice.
         """
 
     async def list(self, series: Series) -> Listing:

@@ -12,12 +12,13 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.base import Archive, Body, FoundSeries, Listing, Rest, SeriesQuestion
+from bulkdl.archive.base import Archive, Body, FoundSeries, Listing, Rest, SeriesQuestion, Take
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import ArchiveError, ArchiveUnreachable, ConnectFailed, RequestFailed
 from bulkdl.model.access import Route
+from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
@@ -111,26 +112,31 @@ class RoutedArchive:
             return
         not_found: list[SeriesQuestion] = []
         waiting: list[Series] = []
+        parents: list[Descriptions] = []
         async with aclosing(self._of_nbia(selection, unknown)) as batches:
             async for batch in batches:
                 not_found += batch.not_found
                 waiting += batch.series
-                yield replace(batch, series=(), not_found=())
+                parents.append(batch.descriptions)
+                yield replace(batch, series=(), not_found=(), descriptions=NO_DESCRIPTIONS)
                 if len(waiting) >= _COMPARED_AT_ONCE:
-                    async for each in self._compared(selection, waiting):
+                    async for each in self._compared(selection, waiting, parents):
                         yield each
-                    waiting = []
-        async for each in self._compared(selection, waiting):
+                    waiting, parents = [], []
+        async for each in self._compared(selection, waiting, parents):
             yield each
         async with aclosing(self._rest(selection, missing, not_found)) as batches:
             async for batch in batches:
                 yield batch
 
-    async def _compared(self, selection: Selection, series: list[Series]) -> AsyncIterator[FoundSeries]:
+    async def _compared(
+        self, selection: Selection, series: list[Series], parents: list[Descriptions]
+    ) -> AsyncIterator[FoundSeries]:
         """Those of NBIA that IDC does not have; of a shared list those that it has, too, as IDC describes them."""
         known = await self.idc.known([each.series_uid for each in series])
         theirs = frozenset(known)
-        yield FoundSeries(tuple(each for each in series if each.series_uid not in theirs))
+        others = tuple(each for each in series if each.series_uid not in theirs)
+        yield FoundSeries(others, descriptions=Descriptions.joined(parents).of(others))
         if known and selection.shared_lists:
             async with aclosing(self.idc.current(replace(selection, series=known, shared_lists=()))) as batches:
                 async for batch in batches:
@@ -205,6 +211,13 @@ class RoutedArchive:
         ]
         earlier = await self.idc.earlier(selection, neither)
         yield replace(earlier, not_found=tuple(map(_explained, earlier.not_found)))
+
+    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
+        """See `Archive.describe`. IDC describes the Collections that it has, with more values and without a request."""
+        if await self._has_index() and collection in await self.idc.collections():
+            await self.idc.describe(collection, take)
+        else:
+            await self.nbia.describe(collection, take, patient_id=patient_id)
 
     # --- list and open ------------------------------------------------------------------------------------------------
 

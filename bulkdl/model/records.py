@@ -77,6 +77,7 @@ class Series:
     study_date: date | None = None
     study_id: str | None = None
     third_party: bool | None = None
+    site: str | None = None
     location: str | None = None
     remark: str | None = None
 

@@ -53,7 +53,7 @@ async def _candidates(selection: Selection, archive: Archive) -> list[Series]:
     found: dict[SeriesUid, Series] = {}
     async with aclosing(resolve(selection, archive, Resolution())) as batches:
         async for batch in batches:
-            found |= {series.series_uid: series for series in batch}
+            found |= {series.series_uid: series for series in batch.series}
     in_buckets = [series.image_count or 1 for series in found.values() if series.location is not None]
     if len(found) > 1 and (count := sum(in_buckets)) > _MOST_HEADS:
         raise SelectionError(

@@ -100,7 +100,7 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
         seen: dict[SeriesUid, None] = {}
         async with aclosing(resolve(selection, client, found, kept=planned.chosen_before(selection))) as batches:
             async for batch in batches:
-                for series in batch:
+                for series in batch.series:
                     if series.series_uid not in seen:
                         seen[series.series_uid] = None
                         await planned.add(series)

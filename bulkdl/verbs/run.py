@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from bulkdl.archive.base import Archive
+from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.archive.routed import source_of
 from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, NotFound, SelectionError
 from bulkdl.fetch.adopted import find_differing
@@ -34,6 +34,7 @@ from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
+from bulkdl.verbs.describing import CollectionsToDescribe
 
 Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
 
@@ -57,7 +58,7 @@ async def begin_run(
     context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
     settings = replace(archive.settings, root=mirror.files.root, fetch=context.settings, run_id=run.id)
     coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
-    return MirrorRun(mirror, run, archive.client, coordinator, context)
+    return MirrorRun(mirror, run, archive.client, coordinator, context, CollectionsToDescribe(run, context))
 
 
 @dataclass(slots=True)
@@ -69,6 +70,7 @@ class MirrorRun:
     client: Archive
     coordinator: Coordinator
     context: RunContext
+    descriptions: CollectionsToDescribe
     _resolved: Stage = field(default_factory=Stage)
     _listed: Stage = field(default_factory=Stage)
     _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
@@ -107,12 +109,17 @@ class MirrorRun:
             downstream=self._listed,
             steps=ListSteps(compare or self.compare_adopted, self._complete),
         )
-        stages = self._stage(resolve_and_look(), self._resolved), self._stage(listing, self._listed)
+
+        async def resolve_and_describe() -> None:
+            await self._stage(resolve_and_look(), self._resolved)
+            await self.descriptions.ask(self.client, self.mirror.journal)
+
+        stages = resolve_and_describe(), self._stage(listing, self._listed)
         return await self._to_the_end(together(*stages, self.coordinator.fetch(self._listed)))
 
     async def add(self, series: Series, layout: Layout, *, lost: Sequence[SopInstanceUid] = ()) -> None:
         """Record a Series while the run is carried out, and owe what failed or is lost of it again."""
-        await self.mirror.journal(_record_series, self.run, (series,), layout, again=True)
+        await self.mirror.journal(_record_series, self.run, FoundSeries((series,)), layout, again=True)
         if lost:
             keys = [InstanceKey(series.series_uid, sop_uid) for sop_uid in lost]
             await self.mirror.journal(Journal.owe, self.run, keys)
@@ -172,10 +179,11 @@ class MirrorRun:
         position = 1 if selection.is_shortlisted else None
         async with aclosing(resolve(selection, self.client, found, kept=kept)) as batches:
             async for batch in batches:
-                self._sources.update(filter(None, (source_of(self.client, series) for series in batch)))
-                self._withdrawn += sum(series.remark is not None for series in batch)
+                self._sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
+                self._withdrawn += sum(series.remark is not None for series in batch.series)
                 moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)
-                position = position + len(batch) if position is not None else None
+                await self.descriptions.add(batch.series, self.mirror.journal)
+                position = position + len(batch.series) if position is not None else None
                 self._resolved.more()
         for note in found.notes():
             self.context.sink(Noted(note))
@@ -368,6 +376,9 @@ def _complete_series(journal: Journal, series: Series, layout: Layout) -> None:
 
 
 def _record_series(
-    journal: Journal, /, run: Run, batch: tuple[Series, ...], layout: Layout, **options: Any
+    journal: Journal, /, run: Run, batch: FoundSeries, layout: Layout, **options: Any
 ) -> list[Series]:
-    return journal.record_series(run, common.place_series(journal, batch, layout), now=common.now(), **options)
+    now = common.now()
+    moved = journal.record_series(run, common.place_series(journal, batch.series, layout), now=now, **options)
+    journal.record_descriptions(run, batch.descriptions, now=now)
+    return moved

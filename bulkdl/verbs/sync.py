@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Unpack
 
+from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.errors import JournalUnreadable, MirrorUnwritable, SelectionError, UnexpectedAnswer
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.journal.journal import Journal
@@ -62,6 +63,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
             layout = await opened.settle_layout()
             run = await begin_run("sync", opened, source, context)
             run.changes = Changes()
+            run.descriptions.again = isinstance(source.client, IdcArchive)  # which costs no request
             task = _Sync(run, run.changes, options.get("max_delete"))
             await opened.journal(Journal.owe_again, run.run)
             return await run.carry_out(lambda: task.resolve(rows, layout), task.compare)
@@ -134,7 +136,7 @@ class _Sync:
             asked = Selection(series=tuple(uids[start : start + _ASKED_AT_ONCE]))
             async with aclosing(resolve(asked, self.run.client, found)) as batches:
                 async for batch in batches:
-                    there.update(series.series_uid for series in batch if series.remark is None)
+                    there.update(series.series_uid for series in batch.series if series.remark is None)
             if found.failed:
                 question, error = found.failed[0]
                 self.run.fail(error.code, f"nothing was marked as withdrawn: {question}: {error}")
@@ -186,8 +188,8 @@ async def sync_plan_async(mirror: Paths, **options: Unpack[RunOptions]) -> SyncP
                 found, seen = Resolution(), set[SeriesUid]()
                 async with aclosing(resolve(row.selection, source.client, found)) as batches:
                     async for batch in batches:
-                        seen.update(series.series_uid for series in batch)
-                        _count(changes, batch, journal)
+                        seen.update(series.series_uid for series in batch.series)
+                        _count(changes, batch.series, journal)
                 failures += found.failures()
                 if found.series and not found.failed:
                     changes.withdrawn_series += sum(uid not in seen for uid in journal.linked(row.id))

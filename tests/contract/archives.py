@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bulkdl.archive.base import Archive, Body, BundleForm, Capabilities, FoundSeries, Listing, Rest
+from bulkdl.archive.base import Archive, Body, BundleForm, Capabilities, FoundSeries, Listing, Rest, Take
 from bulkdl.archive.http import IDENTITY, HttpClient
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request
@@ -51,6 +51,9 @@ class KeysArchive:
 
     async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         yield FoundSeries(tuple(series for series in await self._series() if selection.matches(series)))
+
+    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
+        del collection, take, patient_id
 
     async def list(self, series: Series) -> Listing:
         rows = await self._rows(f"series/{series.series_uid}")

@@ -21,6 +21,8 @@ _SERIES: Final = {
     "SeriesInstanceUID": "VARCHAR",
     "StudyInstanceUID": "VARCHAR",
     "source_DOI": "VARCHAR",
+    "PatientAge": "VARCHAR",
+    "PatientSex": "VARCHAR",
     "StudyDate": "VARCHAR",
     "StudyDescription": "VARCHAR",
     "BodyPartExamined": "VARCHAR",

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest
+from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest, Take
 from bulkdl.errors import BulkdlError, NotFound
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series, SeriesSize
@@ -94,6 +94,9 @@ class MemoryArchive:
 
     async def find(self, selection: Selection) -> AsyncGenerator[FoundSeries, None]:
         yield FoundSeries(tuple(self.series))
+
+    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
+        self.asked["describe"] += 1
 
     async def list(self, series: Series) -> Listing:
         return Listing(tuple(self.entries), self.invalid_rows)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
+from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.idc.bucket import Bucket
 from bulkdl.archive.idc.index import (
@@ -167,6 +167,11 @@ class IdcArchive:
         missing = await asyncio.to_thread(catalogue.missing, selection)
         return totals, FoundSeries(not_found=tuple(missing), release=str(catalogue.release))
 
+    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
+        """See `Archive.describe`. The index has it, so there is no request."""
+        del patient_id
+        await take(await asyncio.to_thread((await self.catalogue()).described, collection))
+
     # --- list and open ------------------------------------------------------------------------------------------------
 
     async def list(self, series: Series) -> Listing:
@@ -249,7 +254,7 @@ def _explained(question: SeriesQuestion, release: Release) -> SeriesQuestion:
 
 def _found(batch: IndexedSeries) -> FoundSeries:
     if not batch.invalid_rows:
-        return FoundSeries(batch.series)
+        return FoundSeries(batch.series, descriptions=batch.descriptions)
     rows = f"{batch.invalid_rows:,} {'row' if batch.invalid_rows == 1 else 'rows'}"
     error = UnexpectedAnswer(f"{rows} of the index without a valid UID, bucket or folder")
-    return FoundSeries(batch.series, failed=((SeriesQuestion({}), error),))
+    return FoundSeries(batch.series, failed=((SeriesQuestion({}), error),), descriptions=batch.descriptions)

@@ -13,7 +13,7 @@ data.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -26,8 +26,16 @@ from bulkdl.archive.base import SeriesQuestion
 from bulkdl.archive.idc import index
 from bulkdl.archive.idc.index import IndexFiles
 from bulkdl.errors import ConfigurationError, SelectionError
-from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Series
+from bulkdl.model.descriptions import (
+    NO_DESCRIPTIONS,
+    CollectionDescription,
+    Descriptions,
+    Publication,
+    ResultDescription,
+)
+from bulkdl.model.ids import SeriesUid, StudyUid
+from bulkdl.model.markup import html_text
+from bulkdl.model.records import Patient, Series, Study
 from bulkdl.model.selection import AnalysisResults, Selection, folder_of
 from bulkdl.model.text import folded, one_line, shortened
 
@@ -82,7 +90,8 @@ SELECT {_IS_VALID}, SeriesInstanceUID, StudyInstanceUID, PatientID, {_COLLECTION
 # The parts of questions below are constants; what the user gives are parameters.
 _SERIES: Final = f"""{_BOTH}, instanceCount, series_revised_idc_version, license_short_name, lower(source_DOI),
   analysis_result_id IS NOT NULL, BodyPartExamined, Manufacturer, ManufacturerModelName, SeriesDescription,
-  TRY_CAST(SeriesNumber AS INTEGER), TRY_CAST(SeriesDate AS DATE), StudyDescription, TRY_CAST(StudyDate AS DATE)
+  TRY_CAST(SeriesNumber AS INTEGER), TRY_CAST(SeriesDate AS DATE), StudyDescription, TRY_CAST(StudyDate AS DATE),
+  PatientSex, PatientAge
 FROM series"""
 
 _EARLIER: Final = f"""{_BOTH}, max_idc_version, SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM series)
@@ -96,6 +105,20 @@ _TOTALS: Final = f"SELECT {_COLLECTION}, count(*), sum(instanceCount)::BIGINT, s
 
 _IDS: Final = f"SELECT DISTINCT {_COLLECTION}, coalesce(analysis_result_id, '') FROM series ORDER BY ALL"
 _NAMES: Final = "SELECT collection_id, collection_name FROM collections WHERE collection_name <> ''"
+_OF_COLLECTIONS: Final = (
+    *("description", "species", "cancer_types", "tumor_locations", "supporting_data", "program_id", "updated"),
+    *("subjects", "sources"),
+)
+_OF_RESULTS: Final = (
+    *("analysis_result_title", "source_DOI", "source_url", "description", "citation", "license_short_name"),
+    *("license_url", "collections", "modalities", "updated", "subjects"),
+)
+_DESCRIPTIONS: Final = (
+    f"SELECT {', '.join(_OF_COLLECTIONS)} FROM collections WHERE collection_id IN (SELECT unnest($ids))"
+)
+_RESULTS: Final = f"""SELECT analysis_result_id, {", ".join(_OF_RESULTS)} FROM results
+WHERE analysis_result_id IN (SELECT DISTINCT analysis_result_id FROM series
+  WHERE collection_id IN (SELECT unnest($ids)) AND analysis_result_id IS NOT NULL) ORDER BY 1"""
 _DATES: Final = "SELECT idc_version, TRY_CAST(version_timestamp AS DATE) AS day FROM releases WHERE day IS NOT NULL"
 
 _Row: TypeAlias = tuple[Any, ...]
@@ -146,10 +169,11 @@ class IndexTotals:
 
 @dataclass(frozen=True, slots=True)
 class IndexedSeries:
-    """Series of the index, and the number of rows that name none."""
+    """Series of the index, their Patients and Studies, and the number of rows that name none."""
 
     series: tuple[Series, ...] = ()
     invalid_rows: int = 0
+    descriptions: Descriptions = NO_DESCRIPTIONS
 
 
 class IdcCatalogue:
@@ -163,12 +187,12 @@ class IdcCatalogue:
         self._database = duckdb.connect(config=_SETTINGS)
         try:
             with _index_errors(files):
-                self._open("series", files.series)
+                self._open("series", files.series, "PatientSex", "PatientAge")
                 self._has_earlier = self._open("prior", files.beside(index.PRIOR))
-                has_names = self._open("collections", files.beside(index.COLLECTIONS))
+                has_names = self._open("collections", files.beside(index.COLLECTIONS), *_OF_COLLECTIONS)
                 self._tables = {
                     "collections": has_names,
-                    "results": self._open("results", files.beside(index.RESULTS)),
+                    "results": self._open("results", files.beside(index.RESULTS), *_OF_RESULTS),
                 }
                 has_dates = self._open("releases", files.beside(index.RELEASES))
                 self._dates: dict[int, date] = dict(self._rows(_DATES)) if has_dates else {}
@@ -194,9 +218,12 @@ class IdcCatalogue:
             self._database.execute(f"SET memory_limit = '{_LEAST_MEMORY}'")
         self._database.execute(f"SET memory_limit = '{_MEMORY}'")
 
-    def _open(self, name: str, path: object) -> bool:
+    def _open(self, name: str, path: object, *optional: str) -> bool:
+        """Open one file as a view; the `optional` columns that it lacks are null."""
         if path is not None:
-            self._database.read_parquet(str(path)).create_view(name)
+            table = self._database.read_parquet(str(path))
+            missing = [f"NULL AS {column}" for column in optional if column not in table.columns]
+            table.project(", ".join(("*", *missing))).create_view(name)
         return path is not None
 
     def _release(self, version: str) -> Release:
@@ -248,8 +275,38 @@ class IdcCatalogue:
         objects = _objects_by_folder(selection.locations)
         found = self._database.cursor().execute(_SERIES + condition, values)
         while rows := found.fetchmany(_ROWS_AT_ONCE):
-            series = tuple(_narrowed(self._series(row), objects) for row in rows if row[0])
-            yield IndexedSeries(series, len(rows) - len(series))
+            valid = [row for row in rows if row[0]]
+            series = tuple(_narrowed(self._series(row), objects) for row in valid)
+            parents = _parents(zip(series, (row[21:] for row in valid), strict=True))
+            yield IndexedSeries(series, len(rows) - len(series), parents)
+
+    def described(self, collection: str) -> Descriptions:
+        """What the index says of a Collection, named as `Series` name it, and of the analysis results on it."""
+        ids = [key for key, name in self._names.items() if name == collection]
+        values = {"ids": ids}
+        found = self._rows(_DESCRIPTIONS, values) if self._tables["collections"] else []
+        results = self._rows(_RESULTS, values) if self._tables["results"] else []
+        return Descriptions(
+            collections=tuple(_collection(collection, row) for row in found[:1]),
+            results=tuple(self._result(row) for row in results),
+        )
+
+    def _result(self, row: _Row) -> ResultDescription:
+        result, title, doi, url, description, citation, licence, licence_url, on, modalities, updated, patients = row
+        ids = [key.strip() for key in (on or "").split(",")]
+        return ResultDescription(
+            result=result,
+            title=title,
+            description=_text(description),
+            citation=_text(citation),
+            uri=_doi_address(doi) or url,
+            license_name=licence,
+            license_uri=licence_url,
+            collections=tuple(self._names.get(key, key) for key in ids if key),
+            modalities=modalities,
+            updated=updated,
+            patients=patients,
+        )
 
     def totals(self, selection: Selection) -> IndexTotals:
         """The sums of what `search` finds.
@@ -408,6 +465,69 @@ class IdcCatalogue:
         asked = Selection(licenses=selection.licenses, denied_licenses=selection.denied_licenses)
         names = [row[0] for row in self._rows(f"SELECT DISTINCT {_LICENSE} FROM series")]
         return [name for name in names if asked.matches(Series(series_uid=SeriesUid("1"), license_name=name))]
+
+
+def _parents(rows: Iterable[tuple[Series, _Row]]) -> Descriptions:
+    """The Patients and Studies of Series, of which the index has sex and age; each once."""
+    patients: dict[tuple[str, str], Patient] = {}
+    studies: dict[tuple[str, str, StudyUid], Study] = {}
+    for series, (sex, age) in rows:
+        owner = series.collection, series.patient_id
+        if owner not in patients:
+            patients[owner] = Patient(collection=owner[0], patient_id=owner[1], sex=sex or None)
+        if series.study_uid is not None and (*owner, series.study_uid) not in studies:
+            studies[*owner, series.study_uid] = Study(
+                collection=owner[0],
+                patient_id=owner[1],
+                study_uid=series.study_uid,
+                study_date=series.study_date,
+                description=series.study_description or None,
+                patient_age=age or None,
+                patient_sex=sex or None,
+            )
+    return Descriptions(patients=tuple(patients.values()), studies=tuple(studies.values()))
+
+
+def _collection(collection: str, row: _Row) -> CollectionDescription:
+    description, species, cancers, locations, supporting, program, updated, patients, sources = row
+    publications = tuple(map(_publication, sources or ()))
+    first = publications[0] if publications else Publication()
+    return CollectionDescription(
+        collection=collection,
+        description=_text(description),
+        citation=first.citation,
+        uri=_doi_address(first.doi) or first.url,
+        license_name=first.license_name,
+        license_uri=first.license_uri,
+        species=species,
+        cancer_types=cancers,
+        locations=locations,
+        supporting_data=supporting,
+        program=program,
+        updated=updated,
+        patients=patients,
+        publications=publications,
+    )
+
+
+def _publication(source: Mapping[str, Any]) -> Publication:
+    licence = source.get("license") or {}
+    return Publication(
+        doi=source.get("source_doi"),
+        title=source.get("source_title"),
+        citation=_text(source.get("citation")),
+        url=source.get("source_url"),
+        license_name=licence.get("license_short_name"),
+        license_uri=licence.get("license_url"),
+    )
+
+
+def _text(html: str | None) -> str | None:
+    return html_text(html) or None if html else None
+
+
+def _doi_address(doi: str | None) -> str | None:
+    return f"https://doi.org/{doi.lower()}" if doi else None
 
 
 def _objects_by_folder(locations: Sequence[str]) -> dict[str, list[str]]:

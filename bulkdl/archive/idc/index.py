@@ -2,7 +2,7 @@
 
 An index is a folder of Parquet files. IDC publishes them at `PUBLIC`, with the SHA-256 of each beside it in the form of
 `sha256sum`; the package holds the same files. Only `idc_index.parquet` is needed; without the others names are IDC's
-ids, releases have no dates, and earlier versions of Series are not found.
+ids, releases have no dates, earlier versions of Series are not found, and analysis results have no descriptions.
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
+from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
 from bulkdl.archive.http import IDENTITY, SHORT_ANSWER_BYTES, HttpClient
 from bulkdl.archive.http_body import HttpBody
+from bulkdl.archive.nbia.descriptions import collections_in, describes_parents, parents_in
 from bulkdl.archive.nbia.dialects import DIALECTS, Dialect
 from bulkdl.archive.nbia.endpoints import Attribute, Endpoint
 from bulkdl.archive.nbia.questions import completed, plan_questions
@@ -19,6 +20,7 @@ from bulkdl.archive.nbia.values import PADDING, read_record
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Identity, Request
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
+from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
@@ -39,6 +41,7 @@ _SHOWN_CHARACTERS: Final = 200
 
 _Rows: TypeAlias = list[dict[str, Any]]
 _Emit: TypeAlias = Callable[[FoundSeries], Awaitable[None]]
+_TakeSeries: TypeAlias = Callable[[list[Series], Descriptions], Awaitable[None]]
 
 
 class NbiaArchive:
@@ -78,8 +81,10 @@ class NbiaArchive:
             async for batch in found:
                 yield batch
 
-    async def series(self, request: Request, what: str, take: Callable[[list[Series]], Awaitable[None]]) -> int:
+    async def series(self, request: Request, what: str, take: _TakeSeries) -> int:
         """Pass the Series of an answer to `take`, some hundreds at a time, and return their number.
+
+        With them goes what the same rows have of their Patients and Studies.
 
         A list that is cut is requested again from its beginning, so `take` may get a Series twice.
 
@@ -87,23 +92,25 @@ class NbiaArchive:
             UnexpectedAnswer: some rows cannot be read; `take` got the others.
         """
         attributes = self.endpoints[request.name].attributes
+        has_parents = describes_parents(attributes)
 
         async def once(_: int) -> tuple[int, list[str]]:
             count = 0
             invalid: list[str] = []
-            waiting: list[Series] = []
+            waiting: _Rows = []
             async with aclosing(self._rows(request)) as batches:
                 async for rows in batches:
-                    for start in range(0, len(rows), _ROWS_AT_ONCE):
-                        waiting += self._records(attributes, rows[start : start + _ROWS_AT_ONCE], invalid)
-                        while len(waiting) >= _ROWS_AT_ONCE:
-                            count += _ROWS_AT_ONCE
-                            await take(waiting[:_ROWS_AT_ONCE])
-                            waiting = waiting[_ROWS_AT_ONCE:]
+                    waiting += rows
+                    while len(waiting) >= _ROWS_AT_ONCE:
+                        count += await read(waiting[:_ROWS_AT_ONCE], invalid)
+                        waiting = waiting[_ROWS_AT_ONCE:]
                         await asyncio.sleep(0)  # thousands of rows may come at once: the event loop must not wait
-            if waiting:
-                await take(waiting)
-            return count + len(waiting), invalid
+            return count + await read(waiting, invalid), invalid
+
+        async def read(rows: _Rows, invalid: list[str]) -> int:
+            if records := self._records(attributes, rows, invalid):
+                await take(records, parents_in(attributes, rows) if has_parents else NO_DESCRIPTIONS)
+            return len(records)
 
         count, invalid = await self.retrier.ask(what, once)
         if invalid:
@@ -125,6 +132,22 @@ class NbiaArchive:
                 shown = shortened(str(study_uid), 80)
                 self._http.note(f"series {series.series_uid}: StudyInstanceUID is not a UID: {shown!r}")
         return records
+
+    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
+        """See `Archive.describe`. Asks for the Studies where the family has no descriptions of Collections."""
+        if (request := self.dialect.description(collection)) is not None:
+            rows = await self._all_rows(request, f"the description of collection {collection}")
+            await take(Descriptions(collections=collections_in(collection, rows)))
+            return
+        request = self.dialect.studies(collection, patient_id)
+        attributes = self.endpoints[request.name].attributes
+
+        async def once(_: int) -> None:
+            async with aclosing(self._rows(request)) as batches:
+                async for rows in batches:
+                    await take(parents_in(attributes, rows))
+
+        await self.retrier.ask(f"the studies of collection {collection}", once)
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         """The bytes and the number of instances of a Series, None where the archive does not give them."""
@@ -237,12 +260,12 @@ class _Asking:
         first, is_one = batch[0], len(batch) == 1
         found: set[str] = set()  # those that another criterion leaves out, too
 
-        async def take(answered: list[Series]) -> None:
+        async def take(answered: list[Series], descriptions: Descriptions) -> None:
             answered = [completed(series, first) for series in answered] if is_one else answered
             found.update(series.series_uid for series in answered)
             named = [series for series in answered if not self._named or series.series_uid in self._named]
             if chosen := tuple(series for series in named if self._selection.matches(series)):
-                await emit(FoundSeries(chosen))
+                await emit(FoundSeries(chosen, descriptions=descriptions.of(chosen)))
 
         if is_one:
             request, what = self._archive.dialect.series(first.criteria), f"the series of {first}"

@@ -49,6 +49,15 @@ class Dialect:
         """Ask for the Collections of a DOI; None where the family cannot be asked."""
         return self._ask_if_any("getCollectionOrSeriesForDOI", {"doi": doi, "level": ""})
 
+    def description(self, collection: str) -> Request | None:
+        """Ask what the archive says about a Collection; None where the family cannot be asked."""
+        return self._ask_if_any("getCollectionDescriptions", {"collection": collection})
+
+    def studies(self, collection: str, patient_id: str | None = None) -> Request:
+        """Ask for the Studies of a Collection, or of one Patient of it."""
+        criteria = {"collection": collection}
+        return self._ask("getPatientStudy", criteria if patient_id is None else {**criteria, "patient_id": patient_id})
+
     def series(self, criteria: Mapping[str, str]) -> Request:
         """Ask for the Series that meet all `criteria`; or for those of a shared list, which is then the only criterion.
 

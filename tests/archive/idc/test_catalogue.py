@@ -326,3 +326,32 @@ def test_gives_memory_back_and_goes_on_answering(small: IdcCatalogue) -> None:
     assert sum(len(batch.series) for batch in batches) == 6
     small.release_memory()
     assert found(small, Selection(modalities=("MR",))) == [2]
+
+
+def test_what_the_index_says_of_patients_comes_with_the_series(tmp_path: Path) -> None:
+    rows = [series_row(1, PatientSex="F", PatientAge="061Y", StudyDescription="Thorax"), series_row(2)]
+    with IdcCatalogue(index_at(write_index(tmp_path, rows))) as catalogue:
+        (batch,) = catalogue.search(Selection(everything=True))
+    (patient,), (study,) = batch.descriptions.patients, batch.descriptions.studies
+    assert (patient.patient_id, patient.collection, patient.sex) == ("P1", "lung_one", "F")
+    assert (study.study_uid, study.patient_age, study.description) == ("1.2.3", "061Y", "Thorax")
+
+
+def test_an_index_of_names_alone_describes_nothing(small: IdcCatalogue) -> None:
+    described = small.described("Lung-One")
+    assert [each.description for each in described.collections] == [None]
+    assert described.results == ()
+
+
+@pytest.mark.skipif(installed_index() is None, reason="needs the package idc-index-data")
+def test_the_real_index_describes_every_collection() -> None:
+    files = installed_index()
+    assert files is not None
+    with IdcCatalogue(files) as catalogue:
+        described = [catalogue.described(name) for name in catalogue.collections()]
+    collections = [each for found in described for each in found.collections]
+    results = {each.result: each for found in described for each in found.results}
+    assert len(collections) == len(described) == 179
+    assert all(each.description and each.publications and each.uri for each in collections)
+    assert all(each.citation and "<" not in each.citation and each.collections for each in results.values())
+    assert len(results) == 26
