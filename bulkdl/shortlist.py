@@ -10,7 +10,7 @@ import asyncio
 import pickle
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable
 from hashlib import sha256
 from itertools import islice
 from types import TracebackType
@@ -72,7 +72,7 @@ class Shortlist:
 
     def _add(self, batch: FoundSeries) -> None:
         patients = {(each.collection, each.patient_id): each for each in batch.descriptions.patients}
-        studies = {each.study_uid: each for each in batch.descriptions.studies}
+        studies = {str(each.study_uid): each for each in batch.descriptions.studies}
         for series in batch.series:
             if series.series_uid in self._rows:
                 continue
@@ -85,7 +85,7 @@ class Shortlist:
                 series.image_count,
                 self._file.tell(),
             )
-            parents = patients.get((series.collection, series.patient_id)), studies.get(series.study_uid)
+            parents = patients.get((series.collection, series.patient_id)), studies.get(series.study_uid or "")
             pickle.dump((series, *parents), self._file)
 
     async def chosen(self) -> AsyncIterator[FoundSeries]:

@@ -375,9 +375,7 @@ def _complete_series(journal: Journal, series: Series, layout: Layout) -> None:
     journal.complete_series(series, layout.folder(series, taken=journal.is_taken), now=common.now())
 
 
-def _record_series(
-    journal: Journal, /, run: Run, batch: FoundSeries, layout: Layout, **options: Any
-) -> list[Series]:
+def _record_series(journal: Journal, /, run: Run, batch: FoundSeries, layout: Layout, **options: Any) -> list[Series]:
     now = common.now()
     moved = journal.record_series(run, common.place_series(journal, batch.series, layout), now=now, **options)
     journal.record_descriptions(run, batch.descriptions, now=now)

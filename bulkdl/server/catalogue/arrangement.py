@@ -38,6 +38,7 @@ class Arrangement:
         self._roots = roots
         self._collection = collection
         self._numbers = count(1)
+        self._described = [root.described() for root in roots]
         self._contradictions: list[list[str]] = []
         self._entered: tuple[str | None, ...] = ()  # Collection, Patient and Study of the last Series
         self._now = datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat()
@@ -61,7 +62,7 @@ class Arrangement:
             size_bytes = sum(member[1] for member in members)
             newest = datetime.fromtimestamp(max(member[2] for member in members) // 10**9, UTC).replace(tzinfo=None)
             counted = {"image_count": len(members), "size_bytes": size_bytes, "submitted": newest}
-            self._add_series(series_uid, self._roots[root], Path(os.fsdecode(path)), head_id, counted)
+            self._add_series(series_uid, root, Path(os.fsdecode(path)), head_id, counted)
             totals.update(series=1, instances=len(members), size_bytes=size_bytes)
         self.store_totals(totals)
         self._store("contradictions", self._contradictions)
@@ -130,8 +131,8 @@ class Arrangement:
         found = self._database.execute("SELECT record FROM head WHERE id = ?", (head_id,)).fetchone()
         return json.loads(found[0])  # type: ignore[no-any-return]
 
-    def _add_series(self, series_uid: str, root: Root, path: Path, head_id: int, counted: Mapping[str, Any]) -> None:
-        head = self._head(head_id)
+    def _add_series(self, series_uid: str, number: int, path: Path, head_id: int, counted: Mapping[str, Any]) -> None:
+        head, root = self._head(head_id), self._roots[number]
         about = to_json(asdict(root.about))
         series: dict[str, Any] = {
             "annotations": False,
@@ -142,7 +143,8 @@ class Arrangement:
             "series_uid": series_uid,
         }
         series["collection"] = series.get("collection") or self._collection_of(root, path)
-        self._enter(series, head, about)
+        described = self._described[number].get(series["collection"].upper())
+        self._enter(series, head, about if described is None else {**about, **to_json(asdict(described))})
 
     def _enter(self, series: dict[str, Any], head: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
         """Insert the rows of a Series. Returns whether it is new."""

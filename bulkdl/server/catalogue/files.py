@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime
 from fnmatch import translate
@@ -19,6 +20,7 @@ from bulkdl.dicom.header import Header, read_header
 from bulkdl.errors import InvalidInstance
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
+from bulkdl.model.descriptions import CollectionDescription
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.walking import FoundKind, walk
@@ -49,14 +51,19 @@ _FROM_HEADER: Final[Mapping[str, Mapping[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """Information about a Collection that its files do not contain."""
+    """Information about a Collection that its files do not contain.
+
+    `html` is the description in HTML, and `described` when it was written, where an archive said both.
+    """
 
     description: str | None = None
+    html: str | None = None
     citation: str | None = None
     license_name: str | None = None
     license_uri: str | None = None
     collection_uri: str | None = None
     released: date | None = None
+    described: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,32 @@ class Root:
     def is_mirror(self) -> bool:
         """Whether the folder is a mirror, whose journal is used instead of the files."""
         return (self.path / JOURNAL).is_file()
+
+    def described(self) -> dict[str, About]:
+        """What the journal of a mirror has of its Collections, by their names in upper case.
+
+        Raises:
+            JournalError: it cannot be used.
+        """
+        if not self.is_mirror:
+            return {}
+        with Journal.open_readonly(self.path / JOURNAL) as journal:
+            return {each.collection.upper(): _about(each) for each in journal.collection_descriptions()}
+
+
+def _about(found: CollectionDescription) -> About:
+    moment = None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(found.updated or "")
+    return About(
+        description=found.description,
+        html=found.html,
+        citation=found.citation,
+        license_name=found.license_name,
+        license_uri=found.license_uri,
+        collection_uri=found.uri,
+        described=moment,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +237,7 @@ def _held_files(mirror: Path, known_head: KnownHead) -> Iterator[FoundFile]:
                     row = journal.find_series(held.series_uid)
                     if row is not None and found.reason is None:
                         known = known_head(found.path, found.size_bytes, found.mtime_ns)
-                        head = _head_of_record(row.series, found.path, known)
+                        head = _head_of_record(journal, row.series, found.path, known)
                 if head and found.reason is None:
                     is_untouched = found.mtime_ns == held.mtime_ns
                     md5 = held.md5 if is_untouched else None
@@ -231,8 +264,11 @@ def _as_it_lies(mirror: Path, held: HeldInstance) -> FoundFile:
     return FoundFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
-def _head_of_record(record: Series, path: Path, known: str | None) -> str:
-    """The values in the header of a file, or those `known` of it, with those of the journal's record."""
+def _head_of_record(journal: Journal, record: Series, path: Path, known: str | None) -> str:
+    """The values in the header of a file, or those `known` of it, with those of the journal's record.
+
+    What the archive says of the Patient and the Study takes precedence, too.
+    """
     if known is not None:
         values = json.loads(known)
     else:
@@ -240,10 +276,18 @@ def _head_of_record(record: Series, path: Path, known: str | None) -> str:
             values = _values_of(_read(path))
         except InvalidInstance:
             values = {kind: {} for kind in _FROM_HEADER}
-    journal = to_json(asdict(record))
+    of_series = to_json(asdict(record))
     for counted in ("series_uid", "image_count", "size_bytes"):  # counted from the served files instead
-        journal.pop(counted, None)
-    return dump({**values, "journal": {name: value for name, value in journal.items() if value != ""}})
+        of_series.pop(counted, None)
+    described = {
+        "patient": journal.find_patient(record.collection, record.patient_id),
+        "study": journal.find_study(record.collection, record.patient_id, record.study_uid or ""),
+    }
+    parents = {kind: to_json(asdict(found)) for kind, found in described.items() if found is not None}
+    values |= {kind: {**values[kind], **given} for kind, given in parents.items()}
+    if (site := of_series.pop("site", None)) is not None:
+        values["extra"] = {**values["extra"], "site": site}
+    return dump({**values, "journal": {name: value for name, value in of_series.items() if value != ""}})
 
 
 @dataclass(frozen=True, slots=True)

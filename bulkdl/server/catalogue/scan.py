@@ -83,7 +83,12 @@ class _Scan:
     def update_roots(self, collection: str | None) -> bool:
         """Store the roots. Returns whether they, or any file, have changed since the catalogue was arranged."""
         roots = [
-            {"path": os.fsencode(r.path).hex(), "collection": r.collection, "about": to_json(asdict(r.about))}
+            {
+                "path": os.fsencode(r.path).hex(),
+                "collection": r.collection,
+                "about": to_json(asdict(r.about)),
+                "described": {name: to_json(asdict(about)) for name, about in r.described().items()},
+            }
             for r in self._roots
         ]
         fingerprint = json.dumps([collection, roots], sort_keys=True)

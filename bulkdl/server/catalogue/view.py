@@ -34,6 +34,7 @@ _PATIENTS: Final = "count(DISTINCT t.collection_key || char(0) || t.patient_key)
 _MAX_DIGITS: Final = 18  # such a number certainly fits the database's integers
 _MAX_NUMBERS: Final = 10_000
 _DATES: Final = ("birth_date", "patient_birth_date", "study_date", "series_date", "released")
+_MOMENTS: Final = ("submitted", "described")
 _FILE_COLUMNS: Final = (
     "id, path, target, series_uid, sop_uid, size_bytes, mtime_ns, instance_number, acquisition_number, md5"
 )
@@ -266,14 +267,14 @@ def _with_dates(values: dict[str, Any]) -> dict[str, Any]:
     for name in _DATES:
         if name in values:
             values[name] = date.fromisoformat(values[name])
+    for name in _MOMENTS:
+        if name in values:
+            values[name] = datetime.fromisoformat(values[name])
     return values
 
 
 def _record(kind: type[_Record], text: str, **more: Any) -> _Record:
-    values = _with_dates(json.loads(text))
-    if "submitted" in values:
-        values["submitted"] = datetime.fromisoformat(values["submitted"])
-    return kind(**values, **more)
+    return kind(**_with_dates(json.loads(text)), **more)
 
 
 def _of_series(criteria: SeriesCriteria, table: str = "t") -> list[Condition]:

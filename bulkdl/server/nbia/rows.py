@@ -220,9 +220,9 @@ def _descriptions(request: ApiRequest) -> Iterable[Row]:
             about = request.view.about(name)
             texts = [text for text in (about.description, about.citation) if text] or [name]
             yield {
-                "description": "".join(f"<p>{escape(text, quote=False)}</p>" for text in texts),
+                "description": about.html or "".join(f"<p>{escape(text, quote=False)}</p>" for text in texts),
                 "id": number,
-                "changed": _milliseconds(request.view.newest(name)),
+                "changed": _milliseconds(about.described or request.view.newest(name)),
                 "collection": name,
                 "collection_uri": about.collection_uri,
             }
