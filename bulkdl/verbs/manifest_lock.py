@@ -225,7 +225,7 @@ class _Locking:
         found, series = Resolution(), dict[SeriesUid, Series]()
         async with aclosing(resolve(selection, self.client, found)) as batches:
             async for batch in batches:
-                series |= {each.series_uid: each for each in batch}
+                series |= {each.series_uid: each for each in batch.series}
         self.failures += await check_found(selection, found, self.client)
         if found.failed:
             raise found.failed[0][1]
