@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
 from bulkdl.errors import DiffersAtSource, NotFound, RequestFailed, ShortAtSource, UnexpectedAnswer
@@ -25,6 +25,9 @@ from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import Stage, run_pool
 from bulkdl.shortlist import Shortlist
 from bulkdl.store.layout import special_name
+
+if TYPE_CHECKING:
+    from bulkdl.annotations import AnnotationClosure
 
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
 _LISTS_AT_ONCE: Final = 32
@@ -62,6 +65,14 @@ class Resolution:
         self.not_found += found.not_found
         self.failed += found.failed
 
+    def follow(self, closure: AnnotationClosure | None) -> None:
+        """Take over what `closure` has to tell, where nothing further will be known."""
+        if closure is not None:
+            self.choices += closure.notes()
+            self.failed += (
+                (SeriesQuestion({"the annotations of": "the selection"}), error) for error in closure.failures
+            )
+
     def compare(self, series: Iterable[Series], expected: Mapping[SeriesUid, SeriesSize]) -> None:
         """Note which Series differ from what a manifest states of them."""
         for each in series:
@@ -96,17 +107,37 @@ class Resolution:
 
 
 async def resolve(
-    selection: Selection, archive: Archive, resolution: Resolution, *, kept: Collection[SeriesUid] = ()
+    selection: Selection,
+    archive: Archive,
+    resolution: Resolution,
+    *,
+    kept: Collection[SeriesUid] = (),
+    closure: AnnotationClosure | None = None,
 ) -> AsyncGenerator[FoundSeries, None]:
     """Yield the Series of `selection` in batches as they arrive, and count them in `resolution`.
 
     Each batch has Series, and what the answers say of their Patients and Studies.
-    Those of a sample, a limit or an order come once all are known; `kept` are what an earlier run chose of them.
+    Those of a sample, a limit or an order come once all are known; `kept` are what an earlier run chose of them. Then
+    come those that `closure` adds.
 
     Raises:
         SelectionError: the selection has no criterion, or nothing fits into its limit.
         BulkdlError: what ends the run, as `Archive` states.
     """
+    async with aclosing(_chosen(selection, archive, resolution, kept)) as chosen:
+        async for batch in chosen:
+            if closure is not None:
+                closure.take(batch.series)
+            yield batch
+    if closure is not None:
+        async with aclosing(closure.extend()) as added:
+            async for batch in added:
+                yield batch
+
+
+async def _chosen(
+    selection: Selection, archive: Archive, resolution: Resolution, kept: Collection[SeriesUid]
+) -> AsyncGenerator[FoundSeries, None]:
     async with aclosing(_matching(selection, archive, resolution)) as matching:
         if not selection.is_shortlisted:
             async for batch in matching:

@@ -65,6 +65,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
+    "verbs/held_references.py": "test_annotations.py",  # one reader, by which the tests of all archives find references
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
 }
 

@@ -6,7 +6,7 @@ archive's `Retrier`. `open` and `open_bundle` are one attempt each: only the cal
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 from bulkdl.errors import RequestFailed
 from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier
 
@@ -193,6 +193,12 @@ class Archive(Protocol):
 
     def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AbstractAsyncContextManager[Body]:
         """Request all instances of a Series, in the form that `capabilities.bundle` names."""
+
+    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
+        """Return what annotation Series refer to, as far as the archive tells without sending them.
+
+        Series of which it does not know are left out.
+        """
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         """Return the bytes and the number of instances of a Series, None where the archive does not give them."""

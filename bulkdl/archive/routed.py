@@ -7,7 +7,7 @@ own limits and outages, so a download needs the one that `part_of` finds for its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Final
@@ -20,7 +20,7 @@ from bulkdl.errors import ArchiveError, ArchiveUnreachable, ConnectFailed, Reque
 from bulkdl.model.access import Route
 from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection
 
 # TCIA gives these UIDs when it removes what identifies a patient; since July 2025 controlled data are not in NBIA.
@@ -231,6 +231,14 @@ class RoutedArchive:
 
     def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AbstractAsyncContextManager[Body]:
         return self.nbia.open_bundle(series_uid, study_uid=study_uid)
+
+    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
+        """See `Archive.references`. NBIA is asked for what it has alone: a Series of IDC need not be there."""
+        uses_idc = self.route is not Route.NBIA and await self._has_index()
+        here = await self.idc.known(series_uids) if uses_idc else ()
+        told = dict(await self.idc.references(here)) if here else {}
+        known = frozenset(here)
+        return told | dict(await self.nbia.references([uid for uid in series_uids if uid not in known]))
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         return await self.nbia.size(series_uid)

@@ -82,6 +82,8 @@ class Coordinator:
     async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:
         """Download what `upstream` finds, or `only` these, until nothing is owed or the run is stopped, and journal it.
 
+        It may be called again, for what was found meanwhile.
+
         Raises:
             BulkdlError, Interrupted: an error that must stop the run; a request did not finish within seconds.
         """
@@ -95,6 +97,7 @@ class Coordinator:
 
     async def _work(self, source: AsyncIterator[SeriesWork]) -> None:
         queue: asyncio.Queue[SeriesWork | None] = asyncio.Queue(maxsize=1)
+        self._all_is_given_out, self._spare = False, None  # a run may fetch in several rounds
 
         async def items() -> AsyncIterator[SeriesWork]:
             while (work := await queue.get()) is not None:

@@ -111,3 +111,18 @@ class Entry:
     sop_uid: SopInstanceUid | None = None
     size_bytes: int | None = None
     md5: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What an annotation refers to: Series, and single `instances` whose Series it does not name.
+
+    `own` are the SOP Instance UIDs of the instances that say so, as far as they were read.
+    """
+
+    series: frozenset[SeriesUid] = frozenset()
+    instances: frozenset[SopInstanceUid] = frozenset()
+    own: frozenset[SopInstanceUid] = frozenset()
+
+    def __or__(self, other: "References") -> "References":
+        return References(self.series | other.series, self.instances | other.instances, self.own | other.own)

@@ -26,7 +26,7 @@ _CRITERION: Final = "criterion"
 _NO_CRITERIA: Final = frozenset(
     {
         *("since", "everything", "notes", "expected", "locks", "licenses", "denied_licenses", "analysis_results"),
-        *("shard", "sop_uids", "order", "sample", "seed", "limit_bytes"),
+        *("shard", "sop_uids", "order", "sample", "seed", "limit_bytes", "with_annotations"),
     }
 )
 _SHARD: Final = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
@@ -167,6 +167,7 @@ class Selection:
     out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
     states; they select nothing. `locks` are the lock files among the manifests, or their contents, whose
     checksums `mirror` compares. `sample`, `seed`, `limit_bytes` and `order` choose among the Series that match.
+    `with_annotations` adds what refers to the chosen ones, and what they refer to (`bulkdl.annotations`).
     """
 
     collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
@@ -241,6 +242,12 @@ class Selection:
     )
     order: SeriesOrder | None = option_field(
         "order", "Which series come first; the default is collection.", read=SeriesOrder
+    )
+    with_annotations: bool = option_field(
+        "with_annotations",
+        "Also the segmentations, structure sets, doses, plans, reports and presentation states that refer to the "
+        "selected series, and the series that selected ones refer to.",
+        default=False,
     )
     locations: tuple[str, ...] = field(default=(), metadata={_CRITERION: Criterion(admits=_is_there)})
     alternatives: tuple[Selection, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.idc.archive import IdcArchive
@@ -37,6 +37,9 @@ from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
+
+if TYPE_CHECKING:
+    from bulkdl.annotations import AnnotationClosure
 
 _RUNS_MEASURED: Final = 20
 
@@ -93,23 +96,35 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
     client = planned.client
     found = Resolution()
     is_listed = selection.series or selection.alternatives or selection.shard or selection.is_shortlisted
+    is_listed = is_listed or selection.with_annotations
     is_bare = planned.journal is None and planned.rows is None and not is_listed
     if isinstance(client, IdcArchive) and is_bare:
         await _add_totals(planned, found, selection, client)
     else:
         seen: dict[SeriesUid, None] = {}
-        async with aclosing(resolve(selection, client, found, kept=planned.chosen_before(selection))) as batches:
+        kept = planned.chosen_before(selection)
+        closure = _closure(planned, to) if selection.with_annotations else None
+        async with aclosing(resolve(selection, client, found, kept=kept, closure=closure)) as batches:
             async for batch in batches:
                 for series in batch.series:
                     if series.series_uid not in seen:
                         seen[series.series_uid] = None
                         await planned.add(series)
         planned.series_uids = tuple(seen)
+        found.follow(closure)
     for note in found.notes():
         sink(Noted(note))
     report = planned.report(tuple(await check_found(selection, found, client)), to)
     report = replace(report, withdrawn=planned.withdrawn, sources=planned.sources)
     return replace(report, release=found.release, notes=found.notes())
+
+
+def _closure(planned: _Planned, to: Path | None) -> AnnotationClosure:
+    from bulkdl.annotations import AnnotationClosure, read_nothing  # noqa: PLC0415 - late: most selections are without
+    from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
+
+    reads = HeldReferences(to) if planned.journal is not None and to is not None else read_nothing
+    return AnnotationClosure(planned.client, reads)
 
 
 async def _add_totals(planned: _Planned, found: Resolution, selection: Selection, client: IdcArchive) -> None:

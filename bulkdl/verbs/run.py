@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.archive.routed import source_of
@@ -35,6 +35,9 @@ from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
 from bulkdl.verbs.describing import CollectionsToDescribe
+
+if TYPE_CHECKING:
+    from bulkdl.annotations import AnnotationClosure
 
 Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
 
@@ -82,6 +85,8 @@ class MirrorRun:
     locks: tuple[Path, ...] = ()  # the lock files that the mirror is compared with at the end
     _sources: Counter[str] = field(default_factory=Counter)
     _withdrawn: int = 0
+    _closures: list[tuple[AnnotationClosure, Run, Layout]] = field(default_factory=list)
+    _unanswered: set[int | None] = field(default_factory=set)  # selections of which a question failed
 
     async def carry_out(
         self,
@@ -101,21 +106,56 @@ class MirrorRun:
             if looks_at_disk:
                 await self._owe_lost_files()
 
+        return await self._to_the_end(self._all_rounds(resolve_and_look(), compare or self.compare_adopted))
+
+    async def _all_rounds(self, resolving: Coroutine[Any, Any, None], compare: Compare) -> None:
+        """Resolve, list and download; and again, as long as what was downloaded refers to further Series."""
+        await self._round(resolving, compare)
+        while not self.context.stop.is_set() and self._closures:
+            if not await self._follow_references():
+                await self._end_closures()
+                return
+            self._resolved, self._listed = Stage(), Stage()
+            await self._round(asyncio.sleep(0), compare)
+
+    async def _round(self, resolving: Coroutine[Any, Any, None], compare: Compare) -> None:
         listing = list_instances(
             self.mirror.journal,
             self.run,
             self.client,
             upstream=self._resolved,
             downstream=self._listed,
-            steps=ListSteps(compare or self.compare_adopted, self._complete),
+            steps=ListSteps(compare, self._complete),
         )
 
         async def resolve_and_describe() -> None:
-            await self._stage(resolve_and_look(), self._resolved)
+            await self._stage(resolving, self._resolved)
             await self.descriptions.ask(self.client, self.mirror.journal)
 
         stages = resolve_and_describe(), self._stage(listing, self._listed)
-        return await self._to_the_end(together(*stages, self.coordinator.fetch(self._listed)))
+        await together(*stages, self.coordinator.fetch(self._listed))
+
+    async def _follow_references(self) -> bool:
+        """Record the Series that belong to selections with annotations by what is held now; whether there are any."""
+        is_new = False
+        for closure, run, layout in self._closures:
+            async with aclosing(closure.extend()) as batches:
+                async for batch in batches:
+                    await self.mirror.journal(_record_series, run, batch, layout)
+                    await self.descriptions.add(batch.series, self.mirror.journal)
+                    is_new = True
+        return is_new
+
+    async def _end_closures(self) -> None:
+        """Say what the annotations brought; only now their selections are resolved."""
+        for closure, run, _ in self._closures:
+            for note in closure.notes():
+                self._notes.append(note)
+                self.context.sink(Noted(note))
+            for error in closure.failures:
+                self.fail(error.code, f"the annotations of the selection are not all known: {error}")
+            if not closure.failures and run.selection_id not in self._unanswered:
+                await self.mirror.journal(Journal.end_resolving, run)
 
     async def add(self, series: Series, layout: Layout, *, lost: Sequence[SopInstanceUid] = ()) -> None:
         """Record a Series while the run is carried out, and owe what failed or is lost of it again."""
@@ -172,19 +212,8 @@ class MirrorRun:
         """
         run = run or self.run
         found = Resolution()
-        moved: list[Series] = []
-        kept = (
-            await self.mirror.journal(Journal.selected, run.selection_id) if selection.is_shortlisted else frozenset()
-        )
-        position = 1 if selection.is_shortlisted else None
-        async with aclosing(resolve(selection, self.client, found, kept=kept)) as batches:
-            async for batch in batches:
-                self._sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
-                self._withdrawn += sum(series.remark is not None for series in batch.series)
-                moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)
-                await self.descriptions.add(batch.series, self.mirror.journal)
-                position = position + len(batch.series) if position is not None else None
-                self._resolved.more()
+        closure = self._closure(run, layout) if selection.with_annotations else None
+        moved = await self._record_found(selection, layout, run, found, closure)
         for note in found.notes():
             self.context.sink(Noted(note))
         self._notes += found.notes()
@@ -211,10 +240,39 @@ class MirrorRun:
                 )
             else:
                 self._not_found.append(failure)
-        if not found.failed:
+        if found.failed:
+            self._unanswered.add(run.selection_id)
+        elif closure is None:
             await self.mirror.journal(Journal.end_resolving, run)
         await self._check_space()
-        return not found.failed
+        return not (found.failed or (closure is not None and closure.failures))
+
+    def _closure(self, run: Run, layout: Layout) -> AnnotationClosure:
+        """What finds the annotations of a selection, in this round and the next ones."""
+        from bulkdl.annotations import AnnotationClosure  # noqa: PLC0415 - late: most selections are without
+        from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
+
+        closure = AnnotationClosure(self.client, HeldReferences(self.mirror.files.root), peeks=True)
+        self._closures.append((closure, run, layout))
+        return closure
+
+    async def _record_found(
+        self, selection: Selection, layout: Layout, run: Run, found: Resolution, closure: AnnotationClosure | None
+    ) -> list[Series]:
+        """Record the Series of a selection as they are found; those that moved."""
+        moved: list[Series] = []
+        kept, position = frozenset[SeriesUid](), None
+        if selection.is_shortlisted:
+            kept, position = await self.mirror.journal(Journal.selected, run.selection_id), 1
+        async with aclosing(resolve(selection, self.client, found, kept=kept, closure=closure)) as batches:
+            async for batch in batches:
+                self._sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
+                self._withdrawn += sum(series.remark is not None for series in batch.series)
+                moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)
+                await self.descriptions.add(batch.series, self.mirror.journal)
+                position = position + len(batch.series) if position is not None else None
+                self._resolved.more()
+        return moved
 
     def _say_moved(self, moved: list[Series]) -> None:
         first = moved[0]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Unpack
 
+from bulkdl.annotations import AnnotationClosure
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.errors import JournalUnreadable, MirrorUnwritable, SelectionError, UnexpectedAnswer
 from bulkdl.fetch.adopted import find_differing
@@ -27,6 +28,7 @@ from bulkdl.resolve import Resolution, resolve
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import RunOptions, kept_context, open_archive, open_mirror, require_mirror
+from bulkdl.verbs.held_references import HeldReferences
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import MirrorRun, begin_run
 from bulkdl.verbs.signatures import Paths
@@ -185,11 +187,17 @@ async def sync_plan_async(mirror: Paths, **options: Unpack[RunOptions]) -> SyncP
         archive, rows = _repeated(journal.last_run(), journal.selections(), options, root)
         async with open_archive(archive, context) as source:
             for row in rows:
-                found, seen = Resolution(), set[SeriesUid]()
-                async with aclosing(resolve(row.selection, source.client, found)) as batches:
+                found, seen, closure = Resolution(), set[SeriesUid](), None
+                if row.selection.with_annotations:
+                    closure = AnnotationClosure(source.client, HeldReferences(root))
+                kept = journal.selected(row.id) if row.selection.is_shortlisted else ()
+                async with aclosing(
+                    resolve(row.selection, source.client, found, kept=kept, closure=closure)
+                ) as batches:
                     async for batch in batches:
                         seen.update(series.series_uid for series in batch.series)
                         _count(changes, batch.series, journal)
+                found.follow(closure)
                 failures += found.failures()
                 if found.series and not found.failed:
                     changes.withdrawn_series += sum(uid not in seen for uid in journal.linked(row.id))

@@ -21,7 +21,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
-from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, FaultyServer, Seen, answer, json
@@ -68,6 +68,10 @@ class KeysArchive:
     def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AbstractAsyncContextManager[Body]:
         del study_uid
         return self._http.open(Request("bundle", f"bundle/{series_uid}"), headers=IDENTITY)
+
+    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
+        del series_uids
+        return {}
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         found = [series for series in await self._series() if series.series_uid == series_uid]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from bulkdl.archive.base import BundleForm, Capabilities, FoundSeries, Listing, Rest, Take
 from bulkdl.errors import BulkdlError, NotFound
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
@@ -107,6 +107,9 @@ class MemoryArchive:
 
     async def collections(self) -> tuple[str, ...]:
         return ()
+
+    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
+        return {}
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         return SeriesSize(None, None)

@@ -26,7 +26,7 @@ from bulkdl.archive.idc.index import (
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import ConfigurationError, RequestRejected, UnexpectedAnswer
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection, folder_of
 
 if TYPE_CHECKING:
@@ -157,6 +157,10 @@ class IdcArchive:
         """Those of the UIDs that are Series of the current release."""
         return await asyncio.to_thread((await self.catalogue()).known, series_uids) if series_uids else ()
 
+    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
+        """See `Archive.references`. Of segmentations, structure sets and microscopy annotations there are tables."""
+        return await asyncio.to_thread((await self.catalogue()).references, series_uids) if series_uids else {}
+
     async def totals(self, selection: Selection) -> tuple[IndexTotals, FoundSeries]:
         """The sums of the Series that `find` would find for a selection that names none, by Collection.
 
@@ -233,7 +237,7 @@ def _local_index(profile: Profile) -> IndexFiles | None:
 
     downloaded = cached_index(profile.index or PUBLIC, profile.cache) if profile.cache is not None else None
     installed = installed_index() if profile.index is None else None
-    found = [files for files in (installed, downloaded) if files is not None]
+    found = [files for files in (downloaded, installed) if files is not None]  # of one version, that with more tables
     return max(found, key=version_of) if len(found) > 1 else next(iter(found), None)
 
 

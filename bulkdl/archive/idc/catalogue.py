@@ -33,9 +33,9 @@ from bulkdl.model.descriptions import (
     Publication,
     ResultDescription,
 )
-from bulkdl.model.ids import SeriesUid, StudyUid
+from bulkdl.model.ids import SeriesUid, StudyUid, is_uid
 from bulkdl.model.markup import html_text
-from bulkdl.model.records import Patient, Series, Study
+from bulkdl.model.records import Patient, References, Series, Study
 from bulkdl.model.selection import AnalysisResults, Selection, folder_of
 from bulkdl.model.text import folded, one_line, shortened
 
@@ -189,6 +189,11 @@ class IdcCatalogue:
             with _index_errors(files):
                 self._open("series", files.series, "PatientSex", "PatientAge")
                 self._has_earlier = self._open("prior", files.beside(index.PRIOR))
+                self._reference_tables = [
+                    (name.partition(".")[0], column)
+                    for name, column in index.REFERENCES.items()
+                    if self._open(name.partition(".")[0], files.beside(name))
+                ]
                 has_names = self._open("collections", files.beside(index.COLLECTIONS), *_OF_COLLECTIONS)
                 self._tables = {
                     "collections": has_names,
@@ -264,6 +269,18 @@ class IdcCatalogue:
         """Those of the UIDs that are Series of the current release."""
         question = "SELECT SeriesInstanceUID FROM series WHERE SeriesInstanceUID IN (SELECT unnest($uids))"
         return tuple(row[0] for row in self._rows(question, {"uids": list(series_uids)}))
+
+    def references(self, series_uids: Sequence[SeriesUid]) -> dict[SeriesUid, References]:
+        """The Series that annotations refer to, for those of the UIDs that the tables beside the index have."""
+        found: dict[SeriesUid, References] = {}
+        for table, column in self._reference_tables:
+            question = (
+                f"SELECT SeriesInstanceUID, {column} FROM {table} WHERE SeriesInstanceUID IN (SELECT unnest($uids))"
+            )
+            for uid, referred in self._rows(question, {"uids": list(series_uids)}):
+                if is_uid(referred or ""):
+                    found[uid] = found.get(uid, References()) | References(frozenset({SeriesUid(referred)}))
+        return found
 
     def search(self, selection: Selection) -> Iterator[IndexedSeries]:
         """The Series of the current release that match, in batches, in the order of the index.

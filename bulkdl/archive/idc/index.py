@@ -30,7 +30,13 @@ PRIOR: Final = "prior_versions_index.parquet"
 COLLECTIONS: Final = "collections_index.parquet"
 RESULTS: Final = "analysis_results_index.parquet"
 RELEASES: Final = "version_metadata_index.parquet"
-_OPTIONAL: Final = (PRIOR, COLLECTIONS, RESULTS, RELEASES)
+REFERENCES: Final = {
+    "seg_index.parquet": "segmented_SeriesInstanceUID",
+    "rtstruct_index.parquet": "referenced_SeriesInstanceUID",
+    "ann_index.parquet": "referenced_SeriesInstanceUID",
+}
+"""The tables of annotations, and the column with the Series that each refers to. The package does not have them."""
+_OPTIONAL: Final = (PRIOR, COLLECTIONS, RESULTS, RELEASES, *REFERENCES)
 
 _PACKAGE: Final = "idc_index_data"
 _FOLDER: Final = "idc-index"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -16,13 +16,14 @@ from bulkdl.archive.nbia.descriptions import collections_in, describes_parents, 
 from bulkdl.archive.nbia.dialects import DIALECTS, Dialect
 from bulkdl.archive.nbia.endpoints import Attribute, Endpoint
 from bulkdl.archive.nbia.questions import completed, plan_questions
+from bulkdl.archive.nbia.tags import ReferenceReader
 from bulkdl.archive.nbia.values import PADDING, read_record
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Identity, Request
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
 from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
-from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.availability import Refusals
@@ -148,6 +149,34 @@ class NbiaArchive:
                     await take(parents_in(attributes, rows))
 
         await self.retrier.ask(f"the studies of collection {collection}", once)
+
+    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
+        """See `Archive.references`. One request for the attributes of each Series; one that fails tells nothing."""
+        found: dict[SeriesUid, References] = {}
+
+        async def ask(series_uid: SeriesUid) -> None:
+            with suppress(RequestFailed):
+                if (told := await self._references_of(series_uid)) is not None:
+                    found[series_uid] = told
+
+        if series_uids and self.dialect.tags(series_uids[0]) is not None:
+            await run_pool(as_iterator(series_uids), ask, workers=_QUESTIONS_AT_ONCE, name="references")
+        return found
+
+    async def _references_of(self, series_uid: SeriesUid) -> References | None:
+        """What the first instance of a Series refers to; None if the archive does not tell its attributes."""
+        request = self.dialect.tags(series_uid)
+        assert request is not None  # noqa: S101 - as the caller has made sure
+
+        async def once(_: int) -> References | None:
+            reader = ReferenceReader(series_uid)
+            async with aclosing(self._rows(request)) as batches:
+                async for rows in batches:
+                    if not reader.read(rows):
+                        break
+            return reader.found
+
+        return await self.retrier.ask(f"the attributes of series {series_uid}", once)
 
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         """The bytes and the number of instances of a Series, None where the archive does not give them."""

@@ -93,6 +93,10 @@ class Dialect:
         """Ask for the MD5 over those of all instances of a Series; None where the family has none."""
         return self._ask_if_any("getMD5Hierarchy", {"series_uid": series_uid})
 
+    def tags(self, series_uid: SeriesUid) -> Request | None:
+        """Ask for the attributes of the first instance of a Series; None where the family has no such endpoint."""
+        return self._ask_if_any("getDicomTags", {"series_uid": series_uid})
+
     def metadata(self, endpoint: Endpoint) -> Request | None:
         """Ask for the archive's own description of an endpoint; None where the family has none."""
         del endpoint

@@ -11,7 +11,16 @@ import pytest
 
 from bulkdl.archive.connect import connect
 from bulkdl.archive.idc.archive import IdcArchive
-from bulkdl.archive.idc.index import COLLECTIONS, PRIOR, RELEASES, RESULTS, SERIES, index_at, installed_index
+from bulkdl.archive.idc.index import (
+    COLLECTIONS,
+    PRIOR,
+    REFERENCES,
+    RELEASES,
+    RESULTS,
+    SERIES,
+    index_at,
+    installed_index,
+)
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import ConfigurationError, DiskError, RequestFailed
 from tests.support.archives import make_retrier
@@ -83,7 +92,7 @@ async def test_downloads_an_index_with_all_its_files_and_says_so(source: Path, t
     publisher, notes = Publisher(source), list[str]()
     async with publisher.server, archive_of(publisher, tmp_path / "cache", path=path, notes=notes) as archive:
         assert await archive.collections() == ("Lung-One",)
-    assert sorted(publisher.asked) == sorted([SERIES, PRIOR, COLLECTIONS, RESULTS, RELEASES])
+    assert sorted(publisher.asked) == sorted([SERIES, PRIOR, COLLECTIONS, RESULTS, RELEASES, *REFERENCES])
     assert notes[0].startswith("downloading the index of IDC, about 80 MB, from http://127.0.0.1:")
     assert left_in(tmp_path / "cache") == sorted([SERIES, PRIOR, COLLECTIONS, RELEASES, "digest"])
 
