@@ -14,12 +14,12 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
         async for series in archive.get_series(collection="RIDER-Lung-CT", modality="CT"):
             print(series.series_uid, series.image_count)
 
-Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `adopt`, `query`, `describe`,
-`archives`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`, `manifest_diff`,
-`manifest_from_mirror`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`, `FetchSettings`.
-Their errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a
-notebook too. Nothing is printed, and no environment is read. Each name is imported when it is first used, so
-`import bulkdl` is fast.
+Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `report`, `adopt`, `query`,
+`describe`, `archives`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`,
+`manifest_diff`, `manifest_from_mirror`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`,
+`FetchSettings`. Their errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be
+called anywhere, in a notebook too. Nothing is printed, and no environment is read. Each name is imported when it is
+first used, so `import bulkdl` is fast.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.reach import reach
     from bulkdl.verbs.records import Record, Records
+    from bulkdl.verbs.report import report, report_async
     from bulkdl.verbs.resume import resume, resume_async
     from bulkdl.verbs.select import select
     from bulkdl.verbs.serve import serve, serve_async
@@ -88,6 +89,8 @@ __all__ = [
     "query",
     "query_async",
     "reach",
+    "report",
+    "report_async",
     "resume",
     "resume_async",
     "select",

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "resume": "Download everything that a mirror still owes.",
     "sync": "Bring a mirror to what the archive has now.",
     "log": "List the runs on a mirror, and what each changed.",
+    "report": "Write one page of HTML on a mirror.",
     "export": "Write the journal of a mirror as a table.",
     "plan": "Show what a mirror of the selection needs; download nothing.",
     "status": "Show what a mirror holds and owes.",

@@ -33,11 +33,13 @@ class JournalThread:
 
 
 @asynccontextmanager
-async def open_journal_thread(path: Path) -> AsyncIterator[JournalThread]:
-    """The journal at `path`, as `Journal.create_or_open` opens it. It is closed when the block ends."""
+async def open_journal_thread(
+    path: Path, opened: Callable[[Path], Journal] = Journal.create_or_open
+) -> AsyncIterator[JournalThread]:
+    """The journal at `path` as `opened` opens it, in its thread. It is closed when the block ends."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="bulkdl-journal") as thread:
-        journal = await loop.run_in_executor(thread, Journal.create_or_open, path)
+        journal = await loop.run_in_executor(thread, opened, path)
         try:
             yield JournalThread(journal, thread)
         finally:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, cast
 
@@ -170,6 +171,13 @@ class RunSummary:
     instances: dict[str, int]
     bytes: dict[str, int]
     changes: dict[str, int]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None where it did not end."""
+        if self.ended is None:
+            return None
+        return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +494,64 @@ class ManifestDifference(_Report):
         return {**self._values("first", "second"), "same": self.is_same, **lists}
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The sums of the Series with one value of an attribute. `instances` and `bytes` are of those held."""
+
+    name: str
+    series: int
+    instances: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFinding:
+    """What a Series lacks, or what differs within it; `kind` is stable, for programs."""
+
+    series: str
+    collection: str
+    patient: str
+    modality: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorReport(_Report):
+    """What `report` writes to `page`, at the moment `made` (ISO 8601, UTC).
+
+    `groups` are sums by the values of an attribute, such as `modality`. `series_read` is the number of Series whose
+    headers were read; 0: the findings are those of the journal alone.
+    """
+
+    mirror: str
+    page: str
+    made: str
+    version: str
+    status: StatusReport
+    groups: Mapping[str, tuple[Group, ...]]
+    runs: tuple[RunSummary, ...]
+    findings: tuple[SeriesFinding, ...]
+    series_read: int
+
+    @property
+    def archive(self) -> str:
+        """The archive of the last run."""
+        return self.status.archive
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `report --json`."""
+        return {
+            **self._values("mirror", "page", "made"),
+            "series": asdict(self.status.series),
+            "instances": {**asdict(self.status.instances), "held": self.status.held, "owed": self.status.owed},
+            "bytes": {"mirror": self.status.bytes_mirror},
+            "groups": {name: _documents(groups) for name, groups in self.groups.items()},
+            "findings": _documents(self.findings),
+            "series_read": self.series_read,
+        }
+
+
 Report: TypeAlias = (
     RunReport
     | SyncPlan
@@ -497,4 +563,5 @@ Report: TypeAlias = (
     | ManifestReport
     | ManifestWritten
     | ManifestDifference
+    | MirrorReport
 )

@@ -1,5 +1,6 @@
 """Reports as text for people. Pure. Every name from an archive or a disk passes through `one_line`."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import Final
@@ -38,6 +39,8 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C
             )
         case reports.ManifestDifference():
             return _difference_text(report)
+        case reports.MirrorReport():
+            return _mirror_report_text(report)
         case reports.SyncPlan():
             return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
@@ -185,6 +188,13 @@ def _way_on(mirror: str, *, only_quarantined: bool = False) -> str:
     if only_quarantined:
         return f"to keep quarantined instances as they are: {command('resume', '--accept-unsound', mirror)}"
     return f"to continue: {command('resume', mirror)}"
+
+
+def _mirror_report_text(report: reports.MirrorReport) -> str:
+    status, kinds = report.status, Counter(finding.kind for finding in report.findings)
+    held = f"{counted(status.held, 'instance')} in {status.series.selected:,} series"
+    lines = [f"{held}, {human_bytes(status.bytes_mirror)}; the report is {report.page}"]
+    return "\n".join([*lines, *(f"{kind}: {count:,} series" for kind, count in sorted(kinds.items()))])
 
 
 def _status_text(report: reports.StatusReport, width: int | None) -> str:

@@ -1,0 +1,242 @@
+"""`report`: one page of HTML on what a mirror holds, how complete its Series are, and how its runs went.
+
+It reads the journal and, unless it is quick, the header of each held file, in processes. It takes no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+from bulkdl._version import __version__
+from bulkdl.dicom.completeness import Finding, FindingKind, find_gaps
+from bulkdl.dicom.images import SeriesFacts
+from bulkdl.dicom.tags import uid_names
+from bulkdl.errors import Interrupted
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import HeldInstance, SeriesRow
+from bulkdl.journal.thread import JournalThread, open_journal_thread
+from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.options import Option
+from bulkdl.model.records import InstanceKey
+from bulkdl.model.reports import Group, MirrorReport, SeriesFinding
+from bulkdl.pages.mirror_report import render_mirror_report, require_report_libraries
+from bulkdl.runtime.disk import JOURNAL, disk_errors
+from bulkdl.runtime.processes import AnsweringProcess
+from bulkdl.runtime.tasks import run_pool
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.status import read_log, read_status
+
+_PAGE: Final = 500
+_MOST_PROCESSES: Final = 8
+_FILES_AT_ONCE: Final = 500
+_REFERENCES_NAMED: Final = 3
+_UNKNOWN: Final = "(not said)"
+
+
+async def report_async(
+    mirror: Paths,
+    *,
+    to: Paths,
+    quick: Annotated[bool, Option("quick", "Read no file, and say nothing of completeness.")] = False,
+    sink: Sink = ignore,
+    stop: asyncio.Event | None = None,
+) -> MirrorReport:
+    """Write the report of a mirror to the file `to`, and return what it says.
+
+    With `quick` the files are not opened, and the completeness of Series is not known.
+
+    Raises:
+        ConfigurationError: jinja2 or pygal is not installed (`bulkdl[report]`).
+        JournalError: there is no mirror, or its journal cannot be read.
+        MirrorUnwritable: the file cannot be written.
+        Interrupted: `stop` was set before the headers were read.
+    """
+    require_report_libraries()
+    root, page = Path(mirror), Path(to)
+    require_mirror(root)
+    with disk_errors("write", page):  # before the headers of a large mirror are read
+        await asyncio.to_thread(page.touch)
+    gathered = await asyncio.to_thread(_gather, root)
+    findings = list(gathered.findings)
+    if not quick:
+        findings += await _Completeness(root, sink, stop or asyncio.Event()).read()
+    found = await asyncio.to_thread(_report, root, page, gathered, findings, quick=quick)
+    text = await asyncio.to_thread(render_mirror_report, found)
+    with disk_errors("write", page):
+        await asyncio.to_thread(page.write_text, text, "utf-8")
+    return found
+
+
+report = blocking(report_async)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """The sums of the journal by the values of one attribute, and Series that are not held whole."""
+
+    sums: dict[str, defaultdict[str, Counter[str]]] = field(default_factory=dict)
+    findings: list[SeriesFinding] = field(default_factory=list)
+
+    def add(self, name: str, value: str | None, *, series: int, instances: int, size: int) -> None:
+        sums = self.sums.setdefault(name, defaultdict(Counter))
+        sums[value or _UNKNOWN].update(series=series, instances=instances, bytes=size)
+
+    def groups(self) -> dict[str, tuple[Group, ...]]:
+        return {
+            name: tuple(
+                Group(value, sums["series"], sums["instances"], sums["bytes"])
+                for value, sums in sorted(values.items(), key=lambda item: (-item[1]["bytes"], item[0]))
+            )
+            for name, values in self.sums.items()
+        }
+
+
+def _gather(root: Path) -> _Gathered:
+    gathered, names = _Gathered(), uid_names("Transfer Syntax")
+    with Journal.open_readonly(require_mirror(root)) as journal:
+        last = journal.last_run()
+        archive = (last.archive_name or last.archive_url) if last else None
+        for row in _series(journal):
+            _add_series(gathered, row, archive)
+            syntaxes: Counter[str] = Counter()
+            sizes: Counter[str] = Counter()
+            for instance in journal.instance_table(row.series.series_uid):
+                if instance["state"] == "held":
+                    uid = instance["transfer_syntax_uid"] or ""
+                    syntaxes[uid] += 1
+                    sizes[uid] += instance["size_bytes"] or 0
+            for uid, count in syntaxes.items():
+                gathered.add("transfer_syntax", names.get(uid, uid), series=1, instances=count, size=sizes[uid])
+    return gathered
+
+
+def _add_series(gathered: _Gathered, row: SeriesRow, archive: str | None) -> None:
+    series = row.series
+    values = {
+        "collection": series.collection,
+        "source": "idc" if series.location else archive,
+        "modality": series.modality,
+        "manufacturer": series.manufacturer,
+        "license": series.license_name,
+        "year": str(series.study_date.year) if series.study_date else None,
+    }
+    for name, value in values.items():
+        gathered.add(name, value, series=1, instances=row.held, size=row.held_bytes)
+    if missing := row.owed + row.failed + row.quarantined:
+        of = missing + row.held
+        gathered.findings.append(_finding(row, Finding(FindingKind.NOT_HELD, f"{missing:,} of {of:,} instances")))
+    elif row.error is not None:
+        gathered.findings.append(_finding(row, Finding(FindingKind.NOT_HELD, row.message or row.error)))
+
+
+def _series(journal: Journal) -> Iterator[SeriesRow]:
+    after = 0
+    while page := journal.series(after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].id
+
+
+def _finding(row: SeriesRow, finding: Finding) -> SeriesFinding:
+    series = row.series
+    names = (series.series_uid, series.collection, series.patient_id, series.modality or "")
+    return SeriesFinding(*names, finding.kind.value, finding.text)
+
+
+class _Completeness:
+    """The findings of all Series from the headers of their files."""
+
+    def __init__(self, root: Path, sink: Sink, stop: asyncio.Event) -> None:
+        self._root, self._sink, self._stop = root, sink, stop
+        self._findings: dict[int, list[SeriesFinding]] = {}
+
+    async def read(self) -> list[SeriesFinding]:
+        processes = min(os.cpu_count() or 1, _MOST_PROCESSES)
+        async with AsyncExitStack() as stack:
+            journal = await stack.enter_async_context(open_journal_thread(self._root / JOURNAL, Journal.open_readonly))
+            program = "bulkdl.verbs.report_batch"
+            free = [await stack.enter_async_context(AnsweringProcess(program)) for _ in range(processes)]
+
+            async def read_series(row: SeriesRow) -> None:
+                process = free.pop()  # there are as many as Series at work
+                try:
+                    facts = await self._facts(process, await journal(Journal.held_of_series, row.series.series_uid))
+                finally:
+                    free.append(process)
+                self._findings[row.id] = await journal(_findings_of, row, facts, self._root)
+
+            await run_pool(self._rows(journal), read_series, workers=processes, name="report")
+        if self._stop.is_set():
+            raise Interrupted("a report that was interrupted is not written")
+        return [finding for _, found in sorted(self._findings.items()) for finding in found]
+
+    async def _rows(self, journal: JournalThread) -> AsyncIterator[SeriesRow]:
+        after = 0
+        while page := await journal(Journal.series, after=after, limit=_PAGE):
+            for row in page:
+                if self._stop.is_set():
+                    return
+                if row.held:
+                    yield row
+            after = page[-1].id
+            if len(page) == _PAGE:
+                self._sink(Noted(f"the headers of {len(self._findings):,} series are read"))
+
+    async def _facts(self, process: AnsweringProcess, held: Sequence[HeldInstance]) -> SeriesFacts:
+        paths = [str(self._root / one.path) for one in held]
+        parts = []
+        for at in range(0, len(paths), _FILES_AT_ONCE):
+            some = tuple(paths[at : at + _FILES_AT_ONCE])
+            answer: SeriesFacts | None = await process.ask(some)
+            parts.append(answer or SeriesFacts(unreadable=tuple((path, "its reader died") for path in some)))
+        return SeriesFacts(
+            tuple(image for part in parts for image in part.images),
+            tuple(failed for part in parts for failed in part.unreadable),
+        )
+
+
+def _findings_of(journal: Journal, row: SeriesRow, facts: SeriesFacts, root: Path) -> list[SeriesFinding]:
+    found = find_gaps(facts.images)
+    for path, reason in facts.unreadable:
+        found.append(Finding(FindingKind.NOT_READABLE, f"{Path(path).relative_to(root)}: {reason}"))
+    references = {reference for image in facts.images for reference in image.references if reference[0]}
+    found += _dangling(journal, references)
+    return [_finding(row, finding) for finding in found]
+
+
+def _dangling(journal: Journal, references: set[tuple[str, str]]) -> Iterator[Finding]:
+    """One finding for each Series of which the mirror lacks instances that are referred to."""
+    by_series: defaultdict[str, list[str]] = defaultdict(list)
+    for series_uid, sop_uid in sorted(references):
+        if journal.find_held(InstanceKey(SeriesUid(series_uid), SopInstanceUid(sop_uid))) is None:
+            by_series[series_uid].append(sop_uid)
+    for series_uid, missing in by_series.items():
+        shown = ", ".join(missing[:_REFERENCES_NAMED])
+        more = f" and {len(missing) - _REFERENCES_NAMED} more" if len(missing) > _REFERENCES_NAMED else ""
+        text = f"refers to {len(missing):,} instances of series {series_uid} that are not held: {shown}{more}"
+        yield Finding(FindingKind.DANGLING_REFERENCE, text)
+
+
+def _report(root: Path, page: Path, gathered: _Gathered, findings: list[SeriesFinding], *, quick: bool) -> MirrorReport:
+    status = read_status(root)
+    return MirrorReport(
+        mirror=str(root.resolve()),
+        page=str(page),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        status=status,
+        groups=gathered.groups(),
+        runs=read_log(root).runs,
+        findings=tuple(findings),
+        series_read=0 if quick else status.series.selected,
+    )
