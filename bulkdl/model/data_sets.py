@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+
+from bulkdl.model.records import Series
 
 
 class DataSetKind(StrEnum):
@@ -50,6 +53,11 @@ class DataSetDownload:
     patients: int | None = None
     series: int | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """The entry of a download in `ls --json`."""
+        values = {**asdict(self), "way": self.way.value, "kinds": list(self.kinds)}
+        return {("bytes" if name == "size_bytes" else name): value for name, value in values.items()}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSet:
@@ -83,6 +91,16 @@ class DataSet:
     downloads: tuple[DataSetDownload, ...] = ()
     sources: tuple[str, ...] = ()
 
+    def as_json(self) -> dict[str, Any]:
+        """The entry of `ls --json`: `bytes` are those of the archive, `available` whether it has the data set."""
+        values = asdict(self)
+        downloads = [each.as_json() for each in self.downloads]
+        found = {name: values[name] for name in ("name", "title", "doi", "patients", "series", "instances")}
+        found |= {"bytes": self.size_bytes, "available": self.in_archive}
+        found |= {name: list(values[name]) for name in _LISTS}
+        found |= {name: values[name] for name in ("version", "updated", "page", "description")}
+        return {**found, "downloads": downloads}
+
     def matches(self, text: str) -> bool:
         """Whether each word of a text is somewhere in what is known of it, in any case."""
         known = " ".join(_words_of(self)).casefold()
@@ -101,11 +119,91 @@ class PatientTotal:
     size_bytes: int | None
     modalities: tuple[str, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """The entry of a Patient in `ls --json`."""
+        return {
+            "patient": self.patient_id,
+            "collection": self.collection,
+            "studies": self.studies,
+            "series": self.series,
+            "instances": self.instances,
+            "bytes": self.size_bytes,
+            "modalities": list(self.modalities),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedStudy:
+    """A Study with its Series, in the order of their numbers."""
+
+    study_uid: str
+    patient_id: str
+    collection: str
+    date: str | None
+    description: str | None
+    series: tuple[Series, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of a Study in `ls --json`, with its Series."""
+        return {
+            "study": self.study_uid,
+            "patient": self.patient_id,
+            "collection": self.collection,
+            "date": self.date,
+            "description": self.description,
+            "series": [series_as_json(each) for each in self.series],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """What one source contributed: how many `data_sets`, and when it said so.
+
+    `is_current`: it was asked now, or lately. `error` is why not; `time` is None where nothing is known of it then.
+    """
+
+    source: str
+    address: str
+    time: datetime | None
+    is_current: bool
+    data_sets: int = 0
+    release: str | None = None
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of a source in `ls --json`."""
+        return {
+            "source": self.source,
+            "address": self.address,
+            "time": self.time.isoformat() if self.time is not None else None,
+            "current": self.is_current,
+            "data_sets": self.data_sets,
+            "release": self.release,
+            "error": self.error,
+        }
+
 
 _COUNTED: Final = ("patients", "series", "instances", "size_bytes")
 """Numbers of the archive: where it has a data set, no other source fills them, for theirs are of other downloads."""
+_LISTS: Final = ("dois", "modalities", "licenses", "species", "cancer_types", "locations", "collections", "sources")
 _CREATIVE_COMMONS: Final = re.compile(r"https?://creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 _NAMES: Final = frozenset({"name", "kind", "in_archive", "sources"})
+
+
+def series_as_json(series: Series) -> dict[str, Any]:
+    """The entry of a Series in `ls --json`."""
+    return {
+        "series": series.series_uid,
+        "number": series.series_number,
+        "modality": series.modality,
+        "body_part": series.body_part,
+        "description": series.description,
+        "date": series.series_date.isoformat() if series.series_date else None,
+        "instances": series.image_count,
+        "bytes": series.size_bytes,
+        "license": short_license(series.license_name, series.license_uri),
+        "collection_uri": series.collection_uri,
+    }
 
 
 def name_key(name: str) -> str:
@@ -149,12 +247,11 @@ def _completed(one: DataSet, other: DataSet) -> DataSet:
 
 
 def find_data_sets(data_sets: Iterable[DataSet], word: str) -> tuple[DataSet, ...]:
-    """Those of that name, else those of that DOI."""
-    known = tuple(data_sets)
-    if named := tuple(each for each in known if name_key(each.name) == name_key(word)):
-        return named
-    doi = word.casefold()
-    return tuple(each for each in known if doi in {one.casefold() for one in (each.doi, *each.dois) if one})
+    """Those of that name; else those whose DOI it is; else those that have Series of that DOI."""
+    known, doi = tuple(data_sets), word.casefold()
+    named = tuple(each for each in known if name_key(each.name) == name_key(word))
+    of_doi = tuple(each for each in known if each.doi and each.doi.casefold() == doi)
+    return named or of_doi or tuple(each for each in known if doi in map(str.casefold, each.dois))
 
 
 def short_license(name: str | None, address: str | None) -> str | None:

@@ -49,15 +49,25 @@ async def _meaning(word: str, known: Iterable[str], archive: Archive) -> tuple[s
         if field == "studies" and not await _has(Selection(studies=(StudyUid(word),)), archive):
             raise SelectionError(f"the archive has no series and no study {word}, or does not show it")
         return field, [word]
-    if doi := _DOI.fullmatch(word.strip()):
-        return "collections", await _collections_of_doi(doi[1], archive)
-    name = _name_in_address(word) if "://" in word else word.strip()
+    name = written_name(word)
+    if _DOI.fullmatch(name):
+        return "collections", await _collections_of_doi(name, archive)
     exact = [each for each in known if each.casefold() == name.casefold()]
     if alike := exact or [each for each in known if folded(each) == folded(name)]:
         return "collections", alike
     if name and await _has(Selection(patients=(name,)), archive):
         return "patients", [name]
     raise SelectionError(f"the archive has no collection and no patient called {name!r}{did_you_mean(name, known)}")
+
+
+def written_name(word: str) -> str:
+    """What a word names a data set by: the DOI in it, the name on a page of TCIA, or the word itself.
+
+    Raises SelectionError: it is the address of something else.
+    """
+    if doi := _DOI.fullmatch(word.strip()):
+        return doi[1]
+    return _name_in_address(word) if "://" in word else word.strip()
 
 
 async def _collections_of_doi(doi: str, archive: Archive) -> list[str]:

@@ -90,6 +90,19 @@ def cached_index(address: str, cache: Path) -> IndexFiles | None:
     return IndexFiles(file) if file.is_file() else None
 
 
+def index_stamp(index: str | None, cache: Path | None) -> str:
+    """A text that changes with the files of the index that a profile names; empty where none are here. Blocking."""
+    if index is not None and not is_address(index):
+        found = [index_at(Path(index))]
+    else:
+        downloaded = cached_index(index or PUBLIC, cache) if cache is not None else None
+        installed = installed_index() if index is None else None
+        found = [files for files in (installed, downloaded) if files is not None]
+    beside = [files.beside(name) for files in found for name in (SERIES, COLLECTIONS, RESULTS)]
+    paths = [path for path in [*(files.series for files in found), *beside] if path is not None]
+    return "\n".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in dict.fromkeys(paths))
+
+
 def _cache_folder(address: str, cache: Path) -> Path:
     return cache / _FOLDER / hashlib.sha256(address.encode()).hexdigest()[:16]
 
