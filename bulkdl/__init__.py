@@ -15,7 +15,7 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
             print(series.series_uid, series.image_count)
 
 Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `report`, `adopt`, `query`,
-`describe`, `archives`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`,
+`describe`, `archives`, `ls`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`,
 `manifest_diff`, `manifest_from_mirror`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`,
 `FetchSettings`. Their errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be
 called anywhere, in a notebook too. Nothing is printed, and no environment is read. Each name is imported when it is
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import connect, query, query_async
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.export import export
+    from bulkdl.verbs.ls import ls, ls_async
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.manifest_lock import manifest_lock, manifest_lock_async
     from bulkdl.verbs.mirror import mirror, mirror_async
@@ -73,6 +74,8 @@ __all__ = [
     "export",
     "log",
     "log_async",
+    "ls",
+    "ls_async",
     "manifest_convert",
     "manifest_diff",
     "manifest_from_mirror",

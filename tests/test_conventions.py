@@ -34,6 +34,7 @@ _MOST_PARAMETERS: Final = 6
 _MANY_PARAMETERS: Final[dict[str, str]] = {
     "bulkdl/model/options.py:option_field": "declares a field: each parameter is one fact of the option",
     "bulkdl/verbs/manifest_lock.py:manifest_lock_async": "public: its keywords are the interface of the library",
+    "bulkdl/verbs/ls.py:ls_async": "public: its keywords are the interface of the library",
     "bulkdl/verbs/mirror.py:mirror_async": "public: its keywords are the interface of the library",
     "bulkdl/verbs/plan.py:plan_async": "public: its keywords are the interface of the library",
     "bulkdl/verbs/reach.py:reach": "public: its keywords are the interface of the library",

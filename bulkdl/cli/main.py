@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "log": "List the runs on a mirror, and what each changed.",
     "report": "Write one page of HTML on a mirror.",
     "export": "Write the journal of a mirror as a table.",
+    "ls": "List data sets; of one its patients, of a patient its series.",
     "plan": "Show what a mirror of the selection needs; download nothing.",
     "status": "Show what a mirror holds and owes.",
     "verify": "Compare every file of a mirror with its journal.",

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import click
 from click.core import ParameterSource
 
+from bulkdl.cli.completing import complete_data_sets
 from bulkdl.cli.config import Configuration, load_configuration
 from bulkdl.cli.progress import ProgressMode
 from bulkdl.cli.sections import JSON_HELP, SectionedOption
@@ -34,6 +35,7 @@ Declared: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
 PATH: Final = click.Path(path_type=Path)
 
 _CONFIGURATION: Final = "bulkdl.cli.configuration"
+_COLLECTION: Final = "collection"
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg, unused-ignore] # generic since click 8.4 only
@@ -204,6 +206,8 @@ def _option(name: str, option: Option, default: Any) -> Declared:
         settings |= {"default": shown, "show_default": True}
     if default is inspect.Parameter.empty:
         settings["required"] = True
+    if option.keyword == _COLLECTION:
+        settings["shell_complete"] = complete_data_sets
     return (option.flag, name), {**settings, "metavar": option.metavar, "multiple": default == ()}
 
 
@@ -214,7 +218,7 @@ def _options(kind: type[Any], *names: str) -> list[Declared]:
     ]
 
 
-_DATA_SETS: Final = _declared("data_sets", nargs=-1, metavar="[DATA_SET]...")
+_DATA_SETS: Final = _declared("data_sets", nargs=-1, metavar="[DATA_SET]...", shell_complete=complete_data_sets)
 _MANIFEST: Final = _declared(
     "--manifest",
     metavar="FILE",

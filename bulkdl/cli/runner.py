@@ -25,6 +25,7 @@ from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
 
 Result = TypeVar("Result")
+AnyReport = TypeVar("AnyReport", bound=Report)
 
 yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask before a whole archive or a very low rate.")
 
@@ -33,9 +34,16 @@ _STOPPING: Final = "stopping: finishing the requests in flight; Ctrl-C again sto
 
 
 def run_verb(
-    action: Callable[[Sink, asyncio.Event], Awaitable[Report]], options: OutputOptions, *, when_interrupted: str
+    action: Callable[[Sink, asyncio.Event], Awaitable[AnyReport]],
+    options: OutputOptions,
+    *,
+    when_interrupted: str,
+    show: Callable[[AnyReport], None] | None = None,
 ) -> Exit:
-    """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code."""
+    """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code.
+
+    `show` prints the report in place of its text.
+    """
     tune_process()
     with display(options.progress, sys.stderr) as sink:
         try:
@@ -44,7 +52,10 @@ def run_verb(
             sink(RunEnded(error_values(error)))
             raise
         sink(RunEnded(report.as_json()))
-    print_report(report, as_json=options.as_json)
+    if show is not None:
+        show(report)
+    else:
+        print_report(report, as_json=options.as_json)
     if (complaint := complaint_of(report)) is not None:
         print(f"bulkdl: {one_line(complaint)}", file=sys.stderr, flush=True)
     return for_report(report)

@@ -1,12 +1,13 @@
 """Format tables, durations, plurals, and commands to copy. Pure, and light to import."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from bulkdl.model.text import one_line, shortened
 
-_LEAST_WIDTH: Final = 12
+LEAST_WIDTH: Final = 12
+"""No column is cut to less than this."""
 
 
 def command(*words: str) -> str:
@@ -14,15 +15,26 @@ def command(*words: str) -> str:
     return shlex.join(("bulkdl", *words))
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, width: int | None = None) -> str:
-    """Aligned columns, the first `left` ones to the left. The widest of these are cut in a table wider than `width`."""
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    left: int | Collection[int] = 1,
+    width: int | None = None,
+    cut: Collection[int] | None = None,
+) -> str:
+    """Aligned columns, the first `left` ones, or those of these numbers, to the left.
+
+    In a table wider than `width` the widest of these are cut, or those that `cut` names.
+    """
     lines = [tuple(heads), *(tuple(one_line(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    text = range(left) if isinstance(left, int) else left
     if width is not None:
-        _narrow(widths, left, width - 2 * (len(heads) - 1))
+        _narrow(widths, text if cut is None else cut, width - 2 * (len(heads) - 1))
     return "\n".join(
         "  ".join(
-            _fitted(cell, size).ljust(size) if column < left else cell.rjust(size)
+            _fitted(cell, size).ljust(size) if column in text else cell.rjust(size)
             for column, (cell, size) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
@@ -33,18 +45,21 @@ def fit_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int)
     """As many of the first columns as fit into `width`, two spaces apart, with their widest cells cut."""
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     count, taken = 0, -2
-    while count < len(widths) and (taken := taken + 2 + min(widths[count], _LEAST_WIDTH)) <= width:
+    while count < len(widths) and (taken := taken + 2 + min(widths[count], LEAST_WIDTH)) <= width:
         count += 1
     count = max(1, count)
-    _narrow(widths, count, width - 2 * (count - 1) + sum(widths[count:]))
+    _narrow(widths, range(count), width - 2 * (count - 1) + sum(widths[count:]))
     cut = [[_fitted(cell, size) for cell, size in zip(row[:count], widths, strict=False)] for row in (heads, *rows)]
     return cut[0], cut[1:]
 
 
-def _narrow(widths: list[int], left: int, room: int) -> None:
-    """Take from the widest of the first `left` columns until all fit into `room`, or each has the least width."""
-    while sum(widths) > room and max(widths[:left]) > _LEAST_WIDTH:
-        widths[widths.index(max(widths[:left]), 0, left)] -= 1
+def _narrow(widths: list[int], columns: Collection[int], room: int) -> None:
+    """Take from the widest of some columns until all fit into `room`, or each of these has the least width."""
+    while sum(widths) > room and columns:
+        widest = max(columns, key=widths.__getitem__)
+        if widths[widest] <= LEAST_WIDTH:
+            return
+        widths[widest] -= 1
 
 
 def _fitted(cell: str, size: int) -> str:

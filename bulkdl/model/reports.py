@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeAlias, cast
 
+from bulkdl.model.data_sets import DataSet, DataSetKind, ListedStudy, PatientTotal, SourceReport
+
 _ONLY_IF_GIVEN: Final = frozenset({"key", "series", "message"})
 
 
@@ -552,6 +554,41 @@ class MirrorReport(_Report):
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsReport(_Report):
+    """The report of `ls`: data sets, or of one of them its Patients, or of a Patient the Studies with their Series.
+
+    `patients` and `studies` are None where they are not listed. `search` is the text that everything listed has.
+    `archive` is an address, and `archive_name` what the archive was called, None for the default one.
+    """
+
+    archive: str
+    archive_name: str | None = None
+    data_sets: tuple[DataSet, ...] = ()
+    patients: tuple[PatientTotal, ...] | None = None
+    studies: tuple[ListedStudy, ...] | None = None
+    search: str | None = None
+    sources: tuple[SourceReport, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is listed."""
+        listed = self.data_sets if self.patients is None and self.studies is None else (self.patients or self.studies)
+        return not listed
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `ls --json`."""
+        by_kind = {kind: [each.as_json() for each in self.data_sets if each.kind is kind] for kind in DataSetKind}
+        return {
+            **self._values("archive", "search"),
+            "collections": by_kind[DataSetKind.COLLECTION],
+            "analysis_results": by_kind[DataSetKind.ANALYSIS_RESULT],
+            "patients": None if self.patients is None else [each.as_json() for each in self.patients],
+            "studies": None if self.studies is None else [each.as_json() for each in self.studies],
+            "sources": [each.as_json() for each in self.sources],
+        }
+
+
 Report: TypeAlias = (
     RunReport
     | SyncPlan
@@ -564,4 +601,5 @@ Report: TypeAlias = (
     | ManifestWritten
     | ManifestDifference
     | MirrorReport
+    | LsReport
 )

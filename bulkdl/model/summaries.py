@@ -7,6 +7,7 @@ from typing import Final
 
 from bulkdl.model import reports
 from bulkdl.model.formatting import command, counted, duration, plural, table
+from bulkdl.model.listings import listing_text
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.text import one_line
@@ -41,11 +42,13 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C
             return _difference_text(report)
         case reports.MirrorReport():
             return _mirror_report_text(report)
+        case reports.LsReport():
+            return listing_text(report, width)
         case reports.SyncPlan():
             return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
 
-def complaint_of(report: reports.Report) -> str | None:
+def complaint_of(report: reports.Report) -> str | None:  # noqa: PLR0911 - one for each
     """The line for standard error if something is wrong; None if nothing is."""
     match report:
         case reports.RunReport():
@@ -58,6 +61,8 @@ def complaint_of(report: reports.Report) -> str | None:
             missing = len(report.failures)
             were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
             return f"{were} not found in the archive" if missing else None
+        case reports.LsReport(search=str(text)) if report.is_empty:
+            return f"nothing is found with {text!r}"
         case reports.SyncPlan():
             return "the archive did not answer every question" if report.failures else None
         case _:  # they only show what is there

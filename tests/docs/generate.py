@@ -18,6 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, date, datetime
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
@@ -53,6 +54,7 @@ _COMMANDS: Final = {
     "ManifestReport": "`manifest show`",
     "ManifestWritten": "`manifest convert`, `from-mirror`",
     "ManifestDifference": "`manifest diff`",
+    "LsReport": "`ls`",
 }
 
 
@@ -233,6 +235,7 @@ def _example(hint: Any, words: dict[str, str]) -> Any:
     if isinstance(hint, type) and issubclass(hint, Enum):
         words[next(iter(hint)).value] = ", ".join(f"`{each.value}`" for each in hint)
         return next(iter(hint))
+    hint = getattr(hint, "__supertype__", hint)
     arguments = [argument for argument in typing.get_args(hint) if argument not in {type(None), Ellipsis}]
     origin = typing.get_origin(hint)
     if origin in {typing.Union, types.UnionType}:
@@ -241,7 +244,9 @@ def _example(hint: Any, words: dict[str, str]) -> Any:
         return (_example(arguments[0], words),)
     if origin in {dict, Mapping}:
         return {"CODE": _example(arguments[1], words)}
-    return {str: "text", int: 1, float: 1.5, bool: True}[hint]
+    return {str: "text", int: 1, float: 1.5, bool: True, date: date.min, datetime: datetime.min.replace(tzinfo=UTC)}[
+        hint
+    ]
 
 
 def _flat(value: Any, words: Mapping[str, str], path: str = "") -> Iterator[tuple[str, str]]:
@@ -249,6 +254,8 @@ def _flat(value: Any, words: Mapping[str, str], path: str = "") -> Iterator[tupl
         case dict():
             for key, inner in value.items():
                 yield from _flat(inner, words, f"{path}.{key}" if path else key)
+        case []:
+            yield f"{path}[]", "as above"
         case list() | tuple():
             yield from _flat(value[0], words, f"{path}[]")
         case bool():
