@@ -1,6 +1,5 @@
 """Where the entries of a Series belong in the mirror, and what becomes of them."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from bulkdl.errors import InstanceError, RequestFailed
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.outcomes import FileNaming, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
-from bulkdl.store.layout import InstanceNumbers, instance_name, parse_layout, special_name
+from bulkdl.store.layout import InstanceNumbers, beside_name, instance_name, parse_layout, special_name
 from bulkdl.store.safe_names import fold
 
 _LABEL: Final = re.compile(r"\.x[0-9a-f]{8}\.dcm\Z")
@@ -96,8 +95,7 @@ class Target:
 
     def beside(self) -> Self:
         """This target under a name of its key: another entry has the same UID, and the usual name."""
-        label = hashlib.sha256(self.entry.key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        return replace(self, name=f"{instance_name(self.sop_uid or '').removesuffix('.dcm')}.x{label}.dcm")
+        return replace(self, name=beside_name(self.sop_uid or "", self.entry.key))
 
     @property
     def is_beside(self) -> bool:

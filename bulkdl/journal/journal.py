@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from bulkdl.errors import JournalUnreadable, LayoutError
-from bulkdl.journal import connection, queries, rows, writes
+from bulkdl.journal import connection, moves, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
 from bulkdl.journal.schema import STATE_NUMBERS
 from bulkdl.model.descriptions import CollectionDescription, Descriptions, ResultDescription
@@ -43,6 +43,7 @@ class Journal:
         self.path = path
         self._database = database
         self._claims: dict[str, str] = {}  # folders by owner, recorded with the next Series
+        self._forgets_owners = False  # of folders, in a trial of another layout
 
     @classmethod
     def create_or_open(cls, path: Path) -> Self:
@@ -200,9 +201,69 @@ class Journal:
         """
         known = self._claims.get(key)
         if known is None:
-            row = self._row(queries.FOLDER_OWNER, (key,))
+            row = None if self._forgets_owners else self._row(queries.FOLDER_OWNER, (key,))
             known = row[0] if row else self._claims.setdefault(key, owner)
         return bool(known != owner)
+
+    def begin_relayout(self, template: str, *, is_trial: bool = False) -> None:
+        """Begin to move every Series to where another layout wants it, or begin a trial, of which nothing is recorded.
+
+        The layout counts at once, for new Series too, and the folders have no owners any more.
+        """
+        if (row := self._row(queries.LAYOUT)) is not None and row[0] == template:
+            return
+        self._claims.clear()
+        if is_trial:
+            self._forgets_owners = True
+            return
+        with self._writing() as database:
+            database.execute(moves.FORGET_OWNERS)
+            database.execute(moves.REPLACE_LAYOUT, (template,))
+            database.execute(moves.SET_BEGUN, (template,))
+
+    def unfinished_relayout(self) -> str | None:
+        """The layout of a relayout that did not end; None if there is none."""
+        begun = self._row(moves.BEGUN)
+        return str(begun[0]) if begun is not None else None
+
+    def end_relayout(self) -> None:
+        """Record that every Series is where the layout wants it."""
+        with self._writing() as database:
+            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
+            database.execute(moves.FORGET_BEGUN)
+        self._claims.clear()
+
+    def begin_moves(self, series_moves: Sequence[moves.SeriesMove]) -> None:
+        """Record moves before the first file is renamed."""
+        with self._writing() as database:
+            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
+            moves.begin_moves(database, series_moves)
+        self._claims.clear()
+
+    def end_moves(self, series_moves: Sequence[moves.SeriesMove]) -> None:
+        """Record the new places of Series whose files are there, durably."""
+        with self._writing() as database:
+            moves.end_moves(database, series_moves)
+
+    def begun_moves(self) -> list[moves.SeriesMove]:
+        """The moves that were begun and have not ended."""
+        return [
+            moves.SeriesMove(
+                number, before, after, tuple(moves.FileMove(*each) for each in self._rows(moves.MOVED_NAMES, (number,)))
+            )
+            for number, before, after in self._rows(moves.MOVES)
+        ]
+
+    def placed_files(self, series_id: int) -> list[moves.PlacedFile]:
+        """The instances of a Series with the names of their files."""
+        return [
+            moves.PlacedFile(uid, name, bool(named), bool(in_place), bool(owed), key, size)
+            for uid, name, named, in_place, owed, key, size in self._rows(moves.FILES, (series_id,))
+        ]
+
+    def series_in_order(self, *, after: str = "", limit: int) -> list[SeriesRow]:
+        """Every Series that has a folder, by UID, after the UID `after`."""
+        return [rows.series_row(row) for row in self._rows(queries.SERIES_BY_ORDER, (after, limit))]
 
     def record_series(
         self,

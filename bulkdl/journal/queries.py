@@ -269,6 +269,7 @@ LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = ''
 """
 
 SERIES_PAGE: Final = f"{_SERIES_ROW} WHERE s.id > ? ORDER BY s.id LIMIT ?"
+SERIES_BY_ORDER: Final = f"{_SERIES_ROW} WHERE s.series_uid > ? AND s.folder IS NOT NULL ORDER BY s.series_uid LIMIT ?"
 SERIES_BY_UID: Final = f"{_SERIES_ROW} WHERE s.series_uid = ?"
 UNLISTED_SERIES: Final = f"""
 SELECT {SERIES_COLUMNS}, s.id, s.folder

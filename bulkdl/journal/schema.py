@@ -35,7 +35,8 @@ Tables
 ======
 Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains a secret.
 
-- `mirror`: properties of the mirror as a whole, by name: `layout` is the template of its folders.
+- `mirror`: properties of the mirror as a whole, by name: `layout` is the template of its folders and files;
+  `relayout` is there while a relayout to it is not finished.
 - `folder_owner`: which names own a folder whose name contains text. `key` is the path without case and in one form of
   Unicode, `owner` a digest of the names: two Collections that differ only in that keep different folders.
 - `archive`: `name` is the profile or the address that the user gave, `url` its latest address.
@@ -47,11 +48,11 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
   null if it is killed. `catalogue` is the release of the index in which Series were looked up, null where the archive
   answers itself.
 - `series`: a Series as the archive describes it. `record` is a JSON object of the values that have no column.
-  `folder` is relative to the mirror, with `/`; it never changes, and is null for a Series that was requested by UID and
-  that the archive did not know. `listing` is 0 when the instances are not listed, 1 when those that the selections name
-  are recorded, 2 when all are. `owes` is 1 while instances are owed. `position`: its place in the order of
-  downloading that a run asked for; those of one position come by Collection, Patient, Study and Series. `updated_at`:
-  when the record last changed.
+  `folder` is relative to the mirror, with `/`; only `relayout` changes it. It is null for a Series that was requested
+  by UID and that the archive did not know. `listing` is 0 when the instances are not listed, 1 when those that the
+  selections name are recorded, 2 when all are. `owes` is 1 while instances are owed. `position`: its place in the order
+  of downloading that a run asked for; those of one position come by Collection, Patient, Study and Series.
+  `updated_at`: when the record last changed.
 - `collection`, `analysis_result`, `patient`, `study`: what the archive says of them. `record` is a JSON object of the
   values of `model.descriptions.CollectionDescription` and `ResultDescription`, of `model.records.Patient` and `Study`;
   what is absent has no key. A row of `collection` with a name alone: the archive was asked and said nothing.
@@ -67,6 +68,8 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
   that were accepted. `run_id`: the run that last changed the row.
 - `entry`: what the archive's list says of an instance beyond its SOP Instance UID: `key`, where it differs from
   the UID, `size_bytes` and `md5`. Most archives list UIDs alone and need no rows here. An instance has at most one.
+- `move`, `move_file`: Series that are being moved to another folder, and their files that get another name. A row is a
+  move that the next run finishes: see `moves`.
 - `transfer_syntax`: the transfer syntax UIDs.
 - `failure`: why a failed or quarantined instance is not in the mirror; for a Series as a whole `sop_uid` is empty.
   `error` is a code of `bulkdl.errors`.
@@ -339,6 +342,21 @@ CREATE TABLE series_header (
 );
 """
 
+_VERSION_7: Final = """
+CREATE TABLE move (
+  series_id INTEGER PRIMARY KEY REFERENCES series (id),
+  folder TEXT NOT NULL
+);
+
+CREATE TABLE move_file (
+  series_id INTEGER NOT NULL REFERENCES series (id),
+  sop_uid TEXT NOT NULL,
+  before TEXT,
+  after TEXT,
+  PRIMARY KEY (series_id, sop_uid)
+) WITHOUT ROWID;
+"""
+
 VIEWS: Final = """
 DROP VIEW IF EXISTS v_collections;
 DROP VIEW IF EXISTS v_series;
@@ -390,7 +408,15 @@ FROM run AS r JOIN archive AS a ON a.id = r.archive_id;
 """
 """The views for people, which the last step of a migration creates anew: a change of a view is an empty script."""
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+    _VERSION_4,
+    _VERSION_5,
+    _VERSION_6,
+    _VERSION_7,
+)
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -408,11 +434,17 @@ CREATE TEMP TABLE study (collection, patient_id, study_uid, record);
 CREATE TEMP TABLE series_header (series_id, sop_class_uid);
 """
 
+_NO_MOVES: Final = """
+CREATE TEMP TABLE move (series_id, folder);
+CREATE TEMP TABLE move_file (series_id, sop_uid, before, after);
+"""
+
 STAND_INS: Final[dict[int, str]] = {
-    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS,
-    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS,
-    3: _NO_DESCRIPTIONS,
-    4: _NO_DESCRIPTIONS,
-    5: _NO_DESCRIPTIONS,
+    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES,
+    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES,
+    3: _NO_DESCRIPTIONS + _NO_MOVES,
+    4: _NO_DESCRIPTIONS + _NO_MOVES,
+    5: _NO_DESCRIPTIONS + _NO_MOVES,
+    6: _NO_MOVES,
 }
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

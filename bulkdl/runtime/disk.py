@@ -35,6 +35,7 @@ PARTIAL: Final = f"{BOOKKEEPING}/partial"
 QUARANTINE: Final = f"{BOOKKEEPING}/quarantine"
 SUPERSEDED: Final = f"{BOOKKEEPING}/superseded"
 VERIFY_POSITION: Final = f"{BOOKKEEPING}/verify.json"
+VIEW: Final = f"{BOOKKEEPING}/view.jsonl"
 
 # Flags to open files of a mirror; 0 where the platform does not have the flag.
 NO_FOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)

@@ -131,6 +131,22 @@ class MirrorFiles:
             shutil.rmtree(self.root / disk.SUPERSEDED)
         self._known = {known for known in self._known if not known.startswith(disk.SUPERSEDED)}
 
+    def remove_empty(self, relative: str) -> None:
+        """Remove a folder and those above it that are empty, the mirror's own excepted."""
+        with suppress(OSError):  # it is not empty
+            for folder in (self.absolute(relative), *self.absolute(relative).parents):
+                if folder == self.root:
+                    break
+                with suppress(FileNotFoundError):
+                    folder.rmdir()
+        self._known.clear()
+
+    def refuse_behind_link(self, relative: str) -> None:
+        """Raise MirrorUnwritable if a folder is a link or behind one: its files are not the mirror's."""
+        path = self.absolute(relative)
+        if path.exists() and path.resolve() != path:
+            raise MirrorUnwritable(f"{path} is behind a link; its files are left alone: move the link away")
+
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, and folders that are empty then."""
         for path in map(self._behind_no_link, paths):

@@ -170,9 +170,20 @@ def _stem(key: str | None) -> str:
     return key.rpartition("/")[2].removesuffix(_FILE_TYPE) if key is not None and "/" in key else ""
 
 
+def layout_name(template: str) -> str:
+    """The name of a layout, or else its template: what `parse_layout` reads."""
+    return next((name for name, known in LAYOUTS.items() if known == template), template)
+
+
 def instance_name(sop_uid: str) -> str:
     """The file name of an instance in a layout that names folders only."""
     return default_file_name(uid_component(sop_uid))
+
+
+def beside_name(sop_uid: str, key: str) -> str:
+    """The file name of an entry that another one shares its UID with, in a layout that names folders only."""
+    label = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:SHORTEST_HASH]
+    return f"{instance_name(sop_uid).removesuffix(_FILE_TYPE)}.x{label}{_FILE_TYPE}"
 
 
 def special_name(sop_uid: str) -> str | None:
@@ -244,6 +255,7 @@ class Layout:
         """The file names that an instance may have in the folder of its Series: the first one that is free is its."""
         if self.file is None:
             yield instance_name(instance.sop_uid)
+            yield beside_name(instance.sop_uid, instance.key or instance.sop_uid)
             return
         values = {
             part.name: _OF_INSTANCE[part.name](instance, series)
