@@ -14,8 +14,8 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
         async for series in archive.get_series(collection="RIDER-Lung-CT", modality="CT"):
             print(series.series_uid, series.image_count)
 
-Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `report`, `adopt`, `query`,
-`describe`, `archives`, `ls`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`,
+Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `relayout`, `report`, `adopt`,
+`query`, `describe`, `archives`, `ls`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`,
 `manifest_diff`, `manifest_from_mirror`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`,
 `FetchSettings`. Their errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be
 called anywhere, in a notebook too. Nothing is printed, and no environment is read. Each name is imported when it is
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.reach import reach
     from bulkdl.verbs.records import Record, Records
+    from bulkdl.verbs.relayout import relayout, relayout_async
     from bulkdl.verbs.report import report, report_async
     from bulkdl.verbs.resume import resume, resume_async
     from bulkdl.verbs.select import select
@@ -92,6 +93,8 @@ __all__ = [
     "query",
     "query_async",
     "reach",
+    "relayout",
+    "relayout_async",
     "report",
     "report_async",
     "resume",

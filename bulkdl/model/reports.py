@@ -419,6 +419,59 @@ class PlanReport(_Report):
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """A folder of a Series before and after, relative to the mirror."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayoutReport(_Report):
+    """The report of `relayout`.
+
+    `series_moved` counts Series of which a file or the folder has another name, `series_failed` those that stay because
+    something is in the way: `problems` names it. `files_other` are files that the mirror does not know and that moved
+    along, `files_left` those that stay because their names are taken. `files_linked` and `files_removed` count the
+    links of a view. `renames` has the first Series of a trial.
+    """
+
+    mirror: str
+    outcome: RunOutcome
+    layout: str
+    layout_before: str
+    view: str | None = None
+    is_trial: bool = False
+    series: int = 0
+    series_moved: int = 0
+    series_failed: int = 0
+    files_moved: int = 0
+    files_other: int = 0
+    files_left: int = 0
+    files_linked: int = 0
+    files_removed: int = 0
+    seconds: float = 0.0
+    left: tuple[str, ...] = ()
+    renames: tuple[Renamed, ...] = ()
+    problems: tuple[Refusal, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `relayout --json`."""
+        return {
+            **self._values("mirror", "outcome"),
+            "layout": {"before": self.layout_before, "after": self.layout},
+            "view": self.view,
+            "dry_run": self.is_trial,
+            "series": {"selected": self.series, "moved": self.series_moved, "failed": self.series_failed},
+            "files": self._values("moved", "other", "left", "linked", "removed", of="files_"),
+            "seconds": round(self.seconds, 3),
+            "left": list(self.left),
+            **_given(renames=_documents(self.renames)),
+            "problems": _documents(self.problems),
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestReport(_Report):
     """The report of `manifest_show`: how many of what a manifest names.
@@ -597,6 +650,7 @@ Report: TypeAlias = (
     | VerifyReport
     | AdoptReport
     | PlanReport
+    | RelayoutReport
     | ManifestReport
     | ManifestWritten
     | ManifestDifference

@@ -15,7 +15,7 @@ from bulkdl.model.text import one_line
 _MOST_SHOWN: Final = 10
 
 
-def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C901, PLR0911 - one for each
+def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each
     """The report for people. Tables are cut to `width` columns, if it is given."""
     match report:
         case reports.RunReport():
@@ -30,6 +30,8 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C
             return _plan_text(report, width)
         case reports.LogReport():
             return _log_text(report, width)
+        case reports.RelayoutReport():
+            return _relayout_text(report)
         case reports.ManifestReport():
             return _named_text(report)
         case reports.ManifestWritten():
@@ -57,6 +59,8 @@ def complaint_of(report: reports.Report) -> str | None:  # noqa: PLR0911 - one f
             return _verify_complaint(report)
         case reports.AdoptReport():
             return _adopt_complaint(report)
+        case reports.RelayoutReport():
+            return _relayout_complaint(report)
         case reports.PlanReport() | reports.ManifestWritten():
             missing = len(report.failures)
             were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
@@ -321,6 +325,37 @@ def _adopt_complaint(report: reports.AdoptReport) -> str | None:
     if not report.refused:
         return None
     return f"{report.refused:,} of {report.found:,} instances were rejected and left in place; all others were adopted"
+
+
+def _relayout_text(report: reports.RelayoutReport) -> str:
+    before = f", which was {report.layout_before}" if report.layout_before != report.layout else ""
+    lines = [f"{one_line(report.mirror)}, layout {report.layout}{before}"]
+    if report.view is not None:
+        done = f"{report.files_linked:,} links made, {report.files_removed:,} removed, for {report.series:,} series"
+        return "\n".join([lines[0], f"{report.outcome.capitalize()}: {done}, in {one_line(report.view)}"])
+    moved = f"{report.series_moved:,} of {report.series:,} series, {counted(report.files_moved, 'file')}"
+    if report.is_trial:
+        names = [f"  {one_line(f'{each.before} -> {each.after}')}" for each in report.renames[:_MOST_SHOWN]]
+        more = [f"  … and {report.series_moved - len(names):,} more"] if report.series_moved > len(names) else []
+        return "\n".join([*lines, f"{moved} would be renamed; nothing was changed", *names, *more])
+    lines.append(f"{report.outcome.capitalize()}: {moved} renamed in {duration(report.seconds)}")
+    if report.files_other:
+        lines.append(f"{counted(report.files_other, 'file')} that the mirror does not know moved along")
+    if report.files_left:
+        where = ", ".join(map(one_line, report.left[:_MOST_SHOWN]))
+        lines.append(f"{counted(report.files_left, 'file')} stayed, because the name is taken: {where}")
+    return "\n".join(lines)
+
+
+def _relayout_complaint(report: reports.RelayoutReport) -> str | None:
+    if report.outcome is RunOutcome.INTERRUPTED:
+        way = command("relayout", report.mirror, *(("--as-view", report.view) if report.view else ()))
+        return f"interrupted; nothing is lost; to finish: {way}"
+    if report.problems:
+        first = report.problems[0]
+        more = f" (and {len(report.problems) - 1:,} more)" if len(report.problems) > 1 else ""
+        return f"{first.path}: {first.message}{more}"
+    return None
 
 
 def _plan_text(report: reports.PlanReport, width: int | None) -> str:

@@ -16,7 +16,7 @@ from bulkdl.archive.certificates import import_aiohttp
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.dicom.without_numpy import disable_numpy, require_decoders
-from bulkdl.errors import ConfigurationError, JournalUnreadable, SelectionError
+from bulkdl.errors import ConfigurationError, JournalError, JournalUnreadable, MirrorLocked, SelectionError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
@@ -29,10 +29,11 @@ from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, ValidationLevel, go_on_with
 from bulkdl.resolve import Resolution, explain_nothing
-from bulkdl.runtime.disk import JOURNAL, shortage_errors
+from bulkdl.runtime.disk import JOURNAL, VIEW, shortage_errors
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.lock import holder, lock_mirror
+from bulkdl.verbs.moves import Moves
 
 FIRST_ANSWER_SECONDS: Final = 25.0
 """How long `plan` and `query` wait for an archive that has never answered."""
@@ -186,20 +187,40 @@ class OpenMirror:
 
 
 @asynccontextmanager
-async def open_mirror(root: Path, verb: str, *, private: bool = False) -> AsyncIterator[OpenMirror]:
-    """Open a mirror, or make it, and lock it until the block ends. Raises MirrorLocked, DiskError, JournalError."""
+async def open_mirror(
+    root: Path, verb: str, *, private: bool = False, finishes: bool = True
+) -> AsyncIterator[OpenMirror]:
+    """Open a mirror, or make it, and lock it until the block ends. Raises MirrorLocked, DiskError, JournalError.
+
+    A relayout that was interrupted is finished first, unless the caller does that.
+    """
     await asyncio.to_thread(refuse_inside_mirror, root)
     files = MirrorFiles(root, private=private)
     files.prepare()
     with shortage_errors(), lock_mirror(files.root, verb, private=files.is_private):
         files.partials.discard_stale()
         async with open_journal_thread(files.journal_path) as journal:
-            yield OpenMirror(files, journal)
+            opened = OpenMirror(files, journal)
+            if finishes:
+                await _finish_relayout(opened)
+            yield opened
+
+
+async def _finish_relayout(mirror: OpenMirror) -> None:
+    moves = Moves(mirror.files, mirror.journal)
+    await moves.finish()
+    if (template := await mirror.journal(Journal.unfinished_relayout)) is not None:
+        await moves.rearrange(parse_layout(template))
 
 
 def refuse_inside_mirror(root: Path) -> None:
-    """Raise ConfigurationError if `root` is inside another mirror, to which its files would be foreign. Blocking."""
+    """Raise ConfigurationError if `root` is inside another mirror, to which its files would be foreign. Blocking.
+
+    And if it is a view of a mirror: the files of both are the same.
+    """
     place = root.resolve()
+    if (place / VIEW).exists():
+        raise ConfigurationError(f"{root} is a view of a mirror, made by relayout --as-view; use the mirror itself")
     if not (place / JOURNAL).exists() and (outer := mirror_around(place)) is not None:
         raise ConfigurationError(f"{root} is inside the mirror {outer}; choose a folder outside of it")
 
@@ -212,9 +233,23 @@ def mirror_around(place: Path) -> Path | None:
 def require_mirror(root: Path) -> Path:
     """The path of the journal of an existing mirror. Raises JournalUnreadable: there is none."""
     path = root / JOURNAL
+    if (root / VIEW).is_file():
+        raise JournalUnreadable(f"{root} is a view of a mirror, made by relayout --as-view; use the mirror itself")
     if not path.is_file():
         raise JournalUnreadable(f"{root} is not a mirror: it has no {JOURNAL}")
     return path
+
+
+def require_settled(root: Path, journal: Journal) -> None:
+    """Raise MirrorLocked or JournalError while files of a mirror are on their way to another folder. Blocking."""
+    if not journal.begun_moves():
+        return
+    if (process := holder(root)) is not None:
+        raise MirrorLocked(f"{root} is in use by {process}, which renames its files: wait until it ends")
+    raise JournalError(
+        f"a relayout of {root} was interrupted, and some files are not where the journal has them; nothing is lost: to "
+        f"finish it, run bulkdl relayout {root}"
+    )
 
 
 def place_series(journal: Journal, batch: Sequence[Series], layout: Layout) -> list[tuple[Series, str]]:

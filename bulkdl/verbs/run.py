@@ -330,7 +330,8 @@ class MirrorRun:
     async def _complete(self, series: Series, entries: Sequence[Entry]) -> None:
         """Ask the first instance of a Series for what its folder is made of, if the archive did not say it."""
         layout = await self.mirror.settle_layout()
-        if unknown := layout.unknown(series):
+        row = await self.mirror.journal(Journal.find_series, series.series_uid)
+        if (unknown := layout.unknown(series)) and not (row is not None and row.held):
             header = await read_first_header(self.client, series, entries[0])
             await self.mirror.journal(_complete_series, completed(series, header, unknown), layout)
 

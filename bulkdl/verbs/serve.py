@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Annotated, Final, TypedDict, Unpack
 
 from bulkdl.errors import ConfigurationError
+from bulkdl.journal.journal import Journal
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.options import Option
 from bulkdl.model.quantities import parse_size
 from bulkdl.model.settings import FetchSettings
+from bulkdl.runtime.disk import JOURNAL
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
@@ -23,6 +25,7 @@ from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue
 from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.server.supply import Supply
 from bulkdl.verbs.blocking import blocking_block
+from bulkdl.verbs.common import require_settled
 from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
 from bulkdl.verbs.signatures import Paths
 
@@ -114,6 +117,9 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     for root in roots:
         if not root.exists():
             raise ConfigurationError(f"{root} does not exist, so it cannot be served")
+        if (root / JOURNAL).is_file():
+            with Journal.open_readonly(root / JOURNAL) as journal:
+                require_settled(root, journal)
     names = options.get("quirks")
     quirks = read_quirks(names.split(",") if names is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))

@@ -16,7 +16,7 @@ from bulkdl.journal.queries import INSTANCE_COLUMNS
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.common import require_mirror, require_settled
 from bulkdl.verbs.signatures import Paths
 
 _PAGE: Final = 1_000
@@ -70,6 +70,7 @@ def read_table(mirror: Paths, table: str, selection: Selection = _EVERYTHING) ->
     root = Path(mirror)
     names = uid_names("SOP Class") if table == ExportTable.METADATA else {}
     with Journal.open_readonly(require_mirror(root)) as journal:
+        require_settled(root, journal)
         after = 0
         while page := journal.series(after=after, limit=_PAGE):
             for row in page:

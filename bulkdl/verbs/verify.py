@@ -44,6 +44,7 @@ from bulkdl.verbs.common import (
     open_archive,
     open_mirror,
     require_mirror,
+    require_settled,
 )
 from bulkdl.verbs.lock_files import kept_locks
 from bulkdl.verbs.reach import choose_archive
@@ -95,6 +96,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
     compared: int | None = None
     differing: list[Problem] = []
     with Journal.open_readonly(path) as journal:
+        await asyncio.to_thread(require_settled, root, journal)
         last = journal.last_run()
         from_start = options.get("from_start", False)
         found = FileVerification(files, journal, context, quick)

@@ -51,6 +51,7 @@ _COMMANDS: Final = {
     "VerifyReport": "`verify`",
     "AdoptReport": "`adopt`",
     "PlanReport": "`plan`",
+    "RelayoutReport": "`relayout`",
     "ManifestReport": "`manifest show`",
     "ManifestWritten": "`manifest convert`, `from-mirror`",
     "ManifestDifference": "`manifest diff`",

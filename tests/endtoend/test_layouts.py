@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,25 +17,11 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.disk import JOURNAL
 from tests.support.bad_archive import QUICK, BadArchive
-from tests.support.dicom_files import MadeUp, instances
 from tests.support.journals import begin
-from tests.support.mirrors import checksums_on_disk, journalled_checksums
+from tests.support.layouts import NUMBERED, assert_holds, numbered_instances
+from tests.support.mirrors import checksums_on_disk
 
-NUMBERED = "{Collection}/{PatientID}/{StudyID}x/{Modality}-{SeriesDescription}/{InstanceNumber}.dcm"
-
-
-def made_up() -> list[MadeUp]:
-    """Two Series: in the first every instance has the same Instance Number, in the second each another."""
-    first, second = list(instances(series=1, per_series=4)), list(instances(series=1, per_series=4, seed="second"))
-    numbered = [
-        replace(one, content=one.content.replace(b" \0\x13\0IS\2\0001 ", b" \0\x13\0IS\2\0%d " % number))
-        for number, one in enumerate(second, start=1)
-    ]
-    return [*first, *numbered]
-
-
-MADE_UP = made_up()
-SHA256S = sorted(hashlib.sha256(one.content).hexdigest() for one in MADE_UP)
+MADE_UP = numbered_instances()
 
 
 async def mirrored(archive: BadArchive, folder: Path, layout: str, **settings: Any) -> Path:
@@ -46,12 +31,6 @@ async def mirrored(archive: BadArchive, folder: Path, layout: str, **settings: A
     report = await bulkdl.mirror_async(uids, to=mirror, archive=choice, settings=chosen, layout=layout)
     assert report.outcome == "complete", report.failures
     return mirror
-
-
-def assert_right(mirror: Path) -> None:
-    found = checksums_on_disk(mirror)
-    assert sorted(found.values()) == SHA256S
-    assert journalled_checksums(mirror) == found
 
 
 @pytest.mark.parametrize(
@@ -68,7 +47,7 @@ async def test_a_mirror_is_complete_and_goes_on_in_its_layout(
 ) -> None:
     async with BadArchive(MADE_UP) as archive:
         mirror = await mirrored(archive, tmp_path, layout, transport=transport)
-        assert_right(mirror)
+        assert_holds(mirror, MADE_UP)
         files = checksums_on_disk(mirror)
         lost = next(iter(files))
         (mirror / lost).unlink()
@@ -92,7 +71,7 @@ async def test_a_file_that_a_crash_left_unrecorded_is_taken_over(tmp_path: Path,
         assert report.instances.fetched == 0
         assert archive.object_requests() == asked
     assert checksums_on_disk(mirror) == files
-    assert_right(mirror)
+    assert_holds(mirror, MADE_UP)
 
 
 @pytest.mark.parametrize("layout", ["nbia-classic", NUMBERED])
@@ -104,12 +83,12 @@ async def test_files_are_adopted_into_a_layout_and_by_their_mirror(tmp_path: Pat
         path.write_bytes(one.content)
     report = await bulkdl.adopt_async(source, to=mirror, layout=layout, archive="nbia")
     assert (report.adopted, report.refused) == (8, 0)
-    assert_right(mirror)
+    assert_holds(mirror, MADE_UP)
     assert (await bulkdl.adopt_async(source, to=mirror, archive="nbia")).already == 8
     shutil.rmtree(mirror / ".bulkdl")
     again = await bulkdl.adopt_async(mirror, layout=layout, collection="MADE-UP", archive="nbia")
     assert (again.adopted, again.refused) == (8, 0)
-    assert_right(mirror)
+    assert_holds(mirror, MADE_UP)
 
 
 async def test_a_folder_is_made_of_the_header_where_the_archive_does_not_tell(tmp_path: Path) -> None:
