@@ -1,7 +1,7 @@
 """Compare bulkdl with the tools that people use today, on one machine, in one run: `make bench`.
 
-It needs Debian's nginx-light and curl, compares with wget2 and aria2 where they are installed, makes a slow link where
-it may (root, iproute2), and asks wrk about `bulkdl serve`. The results go to `tests/benchmarks/results/`.
+It needs Debian's nginx-light and curl, compares with wget2, aria2 and s5cmd where they are installed, makes a slow
+link where it may (root, iproute2), and asks wrk about `bulkdl serve`. The results go to `tests/benchmarks/results/`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""nginx over the corpus: every answer of a TCIA v3 archive, from files. Its log has every request with its time."""
+"""nginx over the corpus: every answer of a TCIA v3 archive and of a bucket, from files.
+
+Its log has every request with its time.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import psutil
+
+from tests.support.bucket_server import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +32,7 @@ http {{
   log_format timed '$msec $status $request_time $uri';
   access_log {state}/access.log timed;
   map "$arg_SeriesInstanceUID$arg_Collection" $asked {{ default nothing; ~^(?<name>[A-Za-z0-9.-]+)$ $name; }}
+  map $arg_prefix $folder {{ default nothing; ~^(?<uuid>[0-9a-f-]+)(/|%2F) $uuid; }}
   server {{
     listen {listen} backlog=4096;
     location = {path}/getSingleImage {{
@@ -40,6 +46,9 @@ http {{
       default_type application/zip; alias {corpus}/zip/$arg_SeriesInstanceUID.zip;
     }}
     location = /nbia-api/services/v4/getSeriesMetaData {{ return 200 '[]'; }}
+    location = /{bucket} {{ default_type application/xml; alias {corpus}/lists/$folder.xml; }}
+    location = /{bucket}/ {{ default_type application/xml; alias {corpus}/lists/$folder.xml; }}
+    location /{bucket}/ {{ default_type binary/octet-stream; root {corpus}/bucket; }}
     location = /ready {{ return 200; access_log off; }}
   }}
 }}
@@ -61,6 +70,7 @@ class Archive:
 
     url: str
     log: Path
+    bucket_url: str
     server: psutil.Process
 
     def mark(self) -> int:
@@ -88,13 +98,14 @@ def serving(
     state.mkdir(parents=True)
     configuration = state / "nginx.conf"
     configuration.write_text(
-        _CONFIGURATION.format(state=state, listen=f"{host}:{port}", path=_PATH, corpus=corpus.root)
+        _CONFIGURATION.format(state=state, listen=f"{host}:{port}", path=_PATH, corpus=corpus.root, bucket=BUCKET)
     )
     command = [*inside, "nginx", "-c", str(configuration), "-e", str(state / "error.log")]
     with subprocess.Popen(command) as process:
         try:
             _wait_until_ready([*inside, "curl", "-sf", f"http://{host}:{port}/ready"], process)
-            yield Archive(f"http://{host}:{port}{_PATH}", state / "access.log", psutil.Process(process.pid))
+            base = f"http://{host}:{port}"
+            yield Archive(f"{base}{_PATH}", state / "access.log", base, psutil.Process(process.pid))
         finally:
             process.send_signal(signal.SIGTERM)
 

@@ -1,5 +1,7 @@
 """The objects that are fetched: three collections of valid, made-up DICOM files, and every answer of a TCIA v3 archive.
 
+A part of them is a bucket in the form of the IDC as well; see `bucket`.
+
 All of it is static files, so that the server costs next to nothing. Built once, in the temporary folder, and kept.
 Zips are stored, not deflated, and ready before they are asked for: the peers that use them are at their best.
 """
@@ -18,12 +20,14 @@ from typing import TYPE_CHECKING, Final
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MultiFrameGrayscaleWordSecondaryCaptureImageStorage
 
+from tests.benchmarks import bucket
 from tests.support.dicom_files import uid
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_VERSION: Final = "1"
+_VERSION: Final = "2"
+_SMALL_IN_BUCKET: Final = 80  # Series
 _PRIVATE_TEXTS: Final = 40  # elements beside those that matter, so that a header is as long as those of scanners
 
 
@@ -47,10 +51,15 @@ LARGE: Final = Shape("BENCH-LARGE", 3, 2, 1024, frames=64)
 class Instance:
     """One object of the corpus."""
 
+    study_uid: str
     series_uid: str
     sop_uid: str
     size_bytes: int
     sha256: str
+
+    def path(self, root: Path) -> Path:
+        """Its file in the corpus at `root`."""
+        return root / "data" / self.series_uid / f"{self.sop_uid}.dcm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +73,23 @@ class Corpus:
         rows = [Instance(*row) for row in json.loads((self.root / f"{shape.name}.json").read_text())]
         return rows if series is None else rows[: series * shape.per_series]
 
+    def in_bucket(self) -> list[Instance]:
+        """The objects of the bucket: 100 Series of small and CT instances, and 6 large instances."""
+        return [*self.instances(SMALL, _SMALL_IN_BUCKET), *self.instances(CT), *self.instances(LARGE)]
+
 
 def ready(root: Path) -> Corpus:
     """The corpus in `root`, built now where it is not there in its present form."""
-    stamp = root / "version"
+    stamp, made = root / "version", Corpus(root)
     if not stamp.is_file() or stamp.read_text() != _VERSION:
         shutil.rmtree(root, ignore_errors=True)
         for folder in ("data", "zip", "json/getSeries", "json/getSOPInstanceUIDs", "json/getSeriesSize"):
             (root / folder).mkdir(parents=True)
         for shape in (SMALL, CT, LARGE):
             _build(root, shape)
+        bucket.build(root, made.in_bucket())
         stamp.write_text(_VERSION)
-    return Corpus(root)
+    return made
 
 
 def _build(root: Path, shape: Shape) -> None:
@@ -92,9 +106,9 @@ def _build(root: Path, shape: Shape) -> None:
                 content = template.replace(uid("template").encode(), sop.encode())
                 (root / "data" / series / f"{sop}.dcm").write_bytes(content)
                 bundle.writestr(f"1-{index + 1:03d}.dcm", content)
-                rows.append((series, sop, len(content), hashlib.sha256(content).hexdigest()))
+                rows.append((study, series, sop, len(content), hashlib.sha256(content).hexdigest()))
         records.append(_record(shape, number, study, series, len(template)))
-        sops = [{"SOPInstanceUID": row[1]} for row in rows[-shape.per_series :]]
+        sops = [{"SOPInstanceUID": row[2]} for row in rows[-shape.per_series :]]
         (root / "json" / "getSOPInstanceUIDs" / f"{series}.json").write_text(json.dumps(sops))
         (root / "json" / "getSeries" / f"{series}.json").write_text(json.dumps(records[-1:]))
         size = [{"TotalSizeInBytes": len(template) * shape.per_series, "ObjectCount": shape.per_series}]

@@ -103,7 +103,7 @@ def own_cost(things: Corpus, archive: Archive, disk: Path) -> list[Goal]:
         spent.append(one.user_seconds + one.system_seconds)
         shutil.rmtree(out)
     each = (spent[1] - spent[0]) / (len(instances) - corpus.SMALL.per_series)
-    paths = [things.root / "data" / one.series_uid / f"{one.sop_uid}.dcm" for one in instances[:2_000]]
+    paths = [one.path(things.root) for one in instances[:2_000]]
     contents = [path.read_bytes() for path in paths]
     validate(contents[0], level=ValidationLevel.STRUCTURE)
     began = time.process_time()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from tests.benchmarks import bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 _NAIVE: Final = Path(__file__).with_name("naive.py")
 _ZIPS: Final = Path(__file__).with_name("zips.py")
 _PROGRAMS: Final = {"wget2": "wget2", "curl -Z": "curl", "aria2c": "aria2c"}
+_S5CMD: Final = Path(sys.executable).with_name("s5cmd")
 # What `make test-clients` installs the public client in.
 _CLIENT: Final = Path(__file__).parents[2] / ".venv-tcia-utils" / "bin" / "python"
 
@@ -89,7 +94,36 @@ class Job:
         return str(path)
 
 
+class BucketJob:
+    """The objects of a bucket for the programs that download from it, with IDC's manifests. Files go to `folder`."""
+
+    def __init__(self, folder: Path, url: str, instances: Sequence[Instance]) -> None:
+        self._folder = folder
+        self._common = [str(_S5CMD), "--no-sign-request", "--endpoint-url", url, "run"]
+        self._instances = instances
+
+    def commands(self) -> dict[str, Callable[[Path], list[str]]]:
+        """The command of each peer, for a folder to fill; none without s5cmd."""
+        return {"s5cmd": self._s5cmd, "s5cmd, as idc-index": self._idc_index} if _S5CMD.is_file() else {}
+
+    def _s5cmd(self, out: Path) -> list[str]:
+        """With all files in one folder, as the manifests of IDC's portal say."""
+        return self._run("s5cmd", bucket.manifest(self._instances, f"{out}/"))
+
+    def _idc_index(self, out: Path) -> list[str]:
+        """As idc-index 0.13 calls it, once it has loaded its index: with a folder for each Series."""
+        by_series = groupby(self._instances, key=attrgetter("series_uid"))
+        lines = (bucket.manifest(of_series, f'"{out}/{uid}/"') for uid, of_series in by_series)
+        return self._run("idc-index", "".join(lines))
+
+    def _run(self, name: str, lines: str) -> list[str]:
+        path = self._folder / f"{name}.s5cmd"
+        path.write_text(lines)
+        return [*self._common, str(path)]
+
+
 def missing() -> list[str]:
     """The peers that are not installed."""
     programs = [name for name, program in _PROGRAMS.items() if shutil.which(program) is None]
+    programs += [] if _S5CMD.is_file() else ["s5cmd (make setup)"]
     return programs if _CLIENT.is_file() else [*programs, "tcia_utils (make test-clients)"]

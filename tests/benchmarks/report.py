@@ -58,7 +58,8 @@ def write(results: Sequence[Result], goals: Sequence[Goal], notes: Sequence[str]
     head = f"{now}, {machine()}; median of {rounds} rounds, server, link and client on the same machine."
     checked = (
         "`tool, checked` is a peer and, after it, what bulkdl does besides: SHA-256, a structure check with "
-        "pydicom and a sync of each file, on all cores. A tool marked `!` did not bring every object."
+        "pydicom and a sync of each file, on all cores; in S7, whose archive lists MD5s, the MD5 too. "
+        "A tool marked `!` did not bring every object."
     )
     text = "\n\n".join(
         [

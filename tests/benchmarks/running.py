@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.benchmarks.archive import Archive
+
+_OBJECTS: Final = frozenset({"getSingleImage", "getImage"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ())
         watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     asked = archive.since(mark)
-    objects = [one.at for one in asked if one.endpoint in {"getSingleImage", "getImage"}]
+    objects = [one.at for one in asked if one.endpoint in _OBJECTS or one.endpoint.endswith(".dcm")]
     return Run(
         seconds=seconds,
         user_seconds=used.ru_utime,

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import corpus, link
+from tests.benchmarks import bucket, corpus, link
 from tests.benchmarks.archive import Archive
 from tests.benchmarks.corpus import Corpus, Instance, Shape
 from tests.benchmarks.goals import Goal
-from tests.benchmarks.peers import Job
+from tests.benchmarks.peers import BucketJob, Job
 from tests.benchmarks.running import Run, run
 
 OURS: Final = "bulkdl"
@@ -27,15 +27,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One line of the comparison. `series` are the first so many of the collection, all where it is None."""
+    """One line of the comparison. `series` are the first so many of the collection, all where it is None.
+
+    Without a collection (`shape`) the objects are those of the bucket.
+    """
 
     name: str
     title: str
-    shape: Shape
+    shape: Shape | None
     in_flight: int
     series: int | None = None
     slow: bool = False
     in_memory: bool = False
+
+    def instances(self, things: Corpus) -> list[Instance]:
+        """What is fetched."""
+        return things.in_bucket() if self.shape is None else things.instances(self.shape, self.series)
 
 
 SCENARIOS: Final = (
@@ -46,6 +53,7 @@ SCENARIOS: Final = (
     Scenario("S3", "loopback, 6 large instances, on disk", corpus.LARGE, 8),
     Scenario("S4", "80 ms, 1 Gbit/s, 1,000 CT slices", corpus.CT, 64, series=10, slow=True, in_memory=True),
     Scenario("S5", "80 ms, 1 Gbit/s, 4,000 small instances", corpus.SMALL, 64, series=40, slow=True, in_memory=True),
+    Scenario("S7", "loopback, bucket of the IDC, 100 series and 6 large instances, in memory", None, 0, in_memory=True),
 )
 
 
@@ -79,11 +87,15 @@ def compare(
     scenario: Scenario, things: Corpus, archive: Archive, folder: Path, disk: Path, *, rounds: int, say: Say
 ) -> Result:
     """Run ours and every peer, in turn; check that every object came with the right bytes."""
-    instances = things.instances(scenario.shape, scenario.series)
+    instances = scenario.instances(things)
     result = Result(scenario, len(instances), sum(one.size_bytes for one in instances))
     inside = link.CLIENT if scenario.slow else ()
-    commands = {OURS: _ours(scenario, archive, instances, folder)}
-    commands |= Job(folder, archive.url, instances, scenario.in_flight).commands()
+    if scenario.shape is None:
+        commands = {OURS: _ours_of_bucket(things, archive, instances, folder)}
+        commands |= BucketJob(folder, archive.bucket_url, instances).commands()
+    else:
+        commands = {OURS: _ours(scenario, scenario.shape, archive, instances, folder)}
+        commands |= Job(folder, archive.url, instances, scenario.in_flight).commands()
     for name in commands:
         result.runs[name], result.check_seconds[name], result.wrong[name] = [], [], 0
     _warm(things, instances)
@@ -95,14 +107,16 @@ def compare(
             result.runs[name].append(one)
             result.wrong[name] += _missing(out, instances)
             if name != OURS:
-                result.check_seconds[name].append(_check(out, archive))
+                result.check_seconds[name].append(_check(out, archive, with_md5=scenario.shape is None))
             say(f"{scenario.name} {number + 1}/{rounds} {name}: {one.seconds:.2f} s, {one.requests:,} requests")
             shutil.rmtree(out, ignore_errors=True)
     return result
 
 
-def _ours(scenario: Scenario, archive: Archive, instances: list[Instance], folder: Path) -> Callable[[Path], list[str]]:
-    what = ["--collection", scenario.shape.name]
+def _ours(
+    scenario: Scenario, shape: Shape, archive: Archive, instances: list[Instance], folder: Path
+) -> Callable[[Path], list[str]]:
+    what = ["--collection", shape.name]
     if scenario.series is not None:
         manifest = folder / f"{scenario.name}.txt"
         manifest.write_text("".join(f"{uid}\n" for uid in dict.fromkeys(one.series_uid for one in instances)))
@@ -111,9 +125,19 @@ def _ours(scenario: Scenario, archive: Archive, instances: list[Instance], folde
     return lambda out: [*common, "--to", str(out)]
 
 
+def _ours_of_bucket(
+    things: Corpus, archive: Archive, instances: list[Instance], folder: Path
+) -> Callable[[Path], list[str]]:
+    manifest = folder / "bucket.s5cmd"
+    manifest.write_text(bucket.manifest(instances))
+    place = ["--archive", f"idc+{archive.bucket_url}/", "--idc-index", str(things.root / bucket.INDEX)]
+    common = [_BULKDL, "mirror", *place, "--manifest", str(manifest), "--yes", "--progress", "none"]
+    return lambda out: [*common, "--to", str(out)]
+
+
 def _warm(things: Corpus, instances: list[Instance]) -> None:
     for one in instances:
-        (things.root / "data" / one.series_uid / f"{one.sop_uid}.dcm").read_bytes()
+        one.path(things.root).read_bytes()
 
 
 def _missing(out: Path, instances: list[Instance]) -> int:
@@ -132,8 +156,9 @@ def _files(out: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
-def _check(out: Path, archive: Archive) -> float:
-    return run([sys.executable, "-m", "tests.benchmarks.guarantee", str(out)], archive).seconds
+def _check(out: Path, archive: Archive, *, with_md5: bool) -> float:
+    further = ["--md5"] if with_md5 else []
+    return run([sys.executable, "-m", "tests.benchmarks.guarantee", str(out), *further], archive).seconds
 
 
 def rerun(things: Corpus, archive: Archive, disk: Path, *, say: Say) -> list[Goal]:
@@ -178,7 +203,7 @@ def goals(results: list[Result]) -> list[Goal]:
             found.append(
                 Goal(f"{name} guaranteed", "faster than every peer at equal guarantee", text, ours < guaranteed)
             )
-        if name.startswith(("S2", "S3")):
+        if name.startswith(("S2", "S3", "S7")):
             ratio = ours / result.seconds(best)
             found.append(
                 Goal(f"{name} raw", "within 1.5 times the best raw peer", f"{ratio:.2f} times {best}", ratio <= 1.5)
