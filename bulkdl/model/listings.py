@@ -44,9 +44,21 @@ def _data_sets(known: Iterable[DataSet], kind: DataSetKind, width: int | None) -
     if not rows:
         return ""
     heads = (_TITLES[kind], *_HEADS)
-    count = _fitting(heads, rows, width)
-    left, cut = ([number for number in numbers if number < count] for numbers in (_LEFT, _CUT))
-    return table(heads[:count], (row[:count] for row in rows), left=left, width=width, cut=cut)
+    return _fitted(heads, rows, _LEFT, _CUT, width)
+
+
+def _fitted(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int], cut: Sequence[int], width: int | None
+) -> str:
+    """A table of as many of the first columns as fit into `width` if only those of `cut` are cut; of one at least."""
+    count = len(heads)
+    if width is not None:
+        least = [max(len(row[column]) for row in (heads, *rows)) for column in range(count)]
+        least = [min(size, LEAST_WIDTH) if column in cut else size for column, size in enumerate(least)]
+        fits = (number for number in range(1, count + 1) if sum(least[:number]) + 2 * (number - 1) <= width)
+        count = max(fits, default=1)
+    text, short = ([number for number in numbers if number < count] for numbers in (left, cut))
+    return table(heads[:count], (row[:count] for row in rows), left=text, width=width, cut=short)
 
 
 def _row(one: DataSet) -> tuple[str, ...]:
@@ -59,16 +71,6 @@ def _row(one: DataSet) -> tuple[str, ...]:
         ", ".join(one.licenses) or _UNKNOWN,
         one.doi or _UNKNOWN,
     )
-
-
-def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> int:
-    """How many of the first columns fit into `width`, if names are cut and nothing else. At least the counts do."""
-    if width is None:
-        return len(heads)
-    least = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-    least = [min(size, LEAST_WIDTH) if column in _CUT else size for column, size in enumerate(least)]
-    fits = [count for count in range(1, len(heads) + 1) if sum(least[:count]) + 2 * (count - 1) <= width]
-    return max(fits, default=1)
 
 
 def _number(count: int | None) -> str:
@@ -153,21 +155,20 @@ def _patients(report: LsReport, width: int | None) -> str:
 
 def _study(study: ListedStudy, width: int | None) -> str:
     words = (study.date, study.description, f"study {study.study_uid}", f"patient {study.patient_id}")
-    heads = ("series", "modality", "number", "instances", "size", "body part", "description")
-    rows = (
+    heads = ("series", "modality", "instances", "size", "number", "body part", "description")
+    rows = [
         (
             each.series_uid,
             each.modality or _UNKNOWN,
-            _number(each.series_number),
             _number(each.image_count),
             _size(each.size_bytes),
+            _number(each.series_number),
             each.body_part or _UNKNOWN,
             each.description or _UNKNOWN,
         )
         for each in study.series
-    )
-    drawn = table(heads, rows, left=(0, 1, 5, 6), width=width, cut=(5, 6))
-    return f"{one_line('; '.join(filter(None, words)))}\n{drawn}"
+    ]
+    return f"{one_line('; '.join(filter(None, words)))}\n{_fitted(heads, rows, (0, 1, 5, 6), (5, 6), width)}"
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

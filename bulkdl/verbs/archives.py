@@ -37,6 +37,7 @@ from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.connect import ConnectedArchive
 from bulkdl.verbs.endpoints import profile_of
 from bulkdl.verbs.reach import choose_archive
+from bulkdl.verbs.service_clients import SERVICES
 
 _SECONDS_PER_CHECK: Final = 10.0
 _COLLECTIONS_TRIED: Final = 3
@@ -92,8 +93,9 @@ class ArchiveReport:
 
 
 def known_archives(profiles: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
-    """The names of all archives: the built-in profiles, `profiles`, and the demonstration archive."""
-    return tuple(dict.fromkeys((*BUILT_IN, *profiles, *DEMOS)))
+    """The names of all archives: the built-in profiles, `profiles` but for services, and the demonstration archive."""
+    configured = (name for name in profiles if name not in SERVICES)
+    return tuple(dict.fromkeys((*BUILT_IN, *configured, *DEMOS)))
 
 
 async def archives_async(

@@ -160,4 +160,5 @@ async def test_an_index_is_updated_and_its_release_is_said(tmp_path: Path) -> No
 
 
 def test_every_archive_with_a_name_is_known() -> None:
-    assert known_archives({"ours": "http://localhost/nbia-api/services"}) == (*BUILT_IN, "ours", "demo", "demo-idc")
+    configured = {"ours": "http://localhost/nbia-api/services", "datacite": "http://localhost/"}
+    assert known_archives(configured) == (*BUILT_IN, "ours", "demo", "demo-idc")

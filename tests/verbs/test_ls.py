@@ -186,7 +186,7 @@ async def test_tables_fit_the_terminal_and_no_doi_is_cut(index: Path, tmp_path: 
     assert ("DOI" in table) == ("10.7937/k9/tcia.2099.one" in table)
     for words in (("Lung-One",), ("Lung-One", "P1")):
         lines = text_of(await bulkdl.ls_async(*words, archive=choice), width).splitlines()
-        assert all(len(line) <= max(width, 110) for line in lines if line.startswith(("patient ", "P1 ", "1.2.3")))
+        assert all(len(line) <= max(width, 60) for line in lines if line.startswith(("patient ", "P1 ", "1.2.3")))
 
 
 def test_names_from_outside_cannot_move_the_cursor() -> None:
