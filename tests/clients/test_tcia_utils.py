@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tcia_utils import nbia
+import requests
+from plotly.graph_objects import Figure
+from tcia_utils import datacite, nbia, wordpress
 
 COLLECTION = "BULKDL-PHANTOM"
+DOI = "10.7937/k9/tcia.2099.bulkdl-phantom"
 REAL_ADDRESS = "https://nbia.cancerimagingarchive.net/nbia-api/services"
+REAL_SERVICES = ("https://api.datacite.org", "https://cancerimagingarchive.net")
 
 
 IN_BOTH = pytest.mark.parametrize("family", ["v4", "v1"])
@@ -39,6 +43,14 @@ def _pointed_here(archive: str, family: str, monkeypatch: pytest.MonkeyPatch) ->
         return address.replace(REAL_ADDRESS, archive).replace("/v4/", f"/{family}/")
 
     monkeypatch.setattr(nbia, "setApiUrl", here)
+    get, origin = requests.get, archive.partition("/nbia-api")[0]
+
+    def get_here(url: str, *given: Any, **named: Any) -> requests.Response:
+        for address in REAL_SERVICES:
+            url = url.replace(address, origin)
+        return get(url, *given, **named)
+
+    monkeypatch.setattr(requests, "get", get_here)
 
 
 def smallest_series() -> dict[str, Any]:
@@ -235,3 +247,92 @@ def test_a_converted_manifest_is_read(tmp_path: Path) -> None:
     subprocess.run([os.environ["BULKDL"], *words], check=True)
     listed = nbia.manifestToList(str(saved))
     assert listed == [row["SeriesInstanceUID"] for row in json.loads((samples / "getseries.json").read_text())]
+
+
+# --- DataCite ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_dois_come_as_a_data_frame() -> None:
+    frame = datacite.getDoi()
+    assert frame["DOI"].is_unique
+    (row,) = frame.loc[frame["Identifier"] == COLLECTION].to_dict("records")
+    assert (row["DOI"], row["Version"], row["CitationCount"]) == (DOI, "1", 0)
+    assert row["Rights"] == "CC0 1.0 Universal"
+    assert datacite.searchDf("pancreas", frame)["Identifier"].tolist() == ["Pancreas-CT"]
+
+
+def test_dois_come_as_json_and_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = datacite.getDoi(format="json")
+    assert document["meta"]["total"] == len(document["data"])
+    monkeypatch.chdir(tmp_path)
+    datacite.getDoi(format="csv")
+    (saved,) = tmp_path.glob("datacite_*.csv")
+    assert DOI in saved.read_text()
+
+
+def test_relations_and_derived_dois_are_answered() -> None:
+    assert datacite.getDerivedDois([DOI, "10.7937/none"], format="json") == []
+    relations, summary, duplicates = datacite.analyze_doi_relations(datacite.getDoi())
+    assert (len(relations), len(summary), len(duplicates)) == (0, 0, 0)
+
+
+def test_charts_by_doi_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Figure] = []
+
+    def show(figure: Figure) -> None:
+        shown.append(figure)
+
+    monkeypatch.setattr(Figure, "show", show)
+    report = nbia.reportDoiSummary(nbia.getSeries(collection=COLLECTION), format="chart")
+    assert report["Identifier"].tolist() == [COLLECTION]
+    assert [figure.layout.title.text.split(" Distribution")[0] for figure in shown] == [
+        *("Subjects", "Studies", "Series", "Images", "File Size (Bytes)"),
+    ]
+    assert list(shown[0].data[0].labels) == [COLLECTION]
+
+
+# --- Collection Manager -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api_version", ["v2", "v1"])
+def test_collections_are_listed_page_by_page(api_version: str) -> None:
+    found = wordpress.getCollections(per_page=2, api_version=api_version)
+    names = [each["collection_short_title"] for each in found]
+    assert len(names) == len(set(names)) > 4
+    assert COLLECTION in names
+    (one,) = wordpress.getCollections(query="phantom", api_version=api_version)
+    assert (one["collection_short_title"], one["collection_doi"]) == (COLLECTION, DOI)
+
+
+@pytest.mark.parametrize("api_version", ["v2", "v1"])
+def test_fields_and_numbers_narrow_the_answer(api_version: str) -> None:
+    (one,) = wordpress.getCollections(query="phantom", api_version=api_version)
+    (same,) = wordpress.getCollections(ids=[one["id"]], fields=["slug"], api_version=api_version)
+    assert (same["slug"], "collection_doi" in same) == (one["slug"], False)
+
+
+def test_long_texts_come_without_markup_as_a_data_frame() -> None:
+    frame = wordpress.getCollections(format="df", removeHtml="yes", verbose=True, orderby="slug", order="asc")
+    assert frame["slug"].is_monotonic_increasing
+    assert not frame["detailed_description"].str.contains("<p>").any()
+
+
+def test_the_manifest_of_a_download_names_all_series(tmp_path: Path) -> None:
+    (one,) = wordpress.getDownloads(query=COLLECTION)
+    saved = tmp_path / "download.tcia"
+    saved.write_bytes(requests.get(one["download_url"], timeout=60).content)
+    series = {row["SeriesInstanceUID"] for row in nbia.getSeries(collection=COLLECTION)}
+    assert set(filter(None, nbia.manifestToList(str(saved)))) == series
+    assert int(one["series_count"]) == len(series)
+
+
+def test_every_other_list_of_the_collection_manager_is_answered() -> None:
+    assert COLLECTION in {name for each in wordpress.getVersions() for name in each["related_collections"]}
+    assert "CT" in {each["name"] for each in wordpress.getDataTypes()}
+    assert wordpress.getLicenses()
+    for ask in (
+        *(wordpress.getAnalyses, wordpress.getCitations, wordpress.getPrograms, wordpress.getDownloadRequirements),
+        *(wordpress.getCancerTypes, wordpress.getCancerLocations, wordpress.getSpecies, wordpress.getSupportingData),
+        *(wordpress.getFileTypes, wordpress.getVersionDownloads),
+    ):
+        assert isinstance(ask(), list)
