@@ -178,6 +178,43 @@ class Journal:
             for number, criteria, name, url, resolved in self._rows(queries.SELECTIONS)
         ]
 
+    def held_groups(self) -> list[rows.HeldGroup]:
+        """What files are held, by what the archive says of their Series. Costs some microseconds a Series."""
+        return list(map(rows.HeldGroup.of_row, self._rows(queries.HELD_GROUPS)))
+
+    def state(self) -> str:
+        """A text that is another one after each change of what is held and of what is said of it."""
+        return json.dumps(self._row(queries.MIRROR_STATE))
+
+    def property(self, name: str) -> str | None:
+        """A property of the mirror as a whole; None if it was never set."""
+        row = self._row(queries.PROPERTY, (name,))
+        return None if row is None else str(row[0])
+
+    def set_property(self, name: str, value: str) -> None:
+        """Set a property of the mirror as a whole."""
+        with self._writing() as database:
+            database.execute(queries.SET_PROPERTY, (name, value))
+
+    def archives(self) -> list[tuple[str, str]]:
+        """The archives that the mirror is made from: the name that the user gave, and the address."""
+        return self._rows(queries.ARCHIVES)
+
+    def first_run_at(self) -> datetime | None:
+        """When the first run began; None before it."""
+        ((found,),) = self._rows(queries.FIRST_RUN)
+        return None if found is None else datetime.fromisoformat(found)
+
+    def sop_class(self, series_id: int) -> str | None:
+        """The SOP class of a Series, as `keep_sop_classes` recorded it."""
+        row = self._row(queries.SOP_CLASS, (series_id,))
+        return None if row is None else str(row[0])
+
+    def keep_sop_classes(self, found: Mapping[int, str]) -> None:
+        """Record the SOP class of Series by their ids, as the header of their first file has it."""
+        with self._writing() as database:
+            database.executemany(queries.KEEP_SOP_CLASS, found.items())
+
     def settle_layout(self, wanted: str | None, default: str) -> str:
         """The template of the mirror's folders. The first run sets it to `wanted` or else `default`; it never changes.
 

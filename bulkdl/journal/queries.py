@@ -81,6 +81,8 @@ SELECT r.counts FROM run AS r JOIN archive AS a ON a.id = r.archive_id
 WHERE (a.name = ? OR a.url = ?) AND r.counts IS NOT NULL ORDER BY r.id DESC LIMIT ?
 """
 
+PROPERTY: Final = "SELECT value FROM mirror WHERE name = ?"
+SET_PROPERTY: Final = "INSERT OR REPLACE INTO mirror (name, value) VALUES (?, ?)"
 LAYOUT: Final = "SELECT value FROM mirror WHERE name = 'layout'"
 SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"
 FOLDER_OWNER: Final = "SELECT owner FROM folder_owner WHERE key = ?"
@@ -512,3 +514,22 @@ SELECT DISTINCT t.collection FROM tally AS t CROSS JOIN series AS s ON s.id = t.
 WHERE t.collection <> '' AND NOT EXISTS (SELECT 1 FROM collection AS c WHERE c.name = t.collection)
   AND s.archive_id = ? ORDER BY 1 LIMIT ?
 """
+
+# What files are held, by what the archive says of their Series, and by the first folder on the way to them.
+HELD_GROUPS: Final = """
+SELECT s.collection, substr(s.folder, 1, instr(s.folder || '/', '/') - 1), json_extract(s.record, '$.license_name'),
+  json_extract(s.record, '$.license_uri'), json_extract(s.record, '$.collection_uri'),
+  ifnull(json_extract(s.record, '$.third_party'), 0), max(json_extract(s.record, '$.location') IS NOT NULL),
+  count(*), sum(t.held), sum(t.held_bytes)
+FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id
+WHERE t.held > 0 GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+"""
+# Another text after every change of what is held, and of what is said of it.
+MIRROR_STATE: Final = """
+SELECT count(*), sum(held), sum(held_bytes), sum(withdrawn), (SELECT max(updated_at) FROM series),
+  (SELECT max(described_at) FROM collection), (SELECT group_concat(url) FROM archive) FROM tally
+"""
+SOP_CLASS: Final = "SELECT sop_class_uid FROM series_header WHERE series_id = ?"
+KEEP_SOP_CLASS: Final = "INSERT OR REPLACE INTO series_header (series_id, sop_class_uid) VALUES (?, ?)"
+FIRST_RUN: Final = "SELECT min(started_at) FROM run"
+ARCHIVES: Final = "SELECT name, url FROM archive ORDER BY id"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from operator import methodcaller
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from bulkdl.journal.schema import IN_PART, UNBOUND, UNLISTED
 from bulkdl.model.descriptions import CollectionDescription, Publication, ResultDescription
@@ -136,6 +136,33 @@ class EntryRow:
     state: InstanceState
     error: str | None
     message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """The files of the Series of a Collection of which the archive says the same; `folder` is the first one above them.
+
+    `is_third_party`: others than the submitter made them. `is_in_bucket`: they come from a bucket.
+    """
+
+    collection: str
+    folder: str
+    license_name: str | None
+    license_uri: str | None
+    uri: str | None
+    is_third_party: bool
+    is_in_bucket: bool
+    series: int
+    instances: int
+    size_bytes: int
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Self:
+        """From a row of `queries.HELD_GROUPS`."""
+        collection, folder, name, uri, source, is_third_party, is_in_bucket, *sums = row
+        series, instances, size_bytes = sums
+        said = collection, folder, name, uri, source
+        return cls(*said, bool(is_third_party), bool(is_in_bucket), series, instances, size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,9 @@ class FetchSettings:
         "accept_unsound", "Keep instances that are invalid at the archive itself, marked as such.", default=False
     )
     private: bool = option_field("private", "Make folders and files readable only for you.", default=False)
+    no_side_files: bool = option_field(
+        "no_side_files", "Write no metadata.csv, README.txt, LICENSE and CITATION.bib beside the images.", default=False
+    )
     wait_scale: float = 1.0
     parallel_above_bytes: int = PARALLEL_ABOVE_BYTES
 

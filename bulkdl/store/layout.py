@@ -33,6 +33,7 @@ from bulkdl.store.safe_names import (
     suffixed,
     uid_component,
 )
+from bulkdl.store.side_names import kept_free
 
 Taken: TypeAlias = Callable[[str, str], bool]
 
@@ -136,6 +137,7 @@ _OF_INSTANCE: Final[Mapping[str, Callable[[InstanceNumbers, Series], str]]] = {
 # What a field stands for, where its text alone does not tell two of them apart.
 _STANDS_FOR: Final = {"collection_id": "collection", "nbia_study": "study_uid", "nbia_series": "series_uid"}
 _UIDS: Final = frozenset({"SeriesInstanceUID", "series_uid", "series", "StudyInstanceUID", "study_uid", "study"})
+_COLLECTIONS: Final = frozenset({"Collection", "collection", "collection_id"})
 _SERIES_UIDS: Final = frozenset({"SeriesInstanceUID", "series_uid", "series"})
 
 FIELDS: Final[Mapping[str, str]] = {
@@ -228,6 +230,13 @@ class Layout:
         """Whether a file name is made of values that only the header of the file has."""
         return any(isinstance(part, _Field) and part.name in _NUMBERS for part in self.file or ())
 
+    @property
+    def begins_with_collection(self) -> bool:
+        """Whether the first folder is that of the Collection, with others below it."""
+        first = self.components[0]
+        is_collection = len(first) == 1 and isinstance(first[0], _Field) and first[0].name in _COLLECTIONS
+        return is_collection and len(self.components) > 1
+
     def unknown(self, series: Series) -> frozenset[str]:
         """The attributes of a Series that its folder is made of and that the archive did not tell."""
         names = {part.name for component in self.components for part in component if isinstance(part, _Field)}
@@ -244,6 +253,8 @@ class Layout:
         path, last = "", None if self.tells_series_apart else len(self.components) - 1
         for at, component in enumerate(self.components):
             name, true_text = _render(component, series)
+            if at <= 1 and true_text is not None:
+                name = kept_free(name, true_text)
             if at == last:
                 true_text = f"{true_text}\0{series.series_uid}"
             if taken is not None and true_text is not None:

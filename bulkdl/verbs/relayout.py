@@ -20,6 +20,7 @@ from bulkdl.store.lock import lock_mirror
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import OpenMirror, now, open_mirror, require_mirror
 from bulkdl.verbs.moves import Moves
+from bulkdl.verbs.side_texts import renew_side_files
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.views import View, prepare_view
 
@@ -72,6 +73,7 @@ async def relayout_async(mirror: Paths, **options: Unpack[RelayoutOptions]) -> R
             if (unfinished := await opened.journal(Journal.unfinished_relayout)) is not None:
                 sink(Noted(f"finishing the relayout to {layout_name(unfinished)}, which was interrupted"))
             values = await _rearrange(opened, moves, wanted)
+            await renew_side_files(opened, sink)
     return RelayoutReport(
         mirror=str(opened.files.root),
         layout=layout_name(wanted.template),

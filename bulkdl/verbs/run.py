@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.archive.routed import source_of
@@ -39,6 +39,8 @@ from bulkdl.verbs.describing import CollectionsToDescribe
 if TYPE_CHECKING:
     from bulkdl.annotations import AnnotationClosure
 
+_WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
+
 Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
 
 
@@ -61,7 +63,9 @@ async def begin_run(
     context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
     settings = replace(archive.settings, root=mirror.files.root, fetch=context.settings, run_id=run.id)
     coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
-    return MirrorRun(mirror, run, archive.client, coordinator, context, CollectionsToDescribe(run, context))
+    begun = MirrorRun(mirror, run, archive.client, coordinator, context, CollectionsToDescribe(run, context))
+    begun.writes_side_files = verb in _WITH_SIDE_FILES
+    return begun
 
 
 @dataclass(slots=True)
@@ -74,6 +78,7 @@ class MirrorRun:
     coordinator: Coordinator
     context: RunContext
     descriptions: CollectionsToDescribe
+    writes_side_files: bool = False
     _resolved: Stage = field(default_factory=Stage)
     _listed: Stage = field(default_factory=Stage)
     _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
@@ -179,6 +184,7 @@ class MirrorRun:
                 with shortage_errors():
                     await work
                     await self._hold_to_locks()
+                    await self._write_side_files()
             except Interrupted:
                 self.context.stop.set()
             outcome = await self._judge()
@@ -190,6 +196,14 @@ class MirrorRun:
             error.report = report.as_json()
             raise
         return await self._report(outcome, time.monotonic() - started)
+
+    async def _write_side_files(self) -> None:
+        if self.context.settings.no_side_files or not self.writes_side_files or self.context.stop.is_set():
+            return
+        from bulkdl.verbs.side_texts import write_side_files  # noqa: PLC0415 - late: a run has downloaded by now
+
+        has_changed = self.coordinator.outcomes.total() > 0
+        await write_side_files(self.mirror, self.context.sink, has_changed=has_changed)
 
     async def _hold_to_locks(self) -> None:
         """Compare what the mirror holds with the lock files that it is made from."""

@@ -31,6 +31,7 @@ from bulkdl.verbs.common import RunOptions, kept_context, open_archive, open_mir
 from bulkdl.verbs.held_references import HeldReferences
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import MirrorRun, begin_run
+from bulkdl.verbs.side_texts import renew_side_files
 from bulkdl.verbs.signatures import Paths
 
 _REMOVED_AT_ONCE: Final = 500
@@ -234,6 +235,7 @@ async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sin
             await asyncio.to_thread(opened.files.remove, [each.path for each in page])
             await opened.journal(Journal.forget, page)
         await asyncio.to_thread(opened.files.remove_superseded)
+        await renew_side_files(opened, sink)
         return total
 
 

@@ -81,20 +81,33 @@ def read_table(mirror: Paths, table: str, selection: Selection = _EVERYTHING) ->
                 elif table == ExportTable.INSTANCES:
                     yield from journal.instance_table(row.series.series_uid)
                 elif row.held:
-                    yield _metadata_row(row, root, journal, names)
+                    yield _metadata_row(row, root, journal, names, {})
             after = page[-1].id
+
+
+def metadata_rows(root: Path, journal: Journal, sop_classes: dict[int, str]) -> Iterator[dict[str, Any]]:
+    """The rows of `metadata` of the mirror at `root`. Blocking.
+
+    The SOP classes that are read from files, because the journal has none, are added to `sop_classes` by Series id.
+    """
+    names, after = uid_names("SOP Class"), 0
+    while page := journal.series(after=after, limit=_PAGE):
+        yield from (_metadata_row(row, root, journal, names, sop_classes) for row in page if row.held)
+        after = page[-1].id
 
 
 def _series_row(row: SeriesRow) -> dict[str, Any]:
     return {**asdict(row.series), **{name: getattr(row, name) for name in ("folder", *_COUNTS, *_FAILURE)}}
 
 
-def _metadata_row(row: SeriesRow, root: Path, journal: Journal, names: dict[str, str]) -> dict[str, Any]:
+def _metadata_row(
+    row: SeriesRow, root: Path, journal: Journal, names: dict[str, str], sop_classes: dict[int, str]
+) -> dict[str, Any]:
     """The row of one Series, in the form of the NBIA Data Retriever."""
     series, (first,) = row.series, journal.held(after=(row.id, ""), limit=1)
-    sop_class = ""
-    with suppress(InstanceError, OSError):
-        sop_class = read_header(root / first.path).sop_class_uid or ""
+    sop_class = journal.sop_class(row.id)
+    if sop_class is None:
+        sop_class = sop_classes[row.id] = _sop_class_of(root / first.path)
     values = (
         series.series_uid,
         series.collection,
@@ -115,6 +128,12 @@ def _metadata_row(row: SeriesRow, root: Path, journal: Journal, names: dict[str,
         datetime.fromtimestamp(first.mtime_ns / 1e9, tz=UTC).isoformat(timespec="microseconds"),
     )
     return dict(zip(_METADATA, values, strict=True))
+
+
+def _sop_class_of(path: Path) -> str:
+    with suppress(InstanceError, OSError):
+        return read_header(path).sop_class_uid or ""
+    return ""
 
 
 def _size(count: int) -> str:

@@ -28,6 +28,7 @@ from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
+from bulkdl.store.side_names import is_side_file
 from bulkdl.store.verify_position import forget_position, load_position, save_position
 from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
@@ -210,7 +211,7 @@ def _foreign_in(folder: str, here: Iterator[Found], journal: Journal) -> Iterato
         known.update(row.path for row in page)
         after = page[-1].sop_uid
     for found in here:
-        if found.path not in known:
+        if found.path not in known and not is_side_file(found.path):
             kind = ProblemKind.UNREADABLE if found.kind is FoundKind.UNREADABLE else ProblemKind.FOREIGN
             yield Problem(storable(found.path), kind)
 

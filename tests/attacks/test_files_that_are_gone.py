@@ -136,7 +136,7 @@ async def test_half_a_mirror_that_was_removed_is_complete_again_having_fetched_e
     made_up = list(instances(series=40, per_series=5))
     async with HostileArchive(made_up) as archive:
         assert_orderly(await bulkdl.run(*archive.mirror_everything(complete)), 0)
-        patients = sorted((complete / "MADE-UP").iterdir())
+        patients = sorted(path for path in (complete / "MADE-UP").iterdir() if path.is_dir())
         removed = {path.name for path in patients[::2]}
         for name in removed:
             shutil.rmtree(complete / "MADE-UP" / name)

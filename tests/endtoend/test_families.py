@@ -65,8 +65,8 @@ def credentials(family: str, folder: Path) -> tuple[str | Path, ...]:
 
 
 def files_of(mirror: Path) -> dict[str, bytes]:
-    """The digest of each file of a mirror, without `.bulkdl`."""
-    found = (path for path in mirror.rglob("*") if path.is_file() and ".bulkdl" not in path.parts)
+    """The digest of each image of a mirror."""
+    found = (path for path in mirror.rglob("*.dcm") if ".bulkdl" not in path.parts)
     return {str(path.relative_to(mirror)): hashlib.sha256(path.read_bytes()).digest() for path in found}
 
 

@@ -15,6 +15,7 @@ from bulkdl.archive.nbia.values import PADDING
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.store.side_names import is_side_file
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.status import status
 from tests.support.commands import run
@@ -107,7 +108,9 @@ def paths_below(root: Path) -> dict[str, bytes]:
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and path.relative_to(root).parts[0] != ".bulkdl"
+        if path.is_file()
+        and path.relative_to(root).parts[0] != ".bulkdl"
+        and not is_side_file(path.relative_to(root).as_posix())
     }
 
 

@@ -6,15 +6,16 @@ import hashlib
 import sqlite3
 from pathlib import Path
 
+from bulkdl.store.side_names import is_side_file
 from tests.support.dicom_files import MadeUp
 
 
 def checksums_on_disk(mirror: Path) -> dict[str, str]:
-    """SHA-256 of every visible file, by its path relative to the mirror."""
+    """SHA-256 of every visible file but the texts beside the images, by its path relative to the mirror."""
     return {
         str(path.relative_to(mirror)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in mirror.rglob("*")
-        if path.is_file() and ".bulkdl" not in path.parts
+        if path.is_file() and ".bulkdl" not in path.parts and not is_side_file(path.relative_to(mirror).as_posix())
     }
 
 
