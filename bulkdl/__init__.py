@@ -14,6 +14,10 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
         async for series in archive.get_series(collection="RIDER-Lung-CT", modality="CT"):
             print(series.series_uid, series.image_count)
 
+    async with bulkdl.mirroring("RIDER-Lung-CT", to="/data/rider") as run:
+        async for completed in run:
+            print(completed.folder)
+
 Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `relayout`, `report`, `adopt`,
 `query`, `describe`, `archives`, `ls`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`,
 `manifest_diff`, `manifest_from_mirror`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`,
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.manifest_lock import manifest_lock, manifest_lock_async
     from bulkdl.verbs.mirror import mirror, mirror_async
+    from bulkdl.verbs.mirroring import mirroring
     from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.reach import reach
@@ -85,6 +90,7 @@ __all__ = [
     "manifest_show",
     "mirror",
     "mirror_async",
+    "mirroring",
     "open",
     "plan",
     "plan_async",

@@ -36,6 +36,7 @@ _MANY_PARAMETERS: Final[dict[str, str]] = {
     "bulkdl/verbs/manifest_lock.py:manifest_lock_async": "public: its keywords are the interface of the library",
     "bulkdl/verbs/ls.py:ls_async": "public: its keywords are the interface of the library",
     "bulkdl/verbs/mirror.py:mirror_async": "public: its keywords are the interface of the library",
+    "bulkdl/verbs/mirroring.py:mirroring": "public: its keywords are the interface of the library",
     "bulkdl/verbs/plan.py:plan_async": "public: its keywords are the interface of the library",
     "bulkdl/verbs/reach.py:reach": "public: its keywords are the interface of the library",
 }

@@ -23,6 +23,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
@@ -71,6 +72,7 @@ class Coordinator:
         self._unrecorded: list[InstanceOutcome] = []
         self._recording = asyncio.Lock()
         self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
+        self.completed: Callable[[SeriesUid], None] | None = None  # gets the Series that hold all their instances now
         self._some_ended = asyncio.Event()
         self._refused: Counter[str] | None = Counter()  # instances by Series; None once one was not refused
 
@@ -235,6 +237,11 @@ class Coordinator:
                 if outcome.outcome is Outcome.FETCHED:
                     self.bytes_fetched += outcome.size_bytes
                 self._ended(outcome.series_uid, 1)
+            if self.completed is not None:
+                for series_uid in dict.fromkeys(outcome.series_uid for outcome in group):
+                    is_idle = series_uid not in self._in_hand
+                    if is_idle and await self._journal_thread(Journal.is_complete, series_uid):
+                        self.completed(series_uid)
 
     def _check_refused(self, outcome: InstanceOutcome) -> None:
         """Raises ArchiveRefused: instances of many Series were refused, and none was not."""

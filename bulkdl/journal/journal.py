@@ -727,6 +727,10 @@ class Journal:
         row = self._row(queries.SERIES_BY_UID, (series_uid,))
         return None if row is None else rows.series_row(row)
 
+    def is_complete(self, series_uid: SeriesUid) -> bool:
+        """Whether a Series holds all its recorded instances, and at least one."""
+        return bool(self._row(queries.IS_COMPLETE, (series_uid,)) == (1,))
+
     def series_in_folder(self, folder: str) -> SeriesUid | None:
         """The Series whose folder is `folder`; the case of ASCII letters does not matter."""
         row = self._row(queries.SERIES_IN_FOLDER, (folder,))

@@ -223,6 +223,10 @@ INSERT INTO series (series_uid, archive_id, updated_at) SELECT ?, archive_id, st
 """
 
 HAS_FILES: Final = "SELECT held + withdrawn > 0 FROM tally WHERE series_id = ?"
+IS_COMPLETE: Final = """
+SELECT t.held > 0 AND t.owed + t.failed + t.quarantined + t.has_error = 0
+FROM series AS s JOIN tally AS t ON t.series_id = s.id WHERE s.series_uid = ?
+"""
 HOLDS_FILES: Final = "SELECT held > 0 FROM tally WHERE series_id = ?"
 SET_LISTING: Final = "UPDATE series SET listing = ? WHERE id = ?"
 UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"

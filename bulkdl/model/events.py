@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from bulkdl.model.completed_series import CompletedHandler
 from bulkdl.model.settings import FetchSettings
 
 
@@ -141,8 +142,12 @@ def ignore(event: Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The settings of a run, the sink of its events, and the event that stops it once it is set."""
+    """The settings of a run, the sink of its events, and the event that stops it once it is set.
+
+    `completed` gets each Series that the run completes.
+    """
 
     settings: FetchSettings = field(default_factory=FetchSettings)
     sink: Sink = ignore
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    completed: CompletedHandler | None = None

@@ -14,16 +14,19 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, NamedTuple, Self
 
 from bulkdl.errors import ConfigurationError, MirrorUnwritable
 from bulkdl.runtime.disk import disk_errors
 
 PIPE_BYTES: Final = 1 << 22
+_SECRETS: Final = frozenset({"BULKDL_PASSWORD", "BULKDL_API_KEY"})
+_ERROR_BYTES: Final = 1 << 13  # of standard error, that are kept
+_GRACE_SECONDS: Final = 3.0  # for a command that is asked to end
 _LENGTH: Final = struct.Struct(">I")
 _GREETING: Final = "ready"
 
@@ -88,6 +91,84 @@ def _import_path() -> list[str]:
     ours, here = Path(__file__).parents[2].resolve(), Path.cwd()
     path = [folder for folder in sys.path if Path(folder).is_absolute() and Path(folder).resolve() not in {here, ours}]
     return [*path, str(ours)]
+
+
+class CommandEnd(NamedTuple):
+    """How a command of the user ended: its exit status, negative for a signal, and the last line of standard error."""
+
+    status: int
+    last_line: str
+
+
+async def run_command(words: Sequence[str], content: bytes, *, stop: asyncio.Event) -> CommandEnd:
+    """Run a command of the user, without a shell, with `content` on its standard input.
+
+    Its standard output is dropped. It is ended, with all that it started, when `stop` is set, and when this task is
+    cancelled. It does not get our secrets from the environment.
+
+    Raises:
+        MirrorUnwritable: it cannot be started.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    with disk_errors("start", words[0]):
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            env=environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            **_as_group(),
+        )
+    running, stopped = asyncio.ensure_future(_talk(process, content)), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            _end_group(process, forcibly=False)
+            await asyncio.wait([running], timeout=_GRACE_SECONDS)
+    finally:
+        if not running.done():
+            _end_group(process, forcibly=True)
+        stopped.cancel()
+        last_line = await running
+    return CommandEnd(await process.wait(), last_line)
+
+
+def _as_group() -> dict[str, Any]:
+    """How a process is started that leads its own group, which the Ctrl-C of a terminal does not reach."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+async def _talk(process: asyncio.subprocess.Process, content: bytes) -> str:
+    """Write to the standard input of a process and close it; read its standard error to the end, for the last line."""
+
+    async def write() -> None:
+        assert process.stdin is not None  # noqa: S101 - as it was started
+        with suppress(BrokenPipeError, ConnectionResetError):  # it need not read its input
+            process.stdin.write(content)
+            await process.stdin.drain()
+        process.stdin.close()
+
+    async def read() -> str:
+        assert process.stderr is not None  # noqa: S101 - as it was started
+        end = b""
+        while chunk := await process.stderr.read(_ERROR_BYTES):
+            end = (end + chunk)[-_ERROR_BYTES:]
+        lines = end.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    last_line, _ = await asyncio.gather(read(), write())
+    return last_line
+
+
+def _end_group(process: asyncio.subprocess.Process, *, forcibly: bool) -> None:
+    """End a process that leads its own group, and the group."""
+    with suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL if forcibly else signal.SIGTERM)
 
 
 class AnsweringProcess:

@@ -22,8 +22,10 @@ from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import DEMO_IDC, DEMOS, ArchiveChoice
+from bulkdl.model.completed_series import parse_command
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.options import Option, as_words
+from bulkdl.model.quantities import parse_count
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
@@ -45,6 +47,22 @@ NewLayout: TypeAlias = Annotated[
 ]
 
 
+# It is not kept for `resume` and `sync`: a mirror that someone else has made must not bring commands with it.
+OnSeries: TypeAlias = Annotated[
+    str | Sequence[str] | None,
+    Option(
+        "on_series",
+        "Run COMMAND, without a shell, for each series that this run completes; its standard input is JSON about it.",
+        "COMMAND",
+        read=parse_command,
+    ),
+]
+OnSeriesAtOnce: TypeAlias = Annotated[
+    int | None,
+    Option("on_series_at_once", "The most commands of --on-series at a time; the default is 2.", "N", read=parse_count),
+]
+
+
 class RunOptions(TypedDict, total=False):
     """What every verb on an existing mirror takes.
 
@@ -60,12 +78,33 @@ class RunOptions(TypedDict, total=False):
     stop: asyncio.Event | None
 
 
+class DownloadOptions(RunOptions, total=False):
+    """What every verb on an existing mirror takes that downloads what it owes."""
+
+    on_series: OnSeries
+    on_series_at_once: OnSeriesAtOnce
+
+
 def context_of(options: RunOptions) -> RunContext:
     """The context that the options of a verb describe. Raises ConfigurationError: they need what is not installed."""
     settings, stop = options.get("settings") or FetchSettings(), options.get("stop") or asyncio.Event()
     if settings.validation is ValidationLevel.PIXELS:
         require_decoders()
     return RunContext(settings, options.get("sink", ignore), stop)
+
+
+def with_command(context: RunContext, command: str | Sequence[str] | None, at_once: int | None) -> RunContext:
+    """The context, with a command for each Series that the run completes, if there is one.
+
+    Raises:
+        ConfigurationError: it is not a command, or does not exist.
+    """
+    if command is None:
+        return context
+    from bulkdl.verbs.series_commands import on_series_handler  # noqa: PLC0415 - late: most runs are without
+
+    handler = on_series_handler(command, at_once, stop=context.stop, sink=context.sink)
+    return replace(context, completed=handler)
 
 
 def kept_context(root: Path, options: RunOptions) -> RunContext:
@@ -79,7 +118,9 @@ def kept_context(root: Path, options: RunOptions) -> RunContext:
     settings, names = go_on_with(last[1], context.settings, options.get("given", ()))
     if names:
         context.sink(Noted(f"as in run {last[0]}: {', '.join(as_words(settings, names))}"))
-    return context_of({"settings": settings, "sink": context.sink, "stop": context.stop})
+    if settings.validation is ValidationLevel.PIXELS:
+        require_decoders()
+    return replace(context, settings=settings)
 
 
 def prepare_process(archive: ArchiveChoice | None) -> None:

@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import Annotated
 
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
-from bulkdl.model.events import Sink, ignore
+from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.options import Option
 from bulkdl.model.reports import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import NewLayout, OpenMirror, context_of, open_archive, open_mirror, refuse_inside_mirror
+from bulkdl.verbs.common import (
+    NewLayout,
+    OnSeries,
+    OnSeriesAtOnce,
+    OpenMirror,
+    context_of,
+    open_archive,
+    open_mirror,
+    refuse_inside_mirror,
+    with_command,
+)
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
@@ -31,6 +41,8 @@ async def mirror_async(
     layout: NewLayout = None,
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,
+    on_series: OnSeries = None,
+    on_series_at_once: OnSeriesAtOnce = None,
     sink: Sink = ignore,
     stop: asyncio.Event | None = None,
     **criteria: Given,
@@ -40,23 +52,32 @@ async def mirror_async(
     Give data sets by name, or criteria, or a `Selection`: `bulkdl.mirror("TCGA-GBM", modality="MR", to="gbm")`.
     `archive` is a profile, an address, or the result of `reach`. `sink` receives the events, in the thread that works.
     When `stop` is set, the run ends within seconds as interrupted, and everything finished is in the journal.
-    Instances that fail are in the report; they are not raised.
+    Instances that fail are in the report; they are not raised. `on_series` is a command, as text or as words, that
+    runs for each Series that this run completes; see `mirroring` for a loop in Python.
 
     Raises:
         UserError: the selection, the layout or the archive's name is invalid, or nothing was found.
         ArchiveError: the archive refused, or could not be reached; what was finished is kept.
         DiskError, MirrorLocked, JournalError: the mirror cannot be used.
     """
-    wanted = choose_selection(selection, criteria, sink)
-    chosen = parse_layout(layout) if layout is not None else None
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
-    await asyncio.to_thread(refuse_inside_mirror, Path(to))
+    context = with_command(context, on_series, on_series_at_once)
+    wanted = choose_selection(selection, criteria, sink)
+    return await mirror_selection(wanted, Path(to), layout, choose_archive(archive), context)
+
+
+async def mirror_selection(
+    wanted: Selection, to: Path, layout: str | None, archive: ArchiveChoice, context: RunContext
+) -> RunReport:
+    """See `mirror_async`."""
+    chosen = parse_layout(layout) if layout is not None else None
+    await asyncio.to_thread(refuse_inside_mirror, to)
     async with (
-        open_archive(choose_archive(archive), context) as source,
-        open_mirror(Path(to), "mirror", private=context.settings.private) as opened,
+        open_archive(archive, context) as source,
+        open_mirror(to, "mirror", private=context.settings.private) as opened,
     ):
-        wanted = await resolve_data_sets(wanted, source.client, sink)
-        wanted = await find_series_of_instances(wanted, source.client, sink)
+        wanted = await resolve_data_sets(wanted, source.client, context.sink)
+        wanted = await find_series_of_instances(wanted, source.client, context.sink)
         if wanted.locks and not source.client.capabilities.lists_sop_uids:
             wanted = replace(wanted, instances=())  # whole Series, then; what the lock does not have is a note
         locks = await _keep_locks(wanted, opened)

@@ -11,14 +11,14 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.reports import RunReport
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import NewLayout, RunOptions, kept_context, open_archive, open_mirror
+from bulkdl.verbs.common import DownloadOptions, NewLayout, kept_context, open_archive, open_mirror, with_command
 from bulkdl.verbs.lock_files import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths
 
 
-class ResumeOptions(RunOptions, total=False):
+class ResumeOptions(DownloadOptions, total=False):
     """The options of `resume`."""
 
     layout: NewLayout
@@ -35,6 +35,7 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
     root, layout = Path(mirror), options.get("layout")
     chosen = parse_layout(layout) if layout is not None else None
     context = await asyncio.to_thread(kept_context, root, options)
+    context = with_command(context, options.get("on_series"), options.get("on_series_at_once"))
     async with open_mirror(root, "resume", private=context.settings.private) as opened:
         last = await opened.journal(Journal.last_run)
         if last is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, Run, SelectionRow
+from bulkdl.model.completed_series import CompletedSeries
 from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import Outcome, SeriesWork
@@ -29,7 +30,7 @@ from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, R
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import ListSteps, Resolution, list_instances, resolve
 from bulkdl.runtime.disk import shortage_errors
-from bulkdl.runtime.tasks import Stage, together
+from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
 from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
@@ -182,7 +183,7 @@ class MirrorRun:
         try:
             try:
                 with shortage_errors():
-                    await work
+                    await self._attended(work)
                     await self._hold_to_locks()
                     await self._write_side_files()
             except Interrupted:
@@ -204,6 +205,36 @@ class MirrorRun:
 
         has_changed = self.coordinator.outcomes.total() > 0
         await write_side_files(self.mirror, self.context.sink, has_changed=has_changed)
+
+    async def _attended(self, work: Awaitable[None]) -> None:
+        """Do the work, and hand each Series that it completes to whoever waits for it, until all have ended."""
+        handler = self.context.completed
+        if handler is None:
+            await work
+            return
+        completed = asyncio.Queue[SeriesUid | None]()
+        self.coordinator.completed = completed.put_nowait
+        async with Tasks() as tasks:
+            handling = run_pool(self._completed(completed), handler.handle, workers=handler.at_once, name="on-series")
+            tasks.join(handling)
+            await work
+            completed.put_nowait(None)
+        self._notes += handler.notes()
+
+    async def _completed(self, completed: asyncio.Queue[SeriesUid | None]) -> AsyncIterator[CompletedSeries]:
+        while (series_uid := await completed.get()) is not None and not self.context.stop.is_set():
+            row = await self.mirror.journal(Journal.find_series, series_uid)
+            if row is not None:
+                root = self.mirror.files.root.absolute()
+                yield CompletedSeries(
+                    mirror=root,
+                    run=self.run.id,
+                    archive=self.client.url,
+                    folder=root / (row.folder or ""),
+                    series=row.series,
+                    instances=row.held,
+                    size_bytes=row.held_bytes,
+                )
 
     async def _hold_to_locks(self) -> None:
         """Compare what the mirror holds with the lock files that it is made from."""

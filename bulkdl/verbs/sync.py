@@ -27,7 +27,15 @@ from bulkdl.model.selection import Selection
 from bulkdl.resolve import Resolution, resolve
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import RunOptions, kept_context, open_archive, open_mirror, require_mirror
+from bulkdl.verbs.common import (
+    DownloadOptions,
+    RunOptions,
+    kept_context,
+    open_archive,
+    open_mirror,
+    require_mirror,
+    with_command,
+)
 from bulkdl.verbs.held_references import HeldReferences
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import MirrorRun, begin_run
@@ -39,7 +47,7 @@ _RELEASE: Final = re.compile(r"\brelease (\d{1,9})\b", re.ASCII)
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them
 
 
-class SyncOptions(RunOptions, total=False):
+class SyncOptions(DownloadOptions, total=False):
     """The options of `sync`."""
 
     max_delete: Annotated[
@@ -59,6 +67,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
     """
     root = Path(mirror)
     context = await asyncio.to_thread(kept_context, root, options)
+    context = with_command(context, options.get("on_series"), options.get("on_series_at_once"))
     async with open_mirror(root, "sync", private=context.settings.private) as opened:
         last, all_rows = await opened.journal(Journal.last_run), await opened.journal(Journal.selections)
         archive, rows = _repeated(last, all_rows, options, root)

@@ -1,0 +1,77 @@
+"""`--on-series`: run a command for each Series that a run completes. Its failures are told, and never the mirror's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Sequence
+from typing import Final
+
+from bulkdl.errors import ConfigurationError, MirrorUnwritable
+from bulkdl.model.completed_series import CompletedHandler, CompletedSeries, parse_command
+from bulkdl.model.events import Noted, Sink
+from bulkdl.model.text import one_line, shortened
+from bulkdl.runtime.processes import run_command
+
+_TOLD: Final = 20
+_SHOWN_CHARACTERS: Final = 300
+
+AT_ONCE: Final = 2
+"""How many commands run at a time by default."""
+
+
+def on_series_handler(
+    command: str | Sequence[str], at_once: int | None, *, stop: asyncio.Event, sink: Sink
+) -> CompletedHandler:
+    """What runs `command`, words or one text of them, for each completed Series.
+
+    Raises:
+        ConfigurationError: it is not a command, or does not exist.
+    """
+    try:
+        words = parse_command(command) if isinstance(command, str) else tuple(command)
+    except ValueError as error:
+        raise ConfigurationError(f"--on-series: {error}") from error
+    if not words or shutil.which(words[0]) is None:
+        raise ConfigurationError(f"--on-series: there is no command {words[0] if words else ''!r} that could be run")
+    commands = _SeriesCommands(words, stop, sink)
+    return CompletedHandler(commands.run, at_once or AT_ONCE, commands.notes)
+
+
+class _SeriesCommands:
+    """Runs the command, with the JSON of a Series on its standard input, and counts what failed."""
+
+    def __init__(self, words: tuple[str, ...], stop: asyncio.Event, sink: Sink) -> None:
+        self._words = words
+        self._stop = stop
+        self._sink = sink
+        self._count = 0
+        self._failed = 0
+
+    async def run(self, completed: CompletedSeries) -> None:
+        """Run the command for one Series."""
+        if self._stop.is_set():
+            return
+        self._count += 1
+        content = json.dumps(completed.as_json(), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        try:
+            ended = await run_command(self._words, content, stop=self._stop)
+        except MirrorUnwritable as error:
+            self._fail(completed, str(error))
+            return
+        if ended.status:
+            said = shortened(one_line(ended.last_line), _SHOWN_CHARACTERS)
+            what = f"exit status {ended.status}" if ended.status > 0 else f"ended by signal {-ended.status}"
+            self._fail(completed, f"{what}: {said}" if said else what)
+
+    def _fail(self, completed: CompletedSeries, why: str) -> None:
+        self._failed += 1
+        if self._failed <= _TOLD:
+            self._sink(Noted(f"{self._words[0]} failed for series {completed.series.series_uid}: {why}"))
+
+    def notes(self) -> tuple[str, ...]:
+        """One line where commands failed."""
+        if not self._failed:
+            return ()
+        return (f"the command of --on-series failed for {self._failed:,} of {self._count:,} series",)
