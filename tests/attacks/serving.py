@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.attacks.watching import COMMAND, Watcher, resident_bytes
-from tests.support.commands import environment
+from tests.attacks.watching import Watcher, resident_bytes
+from tests.support.commands import AsyncProcess, async_process_of, environment
 
 SERVICES = "/nbia-api/services"
 _START_SECONDS = 20.0
@@ -36,7 +36,7 @@ class Reply:
 class Server:
     """An archive that is served. `stopped` is "memory" when it took too much and was killed."""
 
-    process: asyncio.subprocess.Process
+    process: AsyncProcess
     port: int
     most_bytes: int
     peak_bytes: int = 0
@@ -114,7 +114,7 @@ def joined(chunked: bytes) -> bytes:
 async def serving(
     watcher: Watcher,
     *arguments: str | Path,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = (),
     more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Server]:
     """Serve these paths for the length of the block. It must live to the end of that, and say nothing of errors."""
@@ -142,21 +142,12 @@ async def serving(
 async def start(
     watcher: Watcher,
     *arguments: str | Path,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = (),
     more: Mapping[str, str] | None = None,
-) -> asyncio.subprocess.Process:
+) -> AsyncProcess:
     """Start `bulkdl serve` on a free port."""
-    return await asyncio.create_subprocess_exec(
-        *command,
-        "serve",
-        *map(str, arguments),
-        "--port",
-        "0",
-        "--json",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**environment(watcher.cache), **(more or {})},
+    return await async_process_of(
+        ("serve", *arguments, "--port", "0", "--json"), {**environment(watcher.cache), **(more or {})}, command=command
     )
 
 

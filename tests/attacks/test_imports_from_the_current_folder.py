@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.hostile import HostileArchive
-from tests.attacks.watching import COMMAND, Watcher, assert_orderly
+from tests.attacks.watching import Watcher, assert_orderly
+from tests.support.commands import SCRIPT
 from tests.support.dicom_files import instances
 from tests.support.held_mirrors import make_mirror
 from tests.support.mirrors import checksums_of, checksums_on_disk
@@ -140,7 +141,7 @@ def quarantined(mirror: Path) -> list[str]:
 
 @pytest.mark.parametrize("kilobytes", [160_000, 170_000, 200_000, 400_000, 1_000_000])
 async def test_a_decoder_without_memory_condemns_no_file(kilobytes: int, bulkdl: Watcher, tmp_path: Path) -> None:
-    limited = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *COMMAND)
+    limited = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *SCRIPT)
     async with HostileArchive(MADE_UP) as archive:
         words = archive.mirror_everything(tmp_path / "mirror", "--validate", "pixels")
         ended = await bulkdl.run(*words, command=limited, within=12)

@@ -14,7 +14,8 @@ import pytest
 
 from tests.attacks.hostile import HostileArchive
 from tests.attacks.hostile_files import large_codestream
-from tests.attacks.watching import COMMAND, Running, Watcher, assert_orderly, tree
+from tests.attacks.watching import Running, Watcher, assert_orderly, tree
+from tests.support.commands import SCRIPT
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
@@ -79,7 +80,7 @@ async def test_too_little_memory_is_reported_as_such(bulkdl: Watcher, tmp_path: 
     async with HostileArchive(MADE_UP) as archive:
         for kilobytes in LIMITS:
             mirror = tmp_path / f"mirror-{kilobytes}"
-            limited = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *COMMAND)
+            limited = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *SCRIPT)
             ended = await bulkdl.run(*archive.mirror_everything(mirror), command=limited, within=30)
             if "bulkdl:" not in ended.err and ("ImportError" in ended.err or "MemoryError" in ended.err):
                 continue  # Python itself, or a library, could not be loaded

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.serving import SERVICES, Server, serving
-from tests.attacks.watching import COMMAND, Watcher
+from tests.attacks.watching import Watcher
+from tests.support.commands import SCRIPT
 from tests.support.dicom_files import instances, write_folder
 
 MADE_UP = list(instances(series=1, per_series=2))
-FEW_FILES = ("sh", "-c", 'ulimit -n 128; exec "$@"', "sh", *COMMAND)
+FEW_FILES = ("sh", "-c", 'ulimit -n 128; exec "$@"', "sh", *SCRIPT)
 ATTACKER = "127.0.0.2"  # so that a bound for each address is seen to be one
 QUESTION = f"{SERVICES}/v1/getSeries"
 

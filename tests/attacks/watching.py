@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -19,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.commands import environment
+from tests.support.commands import AsyncProcess, async_process_of, environment
 
-COMMAND = (str(Path(sys.executable).with_name("bulkdl")),)  # the script: `python -m` has another sys.path
 MORE_BYTES = 300_000_000  # than an honest run takes
 DEADLINE_SECONDS = 25.0
 INTERRUPTED_SECONDS = 3.0  # after Ctrl-C, the contract
-HONEST_SECONDS = 1.0  # what an honest run takes here; where it takes longer, all deadlines are longer
+HONEST_SECONDS = 0.3  # what an honest run takes here; where it takes longer, all deadlines are longer
 _MOST_STRETCH = 4.0
 _LOOK_SECONDS = 0.05
 _NEVER_SAID = ("Traceback (most recent call last)", "internal error")
@@ -72,7 +70,7 @@ def assert_orderly(ended: Ended, *codes: int) -> None:
 class Running:
     """A command under way."""
 
-    process: asyncio.subprocess.Process
+    process: AsyncProcess
     started: float
     most_bytes: int
     looks: Sequence[Look] = ()
@@ -142,23 +140,18 @@ class Watcher:
     async def start(
         self,
         *arguments: str | Path,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] = (),
         cwd: Path | None = None,
         more: Mapping[str, str] | None = None,
         looks: Sequence[Look] = (),
         honest_processes: int = 1,
     ) -> AsyncIterator[Running]:
-        """Start a command; it does not outlive the block. Each of its `honest_processes` may take honest memory."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            *map(str, arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=cwd,
-            env={**environment(self.cache), **(more or {})},
-            start_new_session=True,
-        )
+        """Start a command; it does not outlive the block. Each of its `honest_processes` may take honest memory.
+
+        One with a `command` or `cwd` is started by a new Python, others as `async_process_of` does.
+        """
+        environment_of_command = {**environment(self.cache), **(more or {})}
+        process = await async_process_of(arguments, environment_of_command, command=command, cwd=cwd)
         allowed = self.most_bytes + (honest_processes - 1) * (self.most_bytes - MORE_BYTES)
         running = Running(process, time.monotonic(), allowed, looks, self.stretch)
         try:

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.support.commands import BULKDL, environment
+from tests.support.commands import async_process_of, environment
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, FaultyServer, Script, Seen, answer, redirect
 from tests.support.faults import json as as_json
@@ -104,6 +103,13 @@ def another(made_up: list[MadeUp]) -> Script:
     return script
 
 
+async def ended(command: list[str], environment: dict[str, str]) -> tuple[int, bytes, bytes]:
+    """The exit code of a command, and what it printed to both streams."""
+    process = await async_process_of(command, environment)
+    out, err = await process.communicate()
+    return await process.wait(), out, err
+
+
 class Ways:
     """The login methods of each family."""
 
@@ -183,12 +189,9 @@ def test_no_secret_is_printed_written_or_sent_elsewhere(
             manifest.write_text(f"downloadServerUrl={server_url}\nListOfSeriesToDownload=\n{uids}\n")
             told = {**environment(cache), **secrets, "BULKDL_TRACEBACK": "1"}
             for command in commands(address, mirror, manifest)[: None if refusal == "nothing" else 4]:
-                done = await asyncio.to_thread(
-                    subprocess.run, [*BULKDL, *command], capture_output=True, env=told, check=False, timeout=60
-                )
-                # Only query prints answers of an archive unchanged.
-                said.append(done.stderr + (b"" if command[0] == "query" else done.stdout))
-                assert b"Traceback" not in done.stderr, done.stderr.decode()
+                _, out, err = await ended(command, told)
+                said.append(err + (b"" if command[0] == "query" else out))  # it prints answers of an archive unchanged
+                assert b"Traceback" not in err, err.decode()
             if refusal == "nothing":
                 assert any(seen.path.startswith("/moved/") for seen in other.requests)
                 assert any(found_in(repr(seen.headers).encode()) for seen in server.requests)
@@ -228,11 +231,9 @@ def test_the_password_of_a_proxy_is_for_the_proxy_alone(by: str, state: str, tmp
                 ]
                 command += ["--to", str(mirror), "--progress", progress, "--give-up-after", "1s", "--max-attempts", "2"]
                 command += ["--proxy", address] if by == "option" else []
-                done = await asyncio.to_thread(
-                    subprocess.run, [*BULKDL, *command], capture_output=True, env=told, check=False, timeout=60
-                )
-                assert done.returncode in {3, 4}
-                said.append(done.stdout + done.stderr)
+                code, out, err = await ended(command, told)
+                assert code in {3, 4}
+                said.append(out + err)
             assert bool(proxy.requests) == (state == "refuses")
             return said
 
@@ -241,14 +242,14 @@ def test_the_password_of_a_proxy_is_for_the_proxy_alone(by: str, state: str, tmp
     assert [path for path in mirror.rglob("*") if path.is_file() and found_in(path.read_bytes())] == []
 
 
-def test_an_address_with_a_password_is_refused_without_showing_it(tmp_path: Path) -> None:
+async def test_an_address_with_a_password_is_refused_without_showing_it(tmp_path: Path) -> None:
     for address in (
         f"http://user:{PASSWORD}@127.0.0.1:9/nbia-api/services",
         f"nbia+http://user:{PASSWORD}@127.0.0.1:9/x",
         f"ftp://user:{PASSWORD}@127.0.0.1/nbia-api/services",
     ):
-        command = [*BULKDL, "mirror", "--archive", address, "--everything", "--yes", "--to", str(tmp_path / "m")]
-        done = subprocess.run(command, capture_output=True, env=environment(tmp_path), check=False, timeout=60)
-        assert done.returncode == 2
-        assert not found_in(done.stdout + done.stderr)
+        command = ["mirror", "--archive", address, "--everything", "--yes", "--to", str(tmp_path / "m")]
+        code, out, err = await ended(command, environment(tmp_path))
+        assert code == 2
+        assert not found_in(out + err)
     assert os.listdir(tmp_path) in ([], ["cache"])  # noqa: PTH208 - names alone

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import RunningArchive, run, serve, start
+from tests.support.commands import Process, RunningArchive, run, serve, start
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
@@ -32,7 +31,7 @@ def archive(made_up: tuple[Path, list[MadeUp]], cache: Path, tmp_path: Path) -> 
 
 
 @contextmanager
-def at_work(mirror: Path, archive: RunningArchive, cache: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def at_work(mirror: Path, archive: RunningArchive, cache: Path, *options: str) -> Iterator[Process]:
     """A slow run that has begun."""
     slow = ("--rate-limit", "200B/s", "--transport", "single", "--progress", "json", *options)
     with start(

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.commands import run, serve, start
+from tests.support.commands import Process, run, serve, start
 from tests.support.dicom_files import instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.waiting import wait_until
@@ -96,7 +96,7 @@ def _seconds_to_the_first_file(
     return seconds
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def _kill(process: Process) -> None:
     try:
         os.kill(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -164,7 +164,7 @@ async def download_large(folder: Path, *, size_bytes: int, break_every: int, kil
         found = list((folder / "mirror").rglob(f"{_SOP}.dcm"))
         is_right = len(found) == 1 and f'"{await asyncio.to_thread(md5_of, found[0])}"' == bucket.tag
         seconds = time.monotonic() - started
-        return Large(process.returncode, bucket.length, bucket.sent_bytes, bucket.breaks, peak, is_right, seconds)
+        return Large(process.wait(), bucket.length, bucket.sent_bytes, bucket.breaks, peak, is_right, seconds)
 
 
 async def _killed(command: list[str | Path], cache: Path, bucket: BreakingBucket, until: int) -> int:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.commands import serve, start
+from tests.support.commands import Process, serve, start
 from tests.support.dicom_files import instances, write_folder
 
 PER_SERIES = 100
 
 
-def peak_bytes(process: subprocess.Popen[str], *, every_seconds: float = 0.05) -> int:
+def peak_bytes(process: Process, *, every_seconds: float = 0.05) -> int:
     """Watch a process until it ends; return the largest sum of resident sizes of its tree."""
     root, peak = psutil.Process(process.pid), 0
     while process.poll() is None:

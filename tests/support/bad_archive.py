@@ -9,7 +9,6 @@ async with BadArchive(made_up, fault) as archive:
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
@@ -28,7 +27,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.resume import resume_async
-from tests.support.commands import BULKDL, Finished, environment
+from tests.support.commands import AsyncProcess, Finished, async_process_of, environment
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, FaultyServer, Seen, answer
 
@@ -187,12 +186,6 @@ async def command(*arguments: str | Path, cache: Path) -> Finished:
     return Finished(process.returncode or 0, out.decode(), err.decode())
 
 
-async def start_command(*arguments: str | Path, cache: Path) -> asyncio.subprocess.Process:
+async def start_command(*arguments: str | Path, cache: Path) -> AsyncProcess:
     """Start `bulkdl`."""
-    return await asyncio.create_subprocess_exec(
-        *BULKDL,
-        *map(str, arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(cache),
-    )
+    return await async_process_of(arguments, environment(cache))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,10 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.forked import AsyncForked, Forked, can_fork
+
 BULKDL = (sys.executable, "-m", "bulkdl")
+SCRIPT = (str(Path(sys.executable).with_name("bulkdl")),)  # has another sys.path than `python -m`
+Process: TypeAlias = subprocess.Popen[str] | Forked
+AsyncProcess: TypeAlias = asyncio.subprocess.Process | AsyncForked
 OBJECTS = frozenset({"getSingleImage", "getImage", "getImageWithMD5Hash"})
 
 
@@ -81,13 +87,13 @@ class RunningArchive:
 @contextmanager
 def serve(*arguments: str | Path, cache: Path, log: Path) -> Iterator[RunningArchive]:
     """Run `bulkdl serve` on a free port."""
-    command = [*BULKDL, "serve", *map(str, arguments), "--port", "0", "--json", "--access-log", str(log)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(cache)) as process:
+    with start(["serve", *arguments, "--port", "0", "--json", "--access-log", log], cache=cache) as process:
         assert process.stdout is not None
         try:
             yield RunningArchive(json.loads(process.stdout.readline())["url"], log)
         finally:
             process.send_signal(signal.SIGTERM)
+            process.communicate()
 
 
 @dataclass(frozen=True)
@@ -108,28 +114,59 @@ def run(
     *arguments: str | Path, cache: Path, stdin: str | None = None, more: Mapping[str, str] | None = None
 ) -> Finished:
     """Run `bulkdl` until it exits, with `more` in its environment."""
-    done = subprocess.run(
-        [*BULKDL, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**environment(cache), **(more or {})},
-        input=stdin,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+    environment_of_command = {**environment(cache), **(more or {})}
+    if stdin is not None:
+        words = [*BULKDL, *map(str, arguments)]
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, env=environment_of_command, check=False
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+    with process_of(arguments, environment_of_command) as process:
+        out, err = process.communicate()
+    return Finished(process.wait(), out, err)
 
 
-@contextmanager
-def start(arguments: Sequence[str | Path], *, cache: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start `bulkdl` in a new process group, to be killed or interrupted. It is killed at the end of the block."""
-    with subprocess.Popen(
+def process_of(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> Process:
+    """Start `bulkdl` in a new session with pipes for its output: as a fork, where that is the same as a new Python."""
+    if can_fork(arguments, environment):
+        return Forked("bulkdl", arguments, environment)
+    return subprocess.Popen(
         [*BULKDL, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(cache),
+        env=environment,
         start_new_session=True,
-    ) as process:
+    )
+
+
+async def async_process_of(
+    arguments: Sequence[str | Path],
+    environment: Mapping[str, str],
+    *,
+    command: Sequence[str] = (),
+    cwd: Path | None = None,
+) -> AsyncProcess:
+    """The same for a running event loop. With a `command` or a folder it is a new Python."""
+    if not command and cwd is None and can_fork(arguments, environment):
+        return await AsyncForked.start("bulkdl", arguments, environment)
+    return await asyncio.create_subprocess_exec(
+        *(command or SCRIPT),
+        *map(str, arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def start(arguments: Sequence[str | Path], *, cache: Path) -> Iterator[Process]:
+    """Start `bulkdl` in a new session, to be killed or interrupted. It is killed at the end of the block."""
+    with process_of(arguments, environment(cache)) as process:
         try:
             yield process
         finally:
