@@ -18,12 +18,12 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
         async for completed in run:
             print(completed.folder)
 
-Verbs: `mirror`, `resume`, `sync`, `prune`, `plan`, `verify`, `status`, `log`, `export`, `relayout`, `report`, `adopt`,
-`query`, `describe`, `archives`, `ls`, `serve`, `manifest_lock`, and on files alone `manifest_show`, `manifest_convert`,
-`manifest_diff`, `manifest_from_mirror`; and `open`, for analysis. Their arguments: `select`, `reach`, `Selection`,
-`FetchSettings`. Their errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be
-called anywhere, in a notebook too. Nothing is printed, and no environment is read. Each name is imported when it is
-first used, so `import bulkdl` is fast.
+Each command is a verb here, with the same name: `mirror`, `plan`, `verify`, `query`, `serve`, …; `__all__` has them
+all. `manifest show` is `manifest_show`; `sync --prune` and `sync --dry-run` are `prune` and `sync_plan`. `open` reads
+a mirror for analysis. The arguments of verbs are made by `select`, `reach`, `Selection` and `FetchSettings`. Their
+errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a
+notebook too. Nothing is printed, and no environment is read. Each name is imported when it is first used, so
+`import bulkdl` is fast.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bulkdl.model.settings import FetchSettings
     from bulkdl.verbs.adopt import adopt, adopt_async
     from bulkdl.verbs.archives import archives, archives_async
+    from bulkdl.verbs.cite import cite, cite_async
     from bulkdl.verbs.connect import ConnectedArchive as Archive
     from bulkdl.verbs.connect import connect, query, query_async
     from bulkdl.verbs.describe import describe, describe_async
@@ -74,6 +75,8 @@ __all__ = [
     "adopt_async",
     "archives",
     "archives_async",
+    "cite",
+    "cite_async",
     "connect",
     "describe",
     "describe_async",

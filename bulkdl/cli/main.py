@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "resume": "Download everything that a mirror still owes.",
     "sync": "Bring a mirror to what the archive has now.",
     "log": "List the runs on a mirror, and what each changed.",
+    "cite": "Print references and licences of a mirror or a selection.",
     "report": "Write one page of HTML on a mirror.",
     "export": "Write the journal of a mirror as a table.",
     "ls": "List data sets; of one its patients, of a patient its series.",

@@ -179,6 +179,11 @@ class LockTotals:
         self._digest.update(text.encode())
         return text
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all lines after the head, in hexadecimal."""
+        return str(self._digest.hexdigest())
+
     def head(self, *, archive: str, date: str, release: str = "") -> str:
         """The head of the lock, with the empty line at its end."""
         head = LockHead(
@@ -187,7 +192,7 @@ class LockTotals:
             series=self.series,
             instances=self.instances,
             size_bytes=self.size_bytes,
-            sha256=self._digest.hexdigest(),
+            sha256=self.digest,
             release=release,
             weaker=self.weaker,
             unsized=self.unsized,

@@ -46,6 +46,8 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C
             return _mirror_report_text(report)
         case reports.LsReport():
             return listing_text(report, width)
+        case reports.CiteReport():
+            return _cite_text(report)
         case reports.SyncPlan():
             return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
@@ -67,6 +69,10 @@ def complaint_of(report: reports.Report) -> str | None:  # noqa: PLR0911 - one f
             return f"{were} not found in the archive" if missing else None
         case reports.LsReport(search=str(text)) if report.is_empty:
             return f"nothing is found with {text!r}"
+        case reports.CiteReport():
+            unknown = sum(not each.is_cited_by_archive for each in report.data_sets)
+            which = f"{counted(unknown, 'data set')} {'has' if unknown == 1 else 'have'}"
+            return f"{which} a name and a DOI at most: the archive does not say how to cite it" if unknown else None
         case reports.SyncPlan():
             return "the archive did not answer every question" if report.failures else None
         case _:  # they only show what is there
@@ -197,6 +203,12 @@ def _way_on(mirror: str, *, only_quarantined: bool = False) -> str:
     if only_quarantined:
         return f"to keep quarantined instances as they are: {command('resume', '--accept-unsound', mirror)}"
     return f"to continue: {command('resume', mirror)}"
+
+
+def _cite_text(report: reports.CiteReport) -> str:
+    if report.format != "text":
+        return report.text.rstrip("\n")
+    return f"{report.text}\nData availability\n\n{report.paragraph}"
 
 
 def _mirror_report_text(report: reports.MirrorReport) -> str:

@@ -151,6 +151,14 @@ def _lock_mirror(root: Path, file: TextIO) -> ManifestWritten:
     )
 
 
+def digest_of_mirror(journal: Journal) -> str:
+    """The SHA-256 that the lock of a mirror states: the same for the same instances, whenever it is written."""
+    totals = LockTotals()
+    for group in _groups_of(journal, sorted(row.series.series_uid for row in _held_series(journal)), _Counts()):
+        totals.add(group)
+    return totals.digest
+
+
 @dataclass(slots=True)
 class _Counts:
     instances: int = 0

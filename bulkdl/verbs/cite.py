@@ -1,0 +1,256 @@
+"""`cite`: the references, licences and a data-availability paragraph for what a mirror holds, or for a selection.
+
+A mirror is cited from its journal alone, without a request. For a selection the archive is asked for its Series, and
+once for each Collection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Final
+
+from bulkdl._version import __version__
+from bulkdl.archive.base import Archive
+from bulkdl.errors import ArchiveError, SelectionError
+from bulkdl.journal.journal import Journal
+from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
+from bulkdl.model.descriptions import CollectionDescription, Descriptions, ResultDescription
+from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.formatting import counted
+from bulkdl.model.options import Option
+from bulkdl.model.quantities import human_bytes
+from bulkdl.model.records import Series
+from bulkdl.model.reports import CitedDataSet, CiteReport
+from bulkdl.resolve import Resolution, resolve
+from bulkdl.services.citations import (
+    IDC,
+    TCIA,
+    CitationFormat,
+    Reference,
+    doi_of,
+    read_reference,
+    write_references,
+)
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive, require_mirror
+from bulkdl.verbs.data_sets import resolve_data_sets
+from bulkdl.verbs.manifest_lock import digest_of_mirror, mirror_to_lock
+from bulkdl.verbs.reach import choose_archive
+from bulkdl.verbs.select import Wanted, choose_selection
+from bulkdl.verbs.signatures import Given
+
+_PAGE: Final = 1_000
+_TCIA_PREFIX: Final = "10.7937/"
+_NO_LICENSE: Final = "the archive names no licence"
+
+
+async def cite_async(
+    selection: Wanted,
+    *,
+    format: Annotated[str, Option("format", "The form of the references.", read=CitationFormat)] = CitationFormat.TEXT,  # noqa: A002
+    archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
+    sink: Sink = ignore,
+    stop: asyncio.Event | None = None,
+    **criteria: Given,
+) -> CiteReport:
+    """Cite what the mirror in the folder `selection` holds, or else what the selection finds in the archive.
+
+    Each Collection and each analysis result is cited once, and the papers of TCIA and of the Imaging Data Commons where
+    the data is theirs. Data whose citation the archive does not tell is cited by its name and DOI, which is said.
+
+    Raises:
+        UserError: the selection or the archive's name is invalid, or nothing was found.
+        JournalError: the journal of the mirror cannot be read.
+        ArchiveError: the archive refused, or could not be reached.
+    """
+    form = CitationFormat(format)
+    if (root := mirror_to_lock(selection)) is not None:
+        if criteria:
+            raise SelectionError(f"the mirror {root} is cited as a whole: leave out the criteria")
+        return await asyncio.to_thread(_cite_mirror, root, form)
+    wanted = choose_selection(selection, criteria, sink)
+    context = context_of({"sink": sink, "stop": stop})
+    async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
+        wanted = await resolve_data_sets(wanted, source.client, sink)
+        found, cited = Resolution(), _Cited(str(source.settings.profile.name), "")
+        async with aclosing(resolve(wanted, source.client, found)) as batches:
+            async for batch in batches:
+                for series in batch.series:
+                    cited.add(series, series.image_count or 0, series.size_bytes or 0)
+        await check_found(wanted, found, source.client)
+        if found.failed:
+            raise found.failed[0][1]
+        await _describe(cited, source.client, sink)
+        return replace(cited, release=found.release).report(form)
+
+
+cite = blocking(cite_async)
+
+
+def _cite_mirror(root: Path, form: CitationFormat) -> CiteReport:
+    with Journal.open_readonly(require_mirror(root)) as journal, journal.snapshot():
+        last, runs = journal.last_run(), list(journal.runs())
+        cited = _Cited(
+            archive=(last.archive_name or last.archive_url) if last else "",
+            mirror=str(root),
+            release=journal.last_catalogue(),
+            dates=(runs[0].started[:10], runs[-1].started[:10]) if runs else None,
+        )
+        after = 0
+        while page := journal.series(after=after, limit=_PAGE):
+            for row in page:
+                if row.held:
+                    cited.add(row.series, row.held, row.held_bytes)
+            after = page[-1].id
+        if not cited.sums:
+            raise SelectionError(f"{root} holds nothing that could be cited")
+        cited.describe(journal.collection_descriptions(), journal.result_descriptions())
+        return replace(cited, digest=digest_of_mirror(journal)).report(form)
+
+
+async def _describe(cited: _Cited, client: Archive, sink: Sink) -> None:
+    async def take(found: Descriptions) -> None:
+        cited.describe(found.collections, found.results)
+
+    for collection in sorted(cited.collections()):
+        try:
+            await client.describe(collection, take)
+        except ArchiveError as error:
+            sink(Noted(f"the archive does not say how {collection} is cited: {error}"))
+
+
+@dataclass(slots=True)
+class _Cited:
+    """What is cited: sums by DOI, or by Collection where a Series has none, and what archives say of each DOI."""
+
+    archive: str
+    mirror: str
+    release: str | None = None
+    dates: tuple[str, str] | None = None
+    digest: str | None = None
+    sums: dict[str, _CitedSums] = field(default_factory=dict)
+    references: dict[str, Reference] = field(default_factory=dict)
+
+    def add(self, series: Series, instances: int, size_bytes: int) -> None:
+        doi = doi_of(series.collection_uri)
+        sums = self.sums.setdefault(doi or series.collection, _CitedSums(doi))
+        sums.series += 1
+        sums.instances += instances
+        sums.size_bytes += size_bytes
+        sums.patients.add((series.collection, series.patient_id))
+        sums.collections[series.collection] += 1
+        sums.licenses[series.license_name or ""] += 1
+        sums.is_derived |= bool(series.third_party)
+        sums.from_idc |= series.location is not None
+
+    def collections(self) -> set[str]:
+        return {name for sums in self.sums.values() for name in sums.collections}
+
+    def describe(self, collections: Iterable[CollectionDescription], results: Iterable[ResultDescription]) -> None:
+        for each in collections:
+            if each.citation or each.uri:
+                self._learn(each.collection, each.citation, each.uri, each.license_name, each.collection)
+            for one in each.publications:
+                self._learn(one.title or each.collection, one.citation, one.doi or one.url, one.license_name)
+        for result in results:
+            self._learn(result.title or result.result, result.citation, result.uri, result.license_name)
+
+    def _learn(
+        self, title: str, citation: str | None, uri: str | None, license_name: str | None, key: str | None = None
+    ) -> None:
+        doi = doi_of(uri) or doi_of(citation)
+        known = read_reference(citation, title=title, doi=doi, url=uri, license_name=license_name)
+        for name in filter(None, (doi, key)):
+            if name not in self.references or (known.text and not self.references[name].text):
+                self.references[name] = known
+
+    def report(self, form: CitationFormat) -> CiteReport:
+        cited = sorted(self.sums.items(), key=lambda item: (item[1].is_derived, min(item[1].collections), item[0]))
+        references = [self._reference(key, sums) for key, sums in cited]
+        data_sets = tuple(
+            sums.data_set(reference, is_known=key in self.references and bool(self.references[key].text))
+            for (key, sums), reference in zip(cited, references, strict=True)
+        )
+        references += list(self._archives())
+        return CiteReport(
+            mirror=self.mirror or None,
+            archive=self.archive,
+            format=form.value,
+            text=write_references(references, form),
+            paragraph=self._paragraph(data_sets),
+            data_sets=data_sets,
+            references=tuple(json.loads(write_references(references, CitationFormat.CSL_JSON))),
+            lock_sha256=self.digest,
+        )
+
+    def _reference(self, key: str, sums: _CitedSums) -> Reference:
+        name = ", ".join(sorted(sums.collections))
+        known = self.references.get(key) or Reference(title=name, doi=sums.doi)
+        license_name = known.license or ", ".join(sorted(filter(None, sums.licenses))) or None
+        return replace(known, doi=known.doi or sums.doi, license=license_name)
+
+    def _archives(self) -> Iterator[Reference]:
+        if any((sums.doi or "").startswith(_TCIA_PREFIX) for sums in self.sums.values()):
+            yield TCIA
+        if any(sums.from_idc for sums in self.sums.values()):
+            yield IDC
+
+    def _paragraph(self, data_sets: Iterable[CitedDataSet]) -> str:
+        """What a journal's section on the availability of data asks for."""
+        sets, total = list(data_sets), Counter[str]()
+        for one in sets:
+            total.update(series=one.series, instances=one.instances, size_bytes=one.size_bytes)
+        patients = len({patient for sums in self.sums.values() for patient in sums.patients})
+        verb = "were downloaded" if self.mirror else "are available"
+        first, last = self.dates or ("", "")
+        when = f" on {first}" if first == last else f" between {first} and {last}"
+        release = f" ({self.release})" if self.release else ""
+        parts = "; ".join(_part(one) for one in sets)
+        lock = f" The SHA-256 of the lock file of these instances is {self.digest}." if self.digest else ""
+        held = f"{total['instances']:,} DICOM instances in {total['series']:,} series"
+        amount = f"{held} of {counted(patients, 'patient')}"
+        size = f" ({human_bytes(total['size_bytes'])})" if total["size_bytes"] else ""
+        source = f"{self.archive}{release}{when if first else ''} with bulkdl {__version__}"
+        return f"{amount}{size} {verb} from {source}: {parts}.{lock}"
+
+
+@dataclass(slots=True)
+class _CitedSums:
+    """The sums of the Series with one DOI."""
+
+    doi: str | None
+    series: int = 0
+    instances: int = 0
+    size_bytes: int = 0
+    is_derived: bool = False
+    from_idc: bool = False
+    patients: set[tuple[str, str]] = field(default_factory=set)
+    collections: Counter[str] = field(default_factory=Counter)
+    licenses: Counter[str] = field(default_factory=Counter)
+
+    def data_set(self, reference: Reference, *, is_known: bool) -> CitedDataSet:
+        return CitedDataSet(
+            doi=reference.doi,
+            title=reference.title,
+            collections=tuple(sorted(self.collections)),
+            is_analysis_result=self.is_derived,
+            series=self.series,
+            instances=self.instances,
+            size_bytes=self.size_bytes,
+            licenses=tuple(sorted(filter(None, self.licenses))) or tuple(filter(None, [reference.license])),
+            is_cited_by_archive=is_known,
+        )
+
+
+def _part(one: CitedDataSet) -> str:
+    """One data set in the paragraph: `RIDER-Lung-CT (46 series; https://doi.org/…; CC BY 3.0)`."""
+    names = one.title if one.is_analysis_result else ", ".join(one.collections)
+    address = f"https://doi.org/{one.doi}" if one.doi else None
+    facts = (f"{one.series:,} series", address, ", ".join(one.licenses) or _NO_LICENSE)
+    return f"{names} ({'; '.join(filter(None, facts))})"
