@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 
 import openpyxl
@@ -66,3 +67,35 @@ def test_a_stray_cell_in_the_last_corner_costs_nothing() -> None:
     book.save(out)
     manifest = read_manifest(out.getvalue(), source="-")
     assert (manifest.series, len(manifest.notes)) == (("1.2.3",), 1)
+
+
+def test_texts_that_cells_share_are_read_wherever_the_parts_are() -> None:
+    office = "http://purl.oclc.org/ooxml/officeDocument/relationships"  # of the strict form
+    cells = "".join(f'<row><c t="s"><v>{number}</v></c></row>' for number in (1, 0, 2))
+    parts = {
+        "_rels/.rels": relations(("r1", f"{office}/officeDocument", "/book/b.xml")),
+        "book/b.xml": f'<workbook xmlns:r="{office}"><sheets><sheet name="A" r:id="s"/></sheets></workbook>',
+        "book/_rels/b.xml.rels": relations(
+            ("s", f"{office}/worksheet", "../sheets/one.xml"), ("t", f"{office}/sharedStrings", "texts.xml")
+        ),
+        "sheets/one.xml": f"<worksheet><sheetData>{cells}</sheetData></worksheet>",
+        "book/texts.xml": "<sst><si><t>1.2.3</t></si><si><t>Series UID</t></si><si><t>1.2.4</t></si></sst>",
+    }
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as members:
+        for name, text in parts.items():
+            members.writestr(name, text)
+    assert read_manifest(out.getvalue(), source="-").series == ("1.2.3", "1.2.4")
+
+
+def relations(*found: tuple[str, str, str]) -> str:
+    rows = (f'<Relationship Id="{each[0]}" Type="{each[1]}" Target="{each[2]}"/>' for each in found)
+    return f"<Relationships>{''.join(rows)}</Relationships>"
+
+
+def test_a_workbook_that_states_a_huge_size_is_refused_before_it_is_read() -> None:
+    sheet = DIGEST.index(b"PK\x01\x02")
+    content = bytearray(DIGEST)
+    content[sheet + 24 : sheet + 28] = (0xF0000000).to_bytes(4, "little")
+    with pytest.raises(ManifestError, match="it is too large"):
+        read_manifest(bytes(content), source="-")
