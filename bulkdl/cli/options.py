@@ -240,8 +240,8 @@ def selecting(kind: type[Selection]) -> Decorator:
 
         def read(path: str) -> Selection:
             if path == "-":
-                content = sys.stdin.buffer.read()
-                return select.select_from(content, source="standard input", skip_bad_lines=skip_bad_lines)
+                name = "standard input"
+                return select.select_from(sys.stdin.buffer.read(), source=name, skip_bad_lines=skip_bad_lines)
             return select.select_from_file(path, skip_bad_lines=skip_bad_lines)
 
         named = select.select_data_sets(data_sets, kind(**read_fields(kind, criteria)), skip_bad_lines=skip_bad_lines)

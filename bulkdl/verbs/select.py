@@ -85,9 +85,12 @@ def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) ->
 
     `source` is its name in messages. Other content, such as its download server, is ignored. Raises as `read_manifest`.
     """
-    from bulkdl.manifest import read_manifest  # noqa: PLC0415 - late: most selections have no manifest
+    from bulkdl.manifest import collect, open_manifest  # noqa: PLC0415 - late: most selections have no manifest
 
-    manifest = read_manifest(content, source=source, skip_bad_lines=skip_bad_lines)
+    reading = open_manifest(content, source=source, skip_bad_lines=skip_bad_lines)
+    locks = (content,) if reading.format == "lock" else ()
+    del content  # it is as large as the text that is read
+    manifest = collect(reading)
     patients: defaultdict[str, list[str]] = defaultdict(list)  # by Collection
     for collection, patient_id in manifest.patients:
         patients[collection].append(patient_id)
@@ -103,7 +106,7 @@ def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) ->
         alternatives=coarser,
         notes=manifest.notes,
         expected=manifest.expected,
-        locks=(content,) if manifest.format == "lock" else (),
+        locks=locks,
     )
 
 

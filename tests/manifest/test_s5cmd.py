@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import Manifest, read_manifest
-from bulkdl.manifest.s5cmd import recognises
+from bulkdl.manifest.s5cmd import _words, recognises
 
 DATA = Path(__file__).parents[1] / "data" / "manifests"
 FOLDER = "73e600e5-1d95-4b81-980c-b4d6a6f4f968"
@@ -94,3 +97,19 @@ def test_names_a_folder_once() -> None:
 @pytest.mark.parametrize("text", ["1.2.3.4\n", "cp is a word\n", "# s3://\nA,B\n1,2\n", "cp,s3\n"])
 def test_leaves_other_texts_to_other_readers(text: str) -> None:
     assert not recognises(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["cp", " ", "\t", "a", '"', "'", "\\", "#", "\xa0", "\x0b", "s3://b/*", '"a/*"']), max_size=8
+    )
+)
+def test_words_are_those_of_a_shell(parts: list[str]) -> None:
+    command = "".join(parts).strip()
+    try:
+        expected = shlex.split(command)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"quotation|escape"):
+            _words(command)
+    else:
+        assert _words(command) == expected
