@@ -50,7 +50,7 @@ def rows_in(file: IO[bytes], strings: list[str]) -> Iterator[tuple[int, list[str
         yield from rows
 
 
-class _Texts:
+class _TextParser:
     """Collects the text of single elements."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class _Texts:
             raise ValueError(f"a text has more than {_LONGEST_TEXT:,} characters")
 
 
-class _Strings(_Texts):
+class _Strings(_TextParser):
     """`<si>` has one `<t>`, or one in each `<r>` (§18.4.8)."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class _Strings(_Texts):
                 self.found.append(self.text)
 
 
-class _Sheet(_Texts):
+class _Sheet(_TextParser):
     """`<row r="2">` with `<c r="B2" t="s"><v>0</v></c>` (§18.3.1.73, §18.3.1.4); a missing `r` is the next place."""
 
     def __init__(self, strings: list[str]) -> None:
