@@ -23,6 +23,9 @@ from bulkdl.runtime.tasks import first_set, running_alongside
 
 Result = TypeVar("Result")
 
+SILENT_SECONDS: Final = 3.0
+"""How long the first answer of an archive is awaited before that is announced."""
+
 _GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 
 
@@ -56,7 +59,8 @@ class Retrier:
     """Repeats actions on one archive as `policy` and `runtime.retry` say, no more at once than `limiter` allows.
 
     `stop` ends every wait with `Interrupted`. `rate` limits the bytes a second. Where `first_answer_seconds` is set, a
-    question is given up after so long if the archive has never begun to answer one.
+    question is given up after so long if the archive has never begun to answer one. `on_silence` is called once, when
+    the first answer has been awaited for some seconds, unless an outage was announced by then.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Retrier:
         self._has_answered = False
         self._first_answers: set[asyncio.Timeout] = set()
         self.first_answer_seconds: float | None = None
+        self.on_silence: Callable[[], None] | None = None
         self._changed = asyncio.Event()  # replaced whenever availability changes, to wake all waiters
 
     def for_another_origin(self) -> Retrier:
@@ -97,7 +102,7 @@ class Retrier:
             listener=self._listener,
             clock=self._clock,
         )
-        other.first_answer_seconds = self.first_answer_seconds
+        other.first_answer_seconds, other.on_silence = self.first_answer_seconds, self.on_silence
         return other
 
     async def attempt(self, what: str, action: Callable[[int], Awaitable[Result]]) -> tuple[Result, int]:
@@ -152,6 +157,7 @@ class Retrier:
         seconds = None if self._has_answered else self.first_answer_seconds
         first = asyncio.timeout(seconds)
         self._first_answers.add(first)
+        silence = asyncio.get_running_loop().call_later(SILENT_SECONDS, self._is_silent)
         try:
             async with first:
                 result, _ = await self.attempt(what, until_stopped)
@@ -160,8 +166,14 @@ class Retrier:
                 f"the archive has not answered within {seconds:.0f} s; `bulkdl archives` shows which archives answer"
             ) from error
         finally:
+            silence.cancel()
             self._first_answers.discard(first)
         return result
+
+    def _is_silent(self) -> None:
+        if self.on_silence is not None and not self._has_answered and not self._outage.is_away:
+            announce, self.on_silence = self.on_silence, None
+            announce()
 
     def answering(self) -> None:
         """The archive has begun to answer: from now on it is given more time."""

@@ -194,13 +194,15 @@ async def query_async(
 query = blocking(query_async)
 
 
-async def query_body(endpoint: str, parameters: Sequence[tuple[str, str]], *, archive: ArchiveChoice) -> bytes:
+async def query_body(
+    endpoint: str, parameters: Sequence[tuple[str, str]], *, archive: ArchiveChoice, sink: Sink = ignore
+) -> bytes:
     """Call one endpoint, named in any case; return the body as the archive sent it. Raises as `query`.
 
     The body may be empty: NBIA answers so when it finds nothing.
     """
     found = endpoints.find(endpoint, archive)
     names = endpoints.check(found, [name for name, _ in parameters])
-    async with open_for_questions(choose_archive(archive)) as client:
+    async with open_for_questions(choose_archive(archive), sink=sink) as client:
         _, body = await client.query(found, list(zip(names, [value for _, value in parameters], strict=True)))
         return body

@@ -18,7 +18,7 @@ from bulkdl.errors import (
     ShortBody,
     TooManyRequests,
 )
-from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
+from bulkdl.runtime.attempts import SILENT_SECONDS, Retrier, RetryListener, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter, Sample
 from bulkdl.runtime.rates import ByteRate
 from tests.support.virtual_time import clock, run
@@ -464,5 +464,34 @@ def test_another_origin_has_the_same_policy_and_its_own_outages() -> None:
             await first.attempt("a", failing(*[ConnectFailed("down")] * 50))
         assert await second.ask("b", failing()) is not None
         assert second.retries == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize(("takes", "expected"), [(2.0, 0), (20.0, 1)])
+def test_a_silent_archive_is_announced_once(takes: float, expected: int) -> None:
+    async def main() -> None:
+        said: list[float] = []
+        made = retrier()
+        made.on_silence = lambda: said.append(clock())
+
+        async def action(_: int) -> None:
+            await asyncio.sleep(takes)
+            made.answering()
+
+        await asyncio.gather(*(made.ask(f"{n}", action) for n in range(3)))
+        await made.ask("later", action)
+        assert said == [SILENT_SECONDS] * expected
+
+    run(main())
+
+
+def test_an_outage_that_is_announced_is_not_called_silence_too() -> None:
+    async def main() -> None:
+        said: list[float] = []
+        made = retrier()
+        made.on_silence = lambda: said.append(clock())
+        await made.ask("a", failing(*[ConnectFailed("down")] * 5))
+        assert said == []
 
     run(main())

@@ -9,6 +9,7 @@ from bulkdl.cli.options import ArchiveOptions, Parsed, archive_options
 from bulkdl.cli.runner import run_until_stopped
 from bulkdl.cli.sections import command, width_of
 from bulkdl.errors import UnexpectedAnswer
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.formatting import fit_columns, table
 from bulkdl.model.text import one_line
 from bulkdl.verbs.connect import query_body
@@ -65,7 +66,8 @@ def query(
     words = [*parameters, *_format_words(asked, answer_format)]
     if answers_with_file(asked) and sys.stdout.isatty():
         raise click.UsageError("the response is not text: write it to a file, with > FILE", click.get_current_context())
-    body = run_until_stopped(query_body(endpoint, words, archive=choice), "interrupted before the archive answered")
+    asking = query_body(endpoint, words, archive=choice, sink=_say)
+    body = run_until_stopped(asking, "interrupted before the archive answered")
     shown = _drawn(asked, body) if answer_format == "table" else body
     sys.stdout.flush()
     sys.stdout.buffer.write(shown)
@@ -73,6 +75,11 @@ def query(
         sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
     return 0
+
+
+def _say(event: Event) -> None:
+    if isinstance(event, Noted):
+        print(f"bulkdl: {event.message}", file=sys.stderr)
 
 
 def _format_words(endpoint: Endpoint, wanted: str | None) -> list[tuple[str, str]]:
