@@ -128,7 +128,7 @@ class Committer:
 
     async def check(self, received: Received, target: Target | None, seen: Seen) -> Checked:
         """Decide whether a body may be committed; without `target` as any instance. InstanceError: quarantined."""
-        if not _may_swell(received.source):
+        if not source_may_swell(received.source):
             return await self._check_now(received, target, seen)
         async with self._swelling:
             return await self._check_now(received, target, seen)
@@ -308,7 +308,8 @@ def _numbers(source: bytes | Path, target: Target, sop_uid: SopInstanceUid) -> I
     return InstanceNumbers(sop_uid, key)
 
 
-def _may_swell(source: bytes | Path) -> bool:
+def source_may_swell(source: bytes | Path) -> bool:
+    """Whether an instance, given as its bytes or as a file, may take far more memory than it has bytes."""
     if isinstance(source, bytes):
         return may_swell(source)
     with source.open("rb") as file:

@@ -190,7 +190,10 @@ async def open_archive(
             share=Share(fetch.concurrency or DEFAULT_CEILING, fetch.rate_limit_bytes),
         )
         retrier = make_retrier(settings, context)
-        note = lambda text: context.sink(Noted(text))  # noqa: E731 - one line
+
+        def note(text: str) -> None:
+            context.sink(Noted(text))
+
         limit = f", for {first_answer_seconds:.0f} s at most" if first_answer_seconds is not None else ""
         retrier.first_answer_seconds = first_answer_seconds
         retrier.on_silence = lambda: note(f"waiting for the first answer of {profile.url}{limit}")

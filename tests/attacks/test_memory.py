@@ -16,7 +16,7 @@ from tests.attacks.hostile import HostileArchive
 from tests.attacks.hostile_files import large_codestream
 from tests.attacks.watching import Running, Watcher, assert_orderly, tree
 from tests.support.commands import SCRIPT
-from tests.support.dicom_files import MadeUp, instances
+from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -56,6 +56,16 @@ async def test_data_sets_that_inflate_are_held_in_little_memory(level: str, bulk
         ended = await bulkdl.run(*words, within=25, honest_processes=2 if level == "pixels" else 1)
     assert_orderly(ended, 0)
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
+
+
+async def test_data_sets_that_inflate_are_adopted_in_little_memory(bulkdl: Watcher, tmp_path: Path) -> None:
+    pixels = swollen()
+    honest = instances(series=8, per_series=100)  # so that each of four batches has some that inflate
+    made_up = (deflated(one, pixels) if number % 100 == 0 else one for number, one in enumerate(honest))
+    written = write_folder(tmp_path / "found", made_up)
+    ended = await bulkdl.run("adopt", tmp_path / "found", "--to", tmp_path / "mirror", within=25)
+    assert_orderly(ended, 0)
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(written)
 
 
 async def test_frames_that_swell_when_they_are_decoded_are_held_in_little_memory(
