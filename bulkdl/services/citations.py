@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from bulkdl.model.descriptions import CollectionDescription, ResultDescription
+from bulkdl.model.text import one_line
+
 _APA: Final = re.compile(
     r"(?P<authors>.{2,}?)\s*\((?P<year>(?:19|20)\d\d)[^()]{0,20}\)\.?\s+(?P<title>.+?)"
     r"(?:\s+\(Version (?P<version>[^()]{1,40})\)(?:\s+\[Data ?set\])?|\s+\[Data ?set\])\."
@@ -103,6 +106,7 @@ class Reference:
         return " ".join(filter(None, (f"{authors}{year}{self.title}{kind}.", source and f"{source}.", self.address)))
 
 
+TCIA_PREFIX: Final = "10.7937/"
 TCIA: Final = Reference(
     title="The Cancer Imaging Archive (TCIA): Maintaining and Operating a Public Information Repository",
     authors=(
@@ -168,6 +172,49 @@ def read_reference(
         version=found["version"],
         publisher=found["publisher"].strip(),
     )
+
+
+class KnownReferences:
+    """The references that archives give, by their DOI, and by the name of a Collection as a whole."""
+
+    def __init__(self, collections: Iterable[CollectionDescription], results: Iterable[ResultDescription]) -> None:
+        self._by_key: dict[str, Reference] = {}
+        self.add(collections, results)
+
+    def add(self, collections: Iterable[CollectionDescription], results: Iterable[ResultDescription]) -> None:
+        """Add what was described. A reference with the archive's own words takes the place of one without."""
+        for each in collections:
+            title = one_line(each.collection)
+            citation = each.citation or _citation_in(each.description, doi_of(each.uri))
+            self._add(citation, title, each.uri, each.license_name, each.collection)
+            for part in each.publications:
+                self._add(part.citation, part.title or title, part.doi or part.url, part.license_name)
+        for result in results:
+            self._add(result.citation, result.title or result.result, result.uri, result.license_name)
+
+    def find(self, doi: str | None, collection: str) -> Reference | None:
+        """The reference of a DOI; without a DOI that of the Collection."""
+        return self._by_key.get(doi if doi is not None else f"collection {collection}")
+
+    def _add(
+        self, citation: str | None, title: str, uri: str | None, license_name: str | None, collection: str | None = None
+    ) -> None:
+        doi = doi_of(uri) or doi_of(citation)
+        known = read_reference(citation, title=title, doi=doi, url=uri, license_name=license_name)
+        for key in (doi, collection and f"collection {collection}"):
+            if key and (key not in self._by_key or (known.text and not self._by_key[key].text)):
+                self._by_key[key] = known
+
+
+def papers_of_archives(dois: Iterable[str], *, from_idc: bool) -> list[Reference]:
+    """The papers on the archives that have the data with these DOIs. TCIA registers its DOIs under one prefix."""
+    return [*([TCIA] if any(doi.startswith(TCIA_PREFIX) for doi in dois) else []), *([IDC] if from_idc else [])]
+
+
+def _citation_in(description: str | None, doi: str | None) -> str | None:
+    """The paragraph of a description that has the DOI: NBIA gives the citation at its end."""
+    lines = (description or "").splitlines()
+    return next((line for line in reversed(lines) if doi and doi in line.lower()), None)
 
 
 def _authors(text: str) -> tuple[Author, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from bulkdl.archive.base import Archive
 from bulkdl.errors import ArchiveError, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
-from bulkdl.model.descriptions import CollectionDescription, Descriptions, ResultDescription
+from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.formatting import counted
 from bulkdl.model.options import Option
@@ -29,12 +29,11 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import CitedDataSet, CiteReport
 from bulkdl.resolve import Resolution, resolve
 from bulkdl.services.citations import (
-    IDC,
-    TCIA,
     CitationFormat,
+    KnownReferences,
     Reference,
     doi_of,
-    read_reference,
+    papers_of_archives,
     write_references,
 )
 from bulkdl.verbs.blocking import blocking
@@ -46,7 +45,6 @@ from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given
 
 _PAGE: Final = 1_000
-_TCIA_PREFIX: Final = "10.7937/"
 _NO_LICENSE: Final = "the archive names no licence"
 
 
@@ -110,13 +108,13 @@ def _cite_mirror(root: Path, form: CitationFormat) -> CiteReport:
             after = page[-1].id
         if not cited.sums:
             raise SelectionError(f"{root} holds nothing that could be cited")
-        cited.describe(journal.collection_descriptions(), journal.result_descriptions())
+        cited.known.add(journal.collection_descriptions(), journal.result_descriptions())
         return replace(cited, digest=digest_of_mirror(journal)).report(form)
 
 
 async def _describe(cited: _Cited, client: Archive, sink: Sink) -> None:
     async def take(found: Descriptions) -> None:
-        cited.describe(found.collections, found.results)
+        cited.known.add(found.collections, found.results)
 
     for collection in sorted(cited.collections()):
         try:
@@ -135,7 +133,7 @@ class _Cited:
     dates: tuple[str, str] | None = None
     digest: str | None = None
     sums: dict[str, _CitedSums] = field(default_factory=dict)
-    references: dict[str, Reference] = field(default_factory=dict)
+    known: KnownReferences = field(default_factory=lambda: KnownReferences((), ()))
 
     def add(self, series: Series, instances: int, size_bytes: int) -> None:
         doi = doi_of(series.collection_uri)
@@ -152,32 +150,12 @@ class _Cited:
     def collections(self) -> set[str]:
         return {name for sums in self.sums.values() for name in sums.collections}
 
-    def describe(self, collections: Iterable[CollectionDescription], results: Iterable[ResultDescription]) -> None:
-        for each in collections:
-            if each.citation or each.uri:
-                self._learn(each.collection, each.citation, each.uri, each.license_name, each.collection)
-            for one in each.publications:
-                self._learn(one.title or each.collection, one.citation, one.doi or one.url, one.license_name)
-        for result in results:
-            self._learn(result.title or result.result, result.citation, result.uri, result.license_name)
-
-    def _learn(
-        self, title: str, citation: str | None, uri: str | None, license_name: str | None, key: str | None = None
-    ) -> None:
-        doi = doi_of(uri) or doi_of(citation)
-        known = read_reference(citation, title=title, doi=doi, url=uri, license_name=license_name)
-        for name in filter(None, (doi, key)):
-            if name not in self.references or (known.text and not self.references[name].text):
-                self.references[name] = known
-
     def report(self, form: CitationFormat) -> CiteReport:
         cited = sorted(self.sums.items(), key=lambda item: (item[1].is_derived, min(item[1].collections), item[0]))
-        references = [self._reference(key, sums) for key, sums in cited]
-        data_sets = tuple(
-            sums.data_set(reference, is_known=key in self.references and bool(self.references[key].text))
-            for (key, sums), reference in zip(cited, references, strict=True)
-        )
-        references += list(self._archives())
+        references = [self._reference(sums) for _, sums in cited]
+        data_sets = tuple(sums.data_set(reference) for (_, sums), reference in zip(cited, references, strict=True))
+        dois = [sums.doi for sums in self.sums.values() if sums.doi is not None]
+        references += papers_of_archives(dois, from_idc=any(sums.from_idc for sums in self.sums.values()))
         return CiteReport(
             mirror=self.mirror or None,
             archive=self.archive,
@@ -189,17 +167,10 @@ class _Cited:
             lock_sha256=self.digest,
         )
 
-    def _reference(self, key: str, sums: _CitedSums) -> Reference:
+    def _reference(self, sums: _CitedSums) -> Reference:
         name = ", ".join(sorted(sums.collections))
-        known = self.references.get(key) or Reference(title=name, doi=sums.doi)
-        license_name = known.license or ", ".join(sorted(filter(None, sums.licenses))) or None
-        return replace(known, doi=known.doi or sums.doi, license=license_name)
-
-    def _archives(self) -> Iterator[Reference]:
-        if any((sums.doi or "").startswith(_TCIA_PREFIX) for sums in self.sums.values()):
-            yield TCIA
-        if any(sums.from_idc for sums in self.sums.values()):
-            yield IDC
+        known = self.known.find(sums.doi, name) or Reference(title=name, doi=sums.doi)
+        return replace(known, license=known.license or ", ".join(sorted(filter(None, sums.licenses))) or None)
 
     def _paragraph(self, data_sets: Iterable[CitedDataSet]) -> str:
         """What a journal's section on the availability of data asks for."""
@@ -234,7 +205,7 @@ class _CitedSums:
     collections: Counter[str] = field(default_factory=Counter)
     licenses: Counter[str] = field(default_factory=Counter)
 
-    def data_set(self, reference: Reference, *, is_known: bool) -> CitedDataSet:
+    def data_set(self, reference: Reference) -> CitedDataSet:
         return CitedDataSet(
             doi=reference.doi,
             title=reference.title,
@@ -244,7 +215,7 @@ class _CitedSums:
             instances=self.instances,
             size_bytes=self.size_bytes,
             licenses=tuple(sorted(filter(None, self.licenses))) or tuple(filter(None, [reference.license])),
-            is_cited_by_archive=is_known,
+            is_cited_by_archive=bool(reference.text),
         )
 
 

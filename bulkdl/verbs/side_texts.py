@@ -19,12 +19,20 @@ from bulkdl._version import __version__
 from bulkdl.errors import DiskError
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldGroup
-from bulkdl.model.descriptions import CollectionDescription, ResultDescription
+from bulkdl.model.descriptions import CollectionDescription
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.formatting import counted
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
-from bulkdl.services.citations import IDC, TCIA, CitationFormat, Reference, doi_of, read_reference, write_references
+from bulkdl.services.citations import (
+    TCIA_PREFIX,
+    CitationFormat,
+    KnownReferences,
+    Reference,
+    doi_of,
+    papers_of_archives,
+    write_references,
+)
 from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
 from bulkdl.store.side_files import SideFiles
 from bulkdl.store.side_names import CITATION, LICENSE, METADATA, README, folder_of_collection
@@ -34,7 +42,6 @@ from bulkdl.verbs.tables import ExportTable, columns, metadata_rows
 _PROPERTY: Final = "side_files"
 _VERSION: Final = 1  # of the texts: another one writes them anew
 _LINES_AT_ONCE: Final = 500
-_TCIA_DOI: Final = "10.7937/"
 _TCIA_POLICY: Final = "https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/"
 _NOT_STATED: Final = "not stated by the archive"
 
@@ -116,14 +123,14 @@ class _Texts:
         for group in journal.held_groups():
             self._groups[group.collection].append(group)
         self._collections = {each.collection: each for each in journal.collection_descriptions()}
-        self._results = list(journal.result_descriptions())
+        self._known = KnownReferences(self._collections.values(), journal.result_descriptions())
         self._layout = parse_layout(journal.property("layout") or DEFAULT_LAYOUT.template)
 
     def of_collections(self) -> Iterator[tuple[str, str]]:
         """The paths and the texts of the licences and references of each Collection."""
         for collection, folder in self._folders().items():
             groups, described = self._groups[collection], self._collections.get(collection)
-            references = references_of(groups, described, self._results)
+            references = references_of(groups, described, self._known)
             yield f"{folder}/{LICENSE}", license_text(collection, groups, described)
             yield f"{folder}/{CITATION}", write_references(references, CitationFormat.BIBTEX)
 
@@ -183,67 +190,27 @@ def license_text(collection: str, groups: Sequence[HeldGroup], described: Collec
 
 
 def _policy(groups: Sequence[HeldGroup]) -> list[str]:
-    if not any(_TCIA_DOI in (group.uri or "").lower() for group in groups):
+    if not any(TCIA_PREFIX in (group.uri or "").lower() for group in groups):
         return []
     return [f"Users of data of The Cancer Imaging Archive (TCIA) agree to its policy: {_TCIA_POLICY}"]
 
 
 def references_of(
-    groups: Sequence[HeldGroup], described: CollectionDescription | None, results: Sequence[ResultDescription]
+    groups: Sequence[HeldGroup], described: CollectionDescription | None, known: KnownReferences
 ) -> list[Reference]:
     """The references of what is held of a Collection: the Collection, analysis results, and the archives themselves."""
     collection = groups[0].collection
-    known = {doi: reference for doi, reference in _publications(collection, described, results) if doi}
-    uris = list(dict.fromkeys(group.uri for group in groups if group.uri))
+    title = one_line(collection) or "unnamed collection"
+    uris: list[str | None] = list(dict.fromkeys(group.uri for group in groups if group.uri))
     if not uris and described is not None and described.uri:
         uris = [described.uri]
     references = []
-    for uri in uris:
+    for uri in uris or [None]:
         doi = doi_of(uri)
-        found = known.get(doi or "")
-        references.append(found or Reference(title=one_line(collection) or uri, doi=doi, url=None if doi else uri))
-    if not references:
-        citation = described.citation if described is not None else None
-        references.append(read_reference(citation, title=one_line(collection) or "unnamed collection"))
-    if any(_TCIA_DOI in uri.lower() for uri in uris):
-        references.append(TCIA)
-    return [*references, *([IDC] if any(group.is_in_bucket for group in groups) else [])]
-
-
-def _publications(
-    collection: str, described: CollectionDescription | None, results: Sequence[ResultDescription]
-) -> Iterator[tuple[str | None, Reference]]:
-    """The references that the archive gives, by their DOIs."""
-    title = one_line(collection)
-    if described is not None:
-        doi = doi_of(described.uri)
-        citation = described.citation or _citation_in(described.description, doi)
-        yield (
-            doi,
-            read_reference(citation, title=title, doi=doi, url=described.uri, license_name=described.license_name),
-        )
-        for each in described.publications:
-            doi = doi_of(each.doi)
-            yield (
-                doi,
-                read_reference(
-                    each.citation, title=each.title or title, doi=doi, url=each.url, license_name=each.license_name
-                ),
-            )
-    for result in results:
-        doi = doi_of(result.uri)
-        yield (
-            doi,
-            read_reference(
-                result.citation, title=result.title or result.result, doi=doi, license_name=result.license_name
-            ),
-        )
-
-
-def _citation_in(description: str | None, doi: str | None) -> str | None:
-    """The paragraph of a description that has the DOI: NBIA gives the citation at its end."""
-    lines = (description or "").splitlines()
-    return next((line for line in reversed(lines) if doi and doi in line.lower()), None)
+        unknown = Reference(title=title, doi=doi, url=None if doi else uri)
+        references.append(known.find(doi, collection) or unknown)
+    dois = [doi for uri in uris if (doi := doi_of(uri))]
+    return [*references, *papers_of_archives(dois, from_idc=any(group.is_in_bucket for group in groups))]
 
 
 _README: Final = """\

@@ -14,6 +14,7 @@ from bulkdl.journal.rows import HeldGroup
 from bulkdl.model.descriptions import CollectionDescription, Publication, ResultDescription
 from bulkdl.model.events import Event, Noted
 from bulkdl.runtime.disk import JOURNAL
+from bulkdl.services.citations import KnownReferences
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.serve import serve_async
 from bulkdl.verbs.side_texts import license_text, references_of
@@ -164,13 +165,13 @@ def test_the_licence_of_the_collection_counts_where_its_series_have_none() -> No
 
 @pytest.mark.parametrize(("described", "title"), [(None, "A"), (DESCRIBED, "Data of A"), (OF_IDC, "Data of A")])
 def test_cites_what_is_held(described: CollectionDescription | None, title: str) -> None:
-    found = references_of([GROUP], described, [RESULT])
+    found = references_of([GROUP], described, KnownReferences([described] if described else [], [RESULT]))
     assert [each.title.partition(" (TCIA)")[0] for each in found] == [title, "The Cancer Imaging Archive"]
 
 
 def test_cites_analysis_results_and_idc() -> None:
     derived = replace(GROUP, uri=RESULT.uri, is_third_party=True, is_in_bucket=True)
-    found = references_of([GROUP, derived], OF_IDC, [RESULT])
+    found = references_of([GROUP, derived], OF_IDC, KnownReferences([OF_IDC], [RESULT]))
     assert [each.doi for each in found] == [
         "10.7937/k9/tcia.2016.x",
         "10.5281/zenodo.1",
@@ -180,7 +181,7 @@ def test_cites_analysis_results_and_idc() -> None:
 
 
 def test_a_collection_without_any_address_is_cited_by_its_name() -> None:
-    found = references_of([replace(GROUP, uri=None)], None, [])
+    found = references_of([replace(GROUP, uri=None)], None, KnownReferences((), ()))
     assert [(each.title, each.doi) for each in found] == [("A", None)]
 
 
