@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.ls import ls, ls_async
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.manifest_lock import manifest_lock, manifest_lock_async
+    from bulkdl.verbs.merge import merge, merge_async
     from bulkdl.verbs.mirror import mirror, mirror_async
     from bulkdl.verbs.mirroring import mirroring
     from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
@@ -91,6 +92,8 @@ __all__ = [
     "manifest_lock",
     "manifest_lock_async",
     "manifest_show",
+    "merge",
+    "merge_async",
     "mirror",
     "mirror_async",
     "mirroring",

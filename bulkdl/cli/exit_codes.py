@@ -63,7 +63,7 @@ def for_report(report: reports.Report) -> Exit:
     match report:
         case reports.AdoptReport(found=0, outcome=RunOutcome.COMPLETE) | reports.ManifestDifference(is_same=False):
             return Exit.INCOMPLETE
-        case reports.RunReport() | reports.AdoptReport() | reports.RelayoutReport():
+        case reports.RunReport() | reports.AdoptReport() | reports.RelayoutReport() | reports.MergeReport():
             return _BY_OUTCOME[report.outcome]
         case reports.VerifyReport(repair=reports.RunReport() as repair) if repair.outcome is not RunOutcome.COMPLETE:
             return for_report(repair)

@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "verify": "Compare every file of a mirror with its journal.",
     "manifest": "Show, convert, compare and make manifests.",
     "relayout": "Rename the files of a mirror into another layout, or make a view.",
+    "merge": "Join mirrors that were made in shards.",
     "adopt": "Take files that another program downloaded into a mirror.",
     "query": "Call one endpoint of an archive.",
     "describe": "Show the parameters and results of an endpoint.",

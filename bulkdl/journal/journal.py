@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from bulkdl.errors import JournalUnreadable, LayoutError
-from bulkdl.journal import connection, moves, queries, rows, writes
+from bulkdl.journal import connection, merging, moves, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
 from bulkdl.journal.schema import STATE_NUMBERS
 from bulkdl.model.descriptions import CollectionDescription, Descriptions, ResultDescription
@@ -215,6 +215,11 @@ class Journal:
         with self._writing() as database:
             database.executemany(queries.KEEP_SOP_CLASS, found.items())
 
+    def layout(self) -> str | None:
+        """The template of the mirror's folders and files; None before the first run."""
+        row = self._row(queries.LAYOUT)
+        return str(row[0]) if row is not None else None
+
     def settle_layout(self, wanted: str | None, default: str) -> str:
         """The template of the mirror's folders. The first run sets it to `wanted` or else `default`; it never changes.
 
@@ -301,6 +306,47 @@ class Journal:
     def series_in_order(self, *, after: str = "", limit: int) -> list[SeriesRow]:
         """Every Series that has a folder, by UID, after the UID `after`."""
         return [rows.series_row(row) for row in self._rows(queries.SERIES_BY_ORDER, (after, limit))]
+
+    def history(self) -> merging.History:
+        """The runs, selections and descriptions of this journal, for another one."""
+        return merging.read_history(self._rows)
+
+    def known_series(self, after: str) -> merging.KnownSeries | None:
+        """All that is recorded of the first Series after a UID; None at the end."""
+        return merging.read_series(self._rows, after)
+
+    def known_instances(self, series_uid: SeriesUid) -> dict[str, merging.KnownInstance]:
+        """All that is recorded of the instances of a Series, by their rows."""
+        row = self._row(queries.SERIES_ID, (series_uid,))
+        return merging.read_instances(self._rows, row[0]) if row is not None else {}
+
+    def join_history(self, history: merging.History) -> merging.JoinedIds:
+        """Record the runs, selections and descriptions of another journal; returns their ids here. Safe to repeat."""
+        with self._writing() as database:
+            return merging.join_history(database, history)
+
+    def join_series(
+        self,
+        known: merging.KnownSeries,
+        folder: str | None,
+        instances: Sequence[merging.KnownInstance],
+        ids: merging.JoinedIds,
+    ) -> None:
+        """Record what another journal has of a Series, and these instances of it, whose files are there durably."""
+        with self._writing() as database:
+            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
+            merging.join_series(database, known, folder, instances, ids)
+        self._claims.clear()
+
+    def forget_rows(self, series_uid: SeriesUid, sop_uids: Sequence[str]) -> None:
+        """Forget instances of a Series, which another mirror has now; and the Series, if it has no other."""
+        with self._writing() as database:
+            series_id = writes.known_series(database, series_uid)
+            database.executemany(queries.REMOVE_INSTANCE, ((series_id, sop_uid) for sop_uid in sop_uids))
+            database.executemany(queries.REMOVE_ENTRY, ((series_id, sop_uid) for sop_uid in sop_uids))
+            if database.execute(queries.HAS_INSTANCES, (series_id,)).fetchone() is None:
+                for statement in queries.FORGET_SERIES:
+                    database.execute(statement, (series_id,))
 
     def record_series(
         self,

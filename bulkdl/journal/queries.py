@@ -41,6 +41,7 @@ WHERE l.selection_id = :selection AND s.folder IS NULL AND NOT EXISTS (
 """
 
 FORGET_UNKNOWN_SERIES: Final = (
+    "DELETE FROM series_header WHERE series_id = ?",
     "DELETE FROM failure WHERE series_id = ?",
     "DELETE FROM selection_series WHERE series_id = ?",
     "DELETE FROM tally WHERE series_id = ?",
@@ -414,6 +415,7 @@ FROM instance AS i {_ENTRY_OF_I} LEFT JOIN failure AS f ON f.series_id = i.serie
 WHERE i.series_id = ? ORDER BY i.sop_uid
 """
 
+HAS_INSTANCES: Final = "SELECT 1 FROM instance WHERE series_id = ? LIMIT 1"
 FORGET_SERIES: Final = (
     "DELETE FROM entry WHERE series_id = ?",
     "DELETE FROM instance WHERE series_id = ?",

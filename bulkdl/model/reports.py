@@ -473,6 +473,44 @@ class RelayoutReport(_Report):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReport(_Report):
+    """The report of `merge`. The numbers of instances are those of the other mirrors.
+
+    `brought` are now in the mirror, `already` were there with the same bytes, `conflicts` with others. `missing` are
+    recorded there, and their files are not: they are owed now. `linked` and `copied` are how new files came.
+    """
+
+    mirror: str
+    sources: tuple[str, ...]
+    outcome: RunOutcome
+    by: str
+    series: int = 0
+    brought: int = 0
+    already: int = 0
+    conflicts: int = 0
+    missing: int = 0
+    linked: int = 0
+    copied: int = 0
+    bytes_brought: int = 0
+    bytes_mirror: int = 0
+    seconds: float = 0.0
+    problems: tuple[Refusal, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `merge --json`."""
+        return {
+            **self._values("mirror", "outcome", "by"),
+            "sources": list(self.sources),
+            "series": {"selected": self.series},
+            "instances": self._values("brought", "already", "conflicts", "missing"),
+            "files": self._values("linked", "copied"),
+            "bytes": self._values("brought", "mirror", of="bytes_"),
+            "seconds": round(self.seconds, 3),
+            "problems": _documents(self.problems),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestReport(_Report):
     """The report of `manifest_show`: how many of what a manifest names.
 
@@ -694,6 +732,7 @@ Report: TypeAlias = (
     | AdoptReport
     | PlanReport
     | RelayoutReport
+    | MergeReport
     | ManifestReport
     | ManifestWritten
     | ManifestDifference

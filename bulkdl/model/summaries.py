@@ -32,6 +32,8 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C
             return _log_text(report, width)
         case reports.RelayoutReport():
             return _relayout_text(report)
+        case reports.MergeReport():
+            return _merge_text(report)
         case reports.ManifestReport():
             return _named_text(report)
         case reports.ManifestWritten():
@@ -63,6 +65,8 @@ def complaint_of(report: reports.Report) -> str | None:  # noqa: PLR0911 - one f
             return _adopt_complaint(report)
         case reports.RelayoutReport():
             return _relayout_complaint(report)
+        case reports.MergeReport():
+            return _merge_complaint(report)
         case reports.PlanReport() | reports.ManifestWritten():
             missing = len(report.failures)
             were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
@@ -337,6 +341,33 @@ def _adopt_complaint(report: reports.AdoptReport) -> str | None:
     if not report.refused:
         return None
     return f"{report.refused:,} of {report.found:,} instances were rejected and left in place; all others were adopted"
+
+
+def _merge_text(report: reports.MergeReport) -> str:
+    ways = [f"{count:,} {way}" for way, count in (("linked", report.linked), ("copied", report.copied)) if count]
+    moved = ", and left the other mirrors" if report.by == "move" else ""
+    joined = f"{counted(report.brought, 'instance')} of {report.series:,} series joined"
+    lines = [
+        f"{report.outcome.capitalize()}: {joined}, {human_bytes(report.bytes_brought)} in {duration(report.seconds)}",
+        f"{', '.join(ways) or 'no file'} from {', '.join(map(one_line, report.sources)) or 'no other mirror'}{moved}",
+    ]
+    if report.already:
+        lines.append(f"{counted(report.already, 'instance')} already there")
+    lines += [f"  {one_line(f'{each.path}: {each.message}')}" for each in report.problems[:_MOST_SHOWN]]
+    if (more := len(report.problems) - _MOST_SHOWN) > 0:
+        lines.append(f"  … and {more:,} more")
+    lines.append(f"{one_line(report.mirror)} holds {human_bytes(report.bytes_mirror)}")
+    return "\n".join(lines)
+
+
+def _merge_complaint(report: reports.MergeReport) -> str | None:
+    if report.outcome is RunOutcome.INTERRUPTED:
+        return "interrupted; what was joined is kept; repeat the command to continue"
+    if report.conflicts:
+        return f"{counted(report.conflicts, 'conflict')}: the mirrors have different bytes; nothing was overwritten"
+    if report.missing:
+        return f"{counted(report.missing, 'file')} missing in the other mirrors; {_way_on(report.mirror)}"
+    return None
 
 
 def _relayout_text(report: reports.RelayoutReport) -> str:

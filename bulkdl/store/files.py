@@ -112,6 +112,10 @@ class MirrorFiles:
                 if status.st_mode & 0o077 and not stat.S_ISLNK(status.st_mode):
                     path.chmod(0o700 if stat.S_ISDIR(status.st_mode) else 0o600)
 
+    def ensure_kept_folder(self, relative: str) -> None:
+        """Make and sync a folder below `.bulkdl`, and those above it."""
+        self._ensure(relative)
+
     def supersede(self, path: str, run_id: int) -> None:
         """Keep the file at `path` below `.bulkdl/superseded/<run>`, durably: the archive has another one now."""
         kept, place = f"{disk.SUPERSEDED}/{run_id}/{path}", self._behind_no_link(path)

@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from bulkdl.model.text import storable
-from bulkdl.runtime.disk import disk_errors, sync_file
+from bulkdl.runtime.disk import disk_errors, sync_file, sync_folder
+from bulkdl.store.files import MirrorFiles
 from bulkdl.store.walking import FoundKind, is_bookkeeping, walk
 
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -44,14 +46,32 @@ def source_files(folder: Path, *, but: Path) -> Iterator[SourceFile]:
             yield SourceFile(folder / found.path, storable(found.path) or ".", found.size_bytes)
 
 
-def bring(source: Path, partial: Path, *, may_link: bool) -> None:
-    """Make `partial` a synced link or copy of `source`, replacing an earlier one. Blocking."""
+def bring(source: Path, partial: Path, *, may_link: bool) -> bool:
+    """Make `partial` a synced link or copy of `source`, replacing an earlier one; returns whether it is a link."""
     with disk_errors("import", source):
         partial.unlink(missing_ok=True)
-        if not (may_link and _link(source, partial)):
+        if not (is_link := may_link and _link(source, partial)):
             with source.open("rb") as file, partial.open("xb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
         sync_file(partial)
+    return is_link
+
+
+def bring_beside(source: Path, files: MirrorFiles, place: str) -> bool:
+    """Bring a file of another mirror's `.bulkdl` to its `place` in this one, unless something is there. Blocking.
+
+    Returns whether the file is in both then.
+    """
+    target = files.root / place
+    with disk_errors("import", source):
+        if target.exists():
+            return target.stat().st_size == source.stat().st_size and target.read_bytes() == source.read_bytes()
+        files.ensure_kept_folder(place.rpartition("/")[0])
+        partial = files.partials.path(f"{sha256(place.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.joined")
+        bring(source, partial, may_link=False)
+        partial.replace(target)
+    sync_folder(target.parent)
+    return True
 
 
 def _link(source: Path, partial: Path) -> bool:

@@ -52,6 +52,7 @@ _COMMANDS: Final = {
     "AdoptReport": "`adopt`",
     "PlanReport": "`plan`",
     "RelayoutReport": "`relayout`",
+    "MergeReport": "`merge`",
     "ManifestReport": "`manifest show`",
     "ManifestWritten": "`manifest convert`, `from-mirror`",
     "ManifestDifference": "`manifest diff`",
