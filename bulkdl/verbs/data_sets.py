@@ -9,7 +9,10 @@ from typing import Any, Final
 from urllib.parse import unquote_plus, urlsplit
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.idc.archive import IdcArchive
+from bulkdl.archive.routed import RoutedArchive, parts_of
 from bulkdl.errors import SelectionError
+from bulkdl.model.access import Route
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.ids import SeriesUid, StudyUid, is_uid
 from bulkdl.model.selection import Selection
@@ -24,7 +27,7 @@ async def resolve_data_sets(selection: Selection, archive: Archive, sink: Sink) 
     """Replace the `data_sets` of a selection by the criteria that they are at `archive`, and tell `sink` which.
 
     A UID is a Series or a Study; a DOI, or the address of a page of TCIA, is the Collections behind it; another word is
-    a Collection, in any case and with `-`, `_` and blanks alike, or a Patient if no Collection is called so.
+    a Collection, in any case and with `-`, `_` and blanks alike, an analysis result, or else a Patient.
     Raises SelectionError: the archive has nothing of that name, or the words are of several kinds.
     """
     if not selection.data_sets:
@@ -55,9 +58,21 @@ async def _meaning(word: str, known: Iterable[str], archive: Archive) -> tuple[s
     exact = [each for each in known if each.casefold() == name.casefold()]
     if alike := exact or [each for each in known if folded(each) == folded(name)]:
         return "collections", alike
+    if await _is_analysis_result(name, archive):
+        return "collections", [name]
     if name and await _has(Selection(patients=(name,)), archive):
         return "patients", [name]
     raise SelectionError(f"the archive has no collection and no patient called {name!r}{did_you_mean(name, known)}")
+
+
+async def _is_analysis_result(name: str, archive: Archive) -> bool:
+    """Whether the index of the archive has an analysis result of that name; it is selected like a Collection."""
+    if isinstance(archive, RoutedArchive) and archive.route is Route.NBIA:
+        return False
+    for part in parts_of(archive):
+        if isinstance(part, IdcArchive) and await part.has_index():
+            return (await part.catalogue()).names_of(name) is not None
+    return False
 
 
 def written_name(word: str) -> str:

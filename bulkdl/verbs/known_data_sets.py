@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,7 +29,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import one_line, shortened
-from bulkdl.runtime.tasks import together
+from bulkdl.runtime.tasks import running_alongside, together
 from bulkdl.services.datacite import DoiRecord
 from bulkdl.verbs.answers import KeptAnswer, keep_answer, read_answer
 from bulkdl.verbs.common import now, open_archive
@@ -50,6 +50,8 @@ QUESTIONS: Final = FetchSettings(max_attempts=2, give_up_after_seconds=0)
 """An archive that cannot be reached is given up at once: there are the last answers."""
 
 _SECONDS: Final = 30.0
+_SECONDS_BESIDE_OTHERS: Final = 10.0  # for a source without which there is a table, too
+_SLOW_SECONDS: Final = 3.0
 _FEW_PATIENTS: Final = 1_000  # of an archive whose Series are all asked for
 _COUNTS: Final = "getCollectionValuesAndCounts"
 _PATIENTS: Final = "getPatient"
@@ -85,13 +87,17 @@ class _DataSource:
 
 @dataclass(slots=True)
 class _Answer:
-    """What is known of the answer of a source: the last one, whether it is fresh, and why there is no other."""
+    """What is known of the answer of a source: the last one, whether it is fresh, and why there is no other.
+
+    `is_over`: it was asked, or may not be.
+    """
 
     source: _DataSource
     last: KeptAnswer | None
     is_fresh: bool
     stamp: str
     error: BulkdlError | None = None
+    is_over: bool = False
 
     def report(self) -> SourceReport:
         last, address = self.last, self.source.address.partition("\n")[0]
@@ -108,7 +114,10 @@ class _Answer:
 
 @dataclass(slots=True)
 class DataSetSources:
-    """The sources of one archive, opened by `open_sources`. `reports` has what each contributed to `data_sets`."""
+    """The sources of one archive, opened by `open_sources`. `reports` has what each contributed to `data_sets`.
+
+    After `slow_seconds`, the sources that have not answered are named.
+    """
 
     choice: ArchiveChoice
     profile: Profile
@@ -117,6 +126,7 @@ class DataSetSources:
     stack: AsyncExitStack
     opened: Archive | None = None
     reports: tuple[SourceReport, ...] = ()
+    slow_seconds: float = _SLOW_SECONDS
 
     @property
     def is_demo(self) -> bool:
@@ -156,7 +166,8 @@ class DataSetSources:
         answers = await asyncio.to_thread(lambda: [self._kept(source) for source in sources])
         if any(not each.is_fresh and self._may_ask(each) for each in answers):
             await self.archive()  # here, because a task must not open what outlives it
-        await together(*(self._complete(each) for each in answers))
+        async with running_alongside(self._tell_what_is_slow(answers)):
+            await together(*(self._complete(each) for each in answers))
         self.reports = tuple(each.report() for each in answers)
         parts = [each for each in answers if each.source.archive]
         if all(each.last is None for each in parts):
@@ -180,6 +191,11 @@ class DataSetSources:
     def _may_ask(self, answer: _Answer) -> bool:
         return self.asking is not Asking.NEVER or self.is_demo or bool(answer.stamp)
 
+    async def _tell_what_is_slow(self, answers: Sequence[_Answer]) -> None:
+        await asyncio.sleep(self.slow_seconds)
+        names = ", ".join(each.source.name for each in answers if not (each.is_fresh or each.is_over))
+        self.context.sink(Noted(f"waiting for {names}; --offline lists what is known without"))
+
     async def _complete(self, answer: _Answer) -> None:
         """Ask a source unless its last answer is fresh; where it fails, the last answer stays, with the error."""
         if answer.is_fresh:
@@ -190,6 +206,7 @@ class DataSetSources:
             answer.last = await self._asked(answer.source)
         except (ArchiveError, ConfigurationError) as error:
             answer.error = error
+        answer.is_over = True
 
     async def _asked(self, source: _DataSource) -> KeptAnswer:
         """Ask a source, and keep its answer."""
@@ -235,13 +252,14 @@ class DataSetSources:
             address=f"{part.url}\n{part.kind} {self.choice.name} {self.choice.access.credentials.username or ''}",
             archive=self.choice.name,
             ask=lambda: self._ask_archive(number),
+            seconds=_SECONDS_BESIDE_OTHERS if self.profile.parts else _SECONDS,
         )
 
     def _services(self) -> list[_DataSource]:
         ask = {DATACITE: self._ask_datacite, COLLECTION_MANAGER: self._ask_manager}
         addresses = service_addresses(self.profile, self.choice.profiles)
         return [
-            _DataSource(name=name, address=address, ask=partial(ask[name], address))
+            _DataSource(name=name, address=address, ask=partial(ask[name], address), seconds=_SECONDS_BESIDE_OTHERS)
             for name, address in addresses.items()
         ]
 

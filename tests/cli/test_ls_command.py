@@ -13,7 +13,7 @@ import pytest
 from bulkdl.cli.main import run
 from tests.support.idc_index import series_row, write_index
 
-ROWS = [series_row(1), series_row(2, PatientID="P2", Modality="MR"), series_row(3, collection_id="brain_two")]
+ROWS = [series_row(1), series_row(2, PatientID="=P2", Modality="MR"), series_row(3, collection_id="brain_two")]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_table_is_printed_and_nothing_else(ls: Any) -> None:
 
 def test_one_document_is_printed(ls: Any) -> None:
     document = json.loads(ls("--json", "lung-one").out)
-    assert [each["patient"] for each in document["patients"]] == ["P1", "P2"]
+    assert [each["patient"] for each in document["patients"]] == ["=P2", "P1"]
     assert document["collections"][0]["bytes"] == 10_000_002
     assert json.loads(ls("--json", "none").out)["error"] == "selection"
 
@@ -63,10 +63,10 @@ def test_rows_are_written_as_csv_and_json_lines(ls: Any) -> None:
         ("brain_two", "collection", "CT"),
         ("Lung-One", "collection", "CT; MR"),
     ]
-    lines = [json.loads(line) for line in ls("Lung-One", "P2", "--format", "jsonl").out.splitlines()]
-    assert [(line["series"], line["patient"], line["modality"]) for line in lines] == [("1.2.3.2", "P2", "MR")]
+    lines = [json.loads(line) for line in ls("Lung-One", "=P2", "--format", "jsonl").out.splitlines()]
+    assert [(line["series"], line["patient"], line["modality"]) for line in lines] == [("1.2.3.2", "=P2", "MR")]
     patients = list(csv.DictReader(io.StringIO(ls("Lung-One", "--format", "csv").out)))
-    assert [row["patient"] for row in patients] == ["P1", "P2"]
+    assert [row["patient"] for row in patients] == ["'=P2", "P1"]  # no spreadsheet executes it
 
 
 @pytest.mark.parametrize(

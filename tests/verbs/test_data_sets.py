@@ -14,6 +14,7 @@ from bulkdl.verbs.select import choose_selection
 from tests.support.bad_archive import BadArchive
 from tests.support.commands import RunningArchive, run
 from tests.support.dicom_files import instances
+from tests.support.idc_index import series_row, write_index
 
 MADE_UP = list(instances(series=2, per_series=2))
 ONE = MADE_UP[0]
@@ -102,3 +103,10 @@ def test_the_command_mirrors_a_data_set_by_name(demo_archive: RunningArchive, ca
     assert "'pancreas_ct' is the collection Pancreas-CT" in ended.err
     resumed = run("resume", tmp_path / "m", cache=cache)
     assert resumed.code == 0, resumed.err
+
+
+async def test_an_analysis_result_of_the_index_is_selected_like_a_collection(tmp_path: Path) -> None:
+    rows = [series_row(1), series_row(2, analysis_result_id="seg_all"), series_row(3, analysis_result_id="seg_all")]
+    index = write_index(tmp_path / "index", rows)
+    choice = bulkdl.reach("idc+http://127.0.0.1:9/", cache=tmp_path, idc_index=index)
+    assert (await bulkdl.plan_async("Seg-All", archive=choice)).series.selected == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from bulkdl.verbs.known_data_sets import Asking, open_sources
 from bulkdl.verbs.reach import reach
 from tests.support.bad_archive import BadArchive, endpoint_of
 from tests.support.dicom_files import instances
-from tests.support.faults import Action, FaultyServer, Seen, answer
+from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer
 from tests.support.faults import json as json_answer
 from tests.support.idc_index import series_row, write_index
 from tests.support.made_up_services import MadeUpServices, collection, doi, made_up_services
@@ -142,6 +143,32 @@ async def test_a_changed_index_is_read_again(tmp_path: Path) -> None:
     write_index(tmp_path / "index", [*ROWS, series_row(4, collection_id="third")])
     found, _, _ = await table(idc(tmp_path, None))
     assert "third" in found
+
+
+async def test_a_source_that_is_slow_is_named_while_it_is_waited_for(tmp_path: Path) -> None:
+    said, notes = asyncio.Event(), list[str]()
+
+    def sink(event: Event) -> None:
+        if isinstance(event, Noted):
+            notes.append(event.message)
+            said.set()
+
+    async with described() as services:
+        right = services.answer
+
+        def slow(seen: Seen) -> Action:
+            async def act(exchange: Exchange) -> None:
+                await said.wait()
+                await right(seen)(exchange)
+
+            return act
+
+        services.server.script = slow
+        async with open_sources(idc(tmp_path, services), sink, None, Asking.IF_OLD) as sources:
+            sources.slow_seconds = 0.0
+            found = await sources.data_sets()
+    assert "NEW" in {each.name for each in found}
+    assert "datacite, collection-manager; --offline" in notes[0]
 
 
 # --- archives without an index ----------------------------------------------------------------------------------------

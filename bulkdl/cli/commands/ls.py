@@ -80,5 +80,10 @@ def _write_rows(report: LsReport, listing_format: str) -> None:
         if writer is None:
             writer = csv.DictWriter(sys.stdout, row)
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({name: _guarded(value) for name, value in row.items()})
     sys.stdout.flush()
+
+
+def _guarded(value: Any) -> Any:
+    """A cell with an apostrophe before what a spreadsheet would execute."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "@")) else value
