@@ -183,8 +183,6 @@ class SourceReport:
         }
 
 
-_COUNTED: Final = ("patients", "series", "instances", "size_bytes")
-"""Numbers of the archive: where it has a data set, no other source fills them, for theirs are of other downloads."""
 _LISTS: Final = ("dois", "modalities", "licenses", "species", "cancer_types", "locations", "collections", "sources")
 _CREATIVE_COMMONS: Final = re.compile(r"https?://creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 _NAMES: Final = frozenset({"name", "kind", "in_archive", "sources"})
@@ -240,8 +238,7 @@ def _completed(one: DataSet, other: DataSet) -> DataSet:
     """A data set with what another source knows of it, where it has nothing itself."""
     changes: dict[str, Any] = {"sources": tuple(dict.fromkeys((*one.sources, *other.sources)))}
     for name in (entry.name for entry in fields(DataSet)):
-        is_counted = name in _COUNTED and one.in_archive and one.series is not None
-        if name not in _NAMES and not is_counted and getattr(one, name) in (None, ()):
+        if name not in _NAMES and getattr(one, name) in (None, ()):
             changes[name] = getattr(other, name)
     return replace(one, **changes)
 

@@ -191,6 +191,21 @@ async def test_the_series_of_a_small_archive_are_added_up(tmp_path: Path) -> Non
     assert asked.count("getSeries") == 2
 
 
+async def test_sums_that_would_be_too_small_are_left_out(tmp_path: Path) -> None:
+    made = list(instances(series=1, per_series=1, collection="LUNG"))
+
+    def fault(seen: Seen) -> Action | None:
+        if endpoint_of(seen) == "getPatient":
+            return json_answer('[{"PatientID": "P1", "Collection": "LUNG"}, {"PatientID": "P2", "Collection": "ONE"}]')
+        if endpoint_of(seen) == "getCollectionValues":
+            return json_answer('[{"Collection": "LUNG"}, {"Collection": "ONE"}]')
+        return answer(b"no", status=500) if seen.query.get("Collection") == "ONE" else None
+
+    async with BadArchive(made, fault) as archive:
+        found, _, _ = await table(reach(archive.address, cache=tmp_path))
+    assert {name: (each.patients, each.series) for name, each in found.items()} == {"LUNG": (1, None), "ONE": (1, None)}
+
+
 def nbia(rows: Sequence[dict[str, Any]], *, endpoint: str, status: int = 200) -> Any:
     """An NBIA that answers one endpoint with some rows, or refuses it, and that has one Collection."""
 

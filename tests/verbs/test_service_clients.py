@@ -43,8 +43,9 @@ async def test_a_service_that_does_not_answer_is_given_up_at_once() -> None:
     async with FaultyServer(in_turn(json_answer(EMPTY))) as server:
         address = server.url
     async with open_datacite(address) as datacite:
-        with pytest.raises(ArchiveUnreachable):
+        with pytest.raises(ArchiveUnreachable) as caught:
             await datacite.dois()
+    assert "for 10 s" not in str(caught.value)
 
 
 async def test_an_unknown_doi_is_not_found() -> None:

@@ -49,6 +49,7 @@ KNOWN = [
     series(3, "LUNG", RESULT, modality="SEG", third_party=True),
     series(4, "BRAIN <x>", "10.7937/k9/brain"),
     series(5, "BRAIN <x>", RESULT, modality="SEG", third_party=True),
+    series(9, "BRAIN <x>", "10.7937/k9/brain-two"),  # of its authors, too: not an analysis result
     series(6, "PLAIN", None),
     series(7, "SECRET", "10.7937/k9/secret"),
 ]
