@@ -372,11 +372,40 @@ class AdoptReport(_Report):
         }
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedCollection:
+    """One Collection of a plan, from one `source` where an archive routes between several.
+
+    `exact` is False where the archive does not give all sizes, so that `size_bytes` is an estimate. `licenses` are the
+    names that the archive gives.
+    """
+
+    collection: str
+    source: str | None
+    series: int
+    instances: int
+    held: int
+    owed: int
+    size_bytes: int
+    exact: bool
+    licenses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLicense:
+    """The Series of a plan under one licence; `license` is None where the archive does not say."""
+
+    license: str | None
+    series: int
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport(_Report):
     """The report of `plan`: what a mirror of the selection needs.
 
-    `bytes_selected` and `instances_selected` are the archive's numbers; `exact` is False if it has none for a Series.
+    `bytes_selected` and `instances_selected` are the archive's numbers; `exact` is False if it has none for a Series,
+    whose size is an estimate then. `files_free` is how many files the disk takes, None where it does not say.
     `seconds_expected` is None if the archive's speed is not known. `release` is that of the archive's index, if it has
     one; `withdrawn` counts the Series that only an earlier release has. `notes` and `sources` are as in `RunReport`.
     """
@@ -392,7 +421,9 @@ class PlanReport(_Report):
     exact: bool
     requests: int
     seconds_expected: float | None = None
-    collections: tuple[CollectionStatus, ...] = ()
+    files_free: int | None = None
+    collections: tuple[PlannedCollection, ...] = ()
+    licenses: tuple[PlannedLicense, ...] = ()
     failures: tuple[Failure, ...] = ()
     series_uids: tuple[str, ...] = ()
     release: str | None = None
@@ -412,8 +443,10 @@ class PlanReport(_Report):
                 "owed": self.instances_selected - self.instances_held,
             },
             "bytes": {**self._values("selected", "held", "free", of="bytes_"), "exact": self.exact},
+            "files": self._values("free", of="files_"),
             **self._values("requests", "seconds_expected"),
             "collections": _documents(self.collections),
+            "licenses": [asdict(each) for each in self.licenses],
             "failures": _documents(self.failures),
             **_given(notes=list(self.notes)),
         }

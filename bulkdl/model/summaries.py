@@ -403,9 +403,10 @@ def _relayout_complaint(report: reports.RelayoutReport) -> str | None:
 
 def _plan_text(report: reports.PlanReport, width: int | None) -> str:
     owed = report.instances_selected - report.instances_held
-    about = "" if report.exact else "at least "
+    about = "" if report.exact else "about "
     sizes = f"{about}{human_bytes(report.bytes_selected)} selected, {human_bytes(report.bytes_held)} held"
     free = f", {human_bytes(report.bytes_free)} free on disk" if report.bytes_free is not None else ""
+    files = f" for {report.files_free:,} files" if report.files_free is not None else ""
     requests = f"about {counted(report.requests, 'request')}"
     when = f", about {duration(report.seconds_expected)}" if report.seconds_expected else ""
     release = f", {one_line(report.release)}" if report.release else ""
@@ -416,14 +417,52 @@ def _plan_text(report: reports.PlanReport, width: int | None) -> str:
             f"{report.series.selected:,} series{withdrawn}, {report.instances_selected:,} instances:"
             f" {report.instances_held:,} held, {owed:,} to download"
         ),
-        sizes + free,
+        sizes + free + files,
+        *_shortage(report),
         requests + when,
         *_sources(report.sources),
+        *_licenses(report.licenses),
     ]
     if report.collections:
-        lines += ["", _collections(report.collections, width)]
+        lines += ["", _planned(report.collections, width)]
     lines += _failures(report.failures, report.mirror or "", asked=True)
     return "\n".join(lines)
+
+
+def _shortage(report: reports.PlanReport) -> list[str]:
+    """What the disk lacks; nothing where the rest fits."""
+    owed, owed_bytes = report.instances_selected - report.instances_held, report.bytes_selected - report.bytes_held
+    lacks = []
+    if report.bytes_free is not None and owed_bytes > report.bytes_free:
+        lacks.append(human_bytes(owed_bytes - report.bytes_free))
+    if report.files_free is not None and owed > report.files_free:
+        lacks.append(f"room for {owed - report.files_free:,} files")
+    return [f"It does not fit on the disk: {' and '.join(lacks)} are missing"] if lacks else []
+
+
+def _licenses(licenses: Sequence[reports.PlannedLicense]) -> list[str]:
+    shown = [
+        f"{each.series:,} series under {one_line(each.license or 'a licence that the archive does not give')}, "
+        f"{human_bytes(each.size_bytes)}"
+        for each in licenses[:_MOST_SHOWN]
+    ]
+    more = len(licenses) - len(shown)
+    return [*shown, *([f"… and {more:,} more licences"] if more else [])]
+
+
+def _planned(entries: Sequence[reports.PlannedCollection], width: int | None) -> str:
+    is_routed = any(each.source for each in entries)
+    rows = (
+        (
+            each.collection,
+            *([(each.source or "").upper()] if is_routed else []),
+            *(f"{count:,}" for count in (each.series, each.instances, each.held, each.owed)),
+            f"{'' if each.exact else 'about '}{human_bytes(each.size_bytes)}",
+        )
+        for each in entries
+    )
+    heading = ("collection", *(["source"] if is_routed else []), "series", "instances", "held", "owed", "size")
+    return table(heading, rows, width=width, left=2 if is_routed else 1)
 
 
 def _series(counts: reports.SeriesCounts) -> str:

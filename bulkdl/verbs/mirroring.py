@@ -54,7 +54,7 @@ class MirroringRun:
             await self._completed.put(completed)
 
     def _leave(self) -> None:
-        """Nobody takes Series any more."""
+        """No further Series is taken."""
         self._is_left = True
         while not self._completed.empty():
             self._completed.get_nowait()
@@ -78,7 +78,8 @@ async def mirroring(
                 print(completed.folder, completed.series.modality)
         print(run.report.outcome)
 
-    Only Series that this run completes are handed out, not those that the mirror had. The download goes on meanwhile.
+    Only Series that this run completes are handed out, not those that were complete before. The download goes on
+    meanwhile.
     Leaving the block before its end stops the run within seconds, as interrupted; everything finished is kept.
     Raises what `mirror_async` raises, at the end of the block.
     """

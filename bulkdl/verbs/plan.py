@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.idc.archive import IdcArchive
@@ -23,7 +23,7 @@ from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import Option
 from bulkdl.model.records import Series
-from bulkdl.model.reports import CollectionStatus, Failure, PlanReport, SeriesCounts
+from bulkdl.model.reports import Failure, PlannedCollection, PlannedLicense, PlanReport, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve import Resolution, resolve
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from bulkdl.annotations import AnnotationClosure
 
 _RUNS_MEASURED: Final = 20
+_SIZES_ASKED: Final = 100
+
+_Key: TypeAlias = tuple[str, str | None]
+"""A Collection and its source."""
 
 
 async def plan_async(
@@ -60,9 +64,9 @@ async def plan_async(
 ) -> PlanReport:
     """Say what a mirror of the selection needs, less what the mirror at `to` already has. Downloads nothing.
 
-    Sizes come with the Series where the archive sends them, else from getSeriesSize, one request per Series; `exact` is
-    False where it sends none. Free space is that of `to`, or of the working folder. The expected time follows from
-    the runs with this archive that the mirror at `to` remembers. `save` is a manifest to write.
+    Sizes come with the Series where the archive sends them. Else it is asked for those of the first 100, and the others
+    are estimated by these; `exact` is False then. Free space is that of `to`, or of the working folder. The expected
+    time follows from the runs with this archive that the mirror at `to` remembers. `save` is a manifest to write.
 
     Raises:
         UserError: the selection or the archive's name is invalid, or nothing was found.
@@ -135,8 +139,10 @@ async def _add_totals(planned: _Planned, found: Resolution, selection: Selection
     planned.series_uids = totals.series_uids
     for total in totals.collections:
         numbers = Counter(series=total.series, instances=total.instances, size_bytes=total.size_bytes)
-        planned.by_collection[total.collection] = numbers
+        planned.sums[total.collection, None] = numbers
         found.series += total.series
+    for collection, license_name, series, size_bytes in totals.licensed:
+        planned.add_license((collection, None), license_name, series, size_bytes)
 
 
 plan = blocking(plan_async)
@@ -161,40 +167,68 @@ def _seconds_expected(report: PlanReport, journal: Journal, profile: Profile) ->
 
 @dataclass(slots=True)
 class _Planned:
-    """Sums of the archive's numbers, by Collection; a Series counts once."""
+    """Sums of the archive's numbers, by Collection and source; a Series counts once."""
 
     client: Archive
     wanted: Mapping[SeriesUid, Sequence[SopInstanceUid]]
     rows: list[ManifestRow] | None  # None unless a manifest needs more than the UIDs
     journal: Journal | None = None
-    by_collection: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    sums: defaultdict[_Key, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    licenses: defaultdict[str | None, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    license_names: defaultdict[_Key, set[str]] = field(default_factory=lambda: defaultdict(set))
     series_uids: tuple[str, ...] = ()
     withdrawn: int = 0
     sources: Counter[str] = field(default_factory=Counter)
-    is_exact: bool = True
+    measured: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by modality
+    asked: int = 0
 
     async def add(self, series: Series) -> None:
-        count, size_bytes = series.image_count, series.size_bytes
-        if (count is None or size_bytes is None) and series.location is None:  # an index has no more than it gave
-            asked = await self.client.size(series.series_uid)
-            count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
+        count, size_bytes, is_exact = await self._size(series)
         if self.rows is not None:
-            self.rows += rows_of_series(replace(series, image_count=count, size_bytes=size_bytes), self.wanted)
+            known = replace(series, image_count=count, size_bytes=size_bytes if is_exact else None)
+            self.rows += rows_of_series(known, self.wanted)
         if series.series_uid in self.wanted and count:
             chosen = len(self.wanted[series.series_uid])
             size_bytes = round((size_bytes or 0) * chosen / count)
-            count = chosen
-            self.is_exact = False
-        if count is None or size_bytes is None:
-            self.is_exact = False
+            count, is_exact = chosen, False
         self.withdrawn += series.remark is not None
         if (source := source_of(self.client, series)) is not None:
             self.sources[source] += 1
-        sums = self.by_collection[series.collection]
-        sums.update(series=1, instances=count or 0, size_bytes=size_bytes or 0)
+        sums = self.sums[series.collection, source]
+        sums.update(series=1, instances=count or 0, size_bytes=size_bytes or 0, estimated=not is_exact)
+        self.add_license((series.collection, source), series.license_name, 1, size_bytes or 0)
         if self.journal is not None and (row := self.journal.find_series(series.series_uid)) is not None:
             is_complete = bool(row.held) and row.held >= (count or 0)
             sums.update(held=row.held, held_bytes=row.held_bytes, complete=is_complete)
+
+    async def _size(self, series: Series) -> tuple[int | None, int | None, bool]:
+        """The number of instances and bytes of a Series, and whether both are the archive's.
+
+        Where they do not come with the Series, the archive is asked for those of the first ones; the others are taken
+        to be like these, so that a plan does not cost one request for each Series.
+        """
+        count, size_bytes = series.image_count, series.size_bytes
+        is_unknown = (count is None or size_bytes is None) and series.location is None  # an index gives all it has
+        if is_unknown and self.asked < _SIZES_ASKED:
+            self.asked += 1
+            asked = await self.client.size(series.series_uid)
+            count, size_bytes = asked.image_count or count, asked.size_bytes or size_bytes
+        if count is not None and size_bytes is not None:
+            if is_unknown:
+                self.measured[series.modality or ""].update(series=1, instances=count, size_bytes=size_bytes)
+            return count, size_bytes, True
+        like = self.measured.get(series.modality or "")
+        if count is None and like is not None:
+            count = round(like["instances"] / like["series"])
+        if size_bytes is None and like is not None and like["instances"]:
+            size_bytes = round((count or 0) * like["size_bytes"] / like["instances"])
+        return count, size_bytes, False
+
+    def add_license(self, key: _Key, name: str | None, series: int, size_bytes: int) -> None:
+        """Count Series under a licence."""
+        self.licenses[name or None].update(series=series, size_bytes=size_bytes)
+        if name:
+            self.license_names[key].add(name)
 
     def chosen_before(self, selection: Selection) -> frozenset[SeriesUid]:
         """What the mirror has chosen of the same selection already, where not all of it is chosen."""
@@ -209,21 +243,11 @@ class _Planned:
         return self.rows if self.rows is not None else (ManifestRow(series_uid=uid) for uid in uids)
 
     def report(self, failures: tuple[Failure, ...], to: Path | None) -> PlanReport:
-        collections = tuple(
-            CollectionStatus(
-                collection=name,
-                series=sums["series"],
-                instances=sums["instances"],
-                held=sums["held"],
-                owed=max(0, sums["instances"] - sums["held"]),
-                failed=0,
-                quarantined=0,
-                size_bytes=sums["size_bytes"],
-            )
-            for name, sums in sorted(self.by_collection.items())
-        )
-        total = sum(self.by_collection.values(), Counter[str]())
+        collections = tuple(self._collection(key) for key in sorted(self.sums, key=lambda key: (key[0], key[1] or "")))
+        total = sum(self.sums.values(), Counter[str]())
         to_list = total["series"] - total["complete"]
+        space = measure(to or Path())
+        largest_first = sorted(self.licenses.items(), key=lambda each: (-each[1]["series"], each[0] or ""))
         return PlanReport(
             archive=self.client.url,
             mirror=str(to.resolve()) if to is not None else None,
@@ -232,10 +256,25 @@ class _Planned:
             instances_held=total["held"],
             bytes_selected=total["size_bytes"],
             bytes_held=total["held_bytes"],
-            bytes_free=measure(to or Path()).free_bytes,
-            exact=self.is_exact,
+            bytes_free=space.free_bytes,
+            exact=not total["estimated"],
             requests=sum(each.owed for each in collections) + to_list,
+            files_free=space.free_inodes,
             collections=collections,
+            licenses=tuple(PlannedLicense(name, each["series"], each["size_bytes"]) for name, each in largest_first),
             failures=failures,
             series_uids=self.series_uids,
+        )
+
+    def _collection(self, key: _Key) -> PlannedCollection:
+        sums = self.sums[key]
+        return PlannedCollection(
+            *key,
+            series=sums["series"],
+            instances=sums["instances"],
+            held=sums["held"],
+            owed=max(0, sums["instances"] - sums["held"]),
+            size_bytes=sums["size_bytes"],
+            exact=not sums["estimated"],
+            licenses=tuple(sorted(self.license_names[key])),
         )

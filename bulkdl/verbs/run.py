@@ -207,7 +207,7 @@ class MirrorRun:
         await write_side_files(self.mirror, self.context.sink, has_changed=has_changed)
 
     async def _attended(self, work: Awaitable[None]) -> None:
-        """Do the work, and hand each Series that it completes to whoever waits for it, until all have ended."""
+        """Do the work, and pass each Series that it completes to the handler, until all calls have ended."""
         handler = self.context.completed
         if handler is None:
             await work

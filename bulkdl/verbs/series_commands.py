@@ -1,4 +1,7 @@
-"""`--on-series`: run a command for each Series that a run completes. Its failures are told, and never the mirror's."""
+"""`--on-series`: run a command for each Series that a run completes.
+
+Failures of the command are noted, and are not failures of the mirror.
+"""
 
 from __future__ import annotations
 

@@ -172,6 +172,8 @@ def test_a_plan_has_the_document_of_the_contract() -> None:
         "withdrawn": 0,
         "instances": {**block(selected=10, reused=4), "held": 4, "owed": 6},
         "bytes": {"selected": 1000, "held": 400, "free": None, "exact": False},
+        "files": {"free": None},
+        "licenses": [],
         "requests": 8,
         "seconds_expected": None,
         "collections": [],

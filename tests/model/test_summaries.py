@@ -10,6 +10,8 @@ from bulkdl.model.reports import (
     CollectionStatus,
     Failure,
     InstanceCounts,
+    PlannedCollection,
+    PlannedLicense,
     PlanReport,
     Problem,
     ProblemKind,
@@ -259,7 +261,29 @@ def test_a_plan_says_how_long_it_takes_where_that_is_known() -> None:
 
 
 def test_a_plan_does_not_pretend_to_be_exact() -> None:
-    assert "at least 2.0 MB selected" in str(replace(PLAN, exact=False))
+    assert "about 2.0 MB selected" in str(replace(PLAN, exact=False))
+
+
+def test_a_plan_shows_sources_licences_and_what_the_disk_lacks() -> None:
+    rows = (
+        PlannedCollection("A", "idc", 4, 900, 400, 500, 1_900_000, exact=True, licenses=("CC BY 4.0",)),
+        PlannedCollection("A", "nbia", 1, 100, 0, 100, 100_000, exact=False),
+    )
+    licenses = (PlannedLicense("CC BY 4.0", 4, 1_900_000), PlannedLicense(None, 1, 100_000))
+    plan = replace(PLAN, collections=rows, licenses=licenses, bytes_free=1_000_000, files_free=550)
+    assert str(plan).splitlines() == [
+        "From https://archive.test/ into /data/m",
+        "5 series, 1,000 instances: 400 held, 600 to download",
+        "2.0 MB selected, 800.0 kB held, 1.0 MB free on disk for 550 files",
+        "It does not fit on the disk: 200.0 kB and room for 50 files are missing",
+        "about 605 requests",
+        "4 series under CC BY 4.0, 1.9 MB",
+        "1 series under a licence that the archive does not give, 100.0 kB",
+        "",
+        "collection  source  series  instances  held  owed            size",
+        "A           IDC          4        900   400   500          1.9 MB",
+        "A           NBIA         1        100     0   100  about 100.0 kB",
+    ]
 
 
 def test_a_plan_complains_of_what_is_not_there() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -17,8 +19,10 @@ from bulkdl.manifest import read_manifest
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.selection import Selection
 from bulkdl.store.files import MirrorFiles
-from tests.support.bad_archive import QUICK, BadArchive
-from tests.support.dicom_files import instances
+from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
+from tests.support.bucket_server import write_index_of
+from tests.support.dicom_files import MadeUp, instances
+from tests.support.faults import Action, Seen, answer
 from tests.support.idc_index import prior_row, series_row, write_index
 
 MADE_UP = list(instances(series=2, per_series=3))
@@ -92,7 +96,7 @@ async def test_a_saved_plan_is_a_manifest_that_can_be_read(tmp_path: Path, name:
         await bulkdl.plan_async(series=SERIES, archive=archive.address, save=tmp_path / name)
         with pytest.raises(DiskError):
             await bulkdl.plan_async(series=SERIES, archive=archive.address, save=tmp_path / "none" / name)
-        with pytest.raises(SelectionError, match="a lock has the checksums of files"):
+        with pytest.raises(SelectionError, match="a lock has the checksums of instances"):
             await bulkdl.plan_async(series=SERIES, archive=archive.address, save=tmp_path / "plan.lock")
     saved = read_manifest((tmp_path / name).read_bytes(), source=name)
     assert (saved.format, saved.series) == (Path(name).suffix[1:] or "tcia", SERIES)
@@ -139,7 +143,7 @@ async def test_an_index_is_added_up_like_the_records_of_its_series(idc: ArchiveC
     totals = await bulkdl.plan_async(wanted, archive=idc)
     records = await bulkdl.plan_async(wanted, archive=idc, to=tmp_path / "mirror")
     as_without = replace(records, mirror=None, seconds_expected=None, bytes_free=totals.bytes_free)
-    assert as_without == totals
+    assert replace(as_without, files_free=totals.files_free) == totals
 
 
 async def test_a_withdrawn_series_is_planned_and_counted(idc: ArchiveChoice) -> None:
@@ -213,3 +217,45 @@ async def test_all_real_manifests_together_have_each_series_once(tmp_path: Path)
     choice = bulkdl.reach("idc+http://127.0.0.1:9", cache=tmp_path)
     report = await bulkdl.plan_async(manifest=[MANIFESTS / f"{name}.tcia" for name in IN_RELEASE_25], archive=choice)
     assert (report.series.selected, report.withdrawn, report.series.failed) == (40_133, 104, 1_515)
+
+
+class SizelessArchive(BadArchive):
+    """It sends no sizes with its Series, as TCIA v3 does."""
+
+    def rows(self, of_series: Sequence[MadeUp]) -> list[dict[str, Any]]:
+        return [{**row, "FileSize": None} for row in super().rows(of_series)]
+
+    def right(self, seen: Seen) -> Action:
+        if endpoint_of(seen) != "getSeriesSize":
+            return super().right(seen)
+        sizes = [len(one.content) for one in self.made_up if one.series_uid == seen.query["SeriesInstanceUID"]]
+        content = json.dumps([{"TotalSizeInBytes": sum(sizes), "ObjectCount": len(sizes)}]).encode()
+        return answer(content, headers={"Content-Type": "application/json"})
+
+
+async def test_sizes_that_do_not_come_with_the_series_are_asked_for_and_then_estimated() -> None:
+    made_up = list(instances(series=103, per_series=2))
+    async with SizelessArchive(made_up) as archive:
+        few = await bulkdl.plan_async(series=[made_up[0].series_uid], archive=archive.address)
+        many = await bulkdl.plan_async("MADE-UP", archive=archive.address)
+        assert len(archive.asked("getSeriesSize")) == 101
+    size = len(made_up[0].content)
+    assert (few.bytes_selected, few.exact) == (2 * size, True)
+    assert (many.bytes_selected, many.exact, many.instances_selected) == (206 * size, False, 206)
+    assert [each.exact for each in many.collections] == [False]
+
+
+async def test_a_plan_of_a_route_is_by_collection_and_source_and_has_the_licences(tmp_path: Path) -> None:
+    index = write_index_of(tmp_path / "index", MADE_UP[:3])
+    async with BadArchive(MADE_UP) as archive:
+        profiles = {"idc": "idc+http://127.0.0.1:9", "nbia": archive.address}
+        choice = bulkdl.reach("tcia", profiles=profiles, idc_index=index, cache=tmp_path / "cache")
+        report = await bulkdl.plan_async("MADE-UP", archive=choice)
+    assert [(each.collection, each.source, each.series, each.licenses) for each in report.collections] == [
+        ("MADE-UP", "idc", 1, ("CC BY 4.0",)),
+        ("MADE-UP", "nbia", 1, ()),
+    ]
+    assert [(each.license, each.series) for each in report.licenses] == [(None, 1), ("CC BY 4.0", 1)]
+    document = report.as_json()
+    assert document["collections"][0]["licenses"] == ("CC BY 4.0",)
+    assert document["files"]["free"] == report.files_free

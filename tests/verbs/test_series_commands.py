@@ -60,7 +60,7 @@ async def test_a_command_gets_each_series_that_is_completed_once(tmp_path: Path)
         assert (len(files), sum(path.stat().st_size for path in files)) == (2, document["bytes"])
 
 
-async def test_its_failures_are_told_and_are_not_those_of_the_mirror(tmp_path: Path) -> None:
+async def test_its_failures_are_noted_and_are_not_those_of_the_mirror(tmp_path: Path) -> None:
     events: list[Event] = []
     command = python("import sys; print('first', file=sys.stderr); sys.exit('the disk is on fire')")
     async with BadArchive(MADE_UP) as archive:

@@ -103,6 +103,8 @@ QUALIFY row_number() OVER (PARTITION BY crdc_series_uuid ORDER BY max_idc_versio
 
 _TOTALS: Final = f"SELECT {_COLLECTION}, count(*), sum(instanceCount)::BIGINT, sum({BYTES})::BIGINT FROM series"
 
+_LICENSED: Final = f"SELECT {_COLLECTION}, license_short_name, count(*), sum({BYTES})::BIGINT FROM series"
+
 _IDS: Final = f"SELECT DISTINCT {_COLLECTION}, coalesce(analysis_result_id, '') FROM series ORDER BY ALL"
 _NAMES: Final = "SELECT collection_id, collection_name FROM collections WHERE collection_name <> ''"
 _OF_COLLECTIONS: Final = (
@@ -161,10 +163,14 @@ class CollectionTotal:
 
 @dataclass(frozen=True, slots=True)
 class IndexTotals:
-    """The sums of a selection by Collection, and the UIDs of its Series."""
+    """The sums of a selection by Collection, and the UIDs of its Series.
+
+    `licensed` has Collection, licence, number of Series and bytes, for each pair of Collection and licence.
+    """
 
     collections: tuple[CollectionTotal, ...]
     series_uids: tuple[str, ...]
+    licensed: tuple[tuple[str, str | None, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +343,9 @@ class IdcCatalogue:
         pages = iter(lambda: found.fetchmany(_ROWS_AT_ONCE), [])  # all at once take three times the memory
         uids = tuple(row[0] for rows in pages for row in rows)
         collections = tuple(CollectionTotal(self._names[key], *(number or 0 for number in rest)) for key, *rest in sums)
-        return IndexTotals(collections, uids)
+        licences = self._rows(f"{_LICENSED}{condition} GROUP BY ALL ORDER BY ALL", values)
+        licensed = tuple((self._names[key], name, series, size or 0) for key, name, series, size in licences)
+        return IndexTotals(collections, uids, licensed)
 
     def sums(self, columns: str, selection: Selection, *, by: str) -> list[_Row]:
         """Columns in SQL of the current Series that match, one row for each group of `by`, in its order.
