@@ -18,6 +18,8 @@ _LONGEST_ROW_CHARACTERS: Final = 4_000_000
 _LONGEST_WITHOUT_ROW: Final = 32_000_000  # characters: blanks and nulls
 _SMALL_CHARACTERS: Final = 16_000
 _BLANK: Final = " \t\r\n\ufeff"
+_BLANKS: Final = re.compile(f"[{_BLANK}]*")
+_BETWEEN_ROWS: Final = re.compile(f"(?:[{_BLANK},]+|null)*+")  # a null among the rows has no content
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -69,8 +71,8 @@ class RowReader:
         self._since_row += self._new
         self._pieces, self._new = [], 0
         while True:
-            while position < len(text) and (text[position] in _BLANK or (self._in_array and text[position] == ",")):
-                position += 1
+            if skipped := (_BETWEEN_ROWS if self._in_array else _BLANKS).match(text, position):
+                position = skipped.end()
             if position == len(text):
                 break
             character = text[position]
@@ -89,8 +91,6 @@ class RowReader:
                 self._saw_any = True
                 self._is_complete = not self._in_array
                 rows.append(row)
-            elif self._in_array and text.startswith("null", position):
-                position += 4  # a null among the rows has no content
             else:
                 break
         self._text = text[position:]
