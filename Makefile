@@ -71,7 +71,7 @@ fuzz: $(READY) ## property tests with many more examples, for as long as you let
 	$(BIN)/pytest -p tests.stress.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
 	  tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
 	  tests/archive/dicomweb/test_multipart.py tests/server/nbia/test_renderings.py tests/dicom/test_validation.py \
-	  tests/journal/test_queries.py
+	  tests/journal/test_queries.py tests/runtime/test_concurrency_population.py tests/runtime/test_rates.py
 
 bench: $(READY) ## ours beside curl, wget2 and aria2, and the goals of speed; minutes, needs Debian's nginx-light
 	$(BIN)/python -m tests.benchmarks

@@ -1,7 +1,8 @@
-"""The limiter with two thousand simulated archives of different limits, latencies, sizes, noise and drift, all seeded.
+"""The limiter with simulated archives of different limits, latencies, sizes, noise and drift, all seeded.
 
-A single archive may be a bad case. The tests state what users get: the limiter converges for nearly all archives,
-starves none, never passes its ceiling (`run` checks every step), and recovers after many refusals.
+They are 400, or 2,000 in `make fuzz`. A single archive may be a bad case. The tests state what users get: the limiter
+converges for nearly all archives, starves none, never passes its ceiling (`run` checks every step), and recovers after
+many refusals.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from bulkdl.runtime.concurrency import Limiter
 from tests.support.simulated_archive import Archive, Course, cliff, queueing, run, soft
@@ -27,7 +29,7 @@ def _no_coverage() -> Iterator[None]:
         yield
 
 
-BATCHES = pytest.mark.parametrize("batch", range(10))
+BATCHES = pytest.mark.parametrize("batch", range(2 if settings().max_examples <= 100 else 10))
 PER_BATCH = 100
 
 

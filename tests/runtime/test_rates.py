@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkdl.runtime.concurrency import Limiter, Sample
@@ -59,7 +59,7 @@ def test_a_throttled_request_does_not_move_the_limit_of_requests_in_flight() -> 
     assert limiter.limit == 40
 
 
-@pytest.mark.parametrize("batch", range(5))
+@pytest.mark.parametrize("batch", range(2 if settings().max_examples <= 100 else 5))  # all in `make fuzz`
 def test_it_keeps_to_the_rate_of_any_archive(batch: int) -> None:
     """The median is 95 % of the archive's rate, the minimum 85 %, and fewer than 1 % are refused."""
     shares = []
