@@ -9,11 +9,15 @@ from bulkdl.errors import RequestFailed
 from bulkdl.journal.rows import HeldInstance, SeriesRow
 
 
-async def find_differing(row: SeriesRow, adopted: Sequence[HeldInstance], archive: Archive) -> list[HeldInstance]:
+async def find_differing(
+    row: SeriesRow, adopted: Sequence[HeldInstance], archive: Archive
+) -> tuple[list[HeldInstance], bool]:
     """Those of the `adopted` files of a listed Series that are not what the archive has.
 
     Its list counts first, then its checksums of the Series and of instances, and then the size of a complete Series.
+    The second value is True where some could only be compared by that, and the Series is not complete yet.
     """
+    is_open = False
     differing = [held for held in adopted if _differs(held)]
     unknown = [held for held in adopted if held.entry.md5 is None and held not in differing]
     if differing or not unknown or not await _is_of_series(row, adopted, archive):
@@ -24,9 +28,10 @@ async def find_differing(row: SeriesRow, adopted: Sequence[HeldInstance], archiv
                 unsure.append(held)
             elif checksum != held.md5:
                 differing.append(held)
+        is_open = bool(unsure) and _owes(row)
         if unsure and not differing and await _has_another_size(row, archive):
             differing += unsure
-    return differing
+    return differing, is_open
 
 
 def md5_of_series(files: Iterable[HeldInstance]) -> bytes:

@@ -20,7 +20,7 @@ from bulkdl.fetch.first_header import completed, read_first_header
 from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Counts, Run, SelectionRow
+from bulkdl.journal.rows import Counts, HeldInstance, Run, SelectionRow
 from bulkdl.model.completed_series import CompletedSeries
 from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -91,6 +91,7 @@ class MirrorRun:
     locks: tuple[Path, ...] = ()  # the lock files that the mirror is compared with at the end
     _sources: Counter[str] = field(default_factory=Counter)
     _withdrawn: int = 0
+    _adopted_in_part: list[SeriesUid] = field(default_factory=list)
     _closures: list[tuple[AnnotationClosure, Run, Layout]] = field(default_factory=list)
     _unanswered: set[int | None] = field(default_factory=set)  # selections of which a question failed
 
@@ -117,6 +118,7 @@ class MirrorRun:
     async def _all_rounds(self, resolving: Coroutine[Any, Any, None], compare: Compare) -> None:
         """Resolve, list and download; and again, as long as what was downloaded refers to further Series."""
         await self._round(resolving, compare)
+        await self._compare_completed()
         while not self.context.stop.is_set() and self._closures:
             if not await self._follow_references():
                 await self._end_closures()
@@ -140,6 +142,14 @@ class MirrorRun:
 
         stages = resolve_and_describe(), self._stage(listing, self._listed)
         await together(*stages, self.coordinator.fetch(self._listed))
+
+    async def _compare_completed(self) -> None:
+        """Compare adopted files that have no checksum by the size of their Series, which are complete now."""
+        completed, self._adopted_in_part = self._adopted_in_part, []
+        for series_uid in completed:
+            await self.compare_adopted(series_uid)
+        if completed:
+            await self.coordinator.fetch(self._listed)
 
     async def _follow_references(self) -> bool:
         """Record the Series that belong to selections with annotations by what is held now; whether there are any."""
@@ -383,10 +393,17 @@ class MirrorRun:
     async def compare_adopted(self, series_uid: SeriesUid, keys: frozenset[str] | None = None) -> None:
         """Owe again what was adopted for a Series and is not what the archive has."""
         del keys
-        await self._complete_md5s(series_uid)
+        await self.complete_md5s(series_uid)
         adopted = await self.mirror.journal(Journal.adopted, series_uid)
         row = await self.mirror.journal(Journal.find_series, series_uid) if adopted else None
-        differing = await find_differing(row, adopted, self.client) if row is not None else []
+        if row is None:
+            return
+        differing, is_open = await find_differing(row, adopted, self.client)
+        self._adopted_in_part += [series_uid] if is_open else []
+        await self.replace_adopted(series_uid, differing)
+
+    async def replace_adopted(self, series_uid: SeriesUid, differing: Sequence[HeldInstance]) -> None:
+        """Move adopted files of a Series to quarantine, and owe their instances again."""
         if not differing:
             return
         for held in differing:
@@ -396,7 +413,7 @@ class MirrorRun:
         which = f"{len(differing):,} adopted files of series {series_uid}"
         self.context.sink(Noted(f"{which} are not what the archive has; downloading them"))
 
-    async def _complete_md5s(self, series_uid: SeriesUid) -> None:
+    async def complete_md5s(self, series_uid: SeriesUid) -> None:
         """Compute the MD5s that an archive without checksums gave no reason to compute: this one has MD5s."""
         if not self.client.capabilities.knows_md5s:
             return

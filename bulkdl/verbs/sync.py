@@ -164,7 +164,7 @@ class _Sync:
 
     async def compare(self, series_uid: SeriesUid, keys: frozenset[str] | None) -> None:
         """Mark what a new list of a Series does not have any more; put aside files that have other bytes now."""
-        await self.run.compare_adopted(series_uid)
+        await self.run.complete_md5s(series_uid)
         journal, files = self.run.mirror.journal, self.run.mirror.files
         row = await journal(Journal.find_series, series_uid)
         if row is None or not row.held:
@@ -176,8 +176,10 @@ class _Sync:
             replaced = min(gone, row.owed) if row.series.location is not None else 0
             self.changes.withdrawn_instances += gone - replaced
             self.changes.replaced_instances += replaced
-        held = await journal(Journal.held_of_series, series_uid)
-        differing = await find_differing(row, held, self.run.client)
+        adopted = {each.sop_uid for each in await journal(Journal.adopted, series_uid)}
+        found, _ = await find_differing(row, await journal(Journal.held_of_series, series_uid), self.run.client)
+        await self.run.replace_adopted(series_uid, [each for each in found if each.sop_uid in adopted])
+        differing = [each for each in found if each.sop_uid not in adopted]
         for each in differing:
             await asyncio.to_thread(files.supersede, each.path, self.run.run.id)
         await journal(Journal.owe, self.run.run, [InstanceKey(series_uid, each.sop_uid) for each in differing])
