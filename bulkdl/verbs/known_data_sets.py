@@ -13,12 +13,13 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bulkdl.archive.base import Archive
-from bulkdl.archive.idc.archive import IdcArchive
-from bulkdl.archive.idc.index import PUBLIC, index_stamp
+from bulkdl.archive.idc.archive import IdcArchive, local_catalogue
+from bulkdl.archive.idc.index import PUBLIC, index_stamp, is_address
 from bulkdl.archive.nbia.archive import NbiaArchive
+from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.routed import parts_of
 from bulkdl.errors import ArchiveError, BulkdlError, ConfigurationError, RequestFailed, TimedOut
@@ -42,6 +43,9 @@ from bulkdl.verbs.service_clients import (
     open_datacite,
     service_addresses,
 )
+
+if TYPE_CHECKING:
+    from bulkdl.archive.idc.catalogue import IdcCatalogue
 
 NBIA: Final = "nbia"
 """The source that is an archive without an index, of NBIA or TCIA v3."""
@@ -74,7 +78,8 @@ class Asking(StrEnum):
 class _DataSource:
     """One source. `archive` is the name of the archive that it is a part of, empty for a service.
 
-    `stamp` tells which files an index is made from; `seconds` is how long an answer is waited for.
+    `stamp` tells which files an index is made from, and `is_local` that nothing but these is needed. `seconds` is how
+    long an answer is waited for.
     """
 
     name: str
@@ -82,6 +87,7 @@ class _DataSource:
     ask: Callable[[], Awaitable[_Said]]
     archive: str = ""
     stamp: Callable[[], str] = lambda: ""
+    is_local: bool = False
     seconds: float | None = _SECONDS
 
 
@@ -98,6 +104,11 @@ class _Answer:
     stamp: str
     error: BulkdlError | None = None
     is_over: bool = False
+
+    @property
+    def needs_client(self) -> bool:
+        """Whether the archive is asked for it, or a service, and not just a file."""
+        return not self.is_fresh and not (self.source.is_local and self.stamp)
 
     def report(self) -> SourceReport:
         last, address = self.last, self.source.address.partition("\n")[0]
@@ -125,6 +136,7 @@ class DataSetSources:
     asking: Asking
     stack: AsyncExitStack
     opened: Archive | None = None
+    opened_index: IdcCatalogue | None = None
     reports: tuple[SourceReport, ...] = ()
     slow_seconds: float = _SLOW_SECONDS
 
@@ -138,6 +150,26 @@ class DataSetSources:
         if self.opened is None:
             self.opened = (await self.stack.enter_async_context(open_archive(self.choice, self.context))).client
         return self.opened
+
+    async def catalogue(self) -> IdcCatalogue:
+        """The index of the archive, opened on the first call: without a client where it is here and may be used so."""
+        if self.opened_index is None:
+            number, part = next(each for each in enumerate(self._parts) if each[1].kind.startswith(IDC))
+            if self._is_local(part):
+                self.opened_index = await local_catalogue(part)
+            if self.opened_index is None:
+                archive = parts_of(await self.archive())[number]
+                assert isinstance(archive, IdcArchive)  # noqa: S101 - by the kind of its profile
+                self.opened_index = await archive.catalogue()
+        return self.opened_index
+
+    @property
+    def _parts(self) -> tuple[Profile, ...]:
+        return self.profile.parts or (self.profile,)
+
+    def _is_local(self, part: Profile) -> bool:
+        """Whether the index that is here is used without asking whether there is a newer one."""
+        return not self.is_demo and (self.asking is Asking.NEVER or not is_address(part.index))
 
     async def askable(self) -> Archive:
         """The archive as far as it may be asked: without requests, the part that has an index.
@@ -164,7 +196,7 @@ class DataSetSources:
         """
         sources = [*self._archive_sources(), *self._services()]
         answers = await asyncio.to_thread(lambda: [self._kept(source) for source in sources])
-        if any(not each.is_fresh and self._may_ask(each) for each in answers):
+        if any(each.needs_client and self._may_ask(each) for each in answers):
             await self.archive()  # here, because a task must not open what outlives it
         async with running_alongside(self._tell_what_is_slow(answers)):
             await together(*(self._complete(each) for each in answers))
@@ -231,9 +263,8 @@ class DataSetSources:
     # --- the sources --------------------------------------------------------------------------------------------------
 
     def _archive_sources(self) -> list[_DataSource]:
-        parts = self.profile.parts or (self.profile,)
         left_out = {Route.IDC: NBIA, Route.NBIA: IDC}.get(self.profile.route) if self.profile.parts else None
-        sources = [self._part(part, number) for number, part in enumerate(parts)]
+        sources = [self._part(part, number) for number, part in enumerate(self._parts)]
         return [source for source in sources if source.name != left_out]
 
     def _part(self, part: Profile, number: int) -> _DataSource:
@@ -243,12 +274,13 @@ class DataSetSources:
                 name=IDC,
                 address=f"{part.index or PUBLIC}\n{part.cache} {self.choice.name}",
                 archive=self.choice.name,
-                ask=lambda: self._ask_index(number),
+                ask=self._ask_index,
+                is_local=self._is_local(part),
                 stamp=lambda: index_stamp(part.index, part.cache),
                 seconds=None,
             )
         return _DataSource(
-            name=NBIA,
+            name=NBIA if part.kind in DIALECTS else part.kind,
             address=f"{part.url}\n{part.kind} {self.choice.name} {self.choice.access.credentials.username or ''}",
             archive=self.choice.name,
             ask=lambda: self._ask_archive(number),
@@ -263,17 +295,16 @@ class DataSetSources:
             for name, address in addresses.items()
         ]
 
-    async def _ask_index(self, number: int) -> _Said:
-        part = parts_of(await self.archive())[number]
-        assert isinstance(part, IdcArchive)  # noqa: S101 - by the kind of its profile
-        catalogue = await part.catalogue()
+    async def _ask_index(self) -> _Said:
+        catalogue = await self.catalogue()
         from bulkdl.archive.idc.overview import data_sets_of  # noqa: PLC0415 - a thread has imported duckdb by now
 
         return await asyncio.to_thread(data_sets_of, catalogue), str(catalogue.release)
 
     async def _ask_archive(self, number: int) -> _Said:
         part = parts_of(await self.archive())[number]
-        return await data_sets_of_archive(part), ""
+        source = NBIA if isinstance(part, NbiaArchive) else self._parts[number].kind
+        return await data_sets_of_archive(part, source), ""
 
     async def _ask_datacite(self, address: str) -> _Said:
         async with open_datacite(address, access=self.choice.access, stop=self.context.stop) as datacite:
@@ -304,20 +335,20 @@ async def open_sources(
         yield DataSetSources(choice, profile, context, asking, stack)
 
 
-async def data_sets_of_archive(archive: Archive) -> list[DataSet]:
+async def data_sets_of_archive(archive: Archive, source: str) -> list[DataSet]:
     """The Collections of an archive without an index: with numbers of Patients where one question gives them.
 
     The Series of an archive with few Patients are all asked for, and added up.
     """
     patients = await _patients(archive)
     if patients is None:
-        return [DataSet(name=name, in_archive=True, sources=(NBIA,)) for name in await archive.collections()]
+        return [DataSet(name=name, in_archive=True, sources=(source,)) for name in await archive.collections()]
     if sum(patients.values()) <= _FEW_PATIENTS:
-        summed = {each.name: each for each in collections_from(await _all_series(archive), NBIA)}
+        summed = {each.name: each for each in collections_from(await _all_series(archive), source)}
     else:
         summed = {}
     return [
-        summed.get(name) or DataSet(name=name, in_archive=True, patients=count, sources=(NBIA,))
+        summed.get(name) or DataSet(name=name, in_archive=True, patients=count, sources=(source,))
         for name, count in patients.items()
     ]
 

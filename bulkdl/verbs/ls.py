@@ -9,8 +9,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from bulkdl.archive.base import Archive
-from bulkdl.archive.idc.archive import IdcArchive
-from bulkdl.archive.routed import parts_of
 from bulkdl.errors import RequestFailed, SelectionError
 from bulkdl.model.access import DEFAULT_ARCHIVE, IDC, ArchiveChoice
 from bulkdl.model.data_sets import DataSet, ListedStudy, PatientTotal, find_data_sets, series_as_json
@@ -112,14 +110,20 @@ class _Listing:
         indexed = tuple(each.name for each in held if IDC in each.sources)
         others = tuple(each.name for each in held if IDC not in each.sources)
         patients: list[PatientTotal] = []
-        client = await self._sources.askable() if held else None
-        if client is not None and indexed:
-            patients += await _indexed_patients(client, Selection(collections=indexed))
+        if indexed:
+            patients += await self._indexed_patients(Selection(collections=indexed))
             if others_too := [each.name for each in held if {IDC, NBIA} <= set(each.sources)]:
                 self._sink(Noted(f"the patients of {', '.join(others_too)} at IDC; NBIA may have more series of them"))
-        if client is not None and others:
+        if others:
+            client = await self._sources.askable()
             patients += patients_from(await self._series(client, Selection(collections=others)))
         return patients
+
+    async def _indexed_patients(self, selection: Selection) -> list[PatientTotal]:
+        catalogue = await self._sources.catalogue()
+        from bulkdl.archive.idc.overview import patients_of  # noqa: PLC0415 - a thread has imported duckdb by now
+
+        return await asyncio.to_thread(patients_of, catalogue, selection)
 
     async def _studies(self, selection: Selection) -> tuple[ListedStudy, ...]:
         found = await self._series(await self._sources.askable(), selection)
@@ -145,14 +149,6 @@ class _Listing:
         for error in failed:
             self._sink(Noted(f"not all series are listed: {error}"))
         return found
-
-
-async def _indexed_patients(client: Archive, selection: Selection) -> list[PatientTotal]:
-    part = next(part for part in parts_of(client) if isinstance(part, IdcArchive))
-    catalogue = await part.catalogue()
-    from bulkdl.archive.idc.overview import patients_of  # noqa: PLC0415 - a thread has imported duckdb by now
-
-    return await asyncio.to_thread(patients_of, catalogue, selection)
 
 
 def _searched(report: LsReport, text: str) -> LsReport:

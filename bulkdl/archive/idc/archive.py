@@ -221,6 +221,19 @@ class IdcArchive:
         return None
 
 
+async def local_catalogue(profile: Profile) -> IdcCatalogue | None:
+    """The index of a profile that is on this machine, opened without a client; None where it must be downloaded.
+
+    Raises:
+        ConfigurationError: there is no index where the profile says, or it cannot be read.
+    """
+    if profile.index is not None and not is_address(profile.index):
+        files: IndexFiles | None = await asyncio.to_thread(index_at, Path(profile.index))
+    else:
+        files = await asyncio.to_thread(_local_index, profile)
+    return await asyncio.to_thread(_open_catalogue, files) if files is not None else None
+
+
 def _open_catalogue(files: IndexFiles) -> IdcCatalogue:
     """Blocking: duckdb takes a tenth of a second to be imported."""
     from bulkdl.archive.idc.catalogue import IdcCatalogue  # noqa: PLC0415 - late: most commands do not need it
