@@ -5,6 +5,7 @@ violate the last two (`61.7.…`, components with leading zeros), so only the al
 that puts a UID into a path or a URL must still escape it: `..` is accepted. Every `parse` function raises InvalidUid.
 """
 
+import hashlib
 import re
 import uuid
 from typing import NewType
@@ -18,6 +19,7 @@ SopInstanceUid = NewType("SopInstanceUid", str)
 
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _SHOWN_CHARACTERS = 80
+_OIDS = uuid.NAMESPACE_OID.bytes
 
 
 def is_uid(text: str) -> bool:
@@ -48,7 +50,11 @@ def parse_sop_uid(text: str) -> SopInstanceUid:
 
 def stable_uuid(uid: str) -> str:
     """The UUID that stands for a UID in the keys of a bucket: its UUIDv5 in the name space of OIDs (RFC 9562)."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, uid))
+    digest = bytearray(hashlib.sha1(_OIDS + uid.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # written out because uuid.uuid5 takes four times as long, for a million Series
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def names_files(template: str) -> bool:

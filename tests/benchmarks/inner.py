@@ -211,9 +211,9 @@ def listing(things: Corpus, disk: Path, *, series: int = 200_000) -> list[Goal]:
         with closing(sqlite3.connect(catalogue)) as database, database:
             database.execute(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-                "INSERT INTO series SELECT s.series_uid || '.' || i, s.collection_key, s.patient_key, s.study_uid, "
-                "s.modality_key, s.body_part_key, s.manufacturer_key, s.model_key, s.number + i, s.since, s.record, "
-                "s.extra FROM n, (SELECT * FROM series LIMIT 1) AS s",
+                "INSERT INTO series SELECT s.number + i, s.series_uid || '.' || i, s.collection_key, s.patient, "
+                "s.study, s.kind, s.since, s.description, s.image_count, s.size_bytes, s.series_number, s.location, "
+                "s.series_date, s.submitted FROM n, (SELECT * FROM series ORDER BY number DESC LIMIT 1) AS s",
                 (series - 1,),
             )
         with _server(folder, cache) as (url, server):

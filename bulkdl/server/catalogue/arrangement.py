@@ -9,38 +9,80 @@ import json
 import os
 import sqlite3
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, date, datetime
 from itertools import count, groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bulkdl.model.ids import stable_uuid
 from bulkdl.model.records import Series
 from bulkdl.server.catalogue.files import Root, dump, to_json
+from bulkdl.server.catalogue.reports import Totals
 
-_COUNTED: Final = ("modality", "body_part", "manufacturer")
 _NO_HEAD: Final[Mapping[str, Mapping[str, Any]]] = {"patient": {}, "study": {}, "extra": {}}
-_RECORD_FIELDS: Final = tuple(entry.name for entry in fields(Series))
+_OWN: Final = ("description", "image_count", "size_bytes", "series_number", "location", "series_date", "submitted")
 _FROM_ABOUT: Final = ("license_name", "license_uri", "collection_uri", "released")
 _MAX_CONTRADICTIONS: Final = 1_000
-_STUDY_OF_SERIES: Final = {"study_uid": "study_uid", "study_date": "study_date", "description": "study_description"}
+_OF_STUDY: Final = ("study_date", "study_description")
+_IN_STUDY: Final = ("study_date", "description")  # the same, in the record of a Study
+_SHARED: Final = tuple(
+    entry.name
+    for entry in fields(Series)
+    if entry.name not in {"series_uid", "study_uid", "patient_id", *_OF_STUDY, *_OWN}
+)
+_own_of, _shared_of = attrgetter(*_OWN), attrgetter(*_SHARED)
+_MOST_KINDS: Final = 100_000
+_ROWS: Final = 2_000
+_INSERT_SERIES: Final = f"INSERT OR IGNORE INTO series VALUES ({', '.join('?' * (7 + len(_OWN)))})"  # noqa: S608 - our own table names
+
+
+class _SeriesRow(NamedTuple):
+    """The values of a Series by where they are stored. `of_study`, `own` and `shared` are in the order of the names.
+
+    A date is text, but in `shared`, where it may be either.
+    """
+
+    series_uid: str
+    study_uid: str | None
+    collection: str
+    patient_id: str
+    released: date | str | None
+    submitted: str | None
+    of_study: tuple[Any, ...]
+    own: tuple[Any, ...]
+    shared: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """A Patient or a Study: its key, its number, and the values that its Series have from it."""
+
+    key: tuple[str, ...] = ()
+    number: int = 0
+    values: tuple[Any, ...] = ()
+
+
+_NO_PATIENT: Final = _Parent()
+_NO_STUDY: Final = _Parent(values=(None, None))
 
 
 class Arrangement:
-    """Rebuilds the tables `collection`, `patient`, `study` and `series` within a transaction."""
+    """Rebuilds the tables of Collections, Patients, Studies and Series within a transaction."""
 
     def __init__(self, database: sqlite3.Connection, roots: Sequence[Root], collection: str | None) -> None:
         self._database = database
         self._roots = roots
         self._collection = collection
-        self._numbers = count(1)
         self._described = [root.described() for root in roots]
         self._contradictions: list[list[str]] = []
-        self._entered: tuple[str | None, ...] = ()  # Collection, Patient and Study of the last Series
+        self._patient, self._study = _NO_PATIENT, _NO_STUDY  # those of the last Series
+        self._kinds: dict[tuple[Any, ...], int] = {}
+        self._rows: list[tuple[Any, ...]] = []
+        self._numbers = count(1)
+        self._has_numbers = False
         self._now = datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat()
 
     def rebuild(self, losers: Sequence[int]) -> None:
@@ -50,7 +92,6 @@ class Arrangement:
         self._database.executemany("UPDATE file SET served = 0 WHERE id = ?", ((number,) for number in losers))
         self.clear()
         execute("DELETE FROM head WHERE id NOT IN (SELECT head_id FROM file WHERE head_id IS NOT NULL)")
-        totals: Counter[str] = Counter()
         rows = execute(
             "SELECT f.series_uid, f.size_bytes, f.mtime_ns, f.root, f.path, f.head_id FROM file AS f "
             "WHERE f.served = 1 AND f.reason IS NULL ORDER BY f.series_uid, f.root, f.path"
@@ -63,52 +104,51 @@ class Arrangement:
             newest = datetime.fromtimestamp(max(member[2] for member in members) // 10**9, UTC).replace(tzinfo=None)
             counted = {"image_count": len(members), "size_bytes": size_bytes, "submitted": newest}
             self._add_series(series_uid, root, Path(os.fsdecode(path)), head_id, counted)
-            totals.update(series=1, instances=len(members), size_bytes=size_bytes)
-        self.store_totals(totals)
+        self._flush()
+        self.store_totals()
         self._store("contradictions", self._contradictions)
 
     def clear(self) -> None:
-        """Empty the tables."""
-        for table in ("collection", "patient", "study", "series", "value_count"):
-            self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
+        """Empty the tables. A Series that is added again keeps its number."""
+        execute = self._database.execute
+        execute("CREATE TEMP TABLE IF NOT EXISTS numbered (series_uid TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID")
+        execute("DELETE FROM numbered")
+        execute("INSERT INTO numbered SELECT series_uid, number FROM series")
+        last: int | None = execute("SELECT max(number) FROM series").fetchone()[0]
+        self._has_numbers, self._numbers = last is not None, count((last or 0) + 1)
+        for table in ("collection", "patient", "study", "kind", "series", "tally", "folder"):
+            execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
 
-    def add_records(self, records: Iterable[Series]) -> Counter[str]:
-        """Add Series as an archive describes them, without files. Returns what is to be added to the totals."""
-        totals: Counter[str] = Counter()
+    def add_records(self, records: Iterable[Series]) -> None:
+        """Add Series as an archive describes them, without files."""
         for record in records:
-            if self._enter(_values(record), _NO_HEAD, {}):
-                totals.update(series=1, instances=record.image_count or 0, size_bytes=record.size_bytes or 0)
-        return totals
+            self._enter(_row_of_record(record), _NO_HEAD, {})
+        self._flush()
 
-    def store_totals(self, totals: Counter[str]) -> None:
-        """Count what the tables have, and store the totals, which have Series, instances and bytes already."""
+    def store_totals(self) -> None:
+        """Count what the tables have, and store the totals."""
         execute = self._database.execute
+        execute("DELETE FROM numbered")
+        execute("INSERT INTO tally SELECT patient, study, kind, count(*), max(since) FROM series GROUP BY 1, 2, 3")
         execute(
-            "UPDATE study SET series_count = (SELECT count(*) FROM series AS s WHERE s.study_uid = study.study_uid "
-            "AND s.collection_key = study.collection_key AND s.patient_key = study.patient_key)"
+            "UPDATE study SET series_count = counted.series "
+            "FROM (SELECT study, sum(series) AS series FROM tally GROUP BY study) AS counted "
+            "WHERE counted.study = study.number"
         )
-        totals["collections"] = execute("SELECT count(*) FROM collection").fetchone()[0]
-        totals["patients"] = execute("SELECT count(*) FROM patient").fetchone()[0]
-        totals["studies"] = execute("SELECT count(DISTINCT study_uid) FROM study").fetchone()[0]
-        self._count_values()
-        self._store("totals", totals)
+        execute(
+            "UPDATE collection SET newest = latest.since FROM (SELECT k.collection_key, max(t.since) AS since "
+            "FROM tally AS t JOIN kind AS k ON k.number = t.kind GROUP BY k.collection_key) AS latest "
+            "WHERE latest.collection_key = collection.collection_key"
+        )
+        self._database.create_function("stable_uuid", 1, stable_uuid, deterministic=True)
+        execute("INSERT INTO folder SELECT stable_uuid(series_uid), number FROM series ORDER BY 1")
+        found = execute(
+            "SELECT (SELECT count(*) FROM collection), (SELECT count(*) FROM patient), "
+            "(SELECT count(DISTINCT study_uid) FROM study), "
+            "count(*), coalesce(sum(image_count), 0), coalesce(sum(size_bytes), 0) FROM series"
+        ).fetchone()
+        self._store("totals", dict(zip((entry.name for entry in fields(Totals)), found, strict=True)))
         self._store("stamp", uuid.uuid4().hex)
-
-    def _count_values(self) -> None:
-        """Fill the table `value_count`."""
-        execute = self._database.execute
-        for of in _COUNTED:
-            execute(
-                "CREATE TEMP TABLE counted AS SELECT DISTINCT collection_key, patient_key, "  # noqa: S608 - the same
-                f"{of}_key AS key, json_extract(record, '$.{of}') AS value FROM series WHERE {of}_key IS NOT NULL"
-            )
-            for name, key in ((of, "key"), (f"{of}=", "value")):
-                execute(
-                    f"INSERT INTO value_count SELECT ?, collection_key, {key}, min(value), "  # noqa: S608 - the same
-                    f"count(DISTINCT patient_key) FROM counted GROUP BY collection_key, {key}",
-                    (name,),
-                )
-            execute("DROP TABLE counted")
 
     def _store(self, name: str, value: object) -> None:
         self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
@@ -122,9 +162,9 @@ class Arrangement:
         first = self._head(first_head)["series"]
         for head_id, path in by_head.items():
             other = self._head(head_id)["series"]
-            for field in ("patient_id", "study_uid"):
-                if other.get(field) != first.get(field):
-                    self._contradictions.append([series_uid, field, os.fsdecode(first_path), os.fsdecode(path)])
+            for name in ("patient_id", "study_uid"):
+                if other.get(name) != first.get(name):
+                    self._contradictions.append([series_uid, name, os.fsdecode(first_path), os.fsdecode(path)])
                     return
 
     def _head(self, head_id: int) -> dict[str, dict[str, Any]]:
@@ -144,33 +184,91 @@ class Arrangement:
         }
         series["collection"] = series.get("collection") or self._collection_of(root, path)
         described = self._described[number].get(series["collection"].upper())
-        self._enter(series, head, about if described is None else {**about, **to_json(asdict(described))})
+        about = about if described is None else {**about, **to_json(asdict(described))}
+        self._enter(_row_of_values(series), head, about)
 
-    def _enter(self, series: dict[str, Any], head: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
-        """Insert the rows of a Series. Returns whether it is new."""
-        collection, series_uid = series["collection"], series["series_uid"]
-        patient_id = series.setdefault("patient_id", "")
-        owner = {"collection": collection, "patient_id": patient_id}
-        keys = (collection.upper(), patient_id.upper())
-        if self._entered[:2] != keys:  # those of one Patient usually come together
-            self._insert("collection", (keys[0], collection, dump(about)))
-            self._insert("patient", (*keys, next(self._numbers), dump({**head["patient"], **owner})))
-        before, self._entered = self._entered, (*keys, series.get("study_uid"))
-        if "study_uid" in series and before != self._entered:
-            of_series = {name: series[source] for name, source in _STUDY_OF_SERIES.items() if source in series}
-            record = dump({**head["study"], **of_series, **owner})
-            self._insert("study", (*keys, series["study_uid"], 0, next(self._numbers), record))
-        texts = (series.get(name) for name in ("modality", "body_part", "manufacturer", "model"))
-        compared = (None if text is None else text.upper() for text in texts)
-        since = series.get("released") or series.get("submitted") or self._now
-        values = (next(self._numbers), since, dump(series), dump(head["extra"]), stable_uuid(series_uid))
-        return self._insert("series", (series_uid, *keys, series.get("study_uid"), *compared, *values))
+    def _enter(self, row: _SeriesRow, head: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        """Enter a Series, and its Collection, Patient and Study where they are new."""
+        patient = self._patient_of(row, head, about)
+        study = self._study_of(row, head, patient)
+        kind = self._kind_of(row, (*patient.values, *study.values), head["extra"])
+        since = row.released or row.submitted or self._now
+        key = (self._number_of(row.series_uid), row.series_uid, patient.key[0])
+        self._rows.append((*key, patient.number, study.number, kind, str(since), *row.own))
+        if len(self._rows) >= _ROWS:
+            self._flush()
 
-    def _insert(self, table: str, values: Sequence[Any]) -> bool:
-        """Insert a row, and return whether it is new. A Collection, Patient or Study that exists keeps its values."""
-        marks = ", ".join("?" * len(values))
-        added = self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)  # noqa: S608 - the same
-        return added.rowcount > 0
+    def _flush(self) -> None:
+        self._database.executemany(_INSERT_SERIES, self._rows)
+        self._rows.clear()
+
+    def _number_of(self, series_uid: str) -> int:
+        if self._has_numbers:
+            question = "SELECT number FROM numbered WHERE series_uid = ?"
+            if (found := self._database.execute(question, (series_uid,)).fetchone()) is not None:
+                return int(found[0])
+        return next(self._numbers)
+
+    def _patient_of(self, row: _SeriesRow, head: Mapping[str, Any], about: Mapping[str, Any]) -> _Parent:
+        key = (row.collection.upper(), row.patient_id.upper())
+        if self._patient.key != key:  # the Series of a Patient usually come together
+            if self._patient.key[:1] != key[:1]:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO collection VALUES (?, ?, ?, NULL)", (key[0], row.collection, dump(about))
+                )
+            record = {**head["patient"], "collection": row.collection, "patient_id": row.patient_id}
+            into = "patient (collection_key, patient_key, record)"
+            self._patient = self._parent(key, into, key, record, ("patient_id",))
+        return self._patient
+
+    def _study_of(self, row: _SeriesRow, head: Mapping[str, Any], patient: _Parent) -> _Parent:
+        if row.study_uid is None:
+            return _NO_STUDY
+        key = (*patient.key, row.study_uid)
+        if self._study.key != key:
+            named = {name: value for name, value in zip(_IN_STUDY, row.of_study, strict=True) if value is not None}
+            owner = {"study_uid": row.study_uid, "collection": row.collection, "patient_id": row.patient_id}
+            into = "study (patient, collection_key, patient_key, study_uid, record)"
+            record = {**head["study"], **named, **owner}
+            self._study = self._parent(key, into, (patient.number, *key), record, _IN_STUDY)
+        return self._study
+
+    def _parent(
+        self,
+        key: tuple[str, ...],
+        into: str,
+        values: Sequence[Any],
+        record: Mapping[str, Any],
+        names: Sequence[str],
+    ) -> _Parent:
+        """Enter a Patient or a Study. One that exists keeps its values."""
+        marks = ", ".join("?" * (len(values) + 1))
+        added = self._database.execute(f"INSERT OR IGNORE INTO {into} VALUES ({marks})", (*values, dump(record)))  # noqa: S608 - our own table names
+        number = added.lastrowid
+        if not added.rowcount:
+            table, columns = into.split(" ", 1)[0], ("collection_key", "patient_key", "study_uid")
+            where = " AND ".join(f"{column} = ?" for column in columns[: len(key)])
+            question = f"SELECT number, record FROM {table} WHERE {where}"  # noqa: S608 - the same
+            number, text = self._database.execute(question, key).fetchone()
+            record = json.loads(text)
+        return _Parent(key, number or 0, tuple(map(record.get, names)))
+
+    def _kind_of(self, row: _SeriesRow, inherited: tuple[Any, ...], extra: Mapping[str, Any]) -> int:
+        """The number of the values that a Series shares with others; `inherited` are those that its parents give it."""
+        own = (row.patient_id, *row.of_study)
+        differing = own if own != inherited else ()
+        key = (row.shared, differing, *extra.items())
+        if (number := self._kinds.get(key)) is not None:
+            return number
+        values = dict(zip(_SHARED, row.shared, strict=True))
+        record = to_json(values) | dict(zip(("patient_id", *_OF_STUDY), differing, strict=False))
+        keyed = [value for name in ("modality", "body_part", "manufacturer") for value in _both(values[name])]
+        columns = (row.collection.upper(), *keyed, _both(values["model"])[1], dump(record), dump(extra))
+        added = self._database.execute("INSERT INTO kind VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", columns)
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()  # a kind that is stored twice does no harm
+        number = self._kinds[key] = added.lastrowid or 0
+        return number
 
     def _collection_of(self, root: Root, path: Path) -> str:
         if root.collection is not None:
@@ -180,5 +278,42 @@ class Arrangement:
         return os.fsencode(named).decode(errors="replace")
 
 
-def _values(record: Series) -> dict[str, Any]:
-    return to_json({name: getattr(record, name) for name in _RECORD_FIELDS})
+def _row_of_record(record: Series) -> _SeriesRow:
+    *own, series_date, submitted = _own_of(record)
+    added = _iso(submitted)
+    return _SeriesRow(
+        record.series_uid,
+        record.study_uid,
+        record.collection,
+        record.patient_id,
+        record.released,
+        added,
+        (_iso(record.study_date), record.study_description),
+        (*own, _iso(series_date), added),
+        _shared_of(record),
+    )
+
+
+def _row_of_values(values: Mapping[str, Any]) -> _SeriesRow:
+    """The row of values as JSON."""
+    get = values.get
+    return _SeriesRow(
+        values["series_uid"],
+        get("study_uid"),
+        values["collection"],
+        get("patient_id") or "",
+        get("released"),
+        get("submitted"),
+        tuple(map(get, _OF_STUDY)),
+        tuple(map(get, _OWN)),
+        tuple(map(get, _SHARED)),
+    )
+
+
+def _iso(moment: date | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _both(text: str | None) -> tuple[str | None, str | None]:
+    """A value, and how it is compared."""
+    return text, None if text is None else text.upper()

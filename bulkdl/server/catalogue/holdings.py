@@ -8,7 +8,6 @@ import json
 import os
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,10 @@ from bulkdl.server.catalogue.catalogue import Catalogue
 
 _PAGE: Final = 5_000
 _CACHE_KILOBYTES: Final = 48 << 10
+_DELETE_REPEATED: Final = (
+    "DELETE FROM series WHERE number IN (SELECT number FROM (SELECT number, "
+    "row_number() OVER (PARTITION BY series_uid ORDER BY number) AS place FROM series) WHERE place > 1)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,12 @@ class Holdings:
     @contextmanager
     def loading(self, source: Mapping[str, str]) -> Iterator[Callable[[Iterable[Series]], None]]:
         """Replace all Series, within a transaction. Yields what adds some of them, in any thread."""
-        totals: Counter[str] = Counter(series=0, instances=0, size_bytes=0)
         with self._catalogue.writing() as database:
             arrangement = Arrangement(database, (), None)
             arrangement.clear()
             with _without_indexes(database):
-                yield lambda records: totals.update(arrangement.add_records(records))
-            arrangement.store_totals(totals)
+                yield arrangement.add_records
+            arrangement.store_totals()
             database.execute("INSERT OR REPLACE INTO meta VALUES ('source', ?)", (json.dumps(source),))
         self._catalogue.generation += 1
         self._catalogue.shrink_log()
@@ -160,7 +162,10 @@ class Holdings:
 
 @contextmanager
 def _without_indexes(database: sqlite3.Connection) -> Iterator[None]:
-    """Make the indexes of Series at the end of the block, and not row by row, which takes ten times as long."""
+    """Make the indexes of Series at the end of the block, and not row by row, which takes ten times as long.
+
+    Of a Series that was added twice, the first row stays.
+    """
     indexes = database.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'series' AND sql IS NOT NULL"
     ).fetchall()
@@ -170,7 +175,11 @@ def _without_indexes(database: sqlite3.Connection) -> Iterator[None]:
         database.execute(f"DROP INDEX {name}")
     yield
     for _, statement in indexes:
-        database.execute(statement)
+        try:
+            database.execute(statement)
+        except sqlite3.IntegrityError:
+            database.execute(_DELETE_REPEATED)
+            database.execute(statement)
     database.execute(f"PRAGMA cache_size = {size}")
 
 

@@ -12,10 +12,13 @@ Tables
 - `head`: values from the headers of files, each text once; a JSON object, see `files.FileFacts`.
 - `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of a record
   of `bulkdl.model.records`. Columns named `…_key` hold values in upper case, for comparison without case. `number`
-  identifies a row in NBIA's search, and differs from scan to scan. `since` of a Series is its release date, or else its
-  submission; `extra` is a JSON object of values that the record has no field for; `uuid` is its folder in the bucket.
-- `value_count`: the Patients with each value `of` Series (`modality`, `body_part`, `manufacturer`) in each Collection;
-  with `=` behind these names, of each exact value.
+  identifies a row in NBIA's search; that of a Series stays the same from scan to scan. `since` of a Series is its
+  release date, or else its submission; `study` is 0 if it names none. `newest` is the latest `since` of a Collection.
+- `kind`: the values that many Series share, each combination once, so that a million Series take little room: `record`
+  has those that are neither in a column of `series` nor equal to those of the Patient and the Study. `extra` is a JSON
+  object of values that the record has no field for.
+- `tally`: how many Series of each kind each Study has, and the latest `since` of them. Every count is made from it.
+- `folder`: the folder of each Series in the bucket.
 - `holding`: in the cache of an archive, the Series that have files: their folder in the mirror, their bytes, whether
   they are whole, and when they were used last, in milliseconds since 1970. The other tables have what the archive says.
 - `meta`: `roots` (what was scanned), `totals`, `contradictions`, and `stamp`, which changes with these tables;
@@ -35,7 +38,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 9
+_VERSION: Final = 10
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -68,56 +71,81 @@ CREATE INDEX file_by_instance ON file (series_uid, sop_uid) WHERE reason IS NULL
 CREATE INDEX file_by_sop ON file (sop_uid) WHERE served = 1;
 CREATE INDEX file_unservable ON file (root, path) WHERE reason IS NOT NULL;
 
-CREATE TABLE collection (collection_key TEXT PRIMARY KEY, name TEXT NOT NULL, about TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE collection (
+    collection_key TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    about TEXT NOT NULL,
+    newest TEXT
+) WITHOUT ROWID;
 
 CREATE TABLE patient (
+    number INTEGER PRIMARY KEY,
     collection_key TEXT NOT NULL,
     patient_key TEXT NOT NULL,
-    number INTEGER NOT NULL,
     record TEXT NOT NULL,
-    PRIMARY KEY (collection_key, patient_key)
-) WITHOUT ROWID;
+    UNIQUE (collection_key, patient_key)
+);
 CREATE INDEX patient_by_id ON patient (patient_key);
 
 CREATE TABLE study (
+    number INTEGER PRIMARY KEY,
+    patient INTEGER NOT NULL,
     collection_key TEXT NOT NULL,
     patient_key TEXT NOT NULL,
     study_uid TEXT NOT NULL,
     series_count INTEGER NOT NULL DEFAULT 0,
-    number INTEGER NOT NULL,
     record TEXT NOT NULL,
-    PRIMARY KEY (collection_key, patient_key, study_uid)
-) WITHOUT ROWID;
+    UNIQUE (collection_key, patient_key, study_uid)
+);
 CREATE INDEX study_by_uid ON study (study_uid);
 CREATE INDEX study_by_patient ON study (patient_key);
 
-CREATE TABLE series (
-    series_uid TEXT NOT NULL UNIQUE,
+CREATE TABLE kind (
+    number INTEGER PRIMARY KEY,
     collection_key TEXT NOT NULL,
-    patient_key TEXT NOT NULL,
-    study_uid TEXT,
+    modality TEXT,
     modality_key TEXT,
+    body_part TEXT,
     body_part_key TEXT,
+    manufacturer TEXT,
     manufacturer_key TEXT,
     model_key TEXT,
-    number INTEGER NOT NULL,
-    since TEXT NOT NULL,
     record TEXT NOT NULL,
-    extra TEXT NOT NULL,
-    uuid TEXT NOT NULL
+    extra TEXT NOT NULL
 );
-CREATE INDEX series_by_collection ON series (collection_key, series_uid);
-CREATE INDEX series_by_patient ON series (patient_key, series_uid);
-CREATE INDEX series_by_study ON series (study_uid, series_uid);
-CREATE INDEX series_by_number ON series (number);
-CREATE TABLE value_count (
-    of TEXT NOT NULL,
+
+CREATE TABLE series (
+    number INTEGER PRIMARY KEY,
+    series_uid TEXT NOT NULL,
     collection_key TEXT NOT NULL,
-    key TEXT NOT NULL,
-    value TEXT NOT NULL,
-    patients INTEGER NOT NULL,
-    PRIMARY KEY (of, collection_key, key)
+    patient INTEGER NOT NULL,
+    study INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    description TEXT,
+    image_count INTEGER,
+    size_bytes INTEGER,
+    series_number INTEGER,
+    location TEXT,
+    series_date TEXT,
+    submitted TEXT
+);
+CREATE UNIQUE INDEX series_by_uid ON series (series_uid);
+CREATE INDEX series_by_collection ON series (collection_key);
+CREATE INDEX series_by_patient ON series (patient);
+CREATE INDEX series_by_study ON series (study);
+
+CREATE TABLE tally (
+    patient INTEGER NOT NULL,
+    study INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    series INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    PRIMARY KEY (patient, study, kind)
 ) WITHOUT ROWID;
+
+CREATE TABLE folder (uuid TEXT PRIMARY KEY, series INTEGER NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE holding (
     series_uid TEXT PRIMARY KEY,
     folder TEXT NOT NULL,
@@ -126,7 +154,6 @@ CREATE TABLE holding (
     used INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX holding_by_use ON holding (used);
-CREATE INDEX series_by_uuid ON series (uuid, series_uid);
 """
 
 

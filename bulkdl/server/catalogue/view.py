@@ -11,26 +11,27 @@ with the result. A Series is new since its release, or since its submission if i
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Final, TypeAlias, TypedDict, Unpack, cast
 
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.server.catalogue.files import About, ServedFile
 from bulkdl.server.catalogue.reports import Totals
 
-SERIES_WITH_PARENTS: Final = (
-    "series AS t JOIN patient AS p ON p.collection_key = t.collection_key AND p.patient_key = t.patient_key "
-    "LEFT JOIN study AS st ON st.collection_key = t.collection_key AND st.patient_key = t.patient_key "
-    "AND st.study_uid = t.study_uid"
-)
-"""FROM clause for Series `t` with their Patient `p` and Study `st`."""
-
 _PAGE: Final = 500
-_PATIENTS: Final = "count(DISTINCT t.collection_key || char(0) || t.patient_key)"
+_REMEMBERED: Final = 2_000
+_SERIES: Final = (  # in this order, because the sorted table must come first
+    "series AS t CROSS JOIN kind AS k ON k.number = t.kind CROSS JOIN patient AS p ON p.number = t.patient "
+    "LEFT JOIN study AS st ON st.number = t.study"
+)
+_OWN: Final = ("description", "image_count", "size_bytes", "series_number", "location", "series_date", "submitted")
+_SERIES_COLUMNS: Final = ("t.series_uid", "k.record", "p.record", "st.record", *(f"t.{name}" for name in _OWN))
 _MAX_DIGITS: Final = 18  # such a number certainly fits the database's integers
 _MAX_NUMBERS: Final = 10_000
 _DATES: Final = ("birth_date", "patient_birth_date", "study_date", "series_date", "released")
@@ -38,9 +39,8 @@ _MOMENTS: Final = ("submitted", "described")
 _FILE_COLUMNS: Final = (
     "id, path, target, series_uid, sop_uid, size_bytes, mtime_ns, instance_number, acquisition_number, md5"
 )
-_VALUE_COLUMNS: Final = {"modality": "modality_key", "body_part": "body_part_key", "manufacturer": "manufacturer_key"}
+_OF_KIND: Final = ("modality", "body_part", "manufacturer", "model")
 
-_Record = TypeVar("_Record", Patient, Study, Series)
 Condition: TypeAlias = tuple[str, Sequence[Any]]
 """SQL with placeholders, and the values for them."""
 
@@ -54,7 +54,10 @@ class Since:
 
 
 class SeriesCriteria(TypedDict, total=False):
-    """Criteria for Series; None matches everything. Text is compared without case, UIDs exactly."""
+    """Criteria for Series; None matches everything. Text is compared without case, UIDs exactly.
+
+    `doi` is the end of the address of a Collection.
+    """
 
     collection: str | None
     patient_id: str | None
@@ -65,6 +68,7 @@ class SeriesCriteria(TypedDict, total=False):
     manufacturer: str | None
     model: str | None
     since: Since | None
+    doi: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,9 @@ class CatalogueView:
         if not self.hidden:
             return Totals(**self._stored("totals", {}))
         (counted,) = self._rows(
-            f"SELECT count(DISTINCT t.collection_key), {_PATIENTS}, count(DISTINCT t.study_uid), count(*), "
-            "coalesce(sum(json_extract(t.record, '$.image_count')), 0), "
-            "coalesce(sum(json_extract(t.record, '$.size_bytes')), 0) FROM series AS t"
+            "SELECT count(DISTINCT t.collection_key), count(DISTINCT t.patient), count(DISTINCT st.study_uid), "
+            "count(*), coalesce(sum(t.image_count), 0), coalesce(sum(t.size_bytes), 0) "
+            "FROM series AS t LEFT JOIN study AS st ON st.number = t.study"
         )
         return Totals(**dict(zip((field.name for field in fields(Totals)), counted, strict=True)))
 
@@ -120,29 +124,21 @@ class CatalogueView:
 
     def about(self, collection: str) -> About:
         """What the root says about a Collection; all fields are None for an unknown one."""
-        found = self._rows("SELECT about FROM collection AS t", *_of_series({"collection": collection}))
+        found = self._rows("SELECT about FROM collection AS t", *_of_row({"collection": collection}))
         return About(**_with_dates(json.loads(found[0][0]) if found else {}))
 
     def newest(self, collection: str) -> datetime | None:
         """When the newest Series of a Collection was added; None for an unknown Collection."""
-        ((found,),) = self._rows("SELECT max(t.since) FROM series AS t", *_of_series({"collection": collection}))
-        return None if found is None else datetime.fromisoformat(found)
+        found = self._rows("SELECT t.newest FROM collection AS t", *_of_row({"collection": collection}))
+        return datetime.fromisoformat(found[0][0]) if found and found[0][0] is not None else None
 
     def values_and_patients(self, of: str, **criteria: Unpack[SeriesCriteria]) -> list[tuple[str, int]]:
         """The values of `modality`, `body_part` or `manufacturer`, sorted without case, with numbers of Patients."""
-        key = _VALUE_COLUMNS[of]
-        collection = criteria.get("collection")
-        if all(value is None for name, value in criteria.items() if name != "collection"):
-            return self._rows(
-                "SELECT min(t.value), sum(t.patients) FROM value_count AS t",
-                ("t.of = ?", (of,)),
-                *([] if collection is None else [("t.collection_key = ?", (collection.upper(),))]),
-                end="GROUP BY t.key ORDER BY t.key",
-            )
-        return self._rows(
-            f"SELECT min(json_extract(t.record, '$.{of}')), {_PATIENTS} FROM series AS t",
-            *(*_of_series(criteria), (f"t.{key} IS NOT NULL", ())),
-            end=f"GROUP BY t.{key} ORDER BY t.{key}",
+        where, values = all_of([*_of_tally(criteria), *self.below("kind"), (f"k.{of}_key IS NOT NULL", ())])
+        return self.select(
+            f"SELECT min(k.{of}), count(DISTINCT t.patient) FROM tally AS t JOIN kind AS k ON k.number = t.kind "
+            f"{where} GROUP BY k.{of}_key ORDER BY k.{of}_key",
+            values,
         )
 
     def collections_and_patients(self) -> list[tuple[str, int]]:
@@ -150,30 +146,50 @@ class CatalogueView:
         counted = "(SELECT count(*) FROM patient AS p WHERE p.collection_key = t.collection_key)"
         return self._rows(f"SELECT t.name, {counted} FROM collection AS t", end="ORDER BY t.collection_key")
 
+    def species_and_patients(self) -> list[tuple[str | None, str | None, int]]:
+        """Each species, by its code and its description, with its number of Patients."""
+        code, name = (f"json_extract(t.record, '$.species_{part}')" for part in ("code", "description"))
+        return self._rows(f"SELECT {code}, {name}, count(*) FROM patient AS t", end="GROUP BY 1, 2 ORDER BY 1, 2")
+
+    def shared_values(self, *names: str, **criteria: Unpack[SeriesCriteria]) -> list[tuple[Any, ...]]:
+        """The combinations of some values that Series share, such as their licences, sorted.
+
+        The names are those of `Series`; text of the criteria is compared as there.
+        """
+        columns = ", ".join(f"json_extract(t.record, '$.{name}')" for name in names)
+        return self._rows(f"SELECT DISTINCT {columns} FROM kind AS t", *_of_kind(criteria), end=f"ORDER BY {columns}")
+
     def patients(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Patient]:
         """Patients that meet all criteria, by Collection and ID. One Series must meet those that Patients lack."""
         key = ("collection_key", "patient_key")
-        for (record,) in self._pages("patient AS t", key, ("t.record",), _of_parents(criteria, key)):
-            yield _record(Patient, record)
+        wanted = _of_parents(criteria, "s.patient = t.number", "collection", "patient_id")
+        for (record,) in self._pages("patient AS t", key, ("t.record",), wanted):
+            yield Patient(**_values(record))
 
     def studies(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Study]:
         """Studies that meet all criteria, by Collection, Patient and UID. Studies without a UID are left out."""
         key = ("collection_key", "patient_key", "study_uid")
-        wanted = _of_parents(criteria, key)
+        is_below = "s.patient = t.patient AND s.study = t.number"
+        wanted = _of_parents(criteria, is_below, "collection", "patient_id", "study_uid")
         for record, count in self._pages("study AS t", key, ("t.record", "t.series_count"), wanted):
-            yield _record(Study, record, series_count=count)
+            yield Study(**_values(record), series_count=count)
 
     def series(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Series]:
-        """Series that meet all criteria, by UID."""
-        for (record,) in self._pages("series AS t", ("series_uid",), ("t.record",), _of_series(criteria)):
-            yield _record(Series, record)
+        """Series that meet all criteria, in an order that does not change."""
+        for row in self._pages(_SERIES, ("number",), _SERIES_COLUMNS, _of_series(criteria)):
+            yield _series(*row)
+
+    def series_uids(self, *wanted: Condition, **criteria: Unpack[SeriesCriteria]) -> Iterator[str]:
+        """The UIDs of the Series that meet all criteria and further conditions on the table `t` of Series."""
+        found = self._pages("series AS t", ("number",), ("t.series_uid",), [*_of_series(criteria), *wanted])
+        return (uid for (uid,) in found)
 
     def details(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[SeriesDetail]:
-        """Series that meet all criteria, by UID, each with its Patient and Study."""
+        """Series that meet all criteria, as `series`, each with its Patient and Study."""
         return self._details(_of_series(criteria))
 
     def details_of(self, series_uids: Iterable[str]) -> Iterator[SeriesDetail]:
-        """The Series of these UIDs, each with its Patient and Study; sorted by UID within each page of a few hundred.
+        """The Series of these UIDs, each with its Patient and Study; sorted within each page of a few hundred.
 
         Unknown UIDs are left out.
         """
@@ -183,13 +199,13 @@ class CatalogueView:
 
     def collection_of(self, series_uid: str) -> str | None:
         """The Collection of a Series, in upper case; None if there is no such Series."""
-        found = self._rows("SELECT t.collection_key FROM series AS t", *_of_series({"series_uid": series_uid}))
+        found = self._rows("SELECT t.collection_key FROM series AS t", ("t.series_uid = ?", (series_uid,)))
         return found[0][0] if found else None
 
     def uuids(self, first: str) -> Iterator[tuple[str, str]]:
         """The UUIDs of Series (`model.ids.stable_uuid`) from `first` on, sorted, each with the UID of its Series."""
-        wanted = [("t.uuid >= ?", (first,))]
-        pages = self._pages("series AS t", ("uuid",), ("t.uuid", "t.series_uid"), wanted)
+        source, wanted = "folder AS f CROSS JOIN series AS t ON t.number = f.series", [("f.uuid >= ?", (first,))]
+        pages = self._pages(source, ("uuid",), ("f.uuid", "t.series_uid"), wanted, table="f")
         return ((uuid, series_uid) for uuid, series_uid in pages)
 
     def files(self, series_uid: str) -> tuple[ServedFile, ...]:
@@ -214,9 +230,17 @@ class CatalogueView:
         rows = self._rows("SELECT t.series_uid FROM series AS t", among("t.number", known), end="ORDER BY 1")
         return [uid for (uid,) in rows]
 
+    def below(self, table: str, *wanted: Condition) -> list[Condition]:
+        """The condition on a table `t` that has a column of this name, with numbers of a row of that table `t`.
+
+        No condition if nothing is wanted and everything is visible.
+        """
+        text, values = self.where(*wanted)
+        return [(f"+t.{table} IN (SELECT t.number FROM {table} AS t {text})", values)] if text else []
+
     def where(self, *wanted: Condition) -> Condition:
         """The WHERE clause for a table `t` that has a `collection_key`: the conditions, and what is visible."""
-        return _all_of((*wanted, *self._visibility))
+        return all_of((*wanted, *self._visibility))
 
     def _rows(self, query: str, *wanted: Condition, end: str = "") -> list[Any]:
         """The rows of a query of a table `t` that meet the conditions; `end` follows its WHERE clause."""
@@ -233,20 +257,27 @@ class CatalogueView:
         return json.loads(found[0][0]) if found else default
 
     def _details(self, wanted: Sequence[Condition]) -> Iterator[SeriesDetail]:
-        columns = ("t.record", "t.extra", "p.record", "st.record", "st.series_count")
-        for series, extra, patient, study, count in self._pages(SERIES_WITH_PARENTS, ("series_uid",), columns, wanted):
+        columns = ("k.extra", "st.series_count", *_SERIES_COLUMNS)
+        for extra, count, *row in self._pages(_SERIES, ("number",), columns, wanted):
+            _, _, patient, study, *_ = row
             yield SeriesDetail(
-                _record(Series, series),
-                _record(Patient, patient),
-                None if study is None else _record(Study, study, series_count=count),
+                _series(*row),
+                Patient(**_values(patient)),
+                None if study is None else Study(**_values(study), series_count=count),
                 **json.loads(extra),
             )
 
     def _pages(
-        self, source: str, key: tuple[str, ...], columns: tuple[str, ...], wanted: Sequence[Condition]
+        self,
+        source: str,
+        key: tuple[str, ...],
+        columns: tuple[str, ...],
+        wanted: Sequence[Condition],
+        *,
+        table: str = "t",
     ) -> Iterator[Sequence[Any]]:
-        """Columns of the rows that meet the conditions, sorted by `key`, which is unique, one page at a time."""
-        ordered = [f"t.{name}" for name in key]
+        """Columns of the rows that meet the conditions, one page at a time, sorted by the `key` of `table`, unique."""
+        ordered = [f"{table}.{name}" for name in key]
         after: tuple[Any, ...] = ()
         while True:
             behind = [(f"({', '.join(ordered)}) > ({', '.join('?' * len(key))})", after)] if after else []
@@ -265,38 +296,105 @@ def _number(text: str) -> int | None:
 
 def _with_dates(values: dict[str, Any]) -> dict[str, Any]:
     for name in _DATES:
-        if name in values:
+        if values.get(name) is not None:
             values[name] = date.fromisoformat(values[name])
     for name in _MOMENTS:
-        if name in values:
+        if values.get(name) is not None:
             values[name] = datetime.fromisoformat(values[name])
     return values
 
 
-def _record(kind: type[_Record], text: str, **more: Any) -> _Record:
-    return kind(**_with_dates(json.loads(text)), **more)
+@lru_cache(maxsize=_REMEMBERED)
+def _values(text: str) -> Mapping[str, Any]:
+    """The values of a record: those of one Patient, Study or kind are read for many Series."""
+    return _with_dates(json.loads(text))
 
 
-def _of_series(criteria: SeriesCriteria, table: str = "t") -> list[Condition]:
-    """The conditions on a table of Series for some criteria. Columns named `…_key` hold upper case."""
+def _series(series_uid: str, kind: str, patient: str, study: str | None, *own: Any) -> Series:
+    """The record of a Series, of the columns `_SERIES_COLUMNS`."""
+    of_study = _values(study) if study is not None else {}
+    values = {
+        "patient_id": _values(patient)["patient_id"],
+        "study_uid": of_study.get("study_uid"),
+        "study_date": of_study.get("study_date"),
+        "study_description": of_study.get("description"),
+        **_values(kind),
+        **_with_dates(dict(zip(_OWN, own, strict=True))),
+    }
+    return Series(series_uid=SeriesUid(series_uid), **values)
+
+
+def _of_row(criteria: Mapping[str, Any]) -> list[Condition]:
+    """The conditions on a table `t` that has a column for each of the criteria, those of text in upper case."""
     found: list[Condition] = []
     for name, value in criteria.items():
-        column = f"{table}.{_column(name)}"
-        if isinstance(value, Since):
-            found.append((f"{table}.since {'>=' if value.including else '>'} ?", (value.day.isoformat(),)))
-        elif isinstance(value, str):
-            found.append((f"{column} = ?", (value.upper() if column.endswith("_key") else value,)))
+        if value is not None:
+            is_uid = name.endswith("_uid")
+            column = name if is_uid else f"{name.removesuffix('_id')}_key"
+            found.append((f"t.{column} = ?", (value if is_uid else value.upper(),)))
     return found
 
 
-def _of_parents(criteria: SeriesCriteria, key: Sequence[str]) -> list[Condition]:
-    """The conditions on a table `t` of Patients or Studies. One Series must meet the criteria that are not in `key`."""
-    of_key = {name: value for name, value in criteria.items() if _column(name) in key}
-    others = {name: value for name, value in criteria.items() if name not in of_key}
-    found = _of_series(cast("SeriesCriteria", of_key))
-    if below := _of_series(cast("SeriesCriteria", others), "s"):
-        where, values = _all_of([*((f"s.{name} = t.{name}", ()) for name in key), *below])
-        found.append((f"EXISTS (SELECT 1 FROM series AS s {where})", values))
+def _of_kind(criteria: SeriesCriteria) -> list[Condition]:
+    """The conditions on a table `t` of kinds."""
+    found = _of_row({name: criteria.get(name) for name in ("collection", *_OF_KIND)})
+    if (doi := criteria.get("doi")) is not None:
+        text = "lower(json_extract(t.record, '$.collection_uri'))"
+        found.append((f"substr({text}, -length(?)) = ?", (doi.lower(), doi.lower())))
+    return found
+
+
+def _of_series(criteria: SeriesCriteria) -> list[Condition]:
+    """The conditions on a table `t` of Series.
+
+    A `+` keeps SQLite from an index: from that of a larger group, and from all that do not have the order of `number`.
+    """
+    found = _of_both(criteria)
+    is_narrow = any(criteria.get(name) is not None for name in ("patient_id", "study_uid", "series_uid"))
+    if (collection := criteria.get("collection")) is not None:
+        found.append((f"{'+' if is_narrow else ''}t.collection_key = ?", (collection.upper(),)))
+    if kinds := _of_kind(cast("SeriesCriteria", {**criteria, "collection": None})):
+        found.append(_in("+t.kind", "kind", kinds))
+    return [*found, *_of_row({"series_uid": criteria.get("series_uid")})]
+
+
+def _of_tally(criteria: SeriesCriteria, table: str = "t") -> list[Condition]:
+    """The conditions on the table `tally`, for Series that meet the criteria."""
+    found = _of_both(criteria, table)
+    if kinds := _of_kind(criteria):
+        found.append(_in(f"+{table}.kind", "kind", kinds))
+    if (series_uid := criteria.get("series_uid")) is not None:
+        key = ", ".join(f"{table}.{name}" for name in ("patient", "study", "kind"))
+        found.append((f"({key}) IN (SELECT patient, study, kind FROM series WHERE series_uid = ?)", (series_uid,)))
+    return found
+
+
+def _of_both(criteria: SeriesCriteria, table: str = "t") -> list[Condition]:
+    """The conditions on a table of Series, or their tally, that are the same for both."""
+    found: list[Condition] = []
+    for parent, name in (("patient", "patient_id"), ("study", "study_uid")):
+        if wanted := _of_row({name: criteria.get(name)}):
+            found.append(_in(f"{table}.{parent}", parent, wanted))
+    if (since := criteria.get("since")) is not None:
+        found.append((f"{table}.since {'>=' if since.including else '>'} ?", (since.day.isoformat(),)))
+    return found
+
+
+def _in(column: str, table: str, wanted: Sequence[Condition]) -> Condition:
+    where, values = all_of(wanted)
+    return f"{column} IN (SELECT t.number FROM {table} AS t {where})", values
+
+
+def _of_parents(criteria: SeriesCriteria, is_below: str, *own: str) -> list[Condition]:
+    """The conditions on a table `t` of Patients or Studies, which has the criteria `own`.
+
+    One Series must meet the others: `is_below` says which rows of the tally, as `s`, belong to a row.
+    """
+    found = _of_row({name: criteria.get(name) for name in own})
+    others = cast("SeriesCriteria", {name: value for name, value in criteria.items() if name not in own})
+    if below := _of_tally(others, "s"):
+        where, values = all_of([(is_below, ()), *below])
+        found.append((f"EXISTS (SELECT 1 FROM tally AS s {where})", values))
     return found
 
 
@@ -305,11 +403,7 @@ def among(column: str, wanted: Sequence[Any]) -> Condition:
     return f"{column} IN ({', '.join('?' * len(wanted))})", wanted
 
 
-def _all_of(conditions: Sequence[Condition]) -> Condition:
+def all_of(conditions: Sequence[Condition]) -> Condition:
     """A WHERE clause of all conditions; empty if there are none."""
     text = " AND ".join(condition for condition, _ in conditions)
     return (f"WHERE {text}" if text else ""), [value for _, values in conditions for value in values]
-
-
-def _column(criterion: str) -> str:
-    return criterion if criterion.endswith("_uid") else f"{criterion.removesuffix('_id')}_key"

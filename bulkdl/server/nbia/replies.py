@@ -107,7 +107,7 @@ def _manifest_of_parts(request: ApiRequest) -> Reply:
             {criterion: text.strip()} for text in (request.value(field) or "").split(",") if text.strip()
         ]
         if wanted:
-            parts.append({one.series_uid: None for criteria in wanted for one in request.view.series(**criteria)})
+            parts.append(dict.fromkeys(uid for criteria in wanted for uid in request.view.series_uids(**criteria)))
     if (request.value("any_or_all") or "").lower() == "all":
         found = [uid for uid in parts[0] if all(uid in part for part in parts)] if parts else []
     else:
@@ -194,9 +194,7 @@ _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {
         lambda request: _manifest(request, _visible(request, request.uids("series_uids"))),
     ),
     "getManifestForCollection": lambda request: _manifest(
-        request,
-        (series.series_uid for series in request.view.series(collection=request.value("collection"))),
-        annotations=True,
+        request, request.view.series_uids(collection=request.value("collection")), annotations=True
     ),
     "getManifestFromPatientStudySeries": _manifest_of_parts,
     "getManifestForSimpleSearch": lambda request: _manifest(request, found_series(request.view, _search_of(request))),

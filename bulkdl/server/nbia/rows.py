@@ -209,8 +209,11 @@ def _counted(found: Iterable[tuple[str, int]]) -> Iterator[Row]:
 
 
 def _species(request: ApiRequest) -> dict[tuple[str | None, str | None], int]:
-    patients = map(_of_patient, request.view.patients())
-    return Counter((patient["species_code"], patient["species_description"]) for patient in patients)
+    human = (_HUMAN["species_code"], _HUMAN["species_description"])
+    counted: Counter[tuple[str | None, str | None]] = Counter()
+    for code, name, count in request.view.species_and_patients():
+        counted[human if code is None and name is None else (code, name)] += count
+    return counted
 
 
 def _descriptions(request: ApiRequest) -> Iterable[Row]:
@@ -229,17 +232,22 @@ def _descriptions(request: ApiRequest) -> Iterable[Row]:
 
 
 def _of_doi(request: ApiRequest) -> Iterable[Row]:
-    doi = (request.value("doi") or "").lower()
-    found = [one for one in request.view.series() if doi and (one.collection_uri or "").lower().endswith(doi)]
-    rows: Iterator[Row] = ({"collection": one.collection, "third_party": bool(one.third_party)} for one in found)
-    if (request.value("level") or "").lower() == "series":
-        return [{**row, "series_uid": one.series_uid} for row, one in zip(rows, found, strict=True)]
-    return {tuple(row.values()): row for row in rows}.values()
+    view, doi = request.view, request.value("doi") or ""
+    if doi and (request.value("level") or "").lower() == "series":
+        return (
+            {"collection": one.collection, "third_party": bool(one.third_party), "series_uid": one.series_uid}
+            for one in view.series(doi=doi)
+        )
+    found = view.shared_values("collection", "third_party", doi=doi) if doi else ()
+    return [
+        {"collection": name, "third_party": flag}
+        for name, flag in dict.fromkeys((name, bool(flag)) for name, flag in found)
+    ]
 
 
 def _licenses(request: ApiRequest) -> Iterable[Row]:
-    found = {(series.license_name, series.license_uri) for series in request.view.series() if series.license_name}
-    for number, (name, uri) in enumerate(sorted(found, key=str), start=1):
+    found = [row for row in request.view.shared_values("license_name", "license_uri") if row[0]]
+    for number, (name, uri) in enumerate(found, start=1):
         yield {"name": name, "id": number, "short_name": name, "url": uri}
 
 

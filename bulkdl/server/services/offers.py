@@ -17,13 +17,15 @@ from typing import Any, Final
 
 from bulkdl.model.data_sets import short_license
 from bulkdl.server.catalogue import CatalogueView
+from bulkdl.server.catalogue.view import all_of
 
 _DOI: Final = re.compile(r"https?://(?:dx\.)?doi\.org/(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _FIELDS: Final = ("collection_uri", "third_party", "license_name", "license_uri", "modality")
 _ADDRESS: Final = "json_extract(t.record, '$.collection_uri')"
-_COLUMNS: Final = ", ".join(f"json_extract(t.record, '$.{name}')" for name in _FIELDS)
-_SUMS: Final = "count(*), sum(json_extract(t.record, '$.image_count')), sum(json_extract(t.record, '$.size_bytes'))"
-_PARTS: Final = "count(DISTINCT t.patient_key), count(DISTINCT t.study_uid)"
+_COLUMNS: Final = ", ".join(f"json_extract(k.record, '$.{name}')" for name in _FIELDS)
+_KINDS: Final = "JOIN kind AS k ON k.number = t.kind"
+_SUMS: Final = "count(*) AS series, sum(t.image_count) AS images, sum(t.size_bytes) AS bytes"
+_PARTS: Final = "count(DISTINCT t.patient), count(DISTINCT nullif(t.study, 0))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +94,15 @@ class OfferedDataSets:
 
 def _read(view: CatalogueView) -> tuple[OfferedDataSet, ...]:
     where, values = view.where()
+    sums = f"SELECT t.collection_key, t.kind, {_SUMS} FROM series AS t {where} GROUP BY t.kind"
     rows = view.select(
-        f"SELECT t.collection_key, {_COLUMNS}, {_SUMS} FROM series AS t {where} GROUP BY 1, 2, 3, 4, 5, 6", values
+        f"SELECT t.collection_key, {_COLUMNS}, series, images, bytes FROM ({sums}) AS t {_KINDS}", values
     )
     groups: dict[str, dict[str | None, _Group]] = {}
     for collection_key, address, *rest in rows:
         groups.setdefault(collection_key, {}).setdefault(_doi(address), _Group()).add(rest)
-    counted = view.select(f"SELECT t.collection_key, {_PARTS} FROM series AS t {where} GROUP BY 1", values)
+    where, values = all_of(view.below("kind"))
+    counted = view.select(f"SELECT k.collection_key, {_PARTS} FROM tally AS t {_KINDS} {where} GROUP BY 1", values)
     parts = {key: (patients, studies) for key, patients, studies in counted}
     collections = [
         _collection(view, name, parts.get(name.upper(), (0, 0)), groups.get(name.upper(), {}))
@@ -134,8 +138,9 @@ def _collection(
 
 def _result(view: CatalogueView, doi: str, derived: Sequence[tuple[OfferedDataSet, _Group]]) -> OfferedDataSet:
     sources = [offered for offered, _ in derived]
-    where, values = view.where((f"lower({_ADDRESS}) LIKE ? ESCAPE '!'", (f"%/{_escaped(doi)}",)))
-    ((patients, studies),) = view.select(f"SELECT {_PARTS} FROM series AS t {where}", values)
+    is_named = (f"lower({_ADDRESS}) LIKE ? ESCAPE '!'", (f"%/{_escaped(doi)}",))
+    where, values = all_of(view.below("kind", is_named))
+    ((patients, studies),) = view.select(f"SELECT {_PARTS} FROM tally AS t {where}", values)
     found = OfferedDataSet(
         name=doi.partition("/")[2],
         is_result=True,

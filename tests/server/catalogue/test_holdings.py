@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,20 @@ def test_has_the_series_that_an_archive_describes(catalogue: Catalogue) -> None:
     assert catalogue.files("1.2.1") == ()
 
 
+def test_a_series_has_its_own_values_where_those_of_its_patient_and_study_are_others(catalogue: Catalogue) -> None:
+    records = [
+        series(1),
+        replace(series(2), patient_id="p1", collection="Lung", study_date=None, study_description="of another"),
+        replace(series(3), study_uid=None, submitted=datetime(2020, 1, 2, 3, 4)),  # noqa: DTZ001 - archives have no zone
+        replace(series(4), modality="ct", software_versions="v", third_party=True),
+    ]
+    with Holdings(catalogue, ROOT).loading(SOURCE) as add:
+        add(records)
+    assert list(catalogue.series()) == records
+    assert [detail.series for detail in catalogue.details()] == records
+    assert catalogue.values_and_patients("modality", collection="lung") == [("CT", 1)]
+
+
 def test_a_later_load_replaces_all(catalogue: Catalogue) -> None:
     holdings = Holdings(catalogue, ROOT)
     for number in (1, 2):
@@ -72,6 +87,13 @@ def test_a_later_load_replaces_all(catalogue: Catalogue) -> None:
             add([series(number)])
     assert [one.series_uid for one in catalogue.series()] == ["1.2.2"]
     assert catalogue.totals().series == 1
+
+
+def test_a_series_keeps_its_number_in_later_loads(catalogue: Catalogue) -> None:
+    for numbers in ([2, 3], [1, 3, 2]):
+        with Holdings(catalogue, ROOT).loading(SOURCE) as add:
+            add([series(number) for number in numbers])
+    assert [catalogue.series_numbered([number]) for number in ("1", "2", "3")] == [["1.2.2"], ["1.2.3"], ["1.2.1"]]
 
 
 def test_a_load_that_fails_changes_nothing(catalogue: Catalogue) -> None:

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bulkdl.errors import DiskError
-from bulkdl.server.catalogue import Catalogue
+from bulkdl.server.catalogue import Catalogue, CatalogueView
+from bulkdl.server.catalogue.view import SeriesCriteria
 from tests.support.catalogue_files import put, scan
 from tests.support.dicom_files import instances, write_folder
 
 
-@pytest.mark.usefixtures("catalogue")
-def test_no_query_by_name_scans_every_series(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
-        for condition in ("collection_key = ?", "patient_key = ?", "study_uid = ?", "series_uid = ?"):
-            question = f"SELECT series_uid FROM series WHERE {condition} AND (series_uid) > (?) ORDER BY series_uid"  # noqa: S608 - fixed words
-            plan = " ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {question}", ("x", "y")))
-            assert "SCAN" not in plan
-            assert "TEMP B-TREE" not in plan
-    database.close()
+@pytest.mark.parametrize("name", ["collection", "patient_id", "study_uid", "series_uid"])
+def test_no_query_by_name_scans_every_series(catalogue: Catalogue, name: str) -> None:
+    plans: list[list[str]] = []
+
+    def explain(query: str, values: Sequence[Any]) -> list[Any]:
+        plans.append([row[3] for row in catalogue.select(f"EXPLAIN QUERY PLAN {query}", values)])
+        return []
+
+    criteria: SeriesCriteria = {"modality": "CT", name: "x"}  # type: ignore[misc] # one of its keys
+    view = CatalogueView(explain, catalogue.md5)
+    list(view.series(**criteria))
+    criteria["collection"] = "x"
+    list(view.details(**criteria))
+    list(view.studies(**criteria))
+    of_studies = plans.pop()
+    assert name == "series_uid" or not any("kind=?" in step for step in of_studies)  # which would try every kind
+    for first, *rest in plans:
+        assert first.startswith("SEARCH t USING INDEX series_by_")
+        if name == "collection":
+            assert "USE TEMP B-TREE FOR ORDER BY" not in rest
+        else:
+            assert "series_by_collection" not in first
 
 
 def test_a_damaged_catalogue_is_created_again(served: Path, tmp_path: Path) -> None:
