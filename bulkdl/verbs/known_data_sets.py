@@ -225,8 +225,9 @@ class DataSetSources:
 
     async def _tell_what_is_slow(self, answers: Sequence[_Answer]) -> None:
         await asyncio.sleep(self.slow_seconds)
-        names = ", ".join(each.source.name for each in answers if not (each.is_fresh or each.is_over))
-        self.context.sink(Noted(f"waiting for {names}; --offline lists what is known without"))
+        names = [each.source.name for each in answers if each.needs_client and self._may_ask(each) and not each.is_over]
+        if names:
+            self.context.sink(Noted(f"waiting for {', '.join(names)}; --offline lists what is known without"))
 
     async def _complete(self, answer: _Answer) -> None:
         """Ask a source unless its last answer is fresh; where it fails, the last answer stays, with the error."""
