@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.mirroring import mirroring
     from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
     from bulkdl.verbs.plan import plan, plan_async
+    from bulkdl.verbs.prune import prune, prune_async
     from bulkdl.verbs.reach import reach
     from bulkdl.verbs.records import Record, Records
     from bulkdl.verbs.relayout import relayout, relayout_async
@@ -60,7 +61,8 @@ if TYPE_CHECKING:
     from bulkdl.verbs.select import select
     from bulkdl.verbs.serve import serve, serve_async
     from bulkdl.verbs.status import log, log_async, status, status_async
-    from bulkdl.verbs.sync import prune, prune_async, sync, sync_async, sync_plan, sync_plan_async
+    from bulkdl.verbs.sync import sync, sync_async
+    from bulkdl.verbs.sync_plan import sync_plan, sync_plan_async
     from bulkdl.verbs.verify import verify, verify_async
 
 __all__ = [
@@ -133,7 +135,6 @@ _ELSEWHERE: Final = {
     "bulkdl.verbs.open": ("Mirror",),
     "bulkdl.verbs.records": ("Record", "Records"),
     "bulkdl.verbs.status": ("log",),
-    "bulkdl.verbs.sync": ("prune", "sync_plan"),
 }
 
 

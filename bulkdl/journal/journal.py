@@ -118,6 +118,10 @@ class Journal:
         row = self._row(queries.LAST_CATALOGUE)
         return None if row is None else str(row[0])
 
+    def catalogues(self) -> list[str]:
+        """Every release of the index in which a run looked up Series."""
+        return [str(release) for (release,) in self._rows(queries.CATALOGUES)]
+
     def end_resolving(self, run: Run) -> None:
         """Record that resolving is complete: all Series of the run's selection are recorded."""
         with self._writing() as database:

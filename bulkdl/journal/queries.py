@@ -69,6 +69,7 @@ FROM selection AS q JOIN archive AS a ON a.id = q.archive_id ORDER BY q.id
 
 ADD_RUN: Final = "INSERT INTO run (verb, archive_id, selection_id, settings, started_at) VALUES (?, ?, ?, ?, ?)"
 LAST_CATALOGUE: Final = "SELECT catalogue FROM run WHERE catalogue IS NOT NULL ORDER BY id DESC LIMIT 1"
+CATALOGUES: Final = "SELECT DISTINCT catalogue FROM run WHERE catalogue IS NOT NULL"
 NOTE_CATALOGUE: Final = "UPDATE run SET catalogue = ? WHERE id = ?"
 END_RUN: Final = "UPDATE run SET ended_at = ?, outcome = ?, counts = ? WHERE id = ?"
 LAST_RUN: Final = """

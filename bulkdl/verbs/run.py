@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
 
+_WITHDRAWN: Final = "the archive does not have this series any more; the mirror keeps its files until they are pruned"
+
 Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
 
 
@@ -294,7 +296,8 @@ class MirrorRun:
                     attempts=failure.attempts,
                 )
             else:
-                self._not_found.append(failure)
+                message = _WITHDRAWN if failure.series else failure.message
+                self._not_found.append(replace(failure, message=message))
         if found.failed:
             self._unanswered.add(run.selection_id)
         elif closure is None:
@@ -345,11 +348,11 @@ class MirrorRun:
                 await self.resolve(row.selection, layout, run=replace(self.run, selection_id=row.id))
 
     async def _is_withdrawn(self, failure: Failure) -> bool:
-        """Whether `sync` treats a Series that was not found as withdrawn, because the mirror holds files of it."""
+        """Whether `sync` treats a Series that was not found as withdrawn, because the mirror has files of it."""
         if self.changes is None or failure.error != NotFound.code:
             return False
         row = await self.mirror.journal(Journal.find_series, SeriesUid(failure.series))
-        return row is not None and row.held > 0
+        return row is not None and row.held + row.withdrawn > 0
 
     def fail(self, error: str, message: str) -> None:
         """Report a failure that concerns no Series."""

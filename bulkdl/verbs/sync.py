@@ -1,28 +1,27 @@
-"""`sync`: bring a mirror to what the archive has now; `sync_plan`: say what that would do; `prune`: remove the rest."""
+"""`sync`: bring a mirror to what the archive has now."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Final, Unpack
 
-from bulkdl.annotations import AnnotationClosure
+from bulkdl.archive.base import Archive
 from bulkdl.archive.idc.archive import IdcArchive
-from bulkdl.errors import JournalUnreadable, MirrorUnwritable, SelectionError, UnexpectedAnswer
+from bulkdl.errors import JournalUnreadable, RequestFailed, SelectionError, UnexpectedAnswer
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Run, RunRow, SelectionRow, is_changed
+from bulkdl.journal.rows import Run, RunRow, SelectionRow
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.events import Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
-from bulkdl.model.quantities import human_bytes
-from bulkdl.model.records import InstanceKey, Series
-from bulkdl.model.reports import Changes, Failure, RunReport, SyncPlan
+from bulkdl.model.records import InstanceKey
+from bulkdl.model.reports import Changes, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import Resolution, resolve
 from bulkdl.store.layout import Layout
@@ -33,16 +32,12 @@ from bulkdl.verbs.common import (
     kept_context,
     open_archive,
     open_mirror,
-    require_mirror,
     with_command,
 )
-from bulkdl.verbs.held_references import HeldReferences
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import MirrorRun, begin_run
-from bulkdl.verbs.side_texts import renew_side_files
 from bulkdl.verbs.signatures import Paths
 
-_REMOVED_AT_ONCE: Final = 500
 _RELEASE: Final = re.compile(r"\brelease (\d{1,9})\b", re.ASCII)
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them
 
@@ -70,7 +65,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
     context = with_command(context, options.get("on_series"), options.get("on_series_at_once"))
     async with open_mirror(root, "sync", private=context.settings.private) as opened:
         last, all_rows = await opened.journal(Journal.last_run), await opened.journal(Journal.selections)
-        archive, rows = _repeated(last, all_rows, options, root)
+        archive, rows = repeated_selections(last, all_rows, options, root)
         async with open_archive(archive, context) as source:
             layout = await opened.settle_layout()
             run = await begin_run("sync", opened, source, context)
@@ -84,7 +79,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
 sync = blocking(sync_async)
 
 
-def _repeated(
+def repeated_selections(
     last: RunRow | None, rows: Sequence[SelectionRow], options: RunOptions, root: Path
 ) -> tuple[ArchiveChoice, list[SelectionRow]]:
     """The archive to ask, and the selections of it that the mirror has. Raises JournalUnreadable: there is none."""
@@ -97,6 +92,42 @@ def _repeated(
     return archive, chosen
 
 
+def older_index(release: str | None, known: Iterable[str]) -> str | None:
+    """Why an index may withdraw nothing, because a later release is `known`; None if it may."""
+    latest = max(known, key=_number, default=None)
+    if _number(release) >= _number(latest):
+        return None
+    return (
+        f"the index is of {release}, and the mirror was made with {latest}: nothing was marked as withdrawn; for a "
+        "later index, run bulkdl archives --update-index"
+    )
+
+
+def too_many(vanished: Mapping[SeriesUid, int], held: int, max_delete: int | None) -> str | None:
+    """Why a list without these Series is not believed; None if it is. The numbers are those of files."""
+    allowed = max_delete if max_delete is not None else held // 2
+    if (files := sum(vanished.values())) <= allowed:
+        return None
+    return (
+        f"the archive does not list {len(vanished):,} series with {files:,} of {held:,} files any more: nothing was "
+        f"marked as withdrawn, because that is suspicious; --max-delete {files} believes it"
+    )
+
+
+async def find_present(uids: Sequence[SeriesUid], archive: Archive) -> set[SeriesUid]:
+    """Those of the Series that the archive finds by their UIDs. Raises RequestFailed: it did not answer."""
+    there: set[SeriesUid] = set()
+    for start in range(0, len(uids), _ASKED_AT_ONCE):
+        found = Resolution()
+        asked = Selection(series=tuple(uids[start : start + _ASKED_AT_ONCE]))
+        async with aclosing(resolve(asked, archive, found)) as batches:
+            async for batch in batches:
+                there.update(series.series_uid for series in batch.series if series.remark is None)
+        if found.failed:
+            raise found.failed[0][1]
+    return there
+
+
 @dataclass(slots=True)
 class _Sync:
     """Compares what a run resolves and lists with what the mirror has of earlier runs."""
@@ -104,63 +135,44 @@ class _Sync:
     run: MirrorRun
     changes: Changes
     max_delete: int | None
+    withdrawn: dict[SeriesUid, None] = field(default_factory=dict)  # a Series may be in several selections
 
     async def resolve(self, rows: Sequence[SelectionRow], layout: Layout) -> None:
         """Resolve every selection again, and mark what it does not find any more."""
         journal = self.run.mirror.journal
-        before, release = await journal(Journal.series_count), await journal(Journal.last_catalogue)
+        before, known = await journal(Journal.series_count), await journal(Journal.catalogues)
         for row in rows:
             run = replace(self.run.run, selection_id=row.id)
             with suppress(SelectionError):  # it is a failure in the report
                 is_answered = await self.run.resolve(row.selection, layout, run=run)
-                if is_answered and not self._is_older(await journal(Journal.last_catalogue), release):
+                if is_answered and not self._is_doubted(older_index(await journal(Journal.last_catalogue), known)):
                     await self._mark_withdrawn(run)
         self.changes.new_series = await journal(Journal.series_count) - before
+        if gone := list(self.withdrawn):
+            self.changes.withdrawn_series = len(gone)
+            files = self.changes.withdrawn_instances
+            text = f"the archive has withdrawn {len(gone):,} series, {gone[0]} the first of them; "
+            self.run.context.sink(Noted(f"{text}their {files:,} files are kept, and marked"))
 
-    def _is_older(self, release: str | None, before: str | None) -> bool:
-        """Whether the index of the archive is of an earlier release than the mirror: new Series would be missing."""
-        if _number(release) >= _number(before):
-            return False
-        self.run.fail(
-            UnexpectedAnswer.code,
-            f"the index is of {release}, and the mirror was made with {before}: nothing was marked as withdrawn; for a "
-            "later index, run bulkdl archives --update-index",
-        )
-        return True
+    def _is_doubted(self, why: str | None) -> bool:
+        if why is not None:
+            self.run.fail(UnexpectedAnswer.code, why)
+        return why is not None
 
     async def _mark_withdrawn(self, run: Run) -> None:
         journal = self.run.mirror.journal
         vanished, held = await journal(Journal.vanished, run)
-        if not vanished:
+        if not vanished or self._is_doubted(too_many(vanished, held, self.max_delete)):
             return
-        allowed = self.max_delete if self.max_delete is not None else held // 2
-        if (files := sum(vanished.values())) > allowed:
-            self.run.fail(
-                UnexpectedAnswer.code,
-                f"the archive does not list {len(vanished):,} series with {files:,} of {held:,} files any more: "
-                f"nothing was marked as withdrawn, because that is suspicious; --max-delete {files} believes it",
-            )
+        try:
+            there = await find_present(list(vanished), self.run.client)
+        except RequestFailed as error:
+            self.run.fail(error.code, f"nothing was marked as withdrawn: {error}")
             return
-        uids = list(vanished)
-        there: set[SeriesUid] = set()
-        for start in range(0, len(uids), _ASKED_AT_ONCE):
-            found = Resolution()
-            asked = Selection(series=tuple(uids[start : start + _ASKED_AT_ONCE]))
-            async with aclosing(resolve(asked, self.run.client, found)) as batches:
-                async for batch in batches:
-                    there.update(series.series_uid for series in batch.series if series.remark is None)
-            if found.failed:
-                question, error = found.failed[0]
-                self.run.fail(error.code, f"nothing was marked as withdrawn: {question}: {error}")
-                return
-        gone = [uid for uid in uids if uid not in there]
+        gone = [uid for uid in vanished if uid not in there]
         await journal(Journal.unlink, run, sorted(there), withdraw=False)
         self.changes.withdrawn_instances += await journal(Journal.unlink, run, gone, withdraw=True)
-        self.changes.withdrawn_series += len(gone)
-        if gone:
-            files = self.changes.withdrawn_instances
-            text = f"the archive has withdrawn {len(gone):,} series, {gone[0]} the first of them; "
-            self.run.context.sink(Noted(f"{text}their {files:,} files are kept, and marked"))
+        self.withdrawn |= dict.fromkeys(gone)
 
     async def compare(self, series_uid: SeriesUid, keys: frozenset[str] | None) -> None:
         """Mark what a new list of a Series does not have any more; put aside files that have other bytes now."""
@@ -184,73 +196,6 @@ class _Sync:
             await asyncio.to_thread(files.supersede, each.path, self.run.run.id)
         await journal(Journal.owe, self.run.run, [InstanceKey(series_uid, each.sop_uid) for each in differing])
         self.changes.replaced_instances += len(differing)
-
-
-async def sync_plan_async(mirror: Paths, **options: Unpack[RunOptions]) -> SyncPlan:
-    """Say what `sync` would do. Asks the archive for Series, and writes nothing.
-
-    Instances that were replaced or withdrawn within a Series are not counted: only a list of it tells. Raises as
-    `sync_async`.
-    """
-    root = Path(mirror)
-    context = await asyncio.to_thread(kept_context, root, options)
-    changes, failures = Changes(), list[Failure]()
-    with Journal.open_readonly(require_mirror(root)) as journal:
-        archive, rows = _repeated(journal.last_run(), journal.selections(), options, root)
-        async with open_archive(archive, context) as source:
-            for row in rows:
-                found, seen, closure = Resolution(), set[SeriesUid](), None
-                if row.selection.with_annotations:
-                    closure = AnnotationClosure(source.client, HeldReferences(root))
-                kept = journal.selected(row.id) if row.selection.is_shortlisted else ()
-                async with aclosing(
-                    resolve(row.selection, source.client, found, kept=kept, closure=closure)
-                ) as batches:
-                    async for batch in batches:
-                        seen.update(series.series_uid for series in batch.series)
-                        _count(changes, batch.series, journal)
-                found.follow(closure)
-                failures += found.failures()
-                if found.series and not found.failed:
-                    changes.withdrawn_series += sum(uid not in seen for uid in journal.linked(row.id))
-            return SyncPlan(str(mirror), source.client.url, changes, tuple(failures))
-
-
-sync_plan = blocking(sync_plan_async)
-
-
-def _count(changes: Changes, batch: Sequence[Series], journal: Journal) -> None:
-    for series in batch:
-        row = journal.find_series(series.series_uid)
-        changes.new_series += row is None
-        changes.changed_series += row is not None and row.held > 0 and is_changed(row.series, series)
-
-
-async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sink = ignore) -> int:
-    """Remove the files of a mirror that were withdrawn or superseded, after `sink` heard of it; returns their number.
-
-    Raises:
-        MirrorUnwritable: they are more than `max_delete`; none was removed.
-        MirrorLocked, DiskError, JournalError: the mirror cannot be used.
-    """
-    async with open_mirror(require_mirror(Path(mirror)).parents[1], "prune") as opened:
-        count, size_bytes = await opened.journal(Journal.withdrawn_total)
-        superseded, superseded_bytes = await asyncio.to_thread(opened.files.superseded)
-        if (total := count + superseded) == 0:
-            return 0
-        text = f"{count:,} withdrawn and {superseded:,} superseded files, {human_bytes(size_bytes + superseded_bytes)}"
-        if max_delete is not None and total > max_delete:
-            raise MirrorUnwritable(f"there are {text}, more than --max-delete {max_delete}: none was removed")
-        sink(Noted(f"removing {text}"))
-        while page := await opened.journal(Journal.withdrawn_files, limit=_REMOVED_AT_ONCE):
-            await asyncio.to_thread(opened.files.remove, [each.path for each in page])
-            await opened.journal(Journal.forget, page)
-        await asyncio.to_thread(opened.files.remove_superseded)
-        await renew_side_files(opened, sink)
-        return total
-
-
-prune = blocking(prune_async)
 
 
 def _number(release: str | None) -> int:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import bulkdl
-from bulkdl.errors import JournalUnreadable, MirrorUnwritable
+from bulkdl.errors import JournalUnreadable
 from bulkdl.model.reports import Changes, RunOutcome, RunReport
+from bulkdl.model.selection import Selection
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
-from tests.support.bucket_server import bucket_server, rows_of, write_index_of
+from tests.support.bucket_server import BUCKET, Stored, bucket_server, rows_of, uuid_of, write_index_of
 from tests.support.dicom_files import instances, padded
 from tests.support.faults import Action, Exchange, Seen, answer
 from tests.support.idc_index import prior_row, write_index
@@ -140,17 +140,6 @@ async def test_a_mirror_without_a_selection_is_refused(tmp_path: Path) -> None:
         await bulkdl.sync_async(tmp_path, settings=QUICK)
 
 
-async def test_says_what_would_change_and_changes_nothing(tmp_path: Path) -> None:
-    now = [padded(MADE_UP[2]), *MADE_UP[3:], *NEW]
-    async with BadArchive(MADE_UP) as archive:
-        mirror = await mirrored(archive, tmp_path)
-        before = hashlib.sha256((mirror / ".bulkdl" / "journal.sqlite").read_bytes()).digest()
-        archive.made_up = now
-        plan = await bulkdl.sync_plan_async(mirror, archive=archive.choice(tmp_path), settings=QUICK)
-    assert plan.changes == Changes(new_series=1, changed_series=1, withdrawn_series=1)
-    assert hashlib.sha256((mirror / ".bulkdl" / "journal.sqlite").read_bytes()).digest() == before
-
-
 async def test_what_only_an_earlier_release_of_idc_has_is_withdrawn(tmp_path: Path) -> None:
     """A withdrawn Series is found by its UID, for a manifest that names it; that does not mean that it is there."""
     made_up = sorted(MADE_UP, key=lambda one: one.series_uid)
@@ -165,51 +154,6 @@ async def test_what_only_an_earlier_release_of_idc_has_is_withdrawn(tmp_path: Pa
         report = await bulkdl.sync_async(tmp_path / "m", archive=choice, settings=QUICK)
     assert changes_of(report) == {"withdrawn_series": 1, "withdrawn_instances": 2}
     assert checksums_on_disk(tmp_path / "m") == checksums_of(made_up)
-
-
-async def test_prune_removes_what_was_withdrawn_and_replaced(tmp_path: Path) -> None:
-    now = [padded(MADE_UP[2]), *MADE_UP[3:]]
-    async with BadArchive(MADE_UP) as archive:
-        mirror = await mirrored(archive, tmp_path)
-        await synced(archive, mirror, now)
-        with pytest.raises(MirrorUnwritable, match=r"2 withdrawn and 1 superseded files, .*, more than --max-delete 2"):
-            await bulkdl.prune_async(mirror, max_delete=2)
-        assert len(checksums_on_disk(mirror)) == len(MADE_UP)
-        assert await bulkdl.prune_async(mirror, max_delete=3) == 3
-        assert await bulkdl.prune_async(mirror) == 0
-    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(now)
-    assert not (mirror / ".bulkdl" / "superseded").exists()
-    verified = await bulkdl.verify_async(mirror)
-    assert not verified.problems
-
-
-async def test_prune_ends_what_was_interrupted_between_a_file_and_the_journal(tmp_path: Path) -> None:
-    async with BadArchive(MADE_UP) as archive:
-        mirror = await mirrored(archive, tmp_path)
-        await synced(archive, mirror, MADE_UP[2:])
-    (first, *_) = sorted(set(checksums_on_disk(mirror)) - set(journalled_checksums(mirror)))
-    (mirror / first).unlink()
-    assert await bulkdl.prune_async(mirror) == 2
-    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(MADE_UP[2:])
-
-
-async def test_prune_removes_nothing_behind_a_link(tmp_path: Path) -> None:
-    async with BadArchive(MADE_UP) as archive:
-        mirror = await mirrored(archive, tmp_path)
-        await synced(archive, mirror, MADE_UP[2:])
-    (first, *_) = sorted(set(checksums_on_disk(mirror)) - set(journalled_checksums(mirror)))
-    folder = (mirror / first).parent
-    folder.rename(tmp_path / "elsewhere")
-    folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(MirrorUnwritable, match="behind a link"):
-        await bulkdl.prune_async(mirror)
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 2
-
-
-async def test_prune_refuses_a_folder_that_is_not_a_mirror(tmp_path: Path) -> None:
-    with pytest.raises(JournalUnreadable):
-        await bulkdl.prune_async(tmp_path)
-    assert not any(path.exists() for path in (tmp_path / ".bulkdl",))
 
 
 async def test_nothing_is_withdrawn_while_the_index_cannot_be_downloaded(tmp_path: Path) -> None:
@@ -265,3 +209,64 @@ async def test_a_comparison_that_was_cut_off_is_made_again(tmp_path: Path) -> No
         report = await synced(archive, mirror, now)
     assert changes_of(report) == {"changed_series": 1, "replaced_instances": 1}
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(now)
+
+
+async def test_an_index_of_an_earlier_release_withdraws_nothing_a_second_time_either(tmp_path: Path) -> None:
+    made_up = sorted(MADE_UP, key=lambda one: one.series_uid)
+    index = write_index_of(tmp_path / "index", made_up)
+    write_index(tmp_path / "old", rows_of(made_up)[1:], names={"made_up": "MADE-UP"}, version="24.1.0")
+    async with bucket_server(made_up) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path)
+        await bulkdl.mirror_async(everything=True, to=tmp_path / "m", archive=choice, settings=QUICK)
+        old = replace(choice, idc_index=str(tmp_path / "old"))
+        reports = [await bulkdl.sync_async(tmp_path / "m", archive=old, settings=QUICK) for _ in range(2)]
+    assert [(report.outcome, changes_of(report)) for report in reports] == [(RunOutcome.PARTIAL, {})] * 2
+
+
+async def test_a_later_release_of_an_index_adds_revises_and_withdraws_and_the_next_sync_asks_nothing(
+    tmp_path: Path,
+) -> None:
+    made_up = sorted([*MADE_UP, *NEW], key=lambda one: one.series_uid)
+    uids = dict.fromkeys(one.series_uid for one in made_up)
+    gone, revised, new = [[one for one in made_up if one.series_uid == uid] for uid in uids][:3]
+    now, rest = padded(revised[0]), [one for one in made_up if one not in gone and one not in revised]
+    row = rows_of([now, *revised[1:]])[0] | {"crdc_series_uuid": uuid_of("revised")}
+    async with bucket_server(made_up) as server:
+        for one in (now, *revised[1:]):
+            server.buckets[BUCKET][f"{uuid_of('revised')}/{uuid_of(one.content)}.dcm"] = Stored(one.content)
+        first = write_index_of(tmp_path / "a", [one for one in made_up if one not in new])
+        write_index(tmp_path / "b", [row, *rows_of(rest)], names={"made_up": "MADE-UP"}, version="26.0.0")
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=first, cache=tmp_path)
+        await bulkdl.mirror_async("MADE-UP", to=tmp_path / "m", archive=choice, settings=QUICK)
+        later = replace(choice, idc_index=str(tmp_path / "b"))
+        report = await bulkdl.sync_async(tmp_path / "m", archive=later, settings=QUICK)
+        again = await bulkdl.sync_async(tmp_path / "m", archive=later, settings=QUICK)
+    series = {"new_series": 1, "changed_series": 1, "withdrawn_series": 1}
+    assert report.outcome is RunOutcome.COMPLETE
+    assert changes_of(report) == {**series, "replaced_instances": 1, "withdrawn_instances": len(gone)}
+    assert (again.outcome, changes_of(again), again.requests) == (RunOutcome.COMPLETE, {}, 0)
+    assert checksums_on_disk(tmp_path / "m") == checksums_of([*gone, now, *revised[1:], *rest])
+
+
+async def test_a_withdrawn_series_of_several_selections_counts_once_and_is_not_listed_again(tmp_path: Path) -> None:
+    gone = BY_SERIES[0][0]
+    async with BadArchive(MADE_UP) as archive:
+        mirror, choice = await mirrored(archive, tmp_path), archive.choice(tmp_path)
+        for other, _ in BY_SERIES[1:3]:
+            selection = Selection(series=(gone.series_uid, other.series_uid))
+            await bulkdl.mirror_async(selection, to=mirror, archive=choice, settings=QUICK)
+        report = await synced(archive, mirror, MADE_UP[2:])
+        asked = len(archive.server.requests)
+        again = [await synced(archive, mirror, MADE_UP[2:]) for _ in range(2)]
+        endpoints = [endpoint_of(seen) for seen in archive.server.requests[asked:]]
+    assert changes_of(report) == {"withdrawn_series": 1, "withdrawn_instances": 2}
+    for each in (report, *again):
+        assert [(failure.series, failure.error) for failure in each.failures] == [(gone.series_uid, "not-found")] * 2
+        for failure in each.failures:
+            assert failure.message.startswith(
+                "the archive does not have this series any more; the mirror keeps its files"
+            )
+    assert set(endpoints) == {"getSeries"}
+    assert (
+        len(endpoints) == 2 * 7
+    )  # one for the collection, one for each UID, and whether one is that of a Study, twice

@@ -13,7 +13,9 @@ from bulkdl.model.events import Sink
 from bulkdl.model.reports import RunOutcome, RunReport, SyncPlan
 from bulkdl.model.summaries import interrupted
 from bulkdl.verbs.common import prepare_process
-from bulkdl.verbs.sync import prune_async, sync_async, sync_plan_async
+from bulkdl.verbs.prune import prune_async
+from bulkdl.verbs.sync import sync_async
+from bulkdl.verbs.sync_plan import sync_plan_async
 
 
 @command("bulkdl sync rider", "bulkdl sync rider --dry-run", "bulkdl sync rider --prune --max-delete 1000")
@@ -34,8 +36,7 @@ def sync(call: VerbCall, mirror: Path, *, dry_run: bool, prune: bool, yes: bool)
 
     async def sync_and_prune(sink: Sink, stop: asyncio.Event) -> RunReport | SyncPlan:
         if dry_run:
-            planned = {name: value for name, value in options.items() if name != "max_delete"}
-            return await unless_stopped(sync_plan_async(mirror, **planned, sink=sink, stop=stop), stop)
+            return await unless_stopped(sync_plan_async(mirror, **options, sink=sink, stop=stop), stop)
         report = await sync_async(mirror, **options, sink=sink, stop=stop)
         if prune and report.changes is not None and report.outcome in {RunOutcome.COMPLETE, RunOutcome.PARTIAL}:
             report.changes.removed_files = await prune_async(mirror, max_delete=max_delete, sink=sink)

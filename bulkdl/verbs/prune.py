@@ -1,0 +1,45 @@
+"""`prune`: remove the files of a mirror that its archive has withdrawn or replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from bulkdl.errors import MirrorUnwritable
+from bulkdl.journal.journal import Journal
+from bulkdl.model.events import Noted, Sink, ignore
+from bulkdl.model.quantities import human_bytes
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import open_mirror, require_mirror
+from bulkdl.verbs.side_texts import renew_side_files
+from bulkdl.verbs.signatures import Paths
+
+_REMOVED_AT_ONCE: Final = 500
+
+
+async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sink = ignore) -> int:
+    """Remove the files of a mirror that were withdrawn or superseded, after `sink` heard of it; returns their number.
+
+    Raises:
+        MirrorUnwritable: they are more than `max_delete`; none was removed.
+        MirrorLocked, DiskError, JournalError: the mirror cannot be used.
+    """
+    async with open_mirror(require_mirror(Path(mirror)).parents[1], "prune") as opened:
+        count, size_bytes = await opened.journal(Journal.withdrawn_total)
+        superseded, superseded_bytes = await asyncio.to_thread(opened.files.superseded)
+        if (total := count + superseded) == 0:
+            return 0
+        text = f"{count:,} withdrawn and {superseded:,} superseded files, {human_bytes(size_bytes + superseded_bytes)}"
+        if max_delete is not None and total > max_delete:
+            raise MirrorUnwritable(f"there are {text}, more than --max-delete {max_delete}: none was removed")
+        sink(Noted(f"removing {text}"))
+        while page := await opened.journal(Journal.withdrawn_files, limit=_REMOVED_AT_ONCE):
+            await asyncio.to_thread(opened.files.remove, [each.path for each in page])
+            await opened.journal(Journal.forget, page)
+        await asyncio.to_thread(opened.files.remove_superseded)
+        await renew_side_files(opened, sink)
+        return total
+
+
+prune = blocking(prune_async)

@@ -1,0 +1,101 @@
+"""`sync_plan`: say what `sync` would do, without doing it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Unpack
+
+from bulkdl.annotations import AnnotationClosure
+from bulkdl.archive.base import Archive
+from bulkdl.errors import RequestFailed, UnexpectedAnswer
+from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import SelectionRow, is_changed
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Series
+from bulkdl.model.reports import Changes, Failure, SyncPlan
+from bulkdl.resolve import Resolution, resolve
+from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.common import kept_context, open_archive, require_mirror
+from bulkdl.verbs.held_references import HeldReferences
+from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.sync import SyncOptions, find_present, older_index, repeated_selections, too_many
+
+
+async def sync_plan_async(mirror: Paths, **options: Unpack[SyncOptions]) -> SyncPlan:
+    """Say what `sync` would do. Asks the archive for Series, and writes nothing.
+
+    What `sync` would not believe is not counted, and among the failures. Instances that were replaced or withdrawn
+    within a Series are not counted: only a list of it tells. Raises as `sync_async`.
+    """
+    root = Path(mirror)
+    context = await asyncio.to_thread(kept_context, root, options)
+    with Journal.open_readonly(require_mirror(root)) as journal:
+        archive, rows = repeated_selections(journal.last_run(), journal.selections(), options, root)
+        async with open_archive(archive, context) as source:
+            comparing = _Comparing(root, journal, source.client, options.get("max_delete"))
+            for row in rows:
+                await comparing.take(row)
+            return SyncPlan(str(mirror), source.client.url, comparing.changes(), tuple(comparing.failures))
+
+
+sync_plan = blocking(sync_plan_async)
+
+
+@dataclass(slots=True)
+class _Comparing:
+    """Compares what the archive has of each selection with the journal. A Series counts once."""
+
+    root: Path
+    journal: Journal
+    client: Archive
+    max_delete: int | None
+    failures: list[Failure] = field(default_factory=list)
+    new: set[SeriesUid] = field(default_factory=set)
+    changed: set[SeriesUid] = field(default_factory=set)
+    withdrawn: set[SeriesUid] = field(default_factory=set)
+
+    def changes(self) -> Changes:
+        return Changes(new_series=len(self.new), changed_series=len(self.changed), withdrawn_series=len(self.withdrawn))
+
+    async def take(self, row: SelectionRow) -> None:
+        """Compare one selection."""
+        found, seen, closure = Resolution(), set[SeriesUid](), None
+        if row.selection.with_annotations:
+            closure = AnnotationClosure(self.client, HeldReferences(self.root))
+        kept = self.journal.selected(row.id) if row.selection.is_shortlisted else ()
+        async with aclosing(resolve(row.selection, self.client, found, kept=kept, closure=closure)) as batches:
+            async for batch in batches:
+                seen.update(series.series_uid for series in batch.series)
+                self._compare(batch.series)
+        found.follow(closure)
+        self.failures += found.failures()
+        if found.series and not found.failed:
+            await self._find_withdrawn(row, seen, found.release)
+
+    def _compare(self, batch: Sequence[Series]) -> None:
+        for series in batch:
+            row = self.journal.find_series(series.series_uid)
+            if row is None:
+                self.new.add(series.series_uid)
+            elif row.held > 0 and is_changed(row.series, series):
+                self.changed.add(series.series_uid)
+
+    async def _find_withdrawn(self, row: SelectionRow, seen: Collection[SeriesUid], release: str | None) -> None:
+        held = {uid: found.held for uid in self.journal.linked(row.id) if (found := self.journal.find_series(uid))}
+        vanished = {uid: files for uid, files in held.items() if uid not in seen}
+        if not vanished:
+            return
+        doubt = older_index(release, self.journal.catalogues())
+        if why := doubt or too_many(vanished, sum(held.values()), self.max_delete):
+            self.failures.append(Failure("", None, UnexpectedAnswer.code, why, 1))
+            return
+        try:
+            there = await find_present(list(vanished), self.client)
+        except RequestFailed as error:
+            self.failures.append(Failure("", None, error.code, str(error), error.attempts))
+            return
+        self.withdrawn |= vanished.keys() - there
