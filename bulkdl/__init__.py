@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import ConnectedArchive as Archive
     from bulkdl.verbs.connect import connect, query, query_async
     from bulkdl.verbs.describe import describe, describe_async
+    from bulkdl.verbs.doctor import doctor, doctor_async
     from bulkdl.verbs.export import export
     from bulkdl.verbs.ls import ls, ls_async
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
@@ -83,6 +84,8 @@ __all__ = [
     "connect",
     "describe",
     "describe_async",
+    "doctor",
+    "doctor_async",
     "export",
     "log",
     "log_async",

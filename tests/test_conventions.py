@@ -43,7 +43,16 @@ _MANY_PARAMETERS: Final[dict[str, str]] = {
 
 # Tests replace functions of the system, to let it fail or to be as on another one, and what a library found installed.
 _MAY_BE_REPLACED: Final = frozenset(
-    {"os", "sys", "sqlite3", "'sys.stdin'", "asyncio.SelectorEventLoop", "decoder", "get_decoder(HTJ2KLossless)"}
+    {
+        "os",
+        "sys",
+        "importlib.metadata",
+        "sqlite3",
+        "'sys.stdin'",
+        "asyncio.SelectorEventLoop",
+        "decoder",
+        "get_decoder(HTJ2KLossless)",
+    }
 )
 
 # Modules without a test file of the same name, and the test that covers them instead.

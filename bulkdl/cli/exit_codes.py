@@ -58,7 +58,7 @@ def for_error(error: errors.BulkdlError) -> Exit:
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), Exit.INCOMPLETE)
 
 
-def for_report(report: reports.Report) -> Exit:
+def for_report(report: reports.Report) -> Exit:  # noqa: PLR0911 - one for each
     """The exit code of a verb: 0 only if nothing that was requested failed, is damaged or is missing."""
     match report:
         case reports.AdoptReport(found=0, outcome=RunOutcome.COMPLETE) | reports.ManifestDifference(is_same=False):
@@ -70,6 +70,9 @@ def for_report(report: reports.Report) -> Exit:
         case reports.VerifyReport():
             is_incomplete = report.remaining or report.owed or report.instances.quarantined
             return Exit.INCOMPLETE if is_incomplete else Exit.OK
+        case reports.DoctorReport():
+            failed = any(check.state is reports.CheckState.FAILED for check in report.checks)
+            return Exit.INCOMPLETE if failed else Exit.OK
         case reports.PlanReport() | reports.SyncPlan() | reports.ManifestWritten():
             return Exit.INCOMPLETE if report.failures else Exit.OK
         case _:

@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "adopt": "Take files that another program downloaded into a mirror.",
     "query": "Call one endpoint of an archive.",
     "describe": "Show the parameters and results of an endpoint.",
+    "doctor": "Show versions, extras, disk and network, for a report of a problem.",
     "archives": "List the known archives, and whether each answers.",
     "serve": "Serve mirrors or folders of DICOM files as an archive.",
     "help": "Print a page of the documentation.",
@@ -48,7 +49,7 @@ _HABITS: Final = {
     **dict.fromkeys(("--dry-run", "--list"), "use bulkdl plan, which downloads nothing"),
     **dict.fromkeys(("--dest", "--destination", "--dir", "--local-dir", "--out", "--output", "-o"), "use --to DIR"),
     **dict.fromkeys(("download", "get", "fetch", "pull"), "use bulkdl mirror"),
-    **dict.fromkeys(("version", "env", "info"), "use bulkdl --version"),
+    **dict.fromkeys(("version", "env", "info"), "use bulkdl --version, or bulkdl doctor"),
     **dict.fromkeys(("check", "audit"), "use bulkdl verify"),
 }
 COMPLETE: Final = "_BULKDL_COMPLETE"

@@ -17,6 +17,8 @@ from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
 from bulkdl.runtime.disk import disk_errors, is_private, open_new, sync_file, sync_folder
 
+SQLITE_VERSION: Final = sqlite3.sqlite_version
+"""The release of the SQLite library."""
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 _APPLICATION_ID: Final = slice(68, 72)

@@ -756,6 +756,35 @@ class CiteReport(_Report):
         }
 
 
+class CheckState(StrEnum):
+    """The result of a check. `missing`: something optional is not installed."""
+
+    OK = "ok"
+    MISSING = "missing"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that `doctor` looked at, and what it found; where it is not ok, with what to do."""
+
+    group: str
+    name: str
+    text: str
+    state: CheckState = CheckState.OK
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport(_Report):
+    """What `doctor` found."""
+
+    checks: tuple[Check, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `doctor --json`."""
+        return {"checks": _documents(self.checks)}
+
+
 Report: TypeAlias = (
     RunReport
     | SyncPlan
@@ -772,4 +801,5 @@ Report: TypeAlias = (
     | MirrorReport
     | LsReport
     | CiteReport
+    | DoctorReport
 )

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from bulkdl.model import reports
@@ -50,11 +52,13 @@ def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C
             return listing_text(report, width)
         case reports.CiteReport():
             return _cite_text(report)
+        case reports.DoctorReport():
+            return _doctor_text(report)
         case reports.SyncPlan():
             return "\n".join([f"{_changes(report.changes)}; nothing was changed", *_unanswered(report.failures)])
 
 
-def complaint_of(report: reports.Report) -> str | None:  # noqa: PLR0911 - one for each
+def complaint_of(report: reports.Report) -> str | None:  # noqa: C901, PLR0911 - one for each
     """The line for standard error if something is wrong; None if nothing is."""
     match report:
         case reports.RunReport():
@@ -73,6 +77,9 @@ def complaint_of(report: reports.Report) -> str | None:  # noqa: PLR0911 - one f
             return f"{were} not found in the archive" if missing else None
         case reports.LsReport(search=str(text)) if report.is_empty:
             return f"nothing is found with {text!r}"
+        case reports.DoctorReport():
+            failed = sum(check.state is reports.CheckState.FAILED for check in report.checks)
+            return f"{counted(failed, 'check')} failed" if failed else None
         case reports.CiteReport():
             unknown = sum(not each.is_cited_by_archive for each in report.data_sets)
             which = f"{counted(unknown, 'data set')} {'has' if unknown == 1 else 'have'}"
@@ -207,6 +214,20 @@ def _way_on(mirror: str, *, only_quarantined: bool = False) -> str:
     if only_quarantined:
         return f"to keep quarantined instances as they are: {command('resume', '--accept-unsound', mirror)}"
     return f"to continue: {command('resume', mirror)}"
+
+
+def _doctor_text(report: reports.DoctorReport) -> str:
+    parts = []
+    for group, found in groupby(report.checks, key=attrgetter("group")):
+        checks = list(found)
+        width = max(len(check.name) for check in checks)
+        parts.append("\n".join([group.capitalize(), *(f"  {_check_text(check, width)}" for check in checks)]))
+    return "\n\n".join(parts)
+
+
+def _check_text(check: reports.Check, width: int) -> str:
+    mark = "" if check.state is reports.CheckState.OK else f"{check.state.value}: "
+    return f"{one_line(check.name):<{width}}  {mark}{one_line(check.text)}"
 
 
 def _cite_text(report: reports.CiteReport) -> str:
