@@ -209,16 +209,23 @@ def name_key(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
-def join(archive: Iterable[DataSet], *others: Iterable[DataSet]) -> tuple[DataSet, ...]:
-    """One data set for each name: those of the archive, completed from the others in their order, and those of others.
+def join(*sources: Iterable[DataSet]) -> tuple[DataSet, ...]:
+    """One data set for each name, completed from the sources in their order. Sorted by kind and name.
 
-    Sorted by kind and name.
+    Names of one source that differ only in case or in signs are different data sets.
     """
-    found = {(each.kind, name_key(each.name)): each for each in archive}
-    for row in (row for rows in others for row in rows):
-        key = (row.kind, name_key(row.name))
-        found[key] = _completed(found[key], row) if key in found else row
-    return tuple(sorted(found.values(), key=lambda each: (each.kind != DataSetKind.COLLECTION, each.name.casefold())))
+    found: list[DataSet] = []
+    places: dict[tuple[DataSetKind, str], int] = {}
+    for rows in sources:
+        earlier = dict(places)
+        for row in rows:
+            key = (row.kind, name_key(row.name))
+            if key[1] and (place := earlier.pop(key, None)) is not None:
+                found[place] = _completed(found[place], row)
+            else:
+                places.setdefault(key, len(found))
+                found.append(row)
+    return tuple(sorted(found, key=lambda each: (each.kind != DataSetKind.COLLECTION, each.name.casefold(), each.name)))
 
 
 def complete(data_sets: Iterable[DataSet], details: Iterable[DataSet]) -> tuple[DataSet, ...]:
@@ -244,11 +251,14 @@ def _completed(one: DataSet, other: DataSet) -> DataSet:
 
 
 def find_data_sets(data_sets: Iterable[DataSet], word: str) -> tuple[DataSet, ...]:
-    """Those of that name; else those whose DOI it is; else those that have Series of that DOI."""
-    known, doi = tuple(data_sets), word.casefold()
-    named = tuple(each for each in known if name_key(each.name) == name_key(word))
-    of_doi = tuple(each for each in known if each.doi and each.doi.casefold() == doi)
-    return named or of_doi or tuple(each for each in known if doi in map(str.casefold, each.dois))
+    """The one of exactly that name; else those of that name; else those of that DOI; else those with Series of it."""
+    known, key, doi = tuple(data_sets), name_key(word), word.casefold()
+    return (
+        tuple(each for each in known if each.name == word)
+        or tuple(each for each in known if key and name_key(each.name) == key)
+        or tuple(each for each in known if each.doi and each.doi.casefold() == doi)
+        or tuple(each for each in known if doi in map(str.casefold, each.dois))
+    )
 
 
 def short_license(name: str | None, address: str | None) -> str | None:

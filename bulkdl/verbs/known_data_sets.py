@@ -208,7 +208,7 @@ class DataSetSources:
             raise next(each.error for each in parts if each.error is not None)
         _tell(self.reports, self.context.sink)
         said = {each.source.name: each.last.data_sets for each in answers if each.last is not None}
-        known = join((), *(said.get(each.source.name, ()) for each in parts), said.get(COLLECTION_MANAGER, ()))
+        known = join(*(said.get(each.source.name, ()) for each in parts), said.get(COLLECTION_MANAGER, ()))
         return complete(known, said.get(DATACITE, ()))
 
     def _kept(self, source: _DataSource) -> _Answer:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 from bulkdl.archive.base import Archive
@@ -86,6 +87,8 @@ class _Listing:
             return replace(report, data_sets=(), studies=await self._studies(selection))
         if found:
             return replace(report, data_sets=found, patients=tuple(await self._patients(found)))
+        if await asyncio.to_thread(Path(data_set).exists):
+            raise SelectionError(f"{data_set} is on this machine: bulkdl status shows mirrors, manifest show manifests")
         client = await self._sources.askable()
         selection = await resolve_data_sets(Selection(data_sets=(data_set,)), client, self._sink)
         if not selection.collections:

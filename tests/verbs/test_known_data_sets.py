@@ -13,7 +13,7 @@ import pytest
 
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.data_sets import DataSet, SourceReport
+from bulkdl.model.data_sets import DataSet, SourceReport, find_data_sets, join
 from bulkdl.model.events import Event, Noted, ignore
 from bulkdl.verbs.known_data_sets import Asking, open_sources
 from bulkdl.verbs.reach import reach
@@ -87,6 +87,23 @@ async def test_what_the_sources_know_is_joined_by_name_and_doi(tmp_path: Path) -
         "datacite": (2, True),
         "collection-manager": (2, True),
     }
+
+
+def test_names_of_one_source_that_are_alike_stay_apart() -> None:
+    archive = [
+        DataSet(name=name, in_archive=True, series=number) for number, name in enumerate(("a-b", "A_B", "--", "-"))
+    ]
+    page = [DataSet(name="A B", title="T"), DataSet(name="AB", title="U")]
+    found = join(archive, page)
+    assert [(each.name, each.series, each.title) for each in found] == [
+        ("-", 3, None),
+        ("--", 2, None),
+        ("a-b", 0, "T"),
+        ("A_B", 1, None),
+        ("AB", None, "U"),
+    ]
+    assert [each.name for each in find_data_sets(found, "A_B")] == ["A_B"]
+    assert [each.name for each in find_data_sets(found, "a.b")] == ["a-b", "A_B", "AB"]
 
 
 async def test_sources_are_asked_once_a_day_and_again_if_wanted(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ async def test_of_a_patient_the_studies_and_series_are_listed(index: Path, tmp_p
         (("10.7937/none",), "no collection with the DOI"),
         (("1.2.3.99",), "no series and no study"),
         (("https://example.org/lung",), "not the address of a data set"),
+        ((__file__,), "is on this machine: bulkdl status"),
     ],
 )
 async def test_what_is_not_there_is_one_clear_error(
