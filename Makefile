@@ -61,9 +61,10 @@ coverage: $(READY) ## the tests, with coverage of branches; much slower
 	$(BIN)/coverage erase
 	$(BIN)/pytest --numprocesses logical --dist worksteal --cov --cov-report=term
 
-torture: $(READY) ## the long forms: 330 kills, an instance of 4 GB, and a soup of all faults
+torture: $(READY) ## the long forms: 730 kills, an instance of 4 GB, and a soup of all faults
 	$(BIN)/python -m tests.stress.torture --kills 300
 	$(BIN)/python -m tests.stress.kills --form idc --kills 30
+	$(BIN)/python -m tests.stress.rearranging --kills 100
 	$(BIN)/python -m tests.stress.large --gigabytes 4
 	$(BIN)/python -m tests.stress.soup --instances 2000
 

@@ -413,7 +413,8 @@ def _relayout_text(report: reports.RelayoutReport) -> str:
 
 def _relayout_complaint(report: reports.RelayoutReport) -> str | None:
     if report.outcome is RunOutcome.INTERRUPTED:
-        way = command("relayout", report.mirror, *(("--as-view", report.view) if report.view else ()))
+        view = ("--layout", report.layout, "--as-view", report.view) if report.view else ()
+        way = command("relayout", report.mirror, *view)
         return f"interrupted; nothing is lost; to finish: {way}"
     if report.problems:
         first = report.problems[0]

@@ -49,6 +49,8 @@ def names_in(folder: Path) -> frozenset[str]:
 def in_the_way(files: MirrorFiles, before: str, after: str, names: Mapping[str, str]) -> str | None:
     """What lies where a file must move to: its path; None if every place is free. `names`: new ones by present ones."""
     source, target = files.absolute(before), files.absolute(after)
+    if source.exists() and source.resolve() != source:
+        return before  # a link, or behind one
     if (folder := _not_a_folder(files, after)) is not None:
         return folder
     with disk_errors("read", target):

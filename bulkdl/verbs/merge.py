@@ -114,7 +114,7 @@ class _Merging:
     by: ImportMode
     sink: Sink
     stop: asyncio.Event
-    series: int = 0
+    series: set[SeriesUid] = field(default_factory=set)
     joiners: list[SeriesJoiner] = field(default_factory=list)
 
     async def carry_out(self, sources: Sequence[Path]) -> RunOutcome:
@@ -167,7 +167,7 @@ class _Merging:
             after = ""
             while not self.stop.is_set() and (known := await asyncio.to_thread(journal.known_series, after)):
                 after = known.series.series_uid
-                self.series += 1
+                self.series.add(known.series.series_uid)
                 joined = await joiner.join(known, ids)
                 if writer is not None:
                     await self._leave(known, joined, joiner, writer)
@@ -203,7 +203,7 @@ class _Merging:
             sources=tuple(map(str, sources)),
             outcome=outcome,
             by=self.by.value,
-            series=self.series,
+            series=len(self.series),
             bytes_mirror=held,
             seconds=seconds,
             problems=tuple(problems[:_MOST_NAMED]),

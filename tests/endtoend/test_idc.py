@@ -19,6 +19,7 @@ from bulkdl.model.reports import ProblemKind, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.relayout import relayout_async
 from bulkdl.verbs.resume import resume_async
 from bulkdl.verbs.sync import sync_async
 from bulkdl.verbs.verify import verify_async
@@ -75,9 +76,11 @@ class Idc:
         index = str(self.folder / "index")
         return ArchiveChoice(cache=self.folder / "cache", name=f"idc+{self.url}", idc_index=index)
 
-    async def fetch(self, selection: Selection | Path = EVERYTHING, **settings: Any) -> RunReport:
+    async def fetch(
+        self, selection: Selection | Path = EVERYTHING, *, layout: str | None = None, **settings: Any
+    ) -> RunReport:
         archive, chosen = self.choice(), replace(QUICK, **settings)
-        return await mirror_async(selection, to=self.mirror, archive=archive, settings=chosen)
+        return await mirror_async(selection, to=self.mirror, archive=archive, settings=chosen, layout=layout)
 
     def check(self, wanted: Sequence[MadeUp] = MADE_UP) -> None:
         """The mirror has these instances, as the journal says, and nothing else."""
@@ -467,6 +470,46 @@ async def test_a_series_that_was_revised_gets_only_what_changed(tmp_path: Path, 
         (kept,) = (archive.mirror / ".bulkdl" / "superseded").rglob("*.dcm")
         assert kept.read_bytes() == ONE.content
         assert (await verify_async(archive.mirror)).problems == ()
+
+
+@pytest.mark.parametrize("layout", ["nbia-classic", "idc"])
+async def test_in_another_layout_a_new_version_takes_the_place_of_the_old_one(tmp_path: Path, layout: str) -> None:
+    revised = [replace(one, content=OTHER) if one is ONE else one for one in MADE_UP]
+    async with idc(tmp_path) as archive:
+        await archive.fetch(layout=layout)
+        before = checksums_on_disk(archive.mirror)
+        moved = {f"{uuid_of('moved')}/{key_of(one).partition('/')[2]}": Stored(one.content) for one in revised[:5]}
+        archive.server.buckets[BUCKET].update(moved)
+        rows = rows_of(revised, series_revised_idc_version=26)
+        (row,) = [row for row in rows if row["SeriesInstanceUID"] == ONE.series_uid]
+        row["crdc_series_uuid"] = uuid_of("moved")
+        write_index(tmp_path / "index", rows, names={"made_up": "MADE-UP"})
+        report = await sync_async(archive.mirror, archive=archive.choice(), settings=QUICK)
+        assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, 1)
+        after = checksums_on_disk(archive.mirror)
+        assert after.keys() == before.keys()
+        assert sorted(after.values()) == sorted(checksums_of(revised).values())
+        assert journalled_checksums(archive.mirror) == after
+        (kept,) = (archive.mirror / ".bulkdl" / "superseded").rglob("*.dcm")
+        assert kept.read_bytes() == ONE.content
+
+
+@pytest.mark.parametrize("layout", ["nbia-classic", "idc"])
+async def test_in_another_layout_two_objects_of_one_instance_are_both_kept(tmp_path: Path, layout: str) -> None:
+    async with idc(
+        tmp_path, [*MADE_UP, replace(ONE, content=OTHER)], stored=stored_with(EXTRA, Stored(OTHER))
+    ) as archive:
+        report = await archive.fetch(layout=layout)
+        assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, len(MADE_UP) + 1)
+        found = checksums_on_disk(archive.mirror)
+        assert len(found) == len(MADE_UP) + 1
+        assert (await verify_async(archive.mirror)).problems == ()
+        for other in ("bulkdl", layout):
+            assert (await relayout_async(archive.mirror, layout=other)).outcome == RunOutcome.COMPLETE
+            assert sorted(checksums_on_disk(archive.mirror).values()) == sorted(found.values())
+            assert (await verify_async(archive.mirror)).problems == ()
+            again = await archive.fetch()
+            assert (again.outcome, again.instances.fetched, again.requests) == (RunOutcome.COMPLETE, 0, 0)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -150,6 +150,11 @@ def _run(
     return process.returncode, err
 
 
+def run_once(command: tuple[str, ...], env: dict[str, str], life_seconds: float) -> tuple[int, str]:
+    """Run `command` for at most `life_seconds`; its exit code, and what it said on standard error."""
+    return _run(command, None, env, life_seconds)
+
+
 def look(mirror: Path, wanted: dict[str, str], when: str) -> list[str]:
     """The errors in the visible files and in the journal."""
     visible = checksums_on_disk(mirror)
