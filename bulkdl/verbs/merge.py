@@ -26,6 +26,7 @@ from bulkdl.store.lock import holder
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import OpenMirror, now, open_mirror, require_mirror, require_settled
 from bulkdl.verbs.merged_series import SeriesJoiner
+from bulkdl.verbs.side_texts import has_side_files, renew_side_files, write_side_files
 from bulkdl.verbs.signatures import Paths
 
 _MOST_NAMED: Final = 1_000
@@ -77,6 +78,8 @@ async def merge_async(
         wanted = chosen if chosen is not None or not is_new else first
         merging = _Merging(opened, await opened.settle_layout(wanted), by, sink, stop)
         outcome = await merging.carry_out(sources)
+        if merging.has_side_files or await opened.journal(has_side_files):
+            await write_side_files(opened, sink, has_changed=True)
         held = (await opened.journal(Journal.counts, None)).held_bytes
     return merging.report(outcome, sources, held, time.monotonic() - started)
 
@@ -116,6 +119,7 @@ class _Merging:
     stop: asyncio.Event
     series: set[SeriesUid] = field(default_factory=set)
     joiners: list[SeriesJoiner] = field(default_factory=list)
+    has_side_files: bool = False  # one of the other mirrors
 
     async def carry_out(self, sources: Sequence[Path]) -> RunOutcome:
         """Join every mirror. The runs of all come first, so that the run of this merge is the last."""
@@ -162,6 +166,7 @@ class _Merging:
     async def _join(self, source: Path) -> None:
         async with _opened(source, for_move=self.by is ImportMode.MOVE) as (files, journal, writer):
             ids = await self.target.journal(Journal.join_history, await asyncio.to_thread(journal.history))
+            self.has_side_files |= await asyncio.to_thread(has_side_files, journal)
             joiner = SeriesJoiner(self.target, files, self.layout, self.by)
             self.joiners.append(joiner)
             after = ""
@@ -173,6 +178,8 @@ class _Merging:
                     await self._leave(known, joined, joiner, writer)
             if not self.stop.is_set():
                 await asyncio.to_thread(self._join_rest, files, ids)
+            if writer is not None:
+                await renew_side_files(OpenMirror(files, writer), self.sink)
             self.sink(Noted(f"{source}: {joiner.brought:,} instances joined, {joiner.already:,} were there already"))
 
     async def _leave(

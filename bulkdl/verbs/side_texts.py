@@ -61,6 +61,11 @@ async def write_side_files(mirror: OpenMirror, sink: Sink, *, has_changed: bool)
         sink(Noted(f"{path} was not written, because another program wrote or changed the one that is there"))
 
 
+def has_side_files(journal: Journal) -> bool:
+    """Whether a mirror has such texts."""
+    return journal.property(_PROPERTY) is not None
+
+
 async def renew_side_files(mirror: OpenMirror, sink: Sink) -> None:
     """As `write_side_files`, if the mirror has such texts."""
     if await mirror.journal(Journal.property, _PROPERTY) is not None:

@@ -76,7 +76,10 @@ async def test_one_mirror_takes_in_the_other(tmp_path: Path) -> None:
     assert (report.outcome, report.by, report.sources) == ("complete", "move", (str(other),))
     assert checksums_on_disk(one) == journalled_checksums(one) == checksums_of(MADE_UP)
     assert checksums_on_disk(other) == journalled_checksums(other) == {}
-    assert not [path for path in other.iterdir() if path.name != ".bulkdl"]
+    assert not list(other.rglob("*.dcm"))
+    for mirror, rows in ((one, 6), (other, 0)):
+        lines = (mirror / "metadata.csv").read_text().splitlines()
+        assert len(lines) == rows + 1
 
 
 async def test_what_is_owed_or_failed_is_joined_too(tmp_path: Path) -> None:
