@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import BULKDL, environment, process_of
+from tests.support.commands import BULKDL, environment, process_of, with_site
 from tests.support.forked import AsyncForked, Forked, can_fork
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="commands are forked on Linux alone")
@@ -63,13 +63,23 @@ async def test_it_does_the_same_in_an_event_loop(tmp_path: Path) -> None:
         (("serve", "--demo"), {}),
         (("status",), {"PYTHONPATH": "elsewhere"}),
         (("status",), {"LC_ALL": "C"}),
+        (("status",), with_site(MISSING_MODULES="uvloop")),
     ],
-    ids=["numpy to mirror", "numpy to serve", "PYTHONPATH", "a locale"],
+    ids=["numpy to mirror", "numpy to serve", "PYTHONPATH", "a locale", "modules that are not installed"],
 )
 def test_what_a_fork_would_do_otherwise_is_started_by_a_new_python(
     words: tuple[str, ...], variables: dict[str, str]
 ) -> None:
     assert not can_fork(words, {**os.environ, **variables})
+
+
+def test_a_fork_is_prepared_as_a_new_python_is(tmp_path: Path) -> None:
+    with process_of(
+        ("--version",), {**environment(tmp_path), **with_site(FAULT_POINT="none:1", FAULT_POINT_IN="bulkdl")}
+    ) as fork:
+        assert isinstance(fork, Forked)
+        assert fork.communicate() == ("", "no such point: none\n")
+        assert fork.returncode == 1
 
 
 def test_the_server_imports_no_numpy_and_has_one_thread() -> None:

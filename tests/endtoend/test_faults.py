@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from bulkdl.model.events import ArchiveDown, Event
 from bulkdl.model.reports import RunOutcome
 from tests.support.bad_archive import DICOM, BadArchive, command, endpoint_of
-from tests.support.commands import environment
+from tests.support.commands import async_process_of, environment
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, FaultyServer, Seen, answer, self_signed, slowly, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -69,13 +68,8 @@ async def test_an_untrusted_certificate_is_exit_4_without_waiting(tmp_path: Path
 
 async def on_failing_disk(failure: str, tmp_path: Path, *arguments: object) -> tuple[int | None, str]:
     """The exit code and standard error of `bulkdl` on a disk that fails in this way."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.failing_disk", failure),
-        *map(str, arguments),
-        stderr=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        env=environment(tmp_path / "cache"),
-        cwd=ROOT,
+    process = await async_process_of(
+        (failure, *map(str, arguments)), environment(tmp_path / "cache"), module="tests.support.failing_disk"
     )
     _, err = await process.communicate()
     return process.returncode, err.decode()

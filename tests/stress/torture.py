@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.bad_archive import BadArchive, no_fault
-from tests.support.commands import BULKDL, environment, loops_by_uvloop
+from tests.support.commands import environment, loops_by_uvloop, process_of
 from tests.support.dicom_files import instances
 from tests.support.fault_points import COMMAND, WORKER, dying_at
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -127,14 +127,7 @@ def _run(
     command: tuple[str, ...], held_by: BadArchive | None, env: dict[str, str], life_seconds: float
 ) -> tuple[int, str]:
     """Run `command` for at most `life_seconds`. With `held_by`, its second worker begins first."""
-    with subprocess.Popen(
-        [*BULKDL, *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env,
-        start_new_session=True,
-    ) as process:
+    with process_of(command, env) as process:
         if held_by is not None:
             held_by.fault = OthersFirst(held_by, process.pid)
         try:
@@ -147,7 +140,7 @@ def _run(
                 os.killpg(process.pid, signal.SIGKILL)  # its workers, if only the command died
             if held_by is not None:
                 held_by.fault = no_fault
-    return process.returncode, err
+    return process.wait(), err
 
 
 def run_once(command: tuple[str, ...], env: dict[str, str], life_seconds: float) -> tuple[int, str]:

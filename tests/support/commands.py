@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.fork_server import SITE
 from tests.support.forked import AsyncForked, Forked, can_fork
 
 BULKDL = (sys.executable, "-m", "bulkdl")
@@ -32,7 +33,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 def with_site(**switches: str) -> dict[str, str]:
     """Variables that make `site/sitecustomize.py` prepare a command and the workers it starts."""
-    paths = [str(Path(__file__).with_name("site")), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    paths = [SITE, str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **switches}
 
 
@@ -145,14 +146,17 @@ async def async_process_of(
     arguments: Sequence[str | Path],
     environment: Mapping[str, str],
     *,
+    module: str = "bulkdl",
     command: Sequence[str] = (),
     cwd: Path | None = None,
 ) -> AsyncProcess:
-    """The same for a running event loop. With a `command` or a folder it is a new Python."""
+    """The same for a running event loop, and for another `module`. With a `command` or a folder it is a new Python."""
     if not command and cwd is None and can_fork(arguments, environment):
-        return await AsyncForked.start("bulkdl", arguments, environment)
+        return await AsyncForked.start(module, arguments, environment)
+    if not command:
+        command = SCRIPT if module == "bulkdl" else (sys.executable, "-m", module)
     return await asyncio.create_subprocess_exec(
-        *(command or SCRIPT),
+        *command,
         *map(str, arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

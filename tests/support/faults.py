@@ -88,7 +88,9 @@ class Exchange:
         self.is_over = False  # whether the connection is closed or must be closed
 
     async def send(self, content: bytes) -> None:
-        """Send bytes."""
+        """Send bytes; ConnectionError if the connection is closed: uvloop raises another error."""
+        if self._writer.is_closing():
+            raise ConnectionResetError
         self._writer.write(content)
         await self._writer.drain()
 

@@ -23,12 +23,14 @@ import time
 import traceback
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import bulkdl
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.dicom.without_numpy import disable_numpy
 
+SITE: Final = str(Path(__file__).with_name("site"))  # on PYTHONPATH, it prepares a process
 NUMBER: Final = struct.Struct("=i")  # a process ID, then an exit status
 REQUEST_BYTES: Final = 1 << 17
 _NOT_LOADED: Final = ("bulkdl.__main__", "bulkdl.server.demo")  # the program; what needs numpy
@@ -84,6 +86,9 @@ def _run(request: dict[str, Any], files: list[int]) -> NoReturn:
         code = 0
     except SystemExit as ended:
         code = ended.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)  # noqa: T201 - as Python does
+            code = 1
     except BaseException:  # noqa: BLE001 - as Python does at the end of a process
         traceback.print_exc()
     finally:
@@ -104,6 +109,10 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     sys.path[0] = request["folder"]
     sys.argv[1:] = request["arguments"]
     sys.orig_argv[:] = [sys.executable, "-m", request["module"], *request["arguments"]]
+    first, *more = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if first == SITE:
+        sys.path[1:1] = [first, *more]
+        runpy.run_path(f"{first}/sitecustomize.py")
 
 
 def main() -> None:

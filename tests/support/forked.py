@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from tests.support.fork_server import NUMBER
+from tests.support.fork_server import NUMBER, SITE
 
 ROOT: Final = Path(__file__).parents[2]
 # Python reads these when it starts, and the C library and OpenSSL when they are loaded.
@@ -33,9 +33,8 @@ _NO_MATTER: Final = "PYTHONDONTWRITEBYTECODE"  # tests change it
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value for name, value in environment.items() if name.startswith(_READ_AT_START) and name != _NO_MATTER
-    }
+    read = {name: value for name, value in environment.items() if name.startswith(_READ_AT_START)}
+    return {"PYTHONPATH": "", **{name: value for name, value in read.items() if name != _NO_MATTER}}
 
 
 _OURS: Final = _read_at_start(os.environ)
@@ -44,10 +43,14 @@ _OURS: Final = _read_at_start(os.environ)
 def can_fork(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
     """Whether a fork is the same as a new Python: on Linux, with our settings of Python, and without numpy.
 
-    The demonstration archive needs numpy.
+    The demonstration archive needs numpy. The server runs `site/sitecustomize.py` where Python would, but cannot hide
+    modules that it has imported.
     """
     needs_numpy = any(str(word).lstrip("-").startswith("demo") for word in arguments)
-    return sys.platform == "linux" and _read_at_start(environment) == _OURS and not needs_numpy
+    read = _read_at_start(environment)
+    if read["PYTHONPATH"].partition(os.pathsep)[0] == SITE and "MISSING_MODULES" not in environment:
+        read["PYTHONPATH"] = _OURS["PYTHONPATH"]
+    return sys.platform == "linux" and read == _OURS and not needs_numpy
 
 
 @cache
