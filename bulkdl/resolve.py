@@ -47,7 +47,8 @@ class Resolution:
 
     A Series that the archive sent twice counts twice. `not_found`, `failed` and `release` are as in `FoundSeries`.
     `studies` are Study UIDs that were requested as Series. `differing` maps a Series to how it differs from what a
-    manifest states. `choices` say what a sample or a limit left out.
+    manifest states. `choices` say what a sample or a limit left out. `hard_limit_bytes` is the limit
+    where it was applied to estimates.
     """
 
     series: int = 0
@@ -57,6 +58,7 @@ class Resolution:
     studies: list[StudyUid] = field(default_factory=list)
     differing: dict[SeriesUid, str] = field(default_factory=dict)
     choices: list[str] = field(default_factory=list)
+    hard_limit_bytes: int | None = None
 
     def add(self, found: FoundSeries) -> None:
         """Count one batch."""
@@ -147,6 +149,7 @@ async def _chosen(
             async for batch in matching:
                 await shortlist.add(batch)
             async for batch in shortlist.chosen():
+                resolution.hard_limit_bytes = None if shortlist.is_exact else selection.limit_bytes
                 yield batch
             resolution.choices += shortlist.notes
 

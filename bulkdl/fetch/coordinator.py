@@ -73,6 +73,8 @@ class Coordinator:
         self._recording = asyncio.Lock()
         self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
         self.completed: Callable[[SeriesUid], None] | None = None  # gets the Series that hold all their instances now
+        self.limit_bytes: int | None = None  # of the run's selection, whose sizes are estimates
+        self.left_out: list[SeriesUid] = []  # because of the limit
         self._some_ended = asyncio.Event()
         self._refused: Counter[str] | None = Counter()  # instances by Series; None once one was not refused
 
@@ -172,7 +174,7 @@ class Coordinator:
                     Journal.owed_work, self._run, after=cursor, limit=_PAGE, instances_per_item=per_item
                 )
                 for work in page:
-                    if work.series_uid not in skip:
+                    if work.series_uid not in skip and await self._may_begin(work):
                         gave_out = True
                         self._in_hand[work.series_uid] += len(work.entries)
                         yield work
@@ -184,6 +186,20 @@ class Coordinator:
                 return
             # A worker that dies gives its work back, and more Series may be listed meanwhile.
             await first_set(self._some_ended, upstream.changed, self._stop)
+
+    async def _may_begin(self, work: SeriesWork) -> bool:
+        """Whether a limit allows the work. With one, Series come one after the other: only their files have sizes."""
+        if self.limit_bytes is None or work.series_uid in self._in_hand:
+            return True
+        while self._in_hand and not self._stop.is_set():
+            self._some_ended.clear()
+            await first_set(self._some_ended, self._stop)
+        counts = await self._journal_thread(Journal.counts, self._run)
+        if counts.held_bytes < self.limit_bytes or not work.whole:
+            return not self._stop.is_set()
+        if work.series_uid not in self.left_out:
+            self.left_out.append(work.series_uid)
+        return False
 
     async def _given(self, only: Iterable[SeriesWork]) -> AsyncIterator[SeriesWork]:
         for work in only:

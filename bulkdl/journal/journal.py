@@ -583,6 +583,16 @@ class Journal:
                     database.execute(queries.FORGET_FAILURE, (series_id, ""))
         return marked
 
+    def leave_out(self, run: Run, series_uids: Iterable[SeriesUid]) -> None:
+        """Take Series of which nothing was downloaded out of the run's selection; forget those of no other one."""
+        with self._writing() as database:
+            for series_uid in series_uids:
+                series_id = writes.known_series(database, series_uid)
+                database.execute(queries.UNLINK, (run.selection_id, series_id))
+                if not database.execute(queries.LINKS, (series_id,)).fetchone():
+                    for statement in queries.FORGET_SERIES:
+                        database.execute(statement, (series_id,))
+
     def withdraw(self, run: Run, series_uid: SeriesUid, listed: Collection[str]) -> int:
         """Mark the files of a Series whose keys the archive's whole list does not have; returns their number.
 

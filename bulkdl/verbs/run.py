@@ -196,6 +196,7 @@ class MirrorRun:
             try:
                 with shortage_errors():
                     await self._attended(work)
+                    await self._leave_out()
                     await self._hold_to_locks()
                     await self._write_side_files()
             except Interrupted:
@@ -232,6 +233,16 @@ class MirrorRun:
             await work
             completed.put_nowait(None)
         self._notes += handler.notes()
+
+    async def _leave_out(self) -> None:
+        """Forget the Series that a limit does not allow, because those before were larger than estimated."""
+        if not (left_out := self.coordinator.left_out):
+            return
+        await self.mirror.journal(Journal.leave_out, self.run, left_out)
+        which = f"{len(left_out):,} series, {left_out[0]} the first of them, are"
+        note = f"the limit is reached, because series are larger than estimated: {which} left out"
+        self._notes.append(note)
+        self.context.sink(Noted(note))
 
     async def _completed(self, completed: asyncio.Queue[SeriesUid | None]) -> AsyncIterator[CompletedSeries]:
         while (series_uid := await completed.get()) is not None and not self.context.stop.is_set():
@@ -324,6 +335,7 @@ class MirrorRun:
             kept, position = await self.mirror.journal(Journal.selected, run.selection_id), 1
         async with aclosing(resolve(selection, self.client, found, kept=kept, closure=closure)) as batches:
             async for batch in batches:
+                self.coordinator.limit_bytes = found.hard_limit_bytes if run is self.run else None
                 self._sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
                 self._withdrawn += sum(series.remark is not None for series in batch.series)
                 moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)

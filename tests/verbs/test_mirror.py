@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import bulkdl
 from bulkdl.errors import SelectionError
 from bulkdl.model.reports import Changes, RunOutcome
 from bulkdl.runtime.disk import JOURNAL
-from tests.support.bad_archive import QUICK, BadArchive, endpoint_of, no_fault
+from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.bucket_server import BUCKET, bucket_server, key_of, rows_of, series_uuid, write_index_of
-from tests.support.dicom_files import instances
+from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, answer
 from tests.support.idc_index import prior_row, write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk
@@ -180,3 +181,28 @@ async def test_the_smallest_series_come_first_up_to_the_limit(tmp_path: Path) ->
         listed = [seen.query["SeriesInstanceUID"] for seen in archive.asked("getSOPInstanceUIDs")]
     assert (report.outcome, report.instances.fetched, listed) == (RunOutcome.COMPLETE, 3, by_size[:2])
     assert report.bytes_mirror == 3 * size
+
+
+class UnsizedArchive(BadArchive):
+    """It never says how large anything is."""
+
+    def rows(self, of_series: Sequence[MadeUp]) -> list[dict[str, Any]]:
+        return [{**row, "FileSize": None} for row in super().rows(of_series)]
+
+    def right(self, seen: Seen) -> Action:
+        return answer(b"[{}]", headers=JSON) if endpoint_of(seen) == "getSeriesSize" else super().right(seen)
+
+
+async def test_a_limit_on_estimates_ends_the_download_between_series(tmp_path: Path) -> None:
+    made_up = list(instances(series=4, per_series=1, rows=800))  # more than twice the estimate of 500 kB
+    async with UnsizedArchive(made_up) as archive:
+        report = await bulkdl.mirror_async(
+            "MADE-UP", limit_bytes="2MB", to=tmp_path / "m", archive=archive.choice(tmp_path), settings=QUICK
+        )
+        again = await bulkdl.resume_async(tmp_path / "m", archive=archive.choice(tmp_path), settings=QUICK)
+    for each, fetched in (report, 2), (again, 0):
+        assert (each.outcome, each.series.selected, each.series.complete) == (RunOutcome.COMPLETE, 2, 2)
+        assert each.instances.fetched == fetched
+    assert "sizes of 4 of them, which are estimates" in report.notes[0]
+    assert report.notes[1].startswith("the limit is reached, because series are larger than estimated: 2 series, ")
+    assert bulkdl.status(tmp_path / "m").owed == 0
