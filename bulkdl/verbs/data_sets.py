@@ -26,10 +26,15 @@ _NOUNS: Final = {"collections": "collection", "patients": "patient", "studies": 
 async def resolve_data_sets(selection: Selection, archive: Archive, sink: Sink) -> Selection:
     """Replace the `data_sets` of a selection by the criteria that they are at `archive`, and tell `sink` which.
 
+    Collections that are named by a DOI or an address are replaced, too.
     A UID is a Series or a Study; a DOI, or the address of a page of TCIA, is the Collections behind it; another word is
     a Collection, in any case and with `-`, `_` and blanks alike, an analysis result, or else a Patient.
     Raises SelectionError: the archive has nothing of that name, or the words are of several kinds.
     """
+    words = [name for name in selection.collections if _is_address(name)]
+    if words:
+        others = tuple(name for name in selection.collections if name not in words)
+        selection = replace(selection, collections=others, data_sets=(*words, *selection.data_sets))
     if not selection.data_sets:
         return selection
     found: defaultdict[str, list[str]] = defaultdict(list)
@@ -63,6 +68,10 @@ async def _meaning(word: str, known: Iterable[str], archive: Archive) -> tuple[s
     if name and await _has(Selection(patients=(name,)), archive):
         return "patients", [name]
     raise SelectionError(f"the archive has no collection and no patient called {name!r}{did_you_mean(name, known)}")
+
+
+def _is_address(name: str) -> bool:
+    return "://" in name or _DOI.fullmatch(name.strip()) is not None
 
 
 async def _is_analysis_result(name: str, archive: Archive) -> bool:

@@ -49,6 +49,16 @@ async def test_the_collection_behind_a_doi_or_a_page(word: str, demo_archive: Ru
     assert await taken_for(word, demo_archive.url) == (1, f"{word!r} is the collection Pancreas-CT")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU", "https://www.cancerimagingarchive.net/collection/pancreas-ct/"],
+)
+async def test_the_option_for_collections_takes_addresses_too(name: str, demo_archive: RunningArchive) -> None:
+    collections = [name, "PYDICOM-IMAGES"]
+    report = await bulkdl.plan_async(collection=collections, archive=demo_archive.url)
+    assert {each.collection for each in report.collections} == {"Pancreas-CT", "PYDICOM-IMAGES"}
+
+
 async def test_a_uid_is_that_of_a_series_or_of_a_study_and_a_name_may_be_that_of_a_patient() -> None:
     async with BadArchive(MADE_UP) as archive:
         series = await taken_for(ONE.series_uid, archive.address)
