@@ -106,8 +106,9 @@ class Manifest:
     `instances` narrows some of the Series to single instances, as `Selection.instances` does: pairs of a Series UID and
     its SOP Instance UIDs. `patients` are pairs of a Collection, empty where it is not given, and a Patient ID.
     `locations` are folders of Series, or objects in them, of which the manifest gives no UIDs.
-    `notes` say what was left out. `expected` maps a Series UID to its size and number of instances, where the manifest
-    states them. `format` and `settings` are those of `ManifestReading`.
+    `notes` say what was left out; `repeated` counts rows that name a Series again. `expected` maps a Series UID to its
+    size and number of instances, where the manifest states them. `format` and `settings` are those of
+    `ManifestReading`.
     """
 
     series: tuple[SeriesUid, ...]
@@ -120,6 +121,7 @@ class Manifest:
     settings: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    repeated: int = 0
 
 
 def collect(reading: ManifestReading) -> Manifest:
@@ -130,9 +132,11 @@ def collect(reading: ManifestReading) -> Manifest:
     collections: dict[str, None] = {}
     locations: dict[str, None] = {}
     expected: dict[SeriesUid, SeriesSize] = {}
+    repeated = 0
     for row in reading.rows:
         if (uid := row.series_uid) is not None:
             if row.sop_uid is None:
+                repeated += series.get(uid, ...) is None
                 series[uid] = None
                 if row.image_count is not None or row.size_bytes is not None:
                     expected.setdefault(uid, SeriesSize(row.size_bytes, row.image_count))
@@ -157,6 +161,7 @@ def collect(reading: ManifestReading) -> Manifest:
         format=reading.format,
         settings=reading.settings,
         notes=reading.remarks.notes(),
+        repeated=repeated,
     )
 
 

@@ -16,6 +16,7 @@ from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.locked import LockedGroup, LockedInstance
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.manifest.zstandard import compressed_text
+from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports import ManifestDifference, ManifestReport, ManifestWritten
@@ -60,8 +61,13 @@ def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lin
         stated_instances=sum(size.image_count or 0 for size in found.expected.values()),
         stated_bytes=sum(size.size_bytes or 0 for size in found.expected.values()),
         settings=dict(found.settings),
-        notes=found.notes,
+        notes=(*found.notes, *_repeated(found.repeated)),
     )
+
+
+def _repeated(count: int) -> Iterator[str]:
+    if count:
+        yield f"{counted(count, 'row')} of a series that an earlier row names"
 
 
 def manifest_convert(

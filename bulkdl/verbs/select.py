@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.events import Noted, Sink, ignore
@@ -14,7 +14,14 @@ from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
 from bulkdl.verbs.signatures import Given, Paths, full_signature
 
-_OF_MANIFESTS: Final = frozenset({".tcia", ".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".s5cmd", ".txt", ".lock"})
+if TYPE_CHECKING:
+    from bulkdl.manifest.locked import LockedGroup
+    from bulkdl.model.ids import SeriesUid, SopInstanceUid
+
+_MOST_NAMED: Final = 1_000_000
+_OF_MANIFESTS: Final = frozenset(
+    {".tcia", ".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".s5cmd", ".txt", ".lock", ".zst"}
+)
 
 Wanted: TypeAlias = Selection | Paths | Sequence[Paths] | None
 """What a verb is to select: a selection; or data sets by name, for which see `verbs.data_sets`; or criteria alone."""
@@ -63,13 +70,25 @@ def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
 
 
 def _select_lock(path: Paths) -> Selection:
-    """The instances of a lock, read without its text as a whole: a lock may have millions of lines."""
+    """The instances of a lock; of one with millions, the whole Series: the journal has no room for a longer list."""
     from bulkdl.verbs.lock_files import open_lock  # noqa: PLC0415 - as above
 
-    with open_lock(path) as (_, groups):
-        locked = [(series.series_uid, [each.sop_uid for each in instances]) for series, instances in groups]
-    narrowed = ((uid, tuple(filter(None, sop_uids))) for uid, sop_uids in locked if None not in sop_uids)
-    return Selection(series=tuple(uid for uid, _ in locked), instances=tuple(narrowed), locks=(str(path),))
+    narrowed: list[tuple[SeriesUid, tuple[SopInstanceUid, ...]]] = []
+    with open_lock(path) as (head, groups):
+        is_narrowed = head.instances <= _MOST_NAMED
+        uids = tuple(_narrow(groups, narrowed if is_narrowed else None))
+    return Selection(series=uids, instances=tuple(narrowed), locks=(str(path),))
+
+
+def _narrow(
+    groups: Iterable[LockedGroup], narrowed: list[tuple[SeriesUid, tuple[SopInstanceUid, ...]]] | None
+) -> Iterator[SeriesUid]:
+    """The Series of a lock. Those of which all instances have a UID are added to `narrowed`, if that is there."""
+    for series, instances in groups:
+        yield series.series_uid
+        sop_uids = tuple(each.sop_uid for each in instances if each.sop_uid is not None)
+        if narrowed is not None and len(sop_uids) == len(instances):
+            narrowed.append((series.series_uid, sop_uids))
 
 
 def read_content(path: Paths) -> bytes:

@@ -84,7 +84,12 @@ def test_a_table_of_studies_selects_the_studies() -> None:
         ("mixed-levels.csv", "csv", 2),
         ("patients.csv", "csv", 1),
         ("digest.xlsx", "xlsx", 3),
+        ("pairs.csv", "csv", 4),
+        ("headerless.tsv", "tsv", 2),
         ("cohort.lock", "lock", 3),
+        ("cohort.lock.zst", "lock", 3),
+        ("listed.lock", "lock", 3),
+        ("folders.s5cmd", "s5cmd", 0),
         ("getseries.json", "json", 3),
         ("series.jsonl", "jsonl", 3),
     ],
@@ -92,6 +97,16 @@ def test_a_table_of_studies_selects_the_studies() -> None:
 def test_every_sample_can_be_read(name: str, file_format: str, count: int) -> None:
     manifest = read(SAMPLES / name)
     assert (manifest.format, len(manifest.series)) == (file_format, count)
+
+
+def test_a_series_that_is_named_again_counts_once_and_is_counted() -> None:
+    manifest = read(DATA / "NBIA-manifest-sample-ct-lower-extremity.tcia")
+    assert (len(manifest.series), manifest.repeated) == (5, 2)
+    assert read(SAMPLES / "headerless.tsv").repeated == 1
+
+
+def test_the_folders_of_a_sample_are_places() -> None:
+    assert len(read(SAMPLES / "folders.s5cmd").locations) == 2
 
 
 def test_no_sample_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bulkdl
 from bulkdl.errors import SelectionError
 from bulkdl.manifest import ManifestRow, collect, open_manifest, read_manifest
+from bulkdl.manifest.locked import LockedInstance, LockedSeries, lock_lines
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 
@@ -89,6 +92,34 @@ def test_nothing_is_lost_between_forms_that_hold_everything(
 )
 def test_the_series_survive_every_form_in_order(rows: list[ManifestRow], forms: list[ManifestFormat]) -> None:
     assert [row.series_uid for row in convert(rows, *forms)] == [row.series_uid for row in rows]
+
+
+@given(st.lists(INSTANCES, min_size=1, max_size=8, unique_by=named), st.sampled_from(["csv", "jsonl", "tcia"]))
+def test_the_instances_of_a_lock_survive_every_form_that_holds_them(rows: list[ManifestRow], form: str) -> None:
+    by_series: dict[SeriesUid, list[LockedInstance]] = {}
+    for row in rows:
+        if row.series_uid is not None:
+            by_series.setdefault(row.series_uid, []).append(LockedInstance(row.sop_uid, 1, None, bytes(32)))
+    groups = [(LockedSeries(uid), each) for uid, each in by_series.items()]
+    lock = "".join(lock_lines(lambda: groups, archive="", date=""))
+    out = io.StringIO()
+    bulkdl.manifest_convert("-", out, format=form, content=lock.encode())
+    manifest = read_manifest(out.getvalue().encode(), source="-")
+    assert manifest.series == tuple(by_series)
+    if form != "tcia":
+        assert manifest.instances == tuple((uid, tuple(one.sop_uid for one in each)) for uid, each in by_series.items())
+
+
+def test_the_objects_of_a_lock_are_those_of_its_list_for_s5cmd() -> None:
+    keys = [f"idc-open-data/{FOLDER}/{FOLDER[:-1]}{number}.dcm" for number in (2, 3)]
+    found = [
+        LockedInstance(uid, 1, bytes(16), None, key=key)
+        for uid, key in zip((None, SopInstanceUid("1.2")), keys, strict=True)
+    ]
+    lock = "".join(lock_lines(lambda: [(LockedSeries(SeriesUid("1.2.3")), found)], archive="", date=""))
+    out = io.StringIO()
+    assert bulkdl.manifest_convert("-", out, format="s5cmd", content=lock.encode()).notes == ()
+    assert read_manifest(out.getvalue().encode(), source="-").locations == tuple(keys)
 
 
 def test_what_several_rows_name_is_written_once() -> None:
