@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CLIENTS := nbiatoolkit tcia-utils tciaclient
+CLIENTS := idc-index nbiatoolkit tcia-utils tciaclient
 
 # Compiled modules are kept, whatever the environment says: the tests start many hundreds of Python processes.
 unexport PYTHONDONTWRITEBYTECODE

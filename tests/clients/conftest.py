@@ -9,8 +9,22 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+
+@contextmanager
+def serving(*words: object) -> Iterator[str]:
+    """`bulkdl serve` with these words on a free port, while the block runs: the base address of the NBIA APIs."""
+    command = [os.environ["BULKDL"], "serve", *map(str, words), "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield json.loads(server.stdout.readline())["url"].rstrip("/")
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(scope="session", params=["archive", "cache"])
@@ -19,10 +33,16 @@ def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     words = (
         ["--demo"] if request.param == "archive" else ["--archive", "demo-idc", "--cache", tmp_path_factory.mktemp("c")]
     )
-    command = [os.environ["BULKDL"], "serve", *words, "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield json.loads(server.stdout.readline())["url"].rstrip("/")
-        finally:
-            server.terminate()
+    with serving(*words) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def logged_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The base address of a cache of a bucket, and a file with one line for each request to the bucket."""
+    log = tmp_path_factory.mktemp("log") / "access.jsonl"
+    with serving("--demo", "--access-log", log) as services:
+        bucket = services.removesuffix("/nbia-api/services")
+        archive = ["--archive", f"idc+{bucket}", "--idc-index", f"{bucket}/bulkdl/index/idc_index.parquet"]
+        with serving(*archive, "--cache", tmp_path_factory.mktemp("cache")) as url:
+            yield url, log
