@@ -7,6 +7,7 @@ link where it may (root, iproute2), and asks wrk about `bulkdl serve`. The resul
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from tests.benchmarks import corpus, inner, link, peers, report, scenarios
 from tests.benchmarks.archive import serving
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.scenarios import SCENARIOS, Result, Scenario
+
+_IDLE_SHARE = 0.3  # of the cores, at most used by other work
 
 
 def say(text: str) -> None:
@@ -38,6 +41,11 @@ def main() -> None:
     if any(one.slow for one in wanted) and (why := link.missing()) is not None:
         notes.append(f"No slow link, so no S4 and S5: {why}.")
         wanted = [one for one in wanted if not one.slow]
+    if (load := os.getloadavg()[1]) > (os.cpu_count() or 1) * _IDLE_SHARE:
+        notes.append(
+            f"The machine was busy with other work: its load was {load:.1f} before the start. Seconds are too long for "
+            "every tool; user and system time are nearer to what a quiet machine shows."
+        )
     for note in notes:
         say(note)
     things = corpus.ready(Path(tempfile.gettempdir()) / "bulkdl-bench-corpus")
