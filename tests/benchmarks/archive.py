@@ -41,6 +41,7 @@ http {{
     location = {path}/getImage {{ default_type application/zip; alias {corpus}/zip/$arg_SeriesInstanceUID.zip; }}
     location = {path}/getSeries {{ alias {corpus}/json/getSeries/$asked.json; }}
     location = {path}/getSOPInstanceUIDs {{ alias {corpus}/json/getSOPInstanceUIDs/$asked.json; }}
+    location = {path}/getPatientStudy {{ return 200 '[]'; }}
     location = {path}/getSeriesSize {{ alias {corpus}/json/getSeriesSize/$asked.json; }}
     location = /nbia-api/services/v4/getImage {{
       default_type application/zip; alias {corpus}/zip/$arg_SeriesInstanceUID.zip;

@@ -12,10 +12,28 @@ import bulkdl
 HEAVY = ("aiohttp", "asyncio", "numpy", "pydicom", "sqlite3", "bulkdl.verbs", "bulkdl.errors")
 
 
-def test_importing_bulkdl_imports_nothing_else() -> None:
-    program = f"import sys, bulkdl; print([name for name in {HEAVY!r} if name in sys.modules])"
+# What a mirror needs at times, and imports then: some milliseconds each, in each process of a run.
+LATE = (
+    *("aiohttp", "pydicom", "numpy", "pandas", "duckdb", "csv", "difflib", "tomllib", "zipfile"),
+    *("html", "html.parser", "xml.etree.ElementTree", "bulkdl.manifest", "bulkdl.server", "bulkdl.verbs.locking"),
+    *("bulkdl.archive.dicomweb.multipart", "bulkdl.archive.idc.catalogue"),
+)
+
+
+def imported(module: str, names: tuple[str, ...]) -> str:
+    """Those of `names` that are imported with `module`, as Python shows a list."""
+    program = f"import sys, {module}; print([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_importing_bulkdl_imports_nothing_else() -> None:
+    assert imported("bulkdl", HEAVY) == "[]"
+
+
+@pytest.mark.parametrize("module", ["bulkdl.cli.commands.mirror", "bulkdl.fetch.worker_main"])
+def test_a_run_starts_without_what_most_runs_do_not_need(module: str) -> None:
+    assert imported(module, LATE) == "[]"
 
 
 @pytest.mark.parametrize("name", bulkdl.__all__)

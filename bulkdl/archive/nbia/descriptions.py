@@ -16,7 +16,6 @@ from bulkdl.archive.nbia.endpoints import Attribute
 from bulkdl.archive.nbia.values import read_values
 from bulkdl.model.descriptions import CollectionDescription, Descriptions
 from bulkdl.model.ids import StudyUid, is_uid
-from bulkdl.model.markup import html_text
 from bulkdl.model.records import Patient, Study
 
 _OF_PATIENT: Final = {f"patient_{name}": name for name in ("name", "birth_date", "sex")}
@@ -77,10 +76,16 @@ def _described(collection: str, row: Mapping[str, Any]) -> CollectionDescription
     return CollectionDescription(
         collection=collection,
         html=html,
-        description=html_text(html) if html is not None else None,
+        description=_text_of(html) if html is not None else None,
         uri=address if isinstance(address, str) and address else None,
         updated=_moment(row.get("collectionDescTimestamp")),
     )
+
+
+def _text_of(html: str) -> str:
+    from bulkdl.model.markup import html_text  # noqa: PLC0415 - late: runs ask for few descriptions, after they began
+
+    return html_text(html)
 
 
 def _moment(milliseconds: object) -> str | None:
