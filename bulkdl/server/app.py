@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from bulkdl.errors import ConfigurationError
 from bulkdl.server.access import AccessRules, Authenticator
 from bulkdl.server.bucket import routes as bucket
 from bulkdl.server.catalogue import Catalogue
-from bulkdl.server.connections import Connections, end_stalled_readers
+from bulkdl.server.connections import HANDSHAKE_SECONDS, Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspector
 from bulkdl.server.nbia import routes as nbia
@@ -87,8 +88,11 @@ async def serving(
     port: int = 0,
     hosts: Iterable[str] = (),
     access_log: Callable[[AccessRecord], None] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` for the length of the block. Yields the base address, `http://127.0.0.1:PORT/nbia-api/services`.
+
+    With `tls` it is served by https alone.
 
     Port 0 picks a free port. `hosts` are names that the server answers to, besides `localhost`, `host` and the address
     that a client connects to. `access_log` is called in the event loop after each answer. At the end, running requests
@@ -108,16 +112,22 @@ async def serving(
     try:
         names = frozenset(name.lower().removesuffix(".") for name in (host, *hosts))
         with Connections(hosts=names).guarded(runner.server) as accept:
-            async with await _listen(accept, host, port) as listening:
+            async with await _listen(accept, host, port, tls) as listening:
                 address, bound = listening.sockets[0].getsockname()[:2]
-                yield f"http://{f'[{address}]' if ':' in address else address}:{bound}{SERVICES_PATH}"
+                scheme = "https" if tls is not None else "http"
+                yield f"{scheme}://{f'[{address}]' if ':' in address else address}:{bound}{SERVICES_PATH}"
     finally:
         await runner.cleanup()
 
 
-async def _listen(accept: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+async def _listen(
+    accept: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
+) -> asyncio.Server:
+    handshake_seconds = HANDSHAKE_SECONDS if tls is not None else None
     try:
-        listening = await asyncio.get_running_loop().create_server(accept, host, port, backlog=_BACKLOG)
+        listening = await asyncio.get_running_loop().create_server(
+            accept, host, port, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_seconds
+        )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             advice = "choose another with --port, or a free one: --port 0"

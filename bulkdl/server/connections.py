@@ -22,7 +22,9 @@ from bulkdl.server.responses import NO_GUESSING
 
 _WAIT_SECONDS: Final = 30.0
 _STALL_SECONDS: Final = 60
-_ACCEPTING_SECONDS: Final = 5.0  # at most, from the acceptance of a connection until it is known to be open
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client may take for the handshake of TLS."""
+_ACCEPTING_SECONDS: Final = HANDSHAKE_SECONDS + 5.0  # at most, until an accepted connection is known to be open
 _RESERVED_FILES: Final = 64
 _MOST_CONNECTIONS: Final = 10_000
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from bulkdl.server.catalogue import Catalogue, Root, ScanReport
 from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue
 from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.server.supply import Supply
+from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.blocking import blocking_block
 from bulkdl.verbs.common import require_settled
 from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
@@ -70,6 +72,10 @@ class ServeOptions(TypedDict, total=False):
             read=Path,
         ),
     ]
+    tls_cert: Annotated[
+        Paths | None, Option("tls_cert", "Serve by https, with this certificate (PEM).", "FILE", read=Path)
+    ]
+    tls_key: Annotated[Paths | None, Option("tls_key", "Its private key, if it is in another file.", "FILE", read=Path)]
     quirks: Annotated[
         str | None, Option("quirks", "Behave like the real archives where that endangers clients.", "NAME,NAME")
     ]
@@ -123,6 +129,7 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     names = options.get("quirks")
     quirks = read_quirks(names.split(",") if names is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))
+    tls = await asyncio.to_thread(_tls, options.get("tls_cert"), options.get("tls_key"))
     async with (
         _opened(roots, options) as (catalogue, report, supply),
         serving(
@@ -131,6 +138,7 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
             port=options.get("port", 0),
             hosts=options.get("allowed_host", ()),
             access_log=options.get("access_log"),
+            tls=tls,
         ) as url,
     ):
         held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
@@ -170,6 +178,14 @@ async def _opened(
         yield catalogue, report, None
     finally:
         catalogue.close()
+
+
+def _tls(certificate: Paths | None, key: Paths | None) -> ssl.SSLContext | None:
+    if certificate is not None:
+        return read_certificate(Path(certificate), Path(key) if key is not None else None)
+    if key is not None:
+        raise ConfigurationError("a private key needs its certificate: name it with --tls-cert")
+    return None
 
 
 def read_rules(api_key_file: Paths | None, users_file: Paths | None) -> AccessRules:

@@ -1,0 +1,74 @@
+"""The server by https: what it reads, and whom it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from bulkdl.errors import ArchiveUnreachable, ConfigurationError
+from bulkdl.model.reports import RunOutcome
+from bulkdl.server.tls import read_certificate
+from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.plan import plan_async
+from bulkdl.verbs.reach import reach
+from bulkdl.verbs.serve import serve_async
+from tests.support.bad_archive import QUICK
+from tests.support.dicom_files import instances, write_folder
+from tests.support.faults import CERTIFICATE
+from tests.support.mirrors import checksums_of, checksums_on_disk
+
+ENCRYPTED = CERTIFICATE.with_name("encrypted_key.pem")
+
+
+def apart(folder: Path) -> tuple[Path, Path]:
+    """The certificate and its key, in two files."""
+    key, begin, certificate = CERTIFICATE.read_text().partition("-----BEGIN CERTIFICATE")
+    (folder / "key.pem").write_text(key)
+    (folder / "cert.pem").write_text(begin + certificate)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_a_certificate_and_its_key_are_in_one_file_or_in_two(tmp_path: Path) -> None:
+    for files in ((CERTIFICATE, None), apart(tmp_path)):
+        assert len(read_certificate(*files).get_ciphers()) > 0
+
+
+@pytest.mark.parametrize("wrong", ["missing", "no PEM", "no key", "an encrypted key"])
+def test_a_certificate_that_cannot_be_used_is_named(wrong: str, tmp_path: Path) -> None:
+    certificate, key = apart(tmp_path)[0], None
+    if wrong == "missing":
+        certificate.unlink()
+    elif wrong == "no PEM":
+        certificate.write_text("hunter2")
+    elif wrong == "an encrypted key":
+        key = ENCRYPTED
+    with pytest.raises(ConfigurationError, match=r"cert\.pem .*cannot be used for TLS") as caught:
+        read_certificate(certificate, key)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_mirror_is_made_by_https_and_by_nothing_else(tmp_path: Path) -> None:
+    made_up = write_folder(tmp_path / "files", instances(series=2, per_series=3))
+    async with serve_async(tmp_path / "files", cache=tmp_path / "cache", tls_cert=CERTIFICATE) as served:
+        assert served.url.startswith("https://127.0.0.1:")
+        trusting = reach(served.url, ca_bundle=str(CERTIFICATE))
+        report = await mirror_async(
+            collection=made_up[0].collection, to=tmp_path / "mirror", archive=trusting, settings=QUICK
+        )
+        with pytest.raises(ArchiveUnreachable, match="is not trusted"):
+            await plan_async(everything=True, archive=served.url, settings=QUICK)
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(served.url).port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200" not in await reader.read()
+        writer.close()
+    assert report.outcome is RunOutcome.COMPLETE
+    assert checksums_on_disk(tmp_path / "mirror") == checksums_of(made_up)
+
+
+async def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--tls-cert"):
+        async with serve_async(tmp_path, cache=tmp_path / "cache", tls_key=CERTIFICATE):
+            pass
