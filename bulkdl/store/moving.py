@@ -1,8 +1,8 @@
 """Move the files of one Series to another folder of the mirror. Blocking; it can be repeated after a crash.
 
 A rename is atomic, so after a crash each file is at its old place or at its new one. What is left at the old place is
-moved by the next call. Files that the mirror does not know move along, unless their name is taken. Nothing is
-overwritten.
+moved by the next call. Files that the mirror does not know move along, unless their name is taken; texts beside the
+images stay, because they are written anew. Nothing is overwritten.
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import Final
 from bulkdl.errors import MirrorUnwritable
 from bulkdl.runtime.disk import disk_errors, sync_folder
 from bulkdl.store.files import MirrorFiles
+from bulkdl.store.side_names import is_side_file
 
 _MOST_NAMED: Final = 20
 
@@ -82,7 +83,8 @@ def move_folder(files: MirrorFiles, before: str, after: str, names: Mapping[str,
     moved = Moved()
     source, target = files.absolute(before), files.absolute(after)
     with disk_errors("move the files in", source):
-        present = [name for name in names_in(source) if before != after or name in names]
+        renamed = (name for name in names_in(source) if before != after or name in names)
+        present = [name for name in renamed if not is_side_file(f"{before}/{name}")]
         if present:
             files.refuse_behind_link(before)
             files.ensure_folder(after)

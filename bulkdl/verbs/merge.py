@@ -140,7 +140,10 @@ class _Merging:
             raise
         finally:
             if run_id is not None:
-                await self.target.journal(Journal.end_run, run_id, outcome=outcome, counts={}, now=now())
+                brought = sum(joiner.brought for joiner in self.joiners)
+                size_bytes = sum(joiner.bytes_brought for joiner in self.joiners)
+                counts = {"instances": {"adopted": brought}, "bytes": {"adopted": size_bytes}}
+                await self.target.journal(Journal.end_run, run_id, outcome=outcome, counts=counts, now=now())
         return outcome
 
     def _outcome(self) -> RunOutcome:

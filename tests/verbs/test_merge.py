@@ -51,7 +51,9 @@ async def test_the_result_is_as_if_it_was_made_at_once(tmp_path: Path, by: Impor
         assert synced.changes is not None
         assert (synced.changes.new_series, synced.changes.withdrawn_series) == (2, 1)
     assert sorted(checksums_on_disk(whole).values()) == sorted(checksums_of([*MADE_UP, *LATER]).values())
-    assert [run.verb for run in bulkdl.log(whole).runs] == ["mirror", "mirror", "merge", "resume", "sync"]
+    runs = bulkdl.log(whole).runs
+    assert [run.verb for run in runs] == ["mirror", "mirror", "merge", "resume", "sync"]
+    assert runs[2].instances == {"adopted": 18}
 
 
 async def test_again_it_brings_only_what_is_new(tmp_path: Path) -> None:
