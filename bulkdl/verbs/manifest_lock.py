@@ -28,7 +28,7 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, DEMOS, ArchiveChoice
 from bulkdl.model.events import Sink, ignore
 from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
-from bulkdl.model.options import Option
+from bulkdl.model.options import Option, several
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import Failure, ManifestWritten
 from bulkdl.model.selection import Selection
@@ -81,7 +81,7 @@ async def manifest_lock_async(
         JournalError: there is no mirror, or its journal cannot be read.
     """
     if (root := mirror_to_lock(selection)) is not None:
-        if criteria or mirror is not None:
+        if criteria or mirror is not None or not _is_alone(selection):
             raise SelectionError(f"the lock of the mirror {root} has all that it holds: leave out the other options")
         return await asyncio.to_thread(_lock_mirror, root, file)
     wanted = choose_selection(selection, criteria, sink)
@@ -101,11 +101,15 @@ manifest_lock = blocking(manifest_lock_async)
 
 def mirror_to_lock(selection: Wanted) -> Path | None:
     """The folder that a selection names in place of a data set; None if it names none."""
+    named = selection.data_sets if isinstance(selection, Selection) else several(selection or ())
+    return next((Path(word) for word in named if Path(word).is_dir()), None)
+
+
+def _is_alone(selection: Wanted) -> bool:
+    """Whether a selection is one word and nothing else."""
     if isinstance(selection, Selection):
-        is_one = replace(selection, data_sets=()) == Selection() and len(selection.data_sets) == 1
-        selection = selection.data_sets[0] if is_one else None
-    is_folder = selection is not None and not isinstance(selection, (list, tuple)) and Path(str(selection)).is_dir()
-    return Path(str(selection)) if is_folder else None
+        return replace(selection, data_sets=()) == Selection() and len(selection.data_sets) == 1
+    return len(several(selection or ())) == 1
 
 
 def _archive_of(name: str, url: str) -> str:

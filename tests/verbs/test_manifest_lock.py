@@ -18,6 +18,7 @@ from bulkdl.manifest.locked import LockedInstance, LockHead, read_lock
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.reports import ManifestWritten, RunOutcome
 from bulkdl.model.selection import Selection
+from bulkdl.verbs.select import Wanted
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.bucket_server import BUCKET, BucketServer, Stored, bucket_server, key_of, rows_of, write_index_of
 from tests.support.dicom_files import MadeUp, instances, padded
@@ -202,5 +203,10 @@ async def test_a_folder_is_a_mirror_and_takes_no_criteria(tmp_path: Path) -> Non
     for selection in (tmp_path, str(tmp_path), Selection(data_sets=(str(tmp_path),))):
         with pytest.raises(JournalUnreadable, match="is not a mirror"):
             await bulkdl.manifest_lock_async(selection, io.StringIO())
+    narrowed = Selection(data_sets=(str(tmp_path),), modalities=("CT",))
+    wanted: list[Wanted] = [narrowed, [tmp_path, "OTHER"], Selection(data_sets=("OTHER", str(tmp_path)))]
+    for several in wanted:
+        with pytest.raises(SelectionError, match="leave out the other options"):
+            await bulkdl.manifest_lock_async(several, io.StringIO(), archive="http://127.0.0.1:9/nbia-api/services")
     with pytest.raises(SelectionError, match="leave out the other options"):
         await bulkdl.manifest_lock_async(tmp_path, io.StringIO(), modality="CT")
