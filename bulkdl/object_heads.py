@@ -25,6 +25,8 @@ _HEADS_AT_ONCE: Final = 32
 _HEAD_BYTES: Final = (1 << 14, 1 << 20)
 """How much is read at first, and then, where a header is longer."""
 
+FIRST_BYTES: Final = _HEAD_BYTES[0]
+
 
 async def read_head(archive: Archive, series: Series, entry: Entry, *, at_most: int) -> bytes:
     """The first bytes of an entry, `at_most` so many; fewer where it ends before. Repeats a failed request.
@@ -77,6 +79,25 @@ async def identified(
     await run_pool(as_iterator(unread), read, workers=_HEADS_AT_ONCE, name="head")
     if missing and failures:
         raise UnexpectedAnswer(f"{len(failures):,} objects cannot be identified: {failures[0]}") from failures[0]
+    return tuple(found.values())
+
+
+async def all_identified(archive: Archive, series: Series, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries, each with its SOP Instance UID.
+
+    Raises:
+        RequestFailed: one cannot be read, or is not a DICOM file.
+    """
+    found = {entry.key: entry for entry in entries}
+
+    async def read(entry: Entry) -> None:
+        try:
+            found[entry.key] = replace(entry, sop_uid=await _sop_uid(archive, series, entry))
+        except InvalidInstance as error:
+            raise UnexpectedAnswer(f"{entry.key} cannot be identified: {error}") from error
+
+    unread = [entry for entry in entries if entry.sop_uid is None]
+    await run_pool(as_iterator(unread), read, workers=_HEADS_AT_ONCE, name="head")
     return tuple(found.values())
 
 

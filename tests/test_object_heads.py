@@ -6,7 +6,7 @@ import pytest
 
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.records import Entry, Series
-from bulkdl.object_heads import identified, read_head
+from bulkdl.object_heads import all_identified, identified, read_head
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.memory_archive import MemoryArchive
 
@@ -51,3 +51,11 @@ async def test_an_object_that_is_not_dicom_is_not_an_answer() -> None:
     assert OTHER.sop_uid in {e.sop_uid for e in await identified(archive, SERIES, ENTRIES[:2], {OTHER.sop_uid})}
     with pytest.raises(UnexpectedAnswer, match="1 objects cannot be identified"):
         await identified(archive, SERIES, ENTRIES[:2], {ONE.sop_uid})
+
+
+async def test_all_entries_get_their_uids_or_it_is_an_error() -> None:
+    found = await all_identified(archive_of(MADE_UP), SERIES, ENTRIES)
+    assert [each.sop_uid for each in found] == [one.sop_uid for one in MADE_UP]
+    archive = MemoryArchive({ENTRIES[0].key: [b"<html>"], ENTRIES[1].key: [OTHER.content]})
+    with pytest.raises(UnexpectedAnswer, match="cannot be identified"):
+        await all_identified(archive, SERIES, ENTRIES[:2])

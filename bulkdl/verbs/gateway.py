@@ -30,9 +30,10 @@ from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted, RunContext
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState
-from bulkdl.model.records import Series
+from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
+from bulkdl.object_heads import FIRST_BYTES, all_identified
 from bulkdl.resolve import list_until_complete
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import Tasks, first_set
@@ -52,6 +53,8 @@ _CATALOGUE: Final = f"{BOOKKEEPING}/catalogue.sqlite"
 _IDLE_SECONDS: Final = 5.0
 _MOST_KNOWN: Final = 100_000
 _MOST_LISTS: Final = 1_000
+_MOST_HEADS: Final = 10_000
+_LEAST_RATIO: Final = 4  # of the bytes of a Series to those of its heads
 _PAGE: Final = 100
 _STATUSES: Final = {
     ArchiveUnreachable.code: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -170,7 +173,7 @@ class Gateway:
     _known: set[str] = field(default_factory=set)  # whole Series whose files were looked at in this process
     _leaving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _listing: dict[str, asyncio.Lock] = field(default_factory=dict)
-    _lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _lists: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
 
     @property
     def holdings(self) -> Holdings:
@@ -195,7 +198,8 @@ class Gateway:
 
     async def sop_uids(self, series_uid: str) -> Sequence[str] | None:
         """See `server.supply.Supply.sop_uids`."""
-        if not self.archive.client.capabilities.lists_sop_uids or await asyncio.to_thread(self.is_whole, series_uid):
+        able = self.archive.client.capabilities
+        if not (able.lists_sop_uids or able.ranges) or await asyncio.to_thread(self.is_whole, series_uid):
             return None
         async with self._listing.setdefault(
             series_uid, asyncio.Lock()
@@ -207,10 +211,17 @@ class Gateway:
             self._listing.pop(series_uid, None)
             return self._lists[series_uid]
 
-    async def _list(self, series_uid: str) -> tuple[str, ...]:
-        series = await asyncio.to_thread(self._series, series_uid)
+    async def _list(self, series_uid: str) -> tuple[str, ...] | None:
+        """The SOP Instance UIDs as listed, or from the heads of the files; None if it is better to download these."""
+        if (series := await asyncio.to_thread(self._series, series_uid)) is None:
+            return ()
+        client = self.archive.client
         try:
-            entries, *_ = await list_until_complete(series, self.archive.client) if series is not None else ((),)
+            entries, *_ = await list_until_complete(series, client)
+            if any(entry.sop_uid is None for entry in entries):
+                if not _are_heads_cheap(entries):
+                    return None
+                entries = await all_identified(client, series, entries)
         except ArchiveError as error:
             raise _unavailable(error.code, str(error)) from error
         return tuple(entry.sop_uid for entry in entries if entry.sop_uid is not None)
@@ -470,6 +481,12 @@ class Gateway:
         await self.mirror.journal(Journal.forget_series, SeriesUid(series_uid))
         await asyncio.to_thread(self.holdings.remove, series_uid)
         await asyncio.to_thread(_delete, names, self.mirror.files.root / folder, self.mirror.files.root)
+
+
+def _are_heads_cheap(entries: Sequence[Entry]) -> bool:
+    """Whether the heads of files are few, and a small part of their bytes."""
+    sizes = [entry.size_bytes or 0 for entry in entries]
+    return len(sizes) <= _MOST_HEADS and sum(sizes) > _LEAST_RATIO * FIRST_BYTES * len(sizes)
 
 
 def _is_outdated(before: Series, now: Series) -> bool:

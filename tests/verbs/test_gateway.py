@@ -578,6 +578,51 @@ async def test_the_uids_of_a_bucket_are_those_of_its_files(upstream: Upstream, b
     assert set(objects(upstream).values()) == {1}
 
 
+async def test_the_uids_of_large_files_are_read_from_their_heads(tmp_path: Path) -> None:
+    made = write_folder(tmp_path / "archive", instances(series=1, per_series=3, rows=256))
+    async with (
+        archive_of(tmp_path / "archive", made) as upstream,
+        cache_of(as_idc(upstream, tmp_path / "index"), tmp_path / "cache") as cache,
+    ):
+        path = f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID={made[0].series_uid}"
+        for _ in range(2):
+            answer = await cache.ask(path)
+            assert all(one.sop_uid.encode() in answer.body for one in made)
+        assert files_in(tmp_path / "cache") == set()
+        assert sorted(objects(upstream).values()) == [1, 1, 1]
+        assert (await cache.instance(made[1])).body == made[1].content
+        assert made[1].sop_uid.encode() in (await cache.ask(path)).body
+
+
+async def test_a_route_is_served_from_both_archives(tmp_path: Path) -> None:
+    lung = write_folder(tmp_path / "idc", instances(series=1, per_series=2, collection="LUNG"))
+    brain = write_folder(tmp_path / "nbia", instances(series=1, per_series=2, collection="BRAIN", seed="b"))
+    async with archive_of(tmp_path / "idc", lung) as idc, archive_of(tmp_path / "nbia", brain) as nbia:
+        choice = replace(
+            as_idc(idc, tmp_path / "index"),
+            name="lab",
+            profiles={
+                "idc": f"idc+{idc.url.removesuffix(SERVICES_PATH)}",
+                "lab": f"routed+{nbia.url}",
+            },
+        )
+        async with cache_of(choice, tmp_path / "cache") as cache:
+            totals = cache.served.report.totals
+            assert (totals.collections, totals.series) == (2, 2)
+            for made in (lung, brain):
+                for one in made:
+                    assert (await cache.instance(one)).body == one.content
+                path = f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID={made[0].series_uid}"
+                assert made[1].sop_uid.encode() in (await cache.ask(path)).body
+        asked = len(idc.asked), len(nbia.asked)
+        idc.is_up = nbia.is_up = False
+        async with cache_of(choice, tmp_path / "cache", settings=IMPATIENT) as cache:
+            assert any(isinstance(event, Noted) and "does not answer" in event.message for event in cache.events)
+            assert (await cache.bundle(brain[0].series_uid)).status == 200
+            assert (await cache.instance(lung[0])).body == lung[0].content
+        assert asked < (len(idc.asked), len(nbia.asked))
+
+
 async def test_fifty_clients_of_a_bucket_cause_one_download_of_each_object(
     upstream: Upstream, bucket_cache: Cache
 ) -> None:

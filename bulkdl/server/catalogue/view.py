@@ -25,6 +25,7 @@ from bulkdl.server.catalogue.files import About, ServedFile
 from bulkdl.server.catalogue.reports import Totals
 
 _PAGE: Final = 500
+_UIDS_PAGE: Final = 50_000  # of UIDs alone: subqueries are evaluated anew for each page
 _REMEMBERED: Final = 2_000
 _SERIES: Final = (  # in this order, because the sorted table must come first
     "series AS t CROSS JOIN kind AS k ON k.number = t.kind CROSS JOIN patient AS p ON p.number = t.patient "
@@ -181,7 +182,8 @@ class CatalogueView:
 
     def series_uids(self, *wanted: Condition, **criteria: Unpack[SeriesCriteria]) -> Iterator[str]:
         """The UIDs of the Series that meet all criteria and further conditions on the table `t` of Series."""
-        found = self._pages("series AS t", ("number",), ("t.series_uid",), [*_of_series(criteria), *wanted])
+        conditions = [*_of_series(criteria), *wanted]
+        found = self._pages("series AS t", ("number",), ("t.series_uid",), conditions, size=_UIDS_PAGE)
         return (uid for (uid,) in found)
 
     def details(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[SeriesDetail]:
@@ -275,6 +277,7 @@ class CatalogueView:
         wanted: Sequence[Condition],
         *,
         table: str = "t",
+        size: int = _PAGE,
     ) -> Iterator[Sequence[Any]]:
         """Columns of the rows that meet the conditions, one page at a time, sorted by the `key` of `table`, unique."""
         ordered = [f"{table}.{name}" for name in key]
@@ -282,9 +285,9 @@ class CatalogueView:
         while True:
             behind = [(f"({', '.join(ordered)}) > ({', '.join('?' * len(key))})", after)] if after else []
             query, end = f"SELECT {', '.join((*ordered, *columns))} FROM {source}", f"ORDER BY {', '.join(ordered)}"
-            rows = self._rows(query, *wanted, *behind, end=f"{end} LIMIT {_PAGE}")
+            rows = self._rows(query, *wanted, *behind, end=f"{end} LIMIT {size}")
             yield from (row[len(key) :] for row in rows)
-            if len(rows) < _PAGE:
+            if len(rows) < size:
                 return
             after = rows[-1][: len(key)]
 
