@@ -36,6 +36,7 @@ from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
 from bulkdl.verbs.describing import CollectionsToDescribe
+from bulkdl.verbs.replaced_files import replace_files
 
 if TYPE_CHECKING:
     from bulkdl.annotations import AnnotationClosure
@@ -419,12 +420,14 @@ class MirrorRun:
 
     async def replace_adopted(self, series_uid: SeriesUid, differing: Sequence[HeldInstance]) -> None:
         """Move adopted files of a Series to quarantine, and owe their instances again."""
+        message = "the archive has other bytes than the adopted file"
+
+        def quarantine(held: HeldInstance) -> None:
+            move_away(self.mirror.files, held.path, held.sop_uid, message)
+
+        differing = await self.mirror.journal(replace_files, self.run, differing, quarantine)
         if not differing:
             return
-        for held in differing:
-            message = "the archive has other bytes than the adopted file"
-            await asyncio.to_thread(move_away, self.mirror.files, held.path, held.sop_uid, message)
-        await self.mirror.journal(Journal.owe, self.run, [InstanceKey(series_uid, held.sop_uid) for held in differing])
         which = f"{len(differing):,} adopted files of series {series_uid}"
         self.context.sink(Noted(f"{which} are not what the archive has; downloading them"))
 

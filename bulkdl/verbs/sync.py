@@ -20,7 +20,6 @@ from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
-from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports import Changes, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve import Resolution, resolve
@@ -35,6 +34,7 @@ from bulkdl.verbs.common import (
     with_command,
 )
 from bulkdl.verbs.reach import choose_archive
+from bulkdl.verbs.replaced_files import replace_files
 from bulkdl.verbs.run import MirrorRun, begin_run
 from bulkdl.verbs.signatures import Paths
 
@@ -192,10 +192,9 @@ class _Sync:
         found, _ = await find_differing(row, await journal(Journal.held_of_series, series_uid), self.run.client)
         await self.run.replace_adopted(series_uid, [each for each in found if each.sop_uid in adopted])
         differing = [each for each in found if each.sop_uid not in adopted]
-        for each in differing:
-            await asyncio.to_thread(files.supersede, each.path, self.run.run.id)
-        await journal(Journal.owe, self.run.run, [InstanceKey(series_uid, each.sop_uid) for each in differing])
-        self.changes.replaced_instances += len(differing)
+        run = self.run.run
+        aside = await journal(replace_files, run, differing, lambda each: files.supersede(each.path, run.id))
+        self.changes.replaced_instances += len(aside)
 
 
 def _number(release: str | None) -> int:
