@@ -23,6 +23,7 @@ _PATIENT_FIELDS: Final = tuple(field.name for field in fields(Patient))
 _STUDY_FIELDS: Final = tuple(field.name for field in fields(Study))
 # What a Series has itself says nothing more of its parents.
 _OF_SERIES: Final = frozenset({"collection", "patient_id", "study_uid", "study_date", "description", "series_count"})
+_KEYS: Final = frozenset({"collection", "patient_id", "study_uid"})
 _MOST_CHARACTERS: Final = 500_000  # of a description
 
 
@@ -36,7 +37,13 @@ def parents_in(attributes: tuple[Attribute, ...], rows: Iterable[Mapping[str, An
     """The Patients and Studies that rows of Series, or of Studies, have; each once, as its first row has it."""
     patients: dict[tuple[str, str], Patient] = {}
     studies: dict[tuple[str, str, str], Study] = {}
+    keys = [attribute.name for attribute in attributes if attribute.field in _KEYS]
+    seen: set[tuple[str, ...]] = set()
     for row in rows:
+        raw = tuple(str(row.get(name)) for name in keys)
+        if raw in seen:  # most rows are further Series of a Study
+            continue
+        seen.add(raw)
         values = read_values(attributes, row, required=())
         key = str(values.get("collection") or ""), str(values.get("patient_id") or "")
         if key not in patients:
