@@ -21,7 +21,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.reports import RunOutcome, RunReport
 from bulkdl.verbs.lock_files import kept_locks
-from bulkdl.verbs.locking import judge
+from bulkdl.verbs.locking import ListedNow, judge, pair
 from bulkdl.verbs.select import read_content, select_from
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import MadeUp, instances, write_folder
@@ -218,3 +218,47 @@ def test_a_difference_is_judged_by_what_the_archive_says(
     key: str, size_bytes: int, syntax: str, md5: bytes | None, kind: type[LockedInstanceError]
 ) -> None:
     assert type(judge(LOCKED, held(key, size_bytes, syntax), md5)) is kind
+
+
+def file(sop_uid: str, key: str, md5: bytes | None) -> HeldInstance:
+    uid = SopInstanceUid(sop_uid)
+    return HeldInstance(1, SeriesUid("1.2"), uid, "a/b.dcm", 10, md5, sop_uid.encode(), 0, None, Entry(key, uid))
+
+
+def test_files_are_paired_with_a_lock_by_uid_else_by_key_else_by_checksum() -> None:
+    files = [file(f"1.2.{number}", f"b/s/{number}.dcm", bytes([number]) * 16) for number in range(5)]
+    by_uid = LockedInstance(SopInstanceUid("1.2.0"), None, None, None)
+    by_key = LockedInstance(None, None, b"x" * 16, None, key="b/s/1.dcm")
+    by_md5 = LockedInstance(None, None, bytes([2]) * 16, None, key="other/s/2.dcm")
+    by_sha256 = LockedInstance(None, None, None, b"1.2.3", key="other/s/3.dcm")
+    none = LockedInstance(None, 10, None, None, key="other/s/4.dcm")
+    again = LockedInstance(None, None, bytes([2]) * 16, None, key="other/s/5.dcm")
+    locked = [none, again, by_md5, by_sha256, by_key, by_uid]
+    found = {each.name: held and held.sop_uid for each, held in pair(locked, files)}
+    assert found == {
+        by_uid.name: "1.2.0",
+        by_key.name: "1.2.1",
+        again.name: "1.2.2",
+        by_md5.name: None,
+        by_sha256.name: "1.2.3",
+        none.name: None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("locked", "uids", "keys", "is_held", "lacks"),
+    [
+        (LOCKED, {UID}, set(), False, False),
+        (LOCKED, {"1.2.4"}, set(), False, True),
+        (LOCKED, set(), {LOCKED.key}, False, False),
+        (LOCKED, set(), {"b/s/other.dcm"}, False, True),
+        (replace(LOCKED, key=None), set(), {"b/s/other.dcm"}, False, False),
+        (replace(LOCKED, key=None), set(), {"b/s/other.dcm"}, True, True),
+        (replace(LOCKED, sop_uid=None), {"1.2.4"}, set(), False, False),
+    ],
+    ids=["listed", "not listed", "key listed", "another key", "no key, may be there", "no key, all is held", "no UID"],
+)
+def test_an_instance_is_missing_at_the_archive_only_if_its_list_tells(
+    *, locked: LockedInstance, uids: set[str], keys: set[str], is_held: bool, lacks: bool
+) -> None:
+    assert ListedNow(frozenset(uids), frozenset(keys), is_held=is_held).lacks(locked) is lacks
