@@ -33,7 +33,7 @@ _INSTANCES: Final = (
     0x300C0080,  # Referenced Dose Sequence
 )
 _REFERENCED_INSTANCE: Final = 0x00081155
-_CONTOURS: Final = range(0x30060020, 0x30070000)  # of structure sets, which refer to nothing behind them
+_CONTOURS: Final = (0x30060020, 0x30070000)  # of structure sets, which refer to nothing behind them
 _PIXELS: Final = 0x50000000  # nothing behind is needed either
 _DEEPEST: Final = 16
 
@@ -65,7 +65,8 @@ def read_references(source: Path | bytes) -> References:
 
 def _is_behind(tag: int, vr: str | None, length: int) -> bool:
     del vr, length
-    return tag in _CONTOURS or tag >= _PIXELS
+    first, end = _CONTOURS  # pydicom's tags are a subclass of int, which a range would look up one by one
+    return first <= tag < end or tag >= _PIXELS
 
 
 def _uids(dataset: Dataset, sequence: int, wanted: int, depth: int = 0) -> Iterator[str]:

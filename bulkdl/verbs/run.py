@@ -233,7 +233,9 @@ class MirrorRun:
             tasks.join(handling)
             await work
             completed.put_nowait(None)
-        self._notes += handler.notes()
+        for note in handler.notes():
+            self._notes.append(note)
+            self.context.sink(Noted(note))
 
     async def _leave_out(self) -> None:
         """Forget the Series that a limit does not allow, because those before were larger than estimated."""

@@ -66,6 +66,7 @@ class _SeriesCommands:
         if ended.status:
             said = shortened(one_line(ended.last_line), _SHOWN_CHARACTERS)
             what = f"exit status {ended.status}" if ended.status > 0 else f"ended by signal {-ended.status}"
+            what = "ended, because the run was stopped" if self._stop.is_set() else what
             self._fail(completed, f"{what}: {said}" if said else what)
 
     def _fail(self, completed: CompletedSeries, why: str) -> None:
