@@ -81,7 +81,7 @@ def measure(
             goals += inner.own_cost(things, near, in_memory) + inner.memory(in_memory)
             goals += inner.start_up() + inner.verifying(near.url, in_memory)
             goals += inner.serving(things, in_memory) + inner.listing(things, in_memory)
-            goals += inner.journal(disk) + inner.limits()
+            goals += inner.journal(disk) + inner.limits() + inner.gateway(disk)
     return results, goals
 
 

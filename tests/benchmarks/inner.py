@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -205,7 +207,7 @@ def listing(things: Corpus, disk: Path, *, series: int = 200_000) -> list[Goal]:
     """GetSeries of very many Series: when the first byte comes, and what the server's memory grows by."""
     with tempfile.TemporaryDirectory(dir=disk) as cache:
         folder = things.root / "data" / things.instances(corpus.SMALL)[0].series_uid
-        with _server(folder, cache):
+        with _server([str(folder)], cache):
             pass  # it has made its catalogue
         (catalogue,) = Path(cache).rglob("catalogues/*.sqlite")
         with closing(sqlite3.connect(catalogue)) as database, database:
@@ -216,7 +218,7 @@ def listing(things: Corpus, disk: Path, *, series: int = 200_000) -> list[Goal]:
                 "s.series_date, s.submitted FROM n, (SELECT * FROM series ORDER BY number DESC LIMIT 1) AS s",
                 (series - 1,),
             )
-        with _server(folder, cache) as (url, server):
+        with _server([str(folder)], cache) as (url, server):
             before = server.memory_info().rss
             asked = ["curl", "-s", "-o", "/dev/null", "-w", "%{time_starttransfer} %{size_download}"]
             said = subprocess.run([*asked, f"{url}/v1/getSeries"], check=True, capture_output=True, text=True).stdout
@@ -232,10 +234,54 @@ def listing(things: Corpus, disk: Path, *, series: int = 200_000) -> list[Goal]:
     ]
 
 
+_QUESTIONS: Final = (
+    *("v1/getCollectionValues", "v4/getSeries?Collection=nlst", "v4/getSeries?Modality=XC"),
+    *("v1/getPatientStudy?Collection=nlst", "v1/getModalityValues", "v1/getModalityValues?BodyPartExamined=CHEST"),
+    *("v4/getManufacturerValuesAndCounts?Modality=CT", "v4/getSpeciesValuesAndCounts"),
+    "v1/getPatientByCollectionAndModality?Collection=nlst&Modality=SEG",
+)
+_SEARCHES: Final = (
+    *("", "criteriaType0=ImageModalityCriteria&value0=CT", "criteriaType0=AnatomicalSiteCriteria&value0=CHEST"),
+    *("criteriaType0=DescriptionCriteria&value0=axial", "criteriaType0=MinNumberOfStudiesCriteria&value0=2"),
+    "criteriaType0=DateRangeCriteria&fromDate0=01-01-2020&toDate0=01-01-2030",
+)
+
+
+def gateway(disk: Path) -> list[Goal]:
+    """A cache of the whole IDC, by its real index: its first start, what questions take, and its memory."""
+    if find_spec("idc_index_data") is None:
+        return []
+    with tempfile.TemporaryDirectory(dir=disk) as cache:
+        words = ["--archive", "idc", "--cache", f"{cache}/mirror"]
+        started = time.perf_counter()
+        with _server(words, cache) as (url, server):
+            start = time.perf_counter() - started
+            asked = [_asked(server, f"{url}/{question}") for question in _QUESTIONS]
+            asked += [_asked(server, f"{url}/v4/getSimpleSearch", f"{form}&start=0&size=10") for form in _SEARCHES]
+            size = server.memory_info().rss / 1e6
+        kept = sum(path.stat().st_size for path in Path(cache).rglob("*") if path.is_file()) / 1e6
+    slowest, what = max(asked)
+    return [
+        Goal("serve, IDC: start", "a first start within 20 s", f"{start:.0f} s, {kept:,.0f} MB on disk", start < 20),
+        Goal("serve, IDC: questions", "each within 1 s of CPU", f"{slowest:.2f} s for {what}", slowest <= 1),
+        Goal("serve, IDC: memory", "below 400 MB", f"{size:.0f} MB", size < 400),
+    ]
+
+
+def _asked(server: psutil.Process, address: str, form: str | None = None) -> tuple[float, str]:
+    """The CPU that the server takes until the first 64 KiB of its answer, and the question."""
+    before = server.cpu_times()
+    data = form.encode() if form is not None else None
+    with urllib.request.urlopen(address, data) as answer:  # noqa: S310 - our own server
+        assert answer.read(1 << 16)
+    after = server.cpu_times()
+    return after.user + after.system - before.user - before.system, f"{address.rpartition('/')[2]} {form or ''}".strip()
+
+
 @contextmanager
-def _server(folder: Path, cache: str) -> Iterator[tuple[str, psutil.Process]]:
-    """`bulkdl serve` on a folder, while the block runs: the address of its services, and its process."""
-    command = [_BULKDL, "serve", str(folder), "--port", "0", "--json"]
+def _server(words: list[str], cache: str) -> Iterator[tuple[str, psutil.Process]]:
+    """`bulkdl serve` with these words, while the block runs: the address of its services, and its process."""
+    command = [_BULKDL, "serve", *words, "--port", "0", "--json"]
     environment = {**os.environ, "XDG_CACHE_HOME": cache, "XDG_CONFIG_HOME": cache}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     try:
@@ -251,7 +297,7 @@ def _served(things: Corpus, shape: corpus.Shape, disk: Path) -> float:
     one = things.instances(shape)[0]
     with (
         tempfile.TemporaryDirectory(dir=disk) as cache,
-        _server(things.root / "data" / one.series_uid, cache) as (url, server),
+        _server([str(things.root / "data" / one.series_uid)], cache) as (url, server),
     ):
         address = f"{url}/v1/getSingleImage?SeriesInstanceUID={one.series_uid}&SOPInstanceUID={one.sop_uid}"
         before = server.cpu_times()
