@@ -69,6 +69,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "manifest/*.py": "manifest/test_manifest.py",  # the forms in one table, and what they share
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them
     "pages/*.py": "verbs/test_report.py",  # what they draw is the page, which the test reads
+    "resolve/listing.py": "resolve/test_resolution.py",  # both stages, on archives over real sockets
     "server/bucket/documents.py": "server/bucket/test_listing.py",  # XML, which the test reads
     "server/catalogue/__init__.py": "server/catalogue/test_catalogue.py",
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns
@@ -77,7 +78,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
-    "verbs/held_references.py": "test_annotations.py",  # one reader, by which the tests of all archives find references
+    "verbs/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
     "verbs/report_batch.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
 }

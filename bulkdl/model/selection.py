@@ -167,7 +167,7 @@ class Selection:
     out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
     states; they select nothing. `locks` are the lock files among the manifests, or their contents, whose
     checksums `mirror` compares. `sample`, `seed`, `limit_bytes` and `order` choose among the Series that match.
-    `with_annotations` adds what refers to the chosen ones, and what they refer to (`bulkdl.annotations`).
+    `with_annotations` adds what refers to the chosen ones, and what they refer to (`bulkdl.resolve.annotations`).
     """
 
     collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
@@ -271,7 +271,7 @@ class Selection:
 
     @property
     def is_shortlisted(self) -> bool:
-        """Whether all Series that match must be known before the first one is chosen: see `bulkdl.shortlist`."""
+        """Whether all Series that match must be known before the first is chosen: see `bulkdl.resolve.shortlist`."""
         is_ordered = self.order not in {None, SeriesOrder.COLLECTION}
         return is_ordered or self.sample is not None or self.limit_bytes is not None
 

@@ -27,7 +27,7 @@ from bulkdl.model.options import Option
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.records import Series
 from bulkdl.model.reports import CitedDataSet, CiteReport
-from bulkdl.resolve import Resolution, resolve
+from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.services.citations import (
     CitationFormat,
     KnownReferences,

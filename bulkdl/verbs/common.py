@@ -30,7 +30,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, ValidationLevel, go_on_with
-from bulkdl.resolve import Resolution, explain_nothing
+from bulkdl.resolve.resolution import Resolution, explain_nothing
 from bulkdl.runtime.disk import JOURNAL, VIEW, shortage_errors
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout

@@ -33,8 +33,8 @@ from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.object_heads import FIRST_BYTES, all_identified
-from bulkdl.resolve import list_until_complete
+from bulkdl.resolve.listing import list_until_complete
+from bulkdl.resolve.object_heads import FIRST_BYTES, all_identified
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import Tasks, first_set
 from bulkdl.server.catalogue import Catalogue, ServedFile

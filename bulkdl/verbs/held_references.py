@@ -20,7 +20,7 @@ _MOST_FILES: Final = 1_000  # of one Series
 
 
 class HeldReferences:
-    """Reads the files of Series in the mirror at `root`; see `bulkdl.annotations.Read`."""
+    """Reads the files of Series in the mirror at `root`; see `bulkdl.resolve.annotations.Read`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

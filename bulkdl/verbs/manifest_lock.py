@@ -33,8 +33,9 @@ from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports import Failure, ManifestWritten
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.object_heads import identified
-from bulkdl.resolve import Resolution, finding, list_until_complete, resolve
+from bulkdl.resolve.listing import finding, list_until_complete
+from bulkdl.resolve.object_heads import identified
+from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.verbs.blocking import blocking

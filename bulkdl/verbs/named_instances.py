@@ -18,8 +18,9 @@ from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
-from bulkdl.object_heads import identified
-from bulkdl.resolve import Resolution, list_until_complete, resolve
+from bulkdl.resolve.listing import list_until_complete
+from bulkdl.resolve.object_heads import identified
+from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.runtime.tasks import as_iterator, run_pool
 
 _LISTS_AT_ONCE: Final = 32

@@ -26,7 +26,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure, PlannedCollection, PlannedLicense, PlanReport, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.resolve import Resolution, resolve
+from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
@@ -39,7 +39,7 @@ from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 
 if TYPE_CHECKING:
-    from bulkdl.annotations import AnnotationClosure
+    from bulkdl.resolve.annotations import AnnotationClosure
 
 _RUNS_MEASURED: Final = 20
 _SIZES_ASKED: Final = 100
@@ -124,7 +124,7 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
 
 
 def _closure(planned: _Planned, to: Path | None) -> AnnotationClosure:
-    from bulkdl.annotations import AnnotationClosure, read_nothing  # noqa: PLC0415 - late: most selections are without
+    from bulkdl.resolve.annotations import AnnotationClosure, read_nothing  # noqa: PLC0415 - late: most selections are without
     from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
 
     reads = HeldReferences(to) if planned.journal is not None and to is not None else read_nothing

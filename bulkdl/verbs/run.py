@@ -28,7 +28,8 @@ from bulkdl.model.outcomes import Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
-from bulkdl.resolve import ListSteps, Resolution, list_instances, resolve
+from bulkdl.resolve.listing import ListSteps, list_instances
+from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
 from bulkdl.store.layout import Layout
@@ -39,7 +40,7 @@ from bulkdl.verbs.describing import CollectionsToDescribe
 from bulkdl.verbs.replaced_files import replace_files
 
 if TYPE_CHECKING:
-    from bulkdl.annotations import AnnotationClosure
+    from bulkdl.resolve.annotations import AnnotationClosure
 
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
 
@@ -321,7 +322,7 @@ class MirrorRun:
 
     def _closure(self, run: Run, layout: Layout) -> AnnotationClosure:
         """What finds the annotations of a selection, in this round and the next ones."""
-        from bulkdl.annotations import AnnotationClosure  # noqa: PLC0415 - late: most selections are without
+        from bulkdl.resolve.annotations import AnnotationClosure  # noqa: PLC0415 - late: most selections are without
         from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
 
         closure = AnnotationClosure(self.client, HeldReferences(self.mirror.files.root), peeks=True)

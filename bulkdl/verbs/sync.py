@@ -22,7 +22,7 @@ from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
 from bulkdl.model.reports import Changes, RunReport
 from bulkdl.model.selection import Selection
-from bulkdl.resolve import Resolution, resolve
+from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import (

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
-from bulkdl.annotations import AnnotationClosure
 from bulkdl.archive.base import Archive
 from bulkdl.errors import RequestFailed, UnexpectedAnswer
 from bulkdl.journal.journal import Journal
@@ -17,7 +16,8 @@ from bulkdl.journal.rows import SelectionRow, is_changed
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Changes, Failure, SyncPlan
-from bulkdl.resolve import Resolution, resolve
+from bulkdl.resolve.annotations import AnnotationClosure
+from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import kept_context, open_archive, require_mirror
 from bulkdl.verbs.held_references import HeldReferences

@@ -17,7 +17,8 @@ from bulkdl.journal.thread import open_journal_thread
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
-from bulkdl.resolve import ListSteps, Resolution, explain_nothing, list_instances, resolve
+from bulkdl.resolve.listing import ListSteps, list_instances
+from bulkdl.resolve.resolution import Resolution, explain_nothing, resolve
 from bulkdl.runtime.tasks import Stage
 from tests.support.journals import NOW, begin
 from tests.support.memory_archive import MemoryArchive

@@ -6,7 +6,7 @@ import pytest
 
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.records import Entry, Series
-from bulkdl.object_heads import all_identified, identified, read_head
+from bulkdl.resolve.object_heads import all_identified, identified, read_head
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.memory_archive import MemoryArchive
 

@@ -22,7 +22,7 @@ from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import References, Series
 from bulkdl.model.selection import Selection
-from bulkdl.object_heads import read_head
+from bulkdl.resolve.object_heads import read_head
 from bulkdl.runtime.tasks import as_iterator, run_pool
 
 MODALITIES: Final = ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "SR", "PR", "ANN")

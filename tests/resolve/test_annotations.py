@@ -12,7 +12,6 @@ import duckdb
 import pytest
 
 import bulkdl
-from bulkdl.annotations import AnnotationClosure
 from bulkdl.archive.base import FoundSeries, SeriesQuestion
 from bulkdl.errors import ServerFailed
 from bulkdl.journal.journal import Journal
@@ -21,6 +20,7 @@ from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports import RunOutcome, RunReport
 from bulkdl.model.selection import Selection
+from bulkdl.resolve.annotations import AnnotationClosure
 from bulkdl.runtime.disk import JOURNAL
 from tests.support.annotation_files import annotation
 from tests.support.bad_archive import QUICK

@@ -12,7 +12,7 @@ from bulkdl.errors import SelectionError
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series, SeriesSize
 from bulkdl.model.selection import Selection, SeriesOrder, SeriesSample
-from bulkdl.shortlist import Shortlist
+from bulkdl.resolve.shortlist import Shortlist
 from tests.support.memory_archive import MemoryArchive
 
 

@@ -1,44 +1,31 @@
-"""A selection becomes Series, and Series become entries to download: the first two stages of a run."""
+"""A selection becomes Series: the first stage of a run."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
-from bulkdl.errors import DiffersAtSource, NotFound, RequestFailed, ShortAtSource, UnexpectedAnswer
-from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Run, UnlistedSeries
-from bulkdl.journal.thread import JournalThread
-from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
-from bulkdl.model.outcomes import InstanceOutcome, Outcome
-from bulkdl.model.records import Entry, Series, SeriesSize
+from bulkdl.errors import NotFound, RequestFailed
+from bulkdl.model.ids import SeriesUid, StudyUid
+from bulkdl.model.records import Series, SeriesSize
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import nearest
-from bulkdl.object_heads import identified
-from bulkdl.runtime.availability import Refusals
-from bulkdl.runtime.tasks import Stage, run_pool
-from bulkdl.shortlist import Shortlist
-from bulkdl.store.layout import special_name
+from bulkdl.resolve.shortlist import Shortlist
 
 if TYPE_CHECKING:
-    from bulkdl.annotations import AnnotationClosure
+    from bulkdl.resolve.annotations import AnnotationClosure
 
-# The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
-_LISTS_AT_ONCE: Final = 32
-_PAGE: Final = 100
 _QUESTIONS_SHOWN: Final = 3
 _VALUES_SHOWN: Final = 12
 _DIFFERENCES_SHOWN: Final = 20
 _STUDIES_SAMPLED: Final = 50  # of UIDs that are not Series; if none of them is a Study, the others are not asked for
-_NOT_LISTED: Final = "the archive does not list this instance in its series"
 _IN_NO_SERIES: Final = "no series of the selection has this instance"
-_ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose token has expired, may answer with nothing
 
 
 @dataclass(slots=True)
@@ -243,174 +230,6 @@ def _difference(expected: SeriesSize, series: Series) -> str | None:
         if stated is not None and actual is not None and stated != actual
     ]
     return ", ".join(parts) or None
-
-
-@dataclass(frozen=True, slots=True)
-class ListSteps:
-    """What is done about each Series that is listed: before its entries are recorded, and after.
-
-    `after` gets the keys of the entries if the list is complete.
-    """
-
-    after: Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
-    before: Callable[[Series, Sequence[Entry]], Awaitable[None]] | None = None
-
-
-async def list_instances(
-    journal_thread: JournalThread,
-    run: Run,
-    archive: Archive,
-    *,
-    upstream: Stage,
-    downstream: Stage,
-    steps: ListSteps,
-) -> None:
-    """List the entries of each Series in the journal that has none, until `upstream` ends.
-
-    A list that is shorter than the archive's own count is requested again before it is believed, and then recorded as a
-    failure of the Series; its entries are downloaded all the same.
-
-    Raises:
-        BulkdlError: what ends the run. A list that fails is a failure of its Series.
-    """
-
-    async def unlisted() -> AsyncIterator[UnlistedSeries]:
-        while True:
-            upstream.changed.clear()
-            had_ended, asked, after = upstream.has_ended, False, 0
-            while page := await journal_thread(Journal.unlisted_series, run, after=after, limit=_PAGE):
-                for row in page:
-                    after = row.id
-                    if row.series.series_uid not in in_hand:
-                        asked = True
-                        in_hand.add(row.series.series_uid)
-                        yield row
-            if asked:
-                continue
-            if had_ended:
-                return
-            await upstream.changed.wait()
-
-    in_hand: set[str] = set()  # the Series that are being listed
-    refusals = Refusals()
-
-    async def ask(row: UnlistedSeries) -> None:
-        try:
-            keys, holds_files = await _list_one(row, journal_thread, run, archive, steps, refusals)
-            await steps.after(row.series.series_uid, keys)
-            if holds_files:
-                await journal_thread(Journal.end_listing, row.series.series_uid)
-        finally:
-            in_hand.discard(row.series.series_uid)
-        downstream.more()
-
-    await run_pool(unlisted(), ask, workers=_LISTS_AT_ONCE, name="list")
-
-
-async def _list_one(
-    row: UnlistedSeries,
-    journal_thread: JournalThread,
-    run: Run,
-    archive: Archive,
-    steps: ListSteps,
-    refusals: Refusals,
-) -> tuple[frozenset[str] | None, bool]:
-    """Record the entries of a Series; return their keys if the list is complete and all of them are wanted.
-
-    And whether `Journal.end_listing` is due, once its files were compared with them.
-    """
-    uid = row.series.series_uid
-    try:
-        entries, invalid_rows, attempts = await list_until_complete(row.series, archive)
-        if steps.before is not None and entries:
-            await steps.before(row.series, entries)
-        if row.wanted is not None:
-            entries = await identified(archive, row.series, entries, row.wanted)
-        refusals.answered()
-    except RequestFailed as error:
-        refusals.failed(error)
-        await journal_thread(
-            Journal.record_series_failure, run, uid, error=error.code, message=str(error), attempts=error.attempts
-        )
-        return None, False
-    wanted = [entry for entry in entries if row.wanted is None or entry.sop_uid in row.wanted]
-    missing = sorted((row.wanted or frozenset()) - {entry.sop_uid for entry in wanted})
-    recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
-    names = [special_name(entry.sop_uid) if entry.sop_uid is not None else None for entry in recorded]
-    is_whole = row.wanted is None and 0 < (row.series.image_count or 0) <= len(entries)
-    absent = [_not_found(uid, sop_uid, _NOT_LISTED) for sop_uid in missing]
-    holds_files = await journal_thread(
-        Journal.record_instances, run, uid, recorded, names, missing=absent, is_whole=is_whole
-    )
-    found = finding(row.series, entries, invalid_rows)
-    if found is None:
-        is_whole = row.wanted is None and not invalid_rows
-        return frozenset(entry.key for entry in entries) if is_whole else None, holds_files
-    await journal_thread(
-        Journal.record_series_failure, run, uid, error=found.code, message=str(found), attempts=attempts
-    )
-    return None, holds_files
-
-
-def finding(
-    series: Series, entries: Sequence[Entry], invalid_rows: int
-) -> ShortAtSource | DiffersAtSource | UnexpectedAnswer | None:
-    """How the list of a Series differs from what the archive says of it elsewhere.
-
-    The index that knows the location of a Series (IDC's) is exact: any difference is a finding.
-    """
-    is_exact = series.location is not None
-    promised = series.image_count or 0
-    listed = f"the archive lists {f'{len(entries):,}' if entries else 'no'} instances"
-    bytes_differ = _bytes_differ(series, entries) if is_exact else ""
-    if invalid_rows and not is_exact and not 0 < promised <= len(entries):
-        return UnexpectedAnswer(f"{invalid_rows:,} listed instances have no valid SOP Instance UID")
-    odd = f"; {invalid_rows:,} listed keys are not those of instances" if invalid_rows and is_exact else ""
-    if not entries or len(entries) < promised:
-        return ShortAtSource(f"{listed} and counts {promised:,}{bytes_differ}{odd}")
-    if is_exact and 0 < promised < len(entries):
-        return DiffersAtSource(f"{listed} and counts {promised:,}{bytes_differ}{odd}")
-    if bytes_differ or odd:
-        return DiffersAtSource(f"{listed}{bytes_differ}{odd}")
-    return None
-
-
-def _bytes_differ(series: Series, entries: Sequence[Entry]) -> str:
-    """How the bytes of all entries differ from those of the Series. Without a count its size is not exact either."""
-    sizes = [entry.size_bytes for entry in entries if entry.size_bytes is not None]
-    if not series.image_count or series.size_bytes is None or len(sizes) < len(entries):
-        return ""
-    listed = sum(sizes)
-    return f"; they have {listed:,} bytes, the index says {series.size_bytes:,}" if listed != series.size_bytes else ""
-
-
-async def list_until_complete(series: Series, archive: Archive) -> tuple[tuple[Entry, ...], int, int]:
-    """The entries of all lists of a Series, until they are as many as the archive counts.
-
-    With the number of invalid rows in the last list, and the number of lists.
-    """
-    entries: dict[str, Entry] = {}
-    attempts = 0
-    while True:
-        listing = await archive.list(series)
-        entries |= {entry.key: entry for entry in listing.entries}
-        attempts += 1
-        is_complete = entries and len(entries) >= (series.image_count or 0)
-        if is_complete or attempts >= _ATTEMPTS_AT_A_SHORT_LIST:
-            return tuple(entries.values()), listing.invalid_rows, attempts
-        await archive.retrier.back_off(attempts)
-
-
-def _not_found(series_uid: SeriesUid, sop_uid: SopInstanceUid, message: str) -> InstanceOutcome:
-    return InstanceOutcome(
-        series_uid=series_uid,
-        key=sop_uid,
-        sop_uid=sop_uid,
-        outcome=Outcome.FAILED,
-        error=NotFound.code,
-        message=message,
-        attempts=1,
-    )
 
 
 async def explain_nothing(selection: Selection, questions: Sequence[SeriesQuestion], archive: Archive) -> str:
