@@ -52,7 +52,13 @@ _LENGTHS: Final = {
     "PixelSpacingRangeCriteria": "json_extract(t.extra, '$.pixel_spacing_mm')",
     "SliceThicknessRangeCriteria": "json_extract(t.extra, '$.slice_thickness_mm')",
 }
-_TABLES: Final = {"PatientAgeRangeCriteria": "study", **dict.fromkeys(_LENGTHS, "kind")}
+_SINCE: Final = "substr(t.since, 1, 10)"
+_RELEASED: Final = "json_extract(t.record, '$.released')"  # the same, at the kind of a Series that has it
+_TABLES: Final = {
+    "PatientAgeRangeCriteria": "study",
+    "DateRangeCriteria": "since",
+    **dict.fromkeys(_LENGTHS, "kind"),
+}
 _MAX_MM: Final = 1e9
 _COUNTED: Final = "SELECT patient, count(DISTINCT study) AS studies, sum(series) AS series FROM found GROUP BY patient"
 _FACETS: Final = ("bodyParts", "modalities", "collections", "species")
@@ -71,7 +77,8 @@ _OF_FOUND: Final = (
 class SimpleSearch:
     """A parsed search: the conditions for a Series, and how many such modalities and Studies a Patient must have.
 
-    The `conditions` are by the table that they are of, `kind`, `patient`, `study` or `series`, each as `t`.
+    The `conditions` are by the table that they are of, `kind`, `patient`, `study` or `series`, as `t`; those under
+    `since` are of the dates of `series`.
     """
 
     conditions: Mapping[str, Sequence[Condition]]
@@ -124,7 +131,7 @@ def _condition(kind: str, value: str, form: Mapping[str, str], number: str, date
         return "t.description LIKE ? ESCAPE '\\'", (pattern,)
     if kind == "DateRangeCriteria":
         first, last = (_day(form.get(name + number), date_format) for name in ("fromDate", "toDate"))
-        return "substr(t.since, 1, 10) BETWEEN ? AND ?", (first or "0001-01-01", last or "9999-12-31")
+        return f"{_SINCE} BETWEEN ? AND ?", (first or "0001-01-01", last or "9999-12-31")
     if kind == "PatientAgeRangeCriteria":
         return _AGE_BETWEEN, (_days(form.get("from" + number, ""), 0), _days(form.get("to" + number, ""), 1 << 31))
     if kind in _LENGTHS:
@@ -207,21 +214,31 @@ def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> d
     }
 
 
-def _conditions(view: CatalogueView, search: SimpleSearch) -> Iterator[Condition]:
-    """The conditions on a table `t` of Series; where the search has none of single Series, also on their tally."""
-    for table in ("kind", "patient", "study"):
-        if (wanted := search.conditions.get(table, ())) or table == "kind":
+def _conditions(view: CatalogueView, search: SimpleSearch, source: str = "series") -> Iterator[Condition]:
+    """The conditions on the table `source`, as `t`: that of the Series, or their tally where it has what is needed."""
+    of_kind, since = (search.conditions.get(name, ()) for name in ("kind", "since"))
+    if source == "tally":
+        of_kind, since = [*of_kind, *((text.replace(_SINCE, _RELEASED), values) for text, values in since)], ()
+    yield from view.below("kind", *of_kind)
+    for table in ("patient", "study"):
+        if wanted := search.conditions.get(table, ()):
             yield from view.below(table, *wanted)
-    yield from search.conditions.get("series", ())
+    yield from (*since, *search.conditions.get("series", ()))
+
+
+def _source(view: CatalogueView, search: SimpleSearch) -> str:
+    """The tally, which has a third of the rows of the Series, unless single Series must be looked at."""
+    if search.conditions.get("series"):
+        return "series"
+    unreleased = f"SELECT 1 FROM kind AS t WHERE {_RELEASED} IS NULL LIMIT 1"
+    return "series" if search.conditions.get("since") and view.select(unreleased, ()) else "tally"
 
 
 def _found(view: CatalogueView, search: SimpleSearch) -> Condition:
-    """The tables of a WITH clause that define `found`: what matches, of Patients that have enough of it.
-
-    From the tally, which has a third of the rows of the Series, unless single Series must be looked at.
-    """
-    where, values = all_of([*_conditions(view, search)])
-    source, count = ("series", "1") if search.conditions.get("series") else ("tally", "t.series")
+    """The tables of a WITH clause that define `found`: what matches, of Patients that have enough of it."""
+    source = _source(view, search)
+    where, values = all_of([*_conditions(view, search, source)])
+    count = "t.series" if source == "tally" else "1"
     rows = f"SELECT t.patient, nullif(t.study, 0) AS study, t.kind, {count} AS series FROM {source} AS t {where}"
     if not (search.min_studies or search.min_modalities):
         return f"found AS MATERIALIZED ({rows})", values

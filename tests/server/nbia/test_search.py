@@ -1,17 +1,22 @@
-"""Searches by lengths, over real sockets."""
+"""Searches by lengths and dates."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import date, datetime
 from itertools import product
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.records import Series
 from bulkdl.server.access import AccessRules
-from bulkdl.server.catalogue import Root
+from bulkdl.server.catalogue import Catalogue, Root
+from bulkdl.server.catalogue.holdings import Holdings
+from bulkdl.server.nbia.search import found_series, parse_search, summary
 from tests.support.catalogue_files import one, put
 from tests.support.dicom_samples import SERIES_UID, encoded, image
 from tests.support.served import Served, served
@@ -120,3 +125,22 @@ async def test_whole_collections_are_counted_as_series_by_series(collections: Se
         ]
         assert both[0] == both[1], page
         assert (both[0]["totalPatients"] > 0) == (wanted not in {("GAMMA",), ("nothing",)})
+
+
+@pytest.mark.parametrize("submitted", [None, datetime(2022, 5, 6)], ids=["all-released", "one-submitted"])  # noqa: DTZ001 - as archives have it
+def test_dates_are_those_of_the_release_or_else_of_the_submission(tmp_path: Path, submitted: datetime | None) -> None:
+    days = [date(2021, 1, 1), date(2022, 1, 1), date(2023, 1, 1)]
+    made = [
+        Series(series_uid=SeriesUid(f"1.{number}"), patient_id=str(number), collection="C", released=day)
+        for number, day in enumerate(days)
+    ]
+    if submitted is not None:
+        made.append(Series(series_uid=SeriesUid("1.9"), patient_id="9", collection="C", submitted=submitted))
+    form = {"criteriaType0": "DateRangeCriteria", "fromDate0": "06-01-2021", "toDate0": "12-31-2022"}
+    with Catalogue.open(tmp_path / "catalogue.sqlite") as catalogue:
+        with Holdings(catalogue, tmp_path).loading({}) as add:
+            add(made)
+        search = parse_search(form, date_format="%m-%d-%Y")
+        found = [row["subjectId"] for row in summary(catalogue, search, authorized=False)["resultSet"]]
+        assert found == ["1"] + ["9"] * (submitted is not None)
+        assert len(list(found_series(catalogue, search))) == len(found)
