@@ -1,13 +1,16 @@
 """How a command ends: the exit code of the contract for a report or an error, and the JSON document. Pure."""
 
+from __future__ import annotations
+
 import json
 from enum import IntEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bulkdl import errors
-from bulkdl.model import reports
-from bulkdl.model.reports import RunOutcome
 from bulkdl.model.text import one_line
+
+if TYPE_CHECKING:
+    from bulkdl.model.reports import Report
 
 
 class Exit(IntEnum):
@@ -46,11 +49,12 @@ _BY_ERROR: Final[tuple[tuple[type[errors.BulkdlError], Exit], ...]] = (
 )
 
 _BY_OUTCOME: Final = {
-    RunOutcome.COMPLETE: Exit.OK,
-    RunOutcome.PARTIAL: Exit.INCOMPLETE,
-    RunOutcome.INTERRUPTED: Exit.INTERRUPTED,
-    RunOutcome.FAILED: Exit.UNREACHABLE,
+    "complete": Exit.OK,
+    "partial": Exit.INCOMPLETE,
+    "interrupted": Exit.INTERRUPTED,
+    "failed": Exit.UNREACHABLE,
 }
+"""The exit code of each `RunOutcome`."""
 
 
 def for_error(error: errors.BulkdlError) -> Exit:
@@ -58,8 +62,11 @@ def for_error(error: errors.BulkdlError) -> Exit:
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), Exit.INCOMPLETE)
 
 
-def for_report(report: reports.Report) -> Exit:  # noqa: PLR0911 - one for each
+def for_report(report: Report) -> Exit:  # noqa: PLR0911 - one for each
     """The exit code of a verb: 0 only if nothing that was requested failed, is damaged or is missing."""
+    from bulkdl.model import reports  # noqa: PLC0415 - late: `--version` and `--help` have none
+    from bulkdl.model.reports import RunOutcome  # noqa: PLC0415 - as above
+
     match report:
         case reports.AdoptReport(found=0, outcome=RunOutcome.COMPLETE) | reports.ManifestDifference(is_same=False):
             return Exit.INCOMPLETE
@@ -86,6 +93,6 @@ def document(values: dict[str, Any]) -> str:
 
 def error_values(error: errors.BulkdlError) -> dict[str, Any]:
     """The JSON document of a command that an error ended: its report as far as it came, and the error."""
-    outcome = RunOutcome.INTERRUPTED if isinstance(error, errors.Interrupted) else RunOutcome.FAILED
-    ended = {"outcome": outcome.value, "error": error.code, "message": one_line(str(error))}
+    outcome = "interrupted" if isinstance(error, errors.Interrupted) else "failed"
+    ended = {"outcome": outcome, "error": error.code, "message": one_line(str(error))}
     return {**(error.report or {}), **ended}

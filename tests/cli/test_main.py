@@ -24,7 +24,7 @@ from tests.support.held_mirrors import make_mirror
 COMMANDS = ("mirror", "resume", "plan", "status", "verify", "query", "serve")
 COMMAND = (sys.executable, "-m", "bulkdl")
 NOBODY = "http://127.0.0.1:9/nbia-api/services"
-HEAVY = ("asyncio", "aiohttp", "pydicom", "numpy", "sqlite3", "tqdm", "ssl")
+HEAVY = ("asyncio", "aiohttp", "pydicom", "numpy", "sqlite3", "tqdm", "ssl", "bulkdl.model.reports")
 
 
 @pytest.fixture(autouse=True)
