@@ -36,6 +36,7 @@
     │   ├── DuplicateInstance         another entry of the Series has the same SOP Instance UID
     │   └── NotInBundle               the bundle of its Series does not contain it
     ├── BundleError                   a bundle is truncated, damaged or hostile
+    ├── InvalidVolume                 the images of a Series are not the slices of one volume
     ├── DiskError                     the mirror cannot be written
     │   ├── DiskFull                  no space, quota or inodes left                   exit 5
     │   └── MirrorUnwritable          permissions, read-only, input/output error       exit 5
