@@ -10,11 +10,12 @@ connections, the one that has waited longest is ended; if none waits, the new on
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -31,6 +32,7 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?", re.ASCII | re.IGNORECASE)
 _MOST_KNOWN_HOSTS: Final = 100  # the forms of the names, with and without ports
 _LAST_PORT: Final = 65_535
+_Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -67,35 +69,9 @@ class Connections:
         """A factory of protocols for a listening socket. For the length of the block, silent connections are ended."""
         loop = asyncio.get_running_loop()
         timer = loop.call_soon(lambda: None)
-
-        handle = server.request_handler
-
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            host = request.headers.get("Host", "")
-            if host not in self._known_hosts and (refusal := self._refusal(request, host)) is not None:
-                return refusal
-            connection = self._known[request.protocol]
-            connection.request, connection.since = request, loop.time()
-            try:
-                response = await handle(request)
-            finally:
-                connection.request, connection.since = None, loop.time()
-            if not response.prepared:
-                response.headers.update(NO_GUESSING)
-            return response
-
-        server.request_handler = answer
-
-        def accept() -> asyncio.Protocol:
-            if len(server.connections) >= self.most:
-                longest = min(self._waiting(server), key=lambda handler: self._known[handler].since, default=None)
-                if longest is None:
-                    return _Refusal()
-                del self._known[longest]
-                _abort(longest)
-            protocol = server()
-            self._known[protocol] = _ClientConnection(loop.time())
-            return protocol
+        server.request_handler = partial(self._answer, server.request_handler)
+        server.connection_made = partial(self._made, server.connection_made)  # type: ignore[method-assign]
+        server.connection_lost = partial(self._lost, server.connection_lost)  # type: ignore[method-assign]
 
         def look() -> None:
             nonlocal timer
@@ -104,9 +80,46 @@ class Connections:
 
         look()
         try:
-            yield accept
+            yield partial(self._accept, server)
         finally:
             timer.cancel()
+
+    def _accept(self, server: web.Server) -> asyncio.Protocol:
+        loop = asyncio.get_running_loop()
+        if len(self._known) >= self.most:
+            longest = min(self._waiting(), key=lambda handler: self._known[handler].since, default=None)
+            if longest is None:
+                return _Refusal()
+            del self._known[longest]
+            _abort(longest)
+        protocol = server()
+        self._known[protocol] = _ClientConnection(loop.time())
+        return protocol
+
+    def _made(self, made: Callable[..., None], handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        made(handler, transport)
+        if handler not in self._known:  # it was ended between its acceptance and now
+            transport.abort()
+
+    def _lost(self, lost: Callable[..., None], handler: web.RequestHandler, *error: BaseException | None) -> None:
+        self._known.pop(handler, None)
+        lost(handler, *error)
+
+    async def _answer(self, handle: _Handle, request: web.BaseRequest) -> web.StreamResponse:
+        host = request.headers.get("Host", "")
+        if host not in self._known_hosts and (refusal := self._refusal(request, host)) is not None:
+            return refusal
+        if (connection := self._known.get(request.protocol)) is None:
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)  # it was ended
+        clock = asyncio.get_running_loop().time
+        connection.request, connection.since = request, clock()
+        try:
+            response = await handle(request)
+        finally:
+            connection.request, connection.since = None, clock()
+        if not response.prepared:
+            response.headers.update(NO_GUESSING)
+        return response
 
     def _refusal(self, request: web.BaseRequest, host: str) -> web.Response | None:
         found = _HOST.fullmatch(host)
@@ -123,7 +136,7 @@ class Connections:
         return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=text)
 
     def _end(self, server: web.Server, *, before: float) -> None:
-        for handler in self._waiting(server):
+        for handler in self._waiting():
             if self._known[handler].since < before:
                 _abort(handler)
         open_ones, just_now = set(server.connections), asyncio.get_running_loop().time() - _ACCEPTING_SECONDS
@@ -131,13 +144,12 @@ class Connections:
             handler: known for handler, known in self._known.items() if handler in open_ones or known.since > just_now
         }
 
-    def _waiting(self, server: web.Server) -> list[web.RequestHandler]:
-        """The connections that wait for a whole request. What still sends does not wait."""
+    def _waiting(self) -> list[web.RequestHandler]:
+        """The connections that wait for a whole request, or to be accepted. What still sends does not wait."""
         return [
             handler
-            for handler in server.connections
-            if (known := self._known.get(handler)) is not None
-            and (known.request is None or not known.request.content.is_eof())
+            for handler, known in self._known.items()
+            if (known.request is None or not known.request.content.is_eof())
             and (handler.transport is None or not handler.transport.get_write_buffer_size())
         ]
 

@@ -99,6 +99,35 @@ async def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one()
             each.close()
 
 
+async def test_the_last_of_many_that_come_at_once_is_answered() -> None:
+    """They are accepted before the first of them is made, and before those that they replace have ended."""
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
+    with Connections(most=2).guarded(runner.server) as accept:
+        async with await loop.create_server(accept, "127.0.0.1", 0) as silent:
+            waiting = [await asyncio.open_connection(*silent.sockets[0].getsockname()) for _ in range(2)]
+            for reader, writer in waiting:  # when they are answered, they wait for their next request
+                writer.write(GET)
+                assert await first_line(reader) == b"HTTP/1.1 200 OK"
+            accepted = [accept() for _ in range(5)]
+            for each, is_answered in ((accepted[0], False), (accepted[-1], True)):
+                async with await loop.create_server(lambda each=each: each, "127.0.0.1", 0) as server:  # type: ignore[misc]
+                    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                    writer.write(GET)
+                    with suppress(ConnectionError):
+                        assert (await first_line(reader) == b"HTTP/1.1 200 OK") is is_answered
+                    writer.close()
+            for _, each_writer in waiting:
+                each_writer.close()
+    await runner.cleanup()
+
+
 async def test_a_new_connection_is_refused_while_all_others_are_answered() -> None:
     gate = Gate()
     async with listening(Connections(most=1), gate) as port:
