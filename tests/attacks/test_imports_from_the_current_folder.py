@@ -139,7 +139,7 @@ def quarantined(mirror: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
 
 
-@pytest.mark.parametrize("kilobytes", [160_000, 170_000, 200_000, 400_000, 1_000_000])
+@pytest.mark.parametrize("kilobytes", [150_000, 160_000, 240_000, 400_000, 1_000_000])
 async def test_a_decoder_without_memory_condemns_no_file(kilobytes: int, bulkdl: Watcher, tmp_path: Path) -> None:
     limited = ("sh", "-c", f'ulimit -v {kilobytes}; exec "$@"', "sh", *SCRIPT)
     async with HostileArchive(MADE_UP) as archive:
