@@ -1,7 +1,7 @@
 """Ask the archive what it says of the Collections of a run, and record it: at most one request for each, once.
 
 A mirror that is served answers with it, and the texts beside its files are made of it. A run does not fail for want of
-it: the next run asks again.
+it: the next one asks again.
 """
 
 from __future__ import annotations
@@ -48,8 +48,14 @@ class CollectionsToDescribe:
                 self._waiting[series.collection] = series.patient_id or None
 
     async def ask(self, archive: Archive, journal: JournalThread) -> None:
-        """Ask the archive, and record its answers; what it does not answer is announced."""
+        """Ask the archive, and record its answers; what it does not answer is announced.
+
+        A run that only goes on with what is owed asks nothing where nothing is owed: it needs no archive.
+        """
         if self.run.selection_id is None:  # Series of earlier runs, too
+            counts = await journal(Journal.counts, None)
+            if not (self._waiting or counts.owed or counts.series_unlisted):
+                return
             known = await journal(Journal.undescribed, self.run, limit=_MOST_COLLECTIONS)
             self._waiting |= {name: None for name in known if name not in self._waiting}
         failure = None
@@ -69,7 +75,7 @@ class CollectionsToDescribe:
             which = f"collection {unanswered[0]}" if len(unanswered) == 1 else f"{len(unanswered):,} collections"
             why = str(failure) or "it did not answer in time"
             self.context.sink(
-                Noted(f"the archive did not say what it knows of {which}: {why}; the next run asks again")
+                Noted(f"the archive did not say what it knows of {which}: {why}; the next mirror or sync asks again")
             )
 
     async def _ask_for(self, collection: str, patient_id: str | None, archive: Archive, journal: JournalThread) -> None:

@@ -18,7 +18,6 @@ from bulkdl.model.events import Event, Noted
 from bulkdl.model.records import Patient
 from bulkdl.model.reports import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
-from bulkdl.verbs.resume import resume_async
 from bulkdl.verbs.sync import sync_async
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
@@ -107,7 +106,7 @@ async def test_a_failure_is_said_and_costs_nothing_else(tmp_path: Path, fault: A
         assert report.failures == ()
         assert len(notes(events)) == 1
         archive.fault = answering(studies)
-        await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK)
+        await archive.mirror(tmp_path)
     assert patient(tmp_path / "mirror") is not None
 
 
@@ -117,5 +116,8 @@ async def test_a_mirror_of_an_earlier_version_is_described_by_its_next_run(tmp_p
         with closing(sqlite3.connect(tmp_path / "mirror" / JOURNAL)) as database:
             database.executescript("DELETE FROM collection; DELETE FROM study;")
         archive.fault = answering(studies)
-        await archive.resume(tmp_path)
+        asked = len(archive.server.requests)
+        assert (await archive.resume(tmp_path)).outcome is RunOutcome.COMPLETE
+        assert len(archive.server.requests) == asked, "nothing is owed, so no archive is needed"
+        await archive.mirror(tmp_path)
     assert patient(tmp_path / "mirror") is not None
