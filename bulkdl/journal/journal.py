@@ -27,6 +27,8 @@ from bulkdl.model.selection import Selection
 
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
+_PAGE: Final = 1_000
+
 
 def _selection_of(run: Run | None) -> int | None:
     return None if run is None else run.selection_id
@@ -781,6 +783,13 @@ class Journal:
     def series(self, *, after: int = 0, limit: int) -> list[SeriesRow]:
         """Every Series, by id, after the id `after`."""
         return [rows.series_row(row) for row in self._rows(queries.SERIES_PAGE, (after, limit))]
+
+    def all_series(self) -> Iterator[SeriesRow]:
+        """Every Series, by id. They are read page by page, so the journal may be written meanwhile."""
+        after = 0
+        while page := self.series(after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].id
 
     def find_series(self, series_uid: SeriesUid) -> SeriesRow | None:
         """One Series; None if it was never recorded."""

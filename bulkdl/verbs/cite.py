@@ -44,7 +44,6 @@ from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given
 
-_PAGE: Final = 1_000
 _NO_LICENSE: Final = "the archive names no licence"
 
 
@@ -100,12 +99,9 @@ def _cite_mirror(root: Path, form: CitationFormat) -> CiteReport:
             release=journal.last_catalogue(),
             dates=(runs[0].started[:10], runs[-1].started[:10]) if runs else None,
         )
-        after = 0
-        while page := journal.series(after=after, limit=_PAGE):
-            for row in page:
-                if row.held:
-                    cited.add(row.series, row.held, row.held_bytes)
-            after = page[-1].id
+        for row in journal.all_series():
+            if row.held:
+                cited.add(row.series, row.held, row.held_bytes)
         if not cited.sums:
             raise SelectionError(f"{root} holds nothing that could be cited")
         cited.known.add(journal.collection_descriptions(), journal.result_descriptions())

@@ -36,7 +36,6 @@ __all__ = [
     "manifest_show",
 ]
 
-_PAGE: Final = 1_000
 _NO_LOCK: Final = "a lock has the checksums of instances; to make one: bulkdl manifest lock DIR|FILE"
 _NOT_COMPRESSED: Final = "only a lock is written compressed: leave out .zst"
 
@@ -315,15 +314,12 @@ def _reading(manifest: Paths, content: bytes | None, *, skip_bad_lines: bool = F
 
 
 def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:
-    after = 0
-    while page := journal.series(after=after, limit=_PAGE):
-        after = page[-1].id
-        for row in page:
-            uid, wanted = row.series.series_uid, {}
-            if row.is_in_part:
-                wanted = {uid: [held.sop_uid for held in journal.held_of_series(uid)]}
-            if row.held:
-                yield rows_of_series(row.series, wanted)
+    for row in journal.all_series():
+        uid, wanted = row.series.series_uid, {}
+        if row.is_in_part:
+            wanted = {uid: [held.sop_uid for held in journal.held_of_series(uid)]}
+        if row.held:
+            yield rows_of_series(row.series, wanted)
 
 
 def _key(row: ManifestRow) -> tuple[str, str]:

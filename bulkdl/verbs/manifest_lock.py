@@ -47,7 +47,6 @@ from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given, Paths
 
-_PAGE: Final = 1_000
 _AT_ONCE: Final = 64  # Series that are in memory together, with their instances
 _LISTS_AT_ONCE: Final = 8
 _CHECKSUMS_AT_ONCE: Final = 4  # of each of those Series
@@ -171,10 +170,7 @@ class _Counts:
 
 
 def _held_series(journal: Journal) -> Iterator[SeriesRow]:
-    after = 0
-    while page := journal.series(after=after, limit=_PAGE):
-        after = page[-1].id
-        yield from (row for row in page if row.held)
+    return (row for row in journal.all_series() if row.held)
 
 
 def _groups_of(journal: Journal, uids: Sequence[SeriesUid], counts: _Counts) -> Iterator[LockedGroup]:

@@ -107,7 +107,7 @@ def _gather(root: Path) -> _Gathered:
     with Journal.open_readonly(require_mirror(root)) as journal:
         last = journal.last_run()
         archive = (last.archive_name or last.archive_url) if last else None
-        for row in _series(journal):
+        for row in journal.all_series():
             _add_series(gathered, row, archive)
             syntaxes: Counter[str] = Counter()
             sizes: Counter[str] = Counter()
@@ -138,13 +138,6 @@ def _add_series(gathered: _Gathered, row: SeriesRow, archive: str | None) -> Non
         gathered.findings.append(_finding(row, Finding(FindingKind.NOT_HELD, f"{missing:,} of {of:,} instances")))
     elif row.error is not None:
         gathered.findings.append(_finding(row, Finding(FindingKind.NOT_HELD, row.message or row.error)))
-
-
-def _series(journal: Journal) -> Iterator[SeriesRow]:
-    after = 0
-    while page := journal.series(after=after, limit=_PAGE):
-        yield from page
-        after = page[-1].id
 
 
 def _finding(row: SeriesRow, finding: Finding) -> SeriesFinding:

@@ -19,7 +19,6 @@ from bulkdl.model.selection import Selection
 from bulkdl.verbs.common import require_mirror, require_settled
 from bulkdl.verbs.signatures import Paths
 
-_PAGE: Final = 1_000
 _EVERYTHING: Final = Selection(everything=True)
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")
 _COUNTS: Final = ("held", "owed", "failed", "quarantined", "withdrawn", "held_bytes")
@@ -71,18 +70,15 @@ def read_table(mirror: Paths, table: str, selection: Selection = _EVERYTHING) ->
     names = uid_names("SOP Class") if table == ExportTable.METADATA else {}
     with Journal.open_readonly(require_mirror(root)) as journal:
         require_settled(root, journal)
-        after = 0
-        while page := journal.series(after=after, limit=_PAGE):
-            for row in page:
-                if not selection.matches(row.series):
-                    continue
-                if table == ExportTable.SERIES:
-                    yield _series_row(row)
-                elif table == ExportTable.INSTANCES:
-                    yield from journal.instance_table(row.series.series_uid)
-                elif row.held:
-                    yield _metadata_row(row, root, journal, names, {})
-            after = page[-1].id
+        for row in journal.all_series():
+            if not selection.matches(row.series):
+                continue
+            if table == ExportTable.SERIES:
+                yield _series_row(row)
+            elif table == ExportTable.INSTANCES:
+                yield from journal.instance_table(row.series.series_uid)
+            elif row.held:
+                yield _metadata_row(row, root, journal, names, {})
 
 
 def metadata_rows(root: Path, journal: Journal, sop_classes: dict[int, str]) -> Iterator[dict[str, Any]]:
@@ -90,10 +86,10 @@ def metadata_rows(root: Path, journal: Journal, sop_classes: dict[int, str]) -> 
 
     The SOP classes that are read from files, because the journal has none, are added to `sop_classes` by Series id.
     """
-    names, after = uid_names("SOP Class"), 0
-    while page := journal.series(after=after, limit=_PAGE):
-        yield from (_metadata_row(row, root, journal, names, sop_classes) for row in page if row.held)
-        after = page[-1].id
+    names = uid_names("SOP Class")
+    for row in journal.all_series():
+        if row.held:
+            yield _metadata_row(row, root, journal, names, sop_classes)
 
 
 def _series_row(row: SeriesRow) -> dict[str, Any]:

@@ -207,9 +207,6 @@ def _place_of(held: HeldInstance) -> tuple[str, str]:
 
 
 def _whole(journal: Journal) -> Iterator[str]:
-    after = 0
-    while page := journal.series(after=after, limit=_PAGE):
-        for row in page:
-            if row.is_listed and row.held and not (row.is_in_part or row.owed or row.failed or row.quarantined):
-                yield row.series.series_uid
-        after = page[-1].id
+    for row in journal.all_series():
+        if row.is_listed and row.held and not (row.is_in_part or row.owed or row.failed or row.quarantined):
+            yield row.series.series_uid
