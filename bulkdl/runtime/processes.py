@@ -94,17 +94,23 @@ def _import_path() -> list[str]:
 
 
 class CommandEnd(NamedTuple):
-    """How a command of the user ended: its exit status, negative for a signal, and the last line of standard error."""
+    """How a command of the user ended: its exit status, negative for a signal, and the last line of standard error.
+
+    `timed_out`: it was ended, because it took longer than it may.
+    """
 
     status: int
     last_line: str
+    timed_out: bool = False
 
 
-async def run_command(words: Sequence[str], content: bytes, *, stop: asyncio.Event) -> CommandEnd:
+async def run_command(
+    words: Sequence[str], content: bytes, *, stop: asyncio.Event, timeout_seconds: float | None = None
+) -> CommandEnd:
     """Run a command of the user, without a shell, with `content` on its standard input.
 
-    Its standard output is dropped. It is ended, with all that it started, when `stop` is set, and when this task is
-    cancelled. It does not get our secrets from the environment.
+    Its standard output is dropped. It is ended, with all that it started, when `stop` is set, after `timeout_seconds`,
+    and when this task is cancelled. It does not get our secrets from the environment.
 
     Raises:
         MirrorUnwritable: it cannot be started.
@@ -119,18 +125,21 @@ async def run_command(words: Sequence[str], content: bytes, *, stop: asyncio.Eve
             stderr=asyncio.subprocess.PIPE,
             **_as_group(),
         )
-    running, stopped = asyncio.ensure_future(_talk(process, content)), asyncio.ensure_future(stop.wait())
+    talking, stopped = asyncio.ensure_future(_talk(process, content)), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
+        await asyncio.wait([talking, stopped], timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        timed_out = not stopped.done() and process.returncode is None and not talking.done()
+        if not talking.done():
             _end_group(process, forcibly=False)
-            await asyncio.wait([running], timeout=_GRACE_SECONDS)
+            await asyncio.wait([talking], timeout=_GRACE_SECONDS)
     finally:
-        if not running.done():
-            _end_group(process, forcibly=True)
         stopped.cancel()
-        last_line = await running
-    return CommandEnd(await process.wait(), last_line)
+        if not talking.done():
+            _end_group(process, forcibly=True)
+            await asyncio.wait([talking], timeout=_GRACE_SECONDS)
+            talking.cancel()  # what has left the group keeps the pipe open
+            process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - nothing public closes its pipes
+    return CommandEnd(await process.wait(), _last_line(talking), timed_out)
 
 
 def _as_group() -> dict[str, Any]:
@@ -160,6 +169,10 @@ async def _talk(process: asyncio.subprocess.Process, content: bytes) -> str:
 
     last_line, _ = await asyncio.gather(read(), write())
     return last_line
+
+
+def _last_line(talking: asyncio.Future[str]) -> str:
+    return talking.result() if talking.done() and not talking.cancelled() else ""
 
 
 def _end_group(process: asyncio.subprocess.Process, *, forcibly: bool) -> None:

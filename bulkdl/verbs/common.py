@@ -25,7 +25,7 @@ from bulkdl.model.access import DEMO_IDC, DEMOS, ArchiveChoice
 from bulkdl.model.completed_series import parse_command
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.options import Option, as_words
-from bulkdl.model.quantities import parse_count
+from bulkdl.model.quantities import parse_count, parse_duration
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
@@ -61,6 +61,15 @@ OnSeriesAtOnce: TypeAlias = Annotated[
     int | None,
     Option("on_series_at_once", "The most commands of --on-series at a time; the default is 2.", "N", read=parse_count),
 ]
+OnSeriesTimeout: TypeAlias = Annotated[
+    float | None,
+    Option(
+        "on_series_timeout",
+        "End a command of --on-series after this long, as failed; the default is 1h.",
+        "DURATION",
+        read=parse_duration,
+    ),
+]
 
 
 class RunOptions(TypedDict, total=False):
@@ -83,6 +92,7 @@ class DownloadOptions(RunOptions, total=False):
 
     on_series: OnSeries
     on_series_at_once: OnSeriesAtOnce
+    on_series_timeout: OnSeriesTimeout
 
 
 def context_of(options: RunOptions) -> RunContext:
@@ -93,17 +103,21 @@ def context_of(options: RunOptions) -> RunContext:
     return RunContext(settings, options.get("sink", ignore), stop)
 
 
-def with_command(context: RunContext, command: str | Sequence[str] | None, at_once: int | None) -> RunContext:
-    """The context, with a command for each Series that the run completes, if there is one.
+def with_command(context: RunContext, options: DownloadOptions) -> RunContext:
+    """The context, with the command of `options` for each Series that the run completes, if there is one.
 
     Raises:
         ConfigurationError: it is not a command, or does not exist.
     """
-    if command is None:
+    if (command := options.get("on_series")) is None:
         return context
-    from bulkdl.verbs.series_commands import on_series_handler  # noqa: PLC0415 - late: most runs are without
+    from bulkdl.verbs.series_commands import (  # noqa: PLC0415 - late: most runs are without
+        SeriesCommandOptions,
+        on_series_handler,
+    )
 
-    handler = on_series_handler(command, at_once, stop=context.stop, sink=context.sink)
+    chosen = SeriesCommandOptions(command, options.get("on_series_at_once"), options.get("on_series_timeout"))
+    handler = on_series_handler(chosen, stop=context.stop, sink=context.sink)
     return replace(context, completed=handler)
 
 

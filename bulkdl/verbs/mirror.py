@@ -16,9 +16,11 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import (
+    DownloadOptions,
     NewLayout,
     OnSeries,
     OnSeriesAtOnce,
+    OnSeriesTimeout,
     OpenMirror,
     context_of,
     open_archive,
@@ -43,6 +45,7 @@ async def mirror_async(
     settings: FetchSettings | None = None,
     on_series: OnSeries = None,
     on_series_at_once: OnSeriesAtOnce = None,
+    on_series_timeout: OnSeriesTimeout = None,
     sink: Sink = ignore,
     stop: asyncio.Event | None = None,
     **criteria: Given,
@@ -61,7 +64,12 @@ async def mirror_async(
         DiskError, MirrorLocked, JournalError: the mirror cannot be used.
     """
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
-    context = with_command(context, on_series, on_series_at_once)
+    commands: DownloadOptions = {
+        "on_series": on_series,
+        "on_series_at_once": on_series_at_once,
+        "on_series_timeout": on_series_timeout,
+    }
+    context = with_command(context, commands)
     wanted = choose_selection(selection, criteria, sink)
     return await mirror_selection(wanted, Path(to), layout, choose_archive(archive), context)
 

@@ -35,7 +35,7 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
     root, layout = Path(mirror), options.get("layout")
     chosen = parse_layout(layout) if layout is not None else None
     context = await asyncio.to_thread(kept_context, root, options)
-    context = with_command(context, options.get("on_series"), options.get("on_series_at_once"))
+    context = with_command(context, options)
     async with open_mirror(root, "resume", private=context.settings.private) as opened:
         last = await opened.journal(Journal.last_run)
         if last is None:

@@ -62,7 +62,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
     """
     root = Path(mirror)
     context = await asyncio.to_thread(kept_context, root, options)
-    context = with_command(context, options.get("on_series"), options.get("on_series_at_once"))
+    context = with_command(context, options)
     async with open_mirror(root, "sync", private=context.settings.private) as opened:
         last, all_rows = await opened.journal(Journal.last_run), await opened.journal(Journal.selections)
         archive, rows = repeated_selections(last, all_rows, options, root)

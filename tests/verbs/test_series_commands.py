@@ -102,6 +102,27 @@ async def test_commands_end_when_the_run_is_stopped(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
+async def test_a_command_that_hangs_is_ended_and_has_failed(tmp_path: Path) -> None:
+    events: list[Event] = []
+    started = tmp_path / "started"
+    async with BadArchive(MADE_UP) as archive:
+        report = await bulkdl.mirror_async(
+            series=min(SERIES),
+            to=tmp_path / "m",
+            archive=archive.choice(tmp_path),
+            settings=QUICK,
+            sink=events.append,
+            on_series=["sh", "-c", 'echo $$ > "$0"; exec sleep 600', str(started)],
+            on_series_timeout=1.0,
+        )
+    assert report.outcome is RunOutcome.COMPLETE
+    assert report.notes == ("the command of --on-series failed for 1 of 1 series",)
+    (told,) = [event.message for event in events if isinstance(event, Noted) and "failed for series" in event.message]
+    assert "took longer than 1.0 s (--on-series-timeout)" in told
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
 @pytest.mark.parametrize("command", ["", "unclosed 'quote", "no-such-command-of-ours x"])
 async def test_what_is_not_a_command_is_refused_before_anything_is_done(tmp_path: Path, command: str) -> None:
     with pytest.raises(ConfigurationError, match="--on-series"):
