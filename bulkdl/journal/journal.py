@@ -162,6 +162,13 @@ class Journal:
             told = {name: document.get(name) or {} for name in ("instances", "bytes", "changes")}
             yield RunSummary(number, verb, archive, begun, end, outcome, **told)
 
+    def runs_of(self, verb: str) -> list[rows.VerbRun]:
+        """The runs of a verb, oldest first."""
+        found = self._rows(queries.RUNS_OF_VERB, (verb,))
+        return [
+            rows.VerbRun(json.loads(settings), RunOutcome(outcome) if outcome else None) for settings, outcome in found
+        ]
+
     def last_settings(self, verb: str) -> tuple[int, dict[str, Any]] | None:
         """The latest run of `verb`, and its settings as `begin_run` was given them; None if there is none."""
         row = self._row(queries.LAST_SETTINGS, (verb,))

@@ -77,6 +77,7 @@ SELECT r.id, r.verb, a.name, a.url, r.selection_id, r.started_at, r.ended_at, r.
 FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id DESC LIMIT 1
 """
 
+RUNS_OF_VERB: Final = "SELECT settings, outcome FROM run WHERE verb = ? ORDER BY id"
 LAST_SETTINGS: Final = "SELECT id, settings FROM run WHERE verb = ? ORDER BY id DESC LIMIT 1"
 COUNTS_OF_RUNS: Final = """
 SELECT r.counts FROM run AS r JOIN archive AS a ON a.id = r.archive_id

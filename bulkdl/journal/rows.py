@@ -56,6 +56,14 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class VerbRun:
+    """A run of one verb: the settings that `begin_run` was given, and its outcome, None where it did not end."""
+
+    settings: Mapping[str, Any]
+    outcome: RunOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
 class SelectionRow:
     """A selection of the mirror. `is_resolved`: a run has resolved it completely."""
 

@@ -208,12 +208,22 @@ class CollectionStatus:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class UnfinishedWork:
+    """What was begun on a mirror by `verb` and did not end, and the `command` that finishes it."""
+
+    verb: str
+    message: str
+    command: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport(_Report):
     """What a mirror holds and owes, from its journal alone.
 
     What Series in `unlisted_series` owe is not counted. `failures_by_error` maps a code to the number of instances, or
     whole Series, that failed with it. `unanswered`: criteria that matched nothing in the last run of each selection.
+    `unfinished` is empty while a process works on the mirror.
     """
 
     mirror: str
@@ -234,6 +244,7 @@ class StatusReport(_Report):
     failures_by_error: dict[str, int] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     unanswered: tuple[str, ...] = ()
+    unfinished: tuple[UnfinishedWork, ...] = ()
 
     @property
     def instances(self) -> InstanceCounts:
@@ -252,6 +263,7 @@ class StatusReport(_Report):
             "errors": self.failures_by_error,
             "failures": _documents(self.failures),
             "unanswered": list(self.unanswered),
+            "unfinished": _documents(self.unfinished),
         }
 
 

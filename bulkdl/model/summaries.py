@@ -267,6 +267,7 @@ def _status_text(report: reports.StatusReport, width: int | None) -> str:
         lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
     lines += _failures(report.failures, report.mirror, asked=True)
     lines += [f"not found in the last run: {one_line(message)}" for message in report.unanswered]
+    lines += [f"{one_line(each.message)}; to finish it: {one_line(each.command)}" for each in report.unfinished]
     if owed and not report.running:
         rest = report.owed + report.failed + report.series.failed + report.unlisted_series
         way = _way_on(report.mirror, only_quarantined=not rest)

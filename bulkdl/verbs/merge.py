@@ -161,7 +161,7 @@ class _Merging:
             archive_name=last.archive_name,
             archive_url=last.archive_url,
             selection=None,
-            settings={"sources": [str(source) for source in sources], "by": self.by.value},
+            settings={"sources": [str(source.absolute()) for source in sources], "by": self.by.value},
             now=now(),
         )
         return run.id

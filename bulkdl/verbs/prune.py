@@ -10,10 +10,13 @@ from bulkdl.errors import MirrorUnwritable
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.quantities import human_bytes
+from bulkdl.model.reports import RunOutcome
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import open_mirror, require_mirror
+from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import renew_side_files
 from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.unfinished import has_open_prune
 
 _REMOVED_AT_ONCE: Final = 500
 
@@ -28,16 +31,20 @@ async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sin
     async with open_mirror(require_mirror(Path(mirror)).parents[1], "prune") as opened:
         count, size_bytes = await opened.journal(Journal.withdrawn_total)
         superseded, superseded_bytes = await asyncio.to_thread(opened.files.superseded)
-        if (total := count + superseded) == 0:
+        total = count + superseded
+        if total == 0 and not await opened.journal(has_open_prune):
             return 0
         text = f"{count:,} withdrawn and {superseded:,} superseded files, {human_bytes(size_bytes + superseded_bytes)}"
         if max_delete is not None and total > max_delete:
             raise MirrorUnwritable(f"there are {text}, more than --max-delete {max_delete}: none was removed")
-        sink(Noted(f"removing {text}"))
-        while page := await opened.journal(Journal.withdrawn_files, limit=_REMOVED_AT_ONCE):
-            await asyncio.to_thread(opened.files.remove, [each.path for each in page])
-            await opened.journal(Journal.forget, page)
-        await asyncio.to_thread(opened.files.remove_superseded)
+        if total:
+            sink(Noted(f"removing {text}"))
+        async with recorded_run(opened, "prune", {"max_delete": max_delete}) as run:
+            while page := await opened.journal(Journal.withdrawn_files, limit=_REMOVED_AT_ONCE):
+                await asyncio.to_thread(opened.files.remove, [each.path for each in page])
+                await opened.journal(Journal.forget, page)
+            await asyncio.to_thread(opened.files.remove_superseded)
+            run.outcome, run.counts = RunOutcome.COMPLETE, {"changes": {"removed_files": total}}
         await renew_side_files(opened, sink)
         return total
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict, Unpack
@@ -18,8 +16,9 @@ from bulkdl.model.reports import RelayoutReport, Renamed, RunOutcome
 from bulkdl.store.layout import Layout, layout_name, parse_layout
 from bulkdl.store.lock import lock_mirror
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import OpenMirror, now, open_mirror, require_mirror
+from bulkdl.verbs.common import OpenMirror, open_mirror, require_mirror
 from bulkdl.verbs.moves import Moves
+from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import renew_side_files
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.views import View, prepare_view
@@ -87,36 +86,12 @@ relayout = blocking(relayout_async)
 
 
 async def _rearrange(opened: OpenMirror, moves: Moves, wanted: Layout) -> dict[str, Any]:
-    async with _recorded(opened, wanted) as ended:
+    async with recorded_run(opened, "relayout", {"layout": wanted.template}) as ended:
         await moves.finish()
         await opened.journal(Journal.begin_relayout, wanted.template)
         is_done = await moves.rearrange(wanted)
-        ended.append(_outcome(is_done=is_done, problems=len(moves.problems)))
-    return {**_counts(moves), "outcome": ended[0]}
-
-
-@asynccontextmanager
-async def _recorded(opened: OpenMirror, wanted: Layout) -> AsyncIterator[list[RunOutcome]]:
-    """Record the relayout as a run on the mirror, with the archive of the last one; the block adds how it ended."""
-    last = await opened.journal(Journal.last_run)
-    if last is None:  # nothing was ever mirrored
-        yield []
-        return
-    run = await opened.journal(
-        Journal.begin_run,
-        verb="relayout",
-        archive_name=last.archive_name,
-        archive_url=last.archive_url,
-        selection=None,
-        settings={"layout": wanted.template},
-        now=now(),
-    )
-    ended: list[RunOutcome] = []
-    try:
-        yield ended
-    finally:
-        outcome = ended[0] if ended else RunOutcome.FAILED
-        await opened.journal(Journal.end_run, run.id, outcome=outcome, counts={}, now=now())
+        ended.outcome = _outcome(is_done=is_done, problems=len(moves.problems))
+    return {**_counts(moves), "outcome": ended.outcome}
 
 
 async def _try(opened: OpenMirror, moves: Moves, wanted: Layout) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bulkdl.store.lock import holder
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.unfinished import unfinished_work
 
 _FAILURES_NAMED: Final = 100
 
@@ -36,12 +37,12 @@ def read_status(mirror: Path) -> StatusReport:
     """As `status_async`. Blocking, without an event loop."""
     with Journal.open_readonly(require_mirror(mirror)) as journal, journal.snapshot():
         last = journal.last_run()
-        counts = journal.counts(None)
+        counts, running = journal.counts(None), holder(mirror)
         return StatusReport(
             mirror=str(mirror.resolve()),
             archive=(last.archive_name if last.archive_name in DEMOS else last.archive_url) if last else "",
             run=last.id if last else 0,
-            running=holder(mirror),
+            running=running,
             last_outcome=last.outcome.value if last and last.outcome else None,
             series=counts.series,
             selected=counts.instances_selected,
@@ -56,6 +57,7 @@ def read_status(mirror: Path) -> StatusReport:
             failures_by_error=journal.failures_by_error(),
             failures=tuple(journal.failures(limit=_FAILURES_NAMED)),
             unanswered=tuple(journal.unanswered()),
+            unfinished=() if running else unfinished_work(mirror, journal),
         )
 
 

@@ -119,6 +119,7 @@ def test_a_status_has_the_document_of_the_contract() -> None:
         "errors": {"not-found": 1},
         "failures": [],
         "unanswered": [],
+        "unfinished": [],
     }
 
 

@@ -1,0 +1,42 @@
+"""Record in the journal what changes a mirror without asking an archive, as a run: `log` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulkdl.journal.journal import Journal
+from bulkdl.model.reports import RunOutcome
+from bulkdl.verbs.common import OpenMirror, now
+
+
+@dataclass(slots=True)
+class RecordedRun:
+    """How a run ends: the block of `recorded_run` sets it. `counts` are as in the report of a run."""
+
+    outcome: RunOutcome = RunOutcome.FAILED
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def recorded_run(mirror: OpenMirror, verb: str, settings: Mapping[str, Any]) -> AsyncIterator[RecordedRun]:
+    """Record a run with the archive of the last one; a mirror on which nothing was ever mirrored has no runs."""
+    last, ended = await mirror.journal(Journal.last_run), RecordedRun()
+    if last is None:
+        yield ended
+        return
+    run = await mirror.journal(
+        Journal.begin_run,
+        verb=verb,
+        archive_name=last.archive_name,
+        archive_url=last.archive_url,
+        selection=None,
+        settings=settings,
+        now=now(),
+    )
+    try:
+        yield ended
+    finally:
+        await mirror.journal(Journal.end_run, run.id, outcome=ended.outcome, counts=ended.counts, now=now())

@@ -1,0 +1,33 @@
+"""What changes a mirror without an archive is a run in its log, also if it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import bulkdl
+from bulkdl.model.reports import RunOutcome
+from bulkdl.verbs.common import open_mirror
+from bulkdl.verbs.recorded import recorded_run
+from tests.support.dicom_files import instances
+from tests.support.layouts import mirror_of
+
+
+async def test_a_run_is_recorded_with_its_outcome_or_as_failed(tmp_path: Path) -> None:
+    mirror = await mirror_of(list(instances(series=1, per_series=1)), tmp_path)
+    async with open_mirror(mirror, "prune") as opened:
+        async with recorded_run(opened, "prune", {}) as run:
+            run.outcome, run.counts = RunOutcome.COMPLETE, {"changes": {"removed_files": 2}}
+        with pytest.raises(ZeroDivisionError):
+            async with recorded_run(opened, "prune", {}):
+                raise ZeroDivisionError
+    ended, failed = bulkdl.log(mirror).runs[-2:]
+    assert (ended.verb, ended.outcome, ended.changes) == ("prune", "complete", {"removed_files": 2})
+    assert (failed.verb, failed.outcome, failed.archive) == ("prune", "failed", ended.archive)
+
+
+async def test_a_mirror_without_any_run_has_none_then_either(tmp_path: Path) -> None:
+    async with open_mirror(tmp_path / "m", "prune") as opened, recorded_run(opened, "prune", {}):
+        pass
+    assert bulkdl.log(tmp_path / "m").runs == ()
