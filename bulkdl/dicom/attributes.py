@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
-from bulkdl.dicom.part10 import DEFLATED_LITTLE, uid_text
+from bulkdl.dicom.part10 import uid_text
 from bulkdl.errors import InvalidInstance, InvalidUid
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-
     from bulkdl.dicom.part10 import Element, Walk
 
 
@@ -137,15 +135,3 @@ def parse_identity(sop_uid: str | None, series_uid: str | None) -> tuple[SopInst
 def parse_study_uid(study_uid: str | None) -> StudyUid | None:
     """The Study Instance UID; None if it is missing or invalid, which does not make an instance invalid."""
     return StudyUid(study_uid) if study_uid is not None and is_uid(study_uid) else None
-
-
-def read_with_pydicom(file: BinaryIO, attributes: InstanceAttributes, syntax: str, **options: Any) -> Dataset:
-    """What pydicom reads of a file with `options`, which may raise any exception. It does not inflate a second time."""
-    from pydicom.filereader import dcmread, read_dataset  # noqa: PLC0415
-
-    if syntax == DEFLATED_LITTLE:
-        if options.pop("stop_before_pixels", False):
-            options["stop_when"] = lambda tag, *_: tag in PIXEL_DATA_KEYWORDS
-        return read_dataset(attributes.walk.open_at(), is_implicit_VR=False, is_little_endian=True, **options)
-    file.seek(0)
-    return dcmread(file, **options)

@@ -27,13 +27,14 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
-_STANDARD = "1.2.840.10008."  # UIDs of DICOM; all others are private
+STANDARD = "1.2.840.10008."  # UIDs of DICOM begin so; all others are private
 JPIP_DEFLATED = frozenset(("1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"))  # pydicom does not inflate these
 
 _META_GROUP = b"\2\0"
 _MEDIA_SOP_CLASS = 0x00020002
 _MEDIA_SOP_INSTANCE = 0x00020003
 _TRANSFER_SYNTAX = 0x00020010
+_GROUP_LENGTH = (0x00020000, b"UL", 4)
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
 _ITEM = 0xFFFEE000
@@ -74,12 +75,17 @@ class Element(NamedTuple):
 
 
 class FileMeta(NamedTuple):
-    """The File Meta Information. The data set begins at byte `end` of a file of `size` bytes."""
+    """The File Meta Information. The data set begins at byte `end` of a file of `size` bytes.
+
+    It `is_plain` if it begins with its group length, has one only, and both it and the transfer syntax have the VRs of
+    PS3.10 §7.1.
+    """
 
     transfer_syntax_uid: str | None
     media_sop_uid: str | None
     end: int
     size: int
+    is_plain: bool = False
 
 
 @contextmanager
@@ -104,8 +110,13 @@ def read_meta(file: BinaryIO) -> FileMeta:
     uids: dict[int, str] = {}
     walk = Walk(file, size)
     at = first = HEAD_BYTES
+    is_plain = False
     while walk.peek(at, 2) == _META_GROUP:  # what follows may have another encoding, or be deflated
-        tag, _, offset, length = walk.head(at, size, implicit=False)
+        tag, vr, offset, length = walk.head(at, size, implicit=False)
+        if at == first:
+            is_plain = (tag, vr, length) == _GROUP_LENGTH
+        elif (tag == _TRANSFER_SYNTAX and vr != b"UI") or tag == _GROUP_LENGTH[0]:
+            is_plain = False
         at = walk.end_of(tag, offset, length, size)
         if tag in {_MEDIA_SOP_CLASS, _MEDIA_SOP_INSTANCE, _TRANSFER_SYNTAX}:
             uids[tag] = uid_text(walk.peek(offset, min(length, _LONGEST_UID)))
@@ -113,7 +124,7 @@ def read_meta(file: BinaryIO) -> FileMeta:
         raise InvalidInstance("no DICOM preamble and meta information (PS3.10 §7.1)")
     if uids.get(_MEDIA_SOP_CLASS) == _DICOMDIR:
         raise InvalidInstance("a DICOMDIR")
-    return FileMeta(uids.get(_TRANSFER_SYNTAX) or None, uids.get(_MEDIA_SOP_INSTANCE) or None, at, size)
+    return FileMeta(uids.get(_TRANSFER_SYNTAX) or None, uids.get(_MEDIA_SOP_INSTANCE) or None, at, size, is_plain)
 
 
 def uid_text(raw: bytes) -> str:
@@ -137,7 +148,7 @@ def open_data_set(
         walk.zeros_after = zeros
         return walk
     is_implicit, is_little = syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG
-    if syntax is not None and not syntax.startswith(_STANDARD):
+    if syntax is not None and not syntax.startswith(STANDARD):
         file.seek(meta.end)
         is_little = not file.read(2).startswith(b"\0")
     return Walk(file, size, meta.end, implicit=is_implicit, little=is_little, into_sequences=into_sequences)

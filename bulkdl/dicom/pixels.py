@@ -10,8 +10,9 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bulkdl.dicom.attributes import FRAME_ATTRIBUTES, InstanceAttributes, Tag, read_with_pydicom
+from bulkdl.dicom.attributes import FRAME_ATTRIBUTES, InstanceAttributes, Tag
 from bulkdl.dicom.frames import END_OF_IMAGE, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS, Frames, shape_of_codestream
+from bulkdl.dicom.opening import read_with_pydicom
 from bulkdl.dicom.part10 import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPIP_DEFLATED
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bulkdl.dicom.attributes import InstanceAttributes, Tag, parse_identity, parse_study_uid, read_with_pydicom
-from bulkdl.dicom.part10 import JPIP_DEFLATED, FileMeta, open_data_set, opened, read_meta, uid_text
+from bulkdl.dicom.attributes import InstanceAttributes, Tag, parse_identity, parse_study_uid
+from bulkdl.dicom.opening import sop_uid_by_pydicom
+from bulkdl.dicom.part10 import JPIP_DEFLATED, FileMeta, open_data_set, opened, read_meta
 from bulkdl.dicom.pixels import check_pixel_data, decode_pixel_data, is_registered, kind_of_uid
 from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import InvalidInstance, WrongObject
@@ -22,8 +23,6 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.text import error_text
-
-_DEFER_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def validate(
         notes = _notes(meta, attributes, sop_uid, study_uid)
         if whole:
             notes += check_pixel_data(attributes, syntax)
-        notes += _open_with_pydicom(file, sop_uid, syntax, attributes)
+        notes += _open_with_pydicom(file, sop_uid, meta, attributes)
         if level is ValidationLevel.PIXELS:
             notes += decode_pixel_data(file, attributes, syntax)
         return ValidationResult(sop_uid, series_uid, study_uid, attributes.sop_class_uid, syntax, tuple(notes))
@@ -116,15 +115,13 @@ def _notes(
 
 
 def _open_with_pydicom(
-    file: BinaryIO, sop_uid: SopInstanceUid, syntax: str, attributes: InstanceAttributes
+    file: BinaryIO, sop_uid: SopInstanceUid, meta: FileMeta, attributes: InstanceAttributes
 ) -> list[str]:
     """Check that pydicom opens the file. Returns a note if it cannot, and does not know the transfer syntax."""
-    file.seek(0)
+    syntax = meta.transfer_syntax_uid or ""
     try:
         with suppressed_pydicom_warnings:
-            options = {"defer_size": _DEFER_BYTES, "specific_tags": [Tag.SOP_INSTANCE]}
-            read = read_with_pydicom(file, attributes, syntax, **options)
-            found = uid_text(read.get_item(Tag.SOP_INSTANCE).value or b"")
+            found = sop_uid_by_pydicom(file, meta, attributes, expected=sop_uid)
     except Exception as error:  # pydicom raises many kinds of exceptions, RecursionError and struct.error included
         if syntax in JPIP_DEFLATED or not is_registered(syntax):
             return [f"pydicom cannot open it: {error_text(error)}"]
