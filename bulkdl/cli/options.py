@@ -18,13 +18,13 @@ from click.core import ParameterSource
 
 from bulkdl.cli.completing import complete_data_sets
 from bulkdl.cli.config import Configuration, load_configuration
-from bulkdl.cli.progress import ProgressMode
 from bulkdl.cli.sections import JSON_HELP, SectionedOption
 from bulkdl.errors import InvalidUid
 from bulkdl.model.access import DEFAULT_ARCHIVE, Route
 from bulkdl.model.options import Option, defaults_of, option_field, options_of, read_fields
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
+from bulkdl.progress.display import ProgressMode
 from bulkdl.verbs.signatures import options_of_verb
 
 Function = Callable[..., Any]

@@ -11,8 +11,6 @@ import click
 
 from bulkdl.cli.exit_codes import Exit, document, error_values, for_report
 from bulkdl.cli.options import OutputOptions
-from bulkdl.cli.progress import display
-from bulkdl.cli.sections import width_of
 from bulkdl.cli.signals import SIGNALS, forget_signals, handle_signals
 from bulkdl.errors import BulkdlError, ConfigurationError, Interrupted
 from bulkdl.model.events import Noted, RunEnded, Sink, ignore
@@ -20,9 +18,11 @@ from bulkdl.model.reports import Report
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.summaries import complaint_of, text_of
 from bulkdl.model.text import one_line
+from bulkdl.progress.display import display
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
+from bulkdl.runtime.terminal import width_of
 
 Result = TypeVar("Result")
 AnyReport = TypeVar("AnyReport", bound=Report)
@@ -38,15 +38,18 @@ def run_verb(
     options: OutputOptions,
     *,
     when_interrupted: str,
+    prepare: Callable[[], None] | None = None,
     show: Callable[[AnyReport], None] | None = None,
 ) -> Exit:
     """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code.
 
-    `show` prints the report in place of its text.
+    `prepare` is called once the display has what it needs. `show` prints the report in place of its text.
     """
     tune_process()
     with display(options.progress, sys.stderr) as sink:
         try:
+            if prepare is not None:
+                prepare()
             report = run(lambda stop: action(sink, stop), when_interrupted=when_interrupted, sink=sink)
         except BulkdlError as error:
             sink(RunEnded(error_values(error)))

@@ -1,8 +1,7 @@
-"""How `--help` is laid out: options under headings, examples at the end; the width of a terminal. Light to import."""
+"""How `--help` is laid out: options under headings, examples at the end. Light to import."""
 
-import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import click
 
@@ -53,11 +52,3 @@ class SectionedCommand(_WithExamples):
 def command(*examples: str) -> Callable[[Callable[..., Any]], SectionedCommand]:
     """A decorator that makes a command of a function; `--help` ends with `examples`."""
     return click.command(cls=SectionedCommand, examples=examples)
-
-
-def width_of(stream: TextIO) -> int | None:
-    """The columns of the terminal behind `stream`; None if it is not a terminal, or does not say."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or None
-    except (OSError, ValueError):
-        return None

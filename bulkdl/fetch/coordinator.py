@@ -26,6 +26,7 @@ from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
+from bulkdl.model.transfer_rate import RemainingTime, TransferRate
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
 from bulkdl.store.space import check_room, measure
 
@@ -41,6 +42,7 @@ _BUSY_SHARE: Final = 0.85  # of a core, above which this process is the bottlene
 _REFUSED_SERIES: Final = 6  # so many Series, and so many instances, and none that was not refused: it refuses all
 _REFUSED_INSTANCES: Final = 32
 _WORTH_A_PROCESS: Final = 1_000  # instances still owed
+_AT_WORK: Final = 3  # folders that are named in the progress
 
 
 class Coordinator:
@@ -63,12 +65,15 @@ class Coordinator:
         self._stop = context.stop
         self.outcomes: Counter[Outcome] = Counter()
         self.bytes_fetched = 0
+        self.rate = TransferRate()
+        self._remaining = RemainingTime()
         self._announced_bytes = 0
         self._remote: list[WorkerProcess] = []
         self._spare: WorkerProcess | None = None  # started, and not hired yet
         self._can_grow = settings.fetch.workers is None
         self._all_is_given_out = False
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
+        self._folders: dict[str, str] = {}  # of the Series in hand
         self._unrecorded: list[InstanceOutcome] = []
         self._recording = asyncio.Lock()
         self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
@@ -176,7 +181,7 @@ class Coordinator:
                 for work in page:
                     if work.series_uid not in skip and await self._may_begin(work):
                         gave_out = True
-                        self._in_hand[work.series_uid] += len(work.entries)
+                        self._give_out(work)
                         yield work
                 if cursor is None:
                     break
@@ -205,8 +210,12 @@ class Coordinator:
         for work in only:
             if self._stop.is_set():
                 return
-            self._in_hand[work.series_uid] += len(work.entries)
+            self._give_out(work)
             yield work
+
+    def _give_out(self, work: SeriesWork) -> None:
+        self._in_hand[work.series_uid] += len(work.entries)
+        self._folders[work.series_uid] = work.folder
 
     def give_back(self, work: SeriesWork, outcomes: int) -> None:
         """A worker died: the rest of its `work`, of which it delivered some `outcomes`, is still owed."""
@@ -216,6 +225,7 @@ class Coordinator:
         self._in_hand[series_uid] -= instances
         if self._in_hand[series_uid] <= 0:
             del self._in_hand[series_uid]
+            self._folders.pop(series_uid, None)
         self._some_ended.set()
 
     async def _deliver(self, outcome: InstanceOutcome) -> None:
@@ -296,6 +306,10 @@ class Coordinator:
         unfinished = traffic.unfinished_bytes + self._local.traffic().unfinished_bytes
         # Bytes that have arrived are not finished for a moment, until their outcome is recorded: the count never falls.
         self._announced_bytes = max(self._announced_bytes, fetched + unfinished)
+        bytes_left = _bytes_left(counts, self._announced_bytes - fetched)
+        self.rate.add(self._announced_bytes)
+        self._remaining.add(self._announced_bytes, self.outcomes.total())
+        seconds_left = self._remaining.seconds(bytes_left=bytes_left, instances_left=counts.owed)
         self._sink(
             Progress(
                 series_selected=counts.series_selected,
@@ -304,15 +318,23 @@ class Coordinator:
                 instances_held=counts.held,
                 instances_failed=counts.failed + counts.quarantined,
                 bytes_fetched=self._announced_bytes,
-                bytes_left=_bytes_left(counts, self._announced_bytes - fetched),
+                bytes_left=bytes_left,
                 bytes_selected=counts.promised_bytes,
+                bytes_per_second=round(self.rate.per_second()),
+                seconds_left=seconds_left if upstream.has_ended else None,
                 retries=traffic.retries,
                 in_flight=traffic.in_flight,
                 limit=traffic.limit,
                 resolving=not upstream.has_ended,
+                at_work=self._at_work(),
             )
         )
         return max(counts.owed, counts.promised_instances - counts.held)
+
+    def _at_work(self) -> tuple[str, ...]:
+        """The first folders of the Series in hand: their Collections, in most layouts."""
+        found = dict.fromkeys(folder.partition("/")[0] for folder in self._folders.values())
+        return tuple(filter(None, found))[:_AT_WORK]
 
     async def _cut_off(self) -> None:
         """Once the run is stopped, allow requests in flight some seconds to finish."""

@@ -35,7 +35,8 @@ class Progress(Event):
 
     While `resolving`, the totals still grow. Bytes are those of this run, of unfinished instances too; `bytes_selected`
     is the archive's number for everything selected, 0 if it sends none; `bytes_left` is None where a size is unknown.
-    `limit` is how many requests may be in flight now.
+    `bytes_per_second` is the rate of the last ten seconds; `seconds_left` is None where the rest is not known.
+    `limit` is how many requests may be in flight now; `at_work` are the first folders that are downloaded into.
     """
 
     name: ClassVar[str] = "progress"
@@ -47,10 +48,13 @@ class Progress(Event):
     bytes_fetched: int
     bytes_selected: int
     bytes_left: int | None = None
+    bytes_per_second: int = 0
+    seconds_left: float | None = None
     retries: int
     in_flight: int
     limit: int
     resolving: bool
+    at_work: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

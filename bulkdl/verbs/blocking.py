@@ -1,10 +1,12 @@
 """The blocking twins of the verbs, which also work where an event loop runs already, as in a notebook."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 from bulkdl.verbs.signatures import full_signature
@@ -14,11 +16,21 @@ Result = TypeVar("Result")
 
 
 def blocking(verb: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable[Parameters, Result]:
-    """The twin of `verb` that waits for its result; its name is that of `verb` without `_async`."""
+    """The twin of `verb` that waits for its result; its name is that of `verb` without `_async`.
+
+    In a notebook, a verb that has events shows them as a bar, unless the caller gives a `sink`.
+    """
+    has_events = "sink" in signature(verb).parameters
 
     @wraps(verb)
     def twin(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return wait_for(verb(*args, **kwargs))
+        if not (has_events and "sink" not in kwargs and is_in_notebook()):
+            return wait_for(verb(*args, **kwargs))
+        from bulkdl.progress.display import notebook_display  # noqa: PLC0415 - late: only notebooks need it
+
+        with notebook_display(sys.stderr) as sink:
+            kwargs["sink"] = sink
+            return wait_for(verb(*args, **kwargs))
 
     _name(twin, verb)
     return twin
@@ -56,6 +68,12 @@ def blocking_block(
 
     _name(twin, verb)
     return twin
+
+
+def is_in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    return type(shell).__name__ in {"ZMQInteractiveShell", "Shell"}  # of Jupyter, and of Colab
 
 
 def _name(twin: Callable[..., Any], verb: Callable[..., Any]) -> None:

@@ -27,7 +27,6 @@ from bulkdl.cli.options import (
     selecting,
     selection_options,
 )
-from bulkdl.cli.progress import ProgressMode
 from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import option_field, options_of
@@ -35,6 +34,7 @@ from bulkdl.model.quantities import parse_count
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection, criterion, merge_series
 from bulkdl.model.settings import FetchSettings, Transport, ValidationLevel
+from bulkdl.progress.display import ProgressMode
 
 Parse = Callable[..., dict[str, Any]]
 

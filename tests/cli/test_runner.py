@@ -13,12 +13,12 @@ import sys
 import pytest
 
 from bulkdl.cli.options import OutputOptions
-from bulkdl.cli.progress import ProgressMode
 from bulkdl.cli.runner import confirm, confirm_rate, run, run_verb, unless_stopped
 from bulkdl.errors import ConfigurationError, DiskFull, Interrupted
 from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.reports import SeriesCounts, VerifyReport
 from bulkdl.model.settings import FetchSettings
+from bulkdl.progress.display import ProgressMode
 
 
 @pytest.fixture(params=["with handlers of the loop", "without, as on Windows"], autouse=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,6 +43,26 @@ async def test_blocking_verbs_work_where_a_loop_runs_already(archive: RunningArc
     """A notebook runs its cells in a loop."""
     report = bulkdl.mirror(collection="FIRST", to=tmp_path / "m", archive=archive.url)
     assert report.instances.fetched == 6
+
+
+@pytest.mark.parametrize(("shell", "is_shown"), [("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False)])
+def test_a_blocking_verb_shows_a_bar_in_a_notebook_and_nowhere_else(
+    archive: RunningArchive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    shell: str,
+    is_shown: bool,
+) -> None:
+    kernel = type(shell, (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel))
+    bulkdl.mirror(collection="FIRST", to=tmp_path / "m", archive=archive.url)
+    assert ("run 1: from" in capsys.readouterr().err) == is_shown
+    events: list[Event] = []
+    bulkdl.resume(tmp_path / "m", sink=events.append)
+    assert capsys.readouterr().err == ""
+    assert events
 
 
 async def test_each_verb_has_an_async_twin(archive: RunningArchive, tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import Exit, document
 from bulkdl.cli.options import ArchiveOptions, archive_options
 from bulkdl.cli.runner import run_until_stopped
-from bulkdl.cli.sections import command, json_option, width_of
+from bulkdl.cli.sections import command, json_option
 from bulkdl.model.access import IDC
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
+from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.archives import ArchiveReport, CheckOutcome, archives_async, known_archives, update_index_async
 
 _CHECKS: Final = ("name", "proxy", "tls", "api", "image")

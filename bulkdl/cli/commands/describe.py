@@ -12,9 +12,10 @@ from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import document
 from bulkdl.cli.options import ArchiveOptions, archive_options
 from bulkdl.cli.runner import run_until_stopped
-from bulkdl.cli.sections import command, json_option, width_of
+from bulkdl.cli.sections import command, json_option
 from bulkdl.model.formatting import table
 from bulkdl.model.text import one_line
+from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.describe import describe_async
 
 _LISTS: Final = (

@@ -9,9 +9,10 @@ from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import for_report
 from bulkdl.cli.options import ArchiveOptions, archive_options, verb_options
 from bulkdl.cli.runner import print_report, run_until_stopped
-from bulkdl.cli.sections import command, json_option, width_of
+from bulkdl.cli.sections import command, json_option
 from bulkdl.model.reports import Check
 from bulkdl.model.summaries import complaint_of
+from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.doctor import doctor_async
 
 

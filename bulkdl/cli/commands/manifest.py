@@ -13,7 +13,6 @@ import click
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import for_report
 from bulkdl.cli.options import VerbCall, fetch_options, file_option, mirror_argument, running, selection_options
-from bulkdl.cli.progress import display
 from bulkdl.cli.runner import print_report, run, unless_stopped
 from bulkdl.cli.sections import GroupWithExamples, command, json_option
 from bulkdl.model.access import DEFAULT_ARCHIVE
@@ -21,6 +20,7 @@ from bulkdl.model.reports import ManifestWritten
 from bulkdl.model.selection import Selection
 from bulkdl.model.summaries import complaint_of
 from bulkdl.model.text import one_line
+from bulkdl.progress.display import display
 from bulkdl.verbs import manifest as verbs
 from bulkdl.verbs.manifest_lock import manifest_lock_async, mirror_to_lock
 

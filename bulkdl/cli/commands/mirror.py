@@ -26,9 +26,9 @@ def mirror(call: VerbCall, selection: Selection, *, yes: bool) -> int:
     if selection.everything:
         confirm(f"Mirror the whole archive {call.archive.name} into {to}?", yes=yes)
     confirm_rate(call.settings, yes=yes)
-    prepare_process(choice)
     return run_verb(
         lambda sink, stop: mirror_async(selection, **call.options, archive=choice, sink=sink, stop=stop),
         call.output,
         when_interrupted=interrupted(str(to)),
+        prepare=lambda: prepare_process(choice),
     )

@@ -7,11 +7,12 @@ import click
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import ArchiveOptions, Parsed, archive_options
 from bulkdl.cli.runner import run_until_stopped
-from bulkdl.cli.sections import command, width_of
+from bulkdl.cli.sections import command
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.formatting import fit_columns, table
 from bulkdl.model.text import one_line
+from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.connect import query_body
 from bulkdl.verbs.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
 

@@ -22,9 +22,9 @@ def resume(call: VerbCall, mirror: Path, *, yes: bool) -> int:
     """
     confirm_rate(call.settings, yes=yes)
     options = {**call.options, "given": given_settings(), "archive": choose_archive_of(mirror, call.archive)}
-    prepare_process(options["archive"])
     return run_verb(
         lambda sink, stop: resume_async(mirror, **options, sink=sink, stop=stop),
         call.output,
         when_interrupted=interrupted(str(mirror)),
+        prepare=lambda: prepare_process(options["archive"]),
     )

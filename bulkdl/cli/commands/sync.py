@@ -31,7 +31,6 @@ def sync(call: VerbCall, mirror: Path, *, dry_run: bool, prune: bool, yes: bool)
     """
     confirm_rate(call.settings, yes=yes)
     options = {**call.options, "given": given_settings(), "archive": choose_archive_of(mirror, call.archive)}
-    prepare_process(options["archive"])
     max_delete = options["max_delete"]
 
     async def sync_and_prune(sink: Sink, stop: asyncio.Event) -> RunReport | SyncPlan:
@@ -42,4 +41,9 @@ def sync(call: VerbCall, mirror: Path, *, dry_run: bool, prune: bool, yes: bool)
             report.changes.removed_files = await prune_async(mirror, max_delete=max_delete, sink=sink)
         return report
 
-    return run_verb(sync_and_prune, call.output, when_interrupted=interrupted(str(mirror)))
+    return run_verb(
+        sync_and_prune,
+        call.output,
+        when_interrupted=interrupted(str(mirror)),
+        prepare=lambda: prepare_process(options["archive"]),
+    )

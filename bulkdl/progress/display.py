@@ -1,0 +1,61 @@
+"""The sink that shows a run: bars, plain lines, JSON lines, or nothing.
+
+If the reader of the stream goes away, the display ends and the run continues.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from typing import TextIO
+
+from bulkdl.model.events import Event, Sink
+from bulkdl.progress.bars import Bars, NotebookBars
+from bulkdl.progress.lines import Display, JsonLines, PlainLines
+from bulkdl.progress.states import Clock
+
+
+class ProgressMode(StrEnum):
+    """The choices of `--progress`."""
+
+    AUTO = "auto"
+    BARS = "bars"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"
+
+
+@contextmanager
+def display(mode: ProgressMode, stream: TextIO, *, clock: Clock = time.monotonic) -> Iterator[Sink]:
+    """A sink that shows events on `stream` as `mode` says, until the block ends. Bars need a terminal."""
+    kinds: dict[ProgressMode, type[Display]] = {ProgressMode.NONE: Display, ProgressMode.JSON: JsonLines}
+    lively = Bars if mode is not ProgressMode.PLAIN and stream.isatty() else PlainLines
+    with _shown(kinds.get(mode, lively)(stream, clock)) as sink:
+        yield sink
+
+
+@contextmanager
+def notebook_display(stream: TextIO) -> Iterator[Sink]:
+    """A sink that shows events as a bar below the cell of a notebook, until the block ends."""
+    with _shown(NotebookBars(stream, time.monotonic)) as sink:
+        yield sink
+
+
+@contextmanager
+def _shown(shown: Display) -> Iterator[Sink]:
+    is_watched = True
+
+    def sink(event: Event) -> None:
+        nonlocal is_watched
+        if is_watched:
+            try:
+                shown.show(event)
+            except OSError:
+                is_watched = False
+
+    try:
+        yield sink
+    finally:
+        if is_watched:
+            with suppress(OSError):
+                shown.close()

@@ -1,0 +1,144 @@
+"""How far a run, a verification or an adoption is: the parts of the texts that show it. Pure."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from bulkdl.model.events import Adopting, ArchiveDown, ArchiveUp, Event, Noted, Progress, RunStarted, Verifying
+from bulkdl.model.formatting import counted, duration
+from bulkdl.model.quantities import human_bytes
+from bulkdl.model.text import one_line
+from bulkdl.model.transfer_rate import RemainingTime, TransferRate
+
+Clock = Callable[[], float]
+
+_LONGEST_SECONDS: Final = 100 * 3600
+"""A longer remaining time is not worth a number: too little has arrived yet."""
+
+
+class WorkState(NamedTuple):
+    """How far the work is. `done` of `total` are bytes or items; a total of 0 is not known.
+
+    `amount` says both; `details` are further counts, the most important ones first; `problems` count what failed.
+    """
+
+    title: str
+    done: int
+    total: int
+    amount: str
+    bytes_per_second: float
+    seconds_left: float | None
+    details: tuple[str, ...] = ()
+    problems: str = ""
+    at_work: str = ""
+
+    @property
+    def share(self) -> float | None:
+        """The share that is done, at most 1; None where it is not known."""
+        return min(1.0, self.done / self.total) if self.total > 0 else None
+
+    @property
+    def percent(self) -> str:
+        """The share for people, rounded down: only what is whole is 100 %. Empty where it is not known."""
+        return "" if self.share is None else f"{int(self.share * 100)}%"
+
+    @property
+    def rate(self) -> str:
+        """The rate for people."""
+        return f"{human_bytes(round(self.bytes_per_second))}/s"
+
+    @property
+    def left(self) -> str:
+        """The remaining time for people; empty where it is not known."""
+        if self.seconds_left is None or self.seconds_left > _LONGEST_SECONDS or self.share == 1:
+            return ""
+        return f"{duration(max(1.0, round(self.seconds_left)))} left"
+
+
+class WorkStates:
+    """Makes a WorkState of each event that has counts. It measures the rate of those that do not tell theirs."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kind: type[Event] | None = None
+        self._rate, self._remaining = TransferRate(clock), RemainingTime(clock)
+
+    def of(self, event: Event) -> WorkState | None:
+        """The state of an event; None for one without counts."""
+        match event:
+            case Progress():
+                return _of_run(event)
+            case Verifying():
+                state = WorkState(
+                    "verifying",
+                    event.checked,
+                    event.held,
+                    f"{event.checked:,} of {event.held:,} files",
+                    *self._measured(event, event.bytes_checked, event.checked, event.held),
+                    problems=_count(event.problems, "problem"),
+                )
+            case Adopting():
+                state = WorkState(
+                    "adopting",
+                    event.adopted,
+                    event.found,
+                    f"{event.adopted:,} of {event.found:,} instances adopted",
+                    *self._measured(event, event.bytes_adopted, event.adopted + event.refused, event.found),
+                    problems=f"{event.refused:,} rejected" if event.refused else "",
+                )
+            case _:
+                return None
+        return state
+
+    def _measured(self, event: Event, size_bytes: int, done: int, total: int) -> tuple[float, float | None]:
+        if self._kind not in {None, type(event)}:
+            self._rate = TransferRate(self._clock, first=size_bytes)
+            self._remaining = RemainingTime(self._clock, first_bytes=size_bytes, first_instances=done)
+        self._kind = type(event)
+        self._rate.add(size_bytes)
+        self._remaining.add(size_bytes, done)
+        return self._rate.per_second(), self._remaining.seconds(bytes_left=None, instances_left=max(0, total - done))
+
+
+def _of_run(event: Progress) -> WorkState:
+    if event.bytes_left is not None and event.bytes_selected:
+        done, total = event.bytes_selected - event.bytes_left, event.bytes_selected
+        amount = f"{human_bytes(max(0, done))} of {human_bytes(total)}"
+    else:
+        done, total = event.instances_held + event.instances_failed, event.instances_selected
+        amount = f"{human_bytes(event.bytes_fetched)} downloaded"
+    return WorkState(
+        "resolving" if event.resolving else "",
+        max(0, done),
+        total,
+        amount,
+        event.bytes_per_second,
+        event.seconds_left,
+        (
+            f"{event.series_done:,} of {event.series_selected:,} series",
+            f"{event.instances_held:,} of {event.instances_selected:,} instances",
+            *filter(None, (_count(event.retries, "retry"),)),
+            f"{event.in_flight:,} of {event.limit:,} in flight",
+        ),
+        f"{event.instances_failed:,} failed" if event.instances_failed else "",
+        ", ".join(map(one_line, event.at_work)),
+    )
+
+
+def _count(count: int, word: str) -> str:
+    return counted(count, word) if count else ""
+
+
+def announcement(event: Event) -> str | None:
+    """The line to show for an event; None for an event that only changes counts."""
+    match event:
+        case RunStarted():
+            return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
+        case ArchiveDown():
+            limit = duration(event.give_up_in_seconds)
+            return one_line(f"the archive does not answer ({event.message}); waiting for up to {limit}")
+        case ArchiveUp():
+            return f"the archive answers again after {duration(event.after_seconds)}"
+        case Noted():
+            return one_line(event.message)
+        case _:
+            return None

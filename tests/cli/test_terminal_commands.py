@@ -1,0 +1,38 @@
+"""Commands on a terminal: only there they draw bars and ask questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import RunningArchive, serve
+from tests.support.dicom_files import instances, write_folder
+from tests.support.terminals import run_on_terminal
+
+
+@pytest.fixture(scope="module")
+def archive(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+    folder = tmp_path_factory.mktemp("archive")
+    write_folder(folder, instances(series=3, per_series=2, collection="FIRST"))
+    with serve(folder, cache=cache, log=tmp_path_factory.mktemp("log") / "access.jsonl") as running:
+        yield running
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_every_verb_that_downloads_or_verifies_draws_its_bar(
+    archive: RunningArchive, cache: Path, tmp_path: Path, columns: int
+) -> None:
+    mirror = tmp_path / "m"
+    for words, said in (
+        (["mirror", "--archive", archive.url, "--collection", "FIRST", "--to", mirror], "3 of 3 series"),
+        (["resume", mirror], "3 of 3 series"),
+        (["sync", mirror], "3 of 3 series"),
+        (["verify", mirror], "files"),
+        (["adopt", mirror, "--to", tmp_path / "n"], "adopted"),
+    ):
+        environment = {"XDG_CACHE_HOME": str(cache), "NO_COLOR": "1"}
+        code, screen = run_on_terminal(words, columns=columns, environment=environment)
+        assert code == 0, screen
+        assert said in screen

@@ -1,0 +1,59 @@
+"""Progress shows what a person or a program needs, and never affects the run."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from bulkdl.model.events import ArchiveDown, Event, RunStarted
+from bulkdl.progress.display import ProgressMode, display, notebook_display
+from tests.support.clocks import HandMovedClock, Terminal, progress
+
+STARTED = RunStarted(3, "/data/m", "https://archive.test/")
+DOWN = ArchiveDown("no route", 900)
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        del text
+        raise BrokenPipeError
+
+
+def shown(mode: ProgressMode, stream: io.StringIO, *events: Event) -> str:
+    with display(mode, stream, clock=HandMovedClock()) as sink:
+        for event in events:
+            sink(event)
+    return stream.getvalue()
+
+
+def test_none_leaves_standard_error_empty() -> None:
+    assert shown(ProgressMode.NONE, Terminal(), STARTED, progress(1), DOWN) == ""
+
+
+@pytest.mark.parametrize("mode", [ProgressMode.AUTO, ProgressMode.BARS])
+def test_bars_are_drawn_on_a_terminal_and_nowhere_else(mode: ProgressMode) -> None:
+    assert "1,500 of 2,000 instances" in shown(mode, Terminal(), progress(1500))
+    assert shown(mode, io.StringIO(), progress(1500)) == ""
+
+
+@pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.JSON, ProgressMode.BARS])
+def test_a_run_outlives_its_display(mode: ProgressMode) -> None:
+    """`bulkdl mirror … 2>&1 | head` must not end a mirror half-way."""
+
+    class GoneTerminal(Gone):
+        def isatty(self) -> bool:
+            return mode is ProgressMode.BARS
+
+    shown(mode, GoneTerminal(), STARTED, progress(1))
+
+
+def test_a_notebook_gets_one_line() -> None:
+    """The output of a cell moves back to the start of a line, and never up: a second line would pile up."""
+    stream = io.StringIO()
+    with notebook_display(stream) as sink:
+        for held in (500, 1500):
+            sink(progress(held, left=15_000_000))
+    assert "25%" in stream.getvalue()
+    assert "5.0 MB of 20.0 MB, 2.0 MB/s, 28 s left" in stream.getvalue()
+    assert "\x1b[A" not in stream.getvalue()
