@@ -101,7 +101,7 @@ class Target:
     def is_beside(self) -> bool:
         """Whether the file lies beside that of another entry with the same UID."""
         is_named = self.name is not None and self.sop_uid is not None
-        return self.naming is None and is_named and self.name != instance_name(self.sop_uid or "")
+        return self.naming is None and is_named and self.name == beside_name(self.sop_uid or "", self.entry.key)
 
     @property
     def special_name(self) -> str | None:

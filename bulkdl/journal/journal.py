@@ -798,6 +798,10 @@ class Journal:
             yield from page
             after = page[-1].id
 
+    def uncounted_series(self, *, after: str = "", limit: int) -> list[SeriesUid]:
+        """The Series, by UID, with files that have no counted name yet: `nbia_image` of a layout."""
+        return [SeriesUid(uid) for (uid,) in self._rows(queries.UNCOUNTED, (after, limit))]
+
     def find_series(self, series_uid: SeriesUid) -> SeriesRow | None:
         """One Series; None if it was never recorded."""
         row = self._row(queries.SERIES_BY_UID, (series_uid,))

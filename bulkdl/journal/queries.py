@@ -86,6 +86,14 @@ WHERE (a.name = ? OR a.url = ?) AND r.counts IS NOT NULL ORDER BY r.id DESC LIMI
 
 PROPERTY: Final = "SELECT value FROM mirror WHERE name = ?"
 SET_PROPERTY: Final = "INSERT OR REPLACE INTO mirror (name, value) VALUES (?, ?)"
+# Neither a UID nor what is made of it has a hyphen, and every counted name has one.
+UNCOUNTED: Final = f"""
+SELECT s.series_uid FROM series AS s WHERE s.series_uid > ? AND s.folder IS NOT NULL AND EXISTS (
+  SELECT 1 FROM instance AS i WHERE i.series_id = s.id AND i.state IN ({HELD}, {WITHDRAWN})
+  AND instr(ifnull(i.name, ''), '-') = 0)
+ORDER BY s.series_uid LIMIT ?
+"""
+
 LAYOUT: Final = "SELECT value FROM mirror WHERE name = 'layout'"
 SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"
 FOLDER_OWNER: Final = "SELECT owner FROM folder_owner WHERE key = ?"

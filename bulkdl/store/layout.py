@@ -129,9 +129,11 @@ _NUMBERS: Final[Mapping[str, Callable[[InstanceNumbers, Series], str]]] = {
     "InstanceNumber": lambda instance, series: _number(instance.number, series),
     "AcquisitionNumber": lambda instance, _: str(instance.acquisition or 0),
 }
+_COUNTED: Final = "nbia_image"
 _OF_INSTANCE: Final[Mapping[str, Callable[[InstanceNumbers, Series], str]]] = {
     "SOPInstanceUID": lambda instance, _: instance.sop_uid,
     "crdc_instance_uuid": lambda instance, _: _stem(instance.key) or instance.sop_uid,
+    _COUNTED: lambda instance, _: instance.sop_uid,  # until all instances of the Series are there
     **_NUMBERS,
 }
 # What a field stands for, where its text alone does not tell two of them apart.
@@ -149,13 +151,14 @@ FIELDS: Final[Mapping[str, str]] = {
     "InstanceNumber": "Instance Number, with zeros to the width of the number of instances",
     "AcquisitionNumber": "Acquisition Number",
     "crdc_instance_uuid": "the name of the object in a bucket of the IDC; the SOP Instance UID elsewhere",
+    _COUNTED: "`1-01`, `1-02`, `2-01`: counted in the series as the NBIA Data Retriever does; a file name by itself",
 }
 """The fields of a template, and what each is. `series_uid`, `patient`, … are short for the keywords, too."""
 
 LAYOUTS: Final = {
     "bulkdl": "{collection}/{patient}/{study}/{series}",
-    "nbia-classic": "{Collection}/{PatientID}/{StudyInstanceUID}/{SeriesInstanceUID}/1-{InstanceNumber}.dcm",
-    "nbia-descriptive": "{Collection}/{PatientID}/{nbia_study}/{nbia_series}/1-{InstanceNumber}.dcm",
+    "nbia-classic": "{Collection}/{PatientID}/{StudyInstanceUID}/{SeriesInstanceUID}/{nbia_image}.dcm",
+    "nbia-descriptive": "{Collection}/{PatientID}/{nbia_study}/{nbia_series}/{nbia_image}.dcm",
     "idc": ("{collection_id}/{PatientID}/{StudyInstanceUID}/{Modality}_{SeriesInstanceUID}/{crdc_instance_uuid}.dcm"),
     "descriptive": (
         "{collection}/{patient}/{study_date}-{study_description}-{study}/{series_number}-{description}-{series}"
@@ -163,6 +166,12 @@ LAYOUTS: Final = {
     "flat": "{series}",
 }
 """The named templates."""
+
+FORMER_LAYOUTS: Final = {
+    "nbia-classic": "{Collection}/{PatientID}/{StudyInstanceUID}/{SeriesInstanceUID}/1-{InstanceNumber}.dcm",
+    "nbia-descriptive": "{Collection}/{PatientID}/{nbia_study}/{nbia_series}/1-{InstanceNumber}.dcm",
+}
+"""What names stood for in earlier versions: a mirror of that time keeps its template until `relayout`."""
 
 _PERCENT: Final = re.compile("%(" + "|".join(sorted({*_OF_SERIES, *_OF_INSTANCE}, key=len, reverse=True)) + ")")
 
@@ -229,6 +238,11 @@ class Layout:
     def reads_header(self) -> bool:
         """Whether a file name is made of values that only the header of the file has."""
         return any(isinstance(part, _Field) and part.name in _NUMBERS for part in self.file or ())
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether file names are counted in the whole Series: `file_names` are those before they can be."""
+        return self.file is not None and any(isinstance(part, _Field) and part.name == _COUNTED for part in self.file)
 
     @property
     def begins_with_collection(self) -> bool:
@@ -307,6 +321,8 @@ def parse_layout(text: str) -> Layout:
     if not names_files or last == f"{{SOPInstanceUID}}{_FILE_TYPE}":
         return Layout("/".join(folders), components)
     stem = last.removesuffix(_FILE_TYPE)
+    if _COUNTED in stem and stem != f"{{{_COUNTED}}}":
+        raise LayoutError(f"{{{_COUNTED}}} in the layout {template!r} is a file name by itself: {{{_COUNTED}}}.dcm")
     return Layout(template, components, _parse_component(stem, template, frozenset({*_OF_SERIES, *_OF_INSTANCE})))
 
 

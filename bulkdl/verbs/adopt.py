@@ -51,6 +51,7 @@ from bulkdl.verbs.adopt_places import choose_places, places_of
 from bulkdl.verbs.adopt_sources import Candidate, CandidateFinder, collection_by_folder, collections_in_tables
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
+from bulkdl.verbs.counted_names import CountedNames
 from bulkdl.verbs.reach import archive_terms, choose_archive
 from bulkdl.verbs.signatures import Paths
 
@@ -113,7 +114,7 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
     started = time.monotonic()
     context = common.context_of(options)
     name, url = await _archive_of(mirror, options.get("archive"))
-    settled = await mirror.settle_layout(layout)
+    settled = await mirror.settle_layout(layout, context.sink)
     by, collection = ImportMode(options.get("by", ImportMode.LINK)), options.get("collection")
     run = await mirror.journal(
         Journal.begin_run,
@@ -131,6 +132,8 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
     outcome = RunOutcome.FAILED
     try:
         outcome = await adopting.carry_out()
+        if (names := await CountedNames.of(mirror, context.sink, context.stop)) is not None:
+            await names.name_rest()
     except asyncio.CancelledError:
         outcome = RunOutcome.INTERRUPTED
         raise

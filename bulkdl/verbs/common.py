@@ -24,6 +24,7 @@ from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import DEMO_IDC, DEMOS, ArchiveChoice
 from bulkdl.model.completed_series import parse_command
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
+from bulkdl.model.formatting import command
 from bulkdl.model.options import Option, as_words
 from bulkdl.model.quantities import parse_count, parse_duration
 from bulkdl.model.records import Series
@@ -33,7 +34,7 @@ from bulkdl.model.settings import FetchSettings, ValidationLevel, go_on_with
 from bulkdl.resolve.resolution import Resolution, explain_nothing
 from bulkdl.runtime.disk import JOURNAL, VIEW, shortage_errors
 from bulkdl.store.files import MirrorFiles
-from bulkdl.store.layout import DEFAULT_LAYOUT, Layout, parse_layout
+from bulkdl.store.layout import DEFAULT_LAYOUT, FORMER_LAYOUTS, Layout, layout_name, parse_layout
 from bulkdl.store.lock import holder, lock_mirror
 from bulkdl.verbs.moves import Moves
 
@@ -240,9 +241,20 @@ class OpenMirror:
     files: MirrorFiles
     journal: JournalThread
 
-    async def settle_layout(self, layout: Layout | None = None) -> Layout:
-        """The layout of the mirror; `layout`, or the default one, where it has none yet."""
+    async def settle_layout(self, layout: Layout | None = None, sink: Sink = ignore) -> Layout:
+        """The layout of the mirror; `layout`, or the default one, where it has none yet.
+
+        A mirror that was made when the name of `layout` stood for another template keeps that one, and `sink` hears it.
+        """
         template = layout.template if layout is not None else None
+        known = await self.journal(Journal.layout)
+        if template is not None and known is not None and known != template:
+            name = layout_name(template)
+            if FORMER_LAYOUTS.get(name) == known:
+                how = command("relayout", str(self.files.root), "--layout", name)
+                old = known.rpartition("/")[2]
+                sink(Noted(f"the mirror keeps the names of an earlier {name}, {old}; to change them, run {how}"))
+                template = known
         return parse_layout(await self.journal(Journal.settle_layout, template, DEFAULT_LAYOUT.template))
 
 

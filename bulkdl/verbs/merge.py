@@ -25,6 +25,7 @@ from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.lock import holder
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import OpenMirror, now, open_mirror, require_mirror, require_settled
+from bulkdl.verbs.counted_names import CountedNames
 from bulkdl.verbs.merged_series import SeriesJoiner
 from bulkdl.verbs.side_texts import has_side_files, renew_side_files, write_side_files
 from bulkdl.verbs.signatures import Paths
@@ -78,6 +79,8 @@ async def merge_async(
         wanted = chosen if chosen is not None or not is_new else first
         merging = _Merging(opened, await opened.settle_layout(wanted), by, sink, stop)
         outcome = await merging.carry_out(sources)
+        if (names := await CountedNames.of(opened, sink, stop)) is not None:
+            await names.name_rest()
         if merging.has_side_files or await opened.journal(has_side_files):
             await write_side_files(opened, sink, has_changed=True)
         held = (await opened.journal(Journal.counts, None)).held_bytes

@@ -89,9 +89,9 @@ async def mirror_selection(
         if wanted.locks and not source.client.capabilities.lists_sop_uids:
             wanted = replace(wanted, instances=())  # whole Series, then; what the lock does not have is a note
         locks = await _keep_locks(wanted, opened)
+        settled = await opened.settle_layout(chosen, context.sink)
         run = await begin_run("mirror", opened, source, context, wanted)
         run.locks = locks
-        settled = await opened.settle_layout(chosen)
         return await run.carry_out(lambda: run.resolve(wanted, settled))
 
 

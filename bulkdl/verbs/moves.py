@@ -11,6 +11,7 @@ Series are taken by UID, and their instances too, so the names that collisions l
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -24,17 +25,19 @@ from bulkdl.journal.moves import FileMove, PlacedFile, SeriesMove
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.journal.schema import UNBOUND
 from bulkdl.journal.thread import JournalThread
-from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Refusal
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import InstanceNumbers, Layout
 from bulkdl.store.moving import Moved, in_the_way, move_folder, names_in
+from bulkdl.store.nbia_names import image_names
 from bulkdl.store.safe_names import fold
 
 _PAGE: Final = 32
 _PASSES: Final = 3  # those that move aside come to their places in the second
 _ASIDE: Final = "~{}~moving"  # no layout ends a name so
+_BETWEEN: Final = "{}~moving.dcm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,27 @@ class Moves:
             self.seen_series += len(page)
             yield [await self._plan(row, layout) for row in page]
 
-    async def _plan(self, row: SeriesRow, layout: Layout) -> Rearranged:
+    async def rename(self, series_uid: SeriesUid, layout: Layout) -> Refusal | None:
+        """Give the files of a Series the names that `layout` wants, in its folder; or what is in the way of one.
+
+        Files that exchange their names get others first. After a crash between both the next run goes on.
+        """
+        for _ in range(_PASSES):
+            row = await self.journal(Journal.find_series, series_uid)
+            if row is None or row.folder is None:
+                return None
+            wanted = await self._plan(row, layout, row.folder)
+            if not wanted.is_moved:
+                return None
+            if not wanted.move.names.keys().isdisjoint(wanted.move.names.values()):
+                files = (replace(each, after=_BETWEEN.format(at)) for at, each in enumerate(wanted.move.files))
+                wanted = replace(wanted, move=replace(wanted.move, files=tuple(files)))
+            if (move := await self._possible(wanted)) is None:
+                return self.problems.pop(series_uid)
+            await self._do([move])
+        return None
+
+    async def _plan(self, row: SeriesRow, layout: Layout, folder: str | None = None) -> Rearranged:
         before = row.folder or ""
         placed = await self.journal(Journal.placed_files, row.id)
         headers = await asyncio.to_thread(_headers, self.files, row, placed, layout)
@@ -107,11 +130,11 @@ class Moves:
         series = replace(row.series, image_count=row.series.image_count or row.held)
         if unknown := layout.unknown(series):
             series = completed(series, await self._any_header(row, headers), unknown)
-        folder = await self.journal(_folder_of, series, layout)
+        after = folder if folder is not None else await self.journal(_folder_of, series, layout)
         names = new_names(layout, series, placed, headers)
         moves = [move for each in placed if (move := _file_move(each, names, headers)) is not None]
         in_place = {each.name: names.get(each.sop_uid, each.name) for each in placed if each.in_place}
-        return Rearranged(row, SeriesMove(row.id, before, folder, tuple(moves)), in_place)
+        return Rearranged(row, SeriesMove(row.id, before, after, tuple(moves)), in_place)
 
     async def _any_header(self, row: SeriesRow, headers: Mapping[str, _Found]) -> Header | None:
         if (known := next((found.header for found in headers.values() if found.header), None)) is not None:
@@ -160,10 +183,14 @@ class Moves:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was read of a file: its header, None where it cannot be read, and its name if the journal has none."""
+    """What was read of a file: its header, None where it cannot be read, and its name if the journal has none.
+
+    `is_missing`: the journal has it, and the disk does not.
+    """
 
     header: Header | None
     name: str | None = None
+    is_missing: bool = False
 
 
 def _folder_of(journal: Journal, series: Series, layout: Layout) -> str:
@@ -184,8 +211,11 @@ def _headers(files: MirrorFiles, row: SeriesRow, placed: Sequence[PlacedFile], l
     """
     found: dict[str, _Found] = {}
     for each in placed:
-        if each.in_place and (layout.reads_header or each.sop_uid > UNBOUND):
-            found[each.sop_uid] = _Found(_header(files, f"{row.folder}/{each.name}"))
+        if each.in_place and (layout.reads_header or layout.is_counted or each.sop_uid > UNBOUND):
+            header = _header(files, path := f"{row.folder}/{each.name}")
+            found[each.sop_uid] = _Found(
+                header, is_missing=header is None and not os.path.lexists(files.absolute(path))
+            )
     owed = {each.sop_uid for each in placed if each.is_owed}
     may_be_any = any(uid > UNBOUND for uid in owed)
     known = {each.name for each in placed if each.in_place}
@@ -215,6 +245,8 @@ def new_names(
     """The new names of the files that are in place, by the row of their instance. One that may stay does."""
     if layout.file is None and not headers and not any(each.is_named for each in placed):
         return {}  # all have their usual names
+    if layout.is_counted:
+        return _counted_names(placed, headers)
     taken: set[str] = set()
     names: dict[str, str] = {}
     wanted = {
@@ -233,6 +265,15 @@ def new_names(
             names[uid] = next(free, candidates[-1])
             taken.add(fold(names[uid]))
     return names
+
+
+def _counted_names(placed: Sequence[PlacedFile], headers: Mapping[str, _Found]) -> dict[str, str]:
+    """The names of all files of a Series, counted; none where one is missing, so that the others keep their numbers."""
+    if any(each.in_place and headers[each.sop_uid].is_missing for each in placed):
+        return {}
+    files = [each for each in placed if each.in_place or each.sop_uid in headers]
+    counted = image_names([_numbers(each, headers) for each in files])
+    return {each.sop_uid: f"{name}.dcm" for each, name in zip(files, counted, strict=True)}
 
 
 def _numbers(placed: PlacedFile, headers: Mapping[str, _Found]) -> InstanceNumbers:

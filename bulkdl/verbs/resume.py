@@ -43,7 +43,7 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
         archive = choose_archive(options.get("archive"), last.archive_name)
         unresolved = [row for row in await opened.journal(Journal.selections) if not row.is_resolved]
         async with open_archive(archive, context) as source:
-            settled = await opened.settle_layout(chosen)
+            settled = await opened.settle_layout(chosen, context.sink)
             run = await begin_run("resume", opened, source, context)
             run.locks = await asyncio.to_thread(kept_locks, root)
             await opened.journal(Journal.owe_again, run.run)

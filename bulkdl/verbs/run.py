@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -21,7 +21,7 @@ from bulkdl.fetch.lost_files import find_lost, move_away
 from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SelectionRow
-from bulkdl.model.completed_series import CompletedSeries
+from bulkdl.model.completed_series import CompletedHandler, CompletedSeries
 from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import Outcome, SeriesWork
@@ -36,6 +36,7 @@ from bulkdl.store.layout import Layout
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
+from bulkdl.verbs.counted_names import CountedNames
 from bulkdl.verbs.describing import CollectionsToDescribe
 from bulkdl.verbs.replaced_files import replace_files
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
 
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
+_COUNTING: Final = frozenset({*_WITH_SIDE_FILES, "repair"})  # whose files are used by nobody meanwhile
 
 _WITHDRAWN: Final = "the archive does not have this series any more; the mirror keeps its files until they are pruned"
 
@@ -70,6 +72,8 @@ async def begin_run(
     coordinator = Coordinator(mirror.journal, run, settings, archive.client, context)
     begun = MirrorRun(mirror, run, archive.client, coordinator, context, CollectionsToDescribe(run, context))
     begun.writes_side_files = verb in _WITH_SIDE_FILES
+    if verb in _COUNTING:
+        begun.names = await CountedNames.of(mirror, context.sink, context.stop)
     return begun
 
 
@@ -84,6 +88,7 @@ class MirrorRun:
     context: RunContext
     descriptions: CollectionsToDescribe
     writes_side_files: bool = False
+    names: CountedNames | None = None
     _resolved: Stage = field(default_factory=Stage)
     _listed: Stage = field(default_factory=Stage)
     _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
@@ -115,7 +120,8 @@ class MirrorRun:
         async def resolve_and_look() -> None:
             await resolving()
             if looks_at_disk:
-                await self._owe_lost_files()
+                async with self._paths_in_use():
+                    await self._owe_lost_files()
 
         return await self._to_the_end(self._all_rounds(resolve_and_look(), compare or self.compare_adopted))
 
@@ -130,14 +136,22 @@ class MirrorRun:
             self._resolved, self._listed = Stage(), Stage()
             await self._round(asyncio.sleep(0), compare)
 
+    def _paths_in_use(self) -> AbstractAsyncContextManager[object]:
+        """While paths of files that were read are used, no file is renamed."""
+        return self.names.alone if self.names is not None else nullcontext()
+
     async def _round(self, resolving: Coroutine[Any, Any, None], compare: Compare) -> None:
+        async def compare_alone(series_uid: SeriesUid, keys: frozenset[str] | None) -> None:
+            async with self._paths_in_use():
+                await compare(series_uid, keys)
+
         listing = list_instances(
             self.mirror.journal,
             self.run,
             self.client,
             upstream=self._resolved,
             downstream=self._listed,
-            steps=ListSteps(compare, self._complete),
+            steps=ListSteps(compare_alone, self._complete),
         )
 
         async def resolve_and_describe() -> None:
@@ -151,7 +165,8 @@ class MirrorRun:
         """Compare adopted files that have no checksum by the size of their Series, which are complete now."""
         completed, self._adopted_in_part = self._adopted_in_part, []
         for series_uid in completed:
-            await self.compare_adopted(series_uid)
+            async with self._paths_in_use():
+                await self.compare_adopted(series_uid)
         if completed:
             await self.coordinator.fetch(self._listed)
 
@@ -199,6 +214,8 @@ class MirrorRun:
                 with shortage_errors():
                     await self._attended(work)
                     await self._leave_out()
+                    if self.names is not None:
+                        await self.names.name_rest()
                     await self._hold_to_locks()
                     await self._write_side_files()
             except Interrupted:
@@ -224,19 +241,26 @@ class MirrorRun:
     async def _attended(self, work: Awaitable[None]) -> None:
         """Do the work, and pass each Series that it completes to the handler, until all calls have ended."""
         handler = self.context.completed
-        if handler is None:
+        if handler is None and self.names is None:
             await work
             return
         completed = asyncio.Queue[SeriesUid | None]()
         self.coordinator.completed = completed.put_nowait
         async with Tasks() as tasks:
-            handling = run_pool(self._completed(completed), handler.handle, workers=handler.at_once, name="on-series")
-            tasks.join(handling)
+            tasks.join(self._handle(completed, handler), name="completed")
             await work
             completed.put_nowait(None)
-        for note in handler.notes():
+        for note in handler.notes() if handler is not None else ():
             self._notes.append(note)
             self.context.sink(Noted(note))
+
+    async def _handle(self, completed: asyncio.Queue[SeriesUid | None], handler: CompletedHandler | None) -> None:
+        series = self._completed(completed)
+        if handler is not None:
+            await run_pool(series, handler.handle, workers=handler.at_once, name="on-series")
+            return
+        async for _ in series:
+            pass
 
     async def _leave_out(self) -> None:
         """Forget the Series that a limit does not allow, because those before were larger than estimated."""
@@ -250,6 +274,8 @@ class MirrorRun:
 
     async def _completed(self, completed: asyncio.Queue[SeriesUid | None]) -> AsyncIterator[CompletedSeries]:
         while (series_uid := await completed.get()) is not None and not self.context.stop.is_set():
+            if self.names is not None:
+                await self.names.name_complete(series_uid)
             row = await self.mirror.journal(Journal.find_series, series_uid)
             if row is not None:
                 root = self.mirror.files.root.absolute()

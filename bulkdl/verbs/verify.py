@@ -143,7 +143,7 @@ async def _repair(
         open_mirror(root, "repair", private=context.settings.private) as mirror,
         open_archive(archive, context) as source,
     ):
-        await mirror.settle_layout(layout)
+        await mirror.settle_layout(layout, context.sink)
         for held, kind in damaged:
             # Quarantine comes first, then the journal: a file left in place would be adopted, damage included.
             if kind is not ProblemKind.MISSING:

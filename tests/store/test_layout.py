@@ -13,6 +13,7 @@ from bulkdl.model.ids import parse_series_uid, parse_sop_uid, parse_study_uid
 from bulkdl.model.records import Series
 from bulkdl.store.layout import (
     DEFAULT_LAYOUT,
+    FORMER_LAYOUTS,
     LAYOUTS,
     InstanceNumbers,
     Layout,
@@ -293,8 +294,9 @@ def test_every_instance_of_a_series_has_a_separate_name(
     ("layout", "folder", "file"),
     [
         ("bulkdl", "TCGA-GBM/P1/1.2.77.12345/1.2.840.98765", "1.9.dcm"),
-        ("nbia-classic", "TCGA-GBM/P1/1.2.77.12345/1.2.840.98765", "1-005.dcm"),
-        ("nbia-descriptive", "TCGA-GBM/P1/02-03-2001-S 7-AbdPelv-chest-12345/3-98765", "1-005.dcm"),
+        ("nbia-classic", "TCGA-GBM/P1/1.2.77.12345/1.2.840.98765", "1.9.dcm"),
+        ("nbia-descriptive", "TCGA-GBM/P1/02-03-2001-S 7-AbdPelv-chest-12345/3-98765", "1.9.dcm"),
+        (FORMER_LAYOUTS["nbia-classic"], "TCGA-GBM/P1/1.2.77.12345/1.2.840.98765", "1-005.dcm"),
         ("idc", "tcga_gbm/P1/1.2.77.12345/CT_1.2.840.98765", "6b5c.dcm"),
         ("flat", "1.2.840.98765", "1.9.dcm"),
         ("%collection_id/%PatientID/%Modality_%SeriesInstanceUID", "tcga_gbm/P1/CT_1.2.840.98765", "1.9.dcm"),
