@@ -78,6 +78,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
+    "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
     "verbs/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
     "verbs/report_batch.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets

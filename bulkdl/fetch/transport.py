@@ -32,8 +32,9 @@ class TransportChooser:
     core. The dearer transport is tried now and then on a small Series, more rarely while the trials change nothing.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, once: bool = False) -> None:
         self._fixed = transport
+        self._owed_share = 1.0 if once else _OWED_SHARE
         self._cost: dict[Transport, float] = {}
         self._chosen = 0
         self._usual: Transport | None = None
@@ -43,14 +44,14 @@ class TransportChooser:
 
     def twin(self) -> TransportChooser:
         """A copy with the same measurements, for another worker on the same archive."""
-        twin = TransportChooser(self._fixed)
+        twin = TransportChooser(self._fixed, once=self._owed_share >= 1)
         twin._cost, twin._usual_bytes = dict(self._cost), self._usual_bytes
         return twin
 
     def choose(self, work: SeriesWork) -> Transport:
         """`single` or `zip` for this Series."""
         owed, whole = len(work.entries), max(work.image_count or 0, len(work.entries))
-        fits_a_bundle = work.whole or owed >= max(_WORTH_A_BUNDLE, _OWED_SHARE * whole)
+        fits_a_bundle = work.whole or owed >= max(_WORTH_A_BUNDLE, self._owed_share * whole)
         if self._fixed is Transport.SINGLE or not fits_a_bundle:
             return Transport.SINGLE
         if self._fixed is Transport.ZIP:

@@ -132,7 +132,8 @@ class Worker:
         self.committer = Committer(self._files, threads, self._decoders, settings.fetch, settings.run_id)
         self._sources = {part.url: self._make_source(part) for part in parts_of(archive)}
         learned = settings.learned
-        self._chooser = learned.chooser if learned is not None else TransportChooser(settings.fetch.transport)
+        fixed, once = settings.fetch.transport, settings.fetch.once
+        self._chooser = learned.chooser if learned is not None else TransportChooser(fixed, once=once)
         self._load = CpuLoad()
         self._under_way = 0
         self._bundles_under_way = 0

@@ -476,6 +476,18 @@ class Journal:
                 writes.end_listing(database, series_id)
         return holds_files
 
+    def record_part(self, run: Run, series_uid: SeriesUid, entry: Entry, name: str | None) -> None:
+        """Record one entry of a Series that is not listed, as `record_instances` does. It is listed in part then."""
+        with self._writing() as database:
+            series_id = writes.known_series(database, series_uid)
+            writes.list_entries(database, run, series_id, [entry], [name])
+            database.execute(queries.LIST_IN_PART, (series_id,))
+
+    def list_whole(self, series_uid: SeriesUid) -> None:
+        """Have a Series that is listed in part listed whole by the run."""
+        with self._writing() as database:
+            database.execute(queries.UNLIST_PART, (series_uid,))
+
     def record_md5s(self, series_uid: SeriesUid, md5s: Mapping[SopInstanceUid, bytes]) -> None:
         """Record the MD5s of held instances, and bind entries without a UID by them."""
         with self._writing() as database:

@@ -8,7 +8,7 @@ is written, which starts from the smallest table, whatever its statistics say.
 
 from typing import Final
 
-from bulkdl.journal.schema import FAILED, HELD, OWED, QUARANTINED, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
+from bulkdl.journal.schema import FAILED, HELD, IN_PART, OWED, QUARANTINED, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
 
 SERIES_COLUMNS: Final = (
     "s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.image_count, s.size_bytes, s.record"
@@ -241,6 +241,8 @@ FROM series AS s JOIN tally AS t ON t.series_id = s.id WHERE s.series_uid = ?
 HOLDS_FILES: Final = "SELECT held > 0 FROM tally WHERE series_id = ?"
 SET_LISTING: Final = "UPDATE series SET listing = ? WHERE id = ?"
 UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"
+LIST_IN_PART: Final = f"UPDATE series SET listing = {IN_PART} WHERE id = ? AND listing = {UNLISTED}"
+UNLIST_PART: Final = f"UPDATE series SET listing = {UNLISTED} WHERE series_uid = ? AND listing = {IN_PART}"
 RENEW_LINK: Final = "UPDATE selection_series SET run_id = ? WHERE selection_id = ? AND series_id = ?"
 ADD_LINK: Final = "INSERT INTO selection_series (selection_id, series_id, narrowed, run_id) VALUES (?, ?, ?, ?)"
 LINKS: Final = "SELECT selection_id, narrowed FROM selection_series WHERE series_id = ?"

@@ -33,7 +33,8 @@ class FetchSettings:
     """Settings of one run. `concurrency` and `workers` are None for automatic, `timeout_seconds` for those of `Access`.
 
     `rate_limit_bytes` is bytes per second for the whole run. `wait_scale` multiplies all waits between attempts, so
-    that tests need not wait. Entries above `parallel_above_bytes` are downloaded in parallel ranges.
+    that tests need not wait. Entries above `parallel_above_bytes` are downloaded in parallel ranges. With `once`, no
+    bundle is requested that has instances which are held already.
     """
 
     concurrency: int | None = option_field(
@@ -82,6 +83,7 @@ class FetchSettings:
     )
     wait_scale: float = 1.0
     parallel_above_bytes: int = PARALLEL_ABOVE_BYTES
+    once: bool = False
 
 
 def go_on_with(

@@ -7,7 +7,7 @@ kilobytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -35,7 +35,7 @@ async def read_head(archive: Archive, series: Series, entry: Entry, *, at_most: 
         RequestFailed: the archive does not send it.
     """
     size = entry.size_bytes
-    rest = Rest(0, size, None, at_most) if size is not None and size > at_most else None
+    rest = Rest(0, size, None, min(size, at_most)) if size else None
 
     async def once(_attempt: int) -> bytes:
         content = bytearray()
@@ -60,12 +60,34 @@ async def identified(
     Raises:
         RequestFailed: some cannot be read, and not all wanted ones are among the others.
     """
-    found = {entry.key: entry for entry in entries}
     missing = set(wanted) - {entry.sop_uid for entry in entries}
+
+    def is_enough(sop_uid: SopInstanceUid | None = None) -> bool:
+        missing.discard(sop_uid)
+        return not missing
+
+    if is_enough():
+        return tuple(entries)
+    return await identified_until(archive, series, entries, is_enough)
+
+
+async def identified_until(
+    archive: Archive, series: Series, entries: Sequence[Entry], is_enough: Callable[[SopInstanceUid], bool]
+) -> tuple[Entry, ...]:
+    """The entries, with the SOP Instance UIDs of those that were looked at until `is_enough`, which gets each of them.
+
+    An entry whose UID is known is not read.
+
+    Raises:
+        RequestFailed: some cannot be read, and the others were not enough.
+    """
+    found = {entry.key: entry for entry in entries}
     failures: list[Exception] = []
+    has_enough = False
 
     async def read(entry: Entry) -> None:
-        if not missing:
+        nonlocal has_enough
+        if has_enough:
             return
         try:
             sop_uid = await _sop_uid(archive, series, entry)
@@ -73,11 +95,11 @@ async def identified(
             failures.append(error)
             return
         found[entry.key] = replace(entry, sop_uid=sop_uid)
-        missing.discard(sop_uid)
+        has_enough |= is_enough(sop_uid)
 
-    unread = [entry for entry in entries if entry.sop_uid is None] if missing else []
+    unread = [entry for entry in entries if entry.sop_uid is None]
     await run_pool(as_iterator(unread), read, workers=_HEADS_AT_ONCE, name="head")
-    if missing and failures:
+    if failures and not has_enough:
         raise UnexpectedAnswer(f"{len(failures):,} objects cannot be identified: {failures[0]}") from failures[0]
     return tuple(found.values())
 

@@ -5,11 +5,14 @@ has the cache itself, because it downloads.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from bulkdl.server.catalogue import ServedFile
+
+Wanted: TypeAlias = str | Callable[[str], bool]
+"""An instance: its SOP Instance UID, or, where that is not known, what tells it from others by theirs."""
 
 
 class SeriesNeeded(Exception):
@@ -50,13 +53,20 @@ class Supply(Protocol):
             Unavailable: the archive does not list them.
         """
 
-    def using(self, series_uid: str, sop_uid: str | None = None) -> AbstractAsyncContextManager[None]:
-        """Download a Series, or at least one instance of it, and keep it in the cache until the block ends.
-
-        An instance that the Series does not have is not an error.
+    def using(self, series_uid: str) -> AbstractAsyncContextManager[None]:
+        """Download a Series, and keep it in the cache until the block ends.
 
         Raises:
             Unavailable: not everything arrives.
+        """
+
+    def using_one(self, series_uid: str, wanted: Wanted) -> AbstractAsyncContextManager[None]:
+        """Download one instance of a Series, and keep it in the cache until the block ends.
+
+        That the Series does not have it is not an error.
+
+        Raises:
+            Unavailable: it does not arrive.
         """
 
     def arriving(self, series_uid: str) -> AbstractAsyncContextManager[Arriving | None]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -33,15 +33,16 @@ from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.resolve.listing import list_until_complete
-from bulkdl.resolve.object_heads import FIRST_BYTES, all_identified
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import Tasks, first_set
 from bulkdl.server.catalogue import Catalogue, ServedFile
 from bulkdl.server.catalogue.holdings import HeldFile, Holdings
 from bulkdl.server.responses import Unavailable
+from bulkdl.server.supply import Wanted
 from bulkdl.store.layout import Layout
+from bulkdl.verbs.archive_lists import ArchiveLists
 from bulkdl.verbs.common import OpenArchive, OpenMirror, open_archive, open_mirror
+from bulkdl.verbs.demands import Demand, InstanceDemand
 from bulkdl.verbs.run import MirrorRun, begin_run
 
 SETTINGS: Final = FetchSettings(max_attempts=4, give_up_after_seconds=30.0, workers=1)
@@ -52,9 +53,6 @@ _Entered = TypeVar("_Entered")
 _CATALOGUE: Final = f"{BOOKKEEPING}/catalogue.sqlite"
 _IDLE_SECONDS: Final = 5.0
 _MOST_KNOWN: Final = 100_000
-_MOST_LISTS: Final = 1_000
-_MOST_HEADS: Final = 10_000
-_LEAST_RATIO: Final = 4  # of the bytes of a Series to those of its heads
 _PAGE: Final = 100
 _STATUSES: Final = {
     ArchiveUnreachable.code: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -82,58 +80,10 @@ class NotedOutage:
             self.message = None
 
 
-@dataclass(slots=True)
-class _Demand:
-    """A Series that is needed and not whole. `folder` and `entries` are None until it is listed.
-
-    `arrived` are the names of its files in the order of arrival, and `failures` why entries failed, both by key; `here`
-    are the SOP Instance UIDs of the files, `listed` those of the list, None if it does not tell. `has_ended`: nothing
-    more is to come.
-    """
-
-    series_uid: SeriesUid
-    lost: tuple[SopInstanceUid, ...] = ()
-    folder: str | None = None
-    entries: frozenset[str] | None = None
-    listed: frozenset[str] | None = None
-    arrived: dict[str, str] = field(default_factory=dict)
-    here: set[str] = field(default_factory=set)
-    failures: dict[str, Unavailable] = field(default_factory=dict)
-    error: Unavailable | None = None
-    has_ended: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)  # replaced at each change, to wake all waiters
-
-    @property
-    def failure(self) -> Unavailable | None:
-        """Why the Series is not whole; None while it may still become so."""
-        return self.error or next(iter(self.failures.values()), None)
-
-    def has(self, sop_uid: str) -> bool:
-        """Whether an instance has arrived, or never will because the Series does not have it."""
-        return sop_uid in self.here or (self.listed is not None and sop_uid not in self.listed)
-
-    def took(self, key: str, sop_uid: str, name: str) -> None:
-        """A file has arrived."""
-        self.arrived.setdefault(key, name)
-        self.here.add(sop_uid)
-        self.failures.pop(key, None)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all its entries have arrived or failed. Takes a while for many entries."""
-        return self.entries is not None and self.entries <= self.arrived.keys() | self.failures.keys()
-
-    def notify(self, *, has_ended: bool) -> None:
-        """Wake all who wait for a change."""
-        self.has_ended = has_ended
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-
 class ArrivingSeries:
     """The files of a demand, see `server.supply.Arriving`."""
 
-    def __init__(self, gateway: Gateway, demand: _Demand) -> None:
+    def __init__(self, gateway: Gateway, demand: Demand) -> None:
         self._gateway = gateway
         self._demand = demand
         self._given = 0
@@ -165,15 +115,18 @@ class Gateway:
     context: RunContext
     outage: NotedOutage
     most_bytes: int | None = None
-    _demands: dict[str, _Demand] = field(default_factory=dict)
-    _waiting: list[_Demand] = field(default_factory=list)
+    _demands: dict[str, Demand] = field(default_factory=dict)
+    _single: dict[tuple[str, str], InstanceDemand] = field(default_factory=dict)  # by Series and key
+    _waiting: list[Demand | InstanceDemand] = field(default_factory=list)
     _new: asyncio.Event = field(default_factory=asyncio.Event)
     _in_use: Counter[str] = field(default_factory=Counter)
     _used: dict[str, float] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)  # whole Series whose files were looked at in this process
     _leaving: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _listing: dict[str, asyncio.Lock] = field(default_factory=dict)
-    _lists: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    _lists: ArchiveLists = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lists = ArchiveLists(self.archive.client)
 
     @property
     def holdings(self) -> Holdings:
@@ -198,44 +151,35 @@ class Gateway:
 
     async def sop_uids(self, series_uid: str) -> Sequence[str] | None:
         """See `server.supply.Supply.sop_uids`."""
-        able = self.archive.client.capabilities
-        if not (able.lists_sop_uids or able.ranges) or await asyncio.to_thread(self.is_whole, series_uid):
+        if not self._lists.have_uids or await asyncio.to_thread(self.is_whole, series_uid):
             return None
-        async with self._listing.setdefault(
-            series_uid, asyncio.Lock()
-        ):  # of many who ask for one Series, one asks the archive
-            if series_uid not in self._lists:
-                if len(self._lists) >= _MOST_LISTS:
-                    self._lists.clear()
-                self._lists[series_uid] = await self._list(series_uid)
-            self._listing.pop(series_uid, None)
-            return self._lists[series_uid]
-
-    async def _list(self, series_uid: str) -> tuple[str, ...] | None:
-        """The SOP Instance UIDs as listed, or from the heads of the files; None if it is better to download these."""
-        if (series := await asyncio.to_thread(self._series, series_uid)) is None:
-            return ()
-        client = self.archive.client
-        try:
-            entries, *_ = await list_until_complete(series, client)
-            if any(entry.sop_uid is None for entry in entries):
-                if not _are_heads_cheap(entries):
-                    return None
-                entries = await all_identified(client, series, entries)
-        except ArchiveError as error:
-            raise _unavailable(error.code, str(error)) from error
-        return tuple(entry.sop_uid for entry in entries if entry.sop_uid is not None)
+        series = await asyncio.to_thread(self._series, series_uid)
+        with _as_unavailable():
+            return await self._lists.sop_uids(series) if series is not None else ()
 
     def _series(self, series_uid: str) -> Series | None:
         return next(self.catalogue.series(series_uid=series_uid), None)
 
     @asynccontextmanager
-    async def using(self, series_uid: str, sop_uid: str | None = None) -> AsyncIterator[None]:
+    async def using(self, series_uid: str) -> AsyncIterator[None]:
         """See `server.supply.Supply.using`."""
+        async with self._keeping(series_uid):
+            if (demand := await self._demand(series_uid)) is not None:
+                await _until(demand)
+            yield
+
+    @asynccontextmanager
+    async def using_one(self, series_uid: str, wanted: Wanted) -> AsyncIterator[None]:
+        """See `server.supply.Supply.using_one`."""
+        async with self._keeping(series_uid):
+            if not await self._take_one(series_uid, wanted) and (demand := await self._demand(series_uid)):
+                await _until(demand, wanted)
+            yield
+
+    @asynccontextmanager
+    async def _keeping(self, series_uid: str) -> AsyncIterator[None]:
         self._in_use[series_uid] += 1
         try:
-            if (demand := await self._demand(series_uid)) is not None:
-                await self._until(demand, sop_uid)
             yield
         finally:
             self._release(series_uid)
@@ -243,8 +187,7 @@ class Gateway:
     @asynccontextmanager
     async def arriving(self, series_uid: str) -> AsyncIterator[ArrivingSeries | None]:
         """See `server.supply.Supply.arriving`."""
-        self._in_use[series_uid] += 1
-        try:
+        async with self._keeping(series_uid):
             demand = await self._demand(series_uid)
             while demand is not None and not demand.arrived:
                 if demand.has_ended:
@@ -253,19 +196,40 @@ class Gateway:
             while demand is not None and demand.entries is None and demand.error is None:
                 await demand.changed.wait()
             yield ArrivingSeries(self, demand) if demand is not None else None
-        finally:
-            self._release(series_uid)
 
-    async def _until(self, demand: _Demand, sop_uid: str | None) -> None:
-        """Wait until a Series is whole, or has this instance. Raises Unavailable: something of it failed."""
-        while not (demand.has(sop_uid) if sop_uid is not None else demand.has_ended):
-            if demand.has_ended:
-                break
-            await demand.changed.wait()
-        if sop_uid is not None and demand.has(sop_uid):
-            return
-        if (failure := demand.failure) is not None:
-            raise failure
+    async def _take_one(self, series_uid: str, wanted: Wanted) -> bool:
+        """Wait until one instance is here, or known not to exist; False if its whole Series is, or has to be, needed.
+
+        Raises Unavailable: it failed.
+        """
+        if self._is_needed_whole(series_uid) or await asyncio.to_thread(self.is_whole, series_uid):
+            return False
+        here, lost = await asyncio.to_thread(self._look_for_one, series_uid, wanted)
+        if here:
+            return True
+        series = await asyncio.to_thread(self._series, series_uid)
+        if series is None or series.image_count == 1 or not self._lists.have_uids:
+            return False
+        with _as_unavailable():
+            entry = await self._lists.find(series, wanted.__eq__ if isinstance(wanted, str) else wanted)
+        if entry is None or self._is_needed_whole(series_uid):
+            return entry is None
+        demand = self._demand_one(series.series_uid, entry, lost)
+        await demand.has_ended.wait()
+        if demand.failure is not None:
+            raise demand.failure
+        return True
+
+    def _is_needed_whole(self, series_uid: str) -> bool:
+        return series_uid in self._demands or series_uid in self._known
+
+    def _demand_one(self, series_uid: SeriesUid, entry: Entry, lost: tuple[SopInstanceUid, ...]) -> InstanceDemand:
+        """The demand for an instance, a new one if there is none."""
+        if (demand := self._single.get((series_uid, entry.key))) is None:
+            demand = self._single[series_uid, entry.key] = InstanceDemand(series_uid, entry, lost)
+            self._waiting.append(demand)
+            self._new.set()
+        return demand
 
     def _release(self, series_uid: str) -> None:
         self._used[series_uid] = time.time()
@@ -275,7 +239,7 @@ class Gateway:
         if self.most_bytes is not None or len(self._used) > _MOST_KNOWN:
             self._new.set()  # so that there is a look at the limit
 
-    async def _demand(self, series_uid: str) -> _Demand | None:
+    async def _demand(self, series_uid: str) -> Demand | None:
         """The demand for a Series, a new one if there is none; None if the Series is whole."""
         if (demand := self._demands.get(series_uid)) is not None:
             return demand
@@ -290,26 +254,30 @@ class Gateway:
                 self._known.clear()
             self._known.add(series_uid)
             return None
-        demand = self._demands[series_uid] = _Demand(SeriesUid(series_uid), lost)
+        demand = self._demands[series_uid] = Demand(SeriesUid(series_uid), lost)
         self._waiting.append(demand)
         self._new.set()
         return demand
 
     def _look_for_lost(self, series_uid: str) -> tuple[SopInstanceUid, ...] | None:
         """The instances whose files are missing or have another size; None if the Series is whole."""
-        if not self.holdings.is_whole(series_uid):
-            return ()
-        lost = []
-        for file in self.catalogue.files(series_uid):
-            try:
-                is_there = file.path.lstat().st_size == file.size_bytes
-            except OSError:
-                is_there = False
-            if not is_there:
-                lost.append(SopInstanceUid(file.sop_uid))
+        is_whole = self.holdings.is_whole(series_uid)
+        lost = [SopInstanceUid(file.sop_uid) for file in self.catalogue.files(series_uid) if not _is_there(file)]
         if lost:
             self.holdings.lose(series_uid, lost)
-        return tuple(lost) or None
+        return None if is_whole and not lost else tuple(lost)
+
+    def _look_for_one(self, series_uid: str, wanted: Wanted) -> tuple[bool, tuple[SopInstanceUid, ...]]:
+        """Whether a wanted instance of a Series in part is here; if not, its UID where its file is lost."""
+        if isinstance(wanted, str):
+            found = self.catalogue.file_of(series_uid, wanted)
+        else:
+            found = next((file for file in self.catalogue.files(series_uid) if wanted(file.sop_uid)), None)
+        if found is None or _is_there(found):
+            return found is not None, ()
+        lost = (SopInstanceUid(found.sop_uid),)
+        self.holdings.lose(series_uid, lost)
+        return False, lost
 
     # --- downloads ----------------------------------------------------------------------------------------------------
 
@@ -333,22 +301,23 @@ class Gateway:
         if release := (await asyncio.to_thread(self.holdings.source)).get("release"):
             await self.mirror.journal(Journal.note_catalogue, run.run, release)
         await run.carry_out(lambda: self._feed(run), self._on_listed, looks_at_disk=False)
-        if self._demands:  # of Series that the run could not record
+        if self._demands or self._single:  # what the run could not record
             self._fail_all(ArchiveError("the download has ended"))
 
     async def _feed(self, run: MirrorRun) -> None:
         while not self.context.stop.is_set():
             self._new.clear()
             while self._waiting:
-                await self._begin(run, self._waiting.pop(0))
+                demand = self._waiting.pop(0)
+                await (self._begin(run, demand) if isinstance(demand, Demand) else self._begin_one(run, demand))
             await self._make_room(0)
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if self._demands else _IDLE_SECONDS):
+                async with asyncio.timeout(None if self._demands or self._single else _IDLE_SECONDS):
                     await first_set(self._new, self.context.stop)
-            if not self._demands and not self._new.is_set():
+            if not self._demands and not self._single and not self._new.is_set():
                 return
 
-    async def _begin(self, run: MirrorRun, demand: _Demand) -> None:
+    async def _begin(self, run: MirrorRun, demand: Demand) -> None:
         found = await asyncio.to_thread(self._series, demand.series_uid)
         if found is None:
             self._fail(demand, Unavailable("the archive does not have this series any more"))
@@ -359,13 +328,29 @@ class Gateway:
         if row is not None and row.is_listed:
             await self._take_list(demand, row)
 
+    async def _begin_one(self, run: MirrorRun, demand: InstanceDemand) -> None:
+        found = await asyncio.to_thread(self._series, demand.series_uid)
+        if found is None:
+            self._end_one(demand, Unavailable("the archive does not have this series any more"))
+            return
+        await self._make_room(demand.entry.size_bytes or 0)
+        if not await run.add_instance(found, demand.entry, self.layout, lost=demand.lost):
+            self._end_one(demand)
+
+    def _end_one(self, demand: InstanceDemand, failure: Unavailable | None = None) -> None:
+        self._single.pop((demand.series_uid, demand.entry.key), None)
+        if failure is not None:
+            self._lists.forget(demand.series_uid)
+        self._new.set()
+        demand.end(failure)
+
     async def _on_listed(self, series_uid: SeriesUid, keys: frozenset[str] | None) -> None:
         del keys  # those of a list that is not complete count, too
         row = await self.mirror.journal(Journal.find_series, series_uid)
         if row is not None and (demand := self._demands.get(series_uid)) is not None:
             await self._take_list(demand, row)
 
-    async def _take_list(self, demand: _Demand, row: SeriesRow) -> None:
+    async def _take_list(self, demand: Demand, row: SeriesRow) -> None:
         entries = await self.mirror.journal(Journal.entries, demand.series_uid)
         if not entries:
             if row.error is not None:
@@ -383,7 +368,7 @@ class Gateway:
                 self._take_entry(demand, entry)
         await self._settle(demand)
 
-    def _take_entry(self, demand: _Demand, entry: EntryRow) -> None:
+    def _take_entry(self, demand: Demand, entry: EntryRow) -> None:
         if entry.state is InstanceState.HELD:
             demand.took(entry.key, entry.sop_uid or "", entry.name or "")
         elif entry.error is not None and entry.key not in demand.arrived:
@@ -397,12 +382,15 @@ class Gateway:
             held = [one for one in group if STATE_AFTER[one.outcome] is InstanceState.HELD]
             if held:
                 await self._enter(series_uid, held)
+            for one in group:
+                if (single := self._single.get((series_uid, one.key))) is not None:
+                    self._end_one(single, None if one in held else _failure_of(one))
             if (demand := self._demands.get(series_uid)) is not None:
                 for one in group:
                     if one in held:
                         demand.took(one.key, one.sop_uid or "", _name_of(one))
                     else:
-                        demand.failures[one.key] = _unavailable(one.error or "", one.message or one.error or "")
+                        demand.failures[one.key] = _failure_of(one)
                 await self._settle(demand)
 
     async def _enter(self, series_uid: SeriesUid, held: Sequence[InstanceOutcome]) -> None:
@@ -415,7 +403,7 @@ class Gateway:
         files = [HeldFile(one.sop_uid or "", _name_of(one), one.size_bytes, one.mtime_ns, one.md5) for one in held]
         await asyncio.to_thread(self.holdings.enter, series_uid, folder, files)
 
-    async def _settle(self, demand: _Demand) -> None:
+    async def _settle(self, demand: Demand) -> None:
         """Wake who waits for a demand; it ends when all its entries have arrived or failed."""
         if has_ended := demand.is_over:
             self._demands.pop(demand.series_uid, None)
@@ -424,7 +412,7 @@ class Gateway:
             self._new.set()
         demand.notify(has_ended=has_ended)
 
-    def _fail(self, demand: _Demand, error: Unavailable) -> None:
+    def _fail(self, demand: Demand, error: Unavailable) -> None:
         demand.error = error
         self._demands.pop(demand.series_uid, None)
         self._new.set()
@@ -434,6 +422,8 @@ class Gateway:
         self._waiting.clear()
         for demand in list(self._demands.values()):
             self._fail(demand, _unavailable(error.code, str(error)))
+        for single in list(self._single.values()):
+            self._end_one(single, _unavailable(error.code, str(error)))
 
     # --- the limit ----------------------------------------------------------------------------------------------------
 
@@ -483,10 +473,34 @@ class Gateway:
         await asyncio.to_thread(_delete, names, self.mirror.files.root / folder, self.mirror.files.root)
 
 
-def _are_heads_cheap(entries: Sequence[Entry]) -> bool:
-    """Whether the heads of files are few, and a small part of their bytes."""
-    sizes = [entry.size_bytes or 0 for entry in entries]
-    return len(sizes) <= _MOST_HEADS and sum(sizes) > _LEAST_RATIO * FIRST_BYTES * len(sizes)
+async def _until(demand: Demand, wanted: Wanted | None = None) -> None:
+    """Wait until a Series is whole, or has a wanted instance. Raises Unavailable: something of it failed."""
+    while not demand.has_ended and not (wanted is not None and demand.has(wanted)):
+        await demand.changed.wait()
+    if wanted is not None and demand.has(wanted):
+        return
+    if (failure := demand.failure) is not None:
+        raise failure
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """Raise what the archive does not answer as what the server says of it."""
+    try:
+        yield
+    except ArchiveError as error:
+        raise _unavailable(error.code, str(error)) from error
+
+
+def _failure_of(outcome: InstanceOutcome) -> Unavailable:
+    return _unavailable(outcome.error or "", outcome.message or outcome.error or "")
+
+
+def _is_there(file: ServedFile) -> bool:
+    try:
+        return file.path.lstat().st_size == file.size_bytes
+    except OSError:
+        return False
 
 
 def _is_outdated(before: Series, now: Series) -> bool:
@@ -526,7 +540,7 @@ async def open_gateway(
         outage.notice(event)
         context.sink(event)
 
-    watched = replace(context, sink=announce)
+    watched = replace(context, sink=announce, settings=replace(context.settings, once=True))
     async with open_archive(choice, watched) as archive, open_mirror(cache, "serve") as mirror:
         layout = await mirror.settle_layout()
         with await asyncio.to_thread(Catalogue.open, mirror.files.root / _CATALOGUE) as catalogue:

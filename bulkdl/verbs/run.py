@@ -24,7 +24,7 @@ from bulkdl.journal.rows import Counts, HeldInstance, Run, SelectionRow
 from bulkdl.model.completed_series import CompletedHandler, CompletedSeries
 from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.outcomes import Outcome, SeriesWork
+from bulkdl.model.outcomes import InstanceState, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
@@ -32,7 +32,7 @@ from bulkdl.resolve.listing import ListSteps, list_instances
 from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
-from bulkdl.store.layout import Layout
+from bulkdl.store.layout import Layout, special_name
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.common import OpenArchive, OpenMirror
@@ -195,11 +195,26 @@ class MirrorRun:
     async def add(self, series: Series, layout: Layout, *, lost: Sequence[SopInstanceUid] = ()) -> None:
         """Record a Series while the run is carried out, and owe what failed or is lost of it again."""
         await self.mirror.journal(_record_series, self.run, FoundSeries((series,)), layout, again=True)
+        await self.mirror.journal(Journal.list_whole, series.series_uid)
         if lost:
             keys = [InstanceKey(series.series_uid, sop_uid) for sop_uid in lost]
             await self.mirror.journal(Journal.owe, self.run, keys)
         self._resolved.more()
         self._listed.more()
+
+    async def add_instance(
+        self, series: Series, entry: Entry, layout: Layout, *, lost: Sequence[SopInstanceUid] = ()
+    ) -> bool:
+        """Record one instance of a Series that is not needed whole while the run is carried out.
+
+        Returns whether it is owed now: not if it is held already, and not lost.
+        """
+        row = await self.mirror.journal(Journal.find_series, series.series_uid)
+        if (unknown := layout.unknown(series)) and not (row is not None and row.held):
+            series = completed(series, await read_first_header(self.client, series, entry), unknown)
+        is_owed = await self.mirror.journal(_record_instance, self.run, series, entry, layout, lost)
+        self._listed.more()
+        return is_owed
 
     async def fetch_only(self, works: list[SeriesWork]) -> RunReport:
         """Download these instances only, and report on them."""
@@ -548,3 +563,15 @@ def _record_series(journal: Journal, /, run: Run, batch: FoundSeries, layout: La
     moved = journal.record_series(run, common.place_series(journal, batch.series, layout), now=now, **options)
     journal.record_descriptions(run, batch.descriptions, now=now)
     return moved
+
+
+def _record_instance(
+    journal: Journal, run: Run, series: Series, entry: Entry, layout: Layout, lost: Sequence[SopInstanceUid]
+) -> bool:
+    """In one go, so that the Series is never seen unlisted: it would be downloaded whole."""
+    _record_series(journal, run, FoundSeries((series,)), layout, again=True)
+    journal.record_part(run, series.series_uid, entry, special_name(entry.sop_uid) if entry.sop_uid else None)
+    journal.owe(run, [InstanceKey(series.series_uid, sop_uid) for sop_uid in lost])
+    return any(
+        each.key == entry.key and each.state is InstanceState.OWED for each in journal.entries(series.series_uid)
+    )

@@ -118,6 +118,12 @@ def test_a_series_of_which_little_is_held_may_come_as_a_zip() -> None:
     assert informed(single=9, bundle=1).choose(work(90, of=100)) is ZIP
 
 
+def test_where_each_instance_is_to_come_once_a_zip_has_none_that_is_held() -> None:
+    chooser = TransportChooser(ZIP, once=True)
+    assert (chooser.choose(work(90, of=100)), chooser.twin().choose(work(90, of=100))) == (SINGLE, SINGLE)
+    assert chooser.choose(work(100)) is ZIP
+
+
 def test_a_fixed_transport_is_kept() -> None:
     assert set(choices(TransportChooser(SINGLE))) == {SINGLE}
     assert set(choices(TransportChooser(ZIP))) == {ZIP}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bulkdl.archive.base import Rest
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.records import Entry, Series
 from bulkdl.resolve.object_heads import all_identified, identified, read_head
@@ -25,14 +26,14 @@ def archive_of(made_up: list[MadeUp]) -> MemoryArchive:
     return MemoryArchive({entry_of(one).key: [one.content] for one in made_up})
 
 
-async def test_a_head_is_requested_as_a_range_of_what_is_longer() -> None:
+async def test_a_head_is_requested_as_a_range() -> None:
     archive = archive_of(MADE_UP)
     assert await read_head(archive, SERIES, ENTRIES[0], at_most=200) == ONE.content[:200]
     (rest,) = archive.rests
     assert rest is not None
     assert (rest.start, rest.end, rest.length) == (0, 200, len(ONE.content))
     assert await read_head(archive, SERIES, ENTRIES[0], at_most=1 << 20) == ONE.content
-    assert archive.rests[1] is None
+    assert archive.rests[1] == Rest(0, len(ONE.content), None, len(ONE.content))
 
 
 async def test_entries_get_their_uids_until_all_wanted_ones_are_found() -> None:

@@ -47,12 +47,13 @@ async def nothing(_: web.Request) -> None:
 
 @dataclass
 class Upstream:
-    """The archive. `hook` is awaited before each answer; `asked` are the requests so far."""
+    """The archive. `hook` is awaited before each answer; `asked` are the requests so far, `heads` those of a range."""
 
     url: str = ""
     made: list[MadeUp] = field(default_factory=list)
     hook: Hook = nothing
     asked: list[str] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     is_up: bool = True
     rescan: Callable[[], object] = lambda: None
 
@@ -82,7 +83,7 @@ async def archive_of(folder: Path, made: list[MadeUp]) -> AsyncIterator[Upstream
 
     @web.middleware
     async def middleware(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> Any:
-        upstream.asked.append(request.path_qs)
+        (upstream.heads if "Range" in request.headers else upstream.asked).append(request.path_qs)
         if not upstream.is_up:
             assert request.transport is not None
             request.transport.abort()
@@ -122,6 +123,7 @@ class Cache:
     served: Served
     session: aiohttp.ClientSession
     events: list[Event]
+    folder: Path
 
     async def ask(self, path: str, **more: Any) -> Answer:
         async with self.session.get(self.served.url.removesuffix(SERVICES_PATH) + path, **more) as response:
@@ -144,7 +146,7 @@ async def cache_of(
         serve_async(archive=archive, cache=folder, sink=events.append, settings=settings, **options) as served,
         aiohttp.ClientSession() as session,
     ):
-        yield Cache(served, session, events)
+        yield Cache(served, session, events, folder)
 
 
 @pytest_asyncio.fixture
@@ -291,12 +293,50 @@ async def test_one_instance_does_not_wait_for_the_others(upstream: Upstream, cac
     assert (await cache.instance(last)).body == last.content
 
 
+@pytest.mark.parametrize("is_bucket", [False, True], ids=["nbia", "idc"])
+async def test_an_instance_is_downloaded_without_its_series(
+    upstream: Upstream, tmp_path: Path, *, is_bucket: bool
+) -> None:
+    choice = as_idc(upstream, tmp_path / "index") if is_bucket else upstream.url
+    fetched = objects if is_bucket else Upstream.fetched
+    made, other, *_ = of_series = upstream.of(upstream.series[0])
+    async with cache_of(choice, tmp_path / "cache") as cache:
+        answers = await asyncio.gather(*(cache.instance(made) for _ in range(10)))
+        assert [answer.body for answer in answers] == [made.content] * 10
+        assert files_in(tmp_path / "cache") == {f"{made.sop_uid}.dcm"}
+        assert list(fetched(upstream).values()) == [1]
+    status = await status_async(tmp_path / "cache")
+    assert (status.held, status.owed) == (1, 0)
+    upstream.is_up = False
+    async with cache_of(choice, tmp_path / "cache", settings=IMPATIENT) as cache:
+        assert (await cache.instance(made)).body == made.content
+        assert (await cache.instance(other)).status in {502, 503, 504}
+    upstream.is_up = True
+    upstream.asked.clear()
+    async with cache_of(choice, tmp_path / "cache") as cache:
+        assert contents((await cache.bundle(made.series_uid)).body) == sorted(each.content for each in of_series)
+        assert (await cache.instance(made)).body == made.content
+    assert sorted(fetched(upstream).values()) == [1] * (len(of_series) - 1)
+
+
+async def test_an_instance_alone_whose_file_is_missing_is_downloaded_again(upstream: Upstream, cache: Cache) -> None:
+    made = upstream.of(upstream.series[0])[0]
+    for _ in range(2):
+        assert (await cache.instance(made)).body == made.content
+        (file,) = (path for path in cache.folder.rglob("*.dcm"))
+        file.unlink()
+    assert contents((await cache.bundle(made.series_uid)).body) == sorted(
+        each.content for each in upstream.of(made.series_uid)
+    )
+
+
 async def test_an_instance_that_a_series_does_not_have_is_answered_as_by_the_archive(
     upstream: Upstream, cache: Cache
 ) -> None:
     made = upstream.of(upstream.series[0])[0]
     query = f"SeriesInstanceUID={made.series_uid}&SOPInstanceUID=1.2.3"
     assert (await cache.ask(f"{SERVICES_PATH}/v1/getSingleImage?{query}")).status == 500
+    assert upstream.fetched() == {}
 
 
 async def test_an_unknown_series_is_not_requested_from_the_archive(upstream: Upstream, cache: Cache) -> None:
@@ -343,7 +383,10 @@ async def test_the_bucket_downloads_what_is_listed(upstream: Upstream, cache: Ca
 async def test_the_bucket_sends_an_object_that_was_never_listed(upstream: Upstream, cache: Cache) -> None:
     made = upstream.made[0]
     key = f"{stable_uuid(made.series_uid)}/{stable_uuid(made.sop_uid)}.dcm"
-    assert (await cache.ask(f"/bulkdl/{key}")).body == made.content
+    for _ in range(2):
+        assert (await cache.ask(f"/bulkdl/{key}")).body == made.content
+    assert files_in(cache.folder) == {f"{made.sop_uid}.dcm"}
+    assert (await cache.ask(f"/bulkdl/{key[:36]}/{stable_uuid('1.2.3')}.dcm")).status == 404
 
 
 # --- errors of the archive --------------------------------------------------------------------------------------------
@@ -526,9 +569,10 @@ async def test_a_download_that_was_interrupted_is_continued(upstream: Upstream, 
             await asyncio.Event().wait()
 
     upstream.hook = hold_back
-    async with cache_of(upstream.url, tmp_path / "cache") as cache:
-        assert (await cache.instance(of_series[0])).status == 200
+    async with cache_of(upstream.url, tmp_path / "cache") as cache, asyncio.TaskGroup() as tasks:
+        bundle = tasks.create_task(cache.bundle(of_series[0].series_uid))
         await stuck.wait()
+        bundle.cancel()
     upstream.hook = nothing
     before = upstream.fetched()
     async with cache_of(upstream.url, tmp_path / "cache") as cache:
@@ -589,7 +633,7 @@ async def test_the_uids_of_large_files_are_read_from_their_heads(tmp_path: Path)
             answer = await cache.ask(path)
             assert all(one.sop_uid.encode() in answer.body for one in made)
         assert files_in(tmp_path / "cache") == set()
-        assert sorted(objects(upstream).values()) == [1, 1, 1]
+        assert (len(upstream.heads), objects(upstream)) == (3, {})
         assert (await cache.instance(made[1])).body == made[1].content
         assert made[1].sop_uid.encode() in (await cache.ask(path)).body
 
@@ -623,14 +667,32 @@ async def test_a_route_is_served_from_both_archives(tmp_path: Path) -> None:
         assert asked < (len(idc.asked), len(nbia.asked))
 
 
-async def test_fifty_clients_of_a_bucket_cause_one_download_of_each_object(
-    upstream: Upstream, bucket_cache: Cache
+@pytest.mark.parametrize("is_bucket", [False, True], ids=["nbia", "idc"])
+async def test_fifty_clients_through_all_apis_cause_one_download_of_each_instance(
+    upstream: Upstream, tmp_path: Path, *, is_bucket: bool
 ) -> None:
+    choice = as_idc(upstream, tmp_path / "index") if is_bucket else upstream.url
     of_series = upstream.of(upstream.series[0])
-    answers = await asyncio.gather(*(bucket_cache.bundle(of_series[0].series_uid) for _ in range(50)))
-    for answer in answers:
-        assert contents(answer.body) == sorted(made.content for made in of_series)
-    assert sorted(objects(upstream).values()) == [1] * len(of_series)
+    series_uid = of_series[0].series_uid
+    single = f"/services/v3/TCIA/query/getSingleImage?SeriesInstanceUID={series_uid}&SOPInstanceUID="
+    async with cache_of(choice, tmp_path / "cache") as cache:
+        answers = await asyncio.gather(
+            *(cache.instance(made) for made in of_series for _ in range(2)),
+            *(cache.ask(f"{single}{made.sop_uid}") for made in of_series for _ in range(2)),
+            *(
+                cache.ask(f"/bulkdl/{stable_uuid(series_uid)}/{stable_uuid(made.sop_uid)}.dcm")
+                for made in of_series
+                for _ in range(2)
+            ),
+            *(cache.bundle(series_uid) for _ in range(7)),
+            *(cache.ask(f"{SERVICES_PATH}/v4/getImage?SeriesInstanceUID={series_uid}") for _ in range(7)),
+        )
+    singles, bundles = answers[:-14], answers[-14:]
+    assert [answer.body for answer in singles] == [made.content for made in of_series for _ in range(2)] * 3
+    assert {tuple(contents(answer.body)) for answer in bundles} == {tuple(sorted(made.content for made in of_series))}
+    fetched = objects(upstream) if is_bucket else upstream.fetched()
+    if set(fetched) != {series_uid}:  # nor one zip
+        assert sorted(fetched.values()) == [1] * len(of_series)
 
 
 async def test_the_series_of_a_release_are_loaded_once(upstream: Upstream, tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ A Series is the folder `UUID/`, an instance in it is `UUID.dcm`; both are UUIDv5
 index is in the folder `index/`, which comes after all others.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +44,18 @@ class BucketObject:
         return f'"{self.md5.hex()}"' if self.md5 is not None else f'"{self.mtime_ns:x}-{self.size_bytes:x}"'
 
 
+@dataclass(frozen=True, slots=True)
+class InstancePlace:
+    """An instance of a Series, by the UUID in its key."""
+
+    series_uid: str
+    uuid: str
+
+    def is_it(self, sop_uid: str) -> bool:
+        """Whether it has this SOP Instance UID."""
+        return stable_uuid(sop_uid) == self.uuid
+
+
 class BucketObjects:
     """What one viewer sees of the catalogue, as objects. Thread-safe."""
 
@@ -68,16 +83,26 @@ class BucketObjects:
         return None if folder is None else folder.get(key)
 
     def find(self, key: str) -> BucketObject | None:
-        """The object of a key.
+        """The object of a key, as far as a cache has it.
 
         Raises:
             DiskError: the catalogue cannot be read.
-            SeriesNeeded: a cache does not have all objects of its Series.
         """
         if key.startswith(_INDEX):
             return next((found for found in self.index() if found.key == key), None)
+        if (place := self.instance(key)) is None:
+            return None
+        try:
+            return self.folder(key[:_UUID_CHARACTERS]).get(key)
+        except SeriesNeeded:
+            file = next((file for file in self._view.files(place.series_uid) if place.is_it(file.sop_uid)), None)
+        return None if file is None else _object(key, file)
+
+    def instance(self, key: str) -> InstancePlace | None:
+        """The instance that a key names, of a Series that exists and is not hidden."""
         found = _KEY.fullmatch(key)
-        return None if found is None else self.folder(found[1]).get(key)
+        series_uid = self._series_uid(found[1]) if found is not None else None
+        return InstancePlace(series_uid, found[2]) if found is not None and series_uid is not None else None
 
     def folder(self, uuid: str) -> dict[str, BucketObject]:
         """The objects of a Series by key, in order; none if there is no such Series, or it is hidden.
@@ -88,15 +113,18 @@ class BucketObjects:
         if (known := self._cached(uuid)) is not None:
             return known
         generation = self._generation()
-        series_uid = next((uid for found, uid in self._view.uuids(uuid) if found == uuid), None)
+        series_uid = self._series_uid(uuid)
         if series_uid is not None and self._is_whole is not None and not self._is_whole(series_uid):
             raise SeriesNeeded(series_uid)
         files = self._view.files(series_uid) if series_uid is not None else ()
         keyed = sorted((f"{uuid}/{stable_uuid(file.sop_uid)}.dcm", file) for file in files)
-        objects = {key: BucketObject(key, file.size_bytes, file.mtime_ns, file.md5, file) for key, file in keyed}
+        objects = {key: _object(key, file) for key, file in keyed}
         if objects:
             self._cache(uuid, objects, generation)
         return objects
+
+    def _series_uid(self, uuid: str) -> str | None:
+        return next((uid for found, uid in islice(self._view.uuids(uuid), 1) if found == uuid), None)
 
     def folders(self, first: str) -> Iterator[str]:
         """The UUIDs of all Series from `first` on, in order."""
@@ -155,6 +183,10 @@ class BucketObjects:
             self._cached_files += len(objects)
             while self._cached_files > _MOST_CACHED_FILES and len(self._folders) > 1:
                 self._cached_files -= len(self._folders.popitem(last=False)[1])
+
+
+def _object(key: str, file: ServedFile) -> BucketObject:
+    return BucketObject(key, file.size_bytes, file.mtime_ns, file.md5, file)
 
 
 def _md5(content: bytes) -> bytes:

@@ -18,7 +18,7 @@ from bulkdl.server.bucket import documents
 from bulkdl.server.bucket.index import BUCKET, IndexFile
 from bulkdl.server.bucket.listing import InvalidArgument, list_page, read_list_request
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
-from bulkdl.server.catalogue import ServedFile, open_served
+from bulkdl.server.catalogue import open_served
 from bulkdl.server.context import ServerContext
 from bulkdl.server.responses import NotedResponse, Unavailable, http_date, send_file, unmet_condition
 from bulkdl.server.supply import SeriesNeeded
@@ -122,10 +122,9 @@ class _BucketHandlers:
             OSError: its file cannot be read, or has changed since the scan.
             Unavailable: the archive of a cache does not send it.
         """
-        found = self._objects.cached(key) or await self._supplied(stack, BucketObjects.find, key)
-        if self._supply is not None and found is not None and isinstance(found.source, ServedFile):
-            await stack.enter_async_context(self._supply.using(found.source.series_uid))
-            found = self._objects.cached(key) or await self._supplied(stack, BucketObjects.find, key)
+        if self._supply is not None and (place := await self._do(self._objects.instance, key)) is not None:
+            await stack.enter_async_context(self._supply.using_one(place.series_uid, place.is_it))
+        found = self._objects.cached(key) or await self._do(self._objects.find, key)
         if found is None:
             return _error(http, "NoSuchKey", key)
         if found.md5 is None:

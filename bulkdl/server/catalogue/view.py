@@ -214,16 +214,20 @@ class CatalogueView:
         """The files of a Series, one per instance, by instance number (those without one first), then by path."""
         if self.hidden and self.collection_of(series_uid) is None:
             return ()
-        return tuple(self._files("series_uid = ? AND reason IS NULL", series_uid, "instance_number, path"))
+        return tuple(self._files("series_uid = ? AND reason IS NULL", "instance_number, path", series_uid))
+
+    def file_of(self, series_uid: str, sop_uid: str) -> ServedFile | None:
+        """The file of one instance of a Series. That of a hidden Collection is found, too."""
+        return next(self._files("series_uid = ? AND sop_uid = ? AND reason IS NULL", "path", series_uid, sop_uid), None)
 
     def find_instance(self, sop_uid: str) -> ServedFile | None:
         """The file of an instance by its UID. If several Series hold it, the first by UID."""
-        files = self._files("sop_uid = ?", sop_uid, "series_uid")
+        files = self._files("sop_uid = ?", "series_uid", sop_uid)
         return next((file for file in files if not self.hidden or self.collection_of(file.series_uid)), None)
 
     def file_numbered(self, number: str) -> ServedFile | None:
         """The file with this number in the catalogue."""
-        files = self._files("id = ?", _number(number), "id")
+        files = self._files("id = ?", "id", _number(number))
         return next((file for file in files if self.collection_of(file.series_uid) is not None), None)
 
     def series_numbered(self, numbers: Sequence[str]) -> list[str]:
@@ -249,9 +253,9 @@ class CatalogueView:
         where, values = self.where(*wanted)
         return self.select(f"{query} {where} {end}", values)
 
-    def _files(self, wanted: str, value: object, order: str) -> Iterator[ServedFile]:
+    def _files(self, wanted: str, order: str, *values: object) -> Iterator[ServedFile]:
         query = f"SELECT {_FILE_COLUMNS} FROM file WHERE {wanted} AND served = 1 ORDER BY {order}"
-        for number, path, target, *rest in self.select(query, (value,)):
+        for number, path, target, *rest in self.select(query, values):
             yield ServedFile(number, Path(os.fsdecode(path)), target and Path(os.fsdecode(target)), *rest)
 
     def _stored(self, name: str, default: Any) -> Any:

@@ -40,10 +40,13 @@ _PLACEHOLDER: Final = ServedFile(0, Path(), None, "", "", 0, 0, None, None, None
 
 @dataclass(frozen=True, slots=True)
 class _CachedSeries:
-    """A Series that was requested recently: its Collection, and its files by SOP Instance UID."""
+    """A Series that was requested recently: its Collection, and its files by SOP Instance UID.
+
+    None of the files are known of a Series that a cache has in part.
+    """
 
     collection: str
-    files: dict[str, ServedFile]
+    files: dict[str, ServedFile] | None
 
 
 class Downloads:
@@ -72,15 +75,18 @@ class Downloads:
         collection = await self._threads.do(self._catalogue.collection_of, series_uid)
         if collection is None or collection in hidden:
             return server_error("no such instance", api, tcia_message=_NOT_FOUND_OF_TCIA)
-        async with self._supply.using(series_uid, sop_uid):
+        async with self._supply.using_one(series_uid, sop_uid):
             return await self._send_held(http, api, hidden)
 
     async def _send_held(self, http: web.Request, api: Api, hidden: frozenset[str]) -> web.StreamResponse:
-        series_uid = http.query["SeriesInstanceUID"]
+        series_uid, sop_uid = http.query["SeriesInstanceUID"], http.query["SOPInstanceUID"]
         series = await self._find_series(series_uid)
-        file = None
-        if series is not None and series.collection not in hidden:
-            file = series.files.get(http.query["SOPInstanceUID"])
+        if series is None or series.collection in hidden:
+            file = None
+        elif series.files is None:
+            file = await self._threads.do(self._catalogue.file_of, series_uid, sop_uid)
+        else:
+            file = series.files.get(sop_uid)
         if file is None:
             return server_error("no such instance", api, tcia_message=_NOT_FOUND_OF_TCIA)
         disposition = f"attachment; filename={file.sop_uid}.dcm"
@@ -101,15 +107,15 @@ class Downloads:
         collection = await self._threads.do(self._catalogue.collection_of, series_uid)
         if collection is None:
             return None
-        # Asked first: a Series may become whole while its files are read.
-        is_whole = self._supply is None or await self._threads.do(self._supply.is_whole, series_uid)
-        files = await self._threads.do(self._catalogue.files, series_uid)
-        series = _CachedSeries(collection, {file.sop_uid: file for file in files})
-        if is_whole and series_uid not in self._series and generation == self._catalogue.generation:
+        if self._supply is not None and not await self._threads.do(self._supply.is_whole, series_uid):
+            return _CachedSeries(collection, None)
+        files = {file.sop_uid: file for file in await self._threads.do(self._catalogue.files, series_uid)}
+        series = _CachedSeries(collection, files)
+        if series_uid not in self._series and generation == self._catalogue.generation:
             self._series[series_uid] = series
-            self._cached += len(series.files)
+            self._cached += len(files)
             while self._cached > _CACHED_FILES and len(self._series) > 1:
-                self._cached -= len(self._series.popitem(last=False)[1].files)
+                self._cached -= len(self._series.popitem(last=False)[1].files or ())
         return series
 
     async def send_bundle(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:

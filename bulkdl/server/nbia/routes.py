@@ -144,7 +144,11 @@ class _Handlers:
             if sop_uids is not None:
                 return replace(request, sop_uids=sop_uids)
         for series_uid in needed:
-            await stack.enter_async_context(supply.using(series_uid))
+            wanted = request.value("sop_uid") or bool  # the tags may be those of any instance
+            is_one = request.endpoint.name in _INSPECTED
+            await stack.enter_async_context(
+                supply.using_one(series_uid, wanted) if is_one else supply.using(series_uid)
+            )
         return request
 
     def metadata_handler(self, api: Api, endpoint: Endpoint) -> Handler:
