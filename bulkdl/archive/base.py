@@ -36,6 +36,7 @@ class Capabilities:
 
     `ranges`: `open` can send the rest of an entry. `lists_sop_uids`: its entries carry their SOP Instance UIDs.
     `checksums`: `checksum` knows the MD5 of an entry; `series_checksums`: there is one for a whole Series.
+    `asks_series_singly`: a question names one Series at most.
     `endpoints`: it has endpoints, for `query` and `describe`. `takes_key`, `takes_login`: it uses an API key,
     or the token of a login.
     """
@@ -45,6 +46,7 @@ class Capabilities:
     lists_sop_uids: bool = True
     checksums: bool = False
     series_checksums: bool = False
+    asks_series_singly: bool = False
     endpoints: bool = False
     takes_key: bool = False
     takes_login: bool = False

@@ -42,7 +42,7 @@ class RoutedArchive:
     def __init__(self, profile: Profile, idc: IdcArchive, nbia: NbiaArchive) -> None:
         self.name = profile.name
         self.url = profile.url
-        self.capabilities = replace(nbia.capabilities, lists_sop_uids=False)
+        self.capabilities = replace(nbia.capabilities, lists_sop_uids=False, asks_series_singly=False)
         self.idc = idc
         self.nbia = nbia
         self.route = profile.route

@@ -819,6 +819,11 @@ class Journal:
         row = self._row(queries.SERIES_BY_UID, (series_uid,))
         return None if row is None else rows.series_row(row)
 
+    def places_of(self, series_uids: Sequence[SeriesUid]) -> dict[SeriesUid, tuple[str, str]]:
+        """The Collection and the Patient of those of these Series that are recorded."""
+        found = ((uid, self._row(queries.PLACE_OF_SERIES, (uid,))) for uid in series_uids)
+        return {uid: (row[0], row[1]) for uid, row in found if row is not None}
+
     def is_complete(self, series_uid: SeriesUid) -> bool:
         """Whether a Series holds all its recorded instances, and at least one."""
         return bool(self._row(queries.IS_COMPLETE, (series_uid,)) == (1,))

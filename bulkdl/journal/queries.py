@@ -209,6 +209,7 @@ UPDATE instance SET state = {OWED}, run_id = :run WHERE series_id = :series AND 
 """
 
 FORGET_FAILURE: Final = "DELETE FROM failure WHERE series_id = ? AND sop_uid = ?"
+PLACE_OF_SERIES: Final = "SELECT collection, patient_id FROM series WHERE series_uid = ? AND folder IS NOT NULL"
 SERIES_ID: Final = "SELECT id FROM series WHERE series_uid = ?"
 SERIES_LISTING: Final = "SELECT id, listing FROM series WHERE series_uid = ?"
 SERIES_FOLDER: Final = "SELECT folder FROM series WHERE series_uid = ?"

@@ -16,6 +16,7 @@ from bulkdl.model.records import Series, SeriesSize
 from bulkdl.model.reports import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import nearest
+from bulkdl.resolve.known_places import PlacesOf, find_together
 from bulkdl.resolve.shortlist import Shortlist
 
 if TYPE_CHECKING:
@@ -26,6 +27,20 @@ _VALUES_SHOWN: Final = 12
 _DIFFERENCES_SHOWN: Final = 20
 _STUDIES_SAMPLED: Final = 50  # of UIDs that are not Series; if none of them is a Study, the others are not asked for
 _IN_NO_SERIES: Final = "no series of the selection has this instance"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier run knows of a selection: `kept` are the Series that it chose of a sample or within a limit.
+
+    `places_of` tells where Series are, so that fewer questions find them.
+    """
+
+    kept: Collection[SeriesUid] = ()
+    places_of: PlacesOf | None = None
+
+
+NOTHING_EARLIER: Final = Earlier()
 
 
 @dataclass(slots=True)
@@ -100,20 +115,19 @@ async def resolve(
     archive: Archive,
     resolution: Resolution,
     *,
-    kept: Collection[SeriesUid] = (),
+    earlier: Earlier = NOTHING_EARLIER,
     closure: AnnotationClosure | None = None,
 ) -> AsyncGenerator[FoundSeries, None]:
     """Yield the Series of `selection` in batches as they arrive, and count them in `resolution`.
 
     Each batch has Series, and what the answers say of their Patients and Studies.
-    Those of a sample, a limit or an order come once all are known; `kept` are what an earlier run chose of them. Then
-    come those that `closure` adds.
+    Those of a sample, a limit or an order come once all are known. Then come those that `closure` adds.
 
     Raises:
         SelectionError: the selection has no criterion, or nothing fits into its limit.
         BulkdlError: what ends the run, as `Archive` states.
     """
-    async with aclosing(_chosen(selection, archive, resolution, kept)) as chosen:
+    async with aclosing(_chosen(selection, archive, resolution, earlier)) as chosen:
         async for batch in chosen:
             if closure is not None:
                 closure.take(batch.series)
@@ -125,14 +139,14 @@ async def resolve(
 
 
 async def _chosen(
-    selection: Selection, archive: Archive, resolution: Resolution, kept: Collection[SeriesUid]
+    selection: Selection, archive: Archive, resolution: Resolution, earlier: Earlier
 ) -> AsyncGenerator[FoundSeries, None]:
-    async with aclosing(_matching(selection, archive, resolution)) as matching:
+    async with aclosing(_matching(selection, archive, resolution, earlier.places_of)) as matching:
         if not selection.is_shortlisted:
             async for batch in matching:
                 yield batch
             return
-        with Shortlist(selection, archive, kept) as shortlist:
+        with Shortlist(selection, archive, earlier.kept) as shortlist:
             async for batch in matching:
                 await shortlist.add(batch)
             async for batch in shortlist.chosen():
@@ -142,7 +156,7 @@ async def _chosen(
 
 
 async def _matching(
-    selection: Selection, archive: Archive, resolution: Resolution
+    selection: Selection, archive: Archive, resolution: Resolution, places_of: PlacesOf | None
 ) -> AsyncGenerator[FoundSeries, None]:
     """Yield the Series that match the criteria of `selection`, in batches as they arrive.
 
@@ -160,7 +174,7 @@ async def _matching(
     others = replace(selection, alternatives=(), series=())
     for part in selection.parts():
         missing: list[SeriesQuestion] = []
-        async with aclosing(archive.find(part)) as batches:
+        async with aclosing(find_together(part, archive, places_of)) as batches:
             async for found in batches:
                 missing += (question for question in found.not_found if question.series_uid)
                 unnamed = tuple(question for question in found.not_found if not question.series_uid)

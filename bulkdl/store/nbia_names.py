@@ -4,7 +4,7 @@ The server makes them of all images of the Series: it sorts them by Instance Num
 Acquisition Number differs from that of the image before, the first part counts up, and the second one begins with 1
 again. Both parts have zeros to a fixed width: that of the number of acquisitions, and that of the number of different
 Instance Numbers. An image without an Instance Number comes first. Images with the same one come in the order of the
-database there, which nobody else knows, and by SOP Instance UID here.
+database there, which no client knows, and by SOP Instance UID here.
 
 Source: `setNewFileNames` of ImageDAO2Impl.java and `compareTo` of ImageDTO2.java, NBIA.
 """

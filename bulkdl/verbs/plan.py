@@ -26,7 +26,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports import Failure, PlannedCollection, PlannedLicense, PlanReport, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.resolve.resolution import Resolution, resolve
+from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
@@ -106,9 +106,9 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
         await _add_totals(planned, found, selection, client)
     else:
         seen: dict[SeriesUid, None] = {}
-        kept = planned.chosen_before(selection)
+        earlier = Earlier(planned.chosen_before(selection), planned.places_of)
         closure = _closure(planned, to) if selection.with_annotations else None
-        async with aclosing(resolve(selection, client, found, kept=kept, closure=closure)) as batches:
+        async with aclosing(resolve(selection, client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
                 for series in batch.series:
                     if series.series_uid not in seen:
@@ -236,6 +236,10 @@ class _Planned:
             return frozenset()
         same = [row.id for row in self.journal.selections() if row.selection == selection]
         return frozenset().union(*map(self.journal.selected, same))
+
+    async def places_of(self, uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, tuple[str, str]]:
+        """Where the mirror, if there is one, has recorded these Series."""
+        return self.journal.places_of(uids) if self.journal is not None else {}
 
     def manifest_rows(self) -> Iterable[ManifestRow]:
         """What the manifest names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.listing import ListSteps, list_instances
-from bulkdl.resolve.resolution import Resolution, resolve
+from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
 from bulkdl.store.layout import Layout, special_name
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
 
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
-_COUNTING: Final = frozenset({*_WITH_SIDE_FILES, "repair"})  # whose files are used by nobody meanwhile
+_COUNTING: Final = frozenset({*_WITH_SIDE_FILES, "repair"})  # no other part uses the files meanwhile
 
 _WITHDRAWN: Final = "the archive does not have this series any more; the mirror keeps its files until they are pruned"
 
@@ -378,7 +378,8 @@ class MirrorRun:
         kept, position = frozenset[SeriesUid](), None
         if selection.is_shortlisted:
             kept, position = await self.mirror.journal(Journal.selected, run.selection_id), 1
-        async with aclosing(resolve(selection, self.client, found, kept=kept, closure=closure)) as batches:
+        earlier = Earlier(kept, self._places_of)
+        async with aclosing(resolve(selection, self.client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
                 self.coordinator.limit_bytes = found.hard_limit_bytes if run is self.run else None
                 self._sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
@@ -388,6 +389,9 @@ class MirrorRun:
                 position = position + len(batch.series) if position is not None else None
                 self._resolved.more()
         return moved
+
+    async def _places_of(self, uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, tuple[str, str]]:
+        return await self.mirror.journal(Journal.places_of, uids)
 
     def _say_moved(self, moved: list[Series]) -> None:
         first = moved[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports import Changes, Failure, SyncPlan
 from bulkdl.resolve.annotations import AnnotationClosure
-from bulkdl.resolve.resolution import Resolution, resolve
+from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import kept_context, open_archive, require_mirror
 from bulkdl.verbs.held_references import HeldReferences
@@ -67,7 +67,8 @@ class _Comparing:
         if row.selection.with_annotations:
             closure = AnnotationClosure(self.client, HeldReferences(self.root))
         kept = self.journal.selected(row.id) if row.selection.is_shortlisted else ()
-        async with aclosing(resolve(row.selection, self.client, found, kept=kept, closure=closure)) as batches:
+        earlier = Earlier(kept, self._places_of)
+        async with aclosing(resolve(row.selection, self.client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
                 seen.update(series.series_uid for series in batch.series)
                 self._compare(batch.series)
@@ -75,6 +76,9 @@ class _Comparing:
         self.failures += found.failures()
         if found.series and not found.failed:
             await self._find_withdrawn(row, seen, found.release)
+
+    async def _places_of(self, uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, tuple[str, str]]:
+        return self.journal.places_of(uids)
 
     def _compare(self, batch: Sequence[Series]) -> None:
         for series in batch:

@@ -326,6 +326,7 @@ def capabilities_of(dialect: Dialect) -> Capabilities:
         ranges=True,
         checksums=dialect.checksum("1") is not None,
         series_checksums=dialect.series_checksum(series_uid) is not None,
+        asks_series_singly=dialect.series_at_once == 1,
         endpoints=True,
         takes_key=dialect.identity is Identity.KEY,
         takes_login=dialect.identity in {Identity.TOKEN, Identity.TOKEN_IF_ANY},

@@ -40,10 +40,11 @@ COLLECTION_A = Selection(collections=("A",))
 
 def test_capabilities_follow_from_the_dialect() -> None:
     zips = Capabilities(bundle=BundleForm.ZIP, ranges=True, endpoints=True)
-    assert capabilities_of(NbiaV1()) == replace(zips, checksums=True)
-    assert capabilities_of(NbiaV2()) == replace(zips, checksums=True, series_checksums=True, takes_login=True)
+    single = replace(zips, asks_series_singly=True)
+    assert capabilities_of(NbiaV1()) == replace(single, checksums=True)
+    assert capabilities_of(NbiaV2()) == replace(single, checksums=True, series_checksums=True, takes_login=True)
     assert capabilities_of(NbiaV4()) == replace(zips, checksums=True, series_checksums=True, takes_login=True)
-    assert capabilities_of(TciaV3()) == replace(zips, takes_key=True)
+    assert capabilities_of(TciaV3()) == replace(single, takes_key=True)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
