@@ -46,7 +46,8 @@ class AiohttpResponse:
                     chunk, is_end_of_chunk = await content.readchunk()
                 if 0 < len(chunk) < _SMALL_BYTES and not content.is_eof():
                     chunk += content.read_nowait(_READ_BUFFER_BYTES)  # the small chunks that have arrived behind it
-                if chunk or not is_end_of_chunk:
+                # Of a response that cannot have a body, each read is the end of a chunk (observed with aiohttp 3.14).
+                if chunk or not is_end_of_chunk or content.at_eof():
                     return chunk
         except _FOREIGN as error:
             raise _translate(error) from error

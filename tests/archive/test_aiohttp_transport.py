@@ -8,7 +8,7 @@ from yarl import URL
 from bulkdl.archive.aiohttp_transport import open_transport
 from bulkdl.errors import ConnectFailed, ConnectionLost, RequestFailed, ShortBody
 from bulkdl.model.access import Access
-from tests.support.faults import Action, FaultyServer, answer, cut, drop, in_turn, redirect
+from tests.support.faults import Action, FaultyServer, answer, cut, drop, in_turn, redirect, without_body
 
 
 async def test_a_get_and_its_body() -> None:
@@ -37,6 +37,18 @@ async def test_a_redirect_is_a_response() -> None:
         response = await transport.send(URL(server.url), {}, None)
         response.release()
         assert (response.status, response.headers["Location"], len(server.requests)) == (302, "/other", 1)
+
+
+@pytest.mark.parametrize("status", [204, 304, 500])
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "chunks"])
+async def test_a_response_without_a_body_ends_each_time(status: int, *, reads: bool) -> None:
+    bodiless = without_body(status)
+    async with FaultyServer(in_turn(bodiless)) as server, open_transport(Access()) as transport:
+        for _ in range(3):
+            response = await transport.send(URL(server.url), {}, None)
+            for _ in range(2):
+                assert await (response.read() if reads else response.chunk()) == b""
+            response.release()
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["read", "chunks"])

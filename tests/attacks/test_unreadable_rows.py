@@ -12,7 +12,7 @@ import pytest
 from tests.attacks.hostile import JSON, HostileArchive, asks_for, endpoint_of, given
 from tests.attacks.watching import Watcher, assert_orderly
 from tests.support.dicom_files import instances
-from tests.support.faults import Action, Seen, answer
+from tests.support.faults import Action, Seen, answer, without_body
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=2, per_series=3))
@@ -155,7 +155,9 @@ async def test_texts_are_read_without_their_padding(field: str, padding: str, bu
 
 
 NO_OBJECT = {
-    "204": answer(b"", status=204),
+    "204": without_body(204),
+    "204 with a length": answer(b"", status=204),
+    "304": without_body(304),
     "an empty 200": answer(b"", headers=JSON),
     "an empty list": answer(b"[]", headers=JSON),
     "null": answer(b"null", headers=JSON),
@@ -182,6 +184,15 @@ async def test_an_object_that_is_nothing_once_is_asked_for_again(name: str, bulk
         ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror"), within=15)
     assert_orderly(ended, 0)
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+@pytest.mark.parametrize("name", ["204", "204 with a length", "304", "an empty 200"])
+async def test_lists_that_stay_nothing_are_failures_of_their_series(name: str, bulkdl: Watcher, tmp_path: Path) -> None:
+    async with HostileArchive(MADE_UP) as archive:
+        archive.attack = lambda seen: NO_OBJECT[name] if endpoint_of(seen) == "getSOPInstanceUIDs" else None
+        ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror"), within=15)
+    assert_orderly(ended, 1)
+    assert {series for series, _, _ in ended.failures()} == {one.series_uid for one in MADE_UP}
 
 
 async def test_objects_that_stay_nothing_are_failures(bulkdl: Watcher, tmp_path: Path) -> None:

@@ -156,6 +156,16 @@ def answer(
     return act
 
 
+def without_body(status: int) -> Action:
+    """A response without a body, and for 204 and 304 without Content-Length, as servers send it (RFC 9110 §8.6)."""
+    headers = {} if status in {204, 304} else {"Content-Length": "0"}
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(status, headers)
+
+    return act
+
+
 def json(text: str, **options: bool) -> Action:
     """A complete answer with the content type of JSON."""
     return answer(text.encode(), headers={"Content-Type": "application/json"}, **options)
