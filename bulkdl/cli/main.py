@@ -8,16 +8,17 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from bulkdl._version import __version__
 from bulkdl.cli import exit_codes
 from bulkdl.errors import BulkdlError, DiskError, Interrupted, UserError
+from bulkdl.model.formatting import command
 from bulkdl.model.text import did_you_mean, one_line
 
 _COMMANDS: Final = {
@@ -156,11 +157,24 @@ def _usage(error: click.UsageError) -> str:
         habit = _HABITS.get(error.option_name)
         hint = f"; {habit}" if habit and error.option_name not in known else did_you_mean(error.option_name, known)
         text = f"there is no option {error.option_name}{hint}"
+    elif isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+        text = _missing(error.param, error.ctx.params if error.ctx is not None else {})
     else:
         message = error.format_message()
         text = f"{message[:1].lower()}{message[1:]}"
     where = error.ctx.command_path if error.ctx is not None else "bulkdl"
     return f"{text.rstrip('.')} (see {where} --help)"
+
+
+def _missing(option: click.Option, given: Mapping[str, Any]) -> str:
+    """What a required option is for. Programs that take a folder last have users who leave `--to` out."""
+    choices = "|".join(option.type.choices) if isinstance(option.type, click.Choice) else option.metavar
+    purpose = (option.help or "").rstrip(".")
+    text = f"missing option {option.opts[0]} {choices}: {purpose[:1].lower()}{purpose[1:]}"
+    words = given.get("data_sets") or ()
+    if option.opts == ["--to"] and len(words) > 1:
+        text += f"; use {command('mirror', *words[:-1], '--to', words[-1])}"
+    return text
 
 
 def _fail(error: BulkdlError, arguments: Sequence[str]) -> exit_codes.Exit:

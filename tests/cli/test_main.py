@@ -58,10 +58,11 @@ def test_version_and_help_pay_for_nothing_that_mirroring_needs(words: list[str])
     assert ended.stderr == "[]\n"
 
 
-def test_bulkdl_alone_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run([]) == 0
+@pytest.mark.parametrize("words", [[], ["manifest"]])
+def test_a_group_alone_prints_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(words) == 0
     alone = capsys.readouterr()
-    assert main.run(["--help"]) == 0
+    assert main.run([*words, "--help"]) == 0
     assert alone == capsys.readouterr()
 
 
@@ -110,7 +111,11 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         pytest.param(["xyz"], "known: mirror, resume", id="unknown command"),
         pytest.param(["--frobnicate"], "there is no option --frobnicate", id="unknown option"),
         pytest.param(["mirror", "--colection", "x"], "did you mean --collection?", id="misspelt option"),
-        pytest.param(["mirror", "--collection", "x"], "missing option '--to' (see bulkdl mirror --help)", id="no --to"),
+        pytest.param(["mirror", "--collection", "x"], "option --to DIR: the folder of the mirror (see", id="no --to"),
+            ["mirror", "--collection", "x"], "missing option --to DIR: the folder of the mirror (see", id="no --to"
+        ),
+        pytest.param(["merge", "x"], "missing option --to DIR: the mirror to join them in", id="no --to of a merge"),
+        pytest.param(["manifest", "convert", "x"], "missing option --format tcia|csv", id="no choice"),
         pytest.param(["mirror", "--to", "m"], "nothing is selected", id="no selection"),
         pytest.param(
             ["plan", "--since", "2024-13-01"], "--since: '2024-13-01' is not a date (YYYY-MM-DD)", id="no date"
@@ -134,7 +139,8 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         pytest.param(["mirror", "--collection", "x", "--output", "m"], "use --to DIR", id="habit: --output"),
         pytest.param(["plan", "--collection", ""], "a collection has a name", id="empty collection"),
         pytest.param(["plan", "--collection", " "], "a collection has a name", id="blank collection"),
-        pytest.param(["mirror", "PHANTOM", "x"], "missing option '--to'", id="habit: words"),
+        pytest.param(["mirror", "A", "my x"], "use bulkdl mirror A --to 'my x' (see", id="habit: folder last"),
+        pytest.param(["manifest", "shwo", "x"], "Did you mean 'show'?", id="misspelt command of a group"),
         pytest.param(["serve"], "nothing to serve", id="serve nothing"),
         pytest.param(["serve", "--demo", "x"], "--demo has its own files", id="serve both"),
         pytest.param(["serve", "--archive", "demo"], "--archive and --cache", id="serve without a cache"),

@@ -34,9 +34,16 @@ _FORMAT: Final = click.option(
 )
 
 
-@click.group(cls=GroupWithExamples, examples=("bulkdl manifest show cohort.xlsx", "bulkdl manifest diff a.csv b.tcia"))
-def manifest() -> None:
+@click.group(
+    cls=GroupWithExamples,
+    invoke_without_command=True,
+    examples=("bulkdl manifest show cohort.xlsx", "bulkdl manifest diff a.csv b.tcia"),
+)
+@click.pass_context
+def manifest(ctx: click.Context) -> None:
     """Show, convert, compare and make manifests."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @command("bulkdl manifest show cohort.xlsx")
