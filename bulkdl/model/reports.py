@@ -222,8 +222,8 @@ class StatusReport(_Report):
     """What a mirror holds and owes, from its journal alone.
 
     What Series in `unlisted_series` owe is not counted. `failures_by_error` maps a code to the number of instances, or
-    whole Series, that failed with it. `unanswered`: criteria that matched nothing in the last run of each selection.
-    `unfinished` is empty while a process works on the mirror.
+    whole Series, that failed with it. `unanswered`: criteria that matched nothing, or could not be asked for, in the
+    last run of each selection. `unfinished` is empty while a process works on the mirror.
     """
 
     mirror: str

@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+from bulkdl.errors import NotFound, SelectionError
 from bulkdl.model import reports
 from bulkdl.model.formatting import command, counted, duration, plural, table
 from bulkdl.model.listings import listing_text
@@ -15,6 +16,8 @@ from bulkdl.model.reports import RunOutcome
 from bulkdl.model.text import one_line
 
 _MOST_SHOWN: Final = 10
+_UNANSWERED: Final = "the archive did not answer every question"
+_ABSENT: Final = frozenset({NotFound.code, SelectionError.code})
 
 
 def text_of(report: reports.Report, width: int | None = None) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each
@@ -72,9 +75,7 @@ def complaint_of(report: reports.Report) -> str | None:  # noqa: C901, PLR0911 -
         case reports.MergeReport():
             return _merge_complaint(report)
         case reports.PlanReport() | reports.ManifestWritten():
-            missing = len(report.failures)
-            were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'}"
-            return f"{were} not found in the archive" if missing else None
+            return _absence_complaint(report.failures)
         case reports.LsReport(search=str(text)) if report.is_empty:
             return f"nothing is found with {text!r}"
         case reports.DoctorReport():
@@ -85,7 +86,7 @@ def complaint_of(report: reports.Report) -> str | None:  # noqa: C901, PLR0911 -
             which = f"{counted(unknown, 'data set')} {'has' if unknown == 1 else 'have'}"
             return f"{which} a name and a DOI at most: the archive does not say how to cite it" if unknown else None
         case reports.SyncPlan():
-            return "the archive did not answer every question" if report.failures else None
+            return _UNANSWERED if report.failures else None
         case _:  # they only show what is there
             return None
 
@@ -194,8 +195,10 @@ def _run_complaint(report: reports.RunReport) -> str | None:
                 failed = f"{missing:,} of {report.instances.selected:,} instances"
             elif report.series.failed:
                 failed = f"{report.series.failed:,} of {report.series.selected:,} series"
-            else:
+            elif {failure.error for failure in report.failures if not failure.series} <= _ABSENT:
                 return "some criteria matched nothing in the archive; everything else was mirrored"
+            else:
+                return f"{_UNANSWERED}; everything else was mirrored; {_way_on(report.mirror)}"
             status = command("status", report.mirror)
             return f"{failed} failed; all others were saved; to list them: {status}; {resume}"
         case RunOutcome.INTERRUPTED:
@@ -266,7 +269,7 @@ def _status_text(report: reports.StatusReport, width: int | None) -> str:
         rows = sorted(report.failures_by_error.items(), key=lambda entry: (-entry[1], entry[0]))
         lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
     lines += _failures(report.failures, report.mirror, asked=True)
-    lines += [f"not found in the last run: {one_line(message)}" for message in report.unanswered]
+    lines += [f"failed in the last run: {one_line(message)}" for message in report.unanswered]
     lines += [f"{one_line(each.message)}; to finish it: {one_line(each.command)}" for each in report.unfinished]
     if owed and not report.running:
         rest = report.owed + report.failed + report.series.failed + report.unlisted_series
@@ -491,6 +494,17 @@ def _planned(entries: Sequence[reports.PlannedCollection], width: int | None) ->
 def _series(counts: reports.SeriesCounts) -> str:
     failed = f", {counts.failed:,} failed" if counts.failed else ""
     return f"{counts.complete:,} of {counts.selected:,} series complete{failed}"
+
+
+def _absence_complaint(failures: Sequence[reports.Failure]) -> str | None:
+    """What was not found; an error of the archive is not the answer that something is absent."""
+    if not failures:
+        return None
+    missing = sum(failure.error in _ABSENT for failure in failures)
+    were = f"{counted(missing, 'item')} requested by name {'was' if missing == 1 else 'were'} not found in the archive"
+    if missing == len(failures):
+        return were
+    return f"{_UNANSWERED}; {were}" if missing else _UNANSWERED
 
 
 def _failures(failures: Sequence[reports.Failure], mirror: str, *, left_out: int = 0, asked: bool = False) -> list[str]:

@@ -111,7 +111,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         pytest.param(["xyz"], "known: mirror, resume", id="unknown command"),
         pytest.param(["--frobnicate"], "there is no option --frobnicate", id="unknown option"),
         pytest.param(["mirror", "--colection", "x"], "did you mean --collection?", id="misspelt option"),
-        pytest.param(["mirror", "--collection", "x"], "option --to DIR: the folder of the mirror (see", id="no --to"),
+        pytest.param(
             ["mirror", "--collection", "x"], "missing option --to DIR: the folder of the mirror (see", id="no --to"
         ),
         pytest.param(["merge", "x"], "missing option --to DIR: the mirror to join them in", id="no --to of a merge"),

@@ -83,6 +83,19 @@ def test_ten_failures_are_named_and_the_others_counted() -> None:
             id="criteria that found nothing",
         ),
         pytest.param(
+            replace(
+                PARTIAL,
+                instances=InstanceCounts(9, 9),
+                series=SeriesCounts(3, 3),
+                failures=(
+                    Failure("", None, "selection", "no series for collection B", 1),
+                    Failure("", None, "unexpected-answer", "collection A: 1 row cannot be read", 1),
+                ),
+            ),
+            "the archive did not answer every question; everything else was mirrored; to continue: bulkdl resume",
+            id="questions without an answer",
+        ),
+        pytest.param(
             replace(RUN, outcome=RunOutcome.INTERRUPTED),
             "to continue: bulkdl resume '/data/my mirror'",
             id="interrupted",
@@ -290,3 +303,12 @@ def test_a_plan_complains_of_what_is_not_there() -> None:
     assert complaint_of(PLAN) is None
     missing = replace(PLAN, failures=(Failure("1.9", None, "not-found", "not there", 1),))
     assert complaint_of(missing) == "1 item requested by name was not found in the archive"
+
+
+def test_a_plan_does_not_take_an_error_for_an_absence() -> None:
+    failed = Failure("", None, "server-error", "the archive answered 500", 1)
+    missing = Failure("1.9", None, "not-found", "not there", 1)
+    assert complaint_of(replace(PLAN, failures=(failed,))) == "the archive did not answer every question"
+    assert complaint_of(replace(PLAN, failures=(failed, missing))) == (
+        "the archive did not answer every question; 1 item requested by name was not found in the archive"
+    )

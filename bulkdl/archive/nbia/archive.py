@@ -22,6 +22,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Identity, Request
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
 from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
+from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection
@@ -116,7 +117,7 @@ class NbiaArchive:
         count, invalid = await self.retrier.ask(what, once)
         if invalid:
             raise UnexpectedAnswer(
-                self._http.redacted(f"{len(invalid):,} rows of {request.name} cannot be read: {invalid[0]}")
+                self._http.redacted(f"{counted(len(invalid), 'row')} of {request.name} cannot be read: {invalid[0]}")
             )
         return count
 
