@@ -171,7 +171,7 @@ def _missing(option: click.Option, given: Mapping[str, Any]) -> str:
     choices = "|".join(option.type.choices) if isinstance(option.type, click.Choice) else option.metavar
     purpose = (option.help or "").rstrip(".")
     text = f"missing option {option.opts[0]} {choices}: {purpose[:1].lower()}{purpose[1:]}"
-    words = given.get("data_sets") or ()
+    words: list[str] = [*given.get("data_sets", ())]
     if option.opts == ["--to"] and len(words) > 1:
         text += f"; use {command('mirror', *words[:-1], '--to', words[-1])}"
     return text
