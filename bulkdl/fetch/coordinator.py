@@ -28,6 +28,7 @@ from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.transfer_rate import RemainingTime, TransferRate
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
+from bulkdl.store.run_progress import forget_progress, save_progress
 from bulkdl.store.space import check_room, measure
 
 _PAGE: Final = 32  # Series read from the journal at once
@@ -35,6 +36,7 @@ _INSTANCES: Final = 500  # of one Series given to a worker at once
 _INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a bundle
 _GROUP: Final = 500  # outcomes in one transaction, at most
 _TICK_SECONDS: Final = 0.25  # the longest that an outcome waits for its transaction
+_TICKS_BETWEEN_SAVES: Final = 4  # of the progress for other processes
 _FIRST_TICKS: Final = 10  # are shorter, so that a second process starts early
 _FIRST_TICK_SECONDS: Final = 0.1
 _GRACE_SECONDS: Final = 1.5  # for requests in flight when the run is stopped
@@ -68,6 +70,7 @@ class Coordinator:
         self.rate = TransferRate()
         self._remaining = RemainingTime()
         self._announced_bytes = 0
+        self._progress: Progress | None = None  # as last announced
         self._remote: list[WorkerProcess] = []
         self._spare: WorkerProcess | None = None  # started, and not hired yet
         self._can_grow = settings.fetch.workers is None
@@ -103,6 +106,7 @@ class Coordinator:
                 await self._work(self.owed(upstream) if only is None else self._given(only))
         finally:
             await self._record()
+            forget_progress(self._settings.root)
 
     async def _work(self, source: AsyncIterator[SeriesWork]) -> None:
         queue: asyncio.Queue[SeriesWork | None] = asyncio.Queue(maxsize=1)
@@ -288,6 +292,9 @@ class Coordinator:
             await self._record()
             check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
+            if number % _TICKS_BETWEEN_SAVES == 0 and (progress := self._progress) is not None:
+                is_private = self._settings.fetch.private
+                await asyncio.to_thread(save_progress, self._settings.root, progress, private=is_private)
             cpu, now = time.process_time(), time.monotonic()
             done = self._local.committer.validated  # before the first one the core is busy with imports
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
@@ -310,25 +317,24 @@ class Coordinator:
         self.rate.add(self._announced_bytes)
         self._remaining.add(self._announced_bytes, self.outcomes.total())
         seconds_left = self._remaining.seconds(bytes_left=bytes_left, instances_left=counts.owed)
-        self._sink(
-            Progress(
-                series_selected=counts.series_selected,
-                series_done=counts.series_complete + counts.series_failed,
-                instances_selected=counts.instances_selected,
-                instances_held=counts.held,
-                instances_failed=counts.failed + counts.quarantined,
-                bytes_fetched=self._announced_bytes,
-                bytes_left=bytes_left,
-                bytes_selected=counts.promised_bytes,
-                bytes_per_second=round(self.rate.per_second()),
-                seconds_left=seconds_left if upstream.has_ended else None,
-                retries=traffic.retries,
-                in_flight=traffic.in_flight,
-                limit=traffic.limit,
-                resolving=not upstream.has_ended,
-                at_work=self._at_work(),
-            )
+        self._progress = Progress(
+            series_selected=counts.series_selected,
+            series_done=counts.series_complete + counts.series_failed,
+            instances_selected=counts.instances_selected,
+            instances_held=counts.held,
+            instances_failed=counts.failed + counts.quarantined,
+            bytes_fetched=self._announced_bytes,
+            bytes_left=bytes_left,
+            bytes_selected=counts.promised_bytes,
+            bytes_per_second=round(self.rate.per_second()),
+            seconds_left=seconds_left if upstream.has_ended else None,
+            retries=traffic.retries,
+            in_flight=traffic.in_flight,
+            limit=traffic.limit,
+            resolving=not upstream.has_ended,
+            at_work=self._at_work(),
         )
+        self._sink(self._progress)
         return max(counts.owed, counts.promised_instances - counts.held)
 
     def _at_work(self) -> tuple[str, ...]:

@@ -223,7 +223,8 @@ class StatusReport(_Report):
 
     What Series in `unlisted_series` owe is not counted. `failures_by_error` maps a code to the number of instances, or
     whole Series, that failed with it. `unanswered`: criteria that matched nothing, or could not be asked for, in the
-    last run of each selection. `unfinished` is empty while a process works on the mirror.
+    last run of each selection. `unfinished` is empty while a process works on the mirror; while a run downloads,
+    `progress` has the values of its last event of that name.
     """
 
     mirror: str
@@ -245,6 +246,7 @@ class StatusReport(_Report):
     failures: tuple[Failure, ...] = ()
     unanswered: tuple[str, ...] = ()
     unfinished: tuple[UnfinishedWork, ...] = ()
+    progress: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def instances(self) -> InstanceCounts:
@@ -264,6 +266,7 @@ class StatusReport(_Report):
             "failures": _documents(self.failures),
             "unanswered": list(self.unanswered),
             "unfinished": _documents(self.unfinished),
+            **_given(progress=dict(self.progress)),
         }
 
 

@@ -9,11 +9,13 @@ from typing import Final
 
 from bulkdl.errors import NotFound, SelectionError
 from bulkdl.model import reports
+from bulkdl.model.events import Progress
 from bulkdl.model.formatting import command, counted, duration, plural, table
 from bulkdl.model.listings import listing_text
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports import RunOutcome
 from bulkdl.model.text import one_line
+from bulkdl.model.work_states import state_of_run
 
 _MOST_SHOWN: Final = 10
 _UNANSWERED: Final = "the archive did not answer every question"
@@ -256,6 +258,7 @@ def _status_text(report: reports.StatusReport, width: int | None) -> str:
             f" {human_bytes(report.bytes_mirror)}"
         ),
     ]
+    lines += [str(state_of_run(Progress(**report.progress)))] if report.progress else []
     states = ("owed", "failed", "quarantined")
     owed = [f"{count:,} {state}" for state in states if (count := getattr(report, state))]
     if report.unlisted_series:

@@ -4,8 +4,8 @@ from typing import Any, Final, TextIO
 
 from bulkdl.model.events import Event
 from bulkdl.model.text import shortened
-from bulkdl.progress.lines import Display, FailureLines
-from bulkdl.progress.states import Clock, WorkState, WorkStates, announcement
+from bulkdl.model.work_states import Clock, WorkState, WorkStates
+from bulkdl.progress.lines import Display, FailureLines, announcement
 from bulkdl.runtime.terminal import coloured, width_of
 
 # Some terminals report 0 columns and 0 rows, and tqdm then draws nothing.

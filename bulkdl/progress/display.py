@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import TextIO
 
 from bulkdl.model.events import Event, Sink
+from bulkdl.model.work_states import Clock
 from bulkdl.progress.bars import Bars, NotebookBars
 from bulkdl.progress.lines import Display, JsonLines, PlainLines
-from bulkdl.progress.states import Clock
 
 
 class ProgressMode(StrEnum):

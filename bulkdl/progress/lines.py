@@ -7,10 +7,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, InstanceFailed
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, InstanceFailed, Noted, RunStarted
 from bulkdl.model.formatting import duration
 from bulkdl.model.text import one_line
-from bulkdl.progress.states import Clock, WorkState, WorkStates, announcement
+from bulkdl.model.work_states import Clock, WorkStates
 
 Today = Callable[[], datetime]
 
@@ -90,7 +90,7 @@ class PlainLines(Display):
             pause = _LINE_SECONDS if self._down_since is None else _OUTAGE_SECONDS
             if self._clock() - self._last >= pause:
                 self._last = self._clock()
-                self._log(self._waiting(self._down_since) if self._down_since is not None else plain_text(state))
+                self._log(self._waiting(self._down_since) if self._down_since is not None else str(state))
         elif (text := announcement(event) or self._failures.of(event)) is not None:
             self._log(text)
 
@@ -107,7 +107,17 @@ class PlainLines(Display):
         self._line(f"{self._today():%Y-%m-%dT%H:%M:%SZ} {text}")
 
 
-def plain_text(state: WorkState) -> str:
-    """A state as one line: `36%, 31.2 MB of 87.1 MB, 2.0 MB/s, 28 s left, 42 of 96 series, …`."""
-    parts = (state.percent, state.title, state.amount, state.rate, state.left, state.problems, *state.details)
-    return ", ".join(filter(None, parts))
+def announcement(event: Event) -> str | None:
+    """The line to show for an event; None for an event that only changes counts."""
+    match event:
+        case RunStarted():
+            return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
+        case ArchiveDown():
+            limit = duration(event.give_up_in_seconds)
+            return one_line(f"the archive does not answer ({event.message}); waiting for up to {limit}")
+        case ArchiveUp():
+            return f"the archive answers again after {duration(event.after_seconds)}"
+        case Noted():
+            return one_line(event.message)
+        case _:
+            return None

@@ -34,6 +34,7 @@ LOCK_FILES: Final = f"{BOOKKEEPING}/locks"
 PARTIAL: Final = f"{BOOKKEEPING}/partial"
 QUARANTINE: Final = f"{BOOKKEEPING}/quarantine"
 SUPERSEDED: Final = f"{BOOKKEEPING}/superseded"
+PROGRESS: Final = f"{BOOKKEEPING}/progress.json"
 VERIFY_POSITION: Final = f"{BOOKKEEPING}/verify.json"
 VIEW: Final = f"{BOOKKEEPING}/view.jsonl"
 

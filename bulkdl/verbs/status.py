@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.access import DEMOS
 from bulkdl.model.reports import LogReport, StatusReport
 from bulkdl.store.lock import holder
+from bulkdl.store.run_progress import read_progress
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
@@ -58,6 +60,7 @@ def read_status(mirror: Path) -> StatusReport:
             failures=tuple(journal.failures(limit=_FAILURES_NAMED)),
             unanswered=tuple(journal.unanswered()),
             unfinished=() if running else unfinished_work(mirror, journal),
+            progress=asdict(progress) if running and (progress := read_progress(mirror)) else {},
         )
 
 

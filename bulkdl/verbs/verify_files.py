@@ -1,7 +1,7 @@
 """Compare every file of a mirror with its journal. Reads the mirror, and changes nothing.
 
 Files are read in the order of the journal, so one position says where an interrupted verification stopped. The
-position is kept in the mirror (`store.verify_position`), and the next verification continues there if it has the same
+position is kept in the mirror (`store.state_files`), and the next verification continues there if it has the same
 options, no run has changed the mirror since, and it starts within a week. Files found damaged before are read again.
 """
 
@@ -24,12 +24,12 @@ from bulkdl.model.events import Noted, RunContext, Verifying
 from bulkdl.model.records import Entry
 from bulkdl.model.reports import Problem, ProblemKind
 from bulkdl.model.text import storable
-from bulkdl.runtime.disk import BOOKKEEPING
+from bulkdl.runtime.disk import BOOKKEEPING, VERIFY_POSITION
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.side_names import is_side_file
-from bulkdl.store.verify_position import forget_position, load_position, save_position
+from bulkdl.store.state_files import forget_state, load_state, save_state
 from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
 from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
@@ -92,7 +92,7 @@ class FileVerification:
         if self.context.stop.is_set():
             self._keep_position()
         else:
-            forget_position(self.files.root)
+            forget_state(self.files.root, VERIFY_POSITION)
         self._announce()
 
     def problems(self) -> tuple[Problem, ...]:
@@ -101,7 +101,7 @@ class FileVerification:
         return tuple(sorted([*found, *self.foreign], key=attrgetter("path")))
 
     def _go_on(self) -> None:
-        kept = load_position(self.files.root)
+        kept = load_state(self.files.root, VERIFY_POSITION)
         if kept is None:
             return
         try:
@@ -134,7 +134,7 @@ class FileVerification:
             "bytes_checked": self.bytes_checked + sum(held.size_bytes for held in self.again),
             "damaged": [_held_values(held) for held in (*(held for held, _ in self.damaged), *self.again)],
         }
-        save_position(self.files.root, position)
+        save_state(self.files.root, VERIFY_POSITION, position)
         self._kept = time.monotonic()
 
     async def _verify_held(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
+from tests.support.held_mirrors import make_mirror
 from tests.support.terminals import run_on_terminal
 
 
@@ -36,3 +37,16 @@ def test_every_verb_that_downloads_or_verifies_draws_its_bar(
         code, screen = run_on_terminal(words, columns=columns, environment=environment)
         assert code == 0, screen
         assert said in screen
+
+
+def test_watching_keeps_the_head_in_sight(cache: Path, tmp_path: Path) -> None:
+    """A text with more lines than the terminal has rows would scroll its own head away."""
+    make_mirror(tmp_path / "m", series=2, per_series=1)
+    words = ["status", "--watch", tmp_path / "m"]
+    code, screen = run_on_terminal(
+        words, columns=300, rows=5, environment={"XDG_CACHE_HOME": str(cache)}, until=b"more lines"
+    )
+    shown = screen.partition("\x1b[J")[2].splitlines()
+    assert code == 0
+    assert len(shown) == 4
+    assert "mirrored from" in shown[0]

@@ -246,9 +246,9 @@ def _example(hint: Any, words: dict[str, str]) -> Any:
         return (_example(arguments[0], words),)
     if origin in {dict, Mapping}:
         return {"CODE": _example(arguments[1], words)}
-    return {str: "text", int: 1, float: 1.5, bool: True, date: date.min, datetime: datetime.min.replace(tzinfo=UTC)}[
-        hint
-    ]
+    words["of an event"] = "as in the event of that name"
+    plain = {str: "text", int: 1, float: 1.5, bool: True, date: date.min, Any: "of an event"}
+    return {**plain, datetime: datetime.min.replace(tzinfo=UTC)}[hint]
 
 
 def _flat(value: Any, words: Mapping[str, str], path: str = "") -> Iterator[tuple[str, str]]:

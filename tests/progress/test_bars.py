@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from bulkdl.model.events import ArchiveDown, Event, InstanceFailed, Verifying
+from bulkdl.model.work_states import WorkState, WorkStates
 from bulkdl.progress.bars import Bars, bar_text, counts_text
-from bulkdl.progress.states import WorkState, WorkStates
 from tests.support.clocks import HandMovedClock, Terminal, progress
 
 FAILED = InstanceFailed("1.2", "1.2.3", "unsound", "cut")

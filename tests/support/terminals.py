@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import termios
@@ -12,10 +13,17 @@ from io import FileIO
 COMMAND = [sys.executable, "-m", "bulkdl"]
 
 
-def run_on_terminal(words: Sequence[object], *, columns: int, environment: dict[str, str]) -> tuple[int, str]:
-    """The exit code, and all that the terminal got."""
+def run_on_terminal(
+    words: Sequence[object],
+    *,
+    columns: int = 80,
+    rows: int = 24,
+    environment: dict[str, str],
+    until: bytes | None = None,
+) -> tuple[int, str]:
+    """The exit code, and all that the terminal got. Once `until` is shown, Ctrl-C ends the command."""
     leader, follower = os.openpty()
-    termios.tcsetwinsize(follower, (24, columns))
+    termios.tcsetwinsize(follower, (rows, columns))
     with os.fdopen(leader, "rb", buffering=0) as screen:
         with os.fdopen(follower, "wb", buffering=0) as terminal:
             process = subprocess.Popen(
@@ -28,6 +36,9 @@ def run_on_terminal(words: Sequence[object], *, columns: int, environment: dict[
         text = b""
         while more := _read(screen):
             text += more
+            if until is not None and until in text:
+                process.send_signal(signal.SIGINT)
+                until = None
         return process.wait(), text.decode(errors="replace")
 
 

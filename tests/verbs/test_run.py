@@ -12,12 +12,13 @@ import bulkdl
 from bulkdl.errors import AccessDenied
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted, Progress, RunStarted
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports import RunOutcome, StatusReport
 from bulkdl.model.settings import Transport
-from bulkdl.runtime.disk import JOURNAL
+from bulkdl.runtime.disk import JOURNAL, PROGRESS
 from tests.support.bad_archive import DICOM, QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen, answer
+from tests.support.waiting import until
 
 MADE_UP = list(instances(series=2, per_series=3))
 
@@ -91,6 +92,28 @@ async def test_progress_counts_the_bytes_of_unfinished_instances(tmp_path: Path)
     assert counts[-1] <= report.bytes_fetched == len(large.content)
     left = [event.bytes_left for event in seen if event.bytes_left is not None]
     assert left == sorted(left, reverse=True)
+
+
+async def test_another_process_sees_the_progress_until_the_run_ends(tmp_path: Path) -> None:
+    """The archive sends nothing but the lists until the progress was read."""
+    shown: list[StatusReport] = []
+
+    async def after_a_look(exchange: Exchange) -> None:
+        await until((tmp_path / "mirror" / PROGRESS).exists)
+        shown.append(await bulkdl.status_async(tmp_path / "mirror"))
+        await exchange.send_head(200, {**DICOM, "Content-Length": str(len(made_up.content))})
+        await exchange.send(made_up.content)
+
+    (made_up,) = instances(series=1, per_series=1)
+    async with BadArchive(
+        [made_up], lambda asked: after_a_look if endpoint_of(asked) == "getSingleImage" else None
+    ) as archive:
+        await archive.mirror(tmp_path, transport=Transport.SINGLE)
+    assert shown[0].progress["in_flight"] == 1
+    assert "1 of 4 in flight" in str(shown[0])
+    assert shown[0].as_json()["progress"]["instances_selected"] == 1
+    assert "progress" not in (await bulkdl.status_async(tmp_path / "mirror")).as_json()
+    assert not (tmp_path / "mirror" / PROGRESS).exists()
 
 
 async def test_a_series_under_another_collection_is_announced_and_stays_where_it_is(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`bulkdl status`: what a mirror holds and owes, from its journal alone."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,9 @@ import click
 from bulkdl.cli.options import mirror_argument
 from bulkdl.cli.runner import print_report
 from bulkdl.cli.sections import command, json_option
+from bulkdl.model.summaries import text_of
+from bulkdl.model.text import shortened
+from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.status import read_status
 
 _REFRESH_SECONDS: Final = 2.0
@@ -27,12 +31,19 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
     if not watch:
         print_report(read_status(mirror), as_json=as_json)
         return 0
-    before = _CLEAR if sys.stdout.isatty() else ""
     try:
         while True:
-            print(before, end="")
-            print_report(read_status(mirror), as_json=False)
-            print(flush=True)
+            text = text_of(read_status(mirror), width_of(sys.stdout))
+            print(_screen(text) if sys.stdout.isatty() else f"{text}\n", flush=True)
             time.sleep(_REFRESH_SECONDS)
     except KeyboardInterrupt:  # the usual end of --watch
         return 0
+
+
+def _screen(text: str) -> str:
+    """The text as it fits the terminal, so that its head stays in sight."""
+    columns, rows = shutil.get_terminal_size()
+    lines, most = text.splitlines(), max(2, rows - 1)
+    if len(lines) > most:
+        lines[most - 1 :] = [f"… {len(lines) - most + 1:,} more lines without --watch"]
+    return _CLEAR + "\n".join(line if len(line) <= columns else shortened(line, columns - 1) for line in lines)

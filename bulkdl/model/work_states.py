@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from bulkdl.model.events import Adopting, ArchiveDown, ArchiveUp, Event, Noted, Progress, RunStarted, Verifying
+from bulkdl.model.events import Adopting, Event, Progress, Verifying
 from bulkdl.model.formatting import counted, duration
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
@@ -53,6 +53,11 @@ class WorkState(NamedTuple):
             return ""
         return f"{duration(max(1.0, round(self.seconds_left)))} left"
 
+    def __str__(self) -> str:
+        """One line: `36%, 31.2 MB of 87.1 MB, 2.0 MB/s, 28 s left, 42 of 96 series, …`."""
+        parts = (self.percent, self.title, self.amount, self.rate, self.left, self.problems, *self.details)
+        return ", ".join(filter(None, parts))
+
 
 class WorkStates:
     """Makes a WorkState of each event that has counts. It measures the rate of those that do not tell theirs."""
@@ -66,7 +71,7 @@ class WorkStates:
         """The state of an event; None for one without counts."""
         match event:
             case Progress():
-                return _of_run(event)
+                return state_of_run(event)
             case Verifying():
                 state = WorkState(
                     "verifying",
@@ -99,7 +104,8 @@ class WorkStates:
         return self._rate.per_second(), self._remaining.seconds(bytes_left=None, instances_left=max(0, total - done))
 
 
-def _of_run(event: Progress) -> WorkState:
+def state_of_run(event: Progress) -> WorkState:
+    """The state of a run: by its bytes where all sizes are known, else by its instances."""
     if event.bytes_left is not None and event.bytes_selected:
         done, total = event.bytes_selected - event.bytes_left, event.bytes_selected
         amount = f"{human_bytes(max(0, done))} of {human_bytes(total)}"
@@ -126,19 +132,3 @@ def _of_run(event: Progress) -> WorkState:
 
 def _count(count: int, word: str) -> str:
     return counted(count, word) if count else ""
-
-
-def announcement(event: Event) -> str | None:
-    """The line to show for an event; None for an event that only changes counts."""
-    match event:
-        case RunStarted():
-            return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
-        case ArchiveDown():
-            limit = duration(event.give_up_in_seconds)
-            return one_line(f"the archive does not answer ({event.message}); waiting for up to {limit}")
-        case ArchiveUp():
-            return f"the archive answers again after {duration(event.after_seconds)}"
-        case Noted():
-            return one_line(event.message)
-        case _:
-            return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bulkdl.model.events import Adopting, Noted, Verifying
-from bulkdl.progress.states import WorkStates
+from bulkdl.model.work_states import WorkStates
 from tests.support.clocks import HandMovedClock, progress
 
 
