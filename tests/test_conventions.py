@@ -61,10 +61,12 @@ _TESTED_BY: Final[dict[str, str]] = {
     "__main__.py": "cli/test_main.py",
     "_version.py": "cli/test_main.py",
     "archive/http_transport.py": "archive/test_aiohttp_transport.py",  # a protocol; the test is on its implementation
+    "archive/drs/*.py": "archive/drs/test_archive.py",  # from a manifest to a mirror; pure rules in test_rules.py
     "archive/request.py": "archive/nbia/test_families.py",  # plain values that dialects make
     "archive/nbia/endpoints/*.py": "archive/nbia/test_endpoints.py",  # tables; the test goes over every line
     "cli/commands/*.py": "cli/test_commands.py",  # options and one call each; the test runs the commands
     "docs/__init__.py": "docs/test_pages.py",
+    "fetch/packed_series.py": "archive/drs/test_archive.py",  # zips of a data commons, over real sockets
     "fetch/worker_main.py": "fetch/test_worker_process.py",  # a program; the test runs it as the parent does
     "manifest/*.py": "manifest/test_manifest.py",  # the forms in one table, and what they share
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them
@@ -79,6 +81,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
     "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
+    "verbs/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
     "verbs/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
     "verbs/report_batch.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets

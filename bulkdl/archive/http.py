@@ -77,11 +77,18 @@ class HttpClient:
         self._urls: dict[str, URL] = {}
         self._no_renewal_until = 0.0
         self._tokens = Tokens(access.credentials, self._post, clock=clock)
+        self.further_secrets: Callable[[], tuple[str, ...]] = tuple
+        """What else must not appear in a message: secrets that a protocol gets from the archive."""
 
     @property
     def requests(self) -> int:
         """The number of requests sent, repeats and redirects included."""
         return self._transport.requests
+
+    @property
+    def credentials(self) -> Credentials:
+        """What identifies the caller."""
+        return self._access.credentials
 
     def at(self, url: str) -> HttpClient:
         """A client of another address, with the same connections and limits, and without the caller's credentials."""
@@ -213,7 +220,10 @@ class HttpClient:
                 query = (*query, ("api_key", key))
             else:
                 headers = {**headers, "api_key": key}
-        url = self._url(request.path).with_query(query)
+        if request.address is not None:
+            url = URL(request.address, encoded=True)  # encoded anew, a signed address may be another one
+        else:
+            url = self._url(request.path).with_query(query)
         token = await self._token(request.identity)
         if token is None:
             response, elsewhere = await self._send(url, headers, request.form, rules=request.rules)
@@ -266,7 +276,7 @@ class HttpClient:
             response.release()
             url, before = _redirected(url, location), url
             if rules is not None and not rules.follows(str(before), str(url)):
-                raise errors.UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from the bucket")
+                raise errors.UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from there")
             if response.status in http_status.REDIRECTS_TO_GET:
                 form = None
             if url.origin() != before.origin():  # credentials are sent to the archive's own origin only
@@ -300,7 +310,7 @@ class HttpClient:
 
     def redacted(self, text: str) -> str:
         """The text without the secrets of this client."""
-        return redacted(text, (*self._access.secrets, *self._tokens.secrets))
+        return redacted(text, (*self._access.secrets, *self._tokens.secrets, *self.further_secrets()))
 
 
 def _bearer(token: Token) -> Mapping[str, str]:

@@ -21,6 +21,9 @@ from bulkdl.model.text import did_you_mean
 ROUTED: Final = "routed"
 """The kind of an archive whose Series come from IDC, or from NBIA v4 at its address."""
 
+DRS: Final = "drs"
+"""The kind of a data commons of Gen3, whose objects have DRS identifiers."""
+
 _NBIA: Final = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -33,11 +36,12 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "nlst": "nbia-v4+https://nlst.cancerimagingarchive.net/nbia-api/services",
     "idc": "idc+https://s3.us-east-1.amazonaws.com",
     "idc-gcs": "idc-gcs+https://storage.googleapis.com",
+    "crdc": "drs+https://nci-crdc.datacommons.io",
 }
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs", ROUTED)
+_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs", DRS, ROUTED)
 
 # Ends of paths by which a kind is known. Bindaas, the platform of TCIA v3, has a resource behind the version.
 _NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")
@@ -62,6 +66,11 @@ class Profile:
     cache: Path | None = None
     route: Route = Route.IDC_FIRST
     parts: tuple[Profile, ...] = ()
+
+    @property
+    def netloc(self) -> str:
+        """The host and the port of the address."""
+        return urlsplit(self.url).netloc.casefold()
 
     @property
     def with_endpoints(self) -> Profile:
@@ -100,6 +109,22 @@ def find_profile(
     if found.url == f"{_NBIA}/":  # which the configuration may define anew
         nbia = _from_address(known["nbia"], "nbia", forms)
     return replace(found, url=nbia.url, parts=(_from_address(known["idc"], "idc", forms), nbia))
+
+
+_PREFIXES: Final = {"dg.4dfc": "crdc"}  # of compact identifiers, in lower case
+
+
+def commons_of(host: str, prefix: str, configured: Mapping[str, str]) -> str | None:
+    """The name of the profile of a data commons: that of the `host`, or without one that of the `prefix`.
+
+    A profile of the configuration may be called as a prefix. None if no profile is that of such a data commons: others
+    are never asked, because a manifest could name any host.
+    """
+    addresses = {name: address for name, address in {**BUILT_IN, **configured}.items() if address.startswith("drs+")}
+    if not host:
+        names = {**_PREFIXES, **{name.casefold(): name for name in addresses}}
+        return names.get(prefix.casefold())
+    return next((name for name, address in addresses.items() if urlsplit(address[4:]).netloc.casefold() == host), None)
 
 
 def _from_address(address: str, name: str, forms: Mapping[str, Callable[..., Any]]) -> Profile:

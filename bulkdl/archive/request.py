@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
 
@@ -37,7 +37,10 @@ class ServiceRules:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`name` stands in messages. `path` is relative to the archive's base address. A `form` is posted."""
+    """`name` stands in messages. `path` is relative to the archive's base address. A `form` is posted.
+
+    An `address` is requested as it is written, instead of the path and the query; it may be a secret.
+    """
 
     name: str
     path: str
@@ -45,3 +48,4 @@ class Request:
     form: Pairs | None = None
     identity: Identity = Identity.NONE
     rules: ServiceRules | None = None
+    address: str | None = field(default=None, repr=False)

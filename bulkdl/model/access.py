@@ -29,17 +29,21 @@ class Route(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What identifies the caller. With `is_key_in_query` the API key is sent in the query, not in a header."""
+    """What identifies the caller. With `is_key_in_query` the API key is sent in the query, not in a header.
+
+    `gen3_key` is that of a user of a data commons, which gives tokens for it.
+    """
 
     api_key: str | None = field(default=None, repr=False)
     is_key_in_query: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    gen3_key: str | None = field(default=None, repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that must not appear in a message."""
-        return tuple(secret for secret in (self.api_key, self.password) if secret)
+        return tuple(secret for secret in (self.api_key, self.password, self.gen3_key) if secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ class ArchiveChoice:
     `cache` is the folder for downloaded indexes and the data of the demonstration archive. `forms` are kinds of
     archives beside the built-in ones, by the KIND of `KIND+URL`; worker processes import what makes them by name.
     `idc_index` is the path or the address of the index of IDC, None for the installed or downloaded one. `route` is
-    that of an archive with a route, such as `tcia`.
+    that of an archive with a route, such as `tcia`. `gen3_credentials` is the key file for data commons.
     """
 
     cache: Path
@@ -96,3 +100,4 @@ class ArchiveChoice:
     forms: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
     idc_index: str | None = None
     route: Route = Route.IDC_FIRST
+    gen3_credentials: Path | None = None

@@ -103,7 +103,8 @@ class Entry:
     """What an archive holds for one instance.
 
     `key` is what the archive's `open` needs: for NBIA the SOP Instance UID, for IDC
-    `<bucket>/<series uuid>/<instance uuid>.dcm`. `sop_uid`, `size_bytes` and `md5` (16 bytes) are None
+    `<bucket>/<series uuid>/<instance uuid>.dcm`, for a data commons the identifier of an object. What is packed in an
+    object with others ends in `#` and its position in that. `sop_uid`, `size_bytes` and `md5` (16 bytes) are None
     where the listing does not give them.
     """
 
@@ -111,6 +112,17 @@ class Entry:
     sop_uid: SopInstanceUid | None = None
     size_bytes: int | None = None
     md5: bytes | None = None
+
+    @property
+    def package(self) -> str | None:
+        """The key of the object that this is packed in; None if it is an object by itself."""
+        key, mark, position = self.key.rpartition("#")
+        return key if mark and position.isdecimal() else None
+
+    @property
+    def position(self) -> int | None:
+        """Its position in the `package`, counted from 1."""
+        return int(self.key.rpartition("#")[2]) if self.package is not None else None
 
 
 @dataclass(frozen=True, slots=True)

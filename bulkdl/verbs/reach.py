@@ -12,7 +12,7 @@ import platformdirs
 
 from bulkdl.archive.auth import GUEST
 from bulkdl.archive.connect import capabilities
-from bulkdl.archive.profiles import find_profile
+from bulkdl.archive.profiles import DRS, commons_of, find_profile
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEFAULT_ARCHIVE, DEMOS, Access, ArchiveChoice, Credentials, Route
 from bulkdl.model.text import decoded
@@ -31,6 +31,7 @@ def reach(
     cache: Paths | None = None,
     idc_index: Paths | None = None,
     route: str = Route.IDC_FIRST,
+    gen3_credentials: Paths | None = None,
 ) -> ArchiveChoice:
     """An archive with the settings of its connection. Every verb takes this, or the archive's name or address alone.
 
@@ -38,7 +39,7 @@ def reach(
     `profiles` maps further names to addresses. `cache` is the folder of downloaded indexes and of the demonstration
     archive; the default is the user's cache folder. `idc_index` is another index of IDC than the installed one: its
     Parquet file, the folder of it, or an address. `route` is the one of `tcia`: `idc-first`, `nbia-first`, `idc`,
-    `nbia`.
+    `nbia`. `gen3_credentials` is the key file of a data commons of Gen3, for the objects of a manifest that need one.
     """
     certificates = str(ca_bundle) if ca_bundle is not None else None
     credentials = Credentials(api_key=api_key, username=username, password=password)
@@ -49,6 +50,7 @@ def reach(
         cache=Path(cache) if cache is not None else cache_folder(),
         idc_index=str(idc_index) if idc_index is not None else None,
         route=Route(route),
+        gen3_credentials=Path(gen3_credentials) if gen3_credentials is not None else None,
     )
 
 
@@ -64,11 +66,16 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveTerms:
-    """What can be said of an archive without a request: its address, empty in this process, and what it accepts."""
+    """What can be said of an archive without a request: its address, empty in this process, and what it accepts.
+
+    `is_named`: a profile has its address.
+    """
 
     url: str
     takes_key: bool = False
     takes_login: bool = False
+    takes_gen3_key: bool = False
+    is_named: bool = True
 
 
 def archive_terms(
@@ -79,7 +86,13 @@ def archive_terms(
         return ArchiveTerms(url="")
     profile = find_profile(name, profiles, forms=forms)
     able = capabilities(profile)
-    return ArchiveTerms(url=profile.url, takes_key=able.takes_key, takes_login=able.takes_login)
+    return ArchiveTerms(
+        url=profile.url,
+        takes_key=able.takes_key,
+        takes_login=able.takes_login,
+        takes_gen3_key=profile.kind == DRS,
+        is_named="://" not in name or commons_of(profile.netloc, "", profiles) is not None,
+    )
 
 
 def is_guest(username: str) -> bool:
