@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import chain
 from typing import Final, TypeAlias
 
-from bulkdl.manifest import locked, plain, s5cmd, structured, tabular, tcia, workbook, zstandard
+from bulkdl.manifest import drs, locked, plain, s5cmd, structured, tabular, tcia, workbook, zstandard
 from bulkdl.manifest.base import Manifest, ManifestReading, ManifestRow, Remarks, collect, lines
 from bulkdl.model.preamble import is_dicom
 from bulkdl.model.text import decoded
@@ -18,7 +18,7 @@ __all__ = ["Manifest", "ManifestReading", "ManifestRow", "collect", "open_manife
 
 _SUPPORTED: Final = (
     "supported are NBIA .tcia, CSV, TSV, workbooks, JSON and JSON Lines with a column of UIDs, lists of series UIDs, "
-    "and s5cmd manifests of the Imaging Data Commons"
+    "s5cmd manifests of the Imaging Data Commons, and manifests of DRS identifiers"
 )
 _BINARY: Final = (
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as XLSX or CSV"),
@@ -75,6 +75,8 @@ def _reader_of(text: str, remarks: Remarks) -> _TextReader:
         return tcia.read
     if s5cmd.recognises(text):
         return s5cmd.read
+    if drs.recognises(text):
+        return drs.read
     return plain.read if plain.recognises(text) else tabular.read
 
 
@@ -99,9 +101,4 @@ def _other_text(text: str) -> str | None:
         return f"a list of web addresses: download the manifest behind the address first; {_SUPPORTED}"
     if first[0].startswith("<"):
         return f"XML or HTML; {_SUPPORTED}"
-    if first[0].startswith("drs://"):
-        return (
-            "a list of DRS identifiers of the Cancer Research Data Commons, which name no DICOM series: download it "
-            "with the Gen3 client"
-        )
     return None

@@ -9,6 +9,9 @@ some have no imaging, is left out and counted. It names its Patient, Study or Co
 row has, and where the coarser columns are not merely the context of the finest one: in tables of one such column beside
 that of the Series, every row has it.
 
+A column of identifiers of DRS (drs_uri; File ID, object_id, … with such values) names objects of a data commons,
+whatever other columns there are: see `drs`.
+
 A column of locations (Location, series_aws_url, gcs_url, …) has the folders of Series in the buckets of the IDC. It
 names them where a row has no Series UID.
 
@@ -19,11 +22,13 @@ as NBIA Data Retriever writes it) cannot be compared with bytes and is ignored.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from typing import Final
 
 from bulkdl.errors import InvalidUid
 from bulkdl.manifest.base import ManifestRow, Remarks
+from bulkdl.manifest.drs import DrsColumns, drs_columns_of, is_sure, names_object, object_row
 from bulkdl.manifest.plain import without_quotes
 from bulkdl.manifest.s5cmd import location_of
 from bulkdl.model.ids import SeriesUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid, parse_study_uid
@@ -43,20 +48,11 @@ _EMPTY: Final = frozenset({"", "na", "nan", "nat", "null", "none", "n/a", "#n/a"
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,18})(\.0*)?", re.ASCII)
 _GUARDED: Final = re.compile(r'="(.*)"', re.DOTALL)
 
-_POLICY: Final = "https://www.cancerimagingarchive.net/nih-controlled-data-access-policy/"
-_DRS: Final = (
-    "a manifest of the Cancer Research Data Commons ({name}): it names files by DRS identifiers, and no DICOM series; "
-    "download it with the Gen3 client or the TCIA Data Retriever (controlled data need an approval first, see "
-    f"{_POLICY}), or select the collection with --collection"
-)
 _PATHDB: Final = (
     "a PathDB manifest of pathology images ({name}), which names no DICOM series: download the files from that column"
 )
 # Tables of other kinds: the column that identifies them, as it is compared, and the message.
-_OTHERS: Final = {
-    **dict.fromkeys(("drsuri", "fileid", "objectid", "fileuuid", "guid"), _DRS),
-    **dict.fromkeys(("imageurl", "wsiimageurl"), _PATHDB),
-}
+_OTHERS: Final = dict.fromkeys(("imageurl", "wsiimageurl"), _PATHDB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +68,7 @@ class Columns:
     size: int | None = None
     count: int | None = None
     location: int | None = None
+    drs: DrsColumns | None = None
 
     def levels(self) -> tuple[int, ...]:
         """The columns that name something."""
@@ -87,6 +84,9 @@ class UnusableColumns(ValueError):
 def columns_of(header: tuple[str, ...]) -> Columns:
     """The columns of a table with this header. Raises UnusableColumns: there are none."""
     names = [plain_name(cell) for cell in header]
+    drs = drs_columns_of(names)
+    if drs is not None and is_sure(names):
+        return Columns(len(header), drs=drs)
 
     def first(*ends: str, among: frozenset[str]) -> int | None:
         exact = (index for index, name in enumerate(names) if name in among or name in ends)
@@ -105,6 +105,7 @@ def columns_of(header: tuple[str, ...]) -> Columns:
         size=first(among=_SIZE_NAMES) if len(series) == 1 else None,
         count=first(among=_COUNT_NAMES) if len(series) == 1 else None,
         location=first(among=_LOCATION_NAMES) if len(series) <= 1 else None,
+        drs=drs if len(series) <= 1 else None,
     )
     for shown, name in zip(header, names, strict=True):
         if name in _OTHERS and not series:
@@ -112,13 +113,19 @@ def columns_of(header: tuple[str, ...]) -> Columns:
     if columns.sop is not None and len(series) != 1:
         which = "several columns of series UIDs" if series else "no column of series UIDs"
         raise UnusableColumns(f"{which} and one of SOP Instance UIDs: it is not clear which belong together")
-    if not columns.levels() and columns.location is None:
+    if not columns.levels() and columns.location is None and columns.drs is None:
         raise UnusableColumns("no column names a collection, patient, study or series (SeriesInstanceUID, …)")
     return columns
 
 
 def rows_of(table: Iterable[tuple[int, Sequence[str]]], columns: Columns, remarks: Remarks) -> Iterator[ManifestRow]:
     """What the rows of a table name. A row is its line and its cells."""
+    if columns.drs is not None:
+        first = next(iter(table := iter(table)), None)
+        table = chain((first,), table) if first is not None else table
+        if not columns.series or (first is not None and names_object(columns.drs, partial(cell_text, first[1]))):
+            yield from _objects_of(table, columns.drs, remarks)
+            return
     coarser: list[tuple[int, ManifestRow]] = []
     are_context = False
     finest = columns.series or tuple(index for index in columns.levels()[-1:])
@@ -141,6 +148,19 @@ def rows_of(table: Iterable[tuple[int, Sequence[str]]], columns: Columns, remark
             remarks.without(line)
         else:
             yield row
+
+
+def _objects_of(
+    table: Iterable[tuple[int, Sequence[str]]], columns: DrsColumns, remarks: Remarks
+) -> Iterator[ManifestRow]:
+    for line, cells in table:
+        try:
+            if (row := object_row(columns, partial(cell_text, cells))) is not None:
+                yield row
+            else:
+                remarks.without(line)
+        except ValueError as error:
+            remarks.invalid(line, error)
 
 
 def _finest(cells: Sequence[str], columns: Columns) -> list[ManifestRow]:

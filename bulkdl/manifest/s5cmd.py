@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
+from bulkdl.model.drs_objects import is_drs_location, location_of_objects, objects_of
 
 _COMMANDS: Final = frozenset({"cp", "copy", "sync", "s5cmd"})
 _ADDRESS: Final = re.compile(r"(?:s3|gs)://", re.IGNORECASE)
@@ -84,6 +85,10 @@ def _words(command: str) -> list[str]:
 
 def location_of(text: str) -> str | None:
     """The location that a cell of a table names, as an address or as it is written here; None if it names none."""
+    if is_drs_location(text):
+        with suppress(ValueError):
+            return location_of_objects(objects_of(text))
+        return None
     address = text if _ADDRESS.match(text) else f"s3://{text}"
     folder, comma, names = address.partition(",")
     with suppress(ValueError):

@@ -16,6 +16,7 @@ from bulkdl.errors import SelectionError
 from bulkdl.manifest import tcia
 from bulkdl.manifest.base import ManifestRow
 from bulkdl.manifest.columns import guarded_name
+from bulkdl.model.drs_objects import is_drs_location, uri_of
 
 _COLUMNS: Final = {
     "SeriesInstanceUID": "series_uid",
@@ -97,6 +98,8 @@ def _s5cmd_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[
     yield "# bulkdl mirror --archive idc --manifest FILE --to DIR, or:\n"
     yield "# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE\n"
     for row in rows:
+        if row.location and is_drs_location(row.location):
+            raise SelectionError(f"s5cmd does not download from a data commons: {uri_of(row.location)}")
         if not row.location:
             way = "bulkdl plan --archive idc --manifest FILE --save OUT.s5cmd"
             raise SelectionError(f"it is not known where series {_series_of(row, 's5cmd')} lies; use: {way}")
@@ -107,11 +110,15 @@ def _s5cmd_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[
 
 def _series_of(row: ManifestRow, form: str) -> str:
     if row.series_uid is None:
-        place, study = row.place and f"folder s3://{row.place}", row.study_uid and f"study {row.study_uid}"
+        place, study = row.place and _place_name(row.place), row.study_uid and f"study {row.study_uid}"
         names = (place, study, row.patient_id and f"patient {row.patient_id}")
         named = next(filter(None, names), f"collection {row.collection}")
         raise SelectionError(f"a manifest for {form} lists series, not the {named}; {_RESOLVE}")
     return row.series_uid
+
+
+def _place_name(place: str) -> str:
+    return f"object {uri_of(place)}" if is_drs_location(place) else f"folder s3://{place}"
 
 
 def _values(row: ManifestRow) -> dict[str, Any]:

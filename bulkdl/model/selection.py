@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any, Final, Self
 
 from bulkdl.errors import SelectionError
+from bulkdl.model.drs_objects import is_drs_location, uri_of
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
 from bulkdl.model.options import option_field, options_of, read_fields
 from bulkdl.model.quantities import parse_date, parse_size
@@ -145,11 +146,19 @@ def _is_of_kind(kind: AnalysisResults, series: Series) -> bool:
 
 
 def _is_there(locations: tuple[str, ...], series: Series) -> bool:
-    return folder_of(series.location or "") in set(map(folder_of, locations))
+    location = series.location or ""
+    if is_drs_location(location):
+        return not set(uri_of(location).split()).isdisjoint(map(uri_of, locations))
+    return folder_of(location) in set(map(folder_of, locations))
 
 
 def folder_of(location: str) -> str:
-    """The name of the folder in a location, without its bucket and the objects in it: the UUID of a Series."""
+    """The name of the folder in a location, without its bucket and the objects in it: the UUID of a Series.
+
+    A location in a data commons has no folder: it is its identifiers.
+    """
+    if is_drs_location(location):
+        return uri_of(location)
     return location.split("/")[1] if "/" in location else ""
 
 

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.errors import ManifestError
-from bulkdl.manifest import Manifest, read_manifest
+from bulkdl.manifest import Manifest, ManifestRow, read_manifest
+from bulkdl.manifest.writing import ManifestFormat, write_rows
+from bulkdl.model.drs_objects import DrsObject
 from bulkdl.model.records import SeriesSize
 
 DATA = Path(__file__).parents[1] / "data" / "manifests"
@@ -52,7 +54,6 @@ def test_reads_the_expected_counts_of_a_real_table() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("CTDC-Restricted-CMB-Manifest.csv", "Cancer Research Data Commons"),
         ("pathdb-first-rows.tsv", "PathDB"),
         ("pathdb-test.xlsx", "PathDB"),
     ],
@@ -63,6 +64,55 @@ def test_names_real_manifests_of_other_kinds(name: str, says: str) -> None:
     assert str(caught.value).startswith(name)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_real_manifest_of_a_data_commons_names_objects_with_what_it_says_of_them() -> None:
+    manifest = read(DATA / "CTDC-Restricted-CMB-Manifest.csv")
+    first, second = (DrsObject.parse(location) for location in manifest.locations)
+    assert (manifest.format, manifest.series) == ("csv", ())
+    assert first == DrsObject(
+        object_id="dg.4DFC/870175D4-EE9A-4A64-BF7A-6CDDB18C22BD",
+        host="nci-crdc.datacommons.io",
+        name="MSB-00140-06-genomic-report-CTDCv1",
+        collection="CMB",
+        patient_id="MSB-00140",
+        md5=bytes.fromhex("dd970cc07d55b06754594e8177826b93"),
+    )
+    assert second.object_id == "dg.4DFC/CC00EEF6-1730-40B3-9FA6-3D8FCD39EB83"
+
+
+@pytest.mark.parametrize(
+    ("content", "uri", "series_uid", "size_bytes"),
+    [
+        (b"File Name\tFile ID\tFile Size\n1.2.3.zip\tdg.4DFC/0c1e\t99\n", "drs://dg.4DFC:0c1e", "1.2.3", 99),
+        (
+            b'[{"object_id": "dg.X/0c1e", "file_name": "a.zip", "file_size": 7, "commons_url": "https://a.example/"}]',
+            "drs://a.example/dg.X/0c1e",
+            None,
+            7,
+        ),
+        (b"drs://a.example/x/y # comment\n", "drs://a.example/x/y", None, None),
+        (
+            b"Series Instance UID,File ID,Size\n1.2.3,870175D4-EE9A-4A64-BF7A-6CDDB18C22BD,3.2 GB\n",
+            "drs://nci-crdc.datacommons.io/870175D4-EE9A-4A64-BF7A-6CDDB18C22BD",
+            "1.2.3",
+            None,
+        ),
+    ],
+    ids=["tsv", "json-of-gen3", "list", "beside-a-series"],
+)
+def test_manifests_of_data_commons_have_many_forms(
+    content: bytes, uri: str, series_uid: str | None, size_bytes: int | None
+) -> None:
+    (location,) = read_manifest(content, source="m").locations
+    found = DrsObject.parse(location)
+    assert (found.uri, found.series_uid, found.size_bytes) == (uri, series_uid, size_bytes)
+    rows = list(write_rows([ManifestRow(location=location)], ManifestFormat.CSV))
+    assert read_manifest("".join(rows).encode(), source="again").locations == (location,)
+
+
+def test_a_file_id_of_another_kind_beside_a_series_is_left_alone() -> None:
+    assert read_manifest(b"SeriesInstanceUID,File ID\n1.2.3,17\n", source="m").series == ("1.2.3",)
 
 
 def test_a_table_of_studies_selects_the_studies() -> None:
@@ -138,8 +188,8 @@ def test_reads_a_table_in_the_code_page_of_a_spreadsheet() -> None:
         (b"<html></html>", "XML or HTML"),
         (b"https://faspex.example.org/aspera/faspex/public/package?context=secret", "Aspera package"),
         (b"https://example.org/cohort.tcia", "web addresses: download the manifest"),
-        (b"drs://dg.4DFC:0c1e", "DRS identifiers .* Gen3 client"),
-        (b'[{"object_id": "dg.4DFC/0c1e", "file_name": "a.zip"}]', "Cancer Research Data Commons"),
+        (b"drs://dg.4DFC:0c1e a", "is not a DRS identifier"),
+        (b'[{"object_id": "no id/../x", "file_name": "a.zip"}]', "is not a DRS identifier"),
         (b"PK\x03\x04rest", "a zip file that is not a workbook"),
         (b"\xd0\xcf\x11\xe0rest", "an old Excel workbook"),
         (gzip.compress(TCIA, mtime=0), "gzip"),

@@ -142,7 +142,7 @@ def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
         ("SeriesInstanceUID,Modality\n", "a header but no rows"),
         ("Age,Modality\n60,CT\n", "no column names a collection, patient, study or series"),
         ("StudyInstanceUID,SOPInstanceUID\n1.1,1.1.1\n", "no column of series UIDs and one of SOP Instance UIDs"),
-        ("name,drs_uri\nx,drs://y\n", "Cancer Research Data Commons"),
+        ("name,drs_uri\nx,drs://y\n", "'drs://y' is not a DRS identifier"),
         ("collectionName\timageUrl\nx\thttp://y\n", "PathDB"),
         ("ct_series_uid,pet_series_uid,SOPInstanceUID\n1.1,1.2,1.1.1\n", "not clear which belong together"),
         ("just some words\nand more\n", "no column names a collection"),
