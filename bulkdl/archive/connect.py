@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from bulkdl.archive.base import Archive, Capabilities
+from bulkdl.archive.drs.archive import CAPABILITIES as DRS_CAPABILITIES
+from bulkdl.archive.drs.archive import DrsArchive
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.idc.archive import CAPABILITIES as IDC_CAPABILITIES
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
 from bulkdl.archive.nbia.dialects import DIALECTS
-from bulkdl.archive.profiles import Profile
+from bulkdl.archive.profiles import DRS, Profile
 from bulkdl.archive.routed import RoutedArchive
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access, Credentials
@@ -26,7 +28,12 @@ Form: TypeAlias = Callable[[Profile, HttpClient], Archive]
 
 _SERVICE_POLICY: Final = RetryPolicy(max_attempts=3, give_up_after_seconds=10.0)
 _SERVICE_REQUESTS: Final = 4
-_FORMS: Final[Mapping[str, Form]] = {**dict.fromkeys(DIALECTS, NbiaArchive), "idc": IdcArchive, "idc-gcs": IdcArchive}
+_FORMS: Final[Mapping[str, Form]] = {
+    **dict.fromkeys(DIALECTS, NbiaArchive),
+    "idc": IdcArchive,
+    "idc-gcs": IdcArchive,
+    DRS: DrsArchive,
+}
 
 
 @asynccontextmanager
@@ -88,6 +95,8 @@ def capabilities(profile: Profile) -> Capabilities:
     """What the archive of `profile` can do, as far as that is known without a request."""
     if _FORMS.get(profile.kind) is IdcArchive:
         return IDC_CAPABILITIES
+    if profile.kind == DRS:
+        return DRS_CAPABILITIES
     dialect = DIALECTS.get(profile.with_endpoints.kind)
     found = capabilities_of(dialect()) if dialect is not None else Capabilities()
     return replace(found, lists_sop_uids=False) if profile.parts else found

@@ -39,6 +39,11 @@ def choose_archive_of(mirror: Path, options: ArchiveOptions) -> ArchiveChoice | 
         terms = archive_terms(name, options.profiles)
     except ConfigurationError:  # the profile was removed from the configuration: an error only when it is used
         terms = ArchiveTerms(url=url)
+    if options.gen3_credentials is not None and terms.takes_gen3_key and not terms.is_named:
+        raise ConfigurationError(
+            f"only the journal of the mirror names the data commons {name}, so the key is not sent there; if you trust "
+            f"it, add --archive {name}"
+        )
     return _choice(options, name, terms)
 
 
@@ -95,6 +100,7 @@ def _choice(options: ArchiveOptions, name: str, terms: ArchiveTerms) -> ArchiveC
         proxy = _checked(options.proxy) if options.proxy else _proxy_of_environment(terms.url)
     access = Access(proxy=proxy, ca_bundle=options.ca_bundle, credentials=_credentials(options, name, terms))
     choice = reach(name, profiles=options.profiles, idc_index=options.idc_index, route=options.route)
+    choice = replace(choice, gen3_credentials=options.gen3_credentials)
     return replace(choice, access=access)
 
 

@@ -107,6 +107,7 @@ class ArchiveOptions:
     password_file: Path | None = None
     idc_index: str | None = None
     route: str = Route.IDC_FIRST
+    gen3_credentials: Path | None = None
     given: frozenset[str] = frozenset()
 
 
@@ -155,6 +156,13 @@ _ARCHIVE: Final = (
     _declared("--api-key", metavar="KEY", envvar="BULKDL_API_KEY", help="The API key of the archive."),
     _declared("--username", metavar="NAME", envvar="BULKDL_USERNAME", help="The account for restricted data."),
     _declared("--password-file", metavar="FILE", type=PATH, help="The file that contains the password of the account."),
+    _declared(
+        "--gen3-credentials",
+        metavar="FILE",
+        envvar="BULKDL_GEN3_CREDENTIALS",
+        type=PATH,
+        help="The key file of your account at a data commons of Gen3, for controlled data.",
+    ),
     _declared(
         "--ca-bundle",
         metavar="FILE",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from bulkdl.dicom.header import read_header
-from bulkdl.errors import InstanceError, RequestFailed
+from bulkdl.errors import BundleError, InstanceError, RequestFailed
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.outcomes import FileNaming, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
@@ -139,7 +139,9 @@ def targets_of(work: SeriesWork) -> list[Target]:
     return targets
 
 
-def failed(target: Target, error: RequestFailed | InstanceError, outcome: Outcome | None = None) -> InstanceOutcome:
+def failed(
+    target: Target, error: RequestFailed | InstanceError | BundleError, outcome: Outcome | None = None
+) -> InstanceOutcome:
     """The outcome of an entry that is given up; by default quarantined if an invalid file was downloaded."""
     if outcome is None:
         outcome = Outcome.QUARANTINED if isinstance(error, InstanceError) else Outcome.FAILED

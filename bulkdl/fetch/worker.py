@@ -21,6 +21,7 @@ from bulkdl.fetch.bundle import BundleDownloader
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.digests import digests_of_file
 from bulkdl.fetch.download import Downloader
+from bulkdl.fetch.packed_series import PackedDownloader
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.targets import Target, targets_of, uid_of_file, uid_of_header
@@ -118,6 +119,7 @@ class _Source:
     archive: Archive
     downloader: Downloader
     bundles: BundleDownloader
+    packages: PackedDownloader
 
 
 class Worker:
@@ -145,6 +147,7 @@ class Worker:
             archive,
             Downloader(archive, partials, committer, self._threads, parallel_above_bytes=above),
             BundleDownloader(archive, partials, committer, self._threads),
+            PackedDownloader(archive, partials, committer, self._threads),
         )
 
     def _source(self, key: str) -> _Source:
@@ -183,6 +186,11 @@ class Worker:
                     yield partial(self._by_bundle, work, targets, deliver)
                     await self._wait_for_room()
                 else:
+                    targets, packages = _unpacked(targets)
+                    for package in packages:
+                        self._bundles_under_way += 1
+                        yield partial(self._by_package, package, deliver)
+                        await self._wait_for_room()
                     for target in targets:
                         yield partial(self._singly, target, deliver)
                         await self._wait_for_room()
@@ -269,6 +277,12 @@ class Worker:
             self._measured(Transport.SINGLE, 1, outcome.size_bytes, started, source.archive)
         await deliver(outcome)
 
+    async def _by_package(self, targets: list[Target], deliver: Deliver) -> None:
+        try:
+            await self._source(targets[0].entry.key).packages.download(targets, deliver)
+        finally:
+            self._bundles_under_way -= 1
+
     async def _by_bundle(self, work: SeriesWork, targets: list[Target], deliver: Deliver) -> None:
         size_bytes = 0
 
@@ -306,3 +320,14 @@ class Worker:
             seconds=time.monotonic() - started,
             in_flight=archive.retrier.permits.in_use,
         )
+
+
+def _unpacked(targets: list[Target]) -> tuple[list[Target], list[list[Target]]]:
+    """The targets that are objects of the archive, and the others by the object that they are packed in."""
+    packages: dict[str, list[Target]] = {}
+    for target in targets:
+        if (package := target.entry.package) is not None:
+            packages.setdefault(package, []).append(target)
+    if not packages:
+        return targets, []
+    return [target for target in targets if target.entry.package is None], list(packages.values())

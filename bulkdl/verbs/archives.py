@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.drs.archive import DrsArchive
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.profiles import BUILT_IN, Profile
@@ -224,6 +225,9 @@ class _Connection:
     async def _list_collections(self, client: Archive) -> str | None:
         if isinstance(client, IdcArchive) and not await client.has_index():
             return None  # it is downloaded when it is needed
+        if isinstance(client, DrsArchive):
+            await client.check()
+            return "a data commons, which is not searched"
         self.collections = list(await client.collections())
         count = len(self.collections)
         return f"{count:,} {'collection' if count == 1 else 'collections'}"

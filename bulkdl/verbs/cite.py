@@ -38,6 +38,7 @@ from bulkdl.services.citations import (
 )
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive, require_mirror
+from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.manifest_lock import digest_of_mirror, mirror_to_lock
 from bulkdl.verbs.reach import choose_archive
@@ -73,7 +74,8 @@ async def cite_async(
         return await asyncio.to_thread(_cite_mirror, root, form)
     wanted = choose_selection(selection, criteria, sink)
     context = context_of({"sink": sink, "stop": stop})
-    async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
+    choice = choose_commons(wanted, choose_archive(archive), sink)
+    async with open_archive(choice, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
         wanted = await resolve_data_sets(wanted, source.client, sink)
         found, cited = Resolution(), _Cited(str(source.settings.profile.name), "")
         async with aclosing(resolve(wanted, source.client, found)) as batches:

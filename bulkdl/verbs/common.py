@@ -36,6 +36,7 @@ from bulkdl.runtime.disk import JOURNAL, VIEW, shortage_errors
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, FORMER_LAYOUTS, Layout, layout_name, parse_layout
 from bulkdl.store.lock import holder, lock_mirror
+from bulkdl.verbs.data_commons import read_headers, with_key
 from bulkdl.verbs.moves import Moves
 
 FIRST_ANSWER_SECONDS: Final = 25.0
@@ -194,7 +195,7 @@ async def open_archive(
     `first_answer_seconds` is how long an archive is waited for that has never answered.
     """
     async with find_archive(choice) as profile:
-        fetch, access = context.settings, choice.access
+        fetch, access = context.settings, with_key(choice, profile, choice.access, context.sink)
         if (seconds := fetch.timeout_seconds) is not None:
             access = replace(access, answer_seconds=seconds, silence_seconds=seconds)
         settings = WorkerSettings(
@@ -213,6 +214,7 @@ async def open_archive(
         retrier.first_answer_seconds = first_answer_seconds
         retrier.on_silence = lambda: note(f"waiting for the first answer of {profile.url}{limit}")
         async with connect(profile, retrier, access=settings.access, note=note) as client:
+            read_headers(client)
             yield OpenArchive(client, settings)
 
 

@@ -40,6 +40,7 @@ from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive, require_mirror
+from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.locking import held_of, unproven
 from bulkdl.verbs.named_instances import find_series_of_instances
@@ -86,9 +87,10 @@ async def manifest_lock_async(
         return await asyncio.to_thread(_lock_mirror, root, file)
     wanted = choose_selection(selection, criteria, sink)
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
+    choice = choose_commons(wanted, choose_archive(archive), sink)
     known = Journal.open_readonly(require_mirror(Path(mirror))) if mirror is not None else nullcontext()
     with known as journal:
-        async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
+        async with open_archive(choice, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
             wanted = await resolve_data_sets(wanted, source.client, sink)
             wanted = await find_series_of_instances(wanted, source.client, sink)
             asking = _Locking(source.client, dict(wanted.instances), journal, asks_checksums=not quick)

@@ -28,6 +28,7 @@ from bulkdl.verbs.common import (
     refuse_inside_mirror,
     with_command,
 )
+from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
@@ -78,6 +79,7 @@ async def mirror_selection(
     wanted: Selection, to: Path, layout: str | None, archive: ArchiveChoice, context: RunContext
 ) -> RunReport:
     """See `mirror_async`."""
+    archive = choose_commons(wanted, archive, context.sink)
     chosen = parse_layout(layout) if layout is not None else None
     await asyncio.to_thread(refuse_inside_mirror, to)
     async with (

@@ -31,6 +31,7 @@ from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
+from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.manifest import format_of_file, rows_of_series, save_lines
 from bulkdl.verbs.named_instances import find_series_of_instances
@@ -77,7 +78,8 @@ async def plan_async(
     form = format_of_file(save) if save is not None else None
     root = Path(to) if to is not None else None
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
-    async with open_archive(choose_archive(archive), context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
+    choice = choose_commons(wanted, choose_archive(archive), sink)
+    async with open_archive(choice, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
         wanted = await resolve_data_sets(wanted, source.client, sink)
         wanted = await find_series_of_instances(wanted, source.client, sink)
         planned = _Planned(

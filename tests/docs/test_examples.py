@@ -23,7 +23,7 @@ from tests.docs.generate import DOCS, ROOT, commands
 
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(r"^```(?P<kind>[a-z]+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # Options of other programs, and of `bulkdl` itself.
 FOREIGN = frozenset({"--help", "--version", "--readonly", "--requeue", "--signal", "--time", "--cli"}) | {
     "--endpoint-url",
