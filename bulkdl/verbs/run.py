@@ -42,6 +42,7 @@ from bulkdl.verbs.replaced_files import replace_files
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
+    from bulkdl.verbs.locked_changes import LockedChanges
 
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
 _COUNTING: Final = frozenset({*_WITH_SIDE_FILES, "repair"})  # no other part uses the files meanwhile
@@ -98,6 +99,7 @@ class MirrorRun:
     _was_cut_short: bool = False
     changes: Changes | None = None  # of `sync`
     locks: tuple[Path, ...] = ()  # the lock files that the mirror is compared with at the end
+    locked: LockedChanges | None = None  # of `sync`
     _sources: Counter[str] = field(default_factory=Counter)
     _withdrawn: int = 0
     _adopted_in_part: list[SeriesUid] = field(default_factory=list)
@@ -382,6 +384,8 @@ class MirrorRun:
         async with aclosing(resolve(selection, self.client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
                 self.coordinator.limit_bytes = found.hard_limit_bytes if run is self.run else None
+                if self.locked is not None:
+                    batch = await self.locked.keep(batch)  # noqa: PLW2901 - what it takes the place of is not used
                 self._sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
                 self._withdrawn += sum(series.remark is not None for series in batch.series)
                 moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)
@@ -414,6 +418,11 @@ class MirrorRun:
             return False
         row = await self.mirror.journal(Journal.find_series, SeriesUid(failure.series))
         return row is not None and row.held + row.withdrawn > 0
+
+    def note(self, text: str) -> None:
+        """Say something at once, and in the report."""
+        self._notes.append(text)
+        self.context.sink(Noted(text))
 
     def fail(self, error: str, message: str) -> None:
         """Report a failure that concerns no Series."""

@@ -33,6 +33,8 @@ from bulkdl.verbs.common import (
     open_mirror,
     with_command,
 )
+from bulkdl.verbs.lock_files import kept_locks
+from bulkdl.verbs.locked_changes import LockedChanges
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.replaced_files import replace_files
 from bulkdl.verbs.run import MirrorRun, begin_run
@@ -70,6 +72,8 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
             layout = await opened.settle_layout()
             run = await begin_run("sync", opened, source, context)
             run.changes = Changes()
+            run.locks = await asyncio.to_thread(kept_locks, root)
+            run.locked = await LockedChanges.of(run.locks, opened.journal, source.client)
             run.descriptions.again = isinstance(source.client, IdcArchive)  # which costs no request
             task = _Sync(run, run.changes, options.get("max_delete"))
             await opened.journal(Journal.owe_again, run.run)
@@ -148,8 +152,10 @@ class _Sync:
                 if is_answered and not self._is_doubted(older_index(await journal(Journal.last_catalogue), known)):
                     await self._mark_withdrawn(run)
         self.changes.new_series = await journal(Journal.series_count) - before
+        for text in await self.run.locked.compare(self.changes) if self.run.locked is not None else ():
+            self.run.note(text)
         if gone := list(self.withdrawn):
-            self.changes.withdrawn_series = len(gone)
+            self.changes.withdrawn_series += len(gone)
             files = self.changes.withdrawn_instances
             text = f"the archive has withdrawn {len(gone):,} series, {gone[0]} the first of them; "
             self.run.context.sink(Noted(f"{text}their {files:,} files are kept, and marked"))
@@ -170,6 +176,8 @@ class _Sync:
             self.run.fail(error.code, f"nothing was marked as withdrawn: {error}")
             return
         gone = [uid for uid in vanished if uid not in there]
+        if self.run.locked is not None:
+            gone = self.run.locked.withdraw(gone)
         await journal(Journal.unlink, run, sorted(there), withdraw=False)
         self.changes.withdrawn_instances += await journal(Journal.unlink, run, gone, withdraw=True)
         self.withdrawn |= dict.fromkeys(gone)
