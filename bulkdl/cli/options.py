@@ -201,7 +201,7 @@ def _option(name: str, option: Option, default: Any) -> Declared:
     """The option of the command for a field that a dataclass of `model` declares."""
     settings: dict[str, Any] = {"help": option.help}
     if default is False:
-        return (option.flag, name), {**settings, "is_flag": True}
+        return (*option.flags, name), {**settings, "is_flag": True}
     if isinstance(option.read, type) and issubclass(option.read, StrEnum):
         settings["type"] = click.Choice([each.value for each in option.read])
     elif option.read is Path:
@@ -216,7 +216,7 @@ def _option(name: str, option: Option, default: Any) -> Declared:
         settings["required"] = True
     if option.keyword == _COLLECTION:
         settings["shell_complete"] = complete_data_sets
-    return (option.flag, name), {**settings, "metavar": option.metavar, "multiple": default == ()}
+    return (*option.flags, name), {**settings, "metavar": option.metavar, "multiple": default == ()}
 
 
 def _options(kind: type[Any], *names: str) -> list[Declared]:
@@ -294,7 +294,10 @@ def given_settings() -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """What is printed. `as_json`: one JSON document on standard output instead of text."""
+    """What is printed. `as_json`: one JSON document on standard output instead of text.
+
+    `is_quiet`: neither progress nor a text; errors are said. `is_verbose`: each retry is a line.
+    """
 
     as_json: bool = option_field("json", JSON_HELP, default=False)
     progress: ProgressMode = option_field(
@@ -302,6 +305,11 @@ class OutputOptions:
         "What standard error shows; auto: bars on a terminal, else plain lines.",
         read=ProgressMode,
         default=ProgressMode.AUTO,
+    )
+    is_quiet: bool = option_field("quiet", "Show errors only: no progress, no summary.", default=False, letter="q")
+    is_verbose: bool = option_field("verbose", "Show each retry as a line.", default=False, letter="v")
+    log_file: Path | None = option_field(
+        "log-file", "Append every event to FILE, as the JSON lines of --progress json.", "FILE", read=Path
     )
 
 

@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 
 import click
@@ -18,7 +19,7 @@ from bulkdl.model.reports import Report
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.summaries import complaint_of, text_of
 from bulkdl.model.text import one_line
-from bulkdl.progress.display import display
+from bulkdl.progress.display import ProgressMode, display
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
@@ -39,14 +40,16 @@ def run_verb(
     *,
     when_interrupted: str,
     prepare: Callable[[], None] | None = None,
+    is_result: bool = False,
     show: Callable[[AnyReport], None] | None = None,
 ) -> Exit:
     """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code.
 
-    `prepare` is called once the display has what it needs. `show` prints the report in place of its text.
+    `prepare` is called once the display has what it needs. `is_result`: the text is what was asked for, so --quiet
+    prints it, too. `show` prints the report in place of its text.
     """
     tune_process()
-    with display(options.progress, sys.stderr) as sink:
+    with shown(options) as sink:
         try:
             if prepare is not None:
                 prepare()
@@ -57,11 +60,17 @@ def run_verb(
         sink(RunEnded(report.as_json()))
     if show is not None:
         show(report)
-    else:
+    elif options.as_json or is_result or not options.is_quiet:
         print_report(report, as_json=options.as_json)
     if (complaint := complaint_of(report)) is not None:
         print(f"bulkdl: {one_line(complaint)}", file=sys.stderr, flush=True)
     return for_report(report)
+
+
+def shown(options: OutputOptions) -> AbstractContextManager[Sink]:
+    """The sink that shows events as the output options say, until the block ends. DiskError: no log can be written."""
+    mode = ProgressMode.NONE if options.is_quiet else options.progress
+    return display(mode, sys.stderr, is_verbose=options.is_verbose, log_file=options.log_file)
 
 
 def print_report(report: Report, *, as_json: bool) -> None:

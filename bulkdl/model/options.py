@@ -19,6 +19,7 @@ class Option:
     `read` makes the value from text and raises `ValueError` or `InvalidUid`; an enum offers its members as choices. The
     default of the field gives the form: a tuple takes several values, False is a flag, anything else takes one value.
     `shown_default` is for a default that `--help` must not show as it is. `write` makes the text that `read` reads.
+    `letter` is the short form of the option: `q` for `-q`.
     """
 
     keyword: str
@@ -27,6 +28,7 @@ class Option:
     read: Callable[[str], Any] = str
     shown_default: str | None = None
     write: Callable[[Any], str] = str
+    letter: str | None = None
 
     def default_text(self, default: Any) -> str | None:
         """The default as `--help` shows it and `read` reads it; None where there is nothing to show."""
@@ -39,6 +41,11 @@ class Option:
         """The option of the command: `--body-part`."""
         return f"--{self.keyword.replace('_', '-')}"
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The option of the command, with its short form first: `-q`, `--quiet`."""
+        return (f"-{self.letter}", self.flag) if self.letter else (self.flag,)
+
 
 def option_field(
     keyword: str,
@@ -49,10 +56,11 @@ def option_field(
     read: Callable[[str], Any] = str,
     shown_default: str | None = None,
     write: Callable[[Any], str] = str,
+    letter: str | None = None,
     metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
     """A field of a dataclass with its default and its `Option`; further `metadata` are kept beside it."""
-    option = Option(keyword, help, metavar, read, shown_default, write)
+    option = Option(keyword, help, metavar, read, shown_default, write, letter)
     return field(default=default, metadata={_KEY: option, **metadata})
 
 

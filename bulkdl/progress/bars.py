@@ -40,7 +40,7 @@ class Bars(Display):
                 self._of = type(event)
                 self._rows = [self._row(position) for position in range(self._height())]
             self._draw(state)
-        elif (text := announcement(event)) is not None:
+        elif (text := announcement(event, retries=self.is_verbose)) is not None:
             self._tqdm.write(text, file=self._stream)
         elif (text := self._failures.of(event)) is not None:
             self._tqdm.write(coloured(text, "yellow", self._stream), file=self._stream)

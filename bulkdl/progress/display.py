@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from pathlib import Path
 from typing import TextIO
 
 from bulkdl.model.events import Event, Sink
 from bulkdl.model.work_states import Clock
 from bulkdl.progress.bars import Bars, NotebookBars
 from bulkdl.progress.lines import Display, JsonLines, PlainLines
+from bulkdl.runtime.disk import disk_errors
 
 
 class ProgressMode(StrEnum):
@@ -26,12 +28,43 @@ class ProgressMode(StrEnum):
 
 
 @contextmanager
-def display(mode: ProgressMode, stream: TextIO, *, clock: Clock = time.monotonic) -> Iterator[Sink]:
-    """A sink that shows events on `stream` as `mode` says, until the block ends. Bars need a terminal."""
+def display(
+    mode: ProgressMode,
+    stream: TextIO,
+    *,
+    is_verbose: bool = False,
+    log_file: Path | None = None,
+    clock: Clock = time.monotonic,
+) -> Iterator[Sink]:
+    """A sink that shows events on `stream` as `mode` says, until the block ends. Bars need a terminal.
+
+    `is_verbose` shows each retry, too. All events are appended to `log_file` as well. DiskError: it cannot be opened.
+    """
     kinds: dict[ProgressMode, type[Display]] = {ProgressMode.NONE: Display, ProgressMode.JSON: JsonLines}
     lively = Bars if mode is not ProgressMode.PLAIN and stream.isatty() else PlainLines
-    with _shown(kinds.get(mode, lively)(stream, clock)) as sink:
+    chosen = kinds.get(mode, lively)(stream, clock)
+    chosen.is_verbose = is_verbose
+    with _logged(log_file, clock) as log, _shown(chosen) as sink:
+        yield _both(log, sink) if log is not None else sink
+
+
+@contextmanager
+def _logged(path: Path | None, clock: Clock) -> Iterator[Sink | None]:
+    if path is None:
+        yield None
+        return
+    with disk_errors("open", path, kept="nothing was begun"):
+        file = path.open("a", encoding="utf-8")
+    with file, _shown(JsonLines(file, clock)) as sink:
         yield sink
+
+
+def _both(first: Sink, second: Sink) -> Sink:
+    def sink(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return sink
 
 
 @contextmanager

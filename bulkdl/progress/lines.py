@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, InstanceFailed, Noted, RunStarted
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, InstanceFailed, Noted, Retrying, RunStarted
 from bulkdl.model.formatting import duration
 from bulkdl.model.text import one_line
 from bulkdl.model.work_states import Clock, WorkStates
@@ -25,7 +25,9 @@ def now() -> datetime:
 
 
 class Display:
-    """Shows nothing; the base of those that show something."""
+    """Shows nothing; the base of those that show something. `is_verbose` shows each retry, too."""
+
+    is_verbose = False
 
     def __init__(self, stream: TextIO, clock: Clock, today: Today = now) -> None:
         self._stream = stream
@@ -91,7 +93,7 @@ class PlainLines(Display):
             if self._clock() - self._last >= pause:
                 self._last = self._clock()
                 self._log(self._waiting(self._down_since) if self._down_since is not None else str(state))
-        elif (text := announcement(event) or self._failures.of(event)) is not None:
+        elif (text := announcement(event, retries=self.is_verbose) or self._failures.of(event)) is not None:
             self._log(text)
 
     def _note_outage(self, event: Event) -> None:
@@ -107,8 +109,8 @@ class PlainLines(Display):
         self._line(f"{self._today():%Y-%m-%dT%H:%M:%SZ} {text}")
 
 
-def announcement(event: Event) -> str | None:
-    """The line to show for an event; None for an event that only changes counts."""
+def announcement(event: Event, *, retries: bool = False) -> str | None:
+    """The line to show for an event; None for an event that only changes counts, as retries do unless asked for."""
     match event:
         case RunStarted():
             return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
@@ -119,5 +121,8 @@ def announcement(event: Event) -> str | None:
             return f"the archive answers again after {duration(event.after_seconds)}"
         case Noted():
             return one_line(event.message)
+        case Retrying() if retries:
+            wait = duration(event.wait_seconds)
+            return one_line(f"attempt {event.attempt} failed, retry in {wait}: {event.what}: {event.message}")
         case _:
             return None

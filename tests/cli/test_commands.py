@@ -124,6 +124,24 @@ def test_watching_ends_with_exit_0_on_a_signal(mirror: Path, cache: Path, number
     assert (watching.returncode, err) == (0, "")
 
 
+# --- output -----------------------------------------------------------------------------------------------------------
+
+
+def test_quiet_leaves_errors_and_what_was_asked_for(archive: RunningArchive, cache: Path, tmp_path: Path) -> None:
+    to, log = tmp_path / "m", tmp_path / "bulkdl.log"
+    words = ("--archive", archive.url, "--collection", "FIRST", "-q")
+    planned = run("plan", *words, cache=cache)
+    assert (planned.code, planned.err) == (0, "")
+    assert "3 series" in planned.out
+    mirrored = run("mirror", *words, "--to", to, "--log-file", log, cache=cache)
+    assert (mirrored.code, mirrored.out, mirrored.err) == (0, "", "")
+    assert json.loads(log.read_text().splitlines()[-1])["document"]["outcome"] == "complete"
+    next(to.rglob("*.dcm")).unlink()
+    verified = run("verify", "-q", to, cache=cache)
+    assert (verified.code, verified.out) == (1, "")
+    assert verified.err.startswith("bulkdl: 1 problem found")
+
+
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 

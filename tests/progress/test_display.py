@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 
-from bulkdl.model.events import ArchiveDown, Event, RunStarted
+from bulkdl.errors import DiskError
+from bulkdl.model.events import ArchiveDown, Event, Retrying, RunStarted
 from bulkdl.progress.display import ProgressMode, display, notebook_display
 from tests.support.clocks import HandMovedClock, Terminal, progress
 
 STARTED = RunStarted(3, "/data/m", "https://archive.test/")
 DOWN = ArchiveDown("no route", 900)
+RETRYING = Retrying("1.2", "server-error", "500", 1, 0.5)
 
 
 class Gone(io.StringIO):
@@ -57,3 +61,29 @@ def test_a_notebook_gets_one_line() -> None:
     assert "25%" in stream.getvalue()
     assert "5.0 MB of 20.0 MB, 2.0 MB/s, 28 s left" in stream.getvalue()
     assert "\x1b[A" not in stream.getvalue()
+
+
+def test_a_log_file_gets_every_event_whatever_the_terminal_shows(tmp_path: Path) -> None:
+    log = tmp_path / "bulkdl.log"
+    for _ in range(2):
+        with display(ProgressMode.NONE, io.StringIO(), log_file=log) as sink:
+            for event in (STARTED, progress(1), RETRYING):
+                sink(event)
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events == ["run-started", "progress", "retrying"] * 2
+
+
+def test_a_log_file_that_cannot_be_written_is_an_error_before_the_run(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DiskError, match="nothing was begun"),
+        display(ProgressMode.NONE, io.StringIO(), log_file=tmp_path),
+    ):
+        raise AssertionError
+
+
+def test_retries_are_lines_for_those_who_ask() -> None:
+    for is_verbose in (True, False):
+        for stream in (io.StringIO(), Terminal()):
+            with display(ProgressMode.AUTO, stream, is_verbose=is_verbose) as sink:
+                sink(RETRYING)
+            assert ("attempt 1 failed, retry in 0.5 s: 1.2: 500" in stream.getvalue()) == is_verbose

@@ -27,4 +27,4 @@ def cite(call: VerbCall, selection: Selection) -> int:
     async def cite_until_stopped(sink: Sink, stop: asyncio.Event) -> CiteReport:
         return await unless_stopped(cite_async(selection, **options, archive=choice, sink=sink, stop=stop), stop)
 
-    return run_verb(cite_until_stopped, call.output, when_interrupted="interrupted; nothing was cited")
+    return run_verb(cite_until_stopped, call.output, when_interrupted="interrupted; nothing was cited", is_result=True)

@@ -13,14 +13,13 @@ import click
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.exit_codes import for_report
 from bulkdl.cli.options import VerbCall, fetch_options, file_option, mirror_argument, running, selection_options
-from bulkdl.cli.runner import print_report, run, unless_stopped
+from bulkdl.cli.runner import print_report, run, shown, unless_stopped
 from bulkdl.cli.sections import GroupWithExamples, command, json_option
 from bulkdl.model.access import DEFAULT_ARCHIVE
 from bulkdl.model.reports import ManifestWritten
 from bulkdl.model.selection import Selection
 from bulkdl.model.summaries import complaint_of
 from bulkdl.model.text import one_line
-from bulkdl.progress.display import display
 from bulkdl.verbs import manifest as verbs
 from bulkdl.verbs.manifest_lock import manifest_lock_async, mirror_to_lock
 
@@ -102,7 +101,7 @@ def lock(call: VerbCall, selection: Selection, *, file: Path | None) -> int:
     choice = choose_archive(call.archive) if mirror_to_lock(selection) is None else DEFAULT_ARCHIVE
 
     def write(out: TextIO) -> ManifestWritten:
-        with display(call.output.progress, sys.stderr) as sink:
+        with shown(call.output) as sink:
 
             async def locked(stop: asyncio.Event) -> ManifestWritten:
                 locking = manifest_lock_async(selection, out, **call.options, archive=choice, sink=sink, stop=stop)

@@ -24,4 +24,6 @@ def plan(call: VerbCall, selection: Selection) -> int:
     async def plan_until_stopped(sink: Sink, stop: asyncio.Event) -> PlanReport:
         return await unless_stopped(plan_async(selection, **call.options, archive=choice, sink=sink, stop=stop), stop)
 
-    return run_verb(plan_until_stopped, call.output, when_interrupted="interrupted; nothing was downloaded")
+    return run_verb(
+        plan_until_stopped, call.output, when_interrupted="interrupted; nothing was downloaded", is_result=True
+    )
