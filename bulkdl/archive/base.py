@@ -38,7 +38,7 @@ class Capabilities:
     `checksums`: `checksum` knows the MD5 of an entry; `series_checksums`: there is one for a whole Series.
     `asks_series_singly`: a question names one Series at most.
     `endpoints`: it has endpoints, for `query` and `describe`. `takes_key`, `takes_login`: it uses an API key,
-    or the token of a login.
+    or the token of a login. `slides`: it has the slides that manifests name.
     """
 
     bundle: BundleForm | None = None
@@ -50,6 +50,7 @@ class Capabilities:
     endpoints: bool = False
     takes_key: bool = False
     takes_login: bool = False
+    slides: bool = False
 
     @property
     def knows_md5s(self) -> bool:
@@ -106,11 +107,12 @@ class Listing:
 class Rest:
     """A missing part of an object of `length` bytes: those from `start` on, up to `end` where that is given.
 
-    `validator` identifies the object; without one any part of an object of this length is accepted.
+    `validator` identifies the object; without one any part of an object of this length is accepted. `length` is None
+    while it is not known, and then `end` is given.
     """
 
     start: int
-    length: int
+    length: int | None
     validator: str | None
     end: int | None = None
 

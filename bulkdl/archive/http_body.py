@@ -44,6 +44,7 @@ class HttpBody:
         self.length = response.length if self._inflater is None else None
         self.start = 0
         self.is_part = response.status == http_status.PARTIAL_CONTENT
+        self.object_bytes = self.length  # of the whole object, of which this may be a part
         self.validator = _validator_of(headers)
         self.received = 0
         self._encoded = 0
@@ -115,10 +116,11 @@ class HttpBody:
         if found is None or rest is None:
             raise UnexpectedAnswer("the archive sent a part where the whole was requested")
         first, last, size = map(int, found.groups())
-        is_the_rest = (first, last + 1, size) == (rest.start, rest.end or rest.length, rest.length)
+        length = size if rest.length is None else rest.length
+        is_the_rest = (first, last + 1, size) == (rest.start, rest.end or length, length)
         if not is_the_rest or not self._repeats(rest.validator):
             raise UnexpectedAnswer("the archive sent another part than the requested one")
-        self.start = rest.start
+        self.start, self.object_bytes = rest.start, size
 
     def _repeats(self, validator: str | None) -> bool:
         if validator is None:

@@ -23,6 +23,7 @@ from bulkdl.errors import (
 )
 from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
 from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.plain_files import PlainFileValidator
 from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SopInstanceUid
@@ -87,12 +88,20 @@ class Committer:
     """
 
     def __init__(
-        self, files: MirrorFiles, threads: Threads, decoders: Decoders, settings: FetchSettings, run_id: int = 0
+        self,
+        files: MirrorFiles,
+        threads: Threads,
+        decoders: Decoders,
+        settings: FetchSettings,
+        run_id: int = 0,
+        *,
+        plain: PlainFileValidator | None = None,
     ) -> None:
         self._run_id = run_id
         self._files = files
         self._threads = threads
         self._decoders = decoders
+        self._plain = plain or PlainFileValidator(settings.validation)
         self._level = settings.validation
         self.accepts_unsound = settings.accept_unsound
         self._writer = GroupWriter(files, threads)
@@ -128,6 +137,9 @@ class Committer:
 
     async def check(self, received: Received, target: Target | None, seen: Seen) -> Checked:
         """Decide whether a body may be committed; without `target` as any instance. InstanceError: quarantined."""
+        if target is not None and target.is_plain:
+            found = await self._validate_plain(received.source, target)
+            return await self._threads(self._check_in_thread, received, target, seen, found)
         if not source_may_swell(received.source):
             return await self._check_now(received, target, seen)
         async with self._swelling:
@@ -162,7 +174,11 @@ class Committer:
         """Take over a file at its target that a crash left unjournalled; None if it is invalid, and quarantined."""
         path = self._files.absolute(target.path)
         try:
-            found = await self._decode(path, target) if self._level is ValidationLevel.PIXELS else None
+            found: ValidationResult | InstanceError | None = None
+            if target.is_plain:
+                found = await self._validate_plain(path, target)
+            elif self._level is ValidationLevel.PIXELS:
+                found = await self._decode(path, target)
             checked = await self._threads(self._check_in_thread, Received(path, ""), target, Seen(), found)
             mtime_ns = await self._writer.adopt(target.path)
         except (InstanceError, OSError):
@@ -232,6 +248,10 @@ class Committer:
             return _of_series(await self._decoders.validate(source, _expected(target)), target)
         except InstanceError as error:
             return error
+
+    async def _validate_plain(self, source: bytes | Path, target: Target) -> ValidationResult | InstanceError:
+        self.validated += 1
+        return await self._plain.validate(source, target)
 
     def _check_in_thread(
         self, received: Received, target: Target | None, seen: Seen, found: ValidationResult | InstanceError | None
@@ -350,7 +370,7 @@ def _held(target: Target, checked: Checked, mtime_ns: int, outcome: Outcome) -> 
         md5=digests.md5,
         sha256=digests.sha256,
         mtime_ns=mtime_ns,
-        transfer_syntax_uid=found.transfer_syntax_uid if found else None,
+        transfer_syntax_uid=(found.transfer_syntax_uid or None) if found else None,
         notes=(*checked.notes, f"{BESIDE} {target.sop_uid}") if target.is_beside else checked.notes,
         name=target.special_name,
     )

@@ -36,6 +36,8 @@ from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_
 MEMORY_BYTES: Final = 4 << 20
 _REQUEST: Final = "x-amz-request-id"
 _SHOWN_CHARACTERS: Final = 80
+_PAGE: Final = "text/html"
+_PAGE_TYPES: Final = (".html", ".htm")
 _TAG_OF_PARTS: Final = re.compile(r'"[0-9a-f]{32}-[0-9]{1,5}"', re.ASCII)
 _USUAL_PART_BYTES: Final = 8 << 20  # of uploads with the libraries of AWS
 _NOT_COMPARED: Final = "compared by size alone: the archive has no MD5 of the whole file"
@@ -285,7 +287,11 @@ class Downloader:
                     incoming.request = shortened(one_line(body.headers.get(_REQUEST, "")), _SHOWN_CHARACTERS)
                     if body.validator is not None and body.length is not None and body.length > MEMORY_BYTES:
                         incoming.is_of(source, body.validator, body.length)
+                if target.is_plain:
+                    _refuse_page(body, target)
                 await self._receive(body, incoming)
+                if not target.is_plain and (content := incoming.in_memory()) is not None:
+                    _refuse_text(content)
         except (RequestFailed, Interrupted) as error:
             if (kept := await incoming.keep()) is not None:
                 self._kept[name] = kept
@@ -338,13 +344,17 @@ class Downloader:
                     self._unfinished_bytes += len(chunk)
             finally:
                 self._unfinished_bytes -= received
-        if (content_in_memory := incoming.in_memory()) is not None:
-            _refuse_text(content_in_memory)
 
 
 def _refuse_beyond(most_bytes: int, size_bytes: int) -> None:
     if size_bytes > most_bytes:
         raise UnexpectedAnswer(f"the response is larger than {human_bytes(most_bytes)}, more than is plausible or free")
+
+
+def _refuse_page(body: Body, target: Target) -> None:
+    """Tell a page in the place of a file, of a login or of maintenance, from the file."""
+    if body.content_type == _PAGE and not (target.name or "").casefold().endswith(_PAGE_TYPES):
+        raise UnexpectedAnswer("the response is a page, expected a file")
 
 
 def _refuse_text(content: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from bulkdl.dicom.header import read_header
 from bulkdl.errors import BundleError, InstanceError, RequestFailed
-from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_plain_file, is_uid
 from bulkdl.model.outcomes import FileNaming, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.store.layout import InstanceNumbers, beside_name, instance_name, parse_layout, special_name
@@ -65,6 +65,11 @@ class Target:
     def expected(self) -> InstanceKey | None:
         """The instance that the file has to be, None while it is not known."""
         return None if self.sop_uid is None else InstanceKey(self.series_uid, self.sop_uid)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the file is not a DICOM instance."""
+        return self.name is not None and is_plain_file(self.name)
 
     @property
     def path(self) -> str:

@@ -23,6 +23,7 @@ from bulkdl.fetch.digests import digests_of_file
 from bulkdl.fetch.download import Downloader
 from bulkdl.fetch.packed_series import PackedDownloader
 from bulkdl.fetch.pixel_decoding import Decoders
+from bulkdl.fetch.plain_files import PlainFileValidator
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.targets import Target, targets_of, uid_of_file, uid_of_header
 from bulkdl.fetch.threads import Threads
@@ -131,7 +132,9 @@ class Worker:
         self._threads = threads
         self._decoders = Decoders()
         self._files = MirrorFiles(settings.root, private=settings.fetch.private)
-        self.committer = Committer(self._files, threads, self._decoders, settings.fetch, settings.run_id)
+        self._plain = PlainFileValidator(settings.fetch.validation)
+        committing = self._files, threads, self._decoders, settings.fetch, settings.run_id
+        self.committer = Committer(*committing, plain=self._plain)
         self._sources = {part.url: self._make_source(part) for part in parts_of(archive)}
         learned = settings.learned
         fixed, once = settings.fetch.transport, settings.fetch.once
@@ -207,7 +210,7 @@ class Worker:
                 self._under_way -= 1
                 self._one_ended.set()
 
-        async with self._decoders:
+        async with self._decoders, self._plain:
             await together(
                 self._threads(load_pydicom),  # while the first requests are in flight
                 run_pool(jobs(), do, workers=self._settings.share.ceiling + _SPARE_JOBS, name="fetch"),

@@ -733,9 +733,10 @@ class Journal:
         (template,) = self._row(queries.LAYOUT) or ("",)
         if not names_files(template):
             return None
-        row = self._row(queries.SERIES_BY_UID, (series_uid,))
-        former = dict(self._rows(queries.FORMER_NAMES, (series_id,)))
-        return FileNaming(template, rows.series_row(row).series, former)
+        series = rows.series_row(self._row(queries.SERIES_BY_UID, (series_uid,))).series
+        if series.kind is not None:  # its files have the names that the archive gives them
+            return None
+        return FileNaming(template, series, dict(self._rows(queries.FORMER_NAMES, (series_id,))))
 
     def file_names(self, series_uid: SeriesUid) -> dict[str, str]:
         """The names of the files of a Series, each with the SOP Instance UID that has it."""

@@ -183,9 +183,14 @@ UPDATE instance SET state = {OWED}, run_id = :run WHERE (series_id, sop_uid) IN 
   SELECT f.series_id, f.sop_uid FROM failure AS f WHERE f.sop_uid <> '' AND {_CONCERNS})
 """
 
+# Whether the files of a Series are not DICOM: what is listed of them, a size at most, was asked of each file.
+_IS_PLAIN: Final = "SELECT json_extract(k.record, '$.kind') IS NOT NULL FROM series AS k WHERE k.id = {}"
+IS_PLAIN: Final = _IS_PLAIN.format("?")
+
 UNLIST_FAILED: Final = f"""
 UPDATE series SET listing = {UNLISTED} WHERE id IN (
-  SELECT f.series_id FROM failure AS f WHERE (f.sop_uid = '' OR f.sop_uid > '{UNBOUND}') AND {_CONCERNS})
+  SELECT f.series_id FROM failure AS f
+  WHERE (f.sop_uid = '' OR f.sop_uid > '{UNBOUND}' OR ({_IS_PLAIN.format("f.series_id")})) AND {_CONCERNS})
 """
 
 # Entries whose UID is not known, and which failed: with UNLIST_FAILED they are listed anew.

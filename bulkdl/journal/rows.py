@@ -12,7 +12,7 @@ from bulkdl.journal.schema import IN_PART, UNBOUND, UNLISTED
 from bulkdl.model.descriptions import CollectionDescription, Publication, ResultDescription
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState
-from bulkdl.model.records import Entry, Patient, Series, Study
+from bulkdl.model.records import Entry, Patient, Series, SeriesKind, Study
 from bulkdl.model.reports import Failure, RunOutcome, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line
@@ -295,6 +295,8 @@ def series_from(columns: Sequence[Any]) -> Series:
         rest[name] = date.fromisoformat(rest[name])
     if "submitted" in rest:
         rest["submitted"] = datetime.fromisoformat(rest["submitted"])
+    if "kind" in rest:
+        rest["kind"] = SeriesKind(rest["kind"])
     return Series(**rest)
 
 

@@ -115,7 +115,8 @@ def link_series(database: sqlite3.Connection, run: Run, series_id: int, series_u
 def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int, *, again: bool = False) -> None:
     """Owe again what failed for a Series in an earlier run, or in any run.
 
-    Entries whose UID is not known are listed again instead: the archive may have another size or checksum by now.
+    Entries whose UID is not known are listed again instead: the archive may have another size or checksum by now. The
+    files of a Series that are not DICOM are listed again, too.
     """
     scope = {"series": series_id, "run": run.id, "again": again}
     failed = [sop_uid for (sop_uid,) in database.execute(queries.EARLIER_FAILURES, scope)]
@@ -125,7 +126,8 @@ def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int,
             database.execute(queries.REMOVE_ENTRY, (series_id, sop_uid))
     if any("" < sop_uid < UNBOUND for sop_uid in failed):
         database.execute(queries.OWE_EARLIER_FAILURES, scope)
-    if any(not sop_uid or sop_uid > UNBOUND for sop_uid in failed):
+    is_plain = failed and database.execute(queries.IS_PLAIN, (series_id,)).fetchone() == (1,)
+    if is_plain or any(not sop_uid or sop_uid > UNBOUND for sop_uid in failed):
         database.execute(queries.UNLIST, (series_id,))
         database.execute(queries.FORGET_FAILURE, (series_id, ""))
 

@@ -62,6 +62,16 @@ def names_files(template: str) -> bool:
     return template.endswith(".dcm")
 
 
+def derived_uid(text: str) -> str:
+    """The UID that bulkdl gives to what has none, such as a slide: made of the UUIDv5 of its address (PS3.5 §B.2)."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, text).int}"
+
+
+def is_plain_file(name: str) -> bool:
+    """Whether a file of a mirror is not a DICOM instance: a slide, a table, a zip. Only instances end in `.dcm`."""
+    return not name.endswith(".dcm")
+
+
 def default_file_name(sop_uid: str) -> str:
     """The file name of an instance. The view `v_instances` of the journal states the same rule in SQL."""
     return f"{sop_uid}.dcm"

@@ -23,6 +23,9 @@ NOT_DECODED: Final = "pixels not decoded"
 The journal counts these notes (`v_not_decoded`).
 """
 
+NOT_CHECKED: Final = "content not checked"
+"""How the note of a file begins that is not DICOM, and of which only length and checksum are known to be right."""
+
 BESIDE: Final = "kept beside another file: two objects of the archive are instance"
 """How the note of an instance begins whose SOP Instance UID another entry of its Series has as well."""
 

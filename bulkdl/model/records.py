@@ -2,8 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
+from typing import NamedTuple
 
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
+
+
+class SeriesKind(StrEnum):
+    """What the files of a Series are that are not DICOM instances; bulkdl gives such a Series its UIDs."""
+
+    SLIDE = "slide"  # one whole-slide image
+    FILES = "files"  # supporting data of a Collection: zips, tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +57,8 @@ class Series:
 
     `location` is where its instances are at an archive that does not find them by the UID: for IDC
     `<bucket>/<series uuid>`, with the bucket's name in AWS, and then `/` and the names of objects with `,` between them
-    if only these are meant. `remark` is there if
-    the Series is not in the present state of the archive: since when it is withdrawn.
+    if only these are meant; for PathDB the path of the slide. `remark` is there if
+    the Series is not in the present state of the archive: since when it is withdrawn. `kind` is None for DICOM.
     """
 
     series_uid: SeriesUid
@@ -80,6 +89,16 @@ class Series:
     site: str | None = None
     location: str | None = None
     remark: str | None = None
+    kind: SeriesKind | None = None
+
+
+class NamedSlide(NamedTuple):
+    """A slide as a manifest names it: its address, and where it belongs; what the manifest leaves out is empty."""
+
+    address: str
+    collection: str = ""
+    patient_id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +122,16 @@ class Entry:
     """What an archive holds for one instance.
 
     `key` is what the archive's `open` needs: for NBIA the SOP Instance UID, for IDC
-    `<bucket>/<series uuid>/<instance uuid>.dcm`, for a data commons the identifier of an object. What is packed in an
-    object with others ends in `#` and its position in that. `sop_uid`, `size_bytes` and `md5` (16 bytes) are None
-    where the listing does not give them.
+    `<bucket>/<series uuid>/<instance uuid>.dcm`, for PathDB the path of the slide, for a data commons the identifier of
+    an object. What is packed in an object with others ends in `#` and its position in that. `sop_uid`, `size_bytes` and
+    `md5` (16 bytes) are None where the listing does not give them. `name` is that of a file that is not DICOM.
     """
 
     key: str
     sop_uid: SopInstanceUid | None = None
     size_bytes: int | None = None
     md5: bytes | None = None
+    name: str | None = None
 
     @property
     def package(self) -> str | None:

@@ -17,7 +17,7 @@ from bulkdl.model.records import Entry, Series
 from bulkdl.resolve.object_heads import identified
 from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import Stage, run_pool
-from bulkdl.store.layout import special_name
+from bulkdl.store.layout import plain_names, special_name
 
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
 _LISTS_AT_ONCE: Final = 32
@@ -117,7 +117,7 @@ async def _list_one(
     wanted = [entry for entry in entries if row.wanted is None or entry.sop_uid in row.wanted]
     missing = sorted((row.wanted or frozenset()) - {entry.sop_uid for entry in wanted})
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
-    names = [special_name(entry.sop_uid) if entry.sop_uid is not None else None for entry in recorded]
+    names = names_of(recorded)
     is_whole = row.wanted is None and 0 < (row.series.image_count or 0) <= len(entries)
     absent = [_not_found(uid, sop_uid, _NOT_LISTED) for sop_uid in missing]
     holds_files = await journal_thread(
@@ -131,6 +131,15 @@ async def _list_one(
         Journal.record_series_failure, run, uid, error=found.code, message=str(found), attempts=attempts
     )
     return None, holds_files
+
+
+def names_of(entries: Sequence[Entry]) -> list[str | None]:
+    """The file names of listed entries, None where they are made of the SOP Instance UIDs."""
+    plain = iter(plain_names([(entry.name, entry.key) for entry in entries if entry.name is not None]))
+    return [
+        next(plain) if entry.name is not None else special_name(entry.sop_uid) if entry.sop_uid is not None else None
+        for entry in entries
+    ]
 
 
 def finding(

@@ -5,7 +5,8 @@ name on a file system that ignores case (`abc`, `ABC`), and many templates give 
 name cannot know that, so the keeper of the names (the journal) answers the question `taken`, with the key `fold`; the
 second name then gets `~` and a hash of what it stands for.
 
-Every Series has a separate folder, and every instance a separate file in it.
+Every Series has a separate folder, and every instance a separate file in it. Files that are not DICOM, such as slides,
+keep their names, in folders that no template changes.
 
 Sources of the named layouts: LocalSeriesDownloader.java and ImageDAO2Impl.java of NBIA; `download_from_manifest` of
 idc-index.
@@ -13,7 +14,7 @@ idc-index.
 
 import re
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -21,7 +22,7 @@ from typing import Final, TypeAlias
 
 from bulkdl.errors import LayoutError
 from bulkdl.model.ids import SopInstanceUid, default_file_name
-from bulkdl.model.records import Series
+from bulkdl.model.records import Series, SeriesKind
 from bulkdl.model.text import folded
 from bulkdl.store.safe_names import (
     COMPONENT_BYTES,
@@ -33,7 +34,7 @@ from bulkdl.store.safe_names import (
     suffixed,
     uid_component,
 )
-from bulkdl.store.side_names import kept_free
+from bulkdl.store.side_names import SUPPORTING, kept_free
 
 Taken: TypeAlias = Callable[[str, str], bool]
 
@@ -42,6 +43,8 @@ _TEXT_BYTES = 100
 _LEAST_TEXT_BYTES = 24
 _UID_BYTES = 64
 _NUMBER_BYTES = 12
+_STEM_BYTES = 180
+_TYPE: Final = re.compile(r"(?:\.[A-Za-z]{1,8})?\.[A-Za-z0-9]{1,8}\Z", re.ASCII)
 _NO_UID = "unknown"
 _NBIA_TEXT = 53
 _NBIA_UID = 5
@@ -191,6 +194,38 @@ def instance_name(sop_uid: str) -> str:
     return default_file_name(uid_component(sop_uid))
 
 
+def plain_names(entries: Sequence[tuple[str, str]]) -> list[str]:
+    """The file names of files that are not DICOM, in one folder: each has a name at its source, and a key.
+
+    A name keeps its type, `.nii.gz` as a whole; it never ends in `.dcm`, which only instances have.
+    """
+    taken: set[str] = set()
+    names = []
+    for text, key in entries:
+        name = _plain_name(text)
+        if fold(name) in taken:
+            stem, end = _split_type(name)
+            name = f"{suffixed(stem, key, limit_bytes=_STEM_BYTES)}{end}"
+        taken.add(fold(name))
+        names.append(name)
+    return names
+
+
+def _plain_name(text: str) -> str:
+    stem, end = _split_type(text)
+    clean = cleaned(stem + end) if stem else ""
+    if clean == text and clean != "_" and len(stem.encode()) <= _STEM_BYTES and end.casefold() != _FILE_TYPE:
+        return text
+    end = f"{end}.file" if end.casefold() == _FILE_TYPE else end
+    return f"{suffixed(cleaned(stem) or '_', text, limit_bytes=_STEM_BYTES)}{end}"
+
+
+def _split_type(name: str) -> tuple[str, str]:
+    """A file name without its type, and the type: nothing where the end of the name is not one."""
+    found = _TYPE.search(name)
+    return (name[: found.start()], found[0]) if found is not None and found.start() else (name, "")
+
+
 def beside_name(sop_uid: str, key: str) -> str:
     """The file name of an entry that another one shares its UID with, in a layout that names folders only."""
     label = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:SHORTEST_HASH]
@@ -253,6 +288,8 @@ class Layout:
 
     def unknown(self, series: Series) -> frozenset[str]:
         """The attributes of a Series that its folder is made of and that the archive did not tell."""
+        if series.kind is not None:
+            return frozenset()
         names = {part.name for component in self.components for part in component if isinstance(part, _Field)}
         needed = {attribute for name in names for attribute in _attributes(name)}
         return frozenset(name for name in needed if getattr(series, name) in {None, ""})
@@ -264,6 +301,8 @@ class Layout:
         folder whose `fold`ed path is `key`? If so, this name gets the hash of what it stands for. `owner` is an opaque
         key of that. The callee remembers the first owner of each key, so the folders stay the same.
         """
+        if series.kind is not None and self is not (fixed := _FIXED[series.kind]):
+            return fixed.folder(series, taken=taken)
         path, last = "", None if self.tells_series_apart else len(self.components) - 1
         for at, component in enumerate(self.components):
             name, true_text = _render(component, series)
@@ -428,3 +467,9 @@ def _put_together(component: _Component, series: Series, values: Mapping[str, st
 
 
 DEFAULT_LAYOUT: Final = parse_layout("bulkdl")
+
+_FIXED: Final[Mapping[SeriesKind, Layout]] = {
+    SeriesKind.SLIDE: parse_layout("{collection}/{patient}/{description}"),
+    SeriesKind.FILES: parse_layout(f"{{collection}}/{SUPPORTING}"),
+}
+"""The folders of what is not DICOM. The description of a slide is its name."""

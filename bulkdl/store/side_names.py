@@ -8,10 +8,12 @@ METADATA: Final = "metadata.csv"
 README: Final = "README.txt"
 LICENSE: Final = "LICENSE"
 CITATION: Final = "CITATION.bib"
+SUPPORTING: Final = "_supporting"
+"""The folder of a Collection for data that support its images."""
 _COLLECTIONS: Final = "_collections"  # for those that have no folder of files to themselves
 _OF_MIRROR: Final = frozenset({METADATA, README})
 _OF_COLLECTION: Final = frozenset({LICENSE, CITATION})
-_RESERVED: Final = frozenset(map(fold, (*_OF_MIRROR, *_OF_COLLECTION, _COLLECTIONS)))
+_RESERVED: Final = frozenset(map(fold, (*_OF_MIRROR, *_OF_COLLECTION, _COLLECTIONS, SUPPORTING)))
 _LONGEST_NAME: Final = 100
 
 
