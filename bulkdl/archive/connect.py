@@ -17,6 +17,8 @@ from bulkdl.archive.idc.archive import CAPABILITIES as IDC_CAPABILITIES
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
 from bulkdl.archive.nbia.dialects import DIALECTS
+from bulkdl.archive.pathdb import CAPABILITIES as PATHDB_CAPABILITIES
+from bulkdl.archive.pathdb import PathDbArchive
 from bulkdl.archive.profiles import DRS, Profile
 from bulkdl.archive.routed import RoutedArchive
 from bulkdl.errors import ConfigurationError
@@ -33,6 +35,7 @@ _FORMS: Final[Mapping[str, Form]] = {
     "idc": IdcArchive,
     "idc-gcs": IdcArchive,
     DRS: DrsArchive,
+    "pathdb": PathDbArchive,
 }
 
 
@@ -97,6 +100,8 @@ def capabilities(profile: Profile) -> Capabilities:
         return IDC_CAPABILITIES
     if profile.kind == DRS:
         return DRS_CAPABILITIES
+    if _FORMS.get(profile.kind) is PathDbArchive:
+        return PATHDB_CAPABILITIES
     dialect = DIALECTS.get(profile.with_endpoints.kind)
     found = capabilities_of(dialect()) if dialect is not None else Capabilities()
     return replace(found, lists_sop_uids=False) if profile.parts else found

@@ -37,11 +37,12 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "idc": "idc+https://s3.us-east-1.amazonaws.com",
     "idc-gcs": "idc-gcs+https://storage.googleapis.com",
     "crdc": "drs+https://nci-crdc.datacommons.io",
+    "pathdb": "pathdb+https://pathdb.cancerimagingarchive.net",
 }
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs", DRS, ROUTED)
+_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs", DRS, "pathdb", ROUTED)
 
 # Ends of paths by which a kind is known. Bindaas, the platform of TCIA v3, has a resource behind the version.
 _NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")

@@ -8,7 +8,7 @@ from typing import Final
 
 from bulkdl.errors import ManifestError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
-from bulkdl.model.records import SeriesSize
+from bulkdl.model.records import NamedSlide, SeriesSize
 
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
@@ -18,7 +18,8 @@ class ManifestRow:
     """What one line of a manifest names: the finest of a Collection, a Patient, a Study, a Series and an instance.
 
     The coarser ones only say where it belongs. `image_count` and `size_bytes` are those of the whole Series, None where
-    the manifest does not state them. `location` is that of `Series`; without a UID it may be that of one object.
+    the manifest does not state them. `location` is that of `Series`; without a UID it may be that of one object. A row
+    with a `slide` names that alone.
     """
 
     collection: str = ""
@@ -29,6 +30,7 @@ class ManifestRow:
     image_count: int | None = None
     size_bytes: int | None = None
     location: str | None = None
+    slide: NamedSlide | None = None
 
     @property
     def place(self) -> str | None:
@@ -105,7 +107,8 @@ class Manifest:
 
     `instances` narrows some of the Series to single instances, as `Selection.instances` does: pairs of a Series UID and
     its SOP Instance UIDs. `patients` are pairs of a Collection, empty where it is not given, and a Patient ID.
-    `locations` are folders of Series, or objects in them, of which the manifest gives no UIDs.
+    `locations` are folders of Series, or objects in them, of which the manifest gives no UIDs; `slides` are images by
+    their addresses.
     `notes` say what was left out; `repeated` counts rows that name a Series again. `expected` maps a Series UID to its
     size and number of instances, where the manifest states them. `format` and `settings` are those of
     `ManifestReading`.
@@ -118,6 +121,7 @@ class Manifest:
     patients: tuple[tuple[str, str], ...] = ()
     collections: tuple[str, ...] = ()
     locations: tuple[str, ...] = ()
+    slides: tuple[NamedSlide, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -131,10 +135,13 @@ def collect(reading: ManifestReading) -> Manifest:
     patients: dict[tuple[str, str], None] = {}
     collections: dict[str, None] = {}
     locations: dict[str, None] = {}
+    slides: dict[str, NamedSlide] = {}
     expected: dict[SeriesUid, SeriesSize] = {}
     repeated = 0
     for row in reading.rows:
-        if (uid := row.series_uid) is not None:
+        if row.slide is not None:
+            repeated += slides.setdefault(row.slide.address, row.slide) is not row.slide
+        elif (uid := row.series_uid) is not None:
             if row.sop_uid is None:
                 repeated += series.get(uid, ...) is None
                 series[uid] = None
@@ -157,6 +164,7 @@ def collect(reading: ManifestReading) -> Manifest:
         patients=tuple(patients),
         collections=tuple(collections),
         locations=tuple(locations),
+        slides=tuple(slides.values()),
         expected=expected,
         format=reading.format,
         settings=reading.settings,

@@ -12,6 +12,8 @@ that of the Series, every row has it.
 A column of identifiers of DRS (drs_uri; File ID, object_id, … with such values) names objects of a data commons,
 whatever other columns there are: see `drs`.
 
+A column of addresses of images (imageUrl, wsiimage_url) names slides of PathDB, where no column names Series.
+
 A column of locations (Location, series_aws_url, gcs_url, …) has the folders of Series in the buckets of the IDC. It
 names them where a row has no Series UID.
 
@@ -32,6 +34,8 @@ from bulkdl.manifest.drs import DrsColumns, drs_columns_of, is_sure, names_objec
 from bulkdl.manifest.plain import without_quotes
 from bulkdl.manifest.s5cmd import location_of
 from bulkdl.model.ids import SeriesUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid, parse_study_uid
+from bulkdl.model.records import NamedSlide
+from bulkdl.model.text import one_line, shortened
 
 _SERIES_ENDS: Final = ("seriesinstanceuid", "seriesuid")
 _SERIES_NAMES: Final = frozenset({"seriesid", "0020000e"})  # numbers: the keys of DICOM JSON (PS3.18 §F.2)
@@ -46,13 +50,12 @@ _LOCATION_NAMES: Final = frozenset({"location", "seriesawsurl", "seriesgcsurl", 
 _EMPTY: Final = frozenset({"", "na", "nan", "nat", "null", "none", "n/a", "#n/a", "-", "--"})
 # pandas writes integers as 118.0 if their column has gaps
 _WHOLE_NUMBER: Final = re.compile(r"([0-9]{1,18})(\.0*)?", re.ASCII)
+_WEB_ADDRESS: Final = re.compile(r"https?://[^\s/@]+/\S+", re.IGNORECASE)
+_SHOWN: Final = 80
 _GUARDED: Final = re.compile(r'="(.*)"', re.DOTALL)
 
-_PATHDB: Final = (
-    "a PathDB manifest of pathology images ({name}), which names no DICOM series: download the files from that column"
-)
-# Tables of other kinds: the column that identifies them, as it is compared, and the message.
-_OTHERS: Final = dict.fromkeys(("imageurl", "wsiimageurl"), _PATHDB)
+_IMAGE_NAMES: Final = frozenset({"imageurl", "wsiimageurl"})
+_SLIDE_NAMES: Final = ("imageid", "slideid")  # of tcia_utils, whose `slideId` is a number; of the portal
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Columns:
     count: int | None = None
     location: int | None = None
     drs: DrsColumns | None = None
+    image: int | None = None
+    slide: int | None = None
 
     def levels(self) -> tuple[int, ...]:
         """The columns that name something."""
@@ -107,9 +112,9 @@ def columns_of(header: tuple[str, ...]) -> Columns:
         location=first(among=_LOCATION_NAMES) if len(series) <= 1 else None,
         drs=drs if len(series) <= 1 else None,
     )
-    for shown, name in zip(header, names, strict=True):
-        if name in _OTHERS and not series:
-            raise UnusableColumns(f"this is {_OTHERS[name].format(name=shown.strip())}")
+    if not series and (image := first(among=_IMAGE_NAMES)) is not None:
+        slide = next((names.index(name) for name in _SLIDE_NAMES if name in names), None)
+        return Columns(len(header), patient=columns.patient, collection=columns.collection, image=image, slide=slide)
     if columns.sop is not None and len(series) != 1:
         which = "several columns of series UIDs" if series else "no column of series UIDs"
         raise UnusableColumns(f"{which} and one of SOP Instance UIDs: it is not clear which belong together")
@@ -126,6 +131,9 @@ def rows_of(table: Iterable[tuple[int, Sequence[str]]], columns: Columns, remark
         if not columns.series or (first is not None and names_object(columns.drs, partial(cell_text, first[1]))):
             yield from _objects_of(table, columns.drs, remarks)
             return
+    if columns.image is not None:
+        yield from _slides_of(table, columns, columns.image, remarks)
+        return
     coarser: list[tuple[int, ManifestRow]] = []
     are_context = False
     finest = columns.series or tuple(index for index in columns.levels()[-1:])
@@ -161,6 +169,20 @@ def _objects_of(
                 remarks.without(line)
         except ValueError as error:
             remarks.invalid(line, error)
+
+
+def _slides_of(
+    table: Iterable[tuple[int, Sequence[str]]], columns: Columns, image: int, remarks: Remarks
+) -> Iterator[ManifestRow]:
+    for line, cells in table:
+        address = cell_text(cells, image)
+        if not address:
+            remarks.without(line)
+        elif not _WEB_ADDRESS.fullmatch(address):
+            remarks.invalid(line, f"{shortened(one_line(address), _SHOWN)!r} is not the address of an image")
+        else:
+            names = (_name(cells, index) for index in (columns.collection, columns.patient, columns.slide))
+            yield ManifestRow(slide=NamedSlide(address, *names))
 
 
 def _finest(cells: Sequence[str], columns: Columns) -> list[ManifestRow]:

@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from bulkdl.errors import SelectionError
@@ -28,7 +29,13 @@ _COLUMNS: Final = {
     "FileSize": "size_bytes",
     "Location": "location",
 }
-_NAMES: Final = frozenset({"PatientID", "Collection"})
+_SLIDE_COLUMNS: Final = {
+    "collectionName": "collection",
+    "subjectId": "patient_id",
+    "imageId": "name",
+    "imageUrl": "address",
+}
+_NAMES: Final = frozenset({"PatientID", "Collection", *_SLIDE_COLUMNS})
 _RESOLVE: Final = "to resolve it, use: bulkdl plan --manifest FILE --save"
 
 
@@ -64,7 +71,7 @@ def _once(rows: Iterable[ManifestRow]) -> Iterator[ManifestRow]:
     seen: set[object] = set()
     for row in rows:
         whole = (row.series_uid, row.location) if row.series_uid is not None else None
-        named = row.sop_uid or whole or row.study_uid or row.place or (row.collection, row.patient_id)
+        named = row.slide or row.sop_uid or whole or row.study_uid or row.place or (row.collection, row.patient_id)
         if named not in seen:
             seen.add(named)
             yield row
@@ -76,8 +83,12 @@ def _tcia_lines(rows: Iterator[ManifestRow], settings: Mapping[str, str]) -> Ite
 
 
 def _csv_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
-    yield _csv_line(_COLUMNS)
-    for row in rows:
+    first = next(rows, None)
+    has_slides = first is not None and first.slide is not None
+    yield _csv_line(_SLIDE_COLUMNS if has_slides else _COLUMNS)
+    for row in chain(() if first is None else (first,), rows):
+        if (row.slide is not None) is not has_slides:
+            raise SelectionError("one table cannot list slides beside series: write JSON Lines")
         values = _values(row)
         yield _csv_line(guarded_name(value) if name in _NAMES else value for name, value in values.items())
 
@@ -111,7 +122,8 @@ def _s5cmd_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[
 def _series_of(row: ManifestRow, form: str) -> str:
     if row.series_uid is None:
         place, study = row.place and _place_name(row.place), row.study_uid and f"study {row.study_uid}"
-        names = (place, study, row.patient_id and f"patient {row.patient_id}")
+        slide = row.slide and f"slide {row.slide.address}"
+        names = (slide, place, study, row.patient_id and f"patient {row.patient_id}")
         named = next(filter(None, names), f"collection {row.collection}")
         raise SelectionError(f"a manifest for {form} lists series, not the {named}; {_RESOLVE}")
     return row.series_uid
@@ -122,6 +134,8 @@ def _place_name(place: str) -> str:
 
 
 def _values(row: ManifestRow) -> dict[str, Any]:
+    if row.slide is not None:
+        return {name: getattr(row.slide, attribute) for name, attribute in _SLIDE_COLUMNS.items()}
     return {name: getattr(row, attribute) for name, attribute in _COLUMNS.items()}
 
 

@@ -20,7 +20,7 @@ from bulkdl.model.drs_objects import is_drs_location, uri_of
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
 from bulkdl.model.options import option_field, options_of, read_fields
 from bulkdl.model.quantities import parse_date, parse_size
-from bulkdl.model.records import Series, SeriesSize
+from bulkdl.model.records import NamedSlide, Series, SeriesKind, SeriesSize
 
 _CRITERION: Final = "criterion"
 # They select nothing on their own, or all.
@@ -152,6 +152,11 @@ def _is_there(locations: tuple[str, ...], series: Series) -> bool:
     return folder_of(location) in set(map(folder_of, locations))
 
 
+def _is_slide(slides: tuple[NamedSlide, ...], series: Series) -> bool:
+    """The archive takes the named slides from the selection itself; nothing else is one of them."""
+    return bool(slides) and series.kind is SeriesKind.SLIDE
+
+
 def folder_of(location: str) -> str:
     """The name of the folder in a location, without its bucket and the objects in it: the UUID of a Series.
 
@@ -171,12 +176,13 @@ class Selection:
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
     selection stays hashable; `sop_uids` are instances whose Series is not known yet, or that no Series of the selection
     has (`verbs.named_instances`). `locations` are folders of Series at an archive with buckets, or objects in them; see
-    `Series.location`. `alternatives` are selections of which a Series must match one: what a manifest names that is not
-    Series alone. `since` keeps Series released, or submitted, on that day or later. `notes` tell the user what was left
-    out on the way to the selection, and `expected` maps a Series to the size and number of instances that a manifest
-    states; they select nothing. `locks` are the lock files among the manifests, or their contents, whose
-    checksums `mirror` compares. `sample`, `seed`, `limit_bytes` and `order` choose among the Series that match.
-    `with_annotations` adds what refers to the chosen ones, and what they refer to (`bulkdl.resolve.annotations`).
+    `Series.location`. `slides` are those that a manifest names by their addresses. `alternatives` are selections of
+    which a Series must match one: what a manifest names that is not Series alone. `since` keeps Series released, or
+    submitted, on that day or later. `notes` tell the user what was left out on the way to the selection, and `expected`
+    maps a Series to the size and number of instances that a manifest states; they select nothing. `locks` are the lock
+    files among the manifests, or their contents, whose checksums `mirror` compares. `sample`, `seed`, `limit_bytes` and
+    `order` choose among the Series that match. `with_annotations` adds what refers to the chosen ones, and what they
+    refer to (`bulkdl.resolve.annotations`).
     """
 
     collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
@@ -259,6 +265,7 @@ class Selection:
         default=False,
     )
     locations: tuple[str, ...] = field(default=(), metadata={_CRITERION: Criterion(admits=_is_there)})
+    slides: tuple[NamedSlide, ...] = field(default=(), metadata={_CRITERION: Criterion(admits=_is_slide)})
     alternatives: tuple[Selection, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict, compare=False, repr=False)
@@ -345,7 +352,9 @@ class Selection:
         )
         alternatives = tuple(map(cls.from_json, document.get("alternatives", ())))
         locations = tuple(map(str, document.get("locations", ())))
-        return cls(instances=instances, alternatives=alternatives, locations=locations, **read_fields(cls, document))
+        slides = tuple(NamedSlide(*map(str, slide)) for slide in document.get("slides", ()))
+        given = read_fields(cls, document)
+        return cls(instances=instances, alternatives=alternatives, locations=locations, slides=slides, **given)
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, Any]) -> Self:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
-from bulkdl.errors import NotFound, RequestFailed
+from bulkdl.errors import NotFound, RequestFailed, SelectionError
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series, SeriesSize
 from bulkdl.model.reports import Failure
@@ -168,6 +168,8 @@ async def _matching(
         BulkdlError: what ends the run, as `Archive` states.
     """
     selection.check()
+    if any(part.slides for part in selection.parts()) and not archive.capabilities.slides:
+        raise SelectionError("the manifest lists slides of PathDB, which are not at this archive: add --archive pathdb")
     resolution.not_found += (SeriesQuestion({}, sop_uid=uid, reason=_IN_NO_SERIES) for uid in selection.sop_uids)
     if selection.sop_uids and not selection.instances:
         return

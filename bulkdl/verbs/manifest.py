@@ -55,7 +55,7 @@ def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lin
         collections=len(found.collections),
         patients=len(found.patients),
         studies=len(found.studies),
-        series=len(found.series) + len(set(map(folder_of, found.locations))),
+        series=len(found.series) + len(set(map(folder_of, found.locations))) + len(found.slides),
         instances=sum(len(sops) for _, sops in found.instances) + sum(map(_is_object, found.locations)),
         stated_instances=sum(size.image_count or 0 for size in found.expected.values()),
         stated_bytes=sum(size.size_bytes or 0 for size in found.expected.values()),
@@ -297,7 +297,8 @@ class _Counted:
         for row in self._rows:
             self.instances += row.sop_uid is not None or (row.place is not None and _is_object(row.place))
             self.unplaced += row.sop_uid is not None and not _is_object(row.location or "")
-            self.series.update(filter(None, (row.series_uid or folder_of(row.place or ""),)))
+            named = row.series_uid or (row.slide.address if row.slide else folder_of(row.place or ""))
+            self.series.update(filter(None, (named,)))
             yield row
 
 
@@ -324,10 +325,11 @@ def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:
 
 def _key(row: ManifestRow) -> tuple[str, str]:
     """What a row names: the level, and its UID or name."""
-    if row.sop_uid:
-        return "instance", f"{row.series_uid}/{row.sop_uid}"
+    if row.slide is not None:
+        return "slide", row.slide.address
     if row.series_uid:
-        return "series", row.series_uid
+        named = row.sop_uid is not None
+        return ("instance", f"{row.series_uid}/{row.sop_uid}") if named else ("series", row.series_uid)
     if row.study_uid:
         return "study", row.study_uid
     if row.patient_id:

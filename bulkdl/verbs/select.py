@@ -118,6 +118,7 @@ def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) ->
         *(Selection(collections=(name,) if name else (), patients=tuple(ids)) for name, ids in patients.items()),
         *([Selection(collections=manifest.collections)] if manifest.collections else ()),
         *([Selection(locations=manifest.locations)] if manifest.locations else ()),
+        *([Selection(slides=manifest.slides)] if manifest.slides else ()),
     )
     return Selection(
         series=manifest.series,

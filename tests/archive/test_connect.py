@@ -12,6 +12,7 @@ from bulkdl.archive.connect import capabilities, connect
 from bulkdl.archive.drs.archive import DrsArchive
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
+from bulkdl.archive.pathdb import PathDbArchive
 from bulkdl.archive.profiles import BUILT_IN, Profile, find_profile
 from bulkdl.archive.routed import RoutedArchive
 from bulkdl.errors import RequestFailed
@@ -29,6 +30,7 @@ async def test_every_built_in_profile_can_be_opened(name: str) -> None:
     profile = find_profile(name)
     async with connect(profile, make_retrier()) as archive:
         kinds = {"idc": IdcArchive, "idc-gcs": IdcArchive, "routed": RoutedArchive, "drs": DrsArchive}
+        kinds["pathdb"] = PathDbArchive
         assert isinstance(archive, kinds.get(profile.kind, NbiaArchive))
         assert (archive.name, archive.url) == (profile.name, profile.url)
         assert archive.capabilities == capabilities(profile)

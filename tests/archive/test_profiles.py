@@ -19,7 +19,7 @@ def test_every_built_in_name_is_an_archive(name: str) -> None:
     profile = find_profile(name)
     assert profile.name == name
     assert profile.url.startswith("https://")
-    assert profile.kind in {*DIALECTS, "idc", "idc-gcs", "routed", "drs"}
+    assert profile.kind in {*DIALECTS, "idc", "idc-gcs", "routed", "drs", "pathdb"}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_user_may_send_a_built_in_name_elsewhere() -> None:
     ("name", "words"),
     [
         ("tica", "did you mean tcia"),
-        ("nothing-like-it", "known: crdc, demo, demo-idc, idc, idc-gcs, nbia, nbia-v1, nbia-v2, nlst, tcia, tcia-v3"),
+        ("nothing-like-it", "known: crdc, demo, demo-idc, demo-pathdb, idc, idc-gcs, nbia, nbia-v1, nbia-v2, nlst, "),
         ("https://example.org/", "its path matches no kind of archive"),
         ("dicomweb+https://example.org/", "'dicomweb' is not a kind of archive"),
         ("ftp://example.org/nbia-api/services", "not an http or https address"),

@@ -18,6 +18,7 @@ from bulkdl.model.reports import RunOutcome, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.disk import JOURNAL
+from bulkdl.store.side_names import is_side_file
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.resume import resume_async
@@ -27,11 +28,13 @@ from tests.contract.run import SETTINGS
 from tests.support.bucket_server import BucketServer, bucket_server, write_index_of
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, answer, stall
+from tests.support.pathdb_server import PathDbServer, pathdb_server, slides
 
-KINDS = ("keys", "multipart", "idc")
+KINDS = ("keys", "multipart", "idc", "pathdb")
 SERIES, PER_SERIES = 4, 5
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind_of_dicom = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pathdb"])
 
 
 @asynccontextmanager
@@ -42,19 +45,23 @@ async def serving(
     *,
     series: int = SERIES,
     per_series: int = PER_SERIES,
-) -> AsyncIterator[PlainServer | BucketServer]:
+) -> AsyncIterator[PlainServer | BucketServer | PathDbServer]:
     made_up = list(instances(series=series, per_series=per_series))
     if kind == "idc":
         write_index_of(folder / "index", made_up)
         async with bucket_server(made_up, fault=fault) as bucket:
             yield bucket
         return
+    if kind == "pathdb":
+        async with pathdb_server(slides(series * per_series), fault) as pathdb:
+            yield pathdb
+        return
     async with plain_server(made_up, fault) as server:
         yield server
 
 
 async def mirrored(
-    kind: str, server: PlainServer | BucketServer, to: Path, *, settings: FetchSettings = SETTINGS
+    kind: str, server: PlainServer | BucketServer | PathDbServer, to: Path, *, settings: FetchSettings = SETTINGS
 ) -> RunReport:
     archive = choice(kind, server.url, to.with_name("cache"))
     return await mirror_async(Selection(everything=True), to=to, archive=archive, settings=settings)
@@ -62,11 +69,24 @@ async def mirrored(
 
 def files_of(mirror: Path) -> dict[str, bytes]:
     """The bytes of every file of the mirror, by name."""
-    return {path.name: path.read_bytes() for path in mirror.rglob("*.dcm") if ".bulkdl" not in path.parts}
+    return {path.name: path.read_bytes() for path in paths_of(mirror)}
+
+
+def paths_of(mirror: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in mirror.rglob("*.*")
+        if path.is_file() and ".bulkdl" not in path.parts and not is_side_file(path.relative_to(mirror).as_posix())
+    )
 
 
 def expected(made_up: Sequence[MadeUp]) -> dict[str, bytes]:
-    return {f"{one.sop_uid}.dcm": one.content for one in made_up}
+    return {name_of(one): one.content for one in made_up}
+
+
+def name_of(one: MadeUp) -> str:
+    """The name of its file: a slide, which has the path of the archive in the place of a Study UID, keeps it."""
+    return one.study_uid.rpartition("/")[2] if "/" in one.study_uid else f"{one.sop_uid}.dcm"
 
 
 def journalled(mirror: Path) -> tuple[int, int]:
@@ -116,7 +136,7 @@ async def test_a_second_mirror_downloads_nothing(kind: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("kind", "before"),
-    [("keys", SERIES * PER_SERIES // 2), ("multipart", SERIES // 2), ("idc", SERIES * PER_SERIES // 2)],
+    [*((kind, SERIES * PER_SERIES // 2) for kind in ("keys", "idc", "pathdb")), ("multipart", SERIES // 2)],
 )
 async def test_a_killed_mirror_resumes(kind: str, before: int, tmp_path: Path) -> None:
     to = tmp_path / "mirror"
@@ -150,7 +170,7 @@ async def test_damage_is_found_and_repaired(kind: str, tmp_path: Path) -> None:
     to = tmp_path / "mirror"
     async with serving(kind, tmp_path) as server:
         await mirrored(kind, server, to)
-        damaged, missing = sorted(path for path in to.rglob("*.dcm") if ".bulkdl" not in path.parts)[:2]
+        damaged, missing = paths_of(to)[:2]
         damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
         missing.unlink()
         archive = choice(kind, server.url, tmp_path / "cache")
@@ -163,7 +183,7 @@ async def test_damage_is_found_and_repaired(kind: str, tmp_path: Path) -> None:
         assert journalled(to) == (SERIES * PER_SERIES, SERIES * PER_SERIES)
 
 
-@every_kind
+@every_kind_of_dicom
 async def test_a_mirror_without_its_journal_is_adopted_and_complete(kind: str, tmp_path: Path) -> None:
     to = tmp_path / "mirror"
     async with serving(kind, tmp_path) as server:
@@ -187,7 +207,7 @@ async def test_an_entry_that_fails_is_one_failure(kind: str, tmp_path: Path) -> 
     refused: list[str] = []
 
     def fault(seen: Seen) -> Action | None:
-        if not seen.path.startswith("/file/") and not seen.path.endswith(".dcm"):
+        if not seen.path.startswith("/file/") and not seen.path.endswith((".dcm", ".svs")):
             return None
         refused[:] = refused or [seen.path]
         return answer(b"", status=404) if seen.path == refused[0] else None

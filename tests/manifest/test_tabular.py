@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import tabular
 from bulkdl.manifest.base import Manifest, Remarks, collect
-from bulkdl.model.records import SeriesSize
+from bulkdl.model.records import NamedSlide, SeriesSize
 
 
 def parse(text: str) -> Manifest:
@@ -143,7 +143,8 @@ def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
         ("Age,Modality\n60,CT\n", "no column names a collection, patient, study or series"),
         ("StudyInstanceUID,SOPInstanceUID\n1.1,1.1.1\n", "no column of series UIDs and one of SOP Instance UIDs"),
         ("name,drs_uri\nx,drs://y\n", "'drs://y' is not a DRS identifier"),
-        ("collectionName\timageUrl\nx\thttp://y\n", "PathDB"),
+        ("collectionName\timageUrl\nx\thttp://y\n", "not the address of an image"),
+        ("collectionName\timageUrl\nx\t\n", "no row names a series"),
         ("ct_series_uid,pet_series_uid,SOPInstanceUID\n1.1,1.2,1.1.1\n", "not clear which belong together"),
         ("just some words\nand more\n", "no column names a collection"),
         ("# only a comment\n", "empty"),
@@ -152,3 +153,21 @@ def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:
 def test_says_what_a_table_without_series_looks_like(text: str, says: str) -> None:
     with pytest.raises(ManifestError, match=says):
         parse(text)
+
+
+def test_names_slides_in_both_forms_that_tables_of_them_have() -> None:
+    by_client = parse(
+        "collectionName,collectionId,subjectId,imageId,slideId,imageUrl\nC,10,P,S,2060,http://h/index.php/a.svs\n"
+    )
+    by_portal = parse("collection,patient_id,slide_id,camic_id,wsiimage_url\nC,P,S,2060,http://h/index.php/a.svs\n")
+    assert by_client.slides == by_portal.slides == (NamedSlide("http://h/index.php/a.svs", "C", "P", "S"),)
+
+
+def test_a_repeated_slide_counts_once() -> None:
+    found = parse("imageUrl\nhttp://h/a.svs\nhttp://h/a.svs\n")
+    assert (len(found.slides), found.repeated) == (1, 1)
+
+
+def test_a_column_of_series_is_read_before_one_of_images() -> None:
+    found = parse("SeriesInstanceUID,imageUrl\n1.2,http://h/a.svs\n")
+    assert (found.series, found.slides) == (("1.2",), ())
