@@ -79,6 +79,8 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
+    "server/pathdb/*.py": "server/pathdb/test_routes.py",  # the test asks the API over real sockets
+    "slides/check_main.py": "fetch/test_plain_files.py",  # a program; the test runs it as the parent does
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
     "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
     "verbs/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key

@@ -14,8 +14,9 @@ IDC: Final = "idc"
 """The Imaging Data Commons, whose index is downloaded or installed."""
 DEMO: Final = "demo"
 DEMO_IDC: Final = "demo-idc"
-DEMOS: Final = (DEMO, DEMO_IDC)
-"""The names of the demonstration archive, which runs in this process: as one of NBIA, and as one of the IDC's form."""
+DEMO_PATHDB: Final = "demo-pathdb"
+DEMOS: Final = (DEMO, DEMO_IDC, DEMO_PATHDB)
+"""The names of the demonstration archive, which runs in this process: as one of NBIA, of the IDC's form, and PathDB."""
 
 
 class Route(StrEnum):

@@ -28,6 +28,8 @@ from bulkdl.server.inspection import Inspector
 from bulkdl.server.nbia import routes as nbia
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.server.nbia.quirks import Quirk
+from bulkdl.server.pathdb import routes as pathdb
+from bulkdl.server.pathdb.slides import ServedSlides
 from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, status_page
 from bulkdl.server.services import routes as services
 from bulkdl.server.supply import Supply
@@ -59,6 +61,7 @@ def make_app(
     rules: AccessRules | None = None,
     quirks: frozenset[Quirk] = frozenset(),
     supply: Supply | None = None,
+    slides: ServedSlides | None = None,
 ) -> web.Application:
     """Make the application of all APIs. The caller closes the catalogue, and `supply`, afterwards.
 
@@ -70,6 +73,7 @@ def make_app(
     nbia.add_routes(app.router, context, quirks=quirks)
     bucket.add_routes(app.router, context)
     services.add_routes(app.router, context)
+    pathdb.add_routes(app.router, context, slides or ServedSlides())
     app.router.add_route("*", "/{anything:.*}", status_page)
 
     async def close(_app: web.Application) -> None:

@@ -21,7 +21,7 @@ from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
-from bulkdl.model.access import DEMO_IDC, DEMOS, ArchiveChoice
+from bulkdl.model.access import DEMO_IDC, DEMO_PATHDB, DEMOS, ArchiveChoice
 from bulkdl.model.completed_series import parse_command
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.formatting import command
@@ -33,6 +33,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, ValidationLevel, go_on_with
 from bulkdl.resolve.resolution import Resolution, explain_nothing
 from bulkdl.runtime.disk import JOURNAL, VIEW, shortage_errors
+from bulkdl.slides.container import require_tifffile
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, FORMER_LAYOUTS, Layout, layout_name, parse_layout
 from bulkdl.store.lock import holder, lock_mirror
@@ -163,6 +164,8 @@ async def find_archive(choice: ArchiveChoice) -> AsyncIterator[Profile]:
             if choice.name == DEMO_IDC:
                 with tempfile.TemporaryDirectory(prefix="bulkdl-") as cache:  # its index is made on this machine
                     yield _of_idc(served.url, Path(cache))
+            elif choice.name == DEMO_PATHDB:
+                yield Profile(DEMO_PATHDB, urljoin(served.url, "/"), "pathdb")
             else:
                 address = find_profile(served.url)
                 yield Profile(choice.name, address.url, address.kind)
@@ -196,6 +199,8 @@ async def open_archive(
     """
     async with find_archive(choice) as profile:
         fetch, access = context.settings, with_key(choice, profile, choice.access, context.sink)
+        if profile.kind == "pathdb" and fetch.validation is ValidationLevel.PIXELS:
+            require_tifffile()
         if (seconds := fetch.timeout_seconds) is not None:
             access = replace(access, answer_seconds=seconds, silence_seconds=seconds)
         settings = WorkerSettings(

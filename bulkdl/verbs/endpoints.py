@@ -12,7 +12,7 @@ from bulkdl.archive.nbia.endpoints import Answer, Kind, Parameter
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEMO, DEMO_IDC, ArchiveChoice
+from bulkdl.model.access import DEMO, DEMO_IDC, DEMO_PATHDB, ArchiveChoice
 from bulkdl.model.text import did_you_mean, nearest
 
 Endpoint: TypeAlias = tables.Endpoint
@@ -46,7 +46,11 @@ def without_endpoints(name: str) -> ConfigurationError:
     return ConfigurationError(f"the archive {name} has no endpoints to query")
 
 
-_ADDRESSES: Final = {DEMO: "nbia+http://localhost/nbia-api/services", DEMO_IDC: "idc+http://localhost"}
+_ADDRESSES: Final = {
+    DEMO: "nbia+http://localhost/nbia-api/services",
+    DEMO_IDC: "idc+http://localhost",
+    DEMO_PATHDB: "pathdb+http://localhost",
+}
 
 
 def profile_of(archive: ArchiveChoice) -> Profile:

@@ -22,8 +22,9 @@ from bulkdl.runtime.disk import JOURNAL
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
-from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue
+from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue, demo_slides
 from bulkdl.server.nbia.quirks import read_quirks
+from bulkdl.server.pathdb.slides import ServedSlides
 from bulkdl.server.supply import Supply
 from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.blocking import blocking_block
@@ -129,11 +130,12 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     names = options.get("quirks")
     quirks = read_quirks(names.split(",") if names is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))
+    slides = await asyncio.to_thread(_slides, roots, options)
     tls = await asyncio.to_thread(_tls, options.get("tls_cert"), options.get("tls_key"))
     async with (
         _opened(roots, options) as (catalogue, report, supply),
         serving(
-            make_app(catalogue, rules=rules, quirks=quirks, supply=supply),
+            make_app(catalogue, rules=rules, quirks=quirks, supply=supply, slides=slides),
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 0),
             hosts=options.get("allowed_host", ()),
@@ -178,6 +180,13 @@ async def _opened(
         yield catalogue, report, None
     finally:
         catalogue.close()
+
+
+def _slides(roots: list[Path], options: ServeOptions) -> ServedSlides:
+    """The slides of the demonstration, or of the served mirrors."""
+    if options.get("demo"):
+        return ServedSlides(given=demo_slides(Path(options.get("cache") or cache_folder())))
+    return ServedSlides(mirrors=[root.resolve() for root in roots if (root / JOURNAL).is_file()])
 
 
 def _tls(certificate: Paths | None, key: Paths | None) -> ssl.SSLContext | None:

@@ -32,7 +32,7 @@ from bulkdl.cli.exit_codes import Exit, for_error
 from bulkdl.cli.main import cli
 from bulkdl.journal import schema
 from bulkdl.model import events, reports
-from bulkdl.model.access import DEMO, DEMO_IDC
+from bulkdl.model.access import DEMOS
 from bulkdl.store.layout import FIELDS, LAYOUTS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -325,10 +325,9 @@ def _layout_fields() -> str:
 
 def _profiles() -> str:
     rows = [(f"`{name}`", *address.partition("+")[::2]) for name, address in BUILT_IN.items()]
-    return table(
-        ("profile", "kind", "address"),
-        [*rows, *((f"`{name}`", kind, "inside bulkdl") for name, kind in ((DEMO, "nbia"), (DEMO_IDC, "idc")))],
-    )
+    demos = zip(DEMOS, ("nbia", "idc", "pathdb"), strict=True)
+    inside = [(f"`{name}`", kind, "inside bulkdl") for name, kind in demos]
+    return table(("profile", "kind", "address"), [*rows, *inside])
 
 
 # --- the code and its speed -------------------------------------------------------------------------------------------

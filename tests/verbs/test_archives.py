@@ -161,4 +161,4 @@ async def test_an_index_is_updated_and_its_release_is_said(tmp_path: Path) -> No
 
 def test_every_archive_with_a_name_is_known() -> None:
     configured = {"ours": "http://localhost/nbia-api/services", "datacite": "http://localhost/"}
-    assert known_archives(configured) == (*BUILT_IN, "ours", "demo", "demo-idc")
+    assert known_archives(configured) == (*BUILT_IN, "ours", "demo", "demo-idc", "demo-pathdb")

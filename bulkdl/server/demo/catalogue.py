@@ -21,6 +21,7 @@ from typing import Final
 
 from bulkdl.errors import DiskError
 from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport
+from bulkdl.server.pathdb.slides import ServedSlide, slide_in
 
 PHANTOM_COLLECTION: Final = "BULKDL-PHANTOM"
 
@@ -172,6 +173,25 @@ def demo_roots(cache: Path) -> list[Root]:
     return roots
 
 
+def demo_slides(cache: Path) -> list[ServedSlide]:
+    """The slides of the demonstration archive, which are made if the cache does not have them.
+
+    Raises:
+        DiskError: the cache cannot be written.
+    """
+    from bulkdl.server.demo.slides import DEMO_SLIDES, write_demo_slides  # noqa: PLC0415 - late: for demonstrations
+
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        folder = _made_once(cache, "slides", ("slides.py",), write_demo_slides)
+        return [
+            slide_in(folder / each.file_name, PHANTOM_COLLECTION, each.patient_id, each.slide_id)
+            for each in DEMO_SLIDES
+        ]
+    except OSError as error:
+        raise DiskError(f"cannot create the demonstration archive in {cache}: {error.strerror or error}") from error
+
+
 def samples_of(package: str) -> Path | None:
     """The folder `data` of an installed package; None without one. The package is not imported.
 
@@ -185,22 +205,34 @@ def samples_of(package: str) -> Path | None:
 
 
 def _phantoms(cache: Path) -> Path | None:
-    """The folder of the phantoms, which are generated if the cache does not have them; None without numpy.
-
-    Its name depends on the source of the generator, so a changed generator makes new phantoms. It gets this name when
-    it is complete.
-    """
-    sources = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("anatomy.py", "phantom.py"))
-    folder = cache / f"phantoms-{hashlib.blake2b(sources, digest_size=8).hexdigest()}"
-    if folder.is_dir():
-        return folder
+    """The folder of the phantoms; None without numpy where it is not in the cache."""
+    sources = ("anatomy.py", "phantom.py")
     if importlib.util.find_spec("numpy") is None:
-        return None
+        folder = _made_folder(cache, "phantoms", sources)
+        return folder if folder.is_dir() else None
+    return _made_once(cache, "phantoms", sources, _write_phantoms)
+
+
+def _write_phantoms(folder: Path) -> None:
     from bulkdl.server.demo.phantom import write_phantoms  # noqa: PLC0415 - needs numpy, an extra
 
-    made = Path(tempfile.mkdtemp(prefix="phantoms-incomplete-", dir=cache))
+    write_phantoms(folder)
+
+
+def _made_folder(cache: Path, kind: str, sources: tuple[str, ...]) -> Path:
+    """The folder of files that are made on this machine: changed sources of what makes them make new files."""
+    content = b"".join(Path(__file__).with_name(name).read_bytes() for name in sources)
+    return cache / f"{kind}-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+
+
+def _made_once(cache: Path, kind: str, sources: tuple[str, ...], make: Callable[[Path], None]) -> Path:
+    """That folder, whose files are made if the cache does not have them. It gets its name when it is complete."""
+    folder = _made_folder(cache, kind, sources)
+    if folder.is_dir():
+        return folder
+    made = Path(tempfile.mkdtemp(prefix=f"{kind}-incomplete-", dir=cache))
     try:
-        write_phantoms(made)
+        make(made)
         try:
             made.rename(folder)
         except OSError:
@@ -208,7 +240,7 @@ def _phantoms(cache: Path) -> Path | None:
                 raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
-    for old in cache.glob("phantoms-????????????????"):
+    for old in cache.glob(f"{kind}-????????????????"):
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
     return folder

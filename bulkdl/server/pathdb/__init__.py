@@ -1,0 +1,1 @@
+"""The API of PathDB, for the slides that are served."""
