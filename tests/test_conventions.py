@@ -69,6 +69,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "fetch/packed_series.py": "archive/drs/test_archive.py",  # zips of a data commons, over real sockets
     "fetch/worker_main.py": "fetch/test_worker_process.py",  # a program; the test runs it as the parent does
     "manifest/*.py": "manifest/test_manifest.py",  # the forms in one table, and what they share
+    "model/reports/*.py": "model/test_reports.py",  # values; the test goes over their documents, another their texts
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them
     "pages/*.py": "verbs/test_report.py",  # what they draw is the page, which the test reads
     "resolve/listing.py": "resolve/test_resolution.py",  # both stages, on archives over real sockets

@@ -10,7 +10,7 @@ from bulkdl import errors
 from bulkdl.model.text import one_line
 
 if TYPE_CHECKING:
-    from bulkdl.model.reports import Report
+    from bulkdl.model.reports.base import Report
 
 
 class Exit(IntEnum):
@@ -62,28 +62,9 @@ def for_error(error: errors.BulkdlError) -> Exit:
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), Exit.INCOMPLETE)
 
 
-def for_report(report: Report) -> Exit:  # noqa: PLR0911 - one for each
+def for_report(report: Report) -> Exit:
     """The exit code of a verb: 0 only if nothing that was requested failed, is damaged or is missing."""
-    from bulkdl.model import reports  # noqa: PLC0415 - late: `--version` and `--help` have none
-    from bulkdl.model.reports import RunOutcome  # noqa: PLC0415 - as above
-
-    match report:
-        case reports.AdoptReport(found=0, outcome=RunOutcome.COMPLETE) | reports.ManifestDifference(is_same=False):
-            return Exit.INCOMPLETE
-        case reports.RunReport() | reports.AdoptReport() | reports.RelayoutReport() | reports.MergeReport():
-            return _BY_OUTCOME[report.outcome]
-        case reports.VerifyReport(repair=reports.RunReport() as repair) if repair.outcome is not RunOutcome.COMPLETE:
-            return for_report(repair)
-        case reports.VerifyReport():
-            is_incomplete = report.remaining or report.owed or report.instances.quarantined
-            return Exit.INCOMPLETE if is_incomplete else Exit.OK
-        case reports.DoctorReport():
-            failed = any(check.state is reports.CheckState.FAILED for check in report.checks)
-            return Exit.INCOMPLETE if failed else Exit.OK
-        case reports.PlanReport() | reports.SyncPlan() | reports.ManifestWritten():
-            return Exit.INCOMPLETE if report.failures else Exit.OK
-        case _:
-            return Exit.OK
+    return _BY_OUTCOME[report.ending]
 
 
 def document(values: dict[str, Any]) -> str:

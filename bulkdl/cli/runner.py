@@ -15,9 +15,8 @@ from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.signals import SIGNALS, forget_signals, handle_signals
 from bulkdl.errors import BulkdlError, ConfigurationError, Interrupted
 from bulkdl.model.events import Noted, RunEnded, Sink, ignore
-from bulkdl.model.reports import Report
+from bulkdl.model.reports.base import Report
 from bulkdl.model.settings import FetchSettings
-from bulkdl.model.summaries import complaint_of, text_of
 from bulkdl.model.text import one_line
 from bulkdl.progress.display import ProgressMode, display
 from bulkdl.runtime.disk import shortage_errors
@@ -62,7 +61,7 @@ def run_verb(
         show(report)
     elif options.as_json or is_result or not options.is_quiet:
         print_report(report, as_json=options.as_json)
-    if (complaint := complaint_of(report)) is not None:
+    if (complaint := report.complaint()) is not None:
         print(f"bulkdl: {one_line(complaint)}", file=sys.stderr, flush=True)
     return for_report(report)
 
@@ -75,7 +74,7 @@ def shown(options: OutputOptions) -> AbstractContextManager[Sink]:
 
 def print_report(report: Report, *, as_json: bool) -> None:
     """Print a report as text, which fits the terminal if there is one, or as a JSON document."""
-    print(document(report.as_json()) if as_json else text_of(report, width_of(sys.stdout)), flush=True)
+    print(document(report.as_json()) if as_json else report.as_text(width_of(sys.stdout)), flush=True)
 
 
 def run(action: Callable[[asyncio.Event], Awaitable[Result]], *, when_interrupted: str, sink: Sink = ignore) -> Result:

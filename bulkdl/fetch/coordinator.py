@@ -75,6 +75,7 @@ class Coordinator:
         self._spare: WorkerProcess | None = None  # started, and not hired yet
         self._can_grow = settings.fetch.workers is None
         self._all_is_given_out = False
+        self._expects_work = True  # False: probably nothing is owed
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._folders: dict[str, str] = {}  # of the Series in hand
         self._unrecorded: list[InstanceOutcome] = []
@@ -99,8 +100,10 @@ class Coordinator:
         Raises:
             BulkdlError, Interrupted: an error that must stop the run; a request did not finish within seconds.
         """
-        if (await self._journal_thread(Journal.counts, self._run)).held:
+        counts = await self._journal_thread(Journal.counts, self._run)
+        if counts.held:
             self._refused = None  # what is held was not refused
+        self._expects_work = self._run.selection_id is not None or counts.owed + counts.series_unlisted > 0
         try:
             async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
                 await self._work(self.owed(upstream) if only is None else self._given(only))
@@ -133,7 +136,7 @@ class Coordinator:
                     return worker
 
                 async def work_here() -> None:
-                    await local.run(items(), self._deliver)
+                    await local.run(items(), self._deliver, expects_work=self._expects_work)
                     self._all_is_given_out = True
                     if self._spare is not None:
                         self._spare.hire(None)

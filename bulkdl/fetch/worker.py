@@ -36,7 +36,7 @@ from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
 from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter
 from bulkdl.runtime.load import CpuLoad
 from bulkdl.runtime.rates import ByteRate
-from bulkdl.runtime.tasks import run_pool, together
+from bulkdl.runtime.tasks import run_pool, running_alongside
 from bulkdl.store.files import MirrorFiles
 
 Deliver = Callable[[InstanceOutcome], Awaitable[None]]
@@ -171,16 +171,26 @@ class Worker:
         for source in self._sources.values():
             source.archive.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
 
-    async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
+    async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver, *, expects_work: bool = True) -> None:
         """Download everything that `items` owe and pass each outcome to `deliver`, until they end.
+
+        A worker that `expects_work` prepares for it at once, another one with the first item.
 
         Raises:
             BulkdlError: an error that must stop the run; delivered outcomes stay valid.
         """
+        is_begun = asyncio.Event()
+        if expects_work:
+            is_begun.set()
+
+        async def prepare() -> None:
+            await is_begun.wait()
+            await self._threads(load_pydicom)  # while the first requests are in flight
 
         async def jobs() -> AsyncIterator[Callable[[], Awaitable[None]]]:
             await self._wait_for_room()
             async for work in items:
+                is_begun.set()
                 targets = await self._adopt(targets_of(work), deliver)
                 is_whole = bool(targets) and len(targets) == len(work.entries)
                 may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
@@ -210,11 +220,8 @@ class Worker:
                 self._under_way -= 1
                 self._one_ended.set()
 
-        async with self._decoders, self._plain:
-            await together(
-                self._threads(load_pydicom),  # while the first requests are in flight
-                run_pool(jobs(), do, workers=self._settings.share.ceiling + _SPARE_JOBS, name="fetch"),
-            )
+        async with self._decoders, self._plain, running_alongside(prepare()):
+            await run_pool(jobs(), do, workers=self._settings.share.ceiling + _SPARE_JOBS, name="fetch")
 
     async def _wait_for_room(self) -> None:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""

@@ -5,6 +5,8 @@ transaction: when it returns, its facts are synced to the disk. The caller makes
 Questions are answered from keys and from totals that triggers keep (`schema`), never by loading what is counted.
 """
 
+from __future__ import annotations
+
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import JournalUnreadable, LayoutError
 from bulkdl.journal import connection, merging, moves, queries, rows, writes
@@ -22,8 +24,12 @@ from bulkdl.model.descriptions import CollectionDescription, Descriptions, Resul
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, names_files
 from bulkdl.model.outcomes import STATE_AFTER, FileNaming, InstanceOutcome, InstanceState, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Patient, Series, Study
-from bulkdl.model.reports import CollectionStatus, Failure, RunOutcome, RunSummary
+from bulkdl.model.reports.base import Failure, RunOutcome
 from bulkdl.model.selection import Selection
+
+if TYPE_CHECKING:
+    from bulkdl.model.reports.log import RunSummary
+    from bulkdl.model.reports.status import CollectionStatus
 
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
@@ -157,6 +163,8 @@ class Journal:
 
     def runs(self) -> Iterator[RunSummary]:
         """Every run, oldest first."""
+        from bulkdl.model.reports.log import RunSummary  # noqa: PLC0415 - late: most runs ask for neither report
+
         for number, verb, archive, begun, end, outcome, counts in self._rows(queries.RUNS):
             document = json.loads(counts) if counts else {}
             told = {name: document.get(name) or {} for name in ("instances", "bytes", "changes")}
@@ -755,6 +763,8 @@ class Journal:
 
     def collections(self, run: Run | None = None) -> list[CollectionStatus]:
         """The totals of each Collection, by name."""
+        from bulkdl.model.reports.status import CollectionStatus  # noqa: PLC0415 - as above
+
         return [CollectionStatus(*row) for row in self._rows(queries.COLLECTIONS, {"selection": _selection_of(run)})]
 
     def failures(self, run: Run | None = None, *, limit: int) -> list[Failure]:

@@ -13,7 +13,7 @@ from bulkdl.model.descriptions import CollectionDescription, Publication, Result
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState
 from bulkdl.model.records import Entry, Patient, Series, SeriesKind, Study
-from bulkdl.model.reports import Failure, RunOutcome, SeriesCounts
+from bulkdl.model.reports.base import Failure, RunOutcome, SeriesCounts
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line
 

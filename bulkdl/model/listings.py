@@ -6,7 +6,7 @@ from typing import Any, Final
 from bulkdl.model.data_sets import DataSet, DataSetDownload, DataSetKind, DownloadWay, ListedStudy, series_as_json
 from bulkdl.model.formatting import LEAST_WIDTH, command, counted, plural, table
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.reports import LsReport
+from bulkdl.model.reports.ls import LsReport
 from bulkdl.model.text import one_line, shortened
 
 _UNKNOWN: Final = "-"

@@ -20,7 +20,8 @@ from bulkdl.model.quantities import human_bytes, rate_text
 from bulkdl.pages.plots import bars, import_pygal, steps
 
 if TYPE_CHECKING:
-    from bulkdl.model.reports import Group, MirrorReport, RunSummary
+    from bulkdl.model.reports.log import RunSummary
+    from bulkdl.model.reports.mirror_report import Group, MirrorReport
 
 _TITLES: Final = {
     "collection": "Collections",

@@ -13,7 +13,7 @@ from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
 from bulkdl.errors import NotFound, RequestFailed, SelectionError
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series, SeriesSize
-from bulkdl.model.reports import Failure
+from bulkdl.model.reports.base import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import nearest
 from bulkdl.resolve.known_places import PlacesOf, find_together

@@ -36,7 +36,8 @@ from bulkdl.model.ids import SeriesUid, default_file_name
 from bulkdl.model.options import Option
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey, Series
-from bulkdl.model.reports import AdoptReport, Refusal, RunOutcome
+from bulkdl.model.reports.adopt import AdoptReport
+from bulkdl.model.reports.base import Refusal, RunOutcome
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import run_pool

@@ -26,7 +26,7 @@ from bulkdl.model.formatting import counted
 from bulkdl.model.options import Option
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.records import Series
-from bulkdl.model.reports import CitedDataSet, CiteReport
+from bulkdl.model.reports.cite import CitedDataSet, CiteReport
 from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.services.citations import (
     CitationFormat,

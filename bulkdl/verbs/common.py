@@ -28,11 +28,11 @@ from bulkdl.model.formatting import command
 from bulkdl.model.options import Option, as_words
 from bulkdl.model.quantities import parse_count, parse_duration
 from bulkdl.model.records import Series
-from bulkdl.model.reports import Failure
+from bulkdl.model.reports.base import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, ValidationLevel, go_on_with
 from bulkdl.resolve.resolution import Resolution, explain_nothing
-from bulkdl.runtime.disk import JOURNAL, VIEW, shortage_errors
+from bulkdl.runtime.disk import JOURNAL, LOCK_FILES, VIEW, shortage_errors
 from bulkdl.slides.container import require_tifffile
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, FORMER_LAYOUTS, Layout, layout_name, parse_layout
@@ -317,6 +317,18 @@ def require_mirror(root: Path) -> Path:
     if not path.is_file():
         raise JournalUnreadable(f"{root} is not a mirror: it has no {JOURNAL}")
     return path
+
+
+def archive_of(mirror: Path) -> tuple[str, str]:
+    """Name and address of the archive of the last run on a mirror; empty where there was no run. Blocking."""
+    with Journal.open_readonly(require_mirror(mirror)) as journal:
+        last = journal.last_run()
+        return (last.archive_name, last.archive_url) if last else ("", "")
+
+
+def kept_locks(root: Path) -> tuple[Path, ...]:
+    """The lock files that a mirror was made from. Blocking."""
+    return tuple(sorted((root / LOCK_FILES).glob("*.lock")))
 
 
 def require_settled(root: Path, journal: Journal) -> None:

@@ -25,7 +25,7 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, IDC, ArchiveChoice
 from bulkdl.model.events import RunContext, ignore
 from bulkdl.model.options import Option
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.reports import Check, CheckState, DoctorReport
+from bulkdl.model.reports.doctor import Check, CheckState, DoctorReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.store.space import measure

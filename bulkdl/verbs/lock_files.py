@@ -80,8 +80,3 @@ def keep_locks(root: Path, locks: Iterable[str | bytes], *, private: bool) -> tu
             partial.replace(place)
         kept.append(place)
     return tuple(kept)
-
-
-def kept_locks(root: Path) -> tuple[Path, ...]:
-    """The lock files that a mirror was made from."""
-    return tuple(sorted((root / LOCK_FILES).glob("*.lock")))

@@ -34,7 +34,7 @@ from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey
-from bulkdl.model.reports import Failure
+from bulkdl.model.reports.base import Failure
 from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.common import OpenMirror
 from bulkdl.verbs.lock_files import open_lock

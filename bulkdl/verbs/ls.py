@@ -17,7 +17,7 @@ from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import is_uid
 from bulkdl.model.options import Option
 from bulkdl.model.records import Series
-from bulkdl.model.reports import LsReport
+from bulkdl.model.reports.ls import LsReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import did_you_mean
 from bulkdl.verbs.blocking import blocking

@@ -19,7 +19,7 @@ from bulkdl.manifest.zstandard import compressed_text
 from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
-from bulkdl.model.reports import ManifestDifference, ManifestReport, ManifestWritten
+from bulkdl.model.reports.manifest import ManifestDifference, ManifestReport, ManifestWritten
 from bulkdl.model.selection import folder_of
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.common import require_mirror

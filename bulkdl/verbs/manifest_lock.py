@@ -30,7 +30,8 @@ from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid
 from bulkdl.model.options import Option, several
 from bulkdl.model.records import Entry, Series
-from bulkdl.model.reports import Failure, ManifestWritten
+from bulkdl.model.reports.base import Failure
+from bulkdl.model.reports.manifest import ManifestWritten
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve.listing import finding, list_until_complete

@@ -17,7 +17,8 @@ from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
-from bulkdl.model.reports import MergeReport, Refusal, RunOutcome
+from bulkdl.model.reports.base import Refusal, RunOutcome
+from bulkdl.model.reports.merge import MergeReport
 from bulkdl.runtime.disk import JOURNAL, LOCK_FILES, QUARANTINE, SUPERSEDED
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring_beside, remove_taken

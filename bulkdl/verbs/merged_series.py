@@ -21,7 +21,7 @@ from bulkdl.journal.merging import JoinedIds, KnownInstance, KnownSeries
 from bulkdl.journal.schema import OWED, UNBOUND
 from bulkdl.model.ids import SopInstanceUid, default_file_name
 from bulkdl.model.records import Series
-from bulkdl.model.reports import Refusal
+from bulkdl.model.reports.base import Refusal
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring

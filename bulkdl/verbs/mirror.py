@@ -10,7 +10,7 @@ from typing import Annotated
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.options import Option
-from bulkdl.model.reports import RunReport
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout

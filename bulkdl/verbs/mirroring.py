@@ -12,7 +12,7 @@ from typing import Final, Self
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.completed_series import CompletedHandler, CompletedSeries
 from bulkdl.model.events import Sink, ignore
-from bulkdl.model.reports import RunReport
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import Tasks
 from bulkdl.verbs.common import context_of

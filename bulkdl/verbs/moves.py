@@ -27,7 +27,7 @@ from bulkdl.journal.schema import UNBOUND
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
-from bulkdl.model.reports import Refusal
+from bulkdl.model.reports.base import Refusal
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import InstanceNumbers, Layout
 from bulkdl.store.moving import Moved, in_the_way, move_folder, names_in

@@ -23,7 +23,8 @@ from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import Option
 from bulkdl.model.records import Series
-from bulkdl.model.reports import Failure, PlannedCollection, PlannedLicense, PlanReport, SeriesCounts
+from bulkdl.model.reports.base import Failure, SeriesCounts
+from bulkdl.model.reports.plan import PlannedCollection, PlannedLicense, PlanReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve

@@ -10,7 +10,7 @@ from bulkdl.errors import MirrorUnwritable
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import open_mirror, require_mirror
 from bulkdl.verbs.recorded import recorded_run

@@ -12,7 +12,8 @@ from bulkdl.errors import ConfigurationError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import Option
-from bulkdl.model.reports import RelayoutReport, Renamed, RunOutcome
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.relayout import RelayoutReport, Renamed
 from bulkdl.store.layout import Layout, layout_name, parse_layout
 from bulkdl.store.lock import lock_mirror
 from bulkdl.verbs.blocking import blocking

@@ -27,7 +27,7 @@ from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import Option
 from bulkdl.model.records import InstanceKey
-from bulkdl.model.reports import Group, MirrorReport, SeriesFinding
+from bulkdl.model.reports.mirror_report import Group, MirrorReport, SeriesFinding
 from bulkdl.pages.mirror_report import render_mirror_report, require_report_libraries
 from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.runtime.processes import AnsweringProcess

@@ -8,11 +8,18 @@ from typing import Unpack
 
 from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.journal import Journal
-from bulkdl.model.reports import RunReport
+from bulkdl.model.reports.run import RunReport
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import DownloadOptions, NewLayout, kept_context, open_archive, open_mirror, with_command
-from bulkdl.verbs.lock_files import kept_locks
+from bulkdl.verbs.common import (
+    DownloadOptions,
+    NewLayout,
+    kept_context,
+    kept_locks,
+    open_archive,
+    open_mirror,
+    with_command,
+)
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths

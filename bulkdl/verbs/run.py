@@ -26,7 +26,8 @@ from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
-from bulkdl.model.reports import Changes, Failure, InstanceCounts, RunOutcome, RunReport
+from bulkdl.model.reports.base import Failure, InstanceCounts, RunOutcome
+from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.listing import ListSteps, list_instances
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve

@@ -9,7 +9,8 @@ from typing import Final
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.access import DEMOS
-from bulkdl.model.reports import LogReport, StatusReport
+from bulkdl.model.reports.log import LogReport
+from bulkdl.model.reports.status import StatusReport
 from bulkdl.store.lock import holder
 from bulkdl.store.run_progress import read_progress
 from bulkdl.verbs.blocking import blocking
@@ -18,13 +19,6 @@ from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.unfinished import unfinished_work
 
 _FAILURES_NAMED: Final = 100
-
-
-def archive_of(mirror: Path) -> tuple[str, str]:
-    """Name and address of the archive of the last run on a mirror; empty where there was no run. Blocking."""
-    with Journal.open_readonly(require_mirror(mirror)) as journal:
-        last = journal.last_run()
-        return (last.archive_name, last.archive_url) if last else ("", "")
 
 
 async def status_async(mirror: Paths) -> StatusReport:

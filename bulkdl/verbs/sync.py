@@ -20,7 +20,7 @@ from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option
-from bulkdl.model.reports import Changes, RunReport
+from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.store.layout import Layout
@@ -29,11 +29,11 @@ from bulkdl.verbs.common import (
     DownloadOptions,
     RunOptions,
     kept_context,
+    kept_locks,
     open_archive,
     open_mirror,
     with_command,
 )
-from bulkdl.verbs.lock_files import kept_locks
 from bulkdl.verbs.locked_changes import LockedChanges
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.replaced_files import replace_files

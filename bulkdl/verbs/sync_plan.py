@@ -15,7 +15,9 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SelectionRow, is_changed
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
-from bulkdl.model.reports import Changes, Failure, SyncPlan
+from bulkdl.model.reports.base import Failure
+from bulkdl.model.reports.run import Changes
+from bulkdl.model.reports.sync import SyncPlan
 from bulkdl.resolve.annotations import AnnotationClosure
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.verbs.blocking import blocking

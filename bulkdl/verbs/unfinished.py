@@ -9,7 +9,8 @@ from typing import Final
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import VerbRun
 from bulkdl.model.formatting import command
-from bulkdl.model.reports import RunOutcome, UnfinishedWork
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.status import UnfinishedWork
 from bulkdl.store.layout import layout_name
 
 _ENDED: Final = frozenset({RunOutcome.COMPLETE, RunOutcome.PARTIAL})

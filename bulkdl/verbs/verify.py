@@ -31,7 +31,9 @@ from bulkdl.model.events import RunContext
 from bulkdl.model.options import Option
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.records import Entry, InstanceKey
-from bulkdl.model.reports import InstanceCounts, Problem, ProblemKind, RunReport, VerifyReport
+from bulkdl.model.reports.base import InstanceCounts
+from bulkdl.model.reports.run import RunReport
+from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import Layout, parse_layout
@@ -41,12 +43,12 @@ from bulkdl.verbs.common import (
     RunOptions,
     context_of,
     kept_context,
+    kept_locks,
     open_archive,
     open_mirror,
     require_mirror,
     require_settled,
 )
-from bulkdl.verbs.lock_files import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths

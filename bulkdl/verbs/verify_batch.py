@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bulkdl.model.reports import ProblemKind
+from bulkdl.model.reports.verify import ProblemKind
 from bulkdl.runtime.disk import READ
 from bulkdl.runtime.processes import answer_all
 

@@ -22,7 +22,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Counts, HeldInstance
 from bulkdl.model.events import Noted, RunContext, Verifying
 from bulkdl.model.records import Entry
-from bulkdl.model.reports import Problem, ProblemKind
+from bulkdl.model.reports.verify import Problem, ProblemKind
 from bulkdl.model.text import storable
 from bulkdl.runtime.disk import BOOKKEEPING, VERIFY_POSITION
 from bulkdl.runtime.processes import AnsweringProcess

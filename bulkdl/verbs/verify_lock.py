@@ -23,7 +23,8 @@ from bulkdl.manifest.locked import LockedInstance, LockHead, Proof
 from bulkdl.model.events import RunContext, Verifying
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
-from bulkdl.model.reports import InstanceCounts, Problem, ProblemKind, SeriesCounts, VerifyReport
+from bulkdl.model.reports.base import InstanceCounts, SeriesCounts
+from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 from bulkdl.model.text import storable
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.walking import Found, FoundKind, walk

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from bulkdl.errors import ConfigurationError, MirrorUnwritable
-from bulkdl.model.reports import Refusal
+from bulkdl.model.reports.base import Refusal
 from bulkdl.runtime.disk import VIEW, disk_errors
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import Layout

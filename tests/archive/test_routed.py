@@ -18,7 +18,7 @@ from bulkdl.errors import ArchiveUnreachable, ConfigurationError
 from bulkdl.model.access import ArchiveChoice, Route
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.records import Series
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.archives import make_retrier
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.bucket_server import BUCKET, BucketServer, Stored, bucket_server, key_of, rows_of

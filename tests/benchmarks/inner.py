@@ -25,7 +25,7 @@ from bulkdl.dicom.validation import validate
 from bulkdl.fetch.digests import digests_of
 from bulkdl.journal.journal import Journal
 from bulkdl.model.outcomes import InstanceOutcome
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.runtime.concurrency import Limiter
 from bulkdl.runtime.rates import RequestRate

@@ -8,19 +8,11 @@ import pytest
 
 from bulkdl import errors
 from bulkdl.cli import exit_codes
-from bulkdl.model.reports import (
-    AdoptReport,
-    Failure,
-    InstanceCounts,
-    PlanReport,
-    Problem,
-    ProblemKind,
-    RunOutcome,
-    RunReport,
-    SeriesCounts,
-    VerifyReport,
-)
-from bulkdl.model.summaries import complaint_of
+from bulkdl.model.reports.adopt import AdoptReport
+from bulkdl.model.reports.base import Failure, InstanceCounts, RunOutcome, SeriesCounts
+from bulkdl.model.reports.plan import PlanReport
+from bulkdl.model.reports.run import RunReport
+from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 
 
 @pytest.mark.parametrize(
@@ -118,7 +110,7 @@ def test_an_adoption_of_nothing_is_not_a_success(found: int, outcome: str, code:
         seconds=0,
     )
     assert exit_codes.for_report(report) == code
-    assert (complaint_of(report) == "no DICOM file was found below s") == (code == 1)
+    assert (report.complaint() == "no DICOM file was found below s") == (code == 1)
 
 
 @pytest.mark.parametrize(("failures", "code"), [((), 0), ((Failure("1.2", None, "not-found", "x", 1),), 1)])

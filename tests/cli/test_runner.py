@@ -16,7 +16,8 @@ from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.runner import confirm, confirm_rate, run, run_verb, unless_stopped
 from bulkdl.errors import ConfigurationError, DiskFull, Interrupted
 from bulkdl.model.events import Event, Noted, Sink
-from bulkdl.model.reports import SeriesCounts, VerifyReport
+from bulkdl.model.reports.base import SeriesCounts
+from bulkdl.model.reports.verify import VerifyReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.progress.display import ProgressMode
 

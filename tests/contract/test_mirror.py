@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from bulkdl.journal.journal import Journal
-from bulkdl.model.reports import RunOutcome, RunReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.disk import JOURNAL

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import pkgutil
 import re
 import sqlite3
 import textwrap
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
 from enum import Enum
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -219,13 +221,13 @@ def _line_of(kind: type) -> int:
 
 
 def _documents() -> str:
-    found = [kind for _, kind in inspect.getmembers(reports, inspect.isclass) if kind.__name__ in _COMMANDS]
-    found.sort(key=lambda kind: list(_COMMANDS).index(kind.__name__))
+    modules = [import_module(found.name) for found in pkgutil.iter_modules(reports.__path__, f"{reports.__name__}.")]
+    kinds = {name: kind for module in modules for name, kind in inspect.getmembers(module, inspect.isclass)}
     parts = []
-    for kind in found:
+    for report, command in _COMMANDS.items():
         words: dict[str, str] = {}
-        rows = [(f"`{key}`", name) for key, name in _flat(_example(kind, words).as_json(), words)]
-        parts += [f"### {_COMMANDS[kind.__name__]}", table(("key", "type"), rows)]
+        rows = [(f"`{key}`", name) for key, name in _flat(_example(kinds[report], words).as_json(), words)]
+        parts += [f"### {command}", table(("key", "type"), rows)]
     return "\n\n".join(parts)
 
 

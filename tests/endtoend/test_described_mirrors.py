@@ -8,7 +8,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.settings import FetchSettings
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.verbs.mirror import mirror_async

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.model.events import ArchiveDown, Event
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import DICOM, BadArchive, command, endpoint_of
 from tests.support.commands import async_process_of, environment
 from tests.support.dicom_files import instances

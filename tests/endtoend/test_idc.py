@@ -15,7 +15,9 @@ import pytest
 
 from bulkdl.errors import ArchiveRefused, ArchiveUnreachable
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.reports import ProblemKind, RunOutcome, RunReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import RunReport
+from bulkdl.model.reports.verify import ProblemKind
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.mirror import mirror_async

@@ -24,7 +24,7 @@ from tests.support.faults import Action, FaultyServer, Script, Seen, answer
 from tests.support.faults import json as as_json
 
 if TYPE_CHECKING:
-    from bulkdl.model.reports import RunReport
+    from bulkdl.model.reports.run import RunReport
 
 NAMES = [
     *("plain", "a/b", "a\\b", "../../../../etc/passwd", "..", ".", "/absolute", "C:\\Windows", "\\\\server\\share"),

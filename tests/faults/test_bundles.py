@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.settings import Transport
 from tests.support.bad_archive import ZIP, BadArchive, endpoint_of, zip_of
 from tests.support.dicom_files import instances

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import BadArchive, command, endpoint_of, no_fault, start_command
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, stall

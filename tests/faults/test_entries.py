@@ -16,7 +16,8 @@ from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series
-from bulkdl.model.reports import RunOutcome, RunReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.mirror import mirror_async

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import DICOM, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer, redirect

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.settings import Transport, ValidationLevel
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import MadeUp, instances

@@ -11,7 +11,7 @@ import pytest
 
 from bulkdl.errors import AccessDenied, ArchiveUnreachable
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Event
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import JSON, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer, cut, drop, stall, zipped

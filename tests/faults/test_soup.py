@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.settings import Transport
 from tests.stress.soup import soup
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.model.events import Event
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import BadArchive, command, endpoint_of, start_command
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.sync import sync_async
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of, no_fault

@@ -14,7 +14,7 @@ from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.model.records import Entry
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.files import MirrorFiles

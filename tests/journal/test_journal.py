@@ -12,7 +12,7 @@ from bulkdl.journal.rows import Counts, WorkCursor
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import NOT_DECODED, InstanceState, Outcome
 from bulkdl.model.records import InstanceKey, Series
-from bulkdl.model.reports import Failure, RunOutcome
+from bulkdl.model.reports.base import Failure, RunOutcome
 from bulkdl.model.selection import Selection
 from tests.support.journals import (
     EVERYTHING,

@@ -22,7 +22,7 @@ from bulkdl.journal.rows import (
 )
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.records import Entry
-from bulkdl.model.reports import Failure
+from bulkdl.model.reports.base import Failure
 from tests.support.journals import record
 
 

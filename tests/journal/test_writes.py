@@ -13,7 +13,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import Outcome
 from bulkdl.model.records import Entry, InstanceKey
-from bulkdl.model.reports import Failure
+from bulkdl.model.reports.base import Failure
 from bulkdl.model.selection import Selection
 from tests.support.journals import (
     NOW,

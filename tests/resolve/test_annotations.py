@@ -18,7 +18,8 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
-from bulkdl.model.reports import RunOutcome, RunReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.annotations import AnnotationClosure
 from bulkdl.runtime.disk import JOURNAL

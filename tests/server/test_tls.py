@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.plan import plan_async

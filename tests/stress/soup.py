@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bulkdl.model.reports import RunReport
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.settings import Transport
 from tests.support.bad_archive import JSON, ZIP, BadArchive, endpoint_of, no_fault, zip_of
 from tests.support.commands import loops_by_uvloop

@@ -22,7 +22,7 @@ from typing import Any, Self, TypeAlias
 
 from bulkdl.model.access import Access, ArchiveChoice
 from bulkdl.model.events import Sink, ignore
-from bulkdl.model.reports import RunReport
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.verbs.mirror import mirror_async

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bulkdl
-from bulkdl.model.reports import RunOutcome, RunReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import RunReport
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp
 

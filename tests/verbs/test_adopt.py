@@ -11,7 +11,8 @@ import pytest
 from bulkdl.errors import ConfigurationError, MirrorLocked, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Adopting, Event
-from bulkdl.model.reports import AdoptReport, RunOutcome
+from bulkdl.model.reports.adopt import AdoptReport
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.store.lock import lock_mirror
 from bulkdl.verbs.adopt import adopt_async
 from tests.support.dicom_files import MadeUp, instances, padded

@@ -14,7 +14,7 @@ import pytest
 import bulkdl
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.events import Event
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, uid, write_folder
 

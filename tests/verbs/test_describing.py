@@ -16,7 +16,7 @@ import pytest
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.records import Patient
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.verbs.sync import sync_async
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.model.reports import Check, CheckState, DoctorReport
+from bulkdl.model.reports.doctor import Check, CheckState, DoctorReport
 from tests.support.bad_archive import command
 from tests.support.commands import RunningArchive, run
 

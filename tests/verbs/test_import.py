@@ -17,6 +17,7 @@ LATE = (
     *("aiohttp", "pydicom", "numpy", "pandas", "duckdb", "csv", "difflib", "tomllib", "zipfile"),
     *("html", "html.parser", "xml.etree.ElementTree", "bulkdl.manifest", "bulkdl.server", "bulkdl.verbs.locking"),
     *("bulkdl.archive.dicomweb.multipart", "bulkdl.archive.idc.catalogue"),
+    *("bulkdl.model.data_sets", "bulkdl.model.reports.log", "bulkdl.model.reports.status"),
 )
 
 
@@ -31,7 +32,9 @@ def test_importing_bulkdl_imports_nothing_else() -> None:
     assert imported("bulkdl", HEAVY) == "[]"
 
 
-@pytest.mark.parametrize("module", ["bulkdl.cli.commands.mirror", "bulkdl.fetch.worker_main"])
+@pytest.mark.parametrize(
+    "module", ["bulkdl.cli.commands.mirror", "bulkdl.cli.commands.resume", "bulkdl.fetch.worker_main"]
+)
 def test_a_run_starts_without_what_most_runs_do_not_need(module: str) -> None:
     assert imported(module, LATE) == "[]"
 

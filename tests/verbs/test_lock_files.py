@@ -10,7 +10,8 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import DiskError, ManifestError
-from bulkdl.verbs.lock_files import is_lock, keep_locks, kept_locks, open_lines, open_lock
+from bulkdl.verbs.common import kept_locks
+from bulkdl.verbs.lock_files import is_lock, keep_locks, open_lines, open_lock
 from bulkdl.verbs.manifest import new_file
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "cohort.lock"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bulkdl
-from bulkdl.model.reports import RunReport
+from bulkdl.model.reports.run import RunReport
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp, instances, padded
 from tests.support.mirrors import checksums_of, checksums_on_disk

@@ -19,8 +19,9 @@ from bulkdl.manifest.locked import LockedInstance
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
-from bulkdl.model.reports import RunOutcome, RunReport
-from bulkdl.verbs.lock_files import kept_locks
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import RunReport
+from bulkdl.verbs.common import kept_locks
 from bulkdl.verbs.locking import ListedNow, judge, pair
 from bulkdl.verbs.select import read_content, select_from
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of

@@ -10,8 +10,7 @@ import bulkdl
 from bulkdl.errors import RequestFailed, SelectionError
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Event, Noted
-from bulkdl.model.reports import LsReport
-from bulkdl.model.summaries import complaint_of, text_of
+from bulkdl.model.reports.ls import LsReport
 from tests.support.bad_archive import BadArchive, endpoint_of
 from tests.support.commands import RunningArchive
 from tests.support.dicom_files import instances
@@ -49,7 +48,7 @@ async def test_all_data_sets_are_listed(index: Path, tmp_path: Path) -> None:
     assert [each["name"] for each in document["collections"]] == ["Brain-Two", "Lung-One"]
     assert (document["analysis_results"][0]["collections"], document["patients"]) == (["Lung-One"], None)
     assert document["sources"][0]["release"].startswith("IDC release 25")
-    assert text_of(report).splitlines()[-1].startswith("2 collections, 1 analysis result; IDC release 25")
+    assert report.as_text().splitlines()[-1].startswith("2 collections, 1 analysis result; IDC release 25")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ async def test_a_text_narrows_what_is_listed(index: Path, tmp_path: Path) -> Non
     studies = (await bulkdl.ls_async("Lung-One", "P1", search="chest axial", archive=choice)).studies
     assert [each.series_uid for study in studies or () for each in study.series] == ["1.2.3.1"]
     nothing = await bulkdl.ls_async(search="liver", archive=choice)
-    assert (nothing.data_sets, complaint_of(nothing)) == ((), "nothing is found with 'liver'")
+    assert (nothing.data_sets, nothing.complaint()) == ((), "nothing is found with 'liver'")
 
 
 async def test_what_is_only_elsewhere_is_said_with_its_links(index: Path, tmp_path: Path) -> None:
@@ -123,15 +122,15 @@ async def test_what_is_only_elsewhere_is_said_with_its_links(index: Path, tmp_pa
     async with made_up_services(collections=known) as services:
         choice = idc(index, tmp_path, services.profiles)
         lung, slides = [await bulkdl.ls_async(name, archive=choice) for name in ("Lung-One", "wsi")]
-    text = text_of(lung)
+    text = lung.as_text()
     assert "Downloaded by bulkdl: bulkdl mirror Lung-One --archive" in text
     assert "- NIfTI: an Aspera package: IBM Aspera Connect or ascli downloads it, about 2.0 TB" in text
     assert f"  {LINK}\n" in text
     assert "- Faces: controlled access: apply for it first" in text
     assert "Images" not in text
     assert (slides.patients, slides.data_sets[0].in_archive) == ((), False)
-    assert "Downloaded by bulkdl" not in text_of(slides)
-    assert LINK in text_of(slides)
+    assert "Downloaded by bulkdl" not in slides.as_text()
+    assert LINK in slides.as_text()
 
 
 async def test_an_archive_without_an_index_is_listed_by_its_series(tmp_path: Path) -> None:
@@ -181,12 +180,12 @@ def test_the_demonstration_archive_is_listed_with_its_dois(demo_archive: Running
 @pytest.mark.parametrize("width", [20, 40, 80, 100, 200])
 async def test_tables_fit_the_terminal_and_no_doi_is_cut(index: Path, tmp_path: Path, width: int) -> None:
     choice = idc(index, tmp_path)
-    text = text_of(await bulkdl.ls_async(archive=choice), width)
+    text = (await bulkdl.ls_async(archive=choice)).as_text(width)
     table = text.partition("\n\n")[0]
     assert all(len(line) <= max(width, 30) for line in table.splitlines())
     assert ("DOI" in table) == ("10.7937/k9/tcia.2099.one" in table)
     for words in (("Lung-One",), ("Lung-One", "P1")):
-        lines = text_of(await bulkdl.ls_async(*words, archive=choice), width).splitlines()
+        lines = (await bulkdl.ls_async(*words, archive=choice)).as_text(width).splitlines()
         assert all(len(line) <= max(width, 60) for line in lines if line.startswith(("patient ", "P1 ", "1.2.3")))
 
 
@@ -195,6 +194,6 @@ def test_names_from_outside_cannot_move_the_cursor() -> None:
 
     one = DataSet(name="a\x1b[31m\nb", title="t\r\n", in_archive=True, description="\x07x")
     for patients in (None, ()):
-        text = text_of(LsReport(archive="x", data_sets=(one,), patients=patients))
+        text = LsReport(archive="x", data_sets=(one,), patients=patients).as_text()
         assert "\x1b" not in text
         assert "\x07" not in text

@@ -16,7 +16,8 @@ from bulkdl.manifest import read_manifest
 from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.locked import LockedInstance, LockHead, read_lock
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.reports import ManifestWritten, RunOutcome
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.manifest import ManifestWritten
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.select import Wanted
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of

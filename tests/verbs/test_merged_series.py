@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.model.summaries import complaint_of
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances, padded
 from tests.support.layouts import assert_holds, mirror_of
@@ -35,7 +34,7 @@ async def test_a_conflict_is_named_and_nothing_is_overwritten(tmp_path: Path, mo
         before if not move else {path: digest for path, digest in before.items() if theirs.get(path, digest) != digest}
     )
     assert journalled_checksums(whole) == left
-    assert "nothing was overwritten" in str(complaint_of(report))
+    assert "nothing was overwritten" in str(report.complaint())
 
 
 async def mirror_whole(archive: BadArchive, folder: Path) -> Path:

@@ -12,7 +12,8 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import SelectionError
-from bulkdl.model.reports import Changes, RunOutcome
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import Changes
 from bulkdl.runtime.disk import JOURNAL
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.bucket_server import BUCKET, bucket_server, key_of, rows_of, series_uuid, write_index_of

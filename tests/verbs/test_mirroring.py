@@ -9,7 +9,7 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import ArchiveUnreachable
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.verbs.mirroring import MirroringRun
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import instances

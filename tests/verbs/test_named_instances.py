@@ -11,7 +11,7 @@ import pytest
 import bulkdl
 from bulkdl.errors import SelectionError
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import BadArchive
 from tests.support.bucket_server import bucket_server, write_index_of
 from tests.support.dicom_files import instances

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.verbs.common import open_mirror
 from bulkdl.verbs.recorded import recorded_run
 from tests.support.dicom_files import instances

@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 import bulkdl
 from bulkdl.errors import ConfigurationError, Interrupted, JournalUnreadable, MirrorUnwritable
-from bulkdl.model.reports import MirrorReport
+from bulkdl.model.reports.mirror_report import MirrorReport
 from tests.support.bad_archive import command
 
 HOSTILE = "<script>alert(1)</script>\"'&"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from bulkdl.errors import JournalUnreadable, LayoutError, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.runtime.disk import JOURNAL
@@ -41,6 +43,16 @@ async def test_downloads_what_failed_from_the_archive_of_the_last_run(tmp_path: 
         assert len(archive.asked("getSeries")) == asked
     assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, 1)
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+async def test_does_not_wait_for_pydicom_where_nothing_is_owed(tmp_path: Path) -> None:
+    program = "import bulkdl, sys; print(bulkdl.resume(sys.argv[1]).outcome, 'pydicom' in sys.modules)"
+    async with BadArchive(MADE_UP) as archive:
+        await archive.mirror(tmp_path)
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, tmp_path / "mirror", stdout=asyncio.subprocess.PIPE
+        )
+        assert (await done.communicate())[0] == b"complete False\n"
 
 
 async def test_downloads_from_another_archive_that_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import bulkdl
 from bulkdl.errors import AccessDenied
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted, Progress, RunStarted
-from bulkdl.model.reports import RunOutcome, StatusReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.status import StatusReport
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.disk import JOURNAL, PROGRESS
 from tests.support.bad_archive import DICOM, QUICK, BadArchive, endpoint_of

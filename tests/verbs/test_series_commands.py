@@ -14,7 +14,7 @@ import bulkdl
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.completed_series import parse_command
 from bulkdl.model.events import Event, Noted
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import instances
 from tests.support.waiting import until

@@ -8,7 +8,8 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable
-from bulkdl.verbs.status import archive_of, read_status
+from bulkdl.verbs.common import archive_of
+from bulkdl.verbs.status import read_status
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances
 from tests.support.held_mirrors import make_mirror

@@ -10,7 +10,8 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable
-from bulkdl.model.reports import Changes, RunOutcome, RunReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.bucket_server import BUCKET, Stored, bucket_server, rows_of, uuid_of, write_index_of

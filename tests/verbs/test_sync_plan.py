@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.model.reports import Changes
+from bulkdl.model.reports.run import Changes
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import MadeUp, instances, padded
 from tests.support.faults import Action, Seen, answer

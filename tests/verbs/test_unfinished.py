@@ -11,7 +11,7 @@ import pytest
 import bulkdl
 from bulkdl.errors import DiskError
 from bulkdl.journal.journal import Journal
-from bulkdl.model.reports import RunOutcome
+from bulkdl.model.reports.base import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.verbs.common import open_mirror
 from bulkdl.verbs.recorded import recorded_run

@@ -10,7 +10,8 @@ import pytest
 import bulkdl
 from bulkdl.errors import JournalUnreadable, RequestRejected
 from bulkdl.journal.journal import Journal
-from bulkdl.model.reports import ProblemKind, RunOutcome, VerifyReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.verify import ProblemKind, VerifyReport
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import JSON, QUICK, BadArchive, Fault, endpoint_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.model.reports import ProblemKind
+from bulkdl.model.reports.verify import ProblemKind
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
 

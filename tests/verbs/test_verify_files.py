@@ -12,7 +12,7 @@ import pytest
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted, Verifying, ignore
-from bulkdl.model.reports import ProblemKind, VerifyReport
+from bulkdl.model.reports.verify import ProblemKind, VerifyReport
 from bulkdl.verbs.verify import verify_async
 from tests.support.held_mirrors import make_mirror
 from tests.support.journals import begin

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import assert_type
 
 import bulkdl
-from bulkdl.model.reports import AdoptReport, PlanReport, RunReport, StatusReport, VerifyReport
+from bulkdl.model.reports.adopt import AdoptReport
+from bulkdl.model.reports.plan import PlanReport
+from bulkdl.model.reports.run import RunReport
+from bulkdl.model.reports.status import StatusReport
+from bulkdl.model.reports.verify import VerifyReport
 
 
 def blocking() -> None:

@@ -8,7 +8,7 @@ from bulkdl.cli.runner import run_verb, unless_stopped
 from bulkdl.cli.sections import command
 from bulkdl.model.access import DEFAULT_ARCHIVE
 from bulkdl.model.events import Sink
-from bulkdl.model.reports import CiteReport
+from bulkdl.model.reports.cite import CiteReport
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.cite import cite_async
 from bulkdl.verbs.manifest_lock import mirror_to_lock

@@ -10,8 +10,7 @@ from bulkdl.cli.exit_codes import for_report
 from bulkdl.cli.options import ArchiveOptions, archive_options, verb_options
 from bulkdl.cli.runner import print_report, run_until_stopped
 from bulkdl.cli.sections import command, json_option
-from bulkdl.model.reports import Check
-from bulkdl.model.summaries import complaint_of
+from bulkdl.model.reports.doctor import Check
 from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.doctor import doctor_async
 
@@ -29,7 +28,7 @@ def doctor(*, options: dict[str, Any], as_json: bool, archive: ArchiveOptions) -
     checks = doctor_async(archive=choose_archive(archive), further=_configuration(archive), **options)
     report = run_until_stopped(checks, "interrupted before all checks were made")
     print_report(report, as_json=as_json)
-    if (complaint := complaint_of(report)) is not None:
+    if (complaint := report.complaint()) is not None:
         print(f"bulkdl: {complaint}", file=sys.stderr)
     return for_report(report)
 

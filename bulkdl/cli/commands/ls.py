@@ -16,7 +16,7 @@ from bulkdl.cli.runner import run_verb, unless_stopped
 from bulkdl.cli.sections import command
 from bulkdl.model.events import Sink
 from bulkdl.model.listings import listing_rows
-from bulkdl.model.reports import LsReport
+from bulkdl.model.reports.ls import LsReport
 from bulkdl.verbs.ls import ls_async
 
 

@@ -16,9 +16,8 @@ from bulkdl.cli.options import VerbCall, fetch_options, file_option, mirror_argu
 from bulkdl.cli.runner import print_report, run, shown, unless_stopped
 from bulkdl.cli.sections import GroupWithExamples, command, json_option
 from bulkdl.model.access import DEFAULT_ARCHIVE
-from bulkdl.model.reports import ManifestWritten
+from bulkdl.model.reports.manifest import ManifestWritten
 from bulkdl.model.selection import Selection
-from bulkdl.model.summaries import complaint_of
 from bulkdl.model.text import one_line
 from bulkdl.verbs import manifest as verbs
 from bulkdl.verbs.manifest_lock import manifest_lock_async, mirror_to_lock
@@ -150,6 +149,6 @@ def _write(
         print(one_line(note), file=sys.stderr)
     if output is not None:
         print_report(report, as_json=as_json)
-    if (complaint := complaint_of(report)) is not None:
+    if (complaint := report.complaint()) is not None:
         print(f"bulkdl: {one_line(complaint)}", file=sys.stderr)
     return for_report(report)

@@ -4,8 +4,8 @@ from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import VerbCall, fetch_options, running, selection_options
 from bulkdl.cli.runner import confirm, confirm_rate, run_verb, yes_option
 from bulkdl.cli.sections import command
+from bulkdl.model.reports.phrases import interrupted
 from bulkdl.model.selection import Selection
-from bulkdl.model.summaries import interrupted
 from bulkdl.verbs.common import prepare_process
 from bulkdl.verbs.mirror import mirror_async
 

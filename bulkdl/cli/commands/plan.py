@@ -7,7 +7,7 @@ from bulkdl.cli.options import VerbCall, fetch_options, running, selection_optio
 from bulkdl.cli.runner import run_verb, unless_stopped
 from bulkdl.cli.sections import command
 from bulkdl.model.events import Sink
-from bulkdl.model.reports import PlanReport
+from bulkdl.model.reports.plan import PlanReport
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.plan import plan_async
 

@@ -6,7 +6,7 @@ from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_argument, running
 from bulkdl.cli.runner import confirm_rate, run_verb, yes_option
 from bulkdl.cli.sections import command
-from bulkdl.model.summaries import interrupted
+from bulkdl.model.reports.phrases import interrupted
 from bulkdl.verbs.common import prepare_process
 from bulkdl.verbs.resume import resume_async
 

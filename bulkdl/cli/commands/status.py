@@ -11,7 +11,6 @@ import click
 from bulkdl.cli.options import mirror_argument
 from bulkdl.cli.runner import print_report
 from bulkdl.cli.sections import command, json_option
-from bulkdl.model.summaries import text_of
 from bulkdl.model.text import shortened
 from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.status import read_status
@@ -33,7 +32,7 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
         return 0
     try:
         while True:
-            text = text_of(read_status(mirror), width_of(sys.stdout))
+            text = read_status(mirror).as_text(width_of(sys.stdout))
             print(_screen(text) if sys.stdout.isatty() else f"{text}\n", flush=True)
             time.sleep(_REFRESH_SECONDS)
     except KeyboardInterrupt:  # the usual end of --watch

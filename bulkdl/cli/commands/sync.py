@@ -10,8 +10,10 @@ from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_a
 from bulkdl.cli.runner import confirm_rate, run_verb, unless_stopped, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.model.events import Sink
-from bulkdl.model.reports import RunOutcome, RunReport, SyncPlan
-from bulkdl.model.summaries import interrupted
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.phrases import interrupted
+from bulkdl.model.reports.run import RunReport
+from bulkdl.model.reports.sync import SyncPlan
 from bulkdl.verbs.common import prepare_process
 from bulkdl.verbs.prune import prune_async
 from bulkdl.verbs.sync import sync_async

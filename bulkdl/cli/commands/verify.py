@@ -10,7 +10,7 @@ from bulkdl.cli.sections import command
 from bulkdl.errors import Interrupted
 from bulkdl.model import formatting
 from bulkdl.model.events import Sink
-from bulkdl.model.reports import VerifyReport
+from bulkdl.model.reports.verify import VerifyReport
 from bulkdl.verbs.verify import verify_async
 
 

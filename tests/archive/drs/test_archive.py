@@ -14,7 +14,8 @@ import pytest
 
 from bulkdl.errors import ArchiveRefused, BulkdlError, ConfigurationError, SelectionError
 from bulkdl.journal.journal import Journal
-from bulkdl.model.reports import RunOutcome, RunReport
+from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.verbs.adopt import adopt_async

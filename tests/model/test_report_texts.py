@@ -6,22 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bulkdl.model.reports import (
-    CollectionStatus,
-    Failure,
-    InstanceCounts,
-    PlannedCollection,
-    PlannedLicense,
-    PlanReport,
-    Problem,
-    ProblemKind,
-    RunOutcome,
-    RunReport,
-    SeriesCounts,
-    StatusReport,
-    VerifyReport,
-)
-from bulkdl.model.summaries import complaint_of
+from bulkdl.model.reports.base import Failure, InstanceCounts, RunOutcome, SeriesCounts
+from bulkdl.model.reports.plan import PlannedCollection, PlannedLicense, PlanReport
+from bulkdl.model.reports.run import RunReport
+from bulkdl.model.reports.status import CollectionStatus, StatusReport
+from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 
 RUN = RunReport(
     mirror="/data/my mirror",
@@ -54,7 +43,7 @@ def test_a_complete_run_says_what_was_done_and_what_comes_next() -> None:
         "/data/my mirror holds 216.0 MB from https://archive.test/",
         "To verify every file: bulkdl verify '/data/my mirror'",
     ]
-    assert complaint_of(RUN) is None
+    assert RUN.complaint() is None
 
 
 def test_a_run_of_no_time_has_a_text() -> None:
@@ -106,7 +95,7 @@ def test_ten_failures_are_named_and_the_others_counted() -> None:
     ],
 )
 def test_what_is_wrong_is_one_line(report: RunReport, words: str) -> None:
-    complaint = complaint_of(report)
+    complaint = report.complaint()
     assert complaint is not None
     assert words in complaint
     assert "\n" not in complaint
@@ -196,7 +185,7 @@ FOREIGN = Problem("b", ProblemKind.FOREIGN)
 
 def test_a_verification_without_findings_says_so() -> None:
     assert str(VERIFY) == "/data/m: 100 of 100 files valid, 5.0 MB read in 2.0 s"
-    assert complaint_of(VERIFY) is None
+    assert VERIFY.complaint() is None
 
 
 def test_a_verification_names_its_findings_and_how_to_repair_them() -> None:
@@ -205,24 +194,24 @@ def test_a_verification_names_its_findings_and_how_to_repair_them() -> None:
     assert "truncated  a/9.dcm" in text
     assert "a/10.dcm" not in text
     assert "… and 2 more: bulkdl verify /data/m --json" in text
-    assert complaint_of(report) == "12 problems found; nothing was changed; to repair: bulkdl verify --repair /data/m"
+    assert report.complaint() == "12 problems found; nothing was changed; to repair: bulkdl verify --repair /data/m"
 
 
 def test_owed_instances_are_a_complaint() -> None:
-    assert complaint_of(replace(VERIFY, owed=1)) == ("1 instance still owed; to continue: bulkdl resume /data/m")
+    assert replace(VERIFY, owed=1).complaint() == ("1 instance still owed; to continue: bulkdl resume /data/m")
 
 
 def test_quarantined_instances_are_not_owed_and_the_way_out_is_named() -> None:
     """`resume` downloads the same invalid bytes again."""
     accept = "bulkdl resume --accept-unsound /data/m"
     counts = InstanceCounts(selected=102, reused=100, quarantined=2)
-    told = complaint_of(replace(VERIFY, instances=counts))
+    told = replace(VERIFY, instances=counts).complaint()
     assert told is not None
     assert told.startswith("2 instances quarantined as invalid; to list them: bulkdl status /data/m; ")
     assert told.endswith(accept)
     assert str(replace(STATUS, owed=0, failed=0, unlisted_series=0, series=SeriesCounts(5, 5))).endswith(accept)
     run = replace(PARTIAL, mirror="/data/m", series=SeriesCounts(3, 3), instances=counts)
-    assert (complaint_of(run) or "").endswith(accept)
+    assert (run.complaint() or "").endswith(accept)
 
 
 def test_a_quick_verification_does_not_claim_to_have_read() -> None:
@@ -241,7 +230,7 @@ def test_a_quick_verification_does_not_claim_to_have_read() -> None:
 def test_what_repairs_leave_is_a_complaint(
     problems: tuple[Problem, ...], repair: RunReport | None, complaint: str | None
 ) -> None:
-    told = complaint_of(replace(VERIFY, problems=problems, repair=repair))
+    told = replace(VERIFY, problems=problems, repair=repair).complaint()
     assert (told is None) if complaint is None else (told is not None and complaint in told)
 
 
@@ -300,15 +289,15 @@ def test_a_plan_shows_sources_licences_and_what_the_disk_lacks() -> None:
 
 
 def test_a_plan_complains_of_what_is_not_there() -> None:
-    assert complaint_of(PLAN) is None
+    assert PLAN.complaint() is None
     missing = replace(PLAN, failures=(Failure("1.9", None, "not-found", "not there", 1),))
-    assert complaint_of(missing) == "1 item requested by name was not found in the archive"
+    assert missing.complaint() == "1 item requested by name was not found in the archive"
 
 
 def test_a_plan_does_not_take_an_error_for_an_absence() -> None:
     failed = Failure("", None, "server-error", "the archive answered 500", 1)
     missing = Failure("1.9", None, "not-found", "not there", 1)
-    assert complaint_of(replace(PLAN, failures=(failed,))) == "the archive did not answer every question"
-    assert complaint_of(replace(PLAN, failures=(failed, missing))) == (
+    assert replace(PLAN, failures=(failed,)).complaint() == "the archive did not answer every question"
+    assert replace(PLAN, failures=(failed, missing)).complaint() == (
         "the archive did not answer every question; 1 item requested by name was not found in the archive"
     )
