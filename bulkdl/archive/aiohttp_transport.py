@@ -37,6 +37,10 @@ class AiohttpResponse:
         self.length = response.content_length
         self.content_type = response.content_type
 
+    @property
+    def arrived(self) -> int:
+        return self._response.content.total_bytes
+
     async def chunk(self) -> bytes:
         content = self._response.content
         try:

@@ -81,12 +81,16 @@ class HttpBody:
             return b"".join(pieces)
         if self.length > at_most:
             raise _too_large(at_most)
-        slowest_seconds = self._access.silence_seconds + self.length / self._access.lowest_bytes_per_second
         try:
-            async with asyncio.timeout(slowest_seconds):
-                content = await self._response.read()
+            async with asyncio.timeout(None) as limit:
+                pace = _Pace(self._response, self._access, limit)
+                try:
+                    content = await self._response.read()
+                finally:
+                    pace.end()
         except TimeoutError as error:
-            raise TimedOut(f"{self.length:,} bytes did not arrive within {slowest_seconds:.0f} s") from error
+            arrived = f"only {self._response.arrived:,} of {self.length:,} bytes arrived"
+            raise TimedOut(f"{arrived}, too few of them in the last {self._access.silence_seconds:.0f} s") from error
         self.received = len(content)
         self._check_end()
         return content
@@ -126,6 +130,31 @@ class HttpBody:
         if validator is None:
             return True
         return self.headers.get("ETag" if validator.startswith('"') else "Last-Modified") == validator
+
+
+class _Pace:
+    """Ends the wait for a whole body, `limit`, when the body stalls or trickles. `end` must be called."""
+
+    def __init__(self, response: HttpResponse, access: Access, limit: asyncio.Timeout) -> None:
+        self._response, self._limit = response, limit
+        self._seconds = access.silence_seconds
+        self._fewest = access.lowest_bytes_per_second * access.silence_seconds
+        self._before = 0
+        self._look_later()
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(self._seconds, self._look)
+
+    def _look(self) -> None:
+        arrived = self._response.arrived
+        if arrived - self._before < self._fewest:
+            self._limit.reschedule(0.0)
+        else:
+            self._before = arrived
+            self._look_later()
+
+    def end(self) -> None:
+        self._looking.cancel()
 
 
 def _too_large(at_most: int) -> UnexpectedAnswer:

@@ -26,6 +26,10 @@ class HttpResponse(Protocol):
     length: int | None  # the value of Content-Length
     content_type: str  # without parameters, in lower case; `application/octet-stream` if there is none
 
+    @property
+    def arrived(self) -> int:
+        """How many bytes of the body have arrived, undecoded, whether they were read or not."""
+
     async def chunk(self) -> bytes:
         """Return the next bytes as they arrive, undecoded; empty at the end of the body."""
 

@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ from tests.support.faults import (
     raw,
     redirect,
     self_signed,
+    slowly,
     stall,
     zipped,
 )
@@ -65,11 +67,18 @@ async def fetch(client: Archive) -> bytes:
         return b"".join([chunk async for chunk in body.chunks()])
 
 
-async def failure(action: Action, *, access: Access | None = None) -> RequestFailed:
+async def read(client: Archive) -> bytes:
+    async with client.open(SERIES, ENTRY) as body:
+        return await body.read(1 << 20)
+
+
+async def failure(
+    action: Action, *, access: Access | None = None, receive: Callable[[Archive], Awaitable[bytes]] = fetch
+) -> RequestFailed:
     """How a body fails where the archive does `action`."""
     async with FaultyServer(lambda _: action) as server, opened(server.url, access=access) as client:
         with pytest.raises(RequestFailed) as caught:
-            await fetch(client)
+            await receive(client)
         return caught.value
 
 
@@ -226,9 +235,25 @@ async def test_a_silent_archive_times_out() -> None:
     assert type(await failure(silent, access=Access(answer_seconds=0.05, silence_seconds=0.05))) is TimedOut
 
 
-async def test_a_body_that_stops_coming_times_out() -> None:
-    silent = stall(asyncio.Event(), BODY, after=1000, headers=DICOM)
-    assert type(await failure(silent, access=Access(answer_seconds=0.05, silence_seconds=0.05))) is TimedOut
+@pytest.mark.parametrize("receive", [fetch, read])
+@pytest.mark.parametrize("after", [0, 1000])
+async def test_a_body_that_stops_coming_times_out(after: int, receive: Callable[[Archive], Awaitable[bytes]]) -> None:
+    silent = stall(asyncio.Event(), BODY, after=after, headers=DICOM)
+    assert type(await failure(silent, access=Access(silence_seconds=0.05), receive=receive)) is TimedOut
+
+
+@pytest.mark.parametrize("receive", [fetch, read])
+async def test_a_body_that_trickles_times_out(receive: Callable[[Archive], Awaitable[bytes]]) -> None:
+    trickle = slowly(BODY, piece_bytes=1, pause_seconds=0.02, headers=DICOM)
+    assert type(await failure(trickle, access=Access(silence_seconds=0.2), receive=receive)) is TimedOut
+
+
+@pytest.mark.parametrize("receive", [fetch, read])
+async def test_a_body_that_keeps_coming_is_waited_for(receive: Callable[[Archive], Awaitable[bytes]]) -> None:
+    patient = Access(silence_seconds=0.5, lowest_bytes_per_second=20.0)
+    slow = slowly(BODY[:1000], piece_bytes=50, pause_seconds=0.05, headers=DICOM)
+    async with FaultyServer(lambda _: slow) as server, opened(server.url, access=patient) as client:
+        assert await receive(client) == BODY[:1000]
 
 
 async def test_a_slow_body_is_waited_for() -> None:

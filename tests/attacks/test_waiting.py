@@ -203,19 +203,21 @@ async def test_ctrl_c_ends_the_wait_for_a_connection(verb: str, bulkdl: Watcher,
 
 
 async def test_bodies_that_trickle_are_given_up_after_the_timeout(bulkdl: Watcher, tmp_path: Path) -> None:
-    """More than the lowest rate of old, less than 1 kB/s: 100 bytes, five times a second."""
+    """Less than 1 kB/s: 100 bytes, five times a second. A body says its length, or does not."""
 
-    def trickling(headers: dict[str, str], first: bytes) -> Action:
+    def trickling(headers: dict[str, str], first: bytes, *, length: int | None = None) -> Action:
         async def act(exchange: Exchange) -> None:
-            await exchange.send_head(200, {"Transfer-Encoding": "chunked", **headers})
-            await exchange.send_chunk(first)
+            framing = {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": str(length)}
+            await exchange.send_head(200, {**framing, **headers})
+            send = exchange.send_chunk if length is None else exchange.send
+            await send(first)
             while True:
-                await exchange.send_chunk(b" " * 100)
+                await send(b" " * 100)
                 await asyncio.sleep(0.2)
 
         return act
 
-    of_list, of_object = MADE_UP[3].series_uid, MADE_UP[0]
+    of_list, of_object, of_known_length = MADE_UP[3].series_uid, MADE_UP[0], MADE_UP[1]
     async with HostileArchive(MADE_UP) as archive:
 
         def attack(seen: Seen) -> Action | None:
@@ -223,6 +225,8 @@ async def test_bodies_that_trickle_are_given_up_after_the_timeout(bulkdl: Watche
                 return trickling(JSON, b"[")
             if asks_for(seen, "getSingleImage", of_object.sop_uid):
                 return trickling(DICOM, of_object.content[:200])
+            if asks_for(seen, "getSingleImage", of_known_length.sop_uid):
+                return trickling(DICOM, of_known_length.content[:200], length=1_000_000)
             return None
 
         archive.attack = attack
@@ -232,6 +236,7 @@ async def test_bodies_that_trickle_are_given_up_after_the_timeout(bulkdl: Watche
     assert {(series, instance) for series, instance, _ in ended.failures()} == {
         (of_list, None),
         (of_object.series_uid, of_object.sop_uid),
+        (of_known_length.series_uid, of_known_length.sop_uid),
     }
 
 
