@@ -24,6 +24,7 @@ from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
 from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue, demo_slides
 from bulkdl.server.nbia.quirks import read_quirks
+from bulkdl.server.passwords import hash_password
 from bulkdl.server.pathdb.slides import ServedSlides
 from bulkdl.server.supply import Supply
 from bulkdl.server.tls import read_certificate
@@ -91,6 +92,11 @@ class ServeOptions(TypedDict, total=False):
     settings: FetchSettings
     access_log: Callable[[AccessRecord], None] | None
     sink: Sink
+
+
+def hashed_password(password: str) -> str:
+    """The hash of a password, with a random salt, for a users file."""
+    return hash_password(password)
 
 
 @dataclass(frozen=True, slots=True)

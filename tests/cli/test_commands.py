@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkdl.server.passwords import is_password
 from tests.support.commands import RunningArchive, run, serve, start
 from tests.support.dicom_files import instances, write_folder
 from tests.support.idc_index import series_row, write_index
@@ -122,6 +123,13 @@ def test_watching_ends_with_exit_0_on_a_signal(mirror: Path, cache: Path, number
         watching.send_signal(number)
         _, err = watching.communicate()
     assert (watching.returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("let me in\n", 0), ("", 2)])
+def test_a_password_of_a_pipe_is_hashed(cache: Path, typed: str, code: int) -> None:
+    hashed = run("serve", "--hash-password", cache=cache, stdin=typed)
+    assert hashed.code == code
+    assert hashed.out == "" or is_password("let me in", hashed.out.strip())
 
 
 # --- output -----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkdl.server.passwords import is_password
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.held_mirrors import make_mirror
@@ -50,3 +51,14 @@ def test_watching_keeps_the_head_in_sight(cache: Path, tmp_path: Path) -> None:
     assert code == 0
     assert len(shown) == 4
     assert "mirrored from" in shown[0]
+
+
+def test_a_password_is_hashed_without_being_shown(cache: Path) -> None:
+    """On a terminal it is typed twice."""
+    environment = {"XDG_CACHE_HOME": str(cache)}
+    code, screen = run_on_terminal(
+        ["serve", "--hash-password"], environment=environment, typed=[b"let me in\n", b"let me in\n"]
+    )
+    assert code == 0
+    assert "let me in" not in screen
+    assert is_password("let me in", screen.split()[-1])

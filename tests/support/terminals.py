@@ -20,11 +20,16 @@ def run_on_terminal(
     rows: int = 24,
     environment: dict[str, str],
     until: bytes | None = None,
+    typed: Sequence[bytes] = (),
 ) -> tuple[int, str]:
-    """The exit code, and all that the terminal got. Once `until` is shown, Ctrl-C ends the command."""
+    """The exit code, and all that the terminal got. Once `until` is shown, Ctrl-C ends the command.
+
+    Each line of `typed` is typed once the screen ends with a colon and a space, as questions do.
+    """
+    lines = list(typed)
     leader, follower = os.openpty()
     termios.tcsetwinsize(follower, (rows, columns))
-    with os.fdopen(leader, "rb", buffering=0) as screen:
+    with os.fdopen(leader, "r+b", buffering=0) as screen:
         with os.fdopen(follower, "wb", buffering=0) as terminal:
             process = subprocess.Popen(
                 [*COMMAND, *map(str, words)],
@@ -36,6 +41,8 @@ def run_on_terminal(
         text = b""
         while more := _read(screen):
             text += more
+            if lines and text.endswith(b": "):
+                screen.write(lines.pop(0))
             if until is not None and until in text:
                 process.send_signal(signal.SIGINT)
                 until = None

@@ -22,10 +22,27 @@ from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.verbs.serve import AccessRecord, Served, serve_async
+from bulkdl.verbs.serve import AccessRecord, Served, hashed_password, serve_async
 
 _SHOWN: Final = 5
 _FIELDS: Final = {"patient_id": "patient", "study_uid": "study"}
+
+
+def _print_hash(ctx: click.Context, param: click.Parameter, is_asked: bool) -> None:  # noqa: FBT001 - click's form
+    del param
+    if is_asked and not ctx.resilient_parsing:
+        print(hashed_password(_new_password(ctx)), flush=True)
+        ctx.exit()
+
+
+def _new_password(ctx: click.Context) -> str:
+    """A password that is typed twice, or the first line of standard input where that is not a terminal."""
+    if sys.stdin.isatty():
+        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return typed
+    if not (line := sys.stdin.readline().rstrip("\r\n")):
+        raise click.UsageError("standard input has no password", ctx)
+    return line
 
 
 @command(
@@ -40,6 +57,14 @@ _FIELDS: Final = {"patient_id": "patient", "study_uid": "study"}
 @file_option("--access-log", help="Append one JSON line for each request.")
 @file_option(
     "--scan-log", help="Write one JSON line for each file that is not served, and for files that contradict each other."
+)
+@click.option(
+    "--hash-password",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_hash,
+    help="Read a password, print its hash for a users file, and end.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the address, and what is served and what is not, as JSON.")
 def serve(
@@ -70,8 +95,8 @@ def serve(
       password = "…"
       collections = ["SECRET-LUNG"]
 
-    The password is plain text, or the result of bulkdl.server.passwords.hash_password. The guest account, nbia_guest,
-    has no password and sees what is not restricted.
+    The password is plain text, or what --hash-password prints. The guest account, nbia_guest, has no password and sees
+    what is not restricted.
 
     Quirks: empty-token, no-content-length, sizes-as-strings, single-object, escaped-slashes, short-zip.
     """  # noqa: D301 - the backspace tells click not to wrap these lines
