@@ -15,6 +15,7 @@ from bulkdl.server.catalogue import ServedFile
 
 _MODULE: Final = "bulkdl.server.inspection_main"
 _SECONDS: Final = 20.0
+_PROCESSES: Final = 2
 
 
 class Inspection(StrEnum):
@@ -22,40 +23,66 @@ class Inspection(StrEnum):
 
     THUMBNAIL = "thumbnail"  # a JPEG
     TAGS = "tags"  # a list of `TagText`
+    PICTURE = "picture"  # a PNG; takes `PictureOptions`
+    FACTS = "facts"  # those of `frame_facts`
+    MASK = "mask"  # a PNG of a segmentation over an image, which is another file
+    CONTOURS = "contours"  # those of a structure set, likewise
 
 
 class Inspector:
-    """One process that reads files, one at a time. It is started when it is needed, and again when it has died."""
+    """Two processes that read files, each one at a time. They start when they are needed, and again after they died."""
 
     def __init__(self, *, seconds: float = _SECONDS) -> None:
-        self._seconds = seconds
-        self._turn = asyncio.Lock()
-        self._running = AsyncExitStack()
-        self._process: AnsweringProcess | None = None
+        self._readers = [_FileReader(seconds) for _ in range(_PROCESSES)]
+        self._free: asyncio.LifoQueue[_FileReader] = asyncio.LifoQueue()
+        for reader in reversed(self._readers):  # one that runs comes before one that has to start
+            self._free.put_nowait(reader)
 
-    async def read(self, what: Inspection, file: ServedFile) -> Any:
-        """Read a file.
+    async def read(self, what: Inspection, file: ServedFile, more: Any = None) -> Any:
+        """Read a file. `more` is what this inspection takes besides it.
 
         Raises:
             InvalidInstance: it cannot be read, or takes too much memory or time.
             MirrorUnwritable: the process cannot be started.
         """
-        async with self._turn:
-            if self._process is None:
-                self._process = await self._running.enter_async_context(AnsweringProcess(_MODULE))
-            answer = None
-            try:
-                async with asyncio.timeout(self._seconds):
-                    answer = await self._process.ask((what, file))
-            except TimeoutError:
-                pass
-            finally:
-                if answer is None:  # it has died, or would answer an earlier question next time
-                    await self.close()
+        reader = await self._free.get()
+        try:
+            answer = await reader.ask((what, file, more))
+        finally:
+            self._free.put_nowait(reader)
         if answer is None:
             raise InvalidInstance("reading it takes too much memory or time")
         if isinstance(answer, Exception):
             raise answer
+        return answer
+
+    async def close(self) -> None:
+        """End the processes."""
+        for reader in self._readers:
+            await reader.close()
+
+
+class _FileReader:
+    """One process that reads files."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._running = AsyncExitStack()
+        self._process: AnsweringProcess | None = None
+
+    async def ask(self, question: object) -> Any:
+        """The answer; None if the process died or took too long."""
+        if self._process is None:
+            self._process = await self._running.enter_async_context(AnsweringProcess(_MODULE))
+        answer = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                answer = await self._process.ask(question)
+        except TimeoutError:
+            pass
+        finally:
+            if answer is None:  # it has died, or would answer an earlier question next time
+                await self.close()
         return answer
 
     async def close(self) -> None:

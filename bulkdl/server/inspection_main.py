@@ -6,8 +6,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from bulkdl.dicom.frame_facts import read_frame_facts
+from bulkdl.dicom.overlays import contours, mask
+from bulkdl.dicom.pictures import picture, thumbnail
 from bulkdl.dicom.tags import read_tags
-from bulkdl.dicom.thumbnail import thumbnail
 from bulkdl.errors import BulkdlError, InvalidInstance
 from bulkdl.runtime.processes import answer_all
 from bulkdl.server.catalogue import ServedFile, open_served
@@ -37,16 +39,38 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
 
 
-def _answer(question: tuple[Inspection, ServedFile]) -> Any:
-    what, file = question
-    read = thumbnail if what is Inspection.THUMBNAIL else read_tags
+def _answer(question: tuple[Inspection, ServedFile, Any]) -> Any:
+    what, file, more = question
     try:
-        open_served(file).close()
-        return read(file.target or file.path)
+        return _read(what, _path_of(file), more)
     except BulkdlError as error:
         return error
     except (OSError, MemoryError) as error:
-        return InvalidInstance(str(error) or "reading it takes too much memory")
+        # Without the folders of the file, which are not for people elsewhere.
+        reason = str(error).replace(str(file.path), file.path.name)
+        return InvalidInstance((isinstance(error, OSError) and error.strerror) or reason or "it takes too much memory")
+
+
+def _path_of(file: ServedFile) -> Path:
+    """The path of a file that is still the one that was scanned."""
+    open_served(file).close()
+    return file.target or file.path
+
+
+def _read(what: Inspection, path: Path, more: Any) -> Any:
+    match what:
+        case Inspection.THUMBNAIL:
+            return thumbnail(path)
+        case Inspection.TAGS:
+            return read_tags(path)
+        case Inspection.PICTURE:
+            return picture(path, more)
+        case Inspection.FACTS:
+            return read_frame_facts(path)
+        case Inspection.MASK:
+            return mask(path, _path_of(more))
+        case Inspection.CONTOURS:
+            return contours(path, _path_of(more))
 
 
 if __name__ == "__main__":

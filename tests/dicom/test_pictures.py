@@ -4,18 +4,31 @@ import io
 import struct
 import sys
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, JPEGLossless
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLSNearLossless,
+)
 
-from bulkdl.dicom.thumbnail import thumbnail
+from bulkdl.dicom.pictures import PictureOptions, first_number, picture, thumbnail
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from tests.support.dicom_samples import NATIVE, encapsulated, encoded, image, pydicom_file, pydicom_files
 
 NEAR = 6  # JPEG is lossy
+Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 
 def grey(path: Path, content: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
@@ -88,7 +101,7 @@ def test_does_not_use_gdcm(tmp_path: Path) -> None:
 def test_does_not_decode_a_frame_that_is_too_large(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(encoded(image(Rows=65535, Columns=65535)))
-    with pytest.raises(InvalidInstance, match="too large for a thumbnail"):
+    with pytest.raises(InvalidInstance, match="too large for a picture"):
         thumbnail(path)
 
 
@@ -127,3 +140,78 @@ def test_a_modality_table_whose_values_exceed_its_bits_is_not_applied(tmp_path: 
     path.write_bytes(encoded(image(ModalityLUTSequence=[table], **values)))
     with Image.open(io.BytesIO(thumbnail(path))) as shown:
         assert shown.size == (4, 4)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def shown_picture(path: Path, **options: Any) -> Array:
+    with Image.open(io.BytesIO(picture(path, PictureOptions(**options)))) as shown:
+        assert shown.format == "PNG"
+        return np.asarray(shown).astype(int)
+
+
+def expected(data_set: Dataset, frame: Array) -> Array:
+    """A frame as pydicom decodes it, as 8-bit grey or colour, by pydicom's transformations."""
+    if data_set.PhotometricInterpretation == "PALETTE COLOR":
+        coloured = apply_color_lut(frame, data_set)
+        return np.asarray(coloured >> (coloured.dtype.itemsize * 8 - 8)).astype(int)
+    if frame.ndim > 2:
+        return np.asarray(frame >> max(data_set.BitsStored - 8, 0)).astype(int)
+    grey = apply_modality_lut(frame, data_set).astype(float)
+    least, most = grey.min(), grey.max()
+    if "VOILUTSequence" in data_set:
+        grey = apply_voi(apply_modality_lut(frame, data_set), data_set).astype(float)
+        least, most = grey.min(), grey.max()
+    elif (window := first_number(data_set.get("WindowWidth"))) is not None and window >= 1:
+        centre = first_number(data_set.WindowCenter) or 0
+        least, most = centre - 0.5 - (window - 1) / 2, centre - 0.5 + (window - 1) / 2
+    bright = np.clip((np.nan_to_num(grey) - least) / (max(most - least, 1e-6)), 0, 1)
+    if data_set.PhotometricInterpretation == "MONOCHROME1":
+        bright = 1 - bright
+    return np.asarray(np.floor(bright * 255 + 0.5).astype(int))
+
+
+def test_a_picture_is_what_pydicom_decodes_in_every_transfer_syntax_of_the_demonstration() -> None:
+    syntaxes = set()
+    for path in pydicom_files():
+        try:
+            data_set = dcmread(path)
+            frames = data_set.pixel_array
+            content = shown_picture(path)
+        except Exception:  # noqa: BLE001, S112 - what pydicom cannot decode has no array to compare with
+            continue
+        count = int(data_set.get("NumberOfFrames") or 1)
+        with suppressed_pydicom_warnings:
+            wanted = expected(data_set, frames[count // 2] if count > 1 else frames)
+        syntax = data_set.file_meta.TransferSyntaxUID
+        if max(wanted.shape[:2]) > 4_096 or wanted.shape != content.shape:
+            continue
+        syntaxes.add(syntax)
+        error = np.abs(content - wanted)
+        is_lossy = syntax in {JPEGBaseline8Bit, JPEGExtended12Bit, JPEG2000, JPEGLSNearLossless, HTJ2K}
+        noise = float(np.mean(error.astype(float) ** 2))
+        assert error.max() <= 1 or (is_lossy and 10 * np.log10(255**2 / noise) >= 40), path.name
+    assert len(syntaxes) >= 11
+
+
+def test_a_window_may_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(encoded(image(**halves(0, 100, WindowCenter="0", WindowWidth="1"))))
+    assert shown_picture(path, centre=50.0, width=201.0)[0, 0] == round((0 - 49.5) / 200 * 255 + 127.5)
+    assert shown_picture(path, centre=1000.0, width=2.0).max() == 0
+
+
+def test_a_frame_may_be_chosen_and_must_exist(tmp_path: Path) -> None:
+    dark, bright = (struct.pack("<h", value) * 256 for value in (0, 100))
+    attributes = halves(0, 0, NumberOfFrames="2", PixelData=dark + bright, WindowCenter="50", WindowWidth="101")
+    path = tmp_path / "x"
+    path.write_bytes(encoded(image(**attributes)))
+    assert [shown_picture(path, frame=frame).max() > 128 for frame in (0, 1)] == [False, True]
+    with pytest.raises(InvalidInstance, match="there are 2 frames only"):
+        picture(path, PictureOptions(frame=2))
+
+
+def test_a_picture_of_lossless_jpeg_is_decoded_by_what_can_do_it() -> None:
+    path = pydicom_file("SC_rgb_jpeg_gdcm.dcm")
+    assert shown_picture(path).shape == dcmread(path).pixel_array.shape
