@@ -116,7 +116,7 @@ class Arrangement:
         execute("INSERT INTO numbered SELECT series_uid, number FROM series")
         last: int | None = execute("SELECT max(number) FROM series").fetchone()[0]
         self._has_numbers, self._numbers = last is not None, count((last or 0) + 1)
-        for table in ("collection", "patient", "study", "kind", "series", "tally", "folder"):
+        for table in ("collection", "patient", "study", "kind", "series", "tally", "alike", "folder"):
             execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
 
     def add_records(self, records: Iterable[Series]) -> None:
@@ -130,6 +130,12 @@ class Arrangement:
         execute = self._database.execute
         execute("DELETE FROM numbered")
         execute("INSERT INTO tally SELECT patient, study, kind, count(*), max(since) FROM series GROUP BY 1, 2, 3")
+        execute(
+            "INSERT INTO alike SELECT s.kind, substr(s.since, 1, 4), "
+            "coalesce(json_extract(p.record, '$.species_description'), ''), coalesce(s.description, ''), "
+            "count(*), coalesce(sum(s.image_count), 0), coalesce(sum(s.size_bytes), 0) "
+            "FROM series AS s JOIN patient AS p ON p.number = s.patient GROUP BY 1, 2, 3, 4"
+        )
         execute(
             "UPDATE study SET series_count = counted.series "
             "FROM (SELECT study, sum(series) AS series FROM tally GROUP BY study) AS counted "

@@ -18,6 +18,8 @@ Tables
   has those that are neither in a column of `series` nor equal to those of the Patient and the Study. `extra` is a JSON
   object of values that the record has no field for.
 - `tally`: how many Series of each kind each Study has, and the latest `since` of them. Every count is made from it.
+- `alike`: how many Series are of one kind, year and species and have the same description, with their instances and
+  bytes. The facets of the pages are counted from it. `year` is that of `since`.
 - `folder`: the folder of each Series in the bucket.
 - `holding`: in the cache of an archive, the Series that have files: their folder in the mirror, their bytes, whether
   they are whole, and when they were used last, in milliseconds since 1970. The other tables have what the archive says.
@@ -38,7 +40,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 10
+_VERSION: Final = 11
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -134,6 +136,7 @@ CREATE UNIQUE INDEX series_by_uid ON series (series_uid);
 CREATE INDEX series_by_collection ON series (collection_key);
 CREATE INDEX series_by_patient ON series (patient);
 CREATE INDEX series_by_study ON series (study);
+CREATE INDEX series_by_kind ON series (kind);
 
 CREATE TABLE tally (
     patient INTEGER NOT NULL,
@@ -142,6 +145,17 @@ CREATE TABLE tally (
     series INTEGER NOT NULL,
     since TEXT NOT NULL,
     PRIMARY KEY (patient, study, kind)
+) WITHOUT ROWID;
+
+CREATE TABLE alike (
+    kind INTEGER NOT NULL,
+    year TEXT NOT NULL,
+    species TEXT NOT NULL,
+    description TEXT NOT NULL,
+    series INTEGER NOT NULL,
+    images INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (kind, year, species, description)
 ) WITHOUT ROWID;
 
 CREATE TABLE folder (uuid TEXT PRIMARY KEY, series INTEGER NOT NULL) WITHOUT ROWID;

@@ -220,6 +220,20 @@ class CatalogueView:
         """The file of one instance of a Series. That of a hidden Collection is found, too."""
         return next(self._files("series_uid = ? AND sop_uid = ? AND reason IS NULL", "path", series_uid, sop_uid), None)
 
+    def files_from(self, series_uid: str, start: int, limit: int) -> tuple[ServedFile, ...]:
+        """Some of `files`, from a position on."""
+        if self.hidden and self.collection_of(series_uid) is None:
+            return ()
+        order = f"instance_number, path LIMIT {limit:d} OFFSET {start:d}"
+        return tuple(self._files("series_uid = ? AND reason IS NULL", order, series_uid))
+
+    def file_count(self, series_uid: str) -> int:
+        """How many `files` a Series has."""
+        if self.hidden and self.collection_of(series_uid) is None:
+            return 0
+        query = "SELECT count(*) FROM file WHERE series_uid = ? AND reason IS NULL AND served = 1"
+        return int(self.select(query, (series_uid,))[0][0])
+
     def find_instance(self, sop_uid: str) -> ServedFile | None:
         """The file of an instance by its UID. If several Series hold it, the first by UID."""
         files = self._files("sop_uid = ?", "series_uid", sop_uid)
