@@ -79,6 +79,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/context.py": "server/test_app.py",  # a value that `app` makes
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
+    "server/portal/*.py": "server/portal/test_routes.py",  # the test asks every page over real sockets
     "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
     "server/pathdb/*.py": "server/pathdb/test_routes.py",  # the test asks the API over real sockets
     "slides/check_main.py": "fetch/test_plain_files.py",  # a program; the test runs it as the parent does

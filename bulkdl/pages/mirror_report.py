@@ -1,6 +1,6 @@
 """Render the report of a mirror as one page of HTML that needs nothing from outside. jinja2 fills the template.
 
-jinja2 and pygal come with the extra `bulkdl[report]`. Every text of the page is escaped; its one script, which sorts
+pygal comes with the extra `bulkdl[report]`. Every text of the page is escaped; its one script, which sorts
 tables, is named in its Content Security Policy by its SHA-256, so no other script runs, whatever a name contains.
 """
 

@@ -25,11 +25,13 @@ from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.connections import HANDSHAKE_SECONDS, Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspector
+from bulkdl.server.metrics import METRICS, Metrics
 from bulkdl.server.nbia import routes as nbia
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.pathdb import routes as pathdb
 from bulkdl.server.pathdb.slides import ServedSlides
+from bulkdl.server.portal import routes as portal
 from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, status_page
 from bulkdl.server.services import routes as services
 from bulkdl.server.supply import Supply
@@ -69,11 +71,14 @@ def make_app(
         DiskError: the shared lists beside the catalogue cannot be read.
     """
     context = ServerContext(catalogue, Authenticator(rules), ServerThreads(), Inspector(), supply)
-    app = web.Application(client_max_size=_MAX_BODY_BYTES)
+    metrics = Metrics()
+    app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[metrics.middleware()])
+    app[METRICS] = metrics
     nbia.add_routes(app.router, context, quirks=quirks)
     bucket.add_routes(app.router, context)
     services.add_routes(app.router, context)
     pathdb.add_routes(app.router, context, slides or ServedSlides())
+    portal.add_routes(app.router, context, services=SERVICES_PATH)
     app.router.add_route("*", "/{anything:.*}", status_page)
 
     async def close(_app: web.Application) -> None:
@@ -112,10 +117,12 @@ async def serving(
         shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     await runner.setup()
-    assert runner.server is not None  # noqa: S101 - it was set up
+    server = runner.server
+    assert server is not None  # noqa: S101 - it was set up
+    app[METRICS].connections = lambda: len(server.connections)
     try:
         names = frozenset(name.lower().removesuffix(".") for name in (host, *hosts))
-        with Connections(hosts=names).guarded(runner.server) as accept:
+        with Connections(hosts=names).guarded(server) as accept:
             async with await _listen(accept, host, port, tls) as listening:
                 address, bound = listening.sockets[0].getsockname()[:2]
                 scheme = "https" if tls is not None else "http"

@@ -64,7 +64,11 @@ class NotedResponse(web.Response):
 async def status_page(request: web.Request) -> web.Response:
     """Answer a request that no route takes: 405 if its path has other methods, otherwise 404."""
     known = {resource.canonical for resource in request.app.router.resources()}
-    status = HTTPStatus.METHOD_NOT_ALLOWED if request.path in known else HTTPStatus.NOT_FOUND
+    return bare_page(HTTPStatus.METHOD_NOT_ALLOWED if request.path in known else HTTPStatus.NOT_FOUND)
+
+
+def bare_page(status: HTTPStatus) -> web.Response:
+    """A status as the real archives' Tomcat shows it; clients of the APIs look for its words."""
     text = f"{status.value} - {status.phrase}"
     page = f"<html><head><title>{text}</title></head><body><h1>HTTP Status {text}</h1></body></html>"
     return web.Response(status=status, body=page.encode(), content_type="text/html")

@@ -15,7 +15,7 @@ Writer: TypeAlias = Callable[[Attribute, Value], JsonValue]
 
 
 class Credential(Enum):
-    """The credentials that an API takes, in words for people who read the index page."""
+    """The credentials that an API takes, in words for people who read the page of the APIs."""
 
     NONE = "Takes no login: every client is the guest."
     KEY = "Takes an API key, as header or parameter api_key, if the server has keys."

@@ -253,7 +253,7 @@ def original_names(files: Sequence[ServedFile]) -> list[str]:
 
 def bundle(
     files: Iterable[ServedFile | None],
-    names: Sequence[str],
+    names: Iterable[str],
     *,
     license_text: str | None = None,
     md5_of: Callable[[ServedFile], bytes] | None = None,
@@ -265,7 +265,7 @@ def bundle(
     current time. Like NBIA's, it ends early but well-formed if a file cannot be read, and `on_failure` gets the reason.
     An empty chunk stands for a file that is None, because it has not arrived yet.
     """
-    sink, sent = _Sink(), list[ServedFile]()
+    sink, sent, remaining = _Sink(), list[tuple[ServedFile, str]](), iter(names)
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         if license_text is not None:
             archive.writestr(_entry("LICENSE"), license_text)
@@ -275,15 +275,16 @@ def bundle(
                     yield from sink.take(1)
                     yield b""
                     continue
-                name = names[len(sent)]
-                sent.append(file)
+                name = next(remaining)
+                if md5_of is not None:
+                    sent.append((file, name))
                 is_large = file.size_bytes >= _ZIP64_FROM_BYTES
                 with open_served(file) as source, archive.open(_entry(name), "w", force_zip64=is_large) as target:
                     while chunk := source.read(_READ_BYTES):
                         target.write(chunk)
                         yield from sink.take(_PIECE_BYTES)
             if md5_of is not None:
-                lines = [f"{name},{md5_of(file).hex()}\n" for file, name in zip(sent, names, strict=True)]
+                lines = [f"{name},{md5_of(file).hex()}\n" for file, name in sent]
                 archive.writestr(_entry("md5hashes.csv"), "".join(["Filename,MD5Hash\n", *lines]))
         except (OSError, DiskError) as error:
             on_failure(str(error))

