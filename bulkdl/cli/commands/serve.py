@@ -83,7 +83,8 @@ def serve(
 
     The address is printed on standard output as soon as the server answers. The APIs are TCIA v3
     (/services/v3/TCIA/query), NBIA v1, v2, v4 and Advanced (/nbia-api/services), and an S3 bucket (s3://bulkdl/, by
-    anonymous requests in path style). The front page lists every endpoint and the differences from the real archives.
+    anonymous requests in path style). A browser gets pages of what is
+    served, with pictures, a search and every endpoint: bulkdl help portal.
 
     A users file is TOML:
 
