@@ -10,8 +10,6 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from bulkdl.archive.base import Archive, Capabilities
-from bulkdl.archive.drs.archive import CAPABILITIES as DRS_CAPABILITIES
-from bulkdl.archive.drs.archive import DrsArchive
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.idc.archive import CAPABILITIES as IDC_CAPABILITIES
 from bulkdl.archive.idc.archive import IdcArchive
@@ -28,13 +26,20 @@ from bulkdl.runtime.concurrency import Limiter
 
 Form: TypeAlias = Callable[[Profile, HttpClient], Archive]
 
+
+def _data_commons(profile: Profile, http: HttpClient) -> Archive:
+    from bulkdl.archive.drs.archive import DrsArchive  # noqa: PLC0415 - late: few runs need it
+
+    return DrsArchive(profile, http)
+
+
 _SERVICE_POLICY: Final = RetryPolicy(max_attempts=3, give_up_after_seconds=10.0)
 _SERVICE_REQUESTS: Final = 4
 _FORMS: Final[Mapping[str, Form]] = {
     **dict.fromkeys(DIALECTS, NbiaArchive),
     "idc": IdcArchive,
     "idc-gcs": IdcArchive,
-    DRS: DrsArchive,
+    DRS: _data_commons,
     "pathdb": PathDbArchive,
 }
 
@@ -99,6 +104,8 @@ def capabilities(profile: Profile) -> Capabilities:
     if _FORMS.get(profile.kind) is IdcArchive:
         return IDC_CAPABILITIES
     if profile.kind == DRS:
+        from bulkdl.archive.drs.archive import CAPABILITIES as DRS_CAPABILITIES  # noqa: PLC0415 - late, as above
+
         return DRS_CAPABILITIES
     if _FORMS.get(profile.kind) is PathDbArchive:
         return PATHDB_CAPABILITIES

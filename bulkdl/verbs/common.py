@@ -219,7 +219,7 @@ async def open_archive(
         retrier.first_answer_seconds = first_answer_seconds
         retrier.on_silence = lambda: note(f"waiting for the first answer of {profile.url}{limit}")
         async with connect(profile, retrier, access=settings.access, note=note) as client:
-            read_headers(client)
+            read_headers(profile, client)
             yield OpenArchive(client, settings)
 
 

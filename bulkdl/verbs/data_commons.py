@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Final
 
 from bulkdl.archive.base import Archive
-from bulkdl.archive.drs.archive import DrsArchive
 from bulkdl.archive.profiles import DRS, Profile, commons_of, find_profile
 from bulkdl.dicom.header import read_header
 from bulkdl.errors import ConfigurationError, InstanceError, SelectionError
@@ -112,8 +111,12 @@ def _key_in(text: str, name: str) -> str:
     return key
 
 
-def read_headers(client: Archive) -> None:
+def read_headers(profile: Profile, client: Archive) -> None:
     """Have an archive of a data commons read the headers of objects whose Series it cannot know otherwise."""
+    if profile.kind != DRS:
+        return
+    from bulkdl.archive.drs.archive import DrsArchive  # noqa: PLC0415 - late: few runs need it
+
     if isinstance(client, DrsArchive):
         client.series_of = _series_of
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import io
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import ShortBody, UnexpectedAnswer
 from bulkdl.model.text import one_line, shortened
+
+if TYPE_CHECKING:
+    from zipfile import ZipInfo
 
 TAIL_BYTES: Final = 1 << 17
 """How much of the end of a zip is read first."""
@@ -26,6 +28,8 @@ _LOCAL_SIGNATURE: Final = b"PK\x03\x04"
 LOCAL_BYTES: Final = _LOCAL.size + 2 * 0xFFFF
 """The most that lies between the beginning of a member and its data."""
 _PIECE_BYTES: Final = 1 << 18
+_STORED: Final = 0  # 4.4.5
+_DEFLATED: Final = 8
 _TEXTS: Final = (".csv", ".tsv", ".txt", ".json", ".xml", ".pdf", ".html", ".md", ".sums", ".log", ".md5")
 _NOT_IMAGES: Final = frozenset({"license", ".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 
@@ -95,6 +99,8 @@ def read_directory(tail: bytes, length: int) -> tuple[ZipMember, ...]:
 
     Raises EarlierBytesNeeded; UnexpectedAnswer: it is not a zip, or one that cannot be read.
     """
+    import zipfile  # noqa: PLC0415 - late: few objects are zips
+
     try:
         with zipfile.ZipFile(_End(tail, length)) as opened:
             found = sorted(opened.infolist(), key=lambda each: each.header_offset)
@@ -105,8 +111,8 @@ def read_directory(tail: bytes, length: int) -> tuple[ZipMember, ...]:
     return tuple(_member(position, info, length) for position, info in enumerate(found, start=1))
 
 
-def _member(position: int, info: zipfile.ZipInfo, length: int) -> ZipMember:
-    is_known = info.compress_type in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} and not info.flag_bits & 1
+def _member(position: int, info: ZipInfo, length: int) -> ZipMember:
+    is_known = info.compress_type in {_STORED, _DEFLATED} and not info.flag_bits & 1
     if not is_known or info.file_size > _MOST_MEMBER_BYTES or info.header_offset + info.compress_size > length:
         raise UnexpectedAnswer(f"member {position} of the zip is encrypted, or packed by a method that is not known")
     return ZipMember(
@@ -116,7 +122,7 @@ def _member(position: int, info: zipfile.ZipInfo, length: int) -> ZipMember:
         info.compress_size,
         info.file_size,
         info.CRC,
-        info.compress_type == zipfile.ZIP_DEFLATED,
+        info.compress_type == _DEFLATED,
     )
 
 
