@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.connect import connect, query, query_async
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.doctor import doctor, doctor_async
-    from bulkdl.verbs.export import export
+    from bulkdl.verbs.export import export, export_async
     from bulkdl.verbs.ls import ls, ls_async
     from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
     from bulkdl.verbs.manifest_lock import manifest_lock, manifest_lock_async
@@ -87,6 +87,7 @@ __all__ = [
     "doctor",
     "doctor_async",
     "export",
+    "export_async",
     "log",
     "log_async",
     "ls",

@@ -42,6 +42,7 @@ WHERE l.selection_id = :selection AND s.folder IS NULL AND NOT EXISTS (
 
 FORGET_UNKNOWN_SERIES: Final = (
     "DELETE FROM series_header WHERE series_id = ?",
+    "DELETE FROM instance_header WHERE series_id = ?",
     "DELETE FROM failure WHERE series_id = ?",
     "DELETE FROM selection_series WHERE series_id = ?",
     "DELETE FROM tally WHERE series_id = ?",
@@ -553,6 +554,8 @@ MIRROR_STATE: Final = """
 SELECT count(*), sum(held), sum(held_bytes), sum(withdrawn), (SELECT max(updated_at) FROM series),
   (SELECT max(described_at) FROM collection), (SELECT group_concat(url) FROM archive) FROM tally
 """
+HEADER: Final = "SELECT record FROM instance_header WHERE series_id = ? AND sop_uid = ? AND mtime_ns = ?"
+KEEP_HEADER: Final = "INSERT OR REPLACE INTO instance_header (series_id, sop_uid, mtime_ns, record) VALUES (?, ?, ?, ?)"
 SOP_CLASS: Final = "SELECT sop_class_uid FROM series_header WHERE series_id = ?"
 KEEP_SOP_CLASS: Final = "INSERT OR REPLACE INTO series_header (series_id, sop_class_uid) VALUES (?, ?)"
 FIRST_RUN: Final = "SELECT min(started_at) FROM run"

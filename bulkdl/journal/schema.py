@@ -56,6 +56,8 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
 - `collection`, `analysis_result`, `patient`, `study`: what the archive says of them. `record` is a JSON object of the
   values of `model.descriptions.CollectionDescription` and `ResultDescription`, of `model.records.Patient` and `Study`;
   what is absent has no key. A row of `collection` with a name alone: the archive was asked and said nothing.
+- `instance_header`: attributes that `export --table headers` read from the file of an instance, while its time was
+  `mtime_ns`. `record` is a JSON object of keyword to text; an attribute that the file does not have is null.
 - `series_header`: values of a Series that were read from its first file, because the archive does not send them.
 - `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
   `run_id` is the last run that found it there.
@@ -357,6 +359,16 @@ CREATE TABLE move_file (
 ) WITHOUT ROWID;
 """
 
+_VERSION_8: Final = """
+CREATE TABLE instance_header (
+  series_id INTEGER NOT NULL,
+  sop_uid TEXT NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  record TEXT NOT NULL,
+  PRIMARY KEY (series_id, sop_uid)
+) WITHOUT ROWID;
+"""
+
 VIEWS: Final = """
 DROP VIEW IF EXISTS v_collections;
 DROP VIEW IF EXISTS v_series;
@@ -416,6 +428,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _VERSION_5,
     _VERSION_6,
     _VERSION_7,
+    _VERSION_8,
 )
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
@@ -439,12 +452,15 @@ CREATE TEMP TABLE move (series_id, folder);
 CREATE TEMP TABLE move_file (series_id, sop_uid, before, after);
 """
 
+_NO_HEADERS: Final = "CREATE TEMP TABLE instance_header (series_id, sop_uid, mtime_ns, record);"
+
 STAND_INS: Final[dict[int, str]] = {
-    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES,
-    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES,
-    3: _NO_DESCRIPTIONS + _NO_MOVES,
-    4: _NO_DESCRIPTIONS + _NO_MOVES,
-    5: _NO_DESCRIPTIONS + _NO_MOVES,
-    6: _NO_MOVES,
+    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
+    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
+    3: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
+    4: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
+    5: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
+    6: _NO_MOVES + _NO_HEADERS,
+    7: _NO_HEADERS,
 }
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

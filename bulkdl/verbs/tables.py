@@ -32,11 +32,15 @@ _NUMBERS: Final = frozenset({*_COUNTS, "size_bytes", "Number of Images"})
 
 
 class ExportTable(StrEnum):
-    """A table of the journal. `metadata` has the columns of the NBIA Data Retriever's `metadata.csv`."""
+    """A table of the journal. `metadata` has the columns of the NBIA Data Retriever's `metadata.csv`.
+
+    `headers` has attributes of the files, which `header_table` reads.
+    """
 
     SERIES = "series"
     INSTANCES = "instances"
     METADATA = "metadata"
+    HEADERS = "headers"
 
 
 def columns(table: ExportTable) -> dict[str, type]:

@@ -5,31 +5,51 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
+
 from bulkdl.cli.options import file_option, mirror_argument, verb_options
+from bulkdl.cli.runner import run
 from bulkdl.cli.sections import command
+from bulkdl.model.events import Event, Noted
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.verbs.export import ExportFormat
-from bulkdl.verbs.export import export as write_table
+from bulkdl.verbs.export import UNREADABLE, ExportFormat, export_async
 
 
 @command(
     "bulkdl export rider --table metadata --output metadata.csv",
     "bulkdl export rider --table instances --format parquet --output instances.parquet",
+    "bulkdl export rider --table headers --keyword KVP,SliceThickness --output headers.csv",
 )
 @mirror_argument
-@verb_options(write_table)
+@verb_options(export_async)
 @file_option("--output", help="Write to FILE instead of standard output.")
 def export(*, mirror: Path, options: dict[str, Any], output: Path | None) -> int:
-    """Write the journal of the mirror at DIR as a table: its series, its instances, or their metadata.
+    """Write the journal of the mirror at DIR as a table: its series, its instances, their metadata or headers.
 
-    The table metadata has the columns of the NBIA Data Retriever's metadata.csv.
+    The table metadata has the columns of the NBIA Data Retriever's metadata.csv. The table headers has attributes of
+    every file, by their keywords; files that cannot be read are named, and the command ends with exit code 1.
     """
+    unreadable: list[str] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Noted) and event.message.startswith(UNREADABLE):
+            unreadable.append(event.message)
+        if isinstance(event, Noted):
+            click.echo(event.message, err=True)
+
+    def write(file: Any) -> None:
+        run(
+            lambda stop: export_async(mirror, file, **options, sink=tell, stop=stop),
+            when_interrupted="interrupted; the table is not complete",
+            sink=tell,
+        )
+
     text: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "newline": ""}
     opened = {"mode": "wb"} if options.get("format") == ExportFormat.PARQUET else text
     if output is None:
         with os.fdopen(os.dup(sys.stdout.fileno()), **opened) as file:
-            write_table(mirror, file, **options)
-        return 0
+            write(file)
+        return int(bool(unreadable))
     with disk_errors("write", output), output.open(**opened) as file:
-        write_table(mirror, file, **options)
-    return 0
+        write(file)
+    return int(bool(unreadable))
