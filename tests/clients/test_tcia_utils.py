@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 import requests
 from plotly.graph_objects import Figure
-from tcia_utils import datacite, nbia, wordpress
+from tcia_utils import datacite, nbia, pathdb, wordpress
 
 COLLECTION = "BULKDL-PHANTOM"
 DOI = "10.7937/k9/tcia.2099.bulkdl-phantom"
 REAL_ADDRESS = "https://nbia.cancerimagingarchive.net/nbia-api/services"
-REAL_SERVICES = ("https://api.datacite.org", "https://cancerimagingarchive.net")
+REAL_SERVICES = (
+    *("https://api.datacite.org", "https://cancerimagingarchive.net", "https://pathdb.cancerimagingarchive.net"),
+)
 
 
 IN_BOTH = pytest.mark.parametrize("family", ["v4", "v1"])
@@ -336,3 +338,65 @@ def test_every_other_list_of_the_collection_manager_is_answered() -> None:
         *(wordpress.getFileTypes, wordpress.getVersionDownloads),
     ):
         assert isinstance(ask(), list)
+
+
+# --- PathDB -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _has_slides(request: pytest.FixtureRequest) -> None:
+    """A cache of a bucket has no slides."""
+    if request.node.callspec.params["archive"] == "cache":
+        pytest.skip("a cache of a bucket")
+
+
+OF_SLIDES = pytest.mark.usefixtures("_has_slides")
+
+
+@OF_SLIDES
+def test_collections_of_slides_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = pathdb.getCollections()
+    assert (one["collectionName"], len(one["updated"])) == (COLLECTION, len("2026-01-01"))
+    assert pathdb.getCollections(query="phantom", format="df")["collectionId"].tolist() == [one["collectionId"]]
+    assert pathdb.getCollections(query="none") == []
+    monkeypatch.chdir(tmp_path)
+    pathdb.getCollections(format="csv")
+    assert len(list(tmp_path.glob("pathologyCollections-*.csv"))) == 1
+
+
+@OF_SLIDES
+def test_slides_of_a_collection_are_listed_by_name_and_by_number() -> None:
+    by_name = pathdb.getImages(COLLECTION)
+    assert [each["imageId"] for each in by_name] == ["PHANTOM-001-DX1", "PHANTOM-002-DX1"]
+    assert pathdb.getImages(by_name[0]["collectionId"]) == by_name
+    assert (by_name[0]["imagedWidth"], by_name[0]["imageHeight"]) == (640, 480)
+    assert by_name[0]["physicalPixelSizeX"] == ""
+
+
+@OF_SLIDES
+def test_slides_are_downloaded_once(tmp_path: Path) -> None:
+    frame = pathdb.getImages(COLLECTION, format="df")
+    pathdb.downloadImages(frame, path=str(tmp_path))
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert found.keys() == {"PHANTOM-001-DX1.svs", "PHANTOM-002-DX1.tif"}
+    assert all(content.startswith(b"II*") for content in found.values())
+    pathdb.downloadImages(frame, path=str(tmp_path))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == found
+
+
+@OF_SLIDES
+def test_reports_count_slides_and_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pathdb.getImages(COLLECTION, format="df")
+    report = pathdb.reportCollections(frame)
+    assert report[["subjectCount", "imageCount"]].to_numpy().tolist() == [[2, 2]]
+    shown: list[Figure] = []
+
+    def show(figure: Figure) -> None:
+        shown.append(figure)
+
+    monkeypatch.setattr(Figure, "show", show)
+    pathdb.reportCollections(frame, format="chart")
+    frame["created"] = frame["changed"] = "2026-01-01"  # its format of dates is not one that pandas reads
+    assert pathdb.reportSubmissions(frame)["imageCount"].tolist() == [2]
+    pathdb.reportSubmissions(frame, format="chart")
+    assert len(shown) == 2
