@@ -66,6 +66,7 @@ torture: $(READY) ## the long forms: 730 kills, an instance of 4 GB, and a soup 
 	$(BIN)/python -m tests.stress.kills --form idc --kills 30
 	$(BIN)/python -m tests.stress.rearranging --kills 100
 	$(BIN)/python -m tests.stress.large --gigabytes 4
+	$(BIN)/python -m tests.stress.large --slide --gigabytes 2 --kills 2
 	$(BIN)/python -m tests.stress.soup --instances 2000
 
 fuzz: $(READY) ## property tests with many more examples, for as long as you let them

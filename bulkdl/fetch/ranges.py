@@ -15,12 +15,14 @@ from bulkdl.fetch.committer import Received
 from bulkdl.fetch.digests import Hashing
 from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
-from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.disk import boot_id, disk_errors
 from bulkdl.runtime.tasks import Tasks
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream
 
 CHECKPOINT_BYTES: Final = 16 << 20  # of a large body are synced, and noted, at a time
 WRITE_BYTES: Final = 1 << 20
+_WRITE_BYTES: Final = 1 << 18  # of a range at a time: what is not written is lost with the process, for each range
+_NOTE_BYTES: Final = 1 << 20  # of progress are noted at a time
 _PART_BYTES: Final = 16 << 20
 _LEAST_PART_BYTES: Final = 64 << 10
 _MOST_PARTS: Final = 2_000
@@ -119,8 +121,9 @@ class RangedDownload:
         self._identified = asyncio.Event()
         self._changed = asyncio.Event()  # a part ended: its bytes may be hashed, or it may be taken again
         self._part_ended = asyncio.Event()
-        self._unsynced = 0
-        self._is_syncing = False
+        self._unsynced = self._unnoted = 0
+        self._is_syncing = self._is_noted = False
+        self._noting = asyncio.Lock()
         self._hashing = Hashing(with_md5=archive.capabilities.knows_md5s or target.entry.md5 is not None)
 
     async def receive(self) -> Received:
@@ -143,9 +146,8 @@ class RangedDownload:
             await file.finish()
         finally:
             if not is_finished:
-                await file.abort(keep=self.kept.synced_bytes > 0)
-        if self.kept.synced_bytes:
-            await self._threads(self._partials.forget, self._name)
+                await file.abort(keep=self._is_noted or self.kept.synced_bytes > 0)
+        await self._threads(self._partials.forget, self._name)
         return Received(file.path, self._name, self._hashing.digests(), self.kept.validator)
 
     async def _receive_parts(self, file: PartialStream) -> None:
@@ -204,7 +206,7 @@ class RangedDownload:
                     self.arrived += len(chunk)
                     pieces.append(chunk)
                     size_bytes += len(chunk)
-                    if size_bytes >= WRITE_BYTES:
+                    if size_bytes >= _WRITE_BYTES:
                         taken, pieces, size_bytes = pieces, [], 0
                         await self._write(part, taken, file)
             except (RequestFailed, Interrupted):
@@ -229,8 +231,11 @@ class RangedDownload:
         size_bytes = sum(map(len, pieces))
         self._parts.written[part] += size_bytes
         self._unsynced += size_bytes
+        self._unnoted += size_bytes
         if self._unsynced >= CHECKPOINT_BYTES and not self._is_syncing:
             await self._checkpoint(file)
+        elif self._unnoted >= _NOTE_BYTES and not self._noting.locked():
+            await self._note()
 
     async def _checkpoint(self, file: PartialStream) -> None:
         self._is_syncing, self._unsynced = True, 0
@@ -238,9 +243,21 @@ class RangedDownload:
         try:
             await file.checkpoint()
             self.kept = replace(self.kept, written=written, synced_bytes=sum(written))
-            await self._threads(self._partials.note, self._name, self.kept)
+            await self._note()
         finally:
             self._is_syncing = False
+
+    async def _note(self) -> None:
+        """Note what is synced, and what is written: a process that is killed leaves that to the system."""
+        async with self._noting:
+            self._unnoted, self._is_noted = 0, True
+            noted = replace(self.kept, arrived=tuple(self._parts.written), boot=boot_id())
+            noting = asyncio.ensure_future(self._threads(self._partials.note, self._name, noted))
+            try:
+                await asyncio.shield(noting)
+            except asyncio.CancelledError:
+                await noting  # a note that came after the end of the file would be of no file
+                raise
 
     async def _hash_along(self, file: PartialStream) -> None:
         """Hash the parts in their order, as they are complete: they are in the memory of the system still."""

@@ -15,6 +15,7 @@ import errno
 import os
 import sys
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -153,3 +154,15 @@ def replace_file(path: Path, content: bytes) -> None:
         sync_file(new)
         new.replace(path)
     sync_folder(path.parent)
+
+
+@cache
+def boot_id() -> str:
+    """What identifies the run of the system since it was started; empty where that is not known.
+
+    Bytes that a process wrote are lost with the system, not with the process: page cache. Source: random(4).
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, TypeVarTuple
+from typing import Final, Self, TypeVarTuple
 
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
 from bulkdl.errors import MirrorUnwritable
-from bulkdl.runtime.disk import disk_errors, open_new, sync_open_file, write_new
+from bulkdl.runtime.disk import boot_id, disk_errors, open_new, sync_open_file, write_new
 from bulkdl.store.space import measure
 
 Arguments = TypeVarTuple("Arguments")
@@ -35,7 +35,9 @@ class KeptPartial:
 
     `source` and `validator` identify the object, `length` is its size in bytes. Only the first `synced_bytes` of the
     file are valid: after a power cut the others may be anything. Of a file that was received in parts of `part_bytes`,
-    the first bytes of each part are valid, as many as `written` has, `synced_bytes` in all.
+    the first bytes of each part are valid, as many as `written` has, `synced_bytes` in all. `arrived` has as many as
+    are written, and perhaps not synced: they are valid as long as the system runs that `boot` identifies, whatever
+    becomes of the process.
     """
 
     source: str
@@ -44,6 +46,14 @@ class KeptPartial:
     synced_bytes: int
     part_bytes: int = 0
     written: tuple[int, ...] = ()
+    arrived: tuple[int, ...] = ()
+    boot: str = ""
+
+    def valid_now(self) -> Self:
+        """The same with what `arrived`, if the system was not restarted since."""
+        if not self.arrived or not self.boot or self.boot != boot_id():
+            return replace(self, written=tuple(self.written), arrived=(), boot="")
+        return replace(self, written=tuple(self.arrived), synced_bytes=sum(self.arrived), arrived=(), boot="")
 
 
 class PartialStream:
@@ -181,9 +191,9 @@ class Partials:
         for note in notes:
             name = note.removesuffix(_NOTE)
             with suppress(OSError, ValueError, TypeError):
-                kept = KeptPartial(**json.loads(self.path(note).read_bytes()))
+                kept = KeptPartial(**json.loads(self.path(note).read_bytes())).valid_now()
                 if _is_valid(kept, self.size(name) or 0):
-                    found[name] = replace(kept, written=tuple(kept.written))
+                    found[name] = kept
         return found
 
     def forget(self, name: str) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import aiofiles
 import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
+from bulkdl.runtime.disk import boot_id
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
 
 
@@ -121,6 +123,24 @@ def test_a_file_in_parts_is_resumable_with_gaps(partials: Partials) -> None:
     kept = KeptPartial("x", "v", 9, 3, part_bytes=3, written=(2, 1, 0))
     partials.note("a.part", kept)
     assert partials.resumable() == {"a.part": kept}
+
+
+@pytest.mark.parametrize(("boot", "valid"), [(boot_id(), (2, 2, 0)), ("of another start", (2, 1, 0)), ("", (2, 1, 0))])
+def test_what_was_written_and_not_synced_is_valid_until_the_system_is_restarted(
+    partials: Partials, boot: str, valid: tuple[int, ...]
+) -> None:
+    partials.write("a.part", b"xy.z.")
+    kept = KeptPartial("x", "v", 9, 3, part_bytes=3, written=(2, 1, 0))
+    partials.note("a.part", replace(kept, arrived=(2, 2, 0), boot=boot))
+    assert partials.resumable() == {"a.part": replace(kept, written=valid, synced_bytes=sum(valid))}
+
+
+def test_what_was_only_written_is_resumable_too(partials: Partials) -> None:
+    partials.write("a.part", b"xy")
+    partials.note("a.part", KeptPartial("x", "v", 9, 0, part_bytes=3, arrived=(2,), boot=boot_id()))
+    assert partials.resumable() == {"a.part": KeptPartial("x", "v", 9, 2, part_bytes=3, written=(2,))}
+    partials.note("a.part", KeptPartial("x", "v", 9, 0, part_bytes=3, arrived=(3,), boot=boot_id()))
+    assert partials.resumable() == {}
 
 
 async def test_tasks_write_one_file_at_their_positions(partials: Partials) -> None:
