@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
 from typing import Final, TypeVar
 
 import click
@@ -13,9 +15,11 @@ import click
 from bulkdl.cli.exit_codes import Exit, document, error_values, for_report
 from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.signals import SIGNALS, forget_signals, handle_signals
-from bulkdl.errors import BulkdlError, ConfigurationError, Interrupted
+from bulkdl.errors import ArchiveRefused, BulkdlError, ConfigurationError, Interrupted
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted, RunEnded, Sink, ignore
 from bulkdl.model.reports.base import Report
+from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import one_line
 from bulkdl.progress.display import ProgressMode, display
@@ -23,11 +27,16 @@ from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
 from bulkdl.runtime.terminal import width_of
+from bulkdl.verbs.agreements import missing_agreement
 
 Result = TypeVar("Result")
 AnyReport = TypeVar("AnyReport", bound=Report)
 
-yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask before a whole archive or a very low rate.")
+yes_option: Final = click.option(
+    "--yes",
+    is_flag=True,
+    help="Do not ask: agree to the terms of an archive of controlled data, to a whole archive, to a very low rate.",
+)
 
 _SLOW_BYTES_PER_SECOND: Final = 1000.0
 _STOPPING: Final = "stopping: finishing the requests in flight; Ctrl-C again stops at once"
@@ -138,6 +147,23 @@ def confirm(question: str, *, yes: bool) -> None:
         raise ConfigurationError(f"{question} There is no terminal to ask at; to confirm it, add --yes")
     if not click.confirm(question, err=True):
         raise Interrupted("nothing was downloaded")
+
+
+def consenting(
+    choice: ArchiveChoice, mirror: Path | None, selection: Selection | None = None, *, yes: bool
+) -> ArchiveChoice:
+    """The choice with the agreement that the archive demands, if it does, and if `mirror` does not remember it.
+
+    Raises ArchiveRefused: there is no terminal to ask at; Interrupted: the user refuses.
+    """
+    agreement = missing_agreement(choice, mirror, selection)
+    if agreement is None:
+        return choice
+    if not yes and not sys.stdin.isatty():
+        raise ArchiveRefused(agreement.refusal)
+    if not yes and not click.confirm(agreement.question, err=True):
+        raise Interrupted("nothing was downloaded")
+    return replace(choice, agrees=True)
 
 
 def confirm_rate(settings: FetchSettings, *, yes: bool) -> None:

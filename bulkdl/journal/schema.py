@@ -36,7 +36,8 @@ Tables
 Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains a secret.
 
 - `mirror`: properties of the mirror as a whole, by name: `layout` is the template of its folders and files;
-  `relayout` is there while a relayout to it is not finished; `side_files` is what was written beside the images.
+  `relayout` is there while a relayout to it is not finished; `side_files` is what was written beside the images;
+  `agreements` is a JSON list of the terms that the user agreed to, with the address of each archive.
 - `folder_owner`: which names own a folder whose name contains text. `key` is the path without case and in one form of
   Unicode, `owner` a digest of the names: two Collections that differ only in that keep different folders.
 - `archive`: `name` is the profile or the address that the user gave, `url` its latest address.

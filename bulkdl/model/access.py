@@ -92,6 +92,7 @@ class ArchiveChoice:
     archives beside the built-in ones, by the KIND of `KIND+URL`; worker processes import what makes them by name.
     `idc_index` is the path or the address of the index of IDC, None for the installed or downloaded one. `route` is
     that of an archive with a route, such as `tcia`. `gen3_credentials` is the key file for data commons.
+    `agrees`: the user agrees to the terms that the archive demands.
     """
 
     cache: Path
@@ -102,3 +103,4 @@ class ArchiveChoice:
     idc_index: str | None = None
     route: Route = Route.IDC_FIRST
     gen3_credentials: Path | None = None
+    agrees: bool = False

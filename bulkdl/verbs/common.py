@@ -183,10 +183,14 @@ def _of_idc(services: str, cache: Path) -> Profile:
 
 @dataclass(frozen=True, slots=True)
 class OpenArchive:
-    """An archive, and what a worker needs to open it, too; a run sets the `root` of its mirror in that."""
+    """An archive, and what a worker needs to open it, too; a run sets the `root` of its mirror in that.
+
+    `choice` is what the user gave.
+    """
 
     client: Archive
     settings: WorkerSettings
+    choice: ArchiveChoice
 
 
 @asynccontextmanager
@@ -220,7 +224,7 @@ async def open_archive(
         retrier.on_silence = lambda: note(f"waiting for the first answer of {profile.url}{limit}")
         async with connect(profile, retrier, access=settings.access, note=note) as client:
             read_headers(profile, client)
-            yield OpenArchive(client, settings)
+            yield OpenArchive(client, settings, choice)
 
 
 async def check_found(selection: Selection, found: Resolution, client: Archive) -> list[Failure]:

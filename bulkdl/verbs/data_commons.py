@@ -34,7 +34,7 @@ def choose_commons(selection: Selection, choice: ArchiveChoice, sink: Sink) -> A
         SelectionError: the objects are of several ones, or of one and of other archives.
     """
     objects = list(_objects_in(selection))
-    chosen = None if choice.name in DEMOS else find_profile(choice.name, choice.profiles, forms=choice.forms)
+    chosen = None if choice.name in DEMOS else profile_of_choice(choice)
     if not objects:
         if chosen is not None and chosen.kind == DRS:
             raise SelectionError(
@@ -53,6 +53,11 @@ def choose_commons(selection: Selection, choice: ArchiveChoice, sink: Sink) -> A
         return choice
     sink(Noted(f"the manifest names objects of a data commons: they come from {name}"))
     return replace(choice, name=name)
+
+
+def profile_of_choice(choice: ArchiveChoice) -> Profile:
+    """The profile of an archive that is not the demonstration. Raises ConfigurationError: there is none."""
+    return find_profile(choice.name, choice.profiles, forms=choice.forms)
 
 
 def _name_of(wanted: DrsObject, choice: ArchiveChoice, chosen: Profile | None) -> str:

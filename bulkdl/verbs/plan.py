@@ -30,6 +30,7 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
+from bulkdl.verbs.agreements import missing_agreement
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.data_commons import choose_commons
@@ -80,6 +81,8 @@ async def plan_async(
     root = Path(to) if to is not None else None
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
     choice = choose_commons(wanted, choose_archive(archive), sink)
+    if (agreement := missing_agreement(choice, root)) is not None:
+        sink(Noted(agreement.refusal))
     async with open_archive(choice, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
         wanted = await resolve_data_sets(wanted, source.client, sink)
         wanted = await find_series_of_instances(wanted, source.client, sink)

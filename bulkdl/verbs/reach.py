@@ -32,6 +32,7 @@ def reach(
     idc_index: Paths | None = None,
     route: str = Route.IDC_FIRST,
     gen3_credentials: Paths | None = None,
+    agrees: bool = False,
 ) -> ArchiveChoice:
     """An archive with the settings of its connection. Every verb takes this, or the archive's name or address alone.
 
@@ -39,7 +40,8 @@ def reach(
     `profiles` maps further names to addresses. `cache` is the folder of downloaded indexes and of the demonstration
     archive; the default is the user's cache folder. `idc_index` is another index of IDC than the installed one: its
     Parquet file, the folder of it, or an address. `route` is the one of `tcia`: `idc-first`, `nbia-first`, `idc`,
-    `nbia`. `gen3_credentials` is the key file of a data commons of Gen3, for the objects of a manifest that need one.
+    `nbia`. `gen3_credentials` is the key file of a data commons of Gen3, for the objects of a manifest that need one;
+    `agrees` says that you agree to the data access policy that it demands, once for each mirror.
     """
     certificates = str(ca_bundle) if ca_bundle is not None else None
     credentials = Credentials(api_key=api_key, username=username, password=password)
@@ -51,6 +53,7 @@ def reach(
         idc_index=str(idc_index) if idc_index is not None else None,
         route=Route(route),
         gen3_credentials=Path(gen3_credentials) if gen3_credentials is not None else None,
+        agrees=agrees,
     )
 
 

@@ -36,6 +36,7 @@ from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
 from bulkdl.store.layout import Layout, special_name
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
+from bulkdl.verbs.agreements import agreement_of, require_agreement
 from bulkdl.verbs.common import OpenArchive, OpenMirror
 from bulkdl.verbs.counted_names import CountedNames
 from bulkdl.verbs.describing import CollectionsToDescribe
@@ -56,10 +57,16 @@ Compare: TypeAlias = Callable[[SeriesUid, frozenset[str] | None], Awaitable[None
 async def begin_run(
     verb: str, mirror: OpenMirror, archive: OpenArchive, context: RunContext, selection: Selection | None = None
 ) -> MirrorRun:
-    """Begin a run in the journal. `MirrorRun.carry_out` or `fetch_only` ends it."""
+    """Begin a run in the journal. `MirrorRun.carry_out` or `fetch_only` ends it.
+
+    Raises ArchiveRefused: the archive demands an agreement that was not given.
+    """
     if mirror.files.is_private and not context.settings.private:
         context = replace(context, settings=replace(context.settings, private=True))
     profile = archive.settings.profile
+    if (agreement := agreement_of(profile, archive.choice)) is not None:
+        agrees = archive.choice.agrees
+        await mirror.journal(require_agreement, agreement, common.now(), agrees=agrees)
     run = await mirror.journal(
         Journal.begin_run,
         verb=verb,

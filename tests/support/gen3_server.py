@@ -156,7 +156,7 @@ class Gen3Server:
         """The default archive, with a profile for this data commons."""
         key = self.key_file(folder) if with_key else None
         profiles = {"testing": f"drs+{self.url}"}
-        return reach("nbia", profiles=profiles, cache=folder / "cache", gen3_credentials=key)
+        return reach("nbia", profiles=profiles, cache=folder / "cache", gen3_credentials=key, agrees=True)
 
     def requested(self, kind: str) -> list[Seen]:
         """The requests to the data commons whose path contains `kind`."""

@@ -2,7 +2,7 @@
 
 from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import VerbCall, fetch_options, running, selection_options
-from bulkdl.cli.runner import confirm, confirm_rate, run_verb, yes_option
+from bulkdl.cli.runner import confirm, confirm_rate, consenting, run_verb, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.model.reports.phrases import interrupted
 from bulkdl.model.selection import Selection
@@ -26,6 +26,7 @@ def mirror(call: VerbCall, selection: Selection, *, yes: bool) -> int:
     if selection.everything:
         confirm(f"Mirror the whole archive {call.archive.name} into {to}?", yes=yes)
     confirm_rate(call.settings, yes=yes)
+    choice = consenting(choice, to, selection, yes=yes)
     return run_verb(
         lambda sink, stop: mirror_async(selection, **call.options, archive=choice, sink=sink, stop=stop),
         call.output,

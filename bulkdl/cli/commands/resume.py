@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_argument, running
-from bulkdl.cli.runner import confirm_rate, run_verb, yes_option
+from bulkdl.cli.runner import confirm_rate, consenting, run_verb, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.model.reports.phrases import interrupted
 from bulkdl.verbs.common import prepare_process
@@ -21,7 +21,10 @@ def resume(call: VerbCall, mirror: Path, *, yes: bool) -> int:
     options that are not given are those of the last `bulkdl mirror`.
     """
     confirm_rate(call.settings, yes=yes)
-    options = {**call.options, "given": given_settings(), "archive": choose_archive_of(mirror, call.archive)}
+    choice = choose_archive_of(mirror, call.archive)
+    if choice is not None:
+        choice = consenting(choice, mirror, yes=yes)
+    options = {**call.options, "given": given_settings(), "archive": choice}
     return run_verb(
         lambda sink, stop: resume_async(mirror, **options, sink=sink, stop=stop),
         call.output,

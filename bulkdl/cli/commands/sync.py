@@ -7,7 +7,7 @@ import click
 
 from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_argument, running
-from bulkdl.cli.runner import confirm_rate, run_verb, unless_stopped, yes_option
+from bulkdl.cli.runner import confirm_rate, consenting, run_verb, unless_stopped, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.model.events import Sink
 from bulkdl.model.reports.base import RunOutcome
@@ -32,7 +32,10 @@ def sync(call: VerbCall, mirror: Path, *, dry_run: bool, prune: bool, yes: bool)
     --prune removes both. Nothing is marked if the archive fails, or lists less than half of what it listed.
     """
     confirm_rate(call.settings, yes=yes)
-    options = {**call.options, "given": given_settings(), "archive": choose_archive_of(mirror, call.archive)}
+    choice = choose_archive_of(mirror, call.archive)
+    if choice is not None:
+        choice = consenting(choice, mirror, yes=yes)
+    options = {**call.options, "given": given_settings(), "archive": choice}
     max_delete = options["max_delete"]
 
     async def sync_and_prune(sink: Sink, stop: asyncio.Event) -> RunReport | SyncPlan:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_argument, running
-from bulkdl.cli.runner import confirm_rate, run_verb, yes_option
+from bulkdl.cli.runner import confirm_rate, consenting, run_verb, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.errors import Interrupted
 from bulkdl.model import formatting
@@ -34,6 +34,8 @@ def verify(call: VerbCall, mirror: Path, *, yes: bool) -> int:
     """
     confirm_rate(call.settings, yes=yes)
     archive = choose_archive_of(mirror, call.archive) if call.options.get("against") is None else None
+    if archive is not None and call.options.get("repair"):
+        archive = consenting(archive, mirror, yes=yes)
     options = {**call.options, "given": given_settings(), "archive": archive}
 
     async def verify_whole(sink: Sink, stop: asyncio.Event) -> VerifyReport:

@@ -259,7 +259,15 @@ async def test_the_command_shows_no_secret_and_ends_with_the_code_of_the_contrac
     async with Gen3Server(zips()[:1], refuses_key=code > 0) as server:
         config = tmp_path / "config.toml"
         config.write_text(f'[profiles]\ntesting = "drs+{server.url}"\n')
-        words: list[str | Path] = ["mirror", server.manifest(tmp_path), "--to", tmp_path / "mirror", "--config", config]
+        words: list[str | Path] = [
+            "mirror",
+            server.manifest(tmp_path),
+            "--to",
+            tmp_path / "mirror",
+            "--config",
+            config,
+            "--yes",
+        ]
         more = {"BULKDL_GEN3_CREDENTIALS": str(server.key_file(tmp_path))}
         for options in (["--json"], ["--progress", "json"]):
             done = await asyncio.to_thread(run, *words, *options, cache=tmp_path, more=more)
