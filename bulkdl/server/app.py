@@ -10,9 +10,10 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -64,8 +65,11 @@ def make_app(
     quirks: frozenset[Quirk] = frozenset(),
     supply: Supply | None = None,
     slides: ServedSlides | None = None,
+    mirrors: Sequence[Path] = (),
 ) -> web.Application:
     """Make the application of all APIs. The caller closes the catalogue, and `supply`, afterwards.
+
+    `mirrors` are those of which the pages show the runs.
 
     Raises:
         DiskError: the shared lists beside the catalogue cannot be read.
@@ -78,7 +82,7 @@ def make_app(
     bucket.add_routes(app.router, context)
     services.add_routes(app.router, context)
     pathdb.add_routes(app.router, context, slides or ServedSlides())
-    portal.add_routes(app.router, context, services=SERVICES_PATH)
+    portal.add_routes(app.router, context, services=SERVICES_PATH, mirrors=mirrors)
     app.router.add_route("*", "/{anything:.*}", status_page)
 
     async def close(_app: web.Application) -> None:

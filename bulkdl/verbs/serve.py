@@ -141,7 +141,9 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     async with (
         _opened(roots, options) as (catalogue, report, supply),
         serving(
-            make_app(catalogue, rules=rules, quirks=quirks, supply=supply, slides=slides),
+            make_app(
+                catalogue, rules=rules, quirks=quirks, supply=supply, slides=slides, mirrors=_mirrors(roots, options)
+            ),
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 0),
             hosts=options.get("allowed_host", ()),
@@ -157,6 +159,12 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
 
 
 serve = blocking_block(serve_async)
+
+
+def _mirrors(roots: list[Path], options: ServeOptions) -> list[Path]:
+    """The mirrors among what is served, and that of a cache."""
+    cache = options.get("cache") if options.get("archive") is not None else None
+    return [root for root in (*roots, *([Path(cache)] if cache is not None else ())) if (root / JOURNAL).is_file()]
 
 
 @asynccontextmanager

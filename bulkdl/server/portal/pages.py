@@ -61,6 +61,7 @@ class PageRequest:
     cart: tuple[int, ...] = ()
     supply: Supply | None = None
     has_users: bool = False
+    has_mirrors: bool = False
     is_guest: bool = True
     match: Mapping[str, str]
 

@@ -4,10 +4,11 @@ Errors are pages, too. What is hidden from a viewer is hidden in `CatalogueView`
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from bulkdl.server.portal.instances import InstancePages
 from bulkdl.server.portal.openapi import api_docs, openapi
 from bulkdl.server.portal.pages import HEADERS, PageMissing, PageRequest, address, render
 from bulkdl.server.portal.pictures import Pictures
+from bulkdl.server.portal.runs import RunPages
 from bulkdl.server.portal.sessions import end_session, is_foreign, start_session, viewer_of
 from bulkdl.server.responses import NotedResponse, Unavailable, bare_page
 
@@ -45,6 +47,7 @@ _PAGES: Final[Mapping[str, tuple[str, Making]]] = {
 _ASSETS: Final = {
     "portal.css": "text/css",
     "portal.js": "text/javascript",
+    "runs.js": "text/javascript",
     "viewer.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -52,13 +55,20 @@ _JSON: Final = "application/json"
 _HTML: Final = "text/html"
 
 
-def add_routes(router: web.UrlDispatcher, context: ServerContext, *, services: str) -> None:
-    """Add the routes of all pages. `services` is the path of the address that the command prints: it leads to `/`."""
-    portal, pictures = Portal(context), Pictures(context)
+def add_routes(
+    router: web.UrlDispatcher, context: ServerContext, *, services: str, mirrors: Sequence[Path] = ()
+) -> None:
+    """Add the routes of all pages. `services` is the path of the address that the command prints: it leads to `/`.
+
+    The runs on `mirrors` are shown as they happen.
+    """
+    portal, pictures = Portal(context, mirrors), Pictures(context)
     instances = InstancePages(context, pictures)
     for path, (template, make) in _PAGES.items():
         router.add_get(path, portal.page(template, make))
     router.add_get("/help/{topic}", portal.help)
+    router.add_get("/runs", portal.runs)
+    router.add_get("/runs/events", portal.run_events)
     router.add_get("/openapi.json", portal.openapi)
     router.add_get("/health", portal.health)
     router.add_get("/metrics", metrics)
@@ -87,8 +97,10 @@ def add_routes(router: web.UrlDispatcher, context: ServerContext, *, services: s
 class Portal:
     """The handlers of pages, and what they share."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: ServerContext, mirrors: Sequence[Path] = ()) -> None:
         self._context = context
+        self._has_mirrors = bool(mirrors)
+        self._runs = RunPages(mirrors, context.threads)
 
     def page(self, template: str, make: Making) -> Handler:
         """The handler of a page."""
@@ -153,6 +165,19 @@ class Portal:
     async def download(self, http: web.Request) -> web.StreamResponse:
         """Send a manifest or the files of what is chosen."""
         return await self._guarded(http, lambda request: send_download(http, request, self._context))
+
+    async def runs(self, http: web.Request) -> web.StreamResponse:
+        """Send the page of the runs on the mirrors that are served."""
+
+        async def made(request: PageRequest) -> web.Response:
+            values = await self._runs.values(request)
+            return _html(await self._context.threads.do(render, "runs", request, values), HTTPStatus.OK)
+
+        return await self._guarded(http, made)
+
+    async def run_events(self, http: web.Request) -> web.StreamResponse:
+        """Send the numbers of that page as they change."""
+        return await self._guarded(http, lambda request: self._runs.events(http, request))
 
     async def help(self, http: web.Request) -> web.StreamResponse:
         """Send a page of the documentation, or a picture of it."""
@@ -223,6 +248,7 @@ class Portal:
             cart=read_cart(http.cookies.get(CART, "")),
             supply=self._context.supply,
             has_users=authenticator.has_users,
+            has_mirrors=self._has_mirrors,
             is_guest=viewer == authenticator.guest,
             match=http.match_info,
         )
