@@ -88,6 +88,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
     "verbs/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
     "verbs/header_batch.py": "verbs/test_header_table.py",  # a program; the test runs it as the parent does
+    "verbs/endpoint_methods.py": "docs/test_generated.py",  # stubs, which the test hands to a type checker
     "verbs/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
     "verbs/report_batch.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets

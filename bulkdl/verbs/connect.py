@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.endpoints import Answer as AnswerKind
@@ -24,6 +24,7 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs import endpoints
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
+from bulkdl.verbs.endpoint_methods import EndpointMethods
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.records import Record, Records, columns_of, read_row
 
@@ -39,8 +40,12 @@ _TEXTS: Final = frozenset({AnswerKind.TEXT, AnswerKind.MANIFEST})
 _BORDERS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
+Whole = TypeVar("Whole")
+Part = TypeVar("Part")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class EndpointCall:
+class EndpointCall(Generic[Whole, Part]):
     """A call of one endpoint; the request is sent when it is awaited or iterated over.
 
     `await` returns the whole answer. `async for` yields the records of a list one by one, and the bytes of a DICOM file
@@ -53,16 +58,18 @@ class EndpointCall:
     _parameters: tuple[tuple[str, str], ...]
     _sink: Sink
 
-    def __await__(self) -> Generator[Any, None, Answer]:
+    def __await__(self) -> Generator[Any, None, Whole]:
         return self._answer().__await__()
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self._records() if endpoints.answers_with_rows(self._endpoint) else self._chunks()
+    def __aiter__(self) -> AsyncIterator[Part]:
+        has_rows = endpoints.answers_with_rows(self._endpoint)
+        parts: AsyncIterator[Any] = self._records() if has_rows else self._chunks()
+        return parts
 
     def __repr__(self) -> str:
         return f"<call of {self._endpoint.name}>"
 
-    async def _answer(self) -> Answer:
+    async def _answer(self) -> Any:
         if endpoints.answers_with_rows(self._endpoint):
             records = Records([record async for record in self._records()], columns=columns_of(self._endpoint))
             is_one = self._endpoint.answer is AnswerKind.OBJECT and len(records) == 1
@@ -87,7 +94,7 @@ class EndpointCall:
                 yield chunk
 
 
-class ConnectedArchive:
+class ConnectedArchive(EndpointMethods):
     """An archive to call endpoints of; `bulkdl.connect` makes it, and `bulkdl.Archive` is its public name.
 
     Each endpoint is a method: `getSeries` is `archive.get_series(collection="TCGA-GBM")`. Criteria have the names of
@@ -101,7 +108,7 @@ class ConnectedArchive:
         self._methods = {python_name(name): entry for name, entry in client.endpoints.items()}
         self.name, self.url = client.name, client.url
 
-    def ask(self, endpoint: str, **criteria: Any) -> EndpointCall:
+    def ask(self, endpoint: str, **criteria: Any) -> EndpointCall[Answer, Any]:
         """Call the endpoint of that name, written in any case or like its method (`get_series`).
 
         Raises ConfigurationError: there is no such endpoint or criterion, or a required one is missing.
@@ -112,10 +119,12 @@ class ConnectedArchive:
             parameters = (*parameters, ("format", "json"))
         return EndpointCall(self._client, found, parameters, self._sink)
 
-    def __getattr__(self, name: str) -> Callable[..., EndpointCall]:
-        if name.startswith("_") or name not in self._methods:
-            raise AttributeError(f"the archive has no endpoint {name!r}")
-        return _method(self, name, self._methods[name])
+    if not TYPE_CHECKING:  # a type checker knows the methods by their stubs, and refuses other names
+
+        def __getattr__(self, name: str) -> Callable[..., EndpointCall[Any, Any]]:
+            if name.startswith("_") or name not in self._methods:
+                raise AttributeError(f"the archive has no endpoint {name!r}")
+            return _method(self, name, self._methods[name])
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._methods]
@@ -153,10 +162,10 @@ def python_name(endpoint: str) -> str:
     return _BORDERS.sub("_", endpoint.replace("UIDs", "Uids").replace("/", "_")).lower()
 
 
-def _method(archive: ConnectedArchive, name: str, endpoint: Endpoint) -> Callable[..., EndpointCall]:
+def _method(archive: ConnectedArchive, name: str, endpoint: Endpoint) -> Callable[..., EndpointCall[Any, Any]]:
     """The method of an endpoint, with signature and documentation from the table."""
 
-    def method(**criteria: Any) -> EndpointCall:
+    def method(**criteria: Any) -> EndpointCall[Any, Any]:
         return archive.ask(name, **criteria)
 
     method.__name__ = method.__qualname__ = name

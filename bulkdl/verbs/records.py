@@ -9,6 +9,7 @@ import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
+from html import escape
 from typing import Any, Final
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
@@ -24,6 +25,7 @@ _TYPES: Final[Mapping[Kind, type]] = {
     Kind.TIMESTAMP: datetime,
     Kind.NESTED: object,
 }
+_SHOWN: Final = 20  # rows in a notebook
 _PANDAS_TYPES: Final = {int: "Int64", float: "Float64", bool: "boolean", str: "string", object: "object"}
 
 
@@ -83,6 +85,13 @@ class Records(list[Record]):
         super().__init__(rows)
         self.columns: Mapping[str, type] = dict(columns or {})  # of a table; an empty list has them, too
 
+    def _repr_html_(self) -> str:
+        """The first rows as a notebook shows them."""
+        heads = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        rows = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in self.columns)}</tr>" for row in self[:_SHOWN])
+        more = f"<p>… and {len(self) - _SHOWN:,} more rows</p>" if len(self) > _SHOWN else ""
+        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{more}"
+
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with nullable types. Raises ConfigurationError without the extra `bulkdl[pandas]`."""
         pandas = import_extra("pandas")
@@ -115,6 +124,10 @@ class Records(list[Record]):
 
     def _column(self, name: str) -> list[Any]:
         return [record.get(name) for record in self]
+
+
+def _cell(value: object) -> str:
+    return f"<td>{'' if value is None else escape(str(value))}</td>"
 
 
 def columns_of(endpoint: Endpoint) -> dict[str, type]:

@@ -36,6 +36,7 @@ from bulkdl.journal import schema
 from bulkdl.model import events, reports
 from bulkdl.model.access import DEMOS
 from bulkdl.store.layout import FIELDS, LAYOUTS
+from tests.docs.method_stubs import STUBS, stubs
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "bulkdl"
@@ -418,7 +419,8 @@ def _badge(label: str, text: str) -> str:
 
 
 def main() -> None:
-    """Renew every page and badge."""
+    """Renew every page and badge, and the stubs of the methods."""
+    STUBS.write_text(stubs(), encoding="utf-8")
     for path, badge in badges().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(badge, encoding="utf-8")

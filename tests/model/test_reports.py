@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 
@@ -177,3 +178,8 @@ def test_a_plan_has_the_document_of_the_contract() -> None:
 def test_every_document_is_plain_json() -> None:
     for report in (RUN, VERIFIED):
         assert json.loads(json.dumps(report.as_json())) == report.as_json()
+
+
+def test_a_notebook_shows_the_text_of_a_report() -> None:
+    report = replace(RUN, mirror="/data/<b>")
+    assert report._repr_html_() == f"<pre>{html.escape(str(report))}</pre>"

@@ -55,3 +55,7 @@ def test_the_blocking_and_the_async_verbs_are_all_listed() -> None:
         f"{verb}_async"
         for verb in ("mirror", "resume", "plan", "verify", "status", "query", "adopt", "describe", "archives", "serve")
     } <= set(dir(bulkdl))
+
+
+def test_dir_shows_what_is_public_and_nothing_else() -> None:
+    assert dir(bulkdl) == sorted(bulkdl.__all__)

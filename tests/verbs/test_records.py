@@ -86,3 +86,11 @@ def test_a_missing_library_is_named_with_its_extra(library: str, method: str) ->
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert f"pip install 'bulkdl[{library}]'" in done.stdout
+
+
+def test_a_notebook_shows_the_first_rows_as_a_table_of_text() -> None:
+    hostile = Record({"a": "<script>", "b": None}, {})
+    shown = Records([hostile] * 25, columns={"a": str, "b": int})._repr_html_()
+    assert shown.count("<tr>") == 21
+    assert "<td>&lt;script&gt;</td><td></td>" in shown
+    assert "… and 5 more rows" in shown

@@ -26,6 +26,12 @@ class Report(ABC):
     def __str__(self) -> str:
         return self.as_text()
 
+    def _repr_html_(self) -> str:
+        """The text as a notebook shows it."""
+        from html import escape  # noqa: PLC0415 - late: only notebooks need it
+
+        return f"<pre>{escape(self.as_text())}</pre>"
+
     @abstractmethod
     def as_text(self, width: int | None = None) -> str:
         """The report for people. Tables are cut to `width` columns, if it is given."""
