@@ -11,7 +11,6 @@ which is slow. Source: tcia_utils 3.3.5 (`pathdb.py`), tcia-query-skill (columns
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -285,6 +284,8 @@ def read_table(content: bytes) -> Iterator[Mapping[str, str]]:
     Raises:
         UnexpectedAnswer: it is not this table.
     """
+    import csv  # noqa: PLC0415 - late: of all archives only this one needs it
+
     try:
         text = decoded(content)
     except UnicodeDecodeError as error:
@@ -300,6 +301,8 @@ def read_table(content: bytes) -> Iterator[Mapping[str, str]]:
 
 
 def _rows_of(table: Iterable[dict[Any, Any]]) -> Iterator[Mapping[str, str]]:
+    import csv  # noqa: PLC0415 - as above
+
     try:
         for row in table:
             yield {name: value for name, value in row.items() if isinstance(name, str) and isinstance(value, str)}
