@@ -15,6 +15,9 @@ from typing import Any, Final
 
 from bulkdl.model.records import Series
 
+TEST_PREFIX: Final = "10.5072"
+"""The prefix of DOIs that DataCite keeps for tests: no data set has one."""
+
 
 class DataSetKind(StrEnum):
     """A Collection, or an analysis result: Series that were derived from those of Collections."""

@@ -20,7 +20,7 @@ from plotly.graph_objects import Figure
 from tcia_utils import datacite, nbia, pathdb, wordpress
 
 COLLECTION = "BULKDL-PHANTOM"
-DOI = "10.7937/k9/tcia.2099.bulkdl-phantom"
+DOI = "10.5072/bulkdl.demo.bulkdl-phantom"
 REAL_ADDRESS = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 REAL_SERVICES = (
     *("https://api.datacite.org", "https://cancerimagingarchive.net", "https://pathdb.cancerimagingarchive.net"),

@@ -24,6 +24,7 @@ from bulkdl.services.citations import (
     read_reference,
     write_references,
 )
+from tests.support.csl_data import csl_problems
 
 HUGO = (
     "Hugo, G. D., Weiss, E., Ojeda-Fournier, H., &amp; Williamson, J. F.\n(2016). <i>Data from 4D Lung</i> (Version 2) "
@@ -85,6 +86,14 @@ def test_ris_is_read_again() -> None:
     first, second = rispy.loads(write_references([MADE_UP, IDC], CitationFormat.RIS))
     assert (first["type_of_reference"], second["type_of_reference"]) == ("DATA", "JOUR")
     assert (first["doi"], first["authors"][0]) == ("10.7937/k9/tcia.2016.eln8ygle", "Hugo, G. D.")
+
+
+def test_csl_json_has_only_what_its_schema_knows() -> None:
+    references = [MADE_UP, TCIA, IDC, Reference(title="Lung", doi="10.7937/x")]
+    items = json.loads(write_references(references, CitationFormat.CSL_JSON))
+    assert csl_problems(items) == []
+    broken = [{**items[0], "licence": "CC BY"}, {**items[0], "issued": 2016}, {**items[0], "type": "data"}]
+    assert [problem.partition(":")[0] for problem in csl_problems(broken)] == ["item 0", "item 1", "item 2"]
 
 
 def test_csl_json_is_formatted_by_another_processor() -> None:

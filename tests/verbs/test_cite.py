@@ -16,6 +16,7 @@ from bulkdl.errors import JournalUnreadable, SelectionError
 from bulkdl.services.citations import doi_of, read_reference
 from tests.support.bad_archive import command
 from tests.support.commands import RunningArchive
+from tests.support.csl_data import csl_problems
 
 TCIA_PAPER = "10.1007/s10278-013-9622-7"
 IDC_PAPER = "10.1148/rg.230180"
@@ -34,9 +35,20 @@ def test_a_mirror_is_cited_from_its_journal(mirror: Path) -> None:
     (one,) = report.data_sets
     assert (one.collections, one.series, one.instances) == (("BULKDL-PHANTOM",), 6, 6)
     assert one.licenses
-    assert [reference["DOI"] for reference in report.references] == [one.doi, TCIA_PAPER]
+    assert [reference["DOI"] for reference in report.references] == [one.doi]  # it is not one of TCIA
     assert "6 DICOM instances in 6 series of 3 patients" in report.paragraph
     assert f"https://doi.org/{one.doi}" in report.paragraph
+
+
+def test_each_collection_of_the_demonstration_has_a_doi_and_a_citation(demo_archive: RunningArchive) -> None:
+    report = bulkdl.cite(bulkdl.select(everything=True), archive=demo_archive.url, format="csl-json")
+    assert len(report.data_sets) == len({one.doi for one in report.data_sets}) > 5
+    assert all(one.is_cited_by_archive for one in report.data_sets)
+    items = json.loads(report.text)
+    assert csl_problems(items) == []
+    made_up = [item for item in items if item["DOI"].startswith("10.5072/")]  # the prefix of DataCite for tests
+    assert len(made_up) >= 7
+    assert all(item["author"] and item["issued"]["date-parts"] == [[2026]] for item in made_up)
 
 
 def test_the_paragraph_has_the_digest_of_the_lock(mirror: Path, tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_the_demonstration_archive_is_listed_with_its_dois(demo_archive: Running
     report = bulkdl.ls(archive=bulkdl.reach(demo_archive.url, cache=tmp_path, profiles=profiles))
     phantom = next(each for each in report.data_sets if each.name == "BULKDL-PHANTOM")
     assert (phantom.patients, phantom.modalities) == (3, ("CT", "MR", "PT", "RTSTRUCT", "SEG"))
-    assert phantom.doi == "10.7937/k9/tcia.2099.bulkdl-phantom"
+    assert phantom.doi == "10.5072/bulkdl.demo.bulkdl-phantom"
     assert phantom.sources == ("nbia", "collection-manager", "datacite")
     assert phantom.downloads
 

@@ -20,20 +20,22 @@ from pathlib import Path
 from typing import Final
 
 from bulkdl.errors import DiskError
+from bulkdl.model.data_sets import TEST_PREFIX
 from bulkdl.server.catalogue import About, Catalogue, Root, ScanReport
 from bulkdl.server.pathdb.slides import ServedSlide, slide_in
 
 PHANTOM_COLLECTION: Final = "BULKDL-PHANTOM"
+_YEAR: Final = 2026
 
 
 def _of_package(
     package: tuple[str, str, str], collection: str, only: tuple[str, ...], description: str, origin: str = ""
 ) -> Root:
     """A Collection of sample files, below the folder of its package."""
-    home, branch, title = package
+    home, branch, authors = package
     about = About(
-        description=description,
-        citation=f"{origin} {title} {home}".strip(),
+        description=f"{description} {origin} From {home}".strip(),
+        citation=_citation(authors, collection),
         license_name="MIT License",
         license_uri=f"{home}/blob/{branch}/LICENSE",
         collection_uri=_made_up_doi(collection),
@@ -42,16 +44,25 @@ def _of_package(
 
 
 def _made_up_doi(collection: str) -> str:
-    """The address of a DOI that does not exist: without one, a Collection would not be among those of DataCite."""
-    return f"https://doi.org/10.7937/k9/tcia.2099.{collection.lower()}"
+    """The address of a DOI that does not exist: without one, a Collection would not be among those of DataCite.
+
+    Its prefix is the one that DataCite keeps for tests, so nobody else has it.
+    """
+    return f"https://doi.org/{TEST_PREFIX}/bulkdl.demo.{collection.lower()}"
+
+
+def _citation(authors: str, collection: str) -> str:
+    """The citation of a Collection, in the form of TCIA's."""
+    address = _made_up_doi(collection)
+    return f"{authors} ({_YEAR}). {collection} [Data set]. Demonstration archive of bulkdl. {address}"
 
 
 _of_pydicom = partial(
     _of_package,
-    ("https://github.com/pydicom/pydicom", "main", "Mason, D., et al. pydicom: an open source DICOM library."),
+    ("https://github.com/pydicom/pydicom", "main", "Mason, D., & The pydicom contributors"),
 )
 _of_pydicom_data = partial(
-    _of_package, ("https://github.com/pydicom/pydicom-data", "master", "pydicom-data: test files of pydicom.")
+    _of_package, ("https://github.com/pydicom/pydicom-data", "master", "The pydicom contributors")
 )
 _TESTS: Final = "test_files/"
 
@@ -99,8 +110,8 @@ _PYDICOM: Final = (
 _PANCREAS: Final = About(
     description="One slice of TCIA's Collection; most of its attributes have the VR UN.",
     citation=(
-        "Roth, H., Farag, A., Turkbey, E. B., Lu, L., Liu, J., & Summers, R. M. (2016). Data From Pancreas-CT. "
-        "The Cancer Imaging Archive. https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU"
+        "Roth, H., Farag, A., Turkbey, E. B., Lu, L., Liu, J., & Summers, R. M. (2016). Data From Pancreas-CT "
+        "[Data set]. The Cancer Imaging Archive. https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU"
     ),
     license_name="Creative Commons Attribution 3.0 Unported License",
     license_uri="https://creativecommons.org/licenses/by/3.0/",
@@ -129,7 +140,7 @@ _PHANTOMS: Final = About(
         "A synthetic head and body: CT, MR and PET of several Patients at several times, with RT Structure Sets and "
         "Segmentations that refer to them. Generated on this machine, with the same bytes on every machine."
     ),
-    citation="bulkdl: phantoms of its demonstration archive.",
+    citation=_citation("The bulkdl contributors", PHANTOM_COLLECTION),
     license_name="CC0 1.0 Universal",
     license_uri="https://creativecommons.org/publicdomain/zero/1.0/",
     collection_uri=_made_up_doi(PHANTOM_COLLECTION),

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from bulkdl.model.data_sets import TEST_PREFIX
 from bulkdl.server.services.offers import OfferedDataSet
 
 CLIENT: Final = "nihnci.tcia"
+_TCIA: Final = "10.7937"
 NOT_FOUND: Final = {"errors": [{"status": "404", "title": "The resource you are looking for doesn't exist."}]}
 
 _DEFAULT_SIZE: Final = 25
@@ -89,8 +91,10 @@ def _number(text: str | None, default: int, most: int) -> int:
 
 
 def _matches(record: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    client, prefix = query.get("client-id", CLIENT), query.get("prefix")
-    if client.casefold() != CLIENT or (prefix and not str(record["id"]).startswith(f"{prefix.casefold()}/")):
+    client, prefix = query.get("client-id", CLIENT), query.get("prefix", "").casefold()
+    # The made-up DOIs of the demonstration stand for TCIA's, which clients ask for by their prefix.
+    known = (prefix, TEST_PREFIX) if prefix == _TCIA else (prefix,)
+    if client.casefold() != CLIENT or (prefix and str(record["id"]).partition("/")[0] not in known):
         return False
     terms = query.get("query", "").split(" AND ")
     return all(_has(record, term.strip()) for term in terms if term.strip())
