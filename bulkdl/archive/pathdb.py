@@ -95,8 +95,8 @@ class PathDbArchive:
             if (key := self._key_of_named(slide)) is not None:
                 found.append(_series(key, slide.collection, slide.patient_id, slide.name))
             else:
-                reason = f"{shortened(one_line(slide.address), _SHOWN)} is not at {urlsplit(self.url).hostname}"
-                elsewhere.append(SeriesQuestion({"slide": slide.address}, reason=reason))
+                reason = f"{shortened(one_line(slide.address), _SHOWN)}, which is not at {urlsplit(self.url).hostname}"
+                elsewhere.append(SeriesQuestion({"slide": reason}))
         return FoundSeries(tuple(filter(selection.matches, found)), not_found=tuple(elsewhere))
 
     def _key_of_named(self, slide: NamedSlide) -> str | None:

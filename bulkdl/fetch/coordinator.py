@@ -24,7 +24,7 @@ from bulkdl.journal.rows import Counts, Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
+from bulkdl.model.outcomes import BESIDE, NOT_CHECKED, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.transfer_rate import RemainingTime, TransferRate
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
@@ -79,6 +79,7 @@ class Coordinator:
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._folders: dict[str, str] = {}  # of the Series in hand
         self._unrecorded: list[InstanceOutcome] = []
+        self._said: set[str] = set()  # notes of files that are told once
         self._recording = asyncio.Lock()
         self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
         self.completed: Callable[[SeriesUid], None] | None = None  # gets the Series that hold all their instances now
@@ -244,6 +245,9 @@ class Coordinator:
         for note in outcome.notes:
             if note.startswith(BESIDE):
                 self._sink(Noted(f"{outcome.key} is {note}"))
+            if note.startswith(NOT_CHECKED) and note not in self._said:
+                self._said.add(note)
+                self._sink(Noted(f"{outcome.key}, and perhaps others: {note}"))
         at_once = self.recorded is not None and not self._recording.locked()  # somebody waits for it
         if at_once or len(self._unrecorded) >= _GROUP:
             await self._record()

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 DEFAULT_ARCHIVE: Final = "tcia"
 IDC: Final = "idc"
 """The Imaging Data Commons, whose index is downloaded or installed."""
+PATHDB: Final = "pathdb"
+"""The archive of pathology slides."""
 DEMO: Final = "demo"
 DEMO_IDC: Final = "demo-idc"
 DEMO_PATHDB: Final = "demo-pathdb"

@@ -244,9 +244,9 @@ class _Connection:
                         start += chunk
                         if len(start) >= HEAD_BYTES:
                             break
-                if not is_dicom(start):
+                if series.kind is None and not is_dicom(start):
                     raise UnexpectedAnswer("the response to a request for an image is not a DICOM file")
-                return f"an instance of {collection}"
+                return f"{'an instance' if series.kind is None else 'a slide'} of {collection}"
         return None
 
 

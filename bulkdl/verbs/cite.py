@@ -143,7 +143,8 @@ class _Cited:
         sums.collections[series.collection] += 1
         sums.licenses[series.license_name or ""] += 1
         sums.is_derived |= bool(series.third_party)
-        sums.from_idc |= series.location is not None
+        sums.slides += instances if series.kind is not None else 0
+        sums.from_idc |= series.location is not None and series.kind is None
 
     def collections(self) -> set[str]:
         return {name for sums in self.sums.values() for name in sums.collections}
@@ -182,7 +183,11 @@ class _Cited:
         release = f" ({self.release})" if self.release else ""
         parts = "; ".join(_part(one) for one in sets)
         lock = f" The SHA-256 of the lock file of these instances is {self.digest}." if self.digest else ""
-        held = f"{total['instances']:,} DICOM instances in {total['series']:,} series"
+        slides = sum(sums.slides for sums in self.sums.values())
+        images = total["instances"] - slides
+        series = total["series"] - slides
+        held = f"{images:,} DICOM instances in {series:,} series" if images or not slides else ""
+        held = " and ".join(filter(None, (held, counted(slides, "slide") if slides else "")))
         amount = f"{held} of {counted(patients, 'patient')}"
         size = f" ({human_bytes(total['size_bytes'])})" if total["size_bytes"] else ""
         source = f"{self.archive}{release}{when if first else ''} with bulkdl {__version__}"
@@ -196,6 +201,7 @@ class _CitedSums:
     doi: str | None
     series: int = 0
     instances: int = 0
+    slides: int = 0
     size_bytes: int = 0
     is_derived: bool = False
     from_idc: bool = False

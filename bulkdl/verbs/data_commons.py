@@ -14,7 +14,7 @@ from bulkdl.archive.base import Archive
 from bulkdl.archive.profiles import DRS, Profile, commons_of, find_profile
 from bulkdl.dicom.header import read_header
 from bulkdl.errors import ConfigurationError, InstanceError, SelectionError
-from bulkdl.model.access import DEMOS, Access, ArchiveChoice
+from bulkdl.model.access import DEFAULT_ARCHIVE, DEMOS, PATHDB, Access, ArchiveChoice
 from bulkdl.model.drs_objects import DrsObject, is_drs_location, objects_of
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.records import Series
@@ -40,7 +40,7 @@ def choose_commons(selection: Selection, choice: ArchiveChoice, sink: Sink) -> A
             raise SelectionError(
                 f"{choice.name} is a data commons, which is not searched: give a manifest of its objects"
             )
-        return choice
+        return _with_slides(selection, choice, sink)
     if any(not is_drs_location(place) for place in _places_in(selection)) or _names_others(selection):
         raise SelectionError(
             "objects of a data commons cannot be selected together with others: use one command for each"
@@ -58,6 +58,15 @@ def choose_commons(selection: Selection, choice: ArchiveChoice, sink: Sink) -> A
 def profile_of_choice(choice: ArchiveChoice) -> Profile:
     """The profile of an archive that is not the demonstration. Raises ConfigurationError: there is none."""
     return find_profile(choice.name, choice.profiles, forms=choice.forms)
+
+
+def _with_slides(selection: Selection, choice: ArchiveChoice, sink: Sink) -> ArchiveChoice:
+    """PathDB, where a manifest names slides alone and no archive is chosen, which is said."""
+    parts = selection.parts()
+    if choice.name != DEFAULT_ARCHIVE or not all(part.slides for part in parts):
+        return choice
+    sink(Noted("the manifest names slides: they come from pathdb"))
+    return replace(choice, name=PATHDB)
 
 
 def _name_of(wanted: DrsObject, choice: ArchiveChoice, chosen: Profile | None) -> str:

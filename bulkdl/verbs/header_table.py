@@ -17,6 +17,7 @@ from bulkdl.errors import DiskError, Interrupted, MirrorLocked
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.journal.thread import JournalThread, open_journal_thread
+from bulkdl.model.ids import is_plain_file
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.store.lock import lock_mirror
@@ -51,7 +52,8 @@ async def read_headers(
         readers = _Readers(root, tuple(keywords), stack)
         after: tuple[int, str] | None = None
         while page := await journal(Journal.held, after=after, limit=_PAGE):
-            after = (page[-1].series_id, page[-1].sop_uid)
+            after, is_last = (page[-1].series_id, page[-1].sop_uid), len(page) < _PAGE
+            page = [held for held in page if not is_plain_file(held.path)]
             known = await journal(Journal.headers, page, keywords)
             missing = [held for held in page if held.path not in known]
             read = await readers.read(missing) if missing else {}
@@ -60,7 +62,7 @@ async def read_headers(
             if keeps and read:
                 await journal(Journal.keep_headers, [(held, read[held.path]) for held in missing], keywords)
             yield [_row(held, {**known, **read}[held.path], tell) for held in page]
-            if len(page) < _PAGE:
+            if is_last:
                 return
 
 

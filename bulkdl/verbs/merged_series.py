@@ -82,8 +82,7 @@ class SeriesJoiner:
             ours = here.get(each.sop_uid)
             if not each.in_place:
                 if ours is None:
-                    is_usual = self.layout.file is None and each.sop_uid < UNBOUND
-                    plan.record.append(replace(each, name=special_name(each.sop_uid) if is_usual else None))
+                    plan.record.append(replace(each, name=self._name_of_owed(known.series, each)))
                 else:
                     plan.done.append(each.sop_uid)
             elif ours is not None and ours.in_place:
@@ -100,8 +99,14 @@ class SeriesJoiner:
                 self.missing += 1
                 message = f"instance {each.sop_uid} is missing or truncated; it is owed now: resume downloads it"
                 self._refuse(self.path_of(known, each), "missing", message)
-                plan.record.append(_owed(each))
+                plan.record.append(replace(_owed(each), name=each.name if known.series.kind is not None else None))
         return plan
+
+    def _name_of_owed(self, series: Series, each: KnownInstance) -> str | None:
+        if series.kind is not None:
+            return each.name
+        is_usual = self.layout.file is None and each.sop_uid < UNBOUND
+        return special_name(each.sop_uid) if is_usual else None
 
     def _is_there(self, known: KnownSeries, each: KnownInstance) -> bool:
         try:
@@ -165,6 +170,8 @@ class SeriesJoiner:
         return None, False
 
     def _candidates(self, series: Series, each: KnownInstance, source: Path) -> Sequence[str]:
+        if series.kind is not None and each.name is not None:
+            return (each.name,)
         reads = self.layout.reads_header or each.sop_uid > UNBOUND
         header = _header(source) if reads else None
         sop_uid = header.sop_uid if header is not None else SopInstanceUid(each.sop_uid.removeprefix(UNBOUND))

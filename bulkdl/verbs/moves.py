@@ -124,6 +124,8 @@ class Moves:
 
     async def _plan(self, row: SeriesRow, layout: Layout, folder: str | None = None) -> Rearranged:
         before = row.folder or ""
+        if row.series.kind is not None:
+            return await self._plan_plain(row, layout, folder)
         placed = await self.journal(Journal.placed_files, row.id)
         headers = await asyncio.to_thread(_headers, self.files, row, placed, layout)
         placed += _unrecorded(placed, headers)
@@ -135,6 +137,13 @@ class Moves:
         moves = [move for each in placed if (move := _file_move(each, names, headers)) is not None]
         in_place = {each.name: names.get(each.sop_uid, each.name) for each in placed if each.in_place}
         return Rearranged(row, SeriesMove(row.id, before, after, tuple(moves)), in_place)
+
+    async def _plan_plain(self, row: SeriesRow, layout: Layout, folder: str | None) -> Rearranged:
+        """Where files belong that are not DICOM: they keep their names, in the folder that every layout gives them."""
+        after = folder if folder is not None else await self.journal(_folder_of, row.series, layout)
+        placed = await self.journal(Journal.placed_files, row.id)
+        in_place = {each.name: each.name for each in placed if each.in_place}
+        return Rearranged(row, SeriesMove(row.id, row.folder or "", after, ()), in_place)
 
     async def _any_header(self, row: SeriesRow, headers: Mapping[str, _Found]) -> Header | None:
         if (known := next((found.header for found in headers.values() if found.header), None)) is not None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bulkdl.dicom.volume import DataSet, Volume, has_pixels, read_data_set, read_volume, require_highdicom
 from bulkdl.errors import ConfigurationError, InvalidVolume, SelectionError
+from bulkdl.model.ids import is_plain_file
 from bulkdl.model.selection import Selection, keywords_of_records
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.records import import_extra
@@ -63,9 +64,11 @@ class Mirror:
     def datasets(self, **criteria: Given) -> Iterator[DataSet]:
         """The held instances as pydicom data sets, in the order of `paths`. Each file is read when it is its turn.
 
+        Files that are not DICOM, such as slides, are skipped.
+
         Raises OSError, or pydicom's InvalidDicomError: a file is missing or invalid; `bulkdl verify` says which are.
         """
-        return map(read_data_set, self.paths(**criteria))
+        return (read_data_set(path) for path in self.paths(**criteria) if not is_plain_file(path.name))
 
     def volumes(
         self, *, on_error: Callable[[InvalidVolume], object] | None = None, **criteria: Given
@@ -78,8 +81,8 @@ class Mirror:
         """
         require_highdicom()
         for series_uid, rows in groupby(self._held(criteria), key=lambda row: str(row["series_uid"])):
-            paths = [self.path / row["path"] for row in rows]
-            if not has_pixels(paths[0]):
+            paths = [self.path / row["path"] for row in rows if not is_plain_file(row["path"])]
+            if not paths or not has_pixels(paths[0]):
                 continue
             try:
                 yield read_volume(series_uid, paths)

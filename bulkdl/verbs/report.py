@@ -125,7 +125,7 @@ def _add_series(gathered: _Gathered, row: SeriesRow, archive: str | None) -> Non
     series = row.series
     values = {
         "collection": series.collection,
-        "source": "idc" if series.location else archive,
+        "source": "idc" if series.location and series.kind is None else archive,
         "modality": series.modality,
         "manufacturer": series.manufacturer,
         "license": series.license_name,
@@ -179,7 +179,7 @@ class _Completeness:
             for row in page:
                 if self._stop.is_set():
                     return
-                if row.held:
+                if row.held and row.series.kind is None:
                     yield row
             after = page[-1].id
             if len(page) == _PAGE:

@@ -219,7 +219,7 @@ def references_of(
 
 
 _README: Final = """\
-This folder is a mirror of DICOM data, made by bulkdl {version}.
+This folder is a mirror of imaging data, made by bulkdl {version}.
 
 What it holds
   {what}

@@ -21,7 +21,7 @@ from bulkdl.dicom.header import read_header
 from bulkdl.errors import ConfigurationError, InstanceError
 from bulkdl.manifest.locked import LockedInstance, LockHead, Proof
 from bulkdl.model.events import RunContext, Verifying
-from bulkdl.model.ids import SeriesUid
+from bulkdl.model.ids import SeriesUid, is_plain_file
 from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.reports.base import InstanceCounts, SeriesCounts
 from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
@@ -44,6 +44,7 @@ class _Audit:
     head: LockHead
     expected: dict[bytes, tuple[SeriesUid, LockedInstance]]
     by_uid: dict[str, bytes]
+    plain_sizes: frozenset[int]  # of locked files that may not be DICOM
     right: set[bytes] = field(default_factory=set)
     wrong: dict[str, Problem] = field(default_factory=dict)  # by SOP Instance UID, or key
     others: list[Problem] = field(default_factory=list)
@@ -140,7 +141,8 @@ def _begin(folder: Path, lock: Path) -> _Audit:
         for series, instances in groups:
             expected |= {_identity(instance): (series.series_uid, instance) for instance in instances}
     by_uid = {locked.name: identity for identity, (_, locked) in expected.items()}
-    return _Audit(str(folder.resolve()), head, expected, by_uid)
+    plain = (locked.size_bytes for _, locked in expected.values() if locked.key and is_plain_file(locked.key))
+    return _Audit(str(folder.resolve()), head, expected, by_uid, frozenset(size for size in plain if size is not None))
 
 
 def _identity(locked: LockedInstance) -> bytes:
@@ -163,7 +165,7 @@ def _read_all(folder: Path, batch: list[Found], audit: _Audit) -> list[tuple[Fou
     for found in batch:
         path = folder / found.path
         try:
-            digests = _digests(path, reads_md5=audit.reads_md5) if found.kind is FoundKind.FILE else ()
+            digests = _digests(path, found, audit) if found.kind is FoundKind.FILE else ()
         except OSError:
             results.append((found, (), None))
             continue
@@ -175,17 +177,19 @@ def _read_all(folder: Path, batch: list[Found], audit: _Audit) -> list[tuple[Fou
     return results
 
 
-def _digests(path: Path, *, reads_md5: bool) -> Sequence[bytes]:
-    """The SHA-256 of a DICOM file, and its MD5 on request; empty for another file."""
+def _digests(path: Path, found: Found, audit: _Audit) -> Sequence[bytes]:
+    """The SHA-256 of a DICOM file, and its MD5 on request; empty for another file, unless the lock has it."""
     with path.open("rb", buffering=0) as file:
         head = file.read(HEAD_BYTES)
-        if not is_dicom(head) or path.name.upper() == "DICOMDIR":
+        is_instance = is_dicom(head) and path.name.upper() != "DICOMDIR"
+        if not is_instance and found.size_bytes not in audit.plain_sizes:
             return ()
-        hashings = [hashlib.sha256(head), *([hashlib.md5(head, usedforsecurity=False)] if reads_md5 else [])]
+        hashings = [hashlib.sha256(head), *([hashlib.md5(head, usedforsecurity=False)] if audit.reads_md5 else [])]
         while chunk := file.read(_READ_BYTES):
             for hashing in hashings:
                 hashing.update(chunk)
-    return tuple(hashing.digest() for hashing in hashings)
+    digests = tuple(hashing.digest() for hashing in hashings)
+    return digests if is_instance or not audit.expected.keys().isdisjoint(digests) else ()
 
 
 def _sop_uid(path: Path) -> str | None:

@@ -154,7 +154,7 @@ async def test_an_address_of_a_manifest_is_not_obeyed_elsewhere(address: str) ->
     async with archive_of() as (archive, server):
         found = await batches(archive, Selection(slides=(NamedSlide(address),)))
         assert found.series == ()
-        assert [question.reason for question in found.not_found] == [f"{address} is not at 127.0.0.1"]
+        assert list(map(str, found.not_found)) == [f"slide {address}, which is not at 127.0.0.1"]
         assert server.server.requests == []
 
 

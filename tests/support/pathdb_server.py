@@ -67,6 +67,7 @@ class PathDbServer:
         self.made_up = list(made_up)
         self.has_table = has_table
         self.wrong_rows = list(wrong_rows)
+        self.updated = "2022-02-03"
         self.server = FaultyServer(lambda seen: fault(seen) or self.right(seen))
 
     @property
@@ -100,7 +101,7 @@ class PathDbServer:
         rows = [
             f"{one.collection},10.7937/made.up,{one.patient_id},{slide_of(one)},View,{at},"
             f'"{self.url}index.php/{one.study_uid}",no,no,no,Human,"Adenocarcinoma, NOS",Stomach,SVS,N/A,CT,H&E,N/A,'
-            "40X,2022-02-03"
+            f"40X,{self.updated}"
             for at, one in enumerate(self.made_up, start=5501)
         ]
         return "\n".join([COLUMNS, *rows, *self.wrong_rows, ""])
