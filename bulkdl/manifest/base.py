@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Final, Protocol
 
 from bulkdl.errors import ManifestError
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
@@ -178,6 +178,20 @@ def required(rows: Iterator[ManifestRow], remarks: Remarks, what: str) -> Iterat
     if (begin := next(rows, None)) is None:
         raise remarks.nothing_found(what)
     return chain((begin,), rows)
+
+
+class Text(Protocol):
+    """A text that is read line by line, as often as needed; or in pieces, for what is not made of lines."""
+
+    head: str
+
+    def lines(self) -> Iterator[str]:
+        """Its lines, with their ends."""
+        ...
+
+    def pieces(self) -> Iterator[str]:
+        """All of it, a piece at a time."""
+        ...
 
 
 def lines(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, Text, lines, required
 from bulkdl.model.drs_objects import SCHEME, DrsObject, looks_like_object_id, parse_md5
 from bulkdl.model.ids import SeriesUid, is_uid
 from bulkdl.model.text import shortened
@@ -118,11 +118,11 @@ def recognises(text: str) -> bool:
     return first.casefold().startswith(SCHEME) and "," not in first
 
 
-def read(text: str, remarks: Remarks) -> ManifestReading:
+def read(text: Text, remarks: Remarks) -> ManifestReading:
     """Read a list of identifiers, one a line. Raises ManifestError: it is empty. Its rows, too: a line is invalid."""
 
     def rows() -> Iterator[ManifestRow]:
-        for number, line in enumerate(lines(text), start=1):
+        for number, line in enumerate(text.lines(), start=1):
             if word := line.partition("#")[0].strip(" \t\r\n,;'\""):
                 try:
                     yield _row(_with_host(word, ""))

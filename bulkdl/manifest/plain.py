@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from bulkdl.errors import InvalidUid
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, Text, lines, required
 from bulkdl.model.ids import parse_series_uid
 
 # Stricter than `is_uid`: a list of plain numbers is not a list of UIDs.
@@ -31,13 +31,13 @@ def recognises(text: str) -> bool:
     return begins_so and (looks_like_uid(first) or any(map(looks_like_uid, words)))
 
 
-def read(text: str, remarks: Remarks) -> ManifestReading:
+def read(text: Text, remarks: Remarks) -> ManifestReading:
     """Read a plain list. Raises ManifestError: it is empty. Its rows raise it, too: a line is not a UID."""
     return ManifestReading("list", required(_rows(text, remarks), remarks, "the list of series is empty"), remarks)
 
 
-def _rows(text: str, remarks: Remarks) -> Iterator[ManifestRow]:
-    for number, line in enumerate(lines(text), start=1):
+def _rows(text: Text, remarks: Remarks) -> Iterator[ManifestRow]:
+    for number, line in enumerate(text.lines(), start=1):
         if word := _word(line):
             try:
                 yield ManifestRow(series_uid=parse_series_uid(word))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, Text, lines, required
 from bulkdl.model.drs_objects import is_drs_location, location_of_objects, objects_of
 
 _COMMANDS: Final = frozenset({"cp", "copy", "sync", "s5cmd"})
@@ -42,13 +42,13 @@ def recognises(text: str) -> bool:
     return is_copy or (bool(words) and _ADDRESS.match(_unquoted(words[0])) is not None)
 
 
-def read(text: str, remarks: Remarks) -> ManifestReading:
+def read(text: Text, remarks: Remarks) -> ManifestReading:
     """Read a manifest. Raises ManifestError: it names nothing. Its rows raise it, too: a line is invalid."""
     return ManifestReading("s5cmd", required(_rows(text, remarks), remarks, "it copies nothing from a bucket"), remarks)
 
 
-def _rows(text: str, remarks: Remarks) -> Iterator[ManifestRow]:
-    for number, line in enumerate(lines(text), start=1):
+def _rows(text: Text, remarks: Remarks) -> Iterator[ManifestRow]:
+    for number, line in enumerate(text.lines(), start=1):
         command = line.strip()
         if not command or command.startswith("#"):
             continue

@@ -6,7 +6,7 @@ defusedxml does. An element, the text of a cell, and a row are limited; nothing 
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import IO, Final, TypeAlias
+from typing import IO, Final, Protocol, TypeAlias
 from xml.parsers import expat
 
 _CHUNK_BYTES: Final = 1 << 16
@@ -17,6 +17,12 @@ _MOST_LETTERS: Final = 3
 _DIGITS: Final = "0123456789"
 
 Attributes: TypeAlias = Mapping[str, str]
+
+
+class Texts(Protocol):
+    """Texts by number."""
+
+    def __getitem__(self, number: int, /) -> str: ...
 
 
 def attributes_of(file: IO[bytes], name: str) -> list[Attributes]:
@@ -34,15 +40,15 @@ def attributes_of(file: IO[bytes], name: str) -> list[Attributes]:
     return found
 
 
-def strings_in(file: IO[bytes]) -> list[str]:
+def strings_in(file: IO[bytes]) -> Iterator[str]:
     """The shared texts, in their order (§18.4.9); how they are pronounced is left out. Raises as `attributes_of`."""
     strings = _Strings()
     for _ in _fed(strings.parser, file):
-        pass
-    return strings.found
+        found, strings.found = strings.found, []
+        yield from found
 
 
-def rows_in(file: IO[bytes], strings: list[str]) -> Iterator[tuple[int, list[str]]]:
+def rows_in(file: IO[bytes], strings: Texts) -> Iterator[tuple[int, list[str]]]:
     """The rows of a sheet that are not empty, each with its number and its cells as text. Raises as `attributes_of`."""
     sheet = _Sheet(strings)
     for _ in _fed(sheet.parser, file):
@@ -110,7 +116,7 @@ class _Strings(_TextParser):
 class _Sheet(_TextParser):
     """`<row r="2">` with `<c r="B2" t="s"><v>0</v></c>` (§18.3.1.73, §18.3.1.4); a missing `r` is the next place."""
 
-    def __init__(self, strings: list[str]) -> None:
+    def __init__(self, strings: Texts) -> None:
         super().__init__()
         self.rows: list[tuple[int, list[str]]] = []
         self._strings = strings

@@ -10,10 +10,11 @@ no sizes and counts.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
-from bulkdl.manifest.base import ManifestReading, Remarks, lines, required
+from bulkdl.manifest.base import ManifestReading, Remarks, Text, lines, required
 from bulkdl.manifest.columns import Columns, UnusableColumns, cell_text, columns_of, names_series, rows_of
 from bulkdl.manifest.plain import looks_like_uid
 
@@ -21,35 +22,39 @@ _FORMATS: Final = {",": "csv", "\t": "tsv", ";": "csv", "|": "csv"}
 _NOT_A_ROW: Final = ("#", "sep=")
 
 
-def read(text: str, remarks: Remarks) -> ManifestReading:
+def read(text: Text, remarks: Remarks) -> ManifestReading:
     """Read a table. Raises as `read_table`."""
-    delimiter = _delimiter(text)
-    return read_table(_rows(text, delimiter, remarks), _FORMATS[delimiter], remarks)
+    delimiter = _delimiter(text.head)
+    return read_table(lambda: _rows(text, delimiter, remarks), _FORMATS[delimiter], remarks)
 
 
-def read_table(table: Iterator[tuple[int, list[str]]], file_format: str, remarks: Remarks) -> ManifestReading:
+def read_table(
+    open_table: Callable[[], Iterator[tuple[int, list[str]]]], file_format: str, remarks: Remarks
+) -> ManifestReading:
     """Read a table of rows that are not empty, each with the line in which it ends (counted from 1).
+
+    One without a header is opened twice.
 
     Raises ManifestError: no column can be read, or no row names anything. The rows raise it, too: a cell is not a UID.
     """
+    table = open_table()
     first = next(table, None)
     if first is None:
         raise remarks.error("the manifest is empty: it lists no series")
     try:
         columns = columns_of(tuple(first[1]))
     except UnusableColumns as error:
-        whole = [first, *table]
-        headerless = _headerless_columns([cells for _, cells in whole])
+        headerless = _headerless_columns(cells for _, cells in chain((first,), table))
         if headerless is None:
             raise remarks.error(str(error), first[0]) from error
-        columns, table = headerless, iter(whole)
+        columns, table = headerless, open_table()
     rows = rows_of(table, columns, remarks)
     return ManifestReading(file_format, required(rows, remarks, "the table has a header but no rows"), remarks)
 
 
-def _rows(text: str, delimiter: str, remarks: Remarks) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: Text, delimiter: str, remarks: Remarks) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not empty, each with the line in which it ends. Comments are skipped only above the first row."""
-    reader = csv.reader(lines(text), delimiter=delimiter)
+    reader = csv.reader(text.lines(), delimiter=delimiter)
     has_begun = False
     try:
         for row in reader:
@@ -72,11 +77,14 @@ def _delimiter(text: str) -> str:
     return max(_FORMATS, key=worth)
 
 
-def _headerless_columns(table: Sequence[Sequence[str]]) -> Columns | None:
-    width = max(map(len, table))
-    found = []
-    for index in range(width):
-        cells = [text for row in table if (text := cell_text(row, index))]
-        if cells and all(map(looks_like_uid, cells)):
-            found.append(index)
-    return Columns(width, tuple(found)) if found else None
+def _headerless_columns(table: Iterable[Sequence[str]]) -> Columns | None:
+    width, named, others = 0, set[int](), set[int]()
+    for row in table:
+        width = max(width, len(row))
+        for index in range(len(row)):
+            if index not in others and (text := cell_text(row, index)):
+                (named if looks_like_uid(text) else others).add(index)
+        if len(others) == width:
+            return None
+    found = tuple(sorted(named - others))
+    return Columns(width, found) if found else None

@@ -17,7 +17,7 @@ from itertools import chain
 from urllib.parse import urlsplit, urlunsplit
 
 from bulkdl.errors import InvalidUid
-from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, lines, required
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks, Text, lines, required
 from bulkdl.model.ids import parse_series_uid
 from bulkdl.model.text import shortened
 
@@ -45,13 +45,13 @@ def recognises(text: str) -> bool:
     return False
 
 
-def read(text: str, remarks: Remarks) -> ManifestReading:
+def read(text: Text, remarks: Remarks) -> ManifestReading:
     """Read a `.tcia` manifest of any version that lists Series.
 
     Settings are kept for `manifest show` and otherwise ignored, the address of the download server included.
     Raises ManifestError: the heading is missing, or no Series follows. Its rows raise it, too: a line is not a UID.
     """
-    stripped = map(str.strip, lines(text))
+    stripped = map(str.strip, text.lines())
     numbered = enumerate(("" if line.startswith("#") else line for line in stripped), start=1)
     settings: dict[str, str] = {}
     for number, line in numbered:

@@ -5,16 +5,20 @@ times slower with the 36 columns of a digest, or hold a sheet as one rectangle, 
 column makes larger than any memory. The sizes are checked before anything is decompressed.
 """
 
-import io
 import posixpath
 import zipfile
 from collections.abc import Iterator
-from typing import IO, Final
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import IO, BinaryIO, Final
 
 from bulkdl.errors import ManifestError
-from bulkdl.manifest.base import ManifestReading, Remarks
+from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks
 from bulkdl.manifest.sheet_xml import Attributes, attributes_of, rows_in, strings_in
+from bulkdl.manifest.stored_texts import StoredTexts
 from bulkdl.manifest.tabular import read_table
+from bulkdl.manifest.text import OpenFile
 from bulkdl.model.text import one_line
 
 ZIP: Final = b"PK\x03\x04"
@@ -22,27 +26,35 @@ _MOST_BYTES: Final = 2 << 30
 _MOST_BYTES_IN_MEMORY: Final = 256 << 20
 
 
-def read(content: bytes, remarks: Remarks) -> ManifestReading:
+def read(open_file: OpenFile, remarks: Remarks) -> ManifestReading:
     """Read the first sheet that is a manifest; lines are its rows. Raises ManifestError, as the rows do: none is."""
-    try:
-        package = _Package(content)
-        sheets, strings = package.sheets(), package.strings()
-    except Exception as error:
-        raise _unreadable(error, remarks) from error
-    refused: ManifestError | None = None
-    for sheet in sheets:
+    with ExitStack() as stack:
         try:
-            return read_table(_rows(package, sheet, strings, remarks), "xlsx", remarks)
-        except ManifestError as error:
-            refused = refused or error
-    raise refused or remarks.error("the workbook has no sheet: save it as CSV")
+            package = _Package(stack.enter_context(open_file()))
+            sheets, strings = package.sheets(), package.strings(stack)
+        except Exception as error:
+            raise _unreadable(error, remarks) from error
+        refused: ManifestError | None = None
+        for sheet in sheets:
+            try:
+                reading = read_table(partial(_rows, package, sheet, strings, remarks), "xlsx", remarks)
+            except ManifestError as error:
+                refused = refused or error
+            else:
+                return replace(reading, rows=_closing(reading.rows, stack.pop_all()))
+        raise refused or remarks.error("the workbook has no sheet: save it as CSV")
+
+
+def _closing(rows: Iterator[ManifestRow], files: ExitStack) -> Iterator[ManifestRow]:
+    with files:
+        yield from rows
 
 
 class _Package:
     """The parts of a workbook that hold sheets and texts. Raises any exception: it is damaged, or too large."""
 
-    def __init__(self, content: bytes) -> None:
-        self._zip = zipfile.ZipFile(io.BytesIO(content))
+    def __init__(self, file: BinaryIO) -> None:
+        self._zip = zipfile.ZipFile(file)
         if sum(member.file_size for member in self._zip.infolist()) > _MOST_BYTES:
             raise ValueError("it is too large")
         (self._workbook,) = self._related("", "officeDocument").values()
@@ -55,12 +67,14 @@ class _Package:
             ids = [_id_of(each) for each in attributes_of(file, "sheet")]
         return [self._sheets[each] for each in ids if each in self._sheets]
 
-    def strings(self) -> list[str]:
-        """The texts that cells refer to by number."""
-        found: list[str] = []
+    def strings(self, stack: ExitStack) -> StoredTexts:
+        """The texts that cells refer to by number, until `stack` ends."""
+        found = StoredTexts()
+        stack.callback(found.close)
         for part in self._texts.values():
-            with self._open(part, at_most=_MOST_BYTES_IN_MEMORY) as file:
-                found += strings_in(file)
+            with self._open(part, at_most=_MOST_BYTES) as file:
+                for text in strings_in(file):
+                    found.add(text)
         return found
 
     def open(self, part: str) -> IO[bytes]:
@@ -86,7 +100,7 @@ def _id_of(attributes: Attributes) -> str:
     return next((value for name, value in attributes.items() if name.endswith(":id")), "")
 
 
-def _rows(package: _Package, sheet: str, strings: list[str], remarks: Remarks) -> Iterator[tuple[int, list[str]]]:
+def _rows(package: _Package, sheet: str, strings: StoredTexts, remarks: Remarks) -> Iterator[tuple[int, list[str]]]:
     try:
         with package.open(sheet) as file:
             yield from rows_in(file, strings)

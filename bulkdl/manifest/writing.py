@@ -17,6 +17,7 @@ from bulkdl.errors import SelectionError
 from bulkdl.manifest import tcia
 from bulkdl.manifest.base import ManifestRow
 from bulkdl.manifest.columns import guarded_name
+from bulkdl.manifest.digest_table import DigestTable
 from bulkdl.model.drs_objects import is_drs_location, uri_of
 
 _COLUMNS: Final = {
@@ -68,35 +69,46 @@ def write_rows(
 
 
 def _once(rows: Iterable[ManifestRow]) -> Iterator[ManifestRow]:
-    seen: set[object] = set()
-    for row in rows:
-        whole = (row.series_uid, row.location) if row.series_uid is not None else None
-        named = row.slide or row.sop_uid or whole or row.study_uid or row.place or (row.collection, row.patient_id)
-        if named not in seen:
-            seen.add(named)
-            yield row
+    seen = DigestTable()
+    return (row for row in rows if seen.add(*_named(row)))
+
+
+def _named(row: ManifestRow) -> tuple[str, ...]:
+    """What a row names, with the level of it."""
+    if row.slide is not None:
+        return "slide", *row.slide
+    if row.sop_uid is not None:
+        return "instance", row.sop_uid
+    if row.series_uid is not None:
+        return "series", row.series_uid, row.location or ""
+    if row.study_uid is not None:
+        return "study", row.study_uid
+    return ("place", row.place) if row.place else ("patient", row.collection, row.patient_id)
 
 
 def _tcia_lines(rows: Iterator[ManifestRow], settings: Mapping[str, str]) -> Iterator[str]:
-    uids = dict.fromkeys(_series_of(row, ".tcia") for row in rows)
+    written = DigestTable()  # several rows may name instances of one Series
+    uids = (uid for row in rows if written.add(uid := _series_of(row, ".tcia")))
     yield from (f"{line}\n" for line in tcia.compose_lines(uids, settings))
 
 
 def _csv_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
     first = next(rows, None)
     has_slides = first is not None and first.slide is not None
-    yield _csv_line(_SLIDE_COLUMNS if has_slides else _COLUMNS)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+
+    def line(cells: Iterable[Any]) -> str:
+        out.seek(0)
+        out.truncate()
+        writer.writerow(cells)  # None is written as an empty cell
+        return out.getvalue()
+
+    yield line(_SLIDE_COLUMNS if has_slides else _COLUMNS)
     for row in chain(() if first is None else (first,), rows):
         if (row.slide is not None) is not has_slides:
             raise SelectionError("one table cannot list slides beside series: write JSON Lines")
-        values = _values(row)
-        yield _csv_line(guarded_name(value) if name in _NAMES else value for name, value in values.items())
-
-
-def _csv_line(cells: Iterable[Any]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow("" if cell is None else cell for cell in cells)
-    return out.getvalue()
+        yield line(guarded_name(value) if name in _NAMES else value for name, value in _values(row).items())
 
 
 def _json_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:

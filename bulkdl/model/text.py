@@ -16,9 +16,14 @@ def decoded(content: bytes) -> str:
     Raises:
         UnicodeDecodeError: it is not.
     """
+    return content.decode(encoding_of(content))
+
+
+def encoding_of(beginning: bytes) -> str:
+    """The encoding of a text that begins so: what its byte order mark says, or else UTF-8. A mark is left out."""
     # Editors and spreadsheets of Windows begin a text with a mark.
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    is_utf16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 def one_line(text: str) -> str:

@@ -11,9 +11,11 @@ from typing import Final, TextIO
 
 from bulkdl.errors import SelectionError
 from bulkdl.journal.journal import Journal
-from bulkdl.manifest import ManifestReading, ManifestRow, collect, locked, open_manifest
+from bulkdl.manifest import ManifestReading, ManifestRow, locked, open_manifest
 from bulkdl.manifest.base import Remarks
+from bulkdl.manifest.digest_table import DigestTable
 from bulkdl.manifest.locked import LockedGroup, LockedInstance
+from bulkdl.manifest.tally import ManifestTally
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.manifest.zstandard import compressed_text
 from bulkdl.model.formatting import counted
@@ -25,7 +27,7 @@ from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.lock_files import is_lock, name_of, open_lines, open_lock
 from bulkdl.verbs.locking import unproven
-from bulkdl.verbs.select import read_content
+from bulkdl.verbs.select import content_of
 from bulkdl.verbs.signatures import Paths
 
 __all__ = [
@@ -48,19 +50,21 @@ def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lin
     if is_lock(lock := manifest if content is None else content):
         return _show_lock(lock, str(manifest))
     with _reading(manifest, content, skip_bad_lines=skip_bad_lines) as reading:
-        found = collect(reading)
+        tally = ManifestTally()
+        for row in reading.rows:
+            tally.add(row)
     return ManifestReport(
         manifest=str(manifest),
-        format=found.format,
-        collections=len(found.collections),
-        patients=len(found.patients),
-        studies=len(found.studies),
-        series=len(found.series) + len(set(map(folder_of, found.locations))) + len(found.slides),
-        instances=sum(len(sops) for _, sops in found.instances) + sum(map(_is_object, found.locations)),
-        stated_instances=sum(size.image_count or 0 for size in found.expected.values()),
-        stated_bytes=sum(size.size_bytes or 0 for size in found.expected.values()),
-        settings=dict(found.settings),
-        notes=(*found.notes, *_repeated(found.repeated)),
+        format=reading.format,
+        collections=len(tally.collections),
+        patients=len(tally.patients),
+        studies=len(tally.studies),
+        series=tally.series_count,
+        instances=tally.instance_count,
+        stated_instances=tally.stated_instances,
+        stated_bytes=tally.stated_bytes,
+        settings=dict(reading.settings),
+        notes=(*reading.remarks.notes(), *_repeated(tally.repeated)),
     )
 
 
@@ -288,7 +292,7 @@ class _Counted:
     """Rows, counted while they are read."""
 
     def __init__(self, rows: Iterable[ManifestRow]) -> None:
-        self.series: set[str] = set()
+        self.series = DigestTable()
         self.instances = 0
         self.unplaced = 0  # instances of which it is not known where they lie
         self._rows = rows
@@ -297,8 +301,8 @@ class _Counted:
         for row in self._rows:
             self.instances += row.sop_uid is not None or (row.place is not None and _is_object(row.place))
             self.unplaced += row.sop_uid is not None and not _is_object(row.location or "")
-            named = row.series_uid or (row.slide.address if row.slide else folder_of(row.place or ""))
-            self.series.update(filter(None, (named,)))
+            if named := row.series_uid or (row.slide.address if row.slide else folder_of(row.place or "")):
+                self.series.add(named)
             yield row
 
 
@@ -310,8 +314,8 @@ def _reading(manifest: Paths, content: bytes | None, *, skip_bad_lines: bool = F
         with open_lines(lock) as lines:
             yield locked.read(lines, Remarks(name_of(lock)))
     else:
-        content = read_content(manifest) if content is None else content
-        yield open_manifest(content, source=str(manifest), skip_bad_lines=skip_bad_lines)
+        opened = content_of(manifest) if content is None else content
+        yield open_manifest(opened, source=str(manifest), skip_bad_lines=skip_bad_lines)
 
 
 def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.events import Noted, Sink, ignore
@@ -16,6 +17,7 @@ from bulkdl.verbs.signatures import Given, Paths, full_signature
 
 if TYPE_CHECKING:
     from bulkdl.manifest.locked import LockedGroup
+    from bulkdl.manifest.text import OpenFile
     from bulkdl.model.ids import SeriesUid, SopInstanceUid
 
 _MOST_NAMED: Final = 1_000_000
@@ -66,7 +68,7 @@ def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
 
     if is_lock(path):
         return _select_lock(path)
-    return select_from(read_content(path), source=str(path), skip_bad_lines=skip_bad_lines)
+    return select_from(content_of(path), source=str(path), skip_bad_lines=skip_bad_lines)
 
 
 def _select_lock(path: Paths) -> Selection:
@@ -96,10 +98,26 @@ def read_content(path: Paths) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ManifestError(f"cannot be read: {error.strerror or error}", source=str(path)) from error
+        raise _unreadable(path, error) from error
 
 
-def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) -> Selection:
+def content_of(path: Paths) -> bytes | OpenFile:
+    """What opens a manifest as often as it is needed; its content where it can be read once only, such as a pipe."""
+    return partial(_opened, path) if Path(path).is_file() else read_content(path)
+
+
+def _opened(path: Paths) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Paths, error: OSError) -> ManifestError:
+    return ManifestError(f"cannot be read: {error.strerror or error}", source=str(path))
+
+
+def select_from(content: bytes | OpenFile, *, source: str, skip_bad_lines: bool = False) -> Selection:
     """What a manifest of any known format names: Series, instances, Studies, Patients and Collections.
 
     `source` is its name in messages. Other content, such as its download server, is ignored. Raises as `read_manifest`.
@@ -107,8 +125,8 @@ def select_from(content: bytes, *, source: str, skip_bad_lines: bool = False) ->
     from bulkdl.manifest import collect, open_manifest  # noqa: PLC0415 - late: most selections have no manifest
 
     reading = open_manifest(content, source=source, skip_bad_lines=skip_bad_lines)
-    locks = (content,) if reading.format == "lock" else ()
-    del content  # it is as large as the text that is read
+    locks = (content,) if reading.format == "lock" and isinstance(content, bytes) else ()
+    del content  # it may be large
     manifest = collect(reading)
     patients: defaultdict[str, list[str]] = defaultdict(list)  # by Collection
     for collection, patient_id in manifest.patients:

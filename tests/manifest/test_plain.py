@@ -5,10 +5,11 @@ import pytest
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import plain
 from bulkdl.manifest.base import Manifest, Remarks, collect
+from tests.support.manifest_texts import text_of
 
 
 def read(text: str, *, source: str) -> Manifest:
-    return collect(plain.read(text, Remarks(source)))
+    return collect(plain.read(text_of(text), Remarks(source)))
 
 
 def test_reads_uids_in_order_and_once() -> None:

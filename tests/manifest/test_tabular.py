@@ -11,10 +11,11 @@ from bulkdl.errors import ManifestError
 from bulkdl.manifest import tabular
 from bulkdl.manifest.base import Manifest, Remarks, collect
 from bulkdl.model.records import NamedSlide, SeriesSize
+from tests.support.manifest_texts import text_of
 
 
 def parse(text: str) -> Manifest:
-    return collect(tabular.read(text, Remarks("t.csv")))
+    return collect(tabular.read(text_of(text), Remarks("t.csv")))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import tcia
 from bulkdl.manifest.base import Manifest, Remarks, collect
+from tests.support.manifest_texts import text_of
 
 HEAD = """\
 downloadServerUrl=https://example.org/nbia-download/servlet/DownloadServlet
@@ -20,7 +21,7 @@ UIDS = st.lists(st.from_regex(r"[0-9]{1,6}(\.[0-9]{1,6}){3,7}", fullmatch=True),
 
 
 def read(text: str, *, source: str) -> Manifest:
-    return collect(tcia.read(text, Remarks(source)))
+    return collect(tcia.read(text_of(text), Remarks(source)))
 
 
 def parse(text: str) -> tuple[str, ...]:
