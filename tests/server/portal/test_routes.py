@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import re
+import shlex
 from http.cookies import SimpleCookie
+from pathlib import Path
 
 import pytest
 
+from bulkdl.server.catalogue import Root
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from tests.server.portal.conftest import SECRET
-from tests.support.served import Answer, Served
+from tests.support.dicom_files import instances, write_folder
+from tests.support.served import Answer, Served, served
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 LINK = re.compile(r'(?:href|src)="([^"]*)"')
@@ -170,3 +175,16 @@ async def test_a_search_by_uid_leads_to_what_has_it(portal: Served) -> None:
     for typed, path in ((uid, f"/series?uid={uid}"), (file.sop_uid, f"/instance?series={uid}")):
         answer = await portal.ask("/search", params={"q": typed})
         assert path in html.unescape(answer.body.decode())
+
+
+async def test_the_command_and_the_line_of_python_are_whole_whatever_a_name_contains(tmp_path: Path) -> None:
+    name = 'it\'s; $(touch x) `y` \\ "z" <b>'
+    write_folder(tmp_path / "served", instances(series=1, per_series=1))
+    async with served(Root(tmp_path / "served", name), catalogue=tmp_path / "catalogue.sqlite") as running:
+        page = (await running.ask("/collection", params={"name": name})).body.decode()
+    command, python, *_ = [html.unescape(code) for code in re.findall("<pre><code>(.*?)</code></pre>", page, re.DOTALL)]
+    words = shlex.split(command)
+    assert words[words.index("--collection") + 1] == name
+    (call,) = [node for node in ast.walk(ast.parse(python)) if isinstance(node, ast.Call)]
+    given = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+    assert given == {"collection": name, "archive": f"{running.origin}{SERVICES_PATH}", "to": "DIR"}
