@@ -28,8 +28,8 @@ from bulkdl.model.reports.base import Failure, RunOutcome
 from bulkdl.model.selection import Selection
 
 if TYPE_CHECKING:
+    from bulkdl.model.reports.collections import CollectionStatus
     from bulkdl.model.reports.log import RunSummary
-    from bulkdl.model.reports.status import CollectionStatus
 
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
@@ -791,7 +791,7 @@ class Journal:
 
     def collections(self, run: Run | None = None) -> list[CollectionStatus]:
         """The totals of each Collection, by name."""
-        from bulkdl.model.reports.status import CollectionStatus  # noqa: PLC0415 - as above
+        from bulkdl.model.reports.collections import CollectionStatus  # noqa: PLC0415 - as above
 
         return [CollectionStatus(*row) for row in self._rows(queries.COLLECTIONS, {"selection": _selection_of(run)})]
 

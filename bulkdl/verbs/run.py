@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.archive.routed import source_of
-from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, Interrupted, NotFound, SelectionError
+from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, DiskError, Interrupted, NotFound, SelectionError
 from bulkdl.fetch.adopted import find_differing
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.first_header import completed, read_first_header
@@ -449,6 +449,11 @@ class MirrorRun:
             self.context.sink(Noted(f"{which} missing or truncated in the mirror; downloading again"))
             await self._check_space()
 
+    async def _bytes_free(self) -> int | None:
+        with suppress(DiskError):  # a report is not worth an error
+            return (await asyncio.to_thread(measure, self.mirror.files.root)).free_bytes
+        return None
+
     async def _check_space(self) -> None:
         counts = await self.mirror.journal(Journal.counts, self.run)
         owed_bytes = max(0, counts.promised_bytes - counts.held_bytes)
@@ -565,6 +570,9 @@ class MirrorRun:
             notes=tuple(self._notes),
             sources=self._sources,
             withdrawn=self._withdrawn,
+            collections=tuple(await journal(Journal.collections, self.run)),
+            peak_bytes_per_second=round(self.coordinator.rate.peak),
+            bytes_free=await self._bytes_free(),
         )
         document = report.as_json()
         document.pop("failures")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bulkdl.model.reports.base import Failure, InstanceCounts, RunOutcome, SeriesCounts
+from bulkdl.model.reports.collections import CollectionStatus
 from bulkdl.model.reports.plan import PlannedCollection, PlannedLicense, PlanReport
 from bulkdl.model.reports.run import RunReport
-from bulkdl.model.reports.status import CollectionStatus, StatusReport
+from bulkdl.model.reports.status import StatusReport
 from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 
 RUN = RunReport(
@@ -44,6 +45,23 @@ def test_a_complete_run_says_what_was_done_and_what_comes_next() -> None:
         "To verify every file: bulkdl verify '/data/my mirror'",
     ]
     assert RUN.complaint() is None
+
+
+def test_a_run_shows_its_collections_the_peak_and_what_the_disk_has_left() -> None:
+    """One Collection is what the first line says already."""
+    one = CollectionStatus("TCGA-GBM", 3, 400, 400, 0, 0, 0, 210_000_000)
+    two = CollectionStatus("TCGA-LGG", 1, 12, 12, 0, 0, 0, 6_000_000)
+    run = replace(RUN, peak_bytes_per_second=90_000_000, bytes_free=5_000_000_000, collections=(one, two))
+    text = str(run)
+    assert "/s, peak 90.0 MB/s)" in text
+    assert "; 5.0 GB free on disk" in text
+    assert [line.split()[0] for line in text.splitlines() if line][3:6] == ["collection", "TCGA-GBM", "TCGA-LGG"]
+    assert "collection" not in str(replace(run, collections=(one,)))
+    many = tuple(replace(one, collection=f"C-{number}") for number in range(15))
+    assert "… and 5 more: bulkdl status" in str(replace(run, collections=many))
+    document = run.as_json()
+    assert [each["collection"] for each in document["collections"]] == ["TCGA-GBM", "TCGA-LGG"]
+    assert (document["peak_bytes_per_second"], document["bytes_free"]) == (90_000_000, 5_000_000_000)
 
 
 def test_a_run_of_no_time_has_a_text() -> None:

@@ -7,9 +7,10 @@ import json
 from dataclasses import replace
 
 from bulkdl.model.reports.base import Failure, InstanceCounts, RunOutcome, SeriesCounts
+from bulkdl.model.reports.collections import CollectionStatus
 from bulkdl.model.reports.plan import PlanReport
 from bulkdl.model.reports.run import RunReport
-from bulkdl.model.reports.status import CollectionStatus, StatusReport
+from bulkdl.model.reports.status import StatusReport
 from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 
 FAILURE = Failure("1.2", "1.2.3", "checksum-mismatch", "not the bytes", 8)

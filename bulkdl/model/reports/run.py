@@ -7,8 +7,10 @@ from typing import Any
 from bulkdl.model.formatting import command, counted, duration
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import Failure, InstanceCounts, Report, RunOutcome, SeriesCounts, documents, given
+from bulkdl.model.reports.collections import CollectionStatus, collection_table
 from bulkdl.model.reports.phrases import (
     ABSENT,
+    MOST_SHOWN,
     UNANSWERED,
     failure_lines,
     interrupted,
@@ -42,7 +44,8 @@ class RunReport(Report):
 
     `changes` is there after `sync`. `notes` say what differs from a manifest, and which of its UIDs are Studies.
     `sources` has the numbers of Series from `idc` and from `nbia`, where an archive routes between them; `withdrawn`
-    counts those that only an earlier release of the archive has.
+    counts those that only an earlier release of the archive has. `peak_bytes_per_second` is the highest rate of ten
+    seconds; `bytes_free` is what the disk has left.
     """
 
     mirror: str
@@ -62,6 +65,9 @@ class RunReport(Report):
     notes: tuple[str, ...] = ()
     sources: Mapping[str, int] = field(default_factory=dict)
     withdrawn: int = 0
+    collections: tuple[CollectionStatus, ...] = ()
+    peak_bytes_per_second: int = 0
+    bytes_free: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The document of `mirror --json`."""
@@ -76,6 +82,8 @@ class RunReport(Report):
             "failures": documents(self.failures),
             **given(sources=dict(self.sources), withdrawn=self.withdrawn),
             **given(failures_left_out=self.failures_left_out, notes=list(self.notes)),
+            **given(peak_bytes_per_second=self.peak_bytes_per_second, bytes_free=self.bytes_free),
+            **given(collections=documents(self.collections)),
         }
 
     def as_text(self, width: int | None = None) -> str:
@@ -83,22 +91,32 @@ class RunReport(Report):
         parts = [f"{of.fetched:,} downloaded", f"{of.reused:,} already in the mirror"]
         parts += [f"{of.failed:,} failed"] if of.failed else []
         parts += [f"{of.quarantined:,} quarantined"] if of.quarantined else []
-        rate = human_bytes(round(self.bytes_fetched / self.seconds)) if self.seconds else "0 B"
+        free = f"; {human_bytes(self.bytes_free)} free on disk" if self.bytes_free is not None else ""
         done = self.outcome.capitalize()
-        fetched = f"{human_bytes(self.bytes_fetched)} in {duration(self.seconds)} ({rate}/s)"
+        fetched = f"{human_bytes(self.bytes_fetched)} in {duration(self.seconds)} ({self._rates()})"
         lines = [
             f"{done}: {series_text(self.series)}; {counted(of.selected, 'instance')}: {', '.join(parts)}",
             f"{fetched}, {counted(self.requests, 'request')}, {counted(self.retries, 'retry')}",
-            f"{one_line(self.mirror)} holds {human_bytes(self.bytes_mirror)} from {one_line(self.archive)}",
+            f"{one_line(self.mirror)} holds {human_bytes(self.bytes_mirror)} from {one_line(self.archive)}{free}",
             *([f"At the archive: {changes_text(self.changes)}"] if self.changes is not None else []),
             *source_lines(self.sources),
             *([f"{self.withdrawn:,} series of earlier releases of the archive"] if self.withdrawn else []),
             *not_decoded_lines(of.not_decoded),
             *failure_lines(self.failures, self.mirror, left_out=self.failures_left_out),
         ]
+        if len(self.collections) > 1:
+            lines += ["", collection_table(self.collections[:MOST_SHOWN], width)]
+            more = len(self.collections) - MOST_SHOWN
+            lines += [f"… and {more:,} more: {command('status', self.mirror)}", ""] if more > 0 else [""]
         if self.outcome is RunOutcome.COMPLETE:
             lines.append(f"To verify every file: {command('verify', self.mirror)}")
         return "\n".join(lines)
+
+    def _rates(self) -> str:
+        """The mean rate, and the peak where it is higher."""
+        mean = round(self.bytes_fetched / self.seconds) if self.seconds else 0
+        peak = f", peak {human_bytes(self.peak_bytes_per_second)}/s" if self.peak_bytes_per_second > mean else ""
+        return f"{human_bytes(mean)}/s{peak}"
 
     def complaint(self) -> str | None:
         resume = way_on(self.mirror, only_quarantined=self.instances.failed == self.series.failed == 0)

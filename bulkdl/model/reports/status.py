@@ -1,30 +1,17 @@
 """The report of `status`."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bulkdl.model.events import Progress
 from bulkdl.model.formatting import table
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import Failure, InstanceCounts, Report, SeriesCounts, documents, given
+from bulkdl.model.reports.collections import CollectionStatus, collection_table
 from bulkdl.model.reports.phrases import failure_lines, not_decoded_lines, series_text, way_on
 from bulkdl.model.text import one_line
 from bulkdl.model.work_states import state_of_run
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionStatus:
-    """One Collection of a mirror. Counts are of instances; `size_bytes` is the size of those held."""
-
-    collection: str
-    series: int
-    instances: int
-    held: int
-    owed: int
-    failed: int
-    quarantined: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +94,7 @@ class StatusReport(Report):
             lines.append(", ".join(owed))
         lines += not_decoded_lines(self.not_decoded)
         if self.collections:
-            lines += ["", _collections(self.collections, width)]
+            lines += ["", collection_table(self.collections, width)]
         if self.failures_by_error:
             rows = sorted(self.failures_by_error.items(), key=lambda entry: (-entry[1], entry[0]))
             lines += ["", table(("error", "count"), ((code, f"{count:,}") for code, count in rows))]
@@ -119,14 +106,3 @@ class StatusReport(Report):
             way = way_on(self.mirror, only_quarantined=not rest)
             lines.append(f"{way[0].upper()}{way[1:]}")
         return "\n".join(lines)
-
-
-def _collections(entries: Iterable[CollectionStatus], width: int | None) -> str:
-    return table(
-        ("collection", "series", "instances", "held", "owed", "failed", "quarantined", "size"),
-        (
-            (name, *(f"{count:,}" for count in counts), human_bytes(size_bytes))
-            for name, *counts, size_bytes in map(astuple, entries)
-        ),
-        width=width,
-    )
