@@ -40,7 +40,9 @@ mirror: $(READY) ## a first mirror in ./mirror, from the demonstration archive: 
 	@echo "  $(BIN)/bulkdl plan --archive demo --everything                  what else the demonstration archive has"
 	@echo "  $(BIN)/bulkdl mirror --collection NAME --to DIR                 a Collection of TCIA itself"
 
-test: check pytest ## everything that CI runs: lint, types, layers, tests
+# Types and layers, which use one core, are checked while the tests run.
+test: lint ## everything that CI runs: lint, types, layers, tests
+	@$(MAKE) --no-print-directory --jobs 2 pytest types layers
 
 check: lint types layers
 

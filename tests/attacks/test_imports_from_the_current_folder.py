@@ -41,7 +41,6 @@ def marked(marks: Path) -> list[str]:
 
 
 WAYS = {
-    "workers": (("--workers", "2"), {}),
     "decoders": (("--validate", "pixels"), {}),
     "workers and decoders": (("--workers", "2", "--validate", "pixels"), {}),
     "one process": ((), {}),

@@ -18,7 +18,7 @@ from tests.support.commands import RunningArchive, run, serve, start
 KILLED = (OSError, HTTPException, ValueError)
 """What a client of a server meets that is killed."""
 
-DELAYS = (0.05, 0.15, 0.3, 0.5, 0.8, 1.2)  # seconds after the first request
+DELAYS = (0.05, 0.2, 0.5, 1.0)  # seconds after the first request
 
 
 def bundles(url: str) -> None:

@@ -21,7 +21,7 @@ def test_after_every_kill_visible_files_are_correct_and_the_last_run_completes_t
 ) -> None:
     found = torture(
         tmp_path,
-        kills=6,
+        kills=4,
         instances_wanted=400,
         concurrency=4,
         transport=transport,

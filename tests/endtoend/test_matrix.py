@@ -36,7 +36,7 @@ ROWS = pytest.mark.parametrize(
 async def test_kills_leave_no_wrong_file(
     tmp_path: Path, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
 ) -> None:
-    plan = Plan(kills=4, seed=seed, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop)
+    plan = Plan(kills=3, seed=seed, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop)
     found = await torture(tmp_path, plan)
     assert found.wrong == []
     assert found.object_requests <= found.allowed

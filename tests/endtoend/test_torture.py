@@ -13,6 +13,6 @@ from tests.stress.torture import Plan, torture
 async def test_wherever_runs_die_no_wrong_file_is_visible_and_the_last_completes_the_mirror(
     tmp_path: Path,
 ) -> None:
-    found = await torture(tmp_path, Plan(kills=12, seed=20_200_102))
+    found = await torture(tmp_path, Plan(kills=8, seed=20_200_102))
     assert found.wrong == []
     assert found.object_requests <= found.allowed

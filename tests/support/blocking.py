@@ -31,6 +31,7 @@ from typing import Final
 
 LIMIT_SECONDS: Final = 0.2  # twice what a quiet machine needs: threads that share a core take CPU time from each other
 setattr(constants, "DEBUG_STACK_DEPTH", 0)  # noqa: B010 - Final; ten frames noted for each step cost more than most steps
+_NOTE_SECONDS: Final = 0.0005  # between moments, of which each costs as much as a short step
 _SAMPLE_SECONDS: Final = 0.02  # between readings of `/proc`, which cost more than most steps
 _PRESSURE_SECONDS: Final = 0.005  # of other processes waiting for a core, above which a wait is not judged
 _FILE_OF_TASK: Final = re.compile(r"coro=<.*? at (.*?):\d+>")
@@ -83,7 +84,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.blocked: list[str] = []
         self._moments: deque[_Moment] = deque(maxlen=10_000)
-        self._sampled_at = self._without_core = self._machine_waited = 0.0
+        self._noted_at = self._sampled_at = self._without_core = self._machine_waited = 0.0
         super().__init__()
         self.set_debug(True)
         self.slow_callback_duration = LIMIT_SECONDS
@@ -94,6 +95,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
 
     def run_forever(self) -> None:
         self._moments.clear()
+        self._noted_at = 0.0
         handler = _SlowSteps(self)
         logging.getLogger("asyncio").addHandler(handler)
         try:
@@ -103,13 +105,17 @@ class WatchedLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """See asyncio. In debug mode the loop asks before and after each step, among other times."""
-        now = super().time()
+        now = time.monotonic()
+        if now - self._noted_at > _NOTE_SECONDS:
+            self._note(now)
+        return now
+
+    def _note(self, now: float) -> None:
+        self._noted_at = now
         if now - self._sampled_at > _SAMPLE_SECONDS:
             self._sample(now)
-        self._moments.append(
-            _Moment(now, time.thread_time() - _garbage.seconds, self._without_core, self._machine_waited)
-        )
-        return now
+        computed = time.thread_time() - _garbage.seconds
+        self._moments.append(_Moment(now, computed, self._without_core, self._machine_waited))
 
     def _sample(self, now: float) -> None:
         self._sampled_at, self._without_core, self._machine_waited = now, _ready_seconds(), _pressure_seconds()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -121,11 +123,26 @@ def write_index(
 
 
 def _write(path: Path, columns: Mapping[str, str], rows: Iterable[Row], version: str) -> None:
+    values = tuple(tuple(row.get(name) for name in columns) for row in rows)
+    path.write_bytes(_parquet(tuple(columns.items()), values, version))
+
+
+@lru_cache(maxsize=256)
+def _parquet(columns: tuple[tuple[str, str], ...], rows: tuple[tuple[Any, ...], ...], version: str) -> bytes:
+    """A table as a parquet file. To make it takes longer than most tests that need it, so equal ones are made once."""
     metadata = f", KV_METADATA {{idc_index_data_version: '{version}'}}" if version else ""
-    kinds = [f"{name} {kind}" for name, kind in columns.items()]
-    with duckdb.connect() as database:
-        database.execute(f"CREATE TABLE t ({', '.join(kinds)})")
-        places = ", ".join("?" for _ in columns)
-        for row in rows:
-            database.execute(f"INSERT INTO t VALUES ({places})", [row.get(name) for name in columns])  # noqa: S608 - ours
-        database.execute(f"COPY t TO '{path}' (FORMAT parquet{metadata})")
+    kinds = ", ".join(f"{name} {kind}" for name, kind in columns)
+    places = ", ".join("?" for _ in columns)
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file, _database().cursor() as database:
+        database.execute(f"CREATE OR REPLACE TEMP TABLE t ({kinds})")
+        for some in (rows[first : first + 100] for first in range(0, len(rows), 100)):
+            lines = ", ".join([f"({places})"] * len(some))
+            database.execute(f"INSERT INTO t VALUES {lines}", [value for row in some for value in row])  # noqa: S608 - ours
+        database.execute(f"COPY t TO '{file.name}' (FORMAT parquet{metadata})")
+        return Path(file.name).read_bytes()
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One for the process: to open a database takes as long as to write a file."""
+    return duckdb.connect(config={"threads": 1})
