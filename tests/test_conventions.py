@@ -85,6 +85,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/pathdb/*.py": "server/pathdb/test_routes.py",  # the test asks the API over real sockets
     "slides/check_main.py": "fetch/test_plain_files.py",  # a program; the test runs it as the parent does
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
+    "verbs/catalogue_loading.py": "verbs/test_gateway.py",  # the test loads archives of all kinds over real sockets
     "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
     "verbs/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
     "verbs/header_batch.py": "verbs/test_header_table.py",  # a program; the test runs it as the parent does

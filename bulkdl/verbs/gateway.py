@@ -14,15 +14,12 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from bulkdl.archive.base import FoundSeries
-from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.errors import ArchiveError, ArchiveUnreachable, BulkdlError, ConnectFailed, TimedOut, TooManyRequests
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import EntryRow, SeriesRow, is_changed
@@ -31,7 +28,6 @@ from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted, RunContext
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState
 from bulkdl.model.records import Entry, Series
-from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import Tasks, first_set
@@ -41,14 +37,13 @@ from bulkdl.server.responses import Unavailable
 from bulkdl.server.supply import Wanted
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.archive_lists import ArchiveLists
+from bulkdl.verbs.catalogue_loading import CatalogueLoading
 from bulkdl.verbs.common import OpenArchive, OpenMirror, open_archive, open_mirror
 from bulkdl.verbs.demands import Demand, InstanceDemand
 from bulkdl.verbs.run import MirrorRun, begin_run
 
 SETTINGS: Final = FetchSettings(max_attempts=4, give_up_after_seconds=30.0, workers=1)
 """A client waits for its answer, so failures are reported soon; one process is enough for a server."""
-
-_Entered = TypeVar("_Entered")
 
 _CATALOGUE: Final = f"{BOOKKEEPING}/catalogue.sqlite"
 _IDLE_SECONDS: Final = 5.0
@@ -553,17 +548,21 @@ async def open_gateway(
                 outage=outage,
                 most_bytes=most_bytes,
             )
-            is_new = await _load(gateway)
+            loading = CatalogueLoading(archive.client, gateway.holdings, watched.sink)
+            is_new = await _load(gateway, loading)
             await asyncio.to_thread(_make_agree, gateway.holdings, mirror.files.journal_path)
             if is_new:
                 await gateway.remove_outdated()
             try:
                 async with Tasks() as tasks:
                     tasks.join(gateway.work())
+                    describing = tasks.join(loading.describe()) if is_new else None
                     try:
                         yield gateway
                     finally:
                         context.stop.set()
+                        if describing is not None:
+                            describing.cancel()
             finally:
                 await gateway.note_use()
 
@@ -573,50 +572,19 @@ def _make_agree(holdings: Holdings, journal_path: Path) -> None:
         holdings.agree_with(journal)
 
 
-async def _load(gateway: Gateway) -> bool:
+async def _load(gateway: Gateway, loading: CatalogueLoading) -> bool:
     """Load all Series of the archive, and return True, unless the catalogue has those of its release.
 
     Raises ArchiveError: that fails, and there are none from earlier.
     """
-    archive, holdings = gateway.archive.client, gateway.holdings
-    known = await asyncio.to_thread(holdings.source)
+    known = await asyncio.to_thread(gateway.holdings.source)
     try:
-        async with aclosing(archive.find(Selection(everything=True))) as batches:
-            first = await anext(batches, FoundSeries())
-            source = {"archive": archive.url, "release": first.release or "", "loaded": _now()}
-            is_index = isinstance(archive, IdcArchive)  # of others the release does not tell all
-            if is_index and known | {"loaded": ""} == source | {"loaded": ""}:
-                return False
-            async with _entered_in_thread(holdings.loading(source)) as add:
-                await asyncio.to_thread(add, first.series)
-                async for batch in batches:
-                    if batch.failed and first.release is None:
-                        raise batch.failed[0][1]
-                    for question, error in batch.failed:
-                        gateway.context.sink(Noted(f"left out until the next start: {question}: {error}"))
-                    await asyncio.to_thread(add, batch.series)
-            return True
+        return await loading.load()
     except ArchiveError as error:
-        if known.get("archive") != archive.url:
+        if known.get("archive") != gateway.archive.client.url:
             raise
         gateway.outage.message = str(error)
         gateway.context.sink(
             Noted(f"the archive does not answer: {error}; serving what it listed on {known['loaded']}")
         )
         return False
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@asynccontextmanager
-async def _entered_in_thread(block: AbstractContextManager[_Entered]) -> AsyncIterator[_Entered]:
-    """A block whose beginning and end take long."""
-    entered = await asyncio.to_thread(block.__enter__)
-    try:
-        yield entered
-    except BaseException as error:
-        await asyncio.to_thread(block.__exit__, type(error), error, error.__traceback__)
-        raise
-    await asyncio.to_thread(block.__exit__, None, None, None)

@@ -29,6 +29,8 @@ _SERIES: Final = {
     "StudyDescription": "VARCHAR",
     "BodyPartExamined": "VARCHAR",
     "Modality": "VARCHAR",
+    "SOPClassUID": "VARCHAR",
+    "TransferSyntaxUID": "VARCHAR",
     "Manufacturer": "VARCHAR",
     "ManufacturerModelName": "VARCHAR",
     "SeriesDate": "VARCHAR",

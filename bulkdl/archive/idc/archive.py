@@ -31,6 +31,7 @@ from bulkdl.model.selection import Selection, folder_of
 
 if TYPE_CHECKING:
     from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals, Release
+    from bulkdl.archive.idc.whole_index import WholeIndex
 
 CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True)
 
@@ -171,6 +172,11 @@ class IdcArchive:
         missing = await asyncio.to_thread(catalogue.missing, selection)
         return totals, FoundSeries(not_found=tuple(missing), release=str(catalogue.release))
 
+    async def whole_index(self) -> WholeIndex:
+        """The whole index in groups; the caller closes it."""
+        catalogue = await self.catalogue()
+        return await asyncio.to_thread(_whole, catalogue)
+
     async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
         """See `Archive.describe`. The index has it, so there is no request."""
         del patient_id
@@ -239,6 +245,12 @@ def _open_catalogue(files: IndexFiles) -> IdcCatalogue:
     from bulkdl.archive.idc.catalogue import IdcCatalogue  # noqa: PLC0415 - late: most commands do not need it
 
     return IdcCatalogue(files)
+
+
+def _whole(catalogue: IdcCatalogue) -> WholeIndex:
+    from bulkdl.archive.idc.whole_index import WholeIndex  # noqa: PLC0415 - late, as above
+
+    return WholeIndex(catalogue)
 
 
 def _local_index(profile: Profile) -> IndexFiles | None:

@@ -56,6 +56,8 @@ _VERSION: Final = re.compile(r"\d+(?:\.\d+)*")
 _DOI: Final = re.compile(r"10\.\d{4,9}/\S+")
 _CREATIVE_COMMONS: Final = re.compile(r"CC (BY(?:-[A-Z]{2})*) (\d\.\d)")
 
+_OPTIONAL_COLUMNS: Final = ("PatientSex", "PatientAge", "SOPClassUID", "TransferSyntaxUID")
+
 # The columns that are compared with the criteria of a selection, by the attributes of `Series`.
 _COLUMNS: Final = {
     "patient_id": "lower(PatientID)",
@@ -76,15 +78,17 @@ _IN_COLLECTIONS: Final = (
 _UID: Final = "[0-9.]{1,64}"
 _UUID: Final = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _BUCKET: Final = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-_IS_VALID: Final = (
+IS_VALID: Final = (
     f"regexp_full_match(SeriesInstanceUID, '{_UID}') AND regexp_full_match(StudyInstanceUID, '{_UID}')"
     f" AND regexp_full_match(crdc_series_uuid, '{_UUID}') AND regexp_full_match(aws_bucket, '{_BUCKET}')"
 )
+"""The condition in SQL that a row names a Series."""
+
 _COLLECTION: Final = "coalesce(collection_id, '')"
 BYTES: Final = "CAST(round(series_size_MB * 1e6) AS BIGINT)"
 """The bytes of a Series in SQL."""
 _BOTH: Final = f"""
-SELECT {_IS_VALID}, SeriesInstanceUID, StudyInstanceUID, PatientID, {_COLLECTION}, Modality, {BYTES},
+SELECT {IS_VALID}, SeriesInstanceUID, StudyInstanceUID, PatientID, {_COLLECTION}, Modality, {BYTES},
   aws_bucket || '/' || crdc_series_uuid"""
 
 # The parts of questions below are constants; what the user gives are parameters.
@@ -193,7 +197,7 @@ class IdcCatalogue:
         self._database = duckdb.connect(config=_SETTINGS)
         try:
             with _index_errors(files):
-                self._open("series", files.series, "PatientSex", "PatientAge")
+                self._open("series", files.series, *_OPTIONAL_COLUMNS)
                 self._has_earlier = self._open("prior", files.beside(index.PRIOR))
                 self._reference_tables = [
                     (name.partition(".")[0], column)
@@ -368,6 +372,21 @@ class IdcCatalogue:
         """The name of a Collection."""
         return self._names.get(collection_id, collection_id)
 
+    def date_of(self, release: int | None) -> date | None:
+        """The date of a release, None where it is not known."""
+        return self._dates.get(release) if release is not None else None
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection for further questions, with the views `series` and, where the index has them, `collections`."""
+        return self._database.cursor()
+
+    def collection_descriptions(self) -> tuple[CollectionDescription, ...]:
+        """What the index says of its Collections, named as `Series` name them."""
+        if not self._tables["collections"]:
+            return ()
+        found = self._rows(f"SELECT collection_id, {', '.join(_OF_COLLECTIONS)} FROM collections")
+        return tuple(_collection(self._names[key], row) for key, *row in found if key in self._names)
+
     def missing(self, selection: Selection) -> list[SeriesQuestion]:
         """The values of the selection that no Series of the current release has, whatever else is requested."""
         questions = [SeriesQuestion({"collection": name}) for name in selection.collections if not self._ids_of(name)]
@@ -422,7 +441,7 @@ class IdcCatalogue:
             image_count=row[8],
             released=self._dates.get(row[9]),
             license_name=row[10],
-            license_uri=_license_uri(row[10]),
+            license_uri=license_uri(row[10]),
             collection_uri=f"https://doi.org/{row[11]}" if row[11] else None,
             third_party=row[12],
             body_part=row[13],
@@ -513,7 +532,7 @@ def _parents(rows: Iterable[tuple[Series, _Row]]) -> Descriptions:
     return Descriptions(patients=tuple(patients.values()), studies=tuple(studies.values()))
 
 
-def _collection(collection: str, row: _Row) -> CollectionDescription:
+def _collection(collection: str, row: Sequence[Any]) -> CollectionDescription:
     description, species, cancers, locations, supporting, program, updated, patients, sources = row
     publications = tuple(map(_publication, sources or ()))
     first = publications[0] if publications else Publication()
@@ -601,6 +620,7 @@ def _index_errors(files: IndexFiles) -> Iterator[None]:
 
 
 @cache  # the index has five licences
-def _license_uri(name: str | None) -> str | None:
+def license_uri(name: str | None) -> str | None:
+    """The address of a licence of Creative Commons, such as `CC BY 4.0`; None for another one."""
     found = _CREATIVE_COMMONS.fullmatch(name or "")
     return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/" if found is not None else None

@@ -5,6 +5,8 @@ name of the top folder below the root, else the name given to the scan, else the
 of a Series, a Study and a Patient are those of the first file by root and path.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sqlite3
@@ -17,9 +19,11 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bulkdl.model.descriptions import NO_DESCRIPTIONS, CollectionDescription, Descriptions
+from bulkdl.model.grouped_series import GroupedSeries, SeriesKind, iso
 from bulkdl.model.ids import stable_uuid
-from bulkdl.model.records import Series
-from bulkdl.server.catalogue.files import Root, dump, to_json
+from bulkdl.model.records import Patient, Series, Study
+from bulkdl.server.catalogue.files import Root, about_of, dump, to_json
 from bulkdl.server.catalogue.reports import Totals
 
 _NO_HEAD: Final[Mapping[str, Mapping[str, Any]]] = {"patient": {}, "study": {}, "extra": {}}
@@ -33,6 +37,10 @@ _SHARED: Final = tuple(
     for entry in fields(Series)
     if entry.name not in {"series_uid", "study_uid", "patient_id", *_OF_STUDY, *_OWN}
 )
+_NAMES: Final = {
+    kind: tuple(entry.name for entry in fields(kind) if entry.name != "series_count") for kind in (Patient, Study)
+}
+_VALUES: Final = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
 _own_of, _shared_of = attrgetter(*_OWN), attrgetter(*_SHARED)
 _MOST_KINDS: Final = 100_000
 _ROWS: Final = 2_000
@@ -54,6 +62,21 @@ class _SeriesRow(NamedTuple):
     of_study: tuple[Any, ...]
     own: tuple[Any, ...]
     shared: tuple[Any, ...]
+
+    @classmethod
+    def of_kind(cls, kind: SeriesKind) -> _SeriesRow:
+        """What a kind of Series has of a row."""
+        return cls("", None, kind.shared.collection, "", kind.shared.released, None, (), (), _shared_of(kind.shared))
+
+
+class _Kind:
+    """A kind of Series, as it is stored."""
+
+    def __init__(self, kind: SeriesKind, row: _SeriesRow) -> None:
+        self.row = row
+        self.since = iso(kind.shared.released)
+        uids = {"sop_class_uid": kind.sop_class_uid, "transfer_syntax_uid": kind.transfer_syntax_uid}
+        self.extra = {name: uid for name, uid in uids.items() if uid}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +142,54 @@ class Arrangement:
         for table in ("collection", "patient", "study", "kind", "series", "tally", "alike", "folder"):
             execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
 
-    def add_records(self, records: Iterable[Series]) -> None:
-        """Add Series as an archive describes them, without files."""
+    def add_records(self, records: Iterable[Series], parents: Descriptions = NO_DESCRIPTIONS) -> None:
+        """Add Series as an archive describes them, without files, and what it says of their Patients and Studies."""
+        patients = {(each.collection, each.patient_id): _known(each) for each in parents.patients}
+        studies = {each.study_uid: _known(each) for each in parents.studies}
         for record in records:
-            self._enter(_row_of_record(record), _NO_HEAD, {})
+            patient = patients.get((record.collection, record.patient_id), {})
+            study = studies.get(record.study_uid, {}) if record.study_uid is not None else {}
+            head = {"patient": patient, "study": study, "extra": {}} if patient or study else _NO_HEAD
+            self._enter(_row_of_record(record), head, {})
         self._flush()
+
+    def add_grouped(self, index: GroupedSeries) -> None:
+        """Add all Series of an archive, which come in groups; a million of them in a third of the time."""
+        kinds = [_Kind(each, _SeriesRow.of_kind(each)) for each in index.kinds()]
+        numbers = [self._kind_number(kind.row, (), kind.extra) for kind in kinds]
+        others: dict[int, tuple[Any, ...]] = {}
+        parents = [self._parents_of(at, others, *each) for at, each in enumerate(index.studies())]
+
+        def stored(row: Sequence[Any]) -> tuple[Any, ...]:
+            uid, at, study, *own, differing = row
+            kind, number = kinds[at], numbers[at]
+            if differing is not None or study in others:
+                values = others[study] if differing is None else tuple(differing)
+                number = self._kind_number(kind.row, values, kind.extra)
+            return (self._number_of(uid), uid, *parents[study], number, kind.since or self._now, *own, None)
+
+        for rows in index.rows():
+            self._database.executemany(_INSERT_SERIES, map(stored, rows))
+
+    def _parents_of(
+        self, at: int, others: dict[int, tuple[Any, ...]], patient: Patient, study: Study
+    ) -> tuple[str, int, int]:
+        """How a Series refers to its parents. What it has otherwise than these goes into `others`."""
+        own = patient.patient_id, iso(study.study_date), study.description
+        row = _SeriesRow("", study.study_uid, patient.collection, patient.patient_id, None, None, own[1:], (), ())
+        is_new = self._patient.key != (patient.collection.upper(), patient.patient_id.upper())
+        entered = self._patient_of(row, {"patient": _known(patient)} if is_new else _NO_HEAD, {})
+        below = self._study_of(row, {"study": _known(study)}, entered)
+        if own != (*entered.values, *below.values):
+            others[at] = own
+        return entered.key[0], entered.number, below.number
+
+    def describe(self, collections: Iterable[CollectionDescription]) -> None:
+        """Take over what an archive says of its Collections."""
+        self._database.executemany(
+            "UPDATE collection SET about = ? WHERE collection_key = ?",
+            ((dump(to_json(asdict(about_of(each)))), each.collection.upper()) for each in collections),
+        )
 
     def store_totals(self) -> None:
         """Count what the tables have, and store the totals."""
@@ -154,6 +220,10 @@ class Arrangement:
             "count(*), coalesce(sum(image_count), 0), coalesce(sum(size_bytes), 0) FROM series"
         ).fetchone()
         self._store("totals", dict(zip((entry.name for entry in fields(Totals)), found, strict=True)))
+        self.renew_stamp()
+
+    def renew_stamp(self) -> None:
+        """Note that the tables have changed."""
         self._store("stamp", uuid.uuid4().hex)
 
     def _store(self, name: str, value: object) -> None:
@@ -262,7 +332,9 @@ class Arrangement:
     def _kind_of(self, row: _SeriesRow, inherited: tuple[Any, ...], extra: Mapping[str, Any]) -> int:
         """The number of the values that a Series shares with others; `inherited` are those that its parents give it."""
         own = (row.patient_id, *row.of_study)
-        differing = own if own != inherited else ()
+        return self._kind_number(row, own if own != inherited else (), extra)
+
+    def _kind_number(self, row: _SeriesRow, differing: tuple[Any, ...], extra: Mapping[str, Any]) -> int:
         key = (row.shared, differing, *extra.items())
         if (number := self._kinds.get(key)) is not None:
             return number
@@ -284,9 +356,15 @@ class Arrangement:
         return os.fsencode(named).decode(errors="replace")
 
 
+def _known(record: Patient | Study) -> dict[str, Any]:
+    """The values of a record, without the archive's own count of Series."""
+    given = zip(_NAMES[type(record)], _VALUES[type(record)](record), strict=True)
+    return to_json({name: value for name, value in given if value is not None})
+
+
 def _row_of_record(record: Series) -> _SeriesRow:
     *own, series_date, submitted = _own_of(record)
-    added = _iso(submitted)
+    added = iso(submitted)
     return _SeriesRow(
         record.series_uid,
         record.study_uid,
@@ -294,8 +372,8 @@ def _row_of_record(record: Series) -> _SeriesRow:
         record.patient_id,
         record.released,
         added,
-        (_iso(record.study_date), record.study_description),
-        (*own, _iso(series_date), added),
+        (iso(record.study_date), record.study_description),
+        (*own, iso(series_date), added),
         _shared_of(record),
     )
 
@@ -314,10 +392,6 @@ def _row_of_values(values: Mapping[str, Any]) -> _SeriesRow:
         tuple(map(get, _OWN)),
         tuple(map(get, _SHARED)),
     )
-
-
-def _iso(moment: date | None) -> str | None:
-    return None if moment is None else moment.isoformat()
 
 
 def _both(text: str | None) -> tuple[str | None, str | None]:

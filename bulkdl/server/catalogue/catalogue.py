@@ -43,10 +43,13 @@ class Catalogue(CatalogueView):
 
     def close(self) -> None:
         """Close the database. May be repeated; no query may be running."""
+        self._close_readers()
+        self._database.close()
+
+    def _close_readers(self) -> None:
         while self._readers:
             self._readers.pop().close()
         self._local = threading.local()
-        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -84,10 +87,16 @@ class Catalogue(CatalogueView):
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
 
-    def shrink_log(self) -> None:
-        """Move what was written from the log into the database file, and empty the log."""
-        with self._writing, tables.translated(self.path):
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    @contextmanager
+    def rewriting(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes most of the file, without a log of its pages. No query may be running."""
+        self._close_readers()
+        tables.set_log(self._database, is_used=False)
+        try:
+            with self.writing() as database:
+                yield database
+        finally:
+            tables.set_log(self._database, is_used=True)
 
     def without(self, hidden: frozenset[str]) -> CatalogueView:
         """The catalogue without some Collections, named in upper case."""

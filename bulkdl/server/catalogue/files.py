@@ -3,10 +3,12 @@
 `scan` decides which of them are served.
 """
 
+import hashlib
 import io
 import json
 import os
 import re
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -93,10 +95,11 @@ class Root:
         if not self.is_mirror:
             return {}
         with Journal.open_readonly(self.path / JOURNAL) as journal:
-            return {each.collection.upper(): _about(each) for each in journal.collection_descriptions()}
+            return {each.collection.upper(): about_of(each) for each in journal.collection_descriptions()}
 
 
-def _about(found: CollectionDescription) -> About:
+def about_of(found: CollectionDescription) -> About:
+    """What an archive says of a Collection."""
     moment = None
     with suppress(ValueError):
         moment = datetime.fromisoformat(found.updated or "")
@@ -168,6 +171,13 @@ def read_facts(path: Path) -> FileFacts:
         instance_number=header.instance_number,
         acquisition_number=header.acquisition_number,
     )
+
+
+def head_number(database: sqlite3.Connection, head: str) -> int:
+    """The id of a `FileFacts.head` in the catalogue."""
+    digest = hashlib.blake2b(head.encode(), digest_size=16).digest()
+    database.execute("INSERT OR IGNORE INTO head (digest, record) VALUES (?, ?)", (digest, head))
+    return int(database.execute("SELECT id FROM head WHERE digest = ?", (digest,)).fetchone()[0])
 
 
 def _read(path: Path) -> Header:

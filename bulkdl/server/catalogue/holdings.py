@@ -8,18 +8,21 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from bulkdl.errors import InvalidInstance
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
-from bulkdl.model.records import Series
+from bulkdl.model.descriptions import CollectionDescription
 from bulkdl.server.catalogue.arrangement import Arrangement
 from bulkdl.server.catalogue.catalogue import Catalogue
+from bulkdl.server.catalogue.completion import complete_series
+from bulkdl.server.catalogue.files import head_number, read_facts
 
 _PAGE: Final = 5_000
 _CACHE_KILOBYTES: Final = 48 << 10
@@ -54,18 +57,29 @@ class Holdings:
         found = self._catalogue.select("SELECT value FROM meta WHERE name = 'source'", ())
         return json.loads(found[0][0]) if found else {}
 
+    def collections(self) -> list[str]:
+        """The names of all Collections."""
+        return self._catalogue.collections()
+
     @contextmanager
-    def loading(self, source: Mapping[str, str]) -> Iterator[Callable[[Iterable[Series]], None]]:
-        """Replace all Series, within a transaction. Yields what adds some of them, in any thread."""
-        with self._catalogue.writing() as database:
+    def loading(self, source: Mapping[str, str]) -> Iterator[Arrangement]:
+        """Replace all Series, within a transaction. Yields what adds them, in any thread."""
+        with self._catalogue.rewriting() as database:
             arrangement = Arrangement(database, (), None)
             arrangement.clear()
             with _without_indexes(database):
-                yield arrangement.add_records
+                yield arrangement
             arrangement.store_totals()
+            _complete_all(database)
             database.execute("INSERT OR REPLACE INTO meta VALUES ('source', ?)", (json.dumps(source),))
         self._catalogue.generation += 1
-        self._catalogue.shrink_log()
+
+    def describe(self, collections: Iterable[CollectionDescription]) -> None:
+        """Take over what the archive says of its Collections."""
+        with self._catalogue.writing() as database:
+            arrangement = Arrangement(database, (), None)
+            arrangement.describe(collections)
+            arrangement.renew_stamp()
 
     # --- what is held of it -------------------------------------------------------------------------------------------
 
@@ -93,6 +107,18 @@ class Holdings:
             "WHERE series_uid = :uid",
             {"uid": series_uid},
         )
+        self._read_head(database, series_uid)
+
+    def _read_head(self, database: sqlite3.Connection, series_uid: str) -> None:
+        """Complete what the archive says of a Series by the header of its first file, once."""
+        has_head = "SELECT 1 FROM file WHERE series_uid = ? AND head_id NOT NULL"
+        first = database.execute("SELECT id, path FROM file WHERE series_uid = ? LIMIT 1", (series_uid,)).fetchone()
+        if first is None or database.execute(has_head, (series_uid,)).fetchone() is not None:
+            return
+        with suppress(InvalidInstance):
+            head = read_facts(Path(os.fsdecode(first[1]))).head
+            database.execute("UPDATE file SET head_id = ? WHERE id = ?", (head_number(database, head), first[0]))
+            complete_series(database, series_uid, head)
 
     def complete(self, series_uid: str) -> None:
         """Note that all files of a Series are entered."""
@@ -160,14 +186,24 @@ class Holdings:
         self._catalogue.generation += 1
 
 
+def _complete_all(database: sqlite3.Connection) -> None:
+    """Complete what the archive says of the Series that are held by the headers that were read before."""
+    heads = database.execute(
+        "SELECT f.series_uid, h.record FROM file AS f JOIN head AS h ON h.id = f.head_id WHERE f.reason IS NULL"
+    )
+    for series_uid, head in heads.fetchall():
+        complete_series(database, series_uid, head)
+
+
 @contextmanager
 def _without_indexes(database: sqlite3.Connection) -> Iterator[None]:
-    """Make the indexes of Series at the end of the block, and not row by row, which takes ten times as long.
+    """Make the indexes of Series and Studies at the end of the block: row by row this takes ten times as long.
 
     Of a Series that was added twice, the first row stays.
     """
     indexes = database.execute(
-        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'series' AND sql IS NOT NULL"
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('series', 'study') "
+        "AND sql IS NOT NULL"
     ).fetchall()
     (size,) = database.execute("PRAGMA cache_size").fetchone()
     database.execute(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")

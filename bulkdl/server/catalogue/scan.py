@@ -18,7 +18,16 @@ from typing import Any, Final
 from bulkdl.errors import ConfigurationError, InvalidInstance
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue.arrangement import Arrangement
-from bulkdl.server.catalogue.files import FileFacts, FoundFile, Root, find_files, open_unlinked, read_facts, to_json
+from bulkdl.server.catalogue.files import (
+    FileFacts,
+    FoundFile,
+    Root,
+    find_files,
+    head_number,
+    open_unlinked,
+    read_facts,
+    to_json,
+)
 from bulkdl.server.catalogue.reports import Conflict, Contradiction, ScanReport, Totals, Unservable
 
 _MAX_LISTED: Final = 100_000
@@ -198,9 +207,7 @@ class _Scan:
     def _head_id(self, head: str) -> int:
         if (found := self._heads.get(head)) is not None:
             return found
-        digest = hashlib.blake2b(head.encode(), digest_size=16).digest()
-        self._database.execute("INSERT OR IGNORE INTO head (digest, record) VALUES (?, ?)", (digest, head))
-        found = int(self._database.execute("SELECT id FROM head WHERE digest = ?", (digest,)).fetchone()[0])
+        found = head_number(self._database, head)
         if len(self._heads) >= _MAX_CACHED_HEADS:  # the instances of a Series are found together
             self._heads.clear()
         self._heads[head] = found

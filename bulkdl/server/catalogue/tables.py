@@ -40,7 +40,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 11
+_VERSION: Final = 12
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -201,6 +201,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
     )
     database.execute("PRAGMA query_only = 1")
     return database
+
+
+def set_log(database: sqlite3.Connection, *, is_used: bool) -> None:
+    """Write pages to a log first, so that others can read meanwhile, or at once. Without effect while others read."""
+    database.execute("PRAGMA busy_timeout = 0")
+    with suppress(sqlite3.OperationalError):
+        database.execute(f"PRAGMA journal_mode = {'WAL' if is_used else 'DELETE'}")
+    database.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
 
 
 @contextmanager

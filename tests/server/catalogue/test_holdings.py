@@ -49,9 +49,9 @@ def held_file(number: int) -> HeldFile:
 def test_has_the_series_that_an_archive_describes(catalogue: Catalogue) -> None:
     holdings = Holdings(catalogue, ROOT)
     assert holdings.source() == {}
-    with holdings.loading(SOURCE) as add:
-        add([series(1), series(2)])
-        add([series(2), series(3, collection="HEAD", study=2)])
+    with holdings.loading(SOURCE) as arrangement:
+        arrangement.add_records([series(1), series(2)])
+        arrangement.add_records([series(2), series(3, collection="HEAD", study=2)])
     assert holdings.source() == SOURCE
     assert list(catalogue.series()) == [series(1), series(2), series(3, collection="HEAD", study=2)]
     totals = catalogue.totals()
@@ -73,8 +73,8 @@ def test_a_series_has_its_own_values_where_those_of_its_patient_and_study_are_ot
         replace(series(3), study_uid=None, submitted=datetime(2020, 1, 2, 3, 4)),  # noqa: DTZ001 - archives have no zone
         replace(series(4), modality="ct", software_versions="v", third_party=True),
     ]
-    with Holdings(catalogue, ROOT).loading(SOURCE) as add:
-        add(records)
+    with Holdings(catalogue, ROOT).loading(SOURCE) as arrangement:
+        arrangement.add_records(records)
     assert list(catalogue.series()) == records
     assert [detail.series for detail in catalogue.details()] == records
     assert catalogue.values_and_patients("modality", collection="lung") == [("CT", 1)]
@@ -83,33 +83,33 @@ def test_a_series_has_its_own_values_where_those_of_its_patient_and_study_are_ot
 def test_a_later_load_replaces_all(catalogue: Catalogue) -> None:
     holdings = Holdings(catalogue, ROOT)
     for number in (1, 2):
-        with holdings.loading({"release": str(number)}) as add:
-            add([series(number)])
+        with holdings.loading({"release": str(number)}) as arrangement:
+            arrangement.add_records([series(number)])
     assert [one.series_uid for one in catalogue.series()] == ["1.2.2"]
     assert catalogue.totals().series == 1
 
 
 def test_a_series_keeps_its_number_in_later_loads(catalogue: Catalogue) -> None:
     for numbers in ([2, 3], [1, 3, 2]):
-        with Holdings(catalogue, ROOT).loading(SOURCE) as add:
-            add([series(number) for number in numbers])
+        with Holdings(catalogue, ROOT).loading(SOURCE) as arrangement:
+            arrangement.add_records([series(number) for number in numbers])
     assert [catalogue.series_numbered([number]) for number in ("1", "2", "3")] == [["1.2.2"], ["1.2.3"], ["1.2.1"]]
 
 
 def test_a_load_that_fails_changes_nothing(catalogue: Catalogue) -> None:
     holdings = Holdings(catalogue, ROOT)
-    with holdings.loading(SOURCE) as add:
-        add([series(1)])
-    with pytest.raises(AttributeError), holdings.loading({"release": "8"}) as add:
-        add([series(2), None])  # type: ignore[list-item] # the archive fails in the middle
+    with holdings.loading(SOURCE) as arrangement:
+        arrangement.add_records([series(1)])
+    with pytest.raises(AttributeError), holdings.loading({"release": "8"}) as arrangement:
+        arrangement.add_records([series(2), None])  # type: ignore[list-item] # the archive fails in the middle
     assert [one.series_uid for one in catalogue.series()] == ["1.2.1"]
     assert holdings.source() == SOURCE
 
 
 def test_has_the_files_that_were_entered_until_they_are_removed(catalogue: Catalogue) -> None:
     holdings = Holdings(catalogue, ROOT)
-    with holdings.loading(SOURCE) as add:
-        add([series(1)])
+    with holdings.loading(SOURCE) as arrangement:
+        arrangement.add_records([series(1)])
     holdings.enter("1.2.1", "LUNG/P1", [held_file(1)])
     assert not holdings.is_whole("1.2.1")
     holdings.enter("1.2.1", "LUNG/P1", [held_file(1), held_file(2)])

@@ -138,8 +138,8 @@ def test_dates_are_those_of_the_release_or_else_of_the_submission(tmp_path: Path
         made.append(Series(series_uid=SeriesUid("1.9"), patient_id="9", collection="C", submitted=submitted))
     form = {"criteriaType0": "DateRangeCriteria", "fromDate0": "06-01-2021", "toDate0": "12-31-2022"}
     with Catalogue.open(tmp_path / "catalogue.sqlite") as catalogue:
-        with Holdings(catalogue, tmp_path).loading({}) as add:
-            add(made)
+        with Holdings(catalogue, tmp_path).loading({}) as arrangement:
+            arrangement.add_records(made)
         search = parse_search(form, date_format="%m-%d-%Y")
         found = [row["subjectId"] for row in summary(catalogue, search, authorized=False)["resultSet"]]
         assert found == ["1"] + ["9"] * (submitted is not None)

@@ -60,8 +60,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Served]:
     path = tmp_path / "catalogue.sqlite"
     rules = AccessRules(restricted=frozenset({"SECRET"}))
     async with served(catalogue=path, rules=rules) as running:
-        with Holdings(running.catalogue, tmp_path).loading({"archive": "made up"}) as add:
-            add(KNOWN)
+        with Holdings(running.catalogue, tmp_path).loading({"archive": "made up"}) as arrangement:
+            arrangement.add_records(KNOWN)
         yield running
 
 
@@ -188,6 +188,6 @@ async def test_an_unknown_doi_is_not_found_by_datacite_and_another_method_not_al
 
 async def test_what_is_new_is_there_after_a_change(server: Served, tmp_path: Path) -> None:
     assert (await server.ask("/dois")).document["meta"]["total"] == 3
-    with Holdings(server.catalogue, tmp_path).loading({"archive": "made up"}) as add:
-        add([series(8, "NEW", "10.7937/k9/new")])
+    with Holdings(server.catalogue, tmp_path).loading({"archive": "made up"}) as arrangement:
+        arrangement.add_records([series(8, "NEW", "10.7937/k9/new")])
     assert (await server.ask("/dois")).document["meta"]["total"] == 1
