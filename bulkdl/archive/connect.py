@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from bulkdl.archive import transports
 from bulkdl.archive.base import Archive, Capabilities
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.idc.archive import CAPABILITIES as IDC_CAPABILITIES
@@ -19,6 +20,7 @@ from bulkdl.archive.pathdb import CAPABILITIES as PATHDB_CAPABILITIES
 from bulkdl.archive.pathdb import PathDbArchive
 from bulkdl.archive.profiles import DRS, Profile
 from bulkdl.archive.routed import RoutedArchive
+from bulkdl.archive.transports import OpenTransport
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access, Credentials
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
@@ -51,14 +53,13 @@ async def connect(
     *,
     access: Access | None = None,
     note: Callable[[str], None] = lambda _: None,
+    open_transport: OpenTransport = transports.open_transport,
 ) -> AsyncIterator[Archive]:
     """Open the archive of `profile`; its connections are closed at the end of the block. `note` receives odd answers.
 
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
-    from bulkdl.archive.aiohttp_transport import open_transport  # noqa: PLC0415 - late: aiohttp takes half of a start
-
     access = access or Access()
     if retrier.policy.give_up_after_seconds:  # else only what fails by itself is given up
         access = access.bounded(retrier.policy.give_up_after_seconds)
@@ -66,8 +67,10 @@ async def connect(
         idc, nbia = profile.parts
         anonymous = replace(access, credentials=Credentials())
         async with (
-            connect(idc, retrier, access=anonymous, note=note) as first,
-            connect(nbia, retrier.for_another_origin(), access=access, note=note) as second,
+            connect(idc, retrier, access=anonymous, note=note, open_transport=open_transport) as first,
+            connect(
+                nbia, retrier.for_another_origin(), access=access, note=note, open_transport=open_transport
+            ) as second,
         ):
             if not (isinstance(first, IdcArchive) and isinstance(second, NbiaArchive)):
                 raise ConfigurationError(f"{profile.name} routes from idc to nbia, but the profiles are of other kinds")
@@ -90,12 +93,10 @@ async def open_service(
 
     Questions to it are few and short, so it is given up soon.
     """
-    from bulkdl.archive.aiohttp_transport import open_transport  # noqa: PLC0415 - late, as above
-
     anonymous = replace(access, credentials=Credentials()).bounded(_SERVICE_POLICY.give_up_after_seconds)
     limiter = Limiter(ceiling=_SERVICE_REQUESTS, first=_SERVICE_REQUESTS, now=time.monotonic())
     retrier = Retrier(limiter=limiter, policy=_SERVICE_POLICY, stop=stop)
-    async with open_transport(anonymous) as transport:
+    async with transports.open_transport(anonymous) as transport:
         yield HttpClient(url, transport, retrier, anonymous, note=note)
 
 

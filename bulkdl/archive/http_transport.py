@@ -1,7 +1,7 @@
 """The seam below the HTTP client: one method sends one request, and whatever carries it can be replaced.
 
 A transport follows no redirects, keeps no cookies, decodes no bodies, and never repeats a request. It raises the errors
-of `bulkdl.errors` only. `aiohttp_transport` is the one in use.
+of `bulkdl.errors` only. `transports` chooses one.
 """
 
 from __future__ import annotations

@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator
 from itertools import count
 from typing import Final
 
-from bulkdl.archive.certificates import import_aiohttp
 from bulkdl.archive.connect import connect
+from bulkdl.archive.transports import import_transport
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_retrier
 from bulkdl.fetch.worker_process import Batch, Signal
+from bulkdl.model.access import Access
 from bulkdl.model.events import Event, Noted, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
@@ -108,7 +109,7 @@ def main() -> None:
     """Run a worker process."""
     tune_process()
     disable_numpy()
-    import_aiohttp()
+    import_transport(Access())
     asyncio.run(WorkerMain().run())
 
 

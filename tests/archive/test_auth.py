@@ -13,12 +13,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from bulkdl.archive.aiohttp_transport import open_transport
 from bulkdl.archive.auth import GUEST, Token, Tokens
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.archive.profiles import Profile
+from bulkdl.archive.transports import open_transport
 from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, ServerFailed, UnexpectedAnswer
 from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid

@@ -9,8 +9,8 @@ import sys
 import pytest
 from yarl import URL
 
-from bulkdl.archive.aiohttp_transport import open_transport
 from bulkdl.archive.certificates import load_certificates
+from bulkdl.archive.transports import open_transport
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access
 from tests.support.faults import CERTIFICATE, FaultyServer, answer, in_turn, self_signed

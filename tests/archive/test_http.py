@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkdl.archive import aiohttp_transport, transports
 from bulkdl.archive.base import Archive
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.errors import (
@@ -33,7 +34,7 @@ from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.selection import Selection
-from tests.support.archives import opened, samples
+from tests.support.archives import TRANSPORT, opened, samples
 from tests.support.faults import (
     CERTIFICATE,
     Action,
@@ -54,7 +55,15 @@ from tests.support.faults import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=[aiohttp_transport, transports], ids=["aiohttp", "chosen"], autouse=True)
+def _transport(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = TRANSPORT.set(request.param.open_transport)
+    yield
+    TRANSPORT.reset(before)
+
 
 SERIES = SeriesUid("1.2.3")
 ENTRY = Entry("1.2.3.4", SopInstanceUid("1.2.3.4"))

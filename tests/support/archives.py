@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from contextvars import ContextVar
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
+from bulkdl.archive.transports import OpenTransport, open_transport
 from bulkdl.model.access import Access
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter, Sample
+
+TRANSPORT: ContextVar[OpenTransport] = ContextVar("TRANSPORT", default=open_transport)
+"""The transport of the archives that `opened` opens."""
 
 
 class Recorder(Limiter):
@@ -46,7 +51,8 @@ async def opened(
     """The archive of that kind at `url`."""
     retrier = make_retrier(max_attempts=max_attempts)
     note = ([] if notes is None else notes).append
-    async with connect(Profile("faulty", url, kind), retrier, access=access, note=note) as archive:
+    profile = Profile("faulty", url, kind)
+    async with connect(profile, retrier, access=access, note=note, open_transport=TRANSPORT.get()) as archive:
         yield archive
 
 

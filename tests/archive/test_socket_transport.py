@@ -1,0 +1,156 @@
+"""What only sockets have: answers in any pieces, readers that are slow, connections that are kept or are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from yarl import URL
+
+from bulkdl.archive.socket_transport import SocketTransport, open_transport
+from bulkdl.errors import ConfigurationError, ConnectionLost, TimedOut
+from bulkdl.model.access import Access
+from tests.support.faults import (
+    CERTIFICATE,
+    Action,
+    Exchange,
+    FaultyServer,
+    answer,
+    in_turn,
+    raw,
+    self_signed,
+    stall,
+)
+
+BODY = bytes(range(256)) * 8192
+
+
+@asynccontextmanager
+async def transport_to(
+    *actions: Action, access: Access | None = None
+) -> AsyncIterator[tuple[SocketTransport, FaultyServer]]:
+    async with FaultyServer(in_turn(*actions)) as server, open_transport(access or Access()) as transport:
+        yield transport, server
+
+
+def _bytewise(content: bytes) -> Action:
+    async def act(exchange: Exchange) -> None:
+        for at in range(len(content)):
+            await exchange.send(content[at : at + 1])
+            await asyncio.sleep(0)
+
+    return act
+
+
+def _as_it_is(content: bytes) -> Action:
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(content)
+
+    return act
+
+
+async def _get(transport: SocketTransport, server: FaultyServer) -> bytes:
+    response = await transport.send(URL(server.url), {}, None)
+    try:
+        return await response.read()
+    finally:
+        response.release()
+
+
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HELLO,
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\n" + HELLO,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ],
+    ids=["length", "informational", "chunked"],
+)
+async def test_an_answer_may_come_byte_by_byte_and_the_connection_is_kept(content: bytes) -> None:
+    async with transport_to(_bytewise(content), _as_it_is(content)) as (transport, server):
+        assert [await _get(transport, server) for _ in range(2)] == [b"hello"] * 2
+        assert (transport.requests, server.connections) == (2, 1)
+
+
+async def test_a_body_may_end_with_its_connection() -> None:
+    async with transport_to(raw(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)) as (transport, server):
+        assert await _get(transport, server) == BODY
+        assert await _get(transport, server) == BODY
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "chunks"])
+async def test_a_body_comes_over_tls(*, reads: bool) -> None:
+    access = Access(ca_bundle=str(CERTIFICATE))
+    async with FaultyServer(in_turn(answer(BODY)), tls=self_signed()) as server, open_transport(access) as transport:
+        for _ in range(2):
+            response = await transport.send(URL(server.url), {}, None)
+            found = await response.read() if reads else b""
+            while chunk := await response.chunk():
+                found += chunk
+            response.release()
+            assert found == BODY
+        assert server.connections == 1
+
+
+async def test_a_connection_with_more_than_was_requested_is_not_used_again() -> None:
+    content = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    async with transport_to(_as_it_is(content)) as (transport, server):
+        assert [await _get(transport, server) for _ in range(2)] == [b"ok"] * 2
+        assert server.connections == 2
+
+
+async def test_no_more_is_read_than_a_slow_reader_has_room_for() -> None:
+    async with transport_to(answer(BODY * 16)) as (transport, server):
+        response = await transport.send(URL(server.url), {}, None)
+        sizes = []
+        while chunk := await response.chunk():
+            sizes.append(len(chunk))
+            for _ in range(40):
+                await asyncio.sleep(0)
+        response.release()
+        assert sum(sizes) == 16 * len(BODY)
+        assert max(sizes) < 1 << 20
+
+
+async def test_a_request_that_is_cancelled_leaves_no_connection() -> None:
+    async with transport_to(stall(asyncio.Event()), answer(b"body")) as (transport, server):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await transport.send(URL(server.url), {}, None)
+        assert await _get(transport, server) == b"body"
+        assert server.connections == 2
+
+
+async def test_headers_without_end_are_refused_though_they_come_slowly() -> None:
+    async with transport_to(_as_it_is(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)) as (transport, server):
+        with pytest.raises(ConnectionLost, match="header is too long"):
+            await transport.send(URL(server.url), {}, None)
+
+
+async def test_a_header_that_does_not_end_in_time_is_an_error() -> None:
+    action = stall(asyncio.Event())
+    async with transport_to(action, access=Access(answer_seconds=0.05)) as (transport, server):
+        with pytest.raises(TimedOut):
+            await transport.send(URL(server.url), {}, None)
+
+
+@pytest.mark.parametrize("header", ["a\r\nX-Other: b", "a\nb", "a\0b"])
+async def test_a_header_with_a_line_break_is_not_sent(header: str) -> None:
+    async with transport_to(answer()) as (transport, server):
+        with pytest.raises(ConfigurationError, match="line break"):
+            await transport.send(URL(server.url), {"api_key": header}, None)
+        assert server.requests == []
+
+
+async def test_a_name_in_the_address_is_sent_as_basic_authorization() -> None:
+    async with transport_to(answer()) as (transport, server):
+        response = await transport.send(URL(server.url).with_user("me").with_password("pass word"), {}, None)
+        response.release()
+        assert server.requests[0].headers["authorization"] == "Basic bWU6cGFzcyB3b3Jk"
+        assert server.requests[0].headers["host"] == server.url.removeprefix("http://").rstrip("/")
