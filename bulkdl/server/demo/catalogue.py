@@ -46,7 +46,7 @@ def _of_package(
 def _made_up_doi(collection: str) -> str:
     """The address of a DOI that does not exist: without one, a Collection would not be among those of DataCite.
 
-    Its prefix is the one that DataCite keeps for tests, so nobody else has it.
+    Its prefix is the one that DataCite keeps for tests, so it never meets a real one.
     """
     return f"https://doi.org/{TEST_PREFIX}/bulkdl.demo.{collection.lower()}"
 
