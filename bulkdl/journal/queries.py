@@ -545,7 +545,8 @@ HELD_GROUPS: Final = """
 SELECT s.collection, substr(s.folder, 1, instr(s.folder || '/', '/') - 1), json_extract(s.record, '$.license_name'),
   json_extract(s.record, '$.license_uri'), json_extract(s.record, '$.collection_uri'),
   ifnull(json_extract(s.record, '$.third_party'), 0), max(json_extract(s.record, '$.location') IS NOT NULL
-    AND json_extract(s.record, '$.kind') IS NULL), count(*), sum(t.held), sum(t.held_bytes)
+    AND json_extract(s.record, '$.kind') IS NULL AND json_extract(s.record, '$.location') NOT LIKE 'drs://%'),
+  count(*), sum(t.held), sum(t.held_bytes)
 FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id
 WHERE t.held > 0 GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
 """

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from bulkdl.model.drs_objects import is_drs_location
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 
 
@@ -90,6 +91,11 @@ class Series:
     location: str | None = None
     remark: str | None = None
     kind: SeriesKind | None = None
+
+    @property
+    def is_of_idc(self) -> bool:
+        """Whether its location is one in the buckets of the IDC."""
+        return self.location is not None and self.kind is None and not is_drs_location(self.location)
 
 
 class NamedSlide(NamedTuple):

@@ -144,7 +144,7 @@ class _Cited:
         sums.licenses[series.license_name or ""] += 1
         sums.is_derived |= bool(series.third_party)
         sums.slides += instances if series.kind is not None else 0
-        sums.from_idc |= series.location is not None and series.kind is None
+        sums.from_idc |= series.is_of_idc
 
     def collections(self) -> set[str]:
         return {name for sums in self.sums.values() for name in sums.collections}

@@ -34,12 +34,10 @@ def choose_commons(selection: Selection, choice: ArchiveChoice, sink: Sink) -> A
         SelectionError: the objects are of several ones, or of one and of other archives.
     """
     objects = list(_objects_in(selection))
+    if not objects:
+        searchable(choice)
     chosen = None if choice.name in DEMOS else profile_of_choice(choice)
     if not objects:
-        if chosen is not None and chosen.kind == DRS:
-            raise SelectionError(
-                f"{choice.name} is a data commons, which is not searched: give a manifest of its objects"
-            )
         return _with_slides(selection, choice, sink)
     if any(not is_drs_location(place) for place in _places_in(selection)) or _names_others(selection):
         raise SelectionError(
@@ -53,6 +51,13 @@ def choose_commons(selection: Selection, choice: ArchiveChoice, sink: Sink) -> A
         return choice
     sink(Noted(f"the manifest names objects of a data commons: they come from {name}"))
     return replace(choice, name=name)
+
+
+def searchable(choice: ArchiveChoice) -> ArchiveChoice:
+    """The same choice. Raises SelectionError: it is a data commons, which answers no questions."""
+    if choice.name not in DEMOS and profile_of_choice(choice).kind == DRS:
+        raise SelectionError(f"{choice.name} is a data commons, which is not searched: give a manifest of its objects")
+    return choice
 
 
 def profile_of_choice(choice: ArchiveChoice) -> Profile:

@@ -21,6 +21,7 @@ from bulkdl.model.reports.ls import LsReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import did_you_mean
 from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.data_commons import searchable
 from bulkdl.verbs.data_sets import resolve_data_sets, written_name
 from bulkdl.verbs.known_data_sets import NBIA, Asking, DataSetSources, open_sources
 from bulkdl.verbs.reach import choose_archive
@@ -49,7 +50,7 @@ async def ls_async(
         ArchiveError: the archive refused, or could not be reached, and no last answer of it is kept.
     """
     asking = Asking.NEVER if offline else Asking.ALWAYS if refresh else Asking.IF_OLD
-    async with open_sources(choose_archive(archive), sink, stop, asking) as sources:
+    async with open_sources(searchable(choose_archive(archive)), sink, stop, asking) as sources:
         known = await sources.data_sets()
         report = await _Listing(sources, known, sink).report(data_set, patient)
         return _searched(report, search) if search is not None else report

@@ -125,7 +125,7 @@ def _add_series(gathered: _Gathered, row: SeriesRow, archive: str | None) -> Non
     series = row.series
     values = {
         "collection": series.collection,
-        "source": "idc" if series.location and series.kind is None else archive,
+        "source": "idc" if series.is_of_idc else archive,
         "modality": series.modality,
         "manufacturer": series.manufacturer,
         "license": series.license_name,

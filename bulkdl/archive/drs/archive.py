@@ -1,8 +1,8 @@
 """A data commons of Gen3 as an archive: manifests name its objects, and each is sent from a signed address.
 
 There is no search: `find` asks for the record of each object that the selection's locations name. An object is the zip
-of a Series, whose instances are its entries, or one DICOM file. A signed address is used until it expires, or until it
-is refused, and is never sent a token.
+of a Series, whose instances are its entries, or one DICOM file; other objects are kept as plain files, those of one
+Collection as one Series. A signed address is used until it expires, or until it is refused, and is never sent a token.
 
 Source: the Data Repository Service of the GA4GH, version 1, and the programs of Gen3 (indexd, fence).
 """
@@ -36,8 +36,8 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request, ServiceRules
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
 from bulkdl.model.drs_objects import DrsObject, is_drs_location, location_of_objects, objects_of
-from bulkdl.model.ids import SeriesUid, is_uid
-from bulkdl.model.records import Entry, References, Series, SeriesSize
+from bulkdl.model.ids import SeriesUid, SopInstanceUid, derived_uid, is_uid
+from bulkdl.model.records import Entry, References, Series, SeriesKind, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.tasks import as_iterator, run_pool, together
 
@@ -104,13 +104,13 @@ class DrsArchive:
             yield FoundSeries(not_found=tuple(_unanswerable(selection)))
             return
         objects = list(dict.fromkeys(each for place in selection.locations for each in objects_of(place)))
-        files: defaultdict[SeriesUid, list[Series]] = defaultdict(list)
+        files: defaultdict[str, list[Series]] = defaultdict(list)
         for start in range(0, len(objects), _BATCH):
             found = await self._describe_all(objects[start : start + _BATCH])
             zips = [series for series in found.series if _is_of_zip(series)]
             for series in found.series:
                 if not _is_of_zip(series):
-                    files[series.series_uid].append(series)
+                    files[series.collection if series.kind is not None else series.series_uid].append(series)
             yield replace(found, series=tuple(filter(selection.matches, zips)))
         yield FoundSeries(tuple(filter(selection.matches, map(_joined, files.values()))))
 
@@ -128,24 +128,18 @@ class DrsArchive:
             except RequestFailed as error:
                 failed.append((question, error))
             else:
-                if isinstance(found, Series):
-                    series[each.uri] = found
-                else:
-                    absent.append(replace(question, reason=found))
+                series[each.uri] = found
 
         await run_pool(as_iterator(objects), describe, workers=_OBJECTS_AT_ONCE, name="describe")
         in_order = [series[each.uri] for each in objects if each.uri in series]
         return FoundSeries(tuple(in_order), tuple(absent), tuple(failed))
 
-    async def _describe(self, wanted: DrsObject) -> Series | str:
-        """The Series of an object, or why it has none. One attempt."""
+    async def _describe(self, wanted: DrsObject) -> Series:
+        """The Series of an object; one of `FILES` if it is not DICOM. One attempt."""
         record = await self._record(wanted)
-        if not _may_be_dicom(record.name):
-            return f"{record.name} ({wanted.uri}) is not DICOM: download it with the client of the data commons"
-        uid = wanted.series_uid or _series_in(record.name)
-        known = Series(series_uid=uid) if uid is not None else self.series_of(await self._head(wanted, record))
+        known = await self._known(wanted, record) if _may_be_dicom(record.name) else None
         if known is None:
-            return f"{record.name or 'the object'} ({wanted.uri}) is not DICOM"
+            known = Series(series_uid=SeriesUid(derived_uid(wanted.uri)), kind=SeriesKind.FILES)
         collection, patient_id = wanted.collection or known.collection, wanted.patient_id or known.patient_id
         located = replace(
             wanted, name=record.name, series_uid=known.series_uid, collection=collection, patient_id=patient_id
@@ -155,9 +149,14 @@ class DrsArchive:
             collection=collection,
             patient_id=patient_id,
             size_bytes=record.size_bytes,
-            image_count=None if record.is_zip else 1,
+            image_count=None if record.is_zip and known.kind is None else 1,
             location=location_of_objects([located]),
         )
+
+    async def _known(self, wanted: DrsObject, record: DrsRecord) -> Series | None:
+        """The Series that the manifest, the name or the header of an object tells; None if it is not DICOM."""
+        uid = wanted.series_uid or _series_in(record.name)
+        return Series(series_uid=uid) if uid is not None else self.series_of(await self._head(wanted, record))
 
     async def _head(self, wanted: DrsObject, record: DrsRecord) -> bytes:
         """The beginning of an object, or of the first instance in a zip. Nothing is compared with the record."""
@@ -185,10 +184,17 @@ class DrsArchive:
         found: dict[str, Sequence[Entry]] = {}
 
         async def list_one(each: DrsObject) -> None:
-            found[each.uri] = await self.retrier.ask(f"the list of {each.uri}", lambda _: self._entries(each))
+            ask = self._entries if series.kind is None else self._file
+            found[each.uri] = await self.retrier.ask(f"the list of {each.uri}", lambda _: ask(each))
 
         await together(*map(list_one, objects))
         return Listing(tuple(entry for each in objects for entry in found[each.uri]))
+
+    async def _file(self, wanted: DrsObject) -> Sequence[Entry]:
+        record = await self._record(wanted)
+        name = record.name or wanted.object_id.rpartition("/")[2]
+        uid = SopInstanceUid(derived_uid(f"{wanted.uri}#file"))
+        return [Entry(wanted.uri, uid, record.size_bytes, record.md5, name)]
 
     async def _entries(self, wanted: DrsObject) -> Sequence[Entry]:
         record = await self._record(wanted)
@@ -421,9 +427,15 @@ def _is_of_zip(series: Series) -> bool:
 
 
 def _joined(files: Sequence[Series]) -> Series:
-    """One Series of single files."""
+    """One Series of single files. Files that are not DICOM are one Series for each Collection of a manifest."""
+    of_all = "".join(sorted(each.series_uid for each in files))
+    uid = (
+        files[0].series_uid if files[0].kind is None else SeriesUid(derived_uid(f"drs:{files[0].collection}:{of_all}"))
+    )
     return replace(
         files[0],
+        series_uid=uid,
+        patient_id=files[0].patient_id if files[0].kind is None else "",
         image_count=len(files),
         size_bytes=sum(each.size_bytes or 0 for each in files),
         location=" ".join(each.location or "" for each in files),

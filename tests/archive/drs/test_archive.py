@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import bulkdl
 from bulkdl.errors import ArchiveRefused, BulkdlError, ConfigurationError, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports.base import RunOutcome
@@ -132,15 +133,29 @@ async def test_resume_sync_verify_and_adopt_go_on_with_what_a_manifest_named(tmp
 
 async def test_single_files_are_joined_to_series_by_their_headers(tmp_path: Path) -> None:
     names = [one.sop_uid if number % 2 else f"{number}.dcm" for number, one in enumerate(MADE_UP)]
-    files = [CommonsObject(name, one.content) for name, one in zip(names, MADE_UP, strict=True)]
-    async with Gen3Server([*files, CommonsObject("report.pdf", b"%PDF")]) as server:
+    async with Gen3Server(
+        [CommonsObject(name, one.content) for name, one in zip(names, MADE_UP, strict=True)]
+    ) as server:
         scene = Scene(server, tmp_path)
         report = await scene.mirror()
+    assert (report.outcome, report.series.complete) == (RunOutcome.COMPLETE, SERIES)
     assert checksums_on_disk(scene.root) == expected(MADE_UP)
-    assert (report.outcome, report.series.complete) == (RunOutcome.PARTIAL, SERIES)
-    (failure,) = report.failures
-    assert "report.pdf" in failure.message
-    assert "is not DICOM" in failure.message
+    scene.check_no_secret()
+
+
+async def test_objects_that_are_not_dicom_are_kept_as_files_of_their_collection(tmp_path: Path) -> None:
+    others = [CommonsObject("report.pdf", b"%PDF-1.7 ..."), CommonsObject("data", b"neither")]
+    wrong = with_checksum(CommonsObject("wrong.csv", b"a,b"), "sha256", "0" * 64)
+    async with Gen3Server([*zips()[:1], *others, wrong]) as server:
+        scene = Scene(server, tmp_path)
+        report = await scene.mirror()
+        cited = await bulkdl.cite_async(str(scene.root))
+        again = await scene.mirror()
+    folder = scene.root / "DEMO" / "_supporting"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {each.name: each.content for each in others}
+    assert [failure.error for failure in report.failures] == ["checksum-mismatch"]
+    assert (again.instances.fetched, again.instances.reused) == (0, 6)
+    assert [reference["title"] for reference in cited.references] == ["DEMO"]  # and not the paper of the IDC
     scene.check_no_secret()
 
 
@@ -315,6 +330,8 @@ async def test_a_data_commons_is_not_searched(tmp_path: Path) -> None:
         choice = replace(server.choice(tmp_path), name="testing")
         with pytest.raises(SelectionError, match="give a manifest"):
             await mirror_async(collection="DEMO", to=tmp_path / "m", archive=choice)
+        with pytest.raises(SelectionError, match="give a manifest"):
+            await bulkdl.ls_async(archive=choice)
 
 
 @pytest.mark.parametrize(
