@@ -292,7 +292,7 @@ class _Counted:
     """Rows, counted while they are read."""
 
     def __init__(self, rows: Iterable[ManifestRow]) -> None:
-        self.series = DigestTable()
+        self.series = DigestTable(only_counts=True)
         self.instances = 0
         self.unplaced = 0  # instances of which it is not known where they lie
         self._rows = rows
