@@ -139,6 +139,8 @@ def translated(path: Path) -> Iterator[None]:
             message = f"another program holds a lock on the journal {path}; try again when it has ended"
             raise MirrorLocked(message) from error
         raise JournalError(f"the journal {path} rejected a statement ({error}); its group was not recorded") from error
+    except UnicodeDecodeError as error:  # in a message of SQLite, which quotes what it found
+        raise JournalUnreadable(f"the journal {path} is damaged: it has text that is not UTF-8; {_ADVICE}") from error
     except (OverflowError, UnicodeEncodeError) as error:  # numbers beyond 64 bits, half a surrogate pair
         raise JournalError(f"the journal {path} cannot hold such a value ({error}); nothing was recorded") from error
 

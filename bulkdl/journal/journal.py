@@ -152,6 +152,7 @@ class Journal:
             ended = (moment(now), outcome.value, json.dumps(counts, default=str), run_id)
             database.execute(queries.END_RUN, ended)
 
+    @rows.of_records
     def last_run(self) -> rows.RunRow | None:
         """The latest run, which may not have ended; None before the first."""
         row = self._row(queries.LAST_RUN)
@@ -161,15 +162,19 @@ class Journal:
         begun, end = datetime.fromisoformat(started), datetime.fromisoformat(ended) if ended else None
         return rows.RunRow(run_id, verb, name, url, selection_id, begun, end, RunOutcome(outcome) if outcome else None)
 
-    def runs(self) -> Iterator[RunSummary]:
+    @rows.of_records
+    def runs(self) -> list[RunSummary]:
         """Every run, oldest first."""
         from bulkdl.model.reports.log import RunSummary  # noqa: PLC0415 - late: most runs ask for neither report
 
+        found = []
         for number, verb, archive, begun, end, outcome, counts in self._rows(queries.RUNS):
             document = json.loads(counts) if counts else {}
             told = {name: document.get(name) or {} for name in ("instances", "bytes", "changes")}
-            yield RunSummary(number, verb, archive, begun, end, outcome, **told)
+            found.append(RunSummary(number, verb, archive, begun, end, outcome, **told))
+        return found
 
+    @rows.of_records
     def runs_of(self, verb: str) -> list[rows.VerbRun]:
         """The runs of a verb, oldest first."""
         found = self._rows(queries.RUNS_OF_VERB, (verb,))
@@ -177,21 +182,25 @@ class Journal:
             rows.VerbRun(json.loads(settings), RunOutcome(outcome) if outcome else None) for settings, outcome in found
         ]
 
+    @rows.of_records
     def last_settings(self, verb: str) -> tuple[int, dict[str, Any]] | None:
         """The latest run of `verb`, and its settings as `begin_run` was given them; None if there is none."""
         row = self._row(queries.LAST_SETTINGS, (verb,))
         return (row[0], json.loads(row[1])) if row is not None else None
 
+    @rows.of_records
     def counts_of_runs(self, archive_name: str, archive_url: str, *, limit: int) -> list[dict[str, Any]]:
         """What `end_run` was given for the latest runs with an archive of that name or address, newest first."""
         found = self._rows(queries.COUNTS_OF_RUNS, (archive_name, archive_url, limit))
         return [json.loads(counts) for (counts,) in found]
 
+    @rows.of_records
     def unanswered(self) -> list[str]:
         """What the last run of each selection asked for and did not find, without what names a Series."""
         found = [json.loads(counts).get("unanswered", ()) for (counts,) in self._rows(queries.LAST_COUNTS)]
         return list(dict.fromkeys(message for messages in found for message in messages))
 
+    @rows.of_records
     def selections(self) -> list[rows.SelectionRow]:
         """Every selection that was mirrored here, oldest first."""
         return [
@@ -221,6 +230,7 @@ class Journal:
         """The archives that the mirror is made from: the name that the user gave, and the address."""
         return self._rows(queries.ARCHIVES)
 
+    @rows.of_records
     def first_run_at(self) -> datetime | None:
         """When the first run began; None before it."""
         ((found,),) = self._rows(queries.FIRST_RUN)

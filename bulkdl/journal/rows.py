@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime
+from functools import wraps
 from operator import methodcaller
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeAlias, TypeVar
 
+from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.schema import IN_PART, UNBOUND, UNLISTED
 from bulkdl.model.descriptions import CollectionDescription, Publication, ResultDescription
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -29,6 +31,8 @@ _MESSAGE_CHARACTERS: Final = 1000
 
 
 Description: TypeAlias = CollectionDescription | ResultDescription | Patient | Study
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 _Description = TypeVar("_Description", CollectionDescription, ResultDescription, Patient, Study)
 
 
@@ -286,6 +290,23 @@ def series_columns(series: Series) -> tuple[object, ...]:
     )
 
 
+def of_records(read: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """What reads texts of the journal, with JournalUnreadable for those that are damaged: SQLite has no checksums."""
+
+    @wraps(read)
+    def reading(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        try:
+            return read(*arguments, **options)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise JournalUnreadable(
+                f"the journal is damaged: a record cannot be read ({error}); `bulkdl adopt --rebuild` on the mirror's "
+                "folder sets it aside, and makes a new one from the files"
+            ) from error
+
+    return reading
+
+
+@of_records
 def series_from(columns: Sequence[Any]) -> Series:
     """A Series from the columns of `queries.SERIES_COLUMNS`."""
     *values, record = columns
@@ -314,6 +335,7 @@ def _without_absent(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@of_records
 def description_from(kind: type[_Description], record: str) -> _Description:
     """A description from the column `record`."""
     given: dict[str, Any] = json.loads(record)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,17 @@ Damage = Callable[[Path], object]
 Opening = Callable[[Path], Journal]
 
 ROOT = Path(__file__).parents[2]
+QUESTIONS: list[Callable[[Journal], object]] = [
+    lambda journal: journal.counts(None),
+    lambda journal: journal.failures(None, limit=10),
+    lambda journal: list(journal.all_series()),
+    lambda journal: journal.held(limit=1000),
+    lambda journal: journal.collections(None),
+    Journal.last_run,
+    Journal.selections,
+    Journal.runs,
+    Journal.unanswered,
+]
 
 
 @pytest.fixture
@@ -146,6 +158,11 @@ def damaged_schema(path: Path) -> None:
     path.write_bytes(content)
 
 
+def schema_that_is_not_utf_8(path: Path) -> None:
+    filled(path, series=1, instances=1).close()
+    path.write_bytes(path.read_bytes().replace(b"v_series", b"v_\x9deries", 1))
+
+
 DAMAGE = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("no journal at all\n" * 100),
@@ -159,6 +176,7 @@ DAMAGE = {
     "cut-in-the-last-page": cut_in_the_last_page,
     "cut-to-the-header": lambda path: cut(path, 0.0005),
     "damaged-schema": damaged_schema,
+    "schema-that-is-not-utf-8": schema_that_is_not_utf_8,
 }
 
 
@@ -171,6 +189,32 @@ def test_refuses_a_damaged_journal_and_does_not_change_it(path: Path, damage: Da
         opening(path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("bytes_changed", [1, 20, 100])
+def test_reports_any_damage_as_such(path: Path, bytes_changed: int) -> None:
+    filled(path, series=10, instances=10).close()
+    whole = path.read_bytes()
+    for seed in range(60):
+        chance = random.Random(seed)  # noqa: S311 - no secret
+        damaged = bytearray(whole)
+        for _ in range(bytes_changed):
+            damaged[chance.randrange(100, len(whole))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        with suppress(JournalUnreadable, JournalError), Journal.open_readonly(path) as journal:
+            for question in QUESTIONS:
+                with suppress(JournalUnreadable, JournalError):
+                    question(journal)
+
+
+@pytest.mark.parametrize("record", ["{", "[1]", '{"nothing": 1}', '{"series_date": "2026-03- 1"}', "null"])
+def test_a_record_that_cannot_be_read_is_damage(path: Path, record: str) -> None:
+    filled(path, series=1, instances=1).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE series SET record = ?", (record,))
+        connection.commit()
+    with Journal.open_readonly(path) as journal, pytest.raises(JournalUnreadable, match="adopt --rebuild"):
+        list(journal.all_series())
 
 
 def test_says_that_there_is_no_journal(path: Path) -> None:
