@@ -21,6 +21,7 @@ import platformdirs
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEMOS
 from bulkdl.model.text import decoded, did_you_mean
+from bulkdl.runtime.bounded_files import read_file
 
 _TABLES: Final = ("profiles", "defaults")
 
@@ -46,7 +47,7 @@ def load_configuration(path: Path | None, *, options: Collection[str]) -> Config
     """Read the configuration at `path`, or the default one, which need not exist; raises as `parse_configuration`."""
     place = path or default_path()
     try:
-        text = decoded(place.read_bytes())
+        text = decoded(read_file(place))
     except FileNotFoundError as error:
         if path is None:
             return Configuration()

@@ -249,7 +249,9 @@ def selecting(kind: type[Selection]) -> Decorator:
         def read(path: str) -> Selection:
             if path == "-":
                 name = "standard input"
-                return select.select_from(sys.stdin.buffer.read(), source=name, skip_bad_lines=skip_bad_lines)
+                return select.select_from(
+                    select.read_content(name, sys.stdin.buffer), source=name, skip_bad_lines=skip_bad_lines
+                )
             return select.select_from_file(path, skip_bad_lines=skip_bad_lines)
 
         named = select.select_data_sets(data_sets, kind(**read_fields(kind, criteria)), skip_bad_lines=skip_bad_lines)

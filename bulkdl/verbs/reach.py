@@ -16,6 +16,7 @@ from bulkdl.archive.profiles import DRS, commons_of, find_profile
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEFAULT_ARCHIVE, DEMOS, Access, ArchiveChoice, Credentials, Route
 from bulkdl.model.text import decoded
+from bulkdl.runtime.bounded_files import read_file
 from bulkdl.verbs.signatures import Paths
 
 
@@ -106,7 +107,7 @@ def is_guest(username: str) -> bool:
 def read_text(path: Paths, name: str = "") -> str:
     """The text of a file of secrets. Raises ConfigurationError, which calls it `name` and does not quote it."""
     try:
-        return decoded(Path(path).read_bytes())
+        return decoded(read_file(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ConfigurationError(f"{name or path} cannot be read: {reason}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
+from bulkdl.runtime.bounded_files import read_all, size_of
 from bulkdl.verbs.signatures import Given, Paths, full_signature
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from bulkdl.model.ids import SeriesUid, SopInstanceUid
 
 _MOST_NAMED: Final = 1_000_000
+_MOST_UNKNOWN_BYTES: Final = 1 << 27  # of a pipe or a device, which do not tell their sizes
 _OF_MANIFESTS: Final = frozenset(
     {".tcia", ".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".s5cmd", ".txt", ".lock", ".zst"}
 )
@@ -93,10 +96,11 @@ def _narrow(
             narrowed.append((series.series_uid, sop_uids))
 
 
-def read_content(path: Paths) -> bytes:
-    """The content of a manifest. Raises ManifestError: it cannot be read."""
+def read_content(path: Paths, opened: BinaryIO | None = None) -> bytes:
+    """The content of a manifest, which may be `opened` already. Raises ManifestError: it cannot be read."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") if opened is None else nullcontext(opened) as file:
+            return read_all(file, at_most=max(_MOST_UNKNOWN_BYTES, size_of(file)))
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -124,3 +124,21 @@ async def test_decoders_that_the_kernel_kills_condemn_no_file(bulkdl: Watcher, t
     assert [path.name for path in quarantine.rglob("*")] == []
     assert "unsound" not in ended.said()
     assert_orderly(ended, 0, 5)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["plan", "--collection", "X", "--config"], id="configuration"),
+        pytest.param(["plan", "--collection", "X", "--username", "me", "--password-file"], id="password"),
+        pytest.param(["plan", "--manifest"], id="manifest"),
+        pytest.param(["manifest", "show"], id="manifest to show"),
+        pytest.param(["serve", ".", "--port", "0", "--users-file"], id="users"),
+        pytest.param(["serve", ".", "--port", "0", "--api-key-file"], id="keys"),
+    ],
+)
+async def test_files_without_an_end_are_refused_in_little_memory(words: list[str], bulkdl: Watcher) -> None:
+    archive = ("--archive", "nbia+http://127.0.0.1:1/") if words[0] == "plan" else ()
+    ended = await bulkdl.run(*words, "/dev/zero", *archive, within=15)
+    assert_orderly(ended, 2)
+    assert "cannot be read" in ended.err

@@ -21,6 +21,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line
 from bulkdl.verbs import manifest as verbs
 from bulkdl.verbs.manifest_lock import manifest_lock_async, mirror_to_lock
+from bulkdl.verbs.select import read_content
 
 _FILE: Final = click.argument("file", metavar="FILE")
 _WRITES: Final = "Write to FILE instead of standard output."
@@ -128,7 +129,8 @@ for _each in (show, convert, from_mirror, lock, diff):
 
 def _input(file: str) -> tuple[str, bytes | None]:
     """The name of a manifest in messages, and its content if that is standard input."""
-    return ("standard input", sys.stdin.buffer.read()) if file == "-" else (file, None)
+    name = "standard input"
+    return (name, read_content(name, sys.stdin.buffer)) if file == "-" else (file, None)
 
 
 def _write(
