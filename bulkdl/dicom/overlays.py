@@ -38,15 +38,15 @@ _LINEAR_LAB: Final = 0.008856
 _DEFER_BYTES: Final = 1 << 16
 
 
-def mask(path: Path, image: Path) -> bytes:
-    """A PNG of the segments of a segmentation that lie on an image; transparent elsewhere.
+def mask(path: Path, image: Path, frame: int | None = None) -> bytes:
+    """A PNG of the segments of a segmentation that lie on an image, or on its `frame`, from 1; transparent elsewhere.
 
     Raises:
         InvalidInstance: a file cannot be read, or its frames cannot be decoded.
     """
     try:
         with suppressed_pydicom_warnings:
-            return _mask(path, _read(image))
+            return _mask(path, _read(image), frame)
     except BulkdlError:
         raise
     except Exception as error:  # pydicom and decoders raise many kinds of exceptions
@@ -80,7 +80,7 @@ def _read(path: Path) -> Dataset:
     return dcmread(path, stop_before_pixels=True, defer_size=None if path.stat().st_size < 1 << 26 else _DEFER_BYTES)
 
 
-def _mask(path: Path, image: Dataset) -> bytes:
+def _mask(path: Path, image: Dataset, shown: int | None) -> bytes:
     import numpy as np  # noqa: PLC0415 - an extra
     from PIL import Image  # noqa: PLC0415 - the same
 
@@ -88,7 +88,7 @@ def _mask(path: Path, image: Dataset) -> bytes:
     colours = _colours(segmentation)
     drawn: NDArray[np.uint8] = np.zeros((segmentation.Rows, segmentation.Columns, 4), np.uint8)
     with opened(path) as file:
-        for index, segment in _frames_on(segmentation, image):
+        for index, segment in _frames_on(segmentation, image, shown):
             frame, _, _ = read_frame(file, index, is_safe_only=False)
             for value, colour in ((segment, colours(segment)),) if segment else _labels(frame, colours):
                 drawn[frame == value if not segment else frame > 0] = (*colour, _OPAQUE)
@@ -104,26 +104,36 @@ def _labels(
     yield from ((int(value), colours(int(value))) for value in np.unique(frame) if value)
 
 
-def _frames_on(segmentation: Dataset, image: Dataset) -> Iterator[tuple[int, int]]:
+def _frames_on(segmentation: Dataset, image: Dataset, shown: int | None) -> Iterator[tuple[int, int]]:
     """The frames of a segmentation that lie on an image, each with its segment; 0 for a label map."""
     found = 0
     for index, group in enumerate(segmentation.get("PerFrameFunctionalGroupsSequence", ())):
-        if found < _MOST_FRAMES and _lies_on(group, image):
+        if found < _MOST_FRAMES and _lies_on(group, image, shown):
             found += 1
             segments = group.get("SegmentIdentificationSequence") or ()
             yield index, int(segments[0].ReferencedSegmentNumber) if segments else 0
 
 
-def _lies_on(group: Dataset, image: Dataset) -> bool:
-    named = [
-        str(source.get("ReferencedSOPInstanceUID", ""))
+def _lies_on(group: Dataset, image: Dataset, shown: int | None) -> bool:
+    sources = [
+        source
         for derivation in group.get("DerivationImageSequence", ())
         for source in derivation.get("SourceImageSequence", ())
     ]
-    if named:
-        return str(image.SOPInstanceUID) in named
+    if sources:
+        return any(_names(source, image, shown) for source in sources)
     plane = next(iter(group.get("PlanePositionSequence", ())), None)
     return plane is not None and _is_in_plane(plane.get("ImagePositionPatient"), image)
+
+
+def _names(source: Dataset, image: Dataset, shown: int | None) -> bool:
+    """Whether an item names an image and, where it names frames, the one that is shown."""
+    if str(source.get("ReferencedSOPInstanceUID", "")) != str(image.SOPInstanceUID):
+        return False
+    frames = source.get("ReferencedFrameNumber")
+    if frames is None or shown is None:
+        return True
+    return shown in ([frames] if isinstance(frames, int) else list(frames))
 
 
 def _is_in_plane(point: Any, image: Dataset) -> bool:

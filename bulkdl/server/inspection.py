@@ -25,7 +25,7 @@ class Inspection(StrEnum):
     TAGS = "tags"  # a list of `TagText`
     PICTURE = "picture"  # a PNG; takes `PictureOptions`
     FACTS = "facts"  # those of `frame_facts`
-    MASK = "mask"  # a PNG of a segmentation over an image, which is another file
+    MASK = "mask"  # a PNG of a segmentation over an image, which is another file, and its frame or None
     CONTOURS = "contours"  # those of a structure set, likewise
 
 

@@ -68,7 +68,8 @@ def _read(what: Inspection, path: Path, more: Any) -> Any:
         case Inspection.FACTS:
             return read_frame_facts(path)
         case Inspection.MASK:
-            return mask(path, _path_of(more))
+            image, frame = more
+            return mask(path, _path_of(image), frame)
         case Inspection.CONTOURS:
             return contours(path, _path_of(more))
 

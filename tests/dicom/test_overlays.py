@@ -80,6 +80,15 @@ def test_a_mask_has_the_frames_that_name_the_image(tmp_path: Path, shown: Path) 
     assert found[0][:3] != found[2][:3]
 
 
+def test_a_mask_over_one_frame_has_the_frames_that_name_it(tmp_path: Path, shown: Path) -> None:
+    groups = [group(1, source=SOP_UID) for _ in range(3)]
+    for one, frames in zip(groups, (1, [2, 3], 3), strict=True):
+        one.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frames
+    path = segmentation(tmp_path / "seg", *groups)
+    drawn = {frame: [pixel[3] > 0 for pixel in columns(mask(path, shown, frame))][:3] for frame in (1, 3, None)}
+    assert drawn == {1: [True, False, False], 3: [False, True, True], None: [True, True, True]}
+
+
 def test_a_mask_without_names_has_the_frames_in_the_plane_of_the_image(tmp_path: Path, shown: Path) -> None:
     groups = (group(1, z=5.2), group(1, z=8.0))
     assert [pixel[3] > 0 for pixel in columns(mask(segmentation(tmp_path / "seg", *groups), shown))][:2] == [

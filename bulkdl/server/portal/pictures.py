@@ -18,7 +18,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from bulkdl.dicom.pictures import PictureOptions
-from bulkdl.errors import BulkdlError
+from bulkdl.errors import BulkdlError, ConfigurationError, InvalidInstance
 from bulkdl.model.ids import is_uid
 from bulkdl.server.catalogue import CatalogueView, ServedFile
 from bulkdl.server.context import ServerContext
@@ -57,13 +57,15 @@ class Pictures:
             async with self.file_of(http, downloads="sop" in http.query and not is_small) as file:
                 return await self._kept(http, Inspection.PICTURE, file, options)
         except (PageMissing, Unavailable, BulkdlError, OSError) as error:
-            return web.Response(body=drawing(str(error)), content_type=_SVG, headers=HEADERS)
+            return web.Response(body=drawing(_reason(error)), content_type=_SVG, headers=HEADERS)
 
     async def mask(self, http: web.Request) -> web.StreamResponse:
         """Send what a segmentation has over an image."""
         try:
+            frame = _number(http.query, "frame", 1, _MOST_FRAMES)
             async with self.file_of(http) as image, self.file_of(http, "over", "over_sop") as file:
-                return await self._kept(http, Inspection.MASK, file, image)
+                over = image, None if frame is None else int(frame)
+                return await self._kept(http, Inspection.MASK, file, over)
         except (PageMissing, Unavailable, BulkdlError, OSError) as error:
             return _problem(error)
 
@@ -107,7 +109,7 @@ class Pictures:
 
     async def _kept(self, http: web.Request, what: Inspection, file: ServedFile, more: Any) -> web.Response:
         """Send a picture that is kept, or make it and keep it."""
-        key = repr((_VERSION, what, _named(file), _named(more) if isinstance(more, ServedFile) else astuple(more)))
+        key = repr((_VERSION, what, _named(file), astuple(more) if isinstance(more, PictureOptions) else more))
         content = await self._context.threads.do(self._cache.get, key)
         http.app[METRICS].pictures["made" if content is None else "kept"] += 1
         if content is None:
@@ -180,7 +182,13 @@ def _json(document: object) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers=_KEPT)
 
 
+def _reason(error: Exception) -> str:
+    """What is wrong, without paths of this machine."""
+    is_public = isinstance(error, PageMissing | Unavailable | InvalidInstance | ConfigurationError)
+    return str(error) if is_public else "the server cannot read it now"
+
+
 def _problem(error: Exception) -> web.Response:
     status = getattr(error, "status", HTTPStatus.UNPROCESSABLE_ENTITY)
-    body = json.dumps({"error": str(error)}).encode()
+    body = json.dumps({"error": _reason(error)}).encode()
     return web.Response(status=status, body=body, content_type="application/json", headers=HEADERS)

@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest_asyncio
 
@@ -19,7 +20,9 @@ from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.demo.catalogue import demo_roots
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.verbs.mirror import mirror_async
+from tests.server.portal.conftest import HOSTILE
 from tests.support.browser import Tab, browser_tab, needs_chromium
+from tests.support.served import Served
 
 AXE = Path(__file__).parents[2] / "data" / "axe" / "axe.min.js"
 PHANTOM = "BULKDL-PHANTOM"
@@ -200,3 +203,20 @@ async def test_every_page_is_accessible_in_light_and_dark_and_fits_narrow_and_wi
             await visit.tab.prefer(scheme)
             colours.add(await visit.tab.run("getComputedStyle(document.body).backgroundColor"))
         assert len(colours) == 2
+
+
+@needs_chromium
+async def test_hostile_names_and_tags_execute_nowhere(portal: Served) -> None:
+    """A script of theirs would open a dialog, or be refused with an error in the console."""
+    (uid, *_) = portal.catalogue.series_uids(collection="MIXED")
+    detail = next(portal.catalogue.details_of([uid]))
+    patient = {"collection": "MIXED", "id": detail.series.patient_id}
+    async with browser_tab() as tab:
+        for path in (
+            *("/collection?name=MIXED", f"/search?{urlencode({'q': HOSTILE})}", f"/series?uid={uid}"),
+            *(f"/patient?{urlencode(patient)}", f"/study?uid={detail.series.study_uid}", f"/instance?series={uid}"),
+        ):
+            await tab.open(portal.origin + path)
+            assert await tab.run("document.querySelectorAll('script:not([src]), [onerror]').length") == 0, path
+        assert "alert(1)" in await tab.run("document.body.innerText")
+        assert (tab.problems, tab.foreign(portal.origin)) == ([], [])

@@ -70,7 +70,7 @@ function setWindow(centre, width) {
 async function overlay() {
   const chosen = find("over")?.selectedOptions[0];
   const over = chosen?.value, step = state.step;
-  const address = query({ series, sop: sopAt(step), over: over ?? "" });
+  const address = query({ series, sop: sopAt(step), frame: frames > 1 ? step : null, over: over ?? "" });
   mask.hidden = !(over && chosen.dataset.modality === "SEG");
   if (!mask.hidden) mask.src = `/mask?${address}`;
   let lines = [];
