@@ -1,7 +1,8 @@
 """Render the report of a mirror as one page of HTML that needs nothing from outside. jinja2 fills the template.
 
-pygal comes with the extra `bulkdl[report]`. Every text of the page is escaped; its one script, which sorts
-tables, is named in its Content Security Policy by its SHA-256, so no other script runs, whatever a name contains.
+Its plots need pygal, which comes with the extra `bulkdl[report]`. Every text of the page is escaped; its one script,
+which sorts tables, is named in its Content Security Policy by its SHA-256, so no other script runs, whatever a name
+contains.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from importlib.resources import files
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkdl.errors import ConfigurationError
 from bulkdl.model.formatting import duration
 from bulkdl.model.quantities import human_bytes, rate_text
 from bulkdl.pages.plots import bars, import_pygal, steps
@@ -49,20 +49,18 @@ class TableSection:
     rows: tuple[tuple[tuple[str, float | None], ...], ...]
 
 
-def require_report_libraries() -> None:
-    """Raises ConfigurationError: jinja2 or pygal is not installed."""
+def can_plot() -> bool:
+    """Whether pygal is installed. Without it the page has no plots; its tables have the same numbers."""
     try:
-        import jinja2  # noqa: F401, PLC0415 - an extra
-
         import_pygal()
-    except ImportError as error:
-        raise ConfigurationError("a report needs jinja2 and pygal: pip install 'bulkdl[report]'") from error
+    except ImportError:
+        return False
+    return True
 
 
 def render_mirror_report(report: MirrorReport) -> str:
-    """The page. Raises ConfigurationError: jinja2 or pygal is not installed."""
-    require_report_libraries()
-    import jinja2  # noqa: PLC0415 - an extra
+    """The page."""
+    import jinja2  # noqa: PLC0415 - slow to import, and rarely needed
 
     folder = files(__package__)
     script = folder.joinpath("sort_tables.js").read_text(encoding="utf-8")
@@ -75,7 +73,7 @@ def render_mirror_report(report: MirrorReport) -> str:
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         sections=[("held", "Held"), ("findings", "Completeness"), *((id_, one.title) for id_, one in tables)],
         facts=_facts(report),
-        plots=_plots(report),
+        plots=_plots(report) if can_plot() else [],
         findings=_findings(report),
         series_with_findings=len({finding.series for finding in report.findings}),
         tables=tables,

@@ -28,7 +28,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import Option
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports.mirror_report import Group, MirrorReport, SeriesFinding
-from bulkdl.pages.mirror_report import render_mirror_report, require_report_libraries
+from bulkdl.pages.mirror_report import can_plot, render_mirror_report
 from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
@@ -54,15 +54,14 @@ async def report_async(
 ) -> MirrorReport:
     """Write the report of a mirror to the file `to`, and return what it says.
 
-    With `quick` the files are not opened, and the completeness of Series is not known.
+    With `quick` the files are not opened, and the completeness of Series is not known. Without pygal
+    (`bulkdl[report]`) the page has no plots, which is announced.
 
     Raises:
-        ConfigurationError: jinja2 or pygal is not installed (`bulkdl[report]`).
         JournalError: there is no mirror, or its journal cannot be read.
         MirrorUnwritable: the file cannot be written.
         Interrupted: `stop` was set before the headers were read.
     """
-    require_report_libraries()
     root, page = Path(mirror), Path(to)
     require_mirror(root)
     with disk_errors("write", page):  # before the headers of a large mirror are read
@@ -72,6 +71,8 @@ async def report_async(
     if not quick:
         findings += await _Completeness(root, sink, stop or asyncio.Event()).read()
     found = await asyncio.to_thread(_report, root, page, gathered, findings, quick=quick)
+    if not await asyncio.to_thread(can_plot):
+        sink(Noted("the page has no plots, which need pygal: pip install 'bulkdl[report]'"))
     text = await asyncio.to_thread(render_mirror_report, found)
     with disk_errors("write", page):
         await asyncio.to_thread(page.write_text, text, "utf-8")

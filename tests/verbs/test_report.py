@@ -12,7 +12,8 @@ import pytest
 from pydicom import dcmread
 
 import bulkdl
-from bulkdl.errors import ConfigurationError, Interrupted, JournalUnreadable, MirrorUnwritable
+from bulkdl.errors import Interrupted, JournalUnreadable, MirrorUnwritable
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.reports.mirror_report import MirrorReport
 from tests.support.bad_archive import command
 
@@ -125,9 +126,13 @@ def test_what_cannot_be_reported_is_refused(page: tuple[MirrorReport, str], tmp_
         bulkdl.report(page[0].mirror, to=tmp_path / "none" / "page.html")
 
 
-def test_without_its_libraries_the_message_says_what_to_install(
+def test_without_pygal_the_page_has_all_but_its_plots_and_says_what_to_install(
     page: tuple[MirrorReport, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pygal", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'bulkdl\[report\]'"):
-        bulkdl.report(page[0].mirror, to=tmp_path / "page.html")
+    said: list[Event] = []
+    bulkdl.report(page[0].mirror, to=tmp_path / "page.html", sink=said.append)
+    text = (tmp_path / "page.html").read_text()
+    assert Noted("the page has no plots, which need pygal: pip install 'bulkdl[report]'") in said
+    assert ("<figure>" in text, "<figure>" in page[1]) == (False, True)
+    assert text.count("<table>") == page[1].count("<table>")

@@ -28,7 +28,7 @@ def report(*, mirror: Path, options: dict[str, Any], page: Path, output: OutputO
     """Write one page of HTML on the mirror at DIR: what it holds, how complete its Series are, and its runs.
 
     The header of each held file is read, to find missing slices and Instance Numbers, mixed orientations and spacings,
-    and references to instances that are not held. The page needs no network. It needs jinja2 and pygal:
+    and references to instances that are not held. The page needs no network. Its plots need pygal:
     pip install 'bulkdl[report]'
     """
     return run_verb(
