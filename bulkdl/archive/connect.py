@@ -20,6 +20,7 @@ from bulkdl.archive.pathdb import CAPABILITIES as PATHDB_CAPABILITIES
 from bulkdl.archive.pathdb import PathDbArchive
 from bulkdl.archive.profiles import DRS, Profile
 from bulkdl.archive.routed import RoutedArchive
+from bulkdl.archive.supporting import SupportedArchive, SupportingFiles
 from bulkdl.archive.transports import OpenTransport
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access, Credentials
@@ -63,6 +64,16 @@ async def connect(
     access = access or Access()
     if retrier.policy.give_up_after_seconds:  # else only what fails by itself is given up
         access = access.bounded(retrier.policy.give_up_after_seconds)
+    if profile.supporting:
+        anonymous = replace(access, credentials=Credentials())
+        inner = replace(profile, supporting=False)
+        async with (
+            connect(inner, retrier, access=access, note=note, open_transport=open_transport) as archive,
+            open_transport(anonymous) as transport,
+        ):
+            http = HttpClient(profile.url, transport, retrier.for_another_origin(), anonymous, note=note)
+            yield SupportedArchive(archive, SupportingFiles(inner, http))
+        return
     if profile.parts:
         idc, nbia = profile.parts
         anonymous = replace(access, credentials=Credentials())

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from datetime import date, datetime
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
-from bulkdl.archive.http import IDENTITY, HttpClient
-from bulkdl.archive.http_body import HttpBody
+from bulkdl.archive.http import HttpClient
+from bulkdl.archive.plain_objects import opened, with_size
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request
 from bulkdl.errors import NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
@@ -222,31 +221,14 @@ class PathDbArchive:
             return Listing()
         key = series.location
         entry = Entry(key, SopInstanceUid(derived_uid(f"pathdb-file:{key}")), name=file_name_of(key))
-
-        async def once(_: int) -> int | None:
-            async with self.open(series.series_uid, entry, rest=Rest(0, None, None, 1)) as body:
-                return body.object_bytes if isinstance(body, HttpBody) else None
-
-        try:
-            size_bytes = await self._http.retrier.ask(f"the size of {entry.name}", once)
-        except RequestFailed:  # the download fails in the same way, or can do without it
-            size_bytes = None
-        return Listing((replace(entry, size_bytes=size_bytes),))
-
-    @asynccontextmanager
-    async def _opened(self, entry: Entry, rest: Rest | None) -> AsyncIterator[HttpBody]:
-        async with self._http.open(Request("slide", entry.key), headers=IDENTITY, rest=rest) as body:
-            if entry.size_bytes is not None and body.object_bytes not in {None, entry.size_bytes}:
-                sizes = f"{entry.size_bytes:,} bytes were listed, and {body.object_bytes:,} are there now"
-                raise UnexpectedAnswer(f"the slide has changed: {sizes}")
-            yield body
+        return Listing((await with_size(self._http, Request("slide", key), entry),))
 
     def open(
         self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None
     ) -> AbstractAsyncContextManager[Body]:
         """See `Archive.open`."""
         del series_uid
-        return self._opened(entry, rest)
+        return opened(self._http, Request("slide", entry.key), entry, rest)
 
     def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AbstractAsyncContextManager[Body]:
         """See `Archive.open_bundle`. PathDB has none."""

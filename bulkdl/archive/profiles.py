@@ -67,6 +67,7 @@ class Profile:
     cache: Path | None = None
     route: Route = Route.IDC_FIRST
     parts: tuple[Profile, ...] = ()
+    supporting: bool = False  # with the supporting data of its Collections
 
     @property
     def netloc(self) -> str:

@@ -16,6 +16,7 @@ from bulkdl.archive.base import Archive, Body, FoundSeries, Listing, Rest, Serie
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.profiles import Profile
+from bulkdl.archive.supporting import KEY, SupportedArchive
 from bulkdl.errors import ArchiveError, ArchiveUnreachable, ConnectFailed, RequestFailed
 from bulkdl.model.access import Route
 from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions
@@ -251,12 +252,16 @@ class RoutedArchive:
 
 
 def parts_of(archive: Archive) -> tuple[Archive, ...]:
-    """The archives that an archive consists of: itself, or those that it routes between."""
+    """The archives that an archive consists of: itself, or those that it routes between; and its supporting data."""
+    if isinstance(archive, SupportedArchive):
+        return (*parts_of(archive.archive), archive.files)
     return (archive.idc, archive.nbia) if isinstance(archive, RoutedArchive) else (archive,)
 
 
 def part_of(archive: Archive, key: str) -> Archive:
     """The one of the `parts_of` an archive that has the entry of that key."""
+    if isinstance(archive, SupportedArchive):
+        return archive.files if key.startswith(KEY) else part_of(archive.archive, key)
     if isinstance(archive, RoutedArchive):
         return archive.idc if "/" in key else archive.nbia
     return archive
@@ -264,6 +269,8 @@ def part_of(archive: Archive, key: str) -> Archive:
 
 def source_of(archive: Archive, series: Series) -> str | None:
     """Where a Series comes from, `idc` or `nbia`; None for an archive without a route."""
+    if isinstance(archive, SupportedArchive):
+        return source_of(archive.archive, series) if series.kind is None else None
     if not isinstance(archive, RoutedArchive):
         return None
     return "idc" if series.location is not None else "nbia"

@@ -79,7 +79,7 @@ class Coordinator:
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._folders: dict[str, str] = {}  # of the Series in hand
         self._unrecorded: list[InstanceOutcome] = []
-        self._said: set[str] = set()  # notes of files that are told once
+        self._said: set[str] = set()  # notes that are announced once
         self._recording = asyncio.Lock()
         self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
         self.completed: Callable[[SeriesUid], None] | None = None  # gets the Series that hold all their instances now

@@ -95,6 +95,7 @@ class ArchiveChoice:
     `idc_index` is the path or the address of the index of IDC, None for the installed or downloaded one. `route` is
     that of an archive with a route, such as `tcia`. `gen3_credentials` is the key file for data commons.
     `agrees`: the user agrees to the terms that the archive demands.
+    `supporting`: with the supporting data of its Collections.
     """
 
     cache: Path
@@ -104,5 +105,6 @@ class ArchiveChoice:
     forms: Mapping[str, Callable[..., Any]] = field(default_factory=lambda: MappingProxyType({}))
     idc_index: str | None = None
     route: Route = Route.IDC_FIRST
+    supporting: bool = False
     gen3_credentials: Path | None = None
     agrees: bool = False

@@ -17,8 +17,8 @@ _TITLES: Final = {DataSetKind.COLLECTION: "collection", DataSetKind.ANALYSIS_RES
 _PURPOSE: Final = {
     DownloadWay.CONTROLLED: "controlled access: apply for it first",
     DownloadWay.ASPERA: "an Aspera package: IBM Aspera Connect or ascli downloads it",
-    DownloadWay.SLIDES: "slides of PathDB",
-    DownloadWay.FILE: "a file",
+    DownloadWay.SLIDES: "slides of PathDB: --archive pathdb",
+    DownloadWay.FILE: "a file: mirror --with-supporting-data",
     DownloadWay.PORTAL: "another portal",
     DownloadWay.UNKNOWN: "no link",
 }

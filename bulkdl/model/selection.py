@@ -28,6 +28,7 @@ _NO_CRITERIA: Final = frozenset(
     {
         *("since", "everything", "notes", "expected", "locks", "licenses", "denied_licenses", "analysis_results"),
         *("shard", "sop_uids", "order", "sample", "seed", "limit_bytes", "with_annotations"),
+        "with_supporting_data",
     }
 )
 _SHARD: Final = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
@@ -264,6 +265,11 @@ class Selection:
         "selected series, and the series that selected ones refer to.",
         default=False,
     )
+    with_supporting_data: bool = option_field(
+        "with_supporting_data",
+        "Also the plain files (zips, tables, NIfTI) that TCIA's Collection Manager links for the collections.",
+        default=False,
+    )
     locations: tuple[str, ...] = field(default=(), metadata={_CRITERION: Criterion(admits=_is_there)})
     slides: tuple[NamedSlide, ...] = field(default=(), metadata={_CRITERION: Criterion(admits=_is_slide)})
     alternatives: tuple[Selection, ...] = ()
@@ -280,6 +286,8 @@ class Selection:
                 "no archive finds an instance by its SOP Instance UID alone: name its --series, --study, --patient or "
                 "--collection, too"
             )
+        if self.with_supporting_data and (self.sample is not None or self.limit_bytes is not None):
+            raise SelectionError("--with-supporting-data cannot be combined with --sample or --limit-bytes")
         if not criteria and not self.everything:
             raise SelectionError("nothing is selected: name a collection, patient, study, series, … or --everything")
         if criteria and self.everything:

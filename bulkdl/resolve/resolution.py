@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bulkdl.archive.base import Archive, FoundSeries, SeriesQuestion
 from bulkdl.errors import NotFound, RequestFailed, SelectionError
 from bulkdl.model.ids import SeriesUid, StudyUid
-from bulkdl.model.records import Series, SeriesSize
+from bulkdl.model.records import Series, SeriesKind, SeriesSize
 from bulkdl.model.reports.base import Failure
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import nearest
@@ -198,7 +198,12 @@ def _take(found: FoundSeries, selection: Selection, others: Selection, resolutio
     if selection.shard:
         found = replace(found, series=tuple(filter(Selection(shard=selection.shard).matches, found.series)))
     if selection.alternatives:
-        found = replace(found, series=tuple(series for series in found.series if others.matches(series)))
+        found = replace(
+            found,
+            series=tuple(
+                series for series in found.series if others.matches(series) or series.kind is SeriesKind.FILES
+            ),
+        )
     if selection.shard or selection.alternatives:
         found = replace(found, descriptions=found.descriptions.of(found.series))
     resolution.add(found)

@@ -25,7 +25,7 @@ from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.formatting import counted
 from bulkdl.model.options import Option
 from bulkdl.model.quantities import human_bytes
-from bulkdl.model.records import Series
+from bulkdl.model.records import Series, SeriesKind
 from bulkdl.model.reports.cite import CitedDataSet, CiteReport
 from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.services.citations import (
@@ -45,6 +45,7 @@ from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.signatures import Given
 
+_PLAIN_WORDS: Final = {SeriesKind.SLIDE: "slide", SeriesKind.FILES: "supporting file"}
 _NO_LICENSE: Final = "the archive names no licence"
 
 
@@ -143,7 +144,9 @@ class _Cited:
         sums.collections[series.collection] += 1
         sums.licenses[series.license_name or ""] += 1
         sums.is_derived |= bool(series.third_party)
-        sums.slides += instances if series.kind is not None else 0
+        if series.kind is not None:
+            sums.plain[series.kind] += instances
+            sums.plain_series += 1
         sums.from_idc |= series.is_of_idc
 
     def collections(self) -> set[str]:
@@ -183,15 +186,23 @@ class _Cited:
         release = f" ({self.release})" if self.release else ""
         parts = "; ".join(_part(one) for one in sets)
         lock = f" The SHA-256 of the lock file of these instances is {self.digest}." if self.digest else ""
-        slides = sum(sums.slides for sums in self.sums.values())
-        images = total["instances"] - slides
-        series = total["series"] - slides
-        held = f"{images:,} DICOM instances in {series:,} series" if images or not slides else ""
-        held = " and ".join(filter(None, (held, counted(slides, "slide") if slides else "")))
+        held = _amount(total["instances"], total["series"], self.sums.values())
         amount = f"{held} of {counted(patients, 'patient')}"
         size = f" ({human_bytes(total['size_bytes'])})" if total["size_bytes"] else ""
         source = f"{self.archive}{release}{when if first else ''} with bulkdl {__version__}"
         return f"{amount}{size} {verb} from {source}: {parts}.{lock}"
+
+
+def _amount(instances: int, series: int, every: Iterable[_CitedSums]) -> str:
+    """How many instances, slides and other files there are."""
+    plain, plain_series = Counter[SeriesKind](), 0
+    for sums in every:
+        plain.update(sums.plain)
+        plain_series += sums.plain_series
+    images = instances - plain.total()
+    parts = [f"{images:,} DICOM instances in {series - plain_series:,} series"] if images or not plain else []
+    parts += [counted(plain[kind], word) for kind, word in _PLAIN_WORDS.items() if plain[kind]]
+    return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else parts[0]
 
 
 @dataclass(slots=True)
@@ -201,7 +212,8 @@ class _CitedSums:
     doi: str | None
     series: int = 0
     instances: int = 0
-    slides: int = 0
+    plain: Counter[SeriesKind] = field(default_factory=Counter)  # files that are not DICOM
+    plain_series: int = 0
     size_bytes: int = 0
     is_derived: bool = False
     from_idc: bool = False

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from bulkdl.errors import ConfigurationError, JournalError, JournalUnreadable, M
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import SelectionRow
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import DEMO_IDC, DEMO_PATHDB, DEMOS, Access, ArchiveChoice
 from bulkdl.model.completed_series import parse_command
@@ -201,7 +202,8 @@ async def open_archive(
 
     `first_answer_seconds` is how long an archive is waited for that has never answered.
     """
-    async with find_archive(choice) as profile:
+    async with find_archive(choice) as found:
+        profile = replace(found, supporting=choice.supporting)
         fetch, access = context.settings, with_key(choice, profile, choice.access, context.sink)
         if profile.kind == "pathdb" and fetch.validation is ValidationLevel.PIXELS:
             require_tifffile()
@@ -223,6 +225,10 @@ async def open_archive(
         retrier.first_answer_seconds = first_answer_seconds
         retrier.on_silence = lambda: note(f"waiting for the first answer of {profile.url}{limit}")
         async with connect(profile, retrier, access=settings.access, note=note) as client:
+            if choice.supporting:
+                from bulkdl.verbs.supporting_data import offer_supporting_data  # noqa: PLC0415 - late: few runs need it
+
+                offer_supporting_data(client, choice, profile, context)
             read_headers(profile, client)
             yield OpenArchive(client, settings, choice)
 
@@ -355,6 +361,11 @@ def place_series(journal: Journal, batch: Sequence[Series], layout: Layout) -> l
         folder = known.folder if known is not None else None
         placed.append((series, folder or layout.folder(series, taken=journal.is_taken)))
     return placed
+
+
+def with_supporting(choice: ArchiveChoice, rows: Iterable[SelectionRow]) -> ArchiveChoice:
+    """The archive with the supporting data of its Collections, where a selection of the mirror has them."""
+    return replace(choice, supporting=any(row.selection.with_supporting_data for row in rows))
 
 
 def now() -> datetime:

@@ -79,7 +79,7 @@ async def mirror_selection(
     wanted: Selection, to: Path, layout: str | None, archive: ArchiveChoice, context: RunContext
 ) -> RunReport:
     """See `mirror_async`."""
-    archive = choose_commons(wanted, archive, context.sink)
+    archive = replace(choose_commons(wanted, archive, context.sink), supporting=wanted.with_supporting_data)
     chosen = parse_layout(layout) if layout is not None else None
     await asyncio.to_thread(refuse_inside_mirror, to)
     async with (

@@ -80,7 +80,7 @@ async def plan_async(
     form = format_of_file(save) if save is not None else None
     root = Path(to) if to is not None else None
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
-    choice = choose_commons(wanted, choose_archive(archive), sink)
+    choice = replace(choose_commons(wanted, choose_archive(archive), sink), supporting=wanted.with_supporting_data)
     if (agreement := missing_agreement(choice, root)) is not None:
         sink(Noted(agreement.refusal))
     async with open_archive(choice, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
@@ -106,7 +106,7 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
     client = planned.client
     found = Resolution()
     is_listed = selection.series or selection.alternatives or selection.shard or selection.is_shortlisted
-    is_listed = is_listed or selection.with_annotations
+    is_listed = is_listed or selection.with_annotations or selection.with_supporting_data
     is_bare = planned.journal is None and planned.rows is None and not is_listed
     if isinstance(client, IdcArchive) and is_bare:
         await _add_totals(planned, found, selection, client)

@@ -19,6 +19,7 @@ from bulkdl.verbs.common import (
     open_archive,
     open_mirror,
     with_command,
+    with_supporting,
 )
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
@@ -47,8 +48,9 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
         last = await opened.journal(Journal.last_run)
         if last is None:
             raise JournalUnreadable(f"{mirror} has no run to resume; use bulkdl mirror")
-        archive = choose_archive(options.get("archive"), last.archive_name)
-        unresolved = [row for row in await opened.journal(Journal.selections) if not row.is_resolved]
+        rows = await opened.journal(Journal.selections)
+        archive = with_supporting(choose_archive(options.get("archive"), last.archive_name), rows)
+        unresolved = [row for row in rows if not row.is_resolved]
         async with open_archive(archive, context) as source:
             settled = await opened.settle_layout(chosen, context.sink)
             run = await begin_run("resume", opened, source, context)

@@ -33,6 +33,7 @@ from bulkdl.verbs.common import (
     open_archive,
     open_mirror,
     with_command,
+    with_supporting,
 )
 from bulkdl.verbs.locked_changes import LockedChanges
 from bulkdl.verbs.reach import choose_archive
@@ -68,6 +69,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
     async with open_mirror(root, "sync", private=context.settings.private) as opened:
         last, all_rows = await opened.journal(Journal.last_run), await opened.journal(Journal.selections)
         archive, rows = repeated_selections(last, all_rows, options, root)
+        archive = with_supporting(archive, all_rows)
         async with open_archive(archive, context) as source:
             layout = await opened.settle_layout()
             run = await begin_run("sync", opened, source, context)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Final, Unpack
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.supporting import KEY
 from bulkdl.errors import ConfigurationError, JournalUnreadable, RequestFailed
 from bulkdl.fetch.adopted import md5_of_series
 from bulkdl.fetch.md5s import with_md5s
@@ -48,6 +49,7 @@ from bulkdl.verbs.common import (
     open_mirror,
     require_mirror,
     require_settled,
+    with_supporting,
 )
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
@@ -104,7 +106,9 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         found = FileVerification(files, journal, context, quick)
         await found.run(from_start=from_start)
         if options.get("remote") and not context.stop.is_set():
-            async with open_archive(_archive_of(root, options, last), context) as source:
+            async with open_archive(
+                with_supporting(_archive_of(root, options, last), journal.selections()), context
+            ) as source:
                 compared, differing = await _compare_series(journal, files, source.client, context.stop)
         counts = journal.counts(None)
         states = counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined
@@ -141,6 +145,7 @@ def _archive_of(mirror: Path, options: VerifyOptions, last: RunRow | None) -> Ar
 async def _repair(
     root: Path, damaged: list[Damage], archive: ArchiveChoice, context: RunContext, layout: Layout | None
 ) -> RunReport:
+    archive = replace(archive, supporting=any(held.entry.key.startswith(KEY) for held, _ in damaged))
     async with (
         open_mirror(root, "repair", private=context.settings.private) as mirror,
         open_archive(archive, context) as source,

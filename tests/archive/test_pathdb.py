@@ -219,7 +219,7 @@ async def test_a_slide_that_has_changed_since_it_was_listed_is_not_received() ->
         (series, *_) = await found_series(archive, EVERYTHING)
         (entry,) = (await archive.list(series)).entries
         server.made_up[0] = made_up_slide("P0", "P0-S0", CONTENT + b"more")
-        with pytest.raises(UnexpectedAnswer, match="the slide has changed"):
+        with pytest.raises(UnexpectedAnswer, match="the file has changed"):
             async with archive.open(series.series_uid, entry):
                 pass
 

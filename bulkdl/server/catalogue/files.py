@@ -23,6 +23,7 @@ from bulkdl.errors import InvalidInstance
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.model.descriptions import CollectionDescription
+from bulkdl.model.ids import is_plain_file
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.walking import FoundKind, walk
@@ -241,6 +242,8 @@ def _held_files(mirror: Path, known_head: KnownHead) -> Iterator[FoundFile]:
         after: tuple[int, str] | None = None
         while page := journal.held(after=after, limit=_PAGE):
             for held in page:
+                if is_plain_file(held.path):
+                    continue
                 found = _as_it_lies(mirror, held)
                 if held.series_uid != series_uid or (not head and found.reason is None):
                     series_uid, head = held.series_uid, ""
