@@ -218,7 +218,10 @@ class DrsArchive:
 
     @asynccontextmanager
     async def _opened(self, entry: Entry, rest: Rest | None) -> AsyncIterator[Body]:
-        wanted = DrsObject.parse(entry.package or entry.key)
+        try:
+            wanted = DrsObject.parse(entry.package or entry.key)
+        except ValueError as error:
+            raise RequestRejected(str(error)) from error
         record = await self._record(wanted)
         async with AsyncExitStack() as stack:
 

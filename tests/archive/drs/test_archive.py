@@ -193,6 +193,22 @@ async def test_a_token_that_expires_in_the_middle_of_a_run_is_renewed(tmp_path: 
     scene.check_no_secret()
 
 
+async def test_tokens_that_are_always_refused_are_not_shown_and_not_exchanged_for_each_object(tmp_path: Path) -> None:
+    async with Gen3Server(zips()) as server:
+
+        def revoke(seen: Seen) -> Action | None:
+            del seen
+            server.dead.update(server.tokens)
+            return None
+
+        server.fault = revoke
+        scene = Scene(server, tmp_path)
+        with pytest.raises(ArchiveRefused, match="authentication error: …"):  # in the words of the archive
+            await scene.mirror()
+    assert 2 <= len(server.tokens) <= 4
+    scene.check_no_secret()
+
+
 async def test_an_address_that_expired_is_replaced_and_is_not_a_refusal(tmp_path: Path) -> None:
     async with Gen3Server(zips()) as server:
 
