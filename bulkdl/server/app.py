@@ -75,9 +75,8 @@ def make_app(
         DiskError: the shared lists beside the catalogue cannot be read.
     """
     context = ServerContext(catalogue, Authenticator(rules), ServerThreads(), Inspector(), supply)
-    metrics = Metrics()
-    app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[metrics.middleware()])
-    app[METRICS] = metrics
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
+    app[METRICS] = Metrics()
     nbia.add_routes(app.router, context, quirks=quirks)
     bucket.add_routes(app.router, context)
     services.add_routes(app.router, context)
@@ -126,7 +125,7 @@ async def serving(
     app[METRICS].connections = lambda: len(server.connections)
     try:
         names = frozenset(name.lower().removesuffix(".") for name in (host, *hosts))
-        with Connections(hosts=names).guarded(server) as accept:
+        with Connections(hosts=names, count=app[METRICS].count).guarded(server) as accept:
             async with await _listen(accept, host, port, tls) as listening:
                 address, bound = listening.sockets[0].getsockname()[:2]
                 scheme = "https" if tls is not None else "http"

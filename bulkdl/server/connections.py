@@ -56,11 +56,15 @@ class _ClientConnection:
 
 @dataclass(slots=True, kw_only=True)
 class Connections:
-    """The connections of one server. `hosts` are the names that it answers to, besides its addresses."""
+    """The connections of one server. `hosts` are the names that it answers to, besides its addresses.
+
+    `count` is called at the end of each request, with its response, None if it has none, and the seconds that it took.
+    """
 
     hosts: Collection[str] = ()
     most: int = field(default_factory=_most_connections)
     wait_seconds: float = _WAIT_SECONDS
+    count: Callable[[web.BaseRequest, web.StreamResponse | None, float], None] = lambda *_: None
     _known_hosts: set[str] = field(default_factory=set)
     _known: dict[web.RequestHandler, _ClientConnection] = field(default_factory=dict)
 
@@ -112,11 +116,13 @@ class Connections:
         if (connection := self._known.get(request.protocol)) is None:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)  # it was ended
         clock = asyncio.get_running_loop().time
-        connection.request, connection.since = request, clock()
+        connection.request, connection.since = request, (begun := clock())
+        response = None
         try:
             response = await handle(request)
         finally:
             connection.request, connection.since = None, clock()
+            self.count(request, response, connection.since - begun)
         if not response.prepared:
             response.headers.update(NO_GUESSING)
         return response

@@ -4,71 +4,57 @@
 the format is a few lines. Source: Prometheus, Exposition formats, version 0.0.4.
 """
 
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.web import AbstractResource
 
 from bulkdl.server.responses import Stream
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
 class Metrics:
-    """Counts. Requests are counted by the pattern of their route, never by what a client has put into a path."""
+    """Counts. Requests are counted by the resource of their route, never by what a client has put into a path."""
 
-    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    requests: Counter[tuple[AbstractResource | None, int]] = field(default_factory=Counter)
+    seconds: dict[AbstractResource | None, float] = field(default_factory=dict)
     sent_bytes: int = 0
     pictures: Counter[str] = field(default_factory=Counter)
     connections: Callable[[], int] = lambda: 0
 
-    def middleware(self) -> Middleware:
-        """The middleware that counts every request."""
-
-        @web.middleware
-        async def count(request: web.Request, handler: _Handler) -> web.StreamResponse:
-            begun, status = time.perf_counter(), 0
-            try:
-                response = await handler(request)
-                status = response.status
-                self.sent_bytes += _bytes_of(response)
-            except web.HTTPException as error:
-                status = error.status
-                raise
-            finally:
-                resource = request.match_info.route.resource
-                endpoint = resource.canonical if resource is not None else ""
-                self.requests[endpoint, status] += 1
-                self.seconds[endpoint] += time.perf_counter() - begun  # type: ignore[assignment]
-            return response
-
-        return count
+    def count(self, request: web.BaseRequest, response: web.StreamResponse | None, seconds: float) -> None:
+        """Count a request that was answered, or that ended without an answer. It is called for every instance."""
+        resource = request.match_info.route.resource if isinstance(request, web.Request) else None
+        self.requests[resource, response.status if response is not None else 0] += 1
+        self.seconds[resource] = self.seconds.get(resource, 0.0) + seconds
+        if response is not None:
+            self.sent_bytes += _bytes_of(response)
 
     def text(self) -> str:
         """All counts. A status of 0 is a request that ended without an answer."""
+        requests, seconds = Counter[tuple[str, int]](), Counter[str]()  # several resources may have one path
+        for (resource, status), number in self.requests.items():
+            requests[_path_of(resource), status] += number
+        for resource, spent in self.seconds.items():
+            seconds[_path_of(resource)] += spent  # type: ignore[assignment]
         return "".join(
             (
                 *_metric(
                     "bulkdl_requests_total",
                     "counter",
                     "Requests by endpoint and status.",
-                    (
-                        (f'endpoint="{_escaped(name)}",status="{status}"', n)
-                        for (name, status), n in self.requests.items()
-                    ),
+                    ((f'endpoint="{_escaped(name)}",status="{status}"', n) for (name, status), n in requests.items()),
                 ),
                 *_metric(
                     "bulkdl_request_seconds_total",
                     "counter",
-                    "Time that requests took, with the sending of their answers, by endpoint.",
-                    ((f'endpoint="{_escaped(name)}"', seconds) for name, seconds in self.seconds.items()),
+                    "Time that requests took, by endpoint.",
+                    ((f'endpoint="{_escaped(name)}"', spent) for name, spent in seconds.items()),
                 ),
                 *_metric("bulkdl_sent_bytes_total", "counter", "Bytes of bodies.", [("", self.sent_bytes)]),
                 *_metric("bulkdl_connections", "gauge", "Connections that are open.", [("", self.connections())]),
@@ -84,6 +70,10 @@ class Metrics:
 
 METRICS: Final = web.AppKey("metrics", Metrics)
 """Where an application has its metrics."""
+
+
+def _path_of(resource: AbstractResource | None) -> str:
+    return resource.canonical if resource is not None else ""
 
 
 def _bytes_of(response: web.StreamResponse) -> int:
