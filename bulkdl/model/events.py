@@ -80,6 +80,20 @@ class Adopting(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Working(Event):
+    """The state of a task that downloads nothing: `relayout`, `view`, `merge`, `lock` or `prune`.
+
+    `done` of `total` are counted in `unit`; a total of 0 is not known.
+    """
+
+    name: ClassVar[str] = "working"
+    task: str
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying(Event):
     """A request failed and will be repeated."""
 

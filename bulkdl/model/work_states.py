@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from bulkdl.model.events import Adopting, Event, Progress, Verifying
+from bulkdl.model.events import Adopting, Event, Progress, Verifying, Working
 from bulkdl.model.formatting import counted, duration
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
@@ -30,6 +30,7 @@ class WorkState(NamedTuple):
     details: tuple[str, ...] = ()
     problems: str = ""
     at_work: str = ""
+    has_bytes: bool = True
 
     @property
     def share(self) -> float | None:
@@ -43,8 +44,8 @@ class WorkState(NamedTuple):
 
     @property
     def rate(self) -> str:
-        """The rate for people."""
-        return f"{human_bytes(round(self.bytes_per_second))}/s"
+        """The rate for people; empty where no bytes are counted."""
+        return "" if not self.has_bytes else f"{human_bytes(round(self.bytes_per_second))}/s"
 
     @property
     def left(self) -> str:
@@ -89,6 +90,15 @@ class WorkStates:
                     f"{event.adopted:,} of {event.found:,} instances adopted",
                     *self._measured(event, event.bytes_adopted, event.adopted + event.refused, event.found),
                     problems=f"{event.refused:,} rejected" if event.refused else "",
+                )
+            case Working():
+                state = WorkState(
+                    event.task,
+                    event.done,
+                    event.total,
+                    f"{event.done:,}{f' of {event.total:,}' if event.total else ''} {event.unit}",
+                    *(self._measured(event, 0, event.done, event.total) if event.total else (0.0, None)),
+                    has_bytes=False,
                 )
             case _:
                 return None

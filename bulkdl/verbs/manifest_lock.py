@@ -39,6 +39,7 @@ from bulkdl.resolve.object_heads import identified
 from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.tasks import as_iterator, run_pool
+from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive, require_mirror
 from bulkdl.verbs.data_commons import choose_commons
@@ -85,7 +86,7 @@ async def manifest_lock_async(
     if (root := mirror_to_lock(selection)) is not None:
         if criteria or mirror is not None or not _is_alone(selection):
             raise SelectionError(f"the lock of the mirror {root} has all that it holds: leave out the other options")
-        return await asyncio.to_thread(_lock_mirror, root, file)
+        return await asyncio.to_thread(_lock_mirror, root, file, sink)
     wanted = choose_selection(selection, criteria, sink)
     context = context_of({"settings": settings, "sink": sink, "stop": stop})
     choice = choose_commons(wanted, choose_archive(archive), sink)
@@ -94,7 +95,7 @@ async def manifest_lock_async(
         async with open_archive(choice, context, first_answer_seconds=FIRST_ANSWER_SECONDS) as source:
             wanted = await resolve_data_sets(wanted, source.client, sink)
             wanted = await find_series_of_instances(wanted, source.client, sink)
-            asking = _Locking(source.client, dict(wanted.instances), journal, asks_checksums=not quick)
+            asking = _Locking(source.client, dict(wanted.instances), journal, asks_checksums=not quick, sink=sink)
             profile = source.settings.profile
             return await asking.lock(wanted, _archive_of(profile.name, profile.url), file)
 
@@ -136,7 +137,7 @@ def _locked_series(series: Series) -> LockedSeries:
 # --- of a mirror ------------------------------------------------------------------------------------------------------
 
 
-def _lock_mirror(root: Path, file: TextIO) -> ManifestWritten:
+def _lock_mirror(root: Path, file: TextIO, sink: Sink) -> ManifestWritten:
     with Journal.open_readonly(require_mirror(root)) as journal, journal.snapshot():
         last = journal.last_run()
         archive = _archive_of(last.archive_name, last.archive_url) if last else ""
@@ -146,7 +147,17 @@ def _lock_mirror(root: Path, file: TextIO) -> ManifestWritten:
         counts = _Counts()
         release = journal.last_catalogue() or ""
         groups = partial(_groups_of, journal, uids, counts)
-        file.writelines(lock_lines(groups, archive=archive, date=_now(), release=release))
+        announcer, is_again = Announcer(sink, "lock", len(uids), "series"), False
+
+        def announced() -> Iterator[LockedGroup]:
+            nonlocal is_again
+            for group in groups():  # the first time for the digest, which takes as long as the second one
+                yield group
+                if is_again:
+                    announcer.step()
+            is_again = True
+
+        file.writelines(lock_lines(announced, archive=archive, date=_now(), release=release))
     left_out, instances = counts.left_out // 2, counts.instances // 2  # they are read twice
     notes = (f"{left_out:,} files are left out: their SOP Instance UID or SHA-256 is not in the journal",)
     return ManifestWritten(
@@ -203,6 +214,7 @@ class _Locking:
     wanted: Mapping[SeriesUid, Sequence[SopInstanceUid]]
     journal: Journal | None
     asks_checksums: bool
+    sink: Sink
     failures: list[Failure] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -211,10 +223,11 @@ class _Locking:
         series, release = await self._resolve(selection)
         totals = LockTotals()
         with disk_errors("write", tempfile.gettempdir()), tempfile.TemporaryFile("w+", newline="") as body:
-            uids = iter(sorted(series))
+            uids, announcer = iter(sorted(series)), Announcer(self.sink, "lock", len(series), "series")
             while some := list(islice(uids, _AT_ONCE)):
                 groups = await self._groups([series[uid] for uid in some])
                 body.writelines(totals.add(group) for group in groups if group[1])
+                announcer.step(len(some))
             if not totals.instances:
                 raise SelectionError(f"nothing can be locked: {self._first_failure()}")
             body.seek(0)

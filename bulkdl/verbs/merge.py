@@ -24,6 +24,7 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring_beside, remove_taken
 from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.lock import holder
+from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import OpenMirror, now, open_mirror, require_mirror, require_settled
 from bulkdl.verbs.counted_names import CountedNames
@@ -124,6 +125,7 @@ class _Merging:
     series: set[SeriesUid] = field(default_factory=set)
     joiners: list[SeriesJoiner] = field(default_factory=list)
     has_side_files: bool = False  # one of the other mirrors
+    announcer: Announcer | None = None
 
     async def carry_out(self, sources: Sequence[Path]) -> RunOutcome:
         """Join every mirror. The runs of all come first, so that the run of this merge is the last."""
@@ -133,6 +135,7 @@ class _Merging:
                 await asyncio.to_thread(_refuse_busy, source)
                 with await asyncio.to_thread(Journal.open_readonly, source / JOURNAL) as journal:
                     await self.target.journal(Journal.join_history, journal.history())
+            self.announcer = Announcer(self.sink, "merge", await asyncio.to_thread(_series_in, sources), "series")
             run_id = await self._begin_run(sources)
             for source in sources:
                 if self.stop.is_set():
@@ -181,6 +184,8 @@ class _Merging:
                 after = known.series.series_uid
                 self.series.add(known.series.series_uid)
                 joined = await joiner.join(known, ids)
+                if self.announcer is not None:
+                    self.announcer.step()
                 if writer is not None:
                     await self._leave(known, joined, joiner, writer)
             if not self.stop.is_set():
@@ -223,6 +228,14 @@ class _Merging:
             problems=tuple(problems[:_MOST_NAMED]),
             **counts,
         )
+
+
+def _series_in(sources: Sequence[Path]) -> int:
+    count = 0
+    for source in sources:
+        with Journal.open_readonly(source / JOURNAL) as journal:
+            count += journal.series_count()
+    return count
 
 
 def _refuse_busy(source: Path) -> None:

@@ -33,6 +33,7 @@ from bulkdl.store.layout import InstanceNumbers, Layout
 from bulkdl.store.moving import Moved, in_the_way, move_folder, names_in
 from bulkdl.store.nbia_names import image_names
 from bulkdl.store.safe_names import fold
+from bulkdl.verbs.announcing import Announcer
 
 _PAGE: Final = 32
 _PASSES: Final = 3  # those that move aside come to their places in the second
@@ -64,6 +65,7 @@ class Moves:
     files: MirrorFiles
     journal: JournalThread
     is_stopped: Callable[[], bool] = lambda: False
+    announcer: Announcer | None = None
     moved_series: int = 0
     seen_series: int = 0
     moved: Moved = field(default_factory=Moved)
@@ -91,6 +93,7 @@ class Moves:
                 return False
             if not aside:
                 break
+            self.announcer = None  # the further passes are short
         await self.journal(Journal.end_relayout)
         return True
 
@@ -101,6 +104,8 @@ class Moves:
             after = page[-1].series.series_uid
             self.seen_series += len(page)
             yield [await self._plan(row, layout) for row in page]
+            if self.announcer is not None:
+                self.announcer.step(len(page))
 
     async def rename(self, series_uid: SeriesUid, layout: Layout) -> Refusal | None:
         """Give the files of a Series the names that `layout` wants, in its folder; or what is in the way of one.

@@ -11,6 +11,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import RunOutcome
+from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import open_mirror, require_mirror
 from bulkdl.verbs.recorded import recorded_run
@@ -40,10 +41,14 @@ async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sin
         if total:
             sink(Noted(f"removing {text}"))
         async with recorded_run(opened, "prune", {"max_delete": max_delete}) as run:
+            announcer = Announcer(sink, "prune", total, "files")
             while page := await opened.journal(Journal.withdrawn_files, limit=_REMOVED_AT_ONCE):
                 await asyncio.to_thread(opened.files.remove, [each.path for each in page])
                 await opened.journal(Journal.forget, page)
+                announcer.step(len(page))
             await asyncio.to_thread(opened.files.remove_superseded)
+            if superseded:
+                announcer.step(superseded)
             run.outcome, run.counts = RunOutcome.COMPLETE, {"changes": {"removed_files": total}}
         await renew_side_files(opened, sink)
         return total

@@ -16,6 +16,7 @@ from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.relayout import RelayoutReport, Renamed
 from bulkdl.store.layout import Layout, layout_name, parse_layout
 from bulkdl.store.lock import lock_mirror
+from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import OpenMirror, open_mirror, require_mirror
 from bulkdl.verbs.moves import Moves
@@ -62,7 +63,10 @@ async def relayout_async(mirror: Paths, **options: Unpack[RelayoutOptions]) -> R
         raise ConfigurationError("--dry-run cannot be combined with --as-view, which changes no file of the mirror")
     await asyncio.to_thread(require_mirror, root)
     async with open_mirror(root, "relayout", finishes=False) as opened:
-        moves = Moves(opened.files, opened.journal, stop.is_set)
+        announcer = Announcer(
+            sink, "view" if view is not None else "relayout", await opened.journal(Journal.series_count), "series"
+        )
+        moves = Moves(opened.files, opened.journal, stop.is_set, announcer)
         before = (await opened.settle_layout()).template
         wanted = chosen or parse_layout(before)
         if options.get("dry_run"):

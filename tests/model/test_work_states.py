@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bulkdl.model.events import Adopting, Noted, Verifying
+from bulkdl.model.events import Adopting, Noted, Verifying, Working
 from bulkdl.model.work_states import WorkStates
 from tests.support.clocks import HandMovedClock, progress
 
@@ -48,3 +48,9 @@ def test_rates_of_verifications_and_adoptions_are_measured_apart() -> None:
 
 def test_an_event_without_counts_has_no_state() -> None:
     assert WorkStates(HandMovedClock()).of(Noted("x")) is None
+
+
+def test_a_task_that_counts_no_bytes_has_no_rate() -> None:
+    state = WorkStates(lambda: 0.0).of(Working("relayout", 3, 12, "series"))
+    assert (str(state), state and state.share) == ("25%, relayout, 3 of 12 series", 0.25)
+    assert str(WorkStates(lambda: 0.0).of(Working("prune", 3, 0, "files"))) == "prune, 3 files"
