@@ -36,6 +36,7 @@ from bulkdl.journal import schema
 from bulkdl.model import events, reports
 from bulkdl.model.access import DEMOS
 from bulkdl.store.layout import FIELDS, LAYOUTS
+from tests.docs.man_page import MAN_PAGE, man_page
 from tests.docs.method_stubs import STUBS, stubs
 
 ROOT: Final = Path(__file__).parents[2]
@@ -192,7 +193,7 @@ def _environment() -> str:
 # --- endings and errors -----------------------------------------------------------------------------------------------
 
 
-def _exit_codes() -> str:
+def exit_meanings() -> dict[int, str]:
     """The members of the enum with the docstrings below them."""
     body = ast.parse(textwrap.dedent(inspect.getsource(Exit))).body[0]
     assert isinstance(body, ast.ClassDef)
@@ -201,7 +202,11 @@ def _exit_codes() -> str:
         match node, text:
             case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(words))):
                 texts[name] = " ".join(words.split()).removesuffix(".")
-    return table(("code", "meaning"), ((str(code.value), texts[code.name]) for code in Exit))
+    return {code.value: texts[code.name] for code in Exit}
+
+
+def _exit_codes() -> str:
+    return table(("code", "meaning"), ((str(code), meaning) for code, meaning in exit_meanings().items()))
 
 
 def _errors() -> str:
@@ -419,8 +424,9 @@ def _badge(label: str, text: str) -> str:
 
 
 def main() -> None:
-    """Renew every page and badge, and the stubs of the methods."""
+    """Renew every page and badge, the man page, and the stubs of the methods."""
     STUBS.write_text(stubs(), encoding="utf-8")
+    MAN_PAGE.write_text(man_page(commands(), exit_meanings()), encoding="utf-8")
     for path, badge in badges().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(badge, encoding="utf-8")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from mypy.api import run as mypy
 
-from tests.docs.generate import DOCS, badges, commands, generated
+from tests.docs.generate import DOCS, badges, commands, exit_meanings, generated
+from tests.docs.man_page import MAN_PAGE, man_page
 from tests.docs.method_stubs import STUBS, stubs
 
 PACKAGE = DOCS.parent
@@ -20,6 +23,19 @@ PAGES = sorted(DOCS.glob("*.md"))
 def test_a_page_is_what_the_code_generates(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text == generated(text), "run: make docs"
+
+
+def test_the_man_page_is_what_the_commands_say() -> None:
+    page = man_page(commands(), exit_meanings())
+    assert MAN_PAGE.read_text(encoding="utf-8") == page, "run: make docs"
+    assert re.findall(r"^\.SS bulkdl ([a-z]+(?: [a-z\\-]+)?)(?= [\[A-Z]|$)", page, re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_the_man_page_is_valid_for_groff() -> None:
+    command = ["groff", "-man", "-Tutf8", "-ww", "-z", str(MAN_PAGE)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert checked.stderr == ""
 
 
 def test_the_stubs_of_the_methods_are_those_of_the_tables() -> None:

@@ -38,7 +38,9 @@ def test_the_wheel_holds_every_page_and_says_that_it_is_typed(wheel: Path) -> No
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {f"bulkdl/docs/{page.name}" for page in DOCS.glob("*.md")} | {"bulkdl/py.typed"} <= names
-    assert {name.partition("/")[0] for name in names} == {"bulkdl", f"bulkdl-{__version__}.dist-info"}
+    project = f"bulkdl-{__version__}"
+    assert {name.partition("/")[0] for name in names} == {"bulkdl", f"{project}.data", f"{project}.dist-info"}
+    assert [name for name in names if ".data/" in name] == [f"{project}.data/data/share/man/man1/bulkdl.1"]
 
 
 def test_the_source_archive_holds_what_its_tests_need(built: Path) -> None:
