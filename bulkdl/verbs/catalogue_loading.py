@@ -39,7 +39,7 @@ class CatalogueLoading:
         """Load all Series, and return True, unless the catalogue has those of the archive's release.
 
         Raises:
-            ArchiveError: that fails; the catalogue has what it had.
+            ArchiveError: that fails; the catalogue keeps what it has.
         """
         known = await asyncio.to_thread(self.holdings.source)
         if isinstance(self.archive, IdcArchive):
