@@ -10,7 +10,7 @@ from bulkdl.model.records import Patient, Series, Study
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesKind:
+class SharedValues:
     """What many Series share: a record whose other values do not count, and the UIDs that it has no field for."""
 
     shared: Series
@@ -39,7 +39,7 @@ class GroupedRow(NamedTuple):
 class GroupedSeries(Protocol):
     """All Series of an archive. Blocking."""
 
-    def kinds(self) -> Iterator[SeriesKind]:
+    def kinds(self) -> Iterator[SharedValues]:
         """What Series share."""
 
     def studies(self) -> Iterator[tuple[Patient, Study]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 from bulkdl.archive.idc.catalogue import BYTES, IS_VALID, IdcCatalogue, license_uri
-from bulkdl.model.grouped_series import GroupedRow, SeriesKind
+from bulkdl.model.grouped_series import GroupedRow, SharedValues
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Patient, Series, Study
 
@@ -80,7 +80,7 @@ class WholeIndex:
         """How many rows do not name a Series, and are left out."""
         return int(self._database.execute(_INVALID).fetchall()[0][0])
 
-    def kinds(self) -> Iterator[SeriesKind]:
+    def kinds(self) -> Iterator[SharedValues]:
         """See `GroupedSeries.kinds`."""
         for row in self._database.execute("SELECT * EXCLUDE (kind) FROM kinds ORDER BY kind").fetchall():
             collection, modality, body_part, manufacturer, model, license_name, doi, third_party, revised, *uids = row
@@ -97,7 +97,7 @@ class WholeIndex:
                 third_party=third_party,
                 released=self._catalogue.date_of(revised),
             )
-            yield SeriesKind(shared, *uids)
+            yield SharedValues(shared, *uids)
 
     def studies(self) -> Iterator[tuple[Patient, Study]]:
         """See `GroupedSeries.studies`."""

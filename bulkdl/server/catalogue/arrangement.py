@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bulkdl.model.descriptions import NO_DESCRIPTIONS, CollectionDescription, Descriptions
-from bulkdl.model.grouped_series import GroupedSeries, SeriesKind, iso
+from bulkdl.model.grouped_series import GroupedSeries, SharedValues, iso
 from bulkdl.model.ids import stable_uuid
 from bulkdl.model.records import Patient, Series, Study
 from bulkdl.server.catalogue.files import Root, about_of, dump, to_json
@@ -64,7 +64,7 @@ class _SeriesRow(NamedTuple):
     shared: tuple[Any, ...]
 
     @classmethod
-    def of_kind(cls, kind: SeriesKind) -> _SeriesRow:
+    def of_kind(cls, kind: SharedValues) -> _SeriesRow:
         """What a kind of Series has of a row."""
         return cls("", None, kind.shared.collection, "", kind.shared.released, None, (), (), _shared_of(kind.shared))
 
@@ -72,7 +72,7 @@ class _SeriesRow(NamedTuple):
 class _Kind:
     """A kind of Series, as it is stored."""
 
-    def __init__(self, kind: SeriesKind, row: _SeriesRow) -> None:
+    def __init__(self, kind: SharedValues, row: _SeriesRow) -> None:
         self.row = row
         self.since = iso(kind.shared.released)
         uids = {"sop_class_uid": kind.sop_class_uid, "transfer_syntax_uid": kind.transfer_syntax_uid}
