@@ -195,6 +195,27 @@ async def test_the_collections_are_described_as_the_archive_does_which_is_asked_
     assert described() == 2
 
 
+async def test_pages_download_an_instance_that_is_looked_at_and_a_series_on_demand(
+    upstream: Upstream, cache: Cache
+) -> None:
+    series_uid = upstream.series[0]
+    sop_uid = upstream.of(series_uid)[2].sop_uid
+    thumbnail = await cache.ask(f"/picture?series={series_uid}&size=64")
+    assert (thumbnail.kind, b"not downloaded yet" in thumbnail.body) == ("image/svg+xml", True)
+    assert b"0 of 6 instances" in (await cache.ask(f"/series?uid={series_uid}")).body
+    assert upstream.fetched() == {}
+    page = await cache.ask(f"/instance?series={series_uid}&sop={sop_uid}")
+    assert (page.status, b"Image" in page.body) == (200, True)
+    assert (await cache.ask(f"/picture?series={series_uid}&sop={sop_uid}")).kind == "image/png"
+    assert set(upstream.fetched()) == {sop_uid}
+    origin = cache.served.url.removesuffix(SERVICES_PATH)
+    async with cache.session.post(f"{origin}/fetch", data={"series": series_uid}) as response:
+        assert response.status == 200
+    await cache.bundle(series_uid)
+    assert b"instances are on this server" not in (await cache.ask(f"/series?uid={series_uid}")).body
+    assert (await cache.ask("/runs")).status == 200
+
+
 async def test_lists_the_instances_of_a_series_without_downloading_them(upstream: Upstream, cache: Cache) -> None:
     series_uid = upstream.series[0]
     path = f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID={series_uid}"

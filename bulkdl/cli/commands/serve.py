@@ -177,6 +177,7 @@ def _announce(served: Served, *, as_json: bool) -> None:
         say.append(f"restricted Collections that are not served (misspelt?): {', '.join(served.unmatched)}")
     if served.missing:
         say.append(served.missing)
+    say.append(f"to look at it, open {served.url} in a browser")
     say.append(f"to use it: {formatting.command('plan', '--archive', served.url, '--everything')}; Ctrl-C stops it")
     for line in say:
         print(one_line(line), file=sys.stderr, flush=True)
