@@ -4,6 +4,7 @@ A request's permit is held until the instance has its final name, so a process t
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -21,6 +22,7 @@ from bulkdl.errors import (
 from bulkdl.fetch.committer import Committer, Received, Seen, invalid_at_source, md5_mismatch
 from bulkdl.fetch.digests import Hashing, tag_of_parts
 from bulkdl.fetch.ranges import CHECKPOINT_BYTES, WRITE_BYTES, RangedDownload, fresh, in_parts
+from bulkdl.fetch.stated_checksums import NOT_COMPARED, compare_stated, stated_checksums
 from bulkdl.fetch.targets import Target, failed
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.outcomes import InstanceOutcome
@@ -74,6 +76,7 @@ class Incoming:
         self.was_resumed = False
         self.tag: str | None = None
         self.request = ""  # the name that the archive gave the request, for those who run it
+        self.stated: Mapping[str, bytes] = {}  # the checksums that the archive sends with the body
 
     async def resume(self, kept: KeptPartial) -> None:
         """Continue after the bytes that were kept."""
@@ -204,7 +207,7 @@ class Downloader:
             incoming = Incoming(self._partials, self._threads, name, target.most_bytes, with_md5=with_md5)
             try:
                 if self._comes_in_ranges(target, name):
-                    received = await self._receive_in_ranges(target, name)
+                    received = await self._receive_in_ranges(target, incoming)
                 else:
                     await self._request(target, incoming)
                     received = await incoming.complete()
@@ -214,6 +217,9 @@ class Downloader:
                     await self._loop_cycle.passed()
                 tag = received.tag if target.entry.md5 is None else None
                 notes = await self._compare_tag(received, tag) if tag is not None else ()
+                if target.entry.md5 is None and incoming.stated:
+                    is_compared = await self._threads(compare_stated, received.source, incoming.stated)
+                    notes = () if is_compared else (NOT_COMPARED,)
                 outcome = await self._committer.take(received, target, seen)
                 return replace(outcome, notes=outcome.notes + notes) if notes else outcome
             except (InvalidInstance, InvalidAtSource) as error:
@@ -235,8 +241,9 @@ class Downloader:
         is_large = (target.entry.size_bytes or 0) > self._parallel_above_bytes
         return is_large and self._sends_ranges and name not in self._whole
 
-    async def _receive_in_ranges(self, target: Target, name: str) -> Received:
+    async def _receive_in_ranges(self, target: Target, incoming: Incoming) -> Received:
         """Receive an entry in parallel ranges: all of it, or what is missing of what was kept."""
+        name = incoming.name
         source, above, length = self._archive.url, self._parallel_above_bytes, target.entry.size_bytes or 0
         kept = self._kept.pop(name, None)
         if kept is None or (kept.source, kept.length) != (source, length) or not self._partials.size(name):
@@ -256,6 +263,7 @@ class Downloader:
                 self._kept[name] = download.kept
             raise
         finally:
+            incoming.stated = download.stated
             self._in_ranges.discard(download)
             self._sends_ranges = self._sends_ranges and download.sends_ranges
 
@@ -278,6 +286,7 @@ class Downloader:
         rest = self._rest_of(name, kept)
         try:
             async with self._archive.open(target.series_uid, target.entry, rest=rest) as body:
+                incoming.stated = stated_checksums(body.headers)
                 if body.start and kept is not None:
                     del self._kept[name]
                     await incoming.resume(kept)

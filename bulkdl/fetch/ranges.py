@@ -6,6 +6,7 @@ synced stands in the note of the partial file, part by part, for a later attempt
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +14,7 @@ from bulkdl.archive.base import Archive, Body, Rest
 from bulkdl.errors import ConnectionLost, Interrupted, RequestFailed, ShortBody, TimedOut, UnexpectedAnswer
 from bulkdl.fetch.committer import Received
 from bulkdl.fetch.digests import Hashing
+from bulkdl.fetch.stated_checksums import stated_checksums
 from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.runtime.disk import boot_id, disk_errors
@@ -103,7 +105,8 @@ class RangedDownload:
     """One entry while it is received in ranges into the partial file `name`.
 
     `kept` is what an earlier attempt left, and has the state of this one. `arrived` counts the bytes received so far.
-    `sends_ranges` becomes False if the archive does not send ranges, or does not identify the object.
+    `sends_ranges` becomes False if the archive does not send ranges, or does not identify the object. `stated` are the
+    checksums of the whole object that it sends with a range.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class RangedDownload:
         self.kept = kept
         self.arrived = 0
         self.sends_ranges = True
+        self.stated: Mapping[str, bytes] = {}
         self._archive = archive
         self._partials = partials
         self._threads = threads
@@ -224,6 +228,7 @@ class RangedDownload:
             raise UnexpectedAnswer("the archive sent another range than the requested one")
         if not self._identified.is_set():
             self.kept = replace(self.kept, validator=validator)
+            self.stated = stated_checksums(body.headers)
             self._identified.set()
 
     async def _write(self, part: int, pieces: list[bytes | memoryview], file: PartialStream) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -21,7 +23,7 @@ from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.partials import partial_name
-from tests.support.dicom_files import instances
+from tests.support.dicom_files import MadeUp, instances
 from tests.support.memory_archive import MemoryArchive, MemoryBody
 
 (ONE,) = instances(series=1, per_series=1)
@@ -178,3 +180,26 @@ async def test_dropped_bytes_leave_no_file(files: MirrorFiles, threads: Threads)
         await incoming.take(bytes(1 << 20))
     await incoming.drop()
     assert files_in(files) == []
+
+
+@pytest.mark.parametrize("one", [ONE, LARGE], ids=["small", "large"])
+async def test_a_body_is_compared_with_the_md5_in_its_header(downloader: Open, one: MadeUp) -> None:
+    archive = MemoryArchive({KEY: [one.content[:-2] + b"??", one.content]})
+
+    def state(_: str, body: MemoryBody) -> None:
+        body.headers = {"x-goog-hash": f"md5={base64.b64encode(md5_of(one.content)).decode()}"}
+
+    archive.change = state
+    wanted = Target(SeriesUid(one.series_uid), Entry(KEY), "folder", None, None, FileNames(()))
+    outcome = await downloader(archive).download(wanted)
+    assert (outcome.outcome, outcome.attempts, outcome.size_bytes) == (Outcome.FETCHED, 2, len(one.content))
+
+
+async def test_a_crc_that_cannot_be_compared_is_said(downloader: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "crc32c", None)
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    archive = MemoryArchive({KEY: [ONE.content]})
+    archive.change = lambda _, body: setattr(body, "headers", {"x-goog-hash": "crc32c=AAAAAA=="})
+    outcome = await downloader(archive).download(target())
+    assert outcome.outcome is Outcome.FETCHED
+    assert any("CRC-32C" in note for note in outcome.notes)

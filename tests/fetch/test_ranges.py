@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -288,6 +289,18 @@ async def test_a_tag_of_parts_is_compared_if_they_have_the_usual_size(
         outcome = await bench.download(md5=None)
         assert outcome.outcome is Outcome.FETCHED
         assert any("by size alone" in note for note in outcome.notes) == is_said
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+async def test_an_object_whose_tag_is_no_md5_is_compared_with_the_md5_beside_it(
+    opened: Opened, *, is_damaged: bool
+) -> None:
+    stated = base64.b64encode(STORED.md5).decode()
+    content = ONE.content[:-100] + b"?" * 100 if is_damaged else ONE.content
+    async with opened(stored=Stored(content, '"composite"', f"crc32c=AAAAAA==,md5={stated}")) as bench:
+        outcome = await bench.download(md5=None)
+        error = ChecksumMismatch.code if is_damaged else None
+        assert (outcome.outcome is Outcome.FETCHED, outcome.error) == (not is_damaged, error)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

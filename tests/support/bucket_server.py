@@ -27,10 +27,11 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 @dataclass(frozen=True)
 class Stored:
-    """One object: its bytes, and the entity tag that stands for them, the MD5 by default."""
+    """One object: its bytes, the entity tag that stands for them, the MD5 by default, and its hashes as Google's."""
 
     content: bytes
     tag: str = ""
+    hashes: str = ""
 
     @property
     def md5(self) -> bytes:
@@ -151,6 +152,7 @@ def part_of(stored: Stored, seen: Seen, *, cut_after: int | None = None) -> Acti
     """The object, or the range of it that the request asks for; cut after so many bytes."""
     content, headers = stored.content, {"Content-Type": "application/dicom", "ETag": stored.etag}
     headers["x-amz-request-id"] = f"REQUEST{seen.number:02}"
+    headers |= {"x-goog-hash": stored.hashes} if stored.hashes else {}
     if seen.headers.get("if-match") not in {None, stored.etag}:
         return s3_error(412, "PreconditionFailed", "At least one of the preconditions you specified did not hold")
     start, end = range_of(seen, len(content))

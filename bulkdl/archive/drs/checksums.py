@@ -43,12 +43,13 @@ def _digests_of(checksums: Mapping[str, str]) -> dict[str, _Digest]:
     }
     if "crc32" in checksums:
         found["crc32"] = _Crc(zlib.crc32)
-    if "crc32c" in checksums and (function := _crc32c()) is not None:
+    if "crc32c" in checksums and (function := crc32c()) is not None:
         found["crc32c"] = _Crc(function)
     return found
 
 
-def _crc32c() -> Callable[[bytes, int], int] | None:
+def crc32c() -> Callable[[bytes, int], int] | None:
+    """What computes the CRC-32C of bytes behind others, whose value it is given; None without a library for it."""
     with suppress(ImportError):
         function: Callable[[bytes, int], int] = import_module("crc32c").crc32c
         return function
