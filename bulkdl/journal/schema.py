@@ -48,7 +48,8 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
 - `run`: one execution on the mirror. `settings` and `counts` are JSON; `outcome` is null while it runs, and stays
   null if it is killed. `catalogue` is the release of the index in which Series were looked up, null where the archive
   answers itself.
-- `series`: a Series as the archive describes it. `record` is a JSON object of the values that have no column.
+- `series`: a Series as the archive describes it. `record` is a JSON object of the values that have no column. Where it
+  has a `kind`, `slide` or `files`, the files are not DICOM: UIDs are made of their addresses, and begin with 2.25.
   `folder` is relative to the mirror, with `/`; only `relayout` changes it. It is null for a Series that was requested
   by UID and that the archive did not know. `listing` is 0 when the instances are not listed, 1 when those that the
   selections name are recorded, 2 when all are. `owes` is 1 while instances are owed. `position`: its place in the order

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, TypedDict, Unpack
 
+from bulkdl.archive.connect import capabilities
 from bulkdl.errors import ConfigurationError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.access import ArchiveChoice
@@ -30,6 +31,7 @@ from bulkdl.server.supply import Supply
 from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.blocking import blocking_block
 from bulkdl.verbs.common import require_settled
+from bulkdl.verbs.endpoints import profile_of
 from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
 from bulkdl.verbs.signatures import Paths
 
@@ -176,11 +178,14 @@ async def _opened(
     if archive is not None:
         if cache is None:
             raise ConfigurationError("a cache of an archive needs a folder: name it with --cache")
+        choice = choose_archive(archive)
+        if capabilities(profile_of(choice)).slides:
+            raise ConfigurationError("slides are not served through a cache: mirror them, and serve the mirror")
         from bulkdl.verbs.gateway import SETTINGS, open_gateway  # noqa: PLC0415 - late: only a cache downloads
 
         context = RunContext(options.get("settings", SETTINGS), options.get("sink", ignore))
         limit = options.get("cache_size")
-        async with open_gateway(choose_archive(archive), Path(cache), context, most_bytes=limit) as gateway:
+        async with open_gateway(choice, Path(cache), context, most_bytes=limit) as gateway:
             totals = await asyncio.to_thread(gateway.catalogue.totals)
             yield gateway.catalogue, ScanReport(totals=totals), gateway
         return

@@ -222,6 +222,8 @@ async def _difference(row: SeriesRow, journal: Journal, mirror: MirrorFiles, cli
     files = journal.held_of_series(uid)
     if client.capabilities.knows_md5s and any(held.md5 is None for held in files):
         files = await asyncio.to_thread(with_md5s, files, mirror)
+    if row.series.kind is not None:
+        return _plain_difference((await client.list(row.series)).entries, files)
     if row.series.location is not None and not client.capabilities.lists_sop_uids:
         return _list_difference((await client.list(row.series)).entries, files)
     ours = md5_of_series(files)
@@ -238,6 +240,20 @@ async def _difference(row: SeriesRow, journal: Journal, mirror: MirrorFiles, cli
         parts.append(f"MD5 of the series {ours.hex()} here, {archives.hex()} there")
     elif size.image_count is None and size.size_bytes is None:
         parts.append("the archive no longer has the series")
+    return ", ".join(parts) or None
+
+
+def _plain_difference(listed: Sequence[Entry], files: Sequence[HeldInstance]) -> str | None:
+    """How files that are not DICOM differ from those here, by key and size: an archive knows no checksum of them."""
+    there = {entry.key: entry.size_bytes for entry in listed}
+    here = {held.entry.key: held.size_bytes for held in files}
+    parts = [f"{key} is not here" for key in there if key not in here]
+    parts += [f"{key} is not there any more" for key in here if key not in there]
+    parts += [
+        f"{key} has {here[key]:,} bytes here, {size:,} there"
+        for key, size in there.items()
+        if key in here and size is not None and size != here[key]
+    ]
     return ", ".join(parts) or None
 
 

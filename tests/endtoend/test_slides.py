@@ -70,6 +70,17 @@ async def test_verbs_do_not_take_slides_for_dicom(tmp_path: Path) -> None:
     assert [problem.problem for problem in (await verify_async(to, against=lock)).problems] == ["missing"]
 
 
+async def test_slides_are_compared_with_the_archive_by_their_sizes(tmp_path: Path) -> None:
+    to = tmp_path / "mirror"
+    async with pathdb_server(slides(2)) as server:
+        archive = choice("pathdb", server.url, tmp_path / "cache")
+        await mirror_async(Selection(everything=True), to=to, archive=archive, settings=SETTINGS)
+        assert (await verify_async(to, remote=True, archive=archive)).problems == ()
+        server.made_up[0] = made_up_slide("P0", "P0-S0", slide_bytes(7, width=300))
+        (problem,) = (await verify_async(to, remote=True, archive=archive)).problems
+        assert (problem.problem, problem.path) == ("differs", PLACES[0].rpartition("/")[0])
+
+
 async def test_sync_brings_a_slide_that_was_replaced(tmp_path: Path) -> None:
     to = tmp_path / "mirror"
     async with pathdb_server(slides(2)) as server:

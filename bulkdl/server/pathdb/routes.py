@@ -5,6 +5,7 @@ Requests are anonymous: their sender sees what a guest sees.
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -102,7 +103,8 @@ class _PathDbHandlers:
 def _json(http: web.Request, document: list[dict[str, Any]]) -> web.Response:
     if http.query.get("_format") != "json":
         return web.json_response({"message": "Not acceptable format: html"}, status=HTTPStatus.NOT_ACCEPTABLE)
-    return web.json_response(document, headers=NO_GUESSING)
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))  # as Drupal writes it
+    return web.Response(body=text.encode(), headers={"Content-Type": "application/json", **NO_GUESSING})
 
 
 def _origin(http: web.Request) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from bulkdl.archive.pathdb import COHORT_TABLE
+from bulkdl.errors import ConfigurationError
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.serve import serve_async
@@ -46,7 +48,9 @@ async def test_answers_are_shaped_as_the_reference(tmp_path: Path) -> None:
     await mirror_of_slides(tmp_path / "mirror")
     async with serve_async(tmp_path / "mirror", cache=tmp_path / "served") as served:
         origin = served.url.partition("/nbia-api")[0]
-        collections = json.loads((await got(f"{origin}/collections?_format=json"))[2])
+        _, headers, listed = await got(f"{origin}/collections?_format=json")
+        assert (headers["Content-Type"], listed[:10]) == ("application/json", b'[{"tid":[{')
+        collections = json.loads(listed)
         assert shape(collections) == shape(json.loads((ANSWERS / "pathdb_collections.json").read_text()))
         number = collections[0]["tid"][0]["value"]
         _, _, page = await got(f"{origin}/listofimages/{number}?_format=json&page=0")
@@ -117,3 +121,10 @@ async def test_a_slide_that_was_changed_is_not_served(tmp_path: Path) -> None:
         _, _, table = await got(f"{origin}/{COHORT_TABLE}")
         assert b"P0-S1" in table
         assert b"P0-S0" not in table
+
+
+async def test_slides_are_not_served_through_a_cache(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="slides are not served through a cache"):
+        async with serve_async(archive="demo-pathdb", cache=tmp_path / "cache"):
+            pass
+    assert not (tmp_path / "cache").exists()
