@@ -22,7 +22,7 @@ Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 # Published codes and option names are written in backticks, or are a whole string.
 _CODE = re.compile(r"`[^`]*`|--[a-z-]+|\b\w+(?:[-_]\w+)+\b|accept unsound|\bunsound(?=[:']|  )")
 _WORDS: Final = {
-    "metaphors": r"weather|crew|desk|strangers?|breath|doors?|houses?",
+    "metaphors": r"weather|crew|desk|strangers?|breath|doors?|houses?|bookmarks?|patience|turnstiles?|veils?",
     "mannered words": r"affairs?|whoever|nobody|told|had|(?:un)?sound(?:ness)?",
     "mannered phrases": r"of (?:its|their|his) own|for good|at hand|what came|let pass|could not be had",
     "'is no X'": r"(?<!there )(?:is|are|was|were) no(?! longer| more)",

@@ -100,11 +100,11 @@ class WorkerProcess:
             self._send(replace(self._settings, share=self._share or self._settings.share))
             self._has_settings = True
             # A process that has died gets no more items: the other workers need them.
-            patience = self._settings.fetch.give_up_after_seconds
+            limit_seconds = self._settings.fetch.give_up_after_seconds
             async with (
                 running_alongside(self._send_stop()),
                 running_alongside(self._feed(items)),
-                running_alongside(self._end_silent(process, patience)),
+                running_alongside(self._end_silent(process, limit_seconds)),
             ):
                 await self._listen(process, deliver)
         finally:
@@ -128,10 +128,10 @@ class WorkerProcess:
             await self._ahead.acquire()  # before the next is taken: another worker may be idle
         self._send(Signal.NO_MORE_WORK)
 
-    async def _end_silent(self, process: asyncio.subprocess.Process, patience: float) -> None:
+    async def _end_silent(self, process: asyncio.subprocess.Process, limit_seconds: float) -> None:
         """End a process that sends nothing. Seconds count while this process runs, and not while it is stopped."""
         shortest, longest = _SILENT_SECONDS
-        while self._silent_seconds < max(shortest, min(longest, patience)):
+        while self._silent_seconds < max(shortest, min(longest, limit_seconds)):
             await asyncio.sleep(1)
             self._silent_seconds += 1
         self._end = f"did not answer for {self._silent_seconds} s and was ended"

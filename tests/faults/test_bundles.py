@@ -22,7 +22,7 @@ from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_ch
 MADE_UP = list(instances(series=2, per_series=4))
 OF_VICTIM, OTHERS = MADE_UP[:4], MADE_UP[4:]
 VICTIM = OF_VICTIM[0].series_uid
-OF_ANOTHER_SERIES = next(instances(series=1, per_series=1, seed="stranger"))
+OF_ANOTHER_SERIES = next(instances(series=1, per_series=1, seed="other"))
 MEMBERS = [(f"{number}.dcm", one.content) for number, one in enumerate(OF_VICTIM)]
 WHOLE = zip_of(MEMBERS)
 

@@ -13,7 +13,7 @@ from tests.support.faults import Action, answer, cut, drop, raw, redirect, stall
 
 Wrong = Callable[[MadeUp], "Action"]
 
-STRANGER = next(instances(series=1, per_series=1, seed="stranger"))
+OF_NO_MIRROR = next(instances(series=1, per_series=1, seed="other"))
 CIRCLE = "round"  # the only parameter of a redirect to itself
 
 
@@ -92,7 +92,7 @@ FAULTS: dict[str, tuple[Wrong, str]] = {
         ),
         "unexpected-answer",
     ),
-    "the wrong object": (lambda _: answer(STRANGER.content, headers=DICOM), "wrong-object"),
+    "the wrong object": (lambda _: answer(OF_NO_MIRROR.content, headers=DICOM), "wrong-object"),
     "flipped bytes": (lambda one: answer(flipped(one.content), headers=DICOM), "checksum-mismatch"),
     "cut, with a length to match": (lambda one: answer(one.content[:-64], headers=DICOM), "checksum-mismatch"),
 }

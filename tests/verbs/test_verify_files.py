@@ -162,18 +162,18 @@ def test_a_verification_starts_again_where_continuing_would_be_wrong(tmp_path: P
     paths = make_mirror(tmp_path, series=6, per_series=PER_SERIES)
     interrupted(tmp_path, quick=reason == "another kind")
     paths[0].unlink()
-    bookmark = tmp_path / ".bulkdl" / "verify.json"
-    kept = json.loads(bookmark.read_text())
+    position = tmp_path / ".bulkdl" / "verify.json"
+    kept = json.loads(position.read_text())
     match reason:
         case "a run in between":
             with Journal.create_or_open(tmp_path / ".bulkdl" / "journal.sqlite") as journal:
                 begin(journal)
         case "too old":
-            bookmark.write_text(json.dumps({**kept, "since": "2020-01-01T00:00:00+00:00"}))
+            position.write_text(json.dumps({**kept, "since": "2020-01-01T00:00:00+00:00"}))
         case "no JSON":
-            bookmark.write_bytes(b"\xff\0{")
+            position.write_bytes(b"\xff\0{")
         case "rubbish":
-            bookmark.write_text(json.dumps({**kept, "damaged": [{"path": "../../etc/passwd"}]}))
+            position.write_text(json.dumps({**kept, "damaged": [{"path": "../../etc/passwd"}]}))
     report = audit(tmp_path, from_start=reason == "asked")
     assert named(report) == {str(paths[0].relative_to(tmp_path)): ProblemKind.MISSING}
     assert report.checked == len(paths)
