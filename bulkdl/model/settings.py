@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from bulkdl.model.options import defaults_of, option_field, read_fields
+from bulkdl.model.options import defaults_of, option_field, options_of, read_fields
 from bulkdl.model.quantities import parse_count, parse_count_or_auto, parse_duration, parse_rate, rate_text
 
 PARALLEL_ABOVE_BYTES: Final = 64 << 20
@@ -93,9 +93,12 @@ def go_on_with(
 
     `kept` are the values of that run as a journal has them. Names that are unknown or have invalid values are left out.
     """
-    found: dict[str, Any] = {}
-    for name, value in kept.items():
+    options, found = options_of(FetchSettings), dict[str, Any]()
+    for name in kept.keys() & options.keys() - set(given):
+        value = kept[name]
         with suppress(ValueError, TypeError):
-            found |= read_fields(FetchSettings, {name: value}) if name not in given else {}
+            if value is not None and not isinstance(value, str | bool):
+                options[name].read(options[name].write(value))  # raises as on the command line
+            found |= read_fields(FetchSettings, {name: value})
     named = [name for name, default in defaults_of(FetchSettings).items() if found.get(name, default) != default]
     return replace(settings, **found), named

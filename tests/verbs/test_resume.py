@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from bulkdl.model.events import Event, Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.selection import Selection
-from bulkdl.model.settings import FetchSettings, ValidationLevel
+from bulkdl.model.settings import FetchSettings, ValidationLevel, go_on_with
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.status import read_status
@@ -80,6 +82,33 @@ async def test_goes_on_with_the_settings_of_the_last_mirror_run_and_says_so(tmp_
     notes = [event.message for event in said if isinstance(event, Noted)]
     (note,) = [note for note in notes if note.startswith("as in run 1: ")]
     assert {"--rate-limit 5.0MB/s", "--validate header", "--private"} <= set(note[13:].split(", "))
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"timeout_seconds": []},
+        {"concurrency": -5},
+        {"workers": 1.5},
+        {"max_attempts": 0},
+        {"rate_limit_bytes": {}},
+        {"give_up_after_seconds": "soon"},
+        {"validation": 7},
+        {"transport": "ftp"},
+        {"nothing": 1},
+    ],
+    ids=str,
+)
+def test_a_kept_setting_that_is_invalid_is_left_out(kept: dict[str, object]) -> None:
+    assert go_on_with({**kept, "private": True}, FetchSettings(), ()) == (FetchSettings(private=True), ["private"])
+
+
+def test_every_setting_comes_back_as_it_was_kept() -> None:
+    settings = FetchSettings(
+        concurrency=7, workers=2, rate_limit_bytes=1_234_567.0, max_attempts=3, timeout_seconds=2.5, accept_unsound=True
+    )
+    kept = json.loads(json.dumps(asdict(settings)))
+    assert go_on_with(kept, FetchSettings(), ())[0] == settings
 
 
 async def test_a_setting_that_is_given_counts_and_the_others_are_kept(tmp_path: Path) -> None:
