@@ -51,6 +51,7 @@ _EMPTY: Final = frozenset({b"", b"[]", b"null"})
 _SENT_TO_ANY_ORIGIN: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range", "If-Match"})
 _BROKEN: Final = (errors.ConnectFailed, errors.ConnectionLost, errors.TimedOut, errors.ShortBody)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_PROXY_HINT: Final = "; the proxy requires a login: --proxy http://NAME:PASSWORD@HOST:PORT"
 
 
 class HttpClient:
@@ -193,7 +194,8 @@ class HttpClient:
         if isinstance(error, errors.NotFound) and is_page:  # of a proxy, or of an archive that has moved
             return errors.RequestRejected(f"{message}, with a page instead of an answer", status=response.status)
         if isinstance(error, errors.AccessDenied):
-            error.args = (message + self._hint(request.identity),)
+            is_of_proxy = response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+            error.args = (message + (_PROXY_HINT if is_of_proxy else self._hint(request.identity)),)
         return error
 
     def _hint(self, identity: Identity) -> str:
