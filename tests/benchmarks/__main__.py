@@ -14,7 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.benchmarks import corpus, inner, link, peers, report, scenarios
+from tests.benchmarks import corpus, inner, link, peers, report, scenario_goals, scenarios
 from tests.benchmarks.archive import serving
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.scenarios import SCENARIOS, Result, Scenario
@@ -75,7 +75,7 @@ def measure(
                 for one in wanted
                 if one.slow
             ]
-        goals = scenarios.goals(results)
+        goals = scenario_goals.goals(results)
         if beside:
             goals += scenarios.rerun(things, near, disk, say=say)
             goals += inner.own_cost(things, near, in_memory) + inner.memory(in_memory)

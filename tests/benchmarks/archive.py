@@ -1,4 +1,4 @@
-"""nginx over the corpus: every answer of a TCIA v3 archive and of a bucket, from files.
+"""nginx over the corpus: every answer of a TCIA v3 archive and of a bucket, from files, without and with TLS 1.3.
 
 Its log has every request with its time.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from tests.support.bucket_server import BUCKET
+from tests.support.faults import CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ http {{
   map $arg_prefix $folder {{ default nothing; ~^(?<uuid>[0-9a-f-]+)(/|%2F) $uuid; }}
   server {{
     listen {listen} backlog=4096;
+    listen {encrypted} ssl backlog=4096;
+    ssl_protocols TLSv1.3; ssl_certificate {certificate}; ssl_certificate_key {certificate};
     location = {path}/getSingleImage {{
       default_type application/dicom; alias {corpus}/data/$arg_SeriesInstanceUID/$arg_SOPInstanceUID.dcm;
     }}
@@ -67,9 +70,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The archive at `url`, while it runs."""
+    """The archive at `url`, and with TLS at `encrypted_url`, while it runs. `CERTIFICATE` is the one to trust."""
 
     url: str
+    encrypted_url: str
     log: Path
     bucket_url: str
     server: psutil.Process
@@ -98,15 +102,15 @@ def serving(
     """Serve `corpus` while the block runs; `inside` is a command that runs another, in a network namespace say."""
     state.mkdir(parents=True)
     configuration = state / "nginx.conf"
-    configuration.write_text(
-        _CONFIGURATION.format(state=state, listen=f"{host}:{port}", path=_PATH, corpus=corpus.root, bucket=BUCKET)
-    )
+    words = {"state": state, "path": _PATH, "corpus": corpus.root, "bucket": BUCKET, "certificate": CERTIFICATE}
+    configuration.write_text(_CONFIGURATION.format(listen=f"{host}:{port}", encrypted=f"{host}:{port + 1}", **words))
     command = [*inside, "nginx", "-c", str(configuration), "-e", str(state / "error.log")]
     with subprocess.Popen(command) as process:
         try:
             _wait_until_ready([*inside, "curl", "-sf", f"http://{host}:{port}/ready"], process)
             base = f"http://{host}:{port}"
-            yield Archive(f"{base}{_PATH}", state / "access.log", base, psutil.Process(process.pid))
+            encrypted = f"https://{host}:{port + 1}{_PATH}"
+            yield Archive(f"{base}{_PATH}", encrypted, state / "access.log", base, psutil.Process(process.pid))
         finally:
             process.send_signal(signal.SIGTERM)
 

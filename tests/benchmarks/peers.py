@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.benchmarks import bucket
+from tests.support.faults import CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,7 @@ class Job:
     def __init__(self, folder: Path, url: str, instances: Sequence[Instance], in_flight: int) -> None:
         self._folder = folder
         self._in_flight = str(in_flight)
+        self._is_encrypted = url.startswith("https:")
         self._origin = url.partition("/services/")[0]
         self._series = list(dict.fromkeys(one.series_uid for one in instances))
         self._addresses = [
@@ -41,7 +43,10 @@ class Job:
         ]
 
     def commands(self) -> dict[str, Callable[[Path], list[str]]]:
-        """The command of each peer that is installed, for a folder to fill."""
+        """The command of each peer that is installed, for a folder to fill.
+
+        All of them find the certificate of the archive in variables of the environment, or by an option.
+        """
         known: dict[str, Callable[[Path], list[str]]]
         known = {"wget2": self._wget2, "curl -Z": self._curl, "aria2c": self._aria2c, "naive aiohttp": self._naive}
         made = {name: make for name, make in known.items() if shutil.which(_PROGRAMS.get(name, "true"))}
@@ -53,7 +58,8 @@ class Job:
         out.mkdir(parents=True, exist_ok=True)
         urls = self._write("wget2.txt", (address for address, _ in self._addresses))
         threads = min(int(self._in_flight), 32)  # more gain it nothing
-        return ["wget2", "-q", f"--max-threads={threads}", "-P", str(out), "-i", urls, "--no-config", "--no-robots"]
+        plain = ["-q", f"--max-threads={threads}", "-P", str(out), "-i", urls, "--no-config", "--no-robots"]
+        return ["wget2", *plain, *self._trusting("--ca-certificate=")]
 
     def _curl(self, out: Path) -> list[str]:
         lines = (f'url="{address}"\noutput="{out}/{path}"' for address, path in self._addresses)
@@ -66,6 +72,7 @@ class Job:
             "--create-dirs",
             "-K",
             self._write("curl", lines),
+            *(("--cacert", str(CERTIFICATE)) if self._is_encrypted else ()),
         ]
 
     def _aria2c(self, out: Path) -> list[str]:
@@ -78,15 +85,24 @@ class Job:
             "-x1",
             "-s1",
             "--disk-cache=64M",
+            *self._trusting("--ca-certificate="),
         ]
         return ["aria2c", "-i", self._write("aria2", lines), "-d", str(out), "-j", self._in_flight, *quiet]
 
     def _naive(self, out: Path) -> list[str]:
         lines = (f"{address} {path}" for address, path in self._addresses)
-        return [sys.executable, str(_NAIVE), self._write("naive", lines), str(out), "32"]
+        command = [sys.executable, str(_NAIVE), self._write("naive", lines), str(out), "32"]
+        return [*self._with_environment("SSL_CERT_FILE"), *command]
 
     def _tcia_utils(self, out: Path) -> list[str]:
-        return [str(_CLIENT), str(_ZIPS), self._origin, self._write("series", self._series), str(out)]
+        command = [str(_CLIENT), str(_ZIPS), self._origin, self._write("series", self._series), str(out)]
+        return [*self._with_environment("REQUESTS_CA_BUNDLE"), *command]
+
+    def _trusting(self, option: str) -> list[str]:
+        return [f"{option}{CERTIFICATE}"] if self._is_encrypted else []
+
+    def _with_environment(self, variable: str) -> list[str]:
+        return ["env", f"{variable}={CERTIFICATE}"] if self._is_encrypted else []
 
     def _write(self, name: str, lines: Iterable[str]) -> str:
         path = self._folder / name

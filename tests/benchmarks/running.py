@@ -22,7 +22,10 @@ _OBJECTS: Final = frozenset({"getSingleImage", "getImage"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one command. Seconds and bytes; `first_seconds` is from the start to the first object asked for."""
+    """One run of one command. Seconds and bytes.
+
+    `first_request_seconds` is from the start to the first request, `first_seconds` to the first object asked for.
+    """
 
     seconds: float
     user_seconds: float
@@ -32,6 +35,7 @@ class Run:
     refused: int
     status: int
     first_seconds: float | None = None
+    first_request_seconds: float | None = None
 
 
 def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ()) -> Run:
@@ -64,6 +68,7 @@ def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ())
         refused=sum(one.status >= 400 for one in asked),
         status=process.returncode,
         first_seconds=min(objects) - started_at if objects else None,
+        first_request_seconds=min(one.at for one in asked) - started_at if asked else None,
     )
 
 

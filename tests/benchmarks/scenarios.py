@@ -18,9 +18,9 @@ from tests.benchmarks.corpus import Corpus, Instance, Shape
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.peers import BucketJob, Job
 from tests.benchmarks.running import Run, run
+from tests.support.faults import CERTIFICATE
 
 OURS: Final = "bulkdl"
-LINK_MB: Final = 125.0  # a second, of 1 Gbit/s
 _BULKDL: Final = str(Path(sys.executable).with_name("bulkdl"))
 Say = Callable[[str], None]
 
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 class Scenario:
     """One line of the comparison. `series` are the first so many of the collection, all where it is None.
 
-    Without a collection (`shape`) the objects are those of the bucket.
+    Without a collection (`shape`) the objects are those of the bucket. `plain` is the same scenario without TLS.
     """
 
     name: str
@@ -39,6 +39,11 @@ class Scenario:
     series: int | None = None
     slow: bool = False
     in_memory: bool = False
+    plain: str | None = None
+
+    def address(self, archive: Archive) -> str:
+        """Where the archive is."""
+        return archive.url if self.plain is None else archive.encrypted_url
 
     def instances(self, things: Corpus) -> list[Instance]:
         """What is fetched."""
@@ -51,6 +56,8 @@ SCENARIOS: Final = (
     Scenario("S2", "loopback, 2,000 CT slices, on disk", corpus.CT, 16),
     Scenario("S2m", "loopback, 2,000 CT slices, in memory", corpus.CT, 16, in_memory=True),
     Scenario("S3", "loopback, 6 large instances, on disk", corpus.LARGE, 8),
+    Scenario("S2t", "TLS 1.3 on loopback, 2,000 CT slices, in memory", corpus.CT, 16, in_memory=True, plain="S2m"),
+    Scenario("S3t", "TLS 1.3 on loopback, 6 large instances, on disk", corpus.LARGE, 8, plain="S3"),
     Scenario("S4", "80 ms, 1 Gbit/s, 1,000 CT slices", corpus.CT, 64, series=10, slow=True, in_memory=True),
     Scenario("S5", "80 ms, 1 Gbit/s, 4,000 small instances", corpus.SMALL, 64, series=40, slow=True, in_memory=True),
     Scenario("S7", "loopback, bucket of the IDC, 100 series and 6 large instances, in memory", None, 0, in_memory=True),
@@ -95,7 +102,7 @@ def compare(
         commands |= BucketJob(folder, archive.bucket_url, instances).commands()
     else:
         commands = {OURS: _ours(scenario, scenario.shape, archive, instances, folder)}
-        commands |= Job(folder, archive.url, instances, scenario.in_flight).commands()
+        commands |= Job(folder, scenario.address(archive), instances, scenario.in_flight).commands()
     for name in commands:
         result.runs[name], result.check_seconds[name], result.wrong[name] = [], [], 0
     _warm(things, instances)
@@ -121,7 +128,9 @@ def _ours(
         manifest = folder / f"{scenario.name}.txt"
         manifest.write_text("".join(f"{uid}\n" for uid in dict.fromkeys(one.series_uid for one in instances)))
         what = ["--manifest", str(manifest)]
-    common = [_BULKDL, "mirror", "--archive", archive.url, *what, "--yes", "--progress", "none"]
+    if scenario.plain is not None:
+        what += ["--ca-bundle", str(CERTIFICATE)]
+    common = [_BULKDL, "mirror", "--archive", scenario.address(archive), *what, "--yes", "--progress", "none"]
     return lambda out: [*common, "--to", str(out)]
 
 
@@ -186,54 +195,4 @@ def rerun(things: Corpus, archive: Archive, disk: Path, *, say: Say) -> list[Goa
             f"{again[0].requests} requests, {statistics.median(one.seconds for one in again):.2f} s",
             again[0].requests == 1,
         ),
-    ]
-
-
-def goals(results: list[Result]) -> list[Goal]:
-    """The goals that these scenarios tell of."""
-    found = []
-    for result in results:
-        if not result.peers():
-            continue
-        best, ours = result.peers()[0], result.seconds(OURS)
-        guaranteed = min(result.guaranteed_seconds(name) for name in result.peers())
-        name = result.scenario.name
-        if not result.scenario.slow:
-            text = f"{ours:.2f} s, against {guaranteed:.2f} s"
-            found.append(
-                Goal(f"{name} guaranteed", "faster than every peer at equal guarantee", text, ours < guaranteed)
-            )
-        if name.startswith(("S2", "S3", "S7")):
-            ratio = ours / result.seconds(best)
-            found.append(
-                Goal(f"{name} raw", "within 1.5 times the best raw peer", f"{ratio:.2f} times {best}", ratio <= 1.5)
-            )
-        if name.startswith("S1") and "aria2c" in result.peers():
-            raw = result.seconds("aria2c")
-            found.append(
-                Goal(f"{name} raw", "not slower than aria2c", f"{ours:.2f} s, against {raw:.2f} s", ours <= raw)
-            )
-        if name == "S4":
-            rate = result.size_bytes / 1e6 / ours
-            text = f"{rate:.0f} MB/s; {best}: {result.size_bytes / 1e6 / result.seconds(best):.0f} MB/s"
-            met = rate >= 0.9 * LINK_MB and ours <= result.seconds(best)
-            found.append(Goal("S4", "90 % of the link, and faster than every raw peer", text, met))
-        if name == "S5":
-            ratio = result.seconds(best) / ours
-            found.append(Goal("S5", "twice the best raw peer", f"{ratio:.2f} times {best}", ratio >= 2))
-        if name == "S1m":
-            found += _small(result)
-    if runs := [one for result in results for one in result.runs[OURS]]:
-        peak = max(one.peak_bytes for one in runs) / 1e6
-        found.append(Goal("Memory", "all processes below 200 MB in every scenario", f"{peak:.0f} MB", peak < 200))
-    return found
-
-
-def _small(result: Result) -> list[Goal]:
-    runs = result.runs[OURS]
-    user = statistics.median(one.user_seconds for one in runs) / result.instances * 1e3
-    first = statistics.median(one.first_seconds or 0.0 for one in runs) * 1e3
-    return [
-        Goal("CPU", "1.2 ms of user time per small instance, all processes", f"{user:.2f} ms", user < 1.2),
-        Goal("First instance", "asked for within 400 ms of the start", f"{first:.0f} ms", first < 400),
     ]
