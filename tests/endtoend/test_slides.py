@@ -13,6 +13,8 @@ from bulkdl.model.events import Noted
 from bulkdl.model.records import NamedSlide
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.selection import Selection
+from bulkdl.runtime.disk import JOURNAL
+from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.archives import archives_async
 from bulkdl.verbs.cite import cite_async
 from bulkdl.verbs.data_commons import choose_commons
@@ -68,6 +70,24 @@ async def test_verbs_do_not_take_slides_for_dicom(tmp_path: Path) -> None:
     assert (await verify_async(to, against=lock)).problems == ()
     (to / PLACES[0]).write_bytes(b"other")
     assert [problem.problem for problem in (await verify_async(to, against=lock)).problems] == ["missing"]
+
+
+async def test_a_mirror_without_its_journal_takes_its_slides_again_where_they_lie(tmp_path: Path) -> None:
+    to = tmp_path / "mirror"
+    async with pathdb_server(slides(4)) as server:
+        archive = choice("pathdb", server.url, tmp_path / "cache")
+        await mirror_async(Selection(everything=True), to=to, archive=archive, settings=SETTINGS)
+        for path in to.glob(f"{JOURNAL}*"):
+            path.unlink()
+        cut = to / PLACES[1]
+        cut.write_bytes(cut.read_bytes()[:-100])
+        adopted = await adopt_async(to, archive=archive, rebuild=True)
+        assert (adopted.adopted, adopted.refused) == (0, 0)
+        before = len(server.requested("file"))
+        report = await mirror_async(Selection(everything=True), to=to, archive=archive, settings=SETTINGS)
+        assert (report.outcome, report.instances.fetched, report.instances.reused) == (RunOutcome.COMPLETE, 1, 3)
+        assert [seen.path.rpartition("/")[2] for seen in server.requested("file")[before:]] == ["P0-S1.svs"]
+        assert (await verify_async(to)).problems == ()
 
 
 async def test_slides_are_compared_with_the_archive_by_their_sizes(tmp_path: Path) -> None:
