@@ -125,6 +125,11 @@ async def test_each_status_is_one_kind_of_failure(status: int, kind: type[Reques
     assert error.retry_after_seconds is None
 
 
+async def test_a_proxy_that_requires_a_login_is_named() -> None:
+    said = str(await failure(answer(b"", status=407)))
+    assert said.endswith("the proxy requires a login: --proxy http://NAME:PASSWORD@HOST:PORT")
+
+
 async def test_the_text_of_an_error_is_shown() -> None:
     error = await failure(answer(b"A parameter, SeriesInstanceUID,\nis required for this API call.", status=400))
     assert str(error) == (
@@ -135,11 +140,6 @@ async def test_the_text_of_an_error_is_shown() -> None:
 @pytest.mark.parametrize(
     "page", [b"<html><body>Proxy error</body></html>", b"\xff\xfe" * 5000, b""], ids=["html", "bytes", "empty"]
 )
-async def test_a_proxy_that_requires_a_login_is_named() -> None:
-    said = str(await failure(answer(b"", status=407)))
-    assert said.endswith("the proxy requires a login: --proxy http://NAME:PASSWORD@HOST:PORT")
-
-
 async def test_a_page_of_a_proxy_is_not_shown(page: bytes) -> None:
     message = str(await failure(answer(page, status=502)))
     assert message.startswith("the archive answered 502 Bad Gateway")
