@@ -21,10 +21,13 @@ from bulkdl.server.catalogue.view import all_of
 
 _DOI: Final = re.compile(r"https?://(?:dx\.)?doi\.org/(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _FIELDS: Final = ("collection_uri", "third_party", "license_name", "license_uri", "modality")
-_ADDRESS: Final = "json_extract(t.record, '$.collection_uri')"
 _COLUMNS: Final = ", ".join(f"json_extract(k.record, '$.{name}')" for name in _FIELDS)
 _KINDS: Final = "JOIN kind AS k ON k.number = t.kind"
-_SUMS: Final = "count(*) AS series, sum(t.image_count) AS images, sum(t.size_bytes) AS bytes"
+_DOI_IN_ADDRESS: Final = (
+    "substr(lower(json_extract(t.record, '$.collection_uri')), "
+    "instr(lower(json_extract(t.record, '$.collection_uri')), 'doi.org/') + 8)"
+)
+_SUMS: Final = "sum(t.series) AS series, sum(t.images) AS images, sum(t.size_bytes) AS bytes"
 _PARTS: Final = "count(DISTINCT t.patient), count(DISTINCT nullif(t.study, 0))"
 
 
@@ -93,27 +96,45 @@ class OfferedDataSets:
 
 
 def _read(view: CatalogueView) -> tuple[OfferedDataSet, ...]:
-    where, values = view.where()
-    sums = f"SELECT t.collection_key, t.kind, {_SUMS} FROM series AS t {where} GROUP BY t.kind"
+    where, values = all_of(view.below("kind"))
+    sums = f"SELECT t.kind, {_SUMS} FROM alike AS t {where} GROUP BY t.kind"
     rows = view.select(
-        f"SELECT t.collection_key, {_COLUMNS}, series, images, bytes FROM ({sums}) AS t {_KINDS}", values
+        f"SELECT k.collection_key, {_COLUMNS}, series, images, bytes FROM ({sums}) AS t {_KINDS}", values
     )
     groups: dict[str, dict[str | None, _Group]] = {}
     for collection_key, address, *rest in rows:
         groups.setdefault(collection_key, {}).setdefault(_doi(address), _Group()).add(rest)
-    where, values = all_of(view.below("kind"))
-    counted = view.select(f"SELECT k.collection_key, {_PARTS} FROM tally AS t {_KINDS} {where} GROUP BY 1", values)
-    parts = {key: (patients, studies) for key, patients, studies in counted}
+    patients, studies = (_counts(view, table) for table in ("patient", "study"))
     collections = [
-        _collection(view, name, parts.get(name.upper(), (0, 0)), groups.get(name.upper(), {}))
+        _collection(view, name, (patients.get(key, 0), studies.get(key, 0)), groups.get(key, {}))
         for name in view.collections()
+        for key in [name.upper()]
     ]
     results: dict[str, list[tuple[OfferedDataSet, _Group]]] = {}
     for offered in collections:
         for doi, group in groups.get(offered.name.upper(), {}).items():
             if doi is not None and doi != offered.doi and group.is_third_party:
                 results.setdefault(doi, []).append((offered, group))
-    return (*collections, *(_result(view, doi, derived) for doi, derived in sorted(results.items())))
+    parts = _parts_by_doi(view) if results else {}
+    return (*collections, *(_result(doi, parts.get(doi, (0, 0)), results[doi]) for doi in sorted(results)))
+
+
+def _counts(view: CatalogueView, table: str) -> dict[str, int]:
+    """The number of Patients, or of Studies, by Collection."""
+    where, values = view.where()
+    return dict(view.select(f"SELECT collection_key, count(*) FROM {table} AS t {where} GROUP BY 1", values))
+
+
+def _parts_by_doi(view: CatalogueView) -> dict[str, tuple[int, int]]:
+    """The numbers of Patients and Studies that Series of third parties have under each DOI."""
+    where, values = view.where(("json_extract(t.record, '$.third_party')", ()))
+    of_doi = f"SELECT t.number, {_DOI_IN_ADDRESS} AS doi FROM kind AS t {where}"
+    counted = view.select(
+        f"WITH k AS MATERIALIZED ({of_doi}) SELECT k.doi, {_PARTS} "
+        "FROM tally AS t JOIN k ON k.number = t.kind WHERE k.doi <> '' GROUP BY 1",
+        values,
+    )
+    return {doi: (patients, studies) for doi, patients, studies in counted}
 
 
 def _collection(
@@ -136,11 +157,8 @@ def _collection(
     return _with_sums(found, groups.values())
 
 
-def _result(view: CatalogueView, doi: str, derived: Sequence[tuple[OfferedDataSet, _Group]]) -> OfferedDataSet:
+def _result(doi: str, parts: tuple[int, int], derived: Sequence[tuple[OfferedDataSet, _Group]]) -> OfferedDataSet:
     sources = [offered for offered, _ in derived]
-    is_named = (f"lower({_ADDRESS}) LIKE ? ESCAPE '!'", (f"%/{_escaped(doi)}",))
-    where, values = all_of(view.below("kind", is_named))
-    ((patients, studies),) = view.select(f"SELECT {_PARTS} FROM tally AS t {where}", values)
     found = OfferedDataSet(
         name=doi.partition("/")[2],
         is_result=True,
@@ -148,15 +166,10 @@ def _result(view: CatalogueView, doi: str, derived: Sequence[tuple[OfferedDataSe
         derived_from=tuple(each.doi for each in sources if each.doi),
         collections=tuple(each.name for each in sources),
         time=max(each.time for each in sources),
-        patients=patients,
-        studies=studies,
+        patients=parts[0],
+        studies=parts[1],
     )
     return _with_sums(found, [group for _, group in derived])
-
-
-def _escaped(text: str) -> str:
-    """A text that LIKE takes as it is."""
-    return re.sub(r"([!%_])", r"!\1", text)
 
 
 def _with_sums(one: OfferedDataSet, groups: Iterable[_Group]) -> OfferedDataSet:
