@@ -292,7 +292,7 @@ async def test_a_tag_of_parts_is_compared_if_they_have_the_usual_size(
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
-async def test_an_object_whose_tag_is_no_md5_is_compared_with_the_md5_beside_it(
+async def test_an_object_without_an_md5_as_tag_is_compared_with_the_md5_beside_it(
     opened: Opened, *, is_damaged: bool
 ) -> None:
     stated = base64.b64encode(STORED.md5).decode()
