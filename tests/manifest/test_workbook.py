@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
 
 import openpyxl
 import pytest
@@ -14,18 +13,7 @@ from hypothesis import strategies as st
 from bulkdl.errors import ManifestError
 from bulkdl.manifest import read_manifest
 from bulkdl.model.records import SeriesSize
-
-
-def workbook(*sheets: Sequence[Sequence[object]]) -> bytes:
-    book = openpyxl.Workbook(write_only=True)
-    for rows in sheets:
-        sheet = book.create_sheet()
-        for row in rows:
-            sheet.append(row)
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
-
+from tests.support.manifest_texts import workbook
 
 DIGEST = workbook([["Patient ID", "Series Instance UID", "Image Count", "File Size"], ["P1", "1.2.3", 7, 70018838]])
 

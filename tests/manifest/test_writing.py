@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from bulkdl.manifest import ManifestRow, collect, open_manifest, read_manifest
 from bulkdl.manifest.locked import LockedInstance, LockedSeries, lock_lines
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
+from tests.support.manifest_texts import workbook
 
 UIDS = st.lists(st.integers(0, 99_999).map(str), min_size=4, max_size=8).map(".".join)
 NAMES = st.one_of(
@@ -92,6 +95,71 @@ def test_nothing_is_lost_between_forms_that_hold_everything(
 )
 def test_the_series_survive_every_form_in_order(rows: list[ManifestRow], forms: list[ManifestFormat]) -> None:
     assert [row.series_uid for row in convert(rows, *forms)] == [row.series_uid for row in rows]
+
+
+def as_list(rows: Sequence[ManifestRow]) -> bytes:
+    return "\n".join(row.series_uid or "" for row in rows).encode()
+
+
+def as_tsv(rows: Sequence[ManifestRow]) -> bytes:
+    table = csv.reader(io.StringIO("".join(write_rows(rows, ManifestFormat.CSV)), newline=""))
+    out = io.StringIO()
+    csv.writer(out, delimiter="\t").writerows(table)
+    return out.getvalue().encode("utf-16")
+
+
+def as_array(rows: Sequence[ManifestRow]) -> bytes:
+    return json.dumps([json.loads(line) for line in write_rows(rows, ManifestFormat.JSONL)], indent=1).encode()
+
+
+def as_workbook(rows: Sequence[ManifestRow]) -> bytes:
+    return workbook(list(csv.reader(io.StringIO("".join(write_rows(rows, ManifestFormat.CSV)), newline=""))))
+
+
+def as_lock(rows: Sequence[ManifestRow]) -> bytes:
+    groups = [
+        (
+            LockedSeries(row.series_uid or SeriesUid(""), row.study_uid or "", row.patient_id, row.collection),
+            [LockedInstance(SopInstanceUid(f"{row.series_uid}.1"), 1, None, bytes(32))],
+        )
+        for row in sorted(rows, key=lambda row: row.series_uid or "")
+    ]
+    return "".join(lock_lines(lambda: groups, archive="", date="")).encode()
+
+
+# Names that a spreadsheet could not hold as they are, or that XML forbids, are not among those of a workbook.
+PLAIN = st.builds(
+    ManifestRow,
+    collection=st.sampled_from(["", "TCGA-GBM", "Ü b, c"]),
+    patient_id=st.sampled_from(["", "P-1", "007"]),
+    study_uid=st.none() | UIDS.map(StudyUid),
+    series_uid=UIDS.map(SeriesUid),
+    image_count=st.none() | st.integers(1, 999),
+)
+
+
+@given(
+    st.lists(PLAIN, min_size=1, max_size=6, unique_by=named),
+    st.sampled_from([as_list, as_tsv, as_array, as_workbook, as_lock]),
+    st.lists(st.sampled_from([*ManifestFormat][:3]), max_size=3),
+)
+def test_every_form_that_is_read_becomes_every_form_that_is_written(
+    rows: list[ManifestRow], source: Callable[[Sequence[ManifestRow]], bytes], forms: list[ManifestFormat]
+) -> None:
+    read = list(open_manifest(source(rows), source="-").rows)
+    found = convert(read, *forms)
+    assert sorted(row.series_uid or "" for row in found) == sorted(row.series_uid or "" for row in rows)
+    if source is as_list or ManifestFormat.TCIA in forms:
+        return
+
+    def context(row: ManifestRow) -> tuple[str, ...]:
+        return row.series_uid or "", row.study_uid or "", row.patient_id, row.collection
+
+    assert sorted(map(context, found)) == sorted(map(context, rows))
+    if source is as_lock:
+        assert {row.sop_uid for row in found} == {f"{row.series_uid}.1" for row in rows}
+    else:
+        assert {row.series_uid: row.image_count for row in found} == {row.series_uid: row.image_count for row in rows}
 
 
 @given(st.lists(INSTANCES, min_size=1, max_size=8, unique_by=named), st.sampled_from(["csv", "jsonl", "tcia"]))
