@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _QUESTIONS_SHOWN: Final = 3
 _VALUES_SHOWN: Final = 12
+_SERIES_ASKED: Final = 100  # of those that are named, to say what they have
 _DIFFERENCES_SHOWN: Final = 20
 _STUDIES_SAMPLED: Final = 50  # of UIDs that are not Series; if none of them is a Study, the others are not asked for
 _IN_NO_SERIES: Final = "no series of the selection has this instance"
@@ -276,19 +277,21 @@ async def explain_nothing(selection: Selection, questions: Sequence[SeriesQuesti
 
 
 async def _values_there_are(selection: Selection, archive: Archive) -> str:
-    """What the Series of the narrowest criterion have, where the others select none of them."""
-    if selection.narrowest() is None:
+    """What the Series that are named, or else of the narrowest criterion, have, where the others select none."""
+    attribute, names = selection.narrowest() or ("", ())
+    alone, attributes, which = selection.narrowest_alone(), selection.attributes(), f"of {attribute} {', '.join(names)}"
+    if selection.series:
+        alone, which = Selection(series=selection.series[:_SERIES_ASKED]), "that are named"
+        attributes = [name for name in (attribute, *attributes) if name and name != "series_uid"]
+    elif not attribute:
         return ""
     values: defaultdict[str, set[str]] = defaultdict(set)
     count = 0
-    async with aclosing(archive.find(selection.narrowest_alone())) as batches:
+    async with aclosing(archive.find(alone)) as batches:
         async for found in batches:
             for series in found.series:
                 count += 1
-                for attribute in selection.attributes():
-                    values[attribute].add(getattr(series, attribute) or "(none)")
-    texts = [
-        f"{attribute.replace('_', ' ')} {', '.join(sorted(seen)[:_VALUES_SHOWN])}" for attribute, seen in values.items()
-    ]
-    attribute, names = selection.narrowest() or ("", ())
-    return f": the {count:,} series of {attribute} {', '.join(names)} have {' and '.join(texts)}" if texts else ""
+                for name in attributes:
+                    values[name].add(getattr(series, name) or "(none)")
+    texts = [f"{name.replace('_', ' ')} {', '.join(sorted(seen)[:_VALUES_SHOWN])}" for name, seen in values.items()]
+    return f": the {count:,} series {which} have {' and '.join(texts)}" if texts else ""

@@ -420,6 +420,24 @@ async def test_a_message_of_the_archive_that_repeats_the_key_is_shown_without_it
     assert "no key … here" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        (None, "; an API key may be needed: give --api-key or set BULKDL_API_KEY"),
+        ("a-wrong-key", "; the archive may not accept this API key"),
+    ],
+    ids=["no key", "a wrong key"],
+)
+async def test_a_refusal_says_what_to_do_about_the_key(key: str | None, advice: str) -> None:
+    async with (
+        FaultyServer(lambda _: answer(status=401)) as server,
+        asking(server, "tcia-v3", Credentials(api_key=key)) as client,
+    ):
+        with pytest.raises(AccessDenied) as caught:
+            await listed(client)
+    assert str(caught.value) == f"the archive answered 401 Unauthorized{advice}"
+
+
 # --- forms ------------------------------------------------------------------------------------------------------------
 
 

@@ -101,6 +101,16 @@ async def test_criteria_that_exclude_each_other_are_explained_by_what_there_is()
     )
 
 
+async def test_series_that_are_named_and_other_criteria_that_exclude_them_are_explained() -> None:
+    found = FoundSeries((replace(ONE, collection="A", modality="MR"), replace(TWO, collection="A", modality="SEG")))
+    of_manifest = Selection(series=(ONE.series_uid, TWO.series_uid), collections=("TCGA-GBM",), modalities=("CT",))
+    text = await explain_nothing(of_manifest, [], archive(found))
+    assert text == (
+        "the archive has no series for the criteria together: "
+        "the 2 series that are named have collection A and modality MR, SEG"
+    )
+
+
 async def test_a_collection_that_is_not_shown_may_need_a_login() -> None:
     known = await archive().collections()
     text = await explain_nothing(Selection(collections=known[:1]), [COLLECTION], archive())

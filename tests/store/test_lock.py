@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -103,3 +105,19 @@ def test_is_private_in_a_private_mirror(tmp_path: Path) -> None:
     with lock_mirror(tmp_path / "mirror", private=True):
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "mirror" / ".bulkdl").rglob("*")]
         assert modes == [0o600]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_file_system_without_locks_is_named_with_what_to_do(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(MirrorUnwritable, match=r"this file system has no locks .* mount it with locks"),
+        lock_mirror(tmp_path, "bulkdl mirror"),
+    ):
+        pass
+    assert holder(tmp_path) is None
