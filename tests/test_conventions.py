@@ -46,6 +46,7 @@ _MANY_PARAMETERS: Final[dict[str, str]] = {
 _MAY_BE_REPLACED: Final = frozenset(
     {
         "os",
+        "fcntl",
         "sys",
         "importlib.metadata",
         "sqlite3",
