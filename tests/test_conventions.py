@@ -77,6 +77,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them
     "pages/*.py": "verbs/test_report.py",  # what they draw is the page, which the test reads
     "resolve/listing.py": "resolve/test_resolution.py",  # both stages, on archives over real sockets
+    "resolve/unindexed.py": "verbs/test_mirror.py",  # on manifests, over real sockets
     "server/bucket/documents.py": "server/bucket/test_listing.py",  # XML, which the test reads
     "server/catalogue/__init__.py": "server/catalogue/test_catalogue.py",
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns

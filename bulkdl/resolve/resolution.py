@@ -18,6 +18,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.text import nearest
 from bulkdl.resolve.known_places import PlacesOf, find_together
 from bulkdl.resolve.shortlist import Shortlist
+from bulkdl.resolve.unindexed import find_unindexed, notes_of
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
@@ -177,13 +178,19 @@ async def _matching(
     others = replace(selection, alternatives=(), series=())
     for part in selection.parts():
         missing: list[SeriesQuestion] = []
+        unnamed: list[SeriesQuestion] = []
         async with aclosing(find_together(part, archive, places_of)) as batches:
             async for found in batches:
                 missing += (question for question in found.not_found if question.series_uid)
-                unnamed = tuple(question for question in found.not_found if not question.series_uid)
-                chosen = _take(replace(found, not_found=unnamed), selection, others, resolution)
+                unnamed += (question for question in found.not_found if not question.series_uid)
+                chosen = _take(replace(found, not_found=()), selection, others, resolution)
                 if chosen.series:
                     yield chosen
+        for found in await find_unindexed(archive, unnamed) if unnamed else ():
+            resolution.choices += notes_of(found.series)
+            chosen = _take(found, selection, others, resolution)
+            if chosen.series:
+                yield chosen
         async with aclosing(_find_studies(part, missing, archive, resolution)) as studies:
             async for found in studies:
                 chosen = _take(found, selection, others, resolution)

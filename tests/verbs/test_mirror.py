@@ -16,7 +16,7 @@ from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.run import Changes
 from bulkdl.runtime.disk import JOURNAL
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
-from tests.support.bucket_server import BUCKET, bucket_server, key_of, rows_of, series_uuid, write_index_of
+from tests.support.bucket_server import BUCKET, Stored, bucket_server, key_of, rows_of, series_uuid, write_index_of
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, answer
 from tests.support.idc_index import prior_row, write_index
@@ -104,9 +104,42 @@ async def test_folders_and_objects_that_are_not_there_are_named(tmp_path: Path) 
     said = {failure.series: failure.message for failure in report.failures}
     assert said[""] == (
         f"IDC has no series in the folder {BUCKET}/{none}, up to release 25; if the manifest is later, run bulkdl "
-        "archives --update-index"
+        "archives --update-index; there are no files in it"
     )
     assert said[VICTIM].startswith("the archive lists 1 instances and counts 2")
+
+
+async def test_a_folder_that_no_index_knows_is_downloaded_by_what_its_files_say(tmp_path: Path) -> None:
+    known = [one for one in MADE_UP if one.series_uid != VICTIM]
+    index = write_index_of(tmp_path / "index", known)
+    (tmp_path / "m.s5cmd").write_text(f"cp s3://{BUCKET}/{series_uuid(VICTIM)}/* .\n")
+    async with bucket_server(MADE_UP) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path / "cache")
+        report = await bulkdl.mirror_async(manifest=tmp_path / "m.s5cmd", to=tmp_path / "m", archive=choice)
+        again = await bulkdl.mirror_async(manifest=tmp_path / "m.s5cmd", to=tmp_path / "m", archive=choice)
+    wanted = [one for one in MADE_UP if one.series_uid == VICTIM]
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, len(wanted))
+    assert any("no index knows the folder" in note and VICTIM in note for note in report.notes)
+    found = checksums_on_disk(tmp_path / "m")
+    assert sorted(found.values()) == sorted(checksums_of(wanted).values())
+    assert (again.outcome, again.instances.reused) == (RunOutcome.COMPLETE, len(wanted))
+
+
+@pytest.mark.parametrize("content", [b"not a DICOM file", b""], ids=["a text", "an empty file"])
+async def test_a_folder_that_no_index_knows_and_that_has_other_files_is_a_failure(
+    tmp_path: Path, content: bytes
+) -> None:
+    index = write_index_of(tmp_path / "index", MADE_UP)
+    folder = "00000000-0000-4000-8000-000000000000"
+    (tmp_path / "m.s5cmd").write_text(f"s3://{BUCKET}/{folder}/*\ns3://{BUCKET}/{key_of(MADE_UP[0])}")
+    async with bucket_server(MADE_UP) as server:
+        server.buckets[BUCKET][f"{folder}/{folder}.dcm"] = Stored(content)
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path / "cache")
+        report = await bulkdl.mirror_async(manifest=tmp_path / "m.s5cmd", to=tmp_path / "m", archive=choice)
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.PARTIAL, 1)
+    (failure,) = report.failures
+    assert folder in failure.message
+    assert "not DICOM files" in failure.message
 
 
 async def test_an_archive_without_buckets_refuses_an_s5cmd_manifest(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Source: the file of package `idc-index-data` 25.0.5: its columns, their types, i
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -55,13 +56,16 @@ def _write(rows: Iterable[Mapping[str, object]], path: Path, columns: Mapping[st
     import duckdb  # noqa: PLC0415 - late: it takes a tenth of a second
 
     lines, made = path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.part")
+    sorting = path.with_name(f"{path.name}.sorting")  # of millions of rows; not the current folder, as by default
     typed = ", ".join(f"{_quoted(name)}: '{kind}'" for name, kind in columns.items())
     order = ", ".join(name for name in _ORDER if name in columns)
     try:
         with disk_errors("write", path):
             with lines.open("w", encoding="utf-8", errors="replace") as file:
                 file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-            with duckdb.connect(config={"threads": 1, "memory_limit": "256MB"}) as database:
+            with duckdb.connect(
+                config={"threads": 1, "memory_limit": "256MB", "temp_directory": str(sorting)}
+            ) as database:
                 database.execute(
                     f"COPY (SELECT * FROM read_json({_quoted(lines)}, format = 'newline_delimited', "  # noqa: S608
                     f"columns = {{{typed}}}) ORDER BY {order}) TO {_quoted(made)} (FORMAT parquet, COMPRESSION zstd, "
@@ -73,6 +77,7 @@ def _write(rows: Iterable[Mapping[str, object]], path: Path, columns: Mapping[st
     finally:
         for rest in (lines, made):
             rest.unlink(missing_ok=True)
+        shutil.rmtree(sorting, ignore_errors=True)
 
 
 def _quoted(value: object) -> str:
