@@ -19,6 +19,7 @@ import bulkdl
 from bulkdl.errors import SelectionError
 from bulkdl.manifest import ManifestRow, collect, open_manifest, read_manifest
 from bulkdl.manifest.locked import LockedInstance, LockedSeries, lock_lines
+from bulkdl.manifest.tcia import compose, compose_pieces
 from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from tests.support.manifest_texts import workbook
@@ -271,3 +272,11 @@ def test_a_series_of_which_some_objects_are_planned_is_written_by_these() -> Non
     assert read_manifest(text.encode(), source="m").locations == tuple(
         f"idc-open-data/{FOLDER}/{name}" for name in names
     )
+
+
+def test_a_large_tcia_manifest_comes_in_pieces() -> None:
+    uids = [f"1.2.{number}" for number in range(10_000)]
+    pieces = list(compose_pieces(uids, archive="https://example.org/nbia-api", name="many.tcia"))
+    assert len(pieces) > 2
+    assert "".join(pieces) == compose(uids, archive="https://example.org/nbia-api", name="many.tcia")
+    assert "".join(pieces).splitlines()[-len(uids) :] == uids

@@ -14,7 +14,7 @@ from typing import Any, Final
 from bulkdl._version import __version__
 from bulkdl.archive.nbia.endpoints import DateForm
 from bulkdl.archive.nbia.values import md5_of_md5s
-from bulkdl.manifest.tcia import compose
+from bulkdl.manifest.tcia import compose_pieces
 from bulkdl.server.access import GUEST
 from bulkdl.server.catalogue import CatalogueView
 from bulkdl.server.nbia.renderings import to_json
@@ -91,8 +91,8 @@ def _manifest(request: ApiRequest, series_uids: Iterable[str], *, annotations: b
     name = f"manifest-{time.time_ns() // 1_000_000}.tcia"
     if (asked := request.value("with_annotations")) is not None:
         annotations = asked.lower() == "true"
-    text = compose(series_uids, archive=request.origin, name=name, annotations=annotations)
-    return Reply(text.encode(), "application/x-nbia-manifest-file")
+    pieces = compose_pieces(series_uids, archive=request.origin, name=name, annotations=annotations)
+    return Reply(content_type="application/x-nbia-manifest-file", pieces=(piece.encode() for piece in pieces))
 
 
 def _visible(request: ApiRequest, series_uids: Iterable[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """A parsed request, and a reply that is not a list of rows. The functions that answer block, in threads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -45,11 +45,12 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer."""
+    """A complete answer: its body, or the `pieces` of it, which are made while they are sent."""
 
-    body: bytes
+    body: bytes = b""
     content_type: str = "text/plain"
     headers: Mapping[str, str] = field(default_factory=dict)
+    pieces: Iterator[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

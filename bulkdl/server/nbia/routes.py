@@ -10,7 +10,7 @@ No path on disk is made from anything that a client sends. What is hidden from a
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from itertools import islice
@@ -186,9 +186,22 @@ class _Handlers:
                 return request
             raise
 
-    async def _send_reply(self, _http: web.Request, request: ApiRequest) -> web.StreamResponse:
+    async def _send_reply(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         made = await self._context.threads.do(reply, request)
-        return web.Response(body=made.body, headers={**made.headers, "Content-Type": made.content_type})
+        headers = {**made.headers, "Content-Type": made.content_type}
+        if made.pieces is None:
+            return web.Response(body=made.body, headers=headers)
+        return await self._send_pieces(http, made.pieces, headers)
+
+    async def _send_pieces(
+        self, http: web.Request, pieces: Iterator[bytes], headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """Send a body that comes in pieces, with its length if it has only one."""
+        first = await self._context.threads.do(next, pieces, b"")
+        second = await self._context.threads.do(next, pieces, b"") if first else b""
+        if not second:
+            return web.Response(body=first, headers=headers)
+        return await self._context.threads.stream(http, headers, pieces, first, second)
 
     async def _send_rows(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         """Send rows. An unknown format is an error only if there are rows."""
