@@ -93,7 +93,7 @@ class SocketResponse:
     @property
     def is_full(self) -> bool:
         """Whether no more is to be read until the reader has taken what waits."""
-        return self._waiting_bytes >= _MOST_WAITING_BYTES and not self._awaits_whole
+        return self._waiting_bytes >= _MOST_WAITING_BYTES and not self._awaits_whole and not self.is_done
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes; empty at the end of the connection."""
@@ -315,6 +315,7 @@ class SocketTransport:
         connection = self._take_idle(origin) or await self._connect(origin)
         response = SocketResponse(connection, self._access.silence_seconds, self._give_back)
         connection.response = response
+        connection.watch()
         try:
             await connection.write(request)
             self.requests += 1

@@ -118,6 +118,24 @@ async def test_no_more_is_read_than_a_slow_reader_has_room_for() -> None:
         assert max(sizes) < 1 << 20
 
 
+async def test_a_connection_is_read_again_after_a_reader_that_was_slow_at_the_end() -> None:
+    body = BODY[: 700 << 10]
+    async with transport_to(answer(body)) as (transport, server):
+        for _ in range(3):
+            response = await transport.send(URL(server.url), {}, None)
+            while response.arrived < len(body):
+                waiting = response.arrived
+                await asyncio.sleep(0)
+                if response.is_full and response.arrived == waiting:
+                    break
+            found = b""
+            while chunk := await response.chunk():
+                found += chunk
+            response.release()
+            assert found == body
+        assert server.connections == 1
+
+
 async def test_a_request_that_is_cancelled_leaves_no_connection() -> None:
     async with transport_to(stall(asyncio.Event()), answer(b"body")) as (transport, server):
         with pytest.raises(TimeoutError):
