@@ -107,6 +107,11 @@ class SocketResponse:
         except ValueError as error:
             self.fail(connection_errors.invalid_response(str(error)))
 
+    def break_off(self, error: OSError) -> None:
+        """The connection broke: it is lost before the header; behind it the body is cut."""
+        reason = error_text(error)
+        self.fail(connection_errors.broken(reason) if self._header is None else connection_errors.cut(reason))
+
     def fail(self, error: errors.RequestFailed) -> None:
         """End with an error, which the reader gets after what has arrived."""
         self._error, self.is_done = error, True
@@ -275,7 +280,7 @@ class Connection:
         except _NOT_YET:
             pass
         except OSError as error:
-            response.fail(connection_errors.broken(error_text(error)))
+            response.break_off(error)
         if response.is_full:
             self._unwatch()
 
