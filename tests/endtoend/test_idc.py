@@ -307,6 +307,29 @@ async def test_what_is_wrong_is_named_and_nothing_wrong_is_visible(tmp_path: Pat
         assert (await verify_async(archive.mirror)).problems == ()
 
 
+IN_MOTO = [name for name, wrong in WRONG.items() if wrong.stored is not None and name != "MD5 mismatch"]
+
+
+@pytest.mark.parametrize("name", IN_MOTO)
+async def test_what_is_wrong_in_moto_is_named(tmp_path: Path, moto: MotoBucket, name: str) -> None:
+    wrong = WRONG[name]
+    with moto.changed(wrong.stored or {}):
+        async with idc(tmp_path, url=moto.url) as archive:
+            report = await archive.fetch()
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.PARTIAL, wrong.held)
+    assert Counter(failure.error for failure in report.failures) == wrong.errors
+    assert len(checksums_on_disk(archive.mirror)) == wrong.held
+
+
+async def test_uploads_to_moto_in_parts_are_mirrored(tmp_path: Path, moto: MotoBucket) -> None:
+    made_up = list(instances(series=1, per_series=2, seed="in parts"))
+    moto.put_in_parts(made_up)
+    async with idc(tmp_path, made_up, url=moto.url) as archive:
+        report = await archive.fetch()
+        assert report.outcome is RunOutcome.COMPLETE
+        archive.check(made_up)
+
+
 @pytest.mark.parametrize(
     "name", ["MD5 mismatch", "404 of one object", "truncated list", "missing key", "403 of one list"]
 )
