@@ -1,6 +1,6 @@
 """Folders of a bucket that no index knows: what lies there, with the identity that the header of a file states.
 
-A manifest may be later than the index, or name data that the index never had. The files are validated against that
+A manifest may be later than the index, or name data that was never in it. The files are validated against that
 identity when they are downloaded, as against a row of the index.
 """
 
