@@ -38,6 +38,7 @@ _RECORD_BYTES: Final = 1 << 14  # the longest record of TLS
 _RECORDS_AT_ONCE: Final = 16
 _MOST_WAITING_BYTES: Final = 1 << 19  # of a body whose reader is slower than the network
 _IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without a word
+_MOST_ORIGINS: Final = 8  # with idle connections
 _ADDRESS_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 64
 _NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §5
@@ -345,12 +346,16 @@ class SocketTransport:
     def _give_back(self, connection: Connection) -> None:
         """Keep the connection for the next request, and close those that were not needed for long."""
         now = time.monotonic()
-        idle = self._idle.setdefault(connection.origin, [])
+        idle = self._idle.pop(connection.origin, [])
         while idle and not (idle[0].is_open and now - idle[0].idle_since < _IDLE_SECONDS):
             idle.pop(0).close()
         if connection.is_open:
             connection.idle_since = now
             idle.append(connection)
+        self._idle[connection.origin] = idle  # behind those that were used before
+        while len(self._idle) > _MOST_ORIGINS:  # an archive may redirect to ever more hosts
+            for unused in self._idle.pop(next(iter(self._idle))):
+                unused.close()
 
     async def _connect(self, origin: _Origin) -> Connection:
         scheme, host, port = origin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from yarl import URL
@@ -134,6 +134,15 @@ async def test_a_connection_is_read_again_after_a_reader_that_was_slow_at_the_en
             response.release()
             assert found == body
         assert server.connections == 1
+
+
+async def test_idle_connections_to_many_hosts_are_not_kept() -> None:
+    async with AsyncExitStack() as stack:
+        transport = await stack.enter_async_context(open_transport(Access()))
+        servers = [await stack.enter_async_context(FaultyServer(in_turn(answer(b"body")))) for _ in range(12)]
+        for server in (*servers, servers[-1], servers[0]):
+            assert await _get(transport, server) == b"body"
+        assert (servers[-1].connections, servers[0].connections) == (1, 2)
 
 
 async def test_a_request_that_is_cancelled_leaves_no_connection() -> None:
