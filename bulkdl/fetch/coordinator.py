@@ -27,6 +27,7 @@ from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import BESIDE, NOT_CHECKED, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.model.transfer_rate import RemainingTime, TransferRate
+from bulkdl.runtime.recent_answer import RecentAnswer
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
 from bulkdl.store.run_progress import forget_progress, save_progress
 from bulkdl.store.space import check_room, measure
@@ -71,6 +72,7 @@ class Coordinator:
         self._remaining = RemainingTime()
         self._announced_bytes = 0
         self._progress: Progress | None = None  # as last announced
+        self._counts = RecentAnswer(self._count)  # to count a million Series takes a second
         self._remote: list[WorkerProcess] = []
         self._spare: WorkerProcess | None = None  # started, and not hired yet
         self._can_grow = settings.fetch.workers is None
@@ -314,13 +316,12 @@ class Coordinator:
                     self._spare = self._start_process()  # so that it is ready when it is needed
 
     async def _announce(self, upstream: Stage) -> int:
-        async with self._recording:  # so that both speak of the same outcomes
-            counts, fetched = await self._journal_thread(Journal.counts, self._run), self.bytes_fetched
+        counts, counted_bytes = await self._counts.get()
         traffic = self.traffic()
         unfinished = traffic.unfinished_bytes + self._local.traffic().unfinished_bytes
         # Bytes that have arrived are not finished for a moment, until their outcome is recorded: the count never falls.
-        self._announced_bytes = max(self._announced_bytes, fetched + unfinished)
-        bytes_left = _bytes_left(counts, self._announced_bytes - fetched)
+        self._announced_bytes = max(self._announced_bytes, self.bytes_fetched + unfinished)
+        bytes_left = _bytes_left(counts, self._announced_bytes - counted_bytes)
         self.rate.add(self._announced_bytes)
         self._remaining.add(self._announced_bytes, self.outcomes.total())
         seconds_left = self._remaining.seconds(bytes_left=bytes_left, instances_left=counts.owed)
@@ -343,6 +344,11 @@ class Coordinator:
         )
         self._sink(self._progress)
         return max(counts.owed, counts.promised_instances - counts.held)
+
+    async def _count(self) -> tuple[Counts, int]:
+        """The totals of the journal, and the bytes that this run has fetched of what they count."""
+        async with self._recording:  # so that both speak of the same outcomes
+            return await self._journal_thread(Journal.counts, self._run), self.bytes_fetched
 
     def _at_work(self) -> tuple[str, ...]:
         """The first folders of the Series in hand: their Collections, in most layouts."""
