@@ -85,6 +85,7 @@ class Coordinator:
         self._recording = asyncio.Lock()
         self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
         self.completed: Callable[[SeriesUid], None] | None = None  # gets the Series that hold all their instances now
+        self.may_fetch: Callable[[SeriesUid], Awaitable[bool]] | None = None  # what is owed of a Series
         self.limit_bytes: int | None = None  # of the run's selection, whose sizes are estimates
         self.left_out: list[SeriesUid] = []  # because of the limit
         self._some_ended = asyncio.Event()
@@ -203,7 +204,12 @@ class Coordinator:
             await first_set(self._some_ended, upstream.changed, self._stop)
 
     async def _may_begin(self, work: SeriesWork) -> bool:
-        """Whether a limit allows the work. With one, Series come one after the other: only their files have sizes."""
+        """Whether its Series and a limit allow the work.
+
+        With a limit, Series come one after the other: only their files have sizes.
+        """
+        if self.may_fetch is not None and not await self.may_fetch(work.series_uid):
+            return False
         if self.limit_bytes is None or work.series_uid in self._in_hand:
             return True
         while self._in_hand and not self._stop.is_set():

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.dicom.references import read_references
@@ -24,6 +24,9 @@ from bulkdl.model.records import References, Series
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.object_heads import read_head
 from bulkdl.runtime.tasks import as_iterator, run_pool
+
+if TYPE_CHECKING:
+    from bulkdl.resolve.denied_series import DeniedSeries
 
 MODALITIES: Final = ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "SR", "PR", "ANN")
 """Those of annotations."""
@@ -58,12 +61,15 @@ class AnnotationClosure:
     """What a selection has, and what refers to it, as far as is known.
 
     `reads` is for the files of the mirror. `peeks`: whether heads of files may be read from the archive; without it
-    what only they tell is unknown, and counted.
+    what only they tell is unknown, and counted. `limits` and `denied` leave Series out, of which
+    nothing is requested.
     """
 
     archive: Archive
     reads: Read = read_nothing
     peeks: bool = False
+    limits: Selection = field(default_factory=Selection)
+    denied: DeniedSeries | None = None
     failures: list[RequestFailed] = field(default_factory=list)
     _selected: set[SeriesUid] = field(default_factory=set)
     _own: set[SopInstanceUid] = field(default_factory=set)  # instances of selected annotations
@@ -75,6 +81,7 @@ class AnnotationClosure:
     _asked: defaultdict[str, set[str] | None] = field(default_factory=lambda: defaultdict(set))
     _not_found: dict[SeriesUid, SeriesUid] = field(default_factory=dict)  # what refers to it
     _added: Counter[str] = field(default_factory=Counter)
+    _left_out: set[SeriesUid] = field(default_factory=set)
     _unknown: int = 0
 
     def take(self, batch: Iterable[Series]) -> None:
@@ -94,11 +101,22 @@ class AnnotationClosure:
         while is_new:
             is_new = False
             async for batch in self._round():
-                if new := tuple(series for series in batch.series if series.series_uid not in self._selected):
+                added = tuple(series for series in batch.series if series.series_uid not in self._selected)
+                if new := await self._admitted(added):
                     self.take(new)
                     self._added.update(series.modality or "?" for series in new)
                     is_new = True
                     yield FoundSeries(new, descriptions=batch.descriptions.of(new))
+
+    async def _admitted(self, added: tuple[Series, ...]) -> tuple[Series, ...]:
+        within = FoundSeries(tuple(filter(self.limits.matches, added)))
+        admitted = within if self.denied is None else await self.denied.admit(within)
+        uids = {series.series_uid for series in admitted.series}
+        self._left_out.update(series.series_uid for series in added if series.series_uid not in uids)
+        return admitted.series
+
+    def _may_peek(self, series: Series) -> bool:
+        return self.limits.matches(series) and not (self.denied is not None and self.denied.denies(series))
 
     async def _round(self) -> AsyncGenerator[FoundSeries, None]:
         await self._read_selected()
@@ -139,7 +157,9 @@ class AnnotationClosure:
                     self.failures += (error for _, error in found.failed)
                     new = {each.series_uid: each for each in found.series if each.series_uid not in self._selected}
                     told = await self._told(list(new))
-                    told |= await self._peeked([new[uid] for uid in new.keys() - told.keys()])
+                    told |= await self._peeked(
+                        [new[uid] for uid in new.keys() - told.keys() if self._may_peek(new[uid])]
+                    )
                     self._unknown += len(new) - len(told)
                     for uid in new.keys() & told.keys():
                         self._waiting[uid] = _Waiting(new[uid], told[uid], found.descriptions)
@@ -197,7 +217,7 @@ class AnnotationClosure:
             uid: referring
             for referring, told in self._referring.items()
             for uid in sorted(told.series)
-            if uid not in self._selected and uid not in self._not_found
+            if uid not in self._selected and uid not in self._not_found and uid not in self._left_out
         }
         self._referring = {uid: told for uid, told in self._referring.items() if told.instances - self._own}
         uids = list(missing)

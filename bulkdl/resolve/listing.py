@@ -30,11 +30,12 @@ _ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose toke
 class ListSteps:
     """What is done about each Series that is listed: before its entries are recorded, and after.
 
-    `after` gets the keys of the entries if the list is complete.
+    `after` gets the keys of the entries if the list is complete. `may_list` tells which Series may be listed.
     """
 
     after: Callable[[SeriesUid, frozenset[str] | None], Awaitable[None]]
     before: Callable[[Series, Sequence[Entry]], Awaitable[None]] | None = None
+    may_list: Callable[[Series], bool] = lambda _: True
 
 
 async def list_instances(
@@ -62,7 +63,7 @@ async def list_instances(
             while page := await journal_thread(Journal.unlisted_series, run, after=after, limit=_PAGE):
                 for row in page:
                     after = row.id
-                    if row.series.series_uid not in in_hand:
+                    if row.series.series_uid not in in_hand and steps.may_list(row.series):
                         asked = True
                         in_hand.add(row.series.series_uid)
                         yield row

@@ -22,6 +22,7 @@ from bulkdl.resolve.unindexed import find_unindexed, notes_of
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
+    from bulkdl.resolve.denied_series import DeniedSeries
 
 _QUESTIONS_SHOWN: Final = 3
 _VALUES_SHOWN: Final = 12
@@ -35,11 +36,12 @@ _IN_NO_SERIES: Final = "no series of the selection has this instance"
 class Earlier:
     """What an earlier run knows of a selection: `kept` are the Series that it chose of a sample or within a limit.
 
-    `places_of` tells where Series are, so that fewer questions find them.
+    `places_of` tells where Series are, so that fewer questions find them. `denied` leaves Series out that match.
     """
 
     kept: Collection[SeriesUid] = ()
     places_of: PlacesOf | None = None
+    denied: DeniedSeries | None = None
 
 
 NOTHING_EARLIER: Final = Earlier()
@@ -143,7 +145,7 @@ async def resolve(
 async def _chosen(
     selection: Selection, archive: Archive, resolution: Resolution, earlier: Earlier
 ) -> AsyncGenerator[FoundSeries, None]:
-    async with aclosing(_matching(selection, archive, resolution, earlier.places_of)) as matching:
+    async with aclosing(_admitted(selection, archive, resolution, earlier)) as matching:
         if not selection.is_shortlisted:
             async for batch in matching:
                 yield batch
@@ -155,6 +157,15 @@ async def _chosen(
                 resolution.hard_limit_bytes = None if shortlist.is_exact else selection.limit_bytes
                 yield batch
             resolution.choices += shortlist.notes
+
+
+async def _admitted(
+    selection: Selection, archive: Archive, resolution: Resolution, earlier: Earlier
+) -> AsyncGenerator[FoundSeries, None]:
+    """The Series that match, without those that are denied: a sample or a limit does not count them."""
+    async with aclosing(_matching(selection, archive, resolution, earlier.places_of)) as matching:
+        async for batch in matching:
+            yield batch if earlier.denied is None else await earlier.denied.admit(batch)
 
 
 async def _matching(

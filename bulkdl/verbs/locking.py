@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from bulkdl.manifest.locked import LockedGroup, LockedInstance, LockedSeries, Pr
 from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
-from bulkdl.model.records import InstanceKey
+from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports.base import Failure
 from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.common import OpenMirror
@@ -171,11 +171,12 @@ def _counts_of(proofs: Mapping[Proof, int]) -> str:
 
 @dataclass(slots=True)
 class LockHolder:
-    """Compares a mirror with lock files at the end of a run."""
+    """Compares a mirror with lock files at the end of a run. `may_list` tells which Series may be listed for that."""
 
     mirror: OpenMirror
     run: Run
     client: Archive
+    may_list: Callable[[Series], bool] = lambda _: True
 
     async def hold_to(self, locks: Sequence[Path]) -> LockFindings:
         """Move every file that is not the locked one to quarantine, and record why it is not in the mirror."""
@@ -217,7 +218,9 @@ class LockHolder:
         findings.others += len(held) - len(pairs) + len(absent)
 
     async def _listed(self, row: SeriesRow, held: int) -> ListedNow | None:
-        """What the archive lists now; None if it does not answer."""
+        """What the archive lists now; None if it does not answer, or may not be asked."""
+        if not self.may_list(row.series):
+            return None
         try:
             listing = await self.client.list(row.series)
         except RequestFailed:

@@ -113,7 +113,7 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
     else:
         seen: dict[SeriesUid, None] = {}
         earlier = Earlier(planned.chosen_before(selection), planned.places_of)
-        closure = _closure(planned, to) if selection.with_annotations else None
+        closure = _closure(selection, planned, to) if selection.with_annotations else None
         async with aclosing(resolve(selection, client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
                 for series in batch.series:
@@ -129,12 +129,12 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
     return replace(report, release=found.release, notes=found.notes())
 
 
-def _closure(planned: _Planned, to: Path | None) -> AnnotationClosure:
+def _closure(selection: Selection, planned: _Planned, to: Path | None) -> AnnotationClosure:
     from bulkdl.resolve.annotations import AnnotationClosure, read_nothing  # noqa: PLC0415 - late: most selections are without
     from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
 
     reads = HeldReferences(to) if planned.journal is not None and to is not None else read_nothing
-    return AnnotationClosure(planned.client, reads)
+    return AnnotationClosure(planned.client, reads, limits=Selection(denied_licenses=selection.denied_licenses))
 
 
 async def _add_totals(planned: _Planned, found: Resolution, selection: Selection, client: IdcArchive) -> None:

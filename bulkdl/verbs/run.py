@@ -44,6 +44,7 @@ from bulkdl.verbs.replaced_files import replace_files
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
+    from bulkdl.resolve.denied_series import DeniedSeries
     from bulkdl.verbs.locked_changes import LockedChanges
 
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
@@ -108,6 +109,7 @@ class MirrorRun:
     changes: Changes | None = None  # of `sync`
     locks: tuple[Path, ...] = ()  # the lock files that the mirror is compared with at the end
     locked: LockedChanges | None = None  # of `sync`
+    denied: DeniedSeries | None = None  # of `sync`
     _sources: Counter[str] = field(default_factory=Counter)
     _withdrawn: int = 0
     _adopted_in_part: list[SeriesUid] = field(default_factory=list)
@@ -161,8 +163,9 @@ class MirrorRun:
             self.client,
             upstream=self._resolved,
             downstream=self._listed,
-            steps=ListSteps(compare_alone, self._complete),
+            steps=ListSteps(compare_alone, self._complete, self._may_list),
         )
+        self.coordinator.may_fetch = self._may_fetch if self.denied is not None else None
 
         async def resolve_and_describe() -> None:
             await self._stage(resolving, self._resolved)
@@ -170,6 +173,13 @@ class MirrorRun:
 
         stages = resolve_and_describe(), self._stage(listing, self._listed)
         await together(*stages, self.coordinator.fetch(self._listed))
+
+    def _may_list(self, series: Series) -> bool:
+        """Where licences are denied, the archive first has to say which Series have them."""
+        return self.denied is None or (self._resolved.has_ended and self.denied.may_list(series))
+
+    async def _may_fetch(self, series_uid: SeriesUid) -> bool:
+        return self.denied is None or (self._resolved.has_ended and await self.denied.may_fetch(series_uid))
 
     async def _compare_completed(self) -> None:
         """Compare adopted files that have no checksum by the size of their Series, which are complete now."""
@@ -238,6 +248,8 @@ class MirrorRun:
             try:
                 with shortage_errors():
                     await self._attended(work)
+                    for text in self.denied.notes() if self.denied is not None else ():
+                        self.note(text)
                     await self._leave_out()
                     if self.names is not None:
                         await self.names.name_rest()
@@ -320,7 +332,7 @@ class MirrorRun:
             return
         from bulkdl.verbs.locking import LockHolder  # noqa: PLC0415 - late: most mirrors are made without a lock
 
-        found = await LockHolder(self.mirror, self.run, self.client).hold_to(self.locks)
+        found = await LockHolder(self.mirror, self.run, self.client, self._may_list).hold_to(self.locks)
         self._not_found += found.failures
         self.coordinator.outcomes[Outcome.FETCHED] -= found.fetched
         self.coordinator.outcomes[Outcome.QUARANTINED] += found.fetched
@@ -335,7 +347,7 @@ class MirrorRun:
         """
         run = run or self.run
         found = Resolution()
-        closure = self._closure(run, layout) if selection.with_annotations else None
+        closure = self._closure(selection, run, layout) if selection.with_annotations else None
         moved = await self._record_found(selection, layout, run, found, closure)
         for note in found.notes():
             self.context.sink(Noted(note))
@@ -371,12 +383,13 @@ class MirrorRun:
         await self._check_space()
         return not (found.failed or (closure is not None and closure.failures))
 
-    def _closure(self, run: Run, layout: Layout) -> AnnotationClosure:
+    def _closure(self, selection: Selection, run: Run, layout: Layout) -> AnnotationClosure:
         """What finds the annotations of a selection, in this round and the next ones."""
         from bulkdl.resolve.annotations import AnnotationClosure  # noqa: PLC0415 - late: most selections are without
         from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
 
         closure = AnnotationClosure(self.client, HeldReferences(self.mirror.files.root), peeks=True)
+        closure.limits, closure.denied = Selection(denied_licenses=selection.denied_licenses), self.denied
         self._closures.append((closure, run, layout))
         return closure
 
@@ -388,7 +401,7 @@ class MirrorRun:
         kept, position = frozenset[SeriesUid](), None
         if selection.is_shortlisted:
             kept, position = await self.mirror.journal(Journal.selected, run.selection_id), 1
-        earlier = Earlier(kept, self._places_of)
+        earlier = Earlier(kept, self._places_of, self.denied)
         async with aclosing(resolve(selection, self.client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
                 self.coordinator.limit_bytes = found.hard_limit_bytes if run is self.run else None
@@ -399,7 +412,8 @@ class MirrorRun:
                 moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)
                 await self.descriptions.add(batch.series, self.mirror.journal)
                 position = position + len(batch.series) if position is not None else None
-                self._resolved.more()
+                if self.denied is None:  # else nothing is listed before the end
+                    self._resolved.more()
         return moved
 
     async def _places_of(self, uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, tuple[str, str]]:
@@ -446,7 +460,8 @@ class MirrorRun:
                 count, first = count + len(lost), first or next(iter(lost.values()))
         if count:
             which = f"{first} is" if count == 1 else f"{count:,} files, {first} the first of them, are"
-            self.context.sink(Noted(f"{which} missing or truncated in the mirror; downloading again"))
+            again = "downloading again" if self.denied is None else "downloading again what is not denied"
+            self.context.sink(Noted(f"{which} missing or truncated in the mirror; {again}"))
             await self._check_space()
 
     async def _bytes_free(self) -> int | None:

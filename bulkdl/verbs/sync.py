@@ -19,9 +19,10 @@ from bulkdl.journal.rows import Run, RunRow, SelectionRow
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.options import Option
+from bulkdl.model.options import Option, several
 from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
+from bulkdl.resolve.denied_series import DeniedSeries, FindSeries
 from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.blocking import blocking
@@ -52,6 +53,14 @@ class SyncOptions(DownloadOptions, total=False):
         int | None,
         Option("max_delete", "Believe that N files were withdrawn; without it, half of a selection.", "N", read=int),
     ]
+    deny_license: Annotated[
+        tuple[str, ...],
+        Option(
+            "deny_license",
+            "Request nothing of series under this licence, for example '*NC*'; the files that are there stay.",
+            "GLOB",
+        ),
+    ]
 
 
 async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport:
@@ -60,7 +69,8 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
     The file of an instance that has other bytes now is kept below `.bulkdl/superseded`. What the archive neither lists
     any more nor finds by its UID is withdrawn: marked, and kept in its place. `prune` removes both. A question that
     failed, found nothing, or found suspiciously little marks nothing. Settings that are not given are those of the last
-    `mirror` run. `changes` of the report counts all that.
+    `mirror` run. `changes` of the report counts all that. Nothing is requested of Series under a licence that
+    `deny_license` matches: new ones are left out, those of the mirror stay as they are, and the notes say so.
     Raises as `resume`, and `JournalUnreadable` where the mirror has no selection to repeat.
     """
     root = Path(mirror)
@@ -77,6 +87,7 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
             run.locks = await asyncio.to_thread(kept_locks, root)
             run.locked = await LockedChanges.of(run.locks, opened.journal, source.client)
             run.descriptions.again = isinstance(source.client, IdcArchive)  # which costs no request
+            run.denied = denied_series(options, lambda uid: opened.journal(Journal.find_series, uid))
             task = _Sync(run, run.changes, options.get("max_delete"))
             await opened.journal(Journal.owe_again, run.run)
             return await run.carry_out(lambda: task.resolve(rows, layout), task.compare)
@@ -96,6 +107,12 @@ def repeated_selections(
     if not chosen:
         raise JournalUnreadable(f"{root} has no selection of {archive.name} to repeat; use bulkdl mirror")
     return archive, chosen
+
+
+def denied_series(options: SyncOptions, find: FindSeries) -> DeniedSeries | None:
+    """The Series under the licences that the options deny; None where they deny none."""
+    patterns = several(options.get("deny_license") or ())
+    return DeniedSeries(Selection(denied_licenses=patterns), find) if patterns else None
 
 
 def older_index(release: str | None, known: Iterable[str]) -> str | None:

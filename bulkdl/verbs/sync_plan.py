@@ -12,19 +12,22 @@ from typing import Unpack
 from bulkdl.archive.base import Archive
 from bulkdl.errors import RequestFailed, UnexpectedAnswer
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import SelectionRow, is_changed
+from bulkdl.journal.rows import SelectionRow, SeriesRow, is_changed
+from bulkdl.model.events import Noted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports.base import Failure
 from bulkdl.model.reports.run import Changes
 from bulkdl.model.reports.sync import SyncPlan
+from bulkdl.model.selection import Selection
 from bulkdl.resolve.annotations import AnnotationClosure
+from bulkdl.resolve.denied_series import DeniedSeries
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import kept_context, open_archive, require_mirror
 from bulkdl.verbs.held_references import HeldReferences
 from bulkdl.verbs.signatures import Paths
-from bulkdl.verbs.sync import SyncOptions, find_present, older_index, repeated_selections, too_many
+from bulkdl.verbs.sync import SyncOptions, denied_series, find_present, older_index, repeated_selections, too_many
 
 
 async def sync_plan_async(mirror: Paths, **options: Unpack[SyncOptions]) -> SyncPlan:
@@ -39,9 +42,14 @@ async def sync_plan_async(mirror: Paths, **options: Unpack[SyncOptions]) -> Sync
         archive, rows = repeated_selections(journal.last_run(), journal.selections(), options, root)
         async with open_archive(archive, context) as source:
             comparing = _Comparing(root, journal, source.client, options.get("max_delete"))
+            comparing.denied = denied_series(options, comparing.find)
             for row in rows:
                 await comparing.take(row)
-            return SyncPlan(str(mirror), source.client.url, comparing.changes(), tuple(comparing.failures))
+            notes = comparing.denied.notes() if comparing.denied is not None else ()
+            for text in notes:
+                context.sink(Noted(text))
+            failures = tuple(comparing.failures)
+            return SyncPlan(str(mirror), source.client.url, comparing.changes(), failures, tuple(notes))
 
 
 sync_plan = blocking(sync_plan_async)
@@ -55,10 +63,15 @@ class _Comparing:
     journal: Journal
     client: Archive
     max_delete: int | None
+    denied: DeniedSeries | None = None
     failures: list[Failure] = field(default_factory=list)
     new: set[SeriesUid] = field(default_factory=set)
     changed: set[SeriesUid] = field(default_factory=set)
     withdrawn: set[SeriesUid] = field(default_factory=set)
+
+    async def find(self, series_uid: SeriesUid) -> SeriesRow | None:
+        """What the journal has of a Series."""
+        return self.journal.find_series(series_uid)
 
     def changes(self) -> Changes:
         return Changes(new_series=len(self.new), changed_series=len(self.changed), withdrawn_series=len(self.withdrawn))
@@ -67,9 +80,10 @@ class _Comparing:
         """Compare one selection."""
         found, seen, closure = Resolution(), set[SeriesUid](), None
         if row.selection.with_annotations:
-            closure = AnnotationClosure(self.client, HeldReferences(self.root))
+            limits = Selection(denied_licenses=row.selection.denied_licenses)
+            closure = AnnotationClosure(self.client, HeldReferences(self.root), limits=limits, denied=self.denied)
         kept = self.journal.selected(row.id) if row.selection.is_shortlisted else ()
-        earlier = Earlier(kept, self._places_of)
+        earlier = Earlier(kept, self._places_of, self.denied)
         async with aclosing(resolve(row.selection, self.client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
                 seen.update(series.series_uid for series in batch.series)

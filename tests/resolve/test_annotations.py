@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -44,6 +45,7 @@ MODALITIES: Final[dict[str, str]] = {
     DANGLING.series_uid: "PR",
 }
 ALL: Final = [*IMAGES, STRUCTURES, PLAN, STATE, DANGLING]
+DENIED: Final = (STRUCTURES.series_uid, PLAN.series_uid)  # where a test denies licences
 CONNECTED: Final = [*IMAGES[:2], STRUCTURES, PLAN]
 
 Opened: TypeAlias = Callable[[Path], AbstractAsyncContextManager[str | ArchiveChoice]]
@@ -144,6 +146,42 @@ async def test_a_reference_to_what_does_not_exist_is_named_and_is_not_a_failure(
         report = await mirrored(choice, tmp_path / "m", DANGLING)
     note = f"series {DANGLING.series_uid} refers to series 1.9.9, which the archive does not have"
     assert (report.outcome, report.failures, report.notes) == (RunOutcome.COMPLETE, (), (note,))
+
+
+@pytest.mark.parametrize("by", ["mirror", "sync"])
+async def test_nothing_is_requested_of_an_annotation_under_a_denied_licence(tmp_path: Path, by: str) -> None:
+    uids = dict.fromkeys(one.series_uid for one in ALL)
+    rows = [row_of(n, uid) | ({"license_short_name": "NC"} if uid in DENIED else {}) for n, uid in enumerate(uids)]
+    write_index(tmp_path / "all", rows, names={"made_up": "MADE-UP"})
+    images = [row for row in rows if row["Modality"] == "CT"]
+    before = rows if by == "mirror" else images
+    write_index(tmp_path / "index", before, names={"made_up": "MADE-UP"})
+    wanted = Selection(series=(ONE.series_uid,), with_annotations=True)
+    async with bucket_server(ALL) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=str(tmp_path / "index"), cache=tmp_path / "cache")
+        if by == "mirror":
+            wanted = replace(wanted, denied_licenses=("NC",))
+        await bulkdl.mirror_async(wanted, to=tmp_path / "m", archive=choice, settings=QUICK)
+        if by == "sync":
+            choice = replace(choice, idc_index=str(tmp_path / "all"))
+            report = await bulkdl.sync_async(tmp_path / "m", archive=choice, settings=QUICK, deny_license=("N*",))
+            assert report.outcome is RunOutcome.COMPLETE
+        requested = [seen.path + seen.query.get("prefix", "") for seen in server.server.requests]
+    assert any(series_uuid(ONE.series_uid) in text for text in requested)
+    assert not any(series_uuid(uid) in text for uid in DENIED for text in requested)
+    assert checksums_on_disk(tmp_path / "m") == checksums_of(IMAGES[:2])
+
+
+async def test_a_series_that_is_referred_to_under_a_denied_licence_is_left_out(tmp_path: Path) -> None:
+    rows = [row_of(n, uid) for n, uid in enumerate(dict.fromkeys(one.series_uid for one in ALL))]
+    for row in rows:
+        row["license_short_name"] = "NC" if row["Modality"] == "CT" else "BY"
+    index = write_index(tmp_path / "index", rows, names={"made_up": "MADE-UP"})
+    wanted = Selection(series=(PLAN.series_uid,), with_annotations=True, denied_licenses=("NC",))
+    async with bucket_server(ALL) as server:
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=index, cache=tmp_path / "cache")
+        await bulkdl.mirror_async(wanted, to=tmp_path / "m", archive=choice, settings=QUICK)
+    assert checksums_on_disk(tmp_path / "m") == checksums_of([STRUCTURES, PLAN])
 
 
 async def test_a_run_that_was_stopped_before_it_knew_all_is_completed_by_resume(tmp_path: Path) -> None:

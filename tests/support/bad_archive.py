@@ -71,6 +71,7 @@ class BadArchive:
         self.made_up = list(made_up)
         self.fault = fault
         self.knows_checksums = True
+        self.licenses: dict[str, str] = {}  # by Series UID
         self.server = FaultyServer(self._script)
         self._stack = AsyncExitStack()
 
@@ -171,6 +172,7 @@ class BadArchive:
                 "Modality": "CT",
                 "ImageCount": len(of_series),
                 "FileSize": sum(len(one.content) for one in of_series),
+                **({"LicenseName": name} if (name := self.licenses.get(first.series_uid)) else {}),
             }
         ]
 

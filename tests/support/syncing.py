@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bulkdl
 from bulkdl.model.reports.base import RunOutcome
@@ -19,8 +20,8 @@ async def mirrored(archive: BadArchive, folder: Path) -> Path:
     return folder / "mirror"
 
 
-async def synced(archive: BadArchive, mirror: Path, now: Sequence[MadeUp], **options: int) -> RunReport:
+async def synced(archive: BadArchive, mirror: Path, now: Sequence[MadeUp], **options: Any) -> RunReport:
     """Sync after the archive has changed to `now`."""
     archive.made_up = list(now)
     choice = archive.choice(mirror.parent)
-    return await bulkdl.sync_async(mirror, archive=choice, settings=QUICK, max_delete=options.get("max_delete"))
+    return await bulkdl.sync_async(mirror, archive=choice, settings=QUICK, **options)

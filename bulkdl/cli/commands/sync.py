@@ -20,7 +20,12 @@ from bulkdl.verbs.sync import sync_async
 from bulkdl.verbs.sync_plan import sync_plan_async
 
 
-@command("bulkdl sync rider", "bulkdl sync rider --dry-run", "bulkdl sync rider --prune --max-delete 1000")
+@command(
+    "bulkdl sync rider",
+    "bulkdl sync rider --dry-run",
+    "bulkdl sync rider --prune --max-delete 1000",
+    "bulkdl sync rider --deny-license 'CC BY-NC*'",
+)
 @mirror_argument
 @click.option("--dry-run", is_flag=True, help="Show which series are new, changed or withdrawn; change nothing.")
 @click.option("--prune", is_flag=True, help="Remove the files of what was withdrawn or replaced.")
