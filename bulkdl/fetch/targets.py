@@ -104,9 +104,11 @@ class Target:
 
     @property
     def is_beside(self) -> bool:
-        """Whether the file lies beside that of another entry with the same UID."""
-        is_named = self.name is not None and self.sop_uid is not None
-        return self.naming is None and is_named and self.name == beside_name(self.sop_uid or "", self.entry.key)
+        """Whether the file lies beside that of another entry with the same UID; of equal files each may have either."""
+        if self.naming is not None or self.name is None or self.sop_uid is None:
+            return False
+        usual = instance_name(self.sop_uid)
+        return self.name != usual and _LABEL.sub(".dcm", self.name) == usual
 
     @property
     def special_name(self) -> str | None:

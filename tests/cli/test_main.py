@@ -79,7 +79,7 @@ def test_a_shell_gets_its_script(shell: str) -> None:
         ("bulkdl mir", "mirror"),
         ("bulkdl mirror --rate", "--rate-limit"),
         ("bulkdl mirror --transport s", "single"),
-        ("bulkdl verify --qui", "--quick"),
+        ("bulkdl verify --quic", "--quick"),
         ("bulkdl completion z", "zsh"),
     ],
 )
