@@ -35,7 +35,7 @@ async def test_sync_shows_does_logs_and_prunes(cache: Path, tmp_path: Path) -> N
     assert "removing 4 withdrawn and 8 superseded files" in pruned.err
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(NOW)
     logged = await command("log", mirror, cache=cache)
-    assert [line.split()[1] for line in logged.out.splitlines()[1:]] == ["mirror", "sync", "sync"]
+    assert [line.split()[1] for line in logged.out.splitlines()[1:]] == ["mirror", "sync", "sync", "prune"]
 
 
 async def test_wherever_a_sync_is_killed_the_next_one_ends_it(cache: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.status import StatusReport
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.disk import JOURNAL, PROGRESS
+from bulkdl.store.run_progress import read_progress
 from tests.support.bad_archive import DICOM, QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen, answer
@@ -100,7 +101,7 @@ async def test_another_process_sees_the_progress_until_the_run_ends(tmp_path: Pa
     shown: list[StatusReport] = []
 
     async def after_a_look(exchange: Exchange) -> None:
-        await until((tmp_path / "mirror" / PROGRESS).exists)
+        await until(lambda: (saved := read_progress(tmp_path / "mirror")) is not None and saved.in_flight)
         shown.append(await bulkdl.status_async(tmp_path / "mirror"))
         await exchange.send_head(200, {**DICOM, "Content-Length": str(len(made_up.content))})
         await exchange.send(made_up.content)

@@ -18,7 +18,7 @@ from tests.support.syncing import mirrored
 MADE_UP = list(instances(series=3, per_series=2))
 
 
-@pytest.mark.parametrize("table", list(ExportTable))
+@pytest.mark.parametrize("table", [each for each in ExportTable if each is not ExportTable.HEADERS])
 async def test_rows_have_the_columns_and_their_types(table: ExportTable, tmp_path: Path) -> None:
     async with BadArchive(MADE_UP) as archive:
         mirror = await mirrored(archive, tmp_path)
