@@ -80,6 +80,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "resolve/listing.py": "resolve/test_resolution.py",  # both stages, on archives over real sockets
     "resolve/unindexed.py": "verbs/test_mirror.py",  # on manifests, over real sockets
     "server/bucket/documents.py": "server/bucket/test_listing.py",  # XML, which the test reads
+    "server/bucket/index_main.py": "server/bucket/test_index.py",  # a program; the test runs it as the parent does
     "server/catalogue/__init__.py": "server/catalogue/test_catalogue.py",
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns
     "server/context.py": "server/test_app.py",  # a value that `app` makes

@@ -84,10 +84,14 @@ def make_app(
     portal.add_routes(app.router, context, services=SERVICES_PATH, mirrors=mirrors)
     app.router.add_route("*", "/{anything:.*}", status_page)
 
+    async def end(_app: web.Application) -> None:
+        context.ending.set()
+
     async def close(_app: web.Application) -> None:
         await context.inspector.close()
         context.threads.close()
 
+    app.on_shutdown.append(end)
     app.on_cleanup.append(close)
     return app
 

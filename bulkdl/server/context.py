@@ -1,6 +1,7 @@
 """What every API of the server shares."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from bulkdl.server.access import Authenticator, Viewer
 from bulkdl.server.catalogue import Catalogue, CatalogueView
@@ -11,13 +12,17 @@ from bulkdl.server.supply import Supply
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """The catalogue, who may see what of it, what reads it and its files, and what downloads those it does not have."""
+    """The catalogue, who may see what of it, what reads it and its files, and what downloads those it does not have.
+
+    `ending` is set when the server begins to end: what takes seconds is then given up.
+    """
 
     catalogue: Catalogue
     authenticator: Authenticator
     threads: ServerThreads
     inspector: Inspector
     supply: Supply | None = None
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     def view_of(self, viewer: Viewer) -> CatalogueView:
         """The catalogue without the Collections that are hidden from `viewer`."""

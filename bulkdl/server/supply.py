@@ -7,7 +7,7 @@ has the cache itself, because it downloads.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from bulkdl.server.catalogue import ServedFile
 
@@ -21,6 +21,15 @@ class SeriesNeeded(Exception):
     def __init__(self, series_uid: str) -> None:
         super().__init__(series_uid)
         self.series_uid = series_uid
+
+
+class ListedInstance(NamedTuple):
+    """An instance as the archive lists it."""
+
+    sop_uid: str
+    size_bytes: int
+    md5: bytes
+    mtime_ns: int
 
 
 class Arriving(Protocol):
@@ -48,6 +57,13 @@ class Supply(Protocol):
 
     async def sop_uids(self, series_uid: str) -> Sequence[str] | None:
         """Return the SOP Instance UIDs of a Series as the archive lists them; None if its list does not tell.
+
+        Raises:
+            Unavailable: the archive does not list them.
+        """
+
+    async def listed(self, series_uid: str) -> Sequence[ListedInstance] | None:
+        """Return the instances of a Series as the archive lists them; None if its list does not tell, or it is here.
 
         Raises:
             Unavailable: the archive does not list them.

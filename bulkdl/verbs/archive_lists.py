@@ -42,13 +42,22 @@ class ArchiveLists:
         Raises:
             ArchiveError: the archive does not list them, or does not send a head.
         """
+        entries = await self.identified(series)
+        return None if entries is None else tuple(entry.sop_uid for entry in entries if entry.sop_uid is not None)
+
+    async def identified(self, series: Series) -> tuple[Entry, ...] | None:
+        """The entries of a Series, each with its SOP Instance UID as far as its head has one; None as `sop_uids`.
+
+        Raises:
+            ArchiveError: as `sop_uids`.
+        """
         async with self._lock(series):  # of many who ask for one Series, one asks the archive
             entries = await self._entries(series)
             if any(entry.sop_uid is None for entry in entries):
                 if not _are_heads_cheap(entries):
                     return None
                 entries = self._keep(series, await all_identified(self._client, series, entries))
-        return tuple(entry.sop_uid for entry in entries if entry.sop_uid is not None)
+        return entries
 
     async def find(self, series: Series, is_wanted: Callable[[str], bool]) -> Entry | None:
         """The entry whose SOP Instance UID `is_wanted`, None if the Series does not have it. Reads heads up to it.

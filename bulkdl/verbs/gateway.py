@@ -34,7 +34,7 @@ from bulkdl.runtime.tasks import Tasks, first_set
 from bulkdl.server.catalogue import Catalogue, ServedFile
 from bulkdl.server.catalogue.holdings import HeldFile, Holdings
 from bulkdl.server.responses import Unavailable
-from bulkdl.server.supply import Wanted
+from bulkdl.server.supply import ListedInstance, Wanted
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.archive_lists import ArchiveLists
 from bulkdl.verbs.catalogue_loading import CatalogueLoading
@@ -151,6 +151,21 @@ class Gateway:
         series = await asyncio.to_thread(self._series, series_uid)
         with _as_unavailable():
             return await self._lists.sop_uids(series) if series is not None else ()
+
+    async def listed(self, series_uid: str) -> Sequence[ListedInstance] | None:
+        """See `server.supply.Supply.listed`. The lists of buckets tell sizes and MD5s; the time is that of now."""
+        if not self.archive.client.capabilities.checksums or not self._lists.have_uids:
+            return None
+        series = await asyncio.to_thread(self._series, series_uid)
+        with _as_unavailable():
+            entries = await self._lists.identified(series) if series is not None else ()
+        now = time.time_ns()
+        known = [
+            ListedInstance(entry.sop_uid, entry.size_bytes, entry.md5, now)
+            for entry in entries or ()
+            if entry.sop_uid is not None and entry.size_bytes is not None and entry.md5 is not None
+        ]
+        return known if entries is not None and len(known) == len(entries) else None
 
     def _series(self, series_uid: str) -> Series | None:
         return next(self.catalogue.series(series_uid=series_uid), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+import duckdb
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -679,6 +681,41 @@ async def test_the_uids_of_large_files_are_read_from_their_heads(tmp_path: Path)
         assert (len(upstream.heads), objects(upstream)) == (3, {})
         assert (await cache.instance(made[1])).body == made[1].content
         assert made[1].sop_uid.encode() in (await cache.ask(path)).body
+
+
+async def test_the_bucket_lists_large_files_without_downloading_them(tmp_path: Path) -> None:
+    made = write_folder(tmp_path / "archive", instances(series=2, per_series=3, rows=256))
+    of_series = [one for one in made if one.series_uid == made[0].series_uid]
+    folder = stable_uuid(made[0].series_uid)
+    async with (
+        archive_of(tmp_path / "archive", made) as upstream,
+        cache_of(as_idc(upstream, tmp_path / "index"), tmp_path / "cache") as cache,
+    ):
+        before = await cache.ask(f"/bulkdl?list-type=2&prefix={folder}/")
+        assert re.findall(rb"<KeyCount>(\d+)", before.body) == [b"3"]
+        first = await cache.ask(f"/bulkdl?list-type=2&prefix={folder}/&max-keys=1")
+        assert (first.body.count(b"<Key>"), b"<IsTruncated>true" in first.body) == (1, True)
+        assert (objects(upstream), files_in(tmp_path / "cache")) == ({}, set())
+        for one in of_series:
+            key = f"{folder}/{stable_uuid(one.sop_uid)}.dcm"
+            assert (await cache.ask(f"/bulkdl/{key}")).body == one.content
+        after = await cache.ask(f"/bulkdl?list-type=2&prefix={folder}/")
+    for name in (rb"Key", rb"Size", rb"ETag"):
+        pattern = rb"<%b>([^<]+)" % name
+        assert re.findall(pattern, before.body) == re.findall(pattern, after.body), name
+    assert len(objects(upstream)) == 3
+
+
+async def test_the_index_of_the_bucket_has_all_series_at_once(upstream: Upstream, bucket_cache: Cache) -> None:
+    answers = await asyncio.gather(*(bucket_cache.ask("/bulkdl/index/idc_index.parquet") for _ in range(8)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+    (bucket_cache.folder / "got.parquet").write_bytes(answers[0].body)
+    with duckdb.connect() as database:
+        found = database.read_parquet(str(bucket_cache.folder / "got.parquet"))
+        rows = dict(found.project("SeriesInstanceUID, series_aws_url").fetchall())
+    assert rows == {uid: f"s3://bulkdl/{stable_uuid(uid)}/*" for uid in upstream.series}
+    assert objects(upstream) == {}
 
 
 async def test_a_route_is_served_from_both_archives(tmp_path: Path) -> None:

@@ -8,15 +8,18 @@ Source: Amazon S3 API Reference, ListObjectsV2 and ListObjects; where they are s
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from bulkdl.server.bucket.index import IndexNeeded
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
-from bulkdl.server.supply import SeriesNeeded
+from bulkdl.server.supply import ListedInstance, SeriesNeeded
 
 Item: TypeAlias = BucketObject | str
 """An object, or a common prefix."""
+Listed: TypeAlias = Sequence[ListedInstance]
+"""The instances of a Series as the archive of a cache lists them."""
 
 _MOST_KEYS: Final = 1_000
 _HASHED_BYTES: Final = 256 << 20  # of one page; a second of work
@@ -98,17 +101,20 @@ def _read_token(token: str) -> str:
         raise InvalidArgument("The continuation token provided is incorrect") from None
 
 
-def list_page(objects: BucketObjects, request: ListRequest) -> ListedPage:
-    """The page that a request asks for. It ends where a cache does not have the files of the next Series.
+def list_page(objects: BucketObjects, request: ListRequest, listed: Mapping[str, Listed]) -> ListedPage:
+    """The page that a request asks for. It ends where something has to be made or downloaded for the next object.
+
+    `listed` are Series that a cache does not have, by their UIDs.
 
     Raises:
         DiskError: the catalogue cannot be read or written.
+        IndexNeeded: the first object is of the index, which has to be made.
         SeriesNeeded: a cache does not have the first object.
     """
     items: list[Item] = []
     try:
-        return _fill(items, objects, request)
-    except SeriesNeeded:
+        return _fill(items, objects, request, listed)
+    except (IndexNeeded, SeriesNeeded):
         if not items:
             raise
         return _cut(items, request)
@@ -119,9 +125,9 @@ def _cut(items: list[Item], request: ListRequest) -> ListedPage:
     return ListedPage(request, tuple(items), last if isinstance(last, str) else last.key)
 
 
-def _fill(items: list[Item], objects: BucketObjects, request: ListRequest) -> ListedPage:
+def _fill(items: list[Item], objects: BucketObjects, request: ListRequest, listed: Mapping[str, Listed]) -> ListedPage:
     hashed_bytes = 0
-    for item in _items(objects, request) if request.most else ():
+    for item in _items(objects, request, listed) if request.most else ():
         if len(items) >= request.most or hashed_bytes > _HASHED_BYTES:
             return _cut(items, request)
         if isinstance(item, BucketObject) and item.md5 is None:
@@ -132,10 +138,10 @@ def _fill(items: list[Item], objects: BucketObjects, request: ListRequest) -> Li
     return ListedPage(request, tuple(items), None)
 
 
-def _items(objects: BucketObjects, request: ListRequest) -> Iterator[Item]:
+def _items(objects: BucketObjects, request: ListRequest, listed: Mapping[str, Listed]) -> Iterator[Item]:
     """All objects and common prefixes after `request.after`, each common prefix once."""
     last = request.after
-    for found in _candidates(objects, request):
+    for found in _candidates(objects, request, listed):
         key = found if isinstance(found, str) else found.key
         common = request.common_prefix(key)
         if common is not None and common > last:
@@ -145,7 +151,7 @@ def _items(objects: BucketObjects, request: ListRequest) -> Iterator[Item]:
             yield found
 
 
-def _candidates(objects: BucketObjects, request: ListRequest) -> Iterator[Item]:
+def _candidates(objects: BucketObjects, request: ListRequest, listed: Mapping[str, Listed]) -> Iterator[Item]:
     """The objects of the folders that may have some, or the name of a folder that is listed as a common prefix."""
     prefix = request.prefix[:_FOLDER_CHARACTERS]
     for uuid in objects.folders(max(prefix, request.after[:_FOLDER_CHARACTERS])):
@@ -154,7 +160,7 @@ def _candidates(objects: BucketObjects, request: ListRequest) -> Iterator[Item]:
         if request.common_prefix(f"{uuid}/") is not None:
             yield f"{uuid}/"
         else:
-            yield from objects.folder(uuid).values()
+            yield from objects.folder(uuid, listed).values()
     if "index/".startswith(request.prefix[: len("index/")]):
         if request.common_prefix("index/") is not None:
             yield "index/"

@@ -10,33 +10,38 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from bulkdl.model.ids import stable_uuid
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.server.bucket.index import IndexFile
 from bulkdl.server.catalogue import CatalogueView, ServedFile
-from bulkdl.server.supply import SeriesNeeded
+from bulkdl.server.supply import ListedInstance, SeriesNeeded
 
 _INDEX: Final = "index/"
 _KEY: Final = re.compile(r"([0-9a-f-]{36})/([0-9a-f-]{36})\.dcm")
+_NONE: Final[Mapping[str, Sequence[ListedInstance]]] = MappingProxyType({})
 _UUID_CHARACTERS: Final = 36
 _MOST_CACHED_FILES: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class BucketObject:
-    """One object: a served file, the file of the index, or the bytes of a text. `md5` is None until it is known."""
+    """One object: a served file, the file of the index, or the bytes of a text. `md5` is None until it is known.
+
+    `source` is None for an instance that the archive of a cache lists, and that is not here.
+    """
 
     key: str
     size_bytes: int
     mtime_ns: int
     md5: bytes | None
-    source: ServedFile | Path | bytes
+    source: ServedFile | Path | bytes | None
 
     @property
     def etag(self) -> str:
@@ -87,6 +92,7 @@ class BucketObjects:
 
         Raises:
             DiskError: the catalogue cannot be read.
+            IndexNeeded: it is of the index, which has to be made.
         """
         if key.startswith(_INDEX):
             return next((found for found in self.index() if found.key == key), None)
@@ -104,8 +110,12 @@ class BucketObjects:
         series_uid = self._series_uid(found[1]) if found is not None else None
         return InstancePlace(series_uid, found[2]) if found is not None and series_uid is not None else None
 
-    def folder(self, uuid: str) -> dict[str, BucketObject]:
+    def folder(
+        self, uuid: str, listed: Mapping[str, Sequence[ListedInstance]] = MappingProxyType({})
+    ) -> dict[str, BucketObject]:
         """The objects of a Series by key, in order; none if there is no such Series, or it is hidden.
+
+        Of a Series that is among those `listed` they have no source.
 
         Raises:
             SeriesNeeded: a cache does not have all of them.
@@ -115,7 +125,9 @@ class BucketObjects:
         generation = self._generation()
         series_uid = self._series_uid(uuid)
         if series_uid is not None and self._is_whole is not None and not self._is_whole(series_uid):
-            raise SeriesNeeded(series_uid)
+            if series_uid not in listed:
+                raise SeriesNeeded(series_uid)
+            return dict(sorted(_listed(uuid, one) for one in listed[series_uid]))
         files = self._view.files(series_uid) if series_uid is not None else ()
         keyed = sorted((f"{uuid}/{stable_uuid(file.sop_uid)}.dcm", file) for file in files)
         objects = {key: _object(key, file) for key, file in keyed}
@@ -131,10 +143,11 @@ class BucketObjects:
         return (uuid for uuid, _ in self._view.uuids(first))
 
     def index(self) -> Iterator[BucketObject]:
-        """The objects of the index, in order, each with its checksum behind it. Makes it, if need be.
+        """The objects of the index, in order, each with its checksum behind it.
 
         Raises:
-            DiskError: it cannot be made.
+            DiskError: they cannot be read.
+            IndexNeeded: they have to be made.
         """
         for name, path in self._index.paths().items():
             md5, sha256 = self._index.digests(path)
@@ -150,7 +163,7 @@ class BucketObjects:
         Raises:
             DiskError: the catalogue cannot be written.
         """
-        if found.md5 is not None or isinstance(found.source, (Path, bytes)):
+        if found.md5 is not None or not isinstance(found.source, ServedFile):
             return found
         with self._hashing:  # many who ask for one file wait for one computation
             known = self.cached(found.key) or found
@@ -183,6 +196,11 @@ class BucketObjects:
             self._cached_files += len(objects)
             while self._cached_files > _MOST_CACHED_FILES and len(self._folders) > 1:
                 self._cached_files -= len(self._folders.popitem(last=False)[1])
+
+
+def _listed(uuid: str, one: ListedInstance) -> tuple[str, BucketObject]:
+    key = f"{uuid}/{stable_uuid(one.sop_uid)}.dcm"
+    return key, BucketObject(key, one.size_bytes, one.mtime_ns, one.md5, None)
 
 
 def _object(key: str, file: ServedFile) -> BucketObject:

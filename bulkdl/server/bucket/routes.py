@@ -15,10 +15,10 @@ from aiohttp import web
 
 from bulkdl.errors import BulkdlError
 from bulkdl.server.bucket import documents
-from bulkdl.server.bucket.index import BUCKET, IndexFile
-from bulkdl.server.bucket.listing import InvalidArgument, list_page, read_list_request
+from bulkdl.server.bucket.index import BUCKET, IndexFile, IndexNeeded
+from bulkdl.server.bucket.listing import InvalidArgument, Listed, ListedPage, ListRequest, list_page, read_list_request
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
-from bulkdl.server.catalogue import open_served
+from bulkdl.server.catalogue import ServedFile, open_served
 from bulkdl.server.context import ServerContext
 from bulkdl.server.responses import NotedResponse, Unavailable, http_date, send_file, unmet_condition
 from bulkdl.server.supply import SeriesNeeded
@@ -70,8 +70,9 @@ class _BucketHandlers:
 
     def __init__(self, context: ServerContext) -> None:
         catalogue, view = context.catalogue, context.view_of(context.authenticator.guest)
-        self._do = context.threads.do
-        index = IndexFile(view, catalogue.path.parent, catalogue.path.stem)
+        self._threads, self._do = context.threads, context.threads.do
+        self._ending = context.ending
+        self._index = index = IndexFile(catalogue, view)
         self._supply = supply = context.supply
         self._objects = BucketObjects(
             view, index, lambda: catalogue.generation, supply.is_whole if supply is not None else None
@@ -96,14 +97,27 @@ class _BucketHandlers:
         except (BulkdlError, OSError) as error:
             return _error(http, "InternalError", key, note=str(error))
 
-    async def _supplied(self, stack: AsyncExitStack, ask: Callable[..., _Found], *arguments: object) -> _Found:
-        """The result of `ask`, called again once a cache has the Series that it needs, until the `stack` ends."""
+    async def _made(self, http: web.Request, ask: Callable[..., _Found], *arguments: object) -> _Found:
+        """The result of `ask`, called again once the index is made, if it needs that."""
         while True:
             try:
                 return await self._do(ask, self._objects, *arguments)
+            except IndexNeeded:
+                await self._index.make(self._threads, lambda: http.transport is None or self._ending.is_set())
+
+    async def _page(self, http: web.Request, request: ListRequest, stack: AsyncExitStack) -> ListedPage:
+        """A page of a listing. What a cache does not have is listed as its archive does, or else downloaded."""
+        listed: dict[str, Listed] = {}
+        while True:
+            try:
+                return await self._made(http, list_page, request, listed)
             except SeriesNeeded as needed:
                 assert self._supply is not None  # noqa: S101 - it is what needs Series
-                await stack.enter_async_context(self._supply.using(needed.series_uid))
+                instances = await self._supply.listed(needed.series_uid)
+                if instances is None:
+                    await stack.enter_async_context(self._supply.using(needed.series_uid))
+                else:
+                    listed[needed.series_uid] = instances
 
     async def _answer(self, http: web.Request, stack: AsyncExitStack) -> web.Response:
         """Answer a request to the bucket itself."""
@@ -112,7 +126,7 @@ class _BucketHandlers:
         if "location" in http.query:
             return _document(documents.location())
         texts = {name: text.encode(errors="replace").decode() for name, text in http.query.items()}
-        page = await self._supplied(stack, list_page, read_list_request(texts))
+        page = await self._page(http, read_list_request(texts), stack)
         return _document(documents.list_document(page))
 
     async def _send(self, http: web.Request, key: str, stack: AsyncExitStack) -> web.StreamResponse:
@@ -124,7 +138,7 @@ class _BucketHandlers:
         """
         if self._supply is not None and (place := await self._do(self._objects.instance, key)) is not None:
             await stack.enter_async_context(self._supply.using_one(place.series_uid, place.is_it))
-        found = self._objects.cached(key) or await self._do(self._objects.find, key)
+        found = self._objects.cached(key) or await self._made(http, BucketObjects.find, key)
         if found is None:
             return _error(http, "NoSuchKey", key)
         if found.md5 is None:
@@ -150,7 +164,7 @@ class _BucketHandlers:
 def _opened(found: BucketObject) -> io.FileIO:
     if isinstance(found.source, Path):
         return io.FileIO(found.source)
-    assert not isinstance(found.source, bytes)  # noqa: S101 - they are sent as they are
+    assert isinstance(found.source, ServedFile)  # noqa: S101 - bytes are sent as they are
     return open_served(found.source)
 
 

@@ -1,7 +1,8 @@
 """What is served: an index of folders and mirrors in SQLite, filled by a scan and read by every API."""
 
-from bulkdl.server.catalogue.catalogue import Catalogue
+from bulkdl.server.catalogue.catalogue import Catalogue, snapshot
 from bulkdl.server.catalogue.files import About, Root, ServedFile, open_served
+from bulkdl.server.catalogue.grouping import GroupedView
 from bulkdl.server.catalogue.reports import Conflict, Contradiction, ScanReport, Totals, Unservable
 from bulkdl.server.catalogue.view import CatalogueView, SeriesDetail, Since
 
@@ -11,6 +12,7 @@ __all__ = [
     "CatalogueView",
     "Conflict",
     "Contradiction",
+    "GroupedView",
     "Root",
     "ScanReport",
     "SeriesDetail",
@@ -19,4 +21,5 @@ __all__ = [
     "Totals",
     "Unservable",
     "open_served",
+    "snapshot",
 ]

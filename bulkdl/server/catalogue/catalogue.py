@@ -9,7 +9,7 @@ only for ASCII, so the tables also hold these texts in Python's upper case.
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,31 @@ from bulkdl.server.catalogue.files import Root, ServedFile, open_served
 from bulkdl.server.catalogue.reports import ScanReport
 from bulkdl.server.catalogue.scan import md5_of, scan_folders
 from bulkdl.server.catalogue.view import CatalogueView
+
+
+@contextmanager
+def snapshot(path: Path, hidden: frozenset[str]) -> Iterator[CatalogueView]:
+    """The catalogue at `path` without some Collections as it is now, over another connection: for long reads.
+
+    MD5s that are computed are not stored.
+
+    Raises:
+        DiskError: it cannot be read.
+    """
+
+    def md5(file: ServedFile) -> bytes:
+        with open_served(file) as source:
+            return md5_of(source)
+
+    def select(query: str, values: Sequence[Any]) -> list[Any]:
+        with tables.translated(path):
+            return database.execute(query, values).fetchall()
+
+    with tables.translated(path):
+        database = tables.open_reader(path)
+    with closing(database):
+        select("BEGIN", ())
+        yield CatalogueView(select, md5, hidden)
 
 
 class Catalogue(CatalogueView):

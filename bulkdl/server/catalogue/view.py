@@ -164,26 +164,26 @@ class CatalogueView:
         """Patients that meet all criteria, by Collection and ID. One Series must meet those that Patients lack."""
         key = ("collection_key", "patient_key")
         wanted = _of_parents(criteria, "s.patient = t.number", "collection", "patient_id")
-        for (record,) in self._pages("patient AS t", key, ("t.record",), wanted):
-            yield Patient(**_values(record))
+        for (record,) in self.pages("patient AS t", key, ("t.record",), wanted):
+            yield Patient(**record_values(record))
 
     def studies(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Study]:
         """Studies that meet all criteria, by Collection, Patient and UID. Studies without a UID are left out."""
         key = ("collection_key", "patient_key", "study_uid")
         is_below = "s.patient = t.patient AND s.study = t.number"
         wanted = _of_parents(criteria, is_below, "collection", "patient_id", "study_uid")
-        for record, count in self._pages("study AS t", key, ("t.record", "t.series_count"), wanted):
-            yield Study(**_values(record), series_count=count)
+        for record, count in self.pages("study AS t", key, ("t.record", "t.series_count"), wanted):
+            yield Study(**record_values(record), series_count=count)
 
     def series(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[Series]:
         """Series that meet all criteria, in an order that does not change."""
-        for row in self._pages(_SERIES, ("number",), _SERIES_COLUMNS, _of_series(criteria)):
+        for row in self.pages(_SERIES, ("number",), _SERIES_COLUMNS, _of_series(criteria)):
             yield _series(*row)
 
     def series_uids(self, *wanted: Condition, **criteria: Unpack[SeriesCriteria]) -> Iterator[str]:
         """The UIDs of the Series that meet all criteria and further conditions on the table `t` of Series."""
         conditions = [*_of_series(criteria), *wanted]
-        found = self._pages("series AS t", ("number",), ("t.series_uid",), conditions, size=_UIDS_PAGE)
+        found = self.pages("series AS t", ("number",), ("t.series_uid",), conditions, size=_UIDS_PAGE)
         return (uid for (uid,) in found)
 
     def details(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[SeriesDetail]:
@@ -207,7 +207,7 @@ class CatalogueView:
     def uuids(self, first: str) -> Iterator[tuple[str, str]]:
         """The UUIDs of Series (`model.ids.stable_uuid`) from `first` on, sorted, each with the UID of its Series."""
         source, wanted = "folder AS f CROSS JOIN series AS t ON t.number = f.series", [("f.uuid >= ?", (first,))]
-        pages = self._pages(source, ("uuid",), ("f.uuid", "t.series_uid"), wanted, table="f")
+        pages = self.pages(source, ("uuid",), ("f.uuid", "t.series_uid"), wanted, table="f")
         return ((uuid, series_uid) for uuid, series_uid in pages)
 
     def files(self, series_uid: str) -> tuple[ServedFile, ...]:
@@ -278,16 +278,16 @@ class CatalogueView:
 
     def _details(self, wanted: Sequence[Condition]) -> Iterator[SeriesDetail]:
         columns = ("k.extra", "st.series_count", *_SERIES_COLUMNS)
-        for extra, count, *row in self._pages(_SERIES, ("number",), columns, wanted):
+        for extra, count, *row in self.pages(_SERIES, ("number",), columns, wanted):
             _, _, patient, study, *_ = row
             yield SeriesDetail(
                 _series(*row),
-                Patient(**_values(patient)),
-                None if study is None else Study(**_values(study), series_count=count),
+                Patient(**record_values(patient)),
+                None if study is None else Study(**record_values(study), series_count=count),
                 **json.loads(extra),
             )
 
-    def _pages(
+    def pages(
         self,
         source: str,
         key: tuple[str, ...],
@@ -326,20 +326,20 @@ def _with_dates(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _values(text: str) -> Mapping[str, Any]:
+def record_values(text: str) -> Mapping[str, Any]:
     """The values of a record: those of one Patient, Study or kind are read for many Series."""
     return _with_dates(json.loads(text))
 
 
 def _series(series_uid: str, kind: str, patient: str, study: str | None, *own: Any) -> Series:
     """The record of a Series, of the columns `_SERIES_COLUMNS`."""
-    of_study = _values(study) if study is not None else {}
+    of_study = record_values(study) if study is not None else {}
     values = {
-        "patient_id": _values(patient)["patient_id"],
+        "patient_id": record_values(patient)["patient_id"],
         "study_uid": of_study.get("study_uid"),
         "study_date": of_study.get("study_date"),
         "study_description": of_study.get("description"),
-        **_values(kind),
+        **record_values(kind),
         **_with_dates(dict(zip(_OWN, own, strict=True))),
     }
     return Series(series_uid=SeriesUid(series_uid), **values)

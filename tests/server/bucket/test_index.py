@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,11 @@ import duckdb
 import pytest
 import pytest_asyncio
 
+from bulkdl.errors import DiskError
 from bulkdl.model.ids import stable_uuid
-from bulkdl.server.catalogue import About, Root
+from bulkdl.server.bucket.index import IndexFile, IndexNeeded
+from bulkdl.server.catalogue import About, Catalogue, Root
+from bulkdl.server.responses import ServerThreads, Unavailable
 from tests.server.bucket.conftest import ServedBucket
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served import served
@@ -114,3 +120,103 @@ async def test_names_licence_and_doi_as_the_idc_does(
 ) -> None:
     (row,) = await read(described, tmp_path / "index.parquet")
     assert (row["collection_id"], row["license_short_name"], row["source_DOI"]) == ("a_b_c", license_name, doi)
+
+
+# --- made in a process ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def threads() -> Iterator[ServerThreads]:
+    running = ServerThreads()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    write_folder(tmp_path / "many", instances(series=3, per_series=1, collection="LUNG"))
+    write_folder(tmp_path / "many", instances(series=1, per_series=1, collection="SECRET"))
+    with Catalogue.open(tmp_path / "many.sqlite") as opened:
+        opened.scan([Root(tmp_path / "many")])
+        yield opened
+
+
+@pytest.fixture
+def stuck(catalogue: Catalogue, tmp_path: Path) -> Iterator[tuple[IndexFile, sqlite3.Connection]]:
+    """An index whose process waits until the transaction of a connection ends."""
+    with (
+        closing(sqlite3.connect(catalogue.path)) as source,
+        closing(sqlite3.connect(tmp_path / "copy.sqlite", isolation_level=None)) as lock,
+    ):
+        source.backup(lock)
+        lock.execute("PRAGMA journal_mode = DELETE")
+        with Catalogue.open(tmp_path / "copy.sqlite") as copy:
+            index = IndexFile(copy, catalogue, few_series=0)
+        lock.execute("PRAGMA journal_mode = DELETE")
+        lock.execute("BEGIN EXCLUSIVE")
+        yield index, lock
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.parquet*"))
+
+
+async def test_a_process_makes_what_a_thread_makes(
+    catalogue: Catalogue, threads: ServerThreads, tmp_path: Path
+) -> None:
+    made: list[dict[str, bytes]] = []
+    for few_series in (0, 10):
+        index = IndexFile(catalogue, catalogue.without(frozenset({"SECRET"})), few_series=few_series)
+        with pytest.raises(IndexNeeded):
+            index.paths()
+        await asyncio.gather(*(index.make(threads, lambda: False) for _ in range(3)))
+        paths = index.paths()
+        made.append({name: path.read_bytes() for name, path in paths.items()})
+        assert files_of(tmp_path) == sorted(path.name for path in paths.values())
+        for path in paths.values():
+            path.unlink()
+    assert made[0] == made[1]
+    assert b"SECRET" not in made[0]["idc_index.parquet"]
+
+
+async def test_it_is_given_up_when_the_last_who_wants_it_has_left(
+    stuck: tuple[IndexFile, sqlite3.Connection], threads: ServerThreads, tmp_path: Path
+) -> None:
+    index, lock = stuck
+    with pytest.raises(Unavailable):
+        await index.make(threads, lambda: True)
+    assert files_of(tmp_path) == []
+    stays = asyncio.create_task(index.make(threads, lambda: False))
+    with pytest.raises(Unavailable):
+        await index.make(threads, lambda: True)
+    assert not stays.done()
+    lock.execute("COMMIT")
+    await stays
+    assert len(files_of(tmp_path)) == 2
+
+
+async def test_it_ends_with_the_server(
+    stuck: tuple[IndexFile, sqlite3.Connection], threads: ServerThreads, tmp_path: Path
+) -> None:
+    index, _ = stuck
+    making = asyncio.create_task(index.make(threads, lambda: False))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await asyncio.shield(making)
+    making.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert files_of(tmp_path) == []
+
+
+async def test_a_folder_that_cannot_be_written_is_an_error(
+    catalogue: Catalogue, threads: ServerThreads, tmp_path: Path
+) -> None:
+    index = IndexFile(catalogue, catalogue, few_series=0)
+    with pytest.raises(IndexNeeded):
+        index.paths()
+    name = f"{catalogue.path.stem}.names-"
+    digest = hashlib.sha256(catalogue.stamp().encode()).hexdigest()[:12]
+    (tmp_path / f"{name}{digest}.parquet.part").mkdir()
+    with pytest.raises(DiskError, match="cannot"):
+        await index.make(threads, lambda: False)
