@@ -1,6 +1,6 @@
 """`bulkdl status`: what a mirror holds and owes, from its journal alone."""
 
-import shutil
+import os
 import sys
 import time
 from pathlib import Path
@@ -41,7 +41,7 @@ def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
 
 def _screen(text: str) -> str:
     """The text as it fits the terminal, so that its head stays in sight."""
-    columns, rows = shutil.get_terminal_size()
+    columns, rows = os.get_terminal_size(sys.stdout.fileno())  # LINES and COLUMNS may be those of another terminal
     lines, most = text.splitlines(), max(2, rows - 1)
     if len(lines) > most:
         lines[most - 1 :] = [f"… {len(lines) - most + 1:,} more lines without --watch"]
