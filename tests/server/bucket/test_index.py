@@ -149,12 +149,9 @@ def stuck(catalogue: Catalogue, tmp_path: Path) -> Iterator[tuple[IndexFile, sql
         closing(sqlite3.connect(tmp_path / "copy.sqlite", isolation_level=None)) as lock,
     ):
         source.backup(lock)
-        lock.execute("PRAGMA journal_mode = DELETE")
-        with Catalogue.open(tmp_path / "copy.sqlite") as copy:
-            index = IndexFile(copy, catalogue, few_series=0)
-        lock.execute("PRAGMA journal_mode = DELETE")
+        assert lock.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
         lock.execute("BEGIN EXCLUSIVE")
-        yield index, lock
+        yield IndexFile(Catalogue(tmp_path / "copy.sqlite", lock), catalogue, few_series=0), lock
 
 
 def files_of(folder: Path) -> list[str]:
@@ -183,6 +180,7 @@ async def test_it_is_given_up_when_the_last_who_wants_it_has_left(
     stuck: tuple[IndexFile, sqlite3.Connection], threads: ServerThreads, tmp_path: Path
 ) -> None:
     index, lock = stuck
+    (tmp_path / "copy.index-0123.parquet.part").touch()  # as an ended process leaves it
     with pytest.raises(Unavailable):
         await index.make(threads, lambda: True)
     assert files_of(tmp_path) == []
