@@ -30,6 +30,7 @@ _UNWRITABLE: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 }
+_NO_WAIT: Final[int] = getattr(os, "O_NONBLOCK", 0)  # to open a named pipe would wait for its writer
 _ADVICE: Final = (
     "nothing was overwritten; `bulkdl adopt --rebuild` on the mirror's folder sets it aside, and makes a new one from "
     "the files"
@@ -179,8 +180,8 @@ def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
 
 def read_application_id(path: Path) -> int | None:
     """The application id of an SQLite file; None if it is not one, or truncated. Raises OSError if it is unreadable."""
-    with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NO_WAIT)) as file:
+        header = file.read(_HEADER_BYTES) or b""
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         return None
     return int.from_bytes(header[_APPLICATION_ID], "big")

@@ -223,6 +223,14 @@ def test_says_that_there_is_no_journal(path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("opening", [Journal.create_or_open, Journal.open_readonly], ids=["write", "read"])
+def test_does_not_wait_for_a_named_pipe(path: Path, opening: Opening) -> None:
+    os.mkfifo(path)
+    with pytest.raises(JournalUnreadable, match="not a journal"):
+        opening(path)
+
+
 def test_does_not_take_a_folder_for_a_journal(path: Path) -> None:
     path.mkdir()
     with pytest.raises(JournalUnreadable, match="cannot be opened"):
