@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from bulkdl.archive.profiles import BUILT_IN
 from bulkdl.cli.main import run as run_here
+from bulkdl.model.access import DEMOS
 from tests.support.commands import Finished, RunningArchive, run, serve
 from tests.support.dicom_files import instances, write_folder
 
@@ -152,7 +155,7 @@ def test_archives_sends_a_key_to_the_default_archive_alone(
         serve(folder, "--api-key-file", tmp_path / "keys", cache=demo_cache, log=tmp_path / "one") as ours,
         serve(folder, "--api-key-file", tmp_path / "keys", cache=demo_cache, log=tmp_path / "two") as theirs,
     ):
-        names = ("tcia", "nbia-v1", "nbia-v2", "tcia-v3-test", "nlst")
+        names = [name for name in BUILT_IN if name != "tcia-v3"]
         nowhere = [f'{name} = "nbia-v1+http://127.0.0.1:9/nbia-api/services"' for name in names]
         (tmp_path / "config.toml").write_text(
             "\n".join(
@@ -170,5 +173,8 @@ def test_archives_sends_a_key_to_the_default_archive_alone(
         code = run_here(["archives", "--json", "--config", str(tmp_path / "config.toml")])
     out = capsys.readouterr().out
     assert (code, "the-key" in out) == (0, False)
-    answers = {entry["name"]: entry["answers"] for entry in json.loads(out)["archives"]}
-    assert (answers["ours"], answers["tcia-v3"], answers["demo"]) == (True, False, True)
+    found = json.loads(out)["archives"]
+    hosts = {urlsplit(entry["url"]).hostname for entry in found if entry["name"] not in DEMOS}
+    assert hosts == {"127.0.0.1"}
+    answers = {entry["name"]: entry["answers"] for entry in found}
+    assert (answers["ours"], answers["tcia-v3"]) == (True, False)
