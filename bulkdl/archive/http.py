@@ -24,6 +24,7 @@ from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpResponse, HttpTransport
+from bulkdl.archive.private_hosts import is_of_this_machine
 from bulkdl.archive.request import Identity, Pairs, Request, ServiceRules
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.archive.secrets import redacted
@@ -276,7 +277,7 @@ class HttpClient:
             if not is_redirect or (location := response.headers.get("Location")) is None:
                 return response, elsewhere
             response.release()
-            url, before = _redirected(url, location), url
+            url, before = redirected(url, location), url
             if rules is not None and not rules.follows(str(before), str(url)):
                 raise errors.UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from there")
             if response.status in http_status.REDIRECTS_TO_GET:
@@ -330,7 +331,11 @@ def _failing_elsewhere(host: str | None) -> Iterator[None]:
         raise errors.UnexpectedAnswer(f"at {host}, to which the archive redirected: {error}") from error
 
 
-def _redirected(url: URL, location: str) -> URL:
+def redirected(url: URL, location: str) -> URL:
+    """The address that a response of `url` redirects to.
+
+    Raises UnexpectedAnswer: it is not a web address, leaves TLS, or leads from elsewhere to this machine.
+    """
     try:
         target = url.join(URL(location))
         if target.scheme not in {"http", "https"} or not target.host:
@@ -339,6 +344,8 @@ def _redirected(url: URL, location: str) -> URL:
         raise errors.UnexpectedAnswer("a redirect to an address that is not a web address") from error
     if url.scheme == "https" and target.scheme == "http":
         raise errors.UnexpectedAnswer("a redirect from https to http, not followed")
+    if is_of_this_machine(target.host) and not is_of_this_machine(url.host or ""):
+        raise errors.UnexpectedAnswer(f"a redirect to {target.host}, an address of this machine, not followed")
     return target
 
 

@@ -11,9 +11,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
+from yarl import URL
 
 from bulkdl.archive import aiohttp_transport, transports
 from bulkdl.archive.base import Archive
+from bulkdl.archive.http import redirected
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.errors import (
     AccessDenied,
@@ -398,6 +400,15 @@ async def test_a_redirect_to_another_scheme_is_not_followed(location: str) -> No
     error = await failure(redirect(location))
     assert type(error) is UnexpectedAnswer
     assert "redirect" in str(error)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "[::1]", "localhost", "127.1"])
+def test_a_redirect_from_elsewhere_to_this_machine_is_not_followed(host: str) -> None:
+    """Such an address is that of a service of the user, or of the metadata of a cloud."""
+    with pytest.raises(UnexpectedAnswer, match="this machine"):
+        redirected(URL("http://archive.test/v1/getImage"), f"http://{host}/latest")
+    assert redirected(URL("http://127.0.0.1:80/"), f"http://{host}/latest").path == "/latest"
+    assert redirected(URL("http://archive.test/"), "http://10.0.0.5/x").host == "10.0.0.5"
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, 
 from bulkdl.archive.drs.bodies import MemberBody, WholeBody
 from bulkdl.archive.drs.keys import Gen3Token, Gen3Tokens
 from bulkdl.archive.drs.records import DrsRecord, read_record
-from bulkdl.archive.drs.signed_urls import SignedUrl, is_of_provider, is_private, read_signed_url, rules_for
+from bulkdl.archive.drs.signed_urls import SignedUrl, is_of_provider, read_signed_url, rules_for
 from bulkdl.archive.drs.zip_directory import (
     LOCAL_BYTES,
     TAIL_BYTES,
@@ -32,6 +32,7 @@ from bulkdl.archive.drs.zip_directory import (
 )
 from bulkdl.archive.http import IDENTITY, SHORT_ANSWER_BYTES, HttpClient
 from bulkdl.archive.http_body import HttpBody
+from bulkdl.archive.private_hosts import is_private
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request, ServiceRules
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, UnexpectedAnswer

@@ -8,7 +8,6 @@ Source: "Authenticating Requests: Using Query Parameters" of Amazon S3, "V4 sign
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bulkdl.archive import http_status
 from bulkdl.archive.idc import bucket
+from bulkdl.archive.private_hosts import is_private
 from bulkdl.archive.request import ServiceRules
 from bulkdl.errors import AccessDenied, ArchiveUnreachable, BulkdlError, NotFound, UnexpectedAnswer
 
@@ -26,7 +26,6 @@ _UNKNOWN_SECONDS: Final = 60.0  # of an address that does not say how long it is
 _MARGIN_SECONDS: Final = 30.0
 _LONGEST: Final = 16_384
 _DATE: Final = "%Y%m%dT%H%M%SZ"
-_LOCAL_NAMES: Final = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa", ".lan")
 _STATUSES_OF_EXPIRED: Final = frozenset({400, 401, 403})
 
 
@@ -92,15 +91,6 @@ def problem_of(url: str, commons: str) -> str | None:
     if not host or (is_private(host) and not (is_ours and is_private(ours.hostname or ""))):
         return f"its host {host!r} is on a private network"
     return None
-
-
-def is_private(host: str) -> bool:
-    """Whether a host is one of this machine or of a private network, as far as its name or address says."""
-    with suppress(ValueError):
-        return not ipaddress.ip_address(host.strip("[]")).is_global
-    name = host.casefold().rstrip(".")
-    is_number = name.rpartition(".")[2].removeprefix("0x").isalnum() and name.rpartition(".")[2][:1].isdigit()
-    return "." not in name or name.endswith(_LOCAL_NAMES) or is_number  # resolvers read 127.1 and 0x7f.1 as addresses
 
 
 def is_of_provider(host: str) -> bool:

@@ -11,8 +11,9 @@ import pytest
 
 from bulkdl.archive.drs.keys import Gen3Tokens
 from bulkdl.archive.drs.records import read_record
-from bulkdl.archive.drs.signed_urls import is_private, problem_of, read_signed_url
+from bulkdl.archive.drs.signed_urls import problem_of, read_signed_url
 from bulkdl.archive.drs.zip_directory import EarlierBytesNeeded, MemberReader, ZipMember, read_directory
+from bulkdl.archive.private_hosts import is_private
 from bulkdl.errors import AccessDenied, ArchiveRefused, ShortBody, UnexpectedAnswer
 from bulkdl.model.drs_objects import DrsObject, location_of_objects, objects_of
 from tests.support.gen3_server import jwt
