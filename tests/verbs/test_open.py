@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import bulkdl
-from bulkdl.errors import ConfigurationError, InvalidVolume, JournalUnreadable, SelectionError
+from bulkdl.errors import InvalidVolume, JournalUnreadable, SelectionError
 from bulkdl.verbs.open import Mirror
 
 
@@ -49,13 +50,32 @@ def test_tables_are_data_frames_of_an_installed_library(library: str, mirror: Mi
     )
 
 
-def test_the_first_installed_library_makes_the_frame(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    monkeypatch.setitem(sys.modules, "polars", None)
-    assert mirror.series().num_rows == 6
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'bulkdl\[pandas\]'"):
-        mirror.series()
+_WITHOUT = """
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in sys.argv[2:]:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
+import bulkdl
+try:
+    print(type(bulkdl.open(sys.argv[1]).series()).__module__)
+except bulkdl.BulkdlError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [(["pandas", "polars"], "pyarrow"), (["pandas", "polars", "pyarrow"], "pip install 'bulkdl[pandas]'")],
+    ids=["pyarrow", "none"],
+)
+def test_the_first_installed_library_makes_the_frame(mirror: Mirror, missing: list[str], said: str) -> None:
+    """In a new process: these libraries remember what they found in this one."""
+    command = [sys.executable, "-c", _WITHOUT, str(mirror.path), *missing]
+    assert said in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_volumes_are_those_of_the_series_with_images(mirror: Mirror) -> None:
