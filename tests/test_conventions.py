@@ -160,6 +160,19 @@ def test_most_functions_are_short() -> None:
     assert statistics.quantiles(sizes, n=10)[-1] <= 24
 
 
+def test_no_attribute_is_counted_up_across_an_await() -> None:
+    """`self.count += await ask()` reads the count before it waits, so what other tasks add meanwhile is lost."""
+    found = [
+        f"{path}:{node.lineno}"
+        for path, module in modules().items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.AugAssign)
+        and isinstance(node.target, ast.Attribute)
+        and any(isinstance(inner, ast.Await) for inner in ast.walk(node.value))
+    ]
+    assert found == []
+
+
 def test_functions_with_many_parameters_are_few_and_named() -> None:
     many = {f"{path}:{found.name}" for path, found in functions() if len(parameters_of(found)) > _MOST_PARAMETERS}
     assert many - _MANY_PARAMETERS.keys() == set()

@@ -175,7 +175,8 @@ class SupportedArchive:
     async def _offers(self, collections: Sequence[str]) -> Offers:
         unknown = [name for name in collections if name not in self._known]
         if unknown and self.offered is not None:
-            self._known |= await self.offered(unknown)
+            offers = await self.offered(unknown)
+            self._known |= offers
         return {name: self._known.get(name, ()) for name in collections}
 
     async def list(self, series: Series) -> Listing:

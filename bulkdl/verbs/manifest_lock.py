@@ -251,7 +251,8 @@ class _Locking:
         async with aclosing(resolve(selection, self.client, found)) as batches:
             async for batch in batches:
                 series |= {each.series_uid: each for each in batch.series}
-        self.failures += await check_found(selection, found, self.client)
+        absent = await check_found(selection, found, self.client)
+        self.failures += absent
         if found.failed:
             raise found.failed[0][1]
         return series, found.release or ""

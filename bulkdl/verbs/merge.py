@@ -176,7 +176,8 @@ class _Merging:
     async def _join(self, source: Path) -> None:
         async with _opened(source, for_move=self.by is ImportMode.MOVE) as (files, journal, writer):
             ids = await self.target.journal(Journal.join_history, await asyncio.to_thread(journal.history))
-            self.has_side_files |= await asyncio.to_thread(has_side_files, journal)
+            has_texts = await asyncio.to_thread(has_side_files, journal)
+            self.has_side_files |= has_texts
             joiner = SeriesJoiner(self.target, files, self.layout, self.by)
             self.joiners.append(joiner)
             after = ""

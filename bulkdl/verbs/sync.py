@@ -198,7 +198,8 @@ class _Sync:
         if self.run.locked is not None:
             gone = self.run.locked.withdraw(gone)
         await journal(Journal.unlink, run, sorted(there), withdraw=False)
-        self.changes.withdrawn_instances += await journal(Journal.unlink, run, gone, withdraw=True)
+        withdrawn = await journal(Journal.unlink, run, gone, withdraw=True)
+        self.changes.withdrawn_instances += withdrawn  # `compare` counts meanwhile
         self.withdrawn |= dict.fromkeys(gone)
 
     async def compare(self, series_uid: SeriesUid, keys: frozenset[str] | None) -> None:
