@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -50,6 +51,7 @@ class Journal:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
+        self._asking = threading.Lock()  # a task that is cancelled leaves behind the thread that asks for it
         self._claims: dict[str, str] = {}  # folders by owner, recorded with the next Series
         self._forgets_owners = False  # of folders, in a trial of another layout
 
@@ -72,8 +74,8 @@ class Journal:
             raise JournalUnreadable(f"the journal {self.path} is damaged: {row[0] if row else 'no answer'}")
 
     def close(self) -> None:
-        """Close the database. Everything recorded is already on disk."""
-        with connection.translated(self.path):
+        """Close the database, after the question that another thread asks. Everything recorded is already on disk."""
+        with connection.translated(self.path), self._asking:
             self._database.close()
 
     def __enter__(self) -> Self:
@@ -919,9 +921,9 @@ class Journal:
                 raise
 
     def _rows(self, question: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Any]:
-        with connection.translated(self.path):
+        with connection.translated(self.path), self._asking:
             return self._database.execute(question, values).fetchall()
 
     def _row(self, question: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> Any:
-        with connection.translated(self.path):
+        with connection.translated(self.path), self._asking:
             return self._database.execute(question, values).fetchone()

@@ -437,6 +437,41 @@ def test_holds_only_whole_groups_wherever_its_log_is_cut(path: Path, tmp_path: P
     assert len(seen) > groups // 2
 
 
+_CLOSED_WHILE_READ = """
+import sys, threading
+from pathlib import Path
+from bulkdl.journal.journal import Journal
+
+for _ in range(300):
+    journal = Journal.open_readonly(Path(sys.argv[1]))
+    began = threading.Event()
+
+    def read():
+        try:
+            while True:
+                began.set()
+                journal.counts(None)
+        except Exception:
+            pass  # it is closed
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    began.wait()
+    journal.close()
+    thread.join()
+"""
+
+
+def test_is_closed_after_the_question_that_another_thread_asks(path: Path) -> None:
+    """A task that is cancelled leaves its thread behind. SQLite crashes if its connection goes away meanwhile."""
+    with Journal.create_or_open(path) as journal:
+        run = begin(journal)
+        for number in range(20):
+            record_listed(journal, run, number, range(20))
+    ended = subprocess.run([sys.executable, "-c", _CLOSED_WHILE_READ, str(path)], check=False, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("groups_before", [1, 2, 5, 13, 34])
 def test_keeps_what_it_committed_when_its_process_is_killed(path: Path, groups_before: int) -> None:
     size = 40
