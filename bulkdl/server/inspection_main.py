@@ -11,7 +11,7 @@ from bulkdl.dicom.overlays import contours, mask
 from bulkdl.dicom.pictures import picture, thumbnail
 from bulkdl.dicom.tags import read_tags
 from bulkdl.errors import BulkdlError, InvalidInstance
-from bulkdl.runtime.processes import answer_all
+from bulkdl.runtime.processes import answer_all, limit_memory
 from bulkdl.server.catalogue import ServedFile, open_served
 from bulkdl.server.inspection import Inspection
 
@@ -24,19 +24,8 @@ def main() -> None:
     for name in _MODULES:  # what they take does not count
         with suppress(ImportError):
             import_module(name)
-    _limit_memory()
+    limit_memory(_MOST_BYTES)
     answer_all(_answer, sys.stdin.buffer, sys.stdout.buffer)
-
-
-def _limit_memory() -> None:
-    """Limit the address space to a little more than now. Elsewhere than on Linux only time is limited."""
-    with suppress(ImportError, OSError, ValueError):
-        import resource  # noqa: PLC0415 - Windows does not have it
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        most = pages * resource.getpagesize() + _MOST_BYTES
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
 
 
 def _answer(question: tuple[Inspection, ServedFile, Any]) -> Any:
