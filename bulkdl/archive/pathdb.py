@@ -13,21 +13,21 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from datetime import date, datetime
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
+from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
 from bulkdl.archive.http import HttpClient
-from bulkdl.archive.plain_objects import opened, with_size
+from bulkdl.archive.plain_objects import PlainArchive, opened, with_size
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request
 from bulkdl.errors import NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, derived_uid
-from bulkdl.model.records import Entry, NamedSlide, References, Series, SeriesKind, SeriesSize
+from bulkdl.model.records import Entry, NamedSlide, Series, SeriesKind
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import decoded, one_line, shortened
 
@@ -48,7 +48,7 @@ _TABLE_COLUMNS: Final = frozenset({"collection", "wsiimage_url"})
 _DOI: Final = re.compile(r"10\.\d{4,9}/\S+", re.ASCII)
 
 
-class PathDbArchive:
+class PathDbArchive(PlainArchive):
     """See `base.Archive`."""
 
     def __init__(self, profile: Profile, http: HttpClient) -> None:
@@ -234,30 +234,6 @@ class PathDbArchive:
         """See `Archive.open_bundle`. PathDB has none."""
         del study_uid
         raise RequestRejected(f"PathDB sends no bundle of {series_uid}")
-
-    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
-        """See `Archive.describe`. PathDB says nothing of its collections."""
-        del collection, take, patient_id
-
-    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """See `Archive.references`. Slides refer to nothing."""
-        del series_uids
-        return {}
-
-    async def size(self, series_uid: SeriesUid) -> SeriesSize:
-        """See `Archive.size`. It is known of a listed file alone."""
-        del series_uid
-        return SeriesSize()
-
-    async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
-        """See `Archive.checksum`. PathDB has none."""
-        del series_uid, entry
-        return None
-
-    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
-        """See `Archive.series_checksum`. PathDB has none."""
-        del series_uid
-        return None
 
 
 def read_table(content: bytes) -> Iterator[Mapping[str, str]]:

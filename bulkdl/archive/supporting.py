@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bulkdl.archive.base import Archive, Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
 from bulkdl.archive.http import HttpClient
-from bulkdl.archive.plain_objects import opened, with_size
+from bulkdl.archive.plain_objects import PlainArchive, opened, with_size
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request
 from bulkdl.errors import ArchiveError, RequestFailed, RequestRejected, UnexpectedAnswer
@@ -31,7 +31,7 @@ KEY: Final = "file+"
 _SHOWN: Final = 120
 
 
-class SupportingFiles:
+class SupportingFiles(PlainArchive):
     """The part that has the files. It finds nothing by itself."""
 
     capabilities = Capabilities(ranges=True)
@@ -100,34 +100,10 @@ class SupportingFiles:
         del selection
         yield FoundSeries()
 
-    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
-        """See `Archive.describe`."""
-        del collection, take, patient_id
-
     async def list(self, series: Series) -> Listing:
         """See `Archive.list`."""
         del series
         return Listing()
-
-    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """See `Archive.references`."""
-        del series_uids
-        return {}
-
-    async def size(self, series_uid: SeriesUid) -> SeriesSize:
-        """See `Archive.size`."""
-        del series_uid
-        return SeriesSize()
-
-    async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
-        """See `Archive.checksum`."""
-        del series_uid, entry
-        return None
-
-    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
-        """See `Archive.series_checksum`."""
-        del series_uid
-        return None
 
 
 class SupportedArchive:
