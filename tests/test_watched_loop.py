@@ -1,4 +1,4 @@
-"""The watch over steps that block finds what it is there to find."""
+"""The watch over the event loop reports the steps that block."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""How an archive talks. The same tables serve the client and, in the other direction, the embedded archive."""
+"""Clients of archives: profiles, HTTP, logins, and one protocol for each kind of archive.
+
+The endpoint tables serve the client and, in the other direction, the embedded archive.
+"""

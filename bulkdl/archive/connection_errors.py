@@ -31,7 +31,7 @@ def not_trusted(host: str, reason: str) -> errors.ArchiveUnreachable:
 
 def speaks_no_tls(where: str) -> errors.ArchiveUnreachable:
     """The answer to the first message of TLS is not one."""
-    return errors.ArchiveUnreachable(f"{where} does not speak TLS: is its address http://…?")
+    return errors.ArchiveUnreachable(f"{where} does not use TLS: is its address http://…?")
 
 
 def silent() -> errors.TimedOut:
@@ -51,7 +51,7 @@ def invalid_response(reason: str) -> errors.ConnectionLost:
 
 def cut(reason: str) -> errors.ShortBody:
     """The body has no end."""
-    return errors.ShortBody(f"the body was cut: {reason}")
+    return errors.ShortBody(f"the body is truncated: {reason}")
 
 
 def too_many_files(error: BaseException) -> errors.MirrorUnwritable | None:

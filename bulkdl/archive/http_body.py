@@ -99,7 +99,7 @@ class HttpBody:
         self._encoded += len(chunk)
         for piece in inflater.feed(chunk):
             if self.received > max(_FREE_RATIO_BYTES, _MOST_INFLATED_RATIO * self._encoded):
-                raise UnexpectedAnswer(f"the body swells to more than {_MOST_INFLATED_RATIO} times its size")
+                raise UnexpectedAnswer(f"the body expands to more than {_MOST_INFLATED_RATIO} times its size")
             yield piece
 
     def _check_end(self) -> None:
@@ -212,4 +212,4 @@ class Inflater:
     def close(self) -> None:
         """The body has ended."""
         if self._has_begun and not self._stream.eof:
-            raise ShortBody("the body was cut: its encoding has no end")
+            raise ShortBody("the body is truncated: its encoding has no end")

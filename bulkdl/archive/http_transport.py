@@ -1,4 +1,4 @@
-"""The seam below the HTTP client: one method sends one request, and whatever carries it can be replaced.
+"""The interface below the HTTP client: one method, which sends one request; each transport implements it.
 
 A transport follows no redirects, keeps no cookies, decodes no bodies, and never repeats a request. It raises the errors
 of `bulkdl.errors` only. `transports` chooses one.

@@ -99,7 +99,7 @@ class PathDbArchive(PlainArchive):
         return FoundSeries(tuple(filter(selection.matches, found)), not_found=tuple(elsewhere))
 
     def _key_of_named(self, slide: NamedSlide) -> str | None:
-        """The key of a slide that a manifest names: only hosts of the archive are believed."""
+        """The key of a slide that a manifest names; None unless its host is that of the archive."""
         key = key_of(slide.address, self.url)
         return key if key is not None and "://" not in key else None
 

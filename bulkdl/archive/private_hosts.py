@@ -1,4 +1,4 @@
-"""Hosts that are not on the public internet, as far as their name or address says. Pure: no name is resolved."""
+"""Hosts that are not on the public internet, by their name or address alone. Pure: no name is resolved."""
 
 import ipaddress
 from contextlib import suppress

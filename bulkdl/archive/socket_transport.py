@@ -1,4 +1,4 @@
-"""Send requests over sockets that the event loop watches: the short way from the system to the bytes of a body.
+"""Send requests over sockets that the event loop watches, with few steps between the system and the bytes of a body.
 
 With it a small object takes a third of the processor time of aiohttp, and a CT slice two thirds. It connects directly
 only. `aiohttp_transport` is the transport of proxies, and of loops that cannot watch sockets.
@@ -37,7 +37,7 @@ _UNSURE_BYTES: Final = 1 << 16  # of a body that may consist of very small chunk
 _RECORD_BYTES: Final = 1 << 14  # the longest record of TLS
 _RECORDS_AT_ONCE: Final = 16
 _MOST_WAITING_BYTES: Final = 1 << 19  # of a body whose reader is slower than the network
-_IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without a word
+_IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without notice
 _MOST_ORIGINS: Final = 8  # with idle connections
 _ADDRESS_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 64

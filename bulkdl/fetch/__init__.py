@@ -1,1 +1,1 @@
-"""The worker pool: from what is owed to what is held."""
+"""The worker pool: download the instances that a mirror owes."""

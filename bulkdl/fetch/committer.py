@@ -298,7 +298,7 @@ def _digests_of(source: bytes | Path, *, with_md5: bool = True) -> Digests:
 
 def invalid_at_source(error: InvalidInstance) -> InvalidAtSource:
     """The same finding, on bytes that are the archive's own."""
-    return InvalidAtSource(f"the archive holds it so: {error} (--accept-unsound takes it in)")
+    return InvalidAtSource(f"the archive holds these invalid bytes: {error} (--accept-unsound stores them)")
 
 
 def md5_mismatch(md5: bytes | None, listed: bytes) -> ChecksumMismatch | None:

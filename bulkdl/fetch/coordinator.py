@@ -353,7 +353,7 @@ class Coordinator:
 
     async def _count(self) -> tuple[Counts, int]:
         """The totals of the journal, and the bytes that this run has fetched of what they count."""
-        async with self._recording:  # so that both speak of the same outcomes
+        async with self._recording:  # so that both numbers are of the same outcomes
             return await self._journal_thread(Journal.counts, self._run), self.bytes_fetched
 
     def _at_work(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Find files that the journal calls held, and that are missing or have another size: a record is not the file.
+"""Find files that the journal calls held, and that are missing or have another size.
 
 Each folder is listed once, and no file is read: a million files take some seconds. `verify` reads them.
 """

@@ -22,7 +22,7 @@ _MARGIN_BYTES: Final = 64 << 20
 class FileNames:
     """The file names in the folder of a Series that belong to its entries: each belongs to one.
 
-    `lying` are those of files that no entry has: one whose instance is downloaded was replaced at the archive.
+    `lying` are the names of files in the folder to which no entry of the list belongs: the archive has replaced them.
     """
 
     def __init__(self, taken: Iterable[str]) -> None:

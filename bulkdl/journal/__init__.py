@@ -1,1 +1,1 @@
-"""What we know of a mirror: the one importer of sqlite3 beside the served catalogue."""
+"""The journal of a mirror. Only this package and the served catalogue import sqlite3."""

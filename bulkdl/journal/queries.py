@@ -13,7 +13,7 @@ from bulkdl.journal.schema import FAILED, HELD, IN_PART, OWED, QUARANTINED, UNBO
 SERIES_COLUMNS: Final = (
     "s.series_uid, s.study_uid, s.patient_id, s.collection, s.modality, s.image_count, s.size_bytes, s.record"
 )
-"""The columns of which `columns.series_from` makes a Series."""
+"""The columns of which `rows.series_from` makes a Series."""
 
 RENEW_ARCHIVE: Final = (
     "INSERT INTO archive (name, url) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET url = excluded.url"

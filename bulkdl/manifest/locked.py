@@ -6,7 +6,7 @@ begins with `series`; its instances follow, without that word. Series and instan
 the same data differ in the head alone, and both writing and reading need the memory of one Series::
 
     bulkdl-lock     1
-    archive         nbia https://services.cancerimagingarchive.net/nbia-api/services
+    archive         nbia https://nbia.cancerimagingarchive.net/nbia-api/services
     date            2026-01-31T12:00:00+00:00
     series          1
     instances       1

@@ -8,8 +8,8 @@ every character of a UID line that is not a digit or a dot. We accept comments, 
 and reject everything else, because a repaired UID may name a different Series.
 
 Versions 1 and 2 (a missing version is 1) date from Java Web Start and list Series as records of fields separated by
-`|`, with the Series UID in the fourth field (`StandaloneDMV1`, `JnlpArgumentsParser`; read in the sources, not seen in
-the wild). Every other version is read as 3: "version 4" is that of NBIA's server, and none was seen in a manifest.
+`|`, with the Series UID in the fourth field (`StandaloneDMV1`, `JnlpArgumentsParser`; read in the sources; no such file
+was found). Every other version is read as 3: "version 4" is that of NBIA's server, and none was seen in a manifest.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

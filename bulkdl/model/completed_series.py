@@ -1,4 +1,4 @@
-"""A Series that a run has completed, for those who go on with it: a command of `--on-series`, or a loop in Python."""
+"""A Series that a run has completed, for further processing: by a command of `--on-series`, or by a loop in Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series become entries: the second stage of a run. Each list is held against the archive's own count."""
+"""Series become entries: the second stage of a run. Each list is compared with the archive's own count."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def list_instances(
 ) -> None:
     """List the entries of each Series in the journal that has none, until `upstream` ends.
 
-    A list that is shorter than the archive's own count is requested again before it is believed, and then recorded as a
+    A list that is shorter than the archive's own count is requested again before it is used, and then recorded as a
     failure of the Series; its entries are downloaded all the same.
 
     Raises:

@@ -1,1 +1,1 @@
-"""How work flows: machinery that knows nothing of DICOM or HTTP."""
+"""Tasks, retries, limits, processes and the rules of the disk, independent of DICOM and HTTP."""

@@ -1,4 +1,4 @@
-"""Processes of bulkdl: the one place that starts them, talks to them, and tunes them.
+"""Processes of bulkdl: the one place that starts them, exchanges messages with them, and tunes them.
 
 Parent and child exchange pickled values over the child's standard input and output, each with its length before it.
 Only our own parent and children are at the other end: nothing here reads data from outside. Secrets go that way alone,
@@ -46,8 +46,8 @@ _SWITCH_SECONDS: Final = 0.0005
 async def start_process(module: str) -> asyncio.subprocess.Process:
     """Start a process that runs `module`, with pipes to and from it.
 
-    It imports from where this process does, but never from the current folder: that may be anybody's. It never hears
-    the Ctrl-C of a terminal: its parent does, and decides.
+    It imports from where this process does, but never from the current folder, which other users may be able to write.
+    It never gets the Ctrl-C of a terminal: its parent handles that.
 
     Raises:
         MirrorUnwritable: it cannot be started: too many files are open, or memory or processes are short.
@@ -70,7 +70,7 @@ async def start_process(module: str) -> asyncio.subprocess.Process:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[int]:
-    """Start a process in this block, with these flags: it is deaf from its first moment, before any code of ours runs.
+    """Start a process in this block, with these flags: it ignores Ctrl-C from its start, before any code of ours runs.
 
     On POSIX it inherits the mask of this thread, in which the signal waits until the end of the block. Blocks of
     several tasks may overlap: the one that masked the signal unmasks it.

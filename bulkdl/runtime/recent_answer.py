@@ -1,4 +1,4 @@
-"""The recent answer to a question that may be slow, for those who ask all the time."""
+"""Keep the last result of a query that may be slow, for callers that need it several times a second."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 Answered = TypeVar("Answered")
 
 _PAUSE: Final = 9.0
-"""Times as long as an answer took, until it is asked for again: a tenth of the time is spent with asking."""
+"""The pause before the next query, in multiples of what the last one took: queries take a tenth of the time."""
 
 
 class RecentAnswer(Generic[Answered]):

@@ -1,4 +1,4 @@
-"""Who may speak to the server, and for how long: host names, silent connections, and how many there may be.
+"""Who may connect to the server, and for how long: host names, silent connections, and how many there may be.
 
 A browser sends the name in its address bar as Host. A page from elsewhere whose name is made to resolve to this machine
 (DNS rebinding) could otherwise read what is served to this machine alone. So only the names of the server are answered.

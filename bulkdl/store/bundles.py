@@ -249,7 +249,7 @@ class BundleReader:
     def _need(self, count: int) -> _Steps[None]:
         while self._left() < count:
             if self._is_closed:
-                raise BundleError(f"the zip is cut after {self._offset + self._left():,} bytes")
+                raise BundleError(f"the zip is truncated after {self._offset + self._left():,} bytes")
             yield None
 
     def _left(self) -> int:

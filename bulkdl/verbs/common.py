@@ -261,7 +261,7 @@ class OpenMirror:
     async def settle_layout(self, layout: Layout | None = None, sink: Sink = ignore) -> Layout:
         """The layout of the mirror; `layout`, or the default one, where it has none yet.
 
-        A mirror that was made when the name of `layout` stood for another template keeps that one, and `sink` hears it.
+        A mirror that was made when the name of `layout` stood for another template keeps that one; a note says so.
         """
         template = layout.template if layout is not None else None
         known = await self.journal(Journal.layout)

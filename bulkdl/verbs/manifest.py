@@ -1,4 +1,4 @@
-"""Manifests as such: what one names, in another form, from a mirror, and how two differ. Everything here blocks."""
+"""Show, convert and compare manifests, and make one from a mirror. Everything here blocks."""
 
 from __future__ import annotations
 

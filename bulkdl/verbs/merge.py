@@ -99,7 +99,7 @@ def _sources(mirrors: Sequence[Path], target: Path) -> list[Path]:
         require_mirror(mirror)
         source = mirror.resolve()
         if place in source.parents or source in place.parents:
-            raise ConfigurationError(f"{mirror} and {target} are in each other; choose a folder beside the mirrors")
+            raise ConfigurationError(f"one of {mirror} and {target} is inside the other; choose a folder beside them")
         if source != place:
             found[source] = mirror
     return list(found.values())

@@ -23,7 +23,7 @@ _REMOVED_AT_ONCE: Final = 500
 
 
 async def prune_async(mirror: Paths, *, max_delete: int | None = None, sink: Sink = ignore) -> int:
-    """Remove the files of a mirror that were withdrawn or superseded, after `sink` heard of it; returns their number.
+    """Remove the files of a mirror that were withdrawn or superseded, after a note to `sink`; returns their number.
 
     Raises:
         MirrorUnwritable: they are more than `max_delete`; none was removed.

@@ -51,7 +51,7 @@ class SyncOptions(DownloadOptions, total=False):
 
     max_delete: Annotated[
         int | None,
-        Option("max_delete", "Believe that N files were withdrawn; without it, half of a selection.", "N", read=int),
+        Option("max_delete", "Mark or remove at most N files; without it, mark half of a selection.", "N", read=int),
     ]
     deny_license: Annotated[
         tuple[str, ...],
@@ -127,13 +127,13 @@ def older_index(release: str | None, known: Iterable[str]) -> str | None:
 
 
 def too_many(vanished: Mapping[SeriesUid, int], held: int, max_delete: int | None) -> str | None:
-    """Why a list without these Series is not believed; None if it is. The numbers are those of files."""
+    """Why a list without these Series marks none as withdrawn; None if it may. The numbers are those of files."""
     allowed = max_delete if max_delete is not None else held // 2
     if (files := sum(vanished.values())) <= allowed:
         return None
     return (
         f"the archive does not list {len(vanished):,} series with {files:,} of {held:,} files any more: nothing was "
-        f"marked as withdrawn, because that is suspicious; --max-delete {files} believes it"
+        f"marked as withdrawn, because the list may be incomplete; if they were withdrawn, add --max-delete {files}"
     )
 
 

@@ -33,8 +33,8 @@ from bulkdl.verbs.sync import SyncOptions, denied_series, find_present, older_in
 async def sync_plan_async(mirror: Paths, **options: Unpack[SyncOptions]) -> SyncPlan:
     """Say what `sync` would do. Asks the archive for Series, and writes nothing.
 
-    What `sync` would not believe is not counted, and among the failures. Instances that were replaced or withdrawn
-    within a Series are not counted: only a list of it tells. Raises as `sync_async`.
+    What `sync` would not mark is not counted, and is among the failures. Instances that were replaced or withdrawn
+    within a Series are not counted: only a list of the Series shows them. Raises as `sync_async`.
     """
     root = Path(mirror)
     context = await asyncio.to_thread(kept_context, root, options)

@@ -178,7 +178,7 @@ def prepare_view(root: Path, mirror: MirrorFiles) -> MirrorFiles:
     if files.journal_path.exists():
         raise ConfigurationError(f"{root} is a mirror itself; choose another folder for the view")
     if place == source or place in source.parents or source in place.parents:
-        raise ConfigurationError(f"{root} and the mirror {source} are in each other; choose a folder beside the mirror")
+        raise ConfigurationError(f"one of {root} and the mirror {source} is inside the other; choose another folder")
     if not (place / VIEW).exists() and place.exists() and any(place.iterdir()):
         raise ConfigurationError(f"{root} is not empty and not a view; choose an empty folder")
     existing = next(folder for folder in (place, *place.parents) if folder.exists())

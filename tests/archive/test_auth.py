@@ -72,7 +72,7 @@ class Keycloak:
     def grants(self) -> list[str]:
         return [form["grant_type"] for form in self.forms]
 
-    def believes(self, seen: Seen) -> bool:
+    def accepts(self, seen: Seen) -> bool:
         token = seen.headers.get("authorization", "").removeprefix("Bearer ")
         return self.clock() < self.tokens.get(token, 0)
 
@@ -260,7 +260,7 @@ def serving(keycloak: Keycloak, refusal: Action, rows: Action | None = None) -> 
                 await answer(body, status=status, headers={"Content-Type": "application/json"})(exchange)
 
             return log_in
-        return (rows or json(ROWS)) if keycloak.believes(seen) else refusal
+        return (rows or json(ROWS)) if keycloak.accepts(seen) else refusal
 
     return script
 
@@ -300,7 +300,7 @@ async def test_a_session_that_the_server_forgot_is_noticed(refusal: Action) -> N
     assert keycloak.grants == ["password", "refresh_token"]
 
 
-async def test_nothing_found_is_believed_of_a_fresh_token() -> None:
+async def test_an_empty_answer_to_a_fresh_token_is_accepted() -> None:
     keycloak = Keycloak(Clock())
     async with (
         FaultyServer(serving(keycloak, BY_STATUS, rows=BY_NOTHING)) as server,

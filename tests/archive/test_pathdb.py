@@ -1,4 +1,4 @@
-"""PathDB as an archive, over real sockets: what it finds, by which address a slide is known, and whom it believes."""
+"""PathDB as an archive, over real sockets: what it finds, by which address a slide is known, which hosts it accepts."""
 
 from __future__ import annotations
 

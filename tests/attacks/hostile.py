@@ -48,7 +48,7 @@ def asks_for(seen: Seen, endpoint: str, uid: str | None = None) -> bool:
 
 
 def no_attack(_: Seen) -> Action | None:
-    """All is well."""
+    """Answer every request correctly."""
     return None
 
 
@@ -198,7 +198,7 @@ def endless(
     headers: Mapping[str, str] | None = None,
     most: int = 1 << 30,
 ) -> Action:
-    """A chunked answer that goes on until the other side hangs up; after `most` bytes it falls silent."""
+    """A chunked answer without an end; after `most` bytes nothing more is sent."""
 
     async def act(exchange: Exchange) -> None:
         await exchange.send_head(status, {"Transfer-Encoding": "chunked", **(headers or {})})
@@ -214,7 +214,7 @@ def endless(
 
 
 def silent(*, head: bool = False, body: bytes = b"", length: int | None = None) -> Action:
-    """Nothing, for ever: before the first word, or with `head` after the headers and these bytes of the body."""
+    """Send nothing, without an end: no header, or with `head` nothing after the headers and these bytes of the body."""
 
     async def act(exchange: Exchange) -> None:
         if head:

@@ -1,4 +1,4 @@
-"""DICOM files that promise more than they hold: palettes, codestreams and frames that swell when they are looked at."""
+"""DICOM files that take far more memory than they have bytes: palettes, codestreams and frames."""
 
 from __future__ import annotations
 

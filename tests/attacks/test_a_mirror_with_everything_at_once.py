@@ -1,6 +1,6 @@
 """Acceptance: of forty Series one is refused, and one object each is redirected, silent, endless and changed.
 
-The zips are retired on top. The run ends with exit 1, names exactly those, and holds all others.
+The archive also has no zips any more. The run ends with exit 1, names exactly those, and holds all others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An answer in small pieces costs no more than the same answer in large ones, and Ctrl-C is heard while it comes."""
+"""An answer in small pieces costs no more than the same answer in large ones, and Ctrl-C ends it at once."""
 
 from __future__ import annotations
 

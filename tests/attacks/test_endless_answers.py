@@ -1,4 +1,4 @@
-"""Answers without an end, or that swell without an end: each has a bound, and costs one failure, no memory, no disk."""
+"""Answers without an end, or that expand without an end: each is one failure, in bounded memory and disk space."""
 
 from __future__ import annotations
 

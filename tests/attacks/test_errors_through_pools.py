@@ -1,4 +1,4 @@
-"""Errors travel between processes: no process waits for ever for one that cannot be unpickled (R18)."""
+"""Errors are sent between processes: no process waits forever for one that cannot be unpickled."""
 
 from __future__ import annotations
 

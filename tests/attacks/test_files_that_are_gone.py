@@ -1,4 +1,4 @@
-"""A record is not the thing: what the journal calls held and the disk does not have is fetched again, and said."""
+"""Files that the journal calls held, and that are not on the disk, are downloaded again and reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `serve` sends to anybody: no guest ends another's login, and no answer is taken for what it is not."""
+"""What `serve` sends to any client: no guest ends another's login, and no answer is read as something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journal, and any SQLite file that is put in place, is never born damaged, however little room there is."""
+"""A journal, or another SQLite file, that is made on a full disk is complete or does not exist."""
 
 from __future__ import annotations
 

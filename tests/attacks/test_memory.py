@@ -1,4 +1,4 @@
-"""Memory that a body claims after it has come has a bound, and too little memory is reported as such."""
+"""Memory that is claimed after a body has arrived is limited, and too little memory is reported as such."""
 
 from __future__ import annotations
 

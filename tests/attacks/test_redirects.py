@@ -1,4 +1,4 @@
-"""What another origin says is not the archive's word: a redirected object that fails there fails alone."""
+"""A failure at another origin is not a failure of the archive: a redirected object that fails there fails by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verdict on one object is not a verdict on the caller: what is refused fails by name, and all else comes."""
+"""A refusal of one object is not a refusal of the caller: what is refused fails by name, all else is downloaded."""
 
 from __future__ import annotations
 
@@ -140,5 +140,5 @@ async def test_an_archive_that_refuses_everything_is_exit_3_in_few_requests(
         refused = [seen for seen in archive.server.requests if EVERYTHING[name](seen)]
     assert_orderly(ended, 3)
     assert status in ended.said()
-    assert len(refused) <= 64  # it does not ask for all 100 before it believes it
+    assert len(refused) <= 64  # it ends before it has requested all 100
     assert json.loads(ended.out)

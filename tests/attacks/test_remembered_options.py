@@ -1,4 +1,4 @@
-"""A run goes on as it was begun: options are kept, an empty selection is not, and what is private stays private."""
+"""`resume` uses the options of the last `mirror` run; an empty selection is not kept; private files stay private."""
 
 from __future__ import annotations
 

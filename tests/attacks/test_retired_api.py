@@ -1,4 +1,4 @@
-"""An archive that answers with an error is not one that has no data: no verb says so, and no journal keeps it."""
+"""An error of the archive is not the answer that it has no data: no verb reports, and no journal records it so."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def test_a_retired_api_is_named_by_resume(name: str, bulkdl: Watcher, tmp_
 async def test_the_message_of_an_archive_about_a_rejected_question_is_shown(
     status: int, bulkdl: Watcher, tmp_path: Path
 ) -> None:
-    """R20: a rejected question is not a Collection that does not exist, and the archive's own words are not lost."""
+    """A rejected request is not a Collection that does not exist, and the archive's own message is shown."""
     words_of_archive = b"Collection is spelled with a capital P"
     async with HostileArchive(MADE_UP) as archive:
         archive.attack = lambda seen: (

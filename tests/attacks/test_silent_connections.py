@@ -1,4 +1,4 @@
-"""Connections that say nothing, or never end what they say, are ended, and do not block other clients."""
+"""Connections that send nothing, or never a whole request, are ended, and do not block other clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of a hostile file costs the server neither its memory nor its life."""
+"""A picture of a hostile file neither ends the server nor takes much of its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UIDs and texts with their DICOM padding are read; a row that cannot be read is a failure by name, never a silence."""
+"""UIDs and texts with their DICOM padding are read; a row that cannot be read is a named failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every wait has a bound: `--give-up-after` covers whatever an archive does not do, and Ctrl-C ends it at once."""
+"""Every wait has a limit: `--give-up-after` covers whatever an archive does not do, and Ctrl-C ends it at once."""
 
 from __future__ import annotations
 

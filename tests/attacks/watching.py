@@ -83,7 +83,7 @@ class Running:
         self.output = asyncio.create_task(self.process.communicate())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C in its terminal: every process of its group hears it."""
+        """Press Ctrl-C in its terminal: every process of its group gets the signal."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def kill(self) -> None:

@@ -101,7 +101,7 @@ V1, V2, V3 = "nbia-v1+https://archive.test/x", "nbia-v2+https://archive.test/x",
     ],
 )
 def test_what_an_archive_has_no_use_for_is_refused_and_not_shown(archive: str, option: str, tmp_path: Path) -> None:
-    """Left unused in silence, it would make the caller believe that restricted data was looked for."""
+    """If it were ignored, the caller would expect that restricted data was searched."""
     value = tmp_path / "s3cret" if option == "password_file" else "s3cret"
     changed: dict[str, Any] = {option: value}
     given = replace(options(archive), given=frozenset({option}), **changed)

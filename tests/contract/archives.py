@@ -1,4 +1,4 @@
-"""Two small archives that no user has, to hold the program to the interface alone.
+"""Two small archives that only the tests have, to check the program against the interface alone.
 
 `KeysArchive` lists keys without SOP Instance UIDs; a UID is known once the header of its entry was read.
 `MultipartArchive` sends a whole Series as `multipart/related`. Both ask `PlainServer`, a real server on loopback:

@@ -1,4 +1,4 @@
-"""A disk that fills, or cannot be written: exit 5, one line, a true journal; and on more room the run goes on."""
+"""A disk that fills, or cannot be written: exit 5, one line, a correct journal; with more room the run continues."""
 
 from __future__ import annotations
 

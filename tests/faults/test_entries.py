@@ -1,4 +1,4 @@
-"""A mirror of an archive that lists keys alone: complete, repaired, rebuilt, and honest about duplicates."""
+"""A mirror of an archive that lists keys alone: complete, repaired, rebuilt, and duplicates reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UID = SeriesUid(MADE_UP[0].series_uid)
 
 
 class Archive:
-    """What the runs of a test talk to: a new `MemoryArchive` for each, all with the same entries."""
+    """The archive of the runs of a test: a new `MemoryArchive` for each, all with the same entries."""
 
     def __init__(self, *, lists_md5: bool) -> None:
         self.bodies = {key: [one.content] for key, one in zip(KEYS, MADE_UP, strict=True)}

@@ -1,4 +1,4 @@
-"""Every way in which a question to an archive can fail: lists that are cut, broken, empty, or too short to be true."""
+"""Every way in which a list of an archive can fail: cut, broken, empty, or shorter than the archive's own count."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ SHORT: dict[str, tuple[Action, int]] = {
 
 
 @pytest.mark.parametrize("name", SHORT)
-async def test_a_list_that_is_too_short_once_is_not_believed(tmp_path: Path, name: str) -> None:
+async def test_a_list_that_is_too_short_once_is_requested_again(tmp_path: Path, name: str) -> None:
     async with BadArchive(MADE_UP, failing("getSOPInstanceUIDs", SHORT[name][0], times=1)) as archive:
         report = await archive.mirror(tmp_path)
     assert report.outcome is RunOutcome.COMPLETE

@@ -340,7 +340,7 @@ def test_forgets_a_failure_when_the_instance_comes_after_all(journal: Journal) -
     assert states(journal, 1) == ["held"]
 
 
-def test_believes_no_failure_of_an_instance_whose_file_is_in_place(journal: Journal) -> None:
+def test_ignores_a_failure_of_an_instance_whose_file_is_in_place(journal: Journal) -> None:
     run = begin(journal)
     record_listed(journal, run, 1, range(2))
     journal.record_outcomes(run, [outcome(1, 0)])

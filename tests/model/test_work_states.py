@@ -1,4 +1,4 @@
-"""A state says how far the work is, in words that are true at both ends."""
+"""A state says how far the work is, also at its begin and at its end."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_any_zip_in_any_pieces_gives_the_same_members(
 
 
 @given(MEMBERS, WAYS, st.booleans(), st.data())
-def test_a_cut_zip_is_never_complete(
+def test_a_truncated_zip_is_never_complete(
     members: Members,
     way: tuple[bool, bool],
     force_64: bool,  # noqa: FBT001 - drawn by hypothesis
@@ -118,7 +118,7 @@ def test_a_cut_zip_is_never_complete(
 ) -> None:
     content = make_zip(members, deflated=way[0], streamed=way[1], force_64=force_64)
     kept = data.draw(st.integers(0, len(content) - 1))
-    with pytest.raises(BundleError, match=f"cut after {kept:,} bytes"):
+    with pytest.raises(BundleError, match=f"truncated after {kept:,} bytes"):
         read([content[:kept]])
 
 
@@ -198,7 +198,7 @@ def test_a_failure_is_raised_again() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "cut after 0 bytes"),
+        (b"", "truncated after 0 bytes"),
         (b'{"error": "no such series, and no zip either"}', "byte 0 of the zip should begin a record"),
         (make_zip([("a", b"x" * 99)], deflated=False), "stored with its size behind it"),
         (make_zip([("a", b"x")]) + b"more", "bytes behind the end"),

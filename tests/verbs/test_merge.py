@@ -1,4 +1,4 @@
-"""`merge`: mirrors that were made in shards become one, which goes on as if it was made at once."""
+"""`merge`: mirrors that were made in shards become one, which can be resumed and synced like any other."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_mirrors_that_cannot_be_joined_are_refused(tmp_path: Path) -> None
     one = await mirror_of(MADE_UP[:3], tmp_path)
     with pytest.raises(JournalUnreadable, match="not a mirror"):
         await bulkdl.merge_async(tmp_path / "nothing", to=tmp_path / "whole")
-    with pytest.raises(ConfigurationError, match="in each other"):
+    with pytest.raises(ConfigurationError, match="inside the other"):
         await bulkdl.merge_async(one, to=one / "whole")
     assert not (tmp_path / "whole").exists()
     place = tmp_path / "foreign"

@@ -1,4 +1,4 @@
-"""`mirror` where a question of the resolver cannot be answered: its neighbours come all the same."""
+"""`mirror` where the archive does not answer one request of the resolver: the other Series are downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sync`: a mirror follows its archive, keeps what the archive withdraws or replaces, and believes no broken answer."""
+"""`sync`: a mirror follows its archive, keeps what the archive withdraws or replaces, and marks nothing on an error."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_an_answer_that_is_broken_marks_nothing(fault: object, tmp_path: P
 
 
 @pytest.mark.parametrize("left", [0, 2])
-async def test_a_list_that_is_empty_or_shrank_suspiciously_marks_nothing_unless_it_is_believed(
+async def test_a_list_that_is_empty_or_shrank_by_half_marks_nothing_unless_max_delete_allows_it(
     left: int, tmp_path: Path
 ) -> None:
     async with BadArchive(MADE_UP) as archive:
@@ -121,8 +121,8 @@ async def test_a_list_that_is_empty_or_shrank_suspiciously_marks_nothing_unless_
         assert (report.outcome, changes_of(report)) == (RunOutcome.PARTIAL, {})
         assert journalled_checksums(mirror) == checksums_of(MADE_UP)
         if left:
-            believed = await synced(archive, mirror, MADE_UP[:left], max_delete=len(MADE_UP))
-            assert believed.outcome is RunOutcome.COMPLETE
+            allowed = await synced(archive, mirror, MADE_UP[:left], max_delete=len(MADE_UP))
+            assert allowed.outcome is RunOutcome.COMPLETE
             assert journalled_checksums(mirror) == checksums_of(MADE_UP[:left])
     assert checksums_on_disk(mirror) == checksums_of(MADE_UP)
 

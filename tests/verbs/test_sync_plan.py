@@ -1,4 +1,4 @@
-"""`sync_plan` says what `sync` would do, believes what that believes, and writes nothing."""
+"""`sync_plan` says what `sync` would do, ignores the same doubtful lists, and writes nothing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def by_uid_fails(seen: Seen) -> Action | None:
     ],
     ids=["shrunken list", "question that fails", "another collection"],
 )
-async def test_what_sync_would_not_believe_is_not_withdrawn(
+async def test_what_sync_would_not_mark_is_not_withdrawn(
     now: Sequence[MadeUp], says: str | None, tmp_path: Path
 ) -> None:
     async with BadArchive(MADE_UP) as archive:
@@ -65,9 +65,9 @@ async def test_what_sync_would_not_believe_is_not_withdrawn(
         if says == "getSeries":
             archive.fault = by_uid_fails
         plan = await bulkdl.sync_plan_async(mirror, archive=archive.choice(tmp_path), settings=QUICK)
-        believed = await bulkdl.sync_plan_async(
+        allowed = await bulkdl.sync_plan_async(
             mirror, archive=archive.choice(tmp_path), settings=QUICK, max_delete=len(MADE_UP)
         )
     assert plan.changes == Changes()
     assert [says in failure.message for failure in plan.failures if says] == ([True] if says else [])
-    assert believed.changes.withdrawn_series == (5 if len(now) == 2 else 0)
+    assert allowed.changes.withdrawn_series == (5 if len(now) == 2 else 0)

@@ -77,8 +77,8 @@ async def test_a_view_needs_a_place_for_itself(tmp_path: Path) -> None:
     mirror = await mirror_of(MADE_UP, tmp_path)
     for place, says in [
         (mirror, "is a mirror itself"),
-        (mirror / "view", "in each other"),
-        (tmp_path, "in each other"),
+        (mirror / "view", "is inside the other"),
+        (tmp_path, "is inside the other"),
         (tmp_path / "source", "is not empty"),
     ]:
         with pytest.raises(ConfigurationError, match=says):

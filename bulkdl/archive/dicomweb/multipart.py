@@ -75,7 +75,7 @@ class MultipartReader:
         if self._failure is not None:
             raise self._failure
         if self._step is not MultipartReader._skip_rest:
-            raise BundleError("the multipart response is cut off")
+            raise BundleError("the multipart response is truncated")
         return iter(())
 
     def _skip(self, end: int) -> None:

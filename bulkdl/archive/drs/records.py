@@ -1,4 +1,4 @@
-"""The record of an object of a data commons: its name, its size, its checksums, and the ways to it; pure.
+"""The record of an object of a data commons: its name, its size, its checksums and its access methods; pure.
 
 Source: the Data Repository Service of the GA4GH, version 1, `GET /objects/{id}`. Gen3 gives the size as a number or as
 text, and `access_url` is where an object lies, not an address that anybody may read.
@@ -29,7 +29,7 @@ _LONGEST_NAME: Final = 255
 class DrsRecord:
     """What a data commons says of an object. `checksums` are hexadecimal digits in lower case by kind, as `md5`.
 
-    `access_ids` are the ways to it, in the order in which to try them.
+    `access_ids` are those of its access methods, in the order in which to try them.
     """
 
     object_id: str

@@ -1,4 +1,4 @@
-"""The index of IDC in sums: its Collections, its analysis results, and the Patients of a selection.
+"""Sums over the index of IDC: its Collections, its analysis results, and the Patients of a selection.
 
 The descriptions come from `collections_index.parquet` and `analysis_results_index.parquet` where these lie beside the
 index; their columns are those of the package `idc-index-data` 25.0.5, of which any may be missing. Blocking.

@@ -1,7 +1,7 @@
 """The whole index in groups, as a server needs it: a million rows share some thousand combinations of values.
 
 The groups are formed in SQL, so that few values become objects: this takes a third of the time of `search`. A Patient
-has the first by alphabet of the sexes that its rows have, a Study likewise an age; both are dirty (`042y`, `N-A`).
+has the first by alphabet of the sexes that its rows have, a Study likewise an age; some values are odd (`042y`, `N-A`).
 """
 
 # ruff: noqa: S608 - the questions are made of constants

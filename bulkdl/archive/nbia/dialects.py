@@ -2,7 +2,7 @@
 
 v1 is open to all and shows public data only. v2 brings the Advanced API with it. v4 takes guests and logins; what it
 lacks, such as shared lists by name, is asked of v1 and of the Advanced API. TCIA v3 takes an API key and writes ISO
-dates; it has no checksums, and gives sizes in getSeriesSize only. v4 of its platform speaks alike, without a key.
+dates; it has no checksums, and gives sizes in getSeriesSize only. v4 of its platform is the same without a key.
 
 Source: the NBIA API guide and the behaviour of its server program; TCIA's guide to v3. Names of parameters are
 case-sensitive. NBIA v1 and v2 ignore unknown parameters, so a misspelt one asks for everything; v4 refuses them.

@@ -58,7 +58,7 @@ def _update(options: ArchiveOptions, *, as_json: bool) -> int:
 
 
 def _text(reports: Sequence[ArchiveReport]) -> str:
-    heads = ("archive", "speaks", *_CHECKS, "address")
+    heads = ("archive", "kind", *_CHECKS, "address")
     shown = table(heads, map(_row, reports), left=len(heads), width=width_of(sys.stdout))
     failed = [
         one_line(f"{report.name}: {result.check}: {result.message}")

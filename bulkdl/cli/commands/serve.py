@@ -165,7 +165,7 @@ def _announce(served: Served, *, as_json: bool) -> None:
     if report.contradictions:
         say.append(f"series whose files name several patients or studies: {len(report.contradictions):,}")
         say += _first(
-            f"  {one.series_uid}: {one.other} has another {_FIELDS[one.field]} than {one.chosen}, which is believed"
+            f"  {one.series_uid}: {one.other} has another {_FIELDS[one.field]} than {one.chosen}, which is used"
             for one in report.contradictions
         )
     if report.unservable_by_reason:

@@ -1,6 +1,6 @@
 """The XML documents of Amazon S3: listings, errors, the location of the bucket.
 
-Source: Amazon S3 API Reference; `../reference/examples/s3_*.xml` have the same forms.
+Source: Amazon S3 API Reference.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The cart: Series that are chosen one by one, in a cookie, and what can be downloaded of them.
 
-The cookie has the numbers of Series in the catalogue. Nothing is believed of it: the numbers are looked up as the
-viewer who sends them sees the catalogue.
+The cookie has the numbers of Series in the catalogue. It is not trusted: the numbers are looked up in the part of the
+catalogue that its sender may see.
 """
 
 from collections.abc import Iterable, Sequence

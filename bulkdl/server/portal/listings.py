@@ -1,4 +1,4 @@
-"""Pages of Collections, Patients, Studies, Series and instances: keyset by keyset, never all of them."""
+"""Pages of Collections, Patients, Studies, Series and instances: each is read by its keyset, never the whole list."""
 
 # ruff: noqa: S608 - SQL is made from our own names; values from outside are bound
 

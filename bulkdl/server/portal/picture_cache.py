@@ -1,4 +1,4 @@
-"""Pictures that were made, on disk: up to a limit, without which the oldest go first.
+"""Pictures that were made, on disk, up to a limit: beyond it the oldest are removed.
 
 A picture that cannot be kept or read again is made again: nothing here raises for a disk that is full or damaged.
 """

@@ -150,8 +150,8 @@ def test_a_response_without_a_valid_boundary_is_refused(content_type: str) -> No
         (b"--b0\r\nX: " + b"x" * 20_000, "header of a part is longer"),
         (b"x" * 70_000 + response([b"abc"]), "outside the parts"),
         (response([b"abc"]) + b"x" * 70_000, "outside the parts"),
-        (b"<html></html>", "cut off"),
-        (b"", "cut off"),
+        (b"<html></html>", "truncated"),
+        (b"", "truncated"),
     ],
 )
 def test_a_damaged_response_is_refused(body: bytes, message: str) -> None:

@@ -70,7 +70,7 @@ def test_a_named_series_is_asked_for_by_name_whatever_else_narrows() -> None:
 
 
 def test_a_collection_is_asked_for_once_however_it_is_narrowed() -> None:
-    """NBIA compares modalities by the collation of its database; we sift them ourselves."""
+    """NBIA compares modalities by the collation of its database, so bulkdl filters them itself."""
     assert asked(Selection(collections=("A",), modalities=("CT", "MR"), body_parts=("CHEST",))) == [{"collection": "A"}]
 
 
@@ -118,7 +118,7 @@ SELECTIONS = st.builds(
 
 @given(selection=SELECTIONS, held=st.lists(SERIES, unique_by=lambda series: series.series_uid))
 def test_the_questions_lose_nothing_that_matches(selection: Selection, held: list[Series]) -> None:
-    """Whatever is combined: the archive's answers, sifted by us, are all that the selection describes."""
+    """Whatever is combined: the archive's answers, filtered by bulkdl, are all that the selection describes."""
 
     def answer(question: SeriesQuestion) -> list[Series]:
         return [
