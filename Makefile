@@ -63,7 +63,7 @@ coverage: $(READY) ## the tests, with coverage of branches; much slower
 	$(BIN)/coverage erase
 	$(BIN)/pytest --numprocesses logical --dist worksteal --cov --cov-report=term
 
-torture: $(READY) ## the long forms: 730 kills, an instance of 4 GB, and a soup of all faults
+torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 2 GB, and all faults mixed
 	$(BIN)/python -m tests.stress.torture --kills 300
 	$(BIN)/python -m tests.stress.kills --form idc --kills 30
 	$(BIN)/python -m tests.stress.rearranging --kills 100

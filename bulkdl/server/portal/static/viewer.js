@@ -21,14 +21,14 @@ function pictureAt(step) {
   return `/picture?${query({ series, sop: sopAt(step), frame: frames > 1 ? step : null, ...window })}`;
 }
 
-// At most one picture is on its way; the newest wish is granted next.
+// At most one picture is requested at a time; the one that was chosen last comes next.
 async function show() {
   if (loading) { again = true; return; }
   loading = true;
   const { step } = state;
   const next = new Image();
   next.src = pictureAt(step);
-  try { await next.decode(); } catch { /* the drawing that says why has no size of its own */ }
+  try { await next.decode(); } catch { /* the drawing that says why has no natural size */ }
   picture.src = next.src;
   picture.alt = find("position").textContent = `Image ${step} of ${state.steps}`;
   root.dataset.shown = step;
