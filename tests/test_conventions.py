@@ -97,8 +97,8 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/header_batch.py": "verbs/test_header_table.py",  # a program; the test runs it as the parent does
     "verbs/endpoint_methods.py": "docs/test_generated.py",  # stubs, which the test hands to a type checker
     "verbs/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
-    "archive/plain_objects.py": "archive/test_supporting.py",  # what both archives of plain files share
-    "verbs/supporting_data.py": "archive/test_supporting.py",  # the questions of that archive, over real sockets
+    "archive/plain_objects.py": "archive/test_supporting_files.py",  # what both archives of plain files share
+    "verbs/supporting_data.py": "archive/test_supporting_files.py",  # the questions of that archive, over real sockets
     "verbs/report_batch.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
 }

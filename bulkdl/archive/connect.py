@@ -20,7 +20,7 @@ from bulkdl.archive.pathdb import CAPABILITIES as PATHDB_CAPABILITIES
 from bulkdl.archive.pathdb import PathDbArchive
 from bulkdl.archive.profiles import DRS, Profile
 from bulkdl.archive.routed import RoutedArchive
-from bulkdl.archive.supporting import SupportedArchive, SupportingFiles
+from bulkdl.archive.supporting_files import SupportedArchive, SupportingFiles
 from bulkdl.archive.transports import OpenTransport
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access, Credentials

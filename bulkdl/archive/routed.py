@@ -16,7 +16,7 @@ from bulkdl.archive.base import Archive, Body, FoundSeries, Listing, Rest, Serie
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.profiles import Profile
-from bulkdl.archive.supporting import KEY, SupportedArchive
+from bulkdl.archive.supporting_files import KEY, SupportedArchive
 from bulkdl.errors import ArchiveError, ArchiveUnreachable, ConnectFailed, RequestFailed
 from bulkdl.model.access import Route
 from bulkdl.model.descriptions import NO_DESCRIPTIONS, Descriptions

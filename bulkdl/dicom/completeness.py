@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from bulkdl.dicom.images import ImageFacts, Vector
+from bulkdl.dicom.image_facts import ImageFacts, Vector
 
 _GAP: Final = 1.5  # times the usual distance of slices
 _FEWEST_SLICES: Final = 3

@@ -27,7 +27,7 @@ from bulkdl.fetch.plain_files import PlainFileValidator
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.targets import Target, targets_of, uid_of_file, uid_of_header
 from bulkdl.fetch.threads import Threads
-from bulkdl.fetch.transport import TransportChooser
+from bulkdl.fetch.transport_choice import TransportChooser
 from bulkdl.model.access import Access
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Retrying, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork

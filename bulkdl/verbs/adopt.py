@@ -45,7 +45,7 @@ from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring, remove_taken
 from bulkdl.store.layout import Layout, parse_layout
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.store.partials import partial_name
 from bulkdl.verbs import common
 from bulkdl.verbs.adopt_places import choose_places, places_of

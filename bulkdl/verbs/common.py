@@ -37,7 +37,7 @@ from bulkdl.runtime.disk import JOURNAL, LOCK_FILES, VIEW, shortage_errors
 from bulkdl.slides.container import require_tifffile
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, FORMER_LAYOUTS, Layout, layout_name, parse_layout
-from bulkdl.store.lock import holder, lock_mirror
+from bulkdl.store.mirror_lock import holder, lock_mirror
 from bulkdl.verbs.data_commons import read_headers, with_key
 from bulkdl.verbs.moves import Moves
 

@@ -20,7 +20,7 @@ from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.ids import is_plain_file
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import as_iterator, run_pool
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.common import require_mirror, require_settled
 
 COLUMNS: Final = ("series_uid", "sop_uid", "path", "error")

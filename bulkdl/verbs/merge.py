@@ -23,7 +23,7 @@ from bulkdl.runtime.disk import JOURNAL, LOCK_FILES, QUARANTINE, SUPERSEDED
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring_beside, remove_taken
 from bulkdl.store.layout import Layout, parse_layout
-from bulkdl.store.lock import holder
+from bulkdl.store.mirror_lock import holder
 from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import OpenMirror, now, open_mirror, require_mirror, require_settled

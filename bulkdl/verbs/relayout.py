@@ -15,7 +15,7 @@ from bulkdl.model.options import Option
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.relayout import RelayoutReport, Renamed
 from bulkdl.store.layout import Layout, layout_name, parse_layout
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import OpenMirror, open_mirror, require_mirror

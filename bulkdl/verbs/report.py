@@ -17,7 +17,7 @@ from typing import Annotated, Final
 
 from bulkdl._version import __version__
 from bulkdl.dicom.completeness import Finding, FindingKind, find_gaps
-from bulkdl.dicom.images import SeriesFacts
+from bulkdl.dicom.image_facts import SeriesFacts
 from bulkdl.dicom.tags import uid_names
 from bulkdl.errors import Interrupted
 from bulkdl.journal.journal import Journal

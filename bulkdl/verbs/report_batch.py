@@ -2,7 +2,7 @@
 
 import sys
 
-from bulkdl.dicom.images import read_series_facts
+from bulkdl.dicom.image_facts import read_series_facts
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.runtime.processes import answer_all
 

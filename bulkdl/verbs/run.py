@@ -37,9 +37,9 @@ from bulkdl.store.layout import Layout, special_name
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
 from bulkdl.verbs.agreements import agreement_of, require_agreement
+from bulkdl.verbs.collection_descriptions import CollectionsToDescribe
 from bulkdl.verbs.common import OpenArchive, OpenMirror
 from bulkdl.verbs.counted_names import CountedNames
-from bulkdl.verbs.describing import CollectionsToDescribe
 from bulkdl.verbs.replaced_files import replace_files
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.access import DEMOS
 from bulkdl.model.reports.log import LogReport
 from bulkdl.model.reports.status import StatusReport
-from bulkdl.store.lock import holder
+from bulkdl.store.mirror_lock import holder
 from bulkdl.store.run_progress import read_progress
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import require_mirror

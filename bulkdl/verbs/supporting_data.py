@@ -7,7 +7,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.profiles import Profile
-from bulkdl.archive.supporting import Offers, SupportedArchive
+from bulkdl.archive.supporting_files import Offers, SupportedArchive
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.data_sets import DataSet, DownloadWay

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Final, Unpack
 
 from bulkdl.archive.base import Archive
-from bulkdl.archive.supporting import KEY
+from bulkdl.archive.supporting_files import KEY
 from bulkdl.errors import ConfigurationError, JournalUnreadable, RequestFailed
 from bulkdl.fetch.adopted import md5_of_series
 from bulkdl.fetch.md5s import with_md5s

@@ -18,7 +18,7 @@ import pytest
 from bulkdl import __version__
 from bulkdl.cli import main
 from bulkdl.store.files import MirrorFiles
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 from tests.support.held_mirrors import make_mirror
 
 COMMANDS = ("mirror", "resume", "plan", "status", "verify", "query", "serve")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.dicom.completeness import FindingKind, find_gaps
-from bulkdl.dicom.images import ImageFacts
+from bulkdl.dicom.image_facts import ImageFacts
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)

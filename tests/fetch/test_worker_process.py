@@ -11,7 +11,7 @@ import pytest
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.fetch.shares import Share
-from bulkdl.fetch.transport import TransportChooser
+from bulkdl.fetch.transport_choice import TransportChooser
 from bulkdl.fetch.worker import Learned, Traffic, WorkerSettings
 from bulkdl.fetch.worker_process import Batch, Signal, WorkerProcess
 from bulkdl.model.access import Access

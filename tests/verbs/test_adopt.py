@@ -13,7 +13,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Adopting, Event
 from bulkdl.model.reports.adopt import AdoptReport
 from bulkdl.model.reports.base import RunOutcome
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.adopt import adopt_async
 from tests.support.dicom_files import MadeUp, instances, padded
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums

@@ -18,7 +18,7 @@ from bulkdl.dicom.header_values import DEFAULT_KEYWORDS
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.events import Event, Noted
 from bulkdl.runtime.disk import JOURNAL
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 from tests.support.bad_archive import BadArchive
 from tests.support.commands import run
 from tests.support.dicom_files import instances

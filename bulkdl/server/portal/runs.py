@@ -21,7 +21,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.server.portal.pages import HEADERS, PageMissing, PageRequest
 from bulkdl.server.responses import ServerThreads, Stream
-from bulkdl.store.lock import holder
+from bulkdl.store.mirror_lock import holder
 from bulkdl.store.run_progress import read_progress
 
 _SECONDS: Final = 1.0

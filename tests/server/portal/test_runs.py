@@ -16,7 +16,7 @@ from bulkdl.server.access import AccessRules
 from bulkdl.server.app import make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.nbia.apis import SERVICES_PATH
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.store.run_progress import save_progress
 from bulkdl.verbs.mirror import mirror_async
 from tests.server.portal.conftest import SECRET

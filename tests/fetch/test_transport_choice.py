@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.fetch.transport import TransportChooser
+from bulkdl.fetch.transport_choice import TransportChooser
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import SeriesWork
 from bulkdl.model.settings import Transport

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from bulkdl.dicom.images import read_image_facts, read_series_facts
+from bulkdl.dicom.image_facts import read_image_facts, read_series_facts
 from bulkdl.errors import InvalidInstance
 
 

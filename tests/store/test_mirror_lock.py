@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkdl.errors import MirrorLocked, MirrorUnwritable
-from bulkdl.store.lock import holder, lock_mirror
+from bulkdl.store.mirror_lock import holder, lock_mirror
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOLD = """
 import sys
 from pathlib import Path
-from bulkdl.store.lock import lock_mirror
+from bulkdl.store.mirror_lock import lock_mirror
 with lock_mirror(Path(sys.argv[1]), "bulkdl mirror"):
     print("held", flush=True)
     sys.stdin.read()
