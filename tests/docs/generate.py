@@ -36,6 +36,7 @@ from bulkdl.journal import schema
 from bulkdl.model import events, reports
 from bulkdl.model.access import DEMOS
 from bulkdl.store.layout import FIELDS, LAYOUTS
+from bulkdl.verbs.archives import ArchiveReport
 from tests.docs.man_page import MAN_PAGE, man_page
 from tests.docs.method_stubs import STUBS, stubs
 
@@ -58,10 +59,16 @@ _COMMANDS: Final = {
     "RelayoutReport": "`relayout`",
     "MergeReport": "`merge`",
     "ManifestReport": "`manifest show`",
-    "ManifestWritten": "`manifest convert`, `from-mirror`",
+    "ManifestWritten": "`manifest convert`, `from-mirror`, `lock`",
     "ManifestDifference": "`manifest diff`",
     "LsReport": "`ls`",
+    "CiteReport": "`cite`",
+    "MirrorReport": "`report`",
+    "DoctorReport": "`doctor`",
+    "ArchiveReport": "`archives`: each entry of its list `archives`",
 }
+# What values of any type are, where they are not those of an event.
+_ANY: Final = {"CiteReport": "a value of CSL-JSON"}
 
 
 def generated(text: str) -> str:
@@ -229,10 +236,13 @@ def _line_of(kind: type) -> int:
 def _documents() -> str:
     modules = [import_module(found.name) for found in pkgutil.iter_modules(reports.__path__, f"{reports.__name__}.")]
     kinds = {name: kind for module in modules for name, kind in inspect.getmembers(module, inspect.isclass)}
+    kinds["ArchiveReport"] = ArchiveReport
     parts = []
     for report, command in _COMMANDS.items():
         words: dict[str, str] = {}
-        rows = [(f"`{key}`", name) for key, name in _flat(_example(kinds[report], words).as_json(), words)]
+        example = _example(kinds[report], words).as_json()
+        words["of an event"] = _ANY.get(report, words.get("of an event", ""))
+        rows = [(f"`{key}`", name) for key, name in _flat(example, words)]
         parts += [f"### {command}", table(("key", "type"), rows)]
     return "\n\n".join(parts)
 
