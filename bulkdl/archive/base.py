@@ -124,7 +124,7 @@ class Body(Protocol):
     than 0 where the rest of an entry was requested and sent; `is_part` is True then. `validator` identifies the object
     (a strong entity tag or a date, RFC 9110 §8.8): two responses with the same validator have the same bytes; None if
     the archive sent none. `content_type` is the media type without parameters, in lower case; `headers` have names in
-    any case.
+    any case. `arrived` is how many bytes have arrived so far, while `read` waits for all of them as well.
     """
 
     length: int | None
@@ -133,6 +133,9 @@ class Body(Protocol):
     validator: str | None
     content_type: str
     headers: Mapping[str, str]
+
+    @property
+    def arrived(self) -> int: ...
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes in pieces of any size.

@@ -49,6 +49,10 @@ class HttpBody:
         self.received = 0
         self._encoded = 0
 
+    @property
+    def arrived(self) -> int:
+        return self._response.arrived
+
     async def chunks(self) -> AsyncIterator[bytes]:
         response, clock, access = self._response, time.monotonic, self._access
         # Only the time spent waiting for bytes counts, not the time that the caller needs to process them.

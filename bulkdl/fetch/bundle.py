@@ -20,6 +20,7 @@ from bulkdl.errors import (
     RequestFailed,
 )
 from bulkdl.errors import RequestRejected as Rejected
+from bulkdl.fetch.arrivals import Arrival
 from bulkdl.fetch.committer import Checked, Committer, Seen, listed_otherwise, md5_mismatch
 from bulkdl.fetch.download import Incoming
 from bulkdl.fetch.targets import Target
@@ -71,6 +72,7 @@ class _Unpacking:
         self._by_name: dict[str, str] = {}
         self._checksums: dict[str, str] = {}
         self._writing: list[asyncio.Future[int]] = []
+        self.arrival = Arrival()
 
     async def follow(self, events: Iterable[BundleEvent]) -> None:
         """Take in what the next bytes contain. Raises BundleError if the bundle is damaged."""
@@ -81,9 +83,11 @@ class _Unpacking:
                     self._entry = self._incoming(self._series_uid, event.position)
                 case EntryData() if self._entry is not None:
                     await self._entry.take(event.data)
+                    self.arrival.add(len(event.data))
                 case EntryEnded() if self._entry is not None:
                     entry, self._entry = self._entry, None
                     await self._finish(entry)
+                    self.arrival.ends_other()
         while self._writing:
             await self._writing.pop()
 
@@ -124,6 +128,7 @@ class _Unpacking:
             if (writing := self._committer.stage(checked)) is not None:
                 self._writing.append(writing)
             self.ready[checked.sop_uid] = (checked, target)
+            self.arrival.ends_instance()
             self._by_name[self._name] = checked.sop_uid
 
     async def drop(self) -> None:
@@ -143,6 +148,7 @@ class BundleDownloader:
         self._committer = committer
         self._threads = threads
         self._loop_cycle = OnePerLoopCycle()
+        self.arrivals: set[Arrival] = set()
 
     def can_download(self, work: SeriesWork) -> bool:
         """Whether the Series may come as a bundle: all UIDs must be known to find its entries in it."""
@@ -166,32 +172,40 @@ class BundleDownloader:
 
         async def once(attempt: int) -> None:
             unpacking = _Unpacking(incoming, self._committer, work, wanted)
+            self.arrivals.add(unpacking.arrival)
             try:
-                await self._receive(work, unpacking)
-            except (RequestFailed, BundleError) as error:
-                is_last = attempt >= _MOST_ATTEMPTS or isinstance(error, (AccessDenied, NotFound, Rejected))
-                if not unpacking.ready and not is_last:
-                    raise
+                await self._unpack(work, unpacking, is_last=attempt >= _MOST_ATTEMPTS)
+                ready = list(unpacking.ready.values())
+                for outcome in await self._committer.commit(ready) if ready else []:
+                    done.add(outcome.key)
+                    unpacking.arrival.is_delivered(outcome.size_bytes)
+                    await deliver(replace(outcome, attempts=attempt))
             finally:
-                await unpacking.drop()
-            if not unpacking.ready:
-                return
-            for outcome in await self._committer.commit(list(unpacking.ready.values())):
-                done.add(outcome.key)
-                await deliver(replace(outcome, attempts=attempt))
+                self.arrivals.discard(unpacking.arrival)
 
         with suppress(RequestFailed, BundleError):  # no attempt is left: its entries are downloaded one by one
             await self._archive.retrier.attempt(f"the bundle of series {work.series_uid}", once)
         return frozenset(done)
+
+    async def _unpack(self, work: SeriesWork, unpacking: _Unpacking, *, is_last: bool) -> None:
+        """Receive as much as possible. Raises RequestFailed, BundleError: it is nothing, and worth another attempt."""
+        try:
+            await self._receive(work, unpacking)
+        except (RequestFailed, BundleError) as error:
+            is_final = is_last or isinstance(error, (AccessDenied, NotFound, Rejected))
+            if not unpacking.ready and not is_final:
+                raise
+        finally:
+            await unpacking.drop()
 
     async def _receive(self, work: SeriesWork, unpacking: _Unpacking) -> None:
         form = self._archive.capabilities.bundle or BundleForm.ZIP
         async with self._archive.open_bundle(work.series_uid, study_uid=work.study_uid) as body:
             reader = READERS[form](body)
             async for chunk in body.chunks():
-                await self._archive.retrier.received(len(chunk))
-                await self._loop_cycle.passed()
-                await unpacking.follow(reader.feed(chunk))
+                async for piece in self._archive.retrier.paced(chunk):
+                    await self._loop_cycle.passed()
+                    await unpacking.follow(reader.feed(piece))
         await unpacking.follow(reader.close())
         await unpacking.compare_checksums()
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, Interrupted, MirrorUnwritable
+from bulkdl.fetch.progress_meter import ProgressMeter, Recorded
 from bulkdl.fetch.shares import Shares
 from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, traffic_of
@@ -26,7 +27,6 @@ from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import BESIDE, NOT_CHECKED, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
-from bulkdl.model.transfer_rate import RemainingTime, TransferRate
 from bulkdl.runtime.recent_answer import RecentAnswer
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
 from bulkdl.store.run_progress import forget_progress, save_progress
@@ -68,9 +68,7 @@ class Coordinator:
         self._stop = context.stop
         self.outcomes: Counter[Outcome] = Counter()
         self.bytes_fetched = 0
-        self.rate = TransferRate()
-        self._remaining = RemainingTime()
-        self._announced_bytes = 0
+        self.meter = ProgressMeter()
         self._progress: Progress | None = None  # as last announced
         self._counts = RecentAnswer(self._count)  # to count a million Series takes a second
         self._remote: list[WorkerProcess] = []
@@ -93,7 +91,9 @@ class Coordinator:
 
     def traffic(self) -> Traffic:
         """The traffic of all workers, and of the resolver."""
-        here = traffic_of(self._archive)
+        return self._sum_of(traffic_of(self._archive))
+
+    def _sum_of(self, here: Traffic) -> Traffic:
         return Traffic(*map(sum, zip(here, *(remote.traffic for remote in self._remote), strict=True)))
 
     async def fetch(self, upstream: Stage, only: Iterable[SeriesWork] | None = None) -> None:
@@ -111,6 +111,8 @@ class Coordinator:
         try:
             async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
                 await self._work(self.owed(upstream) if only is None else self._given(only))
+            await self._record()
+            await self._announce(upstream)
         finally:
             await self._record()
             forget_progress(self._settings.root)
@@ -322,39 +324,20 @@ class Coordinator:
                     self._spare = self._start_process()  # so that it is ready when it is needed
 
     async def _announce(self, upstream: Stage) -> int:
-        counts, counted_bytes = await self._counts.get()
-        traffic = self.traffic()
-        unfinished = traffic.unfinished_bytes + self._local.traffic().unfinished_bytes
-        # Bytes that have arrived are not finished for a moment, until their outcome is recorded: the count never falls.
-        self._announced_bytes = max(self._announced_bytes, self.bytes_fetched + unfinished)
-        bytes_left = _bytes_left(counts, self._announced_bytes - counted_bytes)
-        self.rate.add(self._announced_bytes)
-        self._remaining.add(self._announced_bytes, self.outcomes.total())
-        seconds_left = self._remaining.seconds(bytes_left=bytes_left, instances_left=counts.owed)
-        self._progress = Progress(
-            series_selected=counts.series_selected,
-            series_done=counts.series_complete + counts.series_failed,
-            instances_selected=counts.instances_selected,
-            instances_held=counts.held,
-            instances_failed=counts.failed + counts.quarantined,
-            bytes_fetched=self._announced_bytes,
-            bytes_left=bytes_left,
-            bytes_selected=counts.promised_bytes,
-            bytes_per_second=round(self.rate.per_second()),
-            seconds_left=seconds_left if upstream.has_ended else None,
-            retries=traffic.retries,
-            in_flight=traffic.in_flight,
-            limit=traffic.limit,
-            resolving=not upstream.has_ended,
-            at_work=self._at_work(),
-        )
+        counts, counted = await self._counts.get()
+        traffic = self._sum_of(self._local.traffic())
+        progress = self.meter.progress(counts, counted, self._recorded(), traffic, resolving=not upstream.has_ended)
+        self._progress = replace(progress, at_work=self._at_work())
         self._sink(self._progress)
         return max(counts.owed, counts.promised_instances - counts.held)
 
-    async def _count(self) -> tuple[Counts, int]:
-        """The totals of the journal, and the bytes that this run has fetched of what they count."""
-        async with self._recording:  # so that both numbers are of the same outcomes
-            return await self._journal_thread(Journal.counts, self._run), self.bytes_fetched
+    async def _count(self) -> tuple[Counts, Recorded]:
+        """The totals of the journal, and what this run has recorded of what they count."""
+        async with self._recording:  # so that both are of the same outcomes
+            return await self._journal_thread(Journal.counts, self._run), self._recorded()
+
+    def _recorded(self) -> Recorded:
+        return Recorded(self.bytes_fetched, self.outcomes.total())
 
     def _at_work(self) -> tuple[str, ...]:
         """The first folders of the Series in hand: their Collections, in most layouts."""
@@ -366,12 +349,3 @@ class Coordinator:
         await self._stop.wait()
         await asyncio.sleep(_GRACE_SECONDS)
         raise Interrupted("stopped while requests were in flight; finished instances are saved")
-
-
-def _bytes_left(counts: Counts, unfinished_bytes: int) -> int | None:
-    """What is still to come of the archive's sizes; None where a size is not known. Failed instances do not come."""
-    if counts.series_unsized or not counts.promised_bytes:
-        return None
-    failed = counts.failed + counts.quarantined
-    failed_bytes = counts.promised_bytes * failed // max(1, counts.promised_instances)
-    return max(0, counts.promised_bytes - counts.held_bytes - failed_bytes - unfinished_bytes)

@@ -19,6 +19,7 @@ from bulkdl.errors import (
     RequestRejected,
     UnexpectedAnswer,
 )
+from bulkdl.fetch.arrivals import Arrival
 from bulkdl.fetch.committer import Committer, Received, Seen, invalid_at_source, md5_mismatch
 from bulkdl.fetch.digests import Hashing, tag_of_parts
 from bulkdl.fetch.ranges import CHECKPOINT_BYTES, WRITE_BYTES, RangedDownload, fresh, in_parts
@@ -77,6 +78,7 @@ class Incoming:
         self.tag: str | None = None
         self.request = ""  # the name that the archive gave the request, for those who run it
         self.stated: Mapping[str, bytes] = {}  # the checksums that the archive sends with the body
+        self.arrival = Arrival()
 
     async def resume(self, kept: KeptPartial) -> None:
         """Continue after the bytes that were kept."""
@@ -93,6 +95,7 @@ class Incoming:
 
     def expect(self, length: int) -> None:
         """State how long the body says it is, 0 where it does not say."""
+        self.arrival.expected_bytes = length
         if length > MEMORY_BYTES:
             _refuse_beyond(self._most_bytes or self._partials.free_bytes(), length)
 
@@ -181,13 +184,7 @@ class Downloader:
         self._whole: set[str] = set()  # the names of entries of which a range was refused
         self._kept: dict[str, KeptPartial] = {}
         self._loop_cycle = OnePerLoopCycle()
-        self._unfinished_bytes = 0
-        self._in_ranges: set[RangedDownload] = set()
-
-    @property
-    def unfinished_bytes(self) -> int:
-        """The bytes received of large bodies that are under way."""
-        return self._unfinished_bytes + sum(download.arrived for download in self._in_ranges)
+        self.arrivals: set[Arrival] = set()
 
     async def find_kept(self) -> None:
         """Find the partial files that an earlier run kept; once, before the first download."""
@@ -205,6 +202,7 @@ class Downloader:
         async def once(_: int) -> InstanceOutcome:
             with_md5 = self._archive.capabilities.knows_md5s or target.entry.md5 is not None
             incoming = Incoming(self._partials, self._threads, name, target.most_bytes, with_md5=with_md5)
+            self.arrivals.add(incoming.arrival)
             try:
                 if self._comes_in_ranges(target, name):
                     received = await self._receive_in_ranges(target, incoming)
@@ -229,6 +227,7 @@ class Downloader:
                     error.args = (f"{error} (request {incoming.request})",)
                 raise
             finally:
+                self.arrivals.discard(incoming.arrival)
                 await incoming.drop()
 
         try:
@@ -250,7 +249,7 @@ class Downloader:
             await self._threads(self._partials.forget, name)  # its note is not of the file that follows
             kept = fresh(source, length, above)
         download = RangedDownload(self._archive, self._partials, self._threads, target, name, in_parts(kept, above))
-        self._in_ranges.add(download)
+        self.arrivals.add(download.arrival)
         try:
             return await download.receive()
         except (RequestRejected, UnexpectedAnswer) as error:
@@ -264,7 +263,7 @@ class Downloader:
             raise
         finally:
             incoming.stated = download.stated
-            self._in_ranges.discard(download)
+            self.arrivals.discard(download.arrival)
             self._sends_ranges = self._sends_ranges and download.sends_ranges
 
     async def _compare_tag(self, received: Received, tag: str) -> tuple[str, ...]:
@@ -339,20 +338,14 @@ class Downloader:
     async def _receive(self, body: Body, incoming: Incoming) -> None:
         retrier = self._archive.retrier
         incoming.expect(body.start + (body.length or 0))
-        if body.length is not None and body.length <= MEMORY_BYTES:
-            content = await body.read(MEMORY_BYTES)
-            await retrier.received(len(content))
-            await incoming.take(content)
+        if body.length is not None and body.length <= MEMORY_BYTES and not retrier.is_paced:
+            incoming.arrival.reads(body)
+            await incoming.take(await body.read(MEMORY_BYTES))
         else:
-            received = 0
-            try:
-                async for chunk in body.chunks():
-                    await retrier.received(len(chunk))
-                    await incoming.take(chunk)
-                    received += len(chunk)
-                    self._unfinished_bytes += len(chunk)
-            finally:
-                self._unfinished_bytes -= received
+            async for chunk in body.chunks():
+                async for piece in retrier.paced(chunk):
+                    await incoming.take(piece)
+                    incoming.arrival.add(len(piece))
 
 
 def _refuse_beyond(most_bytes: int, size_bytes: int) -> None:

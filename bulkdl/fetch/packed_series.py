@@ -15,6 +15,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.errors import BundleError, ChecksumMismatch, InstanceError, NotInBundle, RequestFailed
+from bulkdl.fetch.arrivals import Arrival
 from bulkdl.fetch.committer import Checked, Committer, Received, Seen
 from bulkdl.fetch.digests import digests_of
 from bulkdl.fetch.download import Incoming
@@ -44,6 +45,7 @@ class _UnpackingPackage:
         self._threads = threads
         self._entry: Incoming | None = None
         self._writing: list[asyncio.Future[int]] = []
+        self.arrival = Arrival()
 
     async def follow(self, events: Iterable[BundleEvent]) -> None:
         """Take in what the next bytes contain. Raises BundleError: the object is damaged."""
@@ -53,9 +55,11 @@ class _UnpackingPackage:
                     self._entry = self._incoming(event.position)
                 case EntryData() if self._entry is not None:
                     await self._entry.take(event.data)
+                    self.arrival.add(len(event.data))
                 case EntryEnded() if self._entry is not None:
                     entry, self._entry = self._entry, None
                     await self._finish(entry, event.position)
+                    self.arrival.ends_other()
         while self._writing:
             await self._writing.pop()
 
@@ -68,6 +72,7 @@ class _UnpackingPackage:
             if (writing := self._committer.stage(checked)) is not None:
                 self._writing.append(writing)
             self.ready[position] = checked
+            self.arrival.ends_instance()
         except InstanceError as error:
             self.failures[position] = error
         finally:
@@ -96,6 +101,7 @@ class PackedDownloader:
         self._committer = committer
         self._threads = threads
         self._loop_cycle = OnePerLoopCycle()
+        self.arrivals: set[Arrival] = set()
 
     async def download(self, targets: Sequence[Target], deliver: Callable[[InstanceOutcome], Awaitable[None]]) -> None:
         """Download the object that has all `targets`, and deliver the outcome of each.
@@ -108,6 +114,7 @@ class PackedDownloader:
 
         async def once(attempt: int) -> _UnpackingPackage | ChecksumMismatch:
             unpacking = _UnpackingPackage(self._incoming(key, wanted), self._committer, wanted, self._threads)
+            self.arrivals.add(unpacking.arrival)
             is_complete = False
             try:
                 await self._receive(key, targets[0], unpacking)
@@ -118,6 +125,7 @@ class PackedDownloader:
                 return error
             finally:
                 if not is_complete:
+                    self.arrivals.discard(unpacking.arrival)
                     await unpacking.discard()
             return unpacking
 
@@ -131,8 +139,12 @@ class PackedDownloader:
             await self._fail(targets, found, deliver)
             return
         staged = [(checked, wanted[position]) for position, checked in found.ready.items()]
-        for outcome in await self._committer.commit(staged) if staged else []:
-            await deliver(replace(outcome, attempts=attempts))
+        try:
+            for outcome in await self._committer.commit(staged) if staged else []:
+                found.arrival.is_delivered(outcome.size_bytes)
+                await deliver(replace(outcome, attempts=attempts))
+        finally:
+            self.arrivals.discard(found.arrival)
         for position, target in wanted.items():
             if position not in found.ready:
                 absent = NotInBundle(f"the object {key} does not contain it")
@@ -153,9 +165,9 @@ class PackedDownloader:
         reader = BundleReader()
         async with self._archive.open(target.series_uid, Entry(key)) as body:
             async for chunk in body.chunks():
-                await self._archive.retrier.received(len(chunk))
-                await self._loop_cycle.passed()
-                await unpacking.follow(reader.feed(chunk))
+                async for piece in self._archive.retrier.paced(chunk):
+                    await self._loop_cycle.passed()
+                    await unpacking.follow(reader.feed(piece))
         await unpacking.follow(reader.close())
 
     def _incoming(self, key: str, wanted: Mapping[int, Target]) -> Callable[[int], Incoming]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive, Body, Rest
 from bulkdl.errors import ConnectionLost, Interrupted, RequestFailed, ShortBody, TimedOut, UnexpectedAnswer
+from bulkdl.fetch.arrivals import Arrival
 from bulkdl.fetch.committer import Received
 from bulkdl.fetch.digests import Hashing
 from bulkdl.fetch.stated_checksums import stated_checksums
@@ -104,7 +105,7 @@ def part_size(length: int, above_bytes: int) -> int:
 class RangedDownload:
     """One entry while it is received in ranges into the partial file `name`.
 
-    `kept` is what an earlier attempt left, and has the state of this one. `arrived` counts the bytes received so far.
+    `kept` is what an earlier attempt left, and has the state of this one. `arrival` counts the bytes received so far.
     `sends_ranges` becomes False if the archive does not send ranges, or does not identify the object. `stated` are the
     checksums of the whole object that it sends with a range.
     """
@@ -113,7 +114,7 @@ class RangedDownload:
         self, archive: Archive, partials: Partials, threads: Threads, target: Target, name: str, kept: KeptPartial
     ) -> None:
         self.kept = kept
-        self.arrived = 0
+        self.arrival = Arrival(kept.length)
         self.sends_ranges = True
         self.stated: Mapping[str, bytes] = {}
         self._archive = archive
@@ -206,10 +207,10 @@ class RangedDownload:
             size_bytes = 0
             try:
                 async for chunk in body.chunks():
-                    await self._archive.retrier.received(len(chunk))
-                    self.arrived += len(chunk)
-                    pieces.append(chunk)
-                    size_bytes += len(chunk)
+                    async for piece in self._archive.retrier.paced(chunk):
+                        self.arrival.add(len(piece))
+                        pieces.append(piece)
+                        size_bytes += len(piece)
                     if size_bytes >= _WRITE_BYTES:
                         taken, pieces, size_bytes = pieces, [], 0
                         await self._write(part, taken, file)

@@ -17,6 +17,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.archive.routed import part_of, parts_of
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import Interrupted
+from bulkdl.fetch.arrivals import Arrival, total
 from bulkdl.fetch.bundle import BundleDownloader
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.digests import digests_of_file
@@ -71,13 +72,19 @@ class WorkerSettings:
 
 
 class Traffic(NamedTuple):
-    """The requests and retries so far, the requests in flight now, how many may be, and bytes of unfinished bodies."""
+    """The requests and retries so far, the requests in flight now, how many may be, and what has arrived unfinished.
+
+    What is unfinished is that of `fetch.arrivals.Unfinished`.
+    """
 
     requests: int = 0
     retries: int = 0
     in_flight: int = 0
     limit: int = 0
     unfinished_bytes: int = 0
+    unfinished_instances: float = 0.0
+    awaited_bytes: int = 0
+    awaited_instances: int = 0
 
 
 def traffic_of(archive: Archive) -> Traffic:
@@ -122,6 +129,11 @@ class _Source:
     bundles: BundleDownloader
     packages: PackedDownloader
 
+    @property
+    def arrivals(self) -> set[Arrival]:
+        """What arrives of it now."""
+        return self.downloader.arrivals | self.bundles.arrivals | self.packages.arrivals
+
 
 class Worker:
     """One worker. Others may share `archive` and its retrier."""
@@ -163,8 +175,13 @@ class Worker:
 
     def traffic(self) -> Traffic:
         """What it does now."""
-        unfinished = sum(source.downloader.unfinished_bytes for source in self._sources.values())
-        return traffic_of(self._archive)._replace(unfinished_bytes=unfinished)
+        unfinished = total(arrival for source in self._sources.values() for arrival in source.arrivals)
+        return traffic_of(self._archive)._replace(
+            unfinished_bytes=unfinished.size_bytes,
+            unfinished_instances=unfinished.instances,
+            awaited_bytes=unfinished.awaited_bytes,
+            awaited_instances=unfinished.awaited,
+        )
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""

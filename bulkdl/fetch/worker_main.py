@@ -22,7 +22,7 @@ from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
 from bulkdl.runtime.tasks import running_alongside
 
 _TICK_SECONDS: Final = 0.05
-_TICKS_OF_SILENCE: Final = 20  # then a batch is sent although it is empty: the parent sees that this process lives
+_TICKS_OF_SILENCE: Final = 5  # then a batch is sent although it is empty: the parent shows what arrives here
 
 
 class WorkerMain:

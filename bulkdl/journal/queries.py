@@ -134,6 +134,7 @@ _IS_CREDIBLE: Final = f"""(
   ifnull(image_count, 0) <= {_MOST_INSTANCES}
   AND ifnull(size_bytes <= {_MOST_BYTES} * max(1, ifnull(image_count, {_MOST_INSTANCES})), 1)
   AND (ifnull(size_bytes, 0) = 0 OR ifnull(image_count, 0) * {_LEAST_BYTES} <= size_bytes))"""
+_IS_SIZED: Final = f"(size_bytes IS NOT NULL AND {_IS_CREDIBLE})"
 
 COUNTS: Final = f"""{_TALLIES}
 SELECT count(*),
@@ -142,7 +143,15 @@ SELECT count(*),
   sum(listing = {UNLISTED} AND has_error = 0),
   sum(owed), sum(held), sum(failed), sum(quarantined), sum(withdrawn), sum(held_bytes),
   sum(CASE WHEN {_IS_CREDIBLE} THEN image_count END), sum(CASE WHEN {_IS_CREDIBLE} THEN size_bytes END),
-  sum(size_bytes IS NULL OR NOT {_IS_CREDIBLE})
+  sum(NOT {_IS_SIZED}),
+  sum(CASE
+    WHEN {_IS_SIZED} AND listing = {UNLISTED} THEN size_bytes
+    WHEN {_IS_SIZED} THEN max(0, size_bytes - held_bytes) * owed / max(1, owed + failed + quarantined)
+    WHEN held > 0 THEN owed * held_bytes / held END),
+  sum(CASE
+    WHEN {_IS_SIZED} OR held > 0 OR has_error = 1 THEN 0
+    WHEN listing = {UNLISTED} THEN max(1, ifnull(image_count, 1))
+    ELSE owed END)
 FROM tallies
 """
 

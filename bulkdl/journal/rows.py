@@ -223,6 +223,8 @@ class Counts:
     A Series with failures counts as failed once it owes nothing; `series_unlisted` are among those that owe.
     `promised_instances` and `promised_bytes` are sums of the archive's own numbers, as far as these are credible;
     `series_unsized` counts the Series without such a size, or of which only some instances are selected.
+    `likely_bytes` is the size of what is owed: of Series with a size what is missing of it; of others, instances are as
+    large as those that are held of the Series. `instances_unlike` are the owed ones that nothing is known of.
     """
 
     series_selected: int = 0
@@ -238,6 +240,8 @@ class Counts:
     promised_instances: int = 0
     promised_bytes: int = 0
     series_unsized: int = 0
+    likely_bytes: int = 0
+    instances_unlike: int = 0
 
     @property
     def instances_selected(self) -> int:

@@ -35,7 +35,9 @@ class Progress(Event):
 
     While `resolving`, the totals still grow. Bytes are those of this run, of unfinished instances too; `bytes_selected`
     is the archive's number for everything selected, 0 if it sends none; `bytes_left` is None where a size is unknown.
-    `bytes_per_second` is the rate of the last ten seconds; `seconds_left` is None where the rest is not known.
+    `bytes_per_second` is the rate of the last ten seconds; `seconds_left` is None where the rest is not known, and an
+    estimate from the sizes of what is held where `bytes_left` is None.
+    `instances_arriving` is the sum of the shares that have arrived of unfinished instances.
     `limit` is how many requests may be in flight now; `at_work` are the first folders that are downloaded into.
     """
 
@@ -48,6 +50,7 @@ class Progress(Event):
     bytes_fetched: int
     bytes_selected: int
     bytes_left: int | None = None
+    instances_arriving: float = 0.0
     bytes_per_second: int = 0
     seconds_left: float | None = None
     retries: int

@@ -68,7 +68,7 @@ def _fitted(cell: str, size: int) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 10:  # noqa: PLR2004 - below that the tenths matter
+    if seconds < 9.95:  # noqa: PLR2004 - below 10 the tenths matter
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

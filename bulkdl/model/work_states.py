@@ -13,16 +13,18 @@ Clock = Callable[[], float]
 
 _LONGEST_SECONDS: Final = 100 * 3600
 """A longer remaining time is not worth a number: too little has arrived yet."""
+_LEAST_SECONDS: Final = 0.1
 
 
 class WorkState(NamedTuple):
     """How far the work is. `done` of `total` are bytes or items; a total of 0 is not known.
 
     `amount` says both; `details` are further counts, the most important ones first; `problems` count what failed.
+    `is_estimate`: the remaining time is a guess.
     """
 
     title: str
-    done: int
+    done: float
     total: int
     amount: str
     bytes_per_second: float
@@ -31,6 +33,7 @@ class WorkState(NamedTuple):
     problems: str = ""
     at_work: str = ""
     has_bytes: bool = True
+    is_estimate: bool = False
 
     @property
     def share(self) -> float | None:
@@ -52,7 +55,7 @@ class WorkState(NamedTuple):
         """The remaining time for people; empty where it is not known."""
         if self.seconds_left is None or self.seconds_left > _LONGEST_SECONDS or self.share == 1:
             return ""
-        return f"{duration(max(1.0, round(self.seconds_left)))} left"
+        return f"{'about ' if self.is_estimate else ''}{duration(max(_LEAST_SECONDS, self.seconds_left))} left"
 
     def __str__(self) -> str:
         """One line: `36%, 31.2 MB of 87.1 MB, 2.0 MB/s, 28 s left, 42 of 96 series, …`."""
@@ -116,15 +119,16 @@ class WorkStates:
 
 def state_of_run(event: Progress) -> WorkState:
     """The state of a run: by its bytes where all sizes are known, else by its instances."""
+    ended = event.instances_held + event.instances_failed
     if event.bytes_left is not None and event.bytes_selected:
-        done, total = event.bytes_selected - event.bytes_left, event.bytes_selected
-        amount = f"{human_bytes(max(0, done))} of {human_bytes(total)}"
+        done, total = float(event.bytes_selected - event.bytes_left), event.bytes_selected
+        amount = f"{human_bytes(max(0, round(done)))} of {human_bytes(total)}"
     else:
-        done, total = event.instances_held + event.instances_failed, event.instances_selected
+        done, total = ended + event.instances_arriving, event.instances_selected
         amount = f"{human_bytes(event.bytes_fetched)} downloaded"
     return WorkState(
         "resolving" if event.resolving else "",
-        max(0, done),
+        max(0.0, done if ended == event.instances_selected else min(done, total - 1e-3)),
         total,
         amount,
         event.bytes_per_second,
@@ -137,6 +141,7 @@ def state_of_run(event: Progress) -> WorkState:
         ),
         f"{event.instances_failed:,} failed" if event.instances_failed else "",
         ", ".join(map(one_line, event.at_work)),
+        is_estimate=event.bytes_left is None,
     )
 
 

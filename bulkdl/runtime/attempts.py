@@ -205,6 +205,21 @@ class Retrier:
         if self._rate is not None and (wait := self._rate.wait_seconds(size_bytes, now=self._clock())) > 0:
             await self.sleep(wait)
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether a rate limits the bytes a second."""
+        return self._rate is not None
+
+    async def paced(self, chunk: bytes) -> AsyncIterator[bytes]:
+        """Yield received bytes as fast as the rate limit allows, in pieces of a fraction of a second."""
+        if self._rate is None:
+            yield chunk
+            return
+        for start in range(0, len(chunk), piece_bytes := self._rate.piece_bytes):
+            piece = chunk[start : start + piece_bytes]
+            await self.received(len(piece))
+            yield piece
+
     async def back_off(self, attempt: int) -> None:
         """Wait as after attempt number `attempt`, because an answer was received but is not plausible."""
         await self.sleep(backoff_seconds(attempt, chance=self.policy.chance) * self.policy.wait_scale)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect
 from typing import Final
 
+_PIECE_SECONDS: Final = 0.1
 _MEMORY_SECONDS: Final = 10.0  # longer than a refusal takes
 _BELOW: Final = 0.99  # of the accepted rate: at the limit itself every jitter of the network would cause a refusal
 _LESS: Final = 0.95  # when that was still too high
@@ -32,6 +33,11 @@ class ByteRate:
     def __init__(self, bytes_per_second: float, *, now: float) -> None:
         self._rate = bytes_per_second
         self._paid_until = now
+
+    @property
+    def piece_bytes(self) -> int:
+        """What to account for at a time, so that bytes are received evenly."""
+        return max(1, int(self._rate * _PIECE_SECONDS))
 
     def change(self, bytes_per_second: float, *, now: float) -> None:
         """Go on at another rate; bytes that are not waited for yet are still due, at the new rate."""

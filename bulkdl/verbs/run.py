@@ -586,7 +586,7 @@ class MirrorRun:
             sources=self._sources,
             withdrawn=self._withdrawn,
             collections=tuple(await journal(Journal.collections, self.run)),
-            peak_bytes_per_second=round(self.coordinator.rate.peak),
+            peak_bytes_per_second=round(self.coordinator.meter.rate.peak),
             bytes_free=await self._bytes_free(),
         )
         document = report.as_json()

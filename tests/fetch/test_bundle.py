@@ -10,6 +10,7 @@ import pytest
 
 from bulkdl.archive.base import BundleForm, Capabilities
 from bulkdl.errors import ConnectionLost, NotFound
+from bulkdl.fetch.arrivals import Unfinished, total
 from bulkdl.fetch.bundle import BundleDownloader
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.pixel_decoding import Decoders
@@ -83,6 +84,27 @@ async def test_a_bundle_brings_every_instance(bundles: Open, files: MirrorFiles,
     assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
     assert {outcome.key for outcome in outcomes} == done
     assert list(files.partials.folder.iterdir()) == []
+
+
+async def test_what_arrives_of_a_bundle_is_seen_until_it_is_delivered(bundles: Open) -> None:
+    archive = MemoryArchive({}, bundle=zip_of([*MEMBERS, ("LICENSE", b"text")]))
+    made, seen, delivered = bundles(archive), list[Unfinished](), list[Unfinished]()
+
+    def change(key: str, body: MemoryBody) -> None:
+        del key
+        body.piece_bytes, body.watch = 500, lambda: seen.append(total(made.arrivals))
+
+    async def deliver(outcome: InstanceOutcome) -> None:
+        del outcome
+        delivered.append(total(made.arrivals))
+
+    archive.change = change
+    await made.download(work(), targets_of(work()), deliver)
+    sizes, count, size = [state.size_bytes for state in seen], len(MADE_UP), len(MADE_UP[0].content)
+    assert len(set(sizes)) > count
+    assert seen[-1] == Unfinished(count * size, count)
+    assert delivered == [Unfinished(left * size, left) for left in reversed(range(count))]
+    assert made.arrivals == set()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from bulkdl.archive.base import Rest
 from bulkdl.errors import ConnectionLost, UnexpectedAnswer
+from bulkdl.fetch.arrivals import Unfinished, total
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.download import MEMORY_BYTES, Downloader, Incoming
 from bulkdl.fetch.pixel_decoding import Decoders
@@ -21,6 +22,7 @@ from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import Outcome
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings
+from bulkdl.runtime.rates import ByteRate
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.partials import partial_name
 from tests.support.dicom_files import MadeUp, instances
@@ -105,6 +107,23 @@ async def test_a_text_is_not_quarantined_as_a_file(downloader: Open, files: Mirr
     outcome = await downloader(MemoryArchive({KEY: [content]})).download(target())
     assert (outcome.outcome, outcome.error) == (Outcome.FAILED, UnexpectedAnswer.code)
     assert files_in(files) == []
+
+
+@pytest.mark.parametrize("is_paced", [False, True])
+async def test_what_arrives_of_an_instance_is_seen_before_it_is_complete(downloader: Open, *, is_paced: bool) -> None:
+    archive = MemoryArchive({KEY: [ONE.content]}, rate=ByteRate(1e9, now=0.0) if is_paced else None)
+    made, seen = downloader(archive), list[Unfinished]()
+
+    def change(key: str, body: MemoryBody) -> None:
+        del key
+        body.piece_bytes, body.watch = 100, lambda: seen.append(total(made.arrivals))
+
+    archive.change = change
+    outcome = await made.download(target())
+    length = len(ONE.content)
+    sizes = [*range(100, length, 100), length]
+    assert seen == [Unfinished(size, size / length, length - size, 1) for size in sizes]
+    assert (outcome.outcome, made.arrivals) == (Outcome.FETCHED, set())
 
 
 # --- large bodies -----------------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ async def test_a_large_entry_arrives_in_parallel_ranges(opened: Opened) -> None:
         assert len(bench.server.gets) == 20
         assert {seen.headers.get("if-match") for seen in bench.server.gets[1:]} == {STORED.etag}
         assert bench.server.server.most_at_once >= 3
-        assert (bench.partial_files(), bench.downloader.unfinished_bytes) == ([], 0)
+        assert (bench.partial_files(), bench.downloader.arrivals) == ([], set())
 
 
 async def test_one_permit_is_enough(opened: Opened) -> None:

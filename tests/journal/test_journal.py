@@ -529,7 +529,7 @@ def test_wants_and_counts_only_the_instances_that_a_selection_names(journal: Jou
     journal.record_series(run, [(record(1, image_count=6), folder(1))], now=NOW)
     assert owed(journal, run) == [sop_uid(1, 2), sop_uid(1, 3)]
     assert journal.counts(run) == Counts(
-        series_selected=1, owed=2, held=1, held_bytes=1001, promised_instances=3, series_unsized=1
+        series_selected=1, owed=2, held=1, held_bytes=1001, promised_instances=3, series_unsized=1, likely_bytes=2002
     )
     (status,) = journal.collections(run)
     assert (status.instances, status.held, status.owed, status.size_bytes) == (3, 1, 2, 1001)
@@ -614,9 +614,25 @@ def test_counts_each_series_as_complete_failed_or_owing(journal: Journal) -> Non
         held_bytes=4 * 2001 - 1000,
         promised_instances=12,
         promised_bytes=12000,
+        likely_bytes=3000,  # of 5 and of what 3 owes
     )
     assert journal.counts(run).instances_selected == 10
     assert journal.counts(run).series.selected == 6
+
+
+def test_estimates_what_is_owed_from_sizes_or_from_what_is_held_of_the_same_series(journal: Journal) -> None:
+    run = begin(journal)
+    sizes = [None, None, None, 5000, 5000]
+    found = [replace(record(s, image_count=4), size_bytes=size) for s, size in enumerate(sizes)]
+    journal.record_series(run, [(one, folder(s)) for s, one in enumerate(found)], now=NOW)
+    for s in (0, 1, 3):
+        list_instances(journal, run, s, range(4))
+    journal.record_outcomes(run, [outcome(0, 0), outcome(0, 1), outcome(3, 0), outcome(3, 1, Outcome.FAILED)])
+    counts = journal.counts(run)
+    of_held, of_sized, of_unlisted = 2 * (1000 + 1001) // 2, (5000 - 1000) * 2 // 3, 5000
+    assert counts.likely_bytes == of_held + of_sized + of_unlisted
+    assert counts.instances_unlike == 4 + 4  # of 1, of which nothing is held, and of 2, which is not listed
+    assert counts.series_unsized == 3
 
 
 def test_counts_nothing_in_an_empty_journal(journal: Journal) -> None:

@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from bulkdl.model.events import Adopting, Noted, Verifying, Working
+from bulkdl.model.events import Adopting, Noted, Progress, Verifying, Working
 from bulkdl.model.work_states import WorkStates
 from tests.support.clocks import HandMovedClock, progress
 
 
-@pytest.mark.parametrize(("left", "percent"), [(20_000_000, "0%"), (60_000, "99%"), (1, "99%"), (0, "100%")])
-def test_a_share_is_rounded_down_so_that_only_what_is_whole_is_whole(left: int, percent: str) -> None:
-    state = WorkStates(HandMovedClock()).of(progress(1, left=left))
+@pytest.mark.parametrize(
+    ("held", "left", "percent"),
+    [(1, 20_000_000, "0%"), (1, 60_000, "99%"), (1, 1, "99%"), (1999, 0, "99%"), (2000, 0, "100%")],
+)
+def test_a_share_is_rounded_down_so_that_only_what_is_whole_is_whole(held: int, left: int, percent: str) -> None:
+    state = WorkStates(HandMovedClock()).of(progress(held, left=left))
     assert state is not None
     assert state.percent == percent
 
@@ -22,6 +25,30 @@ def test_without_sizes_the_share_is_that_of_instances() -> None:
     state = WorkStates(HandMovedClock()).of(progress(500, failed=500))
     assert state is not None
     assert (state.percent, state.amount) == ("50%", "0 B downloaded")
+
+
+def test_unfinished_instances_count_by_the_share_that_has_arrived() -> None:
+    state = WorkStates(HandMovedClock()).of(replace(progress(500), instances_arriving=250.5))
+    assert state is not None
+    assert state.share == 750.5 / 2000
+
+
+@pytest.mark.parametrize(
+    ("event", "left"),
+    [(progress(1, left=5), "28 s left"), (progress(1), "about 28 s left")],
+    ids=["of-known-sizes", "a-guess"],
+)
+def test_a_remaining_time_that_is_a_guess_says_so(event: Progress, left: str) -> None:
+    state = WorkStates(HandMovedClock()).of(event)
+    assert state is not None
+    assert state.left == left
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(0.0, "0.1 s left"), (2.34, "2.3 s left"), (9.96, "10 s left")])
+def test_the_last_seconds_are_shown_with_their_tenths(seconds: float, left: str) -> None:
+    state = WorkStates(HandMovedClock()).of(replace(progress(1, left=5), seconds_left=seconds))
+    assert state is not None
+    assert state.left == left
 
 
 @pytest.mark.parametrize("seconds", [None, 1e9])

@@ -127,5 +127,5 @@ def test_json_gives_every_event_as_one_object_a_line() -> None:
     assert set(objects[1]) == {
         *("event", "series_selected", "series_done", "instances_selected", "instances_held", "instances_failed"),
         *("bytes_fetched", "bytes_selected", "bytes_left", "bytes_per_second", "seconds_left", "retries"),
-        *("in_flight", "limit", "resolving", "at_work"),
+        *("in_flight", "limit", "resolving", "at_work", "instances_arriving"),
     }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -337,6 +338,21 @@ def test_received_bytes_keep_to_the_rate_limit() -> None:
         for _ in range(10):
             await made.received(1000)
         assert clock() == pytest.approx(9, abs=1)
+
+    run(main())
+
+
+def test_received_bytes_are_given_out_evenly_and_at_once_without_a_rate() -> None:
+    async def main() -> None:
+        content = bytes(range(256)) * 20
+        made, times, pieces = retrier(rate=ByteRate(1024, now=0.0)), [0.0], []
+        async for piece in made.paced(content):
+            pieces.append(piece)
+            times.append(clock())
+        assert b"".join(pieces) == content
+        assert max(after - before for before, after in pairwise(times)) < 0.2
+        assert clock() == pytest.approx(5, abs=0.2)
+        assert [piece async for piece in retrier().paced(content)] == [content]
 
     run(main())
 

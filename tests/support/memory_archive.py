@@ -19,10 +19,14 @@ from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
+from bulkdl.runtime.rates import ByteRate
 
 
 class MemoryBody:
-    """A body of known length. With `cut` it breaks off after so many bytes, with that error."""
+    """A body of known length. With `cut` it breaks off after so many bytes, with that error.
+
+    `watch` is called when a piece has been taken.
+    """
 
     def __init__(self, content: bytes, *, start: int = 0, validator: str | None = None) -> None:
         self.length: int | None = len(content) - start
@@ -33,11 +37,17 @@ class MemoryBody:
         self.headers: Mapping[str, str] = {}
         self._content = content[start:]
         self.cut: tuple[int, BulkdlError] | None = None
+        self.arrived = 0
+        self.piece_bytes = 1 << 20
+        self.watch: Callable[[], None] = lambda: None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         end = len(self._content) if self.cut is None else self.cut[0]
-        for at in range(0, end, 1 << 20):
-            yield self._content[at : min(at + (1 << 20), end)]
+        for at in range(0, end, self.piece_bytes):
+            piece = self._content[at : min(at + self.piece_bytes, end)]
+            yield piece
+            self.arrived += len(piece)
+            self.watch()
         if self.cut is not None:
             raise self.cut[1]
 
@@ -51,7 +61,9 @@ class MemoryArchive:
     name = "memory"
     url = "https://memory.example"
 
-    def __init__(self, bodies: Mapping[str, list[bytes]], *, bundle: bytes | None = None) -> None:
+    def __init__(
+        self, bodies: Mapping[str, list[bytes]], *, bundle: bytes | None = None, rate: ByteRate | None = None
+    ) -> None:
         self.bodies = bodies
         self.bundle = bundle
         self.series: list[Series] = []
@@ -63,7 +75,7 @@ class MemoryArchive:
         self.change: Callable[[str, MemoryBody], None] = lambda *_: None
         self.capabilities = Capabilities(bundle=BundleForm.ZIP if bundle is not None else None, ranges=True)
         policy = RetryPolicy(max_attempts=4, give_up_after_seconds=60, wait_scale=0)
-        self.retrier = Retrier(limiter=Limiter(ceiling=4), policy=policy, stop=asyncio.Event())
+        self.retrier = Retrier(limiter=Limiter(ceiling=4), policy=policy, stop=asyncio.Event(), rate=rate)
 
     @property
     def requests(self) -> int:

@@ -33,6 +33,11 @@ class WholeBody:
         self._record = record
         self._reopen = reopen
 
+    @property
+    def arrived(self) -> int:
+        """See `base.Body`."""
+        return self._first.arrived
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """See `base.Body`."""
         body, compared, began = self._first, ComparedBytes(self._record), 0
@@ -72,6 +77,11 @@ class MemberBody:
         self.headers = _NO_HEADERS
         self._body = body
         self._member = member
+
+    @property
+    def arrived(self) -> int:
+        """See `base.Body`."""
+        return self._body.arrived
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """See `base.Body`."""
