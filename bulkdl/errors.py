@@ -190,7 +190,7 @@ class InvalidInstance(InstanceError, code="unsound"):
 
 
 class InvalidAtSource(InstanceError, code="unsound-at-source"):
-    """The same invalid bytes came twice, so the archive holds them so. `--accept-unsound` stores them, marked."""
+    """The same invalid bytes were received twice: the archive holds them. `--accept-unsound` stores them, marked."""
 
 
 class WrongObject(InstanceError, code="wrong-object"):

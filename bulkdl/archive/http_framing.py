@@ -1,7 +1,7 @@
 """The frame of a response of HTTP/1.1: its header, and where its body ends. Pure: bytes in, values out.
 
-Source: RFC 9112 §4 (status line), §5 (fields), §6.3 (length of a body), §7.1 (chunked). What leaves room for two
-readings is refused: both lengths at once, several lengths, folded fields, another coding than `chunked`.
+Source: RFC 9112 §4 (status line), §5 (fields), §6.3 (length of a body), §7.1 (chunked). What can be read in two ways
+is refused: both lengths at once, several lengths, folded fields, another coding than `chunked`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class ChunkedBody:
 
     @property
     def _is_between(self) -> bool:
-        """Whether a size comes next, from its beginning: mostly it is there as a whole."""
+        """Whether the size of a chunk comes next, and none of it was taken: usually it has arrived as a whole."""
         return not (self._line or self._is_behind_chunk or self._is_behind_last)
 
     def _begin(self, chunk: re.Match[bytes]) -> None:

@@ -46,7 +46,7 @@ async def opened(http: HttpClient, request: Request, entry: Entry, rest: Rest | 
 
 
 class PlainArchive:
-    """What an archive of files that are not DICOM instances answers alike: nothing is known beside the files."""
+    """The methods that archives of files that are not DICOM share: nothing is known beside the files."""
 
     async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
         """See `Archive.describe`."""

@@ -267,7 +267,7 @@ class Downloader:
             self._sends_ranges = self._sends_ranges and download.sends_ranges
 
     async def _compare_tag(self, received: Received, tag: str) -> tuple[str, ...]:
-        """A note about an object whose entity tag is of its upload in parts, unless these were of the usual size."""
+        """A note about an object that was uploaded in parts, unless the parts are of the usual size."""
         if not _TAG_OF_PARTS.fullmatch(tag):
             return ()
         is_same = await self._threads(tag_of_parts, received.source, _USUAL_PART_BYTES) == tag

@@ -215,7 +215,7 @@ class Journal:
         return list(map(rows.HeldGroup.of_row, self._rows(queries.HELD_GROUPS)))
 
     def state(self) -> str:
-        """A text that is another one after each change of what is held and of what is said of it."""
+        """A text that changes whenever what is held changes, or what is recorded of it."""
         return json.dumps(self._row(queries.MIRROR_STATE))
 
     def property(self, name: str) -> str | None:
@@ -249,7 +249,7 @@ class Journal:
             database.executemany(queries.KEEP_SOP_CLASS, found.items())
 
     def headers(self, held: Sequence[HeldInstance], keywords: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The attributes of instances by their paths, of those whose file was read for all `keywords` by now.
+        """The attributes of the instances whose files were read for all `keywords`, by their paths.
 
         An attribute that the file does not have is left out.
         """
@@ -610,7 +610,7 @@ class Journal:
         """Owe again what failed or was quarantined, of the run's selection or of everything; returns the number.
 
         A Series that failed as a whole becomes unlisted, unless the archive did not know it: only resolving finds it.
-        So does one of whose entries some failed whose UID is not known: their size or checksum may have changed.
+        So does a Series with a failed entry whose UID is not known: its size or checksum may have changed.
         """
         with self._writing() as database:
             scope = {"selection": run.selection_id}

@@ -174,7 +174,7 @@ def collect(reading: ManifestReading) -> Manifest:
 
 
 def required(rows: Iterator[ManifestRow], remarks: Remarks, what: str) -> Iterator[ManifestRow]:
-    """The same rows. Raises ManifestError, of which `what` is the message: there are none."""
+    """The same rows. Raises ManifestError with the message `what`: there are none."""
     if (begin := next(rows, None)) is None:
         raise remarks.nothing_found(what)
     return chain((begin,), rows)

@@ -53,7 +53,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MOST_OF_SERIES: Final = 1_000_000  # instances, which are in memory together
 _UNSIZED: Final = "unknown-sizes"
-_UNPROVEN: Final = "the archive tells neither size nor checksum, so nothing proves the bytes"
+_UNPROVEN: Final = "the archive states neither size nor checksum, so nothing proves the bytes"
 
 
 class Proof(StrEnum):

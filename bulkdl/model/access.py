@@ -63,7 +63,7 @@ class Access:
     connect_seconds: float = 30.0
     answer_seconds: float = 120.0  # an archive builds the listing of a large Collection before it sends it
     silence_seconds: float = 30.0
-    lowest_bytes_per_second: float = 1_000.0  # a connection that trickles is as dead as a silent one
+    lowest_bytes_per_second: float = 1_000.0  # a connection that sends less is treated like one that sends nothing
     credentials: Credentials = field(default_factory=Credentials)
 
     def bounded(self, seconds: float) -> Self:

@@ -141,9 +141,9 @@ class AnnotationClosure:
             ]
         notes += [f"{text}, which the archive does not have" for text in absent[:_SHOWN]]
         if (more := len(absent) - _SHOWN) > 0:
-            notes.append(f"{more:,} more references lead to what the archive does not have")
+            notes.append(f"{more:,} more references are to what the archive does not have")
         if unknown := self._unknown + (0 if self.peeks else len(self._unread)):
-            text = f"{unknown:,} annotation series of these patients refer to what the archive does not tell"
+            text = f"the archive does not state what {unknown:,} annotation series of these patients refer to"
             notes.append(text if self.peeks else f"{text}; mirror reads it from their files")
         return tuple(notes)
 

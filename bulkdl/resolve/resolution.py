@@ -74,7 +74,7 @@ class Resolution:
         self.failed += found.failed
 
     def follow(self, closure: AnnotationClosure | None) -> None:
-        """Take over what `closure` has to tell, where nothing further will be known."""
+        """Take over the notes and failures of `closure`, once nothing more will be known."""
         if closure is not None:
             self.choices += closure.notes()
             self.failed += (

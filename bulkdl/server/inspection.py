@@ -39,7 +39,7 @@ class Inspector:
             self._free.put_nowait(reader)
 
     async def read(self, what: Inspection, file: ServedFile, more: Any = None) -> Any:
-        """Read a file. `more` is what this inspection takes besides it.
+        """Read a file. `more` are further arguments of this inspection.
 
         Raises:
             InvalidInstance: it cannot be read, or takes too much memory or time.

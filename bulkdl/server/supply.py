@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from bulkdl.server.catalogue import ServedFile
 
 Wanted: TypeAlias = str | Callable[[str], bool]
-"""An instance: its SOP Instance UID, or, where that is not known, what tells it from others by theirs."""
+"""An instance: its SOP Instance UID, or, where that is not known, a function that is true for it."""
 
 
 class SeriesNeeded(Exception):
@@ -56,14 +56,14 @@ class Supply(Protocol):
         """Whether the cache has all files of a Series. Blocking."""
 
     async def sop_uids(self, series_uid: str) -> Sequence[str] | None:
-        """Return the SOP Instance UIDs of a Series as the archive lists them; None if its list does not tell.
+        """Return the SOP Instance UIDs of a Series as the archive lists them; None if its list does not have them.
 
         Raises:
             Unavailable: the archive does not list them.
         """
 
     async def listed(self, series_uid: str) -> Sequence[ListedInstance] | None:
-        """Return the instances of a Series as the archive lists them; None if its list does not tell, or it is here.
+        """Return the instances of a Series as the archive lists them; None without such a list, or if they are here.
 
         Raises:
             Unavailable: the archive does not list them.

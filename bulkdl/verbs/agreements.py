@@ -1,7 +1,7 @@
 """Agreements: terms that an archive demands from those who download, accepted once for each mirror.
 
-Data commons of controlled data demand one: possessing a manifest, a key or an approval of somebody else grants nothing.
-Open data need none, so nothing is demanded of who has no key.
+Data commons of controlled data demand one: a manifest, a key or an approval that was given to somebody else is not
+enough. Open data need none, so without a key no agreement is demanded.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ async def cite_async(
     """Cite what the mirror in the folder `selection` holds, or else what the selection finds in the archive.
 
     Each Collection and each analysis result is cited once, and the papers of TCIA and of the Imaging Data Commons where
-    the data is theirs. Data whose citation the archive does not tell is cited by its name and DOI, which is said.
+    the data is theirs. Data for which the archive gives no citation is cited by its name and DOI; a note says so.
 
     Raises:
         UserError: the selection or the archive's name is invalid, or nothing was found.

@@ -1,7 +1,7 @@
 """Ask the archive what it says of the Collections of a run, and record it: at most one request for each, once.
 
-A mirror that is served answers with it, and the texts beside its files are made of it. A run does not fail for want of
-it: the next one asks again.
+`serve` answers with it, and the texts beside the files of a mirror are made from it. A run does not fail without it:
+the next one asks again.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class CollectionsToDescribe:
             which = f"collection {unanswered[0]}" if len(unanswered) == 1 else f"{len(unanswered):,} collections"
             why = str(failure) or "it did not answer in time"
             self.context.sink(
-                Noted(f"the archive did not say what it knows of {which}: {why}; the next mirror or sync asks again")
+                Noted(f"the archive did not describe {which}: {why}; the next mirror or sync requests it again")
             )
 
     async def _ask_for(self, collection: str, patient_id: str | None, archive: Archive, journal: JournalThread) -> None:

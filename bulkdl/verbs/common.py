@@ -51,7 +51,7 @@ NewLayout: TypeAlias = Annotated[
 ]
 
 
-# It is not kept for `resume` and `sync`: a mirror that someone else has made must not bring commands with it.
+# It is not kept for `resume` and `sync`: a mirror that somebody else has made must not make them run a command.
 OnSeries: TypeAlias = Annotated[
     str | Sequence[str] | None,
     Option(

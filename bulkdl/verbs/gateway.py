@@ -4,8 +4,8 @@ Downloads are runs on the mirror, made of the same parts as those of `mirror`: e
 needed, and ends when none was for some seconds. However many ask for a Series, it is one *demand*, and each of its
 instances is downloaded once. What is complete is served from the mirror, whether the archive answers or not.
 
-With a limit of bytes, the Series that were used least recently leave the mirror: first the journal, then the catalogue,
-then the disk. A Series that is being sent or downloaded stays.
+With a limit of bytes, the Series that were used least recently are removed: from the journal, then from the catalogue,
+then from the disk. A Series that is being sent or downloaded stays.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ class LockHolder:
             reason = Damaged.code, f"{Damaged.code}: {message}"
             await self._record(_outcome(series.series_uid, locked, Outcome.QUARANTINED, reason))
         elif failure is None:
-            message = "no file of the series is known to be it: the lock does not have its SOP Instance UID"
+            message = "no file of the series has its bytes, and the lock does not have its SOP Instance UID"
             findings.failures.append(
                 Failure(series.series_uid, locked.sop_uid, LockedInstanceError.code, message, 1, _key_of(locked))
             )

@@ -69,7 +69,7 @@ async def plan_async(
 
     Sizes come with the Series where the archive sends them. Else it is asked for those of the first 100, and the others
     are estimated by these; `exact` is False then. Free space is that of `to`, or of the working folder. The expected
-    time follows from the runs with this archive that the mirror at `to` remembers. `save` is a manifest to write.
+    time follows from the earlier runs with this archive on the mirror at `to`. `save` is a manifest to write.
 
     Raises:
         UserError: the selection or the archive's name is invalid, or nothing was found.

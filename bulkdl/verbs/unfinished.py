@@ -24,10 +24,10 @@ def unfinished_work(mirror: Path, journal: Journal) -> tuple[UnfinishedWork, ...
         message = f"a relayout{which} did not end: some files are not where they belong yet; nothing is lost"
         found.append(UnfinishedWork("relayout", message, command("relayout", str(mirror))))
     for sources in _unfinished_merges(journal.runs_of("merge")):
-        message = f"a merge of {_mirrors(sources)} did not end: what is missing of them is still there"
+        message = f"a merge of {_mirrors(sources)} did not end: what was not joined is still in these mirrors"
         found.append(UnfinishedWork("merge", message, command("merge", *sources, "--to", str(mirror))))
     if has_open_prune(journal):
-        message = "a prune did not end: some withdrawn or superseded files are still there"
+        message = "a prune did not end: some withdrawn or superseded files were not removed"
         found.append(UnfinishedWork("prune", message, command("sync", str(mirror), "--prune")))
     return tuple(found)
 

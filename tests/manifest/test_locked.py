@@ -83,7 +83,7 @@ def test_the_head_says_what_the_lock_cannot_prove() -> None:
         "only-md5": "1",
         "only-uid": "1",
     }
-    assert settings["note"].startswith("only the UID or key of 1 instance is known: the archive tells neither")
+    assert settings["note"].startswith("only the UID or key of 1 instance is known: the archive states neither")
     assert not any(name.startswith("only") for name in read_manifest(written([ONE]).encode(), source="-").settings)
 
 

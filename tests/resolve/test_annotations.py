@@ -128,7 +128,7 @@ async def test_a_plan_has_what_the_archive_tells_and_says_what_it_does_not(tmp_p
         plan = await bulkdl.plan_async(series=ONE.series_uid, with_annotations=True, archive=silent)
         assert plan.series_uids == (ONE.series_uid,)
         (note,) = plan.notes
-        assert note.startswith("3 annotation series of these patients refer to what the archive does not tell; mirror")
+        assert note.startswith("the archive does not state what 3 annotation series of these patients refer to; mirror")
 
 
 async def test_the_tables_beside_the_index_tell_before_a_byte_is_downloaded(tmp_path: Path) -> None:

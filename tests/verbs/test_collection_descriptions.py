@@ -53,7 +53,7 @@ def patient(mirror: Path) -> Patient | None:
 
 
 def notes(events: list[Event]) -> list[str]:
-    return [event.message for event in events if isinstance(event, Noted) and "what it knows" in event.message]
+    return [event.message for event in events if isinstance(event, Noted) and "did not describe" in event.message]
 
 
 async def test_a_collection_is_asked_for_once(tmp_path: Path) -> None:

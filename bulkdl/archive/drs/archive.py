@@ -62,7 +62,7 @@ _Kept = TypeVar("_Kept")
 class DrsArchive:
     """See `base.Archive`. `series_of` reads a Series from the beginning of a DICOM file, None if it is not one.
 
-    Who resolves sets it: only the header tells the Series of an object that neither the manifest nor its name tells.
+    The resolver sets it: where neither the manifest nor the name of an object states its Series, only its header does.
     """
 
     def __init__(self, profile: Profile, http: HttpClient) -> None:
@@ -210,9 +210,10 @@ class DrsArchive:
     def open(
         self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None
     ) -> AbstractAsyncContextManager[Body]:
-        """See `Archive.open`. The key of a zip sends the zip, compared with its record; the rest of a member is it all.
+        """See `Archive.open`. The key of a zip opens the whole zip, which is compared with its record.
 
-        An object without an MD5 is sent as a whole, because its other checksums are compared while it arrives.
+        A member of a zip is always sent whole. So is an object without an MD5, because its other checksums are compared
+        while it arrives.
         """
         del series_uid
         return self._opened(entry, rest)
@@ -416,7 +417,7 @@ def _unanswerable(selection: Selection) -> Iterable[SeriesQuestion]:
 
 
 def _may_be_dicom(name: str) -> bool:
-    """Whether an object of this name may be DICOM: a name that is a UID, or has no ending, does not say it."""
+    """Whether an object of this name may be DICOM: its suffix is that of images, or it has none, or it is a UID."""
     stem, dot, ending = name.rpartition(".")
     return name.casefold().endswith(_IMAGES) or not (dot and stem) or ending.isdecimal()
 

@@ -49,7 +49,7 @@ def _digests_of(checksums: Mapping[str, str]) -> dict[str, _Digest]:
 
 
 def crc32c() -> Callable[[bytes, int], int] | None:
-    """What computes the CRC-32C of bytes behind others, whose value it is given; None without a library for it."""
+    """A function that continues the CRC-32C of earlier bytes with further ones; None without a library for it."""
     with suppress(ImportError):
         function: Callable[[bytes, int], int] = import_module("crc32c").crc32c
         return function

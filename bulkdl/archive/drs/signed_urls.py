@@ -94,7 +94,7 @@ def problem_of(url: str, commons: str) -> str | None:
 
 
 def is_of_provider(host: str) -> bool:
-    """Whether a host is one of the large stores, whose names may lead to a private address of the same store."""
+    """Whether a host is one of a large provider, whose names may resolve to a private address of the same provider."""
     return host.endswith((".amazonaws.com", ".googleapis.com"))
 
 

@@ -37,7 +37,7 @@ CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=
 
 
 class IdcArchive:
-    """See `base.Archive`. The index is opened when a question needs it: to send instances, it is not."""
+    """See `base.Archive`. The index is opened when a question needs it; sending instances does not."""
 
     def __init__(self, profile: Profile, http: HttpClient) -> None:
         self.name = profile.name

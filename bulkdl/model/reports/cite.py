@@ -57,4 +57,4 @@ class CiteReport(Report):
     def complaint(self) -> str | None:
         unknown = sum(not each.is_cited_by_archive for each in self.data_sets)
         which = f"{counted(unknown, 'data set')} {'has' if unknown == 1 else 'have'}"
-        return f"{which} a name and a DOI at most: the archive does not say how to cite it" if unknown else None
+        return f"{which} a name and a DOI at most: the archive gives no citation" if unknown else None

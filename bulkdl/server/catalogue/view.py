@@ -105,7 +105,7 @@ class CatalogueView:
         )
 
     def stamp(self) -> str:
-        """A text that is another one after each change of the Series; empty before the first scan."""
+        """A text that changes whenever the Series change; empty before the first scan."""
         return self._stored("stamp", "")  # type: ignore[no-any-return]
 
     def totals(self) -> Totals:

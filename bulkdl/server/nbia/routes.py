@@ -223,7 +223,7 @@ class _Handlers:
 
 
 def _needed_series(request: ApiRequest) -> list[str]:
-    """The UIDs of the Series whose files a request needs: those that there are, and that its viewer may see.
+    """The UIDs of the Series whose files a request needs, as far as they exist and its viewer may see them.
 
     Raises:
         RequestRefused: they are too many to be downloaded for one answer.
