@@ -1,4 +1,4 @@
-"""A slow link: two network namespaces with a round trip of 80 ms and 1 Gbit/s between them.
+"""Slow links: two network namespaces with a delay, a rate, a loss and a jitter between them.
 
 By `tc netem` where the kernel has it, else by `tunlink.c`, which is compiled on the spot and passes the packets on in
 user space. It takes root, iproute2, and for the second way a C compiler.
@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,9 @@ CLIENT: Final = ("ip", "netns", "exec", "bulkdl-client")
 SERVER: Final = ("ip", "netns", "exec", "bulkdl-server")
 SERVER_HOST: Final = "10.77.0.2"
 _CLIENT_HOST: Final = "10.77.0.1"
+_NETEM: Final = ("tc", "qdisc", "add", "dev")
+_PAYLOAD_BYTES: Final = 1448
+_WIRE_BYTES: Final = 1538  # with Ethernet's preamble, header, checksum and gap
 _NAMES: Final = {"bulkdl-client": (_CLIENT_HOST, SERVER_HOST), "bulkdl-server": (SERVER_HOST, _CLIENT_HOST)}
 
 
@@ -34,8 +38,33 @@ def missing() -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A link. The delay is one way; up to `jitter_ms` are added to it at random. `loss` is in per cent."""
+
+    delay_ms: float = 40
+    mbit: int = 1000
+    jitter_ms: float = 0
+    loss: float = 0
+
+    @property
+    def payload_mb(self) -> float:
+        """What TCP can carry over it, in MB a second: of 1,538 bytes on the wire, 1,448 are payload."""
+        return self.mbit / 8 * _PAYLOAD_BYTES / _WIRE_BYTES
+
+    @property
+    def queue_kb(self) -> int:
+        """A queue that holds the packets of 65 ms, so 8 MiB at 1 Gbit/s."""
+        return self.mbit * 8192 // 1000
+
+
+FAR: Final = Line()
+LOSSY: Final = Line(loss=0.5)
+NARROW: Final = Line(delay_ms=90, mbit=10, jitter_ms=20)
+
+
 @contextmanager
-def slow_link(folder: Path) -> Iterator[str]:
+def slow_link(folder: Path, line: Line = FAR) -> Iterator[str]:
     """The link, while the block runs; yields what it is made of."""
     _remove()
     with ExitStack() as stack:
@@ -44,23 +73,12 @@ def slow_link(folder: Path) -> Iterator[str]:
             _ip("netns", "add", name)
         kind = "netem" if _has_netem() else "tunlink"
         if kind == "netem":
-            _ip(
-                "link",
-                "add",
-                "bdl0",
-                "netns",
-                "bulkdl-client",
-                "type",
-                "veth",
-                "peer",
-                "bdl0",
-                "netns",
-                "bulkdl-server",
-            )
+            ours, theirs = _NAMES
+            _ip("link", "add", "bdl0", "netns", ours, "type", "veth", "peer", "bdl0", "netns", theirs)
             for name in _NAMES:
-                _ip(*f"netns exec {name} tc qdisc add dev bdl0 root netem delay 40ms rate 1gbit limit 100000".split())
+                _ip("netns", "exec", name, *_NETEM, "bdl0", "root", "netem", *_netem(line))
         else:
-            link = stack.enter_context(_tunlink(folder))
+            link = stack.enter_context(_tunlink(folder, line))
             stack.callback(link.terminate)
         for name, (own, other) in _NAMES.items():
             _ip("-n", name, "link", "set", "lo", "up")
@@ -70,11 +88,22 @@ def slow_link(folder: Path) -> Iterator[str]:
         yield kind
 
 
-def _tunlink(folder: Path) -> subprocess.Popen[str]:
+def _netem(line: Line) -> list[str]:
+    jitter = [f"{line.jitter_ms / 2}ms"] if line.jitter_ms else []
+    loss = ["loss", f"{line.loss}%"] if line.loss else []
+    delay = ["delay", f"{line.delay_ms + line.jitter_ms / 2}ms", *jitter]
+    return [*delay, *loss, "rate", f"{line.mbit}mbit", "limit", "100000"]
+
+
+def _tunlink(folder: Path, line: Line) -> subprocess.Popen[str]:
     program = folder / "tunlink"
     subprocess.run(["cc", "-O2", "-o", program, Path(__file__).with_name("tunlink.c")], check=True)
-    knobs = ["--delay-ms", "40", "--rate-mbit", "1000", "--loss", "0", "--queue-kb", "8192", "--mtu", "1500", "--gso"]
-    link = subprocess.Popen([program, *_NAMES, *knobs], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    knobs = ["--delay-ms", line.delay_ms, "--jitter-ms", line.jitter_ms, "--rate-mbit", line.mbit]
+    knobs += ["--loss", line.loss, "--queue-kb", line.queue_kb, "--mtu", 1500]
+    # A packet of up to 64 KiB for the kernel is lost as a whole, so where packets are lost each is passed on alone.
+    knobs += [] if line.loss or line.jitter_ms else ["--gso"]
+    command = [str(program), *_NAMES, *map(str, knobs)]
+    link = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if link.stdout is None or link.stdout.readline().strip() != "ready":
         raise SystemExit("the slow link did not start")
     return link
@@ -83,21 +112,7 @@ def _tunlink(folder: Path) -> subprocess.Popen[str]:
 def _has_netem() -> bool:
     try:
         _ip("netns", "add", "bulkdl-probe")
-        probe = [
-            "ip",
-            "netns",
-            "exec",
-            "bulkdl-probe",
-            "tc",
-            "qdisc",
-            "add",
-            "dev",
-            "lo",
-            "root",
-            "netem",
-            "delay",
-            "1ms",
-        ]
+        probe = ["ip", "netns", "exec", "bulkdl-probe", *_NETEM, "lo", "root", "netem", "delay", "1ms"]
         return (
             shutil.which("tc") is not None and subprocess.run(probe, check=False, capture_output=True).returncode == 0
         )
