@@ -1,4 +1,4 @@
-"""The objects that are fetched: three collections of valid, made-up DICOM files, and every answer of a TCIA v3 archive.
+"""The objects that are fetched: collections of valid, made-up DICOM files, and every answer of a TCIA v3 archive.
 
 A part of them is a bucket in the form of the IDC as well; see `bucket`.
 
@@ -26,7 +26,7 @@ from tests.support.dicom_files import uid
 if TYPE_CHECKING:
     from pathlib import Path
 
-_VERSION: Final = "2"
+VERSION: Final = "3"
 _SMALL_IN_BUCKET: Final = 80  # Series
 _PRIVATE_TEXTS: Final = 40  # elements beside those that matter, so that a header is as long as those of scanners
 
@@ -44,7 +44,11 @@ class Shape:
 
 SMALL: Final = Shape("BENCH-SMALL", 100, 100, 64)
 CT: Final = Shape("BENCH-CT", 20, 100, 512)
+MORE_CT: Final = Shape("BENCH-MORE-CT", 20, 100, 512)
+FEW_CT: Final = Shape("BENCH-FEW-CT", 2, 12, 512)
 LARGE: Final = Shape("BENCH-LARGE", 3, 2, 1024, frames=64)
+SHAPES: Final = (SMALL, CT, MORE_CT, FEW_CT, LARGE)
+TINY: Final = Shape("BENCH-TINY", 1, 1, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +77,26 @@ class Corpus:
         rows = [Instance(*row) for row in json.loads((self.root / f"{shape.name}.json").read_text())]
         return rows if series is None else rows[: series * shape.per_series]
 
-    def in_bucket(self) -> list[Instance]:
-        """The objects of the bucket: 100 Series of small and CT instances, and 6 large instances."""
-        return [*self.instances(SMALL, _SMALL_IN_BUCKET), *self.instances(CT), *self.instances(LARGE)]
+    def in_bucket(self, series: int | None = None) -> list[Instance]:
+        """The objects of the bucket: 100 Series of small and CT instances, and 6 large instances.
+
+        With `series`, those of so many of each kind.
+        """
+        shapes = {SMALL: _SMALL_IN_BUCKET, CT: CT.series, LARGE: LARGE.series}
+        return [one for shape, count in shapes.items() for one in self.instances(shape, series or count)]
 
 
 def ready(root: Path) -> Corpus:
     """The corpus in `root`, built now where it is not there in its present form."""
     stamp, made = root / "version", Corpus(root)
-    if not stamp.is_file() or stamp.read_text() != _VERSION:
+    if not stamp.is_file() or stamp.read_text() != VERSION:
         shutil.rmtree(root, ignore_errors=True)
         for folder in ("data", "zip", "json/getSeries", "json/getSOPInstanceUIDs", "json/getSeriesSize"):
             (root / folder).mkdir(parents=True)
-        for shape in (SMALL, CT, LARGE):
+        for shape in SHAPES:
             _build(root, shape)
         bucket.build(root, made.in_bucket())
-        stamp.write_text(_VERSION)
+        stamp.write_text(VERSION)
     return made
 
 
@@ -98,7 +106,7 @@ def _build(root: Path, shape: Shape) -> None:
     rows, records = [], []
     for number in range(shape.series):
         study, series = uid(shape.name, "study", number), uid(shape.name, "series", number)
-        template = _file(shape, study, series, pixels)
+        template = template_of(shape, study, series, pixels)
         (root / "data" / series).mkdir()
         with zipfile.ZipFile(root / "zip" / f"{series}.zip", "w", zipfile.ZIP_STORED) as bundle:
             for index in range(shape.per_series):
@@ -130,7 +138,8 @@ def _record(shape: Shape, number: int, study: str, series: str, size_bytes: int)
     }
 
 
-def _file(shape: Shape, study: str, series: str, pixels: bytes) -> bytes:
+def template_of(shape: Shape, study: str, series: str, pixels: bytes) -> bytes:
+    """An instance of a Series; `uid("template")` stands where its SOP Instance UID is."""
     one_frame = shape.frames == 1
     data_set = Dataset()
     data_set.SOPClassUID = CTImageStorage if one_frame else MultiFrameGrayscaleWordSecondaryCaptureImageStorage
