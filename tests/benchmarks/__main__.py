@@ -1,7 +1,9 @@
 """Compare bulkdl with the tools that people use today, on one machine, in one run: `make bench`.
 
-It needs Debian's nginx-light and curl, compares with wget2, aria2 and s5cmd where they are installed, makes a slow
-link where it may (root, iproute2), and asks wrk about `bulkdl serve`. The results go to `tests/benchmarks/results/`.
+It needs Debian's nginx-light, openssl and curl, compares with wget2, aria2 and s5cmd where they are installed, makes
+slow links where it may (root, iproute2), and asks wrk about `bulkdl serve`. The results of each part go to
+`tests/benchmarks/results/` when it ends; a part that fails is a missed goal. With names of parts, only those are
+measured, and replace their results of before.
 """
 
 from __future__ import annotations
@@ -11,15 +13,21 @@ import os
 import shutil
 import sys
 import tempfile
+import time
+import traceback
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks import corpus, inner, link, peers, report, scenario_goals, scenarios
+from tests.benchmarks import corpus, link, peers, record, report
 from tests.benchmarks.archive import serving
-from tests.benchmarks.goals import Goal
-from tests.benchmarks.scenarios import SCENARIOS, Result, Scenario
+from tests.benchmarks.goals import Bars, Goal
+from tests.benchmarks.parts import PARTS, Bench, needs_link
+from tests.benchmarks.record import Record
+from tests.benchmarks.scenarios import Result
 
 _IDLE_SHARE = 0.3  # of the cores, at most used by other work
+_PROGRAMS = ("nginx", "curl", "openssl")
 
 
 def say(text: str) -> None:
@@ -28,19 +36,31 @@ def say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenarios", default=",".join(one.name for one in SCENARIOS), help="such as S1,S5")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"all, or some of: {' '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only-scenarios", action="store_true", help="no reruns, no goals beside them")
+    parser.add_argument("--short", action="store_true", help="few objects, to see that everything runs; writes nothing")
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="where files are written")
+    parser.add_argument("--render", action="store_true", help="only write the report of the latest results again")
+    parser.add_argument("--results", type=Path, default=report.RESULTS, help="the folder of the results")
     given = parser.parse_args()
-    for program in ("nginx", "curl"):
-        if shutil.which(program) is None:
-            raise SystemExit(f"{program} is missing: install Debian's nginx-light, curl, aria2, wget2 and wrk")
-    wanted = [one for one in SCENARIOS if one.name in given.scenarios.split(",")]
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+    if not given.render and (lacking := [name for name in _PROGRAMS if shutil.which(name) is None]):
+        raise SystemExit(f"{', '.join(lacking)}: missing; install Debian's nginx-light, curl, aria2, wget2 and wrk")
+    known = record.read(given.results, report.machine()) if given.render or given.parts else {}
+    if given.render:
+        text = report.write(list(known.values()), record.notes(given.results), given.results)
+    else:
+        text = _measure(given, known, _notes())
+    sys.stdout.write(f"{text}\n")
+    for goal in report.unexplained(known.values()):
+        say(f"missed, without a paragraph in missed.md: {goal.name}: {goal.found}, wanted: {goal.wanted}")
+
+
+def _notes() -> list[str]:
     notes = [f"Not installed, so not compared: {name}." for name in peers.missing()]
-    if any(one.slow for one in wanted) and (why := link.missing()) is not None:
-        notes.append(f"No slow link, so no S4 and S5: {why}.")
-        wanted = [one for one in wanted if not one.slow]
+    if (why := link.missing()) is not None:
+        notes.append(f"No slow links: {why}.")
     if (load := os.getloadavg()[1]) > (os.cpu_count() or 1) * _IDLE_SHARE:
         notes.append(
             f"The machine was busy with other work: its load was {load:.1f} before the start. Seconds are too long for "
@@ -48,41 +68,53 @@ def main() -> None:
         )
     for note in notes:
         say(note)
-    things = corpus.ready(Path(tempfile.gettempdir()) / "bulkdl-bench-corpus")
-    results, goals = measure(wanted, things, given.disk, given.rounds, beside=not given.only_scenarios)
-    sys.stdout.write(report.write(results, goals, notes, given.rounds) + "\n")
+    return notes
 
 
-def measure(
-    wanted: list[Scenario], things: corpus.Corpus, disk: Path, rounds: int, *, beside: bool
-) -> tuple[list[Result], list[Goal]]:
-    """All of it, and everything that was started ends with it."""
-    results: list[Result] = []
+def _measure(given: argparse.Namespace, known: dict[str, Record], notes: list[str]) -> str:
+    """Run the parts one after the other; each result is on the disk when the next begins. The report of all."""
+    things = corpus.ready(Path(tempfile.gettempdir()) / f"bulkdl-bench-corpus-{corpus.VERSION}")
+    rounds, text = 1 if given.short else given.rounds, ""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        disk = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=disk)))
-        memory = Path("/dev/shm")  # noqa: S108 - the file system in memory, where the kernel has one
-        in_memory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory))) if memory.is_dir() else disk
+        disk = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=given.disk)))
+        shared = Path("/dev/shm")  # noqa: S108 - the file system in memory, where the kernel has one
+        memory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=shared))) if shared.is_dir() else disk
         near = stack.enter_context(serving(things, folder / "nginx"))
-        for one in (one for one in wanted if not one.slow):
-            out = in_memory if one.in_memory else disk
-            results.append(scenarios.compare(one, things, near, folder, out, rounds=rounds, say=say))
-        if any(one.slow for one in wanted):
-            say(f"the slow link is made by {stack.enter_context(link.slow_link(folder))}")
-            far = stack.enter_context(serving(things, folder / "far", host=link.SERVER_HOST, inside=link.SERVER))
-            results += [
-                scenarios.compare(one, things, far, folder, in_memory, rounds=rounds, say=say)
-                for one in wanted
-                if one.slow
-            ]
-        goals = scenario_goals.goals(results)
-        if beside:
-            goals += scenarios.rerun(things, near, disk, say=say)
-            goals += inner.own_cost(things, near, in_memory) + inner.memory(in_memory)
-            goals += inner.start_up() + inner.verifying(near.url, in_memory)
-            goals += inner.serving(things, in_memory) + inner.listing(things, in_memory)
-            goals += inner.journal(disk) + inner.limits() + inner.gateway(disk)
-    return results, goals
+        bench = Bench(things, near, disk, memory, rounds, given.short, say)
+        results = folder / "results" if given.short else given.results
+        for name in given.parts or PARTS:
+            if needs_link(name) and link.missing() is not None:
+                continue
+            known[name] = _run(name, bench)
+            ordered = [known[part] for part in PARTS if part in known]
+            known.clear()
+            known.update({one.name: one for one in ordered})
+            text = report.write(ordered, notes, results)
+    return text
+
+
+def _run(name: str, bench: Bench) -> Record:
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    goals: list[Goal] = []
+    bars: list[Bars] = []
+    result, failure = None, None
+    try:
+        found = PARTS[name](bench)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - named in the report; the other parts go on
+        say(traceback.format_exc())
+        failure = f"failed: {type(error).__name__}: {error}"
+    else:
+        if isinstance(found, Result):
+            result = found
+        else:
+            goals, bars = found if isinstance(found, tuple) else (found, [])
+    seconds = time.perf_counter() - started
+    say(f"{name}: {failure or 'done'}, {seconds:.0f} s")
+    for goal in goals:
+        say(f"  {goal.name}: {goal.found} ({goal.wanted}) {'met' if goal.met else 'MISSED'}")
+    date = datetime.now(UTC).date().isoformat()
+    return Record(name, date, bench.rounds, seconds, load, result, tuple(goals), tuple(bars), failure)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from tests.support.bucket_server import BUCKET
-from tests.support.faults import CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.corpus import Corpus
 
+_OBJECTS: Final = frozenset({"getSingleImage", "getImage"})
 _PATH: Final = "/services/v3/TCIA/query"
 _CONFIGURATION: Final = """\
 worker_processes 1; pid {state}/nginx.pid; error_log {state}/error.log warn; user root; daemon off;
@@ -30,7 +30,7 @@ http {{
   client_body_temp_path {state}/body; proxy_temp_path {state}/proxy; fastcgi_temp_path {state}/fastcgi;
   uwsgi_temp_path {state}/uwsgi; scgi_temp_path {state}/scgi;
   types {{ }} default_type application/json; sendfile on; tcp_nopush on; keepalive_requests 10000000;
-  log_format timed '$msec $status $request_time $uri';
+  log_format timed '$msec $status $request_time $body_bytes_sent $uri';
   access_log {state}/access.log timed;
   map "$arg_SeriesInstanceUID$arg_Collection" $asked {{ default nothing; ~^(?<name>[A-Za-z0-9.-]+)$ $name; }}
   map $arg_prefix $folder {{ default nothing; ~^(?<uuid>[0-9a-f-]+)(/|%2F) $uuid; }}
@@ -61,21 +61,32 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request that was answered; `at` is when it came, by the wall clock in seconds."""
+    """One request that was answered; `at` is when it came, by the wall clock in seconds.
+
+    `ended_at` is when the last of the `size_bytes` of the body was handed to the system.
+    """
 
     at: float
+    ended_at: float
     status: int
+    size_bytes: int
     endpoint: str
+
+    @property
+    def is_object(self) -> bool:
+        """Whether an instance or a zip was requested."""
+        return self.endpoint in _OBJECTS or self.endpoint.endswith(".dcm")
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The archive at `url`, and with TLS at `encrypted_url`, while it runs. `CERTIFICATE` is the one to trust."""
+    """The archive at `url`, and with TLS at `encrypted_url`, while it runs. `certificate` is the one to trust."""
 
     url: str
     encrypted_url: str
     log: Path
     bucket_url: str
+    certificate: Path
     server: psutil.Process
 
     def mark(self) -> int:
@@ -87,7 +98,10 @@ class Archive:
         with self.log.open() as file:
             file.seek(mark)
             rows = [line.split() for line in file]
-        return [Asked(float(at) - float(took), int(status), path.rpartition("/")[2]) for at, status, took, path in rows]
+        return [
+            Asked(float(at) - float(took), float(at), int(status), int(size), path.rpartition("/")[2])
+            for at, status, took, size, path in rows
+        ]
 
     def cpu_seconds(self) -> float:
         """What the server has used so far."""
@@ -102,7 +116,8 @@ def serving(
     """Serve `corpus` while the block runs; `inside` is a command that runs another, in a network namespace say."""
     state.mkdir(parents=True)
     configuration = state / "nginx.conf"
-    words = {"state": state, "path": _PATH, "corpus": corpus.root, "bucket": BUCKET, "certificate": CERTIFICATE}
+    certificate = _certificate(state, host)
+    words = {"certificate": certificate, "state": state, "path": _PATH, "corpus": corpus.root, "bucket": BUCKET}
     configuration.write_text(_CONFIGURATION.format(listen=f"{host}:{port}", encrypted=f"{host}:{port + 1}", **words))
     command = [*inside, "nginx", "-c", str(configuration), "-e", str(state / "error.log")]
     with subprocess.Popen(command) as process:
@@ -110,9 +125,20 @@ def serving(
             _wait_until_ready([*inside, "curl", "-sf", f"http://{host}:{port}/ready"], process)
             base = f"http://{host}:{port}"
             encrypted = f"https://{host}:{port + 1}{_PATH}"
-            yield Archive(f"{base}{_PATH}", encrypted, state / "access.log", base, psutil.Process(process.pid))
+            yield Archive(
+                f"{base}{_PATH}", encrypted, state / "access.log", base, certificate, psutil.Process(process.pid)
+            )
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+def _certificate(state: Path, host: str) -> Path:
+    """A new certificate for `host`, with its key, in one file."""
+    path = state / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", "rsa:2048", "-subj", f"/CN={host}"]
+    names = ["-addext", f"subjectAltName=IP:{host}", "-keyout", str(path), "-out", str(path)]
+    subprocess.run([*command, *names], check=True, capture_output=True)
+    return path
 
 
 def _wait_until_ready(probe: Sequence[str], process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""A goal of speed: what was wanted, what was found, and whether that is enough."""
+"""What a part of the benchmarks finds: goals, each met or missed, and figures to draw."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ class Goal:
     wanted: str
     found: str
     met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """A plot of bars: a label and a value in `unit` for each."""
+
+    title: str
+    unit: str
+    values: tuple[tuple[str, float], ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.benchmarks import bucket
-from tests.support.faults import CERTIFICATE
+from tests.support.bucket_server import BUCKET, series_uuid, uuid_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,10 +26,13 @@ _CLIENT: Final = Path(__file__).parents[2] / ".venv-tcia-utils" / "bin" / "pytho
 
 
 class Job:
-    """The same objects in the forms that the peers want. Files go to `folder`."""
+    """The same objects in the forms that the peers want. Files go to `folder`; by https they trust `certificate`."""
 
-    def __init__(self, folder: Path, url: str, instances: Sequence[Instance], in_flight: int) -> None:
+    def __init__(
+        self, folder: Path, url: str, instances: Sequence[Instance], in_flight: int, certificate: Path
+    ) -> None:
         self._folder = folder
+        self._certificate = str(certificate)
         self._in_flight = str(in_flight)
         self._is_encrypted = url.startswith("https:")
         self._origin = url.partition("/services/")[0]
@@ -54,6 +57,10 @@ class Job:
             made["tcia_utils"] = self._tcia_utils
         return made
 
+    def floor(self, out: Path) -> list[str]:
+        """The command of a program that does only the necessary; see `floor`."""
+        return floor(self._write_lines(), out, *(("--trust", self._certificate) if self._is_encrypted else ()))
+
     def _wget2(self, out: Path) -> list[str]:
         out.mkdir(parents=True, exist_ok=True)
         urls = self._write("wget2.txt", (address for address, _ in self._addresses))
@@ -72,7 +79,7 @@ class Job:
             "--create-dirs",
             "-K",
             self._write("curl", lines),
-            *(("--cacert", str(CERTIFICATE)) if self._is_encrypted else ()),
+            *(("--cacert", self._certificate) if self._is_encrypted else ()),
         ]
 
     def _aria2c(self, out: Path) -> list[str]:
@@ -90,19 +97,21 @@ class Job:
         return ["aria2c", "-i", self._write("aria2", lines), "-d", str(out), "-j", self._in_flight, *quiet]
 
     def _naive(self, out: Path) -> list[str]:
-        lines = (f"{address} {path}" for address, path in self._addresses)
-        command = [sys.executable, str(_NAIVE), self._write("naive", lines), str(out), "32"]
+        command = [sys.executable, str(_NAIVE), self._write_lines(), str(out), "32"]
         return [*self._with_environment("SSL_CERT_FILE"), *command]
 
     def _tcia_utils(self, out: Path) -> list[str]:
         command = [str(_CLIENT), str(_ZIPS), self._origin, self._write("series", self._series), str(out)]
         return [*self._with_environment("REQUESTS_CA_BUNDLE"), *command]
 
+    def _write_lines(self) -> str:
+        return self._write("lines", (f"{address} {path}" for address, path in self._addresses))
+
     def _trusting(self, option: str) -> list[str]:
-        return [f"{option}{CERTIFICATE}"] if self._is_encrypted else []
+        return [f"{option}{self._certificate}"] if self._is_encrypted else []
 
     def _with_environment(self, variable: str) -> list[str]:
-        return ["env", f"{variable}={CERTIFICATE}"] if self._is_encrypted else []
+        return ["env", f"{variable}={self._certificate}"] if self._is_encrypted else []
 
     def _write(self, name: str, lines: Iterable[str]) -> str:
         path = self._folder / name
@@ -115,12 +124,20 @@ class BucketJob:
 
     def __init__(self, folder: Path, url: str, instances: Sequence[Instance]) -> None:
         self._folder = folder
+        self._url = url
         self._common = [str(_S5CMD), "--no-sign-request", "--endpoint-url", url, "run"]
         self._instances = instances
 
     def commands(self) -> dict[str, Callable[[Path], list[str]]]:
         """The command of each peer, for a folder to fill; none without s5cmd."""
         return {"s5cmd": self._s5cmd, "s5cmd, as idc-index": self._idc_index} if _S5CMD.is_file() else {}
+
+    def floor(self, out: Path) -> list[str]:
+        """The command of a program that does only the necessary; see `floor`."""
+        keys = [(f"{series_uuid(one.series_uid)}/{uuid_of('instance', one.sop_uid)}.dcm") for one in self._instances]
+        path = self._folder / "bucket.lines"
+        path.write_text("".join(f"{self._url}/{BUCKET}/{key} {key}\n" for key in keys))
+        return floor(str(path), out, "--md5")
 
     def _s5cmd(self, out: Path) -> list[str]:
         """With all files in one folder, as the manifests of IDC's portal say."""
@@ -136,6 +153,11 @@ class BucketJob:
         path = self._folder / f"{name}.s5cmd"
         path.write_text(lines)
         return [*self._common, str(path)]
+
+
+def floor(lines: str, out: Path, *further: str) -> list[str]:
+    """The command of `floor`, for a file with lines of an address and a path."""
+    return [sys.executable, "-m", "tests.benchmarks.floor", lines, str(out), *further]
 
 
 def missing() -> list[str]:

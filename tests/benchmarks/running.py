@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.archive import Archive
 
-_OBJECTS: Final = frozenset({"getSingleImage", "getImage"})
+_LONGEST_SECONDS: Final = 300.0
+_EVERY_SECONDS: Final = 0.05
+_CLOSED_BY_CLIENT: Final = 499  # in the log of nginx
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of one command. Seconds and bytes.
 
-    `first_request_seconds` is from the start to the first request, `first_seconds` to the first object asked for.
+    `first_request_seconds` is from the start to the first request, `first_seconds` to the first object requested.
+    `sent_bytes` are those of the bodies of all objects.
     """
 
     seconds: float
@@ -36,21 +40,24 @@ class Run:
     status: int
     first_seconds: float | None = None
     first_request_seconds: float | None = None
+    sent_bytes: int = 0
 
 
 def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ()) -> Run:
-    """Run `command` to its end; its words go nowhere."""
+    """Run `command` to its end, or kill it after five minutes; its words go nowhere."""
     mark, started_at, started = archive.mark(), time.time(), time.perf_counter()
     # As it is where it was installed: Python keeps what it compiled.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    process = subprocess.Popen([*inside, *command], stdin=subprocess.DEVNULL, stdout=-3, stderr=-3, env=environment)
+    process = subprocess.Popen(
+        [*inside, *command], stdin=subprocess.DEVNULL, stdout=-3, stderr=-3, env=environment, start_new_session=True
+    )
     peak, ended = [0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(process.pid, peak, ended))
     watcher.start()
     try:
         _, status, used = os.wait4(process.pid, 0)
     except BaseException:
-        process.kill()
+        _kill(process.pid)
         raise
     finally:
         seconds = time.perf_counter() - started
@@ -58,22 +65,24 @@ def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ())
         watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     asked = archive.since(mark)
-    objects = [one.at for one in asked if one.endpoint in _OBJECTS or one.endpoint.endswith(".dcm")]
+    objects = [one for one in asked if one.is_object]
     return Run(
         seconds=seconds,
         user_seconds=used.ru_utime,
         system_seconds=used.ru_stime,
         peak_bytes=peak[0] or used.ru_maxrss * 1024,
         requests=len(asked),
-        refused=sum(one.status >= 400 for one in asked),
+        refused=sum(one.status >= 400 and one.status != _CLOSED_BY_CLIENT for one in asked),
         status=process.returncode,
-        first_seconds=min(objects) - started_at if objects else None,
+        first_seconds=min(one.at for one in objects) - started_at if objects else None,
         first_request_seconds=min(one.at for one in asked) - started_at if asked else None,
+        sent_bytes=sum(one.size_bytes for one in objects),
     )
 
 
 def _watch(pid: int, peak: list[int], ended: threading.Event) -> None:
-    while not ended.wait(0.05):
+    until = time.monotonic() + _LONGEST_SECONDS
+    while not ended.wait(_EVERY_SECONDS):
         total = 0
         with suppress(psutil.Error):
             root = psutil.Process(pid)
@@ -81,3 +90,11 @@ def _watch(pid: int, peak: list[int], ended: threading.Event) -> None:
                 with suppress(psutil.Error):
                     total += member.memory_info().rss
         peak[0] = max(peak[0], total)
+        if time.monotonic() > until:
+            _kill(pid)
+            return
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
