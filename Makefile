@@ -77,8 +77,9 @@ fuzz: $(READY) ## property tests with many more examples, for as long as you let
 	  tests/archive/dicomweb/test_multipart.py tests/server/nbia/test_renderings.py tests/dicom/test_validation.py \
 	  tests/journal/test_queries.py tests/runtime/test_concurrency_population.py tests/runtime/test_rates.py
 
-bench: $(READY) ## ours beside curl, wget2 and aria2, and the goals of speed; minutes, needs Debian's nginx-light
-	$(BIN)/python -m tests.benchmarks
+bench: $(READY) .venv-tcia-utils/.ready ## ours beside other tools, and the goals of speed: 40 minutes, needs nginx-light
+	$(BIN)/python -m tests.benchmarks $(PARTS)
+	$(BIN)/python -m tests.docs.generate
 
 test-clients: $(READY) $(CLIENTS:%=.venv-%/.ready) ## public clients, unmodified, against the embedded archive and a cache
 	@for client in $(CLIENTS); do \

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import json
 import pkgutil
 import re
 import sqlite3
@@ -17,7 +18,7 @@ import textwrap
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -43,8 +44,9 @@ from tests.docs.method_stubs import STUBS, stubs
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "bulkdl"
 DOCS: Final = PACKAGE / "docs"
+PAGES: Final = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 BADGES: Final = ROOT / ".github" / "badges"
-RESULTS: Final = ROOT / "tests" / "benchmarks" / "results" / "latest.md"
+RESULTS: Final = ROOT / "tests" / "benchmarks" / "results" / "latest.json"
 
 _PART: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _UNSHARED: Final = "Options"
@@ -370,24 +372,53 @@ def _docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
+_OF_README: Final = frozenset({"S1", "S2", "S3", "S2t", "S4", "S4L", "S5", "S8", "S7"})
+
+
 def _speed() -> str:
     """The seconds of bulkdl and of the best of the others, for each scenario of the newest results."""
-    text = RESULTS.read_text(encoding="utf-8")
-    rows = []
-    for name, title, body in re.findall(r"^## (\w+): (.+?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL):
-        seconds = {tool: float(value) for tool, value in re.findall(r"^\| ([^|]+) \| ([0-9.]+) \|", body, re.MULTILINE)}
-        peers = {tool: value for tool, value in seconds.items() if not tool.startswith("**") and not tool.endswith("!")}
-        checked = {tool: value for tool, value in peers.items() if tool.endswith(", checked")}
-        raw = {tool: value for tool, value in peers.items() if tool not in checked and not tool.startswith("naive")}
-        rows.append((f"{name}: {title}", f"{seconds['**bulkdl**']:.1f}", _best(checked), _best(raw)))
-    return table(("scenario, seconds", "bulkdl", "best with the same checks", "best without checks"), rows)
+    found = _results()
+    heads = ("scenario, seconds", "bulkdl", "best with the same checks", "best without checks", "floor")
+    rows = [(f"{one['name']}: {one['title']}", *_seconds(one), _shown(one["floor"])) for one in found["summary"]]
+    notes = [*found["notes"], f"{found['goals_met']} of {found['goals']} goals are met."]
+    return "\n\n".join([_measured(found), table(heads, rows), *map(_filled, notes)])
 
 
-def _best(seconds: Mapping[str, float]) -> str:
-    if not seconds:
-        return "-"
-    tool = min(seconds, key=lambda each: seconds[each])
-    return f"{seconds[tool]:.1f} ({tool.removesuffix(', checked')})"
+def _speed_in_short() -> str:
+    """The same for the README: fewer scenarios."""
+    found = _results()
+    heads = ("seconds", "bulkdl", "best other tool, followed by the same checks", "best other tool, without checks")
+    rows = [(one["title"], *_seconds(one)) for one in found["summary"] if one["name"] in _OF_README]
+    return "\n\n".join([_measured(found), table(heads, rows), *map(_filled, found["notes"])])
+
+
+def _results() -> Any:
+    return json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def _measured(found: Mapping[str, Any]) -> str:
+    """When and on what kind of machine it was."""
+    day = date.fromisoformat(found["date"])
+    return _filled(
+        f"Measured on {day.day} {day:%B %Y} on {found['machine']}: medians of {found['rounds']} rounds, with server, "
+        "link and client on the one machine."
+    )
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def _seconds(one: Mapping[str, Any]) -> tuple[str, str, str]:
+    return _shown(one["ours"]), _of_tool(one["checked"]), _of_tool(one["raw"])
+
+
+def _of_tool(best: Sequence[Any] | None) -> str:
+    return f"{_shown(best[1])} ({best[0]})" if best is not None else "-"
+
+
+def _shown(seconds: float | None) -> str:
+    return f"{seconds:.1f}" if seconds is not None else "-"
 
 
 _PARTS: Final[Mapping[str, Callable[[], str]]] = {
@@ -404,6 +435,7 @@ _PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "profiles": _profiles,
     "map": _map,
     "speed": _speed,
+    "speed-in-short": _speed_in_short,
 }
 
 
@@ -440,7 +472,7 @@ def main() -> None:
     for path, badge in badges().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(badge, encoding="utf-8")
-    for page in sorted(DOCS.glob("*.md")):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if (renewed := generated(text)) != text:
             page.write_text(renewed, encoding="utf-8")

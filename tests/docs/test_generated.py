@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from mypy.api import run as mypy
 
-from tests.docs.generate import DOCS, badges, commands, exit_meanings, generated
+from tests.docs.generate import DOCS, PAGES, badges, commands, exit_meanings, generated
 from tests.docs.man_page import MAN_PAGE, man_page
 from tests.docs.method_stubs import STUBS, stubs
 
 PACKAGE = DOCS.parent
 ROOT = PACKAGE.parent
-PAGES = sorted(DOCS.glob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
