@@ -82,7 +82,7 @@ def make_app(
     services.add_routes(app.router, context)
     pathdb.add_routes(app.router, context, slides or ServedSlides())
     portal.add_routes(app.router, context, services=SERVICES_PATH, mirrors=mirrors)
-    app.router.add_route("*", "/{anything:.*}", status_page)
+    app.router.add_route("*", "/{anything:.*}", _unknown)
 
     async def end(_app: web.Application) -> None:
         context.ending.set()
@@ -94,6 +94,10 @@ def make_app(
     app.on_shutdown.append(end)
     app.on_cleanup.append(close)
     return app
+
+
+async def _unknown(http: web.Request) -> web.Response:
+    return bucket.other_bucket(http) or await status_page(http)
 
 
 @asynccontextmanager

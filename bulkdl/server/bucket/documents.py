@@ -25,10 +25,11 @@ def location() -> bytes:
     return f'{_HEAD}<LocationConstraint xmlns="{_NAMESPACE}"/>'.encode()
 
 
-def error_document(code: str, message: str, *, request_id: str, key: str | None) -> bytes:
-    """The body of an error."""
-    resource = "" if key is None else _element("Key", key)
-    texts = _element("Code", code), _element("Message", message), resource, _element("RequestId", request_id)
+def error_document(code: str, message: str, *, request_id: str, resource: str | None) -> bytes:
+    """The body of an error; `resource` is the key, or the bucket that does not exist."""
+    name = "BucketName" if code == "NoSuchBucket" else "Key"
+    about = "" if resource is None else _element(name, resource)
+    texts = _element("Code", code), _element("Message", message), about, _element("RequestId", request_id)
     return f"{_HEAD}<Error>{''.join(texts)}<HostId>{BUCKET}</HostId></Error>".encode()
 
 

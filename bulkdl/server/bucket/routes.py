@@ -34,6 +34,7 @@ _ERRORS: Final = {
     "InternalError": (HTTPStatus.INTERNAL_SERVER_ERROR, "We encountered an internal error. Please try again."),
     "InvalidRange": (HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "The requested range is not satisfiable"),
     "MethodNotAllowed": (HTTPStatus.METHOD_NOT_ALLOWED, "The specified method is not allowed against this resource."),
+    "NoSuchBucket": (HTTPStatus.NOT_FOUND, "The specified bucket does not exist"),
     "NoSuchKey": (HTTPStatus.NOT_FOUND, "The specified key does not exist."),
     "NotImplemented": (
         HTTPStatus.NOT_IMPLEMENTED,
@@ -58,11 +59,33 @@ _OTHER_RESOURCES: Final = frozenset(
 """Names in the query that ask for something else than the objects of the bucket."""
 
 
+_AGENT: Final = "aws-sdk"  # s5cmd is one, too
+_OWN_HEADERS: Final = ("x-amz-", "amz-sdk-")
+
+
 def add_routes(router: web.UrlDispatcher, context: ServerContext) -> None:
     """Add the routes of the bucket."""
     handlers = _BucketHandlers(context)
     for path in (_PATH, f"{_PATH}/{{key:.*}}"):
         router.add_route("*", path, handlers.handle)
+
+
+def other_bucket(http: web.Request) -> web.Response | None:
+    """The answer to a request for another bucket; None if it is not of a client of S3, but of a browser or an API."""
+    bucket = http.path.split("/")[1]
+    if not bucket or not _is_of_s3(http):
+        return None
+    return _error(http, "NoSuchBucket", bucket)
+
+
+def _is_of_s3(http: web.Request) -> bool:
+    headers = http.headers
+    return (
+        "list-type" in http.query
+        or headers.get("Authorization", "").startswith("AWS")
+        or _AGENT in headers.get("User-Agent", "").lower()
+        or any(name.lower().startswith(_OWN_HEADERS) for name in headers)
+    )
 
 
 class _BucketHandlers:
@@ -180,7 +203,7 @@ def _document(body: bytes) -> web.Response:
 def _error(
     http: web.Request,
     code: str,
-    key: str | None,
+    resource: str | None,
     *,
     message: str | None = None,
     note: str | None = None,
@@ -189,7 +212,7 @@ def _error(
     """The answer to a request that failed. `note` is for the access log alone."""
     usual_status, usual = _ERRORS[code]
     request_id = _new_request_id()
-    body = documents.error_document(code, message or usual, request_id=request_id, key=key)
+    body = documents.error_document(code, message or usual, request_id=request_id, resource=resource)
     return NotedResponse(
         note or code,
         status=status or usual_status,

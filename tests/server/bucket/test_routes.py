@@ -57,6 +57,32 @@ async def test_a_range_after_the_end_is_an_error(bucket: ServedBucket) -> None:
     assert answer.headers["Content-Range"] == f"bytes */{len(made.content)}"
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/other?list-type=2", {}),
+        ("/other/a%20key", {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}),
+        ("/other/key", {"User-Agent": "aws-sdk-go/1.44.256 (go1.21; linux; amd64) S3Manager"}),
+        ("/other/key", {"amz-sdk-invocation-id": "1"}),
+        ("/other", {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}),
+    ],
+    ids=["list", "header", "agent", "invocation", "signature"],
+)
+async def test_another_bucket_does_not_exist_for_clients_of_s3(
+    bucket: ServedBucket, path: str, headers: dict[str, str]
+) -> None:
+    answer = await bucket.server.ask(path, headers=headers)
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "application/xml")
+    assert (texts(answer.body, "Code"), texts(answer.body, "BucketName")) == (["NoSuchBucket"], ["other"])
+    asked = await bucket.server.ask(path, headers=headers, method="HEAD")
+    assert (asked.status, asked.body, asked.headers["Content-Type"]) == (404, b"", "application/xml")
+
+
+async def test_a_browser_gets_a_page_for_what_does_not_exist(bucket: ServedBucket) -> None:
+    answer = await bucket.server.ask("/other/key", headers={"User-Agent": "Mozilla/5.0"})
+    assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (404, "text/html")
+
+
 OLD, NEW = "Mon, 01 Jan 2001 00:00:00 GMT", "Mon, 01 Jan 2080 00:00:00 GMT"
 
 
