@@ -202,7 +202,7 @@ class Archive(Protocol):
         """Request all instances of a Series, in the form that `capabilities.bundle` names."""
 
     async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """Return what annotation Series refer to, as far as the archive tells without sending them.
+        """Return what annotation Series refer to, as far as the archive states it without sending them.
 
         Series of which it does not know are left out.
         """

@@ -216,7 +216,7 @@ class PathDbArchive(PlainArchive):
     # --- list and open ------------------------------------------------------------------------------------------------
 
     async def list(self, series: Series) -> Listing:
-        """See `Archive.list`: the one file of a slide, with the size that the server tells."""
+        """See `Archive.list`: the one file of a slide, with the size that the server states."""
         if series.kind is not SeriesKind.SLIDE or not series.location:
             return Listing()
         key = series.location

@@ -16,7 +16,7 @@ from bulkdl.model.records import Entry, References, SeriesSize
 
 
 async def with_size(http: HttpClient, request: Request, entry: Entry) -> Entry:
-    """The entry with the size of its file, which the server tells with one byte of it; without, if it does not.
+    """The entry with the size of its file, if the server states it in the response to a request for one byte.
 
     A failure is left to the download, which fails in the same way, or can do without the size.
     """

@@ -49,7 +49,7 @@ class SupportingFiles(PlainArchive):
         return self._http.requests
 
     async def entries(self, addresses: Sequence[str]) -> Listing:
-        """The entries of these files, each once, with the sizes that their servers tell."""
+        """The entries of these files, each once, with the sizes that their servers state."""
         found = []
         for address in dict.fromkeys(addresses):
             key = KEY + address

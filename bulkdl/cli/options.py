@@ -298,7 +298,7 @@ def given_settings() -> frozenset[str]:
 class OutputOptions:
     """What is printed. `as_json`: one JSON document on standard output instead of text.
 
-    `is_quiet`: neither progress nor a text; errors are said. `is_verbose`: each retry is a line.
+    `is_quiet`: neither progress nor a text; errors are printed. `is_verbose`: each retry is a line.
     """
 
     as_json: bool = option_field("json", JSON_HELP, default=False)

@@ -21,7 +21,7 @@ the same data differ in the head alone, and both writing and reading need the me
 where that is the SOP Instance UID. In texts a tab, the ends of a line, a backslash and a lone `-` are written with a
 backslash.
 
-A lock of a mirror has the SHA-256 of every instance. A lock that was made by asking an archive has what that tells: a
+A lock of a mirror has the SHA-256 of every instance. A lock that was made from an archive has what that states: a
 line may lack its digests, its size, and where it has a key its SOP Instance UID. The head then counts the instances by
 the strongest proof that they have (`only-md5`, `only-size`, `only-uid`), and the sizes that are missing in `bytes`
 (`unknown-sizes`). The file may be compressed by Zstandard.

@@ -1,4 +1,4 @@
-"""The text of a manifest while it is read: its beginning, which tells the form, and its lines, as often as needed.
+"""The text of a manifest while it is read: its beginning, which shows the form, and its lines, as often as needed.
 
 A manifest of a million Series has 100 MB of text, of which only a piece is held.
 """

@@ -64,7 +64,7 @@ class WorkState(NamedTuple):
 
 
 class WorkStates:
-    """Makes a WorkState of each event that has counts. It measures the rate of those that do not tell theirs."""
+    """Makes a WorkState of each event that has counts. It measures the rate of those that have none."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -2,8 +2,9 @@
 
 Segmentations, structure sets, doses, plans, reports and presentation states are separate Series, which name the Series
 of the images that they were made of. `AnnotationClosure` adds both to a selection, in rounds until nothing is
-missing. What a Series refers to is known from the archive, where it tells; else from the files of the mirror; else from
-the heads of the files at the archive.
+missing. What a Series refers to is stated by the archive; else it is read from the files of the mirror, or from the
+heads of the files at the archive.
+
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class AnnotationClosure:
     """What a selection has, and what refers to it, as far as is known.
 
     `reads` is for the files of the mirror. `peeks`: whether heads of files may be read from the archive; without it
-    what only they tell is unknown, and counted. `limits` and `denied` leave Series out, of which
+    what only they state is unknown, and counted. `limits` and `denied` leave Series out, of which
     nothing is requested.
     """
 
@@ -195,9 +196,9 @@ class AnnotationClosure:
     # --- what the selection refers to ---------------------------------------------------------------------------------
 
     async def _read_selected(self) -> None:
-        """Find out what the selected annotations refer to, from what the archive tells, and then from their files.
+        """Find out what the selected annotations refer to, from what the archive states, and then from their files.
 
-        The archive may tell it of the first instance alone, so a mirror reads the files all the same.
+        The archive may state it for the first instance alone, so a mirror reads the files all the same.
         """
         uids = sorted(self._unread)
         for start in range(0, len(uids), _TOLD_AT_ONCE):
@@ -237,7 +238,7 @@ class AnnotationClosure:
     # --- references ---------------------------------------------------------------------------------------------------
 
     async def _told(self, series_uids: Sequence[SeriesUid]) -> dict[SeriesUid, References]:
-        """What Series refer to, from the files of the mirror or else from what the archive tells."""
+        """What Series refer to, from the files of the mirror or else from what the archive states."""
         told = dict(await self.reads(series_uids)) if series_uids else {}
         if rest := [uid for uid in series_uids if uid not in told]:
             told |= await self.archive.references(rest)

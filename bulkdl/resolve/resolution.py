@@ -36,7 +36,7 @@ _IN_NO_SERIES: Final = "no series of the selection has this instance"
 class Earlier:
     """What an earlier run knows of a selection: `kept` are the Series that it chose of a sample or within a limit.
 
-    `places_of` tells where Series are, so that fewer questions find them. `denied` leaves Series out that match.
+    `places_of` gives the places of Series, so that fewer questions find them. `denied` leaves Series out that match.
     """
 
     kept: Collection[SeriesUid] = ()

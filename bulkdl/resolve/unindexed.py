@@ -90,7 +90,7 @@ def _series(location: str, listing: Listing, header: Header) -> Series:
 
 
 def notes_of(series: Sequence[Series]) -> list[str]:
-    """What to tell of Series that were found so."""
+    """What to report of Series that were found so."""
     return [
         f"no index knows the folder {each.location}: its files say that they are series {each.series_uid}"
         for each in series

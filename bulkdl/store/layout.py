@@ -287,7 +287,7 @@ class Layout:
         return is_collection and len(self.components) > 1
 
     def unknown(self, series: Series) -> frozenset[str]:
-        """The attributes of a Series that its folder is made of and that the archive did not tell."""
+        """The attributes of a Series that its folder is made of and that the archive did not state."""
         if series.kind is not None:
             return frozenset()
         names = {part.name for component in self.components for part in component if isinstance(part, _Field)}
@@ -366,7 +366,7 @@ def parse_layout(text: str) -> Layout:
 
 
 def _attributes(name: str) -> tuple[str, ...]:
-    """The attributes of a Series that a field is made of, but for those that every archive tells."""
+    """The attributes of a Series that a field is made of, but for those that every archive states."""
     if name in _DERIVED:
         return _DERIVED[name][1]
     attribute = _ATTRIBUTES.get(_SHORT.get(name, name), name)

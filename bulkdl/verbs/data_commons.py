@@ -25,7 +25,7 @@ _LONGEST_KEY: Final = 16_384
 
 
 def choose_commons(selection: Selection, choice: ArchiveChoice, sink: Sink) -> ArchiveChoice:
-    """The data commons that has the objects of a selection, instead of the chosen archive, which is said.
+    """The data commons that has the objects of a selection, instead of the chosen archive; a note says so.
 
     Only data commons that the user named, by a profile or as the archive, are ever asked.
 
@@ -66,7 +66,7 @@ def profile_of_choice(choice: ArchiveChoice) -> Profile:
 
 
 def _with_slides(selection: Selection, choice: ArchiveChoice, sink: Sink) -> ArchiveChoice:
-    """PathDB, where a manifest names slides alone and no archive is chosen, which is said."""
+    """PathDB, where a manifest names slides alone and no archive is chosen; a note says so."""
     parts = selection.parts()
     if choice.name != DEFAULT_ARCHIVE or not all(part.slides for part in parts):
         return choice

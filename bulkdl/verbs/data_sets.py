@@ -1,4 +1,4 @@
-"""Data sets that are named plainly: the form of a word, and then the archive, tell what it is."""
+"""Data sets that are named plainly: the form of a word, and then the archive, decide what it is."""
 
 import re
 from collections import defaultdict

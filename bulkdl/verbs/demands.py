@@ -20,7 +20,7 @@ class Demand:
     """A Series that is needed and not whole. `folder` and `entries` are None until it is listed.
 
     `arrived` are the names of its files in the order of arrival, and `failures` why entries failed, both by key; `here`
-    are the SOP Instance UIDs of the files, `listed` those of the list, None if it does not tell. `has_ended`: nothing
+    are the SOP Instance UIDs of the files, `listed` those of the list, None if it has no UIDs. `has_ended`: nothing
     more is to come.
     """
 

@@ -153,7 +153,7 @@ class Gateway:
             return await self._lists.sop_uids(series) if series is not None else ()
 
     async def listed(self, series_uid: str) -> Sequence[ListedInstance] | None:
-        """See `server.supply.Supply.listed`. The lists of buckets tell sizes and MD5s; the time is that of now."""
+        """See `server.supply.Supply.listed`. The lists of buckets have sizes and MD5s; the time is that of now."""
         if not self.archive.client.capabilities.checksums or not self._lists.have_uids:
             return None
         series = await asyncio.to_thread(self._series, series_uid)

@@ -364,7 +364,7 @@ async def _patients(archive: Archive) -> dict[str, int] | None:
             return {str(row.value): row.count or 0 for row in rows if row.value}
         rows = await ConnectedArchive(archive).ask(_PATIENTS)
         return dict(sorted(Counter(str(row.collection) for row in rows if row.collection).items()))
-    except RequestFailed:  # the list of names tells whether the archive itself fails
+    except RequestFailed:  # the list of names shows whether the archive itself fails
         return None
 
 
@@ -396,7 +396,7 @@ def _from_doi(record: DoiRecord) -> DataSet:
 def _tell(reports: Iterable[SourceReport], sink: Sink) -> None:
     """Say which sources are not up to date, and how old what is used of them is.
 
-    Nothing is said of a source that may not be asked, and of which no answer is kept.
+    No note is sent for a source that may not be asked, and of which no answer is kept.
     """
     for each in reports:
         if each.error is not None and not (each.time is None and each.error == _NOT_ASKED):

@@ -1,4 +1,4 @@
-"""What an archive has changed of the Series of lock files: said by `sync`, and not followed.
+"""What an archive has changed of the Series of lock files: reported by `sync`, and not followed.
 
 A mirror that was made from a lock is to have the instances of the lock, and these bytes of them. So `sync` downloads
 nothing new of such a Series, puts no file of it aside, and marks none as withdrawn.
@@ -56,7 +56,7 @@ class LockedChanges:
         return row.series
 
     def withdraw(self, gone: Sequence[SeriesUid]) -> list[SeriesUid]:
-        """Those of some Series that no lock names; the others are said to be withdrawn."""
+        """Those of some Series that no lock names; the others are reported as withdrawn."""
         self._withdrawn |= dict.fromkeys(uid for uid in gone if uid in self.series)
         return [uid for uid in gone if uid not in self.series]
 
@@ -94,7 +94,7 @@ class LockedChanges:
     async def _replaced(
         self, series: Series, pairs: Sequence[tuple[HeldInstance, Entry]], *, is_whole: bool
     ) -> list[str]:
-        """The instances of which the archive has other bytes, as far as it tells."""
+        """The instances of which the archive has other bytes, as far as it states that."""
         row = await self.journal(Journal.find_series, series.series_uid)
         if row is None:
             return []

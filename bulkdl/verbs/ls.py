@@ -137,7 +137,7 @@ class _Listing:
         return tuple(studies_from(found))
 
     async def _series(self, client: Archive, selection: Selection) -> list[Series]:
-        """The Series of a selection. What the archive did not answer is said.
+        """The Series of a selection. A note names what the archive did not answer.
 
         Raises:
             RequestFailed: nothing was found, and the archive did not answer every question.

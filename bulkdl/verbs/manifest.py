@@ -216,7 +216,7 @@ def _further_names(one: LockedInstance) -> tuple[object, ...]:
 
 
 def _how_bytes_differ(one: LockedInstance, other: LockedInstance) -> str:
-    """How two instances differ, by the strongest proof that both have; empty if they do not, or nothing tells."""
+    """How two instances differ, by the strongest proof that both have; empty if they do not, or that is not known."""
     if None not in {one.size_bytes, other.size_bytes} and one.size_bytes != other.size_bytes:
         return f"{one.size_bytes:,} → {other.size_bytes:,} bytes"
     for before, after in ((one.sha256, other.sha256), (one.md5, other.md5)):

@@ -1,7 +1,7 @@
 """`manifest_lock`: write a lock of what a mirror holds, or of what an archive says of a selection.
 
 An archive is asked for lists alone, and for checksums that take one request each; no file is downloaded. What it does
-not tell is not in the lock, unless a mirror beside it knows the SHA-256 of the same instances.
+not state is not in the lock, unless a mirror beside it knows the SHA-256 of the same instances.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def manifest_lock_async(
     """Write a lock to `file`: each instance with its size and checksums. Downloads nothing.
 
     The folder of a mirror as `selection` locks what it holds, with the SHA-256 of every file, and asks no archive.
-    Another selection is resolved and listed: the lock has the sizes and the MD5 that the archive tells, and the SHA-256
+    Another selection is resolved and listed: the lock has the sizes and MD5 that the archive states, and the SHA-256
     of the same instances in the other `mirror`.
 
     Raises:
@@ -337,6 +337,6 @@ class _Locking:
 
 
 def _agree(entry: Entry, held: HeldInstance) -> bool:
-    """Whether a file may be what the archive lists, as far as that tells."""
+    """Whether a file may be what the archive lists, as far as the list shows."""
     is_as_long = entry.size_bytes in {None, held.size_bytes}
     return is_as_long and (entry.md5 is None or held.md5 is None or entry.md5 == held.md5)

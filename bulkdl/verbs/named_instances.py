@@ -1,6 +1,6 @@
 """Instances that are named by their SOP Instance UIDs alone: the Series that they belong to.
 
-No archive finds the Series of an instance. The lists of the Series that the other criteria select tell which one has
+No archive finds the Series of an instance. The lists of the Series that the other criteria select show which one has
 it; where lists have no SOP Instance UIDs, as those of buckets, the heads of the objects do.
 """
 

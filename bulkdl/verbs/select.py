@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bulkdl.model.ids import SeriesUid, SopInstanceUid
 
 _MOST_NAMED: Final = 1_000_000
-_MOST_UNKNOWN_BYTES: Final = 1 << 27  # of a pipe or a device, which do not tell their sizes
+_MOST_UNKNOWN_BYTES: Final = 1 << 27  # of a pipe or a device, which do not state their sizes
 _OF_MANIFESTS: Final = frozenset(
     {".tcia", ".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".s5cmd", ".txt", ".lock", ".zst"}
 )

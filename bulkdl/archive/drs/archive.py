@@ -155,7 +155,7 @@ class DrsArchive:
         )
 
     async def _known(self, wanted: DrsObject, record: DrsRecord) -> Series | None:
-        """The Series that the manifest, the name or the header of an object tells; None if it is not DICOM."""
+        """The Series that the manifest, the name or the header of an object states; None if it is not DICOM."""
         uid = wanted.series_uid or _series_in(record.name)
         return Series(series_uid=uid) if uid is not None else self.series_of(await self._head(wanted, record))
 

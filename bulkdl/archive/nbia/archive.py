@@ -152,7 +152,7 @@ class NbiaArchive:
         await self.retrier.ask(f"the studies of collection {collection}", once)
 
     async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """See `Archive.references`. One request for the attributes of each Series; one that fails tells nothing."""
+        """See `Archive.references`. One request for the attributes of each Series; a failure leaves them unknown."""
         found: dict[SeriesUid, References] = {}
 
         async def ask(series_uid: SeriesUid) -> None:
@@ -165,7 +165,7 @@ class NbiaArchive:
         return found
 
     async def _references_of(self, series_uid: SeriesUid) -> References | None:
-        """What the first instance of a Series refers to; None if the archive does not tell its attributes."""
+        """What the first instance of a Series refers to; None if the archive does not send its attributes."""
         request = self.dialect.tags(series_uid)
         assert request is not None  # noqa: S101 - as the caller has made sure
 
