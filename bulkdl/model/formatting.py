@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from bulkdl.model.text import one_line, shortened
+from bulkdl.model.text import cells, fitted, one_line
 
 LEAST_WIDTH: Final = 12
 """No column is cut to less than this."""
@@ -28,13 +28,13 @@ def table(
     In a table wider than `width` the widest of these are cut, or those that `cut` names.
     """
     lines = [tuple(heads), *(tuple(one_line(cell) for cell in row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    widths = [max(cells(line[column]) for line in lines) for column in range(len(heads))]
     text = range(left) if isinstance(left, int) else left
     if width is not None:
         _narrow(widths, text if cut is None else cut, width - 2 * (len(heads) - 1))
     return "\n".join(
         "  ".join(
-            _fitted(cell, size).ljust(size) if column in text else cell.rjust(size)
+            _padded(fitted(cell, size), size) if column in text else cell.rjust(size)
             for column, (cell, size) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
@@ -43,13 +43,13 @@ def table(
 
 def fit_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[list[str]]]:
     """As many of the first columns as fit into `width`, two spaces apart, with their widest cells cut."""
-    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    widths = [max(cells(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     count, taken = 0, -2
     while count < len(widths) and (taken := taken + 2 + min(widths[count], LEAST_WIDTH)) <= width:
         count += 1
     count = max(1, count)
     _narrow(widths, range(count), width - 2 * (count - 1) + sum(widths[count:]))
-    cut = [[_fitted(cell, size) for cell, size in zip(row[:count], widths, strict=False)] for row in (heads, *rows)]
+    cut = [[fitted(cell, size) for cell, size in zip(row[:count], widths, strict=False)] for row in (heads, *rows)]
     return cut[0], cut[1:]
 
 
@@ -62,8 +62,8 @@ def _narrow(widths: list[int], columns: Collection[int], room: int) -> None:
         widths[widest] -= 1
 
 
-def _fitted(cell: str, size: int) -> str:
-    return cell if len(cell) <= size else shortened(cell, size - 1)
+def _padded(cell: str, size: int) -> str:
+    return cell + " " * (size - cells(cell))
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,9 @@
 import codecs
 import re
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Final
+from unicodedata import category, east_asian_width
 
 _CUTOFF: Final = 0.65  # how much alike two names must be, from 0 to 1
 _ERROR_CHARACTERS: Final = 200
@@ -34,6 +36,25 @@ def one_line(text: str) -> str:
 def shortened(text: str, characters: int) -> str:
     """The text, cut after `characters` and marked with `…` if it is longer."""
     return text if len(text) <= characters else f"{text[:characters]}…"
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal the text takes: East Asian wide characters two, combining ones none (UAX 11)."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def fitted(text: str, most_cells: int) -> str:
+    """The text, cut and marked with `…` where it takes more than `most_cells` cells of a terminal."""
+    if cells(text) <= most_cells or most_cells <= 0:
+        return text if most_cells > 0 else ""
+    sizes = accumulate(map(_cells_of, text), initial=1)  # the mark takes one
+    return f"{text[: sum(size <= most_cells for size in sizes) - 1]}…"
+
+
+def _cells_of(letter: str) -> int:
+    if category(letter) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if east_asian_width(letter) in {"W", "F"} else 1
 
 
 def error_text(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from typing import Any, Final, TextIO
 
 from bulkdl.model.events import Event
-from bulkdl.model.text import shortened
+from bulkdl.model.text import cells, fitted
 from bulkdl.model.work_states import Clock, WorkState, WorkStates
 from bulkdl.progress.lines import Display, FailureLines, announcement
 from bulkdl.runtime.terminal import coloured, width_of
@@ -102,11 +102,11 @@ def counts_text(state: WorkState, columns: int) -> str:
     text = ""
     for part in state.details:
         longer = f"{text}, {part}" if text else part
-        if len(longer) > columns:
+        if cells(longer) > columns:
             return text
         text = longer
     room = columns - len(text) - 2
-    return f"{text}; {shortened(state.at_work, room)}" if state.at_work and room > _LEAST_BAR else text
+    return f"{text}; {fitted(state.at_work, room)}" if state.at_work and room > _LEAST_BAR else text
 
 
 def _literal(text: str) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.model.formatting import command, duration, fit_columns, plural, table
+from bulkdl.model.text import cells
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
@@ -41,8 +42,14 @@ def test_as_many_columns_are_shown_as_fit() -> None:
 def test_columns_that_fit_are_never_wider_than_the_terminal(rows: list[list[str]], width: int) -> None:
     heads, cut = fit_columns(["one", "two", "three"], rows, width)
     assert all(len(row) == len(heads) for row in cut)
-    widths = [max(len(row[column]) for row in (heads, *cut)) for column in range(len(heads))]
+    widths = [max(cells(row[column]) for row in (heads, *cut)) for column in range(len(heads))]
     assert sum(widths) + 2 * (len(heads) - 1) <= max(width, 12)
+
+
+def test_wide_and_combining_characters_keep_the_columns_in_line() -> None:
+    rows = [("肺癌", "1"), ("e\u0301tude", "2"), ("LUNG", "3")]
+    assert table(("name", "n"), rows) == "name   n\n肺癌   1\ne\u0301tude  2\nLUNG   3"
+    assert table(("name", "n"), [("肺" * 20, "1")], width=20).splitlines()[1] == f"{'肺' * 8}…  1"
 
 
 def test_columns_line_up() -> None:
@@ -56,7 +63,15 @@ def test_a_table_has_a_line_for_each_row_whatever_is_in_it(rows: list[tuple[str,
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.0 s"), (0.44, "0.4 s"), (12.4, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (59.7, "1 min 0 s")],
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (12.4, "12 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (59.7, "1 min 0 s"),
+        (9.96, "10 s"),
+    ],
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text

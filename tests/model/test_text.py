@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdl.model.text import decoded, did_you_mean, error_text, folded, nearest, one_line, shortened, storable
+from bulkdl.model.text import (
+    cells,
+    decoded,
+    did_you_mean,
+    error_text,
+    fitted,
+    folded,
+    nearest,
+    one_line,
+    shortened,
+    storable,
+)
 
 
 @given(st.text())
@@ -69,3 +80,17 @@ def test_what_is_not_text_is_an_error(content: bytes) -> None:
 @pytest.mark.parametrize("name", ["4D-Lung", "4d_lung", " 4D  lung ", "4D--LUNG"])
 def test_a_name_is_the_same_in_each_of_its_spellings(name: str) -> None:
     assert folded(name) == "4d_lung"
+
+
+@given(st.text(), st.integers(-2, 30))
+def test_a_fitted_text_takes_no_more_cells_than_there_are(text: str, most: int) -> None:
+    shown = fitted(text, most)
+    assert cells(shown) <= max(0, most)
+    assert shown == text or shown in {"", "…"} or (shown[-1], shown[:-1]) == ("…", text[: len(shown) - 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("abc", 3), ("肺癌", 4), ("e\u0301", 1), ("｡ｱ", 2), ("", 0), ("a\u200bb", 2)]
+)
+def test_cells_are_those_of_a_terminal(text: str, count: int) -> None:
+    assert cells(text) == count

@@ -100,8 +100,6 @@ def _format_words(endpoint: Endpoint, wanted: str | None) -> list[tuple[str, str
 
 def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
     """The rows of a response as a table: the non-empty columns of the endpoint, then columns that it does not list."""
-    from tabulate import tabulate  # noqa: PLC0415 - most queries show no table
-
     try:
         rows = rows_of(body)
     except ValueError as error:
@@ -117,8 +115,7 @@ def _drawn(endpoint: Endpoint, body: bytes) -> bytes:
         if len(names) < count:
             hint = "more columns do not fit the terminal; --format csv has all"
             print(f"{count - len(names):,} {hint}", file=sys.stderr)
-    drawn = tabulate(cells, headers=names, tablefmt="simple", disable_numparse=True)
-    return f"{drawn}\n".encode(errors="backslashreplace")
+    return f"{table(names, cells, left=len(names))}\n".encode(errors="backslashreplace")
 
 
 def _cell(value: object) -> str:

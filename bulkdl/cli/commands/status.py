@@ -11,7 +11,7 @@ import click
 from bulkdl.cli.options import mirror_argument
 from bulkdl.cli.runner import print_report
 from bulkdl.cli.sections import command, json_option
-from bulkdl.model.text import shortened
+from bulkdl.model.text import fitted
 from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.status import read_status
 
@@ -45,4 +45,4 @@ def _screen(text: str) -> str:
     lines, most = text.splitlines(), max(2, rows - 1)
     if len(lines) > most:
         lines[most - 1 :] = [f"… {len(lines) - most + 1:,} more lines without --watch"]
-    return _CLEAR + "\n".join(line if len(line) <= columns else shortened(line, columns - 1) for line in lines)
+    return _CLEAR + "\n".join(fitted(line, columns) for line in lines)
