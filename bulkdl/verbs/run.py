@@ -125,8 +125,8 @@ class MirrorRun:
     ) -> RunReport:
         """Run all stages to their end, and report. The journal records the outcome of a run that raises, too.
 
-        `compare` is called for each Series that was listed, as `resolve.list_instances` says. Files that are missing on
-        the disk are downloaded again, unless the caller looks for them itself.
+        `compare` is called for each Series that was listed, as `resolve.listing` says. Files that are missing on the
+        disk are downloaded again, unless the caller looks for them itself.
         """
 
         async def resolve_and_look() -> None:

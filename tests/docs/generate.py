@@ -118,19 +118,18 @@ def _sections(command: click.Command) -> dict[str, list[click.Option]]:
 
 def _options() -> str:
     """Every command with its own options; the shared groups once, at the end."""
-    shared: dict[str, list[click.Option]] = {}
+    shared = _shared_groups()
     parts = []
     for ctx, command in commands():
         sections = _sections(command)
         own = sections.pop(_UNSHARED, [])
-        shared.update(sections)
         usage = " ".join(("bulkdl", ctx.info_name or "", *command.collect_usage_pieces(ctx)))
         parts += [f"## bulkdl {ctx.info_name}", f"```text\n{usage}\n```", _help_text(command)]
         parts += [_option_table(own, ctx)] if own else []
         if examples := getattr(command, "examples", ()):
             parts.append("```shell\n{}\n```".format("\n".join(examples)))
         if sections:
-            names = ", ".join(f"[{_short(title)}](#{_anchor(title)})" for title in sections)
+            names = ", ".join(_shared_name(title, options, shared[title]) for title, options in sections.items())
             parts.append(f"Shared options: {names}.")
     ctx = click.Context(cli, info_name="bulkdl")
     for title, options in shared.items():
@@ -138,7 +137,23 @@ def _options() -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def _shared_groups() -> dict[str, list[click.Option]]:
+    """Each group with all of its options: some commands take only a part of one."""
+    groups: dict[str, list[click.Option]] = {}
+    for _, command in commands():
+        for title, options in _sections(command).items():
+            if title != _UNSHARED and len(options) > len(groups.get(title, [])):
+                groups[title] = options
+    return groups
+
+
+def _shared_name(title: str, options: list[click.Option], group: list[click.Option]) -> str:
+    only = ", ".join(f"`{option.opts[-1]}`" for option in options) if len(options) < len(group) else ""
+    return f"[{_short(title)}](#{_anchor(title)}){f' (only {only})' if only else ''}"
+
+
 def _help_text(command: click.Command) -> str:
+
     paragraphs = inspect.cleandoc(command.help or "").replace("\f", "").replace("\b\n", "").split("\n\n")
     return "\n\n".join(map(_paragraph, paragraphs))
 

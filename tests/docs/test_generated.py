@@ -24,7 +24,15 @@ def test_a_page_is_what_the_code_generates(page: Path) -> None:
     assert text == generated(text), "run: make docs"
 
 
+def test_the_page_on_options_has_every_option_of_every_command() -> None:
+    page = (DOCS / "options.md").read_text(encoding="utf-8")
+    flags = {flag for _, command in commands() for param in command.params for flag in param.opts if flag[0] == "-"}
+    missing = [flag for flag in flags if not re.search(rf"^\| `[^`]*(?<![\w-]){flag}(?![\w-])", page, re.MULTILINE)]
+    assert missing == []
+
+
 def test_the_man_page_is_what_the_commands_say() -> None:
+
     page = man_page(commands(), exit_meanings())
     assert MAN_PAGE.read_text(encoding="utf-8") == page, "run: make docs"
     assert re.findall(r"^\.SS bulkdl ([a-z]+(?: [a-z\\-]+)?)(?= [\[A-Z]|$)", page, re.MULTILINE)
