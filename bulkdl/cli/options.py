@@ -355,7 +355,8 @@ def running(verb: Callable[..., Any], *further: Decorator) -> Decorator:
 # What [defaults] may set: long option names with `_`, and their names in click. --config is not among them, and neither
 # is the selection: users would forget a default that narrows every run.
 _CONFIGURABLE: Final[Mapping[str, str]] = {
-    names[0].lstrip("-").replace("-", "_"): _python_name(names)
+    name.removeprefix("--").replace("-", "_"): _python_name(names)
     for names, _ in (*_ARCHIVE, *_options(FetchSettings), *_options(OutputOptions))
-    if names[0] != "--config"
+    for name in names
+    if name.startswith("--") and name != "--config"
 }

@@ -189,6 +189,13 @@ def test_the_configuration_gives_defaults_and_profiles(parse: Parse, configurati
     assert values["output"].as_json
 
 
+def test_the_configuration_has_the_long_names_of_options(parse: Parse, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[defaults]\nquiet = true\nverbose = true\n")
+    output = parse("--config", str(path))["output"]
+    assert (output.is_quiet, output.is_verbose) == (True, True)
+
+
 def test_the_environment_goes_before_the_configuration_and_the_command_line_before_both(
     parse: Parse, configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,7 +200,8 @@ def _config_keys() -> str:
     for _, command in commands():
         for title, options in _sections(command).items():
             if title != _UNSHARED and not title.startswith("Selection"):
-                keys |= {option.opts[0].lstrip("-"): option.help or "" for option in options}
+                keys |= {max(option.opts, key=len).lstrip("-"): option.help or "" for option in options}
+
     keys.pop("config")
     return table(("key", "meaning"), ((f"`{key}`", _marked(text)) for key, text in keys.items()))
 
