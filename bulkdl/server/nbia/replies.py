@@ -6,7 +6,7 @@ the NBIA API, and its DAO for `getMD5Hierarchy`.
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,7 +19,7 @@ from bulkdl.server.access import GUEST
 from bulkdl.server.catalogue import CatalogueView
 from bulkdl.server.nbia.renderings import to_json
 from bulkdl.server.nbia.request import ApiRequest, Reply, RequestRefused
-from bulkdl.server.nbia.search import SimpleSearch, found_series, parse_search, summary
+from bulkdl.server.nbia.search import SearchSummary, SimpleSearch, found_series, parse_search, summary
 
 
 def reply(request: ApiRequest) -> Reply:
@@ -120,6 +120,22 @@ def _search_of(request: ApiRequest) -> SimpleSearch:
     return parse_search(request.parameters, date_format=date_form)
 
 
+def _found_patients(request: ApiRequest) -> Reply:
+    found = summary(request.view, _search_of(request), authorized=request.endpoint.is_strict)
+    return Reply(content_type="application/json", pieces=_summary_pieces(found))
+
+
+def _summary_pieces(found: SearchSummary) -> Iterator[bytes]:
+    """The JSON object of a search; a page of many Patients in several pieces."""
+    piece = b'{"resultSet":['
+    for number, batch in enumerate(found.patients):
+        if number:
+            yield piece
+            piece = b","
+        piece += to_json(batch)[1:-1]
+    yield piece + b"]," + to_json(found.counts)[1:]
+
+
 def _shared_list(request: ApiRequest) -> Reply:
     if (found := request.shared_list()) is None:
         return _json(None)
@@ -198,10 +214,7 @@ _REPLIES: Final[Mapping[str, Callable[[ApiRequest], Reply]]] = {
     ),
     "getManifestFromPatientStudySeries": _manifest_of_parts,
     "getManifestForSimpleSearch": lambda request: _manifest(request, found_series(request.view, _search_of(request))),
-    **dict.fromkeys(
-        ("getSimpleSearch", "getSimpleSearchWithModalityAndBodyPartPaged"),
-        lambda request: _json(summary(request.view, _search_of(request), authorized=request.endpoint.is_strict)),
-    ),
+    **dict.fromkeys(("getSimpleSearch", "getSimpleSearchWithModalityAndBodyPartPaged"), _found_patients),
     "getSharedList": _shared_list,
     "createSharedList": _create_list,
     "deleteSharedList": _delete_list,

@@ -19,6 +19,7 @@ from bulkdl.server.nbia.request import RequestRefused
 
 _MAX_CRITERIA: Final = 2_000
 _MAX_PAGE: Final = 10_000
+_PATIENTS_AT_ONCE: Final = 200
 _AGES: Final = {"D": 1, "W": 7, "M": 30, "Y": 365}
 _UNITS: Final = " ".join(f"WHEN '{unit}' THEN {days}" for unit, days in _AGES.items())
 _AGE: Final = "json_extract(t.record, '$.patient_age')"  # at the Study: `061Y` in DICOM
@@ -186,8 +187,19 @@ def found_series(view: CatalogueView, search: SimpleSearch) -> Iterator[str]:
     return view.series_uids(*wanted)
 
 
-def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> dict[str, Any]:
-    """One page of Patients and counts over all of them, as in NBIA's JSON; only v4 sends `authorized`.
+@dataclass(frozen=True, slots=True)
+class SearchSummary:
+    """The answer to a search, as in NBIA's JSON: a page of Patients in batches, and counts over all that match.
+
+    The `patients` are read from the catalogue while they are taken.
+    """
+
+    patients: Iterator[list[dict[str, Any]]]
+    counts: Mapping[str, Any]
+
+
+def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> SearchSummary:
+    """Search; only v4 sends `authorized`.
 
     Everything is counted in one statement, so that what matches is found once.
     """
@@ -203,8 +215,7 @@ def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> d
     for kind, *row in view.select(statement, [*values, search.size, search.start]):
         rows.setdefault(kind, []).append(row)
     ((total, most, fewest),) = rows["totals"]
-    return {
-        "resultSet": _results(view, search, rows["patients"], authorized=authorized),
+    counts = {
         "totalPatients": total,
         **{
             name: [{"value": value, "count": patients} for value, patients, _ in sorted(rows[name])] for name in _FACETS
@@ -212,6 +223,9 @@ def summary(view: CatalogueView, search: SimpleSearch, *, authorized: bool) -> d
         **({"maxTimepoints": most, "minTimepoints": fewest} if total else {}),
         "sort": f"{search.order}:{'descending' if search.descending else 'ascending'}",
     }
+    found = rows["patients"]
+    batches = (found[first : first + _PATIENTS_AT_ONCE] for first in range(0, len(found), _PATIENTS_AT_ONCE))
+    return SearchSummary((_results(view, search, batch, authorized=authorized) for batch in batches), counts)
 
 
 def _conditions(view: CatalogueView, search: SimpleSearch, source: str = "series") -> Iterator[Condition]:
@@ -251,7 +265,7 @@ def _found(view: CatalogueView, search: SimpleSearch) -> Condition:
 def _results(
     view: CatalogueView, search: SimpleSearch, page: Sequence[Sequence[Any]], *, authorized: bool
 ) -> list[dict[str, Any]]:
-    """The Patients of a page, in its order: each with its number, and the numbers of its Studies and Series."""
+    """The Patients of a batch, in its order: each with its number, and the numbers of its Studies and Series."""
     rows_by_patient: dict[int, list[Sequence[Any]]] = {}
     where, values = all_of([among("t.patient", [row[0] for row in page]), *_conditions(view, search)])
     for number, *row in view.select(
@@ -265,6 +279,7 @@ def _results(
     return [
         _patient(number, rows_by_patient[number], studies, series, authorized=authorized)
         for number, studies, series in page
+        if number in rows_by_patient
     ]
 
 

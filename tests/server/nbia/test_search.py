@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from datetime import date, datetime
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.server.access import AccessRules
+from bulkdl.server.app import make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.catalogue.holdings import Holdings
 from bulkdl.server.nbia.search import found_series, parse_search, summary
@@ -141,6 +144,34 @@ def test_dates_are_those_of_the_release_or_else_of_the_submission(tmp_path: Path
         with Holdings(catalogue, tmp_path).loading({}) as arrangement:
             arrangement.add_records(made)
         search = parse_search(form, date_format="%m-%d-%Y")
-        found = [row["subjectId"] for row in summary(catalogue, search, authorized=False)["resultSet"]]
+        patients = summary(catalogue, search, authorized=False).patients
+        found = [row["subjectId"] for batch in patients for row in batch]
         assert found == ["1"] + ["9"] * (submitted is not None)
         assert len(list(found_series(catalogue, search))) == len(found)
+
+
+async def test_a_large_page_is_sent_while_it_is_read_and_is_as_small_ones(tmp_path: Path) -> None:
+    made = [
+        Series(series_uid=SeriesUid(f"1.{number}"), patient_id=f"P{number:03}", collection="C") for number in range(650)
+    ]
+    path = tmp_path / "catalogue.sqlite"
+    with Catalogue.open(path) as catalogue, Holdings(catalogue, tmp_path).loading({}) as arrangement:
+        arrangement.add_records(made)
+    with Catalogue.open(path) as catalogue:
+        async with serving(make_app(catalogue)) as url, aiohttp.ClientSession() as session:
+
+            async def page(start: int, size: int) -> tuple[bool, dict[str, Any]]:
+                form = {"start": str(start), "size": str(size)}
+                async with session.post(f"{url}/v4/getSimpleSearch", data=form) as answer:
+                    return "Content-Length" in answer.headers, await answer.json()
+
+            sizes = (100, 200, 201, 650, 9999)
+            pages = {size: [await page(start, size) for start in range(0, 650, size)] for size in sizes}
+            (_, beyond) = await page(9999, 10)
+    found = {size: [row for _, answer in pages[size] for row in answer.pop("resultSet")] for size in sizes}
+    assert [row["subjectId"] for row in found[9999]] == [f"P{number:03}" for number in range(650)]
+    assert all(rows == found[9999] for rows in found.values())
+    rest = {str(answer) for answers in pages.values() for _, answer in answers}
+    assert len(rest) == 1
+    assert (beyond["resultSet"], beyond["totalPatients"]) == ([], 650)
+    assert [has_length for has_length, _ in (pages[200][0], pages[201][0], pages[9999][0])] == [True, False, False]
