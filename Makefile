@@ -63,13 +63,14 @@ coverage: $(READY) ## the tests, with coverage of branches; much slower
 	$(BIN)/coverage erase
 	$(BIN)/pytest --numprocesses logical --dist worksteal --cov --cov-report=term
 
-torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 2 GB, and all faults mixed
+torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 2 GB, all faults mixed, 649 questions
 	$(BIN)/python -m tests.stress.torture --kills 300
 	$(BIN)/python -m tests.stress.kills --form idc --kills 30
 	$(BIN)/python -m tests.stress.rearranging --kills 100
 	$(BIN)/python -m tests.stress.large --gigabytes 4
 	$(BIN)/python -m tests.stress.large --slide --gigabytes 2 --kills 2
 	$(BIN)/python -m tests.stress.soup --instances 2000
+	$(BIN)/python -m tests.stress.questions --questions 649
 
 fuzz: $(READY) ## property tests with many more examples, for as long as you let them
 	$(BIN)/pytest -p tests.stress.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
