@@ -1,4 +1,4 @@
-# What can be done here; `make` alone tells it too. Everything happens in .venv, made from a lock of exact versions.
+# What can be done here; `make` alone lists it too. Everything happens in .venv, made from a lock of exact versions.
 
 PYTHON ?= python3
 VENV := .venv

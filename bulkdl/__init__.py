@@ -1,6 +1,6 @@
 """bulkdl mirrors DICOM collections of The Cancer Imaging Archive, and serves them again.
 
-As a library, blocking, anywhere, in a notebook too:
+Blocking functions, which work in scripts and in notebooks:
 
     import bulkdl
 
@@ -8,7 +8,7 @@ As a library, blocking, anywhere, in a notebook too:
     report = bulkdl.mirror(collection="RIDER-Lung-CT", to="/data/rider")
     series = bulkdl.query("getSeries", collection="RIDER-Lung-CT").to_pandas()
 
-and asynchronous, each of these verbs with `_async` behind it, and an archive as an object:
+Asynchronous twins of these functions have names that end in `_async`; an archive is an object:
 
     async with bulkdl.connect("tcia") as archive:
         async for series in archive.get_series(collection="RIDER-Lung-CT", modality="CT"):
@@ -21,9 +21,8 @@ and asynchronous, each of these verbs with `_async` behind it, and an archive as
 Each command is a verb here, with the same name: `mirror`, `plan`, `verify`, `query`, `serve`, …; `__all__` has them
 all. `manifest show` is `manifest_show`; `sync --prune` and `sync --dry-run` are `prune` and `sync_plan`. `open` reads
 a mirror for analysis. The arguments of verbs are made by `select`, `reach`, `Selection` and `FetchSettings`. Their
-errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. A blocking verb may be called anywhere, in a
-notebook too. Nothing is printed, and no environment is read. Each name is imported when it is first used, so
-`import bulkdl` is fast.
+errors are in `bulkdl.errors`, their events in `bulkdl.model.events`. Nothing is printed, and no environment is read.
+Each name is imported when it is first used, so `import bulkdl` is fast.
 """
 
 from __future__ import annotations

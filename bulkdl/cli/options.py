@@ -180,7 +180,7 @@ _ARCHIVE: Final = (
         type=click.Choice([each.value for each in Route]),
         default=Route.IDC_FIRST.value,
         show_default=True,
-        help="Where the Series of TCIA come from: IDC, NBIA, or the other one for what the first does not have.",
+        help="Where the series of TCIA come from: IDC, NBIA, or the other one for what the first does not have.",
     ),
     _declared("--proxy", metavar="URL", help="An HTTP proxy; the default comes from HTTPS_PROXY and NO_PROXY."),
     _declared(

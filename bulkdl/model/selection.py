@@ -186,7 +186,7 @@ class Selection:
     refer to (`bulkdl.resolve.annotations`).
     """
 
-    collections: tuple[str, ...] = criterion("collection", "A Collection, in any case.", "NAME", asks=("collection", 5))
+    collections: tuple[str, ...] = criterion("collection", "A collection, in any case.", "NAME", asks=("collection", 5))
     patients: tuple[str, ...] = criterion("patient", "A Patient ID.", "ID", asks=("patient_id", 6))
     studies: tuple[StudyUid, ...] = criterion(
         "study", "A Study Instance UID.", "UID", read=parse_study_uid, asks=("study_uid", 7)

@@ -47,7 +47,7 @@ class FetchSettings:
         "rate_limit", "A limit for the whole run, for example 50MB/s.", "RATE", read=parse_rate, write=rate_text
     )
     transport: Transport = option_field(
-        "transport", "Download single instances, or one zip per Series.", read=Transport, default=Transport.AUTO
+        "transport", "Download single instances, or one zip per series.", read=Transport, default=Transport.AUTO
     )
     validation: ValidationLevel = option_field(
         "validate",

@@ -74,7 +74,7 @@ class AdoptOptions(RunOptions, total=False):
             shown_default="link",
         ),
     ]
-    collection: Annotated[str | None, Option("collection", "The Collection of all adopted instances.", "NAME")]
+    collection: Annotated[str | None, Option("collection", "The collection of all adopted instances.", "NAME")]
     layout: NewLayout
     rebuild: Annotated[bool, Option("rebuild", "Set an unreadable journal aside first.")]
 

@@ -57,7 +57,7 @@ async def plan_async(
     to: Annotated[Paths | None, Option("to", "The mirror to compare with.", "DIR", read=Path)] = None,
     save: Annotated[
         Paths | None,
-        Option("save", "Write the Series to FILE: .tcia, .csv, .jsonl or .s5cmd, by its suffix.", "FILE", read=Path),
+        Option("save", "Write the series to FILE: .tcia, .csv, .jsonl or .s5cmd, by its suffix.", "FILE", read=Path),
     ] = None,
     archive: str | ArchiveChoice = DEFAULT_ARCHIVE,
     settings: FetchSettings | None = None,

@@ -62,7 +62,7 @@ class ServeOptions(TypedDict, total=False):
         tuple[str, ...], Option("allowed_host", "Another name that the server is reached by; may be repeated.", "NAME")
     ]
     collection: Annotated[
-        str | None, Option("collection", "The Collection of files that name none and lie in no folder.", "NAME")
+        str | None, Option("collection", "The collection of files that name none and are in no folder.", "NAME")
     ]
     api_key_file: Annotated[
         Paths | None, Option("api_key_file", "API keys for TCIA v3, one per line.", "FILE", read=Path)
@@ -71,7 +71,7 @@ class ServeOptions(TypedDict, total=False):
         Paths | None,
         Option(
             "users_file",
-            "TOML: users, and the restricted Collections that only some of them may see.",
+            "TOML: users, and the restricted collections that only some of them may see.",
             "FILE",
             read=Path,
         ),

@@ -66,7 +66,7 @@ class VerifyOptions(RunOptions, total=False):
 
     quick: Annotated[bool, Option("quick", "Compare sizes only; do not read the files.")]
     repair: Annotated[bool, Option("repair", "Download damaged and missing files again.")]
-    remote: Annotated[bool, Option("remote", "Also compare every complete Series with the archive.")]
+    remote: Annotated[bool, Option("remote", "Also compare every complete series with the archive.")]
     against: Annotated[
         Path | None, Option("against", "Compare any folder with a lock file instead.", "FILE", read=Path)
     ]

@@ -20,7 +20,7 @@ def adopt(call: VerbCall, folder: Path) -> int:
 
     FOLDER may come from the NBIA Data Retriever, tcia_utils, the IDC's tools, or any other program; zips are read too.
     If DIR is FOLDER itself, files are moved to their places. Nothing is overwritten. Files that are not DICOM, invalid
-    or duplicates stay in place. `bulkdl resume DIR` or `bulkdl mirror` download what the adopted Series lack.
+    or duplicates stay in place. `bulkdl resume DIR` or `bulkdl mirror` download what the adopted series lack.
     """
     choice = choose_archive_of_new(call.options.get("to") or folder, call.archive)
     return run_verb(

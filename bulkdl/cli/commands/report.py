@@ -25,7 +25,7 @@ from bulkdl.verbs.report import report_async
 )
 @output_options
 def report(*, mirror: Path, options: dict[str, Any], page: Path, output: OutputOptions) -> int:
-    """Write one page of HTML on the mirror at DIR: what it holds, how complete its Series are, and its runs.
+    """Write one page of HTML on the mirror at DIR: what it holds, how complete its series are, and its runs.
 
     The header of each held file is read, to find missing slices and Instance Numbers, mixed orientations and spacings,
     and references to instances that are not held. The page needs no network. Its plots need pygal:

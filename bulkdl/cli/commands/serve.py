@@ -174,7 +174,7 @@ def _announce(served: Served, *, as_json: bool) -> None:
         for kind, one in sorted(examples.items(), key=lambda found: -report.unservable_by_reason[found[0]])[:_SHOWN]:
             say.append(f"  {report.unservable_by_reason[kind]:,}: {one.reason}, such as {one.path}")
     if served.unmatched:
-        say.append(f"restricted Collections that are not served (misspelt?): {', '.join(served.unmatched)}")
+        say.append(f"restricted collections that are not served (misspelt?): {', '.join(served.unmatched)}")
     if served.missing:
         say.append(served.missing)
     say.append(f"to look at it, open {served.url} in a browser")

@@ -24,7 +24,7 @@ _CLEAR: Final = "\x1b[H\x1b[J"  # move to the corner and erase from there; every
 @click.option("--watch", is_flag=True, help="Refresh every two seconds until Ctrl-C.")
 @json_option
 def status(*, mirror: Path, watch: bool, as_json: bool) -> int:
-    """Show what the mirror at DIR holds and owes, by Collection and by failure."""
+    """Show what the mirror at DIR holds and owes, by collection and by failure."""
     if watch and as_json:
         raise click.UsageError("--watch and --json cannot be combined: --json prints one document and ends")
     if not watch:
