@@ -1,8 +1,9 @@
-"""Make the pictures of the README again: `python -m tests.docs.record`.
+"""Make the pictures of the README and of the documentation again: `python -m tests.docs.record`.
 
 `.github/run.svg` is a recording of real commands in a pseudo-terminal, drawn as an SVG without scripts; a program that
-does not animate it shows its last picture. `.github/serve.png` is the first page of `bulkdl serve --demo`, if Chromium
-is installed.
+does not animate it shows its last picture. `bulkdl/docs/progress.svg` and `progress-narrow.svg` record a run of 52 tiny
+and 10 large instances at 80 and at 40 columns. `.github/serve.png` is the first page of `bulkdl serve --demo`, if
+Chromium is installed. With names of files only these are made.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -25,12 +28,12 @@ from typing import Final
 import pyte
 
 from tests.support.commands import environment, serve
+from tests.support.dicom_files import instances, noisy, write_folder
 
 PICTURES: Final = Path(__file__).parents[2] / ".github"
+DOCS: Final = Path(__file__).parents[2] / "bulkdl/docs"
 FOLDER: Final = Path(tempfile.gettempdir()) / "bulkdl"
 
-_COLUMNS: Final = 100
-_ROWS: Final = 27
 _CHARACTER: Final = 8.4
 _LINE: Final = 19.0
 _MARGIN: Final = 18.0
@@ -48,7 +51,7 @@ class Step:
     stop_after_seconds: float | None = None
 
 
-STEPS: Final = (
+RUN: Final = (
     Step("bulkdl plan --archive demo --collection BULKDL-PHANTOM"),
     Step("bulkdl mirror --archive demo --collection BULKDL-PHANTOM --to phantom --rate-limit 6MB/s", 4.5),
     Step("bulkdl resume phantom"),
@@ -60,12 +63,15 @@ STEPS: Final = (
 class Recording:
     """What each row of the screen showed, from when to when (seconds)."""
 
-    screen: pyte.Screen = field(default_factory=lambda: pyte.Screen(_COLUMNS, _ROWS))
+    columns: int
+    rows: int
+    title: str
     seconds: float = 0.0
     shown: dict[int, tuple[str, float]] = field(default_factory=dict)
     spans: list[tuple[int, str, float, float | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.screen = pyte.Screen(self.columns, self.rows)
         self._stream = pyte.Stream(self.screen)
 
     def feed(self, text: str) -> None:
@@ -86,12 +92,12 @@ class Recording:
         self.spans += [(row, text, since, None) for row, (text, since) in self.shown.items() if text]
 
 
-def record(cache: Path) -> Recording:
+def record(recording: Recording, steps: Sequence[Step], variables: Mapping[str, str]) -> Recording:
     """Type and run the steps; pauses without output are kept short."""
-    recording = Recording()
-    for step in STEPS:
+    size = {"COLUMNS": str(recording.columns), "LINES": str(recording.rows), "TERM": "xterm"}
+    for step in steps:
         _type(recording, step.command)
-        for text, waited in _run(step, cache):
+        for text, waited in _run(step, {**variables, **size}):
             recording.seconds += min(waited, 0.6)
             recording.feed(text)
             recording.snap()
@@ -112,14 +118,14 @@ def _type(recording: Recording, command: str) -> None:
     recording.snap()
 
 
-def _run(step: Step, cache: Path) -> Iterator[tuple[str, float]]:
+def _run(step: Step, variables: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     """The output of the step, a picture at a time, each with the seconds since the one before."""
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(FOLDER)
         words = [sys.executable, "-m", *step.command.split()]
-        size = {"COLUMNS": str(_COLUMNS), "LINES": str(_ROWS), "TERM": "xterm"}
-        os.execve(words[0], words, {**environment(cache), **size})  # noqa: S606 - the command itself
+        termios.tcsetwinsize(0, (int(variables["LINES"]), int(variables["COLUMNS"])))
+        os.execve(words[0], words, dict(variables))  # noqa: S606 - the command itself
     started = last = time.monotonic()
     is_stopped = step.stop_after_seconds is None
     while True:
@@ -145,8 +151,8 @@ def _run(step: Step, cache: Path) -> Iterator[tuple[str, float]]:
 
 def draw(recording: Recording) -> str:
     """The recording as an animated SVG."""
-    width = _COLUMNS * _CHARACTER + 2 * _MARGIN
-    height = _ROWS * _LINE + 2 * _MARGIN + _TITLE
+    width = recording.columns * _CHARACTER + 2 * _MARGIN
+    height = recording.rows * _LINE + 2 * _MARGIN + _TITLE
     length = recording.seconds + _HOLD_SECONDS
     buttons = "".join(
         f'<circle cx="{_MARGIN + 6 + 20 * number}" cy="20" r="6" fill="{colour}"/>'
@@ -155,7 +161,7 @@ def draw(recording: Recording) -> str:
     rows = "\n".join(_row(*span) for span in recording.spans)
     size = f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
     return f"""<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">
-<title>A terminal: bulkdl plan, an interrupted bulkdl mirror, bulkdl resume and bulkdl verify</title>
+<title>{escape(recording.title)}</title>
 <rect width="100%" height="100%" rx="10" fill="#16181d"/>
 {buttons}
 <rect width="0" height="0">
@@ -195,24 +201,53 @@ def photograph(cache: Path) -> None:
         subprocess.run([browser, *options, target, f"{address}/"], check=True, capture_output=True, timeout=60)
 
 
-def main() -> None:
-    """Write both pictures."""
+def record_run(cache: Path) -> None:
+    """The recording of the README."""
+    subprocess.run(  # the demonstration archive is made once, before anything is recorded
+        [sys.executable, "-m", "bulkdl", "plan", "--archive", "demo", "--everything"],
+        env=environment(cache),
+        check=True,
+        capture_output=True,
+    )
+    title = "A terminal: bulkdl plan, an interrupted bulkdl mirror, bulkdl resume and bulkdl verify"
+    recording = record(Recording(100, 27, title), RUN, environment(cache))
+    (PICTURES / "run.svg").write_text(draw(recording), encoding="utf-8")
+
+
+def record_progress(cache: Path, columns: int, name: str) -> None:
+    """The recording of a run of 52 tiny and 10 large instances, whose bytes no zip can shrink."""
+    source = FOLDER / "source"
+    for series, per_series, rows in ((4, 13, 48), (2, 5, 1050)):
+        made_up = instances(series=series, per_series=per_series, rows=rows, collection="MIXED", seed=str(rows))
+        write_folder(source, map(noisy, made_up))
+    title = f"A terminal of {columns} columns: bulkdl mirror with 52 tiny and 10 large instances"
+    steps = (Step(f"bulkdl mirror MIXED --to mixed-{columns} --rate-limit 1MB/s"),)
+    with serve(source, cache=cache, log=FOLDER / "access.jsonl") as archive:
+        variables = {**environment(cache), "BULKDL_ARCHIVE": archive.url}
+        recording = record(Recording(columns, 800 // columns, title), steps, variables)
+    (DOCS / name).write_text(draw(recording), encoding="utf-8")
+
+
+MAKERS: Final[Mapping[str, Callable[[Path], None]]] = {
+    "run.svg": record_run,
+    "progress.svg": partial(record_progress, columns=80, name="progress.svg"),
+    "progress-narrow.svg": partial(record_progress, columns=40, name="progress-narrow.svg"),
+    "serve.png": photograph,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    """Make the pictures of these names, or all of them."""
     with tempfile.TemporaryDirectory() as temporary:
         cache = Path(temporary)
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir()
         try:
-            subprocess.run(  # the demonstration archive is made once, before anything is recorded
-                [sys.executable, "-m", "bulkdl", "plan", "--archive", "demo", "--everything"],
-                env=environment(cache),
-                check=True,
-                capture_output=True,
-            )
-            (PICTURES / "run.svg").write_text(draw(record(cache)), encoding="utf-8")
-            photograph(cache)
+            for name in names or MAKERS:
+                MAKERS[name](cache)
         finally:
             shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -2,13 +2,15 @@
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from bulkdl import docs
 from bulkdl.docs import INDEX, read_page, topics
 from bulkdl.server.portal.pages import PageMissing, PageRequest
 
-PICTURES: Final = ".png"
+PICTURES: Final = {".png": "image/png", ".svg": "image/svg+xml"}
+"""The media types of the pictures of the documentation, by the end of their names."""
 
 
 def help_page(request: PageRequest) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def help_page(request: PageRequest) -> dict[str, Any]:
 
 def read_picture(name: str) -> bytes | None:
     """A picture of the documentation; None if there is none of this name."""
-    known = {entry.name: entry for entry in files(docs).iterdir() if entry.name.endswith(PICTURES)}
+    known = {entry.name: entry for entry in files(docs).iterdir() if Path(entry.name).suffix in PICTURES}
     return known[name].read_bytes() if name in known else None
 
 
@@ -44,7 +46,7 @@ def _rendered(topic: str) -> Any:
             if href.partition("#")[0].endswith(".md") and "/" not in href:
                 part.attrs["href"] = f"/help/{href.replace('.md', '', 1)}"
             src = str(part.attrs.get("src", ""))
-            if src.endswith(PICTURES) and "/" not in src:
+            if Path(src).suffix in PICTURES and "/" not in src:
                 part.attrs["src"] = f"/help/{src}"
     return Markup(reader.renderer.render(tokens, reader.options, {}))  # noqa: S704 - our own texts, with HTML in them escaped
 

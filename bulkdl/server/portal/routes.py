@@ -182,10 +182,10 @@ class Portal:
     async def help(self, http: web.Request) -> web.StreamResponse:
         """Send a page of the documentation, or a picture of it."""
         name = http.match_info["topic"]
-        if name.endswith(PICTURES):
+        if (media_type := PICTURES.get(Path(name).suffix)) is not None:
             content = await self._context.threads.do(read_picture, name)
             if content is not None:
-                return web.Response(body=content, content_type="image/png", headers=HEADERS)
+                return web.Response(body=content, content_type=media_type, headers=HEADERS)
         return await self.answer(http, "help", help_page)
 
     async def openapi(self, http: web.Request) -> web.StreamResponse:

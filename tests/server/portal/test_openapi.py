@@ -37,11 +37,16 @@ async def test_the_page_has_a_form_for_each_that_works(portal: Served) -> None:
     assert (await portal.ask("/nbia-api/services/v1/getSeries", params={"format": "JSON"})).status == 200
 
 
-@pytest.mark.parametrize("topic", ["", "serve", "options", "quickstart.md", "report.png"])
+@pytest.mark.parametrize("topic", ["", "serve", "options", "quickstart.md", "report.png", "progress.svg"])
 async def test_the_documentation_is_served(portal: Served, topic: str) -> None:
     answer = await portal.ask(f"/help/{topic}")
     assert answer.status == 200
-    assert answer.kind.startswith("image/png" if topic.endswith("png") else "text/html")
+    assert answer.kind.startswith({"png": "image/png", "svg": "image/svg+xml"}.get(topic[-3:], "text/html"))
+
+
+async def test_the_pictures_of_the_documentation_are_on_its_pages(portal: Served) -> None:
+    page = (await portal.ask("/help/progress")).body.decode()
+    assert re.findall('<img src="(/help/[^"]*)"', page) == ["/help/progress.svg", "/help/progress-narrow.svg"]
 
 
 @pytest.mark.parametrize("topic", ["none", "..%2fserve", "%3Cb%3E", "x.png"])
