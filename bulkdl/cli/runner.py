@@ -35,7 +35,7 @@ AnyReport = TypeVar("AnyReport", bound=Report)
 yes_option: Final = click.option(
     "--yes",
     is_flag=True,
-    help="Do not ask: agree to the terms of an archive of controlled data, to a whole archive, to a very low rate.",
+    help="Do not ask: confirm the terms of controlled data, a whole archive, or a very low rate.",
 )
 
 _SLOW_BYTES_PER_SECOND: Final = 1000.0

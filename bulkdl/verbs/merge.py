@@ -62,9 +62,11 @@ async def merge_async(
 ) -> MergeReport:
     """Join mirrors: their files, and their journals with runs, selections and failures. No archive is asked.
 
-    Files become hard links, or copies with `by`; with `move` they leave the other mirrors when the new one has recorded
-    them. An instance of which two mirrors have different bytes is a conflict: it is named, and nothing is overwritten.
-    The result can be resumed, synchronised and verified. Safe to repeat: interrupted or killed, the next call goes on.
+    Files become hard links, or copies with `by`; with `move` they are removed from the other mirrors when the new one
+    has recorded them. An instance of which two mirrors have different bytes is a conflict: it is named, and nothing is
+    overwritten. The result can be resumed, synchronised and verified. Safe to repeat: after an interruption or a kill
+    the next call continues.
+
 
     Raises:
         UserError: the layout is invalid, or a mirror lies within another.

@@ -48,7 +48,7 @@ async def report_async(
     mirror: Paths,
     *,
     to: Paths,
-    quick: Annotated[bool, Option("quick", "Read no file, and say nothing of completeness.")] = False,
+    quick: Annotated[bool, Option("quick", "Read no file, and report nothing on completeness.")] = False,
     sink: Sink = ignore,
     stop: asyncio.Event | None = None,
 ) -> MirrorReport:

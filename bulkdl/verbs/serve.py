@@ -81,14 +81,17 @@ class ServeOptions(TypedDict, total=False):
     ]
     tls_key: Annotated[Paths | None, Option("tls_key", "Its private key, if it is in another file.", "FILE", read=Path)]
     quirks: Annotated[
-        str | None, Option("quirks", "Behave like the real archives where that endangers clients.", "NAME,NAME")
+        str | None,
+        Option("quirks", "Imitate behaviour of the real archives that makes clients lose data.", "NAME,NAME"),
     ]
     cache: Annotated[
         Paths | None, Option("cache", "With --archive: keep what was downloaded in this mirror.", "DIR", read=Path)
     ]
     cache_size: Annotated[
         int | None,
-        Option("cache_size", "Remove the series that were used least recently beyond this.", "SIZE", read=parse_size),
+        Option(
+            "cache_size", "Beyond this size, remove the series that were used least recently.", "SIZE", read=parse_size
+        ),
     ]
     archive: str | ArchiveChoice | None
     settings: FetchSettings

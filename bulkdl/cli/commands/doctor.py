@@ -22,7 +22,7 @@ from bulkdl.verbs.doctor import doctor_async
 def doctor(*, options: dict[str, Any], as_json: bool, archive: ArchiveOptions) -> int:
     """Show versions, extras, decoders, configuration, cache, disk and network: what a report of a problem needs.
 
-    It shows no secret: of variables of the environment, the names alone. The exit code is 1 if a check failed; an extra
+    No secret is shown: of environment variables only the names. The exit code is 1 if a check failed; an extra
     that is not installed is not a failure.
     """
     checks = doctor_async(archive=choose_archive(archive), further=_configuration(archive), **options)

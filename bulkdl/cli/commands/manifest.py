@@ -50,7 +50,7 @@ def manifest(ctx: click.Context) -> None:
 @_SKIP
 @json_option
 def show(*, file: str, skip_bad_lines: bool, as_json: bool) -> int:
-    """Say what the manifest FILE names, and what it states of that; - is standard input."""
+    """Show what the manifest FILE lists, and the sizes and counts that it states; - is standard input."""
     name, content = _input(file)
     report = verbs.manifest_show(name, content=content, skip_bad_lines=skip_bad_lines)
     print_report(report, as_json=as_json)
@@ -93,10 +93,10 @@ def from_mirror(*, mirror: Path, form: str | None, output: Path | None, as_json:
 def lock(call: VerbCall, selection: Selection, *, file: Path | None) -> int:
     """Write a lock: each instance of a mirror, or of what an archive has, with its size and checksums.
 
-    A DATA_SET that is the folder of a mirror locks what that holds, with the SHA-256 of every file. Of a manifest or
-    another selection the archive is asked for lists, sizes and MD5 checksums; nothing is downloaded.
+    If DATA_SET is the folder of a mirror, the lock has the SHA-256 of every file that it holds. For a manifest or
+    another selection, the archive is asked for lists, sizes and MD5 checksums; nothing is downloaded.
 
-    With bulkdl mirror --manifest, anyone can rebuild the mirror from it, and with bulkdl verify --against prove a copy.
+    bulkdl mirror --manifest rebuilds the mirror from the lock; bulkdl verify --against compares a copy with it.
     """
     choice = choose_archive(call.archive) if mirror_to_lock(selection) is None else DEFAULT_ARCHIVE
 

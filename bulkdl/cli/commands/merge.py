@@ -18,8 +18,9 @@ from bulkdl.verbs.merge import merge_async
 def merge(*, mirrors: tuple[Path, ...], options: dict[str, Any], output: OutputOptions) -> int:
     """Join the mirrors at DIR into one: their files, journals, runs and selections.
 
-    Files become hard links, which take no space, or copies; with --move they leave the other mirrors. An instance of
-    which two mirrors have different bytes is named, and nothing is overwritten. If it is interrupted, run it again.
+    Files become hard links, which take no space, or copies; with --move they are removed from the other mirrors. An
+    instance of which two mirrors have different bytes is named, and nothing is overwritten. If it is interrupted, run
+    it again.
     """
     return run_verb(
         lambda sink, stop: merge_async(*mirrors, **options, sink=sink, stop=stop),

@@ -20,7 +20,8 @@ def mirror(call: VerbCall, selection: Selection, *, yes: bool) -> int:
     """Download what is selected into the mirror at DIR.
 
     A DATA_SET is a manifest file, a Series or Study UID, a DOI or TCIA page, a collection or a patient.
-    Run again with the same arguments, it continues where it stopped, and downloads only what is missing.
+    A second run with the same arguments continues where the first one stopped, and downloads only what is missing.
+
     """
     choice, to = choose_archive(call.archive), call.options["to"]
     if selection.everything:

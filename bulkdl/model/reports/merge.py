@@ -49,7 +49,7 @@ class MergeReport(Report):
 
     def as_text(self, width: int | None = None) -> str:
         ways = [f"{count:,} {way}" for way, count in (("linked", self.linked), ("copied", self.copied)) if count]
-        moved = ", and left the other mirrors" if self.by == "move" else ""
+        moved = ", where they were removed" if self.by == "move" else ""
         joined = f"{counted(self.brought, 'instance')} of {self.series:,} series joined"
         lines = [
             f"{self.outcome.capitalize()}: {joined}, {human_bytes(self.bytes_brought)} in {duration(self.seconds)}",
