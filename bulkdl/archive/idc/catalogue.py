@@ -51,6 +51,10 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
 _ROWS_AT_ONCE: Final = 2048  # the size of duckdb's own batches
 _OLD_DAYS: Final = 183  # releases come two to six months apart
 _SHOWN_CHARACTERS: Final = 200
+_NO_DATES: Final = (
+    "the index does not say when its releases were published, so it is not known what is new: "
+    f"leave --since out, or use an index with {index.RELEASES}"
+)
 
 _VERSION: Final = re.compile(r"\d+(?:\.\d+)*")
 _DOI: Final = re.compile(r"10\.\d{4,9}/\S+")
@@ -495,6 +499,8 @@ class IdcCatalogue:
             is_only = selection.analysis_results is AnalysisResults.ONLY
             conditions.append(f"analysis_result_id IS {'NOT ' if is_only else ''}NULL")
         if (since := selection.since) is not None:
+            if not self._dates:
+                raise SelectionError(_NO_DATES)
             conditions.append("series_revised_idc_version IN (SELECT unnest($releases))")
             values["releases"] = [number for number, day in self._dates.items() if day >= since]
         return f" WHERE {' AND '.join(conditions)}", values

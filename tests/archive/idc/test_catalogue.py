@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,17 @@ def test_finds_by_every_criterion(small: IdcCatalogue, criteria: dict[str, Any],
     assert found(small, selection) == expected
     totals = small.totals(selection)
     assert len(totals.series_uids) == sum(total.series for total in totals.collections) == len(expected)
+
+
+@pytest.mark.parametrize("question", [IdcCatalogue.totals, lambda *asked: list(IdcCatalogue.search(*asked))])
+def test_without_the_dates_of_releases_what_is_new_is_not_known(
+    tmp_path: Path, question: Callable[[IdcCatalogue, Selection], object]
+) -> None:
+    with (
+        IdcCatalogue(index_at(write_index(tmp_path, [series_row(1)]))) as opened,
+        pytest.raises(SelectionError, match="when its releases were published"),
+    ):
+        question(opened, Selection.from_keywords({"everything": True, "since": "2020-01-01"}))
 
 
 def test_gives_what_the_index_says_of_a_series(small: IdcCatalogue) -> None:
