@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import chain
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from bulkdl.errors import SelectionError
 from bulkdl.manifest import tcia
@@ -37,6 +38,8 @@ _SLIDE_COLUMNS: Final = {
     "imageUrl": "address",
 }
 _NAMES: Final = frozenset({"PatientID", "Collection", *_SLIDE_COLUMNS})
+_ENDPOINT: Final = "s5cmd endpoint"  # with a blank, so that it is no setting of a manifest that was read
+_AMAZON: Final = "https://s3.amazonaws.com"
 _RESOLVE: Final = "to resolve it, use: bulkdl plan --manifest FILE --save"
 
 
@@ -59,9 +62,9 @@ def write_rows(
     *,
     are_unique: bool = False,
 ) -> Iterator[str]:
-    """The lines of a manifest with their ends. What several rows name is written once. `settings` are for `.tcia`.
+    """The lines of a manifest with their ends. What several rows name is written once.
 
-    Rows that `are_unique` already need no memory.
+    `settings` are for `.tcia` and s5cmd. Rows that `are_unique` already need no memory.
 
     Raises SelectionError: a row names something that the form cannot hold.
     """
@@ -117,9 +120,17 @@ def _json_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[s
         yield json.dumps(named, ensure_ascii=False) + "\n"
 
 
-def _s5cmd_lines(rows: Iterator[ManifestRow], _: Mapping[str, str]) -> Iterator[str]:
-    yield "# bulkdl mirror --archive idc --manifest FILE --to DIR, or:\n"
-    yield "# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE\n"
+def endpoint_settings(address: str) -> dict[str, str]:
+    """The settings of a manifest for s5cmd whose buckets are at `address`; none for those of the clouds of IDC."""
+    is_public = (urlsplit(address).hostname or "").endswith((".amazonaws.com", ".googleapis.com"))
+    return {} if is_public else {_ENDPOINT: address.rstrip("/")}
+
+
+def _s5cmd_lines(rows: Iterator[ManifestRow], settings: Mapping[str, str]) -> Iterator[str]:
+    endpoint = settings.get(_ENDPOINT)
+    archive = "idc" if endpoint is None else f"idc+{endpoint} --idc-index INDEX"
+    yield f"# bulkdl mirror --archive {archive} --manifest FILE --to DIR, or:\n"
+    yield f"# s5cmd --no-sign-request --endpoint-url {endpoint or _AMAZON} run FILE\n"
     for row in rows:
         if row.location and is_drs_location(row.location):
             raise SelectionError(f"s5cmd does not download from a data commons: {uri_of(row.location)}")

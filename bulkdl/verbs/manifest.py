@@ -16,7 +16,7 @@ from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.digest_table import DigestTable
 from bulkdl.manifest.locked import LockedGroup, LockedInstance
 from bulkdl.manifest.tally import ManifestTally
-from bulkdl.manifest.writing import ManifestFormat, write_rows
+from bulkdl.manifest.writing import ManifestFormat, endpoint_settings, write_rows
 from bulkdl.manifest.zstandard import compressed_text
 from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -143,8 +143,14 @@ def manifest_from_mirror(
     """
     with Journal.open_readonly(require_mirror(Path(mirror))) as journal, journal.snapshot():
         rows = _Counted(chain.from_iterable(_rows_of_mirror(journal)))
-        file.writelines(write_rows(rows, ManifestFormat(format)))
+        file.writelines(write_rows(rows, ManifestFormat(format), _endpoint_of(journal)))
     return ManifestWritten(format=ManifestFormat(format), series=len(rows.series), instances=rows.instances)
+
+
+def _endpoint_of(journal: Journal) -> dict[str, str]:
+    """The settings for the bucket that a mirror comes from, if it is the only archive, and not a public one."""
+    (name, address), *others = [*journal.archives(), ("", "")]
+    return endpoint_settings(address) if name.startswith("idc+") and len(others) <= 1 else {}
 
 
 def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 from bulkdl.archive.base import Archive
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.profiles import Profile
-from bulkdl.archive.routed import source_of
+from bulkdl.archive.routed import parts_of, source_of
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest.base import ManifestRow
 from bulkdl.manifest.tcia import settings_of
-from bulkdl.manifest.writing import ManifestFormat, write_rows
+from bulkdl.manifest.writing import ManifestFormat, endpoint_settings, write_rows
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -97,9 +97,16 @@ async def plan_async(
                 expected = _seconds_expected(report, planned.journal, source.settings.profile)
                 report = replace(report, seconds_expected=expected)
         if save is not None and form is not None:
-            address = settings_of(source.client.url) if source.client.capabilities.endpoints else {}
-            await asyncio.to_thread(save_lines, Path(save), write_rows(planned.manifest_rows(), form, address))
+            lines = write_rows(planned.manifest_rows(), form, _addresses(source.client))
+            await asyncio.to_thread(save_lines, Path(save), lines)
         return report
+
+
+def _addresses(client: Archive) -> dict[str, str]:
+    """The settings of a manifest that say where the archive is."""
+    endpoints = [endpoint_settings(part.url) for part in parts_of(client) if isinstance(part, IdcArchive)]
+    address = settings_of(client.url) if client.capabilities.endpoints else {}
+    return {**address, **(endpoints[0] if endpoints else {})}
 
 
 async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: Sink) -> PlanReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,9 @@ from bulkdl.model.reports.run import RunReport
 from bulkdl.model.reports.verify import ProblemKind
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.adopt import adopt_async
+from bulkdl.verbs.manifest import manifest_from_mirror
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.plan import plan_async
 from bulkdl.verbs.relayout import relayout_async
 from bulkdl.verbs.resume import resume_async
 from bulkdl.verbs.sync import sync_async
@@ -124,6 +127,7 @@ SELECTIONS = {
     "patient": (Selection(patients=(ONE.patient_id,)), of(patient=ONE.patient_id)),
     "series": (Selection(series=(ONE.series_uid,)), FIRST),
     "tcia": (None, [*FIRST, *of(series=MADE_UP[-1].series_uid)]),
+    "s5cmd": (None, [*FIRST, *of(series=MADE_UP[-1].series_uid)]),
 }
 
 
@@ -131,9 +135,11 @@ SELECTIONS = {
 @pytest.mark.parametrize("chosen", SELECTIONS)
 async def test_a_mirror_is_complete(tmp_path: Path, request: pytest.FixtureRequest, server: str, chosen: str) -> None:
     selection, wanted = SELECTIONS[chosen]
-    manifest = tmp_path / "some.tcia"
+    manifest = tmp_path / "some.txt"
     uids = dict.fromkeys(one.series_uid for one in wanted)
-    manifest.write_text("\n".join(["manifestVersion=3.0", "ListOfSeriesToDownload=", *uids]))
+    copied = [f"cp s3://{BUCKET}/{series_uuid(uid)}/* ." for uid in uids]
+    listed = ["manifestVersion=3.0", "ListOfSeriesToDownload=", *uids]
+    manifest.write_text("\n".join(copied if chosen == "s5cmd" else listed))
     url = request.getfixturevalue("moto").url if server == "moto" else None
     async with idc(tmp_path, page_keys=2, url=url) as archive:
         report = await archive.fetch(selection if selection is not None else manifest)
@@ -145,6 +151,20 @@ async def test_a_mirror_is_complete(tmp_path: Path, request: pytest.FixtureReque
         assert (remote.series_compared, remote.problems) == (len(uids), ())
         again = await archive.fetch(selection if selection is not None else manifest)
         assert (again.outcome, again.instances.fetched, again.requests) == (RunOutcome.COMPLETE, 0, 0)
+
+
+async def test_manifests_for_s5cmd_name_the_endpoint_of_the_bucket(tmp_path: Path) -> None:
+    planned, held = tmp_path / "planned.s5cmd", io.StringIO()
+    async with idc(tmp_path) as archive:
+        await plan_async(EVERYTHING, archive=archive.choice(), settings=QUICK, save=planned)
+        await archive.fetch(Selection(series=(ONE.series_uid,)))
+        manifest_from_mirror(archive.mirror, held, format="s5cmd")
+        for text in (planned.read_text(), held.getvalue()):
+            head, endpoint, *copied = text.splitlines()
+            address = archive.url.rstrip("/")
+            assert f"--archive idc+{address} --idc-index INDEX --manifest" in head
+            assert f"--endpoint-url {address} run" in endpoint
+            assert f'cp "s3://{BUCKET}/{series_uuid(ONE.series_uid)}/*" .' in copied
 
 
 async def test_an_instance_of_moto_comes_in_ranges(tmp_path: Path, moto: MotoBucket) -> None:
