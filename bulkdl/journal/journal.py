@@ -453,7 +453,7 @@ class Journal:
             writes.keep_descriptions(database, run, found, moment(now))
 
     def end_describing(self, run: Run, collection: str, *, now: datetime) -> None:
-        """Record that the archive was asked what it says of a Collection, even if it said nothing."""
+        """Record that the archive was asked to describe a Collection, even if it sent no description."""
         with self._writing() as database:
             nothing = Descriptions(collections=(CollectionDescription(collection=collection),))
             writes.keep_descriptions(database, run, nothing, moment(now))
@@ -481,12 +481,12 @@ class Journal:
             yield rows.description_from(ResultDescription, record)
 
     def find_patient(self, collection: str, patient_id: str) -> Patient | None:
-        """What the archive says of a Patient; None if it said nothing."""
+        """What the archive says of a Patient; None if nothing is recorded."""
         row = self._row(queries.FIND_PATIENT, (collection, patient_id))
         return None if row is None else rows.description_from(Patient, row[0])
 
     def find_study(self, collection: str, patient_id: str, study_uid: str) -> Study | None:
-        """What the archive says of a Study; None if it said nothing."""
+        """What the archive says of a Study; None if nothing is recorded."""
         row = self._row(queries.FIND_STUDY, (collection, patient_id, study_uid))
         return None if row is None else rows.description_from(Study, row[0])
 

@@ -536,7 +536,7 @@ RESULT_DESCRIPTIONS: Final = "SELECT name, record FROM analysis_result ORDER BY 
 FIND_DESCRIBED: Final = "SELECT record FROM collection WHERE name = ?"
 FIND_PATIENT: Final = "SELECT record FROM patient WHERE collection = ? AND patient_id = ?"
 FIND_STUDY: Final = "SELECT record FROM study WHERE collection = ? AND patient_id = ? AND study_uid = ?"
-# Studies of which the archive said nothing when it was asked, so that it is not asked again.
+# Studies that the archive did not describe when it was asked, so that it is not asked again.
 KEEP_BARE_STUDIES: Final = """
 INSERT OR IGNORE INTO study (collection, patient_id, study_uid, record)
 SELECT DISTINCT collection, patient_id, study_uid,
@@ -559,7 +559,7 @@ SELECT s.collection, substr(s.folder, 1, instr(s.folder || '/', '/') - 1), json_
 FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id
 WHERE t.held > 0 GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
 """
-# Another text after every change of what is held, and of what is said of it.
+# A text that changes whenever what is held changes, or what is recorded of it.
 MIRROR_STATE: Final = """
 SELECT count(*), sum(held), sum(held_bytes), sum(withdrawn), (SELECT max(updated_at) FROM series),
   (SELECT max(described_at) FROM collection), (SELECT group_concat(url) FROM archive) FROM tally

@@ -1,4 +1,4 @@
-"""All Series of an archive in groups: what many of them share is said once, and of each Series only what is its own."""
+"""All Series of an archive in groups: values that many of them share are stated once, each Series has the others."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
