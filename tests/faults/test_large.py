@@ -164,11 +164,11 @@ async def test_a_trickle_is_as_dead_as_silence(tmp_path: Path, rows: int) -> Non
 
 async def test_a_large_file_may_take_as_long_as_it_comes(tmp_path: Path) -> None:
     one = next(instances(series=1, per_series=1, rows=1600))  # 5 MB, in more than three times the silence
-    patient = {"silence_seconds": 0.2, "lowest_bytes_per_second": 1_000.0}
+    patient = {"silence_seconds": 1.0, "lowest_bytes_per_second": 1_000.0}
 
     def fault(seen: Seen) -> Action | None:
         is_it = endpoint_of(seen) == "getSingleImage"
-        return slowly(one.content, piece_bytes=1 << 17, pause_seconds=0.02, headers=DICOM) if is_it else None
+        return slowly(one.content, piece_bytes=1 << 15, pause_seconds=0.02, headers=DICOM) if is_it else None
 
     async with BadArchive([one], fault) as archive:
         report = await archive.mirror(tmp_path, access=patient)
