@@ -74,6 +74,7 @@ torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 
 
 fuzz: $(READY) ## property tests with many more examples, for as long as you let them
 	$(BIN)/pytest -p tests.stress.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
+	  --numprocesses logical --dist worksteal \
 	  tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
 	  tests/archive/dicomweb/test_multipart.py tests/server/nbia/test_renderings.py tests/dicom/test_validation.py \
 	  tests/journal/test_queries.py tests/runtime/test_concurrency_population.py tests/runtime/test_rates.py
