@@ -58,7 +58,6 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
 - `collection`, `analysis_result`, `patient`, `study`: what the archive says of them. `record` is a JSON object of the
   values of `model.descriptions.CollectionDescription` and `ResultDescription`, of `model.records.Patient` and `Study`;
   what is absent has no key. A row of `collection` with a name alone: the archive was asked and sent no description.
-
 - `instance_header`: attributes that `export --table headers` read from the file of an instance, while its time was
   `mtime_ns`. `record` is a JSON object of keyword to text; an attribute that the file does not have is null.
 - `series_header`: values of a Series that were read from its first file, because the archive does not send them.

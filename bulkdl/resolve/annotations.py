@@ -4,7 +4,6 @@ Segmentations, structure sets, doses, plans, reports and presentation states are
 of the images that they were made of. `AnnotationClosure` adds both to a selection, in rounds until nothing is
 missing. What a Series refers to is stated by the archive; else it is read from the files of the mirror, or from the
 heads of the files at the archive.
-
 """
 
 from __future__ import annotations

@@ -67,7 +67,6 @@ async def merge_async(
     overwritten. The result can be resumed, synchronised and verified. Safe to repeat: after an interruption or a kill
     the next call continues.
 
-
     Raises:
         UserError: the layout is invalid, or a mirror lies within another.
         DiskError, MirrorLocked, JournalError: a mirror cannot be used.

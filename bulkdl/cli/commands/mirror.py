@@ -21,7 +21,6 @@ def mirror(call: VerbCall, selection: Selection, *, yes: bool) -> int:
 
     A DATA_SET is a manifest file, a Series or Study UID, a DOI or TCIA page, a collection or a patient.
     A second run with the same arguments continues where the first one stopped, and downloads only what is missing.
-
     """
     choice, to = choose_archive(call.archive), call.options["to"]
     if selection.everything:
