@@ -38,7 +38,7 @@ _SLIDE_COLUMNS: Final = {
     "imageUrl": "address",
 }
 _NAMES: Final = frozenset({"PatientID", "Collection", *_SLIDE_COLUMNS})
-_ENDPOINT: Final = "s5cmd endpoint"  # with a blank, so that it is no setting of a manifest that was read
+_ENDPOINT: Final = "s5cmd endpoint"  # with a blank, so it is never the name of a setting in a manifest
 _AMAZON: Final = "https://s3.amazonaws.com"
 _RESOLVE: Final = "to resolve it, use: bulkdl plan --manifest FILE --save"
 
