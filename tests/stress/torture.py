@@ -133,7 +133,8 @@ def _run(
         try:
             _, err = process.communicate(timeout=life_seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended in this moment
+                os.killpg(process.pid, signal.SIGKILL)
             _, err = process.communicate()
         finally:
             with suppress(ProcessLookupError):
