@@ -13,7 +13,7 @@ from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from bulkdl.errors import SelectionError
 from bulkdl.model.drs_objects import is_drs_location, uri_of
@@ -275,7 +275,7 @@ class Selection:
     alternatives: tuple[Selection, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     expected: Mapping[SeriesUid, SeriesSize] = field(default_factory=dict, compare=False, repr=False)
-    locks: tuple[str | bytes, ...] = field(default=(), compare=False, repr=False)
+    locks: tuple[str | bytes | Callable[[], BinaryIO], ...] = field(default=(), compare=False, repr=False)
     everything: bool = criterion("everything", "The whole archive.", default=False)
 
     def check(self) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,10 +26,3 @@ def read_all(file: BinaryIO, *, at_most: int) -> bytes:
             raise OSError(errno.EFBIG, f"it has more than {at_most:,} bytes")
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def size_of(file: BinaryIO) -> int:
-    """The size of an open file in bytes; 0 where that is not known: of a device, a pipe or a buffer."""
-    with suppress(OSError):
-        return os.fstat(file.fileno()).st_size
-    return 0

@@ -9,20 +9,25 @@ import io
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.locked import MAGIC, LockedGroup, LockHead, read_lock
+from bulkdl.manifest.text import OpenFile
 from bulkdl.manifest.zstandard import text_lines
 from bulkdl.runtime.disk import LOCK_FILES, disk_errors, open_new
 from bulkdl.verbs.signatures import Paths
 
+LockSource: TypeAlias = Paths | bytes | OpenFile
+"""A lock by its path, by its content, or by what opens that."""
 
-def is_lock(lock: Paths | bytes) -> bool:
+
+def is_lock(lock: LockSource) -> bool:
     """Whether a file, or its content, begins as a lock does; it may be compressed. Raises ManifestError: unreadable."""
-    if not isinstance(lock, bytes) and _is_pipe(Path(lock)):
+    if isinstance(lock, str | PathLike) and _is_pipe(Path(lock)):
         return False
     with open_lines(lock) as lines, suppress(ManifestError):
         return next(lines, "").startswith(MAGIC)
@@ -35,38 +40,44 @@ def _is_pipe(path: Path) -> bool:
 
 
 @contextmanager
-def open_lock(lock: Paths | bytes) -> Iterator[tuple[LockHead, Iterator[LockedGroup]]]:
-    """A lock while it is read, Series by Series. Raises ManifestError, also while it is read."""
-    with open_lines(lock) as lines:
-        yield read_lock(lines, Remarks(name_of(lock)))
+def open_lock(lock: LockSource, name: str | None = None) -> Iterator[tuple[LockHead, Iterator[LockedGroup]]]:
+    """A lock while it is read, Series by Series. Messages call it `name`.
+
+    Raises ManifestError, also while it is read.
+    """
+    with open_lines(lock, name) as lines:
+        yield read_lock(lines, Remarks(name or name_of(lock)))
 
 
 @contextmanager
-def open_lines(lock: Paths | bytes) -> Iterator[Iterator[str]]:
+def open_lines(lock: LockSource, name: str | None = None) -> Iterator[Iterator[str]]:
     """The lines of a lock as they are read. Raises ManifestError, also while they are read."""
     with _opened(lock) as file:
-        yield text_lines(file, Remarks(name_of(lock)))
+        yield text_lines(file, Remarks(name or name_of(lock)))
 
 
-def name_of(lock: Paths | bytes) -> str:
-    """What messages call a lock."""
-    return "the lock" if isinstance(lock, bytes) else str(lock)
+def name_of(lock: LockSource) -> str:
+    """What messages call a lock that is not a file by another name."""
+    return str(lock) if isinstance(lock, str | PathLike) else "the lock"
 
 
 @contextmanager
-def _opened(lock: Paths | bytes) -> Iterator[BinaryIO]:
-    if isinstance(lock, bytes):
-        yield io.BytesIO(lock)
-        return
+def _opened(lock: LockSource) -> Iterator[BinaryIO]:
     try:
-        file = Path(lock).open("rb")  # noqa: SIM115 - what the block raises is not of this file
+        file = _open(lock)
     except OSError as error:
-        raise ManifestError(f"cannot be read: {error.strerror or error}", source=str(lock)) from error
-    with file:
+        raise ManifestError(f"cannot be read: {error.strerror or error}", source=name_of(lock)) from error
+    with file:  # what the block raises is not of this file
         yield file
 
 
-def keep_locks(root: Path, locks: Iterable[str | bytes], *, private: bool) -> tuple[Path, ...]:
+def _open(lock: LockSource) -> BinaryIO:
+    if isinstance(lock, bytes):
+        return io.BytesIO(lock)
+    return Path(lock).open("rb") if isinstance(lock, str | PathLike) else lock()
+
+
+def keep_locks(root: Path, locks: Iterable[LockSource], *, private: bool) -> tuple[Path, ...]:
     """Keep copies of lock files, given by path or as content, in a mirror, named by their digests."""
     kept = []
     for lock in locks:

@@ -16,6 +16,7 @@ from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.digest_table import DigestTable
 from bulkdl.manifest.locked import LockedGroup, LockedInstance
 from bulkdl.manifest.tally import ManifestTally
+from bulkdl.manifest.text import OpenFile
 from bulkdl.manifest.writing import ManifestFormat, endpoint_settings, write_rows
 from bulkdl.manifest.zstandard import compressed_text
 from bulkdl.model.formatting import counted
@@ -25,7 +26,7 @@ from bulkdl.model.reports.manifest import ManifestDifference, ManifestReport, Ma
 from bulkdl.model.selection import folder_of
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.verbs.common import require_mirror
-from bulkdl.verbs.lock_files import is_lock, name_of, open_lines, open_lock
+from bulkdl.verbs.lock_files import LockSource, is_lock, open_lines, open_lock
 from bulkdl.verbs.locking import unproven
 from bulkdl.verbs.select import content_of
 from bulkdl.verbs.signatures import Paths
@@ -42,14 +43,19 @@ _NO_LOCK: Final = "a lock has the checksums of instances; to make one: bulkdl ma
 _NOT_COMPRESSED: Final = "only a lock is written compressed: leave out .zst"
 
 
-def manifest_show(manifest: Paths, *, content: bytes | None = None, skip_bad_lines: bool = False) -> ManifestReport:
-    """Say what a manifest of any known format names. `content` is that of the file, where it was read already.
+def manifest_show(
+    manifest: Paths, *, content: bytes | OpenFile | None = None, skip_bad_lines: bool = False
+) -> ManifestReport:
+    """Say what a manifest of any known format names.
+
+    `content` is that of the file, where it was read already, or what opens it, as often as it is called.
 
     Raises ManifestError: it cannot be read.
     """
-    if is_lock(lock := manifest if content is None else content):
-        return _show_lock(lock, str(manifest))
-    with _reading(manifest, content, skip_bad_lines=skip_bad_lines) as reading:
+    opened = content_of(manifest) if content is None else content
+    if is_lock(opened):
+        return _show_lock(opened, str(manifest))
+    with _reading(opened, str(manifest), skip_bad_lines=skip_bad_lines) as reading:
         tally = ManifestTally()
         for row in reading.rows:
             tally.add(row)
@@ -78,7 +84,7 @@ def manifest_convert(
     file: TextIO,
     *,
     format: str,  # noqa: A002 - the option
-    content: bytes | None = None,
+    content: bytes | OpenFile | None = None,
     skip_bad_lines: bool = False,
 ) -> ManifestWritten:
     """Write a manifest of any known format to `file` in another form, row by row.
@@ -87,10 +93,11 @@ def manifest_convert(
 
     Raises ManifestError: it cannot be read; SelectionError: it names something that the form cannot hold.
     """
+    opened = content_of(manifest) if content is None else content
     if format == "lock":
-        return _copy_lock(manifest if content is None else content, file)
+        return _copy_lock(opened, str(manifest), file)
     form = ManifestFormat(format)
-    with _reading(manifest, content, skip_bad_lines=skip_bad_lines) as reading:
+    with _reading(opened, str(manifest), skip_bad_lines=skip_bad_lines) as reading:
         rows = _Counted(reading.rows)
         file.writelines(write_rows(rows, form, reading.settings, are_unique=reading.format == "lock"))
     notes = list(reading.remarks.notes())
@@ -99,9 +106,9 @@ def manifest_convert(
     return ManifestWritten(format=form, series=len(rows.series), instances=rows.instances, notes=tuple(notes))
 
 
-def _show_lock(lock: Paths | bytes, name: str) -> ManifestReport:
+def _show_lock(lock: LockSource, name: str) -> ManifestReport:
     """A lock by its head; the rest is read all the same, because its digest may be another."""
-    with open_lock(lock) as (head, groups):
+    with open_lock(lock, name) as (head, groups):
         for _ in groups:
             pass
     return ManifestReport(
@@ -119,14 +126,14 @@ def _show_lock(lock: Paths | bytes, name: str) -> ManifestReport:
     )
 
 
-def _copy_lock(lock: Paths | bytes, file: TextIO) -> ManifestWritten:
+def _copy_lock(lock: LockSource, name: str, file: TextIO) -> ManifestWritten:
     """Write a lock as it is, but for compression. Raises SelectionError: it is another manifest."""
     if not is_lock(lock):
         raise SelectionError(_NO_LOCK)
-    with open_lock(lock) as (head, groups):
+    with open_lock(lock, name) as (head, groups):
         for _ in groups:  # its digest may be another
             pass
-    with open_lines(lock) as lines:
+    with open_lines(lock, name) as lines:
         file.writelines(lines)
     return ManifestWritten(format="lock", series=head.series, instances=head.instances)
 
@@ -175,7 +182,7 @@ def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
 
 
 def _rows_by_key(manifest: Paths) -> dict[tuple[str, str], ManifestRow]:
-    with _reading(manifest, None) as reading:
+    with _reading(content_of(manifest), str(manifest)) as reading:
         return {_key(row): row for row in reading.rows}
 
 
@@ -313,15 +320,13 @@ class _Counted:
 
 
 @contextmanager
-def _reading(manifest: Paths, content: bytes | None, *, skip_bad_lines: bool = False) -> Iterator[ManifestReading]:
-    """A manifest while it is read: a lock line by line, because it may have millions; of others all content first."""
-    lock = manifest if content is None else content
-    if is_lock(lock):
-        with open_lines(lock) as lines:
-            yield locked.read(lines, Remarks(name_of(lock)))
+def _reading(content: bytes | OpenFile, name: str, *, skip_bad_lines: bool = False) -> Iterator[ManifestReading]:
+    """A manifest while it is read, line by line. Messages call it `name`."""
+    if is_lock(content):
+        with open_lines(content, name) as lines:
+            yield locked.read(lines, Remarks(name))
     else:
-        opened = content_of(manifest) if content is None else content
-        yield open_manifest(opened, source=str(manifest), skip_bad_lines=skip_bad_lines)
+        yield open_manifest(content, source=name, skip_bad_lines=skip_bad_lines)
 
 
 def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:

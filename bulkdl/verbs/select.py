@@ -14,7 +14,6 @@ from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
-from bulkdl.runtime.bounded_files import read_all, size_of
 from bulkdl.verbs.signatures import Given, Paths, full_signature
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from bulkdl.model.ids import SeriesUid, SopInstanceUid
 
 _MOST_NAMED: Final = 1_000_000
-_MOST_UNKNOWN_BYTES: Final = 1 << 27  # of a pipe or a device, which do not state their sizes
+_MOST_BYTES_OF_A_PIPE: Final = 4 << 30  # or of a device: they do not state their sizes
+_MOST_IN_MEMORY: Final = 1 << 20
 _OF_MANIFESTS: Final = frozenset(
     {".tcia", ".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".s5cmd", ".txt", ".lock", ".zst"}
 )
@@ -70,19 +70,19 @@ def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
     from bulkdl.verbs.lock_files import is_lock  # noqa: PLC0415 - late: most selections have no manifest
 
     if is_lock(path):
-        return _select_lock(path)
+        return _select_lock(str(path), str(path))
     return select_from(content_of(path), source=str(path), skip_bad_lines=skip_bad_lines)
 
 
-def _select_lock(path: Paths) -> Selection:
+def _select_lock(lock: str | bytes | OpenFile, source: str) -> Selection:
     """The instances of a lock; of one with millions, the whole Series: the journal has no room for a longer list."""
     from bulkdl.verbs.lock_files import open_lock  # noqa: PLC0415 - as above
 
     narrowed: list[tuple[SeriesUid, tuple[SopInstanceUid, ...]]] = []
-    with open_lock(path) as (head, groups):
+    with open_lock(lock, source) as (head, groups):
         is_narrowed = head.instances <= _MOST_NAMED
         uids = tuple(_narrow(groups, narrowed if is_narrowed else None))
-    return Selection(series=uids, instances=tuple(narrowed), locks=(str(path),))
+    return Selection(series=uids, instances=tuple(narrowed), locks=(lock,))
 
 
 def _narrow(
@@ -96,11 +96,28 @@ def _narrow(
             narrowed.append((series.series_uid, sop_uids))
 
 
-def read_content(path: Paths, opened: BinaryIO | None = None) -> bytes:
-    """The content of a manifest, which may be `opened` already. Raises ManifestError: it cannot be read."""
+def read_content(
+    path: Paths,
+    opened: BinaryIO | None = None,
+    *,
+    at_most: int = _MOST_BYTES_OF_A_PIPE,
+    in_memory: int = _MOST_IN_MEMORY,
+) -> bytes | OpenFile:
+    """The content of what can be read once only, such as a pipe, which may be `opened` already.
+
+    One of more bytes than are to be `in_memory` is copied to a temporary file; the result opens that, any number of
+    times.
+
+    Raises ManifestError: it cannot be read, or has more than `at_most` bytes; DiskError: the copy cannot be written.
+    """
+    from bulkdl.runtime.stored_copy import StoredCopy  # noqa: PLC0415 - late: most manifests are files
+
     try:
         with Path(path).open("rb") if opened is None else nullcontext(opened) as file:
-            return read_all(file, at_most=max(_MOST_UNKNOWN_BYTES, size_of(file)))
+            beginning = file.read(in_memory)
+            if len(beginning) < in_memory:
+                return beginning
+            return StoredCopy(file, beginning, at_most=at_most).open
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -127,11 +144,11 @@ def select_from(content: bytes | OpenFile, *, source: str, skip_bad_lines: bool 
     `source` is its name in messages. Other content, such as its download server, is ignored. Raises as `read_manifest`.
     """
     from bulkdl.manifest import collect, open_manifest  # noqa: PLC0415 - late: most selections have no manifest
+    from bulkdl.verbs.lock_files import is_lock  # noqa: PLC0415 - as above
 
-    reading = open_manifest(content, source=source, skip_bad_lines=skip_bad_lines)
-    locks = (content,) if reading.format == "lock" and isinstance(content, bytes) else ()
-    del content  # it may be large
-    manifest = collect(reading)
+    if is_lock(content):
+        return _select_lock(content, source)
+    manifest = collect(open_manifest(content, source=source, skip_bad_lines=skip_bad_lines))
     patients: defaultdict[str, list[str]] = defaultdict(list)  # by Collection
     for collection, patient_id in manifest.patients:
         patients[collection].append(patient_id)
@@ -148,7 +165,6 @@ def select_from(content: bytes | OpenFile, *, source: str, skip_bad_lines: bool 
         alternatives=coarser,
         notes=manifest.notes,
         expected=manifest.expected,
-        locks=locks,
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
 import pytest
 
-from bulkdl.runtime.bounded_files import read_all, read_file, size_of
+from bulkdl.runtime.bounded_files import read_all, read_file
 
 
 def test_a_file_of_the_limit_is_read(tmp_path: Path) -> None:
@@ -30,10 +29,3 @@ def test_a_pipe_is_read_to_its_end() -> None:
     os.close(writing)
     with os.fdopen(reading, "rb") as file:
         assert read_all(file, at_most=6) == b"secret"
-
-
-def test_the_size_is_known_of_files_alone(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"abc")
-    with (tmp_path / "file").open("rb") as file, Path("/dev/zero").open("rb") as device:
-        assert (size_of(file), size_of(device)) == (3, 0)
-    assert size_of(io.BytesIO(b"abc")) == 0

@@ -21,9 +21,10 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.run import RunReport
+from bulkdl.runtime.bounded_files import read_file
 from bulkdl.verbs.common import kept_locks
 from bulkdl.verbs.locking import ListedNow, judge, pair
-from bulkdl.verbs.select import read_content, select_from
+from bulkdl.verbs.select import select_from
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.faults import Action, Seen
@@ -78,13 +79,13 @@ async def test_a_lock_rebuilds_the_mirror_elsewhere(lock: Path, tmp_path: Path) 
     assert digests(tmp_path / "second") == digests(tmp_path / "first" / "mirror")
     out = io.StringIO()
     bulkdl.manifest_lock(tmp_path / "second", out)
-    original = read_content(lock)
+    original = read_file(lock)
     assert body_of(out.getvalue()) == body_of(original.decode())
-    assert list(map(read_content, kept_locks(tmp_path / "second"))) == [original]
+    assert list(map(read_file, kept_locks(tmp_path / "second"))) == [original]
 
 
 async def test_a_lock_may_come_from_standard_input(lock: Path, tmp_path: Path) -> None:
-    selection = select_from(read_content(lock), source="standard input")
+    selection = select_from(read_file(lock), source="standard input")
     async with BadArchive(with_other_bytes(MADE_UP)) as archive:
         choice = archive.choice(tmp_path)
         report = await bulkdl.mirror_async(selection, to=tmp_path / "second", archive=choice, settings=QUICK)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import threading
+import tracemalloc
 from datetime import date
 from pathlib import Path
 
@@ -10,9 +14,12 @@ import pytest
 import bulkdl
 from bulkdl.errors import InvalidUid, ManifestError, SelectionError
 from bulkdl.model.events import Event, Noted
-from bulkdl.verbs.select import choose_selection
+from bulkdl.verbs.common import kept_locks
+from bulkdl.verbs.lock_files import keep_locks
+from bulkdl.verbs.select import choose_selection, read_content, select_from
 from tests.support.dicom_files import uid
 
+SAMPLE = Path(__file__).parents[2] / "manifests" / "cohort.lock"
 ONE, TWO, THREE = (uid("series", number) for number in range(3))
 
 
@@ -62,3 +69,30 @@ def test_refuses_what_selects_nothing_sensible(criteria: dict[str, str], error: 
 def test_a_selection_and_criteria_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(SelectionError, match="further criteria"):
         bulkdl.mirror(bulkdl.select(collection="A"), patient="P", to=tmp_path)
+
+
+def test_a_large_manifest_from_a_pipe_takes_little_memory() -> None:
+    lines = io.BytesIO(b"".join(b"1.3.6.1.4.1.14519.5.2.1.7009.9004.%d\n" % number for number in range(100_000)))
+    tracemalloc.start()
+    content = read_content("standard input", lines)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3_500_000 < len(lines.getvalue())
+    assert len(select_from(content, source="standard input").series) == 100_000
+
+
+def test_a_pipe_without_an_end_is_refused() -> None:
+    with pytest.raises(ManifestError, match="/dev/zero: cannot be read: it has more than 3,000,000 bytes"):
+        read_content("/dev/zero", at_most=3_000_000)
+
+
+def test_a_lock_that_was_copied_from_a_pipe_is_a_lock(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writing = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(SAMPLE.read_bytes(),))
+    writing.start()
+    selection = select_from(read_content(tmp_path / "pipe", in_memory=100), source="standard input")
+    writing.join()
+    assert selection == bulkdl.select(manifest=SAMPLE)
+    (tmp_path / "m" / ".bulkdl").mkdir(parents=True)
+    keep_locks(tmp_path / "m", selection.locks, private=False)
+    assert [kept.read_bytes() for kept in kept_locks(tmp_path / "m")] == [SAMPLE.read_bytes()]

@@ -15,6 +15,7 @@ from bulkdl.cli.exit_codes import for_report
 from bulkdl.cli.options import VerbCall, fetch_options, file_option, mirror_argument, running, selection_options
 from bulkdl.cli.runner import print_report, run, shown, unless_stopped
 from bulkdl.cli.sections import GroupWithExamples, command, json_option
+from bulkdl.manifest.text import OpenFile
 from bulkdl.model.access import DEFAULT_ARCHIVE
 from bulkdl.model.reports.manifest import ManifestWritten
 from bulkdl.model.selection import Selection
@@ -127,8 +128,8 @@ for _each in (show, convert, from_mirror, lock, diff):
     manifest.add_command(_each)
 
 
-def _input(file: str) -> tuple[str, bytes | None]:
-    """The name of a manifest in messages, and its content if that is standard input."""
+def _input(file: str) -> tuple[str, bytes | OpenFile | None]:
+    """The name of a manifest in messages, and its content, or what opens it, if that is standard input."""
     name = "standard input"
     return (name, read_content(name, sys.stdin.buffer)) if file == "-" else (file, None)
 
