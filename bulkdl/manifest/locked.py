@@ -44,6 +44,9 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_
 MAGIC: Final = "bulkdl-lock"
 _VERSION: Final = "1"
 _NOTHING: Final = "-"
+_ENDS: Final = "\r\n"
+_SERIES_VALUES: Final = 10
+_INSTANCE_VALUES: Final = 6
 _ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _ESCAPED: Final = re.compile(r"\\(.)")
 _ORIGINAL: Final = {"t": "\t", "n": "\n", "r": "\r"}
@@ -259,7 +262,7 @@ def read_lock(text: Iterable[str], remarks: Remarks) -> tuple[LockHead, Iterator
             than that of the head: the lock was changed, or is truncated.
     """
     numbered = enumerate(text, start=1)
-    values: dict[str, str] = {}
+    values = _HeadValues()
     for _, line in numbered:
         name, _, value = line.rstrip("\r\n").partition("\t")
         if not name:
@@ -271,45 +274,84 @@ def read_lock(text: Iterable[str], remarks: Remarks) -> tuple[LockHead, Iterator
         head = LockHead(
             archive=values["archive"],
             date=values["date"],
-            series=int(values["series"]),
-            instances=int(values["instances"]),
-            size_bytes=int(values["bytes"]),
+            series=_number(values["series"]),
+            instances=_number(values["instances"]),
+            size_bytes=_number(values["bytes"]),
             sha256=_checked(values["sha256"]),
             release=values.get("release", ""),
-            unsized=int(values.get(_UNSIZED, 0)),
-            weaker={proof: int(values[name]) for proof in Proof if (name := f"only-{proof}") in values},
+            unsized=_number(values.get(_UNSIZED, "0")),
+            weaker={proof: _number(values[name]) for proof in Proof if (name := f"only-{proof}") in values},
         )
-    except (KeyError, ValueError) as error:
-        raise remarks.error(f"the head of the lock is incomplete: {error}") from error
+    except ValueError as error:
+        raise remarks.error(f"the head of the lock is invalid: {error}") from error
     return head, _groups(numbered, head, remarks)
 
 
+class _HeadValues(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        raise ValueError(f"it has no {name}")
+
+
 def _groups(numbered: Iterator[tuple[int, str]], head: LockHead, remarks: Remarks) -> Iterator[LockedGroup]:
-    digest = hashlib.sha256()
+    found = _LockContent()
     series: LockedSeries | None = None
     instances: list[LockedInstance] = []
     for number, line in numbered:
-        digest.update(f"{line.rstrip(chr(13) + chr(10))}\n".encode())  # an editor may have changed the ends of lines
-        values = line.rstrip("\r\n").split("\t")
+        found.digest.update(f"{line.rstrip(_ENDS)}\n".encode())  # an editor may have changed the ends of lines
+        values = line.rstrip(_ENDS).split("\t")
         try:
             if values[0] == "series":
                 if series is not None:
                     yield series, instances
-                series, instances = _series(values), []
+                series, instances = found.add_series(_series(values), after=series), []
             else:
-                instances.append(_instance(values))
-        except (InvalidUid, ValueError, TypeError) as error:
+                instances.append(found.add_instance(_instance(values), of=series))
+        except (InvalidUid, ValueError) as error:
             raise remarks.error(f"this is not a line of a lock: {error}", number) from error
         if len(instances) > _MOST_OF_SERIES:
             raise remarks.error(f"the series has more than {_MOST_OF_SERIES:,} instances", number)
-    if digest.hexdigest() != head.sha256:
-        raise remarks.error("the lock was changed or is truncated: its digest is not that of its content")
+    if (difference := found.difference_from(head)) is not None:
+        raise remarks.error(f"the lock was changed or is truncated: {difference}")
     if series is None:
         raise remarks.error("the lock has no series")
     yield series, instances
 
 
+@dataclass(slots=True)
+class _LockContent:
+    """What is below the head of a lock, added up as it is read."""
+
+    digest: Any = field(default_factory=hashlib.sha256)
+    series: int = 0
+    instances: int = 0
+    size_bytes: int = 0
+
+    def add_series(self, series: LockedSeries, *, after: LockedSeries | None) -> LockedSeries:
+        if after is not None and series.series_uid <= after.series_uid:
+            raise ValueError("its series are not in the order of their UIDs, or one is there twice")
+        self.series += 1
+        return series
+
+    def add_instance(self, instance: LockedInstance, *, of: LockedSeries | None) -> LockedInstance:
+        if of is None:
+            raise ValueError("it belongs to no series")
+        self.instances += 1
+        self.size_bytes += instance.size_bytes or 0
+        return instance
+
+    def difference_from(self, head: LockHead) -> str | None:
+        if self.digest.hexdigest() != head.sha256:
+            return "its digest is not that of its content"
+        numbers = (self.series, self.instances, self.size_bytes)
+        if numbers != (head.series, head.instances, head.size_bytes):
+            has = f"{numbers[0]:,} series, {counted(numbers[1], 'instance')} and {numbers[2]:,} bytes"
+            return f"it has {has}, and its head states other numbers"
+        return None
+
+
 def _series(values: Sequence[str]) -> LockedSeries:
+    if len(values) != _SERIES_VALUES:
+        raise ValueError(f"a line of a series has {_SERIES_VALUES} values with tabs between, not {len(values):,}")
     _, uid, *texts = values
     found = LockedSeries(parse_series_uid(uid), *map(_unescaped, texts))
     if found.study_uid and not is_uid(found.study_uid):
@@ -318,12 +360,14 @@ def _series(values: Sequence[str]) -> LockedSeries:
 
 
 def _instance(values: Sequence[str]) -> LockedInstance:
+    if len(values) != _INSTANCE_VALUES:
+        raise ValueError(f"a line of an instance has {_INSTANCE_VALUES} values with tabs between, not {len(values):,}")
     sop_uid, size, md5, sha256, syntax, key = values
     if sop_uid == _NOTHING == key:
         raise ValueError("it has neither a SOP Instance UID nor a key")
     return LockedInstance(
         None if sop_uid == _NOTHING else parse_sop_uid(sop_uid),
-        None if size == _NOTHING else _size(size),
+        None if size == _NOTHING else _number(size),
         _digest(md5, _MD5_BYTES),
         _digest(sha256, _SHA256_BYTES),
         _unescaped(syntax) or None,
@@ -338,9 +382,9 @@ def _checked(text: str) -> str:
     return text
 
 
-def _size(text: str) -> int:
+def _number(text: str) -> int:
     if _NUMBER.fullmatch(text) is None:
-        raise ValueError(f"{text[:80]!r} is not a number of bytes")
+        raise ValueError(f"{text[:80]!r} is not a number of at most 18 digits")
     return int(text)
 
 

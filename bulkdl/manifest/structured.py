@@ -18,6 +18,10 @@ from bulkdl.model.ids import parse_series_uid
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _DECODER: Final = json.JSONDecoder()
 _LONGEST_WORD: Final = 32  # of JSON, but for texts
+_LONGEST_ELEMENT: Final = 64 << 20  # characters: an element is decoded as a whole
+_TOO_LONG: Final = (
+    f"the element has more than {_LONGEST_ELEMENT:,} characters: write JSON Lines, or an array of objects"
+)
 _EXPECTED: Final = "expected an object with SeriesInstanceUID, StudyInstanceUID, PatientID or Collection, or a UID"
 
 
@@ -77,9 +81,11 @@ class _Elements:
             try:
                 element, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
+                if len(self._text) - self._at > _LONGEST_ELEMENT:
+                    raise self._remarks.error(_TOO_LONG, line) from error
                 if _is_cut(error, self._text) and self._read_more():
                     continue
-                raise self._remarks.error(f"the JSON is invalid or truncated: {error}", line) from error
+                raise self._remarks.error(f"the JSON is invalid or truncated: {_what(error)}", line) from error
             # What ends with the text that is held may go on in the next piece: a number, for example.
             if end < len(self._text) or not self._read_more():
                 self._at = end
@@ -114,6 +120,13 @@ class _Elements:
         self._line += self._text.count("\n", self._counted, self._at)
         self._counted = self._at
         return self._line
+
+
+def _what(error: Exception) -> str:
+    """What is wrong. The positions of the decoder are those in the piece that it has."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
 def _is_cut(error: Exception, text: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Final
 from bulkdl.manifest.base import ManifestReading, Remarks, Text, lines, required
 from bulkdl.manifest.columns import Columns, UnusableColumns, cell_text, columns_of, names_series, rows_of
 from bulkdl.manifest.plain import looks_like_uid
+from bulkdl.manifest.text import LONGEST_LINE
 
 _FORMATS: Final = {",": "csv", "\t": "tsv", ";": "csv", "|": "csv"}
 _NOT_A_ROW: Final = ("#", "sep=")
@@ -54,10 +55,12 @@ def read_table(
 
 def _rows(text: Text, delimiter: str, remarks: Remarks) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not empty, each with the line in which it ends. Comments are skipped only above the first row."""
-    reader = csv.reader(text.lines(), delimiter=delimiter)
+    lines_of_rows = _LinesOfRows(text.lines(), remarks)
+    reader = csv.reader(lines_of_rows, delimiter=delimiter)
     has_begun = False
     try:
         for row in reader:
+            lines_of_rows.begin_row()
             cells = [cell.strip() for cell in row]
             if any(cells) and (has_begun or not cells[0].startswith(_NOT_A_ROW)):
                 has_begun = True
@@ -66,12 +69,34 @@ def _rows(text: Text, delimiter: str, remarks: Remarks) -> Iterator[tuple[int, l
         raise remarks.error(f"the table cannot be read: {error}", reader.line_num) from error
 
 
+class _LinesOfRows:
+    """The lines of a table. A row in quotes may have several, but not without an end."""
+
+    def __init__(self, lines_of_text: Iterator[str], remarks: Remarks) -> None:
+        self._lines, self._remarks = lines_of_text, remarks
+        self._number = self._characters = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self._number += 1
+            self._characters += len(line)
+            if self._characters > LONGEST_LINE:
+                raise self._remarks.error(f"the row has more than {LONGEST_LINE:,} characters", self._number)
+            yield line
+
+    def begin_row(self) -> None:
+        self._characters = 0
+
+
 def _delimiter(text: str) -> str:
     """The separator with which the first line names a column of Series UIDs, or else has the most columns."""
     header = next((line for line in lines(text) if line.strip() and not line.startswith(_NOT_A_ROW)), "")
 
     def worth(delimiter: str) -> tuple[bool, int]:
-        cells = next(csv.reader([header], delimiter=delimiter), [])
+        try:
+            cells = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:  # a cell is too long, which is said when the rows are read
+            return False, 0
         return any(map(names_series, cells)), len(cells)
 
     return max(_FORMATS, key=worth)

@@ -13,6 +13,8 @@ from bulkdl.model.text import encoding_of
 
 _PIECE: Final = 1 << 18
 _HEAD: Final = 1 << 20
+LONGEST_LINE: Final = 1 << 20
+"""The most characters of a line of any manifest, and of a row of a table, which may have several lines."""
 
 OpenFile: TypeAlias = Callable[[], BinaryIO]
 """Opens the content of a manifest at its beginning, each time that it is called."""
@@ -61,9 +63,14 @@ class ManifestText:
             raise self._remarks.error(f"cannot be read: {error.strerror or error}") from error
 
     def lines(self) -> Iterator[str]:
-        """The lines with their ends, of any system."""
+        """The lines with their ends, of any system. Raises ManifestError: one is longer than any line of a manifest."""
+        number = 0
         with self._open() as file, io.TextIOWrapper(file, encoding=self._encoding, newline="") as text:
             try:
-                yield from text
+                while line := text.readline(LONGEST_LINE):
+                    number += 1
+                    if len(line) == LONGEST_LINE:
+                        raise self._remarks.error(f"the line has more than {LONGEST_LINE:,} characters", number)
+                    yield line
             except OSError as error:
                 raise self._remarks.error(f"cannot be read: {error.strerror or error}") from error

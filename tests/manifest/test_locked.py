@@ -34,11 +34,17 @@ INSTANCES = st.builds(
     st.none() | st.just("bucket/series/instance.dcm"),
 )
 UNNAMED = st.builds(LockedInstance, st.none(), st.integers(0, 9), st.none(), st.none(), key=st.just("b/s/i.dcm"))
-GROUPS = st.lists(st.tuples(SERIES, st.lists(INSTANCES | UNNAMED, max_size=4)), min_size=1, max_size=4)
+GROUPS = st.lists(
+    st.tuples(SERIES, st.lists(INSTANCES | UNNAMED, max_size=4)),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda group: group[0].series_uid,
+).map(lambda groups: sorted(groups, key=lambda group: group[0].series_uid))
 ONE: LockedGroup = (
     LockedSeries(SeriesUid("1.2.3"), "1.2", "P", "A", license_name="CC BY 4.0"),
     [LockedInstance(SopInstanceUid(f"1.2.3.{number}"), 10, None, bytes([number]) * 32) for number in range(3)],
 )
+TWO: LockedGroup = (LockedSeries(SeriesUid("1.2.4")), ONE[1])
 
 
 def written(groups: list[LockedGroup]) -> str:
@@ -100,7 +106,7 @@ def test_two_locks_of_the_same_data_differ_in_the_date_alone() -> None:
 
 @given(st.data())
 def test_a_changed_or_truncated_lock_is_refused(data: st.DataObject) -> None:
-    text = written([ONE, ONE])
+    text = written([ONE, TWO])
     body = text.index("\n\n") + 2
     if data.draw(st.booleans()):
         changed = text[: data.draw(st.integers(0, len(text) - 2))]
@@ -115,13 +121,30 @@ def test_a_changed_or_truncated_lock_is_refused(data: st.DataObject) -> None:
     ("text", "says"),
     [
         ("bulkdl-lock\t2\n\n", "version 2; this bulkdl reads version 1"),
-        ("bulkdl-lock\t1\n\n", "the head of the lock is incomplete"),
+        ("bulkdl-lock\t1\n\n", "the head of the lock is invalid: it has no archive"),
+        (
+            written([ONE]).replace("instances\t3", "instances\t" + "9" * 5000),
+            "lock is invalid: .9+. is not",
+        ),
+        (
+            written([ONE]).replace("instances\t3", "instances\t4"),
+            "changed .*: it has 1 series, 3 instances",
+        ),
+        (written([ONE]).replace("bytes\t30", "bytes\t3"), "it has 1 series, 3 instances and 30 bytes"),
+        (written([ONE]).replace("1.2.3.1\t10", "1.2.3.1"), "line 11: .* has 6 values with tabs between, not 5"),
+        (
+            written([ONE]).replace("series\t1.2.3\t", "series\t1.2.3\tx\t"),
+            "line 9: .* has 10 values with tabs between, not 11",
+        ),
+        (written([ONE]).replace("series\t1.2.3\t", "xx\t1.2.3\t"), "line 9: this is not a line of a lock"),
+        (written([TWO, ONE]), "line 13: .* not in the order of their UIDs"),
+        (written([ONE, ONE]), "line 13: .* or one is there twice"),
         (written([ONE]).replace("1.2.3.1\t10", "1.2.3.1\tten"), "a.lock, line 11: this is not a line of a lock"),
-        (written([ONE]).replace("1.2.3.1\t10", "1.2.3.1\t-1"), "line 11: .* '-1' is not a number of bytes"),
+        (written([ONE]).replace("1.2.3.1\t10", "1.2.3.1\t-1"), "line 11: .* '-1' is not a number of at most 18 digits"),
         (written([ONE]).replace("1.2.3.1\t10", "-\t10"), "line 11: .* neither a SOP Instance UID nor a key"),
         (
             re.sub("sha256\t.*", "sha256\t../../../x", written([ONE])),
-            "the head of the lock is incomplete: .* not a SHA",
+            "the head of the lock is invalid: .* not a SHA",
         ),
         (written([ONE])[:-1], None),
         (written([ONE]) + "1.2.3.9\n", "line 13: this is not a line of a lock"),

@@ -62,6 +62,9 @@ def test_a_null_is_an_empty_cell() -> None:
         ('["1.2"\n\n"1.3"]', 3, "expected ',' or ']'"),
         ('["1.2",\n"1.3', 2, "invalid or truncated"),
         ('{"SeriesInstanceUID": "1.2"}\n{"Series', 2, "invalid or truncated"),
+        ('["1.2",\n', 2, "invalid or truncated: Expecting value$"),
+        ('["1.2",\n' + "[" * 100_000, 2, "it is nested too deeply"),
+        ('{"SeriesInstanceUID": "1.2",\n"ImageCount": ' + "9" * 5_000 + "}", 1, "a number has too many digits"),
     ],
 )
 def test_says_which_line_is_invalid(text: str, line: int, says: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import itertools
 import json
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -16,6 +18,7 @@ from bulkdl.manifest.text import ManifestText
 
 LINES = "SeriesInstanceUID,Ä\r\n1.2.3.4,ü\r\n1.2.3.5,€\r\n"
 UIDS = ("1.2.3.4", "1.2.3.5")
+UUID = "0a0a0a0a-0a0a-0a0a-0a0a-0a0a0a0a0a0a"
 
 
 PIECES = pytest.mark.parametrize("piece", [1, 2, 3, 7, 1 << 18])
@@ -79,3 +82,42 @@ def test_a_file_that_cannot_be_read_says_so() -> None:
 
     with pytest.raises(ManifestError, match="cannot be read: Input/output error"):
         read_manifest(lambda: Broken(codecs.BOM_UTF8 + b"1.2.3.4\n"), source="-")
+
+
+LONG = "1," * 600_000
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "says"),
+    [
+        (f"1.2.3.4\n{LONG}", 2, "line"),
+        (f"ListOfSeriesToDownload=\n1.2.3.4\n{LONG}", 3, "line"),
+        (f"cp s3://a-b/{UUID}/* .\ncp {LONG}", 2, "line"),
+        (f"SeriesInstanceUID,x\n1.2.3.4,{LONG}", 2, "line"),
+        ("SeriesInstanceUID,x\n1.2.3.4" + ',"a\n"' * 300_000, 209_717, "row"),
+    ],
+    ids=["list", "tcia", "s5cmd", "csv", "csv with a row of many lines"],
+)
+def test_a_line_without_an_end_is_refused_before_it_is_read(content: str, line: int, says: str) -> None:
+    with pytest.raises(ManifestError, match=f"the {says} has more than 1,048,576 characters") as caught:
+        read_manifest(content.encode(), source="-")
+    assert caught.value.line == line
+
+
+def test_an_element_without_an_end_is_refused() -> None:
+    with pytest.raises(ManifestError, match="line 2: the element has more than 67,108,864 characters"):
+        structured.read(Endless('[\n"'), Remarks("-"))
+
+
+class Endless:
+    """A text that begins so and goes on with digits."""
+
+    def __init__(self, head: str) -> None:
+        self.head = head
+
+    def lines(self) -> Iterator[str]:
+        return self.pieces()
+
+    def pieces(self) -> Iterator[str]:
+        yield self.head
+        yield from itertools.repeat("1" * (1 << 20))

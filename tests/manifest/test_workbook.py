@@ -85,5 +85,14 @@ def test_a_workbook_that_states_a_huge_size_is_refused_before_it_is_read() -> No
     sheet = DIGEST.index(b"PK\x01\x02")
     content = bytearray(DIGEST)
     content[sheet + 24 : sheet + 28] = (0xF0000000).to_bytes(4, "little")
-    with pytest.raises(ManifestError, match="it is too large"):
+    with pytest.raises(ManifestError, match="it grows to 4,026,5"):
         read_manifest(bytes(content), source="-")
+
+
+def test_a_workbook_that_grows_far_more_than_a_sheet_does_is_refused_before_it_is_read() -> None:
+    out = io.BytesIO(DIGEST)
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as members, members.open("more.xml", "w") as member:
+        for _ in range(65):
+            member.write(bytes(1 << 20))
+    with pytest.raises(ManifestError, match="it grows to 68,"):
+        read_manifest(out.getvalue(), source="-")

@@ -98,6 +98,24 @@ def test_the_series_survive_every_form_in_order(rows: list[ManifestRow], forms: 
     assert [row.series_uid for row in convert(rows, *forms)] == [row.series_uid for row in rows]
 
 
+@given(
+    st.lists(
+        SERIES.filter(lambda row: row.location is not None),
+        min_size=1,
+        max_size=8,
+        unique_by=(named, lambda row: row.location),
+    ),
+    st.lists(st.sampled_from([*ManifestFormat][1:]), min_size=1, max_size=4),
+)
+def test_the_places_of_series_survive_every_form_that_holds_them(
+    rows: list[ManifestRow], forms: list[ManifestFormat]
+) -> None:
+    found = convert(rows, *forms)
+    assert [row.location for row in found] == [row.location for row in rows]
+    if ManifestFormat.S5CMD not in forms:  # which holds places alone
+        assert found == rows
+
+
 def as_list(rows: Sequence[ManifestRow]) -> bytes:
     return "\n".join(row.series_uid or "" for row in rows).encode()
 
@@ -169,6 +187,7 @@ def test_the_instances_of_a_lock_survive_every_form_that_holds_them(rows: list[M
     for row in rows:
         if row.series_uid is not None:
             by_series.setdefault(row.series_uid, []).append(LockedInstance(row.sop_uid, 1, None, bytes(32)))
+    by_series = dict(sorted(by_series.items()))
     groups = [(LockedSeries(uid), each) for uid, each in by_series.items()]
     lock = "".join(lock_lines(lambda: groups, archive="", date=""))
     out = io.StringIO()
