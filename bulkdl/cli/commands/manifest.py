@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, TextIO
+from typing import BinaryIO, Final, TextIO
 
 import click
 
@@ -15,7 +15,6 @@ from bulkdl.cli.exit_codes import for_report
 from bulkdl.cli.options import VerbCall, fetch_options, file_option, mirror_argument, running, selection_options
 from bulkdl.cli.runner import print_report, run, shown, unless_stopped
 from bulkdl.cli.sections import GroupWithExamples, command, json_option
-from bulkdl.manifest.text import OpenFile
 from bulkdl.model.access import DEFAULT_ARCHIVE
 from bulkdl.model.reports.manifest import ManifestWritten
 from bulkdl.model.selection import Selection
@@ -128,7 +127,7 @@ for _each in (show, convert, from_mirror, lock, diff):
     manifest.add_command(_each)
 
 
-def _input(file: str) -> tuple[str, bytes | OpenFile | None]:
+def _input(file: str) -> tuple[str, bytes | Callable[[], BinaryIO] | None]:
     """The name of a manifest in messages, and its content, or what opens it, if that is standard input."""
     name = "standard input"
     return (name, read_content(name, sys.stdin.buffer)) if file == "-" else (file, None)
