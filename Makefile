@@ -10,7 +10,7 @@ CLIENTS := idc-index nbiatoolkit tcia-utils tciaclient
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mirror test check lint types layers pytest coverage torture fuzz bench test-clients lock docs clean
+.PHONY: help setup mirror test check lint types layers pytest coverage torture matrix fuzz bench test-clients lock docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 
 	$(BIN)/python -m tests.stress.large --slide --gigabytes 2 --kills 2
 	$(BIN)/python -m tests.stress.soup --instances 2000
 	$(BIN)/python -m tests.stress.questions --questions 649
+
+matrix: $(READY) ## torture, faults, attacks and contracts with each transport, over TLS, with one worker and two
+	$(BIN)/python -m tests.stress.matrix
 
 fuzz: $(READY) ## property tests with many more examples, for as long as you let them
 	$(BIN)/pytest -p tests.stress.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
+from tests.support import variants
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer
 
@@ -33,7 +34,8 @@ DICOM = {"Content-Type": "application/dicom"}
 PAGE = {"Content-Type": "text/html"}
 OBJECTS = frozenset({"getSingleImage", "getImage", "getImageWithMD5Hash"})
 CHECKSUMS = frozenset({"getM5HashForImage", "getMD5HashForImage"})
-QUICK = ("--progress", "none", "--json", "--yes", "--max-attempts", "2", "--transport", "single", "--workers", "1")
+_ONE_BY_ONE = ("--transport", "single", "--workers", str(variants.WORKERS))
+QUICK = ("--progress", "none", "--json", "--yes", "--max-attempts", "2", *_ONE_BY_ONE)
 
 
 def endpoint_of(seen: Seen) -> str:

@@ -10,8 +10,11 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.mirror import mirror_async
 from tests.contract.archives import choice
+from tests.support import variants
 
-SETTINGS = FetchSettings(workers=1, concurrency=2, max_attempts=2, wait_scale=0.01, give_up_after_seconds=5.0)
+SETTINGS = FetchSettings(
+    workers=variants.WORKERS, concurrency=2, max_attempts=2, wait_scale=0.01, give_up_after_seconds=5.0
+)
 
 
 async def main(kind: str, url: str, to: str) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from bulkdl.archive import aiohttp_transport
 from bulkdl.archive.base import Archive, Body, BundleForm, Rest
 from bulkdl.archive.connect import connect
 from bulkdl.archive.dicomweb.multipart import MultipartReader
-from bulkdl.archive.profiles import find_profile
+from bulkdl.archive.profiles import Profile, find_profile
+from bulkdl.archive.transports import open_transport
 from bulkdl.errors import RequestFailed
 from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -23,15 +25,19 @@ from bulkdl.store.bundles import BundleReader
 from bulkdl.verbs.data_commons import read_headers
 from bulkdl.verbs.serve import serve_async
 from tests.contract.archives import FORMS, plain_server
-from tests.support.archives import found_series, make_retrier
+from tests.support import variants
+from tests.support.archives import TRANSPORT, found_series, make_retrier
 from tests.support.bucket_server import bucket_server, write_index_of
 from tests.support.dicom_files import MadeUp, instances, write_folder
+from tests.support.faults import CERTIFICATE, IS_TLS, over_tls
 from tests.support.gen3_server import CommonsObject, Gen3Server, zip_of_series
 from tests.support.pathdb_server import pathdb_server
 
 REST = {"nbia-v1": "nbia-api/services", "nbia-v2": "nbia-api/services", "nbia-v4": "nbia-api/services"}
 REST["tcia-v3"] = "services/v3/TCIA"
 KINDS = (*REST, *FORMS, "idc", "pathdb")
+AIOHTTP, TLS = " by aiohttp", " over TLS"  # `make matrix` runs every kind in every way
+FURTHER = (f"keys{AIOHTTP}", f"idc{TLS}", f"multipart{AIOHTTP}{TLS}")
 COMMONS = ("drs-files", "drs-zips")
 EVERYTHING_MADE_UP = Selection(collections=("MADE-UP",))
 UNKNOWN = SeriesUid("1.2.3")
@@ -54,19 +60,39 @@ class Opened:
 
 @asynccontextmanager
 async def opened(kind: str, folder: Path) -> AsyncIterator[Opened]:
+    """The archive of a kind, by the transport and with the TLS that `kind` names; see `opened_kind`."""
+    transport = aiohttp_transport.open_transport if AIOHTTP in kind else open_transport
+    before = TRANSPORT.set(transport)
+    try:
+        with over_tls(variants.IS_TLS or TLS in kind):
+            async with opened_kind(kind.removesuffix(TLS).removesuffix(AIOHTTP), folder) as it:
+                yield it
+    finally:
+        TRANSPORT.reset(before)
+
+
+def connected(profile: Profile, credentials: Credentials | None = None) -> AbstractAsyncContextManager[Archive]:
+    """A connection to the archive of `profile`, by the transport under test."""
+    bundle = str(CERTIFICATE) if IS_TLS.get() else None
+    access = Access(credentials=credentials or Credentials(), ca_bundle=bundle)
+    return connect(profile, make_retrier(max_attempts=2), access=access, open_transport=TRANSPORT.get())
+
+
+@asynccontextmanager
+async def opened_kind(kind: str, folder: Path) -> AsyncIterator[Opened]:
     """The archive of a kind with three Series of two instances; of slides, which are one Series each, with six."""
     made_up = list(instances(series=3, per_series=2))
     if kind in FORMS:
         async with (
             plain_server(made_up) as server,
-            connect(find_profile(f"{kind}+{server.url}", forms=FORMS), make_retrier(max_attempts=2)) as archive,
+            connected(find_profile(f"{kind}+{server.url}", forms=FORMS)) as archive,
         ):
             yield Opened(archive, made_up)
         return
     if kind == "pathdb":
         async with (
             pathdb_server() as slides,
-            connect(find_profile(f"pathdb+{slides.url}"), make_retrier(max_attempts=2)) as archive,
+            connected(find_profile(f"pathdb+{slides.url}")) as archive,
         ):
             yield Opened(archive, slides.made_up)
         return
@@ -78,14 +104,13 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[Opened]:
         index = write_index_of(folder / "index", made_up)
         async with bucket_server(made_up) as bucket:
             profile = replace(find_profile(f"idc+{bucket.url}"), index=str(index))
-            async with connect(profile, make_retrier(max_attempts=2)) as archive:
+            async with connected(profile) as archive:
                 yield Opened(archive, made_up)
         return
     write_folder(folder / "dicom", iter(made_up))
     async with serve_async(folder / "dicom", cache=folder / "cache") as served:
         profile = find_profile(f"{kind}+{served.url.partition('/nbia-api')[0].rstrip('/')}/{REST[kind]}")
-        access = Access(credentials=Credentials(api_key="any"))
-        async with connect(profile, make_retrier(max_attempts=2), access=access) as archive:
+        async with connected(profile, Credentials(api_key="any")) as archive:
             yield Opened(archive, made_up)
 
 
@@ -97,16 +122,15 @@ async def data_commons(made_up: list[MadeUp], *, packed: bool) -> AsyncIterator[
     zips = {f"{uid}.zip": zip_of_series(of_series) for uid, of_series in groups.items()}
     objects = [CommonsObject(name, content) for name, content in (zips if packed else files).items()]
     async with Gen3Server(objects) as server:
-        access = Access(credentials=Credentials(gen3_key=server.key))
         profile = find_profile(f"drs+{server.url}")
-        async with connect(profile, make_retrier(max_attempts=2), access=access) as archive:
+        async with connected(profile, Credentials(gen3_key=server.key)) as archive:
             read_headers(profile, archive)
             places = tuple(f"{server.uri(each.name)}#collection=MADE-UP" for each in objects)
             yield Opened(archive, made_up, Selection(locations=places))
 
 
-searched_kind = pytest.mark.parametrize("kind", KINDS)
-every_kind = pytest.mark.parametrize("kind", [*KINDS, *COMMONS])
+searched_kind = pytest.mark.parametrize("kind", [*KINDS, *FURTHER])
+every_kind = pytest.mark.parametrize("kind", [*KINDS, *COMMONS, *FURTHER])
 
 
 async def received(body: Body) -> bytes:

@@ -1,32 +1,44 @@
-"""Kills and mixed faults with every transport, with one worker and two, on asyncio's loop and on uvloop's.
+"""Kills and mixed faults with every transport, worker, loop and HTTP client, over TLS too.
 
-Not all combinations: every pair of values is in one of the rows.
+Not all combinations: every pair of values is in one of the rows. `make matrix` runs more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from bulkdl.model.settings import Transport
 from tests.stress.soup import soup
 from tests.stress.torture import Plan, torture
-from tests.support.commands import RunningArchive, loops_by_uvloop, run
+from tests.support.commands import RunningArchive, loops_by_uvloop, requests_by_aiohttp, run
+from tests.support.faults import over_tls
+from tests.support.variants import by_aiohttp
 
 uvloop = pytest.importorskip("uvloop", reason="uvloop is not made for this system")
 
+
+class Way(NamedTuple):
+    """How requests are sent."""
+
+    by_uvloop: bool = False
+    by_aiohttp: bool = False
+    over_tls: bool = False
+
+
 # The last is the seed: each row has other kills.
 ROWS = pytest.mark.parametrize(
-    ("transport", "workers", "by_uvloop", "seed"),
+    ("transport", "workers", "way", "seed"),
     [
-        (Transport.SINGLE, 1, True, 1),
-        (Transport.SINGLE, 2, False, 2),
-        (Transport.ZIP, 1, False, 3),
-        (Transport.ZIP, 2, True, 4),
-        (Transport.AUTO, 1, False, 5),
-        (Transport.AUTO, 2, True, 6),
+        (Transport.SINGLE, 1, Way(by_uvloop=True), 1),
+        (Transport.SINGLE, 2, Way(by_aiohttp=True, over_tls=True), 2),
+        (Transport.ZIP, 1, Way(over_tls=True), 3),
+        (Transport.ZIP, 2, Way(by_uvloop=True, by_aiohttp=True), 4),
+        (Transport.AUTO, 1, Way(by_aiohttp=True), 5),
+        (Transport.AUTO, 2, Way(by_uvloop=True, over_tls=True), 6),
     ],
 )
 
@@ -34,9 +46,9 @@ ROWS = pytest.mark.parametrize(
 @pytest.mark.timeout(180)
 @ROWS
 async def test_kills_leave_no_wrong_file(
-    tmp_path: Path, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
+    tmp_path: Path, transport: Transport, workers: int, way: Way, seed: int
 ) -> None:
-    plan = Plan(kills=3, seed=seed, transports=[transport], workers=[str(workers)], by_uvloop=by_uvloop)
+    plan = Plan(kills=3, seed=seed, transports=[transport], workers=[str(workers)], **way._asdict())
     found = await torture(tmp_path, plan)
     assert found.wrong == []
     assert found.object_requests <= found.allowed
@@ -46,15 +58,16 @@ async def test_kills_leave_no_wrong_file(
 @pytest.mark.timeout(180)
 @ROWS
 def test_a_run_with_mixed_faults_ends_correctly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Transport, workers: int, seed: int, *, by_uvloop: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Transport, workers: int, way: Way, seed: int
 ) -> None:
-    if by_uvloop:
-        for name, value in loops_by_uvloop().items():
-            monkeypatch.setenv(name, value)
+    variables = {**(loops_by_uvloop() if way.by_uvloop else {}), **(requests_by_aiohttp() if way.by_aiohttp else {})}
+    for name, value in variables.items():  # for the second worker
+        monkeypatch.setenv(name, value)
     work = soup(
         tmp_path, instances_wanted=200, per_series=5, share=0.2, transport=transport, seed=seed, workers=workers
     )
-    found = uvloop.run(work) if by_uvloop else asyncio.run(work)
+    with by_aiohttp(way.by_aiohttp), over_tls(way.over_tls):
+        found = uvloop.run(work) if way.by_uvloop else asyncio.run(work)
     assert found.wrong == ()
     assert found.served_wrong > 5
 

@@ -21,7 +21,7 @@ from bulkdl.model.settings import Transport
 from tests.support.bad_archive import JSON, ZIP, BadArchive, endpoint_of, no_fault, zip_of
 from tests.support.commands import loops_by_uvloop
 from tests.support.dicom_files import instances
-from tests.support.faults import Action, Seen, answer, cut, drop
+from tests.support.faults import CERTIFICATE, IS_TLS, Action, Seen, answer, cut, drop
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.second_worker import OthersFirst
 from tests.support.wrong_answers import CIRCLE, FAULTS
@@ -87,13 +87,14 @@ async def soup(
         )
 
     wanted = checksums_of(made_up)
+    trusted = {"ca_bundle": str(CERTIFICATE)} if IS_TLS.get() else {}
     async with BadArchive(made_up, fault) as archive:
         others_first = OthersFirst(archive, os.getpid())
         if workers > 1:
             archive.fault = lambda seen: others_first(seen) or fault(seen)
         report = await archive.mirror(
             folder,
-            access={"answer_seconds": 0.4, "silence_seconds": 0.4},
+            access={"answer_seconds": 0.4, "silence_seconds": 0.4, **trusted},
             max_attempts=attempts,
             concurrency=16,
             transport=transport,
@@ -107,7 +108,7 @@ async def soup(
         if report.requests != sent:
             wrong.append(f"{report.requests} requests are reported, {sent} were sent")
         archive.fault = no_fault
-        await archive.resume(folder)
+        await archive.resume(folder, access=trusted)
     if not checksums_on_disk(folder / "mirror") == journalled_checksums(folder / "mirror") == wanted:
         wrong.append("in the end: the mirror is incomplete or wrong")
     return Soup(report, served_wrong, tuple(wrong))

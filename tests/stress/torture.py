@@ -20,10 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support import variants
 from tests.support.bad_archive import BadArchive, no_fault
-from tests.support.commands import environment, loops_by_uvloop, process_of
+from tests.support.commands import environment, loops_by_uvloop, process_of, requests_by_aiohttp
 from tests.support.dicom_files import instances
 from tests.support.fault_points import COMMAND, WORKER, dying_at
+from tests.support.faults import CERTIFICATE, over_tls
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.second_worker import OthersFirst
 
@@ -66,13 +68,16 @@ class Plan:
     transports: Sequence[str] = ("single", "single", "zip")
     workers: Sequence[str] = ("1", "1", "1", "2")
     by_uvloop: bool = False
+    by_aiohttp: bool = False
+    over_tls: bool = variants.IS_TLS
 
 
 async def torture(folder: Path, plan: Plan) -> Torture:
     """Mirror with the kills of `plan`, then completely."""
     made_up = list(instances(series=_INSTANCES // _PER_SERIES, per_series=_PER_SERIES, rows=64))
-    async with BadArchive(made_up) as archive:
-        return await asyncio.to_thread(_torture, folder, plan, archive)
+    with over_tls(plan.over_tls):
+        async with BadArchive(made_up) as archive:
+            return await asyncio.to_thread(_torture, folder, plan, archive)
 
 
 def _torture(folder: Path, plan: Plan, archive: BadArchive) -> Torture:
@@ -81,6 +86,8 @@ def _torture(folder: Path, plan: Plan, archive: BadArchive) -> Torture:
     wanted = checksums_of(archive.made_up)
     mirror, cache = folder / "mirror", folder / "cache"
     env = environment(cache) | (loops_by_uvloop() if plan.by_uvloop else {})
+    env |= requests_by_aiohttp() if plan.by_aiohttp else {}
+    trusting = ("--ca-bundle", str(CERTIFICATE)) if plan.over_tls else ()
     begin = ("mirror", "--archive", archive.address, "--everything", "--to", str(mirror), "--yes")
     while found.kills < plan.kills:
         can_resume = (mirror / ".bulkdl" / "journal.sqlite").exists() and chance.random() < 0.4
@@ -89,6 +96,7 @@ def _torture(folder: Path, plan: Plan, archive: BadArchive) -> Torture:
             *("--progress", "none", "--concurrency", str(CONCURRENCY)),
             *("--transport", chance.choice(plan.transports)),
             *("--workers", at_work),
+            *trusting,
         )
         # With two workers every other run dies in the second worker, beginning with the first run, where it has work.
         in_worker = at_work != "1" and found.runs % 2 == 0
@@ -113,7 +121,7 @@ def _torture(folder: Path, plan: Plan, archive: BadArchive) -> Torture:
             shutil.rmtree(mirror)
         elif code != 0 and not (can_resume and _NOTHING_BEGUN in err):
             found.wrong.append(f"{when}: exit {code}: {err}")
-    last = (*begin, "--progress", "none", "--transport", plan.transports[0], "--workers", plan.workers[-1])
+    last = (*begin, "--progress", "none", "--transport", plan.transports[0], "--workers", plan.workers[-1], *trusting)
     code, err = _run(last, None, env, _LONGEST_RUN_SECONDS)
     found.complete += 1
     if code != 0:
@@ -176,6 +184,8 @@ def main() -> None:
     parser.add_argument("--transport", action="append", default=[], help="may be repeated; one of them for each run")
     parser.add_argument("--workers", action="append", default=[], help="the same")
     parser.add_argument("--uvloop", action="store_true")
+    parser.add_argument("--aiohttp", action="store_true", help="send requests with aiohttp")
+    parser.add_argument("--tls", action="store_true", default=Plan.over_tls, help="over TLS")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(
@@ -184,6 +194,8 @@ def main() -> None:
             transports=options.transport or Plan.transports,
             workers=options.workers or Plan.workers,
             by_uvloop=options.uvloop,
+            by_aiohttp=options.aiohttp,
+            over_tls=options.tls,
         )
         found = asyncio.run(torture(Path(folder), plan))
     print(f"{found}; {found.allowed} object requests were allowed")  # noqa: T201 - a script

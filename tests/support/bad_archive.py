@@ -27,6 +27,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.resume import resume_async
+from tests.support import variants
 from tests.support.commands import AsyncProcess, Finished, async_process_of, environment
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, FaultyServer, Seen, answer
@@ -38,7 +39,12 @@ ZIP = {"Content-Type": "application/zip"}
 JSON = {"Content-Type": "application/json"}
 OBJECTS = frozenset({"getSingleImage", "getImage", "getImageWithMD5Hash"})
 QUICK = FetchSettings(
-    transport=Transport.SINGLE, workers=1, concurrency=4, max_attempts=3, wait_scale=0.01, give_up_after_seconds=20.0
+    transport=Transport.SINGLE,
+    workers=variants.WORKERS,
+    concurrency=4,
+    max_attempts=3,
+    wait_scale=0.01,
+    give_up_after_seconds=20.0,
 )
 
 

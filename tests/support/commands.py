@@ -42,6 +42,11 @@ def loops_by_uvloop() -> dict[str, str]:
     return with_site(LOOPS_BY="uvloop")
 
 
+def requests_by_aiohttp() -> dict[str, str]:
+    """Variables that make a command and the workers it starts send every request with aiohttp."""
+    return with_site(SUITE_TRANSPORT="aiohttp")
+
+
 @dataclass(frozen=True)
 class Asked:
     """One request in the log of the embedded archive."""

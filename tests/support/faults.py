@@ -25,7 +25,8 @@ import socket
 import ssl
 import struct
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from http.client import responses
@@ -33,14 +34,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.support import variants
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from types import TracebackType
 
 Action: TypeAlias = "Callable[[Exchange], Awaitable[None]]"
 Script: TypeAlias = "Callable[[Seen], Action]"
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "self_signed.pem"  # for 127.0.0.1, with its key
+IS_TLS: ContextVar[bool] = ContextVar("IS_TLS", default=variants.IS_TLS)
+"""Whether a server without `tls` has the TLS of `self_signed`."""
+
+
+@contextmanager
+def over_tls(is_wanted: bool) -> Iterator[None]:  # noqa: FBT001 - a switch
+    """Servers that are made in the block have TLS, or have none."""
+    before = IS_TLS.set(is_wanted)
+    try:
+        yield
+    finally:
+        IS_TLS.reset(before)
 
 
 def self_signed() -> ssl.SSLContext:
@@ -287,7 +302,7 @@ class FaultyServer:
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
-        self._tls = tls
+        self._tls = tls or (self_signed() if IS_TLS.get() else None)
         self.requests: list[Seen] = []
         self.connections = 0
         self.at_once = 0
@@ -333,14 +348,17 @@ class FaultyServer:
         assert task is not None
         self._serving.add(task)
         self.connections += 1
+        is_flushed = False
         try:
             with suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer, self.connections)
+                is_flushed = self._tls is not None  # `drain` does not wait for what is encrypted, `close` does
         except Exception as mistake:  # noqa: BLE001 - an error of the test, raised at its end
             self._mistakes.append(mistake)
         finally:
             self._serving.discard(task)
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+            is_stuck = writer.transport.get_write_buffer_size() and not is_flushed
+            writer.transport.abort() if is_stuck else writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
         while True:

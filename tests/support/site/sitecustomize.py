@@ -3,7 +3,7 @@
 `LOOPS_BY=uvloop` makes them use uvloop. If `LOOPS_NOTED_IN` names a file, each process writes there the module it runs
 and the type of its loop. `FAULT_POINT=POINT:N` makes the process that runs the module
 `FAULT_POINT_IN` kill itself at the N-th call of POINT; see `fault_points`. `MISSING_MODULES` are names, with blanks
-between them, that no process finds, as if they were not installed.
+between them, that no process finds, as if they were not installed. `SUITE_TRANSPORT=aiohttp` is in `variants`.
 """
 
 from __future__ import annotations
@@ -40,3 +40,8 @@ if sys.orig_argv[1:3] == ["-m", os.environ.get("FAULT_POINT_IN")]:
     from tests.support.fault_points import arm
 
     arm(os.environ["FAULT_POINT"])
+
+if os.environ.get("SUITE_TRANSPORT") == "aiohttp":
+    from tests.support.variants import use_aiohttp
+
+    use_aiohttp()
