@@ -67,12 +67,16 @@ class NotedOutage:
 
     message: str | None = None
 
-    def notice(self, event: Event) -> None:
-        """Take note of an event."""
+    def notice(self, event: Event) -> bool:
+        """Take note of an event; whether it says something new: each request of an outage says that there is one."""
+        was_down = self.message is not None
         if isinstance(event, ArchiveDown):
             self.message = event.message
-        elif isinstance(event, ArchiveUp):
+            return not was_down
+        if isinstance(event, ArchiveUp):
             self.message = None
+            return was_down
+        return True
 
 
 class ArrivingSeries:
@@ -547,8 +551,8 @@ async def open_gateway(
     outage = NotedOutage()
 
     def announce(event: Event) -> None:
-        outage.notice(event)
-        context.sink(event)
+        if outage.notice(event):
+            context.sink(event)
 
     watched = replace(context, sink=announce, settings=replace(context.settings, once=True))
     async with open_archive(choice, watched) as archive, open_mirror(cache, "serve") as mirror:

@@ -24,12 +24,13 @@ from aiohttp import web
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError, MirrorLocked
 from bulkdl.journal.journal import Journal
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.events import Event, Noted
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted
 from bulkdl.model.ids import stable_uuid
 from bulkdl.model.settings import FetchSettings
 from bulkdl.server.app import make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.nbia.apis import SERVICES_PATH
+from bulkdl.verbs.gateway import NotedOutage
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import Served, serve_async
@@ -445,6 +446,27 @@ async def test_says_in_the_manner_of_each_api_that_the_archive_fails(upstream: U
     assert (s3.status, b"<Code>ServiceUnavailable</Code>" in s3.body) == (502, True)
     uids = await cache.ask(f"{SERVICES_PATH}/v1/getSOPInstanceUIDs?SeriesInstanceUID={upstream.series[1]}")
     assert uids.status == 502
+
+
+async def test_an_outage_is_said_once_however_many_wait(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    made = write_folder(folder, instances(series=4, per_series=2, collection="LUNG"))
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(archive_of(folder, made))
+        async with cache_of(upstream.url, tmp_path / "cache", settings=IMPATIENT) as cache:
+            await stack.aclose()
+            answers = await asyncio.gather(*map(cache.bundle, upstream.series[:3]))
+            answers.append(await cache.bundle(upstream.series[3]))
+            assert {answer.status for answer in answers} == {503}
+            assert [type(event) for event in cache.events if isinstance(event, ArchiveDown)] == [ArchiveDown]
+
+
+def test_the_end_of_an_outage_is_said_once() -> None:
+    outage = NotedOutage()
+    events = [ArchiveUp(1.0), ArchiveDown("a", 1.0), ArchiveDown("b", 1.0), ArchiveUp(1.0), ArchiveUp(1.0), Noted("c")]
+    assert [outage.notice(event) for event in events] == [False, True, False, True, False, True]
+    outage.notice(ArchiveDown("d", 1.0))
+    assert outage.message == "d"
 
 
 async def test_an_instance_that_failed_is_tried_again_at_the_next_request(upstream: Upstream, cache: Cache) -> None:
