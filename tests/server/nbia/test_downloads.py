@@ -153,6 +153,7 @@ def test_holds_license_files_and_checksums_in_that_order(tmp_path: Path) -> None
         lines = archive.read("md5hashes.csv").decode()
         assert lines == f"Filename,MD5Hash\na,{md5_of(files[0]).hex()}\nb,{md5_of(files[1]).hex()}\n"
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_DEFLATED}
+        assert all(entry.compress_size > entry.file_size for entry in archive.infolist())  # which would take longest
         assert all(entry.flag_bits & 0x08 for entry in archive.infolist())  # lengths come behind the data
 
 
