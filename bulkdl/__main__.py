@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from bulkdl.cli.signals import ignore_signals, raise_on_signals
+from bulkdl.runtime.garbage import collect_less_often
 
 
 def main() -> int:
@@ -29,6 +30,7 @@ def command() -> NoReturn:
 
     Files are closed and threads and child processes have ended by then; see `cli.runner`.
     """
+    collect_less_often()
     code = main()
     with suppress(OSError, ValueError):  # a reader that went away, or a stream that was closed from the start
         sys.stdout.flush()

@@ -18,6 +18,7 @@ from bulkdl.fetch.worker_process import Batch, Signal
 from bulkdl.model.access import Access
 from bulkdl.model.events import Event, Noted, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.runtime.garbage import collect_less_often
 from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
 from bulkdl.runtime.tasks import running_alongside
 
@@ -108,6 +109,7 @@ class WorkerMain:
 def main() -> None:
     """Run a worker process."""
     tune_process()
+    collect_less_often()
     disable_numpy()
     import_transport(Access())
     asyncio.run(WorkerMain().run())
