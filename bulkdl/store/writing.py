@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from bulkdl.runtime.load import times_waited
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 
@@ -36,10 +37,13 @@ class DiskPace:
         self._next_trial = _NEXT_TRIAL
         self._until_trial = 0
 
-    def took(self, seconds: float, size_bytes: int) -> None:
-        """Account for an instance that was committed on the loop. Pauses caused by other threads even out over many."""
+    def took(self, seconds: float, size_bytes: int, *, has_waited: bool = True) -> None:
+        """Account for an instance that was committed on the loop. Pauses caused by other threads even out over many.
+
+        Without `has_waited` it took so long because another process used the core, not because of the disk.
+        """
         quick = _QUICK_SECONDS + size_bytes / _QUICK_BYTES_PER_SECOND
-        self._lost = max(0.0, self._lost + seconds - quick)
+        self._lost = max(0.0, self._lost + (seconds if has_waited else 0.0) - quick)
         if self._lost > _SECONDS_TO_LOSE:
             self.is_quick = False
             self._until_trial = self._next_trial
@@ -98,9 +102,10 @@ class GroupWriter:
         loop = asyncio.get_running_loop()
         waiting = (job, loop.create_future())
         if self._is_done_here():
-            started = time.perf_counter()
+            started, waited = time.perf_counter(), times_waited()
             commit(self._files, [job])
-            self._pace.took(time.perf_counter() - started, len(job.content or b""))
+            seconds, has_waited = time.perf_counter() - started, times_waited() != waited
+            self._pace.took(seconds, len(job.content or b""), has_waited=has_waited)
             _settle([waiting])
         else:
             self._pace.went_to_thread()

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+from typing import TYPE_CHECKING
 
-from bulkdl.runtime.load import CpuLoad, OnePerLoopCycle
+import pytest
+
+from bulkdl.runtime.load import CpuLoad, OnePerLoopCycle, times_waited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Clocks:
@@ -70,3 +78,14 @@ async def test_a_task_that_is_cancelled_while_waiting_blocks_no_other() -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
     await loop_cycle.passed()
     assert [task.cancelled() for task in waiting] == [False, True] * 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count it")
+def test_a_thread_that_waits_is_told_from_one_that_works() -> None:
+    def waits(action: Callable[[], object]) -> int:
+        before = times_waited()
+        action()
+        return times_waited() - before
+
+    assert waits(lambda: threading.Event().wait(0.001)) > 0
+    assert 0 in {waits(lambda: sum(range(1000))) for _ in range(100)}

@@ -183,6 +183,15 @@ def test_large_instances_may_take_longer() -> None:
     assert pace.is_quick
 
 
+def test_a_core_that_others_use_does_not_make_the_disk_slow() -> None:
+    pace = DiskPace()
+    for _ in range(100):
+        pace.took(0.1, 10_000, has_waited=False)
+    assert pace.is_quick
+    pace.took(0.1, 10_000)
+    assert not pace.is_quick
+
+
 def test_a_slow_disk_is_tried_again_at_growing_intervals_until_it_is_quick() -> None:
     pace, trials = DiskPace(), []
     pace.took(1.0, 0)
