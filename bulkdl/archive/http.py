@@ -226,7 +226,8 @@ class HttpClient:
         if request.address is not None:
             url = URL(request.address, encoded=True)  # encoded anew, a signed address may be another one
         else:
-            url = self._url(request.path).with_query(query)
+            url = self._url(request.path)
+            url = url.with_query(query) if query else url
         token = await self._token(request.identity)
         if token is None:
             response, elsewhere = await self._send(url, headers, request.form, rules=request.rules)

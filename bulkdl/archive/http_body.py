@@ -85,19 +85,26 @@ class HttpBody:
             return b"".join(pieces)
         if self.length > at_most:
             raise _too_large(at_most)
+        if self._response.arrived < self.length:
+            content = await self._read_at_pace()
+        else:
+            content = await self._response.read()  # without a wait: a small body comes with its header
+        self.received = len(content)
+        self._check_end()
+        return content
+
+    async def _read_at_pace(self) -> bytes:
+        """The whole body. TimedOut: it stalls or trickles."""
         try:
             async with asyncio.timeout(None) as limit:
                 pace = _Pace(self._response, self._access, limit)
                 try:
-                    content = await self._response.read()
+                    return await self._response.read()
                 finally:
                     pace.end()
         except TimeoutError as error:
-            arrived = f"only {self._response.arrived:,} of {self.length:,} bytes arrived"
+            arrived = f"only {self._response.arrived:,} of {self.length or 0:,} bytes arrived"
             raise TimedOut(f"{arrived}, too few of them in the last {self._access.silence_seconds:.0f} s") from error
-        self.received = len(content)
-        self._check_end()
-        return content
 
     def _inflated(self, inflater: Inflater, chunk: bytes) -> Iterator[bytes]:
         self._encoded += len(chunk)
