@@ -176,10 +176,10 @@ class BundleDownloader:
             try:
                 await self._unpack(work, unpacking, is_last=attempt >= _MOST_ATTEMPTS)
                 ready = list(unpacking.ready.values())
-                for outcome in await self._committer.commit(ready) if ready else []:
+                for outcome in await self._committer.commit(ready, attempts=attempt) if ready else []:
                     done.add(outcome.key)
                     unpacking.arrival.is_delivered(outcome.size_bytes)
-                    await deliver(replace(outcome, attempts=attempt))
+                    await deliver(outcome)
             finally:
                 self.arrivals.discard(unpacking.arrival)
 

@@ -108,8 +108,11 @@ class Committer:
         self._swelling = asyncio.Lock()  # one body at a time may take far more memory than it has bytes
         self.validated = 0  # bodies, valid or not
 
-    async def take(self, received: Received, target: Target, seen: Seen) -> InstanceOutcome:
-        """Commit a body at its target. InstanceError: it cannot be stored, and is in quarantine."""
+    async def take(self, received: Received, target: Target, seen: Seen, *, attempts: int = 1) -> InstanceOutcome:
+        """Commit a body at its target, which took so many `attempts`.
+
+        InstanceError: it cannot be stored, and is in quarantine.
+        """
         checked = await self.check(received, target, seen)
         bound = await self._place(checked, target)
         try:
@@ -118,7 +121,7 @@ class Committer:
             if target.name is None:
                 bound.names.release(bound.name or "")
             raise
-        return _held(bound, checked, mtime_ns, Outcome.FETCHED)
+        return _held(bound, checked, mtime_ns, Outcome.FETCHED, attempts)
 
     async def _place(self, checked: Checked, target: Target) -> Target:
         """The target with a file name, claimed. What lies there is the file of an earlier version: it is superseded."""
@@ -161,12 +164,12 @@ class Committer:
             return None
         return self._writer.write(checked.partial, checked.content, None)
 
-    async def commit(self, staged: Sequence[tuple[Checked, Target]]) -> list[InstanceOutcome]:
-        """Commit checked bodies of one Series whose partial files are written."""
+    async def commit(self, staged: Sequence[tuple[Checked, Target]], *, attempts: int) -> list[InstanceOutcome]:
+        """Commit checked bodies of one Series whose partial files are written; they took so many `attempts`."""
         placed = [(checked, await self._place(checked, target)) for checked, target in staged]
         mtimes_ns = await self._writer.commit([(checked.partial, target.path) for checked, target in placed])
         return [
-            _held(target, checked, mtime_ns, Outcome.FETCHED)
+            _held(target, checked, mtime_ns, Outcome.FETCHED, attempts)
             for (checked, target), mtime_ns in zip(placed, mtimes_ns, strict=True)
         ]
 
@@ -359,13 +362,14 @@ def _readable_uid(source: bytes | Path, target: Target | None) -> SopInstanceUid
     return None
 
 
-def _held(target: Target, checked: Checked, mtime_ns: int, outcome: Outcome) -> InstanceOutcome:
+def _held(target: Target, checked: Checked, mtime_ns: int, outcome: Outcome, attempts: int = 0) -> InstanceOutcome:
     digests, found = checked.digests, checked.found
     return InstanceOutcome(
         series_uid=target.series_uid,
         key=target.entry.key,
         sop_uid=target.sop_uid,
         outcome=outcome,
+        attempts=attempts,
         size_bytes=digests.size_bytes,
         md5=digests.md5,
         sha256=digests.sha256,

@@ -6,6 +6,7 @@ A request's permit is held until the instance has its final name, so a process t
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 from bulkdl.archive.base import Archive, Body, Rest
@@ -71,7 +72,6 @@ class Incoming:
         self._in_memory = 0
         self._stream: PartialStream | None = None
         self._with_md5 = with_md5
-        self._hashing = Hashing(with_md5=with_md5)
         self._written = 0
         self._kept: KeptPartial | None = None
         self.was_resumed = False
@@ -79,6 +79,11 @@ class Incoming:
         self.request = ""  # the name that the archive gave the request, for those who run it
         self.stated: Mapping[str, bytes] = {}  # the checksums that the archive sends with the body
         self.arrival = Arrival()
+
+    @cached_property
+    def _hashing(self) -> Hashing:
+        """The digests of a body in a file: one in memory is hashed as a whole."""
+        return Hashing(with_md5=self._with_md5)
 
     async def resume(self, kept: KeptPartial) -> None:
         """Continue after the bytes that were kept."""
@@ -199,7 +204,7 @@ class Downloader:
         seen = Seen()
         name = partial_name(target.series_uid, target.entry.key)
 
-        async def once(_: int) -> InstanceOutcome:
+        async def once(attempt: int) -> InstanceOutcome:
             with_md5 = self._archive.capabilities.knows_md5s or target.entry.md5 is not None
             incoming = Incoming(self._partials, self._threads, name, target.most_bytes, with_md5=with_md5)
             self.arrivals.add(incoming.arrival)
@@ -218,23 +223,23 @@ class Downloader:
                 if target.entry.md5 is None and incoming.stated:
                     is_compared = await self._threads(compare_stated, received.source, incoming.stated)
                     notes = () if is_compared else (NOT_COMPARED,)
-                outcome = await self._committer.take(received, target, seen)
+                outcome = await self._committer.take(received, target, seen, attempts=attempt)
                 return replace(outcome, notes=outcome.notes + notes) if notes else outcome
             except (InvalidInstance, InvalidAtSource) as error:
                 raise await self._judged(error, target, seen) from error
             except ChecksumMismatch as error:
                 if incoming.request:
-                    error.args = (f"{error} (request {incoming.request})",)
+                    error.args = (f"{error} (request {shortened(one_line(incoming.request), _SHOWN_CHARACTERS)})",)
                 raise
             finally:
                 self.arrivals.discard(incoming.arrival)
                 await incoming.drop()
 
         try:
-            outcome, attempts = await self._archive.retrier.attempt(f"instance {target.entry.key}", once)
+            outcome, _ = await self._archive.retrier.attempt(f"instance {target.entry.key}", once)
         except (RequestFailed, InstanceError) as error:
             return failed(target, error)
-        return replace(outcome, attempts=attempts)
+        return outcome
 
     def _comes_in_ranges(self, target: Target, name: str) -> bool:
         is_large = (target.entry.size_bytes or 0) > self._parallel_above_bytes
@@ -292,7 +297,7 @@ class Downloader:
                 else:
                     await self._forget(name)
                     incoming.tag = body.validator
-                    incoming.request = shortened(one_line(body.headers.get(_REQUEST, "")), _SHOWN_CHARACTERS)
+                    incoming.request = body.headers.get(_REQUEST, "")
                     if body.validator is not None and body.length is not None and body.length > MEMORY_BYTES:
                         incoming.is_of(source, body.validator, body.length)
                 if target.is_plain:

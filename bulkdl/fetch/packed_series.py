@@ -140,9 +140,9 @@ class PackedDownloader:
             return
         staged = [(checked, wanted[position]) for position, checked in found.ready.items()]
         try:
-            for outcome in await self._committer.commit(staged) if staged else []:
+            for outcome in await self._committer.commit(staged, attempts=attempts) if staged else []:
                 found.arrival.is_delivered(outcome.size_bytes)
-                await deliver(replace(outcome, attempts=attempts))
+                await deliver(outcome)
         finally:
             self.arrivals.discard(found.arrival)
         for position, target in wanted.items():

@@ -78,18 +78,22 @@ class Target:
 
     def placed(self, sop_uid: SopInstanceUid, numbers: InstanceNumbers | None = None) -> Self:
         """This target with the UID that the header of its file has and a free file name, which it claims."""
-        bound = self if self.sop_uid is not None else replace(self, sop_uid=sop_uid)
-        if bound.name is not None:
-            return bound
+        if self.name is not None:
+            return self if self.sop_uid is not None else replace(self, sop_uid=sop_uid)
+        uid = self.sop_uid if self.sop_uid is not None else sop_uid
+        name = self._free_name(uid, numbers or InstanceNumbers(sop_uid, self.entry.key))
+        return replace(self, sop_uid=uid, name=name)
+
+    def _free_name(self, sop_uid: SopInstanceUid, numbers: InstanceNumbers) -> str:
         if self.naming is not None:
-            names = self._names(self.naming, numbers or InstanceNumbers(sop_uid, self.entry.key))
+            names = self._names(self.naming, numbers)
             if (free := next(filter(self.names.claim, names), None)) is not None:
-                return replace(bound, name=free)
-        usual = instance_name(bound.sop_uid or sop_uid)
+                return free
+        usual = instance_name(sop_uid)
         if self.names.claim(usual):
-            return replace(bound, name=usual)
-        beside = bound.beside()
-        self.names.claim(beside.name or "")
+            return usual
+        beside = beside_name(sop_uid, self.entry.key)
+        self.names.claim(beside)
         return beside
 
     @staticmethod
@@ -97,10 +101,6 @@ class Target:
         if (former := naming.former.get(numbers.sop_uid)) is not None:
             yield former
         yield from parse_layout(naming.template).file_names(naming.series, numbers)
-
-    def beside(self) -> Self:
-        """This target under a name of its key: another entry has the same UID, and the usual name."""
-        return replace(self, name=beside_name(self.sop_uid or "", self.entry.key))
 
     @property
     def is_beside(self) -> bool:

@@ -244,12 +244,15 @@ class Worker:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
         while not (
             self._bundles_under_way < (_BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES)
-            and self._under_way < traffic_of(self._archive).limit + _SPARE_JOBS
+            and self._under_way < self._most_requests() + _SPARE_JOBS
         ):
             self._one_ended.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
                     await self._one_ended.wait()
+
+    def _most_requests(self) -> int:
+        return sum(source.archive.retrier.permits.limit for source in self._sources.values())
 
     async def _adopt(self, targets: list[Target], deliver: Deliver) -> list[Target]:
         """Deliver the files that are in place already, unknown to the journal; return the other targets."""

@@ -303,7 +303,7 @@ class Retrier:
                 if is_probe:
                     self._probing = True
                     await self.sleep(self._outage.probe_at - self._clock())
-                async with self.permits.one():
+                async with self.permits:
                     await self.sleep(self._request_rate.wait_seconds(self._clock()))
                     if self.stop.is_set():
                         raise errors.Interrupted("stopped before the next attempt")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -201,7 +199,7 @@ class Limiter:
 
 
 class Permits:
-    """A semaphore whose size can change while it is held. Waiters are served in order."""
+    """A semaphore whose size can change while it is held, for the length of a block. Waiters are served in order."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -220,25 +218,22 @@ class Permits:
                 self.in_use += 1  # taken for the waiter, so that no later task gets it
                 waiter.set_result(None)
 
+    async def __aenter__(self) -> None:
+        if self.in_use < self.limit:  # then no task waits
+            self.in_use += 1
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._give_back()  # it received a permit and was cancelled before it could use it
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give_back()
+
     def _give_back(self) -> None:
         self.in_use -= 1
         self._hand_out()
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Hold a permit for the length of the block."""
-        if self.in_use < self.limit:  # then no task waits
-            self.in_use += 1
-        else:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._give_back()  # it received a permit and was cancelled before it could use it
-                raise
-        try:
-            yield
-        finally:
-            self._give_back()

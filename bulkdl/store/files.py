@@ -18,6 +18,7 @@ from bulkdl.store.partials import Partials
 from bulkdl.store.quarantine import Quarantine
 
 _KNOWN_FOLDERS: Final = 4096
+_NOT_NAMES: Final = frozenset({"", ".", ".."})
 
 
 class MirrorFiles:
@@ -50,16 +51,16 @@ class MirrorFiles:
     def absolute(self, relative: str) -> Path:
         """The path of a committed file or folder, which is in the mirror and not in `.bulkdl`."""
         parts = relative.split("/")
-        if parts[0] == disk.BOOKKEEPING or any(
-            part in {"", ".", ".."} or "\\" in part or "\0" in part for part in parts
-        ):
+        is_odd = not _NOT_NAMES.isdisjoint(parts) or "\\" in relative or "\0" in relative
+        if is_odd or parts[0] == disk.BOOKKEEPING:
             raise MirrorUnwritable(f"{relative!a} is not a place for an instance in the mirror")
         return self.root / relative
 
     def ensure_folder(self, relative: str) -> None:
         """Make and sync a folder and those above it. One that exists is synced too: its maker may have been killed."""
-        self.absolute(relative)
-        self._ensure(relative)
+        if relative not in self._known:
+            self.absolute(relative)
+            self._ensure(relative)
 
     def rename_partial(self, name: str, relative: str) -> int:
         """Rename a synced partial file to its place, and return its mtime in nanoseconds.

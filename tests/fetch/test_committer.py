@@ -260,8 +260,8 @@ async def test_staged_bodies_get_their_names_together(make: Make, files: MirrorF
         await writing
         staged.append((checked, target(one)))
     assert committed(files) == {}
-    outcomes = await committer.commit(staged)
-    assert [outcome.sop_uid for outcome in outcomes] == [ONE.sop_uid, OTHER.sop_uid]
+    outcomes = await committer.commit(staged, attempts=2)
+    assert [(outcome.sop_uid, outcome.attempts) for outcome in outcomes] == [(ONE.sop_uid, 2), (OTHER.sop_uid, 2)]
     assert committed(files) == {f"{one.sop_uid}.dcm": one.content for one in (ONE, OTHER)}
 
 

@@ -48,7 +48,8 @@ def test_a_special_name_is_reported_where_it_was_bound() -> None:
 
 def test_a_file_beside_another_has_a_name_of_its_key() -> None:
     _, target = targets_of(WORK)
-    beside = target.placed(SopInstanceUid("1.2.9")).beside()
+    target.names.claim("1.2.9.dcm")
+    beside = target.placed(SopInstanceUid("1.2.9"))
     assert beside.is_beside
     assert beside.name == beside.special_name != "1.2.9.dcm"
     assert uid_of_file(str(beside.name)) == "1.2.9"

@@ -160,7 +160,7 @@ def test_permits_are_never_exceeded_and_never_lost(
         async def hold(after: float, seconds: float) -> None:
             nonlocal held
             await asyncio.sleep(after)
-            async with permits.one():
+            async with permits:
                 held += 1
                 assert held == permits.in_use or held < permits.in_use  # some may be on their way to a waiter
                 assert permits.in_use <= most
@@ -192,7 +192,7 @@ def test_permits_are_given_in_the_order_of_the_requests() -> None:
 
         async def work(number: int) -> None:
             while clock() < 10:
-                async with permits.one():
+                async with permits:
                     turns[number] += 1
                     await asyncio.sleep(0.1)
 
@@ -208,10 +208,10 @@ def test_a_waiter_that_is_cancelled_passes_its_permit_on() -> None:
         entered: list[str] = []
 
         async def enter(name: str) -> None:
-            async with permits.one():
+            async with permits:
                 entered.append(name)
 
-        async with permits.one():
+        async with permits:
             first = asyncio.ensure_future(enter("first"))
             second = asyncio.ensure_future(enter("second"))
             await asyncio.sleep(0)
