@@ -141,8 +141,9 @@ def targets_of(work: SeriesWork) -> list[Target]:
         expected = entry.size_bytes or work.size_bytes
         # A wide margin: archives count in other ways, and their numbers may be outdated.
         most_bytes = _MARGIN_TIMES * expected + _MARGIN_BYTES if expected else None
-        target = Target(work.series_uid, entry, work.folder, name, entry.sop_uid, names, most_bytes, naming=work.naming)
-        targets.append(target if entry.sop_uid is not None else replace(target, study_uid=work.study_uid))
+        study_uid = work.study_uid if entry.sop_uid is None else None
+        where = work.folder, name, entry.sop_uid, names, most_bytes, study_uid, work.naming
+        targets.append(Target(work.series_uid, entry, *where))
     return targets
 
 

@@ -32,6 +32,8 @@ LONGEST_HASH: Final = 64
 
 def fold(path: str) -> str:
     """The key of paths that some file system takes for one: without case, in one form of Unicode."""
+    if path.isascii():
+        return path.lower()
     key = path
     for _ in range(3):  # NFKC may produce a letter with case, and case mapping may undo NFKC
         key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", key).upper().casefold())

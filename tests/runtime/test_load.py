@@ -81,7 +81,7 @@ async def test_a_task_that_is_cancelled_while_waiting_blocks_no_other() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count it")
-def test_a_thread_that_waits_is_told_from_one_that_works() -> None:
+def test_waits_of_a_thread_are_counted_and_its_work_is_not() -> None:
     def waits(action: Callable[[], object]) -> int:
         before = times_waited()
         action()
