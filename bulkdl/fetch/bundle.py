@@ -28,7 +28,7 @@ from bulkdl.fetch.threads import Threads
 from bulkdl.model.bundles import BundleEvent, EntryData, EntryEnded, EntryStarted
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.preamble import is_dicom
-from bulkdl.runtime.load import OnePerLoopCycle
+from bulkdl.runtime.load import WorkPerLoopCycle
 from bulkdl.store.bundles import BundleReader, parse_md5hashes
 from bulkdl.store.partials import Partials
 
@@ -147,7 +147,7 @@ class BundleDownloader:
         self._partials = partials
         self._committer = committer
         self._threads = threads
-        self._loop_cycle = OnePerLoopCycle()
+        self._loop_cycle = WorkPerLoopCycle()
         self.arrivals: set[Arrival] = set()
 
     def can_download(self, work: SeriesWork) -> bool:

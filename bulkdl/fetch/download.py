@@ -33,7 +33,7 @@ from bulkdl.model.quantities import human_bytes
 from bulkdl.model.settings import PARALLEL_ABOVE_BYTES
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.disk import disk_errors
-from bulkdl.runtime.load import OnePerLoopCycle
+from bulkdl.runtime.load import WorkPerLoopCycle
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
 
 # Smaller bodies stay in memory until they are written once; larger ones go to a partial file as they arrive.
@@ -188,7 +188,7 @@ class Downloader:
         self._sends_ranges = archive.capabilities.ranges
         self._whole: set[str] = set()  # the names of entries of which a range was refused
         self._kept: dict[str, KeptPartial] = {}
-        self._loop_cycle = OnePerLoopCycle()
+        self._loop_cycle = WorkPerLoopCycle()
         self.arrivals: set[Arrival] = set()
 
     async def find_kept(self) -> None:
@@ -217,7 +217,7 @@ class Downloader:
                 if incoming.was_resumed:
                     await self._compare(received, target)
                 if isinstance(received.source, bytes):
-                    await self._loop_cycle.passed()
+                    await self._loop_cycle.passed(len(received.source))
                 tag = received.tag if target.entry.md5 is None else None
                 notes = await self._compare_tag(received, tag) if tag is not None else ()
                 if target.entry.md5 is None and incoming.stated:

@@ -24,7 +24,7 @@ from bulkdl.fetch.threads import Threads
 from bulkdl.model.bundles import BundleEvent, EntryData, EntryEnded, EntryStarted
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry
-from bulkdl.runtime.load import OnePerLoopCycle
+from bulkdl.runtime.load import WorkPerLoopCycle
 from bulkdl.store.bundles import BundleReader
 from bulkdl.store.partials import Partials
 
@@ -100,7 +100,7 @@ class PackedDownloader:
         self._partials = partials
         self._committer = committer
         self._threads = threads
-        self._loop_cycle = OnePerLoopCycle()
+        self._loop_cycle = WorkPerLoopCycle()
         self.arrivals: set[Arrival] = set()
 
     async def download(self, targets: Sequence[Target], deliver: Callable[[InstanceOutcome], Awaitable[None]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkdl.runtime.load import CpuLoad, OnePerLoopCycle, times_waited
+from bulkdl.runtime.load import CpuLoad, WorkPerLoopCycle, times_waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +52,9 @@ def test_the_last_window_counts() -> None:
     assert load.is_busy
 
 
-async def test_one_task_passes_in_each_cycle_of_the_loop() -> None:
-    loop_cycle, rounds, passed = OnePerLoopCycle(), 0, []
+@pytest.mark.parametrize(("size_bytes", "cycles"), [(10_000, 13), (500_000, 50), (5_000_000, 50)])
+async def test_few_tasks_pass_in_each_cycle_of_the_loop(size_bytes: int, cycles: int) -> None:
+    loop_cycle, rounds, passed = WorkPerLoopCycle(), 0, []
 
     def count() -> None:
         nonlocal rounds
@@ -61,16 +62,17 @@ async def test_one_task_passes_in_each_cycle_of_the_loop() -> None:
         asyncio.get_running_loop().call_soon(count)
 
     async def pass_by() -> None:
-        await loop_cycle.passed()
+        await loop_cycle.passed(size_bytes)
         passed.append(rounds)
 
     asyncio.get_running_loop().call_soon(count)
     await asyncio.gather(*(pass_by() for _ in range(50)))
-    assert len(set(passed)) == 50
+    assert len(set(passed)) == cycles
+    assert passed == sorted(passed)
 
 
 async def test_a_task_that_is_cancelled_while_waiting_blocks_no_other() -> None:
-    loop_cycle = OnePerLoopCycle()
+    loop_cycle = WorkPerLoopCycle()
     waiting = [asyncio.ensure_future(loop_cycle.passed()) for _ in range(10)]
     await asyncio.sleep(0)
     for task in waiting[1::2]:
