@@ -66,7 +66,7 @@ class WorkPerLoopCycle:
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     async def passed(self, size_bytes: int = _BYTES_PER_CYCLE) -> None:
-        """Return in a cycle with time for a body of `size_bytes`, or in one of its own; tasks pass in order."""
+        """Return in a cycle that has time for a body of `size_bytes`, or in an empty one; tasks pass in order."""
         loop = asyncio.get_running_loop()
         work = size_bytes + _BYTES_PER_BODY
         if self._waiting or not self._has_time(work):
