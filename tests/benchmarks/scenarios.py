@@ -151,7 +151,7 @@ def compare(scenario: Scenario, places: Places, *, rounds: int, say: Say) -> Res
     archive, instances = places.archive, scenario.instances(places.things)
     result = Result(scenario, len(instances), sum(one.size_bytes for one in instances))
     inside = link.CLIENT if scenario.line is not None else ()
-    commands = _commands(scenario, places, instances)
+    commands = commands_of(scenario, places, instances)
     for name in commands:
         result.runs[name], result.check_seconds[name], result.wrong[name] = [], [], 0
     _warm(places.things, instances)
@@ -171,7 +171,9 @@ def compare(scenario: Scenario, places: Places, *, rounds: int, say: Say) -> Res
     return result
 
 
-def _commands(scenario: Scenario, places: Places, instances: list[Instance]) -> dict[str, Callable[[Path], list[str]]]:
+def commands_of(
+    scenario: Scenario, places: Places, instances: list[Instance]
+) -> dict[str, Callable[[Path], list[str]]]:
     archive, folder = places.archive, places.folder
     job: Job | BucketJob
     if scenario.shapes:

@@ -21,7 +21,7 @@ from tests.support.faults import CERTIFICATE
 from tests.support.fork_server import SITE
 
 ROOT: Final = Path(__file__).parents[2]
-SUITES: Final = ("tests/contract", "tests/faults", "tests/attacks", "tests/archive/test_transports.py")
+SUITES: Final = ("tests/contract", "tests/faults", "tests/attacks")
 KILLS: Final = "40"
 INSTANCES: Final = "600"
 
