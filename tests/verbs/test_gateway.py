@@ -30,7 +30,8 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.server.app import make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.nbia.apis import SERVICES_PATH
-from bulkdl.verbs.gateway import NotedOutage
+from bulkdl.verbs.common import context_of
+from bulkdl.verbs.gateway import NotedOutage, open_gateway
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import Served, serve_async
@@ -599,6 +600,18 @@ async def test_a_series_that_is_being_sent_does_not_leave(upstream: Upstream, tm
         release.set()
         assert contents(await response.read()) == sorted(made.content for made in upstream.of(first))
         await until(lambda: not files_in(tmp_path / "cache"))
+
+
+async def test_a_whole_series_does_not_leave_while_it_is_in_use(upstream: Upstream, tmp_path: Path) -> None:
+    first, second = (frozenset(f"{made.sop_uid}.dcm" for made in upstream.of(uid)) for uid in upstream.series[:2])
+    root, choice, context = tmp_path / "cache", reach(upstream.url), context_of({"settings": SETTINGS})
+    async with open_gateway(choice, root, context, most_bytes=1) as gateway:
+        async with gateway.using(upstream.series[0]):
+            async with gateway.using(upstream.series[1]):
+                assert files_in(root) == first | second
+            await until(lambda: not files_in(root) & second)
+            assert files_in(root) == first
+        await until(lambda: not files_in(root))
 
 
 async def test_another_process_may_not_work_on_the_mirror(upstream: Upstream, cache: Cache, tmp_path: Path) -> None:
