@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do: before an event loop runs, in one, and at the end. Light to import."""
+"""What Ctrl-C, SIGTERM and a closed terminal do: before an event loop runs, in one, and at the end. Light to import."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
+# nohup lets a command ignore it, which the command has to leave alone.
+_HANGUPS: Final = (_HANGUP,) if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN else ()
+SIGNALS: Final[tuple[signal.Signals, ...]] = (signal.SIGINT, signal.SIGTERM, *_HANGUPS)
 
 
 def raise_on_signals() -> None:
-    """Let Ctrl-C and SIGTERM raise `KeyboardInterrupt` wherever the process is: before a loop runs, and after."""
+    """Let the signals raise `KeyboardInterrupt` wherever the process is: before a loop runs, and after."""
     for number in SIGNALS:
         signal.signal(number, _raise)
 
 
 def ignore_signals() -> None:
-    """Ignore Ctrl-C and SIGTERM from now on."""
+    """Ignore the signals from now on."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -112,6 +112,7 @@ class Coordinator:
             async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
                 await self._work(self.owed(upstream) if only is None else self._given(only))
             await self._record()
+            self._counts.forget()  # the last event counts everything
             await self._announce(upstream)
         finally:
             await self._record()

@@ -1,11 +1,12 @@
 """Progress on a terminal: a bar, and below it a line of counts. In a notebook: a bar."""
 
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 from bulkdl.model.events import Event
 from bulkdl.model.text import cells, fitted
 from bulkdl.model.work_states import Clock, WorkState, WorkStates
 from bulkdl.progress.lines import Display, FailureLines, announcement
+from bulkdl.progress.unblocked_terminal import UnblockedTerminal
 from bulkdl.runtime.terminal import coloured, width_of
 
 # Some terminals report 0 columns and 0 rows, and tqdm then draws nothing.
@@ -26,6 +27,8 @@ class Bars(Display):
         from tqdm import tqdm  # noqa: PLC0415 - only bars need it, and it costs 25 ms; later, it may be disabled
 
         super().__init__(stream, clock)
+        self._terminal = UnblockedTerminal(stream)
+        self._stream = cast("TextIO", self._terminal)
         self._tqdm = tqdm
         self._states = WorkStates(clock)
         self._failures = FailureLines()
@@ -35,8 +38,10 @@ class Bars(Display):
     def show(self, event: Event) -> None:
         """See Display."""
         if (state := self._states.of(event)) is not None:
+            if self._terminal.is_stuck:
+                return
             if not self._rows or self._of is not type(event):
-                self.close()
+                self._end_rows()
                 self._of = type(event)
                 self._rows = [self._row(position) for position in range(self._height())]
             self._draw(state)
@@ -47,6 +52,10 @@ class Bars(Display):
 
     def close(self) -> None:
         """See Display."""
+        self._end_rows()
+        self._terminal.close()
+
+    def _end_rows(self) -> None:
         for row in self._rows:
             row.close()
         self._rows = []

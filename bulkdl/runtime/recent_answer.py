@@ -27,3 +27,7 @@ class RecentAnswer(Generic[Answered]):
             ended = self._clock()
             self._due_at = ended + _PAUSE * (ended - began)
         return self._answers[0]
+
+    def forget(self) -> None:
+        """Ask anew the next time, however recent the answer is."""
+        self._answers = []

@@ -18,7 +18,12 @@ def width_of(stream: TextIO) -> int | None:
 
 def has_colours(stream: TextIO) -> bool:
     """Whether to colour text for `stream`: a terminal, unless NO_COLOR is set (no-color.org) or TERM is `dumb`."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return can_redraw(stream) and not os.environ.get("NO_COLOR")
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether lines that were shown can be drawn anew: on a terminal, unless TERM is `dumb`."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from bulkdl.cli.options import OutputOptions
 from bulkdl.cli.runner import confirm, confirm_rate, run, run_verb, unless_stopped
+from bulkdl.cli.signals import SIGNALS
 from bulkdl.errors import ConfigurationError, DiskFull, Interrupted
 from bulkdl.model.events import Event, Noted, Sink
 from bulkdl.model.reports.base import SeriesCounts
@@ -29,7 +30,7 @@ def loop_of_a_platform(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
             monkeypatch.setattr(asyncio.SelectorEventLoop, name, getattr(asyncio.AbstractEventLoop, name))
 
 
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+BOTH = pytest.mark.parametrize("number", SIGNALS)
 
 
 def test_gives_the_result() -> None:

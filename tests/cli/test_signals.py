@@ -8,10 +8,11 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_before_the_work_begins_exits_130_in_one_line(name: str) -> None:
     script = (
         "import signal, sys\n"
+        f"signal.signal(signal.{name}, signal.SIG_DFL)\n"
         "import bulkdl.__main__ as command\n"
         "class Signalling:\n"
         "    def find_spec(self, module, *rest):\n"
@@ -23,6 +24,20 @@ def test_a_signal_before_the_work_begins_exits_130_in_one_line(name: str) -> Non
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 130
     assert ended.stderr == "bulkdl: interrupted before anything was done\n"
+
+
+def test_a_hangup_that_is_ignored_from_the_start_stays_ignored() -> None:
+    """`nohup bulkdl …` goes on when the terminal is closed."""
+    script = (
+        "import signal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from bulkdl.cli.signals import SIGNALS, raise_on_signals\n"
+        "raise_on_signals()\n"
+        "signal.raise_signal(signal.SIGHUP)\n"
+        "print(*(number.name for number in SIGNALS))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "SIGINT SIGTERM\n")
 
 
 def test_a_signal_after_the_end_does_not_change_the_exit_code() -> None:

@@ -81,6 +81,23 @@ def test_a_log_file_that_cannot_be_written_is_an_error_before_the_run(tmp_path: 
         raise AssertionError
 
 
+def test_a_log_file_on_a_full_disk_ends_with_a_word_and_the_run_goes_on() -> None:
+    stream = io.StringIO()
+    with display(ProgressMode.PLAIN, stream, log_file=Path("/dev/full"), clock=HandMovedClock()) as sink:
+        for event in (STARTED, DOWN):
+            sink(event)
+    assert stream.getvalue().count("the log /dev/full ends here: No space left on device") == 1
+    assert "the archive does not answer" in stream.getvalue()
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    text = shown(ProgressMode.BARS, Terminal(), STARTED, progress(1500), DOWN)
+    assert len(text.splitlines()) == 2
+    assert "\x1b" not in text
+    assert "\r" not in text
+
+
 def test_retries_are_lines_for_those_who_ask() -> None:
     for is_verbose in (True, False):
         for stream in (io.StringIO(), Terminal()):

@@ -28,3 +28,19 @@ def test_a_question_costs_a_tenth_of_the_time_at_most(answer_seconds: float, ask
     answers = virtual_time.run(main())
     assert answers == sorted(answers)
     assert answers[-1] == pytest.approx(asked, abs=1)
+
+
+def test_an_answer_that_is_forgotten_is_asked_for_again() -> None:
+    async def main() -> list[int]:
+        numbers = iter(range(9))
+
+        async def ask() -> int:
+            await asyncio.sleep(1)
+            return next(numbers)
+
+        recent = RecentAnswer(ask, virtual_time.clock)
+        answers = [await recent.get(), await recent.get()]
+        recent.forget()
+        return [*answers, await recent.get()]
+
+    assert virtual_time.run(main()) == [0, 0, 1]

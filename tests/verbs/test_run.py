@@ -65,9 +65,10 @@ async def test_a_run_that_is_stopped_before_it_begins_is_interrupted(tmp_path: P
     assert report.outcome is last_outcome(tmp_path) is RunOutcome.INTERRUPTED
 
 
-async def test_progress_counts_the_bytes_of_unfinished_instances(tmp_path: Path) -> None:
-    """The archive sends half of a large instance, and the rest when its bytes were announced."""
-    (large,) = instances(series=1, per_series=1, rows=1700)
+@pytest.mark.parametrize("rows", [200, 1700], ids=["in-memory", "in-a-file"])
+async def test_progress_counts_the_bytes_of_unfinished_instances(tmp_path: Path, rows: int) -> None:
+    """The archive sends half of an instance, and the rest when its bytes were announced."""
+    (large,) = instances(series=1, per_series=1, rows=rows)
     announced = asyncio.Event()
     seen: list[Progress] = []
 
@@ -91,7 +92,8 @@ async def test_progress_counts_the_bytes_of_unfinished_instances(tmp_path: Path)
     counts = [event.bytes_fetched for event in seen]
     assert any(event.bytes_fetched > 0 and event.instances_held == 0 for event in seen)
     assert counts == sorted(counts)
-    assert counts[-1] <= report.bytes_fetched == len(large.content)
+    assert counts[-1] == report.bytes_fetched == len(large.content)
+    assert (seen[-1].instances_held, seen[-1].series_done, seen[-1].instances_arriving) == (1, 1, 0)
     left = [event.bytes_left for event in seen if event.bytes_left is not None]
     assert left == sorted(left, reverse=True)
 
