@@ -111,7 +111,8 @@ async def test_a_text_is_not_quarantined_as_a_file(downloader: Open, files: Mirr
 
 @pytest.mark.parametrize("is_paced", [False, True])
 async def test_what_arrives_of_an_instance_is_seen_before_it_is_complete(downloader: Open, *, is_paced: bool) -> None:
-    archive = MemoryArchive({KEY: [ONE.content]}, rate=ByteRate(1e9, now=0.0) if is_paced else None)
+    rate = ByteRate(1e9, now=0.0)
+    archive = MemoryArchive({KEY: [ONE.content]}, rate=rate if is_paced else None)
     made, seen = downloader(archive), list[Unfinished]()
 
     def change(key: str, body: MemoryBody) -> None:
@@ -124,6 +125,7 @@ async def test_what_arrives_of_an_instance_is_seen_before_it_is_complete(downloa
     sizes = [*range(100, length, 100), length]
     assert seen == [Unfinished(size, size / length, length - size, 1) for size in sizes]
     assert (outcome.outcome, made.arrivals) == (Outcome.FETCHED, set())
+    assert (rate.wait_seconds(0, now=0.0) > 0) == is_paced  # the bytes were accounted for
 
 
 # --- large bodies -----------------------------------------------------------------------------------------------------
