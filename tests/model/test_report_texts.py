@@ -284,6 +284,13 @@ def test_a_plan_does_not_pretend_to_be_exact() -> None:
     assert "about 2.0 MB selected" in str(replace(PLAN, exact=False))
 
 
+def test_a_plan_says_that_instances_of_withdrawn_series_are_not_counted() -> None:
+    assert str(replace(PLAN, withdrawn=2)).splitlines()[1:3] == [
+        "5 series (2 withdrawn), 1,000 instances: 400 held, 600 to download",
+        "The archive does not say how many instances a withdrawn series has: they are not in these numbers",
+    ]
+
+
 def test_a_plan_shows_sources_licences_and_what_the_disk_lacks() -> None:
     rows = (
         PlannedCollection("A", "idc", 4, 900, 400, 500, 1_900_000, exact=True, licenses=("CC BY 4.0",)),

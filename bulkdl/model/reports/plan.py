@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bulkdl.model.formatting import counted, duration, table
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import Failure, InstanceCounts, Report, RunOutcome, SeriesCounts, documents, given
 from bulkdl.model.reports.phrases import MOST_SHOWN, absence_complaint, failure_lines, source_lines
 from bulkdl.model.text import one_line
+
+_UNCOUNTED: Final = "The archive does not say how many instances a withdrawn series has: they are not in these numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class PlanReport(Report):
                 f"{self.series.selected:,} series{withdrawn}, {self.instances_selected:,} instances:"
                 f" {self.instances_held:,} held, {owed:,} to download"
             ),
+            *([_UNCOUNTED] if self.withdrawn else []),
             sizes + free + files,
             *self._shortage(),
             requests + when,
