@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.support.dicom_files import instances
 from tests.support.memory_archive import MemoryArchive
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
+ALONE = replace(QUICK, workers=1)  # this archive exists in this process alone
 MADE_UP = list(instances(series=1, per_series=12))
 KEYS = [f"a-series/{number:04d}.dcm" for number in range(len(MADE_UP))]
 UID = SeriesUid(MADE_UP[0].series_uid)
@@ -85,7 +87,7 @@ class Archive:
                 notes.append(event.message)
 
         wanted = Selection(series=(UID,))
-        return await mirror_async(wanted, to=folder / "mirror", archive=self.choice(folder), settings=QUICK, sink=sink)
+        return await mirror_async(wanted, to=folder / "mirror", archive=self.choice(folder), settings=ALONE, sink=sink)
 
 
 @pytest.fixture(params=["md5", "keys-alone"])
@@ -108,7 +110,7 @@ async def test_failed_entries_are_resumed(tmp_path: Path, archive: Archive) -> N
     assert {failure.key for failure in report.failures} < set(KEYS)
     assert {failure.instance for failure in report.failures} == {None}
     archive.fails_after = None
-    resumed = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK)
+    resumed = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=ALONE)
     assert resumed.outcome is RunOutcome.COMPLETE
     assert archive.requests == report.instances.failed
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
@@ -119,7 +121,7 @@ async def test_damage_is_repaired_by_key(tmp_path: Path, archive: Archive) -> No
     victim, lost = sorted((tmp_path / "mirror").rglob("*.dcm"))[:2]
     victim.write_bytes(b"damaged")
     lost.unlink()
-    report = await verify_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK, repair=True)
+    report = await verify_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=ALONE, repair=True)
     assert len(report.problems) == 2
     assert archive.requests == 2
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
@@ -148,7 +150,7 @@ async def test_files_whose_outcomes_were_lost_are_found_again(tmp_path: Path, ar
     for one in MADE_UP[:4]:
         (folder / f"{one.sop_uid}.dcm").write_bytes(one.content)
     archive.fails_after = None
-    report = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK)
+    report = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=ALONE)
     assert report.outcome is RunOutcome.COMPLETE
     assert archive.requests == len(MADE_UP) - (4 if archive.lists_md5 else 0)
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
@@ -181,12 +183,12 @@ async def test_each_of_two_entries_of_one_instance_is_repaired(tmp_path: Path, a
     beside = files_of(tmp_path, MADE_UP[0].sop_uid)
     before = {path: path.read_bytes() for path in beside}
     beside[which].write_bytes(b"damaged")
-    report = await verify_async(tmp_path / "mirror", repair=True, archive=archive.choice(tmp_path), settings=QUICK)
+    report = await verify_async(tmp_path / "mirror", repair=True, archive=archive.choice(tmp_path), settings=ALONE)
     assert report.repair is not None
     assert report.repair.outcome is RunOutcome.COMPLETE
     assert {path: path.read_bytes() for path in files_of(tmp_path, MADE_UP[0].sop_uid)} == before
     beside[which].unlink()
-    report_of_resume = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=QUICK)
+    report_of_resume = await resume_async(tmp_path / "mirror", archive=archive.choice(tmp_path), settings=ALONE)
     assert report_of_resume.outcome is RunOutcome.COMPLETE
     assert {path: path.read_bytes() for path in files_of(tmp_path, MADE_UP[0].sop_uid)} == before
     assert (await verify_async(tmp_path / "mirror")).problems == ()
