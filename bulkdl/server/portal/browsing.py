@@ -23,9 +23,9 @@ def home(request: PageRequest) -> dict[str, Any]:
 def search(request: PageRequest) -> dict[str, Any]:
     """The Series that match facets and words, and the counts of all facets."""
     wanted = facets.parse_facets(request.query)
-    counts = facets.count_facets(request.view, wanted)
     after = (request.number("kind"), request.number("number"))
-    details, behind = facets.find_series(request.view, wanted, after) if counts.series else ([], None)
+    counts = facets.count_facets(request.view, wanted, after[0])
+    details, behind = facets.series_of_kinds(request.view, wanted, counts.kinds, after)
     following = (
         None if behind is None else address("/search", [*wanted.pairs(), ("kind", behind[0]), ("number", behind[1])])
     )

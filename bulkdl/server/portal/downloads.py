@@ -19,7 +19,7 @@ from bulkdl.manifest.writing import ManifestFormat, write_rows
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, is_uid, stable_uuid
 from bulkdl.model.records import Series
 from bulkdl.server.bucket.index import BUCKET
-from bulkdl.server.catalogue import CatalogueView, ServedFile
+from bulkdl.server.catalogue import CatalogueView, SeriesDetail, ServedFile
 from bulkdl.server.context import ServerContext
 from bulkdl.server.nbia.downloads import bundle
 from bulkdl.server.portal.facets import all_series, parse_facets
@@ -54,7 +54,7 @@ async def send_download(http: web.Request, request: PageRequest, context: Server
         uids = await context.threads.do(_bounded, chosen, request, form)
         chunks = _zip(request.view, uids) if form == "zip" else _lock(request, uids)
     else:
-        chunks = _lines(request, chosen, form)
+        chunks = manifest_chunks(request, chosen, form)
     try:
         first = await context.threads.do(next, chunks, b"")
     except BulkdlError as error:
@@ -84,11 +84,10 @@ def chosen_series(request: PageRequest) -> Iterator[str]:
     raise PageMissing("Nothing is chosen.")
 
 
-def _lines(request: PageRequest, chosen: Iterator[str], form: str) -> Iterator[bytes]:
-    """The lines of a manifest, many at a time."""
+def manifest_chunks(request: PageRequest, chosen: Iterator[str], form: str) -> Iterator[bytes]:
+    """The lines of a manifest of the chosen Series, which all differ, many lines at a time."""
     services = f"{request.origin}/nbia-api/services"
-    details = request.view.details_of(chosen)
-    rows = (_row(detail.series) for detail in details)
+    rows = (_row(detail.series) for detail in _details(request.view, chosen))
     if form == ManifestFormat.S5CMD and request.supply is None:
         lines = chain(
             [f"# s5cmd --no-sign-request --endpoint-url {request.origin} run FILE\n"],
@@ -98,6 +97,12 @@ def _lines(request: PageRequest, chosen: Iterator[str], form: str) -> Iterator[b
         lines = chain(write_rows(rows, ManifestFormat(form), settings_of(services), are_unique=True))
     while some := list(islice(lines, _CHUNK_LINES)):
         yield "".join(some).encode(errors="replace")
+
+
+def _details(view: CatalogueView, chosen: Iterator[str]) -> Iterator[SeriesDetail]:
+    """The Series of UIDs that differ, without a list of all of them."""
+    while some := list(islice(chosen, _CHUNK_LINES)):
+        yield from view.details_of(some)
 
 
 def _row(series: Series) -> ManifestRow:

@@ -11,6 +11,7 @@ an archive of a million Series answers at once.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from multidict import MultiMapping
@@ -35,6 +36,8 @@ _MOST_WORDS: Final = 10
 _MOST_CHARACTERS: Final = 200
 _MOST_CHOSEN: Final = 200
 _UIDS: Final = 500
+_EVERY: Final = -1  # a LIMIT that is none
+_KIND: Final = "kind"
 _LICENSE: Final = "coalesce(json_extract(t.record, '$.license_name'), '')"
 _KIND_WORDS: Final = (
     "("
@@ -89,12 +92,16 @@ class FacetValue:
 
 @dataclass(frozen=True, slots=True)
 class FacetCounts:
-    """What a search finds: the totals, and the values of each facet, the most frequent first."""
+    """What a search finds: the totals, and the values of each facet, the most frequent first.
+
+    `kinds` are the kinds of Series that the next page needs, because each of them has at least one.
+    """
 
     series: int
     images: int
     size_bytes: int
     values: Mapping[str, Sequence[FacetValue]]
+    kinds: Sequence[int]
 
 
 def parse_facets(query: MultiMapping[str]) -> FacetSearch:
@@ -103,8 +110,8 @@ def parse_facets(query: MultiMapping[str]) -> FacetSearch:
     return FacetSearch(chosen, query.get(WORDS, "").strip()[:_MOST_CHARACTERS])
 
 
-def count_facets(view: CatalogueView, search: FacetSearch) -> FacetCounts:
-    """Count what a search finds, in one statement."""
+def count_facets(view: CatalogueView, search: FacetSearch, kind: int = 0, most_kinds: int = PAGE + 2) -> FacetCounts:
+    """Count what a search finds, and list the first kinds from number `kind` on that it finds, in one statement."""
     head, values = _found(view, search)
     parts, bound = [], list(values)
     for name in FACETS:
@@ -113,14 +120,24 @@ def count_facets(view: CatalogueView, search: FacetSearch) -> FacetCounts:
         bound += chosen
     where, chosen = all_of(_chosen(search))
     parts.append(f"SELECT '', '', sum(series), sum(images), sum(size_bytes) FROM found {where}")
+    bound += chosen
+    where, chosen = all_of([*_chosen(search), ("kind >= ?", (kind,))])
+    kinds = f"SELECT DISTINCT '{_KIND}', kind, 0, 0, 0 FROM found {where} ORDER BY kind LIMIT {most_kinds}"
+    parts.append(f"SELECT * FROM ({kinds})")
+    return _counted(view.select(f"WITH {head} {' UNION ALL '.join(parts)}", [*bound, *chosen]), search)
+
+
+def _counted(rows: list[tuple[str, Any, int, int, int]], search: FacetSearch) -> FacetCounts:
     counted: dict[str, list[FacetValue]] = {name: [] for name in FACETS}
-    totals = (0, 0, 0)
-    for name, value, *numbers in view.select(f"WITH {head} {' UNION ALL '.join(parts)}", [*bound, *chosen]):
-        if name:
+    totals, kinds = (0, 0, 0), list[int]()
+    for name, value, *numbers in rows:
+        if name == _KIND:
+            kinds.append(value)
+        elif name:
             counted[name].append(FacetValue(value, numbers[0], value in search.chosen.get(name, ())))
         else:
             totals = tuple(number or 0 for number in numbers)  # type: ignore[assignment]
-    return FacetCounts(*totals, {name: _ordered(found, search, name) for name, found in counted.items()})
+    return FacetCounts(*totals, {name: _ordered(found, search, name) for name, found in counted.items()}, kinds)
 
 
 def _ordered(found: list[FacetValue], search: FacetSearch, name: str) -> list[FacetValue]:
@@ -135,7 +152,15 @@ def find_series(
     view: CatalogueView, search: FacetSearch, after: tuple[int, int] = (0, 0), limit: int = PAGE
 ) -> tuple[list[SeriesDetail], tuple[int, int] | None]:
     """A page of the Series that match, and the position behind it; None at the end."""
-    rows = _rows(view, search, after, limit + 1)
+    kinds = count_facets(view, search, after[0], limit + 2).kinds
+    return series_of_kinds(view, search, kinds, after, limit)
+
+
+def series_of_kinds(
+    view: CatalogueView, search: FacetSearch, kinds: Sequence[int], after: tuple[int, int] = (0, 0), limit: int = PAGE
+) -> tuple[list[SeriesDetail], tuple[int, int] | None]:
+    """As `find_series`, where `FacetCounts.kinds` are known: two more than there are Series on the page are enough."""
+    rows = _rows(view, search, kinds, after, limit + 1)
     uids = [uid for _, _, uid in rows[:limit]]
     found = {detail.series.series_uid: detail for detail in view.details_of(uids)}
     behind = (rows[limit - 1][0], rows[limit - 1][1]) if len(rows) > limit else None
@@ -143,20 +168,20 @@ def find_series(
 
 
 def all_series(view: CatalogueView, search: FacetSearch) -> Iterator[str]:
-    """The UIDs of all Series that match."""
-    after = (0, 0)
-    while rows := _rows(view, search, after, _UIDS):
-        yield from (uid for _, _, uid in rows)
-        after = rows[-1][:2]
+    """The UIDs of all Series that match, read in pages."""
+    kinds = iter(count_facets(view, search, 0, _EVERY).kinds)
+    while some := list(islice(kinds, _UIDS)):
+        after = (0, 0)
+        while rows := _rows(view, search, some, after, _UIDS):
+            yield from (uid for _, _, uid in rows)
+            after = rows[-1][:2]
 
 
-def _rows(view: CatalogueView, search: FacetSearch, after: tuple[int, int], limit: int) -> list[tuple[int, int, str]]:
-    """Kind, number and UID of the next Series: of as many kinds as are needed, because each has at least one."""
-    head, values = _found(view, search)
-    where, chosen = all_of([*_chosen(search), ("kind >= ?", (after[0],))])
-    kinds = f"WITH {head} SELECT DISTINCT kind FROM found {where} ORDER BY kind LIMIT {limit + 1}"
-    numbers = [number for (number,) in view.select(kinds, [*values, *chosen])]
-    conditions: list[Condition] = [among("s.kind", numbers), ("(s.kind, s.number) > (?, ?)", after)]
+def _rows(
+    view: CatalogueView, search: FacetSearch, kinds: Sequence[int], after: tuple[int, int], limit: int
+) -> list[tuple[int, int, str]]:
+    """Kind, number and UID of the next Series of these kinds."""
+    conditions: list[Condition] = [among("s.kind", kinds), ("(s.kind, s.number) > (?, ?)", after)]
     if years := search.chosen.get("year"):
         conditions.append(among("substr(s.since, 1, 4)", years))
     if species := search.chosen.get("species"):
@@ -184,7 +209,7 @@ def _words(search: FacetSearch, description: str, kind: str) -> list[Condition]:
     kinds = f"SELECT t.number FROM kind AS t {_COLLECTIONS} WHERE {_KIND_WORDS} LIKE ? ESCAPE '\\'"
     return [
         (f"({description} LIKE ? ESCAPE '\\' OR {kind} IN ({kinds}))", (pattern_of(word),) * 2)
-        for word in search.words.split()[:_MOST_WORDS]
+        for word in sorted(search.words.split()[:_MOST_WORDS], key=len, reverse=True)  # long ones leave least to search
     ]
 
 

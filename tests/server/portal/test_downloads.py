@@ -6,13 +6,21 @@ import csv
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterable, Iterator
+from itertools import count
 
 import pytest
+from multidict import MultiDict
 
 from bulkdl.manifest import collect, open_manifest
 from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.locked import read_lock
-from bulkdl.model.ids import stable_uuid
+from bulkdl.model.ids import SeriesUid, stable_uuid
+from bulkdl.model.records import Patient, Series
+from bulkdl.server.access import Viewer
+from bulkdl.server.catalogue import CatalogueView, SeriesDetail
+from bulkdl.server.portal.downloads import manifest_chunks
+from bulkdl.server.portal.pages import PageRequest
 from tests.server.portal.conftest import SECRET
 from tests.support.served import Served
 
@@ -64,3 +72,24 @@ async def test_a_zip_of_a_file_that_changed_breaks_off(portal: Served) -> None:
     portal.catalogue.files(uid)[1].path.write_bytes(b"shorter")
     answer = await portal.ask("/download", params={"format": "zip", "series": uid})
     assert answer.status == 404
+
+
+class EverySeries(CatalogueView):
+    """Knows a Series for every UID. Reads all UIDs that it is asked for, as the catalogue does, to name each once."""
+
+    def details_of(self, series_uids: Iterable[str]) -> Iterator[SeriesDetail]:
+        for uid in dict.fromkeys(series_uids):
+            series = Series(series_uid=SeriesUid(uid), collection="X")
+            yield SeriesDetail(series, Patient(patient_id="P"), None)
+
+
+@pytest.mark.parametrize("form", ["tcia", "csv", "s5cmd"])
+def test_the_first_lines_of_a_manifest_do_not_wait_for_the_last_series(form: str) -> None:
+    view = EverySeries(lambda *_: [], lambda _: b"")
+    request = PageRequest(
+        view=view, viewer=Viewer("x"), path="/", query=MultiDict(), origin="http://127.0.0.1", match={}
+    )
+    read = count()
+    chunks = manifest_chunks(request, (f"1.2.{next(read)}" for _ in range(5_000)), form)
+    assert next(chunks).count(b"\n") == 500
+    assert next(read) <= 1_000
