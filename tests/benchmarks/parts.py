@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.benchmarks import cores, inner, link, many, scenarios
+from tests.benchmarks import cores, inner, link, many, portal, scenarios
 from tests.benchmarks import serving as served
 from tests.benchmarks.archive import Archive, serving
 from tests.benchmarks.corpus import Corpus
@@ -61,6 +61,7 @@ PARTS: Final[Mapping[str, PartOf]] = {
     "serve": lambda bench: served.serving(bench.things, bench.memory, is_short=bench.is_short),
     "serve-list": lambda bench: served.listing(bench.things, bench.memory),
     "serve-idc": lambda bench: served.gateway(bench.disk),
+    "portal": lambda bench: portal.goals(bench.disk, series=1_000 if bench.is_short else 50_000),
     "journal": lambda bench: inner.journal(bench.disk, instances=20_000 if bench.is_short else 1_000_000),
     "limits": lambda _: inner.limits(),
     "memory": lambda bench: many.memory(bench.memory, is_short=bench.is_short),

@@ -62,7 +62,7 @@ def listing(things: Corpus, disk: Path, *, series: int = 200_000) -> list[Goal]:
     """GetSeries of very many Series: when the first byte comes, and what the server's memory grows by."""
     with tempfile.TemporaryDirectory(dir=disk) as cache:
         folder = things.root / "data" / things.instances(corpus.SMALL)[0].series_uid
-        with _server([str(folder)], cache):
+        with bulkdl_server([str(folder)], cache):
             pass  # it has made its catalogue
         (catalogue,) = Path(cache).rglob("catalogues/*.sqlite")
         with closing(sqlite3.connect(catalogue)) as database, database:
@@ -73,7 +73,7 @@ def listing(things: Corpus, disk: Path, *, series: int = 200_000) -> list[Goal]:
                 "s.series_date, s.submitted FROM n, (SELECT * FROM series ORDER BY number DESC LIMIT 1) AS s",
                 (series - 1,),
             )
-        with _server([str(folder)], cache) as (url, server):
+        with bulkdl_server([str(folder)], cache) as (url, server):
             before = server.memory_info().rss
             asked = ["curl", "-s", "-o", "/dev/null", "-w", "%{time_starttransfer} %{size_download}"]
             said = subprocess.run([*asked, f"{url}/v1/getSeries"], check=True, capture_output=True, text=True).stdout
@@ -109,7 +109,7 @@ def gateway(disk: Path) -> list[Goal]:
     with tempfile.TemporaryDirectory(dir=disk) as cache:
         words = ["--archive", "idc", "--cache", f"{cache}/mirror"]
         started = time.perf_counter()
-        with _server(words, cache) as (url, server):
+        with bulkdl_server(words, cache) as (url, server):
             start = time.perf_counter() - started
             asked = [_asked(server, f"{url}/{question}") for question in _QUESTIONS]
             asked += [_asked(server, f"{url}/v4/getSimpleSearch", f"{form}&start=0&size=10") for form in _SEARCHES]
@@ -134,7 +134,7 @@ def _asked(server: psutil.Process, address: str, form: str | None = None) -> tup
 
 
 @contextmanager
-def _server(words: list[str], cache: str) -> Iterator[tuple[str, psutil.Process]]:
+def bulkdl_server(words: list[str], cache: str) -> Iterator[tuple[str, psutil.Process]]:
     """`bulkdl serve` with these words, while the block runs: the address of its services, and its process."""
     command = [_BULKDL, "serve", *words, "--port", "0", "--json"]
     environment = {**os.environ, "XDG_CACHE_HOME": cache, "XDG_CONFIG_HOME": cache}
@@ -157,7 +157,7 @@ def _served(
     folder = str(things.root / "data" / one.series_uid)
     with (
         tempfile.TemporaryDirectory(dir=disk) as cache,
-        _server([folder, *options], cache) as (url, server),
+        bulkdl_server([folder, *options], cache) as (url, server),
     ):
         address = f"{url}/{question}"
         before = server.cpu_times()
