@@ -1,23 +1,28 @@
 """Goals of the pages of `bulkdl serve`: what each page takes, and the memory, with many Series.
 
 `python -m tests.benchmarks.portal` measures 50,000 Series in one folder and all of IDC by its real index, offline, and
-prints a table of all pages. `--series 1000` is a short form. `make bench` has the same goals.
+prints a table of all pages, and what a click in the viewer takes. `--series 1000` is a short form. `make bench` has the
+same goals.
 
 A page is asked for three times, the first time with nothing of it kept; the slowest counts. Of a page or a file that is
-longer than 64 KiB the first 64 KiB count. The processes that read files are started before, as the thumbnails on the way
-to an image do. The memory is that of the server and of these processes, at its peak.
+longer than 64 KiB the first 64 KiB count. The processes that read files run before, started by a thumbnail as on the
+way to an image. The memory is that of the server and of these processes, at its peak.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import os
+import random
 import sqlite3
+import statistics
 import sys
 import tempfile
 import time
 import urllib.request
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -32,6 +37,7 @@ from pydicom import dcmread
 from bulkdl.archive.idc.index import installed_index
 from tests.benchmarks.goals import Goal
 from tests.benchmarks.serving import bulkdl_server
+from tests.support.browser import CHROMIUM, browser_tab
 from tests.support.dicom_files import instances, uid
 
 _MOST_SECONDS: Final = 0.3
@@ -41,6 +47,16 @@ _ROUNDS: Final = 3
 _CART: Final = 400
 _FIRST_BYTES: Final = 1 << 16
 _PARTS: Final = ("CHEST ", "LIVER ", "BRAIN ", "BREAST", "PELVIS")
+_MOST_CLICK_SECONDS: Final = 0.1
+_FRAMES: Final = 50
+_CLICK: Final = """new Promise((done) => {
+    const slider = document.getElementById("slider"), started = performance.now();
+    const look = () => document.getElementById("viewer").dataset.shown === "%s" ? done(performance.now() - started)
+        : setTimeout(look, 1);
+    slider.value = "%s";
+    slider.dispatchEvent(new Event("input"));
+    look();
+})"""
 _NOWHERE: Final = "idc+http://127.0.0.1:9"  # a request to it fails
 
 
@@ -69,8 +85,45 @@ class Measured:
 
 
 def goals(disk: Path, *, series: int = _SERIES) -> list[Goal]:
-    """The goals of both servers."""
-    return [goal for name, found in _measure(disk, series) for goal in _goals_of(name, found)]
+    """The goals of both servers, and of the viewer."""
+    return [*(goal for name, found in _measure(disk, series) for goal in _goals_of(name, found)), *frames(disk)]
+
+
+def frames(disk: Path) -> list[Goal]:
+    """How long after a click Chromium shows another frame of a CT that nothing was read of before; none without it."""
+    if CHROMIUM is None:
+        return []
+    with tempfile.TemporaryDirectory(dir=disk) as cache:
+        folder = Path(cache, "served")
+        uid_of_series = _write_ct(folder)
+        with bulkdl_server([str(folder)], cache) as (url, _):
+            taken = asyncio.run(_clicks(f"{url.partition('/nbia-api')[0]}/instance?series={uid_of_series}&sop="))
+    found = statistics.median(taken)
+    text = f"{found * 1e3:.0f} ms; {max(taken) * 1e3:.0f} ms at most, of {len(taken)} clicks"
+    wanted = f"a frame of a 512 x 512 CT within {_MOST_CLICK_SECONDS * 1e3:.0f} ms of the click"
+    return [Goal("portal, frame", wanted, text, found <= _MOST_CLICK_SECONDS)]
+
+
+def _write_ct(folder: Path) -> str:
+    """A Series of images of 512 x 512 pixels of noise, which compresses badly; its UID."""
+    folder.mkdir()
+    noise = random.Random(1)  # noqa: S311 - the same at each run
+    for number, one in enumerate(instances(series=1, per_series=_FRAMES, rows=512)):
+        dataset = dcmread(io.BytesIO(one.content))
+        dataset.InstanceNumber = str(number + 1)
+        dataset.PixelData = array(
+            "H", (value & 0x0FFF for value in memoryview(noise.randbytes(1 << 19)).cast("H"))
+        ).tobytes()
+        dataset.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return one.series_uid
+
+
+async def _clicks(address: str) -> list[float]:
+    """Seconds from a click until the frame is shown, for frames that are far from each other."""
+    async with browser_tab() as tab:
+        await tab.open(address.removesuffix("&sop="))
+        await tab.until("document.getElementById('viewer').dataset.ready === '1'")
+        return [await tab.run(_CLICK % (number, number)) / 1e3 for number in range(1, _FRAMES, 5)]
 
 
 def _measure(disk: Path, series: int) -> Iterator[tuple[str, Measured]]:
@@ -143,7 +196,7 @@ def _measured(origin: str, server: psutil.Process, cache: Path, *, has_files: bo
         (any_series,) = database.execute("SELECT series_uid FROM series").fetchone()
         cart = [number for (number,) in database.execute("SELECT number FROM series LIMIT ?", (_CART,))]
     cookie = "bulkdl_cart=" + ".".join(map(str, cart))
-    peak, pages = 0, []
+    peak, pages = 0.0, list[PageCost]()
     if has_files:
         _asked(server, f"{origin}/picture?series={any_series}&size=64", cookie)
     for path in addresses:
@@ -151,8 +204,8 @@ def _measured(origin: str, server: psutil.Process, cache: Path, *, has_files: bo
         for _ in range(_ROUNDS):
             costs.append(_asked(server, origin + path, cookie))
             peak = max(peak, sum(_each(server, lambda one: one.memory_info().rss)))
-        pages.append(PageCost(path, *(max(values) for values in zip(*costs, strict=True))))  # type: ignore[arg-type]
-    return Measured(series, pages, peak)
+        pages.append(PageCost(path, max(one[0] for one in costs), max(one[1] for one in costs), costs[0][2]))
+    return Measured(series, pages, round(peak))
 
 
 def _addresses(database: sqlite3.Connection, *, has_files: bool) -> Iterator[str]:
@@ -235,6 +288,9 @@ def main() -> None:
     given = parser.parse_args()
     sys.stdout.write(f"load of the machine: {os.getloadavg()[0]:.1f}\n")
     is_met = True
+    for goal in frames(given.disk):
+        sys.stdout.write(f"{'met' if goal.met else 'MISSED'}: {goal.name}: {goal.wanted}: {goal.found}\n")
+        is_met &= goal.met
     for name, found in _measure(given.disk, given.series):
         sys.stdout.write(f"\n{name}: {found.series:,} series; ms in all, ms of CPU, bytes, page\n")
         for page in sorted(found.pages, key=lambda page: -page.cpu_seconds):
