@@ -5,6 +5,7 @@ may be larger than the image that it belongs to. Such a file ends that process, 
 """
 
 import asyncio
+from collections import OrderedDict
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import Any, Final
@@ -16,6 +17,9 @@ from bulkdl.server.catalogue import ServedFile
 _MODULE: Final = "bulkdl.server.inspection_main"
 _SECONDS: Final = 20.0
 _PROCESSES: Final = 2
+_REFUSE_SECONDS: Final = 600.0
+_MOST_GIVEN_UP: Final = 10_000
+_GIVEN_UP: Final = "reading it takes too much memory or time"
 
 
 class Inspection(StrEnum):
@@ -30,10 +34,17 @@ class Inspection(StrEnum):
 
 
 class Inspector:
-    """Two processes that read files, each one at a time. They start when they are needed, and again after they died."""
+    """Two processes that read files, each one at a time. They start when they are needed, and again after they died.
 
-    def __init__(self, *, seconds: float = _SECONDS) -> None:
-        self._readers = [_FileReader(seconds) for _ in range(_PROCESSES)]
+    A file that took more than `seconds`, or ended its process, is not read again for `refuse_seconds`: a page with many
+    thumbnails of such files, loaded again and again, would leave no process for others.
+    """
+
+    def __init__(self, *, seconds: float = _SECONDS, refuse_seconds: float = _REFUSE_SECONDS) -> None:
+        self.seconds = seconds
+        self._refuse_seconds = refuse_seconds
+        self._given_up: OrderedDict[tuple[Inspection, ServedFile], float] = OrderedDict()
+        self._readers = [_FileReader() for _ in range(_PROCESSES)]
         self._free: asyncio.LifoQueue[_FileReader] = asyncio.LifoQueue()
         for reader in reversed(self._readers):  # one that runs comes before one that has to start
             self._free.put_nowait(reader)
@@ -45,16 +56,26 @@ class Inspector:
             InvalidInstance: it cannot be read, or takes too much memory or time.
             MirrorUnwritable: the process cannot be started.
         """
+        now, key = asyncio.get_running_loop().time(), (what, file)
+        if self._given_up.get(key, now) > now:
+            raise InvalidInstance(_GIVEN_UP)
         reader = await self._free.get()
         try:
-            answer = await reader.ask((what, file, more))
+            answer = await reader.ask((what, file, more), self.seconds)
         finally:
             self._free.put_nowait(reader)
         if answer is None:
-            raise InvalidInstance("reading it takes too much memory or time")
+            self._refuse(key)
+            raise InvalidInstance(_GIVEN_UP)
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def _refuse(self, key: tuple[Inspection, ServedFile]) -> None:
+        self._given_up[key] = asyncio.get_running_loop().time() + self._refuse_seconds
+        self._given_up.move_to_end(key)
+        if len(self._given_up) > _MOST_GIVEN_UP:
+            self._given_up.popitem(last=False)
 
     async def close(self) -> None:
         """End the processes."""
@@ -65,18 +86,17 @@ class Inspector:
 class _FileReader:
     """One process that reads files."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._running = AsyncExitStack()
         self._process: AnsweringProcess | None = None
 
-    async def ask(self, question: object) -> Any:
+    async def ask(self, question: object, seconds: float) -> Any:
         """The answer; None if the process died or took too long."""
         if self._process is None:
             self._process = await self._running.enter_async_context(AnsweringProcess(_MODULE))
         answer = None
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds):
                 answer = await self._process.ask(question)
         except TimeoutError:
             pass

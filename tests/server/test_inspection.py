@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,21 @@ async def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     inspector = Inspector(seconds=0.0)
     with pytest.raises(InvalidInstance, match="too much memory or time"):
         await inspector.read(Inspection.TAGS, file)
+    await inspector.close()
+
+
+@pytest.mark.parametrize(("refuse_seconds", "is_refused"), [(600.0, True), (0.0, False)])
+async def test_a_file_that_was_given_up_is_refused_for_a_while(
+    tmp_path: Path, refuse_seconds: float, *, is_refused: bool
+) -> None:
+    file, other = served(tmp_path), served(tmp_path / "other")
+    inspector = Inspector(seconds=0.0, refuse_seconds=refuse_seconds)
+    with pytest.raises(InvalidInstance, match="too much memory or time"):
+        await inspector.read(Inspection.TAGS, file)
+    inspector.seconds = 60.0
+    assert await inspector.read(Inspection.TAGS, other)
+    with pytest.raises(InvalidInstance, match="too much") if is_refused else nullcontext():
+        assert await inspector.read(Inspection.TAGS, file)
     await inspector.close()
 
 
