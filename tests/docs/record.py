@@ -2,12 +2,15 @@
 
 `.github/run.svg` is a recording of real commands in a pseudo-terminal, drawn as an SVG without scripts; a program that
 does not animate it shows its last picture. `bulkdl/docs/progress.svg` and `progress-narrow.svg` record a run of 52 tiny
-and 10 large instances at 80 and at 40 columns. `.github/serve.png` is the first page of `bulkdl serve --demo`, if
-Chromium is installed. With names of files only these are made.
+and 10 large instances at 80 and at 40 columns. `.github/serve.png` and the pictures of `bulkdl help portal`
+are pages of `bulkdl serve --demo`, if Chromium is installed. With names of files only these are made; serve.png stands
+for all pages.
 """
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import pty
 import select
@@ -26,7 +29,10 @@ from pathlib import Path
 from typing import Final
 
 import pyte
+from PIL import Image
 
+from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION
+from tests.support.browser import CHROMIUM, Tab, browser_tab
 from tests.support.commands import environment, serve
 from tests.support.dicom_files import instances, noisy, write_folder
 
@@ -41,6 +47,12 @@ _TITLE: Final = 34.0
 _HOLD_SECONDS: Final = 8.0
 _KEY_SECONDS: Final = 0.035
 _FRAME_SECONDS: Final = 0.1
+_CHOOSE_STRUCTURES: Final = """(() => { const over = document.getElementById("over");
+    over.value = [...over.options].find((one) => one.dataset.modality === "RTSTRUCT").value;
+    over.dispatchEvent(new Event("change"));
+    const slider = document.getElementById("slider");
+    slider.value = "11";
+    slider.dispatchEvent(new Event("input")); })()"""
 
 
 @dataclass(frozen=True)
@@ -189,16 +201,35 @@ def _row(row: int, text: str, since: float, until: float | None) -> str:
 
 
 def photograph(cache: Path) -> None:
-    """The first page of the demonstration archive, by Chromium."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        sys.stderr.write("Chromium is not installed: .github/serve.png stays as it is\n")
+    """Pages of the demonstration archive, by Chromium."""
+    if CHROMIUM is None:
+        sys.stderr.write("Chromium is not installed: the pictures of pages stay as they are\n")
         return
     with serve("--demo", cache=cache, log=FOLDER / "access.jsonl") as archive:
-        address = archive.url.partition("/nbia-api")[0]
-        options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,440", "--disable-gpu")
-        target = f"--screenshot={PICTURES / 'serve.png'}"
-        subprocess.run([browser, *options, target, f"{address}/"], check=True, capture_output=True, timeout=60)
+        asyncio.run(_photograph_pages(archive.url.partition("/nbia-api")[0]))
+
+
+async def _photograph_pages(origin: str) -> None:
+    """A search, a CT with its structure set, and the first page."""
+    async with browser_tab() as tab:
+        await tab.resize(1100, 760)
+        await tab.open(f"{origin}/search?modality=CT&collection={PHANTOM_COLLECTION}")
+        await _photograph(tab, DOCS / "portal-search.png")
+        await tab.open(await tab.run("document.querySelector('table.series a').href"))
+        await tab.click("a.button[href^='/instance']")
+        await tab.until("document.getElementById('viewer').dataset.ready === '1'")
+        await tab.run(_CHOOSE_STRUCTURES)
+        await tab.until("document.querySelectorAll('#contours polygon').length > 0")
+        await _photograph(tab, DOCS / "portal.png")
+        await tab.resize(1100, 440)
+        await tab.open(f"{origin}/")
+        await _photograph(tab, PICTURES / "serve.png")
+
+
+async def _photograph(tab: Tab, path: Path) -> None:
+    await tab.until("[...document.images].every((image) => image.complete || !image.getClientRects().length)")
+    with Image.open(io.BytesIO(await tab.screenshot())) as shown:
+        shown.convert("P", palette=Image.Palette.ADAPTIVE).save(path, optimize=True)
 
 
 def record_run(cache: Path) -> None:

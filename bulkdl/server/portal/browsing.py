@@ -17,7 +17,14 @@ def home(request: PageRequest) -> dict[str, Any]:
     view = request.view
     rows, behind = listings.collection_rows(view, request.value("after"))
     note = request.supply.note if request.supply is not None else ""
-    return {"totals": view.totals(), "collections": rows, "next": _next(request, behind), "note": note}
+    covers = listings.covers(view, only_held=request.supply is not None)
+    return {
+        "totals": view.totals(),
+        "collections": rows,
+        "covers": covers,
+        "next": _next(request, behind),
+        "note": note,
+    }
 
 
 def search(request: PageRequest) -> dict[str, Any]:
@@ -74,8 +81,7 @@ def collection(request: PageRequest) -> dict[str, Any]:
     patients, behind = listings.patient_rows(request.view, name, request.value("after"), contains)
     return {
         "collection": rows[0],
-        "about": request.view.about(name),
-        "licenses": request.view.shared_values("license_name", "license_uri", collection=name),
+        **_terms(request, name),
         "patients": patients,
         "contains": contains,
         "next": _next(request, behind),
@@ -93,7 +99,13 @@ def patient(request: PageRequest) -> dict[str, Any]:
     others: list[SeriesDetail] = []
     if not request.value("after"):
         others, _ = listings.series_rows(request.view, *listings.without_study(number))
-    return {"patient": record, "studies": studies, "next": _next(request, behind), **_series_table(request, others)}
+    return {
+        "patient": record,
+        "studies": studies,
+        "next": _next(request, behind),
+        **_terms(request, name),
+        **_series_table(request, others),
+    }
 
 
 def study(request: PageRequest) -> dict[str, Any]:
@@ -103,7 +115,12 @@ def study(request: PageRequest) -> dict[str, Any]:
         raise PageMissing("There is no such study.")
     condition = listings.of_studies([number for number, _ in found])
     details, behind = listings.series_rows(request.view, condition, after=request.number("after"))
-    return {"study": found[0][1], "next": _next(request, behind), **_series_table(request, details)}
+    return {
+        "study": found[0][1],
+        "next": _next(request, behind),
+        **_terms(request, found[0][1]["collection"]),
+        **_series_table(request, details),
+    }
 
 
 def series(request: PageRequest) -> dict[str, Any]:
@@ -124,6 +141,14 @@ def series(request: PageRequest) -> dict[str, Any]:
         "is_whole": request.supply is None or request.supply.is_whole(series_uid),
         "next": _next(request, start + INSTANCES if len(files) > INSTANCES else None, "start"),
         **_series_table(request, [detail]),
+    }
+
+
+def _terms(request: PageRequest, collection: str) -> dict[str, Any]:
+    """What is known of a Collection, and the licences of its Series."""
+    return {
+        "about": request.view.about(collection),
+        "licenses": request.view.shared_values("license_name", "license_uri", collection=collection),
     }
 
 

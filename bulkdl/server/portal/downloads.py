@@ -78,6 +78,8 @@ def chosen_series(request: PageRequest) -> Iterator[str]:
         return iter(view.series_numbered([str(number) for number in request.cart]))
     if request.value("of") == "search":
         return all_series(view, parse_facets(request.query))
+    if request.value("of") == "patient" and (patient_id := request.value("patient")):
+        return view.series_uids(collection=request.value("collection"), patient_id=patient_id)
     for name in ("series", "study"):
         if is_uid(uid := request.value(name)):
             return view.series_uids(**{f"{name}_uid": uid})  # type: ignore[arg-type]

@@ -176,7 +176,10 @@ def _of_position(request: PageRequest, asked: _Asked, facts: Mapping[str, Any]) 
 def _windows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The windows to choose from: those of the instance, and the usual ones of CT."""
     usual = _CT_WINDOWS if facts["modality"] == "CT" else ()
-    named = [{"name": name, "centre": centre, "width": width} for name, centre, width in usual]
+    own = [(window["centre"], window["width"]) for window in facts["windows"]]
+    named = [
+        {"name": name, "centre": centre, "width": width} for name, centre, width in usual if (centre, width) not in own
+    ]
     return [*facts["windows"], *named] if facts["is_grey"] else []
 
 

@@ -13,6 +13,7 @@ from bulkdl.server.portal.facets import pattern_of
 
 PAGE: Final = 50
 _COLLECTIONS: Final = 100
+_WITHOUT_PICTURES: Final = "'RTSTRUCT', 'RTPLAN', 'RTDOSE', 'SEG', 'SR', 'PR', 'KO', 'ECG', 'REG', 'DOC', 'M3D', 'ANN'"
 _COUNTED: Final = (
     "SELECT t.collection_key, sum(a.series) AS series, sum(a.images) AS images, sum(a.size_bytes) AS size_bytes, "
     "group_concat(DISTINCT t.modality) AS modalities, "
@@ -67,6 +68,17 @@ def collection_rows(
     )
     found = [_collection_row(*row[1:]) for row in rows[:_COLLECTIONS]]
     return found, rows[_COLLECTIONS - 1][0] if len(rows) > _COLLECTIONS else None
+
+
+def covers(view: CatalogueView, *, only_held: bool) -> dict[str, str]:
+    """A Series whose picture stands for a Collection, by its key; in a cache only of those that were downloaded."""
+    where, values = view.where((f"coalesce(t.modality_key, '') NOT IN ({_WITHOUT_PICTURES})", ()))
+    series = "SELECT s.series_uid FROM series AS s WHERE s.kind = t.number LIMIT 1"
+    found = f"SELECT t.collection_key, min(t.number), ({series}) FROM kind AS t {where} GROUP BY 1"
+    if only_held:  # few, of a million Series
+        held = "holding AS h JOIN series AS s ON s.series_uid = h.series_uid JOIN kind AS t ON t.number = s.kind"
+        found = f"SELECT t.collection_key, min(t.number), s.series_uid FROM {held} {where} GROUP BY 1"
+    return {collection_key: uid for collection_key, _, uid in view.select(found, values) if uid is not None}
 
 
 def _collection_row(name: str, about: str, *values: Any) -> CollectionRow:

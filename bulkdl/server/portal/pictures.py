@@ -37,8 +37,6 @@ _MOST_FRAMES: Final = 1 << 31
 _PNG: Final = "image/png"
 _SVG: Final = "image/svg+xml"
 _KEPT: Final = {**HEADERS, "Cache-Control": "private, max-age=300"}
-_LINE: Final = 22
-_MOST_LINES: Final = 9
 _NOT_HERE: Final = "not downloaded yet"
 
 
@@ -51,13 +49,14 @@ class Pictures:
 
     async def picture(self, http: web.Request) -> web.StreamResponse:
         """Send a frame, or a drawing that says why there is none."""
+        is_small = False
         try:
             options = parse_options(http.query)
             is_small = options.size is not None and options.size <= _THUMBNAIL
             async with self.file_of(http, downloads="sop" in http.query and not is_small) as file:
                 return await self._kept(http, Inspection.PICTURE, file, options)
         except (PageMissing, Unavailable, BulkdlError, OSError) as error:
-            return web.Response(body=drawing(_reason(error)), content_type=_SVG, headers=HEADERS)
+            return web.Response(body=drawing(_reason(error), is_small=is_small), content_type=_SVG, headers=HEADERS)
 
     async def mask(self, http: web.Request) -> web.StreamResponse:
         """Send what a segmentation has over an image."""
@@ -163,17 +162,19 @@ def _number(query: MultiMapping[str], name: str, least: float, most: float) -> f
     return number
 
 
-def drawing(reason: str) -> bytes:
-    """An SVG that says why there is no picture."""
-    lines = wrap(reason, _LINE)[:_MOST_LINES] or [""]
-    top = 100 - 8 * len(lines)
+def drawing(reason: str, *, is_small: bool = False) -> bytes:
+    """An SVG that says why there is no picture. In a small one the letters are larger, and there are fewer of them."""
+    size, width, most = (27, 12, 5) if is_small else (14, 22, 9)
+    lines = wrap(reason, width)[:most] or [""]
+    step = round(size * 1.2)
+    top = 100 - step * (len(lines) - 1) / 2 + size / 3
     spans = "".join(
-        f'<tspan x="100" y="{top + 17 * number}">{escape(line)}</tspan>' for number, line in enumerate(lines)
+        f'<tspan x="100" y="{top + step * number:g}">{escape(line)}</tspan>' for number, line in enumerate(lines)
     )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 200" width="200" height="200">'
-        '<rect width="200" height="200" fill="#2b3138"/><text font-family="sans-serif" font-size="14" fill="#e8ebef" '
-        f'text-anchor="middle">{spans}</text></svg>'
+        '<rect width="200" height="200" fill="#2b3138"/>'
+        f'<text font-family="sans-serif" font-size="{size}" fill="#e8ebef" text-anchor="middle">{spans}</text></svg>'
     ).encode(errors="replace")
 
 

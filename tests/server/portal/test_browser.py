@@ -167,6 +167,26 @@ async def drag(tab: Tab) -> None:
 
 
 @needs_chromium
+async def test_an_endpoint_is_tried_on_the_page_and_commands_can_be_copied(visit: Visit) -> None:
+    tab = visit.tab
+    await tab.resize(1280)
+    await visit.go("/api-docs")
+    form = "document.querySelector('form.try[action$=\"v4/getPatientByCollectionAndModality\"]')"
+    await tab.run(f"{form}.closest('details').open = true")
+    await tab.run(f"{form}.elements.Collection.value = '{PHANTOM}', {form}.elements.Modality.value = 'CT'")
+    await tab.run(f"{form}.requestSubmit()")
+    await tab.until(f"({form}.querySelector('.answer pre')?.textContent ?? '').includes('PHANTOM-003')")
+    assert (await tab.run(f"{form}.querySelector('.answer').textContent")).startswith("200 OK, application/json")
+    assert await tab.run("location.pathname") == "/api-docs"
+    form = "document.querySelector('form.try[action$=\"v4/getSeriesMetadata\"]')"
+    await tab.run(f"{form}.elements.list.value = '{visit.series('SEG')}', {form}.requestSubmit()")
+    await tab.until(f"({form}.querySelector('.answer pre')?.textContent ?? '').includes('{visit.series('SEG')}')")
+    await visit.go(f"/series?uid={visit.series('SEG')}")
+    assert await tab.run("document.querySelectorAll('.get .copied button').length") == 2
+    assert await visit.faults() == []
+
+
+@needs_chromium
 async def test_every_page_is_accessible_in_light_and_dark_and_fits_narrow_and_wide_screens(visit: Visit) -> None:
     uid = visit.series("CT")
     study, patient = (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -43,6 +45,17 @@ async def test_manifests_name_the_series_of_a_search_that_the_viewer_may_see(por
     s5cmd = (await get(portal, "s5cmd", of="search", collection="OPEN")).decode()
     assert all(f'cp "s3://bulkdl/{stable_uuid(uid)}/*" .\n' in s5cmd for uid in expected)
     assert f"--endpoint-url {portal.origin}" in s5cmd
+
+
+async def test_a_patient_is_downloaded_with_what_its_page_offers(portal: Served) -> None:
+    patient = next(portal.catalogue.patients(collection="OPEN"))
+    page = await portal.ask("/patient", params={"collection": "OPEN", "id": patient.patient_id})
+    offered = [html.unescape(link) for link in re.findall(r'href="(/download[^"]*format=tcia)"', page.body.decode())]
+    (link,) = offered
+    found = collect(open_manifest((await portal.ask(link)).body, source="m.tcia")).series
+    assert sorted(found) == sorted(portal.catalogue.series_uids(collection="OPEN", patient_id=patient.patient_id))
+    assert f"--patient {patient.patient_id}" in page.body.decode()
+    assert (await portal.ask("/download?of=patient&collection=OPEN&format=tcia")).status == 404
 
 
 async def test_a_zip_and_a_lock_have_every_file(portal: Served) -> None:

@@ -29,6 +29,7 @@ function points(samples, name, top) {
 
 function chart(section, samples) {
   section.querySelector("figure").hidden = samples.length < 2;
+  section.querySelector("[data-show=top]").textContent = `highest: ${size(Math.max(...samples.map((one) => one.rate)))}/s`;
   const fastest = Math.max(1, ...samples.map((one) => one.rate)), most = Math.max(1, ...samples.map((one) => one.limit));
   for (const [name, top] of [["rate", fastest], ["flight", most], ["limit", most]]) {
     section.querySelector(`polyline.${name}`).setAttribute("points", points(samples, name, top));

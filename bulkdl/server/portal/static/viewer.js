@@ -39,9 +39,18 @@ async function show() {
   for (const near of [step + 1, step - 1, step + 2]) if (near >= 1 && near <= state.steps) new Image().src = pictureAt(near);
 }
 
+// The button of the window that is shown.
+function markWindow() {
+  for (const link of root.querySelectorAll("a[data-centre]")) {
+    const isShown = Number(link.dataset.centre) === state.centre && Number(link.dataset.width) === state.width;
+    if (isShown) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+  }
+}
+
 function remember() {
   slider.value = state.step;
   if (state.width) find("window-now") && (find("window-now").textContent = `${Math.round(state.centre)} / ${Math.round(state.width)}`);
+  markWindow();
   const url = new URL(location.href);
   url.searchParams.set("sop", sopAt(state.step));
   if (frames > 1) url.searchParams.set("frame", state.step);
@@ -88,12 +97,19 @@ async function overlay() {
   }));
   find("legend").replaceChildren(...[...new Set(lines.map((line) => line.name))].map((name) => {
     const item = document.createElement("li");
-    item.textContent = name;
+    const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg"), square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    for (const [key, value] of [["class", "swatch"], ["viewBox", "0 0 1 1"], ["aria-hidden", "true"]]) swatch.setAttribute(key, value);
+    for (const [key, value] of [["width", "1"], ["height", "1"], ["fill", lines.find((line) => line.name === name).colour]]) square.setAttribute(key, value);
+    swatch.append(square);
+    item.append(swatch, name);
     return item;
   }));
 }
 
-function place() { layers.style.transform = `translate(${state.x}px, ${state.y}px) scale(${state.zoom})`; }
+function place() {
+  layers.style.transform = `translate(${state.x}px, ${state.y}px) scale(${state.zoom})`;
+  find("zoom-now").textContent = `${Math.round(state.zoom * 100)} %`;
+}
 function zoom(factor) { state.zoom = Math.min(Math.max(state.zoom * factor, 0.25), 16); place(); }
 function reset() {
   Object.assign(state, { zoom: 1, x: 0, y: 0, chosen: false, centre: Number(root.dataset.centre), width: Number(root.dataset.width) || 0 });
@@ -103,6 +119,7 @@ function reset() {
 
 function play() {
   const button = find("play");
+  if (!button) return;
   clearInterval(state.playing);
   state.playing = state.playing ? 0 : setInterval(() => go(state.step < state.steps ? state.step + 1 : 1), 1000 / Number(root.dataset.fps));
   button.textContent = state.playing ? "Pause" : "Play";
@@ -139,7 +156,7 @@ stage.addEventListener("pointerdown", (event) => {
   stage.addEventListener("pointercancel", () => stage.removeEventListener("pointermove", move), { once: true });
 });
 slider.addEventListener("input", () => go(Number(slider.value)));
-for (const [id, act] of [["play", play], ["closer", () => zoom(1.25)], ["farther", () => zoom(0.8)], ["reset", reset]]) find(id).addEventListener("click", act);
+for (const [id, act] of [["play", play], ["closer", () => zoom(1.25)], ["farther", () => zoom(0.8)], ["reset", reset]]) find(id)?.addEventListener("click", act);
 for (const [id, by] of [["previous", -1], ["following", 1]]) find(id)?.addEventListener("click", (event) => { event.preventDefault(); go(state.step + by); });
 for (const link of root.querySelectorAll("a[data-centre]")) link.addEventListener("click", (event) => {
   event.preventDefault();
@@ -147,7 +164,9 @@ for (const link of root.querySelectorAll("a[data-centre]")) link.addEventListene
 });
 find("over")?.addEventListener("change", overlay);
 
-find("tools").hidden = false;
-if (state.steps > 1) slider.hidden = find("slider-label").hidden = false;
+for (const id of ["tools", "dragging", "zoom-now"]) find(id).hidden = false;
+if (find("overlay")) find("overlay").hidden = true;
+slider.hidden = state.steps < 2;
+markWindow();
 if (frames === 1 && state.steps > 1) fetch(`/instances?${query({ series })}`).then((answer) => answer.json()).then((sops) => { state.sops = sops; root.dataset.ready = "1"; });
 else root.dataset.ready = "1";
