@@ -190,6 +190,38 @@ class IndexedSeries:
     descriptions: Descriptions = NO_DESCRIPTIONS
 
 
+class IndexCursor:
+    """Asks an index in SQL. That its files cannot be read, now or in the middle, is a ConfigurationError."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, files: IndexFiles) -> None:
+        self._cursor = cursor
+        self._files = files
+
+    def execute(self, question: str, values: object = None) -> Self:
+        """Ask; the rows of the answer are fetched then."""
+        with _index_errors(self._files):
+            self._cursor.execute(question, values)
+        return self
+
+    def fetchall(self) -> list[_Row]:
+        """All rows that are left."""
+        with _index_errors(self._files):
+            return self._cursor.fetchall()
+
+    def fetchmany(self, count: int) -> list[_Row]:
+        """The next rows, at most `count`; none at the end."""
+        with _index_errors(self._files):
+            return self._cursor.fetchmany(count)
+
+    def columns(self) -> list[str]:
+        """The names of the columns of the answer."""
+        return [column[0] for column in self._cursor.description or ()]
+
+    def close(self) -> None:
+        """Forget the answer, and temporary tables."""
+        self._cursor.close()
+
+
 class IdcCatalogue:
     """One index, opened. It may be used from several threads.
 
@@ -199,6 +231,7 @@ class IdcCatalogue:
 
     def __init__(self, files: IndexFiles) -> None:
         self._database = duckdb.connect(config=_SETTINGS)
+        self._files = files
         try:
             with _index_errors(files):
                 self._open("series", files.series, *_OPTIONAL_COLUMNS)
@@ -262,7 +295,7 @@ class IdcCatalogue:
         return names, ids
 
     def _rows(self, question: str, values: object = None) -> list[_Row]:
-        return self._database.cursor().execute(question, values).fetchall()
+        return self.cursor().execute(question, values).fetchall()
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -304,7 +337,7 @@ class IdcCatalogue:
         """
         condition, values = self._condition(selection)
         objects = _objects_by_folder(selection.locations)
-        found = self._database.cursor().execute(_SERIES + condition, values)
+        found = self.cursor().execute(_SERIES + condition, values)
         while rows := found.fetchmany(_ROWS_AT_ONCE):
             valid = [row for row in rows if row[0]]
             series = tuple(_narrowed(self._series(row), objects) for row in valid)
@@ -347,7 +380,7 @@ class IdcCatalogue:
         """
         condition, values = self._condition(selection)
         sums = self._rows(f"{_TOTALS}{condition} GROUP BY 1", values)
-        found = self._database.cursor().execute(f"SELECT SeriesInstanceUID FROM series{condition}", values)
+        found = self.cursor().execute(f"SELECT SeriesInstanceUID FROM series{condition}", values)
         pages = iter(lambda: found.fetchmany(_ROWS_AT_ONCE), [])  # all at once take three times the memory
         uids = tuple(row[0] for rows in pages for row in rows)
         collections = tuple(CollectionTotal(self._names[key], *(number or 0 for number in rest)) for key, *rest in sums)
@@ -368,8 +401,8 @@ class IdcCatalogue:
         """The rows of the descriptions of `collections` or of analysis `results`; none where the index has none."""
         if not self._tables[name]:
             return []
-        found = self._database.cursor().execute(f"SELECT * FROM {name}")
-        columns = [column[0] for column in found.description or ()]
+        found = self.cursor().execute(f"SELECT * FROM {name}")
+        columns = found.columns()
         return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
 
     def name_of(self, collection_id: str) -> str:
@@ -380,9 +413,9 @@ class IdcCatalogue:
         """The date of a release, None where it is not known."""
         return self._dates.get(release) if release is not None else None
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection for further questions, with the views `series` and, where the index has them, `collections`."""
-        return self._database.cursor()
+    def cursor(self) -> IndexCursor:
+        """Asks further questions, of the views `series` and, where the index has them, `collections`."""
+        return IndexCursor(self._database.cursor(), self._files)
 
     def collection_descriptions(self) -> tuple[CollectionDescription, ...]:
         """What the index says of its Collections, named as `Series` name them."""

@@ -5,11 +5,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from bulkdl.archive.base import SeriesQuestion
 from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, Release, version_of
 from bulkdl.archive.idc.index import IndexFiles, index_at, installed_index
+from bulkdl.archive.idc.whole_index import WholeIndex
 from bulkdl.errors import ConfigurationError, SelectionError
 from bulkdl.manifest import read_manifest
 from bulkdl.model.ids import SeriesUid
@@ -17,6 +19,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.selection import AnalysisResults, Selection
 from tests.support.idc_index import prior_row, series_row, uuid, write_index
 
+EVERYTHING = Selection(everything=True)
 MANIFESTS = Path(__file__).parents[2] / "data" / "manifests"
 DATES = {1: "2020-06-01", 2: "2021-01-01", 3: "2021-09-01"}
 
@@ -87,6 +90,41 @@ def test_finds_by_every_criterion(small: IdcCatalogue, criteria: dict[str, Any],
     assert found(small, selection) == expected
     totals = small.totals(selection)
     assert len(totals.series_uids) == sum(total.series for total in totals.collections) == len(expected)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda index: list(index.search(EVERYTHING)),
+        lambda index: index.totals(EVERYTHING),
+        lambda index: index.known([SeriesUid("1.2.3.1")]),
+        lambda index: list(WholeIndex(index).rows()),
+    ],
+    ids=["search", "totals", "known", "whole"],
+)
+def test_an_index_that_is_damaged_in_the_middle_is_named(
+    tmp_path: Path, question: Callable[[IdcCatalogue], object]
+) -> None:
+    file = write_index(tmp_path, map(series_row, range(500))) / "idc_index.parquet"
+    damage(file, "SeriesInstanceUID")
+    with (
+        IdcCatalogue(index_at(tmp_path)) as opened,
+        pytest.raises(ConfigurationError, match="cannot be read as an index of IDC") as raised,
+    ):
+        question(opened)
+    assert str(file) in str(raised.value)
+
+
+def damage(file: Path, column: str) -> None:
+    """Overwrite the values of a column of a Parquet file."""
+    question = "SELECT * FROM parquet_metadata(?) WHERE path_in_schema = ?"
+    with duckdb.connect() as database:
+        (row,) = database.execute(question, (str(file), column)).fetchall()
+        at = dict(zip((each[0] for each in database.description), row, strict=True))
+    begin = at["dictionary_page_offset"] or at["data_page_offset"]
+    content = bytearray(file.read_bytes())
+    content[begin : begin + at["total_compressed_size"]] = b"\xff" * at["total_compressed_size"]
+    file.write_bytes(content)
 
 
 @pytest.mark.parametrize("question", [IdcCatalogue.totals, lambda *asked: list(IdcCatalogue.search(*asked))])
