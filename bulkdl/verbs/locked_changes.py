@@ -78,7 +78,7 @@ class LockedChanges:
         try:
             entries = {_identity(each.key): each for each in (await self.client.list(series)).entries}
         except RequestFailed as error:
-            return f"what, is not known ({error})"
+            return f"the changes are not known ({error})"
         here = {_identity(each.entry.key): each for each in held}
         replaced, gone = list[str](), [str(each.sop_uid) for key, each in here.items() if key not in entries]
         new = len(entries.keys() - here.keys())

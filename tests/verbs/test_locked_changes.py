@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import bulkdl
 from bulkdl.model.reports.run import RunReport
 from tests.support.bad_archive import QUICK, BadArchive
+from tests.support.bucket_server import BUCKET, Stored, bucket_server, key_of, rows_of, uuid_of, write_index_of
 from tests.support.dicom_files import MadeUp, instances, padded
+from tests.support.idc_index import write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk
 from tests.support.syncing import mirrored, synced
 
@@ -45,6 +48,37 @@ async def test_what_was_replaced_withdrawn_and_added_is_said_and_not_followed(tm
             assert "1 instance added, which the lock does not have" in note
             assert "held to the lock: 12 instances by SHA-256" in report.notes
     assert checksums_on_disk(mirror) == checksums_of(MADE_UP)
+    assert not (mirror / ".bulkdl" / "superseded").exists()
+
+
+async def test_a_later_release_of_an_index_is_said_and_not_followed(tmp_path: Path) -> None:
+    made_up = sorted(MADE_UP, key=lambda one: one.series_uid)
+    gone, revised, rest = made_up[:4], made_up[4:8], made_up[8:]
+    now = padded(revised[0])
+    folder = uuid_of("revised")
+    async with bucket_server(made_up) as server:
+        server.buckets[BUCKET][f"{folder}/{uuid_of(now.content)}.dcm"] = Stored(now.content)
+        for one in revised[1:]:  # whose objects keep their names
+            server.buckets[BUCKET][f"{folder}/{key_of(one).rpartition('/')[2]}"] = Stored(one.content)
+        row = rows_of([now, *revised[1:]])[0] | {"crdc_series_uuid": folder}
+        write_index(tmp_path / "b", [row, *rows_of(rest)], names={"made_up": "MADE-UP"}, version="26.0.0")
+        choice = bulkdl.reach(f"idc+{server.url}", idc_index=write_index_of(tmp_path / "a", made_up), cache=tmp_path)
+        await bulkdl.mirror_async("MADE-UP", to=tmp_path / "first", archive=choice, settings=QUICK)
+        with (tmp_path / "a.lock").open("w", newline="") as file:
+            bulkdl.manifest_lock(tmp_path / "first", file)
+        mirror = tmp_path / "mirror"
+        await bulkdl.mirror_async(tmp_path / "a.lock", to=mirror, archive=choice, settings=QUICK)
+        gets = len(server.gets)
+        later = replace(choice, idc_index=str(tmp_path / "b"))
+        for _ in range(2):
+            report = await bulkdl.sync_async(mirror, archive=later, settings=QUICK)
+            assert (report.instances.fetched, changes_of(report)) == (0, (1, 1, 0, 1))
+            said = "\n".join(report.notes)
+            assert f"has changed series {now.series_uid} of the lock: 1 instance replaced ({now.sop_uid})" in said
+            assert f"has withdrawn series {gone[0].series_uid} of the lock; its files are kept" in said
+            assert "held to the lock: 12 instances by SHA-256" in said
+        assert len(server.gets) == gets
+    assert checksums_on_disk(mirror) == checksums_of(made_up)
     assert not (mirror / ".bulkdl" / "superseded").exists()
 
 
