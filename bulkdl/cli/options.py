@@ -254,7 +254,10 @@ def selecting(kind: type[Selection]) -> Decorator:
                 )
             return select.select_from_file(path, skip_bad_lines=skip_bad_lines)
 
-        named = select.select_data_sets(data_sets, kind(**read_fields(kind, criteria)), skip_bad_lines=skip_bad_lines)
+        words = [word for word in data_sets if word != "-"]
+        if len(words) < len(data_sets) and "-" not in manifest:
+            manifest = (*manifest, "-")
+        named = select.select_data_sets(words, kind(**read_fields(kind, criteria)), skip_bad_lines=skip_bad_lines)
         return select.merge_manifests(named, map(read, manifest))
 
     section = "Selection (values of one option are alternatives, different options narrow)"

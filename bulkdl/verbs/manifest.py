@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
+from os import PathLike
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeAlias
 
 from bulkdl.errors import SelectionError
 from bulkdl.journal.journal import Journal
@@ -38,6 +40,8 @@ __all__ = [
     "manifest_from_mirror",
     "manifest_show",
 ]
+
+_Key: TypeAlias = tuple[str, str]
 
 _NO_LOCK: Final = "a lock has the checksums of instances; to make one: bulkdl manifest lock DIR|FILE"
 _NOT_COMPRESSED: Final = "only a lock is written compressed: leave out .zst"
@@ -160,38 +164,63 @@ def _endpoint_of(journal: Journal) -> dict[str, str]:
     return endpoint_settings(address) if name.startswith("idc+") and len(others) <= 1 else {}
 
 
-def manifest_diff(first: Paths, second: Paths) -> ManifestDifference:
+def manifest_diff(first: LockSource, second: LockSource) -> ManifestDifference:
     """Compare what two manifests name, and the sizes and numbers of instances that both state.
+
+    A manifest is given by its path, by its content, or by what opens that; without a path it is called standard input.
+    A Series that one names whole, and the other by single instances, is a change.
 
     Raises ManifestError: one cannot be read.
     """
-    if is_lock(first) and is_lock(second):
-        return _diff_locks(Path(first), Path(second))
-    before, after = (_rows_by_key(path) for path in (first, second))
+    names = _called(first), _called(second)
+    opened = [content_of(each) if isinstance(each, str | PathLike) else each for each in (first, second)]
+    if all(map(is_lock, opened)):
+        return _diff_locks((opened[0], names[0]), (opened[1], names[1]))
+    before, after = (_rows_by_key(content, name) for content, name in zip(opened, names, strict=True))
+    narrowed, widened = _single(after, before), _single(before, after)
+    partly = {("series", uid) for uid in (*narrowed, *widened)}  # in both, at different levels
     return ManifestDifference(
-        first=str(first),
-        second=str(second),
-        removed=tuple(" ".join(key) for key in before if key not in after),
-        added=tuple(" ".join(key) for key in after if key not in before),
-        changed=tuple(
-            f"{' '.join(key)}: {difference}"
-            for key, row in before.items()
-            if key in after and (difference := _difference(row, after[key]))
+        first=names[0],
+        second=names[1],
+        removed=tuple(" ".join(key) for key in before if key not in after and not {key, _whole_of(key)} & partly),
+        added=tuple(" ".join(key) for key in after if key not in before and not {key, _whole_of(key)} & partly),
+        changed=(
+            *(
+                f"{' '.join(key)}: {difference}"
+                for key, row in before.items()
+                if key in after and (difference := _difference(row, after[key]))
+            ),
+            *(f"series {uid}: whole → {counted(count, 'single instance')}" for uid, count in narrowed.items()),
+            *(f"series {uid}: {counted(count, 'single instance')} → whole" for uid, count in widened.items()),
         ),
     )
 
 
-def _rows_by_key(manifest: Paths) -> dict[tuple[str, str], ManifestRow]:
-    with _reading(content_of(manifest), str(manifest)) as reading:
+def _called(manifest: LockSource) -> str:
+    return str(manifest) if isinstance(manifest, str | PathLike) else "standard input"
+
+
+def _whole_of(key: _Key) -> _Key | None:
+    """The key of the Series of an instance."""
+    return ("series", key[1].partition("/")[0]) if key[0] == "instance" else None
+
+
+def _single(rows: Mapping[_Key, ManifestRow], others: Mapping[_Key, ManifestRow]) -> Counter[str]:
+    """The Series of which `rows` name single instances, with the number of these, and that `others` name whole."""
+    return Counter(key[1].partition("/")[0] for key in rows if _whole_of(key) in others)
+
+
+def _rows_by_key(content: bytes | OpenFile, name: str) -> dict[_Key, ManifestRow]:
+    with _reading(content, name) as reading:
         return {_key(row): row for row in reading.rows}
 
 
-def _diff_locks(first: Path, second: Path) -> ManifestDifference:
+def _diff_locks(first: tuple[LockSource, str], second: tuple[LockSource, str]) -> ManifestDifference:
     """Compare two locks, which are sorted, Series by Series."""
     removed: list[str] = []
     added: list[str] = []
     changed: list[str] = []
-    with open_lock(first) as (_, before), open_lock(second) as (_, after):
+    with open_lock(*first) as (_, before), open_lock(*second) as (_, after):
         old, new = next(before, None), next(after, None)
         while old is not None or new is not None:
             if new is None or (old is not None and old[0].series_uid < new[0].series_uid):
@@ -204,7 +233,7 @@ def _diff_locks(first: Path, second: Path) -> ManifestDifference:
                 _diff_instances(old, new, removed, added, changed)
                 old, new = next(before, None), next(after, None)
     return ManifestDifference(
-        first=str(first), second=str(second), removed=tuple(removed), added=tuple(added), changed=tuple(changed)
+        first=first[1], second=second[1], removed=tuple(removed), added=tuple(added), changed=tuple(changed)
     )
 
 
@@ -338,7 +367,7 @@ def _rows_of_mirror(journal: Journal) -> Iterator[Iterator[ManifestRow]]:
             yield rows_of_series(row.series, wanted)
 
 
-def _key(row: ManifestRow) -> tuple[str, str]:
+def _key(row: ManifestRow) -> _Key:
     """What a row names: the level, and its UID or name."""
     if row.slide is not None:
         return "slide", row.slide.address

@@ -277,6 +277,8 @@ def test_a_difference_of_manifests_is_an_exit_code(tmp_path: Path, cache: Path) 
         (tmp_path / name).write_text(f"{uid}\n")
     differ = run("manifest", "diff", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"), cache=cache)
     assert (differ.code, differ.out) == (1, "- series 1.2.3.4\n+ series 1.2.3.5\n")
+    piped = run("manifest", "diff", "-", str(tmp_path / "b.txt"), cache=cache, stdin="1.2.3.4\n")
+    assert (piped.code, piped.out) == (1, differ.out)
     shown = run("manifest", "show", str(tmp_path / "a.txt"), "--json", cache=cache)
     assert json.loads(shown.out)["series"] == 1
 

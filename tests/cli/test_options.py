@@ -130,9 +130,13 @@ def test_manifests_are_read_in_order_and_each_series_counts_once(parse: Parse, t
     assert values["selection"].series == ("1.2.826.5", "1.2.826.3", "1.2.826.2", "1.2.826.4")
 
 
-def test_a_manifest_may_come_from_standard_input(parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("words", [("--manifest", "-"), ("-",), ("-", "--manifest", "-")])
+def test_a_manifest_may_come_from_standard_input(
+    parse: Parse, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{MANIFEST}1.3\n".encode())))
-    assert parse("--manifest", "-")["selection"].series == ("1.3",)
+    selection = parse(*words)["selection"]
+    assert (selection.series, selection.data_sets) == (("1.3",), ())
 
 
 def test_a_broken_manifest_is_named_with_its_line(parse: Parse, tmp_path: Path) -> None:

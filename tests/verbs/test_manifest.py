@@ -93,6 +93,23 @@ def test_two_manifests_are_compared(tmp_path: Path) -> None:
     assert bulkdl.manifest_diff(tmp_path / "a.csv", tmp_path / "a.csv").is_same
 
 
+def test_a_series_that_only_one_manifest_narrows_is_a_change(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("SeriesInstanceUID,SOPInstanceUID\n1.1,1.1.1\n1.1,1.1.2\n1.2,1.2.1\n")
+    whole = b"SeriesInstanceUID\n1.1\n1.3\n"
+    report = bulkdl.manifest_diff(tmp_path / "a.csv", whole)
+    assert (report.removed, report.added) == (("instance 1.2/1.2.1",), ("series 1.3",))
+    assert report.changed == ("series 1.1: 2 single instances → whole",)
+    back = bulkdl.manifest_diff(whole, tmp_path / "a.csv")
+    assert (back.first, back.changed) == ("standard input", ("series 1.1: whole → 2 single instances",))
+
+
+def test_numbers_that_are_not_stated_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("SeriesInstanceUID,ImageCount\n1.1,1\n")
+    assert str(bulkdl.manifest_show(tmp_path / "a.csv")).splitlines()[1:] == ["stated: 1 instance"]
+    (tmp_path / "b.csv").write_text("SeriesInstanceUID,FileSize\n1.1,1000\n")
+    assert str(bulkdl.manifest_show(tmp_path / "b.csv")).splitlines()[1:] == ["stated: 1.0 kB"]
+
+
 def test_a_file_that_cannot_be_completed_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "a.tcia"
     path.write_text("before")

@@ -117,8 +117,10 @@ def lock(call: VerbCall, selection: Selection, *, file: Path | None) -> int:
 @click.argument("second", metavar="B")
 @json_option
 def diff(*, first: str, second: str, as_json: bool) -> int:
-    """Compare what the manifests A and B name and state. The exit code is 1 if they differ."""
-    report = verbs.manifest_diff(first, second)
+    """Compare what the manifests A and B name and state; - is standard input. The exit code is 1 if they differ."""
+    if first == second == "-":
+        raise click.UsageError("standard input can be one of the two manifests, not both")
+    report = verbs.manifest_diff(*(each if each != "-" else _input(each)[1] or b"" for each in (first, second)))
     print_report(report, as_json=as_json)
     return for_report(report)
 

@@ -47,11 +47,14 @@ class ManifestReport(Report):
             f"{self.series:,} series",
             *([f"{counted(self.instances, 'instance')} named singly"] if self.instances else []),
         ]
-        stated = f"stated: {counted(self.stated_instances, 'instance')}, {human_bytes(self.stated_bytes)}"
+        stated = [
+            *([counted(self.stated_instances, "instance")] if self.stated_instances else []),
+            *([human_bytes(self.stated_bytes)] if self.stated_bytes else []),
+        ]
         return "\n".join(
             [
                 f"{one_line(self.manifest)} ({self.format}): {', '.join(numbers)}",
-                *([stated] if self.stated_instances or self.stated_bytes else []),
+                *([f"stated: {', '.join(stated)}"] if stated else []),
                 *(one_line(f"{key}={value}") for key, value in self.settings.items()),
                 *map(one_line, self.notes),
             ]
@@ -82,7 +85,7 @@ class ManifestWritten(Report):
         }
 
     def as_text(self, width: int | None = None) -> str:
-        kind = "instance" if self.format == "lock" else "row of single instances"
+        kind = "instance" if self.format == "lock" else "single instance"
         single = f", {counted(self.instances, kind)}" if self.instances else ""
         return "\n".join([f"{self.series:,} series{single} written as {self.format}", *unanswered_lines(self.failures)])
 
