@@ -40,17 +40,19 @@ def test_every_verb_that_downloads_or_verifies_draws_its_bar(
         assert said in screen
 
 
-def test_watching_keeps_the_head_in_sight(cache: Path, tmp_path: Path) -> None:
-    """A text with more lines than the terminal has rows would scroll its own head away."""
+@pytest.mark.parametrize("columns", [300, 40])
+def test_watching_keeps_the_head_in_sight(cache: Path, tmp_path: Path, columns: int) -> None:
+    """A text with more lines than the terminal has rows, or with longer ones, would scroll its own head away."""
     make_mirror(tmp_path / "m", series=2, per_series=1)
     words = ["status", "--watch", tmp_path / "m"]
     code, screen = run_on_terminal(
-        words, columns=300, rows=5, environment={"XDG_CACHE_HOME": str(cache)}, until=b"more lines"
+        words, columns=columns, rows=5, environment={"XDG_CACHE_HOME": str(cache)}, until=b"more lines"
     )
     shown = screen.partition("\x1b[J")[2].splitlines()
     assert code == 0
     assert len(shown) == 4
-    assert "mirrored from" in shown[0]
+    assert max(map(len, shown)) <= columns
+    assert shown[0].startswith(str(tmp_path)[:30])
 
 
 def test_a_password_is_hashed_without_being_shown(cache: Path) -> None:
