@@ -7,10 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from bulkdl.model.data_sets import DataSet
+from bulkdl.verbs.answers import KeptAnswer, keep_answer
 
 # What a shell does at TAB after the words, without a terminal: its own functions are called, or print what they get.
 _AT_TAB: Final = {
@@ -32,9 +36,18 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "completed"), [("mir", "mirror"), ("mirror --transport si", "single"), ("verify --qui", "--quick")]
+    ("words", "completed"),
+    [
+        ("mir", "mirror"),
+        ("mirror --transport si", "single"),
+        ("verify --qui", "--quick"),
+        ("mirror --collection LI", "LIDC-IDRI"),  # the last answer of the archive has it
+    ],
 )
 def test_a_shell_completes(shell: str, words: str, completed: str, tmp_path: Path) -> None:
+    data_sets = (DataSet(name="LIDC-IDRI", in_archive=True),)
+    answer = KeptAnswer(source="tcia", address="x", archive="tcia", time=datetime.now(UTC), data_sets=data_sets)
+    keep_answer(tmp_path / "bulkdl", answer)
     script = tmp_path / "completion"
     environment = {
         **os.environ,
@@ -42,6 +55,8 @@ def test_a_shell_completes(shell: str, words: str, completed: str, tmp_path: Pat
         "SCRIPT": str(script),
         "WORDS": words,
         "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path),
+        "BULKDL_ARCHIVE": "tcia",
     }
     printed = subprocess.run(["bulkdl", "completion", shell], env=environment, capture_output=True, check=True)
     script.write_bytes(printed.stdout)
