@@ -41,7 +41,9 @@ _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
-_FIRST_TAG = 0x00080000  # lower groups do not belong to a data set (PS3.5 §7.1)
+_FIRST_GROUP = 0x0008  # lower groups do not belong to a data set (PS3.5 §7.1)
+_FIRST_TAG = _FIRST_GROUP << 16
+_NO_HEAD = (0, 0, b"", 0)
 _ILLEGAL_GROUPS = frozenset((1, 3, 5, 7))  # forbidden (PS3.5 §7.8.1), but all readers known accept them
 _DELIMITER_GROUP = 0xFFFE
 _LEAST_BYTES = 8  # of an element
@@ -299,7 +301,7 @@ class Walk:
             )
         return offset + length
 
-    def _elements(
+    def _elements(  # noqa: C901, PLR0912 - one loop, with few calls: it takes most of the time of a validation
         self,
         at: int,
         stop: int,
@@ -311,7 +313,19 @@ class Walk:
     ) -> Iterator[Element]:
         """Walk a data set or an item, and set `_at` to its end: after its delimiter, if it is `delimited`."""
         into = self._into_sequences
+        seek, read, unpack = self._file.seek, self._file.read, self._explicit_head
         while at < stop and not (stop - at < _LEAST_BYTES and self._ends_in_zeros(at, depth)):
+            if not implicit:
+                seek(at)
+                raw = read(8)
+                group, number, vr, length = unpack(raw) if len(raw) == 8 else _NO_HEAD  # noqa: PLR2004 - tag, VR, length
+                if vr in _SHORT_VRS and _FIRST_GROUP <= group < _DELIMITER_GROUP and length <= stop - at - 8:
+                    # The usual element, on the spot: the calls below take twice the time.
+                    tag = group << 16 | number
+                    if wanted is None or tag in wanted:
+                        yield Element(tag, vr, at + 8, length, None)
+                    at += 8 + length
+                    continue
             tag, vr, offset, length = self.head(at, stop, implicit=implicit)
             items = None
             if tag < _FIRST_TAG or tag >> 16 == _DELIMITER_GROUP:

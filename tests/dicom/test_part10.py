@@ -45,6 +45,16 @@ def test_says_where_the_data_set_ends() -> None:
         list(_walk(content[:-30]).elements())
 
 
+@pytest.mark.parametrize("syntax", [uid for uid in NATIVE if not uid.is_deflated], ids=lambda uid: uid.keyword)
+def test_a_short_element_may_not_claim_more_bytes_than_there_are(syntax: UID) -> None:
+    content = encoded(image(), syntax)
+    (patient_id,) = _walk(content).elements(frozenset({0x00100020}))
+    end = patient_id.offset + patient_id.length
+    assert list(_walk(content[:end]).elements())[-1] == patient_id
+    with pytest.raises(InvalidInstance, match=rf"\(0010,0020\) claims {patient_id.length} bytes where there are"):
+        list(_walk(content[: end - 1]).elements())
+
+
 def test_a_sequence_without_items_has_no_first_item() -> None:
     walk = _walk(encoded(image(ReferencedImageSequence=[])))
     (sequence,) = walk.elements(frozenset({0x00081140}))
@@ -71,6 +81,14 @@ def _before_patient_id(element: bytes, syntax: UID = NATIVE[1]) -> bytes:
     content = encoded(made, syntax)
     at = content.index(_AT_PATIENT_ID)
     return content[:at] + element + content[at:]
+
+
+def test_a_short_element_may_not_claim_more_bytes_than_its_item_has() -> None:
+    item = bytes.fromhex("08005011 5549 0400") + b"1."
+    value = _ITEM + len(item).to_bytes(4, "little") + item
+    sequence = bytes.fromhex("08004011 5351 0000") + len(value).to_bytes(4, "little") + value
+    with pytest.raises(InvalidInstance, match=r"\(0008,1150\) claims 4 bytes where there are 2"):
+        list(_walk(_before_patient_id(sequence)).elements())
 
 
 def test_walks_an_item_in_implicit_vr_inside_explicit_vr() -> None:
