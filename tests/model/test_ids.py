@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdl.errors import InvalidUid
-from bulkdl.model.ids import default_file_name, is_uid, parse_series_uid, parse_sop_uid, parse_study_uid
+from bulkdl.model.ids import default_file_name, is_uid, parse_series_uid, parse_sop_uid, parse_study_uid, stable_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,3 +51,8 @@ def test_a_long_text_is_cut_in_the_message() -> None:
 
 def test_the_default_file_name_is_the_uid_with_the_suffix_of_dicom_files() -> None:
     assert default_file_name("1.2.3") == "1.2.3.dcm"
+
+
+def test_the_uuid_of_a_uid_is_its_version_5_in_the_name_space_of_oids() -> None:
+    uids = [f"1.2.840.{number}" for number in range(200)]
+    assert [stable_uuid(uid) for uid in uids] == [str(uuid.uuid5(uuid.NAMESPACE_OID, uid)) for uid in uids]

@@ -31,6 +31,7 @@ from bulkdl.store.walking import FoundKind, walk
 KnownHead: TypeAlias = Callable[[Path, int, int], str | None]
 """The `FileFacts.head` of a file that an earlier scan read, if it still has this size and this time of modification."""
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)  # json.dumps makes a new one each time
 _PAGE: Final = 5_000
 _BUFFER_BYTES: Final = 1 << 15
 _IN_DETAIL: Final = ("site", "sop_class_uid", "transfer_syntax_uid", "pixel_spacing_mm", "slice_thickness_mm")
@@ -191,7 +192,7 @@ def _read(path: Path) -> Header:
 
 def dump(values: Mapping[str, Any]) -> str:
     """Values as the catalogue stores them."""
-    return json.dumps(values, ensure_ascii=False)
+    return _ENCODER.encode(values)
 
 
 def to_json(values: Mapping[str, Any]) -> dict[str, Any]:
