@@ -9,6 +9,7 @@ import pytest
 
 from tests.attacks.hostile import DICOM, JSON, HostileArchive, asks_for, given, silent
 from tests.attacks.watching import Watcher, assert_orderly
+from tests.support import variants
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, FaultyServer, Seen, answer, cut, drop, redirect
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -148,7 +149,7 @@ async def test_a_401_from_elsewhere_says_nothing_of_our_login(bulkdl: Watcher, t
         assert not any("authorization" in seen.headers for seen in elsewhere.requests)
     assert_orderly(ended, 1)
     assert_one_failed(tmp_path / "mirror", ended.failures())
-    assert len(logins) == 1
+    assert 1 <= len(logins) <= variants.WORKERS  # each process logs in
 
 
 async def test_a_silent_object_elsewhere_fails_alone(bulkdl: Watcher, tmp_path: Path) -> None:
