@@ -136,6 +136,7 @@ class IdcArchive:
             yield _found(batch)
         for bucket, count in elsewhere.items():
             self._http.note(f"{count:,} series are in another bucket than {bucket}, which the manifest names")
+        await asyncio.to_thread(catalogue.release_memory)  # the next question may need as much for itself
         yield FoundSeries(not_found=tuple(await asyncio.to_thread(catalogue.missing, selection)))
 
     async def earlier(self, selection: Selection, missing: Sequence[SeriesQuestion]) -> FoundSeries:

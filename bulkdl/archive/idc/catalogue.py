@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final, Self, TypeAlias
 
 import duckdb
@@ -49,6 +50,8 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoload_known_extensions": False,
 }
 _ROWS_AT_ONCE: Final = 2048  # the size of duckdb's own batches
+_LONG_LIST: Final = 10_000  # values of a parameter
+_NO_VALUES: Final[Mapping[str, Any]] = MappingProxyType({})
 _OLD_DAYS: Final = 183  # releases come two to six months apart
 _SHOWN_CHARACTERS: Final = 200
 _NO_DATES: Final = (
@@ -72,6 +75,8 @@ _COLUMNS: Final = {
     "manufacturer": "lower(Manufacturer)",
     "model": "lower(ManufacturerModelName)",
 }
+_DIFFERENT: Final = frozenset({"SeriesInstanceUID", "crdc_series_uuid"})
+"""Columns with another value in each row."""
 _LICENSE: Final = "coalesce(license_short_name, '')"
 _IN_COLLECTIONS: Final = (
     "(collection_id IN (SELECT unnest($collections)) OR analysis_result_id IN (SELECT unnest($collections))"
@@ -197,11 +202,22 @@ class IndexCursor:
         self._cursor = cursor
         self._files = files
 
-    def execute(self, question: str, values: object = None) -> Self:
-        """Ask; the rows of the answer are fetched then."""
+    def execute(self, question: str, values: Mapping[str, Any] = _NO_VALUES) -> Self:
+        """Ask; the rows of the answer are fetched then. Lists among the values stand in `SELECT unnest($name)`."""
         with _index_errors(self._files):
-            self._cursor.execute(question, values)
+            given = dict(values)
+            for name in [name for name, value in given.items() if isinstance(value, list) and len(value) > _LONG_LIST]:
+                self._store(name, given.pop(name))
+                question = question.replace(f"SELECT unnest(${name})", f"SELECT value FROM given_{name}")
+            self._cursor.execute(question, given)
         return self
+
+    def _store(self, name: str, values: Sequence[str]) -> None:
+        """Put a long list into a temporary table: as a parameter it takes 800 bytes of memory for each value."""
+        self._cursor.execute(f"CREATE OR REPLACE TEMPORARY TABLE given_{name} (value VARCHAR)")
+        for at in range(0, len(values), _LONG_LIST):
+            some = {"values": values[at : at + _LONG_LIST]}
+            self._cursor.execute(f"INSERT INTO given_{name} SELECT unnest($values)", some)
 
     def fetchall(self) -> list[_Row]:
         """All rows that are left."""
@@ -212,6 +228,11 @@ class IndexCursor:
         """The next rows, at most `count`; none at the end."""
         with _index_errors(self._files):
             return self._cursor.fetchmany(count)
+
+    def pages(self) -> Iterator[list[_Row]]:
+        """All rows that are left, page by page: as one list they take three times the memory."""
+        while rows := self.fetchmany(_ROWS_AT_ONCE):
+            yield rows
 
     def columns(self) -> list[str]:
         """The names of the columns of the answer."""
@@ -294,7 +315,7 @@ class IdcCatalogue:
         ids.pop("", None)
         return names, ids
 
-    def _rows(self, question: str, values: object = None) -> list[_Row]:
+    def _rows(self, question: str, values: Mapping[str, Any] = _NO_VALUES) -> list[_Row]:
         return self.cursor().execute(question, values).fetchall()
 
     # --- answers ------------------------------------------------------------------------------------------------------
@@ -337,8 +358,7 @@ class IdcCatalogue:
         """
         condition, values = self._condition(selection)
         objects = _objects_by_folder(selection.locations)
-        found = self.cursor().execute(_SERIES + condition, values)
-        while rows := found.fetchmany(_ROWS_AT_ONCE):
+        for rows in self.cursor().execute(_SERIES + condition, values).pages():
             valid = [row for row in rows if row[0]]
             series = tuple(_narrowed(self._series(row), objects) for row in valid)
             parents = _parents(zip(series, (row[21:] for row in valid), strict=True))
@@ -381,8 +401,7 @@ class IdcCatalogue:
         condition, values = self._condition(selection)
         sums = self._rows(f"{_TOTALS}{condition} GROUP BY 1", values)
         found = self.cursor().execute(f"SELECT SeriesInstanceUID FROM series{condition}", values)
-        pages = iter(lambda: found.fetchmany(_ROWS_AT_ONCE), [])  # all at once take three times the memory
-        uids = tuple(row[0] for rows in pages for row in rows)
+        uids = tuple(row[0] for rows in found.pages() for row in rows)
         collections = tuple(CollectionTotal(self._names[key], *(number or 0 for number in rest)) for key, *rest in sums)
         licences = self._rows(f"{_LICENSED}{condition} GROUP BY ALL ORDER BY ALL", values)
         licensed = tuple((self._names[key], name, series, size or 0) for key, name, series, size in licences)
@@ -440,10 +459,13 @@ class IdcCatalogue:
 
     def _absent(self, column: str, wanted: Sequence[str]) -> list[str]:
         """Those of the values that no row has in a column."""
-        lowered = {value: value.lower() for value in wanted}
-        question = f"SELECT DISTINCT {column} FROM series WHERE {column} IN (SELECT unnest($values))"
-        known = {row[0] for row in self._rows(question, {"values": list(lowered.values())})}
-        return [value for value, each in lowered.items() if each not in known]
+        lowered = _lowered(wanted)
+        absent = set(lowered)
+        distinct = "" if column in _DIFFERENT else "DISTINCT "
+        question = f"SELECT {distinct}{column} FROM series WHERE {column} IN (SELECT unnest($values))"
+        for rows in self.cursor().execute(question, {"values": lowered}).pages():
+            absent.difference_update(row[0] for row in rows)
+        return [value for value, each in zip(wanted, lowered, strict=True) if each in absent]
 
     def earlier(self, selection: Selection, missing: Sequence[SeriesQuestion]) -> IndexedSeries:
         """What earlier releases have for the questions of `missing`: the `remark` of each Series says until which one.
@@ -518,7 +540,7 @@ class IdcCatalogue:
         for attribute, wanted in selection.named().items():
             if (column := _COLUMNS.get(attribute)) is not None:
                 conditions.append(f"{column} IN (SELECT unnest(${attribute}))")
-                values[attribute] = [value.lower() for value in wanted]
+                values[attribute] = _lowered(wanted)
         if selection.collections:
             conditions.append(_IN_COLLECTIONS)
             values["collections"] = [key for name in selection.collections for key in self._ids_of(name)]
@@ -548,6 +570,11 @@ class IdcCatalogue:
         asked = Selection(licenses=selection.licenses, denied_licenses=selection.denied_licenses)
         names = [row[0] for row in self._rows(f"SELECT DISTINCT {_LICENSE} FROM series")]
         return [name for name in names if asked.matches(Series(series_uid=SeriesUid("1"), license_name=name))]
+
+
+def _lowered(values: Iterable[str]) -> list[str]:
+    """The values in lower case; of those that are, no copy."""
+    return [value if (lowered := value.lower()) == value else lowered for value in values]
 
 
 def _parents(rows: Iterable[tuple[Series, _Row]]) -> Descriptions:

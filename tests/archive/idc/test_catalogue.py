@@ -180,6 +180,20 @@ def test_names_what_the_release_does_not_have(small: IdcCatalogue) -> None:
     assert small.missing(named) == [SeriesQuestion({"series_uid": "1.2.3.9"}, SeriesUid("1.2.3.9"))]
 
 
+@pytest.mark.parametrize("beside", [3, 10_001, 20_000])
+def test_a_list_of_any_length_finds_the_same(small: IdcCatalogue, beside: int) -> None:
+    """A long list is stored in a table first, in parts."""
+    absent = [f"9.{number}" for number in range(beside)]
+    middle = beside // 2
+    uids = ["1.2.3.1", *absent[:middle], "1.2.3.2", *absent[middle:], "1.2.3.9"]
+    selection = Selection.from_keywords({"series": uids})
+    assert {series.series_uid for batch in small.search(selection) for series in batch.series} == {"1.2.3.1", "1.2.3.2"}
+    assert set(small.known(selection.series)) == {"1.2.3.1", "1.2.3.2"}
+    missing = small.missing(selection)
+    assert [question.series_uid for question in missing] == [*absent, "1.2.3.9"]
+    assert [series.series_uid for series in small.earlier(selection, missing).series] == ["1.2.3.9"]
+
+
 def test_finds_the_last_version_of_a_withdrawn_series(small: IdcCatalogue) -> None:
     uid = SeriesUid("1.2.3.9")
     asked = [SeriesQuestion({"series_uid": uid}, uid)]
