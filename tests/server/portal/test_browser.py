@@ -118,7 +118,7 @@ async def test_from_the_first_page_to_a_mirror_of_what_was_chosen(visit: Visit, 
 
 
 @needs_chromium
-async def test_the_viewer_scrolls_windows_zooms_and_draws_over_the_image(visit: Visit) -> None:
+async def test_the_viewer_scrolls_windows_zooms_plays_and_draws_over_the_image(visit: Visit) -> None:
     tab, series_uid = visit.tab, visit.series("CT")
     await tab.resize(1280)
     await visit.view(series_uid)
@@ -147,6 +147,11 @@ async def test_the_viewer_scrolls_windows_zooms_and_draws_over_the_image(visit: 
     await visit.key("+")
     assert "scale(1.25)" in await tab.run("document.getElementById('layers').style.transform")
     await visit.key("0")
+    await visit.key(" ")
+    assert await tab.run("document.getElementById('play').textContent") == "Pause"
+    await visit.shown(5)  # two images further on: it goes on by itself
+    await visit.key(" ")
+    assert await tab.run("document.getElementById('play').getAttribute('aria-pressed')") == "false"
     for kind, there in (
         ("RTSTRUCT", "document.querySelectorAll('#contours polygon').length > 0"),
         ("SEG", "document.getElementById('mask').naturalWidth > 1"),

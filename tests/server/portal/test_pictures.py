@@ -79,6 +79,13 @@ async def test_no_answer_has_a_path_of_the_machine(portal: Served, tmp_path: Pat
             assert str(tmp_path).encode() not in answer.body
 
 
+async def test_a_picture_is_sent_where_none_can_be_kept(portal: Served) -> None:
+    portal.catalogue.path.with_suffix(".pictures").write_text("not a folder")
+    (uid, *_) = portal.catalogue.series_uids(collection="OPEN")
+    answer = await portal.ask("/picture", params={"series": uid})
+    assert (answer.status, answer.kind) == (200, "image/png")
+
+
 def test_reasons_are_text() -> None:
     assert b"<script" not in drawing("</text><script>alert(1)</script>")
 
