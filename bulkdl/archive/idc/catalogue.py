@@ -18,8 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final, Self, TypeAlias
+from weakref import WeakSet
 
 import duckdb
 
@@ -201,6 +203,7 @@ class IndexCursor:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, files: IndexFiles) -> None:
         self._cursor = cursor
         self._files = files
+        self.is_open = True
 
     def execute(self, question: str, values: Mapping[str, Any] = _NO_VALUES) -> Self:
         """Ask; the rows of the answer are fetched then. Lists among the values stand in `SELECT unnest($name)`."""
@@ -240,6 +243,7 @@ class IndexCursor:
 
     def close(self) -> None:
         """Forget the answer, and temporary tables."""
+        self.is_open = False
         self._cursor.close()
 
 
@@ -253,6 +257,8 @@ class IdcCatalogue:
     def __init__(self, files: IndexFiles) -> None:
         self._database = duckdb.connect(config=_SETTINGS)
         self._files = files
+        self._cursors: WeakSet[IndexCursor] = WeakSet()
+        self._lock = Lock()  # of the cursors
         try:
             with _index_errors(files):
                 self._open("series", files.series, *_OPTIONAL_COLUMNS)
@@ -286,10 +292,12 @@ class IdcCatalogue:
         self._database.close()
 
     def release_memory(self) -> None:
-        """Give back what duckdb keeps of the file for further questions, about 90 MB."""
-        with suppress(duckdb.Error):  # another question needs it now
-            self._database.execute(f"SET memory_limit = '{_LEAST_MEMORY}'")
-        self._database.execute(f"SET memory_limit = '{_MEMORY}'")
+        """Give back what duckdb keeps for further questions, about 90 MB, unless a question is under way."""
+        with self._lock:
+            if not any(cursor.is_open for cursor in self._cursors):
+                with suppress(duckdb.Error):  # it needs more for itself
+                    self._database.execute(f"SET memory_limit = '{_LEAST_MEMORY}'")
+                self._database.execute(f"SET memory_limit = '{_MEMORY}'")
 
     def _open(self, name: str, path: object, *optional: str) -> bool:
         """Open one file as a view; the `optional` columns that it lacks are null."""
@@ -434,7 +442,10 @@ class IdcCatalogue:
 
     def cursor(self) -> IndexCursor:
         """Asks further questions, of the views `series` and, where the index has them, `collections`."""
-        return IndexCursor(self._database.cursor(), self._files)
+        with self._lock:
+            cursor = IndexCursor(self._database.cursor(), self._files)
+            self._cursors.add(cursor)
+            return cursor
 
     def collection_descriptions(self) -> tuple[CollectionDescription, ...]:
         """What the index says of its Collections, named as `Series` name them."""

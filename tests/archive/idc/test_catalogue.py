@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import duckdb
@@ -389,6 +391,25 @@ def test_gives_memory_back_and_goes_on_answering(small: IdcCatalogue) -> None:
     assert sum(len(batch.series) for batch in batches) == 6
     small.release_memory()
     assert found(small, Selection(modalities=("MR",))) == [2]
+
+
+def test_memory_is_not_taken_from_a_question_that_is_under_way(real: IdcCatalogue) -> None:
+    """While one thread asks, another gives memory back again and again."""
+    uids = tuple(row[0] for row in real.cursor().execute("SELECT SeriesInstanceUID FROM series LIMIT 20000").fetchall())
+    is_done = Event()
+
+    def give_back() -> None:
+        while not is_done.is_set():
+            real.release_memory()
+
+    with ThreadPoolExecutor(1) as threads:
+        giving = threads.submit(give_back)
+        try:
+            for _ in range(5):
+                assert len(real.known(tuple(map(SeriesUid, uids)))) == len(uids)
+        finally:
+            is_done.set()
+        giving.result()
 
 
 def test_what_the_index_says_of_patients_comes_with_the_series(tmp_path: Path) -> None:
