@@ -394,8 +394,8 @@ _OF_README: Final = frozenset({"S1", "S2", "S3", "S2t", "S4", "S4L", "S5", "S8",
 def _speed() -> str:
     """The seconds of bulkdl and of the best of the others, for each scenario of the newest results."""
     found = _results()
-    heads = ("scenario, seconds", "bulkdl", "best with the same checks", "best without checks", "floor")
-    rows = [(f"{one['name']}: {one['title']}", *_seconds(one), _shown(one["floor"])) for one in found["summary"]]
+    heads = ("", "bulkdl", "the same checks", "no checks", "floor", "scenario")
+    rows = [(one["name"], *_seconds(one), _shown(one["floor"]), one["title"]) for one in found["summary"]]
     notes = [*found["notes"], f"{found['goals_met']} of {found['goals']} goals are met."]
     return "\n\n".join([_measured(found), table(heads, rows), *map(_filled, notes)])
 
