@@ -19,7 +19,7 @@ PATIENT = "PHANTOM-001"  # with two Studies, each with a CT, a SEG, a RTSTRUCT, 
 def test_what_belongs_together_comes_together(demo_cache: Path, tmp_path: Path, archive: str, modality: str) -> None:
     wanted = ("--archive", archive, "--patient", PATIENT, "--modality", modality, "--with-annotations")
     done = run("mirror", *wanted, "--to", tmp_path / "m", "--json", cache=demo_cache)
-    assert (done.code, done.document()["outcome"]) == (0, "complete")
+    assert (done.code, done.document()["outcome"]) == (0, "complete"), done.out
     with closing(sqlite3.connect(tmp_path / "m" / JOURNAL)) as journal:
         modalities = dict(journal.execute("SELECT modality, count(*) FROM v_series WHERE held > 0 GROUP BY 1"))
     assert modalities == {"CT": 2, "SEG": 2, "RTSTRUCT": 2}
