@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -101,7 +100,7 @@ class _Unpacking:
             md5 = await self._committer.md5_of(checked)
             if (mismatch := md5_mismatch(md5, bytes.fromhex(checksum))) is not None:
                 del self.ready[checked.sop_uid]
-                await self._committer.quarantine(replace(checked, content=None), mismatch)
+                await self._committer.quarantine(checked, mismatch)
 
     async def _finish(self, entry: Incoming) -> None:
         content = entry.in_memory()
@@ -127,7 +126,7 @@ class _Unpacking:
         else:
             if (writing := self._committer.stage(checked)) is not None:
                 self._writing.append(writing)
-            self.ready[checked.sop_uid] = (checked, target)
+            self.ready[checked.sop_uid] = (checked.staged(), target)
             self.arrival.ends_instance()
             self._by_name[self._name] = checked.sop_uid
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial as partial_function
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from bulkdl.dicom.header import read_header
 from bulkdl.dicom.validation import ValidationResult, validate
@@ -72,6 +72,10 @@ class Checked:
     sop_uid: SopInstanceUid
     found: ValidationResult | None
     notes: tuple[str, ...]
+
+    def staged(self) -> Self:
+        """The same without its content, which the partial file has: the instances of a bundle may have a GiB."""
+        return self if self.content is None else replace(self, content=None)
 
 
 @dataclass(slots=True)

@@ -71,7 +71,7 @@ class _UnpackingPackage:
             checked = await self._check(received, self._wanted[position])
             if (writing := self._committer.stage(checked)) is not None:
                 self._writing.append(writing)
-            self.ready[position] = checked
+            self.ready[position] = checked.staged()
             self.arrival.ends_instance()
         except InstanceError as error:
             self.failures[position] = error
@@ -89,7 +89,7 @@ class _UnpackingPackage:
             await self._entry.drop()
         for checked in self.ready.values():
             with suppress(FileNotFoundError):
-                await self._committer.discard(replace(checked, content=None))
+                await self._committer.discard(checked)
 
 
 class PackedDownloader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -84,6 +85,20 @@ async def test_a_bundle_brings_every_instance(bundles: Open, files: MirrorFiles,
     assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
     assert {outcome.key for outcome in outcomes} == done
     assert list(files.partials.folder.iterdir()) == []
+
+
+async def test_a_bundle_takes_the_memory_of_some_instances_alone(bundles: Open) -> None:
+    made_up = list(instances(series=1, per_series=20, rows=512))  # of half a MB
+    archive = MemoryArchive({}, bundle=zip_of([(f"{number}.dcm", one.content) for number, one in enumerate(made_up)]))
+    await download(bundles(archive), work())  # what is imported and made once is not counted
+    tracemalloc.start()
+    try:
+        done, _ = await download(bundles(archive), work(made_up))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert done == uids(made_up)
+    assert peak < sum(len(one.content) for one in made_up) / 2
 
 
 async def test_what_arrives_of_a_bundle_is_seen_until_it_is_delivered(bundles: Open) -> None:
