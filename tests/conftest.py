@@ -24,8 +24,8 @@ settings.load_profile("suite")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Five processes for two cores: many tests wait for archives that are slow on purpose."""
-    return 5 * (os.cpu_count() or 1) // 2
+    """Two processes for each core: many tests wait for archives that are slow on purpose."""
+    return 2 * (os.cpu_count() or 1)
 
 
 gc.disable()  # until all tests are collected
