@@ -227,15 +227,14 @@ class IndexCursor:
         with _index_errors(self._files):
             return self._cursor.fetchall()
 
-    def fetchmany(self, count: int) -> list[_Row]:
-        """The next rows, at most `count`; none at the end."""
-        with _index_errors(self._files):
-            return self._cursor.fetchmany(count)
-
     def pages(self) -> Iterator[list[_Row]]:
         """All rows that are left, page by page: as one list they take three times the memory."""
-        while rows := self.fetchmany(_ROWS_AT_ONCE):
+        while rows := self._page():
             yield rows
+
+    def _page(self) -> list[_Row]:
+        with _index_errors(self._files):
+            return self._cursor.fetchmany(_ROWS_AT_ONCE)
 
     def columns(self) -> list[str]:
         """The names of the columns of the answer."""

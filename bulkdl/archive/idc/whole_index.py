@@ -16,7 +16,6 @@ from bulkdl.model.grouped_series import GroupedRow, SharedValues
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Patient, Series, Study
 
-_ROWS_AT_ONCE: Final = 2048  # the size of duckdb's own batches
 _NO_UID: Final = SeriesUid("")
 
 _KEYS: Final = {
@@ -102,7 +101,7 @@ class WholeIndex:
     def studies(self) -> Iterator[tuple[Patient, Study]]:
         """See `GroupedSeries.studies`."""
         found = self._database.execute("SELECT * EXCLUDE (study, digest) FROM studies ORDER BY study")
-        while rows := found.fetchmany(_ROWS_AT_ONCE):
+        for rows in found.pages():
             for collection_id, patient_id, uid, day, description, age, sex in rows:
                 collection = self._catalogue.name_of(collection_id)
                 yield (
@@ -120,6 +119,5 @@ class WholeIndex:
 
     def rows(self) -> Iterator[Sequence[GroupedRow]]:
         """See `GroupedSeries.rows`."""
-        found = self._database.execute(_ROWS)
-        while rows := found.fetchmany(_ROWS_AT_ONCE):
+        for rows in self._database.execute(_ROWS).pages():
             yield cast("list[GroupedRow]", rows)
