@@ -46,14 +46,14 @@ async def opened(http: HttpClient, request: Request, entry: Entry, rest: Rest | 
 
 
 class PlainArchive:
-    """The methods that archives of files that are not DICOM share: nothing is known beside the files."""
+    """The methods that archives of files at web addresses share: nothing is known beside the files."""
 
     async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
         """See `Archive.describe`."""
         del collection, take, patient_id
 
     async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """See `Archive.references`. Such files refer to nothing."""
+        """See `Archive.references`. None are stated."""
         del series_uids
         return {}
 

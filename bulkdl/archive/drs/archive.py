@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
-from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
+from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
 from bulkdl.archive.drs.bodies import MemberBody, WholeBody
 from bulkdl.archive.drs.keys import Gen3Token, Gen3Tokens
 from bulkdl.archive.drs.records import DrsRecord, read_record
@@ -32,13 +32,14 @@ from bulkdl.archive.drs.zip_directory import (
 )
 from bulkdl.archive.http import IDENTITY, SHORT_ANSWER_BYTES, HttpClient
 from bulkdl.archive.http_body import HttpBody
+from bulkdl.archive.plain_objects import PlainArchive
 from bulkdl.archive.private_hosts import is_private
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request, ServiceRules
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
 from bulkdl.model.drs_objects import DrsObject, is_drs_location, location_of_objects, objects_of
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, derived_uid, is_uid
-from bulkdl.model.records import Entry, References, Series, SeriesKind, SeriesSize
+from bulkdl.model.records import Entry, Series, SeriesKind
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.tasks import as_iterator, run_pool, together
 
@@ -59,7 +60,7 @@ _IMAGES: Final = (".dcm", ".dicom", ".ima", ".zip")
 _Kept = TypeVar("_Kept")
 
 
-class DrsArchive:
+class DrsArchive(PlainArchive):
     """See `base.Archive`. `series_of` reads a Series from the beginning of a DICOM file, None if it is not one.
 
     The resolver sets it: where neither the manifest nor the name of an object states its Series, only its header does.
@@ -172,9 +173,6 @@ class DrsArchive:
         async with self._opened(Entry(f"{wanted.uri}#{images[0].position}"), None) as body:
             return await _beginning(body)
 
-    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
-        """See `Archive.describe`. A data commons says nothing of Collections here."""
-
     # --- list and open ------------------------------------------------------------------------------------------------
 
     async def list(self, series: Series) -> Listing:
@@ -245,25 +243,10 @@ class DrsArchive:
         del study_uid
         raise RequestRejected(f"a data commons sends no bundle of series {series_uid}")
 
-    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """See `Archive.references`."""
-        del series_uids
-        return {}
-
-    async def size(self, series_uid: SeriesUid) -> SeriesSize:
-        """See `Archive.size`. The records are the only source of it."""
-        del series_uid
-        return SeriesSize()
-
     async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
         """See `Archive.checksum`. The list has it, where there is one."""
         del series_uid
         return entry.md5
-
-    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
-        """See `Archive.series_checksum`."""
-        del series_uid
-        return None
 
     # --- requests; one attempt each -----------------------------------------------------------------------------------
 
