@@ -148,18 +148,13 @@ def _ordered(found: list[FacetValue], search: FacetSearch, name: str) -> list[Fa
     return [*missing, *by_count][:_MOST_VALUES]
 
 
-def find_series(
-    view: CatalogueView, search: FacetSearch, after: tuple[int, int] = (0, 0), limit: int = PAGE
-) -> tuple[list[SeriesDetail], tuple[int, int] | None]:
-    """A page of the Series that match, and the position behind it; None at the end."""
-    kinds = count_facets(view, search, after[0], limit + 2).kinds
-    return series_of_kinds(view, search, kinds, after, limit)
-
-
 def series_of_kinds(
     view: CatalogueView, search: FacetSearch, kinds: Sequence[int], after: tuple[int, int] = (0, 0), limit: int = PAGE
 ) -> tuple[list[SeriesDetail], tuple[int, int] | None]:
-    """As `find_series`, where `FacetCounts.kinds` are known: two more than there are Series on the page are enough."""
+    """A page of the Series that match, and the position behind it; None at the end.
+
+    `kinds` are those of `FacetCounts`: two more than there are Series on the page are enough.
+    """
     rows = _rows(view, search, kinds, after, limit + 1)
     uids = [uid for _, _, uid in rows[:limit]]
     found = {detail.series.series_uid: detail for detail in view.details_of(uids)}

@@ -8,7 +8,7 @@ import pytest
 from multidict import MultiDict
 
 from bulkdl.server.catalogue import Catalogue, CatalogueView, Root
-from bulkdl.server.portal.facets import FACETS, FacetSearch, all_series, count_facets, find_series, parse_facets
+from bulkdl.server.portal.facets import FACETS, FacetSearch, all_series, count_facets, parse_facets, series_of_kinds
 from tests.server.portal.conftest import HOSTILE, SECRET, write_collections
 
 
@@ -77,7 +77,8 @@ def test_finds_and_counts_what_matches(catalogue: Catalogue, name: str, hidden: 
 def test_pages_are_everything_once(catalogue: Catalogue) -> None:
     seen, after = [], (0, 0)
     while True:
-        details, behind = find_series(catalogue, FacetSearch(), after, limit=2)
+        kinds = count_facets(catalogue, FacetSearch(), after[0], 4).kinds
+        details, behind = series_of_kinds(catalogue, FacetSearch(), kinds, after, limit=2)
         seen += [detail.series.series_uid for detail in details]
         if behind is None:
             break
