@@ -121,10 +121,15 @@ def count_facets(view: CatalogueView, search: FacetSearch, kind: int = 0, most_k
     where, chosen = all_of(_chosen(search))
     parts.append(f"SELECT '', '', sum(series), sum(images), sum(size_bytes) FROM found {where}")
     bound += chosen
-    where, chosen = all_of([*_chosen(search), ("kind >= ?", (kind,))])
-    kinds = f"SELECT DISTINCT '{_KIND}', kind, 0, 0, 0 FROM found {where} ORDER BY kind LIMIT {most_kinds}"
+    kinds, chosen = _kinds(search, kind, most_kinds)
     parts.append(f"SELECT * FROM ({kinds})")
     return _counted(view.select(f"WITH {head} {' UNION ALL '.join(parts)}", [*bound, *chosen]), search)
+
+
+def _kinds(search: FacetSearch, first: int, most: int) -> tuple[str, Sequence[Any]]:
+    """The statement that lists kinds of what is found, as rows of counts, and its values."""
+    where, chosen = all_of([*_chosen(search), ("kind >= ?", (first,))])
+    return f"SELECT DISTINCT '{_KIND}', kind, 0, 0, 0 FROM found {where} ORDER BY kind LIMIT {most}", chosen
 
 
 def _counted(rows: list[tuple[str, Any, int, int, int]], search: FacetSearch) -> FacetCounts:
@@ -164,7 +169,9 @@ def series_of_kinds(
 
 def all_series(view: CatalogueView, search: FacetSearch) -> Iterator[str]:
     """The UIDs of all Series that match, read in pages."""
-    kinds = iter(count_facets(view, search, 0, _EVERY).kinds)
+    head, values = _found(view, search)
+    statement, chosen = _kinds(search, 0, _EVERY)
+    kinds = (kind for _, kind, *_ in view.select(f"WITH {head} {statement}", [*values, *chosen]))
     while some := list(islice(kinds, _UIDS)):
         after = (0, 0)
         while rows := _rows(view, search, some, after, _UIDS):
