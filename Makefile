@@ -69,7 +69,7 @@ torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 
 	$(BIN)/python -m tests.stress.rearranging --kills 100
 	$(BIN)/python -m tests.stress.large --gigabytes 4
 	$(BIN)/python -m tests.stress.large --slide --gigabytes 2 --kills 2
-	$(BIN)/python -m tests.stress.soup --instances 2000
+	$(BIN)/python -m tests.stress.mixed_faults --instances 2000
 	$(BIN)/python -m tests.stress.questions --questions 649
 
 matrix: $(READY) ## torture, faults, attacks and contracts with each transport, over TLS, with one worker and two

@@ -28,7 +28,7 @@ from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome
-from bulkdl.model.preamble import HEAD_BYTES, may_swell
+from bulkdl.model.preamble import HEAD_BYTES, may_inflate
 from bulkdl.model.records import Entry, InstanceKey
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.model.text import one_line
@@ -109,7 +109,7 @@ class Committer:
         self._level = settings.validation
         self.accepts_unsound = settings.accept_unsound
         self._writer = GroupWriter(files, threads)
-        self._swelling = asyncio.Lock()  # one body at a time may take far more memory than it has bytes
+        self._inflating = asyncio.Lock()  # one body at a time may take far more memory than it has bytes
         self.validated = 0  # bodies, valid or not
 
     async def take(self, received: Received, target: Target, seen: Seen, *, attempts: int = 1) -> InstanceOutcome:
@@ -147,9 +147,9 @@ class Committer:
         if target is not None and target.is_plain:
             found = await self._validate_plain(received.source, target)
             return await self._threads(self._check_in_thread, received, target, seen, found)
-        if not source_may_swell(received.source):
+        if not source_may_inflate(received.source):
             return await self._check_now(received, target, seen)
-        async with self._swelling:
+        async with self._inflating:
             return await self._check_now(received, target, seen)
 
     async def _check_now(self, received: Received, target: Target | None, seen: Seen) -> Checked:
@@ -158,7 +158,7 @@ class Committer:
             return await self._threads(
                 self._check_in_thread, received, target, seen, await self._decode(source, target)
             )
-        if isinstance(source, bytes) and len(source) <= INLINE_BYTES and not self._swelling.locked():
+        if isinstance(source, bytes) and len(source) <= INLINE_BYTES and not self._inflating.locked():
             return self._check(received, target, seen, self._validate(source, target))
         return await self._threads(self._check_in_thread, received, target, seen, None)
 
@@ -335,12 +335,12 @@ def _numbers(source: bytes | Path, target: Target, sop_uid: SopInstanceUid) -> I
     return InstanceNumbers(sop_uid, key)
 
 
-def source_may_swell(source: bytes | Path) -> bool:
+def source_may_inflate(source: bytes | Path) -> bool:
     """Whether an instance, given as its bytes or as a file, may take far more memory than it has bytes."""
     if isinstance(source, bytes):
-        return may_swell(source)
+        return may_inflate(source)
     with source.open("rb") as file:
-        return may_swell(file.read(HEAD_BYTES + 1024))
+        return may_inflate(file.read(HEAD_BYTES + 1024))
 
 
 def _expected(target: Target | None) -> InstanceKey | None:

@@ -72,7 +72,7 @@ class Coordinator:
         self._progress: Progress | None = None  # as last announced
         self._counts = RecentAnswer(self._count)  # to count a million Series takes a second
         self._remote: list[WorkerProcess] = []
-        self._spare: WorkerProcess | None = None  # started, and not hired yet
+        self._spare: WorkerProcess | None = None  # started, and without work yet
         self._can_grow = settings.fetch.workers is None
         self._all_is_given_out = False
         self._expects_work = True  # False: probably nothing is owed
@@ -146,23 +146,23 @@ class Coordinator:
                     await local.run(items(), self._deliver, expects_work=self._expects_work)
                     self._all_is_given_out = True
                     if self._spare is not None:
-                        self._spare.hire(None)
+                        self._spare.assign(None)
 
                 self._start_process, self._local = start_process, local
                 self._shares = Shares(self._settings.share, local.share)
                 tasks.join(feed(), name="feed")
                 tasks.join(work_here(), name="worker-0")
                 for _ in range((self._settings.fetch.workers or 1) - 1):
-                    self._hire()
+                    self._add_worker()
 
-    def _hire(self) -> None:
+    def _add_worker(self) -> None:
         """Start one more worker, and divide the requests in flight and the rate anew, unless it would get nothing."""
         if not self._shares.has_room:
             return
         worker, self._spare = self._spare or self._start_process(), None
         self._shares.join(worker.share)
         self._remote.append(worker)
-        worker.hire(replace(self._settings, learned=self._local.learned()))
+        worker.assign(replace(self._settings, learned=self._local.learned()))
 
     async def _work_there(self, worker: WorkerProcess, items: AsyncIterator[SeriesWork]) -> None:
         """Let another process work. If it cannot start, this one does its work, unless processes were asked for."""
@@ -303,7 +303,7 @@ class Coordinator:
             raise ArchiveRefused(f"every instance is refused: {outcome.message}")
 
     async def _tick(self, upstream: Stage) -> None:
-        """Record outcomes, watch the disk, announce progress, and hire workers while this process is the bottleneck."""
+        """Record outcomes, watch the disk, announce progress, and add workers while this process is the bottleneck."""
         cpu_before, before, done_before = time.process_time(), time.monotonic(), 0
         for number in count():
             await asyncio.sleep(_FIRST_TICK_SECONDS if number < _FIRST_TICKS else _TICK_SECONDS)
@@ -320,7 +320,7 @@ class Coordinator:
             has_core = len(self._remote) + 1 < (os.cpu_count() or 1)
             if self._can_grow and has_core and owed >= _WORTH_A_PROCESS and not self._all_is_given_out:
                 if is_busy:
-                    self._hire()
+                    self._add_worker()
                 elif self._spare is None:
                     self._spare = self._start_process()  # so that it is ready when it is needed
 

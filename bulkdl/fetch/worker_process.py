@@ -51,14 +51,14 @@ class Batch:
 
 
 class WorkerProcess:
-    """A worker process, which prepares itself and waits for `hire`. `traffic` is the latest that it reported."""
+    """A worker process, which prepares itself and waits for `assign`. `traffic` is the latest that it reported."""
 
     def __init__(self, context: RunContext, *, give_back: Callable[[SeriesWork, int], None]) -> None:
         self.traffic = Traffic()
         self._settings: WorkerSettings | None = None
         self._share: Share | None = None
         self._has_settings = False
-        self._hired_or_dismissed = asyncio.Event()
+        self._assigned = asyncio.Event()
         self._sink = context.sink
         self._stop = context.stop
         self._give_back = give_back
@@ -70,10 +70,10 @@ class WorkerProcess:
         self._silent_seconds = 0
         self._end = "died"
 
-    def hire(self, settings: WorkerSettings | None) -> None:
+    def assign(self, settings: WorkerSettings | None) -> None:
         """Let it begin to work; without `settings`, let it end."""
         self._settings = settings
-        self._hired_or_dismissed.set()
+        self._assigned.set()
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""
@@ -87,14 +87,14 @@ class WorkerProcess:
         return self._process
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
-        """Once it is hired, send it `items` and deliver its outcomes; give back what a dying process did not deliver.
+        """After `assign`, send it `items` and deliver its outcomes; give back what a dying process did not deliver.
 
         Raises:
             BulkdlError: the worker met an error that must stop the run.
         """
         process = await self.start()
         try:
-            await first_set(self._hired_or_dismissed, self._stop)
+            await first_set(self._assigned, self._stop)
             if self._settings is None:
                 return
             self._send(replace(self._settings, share=self._share or self._settings.share))

@@ -25,6 +25,6 @@ def is_bare_data_set(content: bytes | bytearray) -> bool:
     return is_first and (has_vr or int.from_bytes(content[4:8], "little") <= PREAMBLE_BYTES)
 
 
-def may_swell(head: bytes) -> bool:
+def may_inflate(head: bytes) -> bool:
     """Whether the file that begins with `head` may take far more memory than its size: its data set is deflated."""
     return _DEFLATED in head[:_META_BYTES]

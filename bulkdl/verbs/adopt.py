@@ -24,7 +24,7 @@ from typing import Annotated, Any, Final, Unpack
 from bulkdl.dicom.header import Header
 from bulkdl.dicom.validation import validate
 from bulkdl.errors import InstanceError, JournalUnreadable, SelectionError
-from bulkdl.fetch.committer import source_may_swell
+from bulkdl.fetch.committer import source_may_inflate
 from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
 from bulkdl.fetch.lost_files import move_away
 from bulkdl.fetch.pixel_decoding import Decoders
@@ -191,7 +191,7 @@ class _Adopting:
     _decoders: Decoders = field(default_factory=Decoders)
     _collections: dict[str, str] = field(default_factory=dict)
     _placing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _swelling: Lock = field(default_factory=Lock)  # one data set at a time is inflated
+    _inflating: Lock = field(default_factory=Lock)  # one data set at a time is inflated
     _announced: float = 0.0
     _counting: Lock = field(default_factory=Lock)  # several threads validate files
 
@@ -272,7 +272,7 @@ class _Adopting:
             source = candidate.source
             try:
                 if level is not ValidationLevel.PIXELS:  # that was done before
-                    with self._swelling if source_may_swell(source) else nullcontext():
+                    with self._inflating if source_may_inflate(source) else nullcontext():
                         candidate.validation = validate(source, level=level)
                 candidate.digests = digests_of(source) if isinstance(source, bytes) else digests_of_file(source)
             except (InstanceError, OSError) as error:

@@ -41,7 +41,7 @@ def test_several_in_a_row_are_one() -> None:
     assert inflated(gzip.compress(b"a") + gzip.compress(b"b"), 7) == b"ab"
 
 
-def test_what_swells_comes_in_pieces() -> None:
+def test_what_inflates_comes_in_pieces() -> None:
     assert len(inflated(gzip.compress(bytes(10**7)), 10**6)) == 10**7
 
 

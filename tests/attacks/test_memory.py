@@ -20,36 +20,36 @@ from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-SWOLLEN_BYTES = 96 << 20
+INFLATED_BYTES = 96 << 20
 
 
-def deflated(one: MadeUp, swollen: bytes) -> MadeUp:
-    """The instance as a deflated data set whose pixels are zeros; `swollen` is the deflated form of those."""
+def deflated(one: MadeUp, zeros: bytes) -> MadeUp:
+    """The instance as a deflated data set whose pixels are zeros; `zeros` is the deflated form of those."""
     content = one.content
     length = int.from_bytes(content[140:144], "little")
     at = content.index(b"1.2.840.10008.1.2.1\0")
     meta = content[144 : at - 2] + len(DEFLATED).to_bytes(2, "little") + DEFLATED + content[at + 20 : 144 + length]
     pixels = content.index(b"\xe0\x7f\x10\x00OW")
-    data = content[144 + length : pixels] + b"\xe0\x7f\x10\x00OW\0\0" + SWOLLEN_BYTES.to_bytes(4, "little")
-    rows, columns = 6144, SWOLLEN_BYTES // 2 // 6144
+    data = content[144 + length : pixels] + b"\xe0\x7f\x10\x00OW\0\0" + INFLATED_BYTES.to_bytes(4, "little")
+    rows, columns = 6144, INFLATED_BYTES // 2 // 6144
     for tag, value in ((b"\x28\0\x10\0US\x02\0", rows), (b"\x28\0\x11\0US\x02\0", columns)):
         where = data.index(tag) + len(tag)
         data = data[:where] + value.to_bytes(2, "little") + data[where + 2 :]
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     head = compressor.compress(data) + compressor.flush(zlib.Z_FULL_FLUSH)
-    body = content[:140] + len(meta).to_bytes(4, "little") + meta + head + swollen
+    body = content[:140] + len(meta).to_bytes(4, "little") + meta + head + zeros
     return replace(one, content=body + b"\0" * (len(body) % 2))
 
 
-def swollen() -> bytes:
+def deflated_zeros() -> bytes:
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = bytes(1 << 20)
-    return b"".join(compressor.compress(block) for _ in range(SWOLLEN_BYTES >> 20)) + compressor.flush()
+    return b"".join(compressor.compress(block) for _ in range(INFLATED_BYTES >> 20)) + compressor.flush()
 
 
 @pytest.mark.parametrize("level", ["header", "structure", "pixels"])
 async def test_data_sets_that_inflate_are_held_in_little_memory(level: str, bulkdl: Watcher, tmp_path: Path) -> None:
-    pixels = swollen()
+    pixels = deflated_zeros()
     made_up = [deflated(one, pixels) for one in instances(series=1, per_series=10)]
     async with HostileArchive(made_up) as archive:
         words = archive.mirror_everything(tmp_path / "mirror", "--concurrency", "12", "--validate", level)
@@ -59,7 +59,7 @@ async def test_data_sets_that_inflate_are_held_in_little_memory(level: str, bulk
 
 
 async def test_data_sets_that_inflate_are_adopted_in_little_memory(bulkdl: Watcher, tmp_path: Path) -> None:
-    pixels = swollen()
+    pixels = deflated_zeros()
     honest = instances(series=8, per_series=100)  # so that each of four batches has some that inflate
     made_up = (deflated(one, pixels) if number % 100 == 0 else one for number, one in enumerate(honest))
     written = write_folder(tmp_path / "found", made_up)
@@ -68,9 +68,7 @@ async def test_data_sets_that_inflate_are_adopted_in_little_memory(bulkdl: Watch
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(written)
 
 
-async def test_frames_that_swell_when_they_are_decoded_are_held_in_little_memory(
-    bulkdl: Watcher, tmp_path: Path
-) -> None:
+async def test_frames_that_are_large_when_decoded_are_held_in_little_memory(bulkdl: Watcher, tmp_path: Path) -> None:
     made_up = [replace(one, content=large_codestream(one)) for one in instances(series=1, per_series=4, rows=64)]
     sound = list(instances(series=1, per_series=2, seed="sound"))
     async with HostileArchive([*made_up, *sound]) as archive:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from bulkdl.model.settings import Transport
-from tests.stress.soup import soup
+from tests.stress.mixed_faults import run_with_mixed_faults
 from tests.stress.torture import Plan, torture
 from tests.support.commands import RunningArchive, loops_by_uvloop, requests_by_aiohttp, run
 from tests.support.faults import over_tls
@@ -63,7 +63,7 @@ def test_a_run_with_mixed_faults_ends_correctly(
     variables = {**(loops_by_uvloop() if way.by_uvloop else {}), **(requests_by_aiohttp() if way.by_aiohttp else {})}
     for name, value in variables.items():  # for the second worker
         monkeypatch.setenv(name, value)
-    work = soup(
+    work = run_with_mixed_faults(
         tmp_path, instances_wanted=200, per_series=5, share=0.2, transport=transport, seed=seed, workers=workers
     )
     with by_aiohttp(way.by_aiohttp), over_tls(way.over_tls):

@@ -73,27 +73,27 @@ class Ended:
         self.outcomes.append(outcome)
 
 
-async def test_a_hired_process_does_all_work(files: MirrorFiles) -> None:
+async def test_a_process_with_an_assignment_does_all_work(files: MirrorFiles) -> None:
     ended = Ended()
     async with BadArchive(MADE_UP) as archive:
         worker = WorkerProcess(RunContext(), give_back=ended.give_back)
         worker.share(Share(2))
-        worker.hire(settings(archive, files))
+        worker.assign(settings(archive, files))
         await worker.run(items(), ended.deliver)
     assert {outcome.outcome for outcome in ended.outcomes} == {Outcome.FETCHED}
     assert {outcome.key for outcome in ended.outcomes} == {one.sop_uid for one in MADE_UP}
     assert ended.given_back == []
     assert worker.traffic.requests == len(MADE_UP)
-    assert worker.traffic.limit == 2  # the share that it was given before it was hired
+    assert worker.traffic.limit == 2  # the share that it was given before `assign`
 
 
 @pytest.mark.parametrize("how", ["dismissed", "stopped"])
-async def test_a_process_that_is_not_hired_ends_without_work(how: str) -> None:
+async def test_a_process_without_an_assignment_ends_without_work(how: str) -> None:
     ended = Ended()
     context = RunContext()
     worker = WorkerProcess(context, give_back=ended.give_back)
     if how == "dismissed":
-        worker.hire(None)
+        worker.assign(None)
     else:
         context.stop.set()
     await worker.run(items(), ended.deliver)
@@ -105,7 +105,7 @@ async def test_an_error_that_must_stop_the_run_is_raised(files: MirrorFiles, tmp
     (tmp_path / "mirror" / ".bulkdl" / "partial").rmdir()
     async with BadArchive(MADE_UP) as archive:
         worker = WorkerProcess(RunContext(), give_back=ended.give_back)
-        worker.hire(settings(archive, files))
+        worker.assign(settings(archive, files))
         with pytest.raises(MirrorUnwritable, match="partial"):
             await worker.run(items(), ended.deliver)
     assert ended.outcomes == []

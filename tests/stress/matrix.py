@@ -1,6 +1,6 @@
-"""The suites of faults, attacks and contracts, torture and soup, with every transport, over TLS, with two workers.
+"""Faults, attacks, contracts, torture and mixed faults, with every transport, over TLS, with two workers.
 
-`python -m tests.stress.matrix` runs every cell; `--only aiohttp-tls-2` one of them, `--quick` without torture and soup.
+`python -m tests.stress.matrix` runs every cell; `--only aiohttp-tls-2` one, `--quick` without torture and mixed faults.
 The tests themselves run in the first cell, `sockets-plain-1`, alone. See `tests.support.variants`.
 """
 
@@ -58,8 +58,8 @@ class Cell:
             workers = ["--workers", str(self.workers)]
             yield [sys.executable, "-m", "tests.stress.torture", "--kills", KILLS, *workers]
             for transport in ("single", "zip", "auto"):
-                soup = ["tests.stress.soup", "--instances", INSTANCES, "--transport", transport, *workers]
-                yield [sys.executable, "-m", *soup]
+                mixed = ["tests.stress.mixed_faults", "--instances", INSTANCES, "--transport", transport, *workers]
+                yield [sys.executable, "-m", *mixed]
 
 
 CELLS: Final = tuple(Cell(*each) for each in product(("sockets", "aiohttp"), (False, True), (1, 2)))
@@ -68,7 +68,7 @@ CELLS: Final = tuple(Cell(*each) for each in product(("sockets", "aiohttp"), (Fa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=[cell.name for cell in CELLS], help="may be repeated")
-    parser.add_argument("--quick", action="store_true", help="without torture and soup")
+    parser.add_argument("--quick", action="store_true", help="without torture and mixed faults")
     given = parser.parse_args()
     failed = []
     for cell in CELLS:

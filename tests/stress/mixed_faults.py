@@ -1,6 +1,6 @@
 """Mix all faults: a share of the answers is wrong in every possible way. The run must end correctly all the same.
 
-`python -m tests.stress.soup --instances 2000` is the long form; the tests run a short one.
+`python -m tests.stress.mixed_faults --instances 2000` is the long form; the tests run a short one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PER_SERIES = 20
 
 
 @dataclass(frozen=True)
-class Soup:
+class MixedFaultsRun:
     """The result; `wrong` lists what must not happen."""
 
     report: RunReport
@@ -38,7 +38,7 @@ class Soup:
     wrong: tuple[str, ...]
 
 
-async def soup(
+async def run_with_mixed_faults(
     folder: Path,
     *,
     instances_wanted: int,
@@ -48,7 +48,7 @@ async def soup(
     attempts: int = 8,
     workers: int = 1,
     per_series: int = PER_SERIES,
-) -> Soup:
+) -> MixedFaultsRun:
     """Mirror `instances_wanted` made-up instances from an archive; `share` of its answers are wrong.
 
     Then the archive answers correctly and the run is resumed: all instances must be held.
@@ -111,7 +111,7 @@ async def soup(
         await archive.resume(folder, access=trusted)
     if not checksums_on_disk(folder / "mirror") == journalled_checksums(folder / "mirror") == wanted:
         wrong.append("in the end: the mirror is incomplete or wrong")
-    return Soup(report, served_wrong, tuple(wrong))
+    return MixedFaultsRun(report, served_wrong, tuple(wrong))
 
 
 def judge(report: RunReport, mirror: Path, wanted: dict[str, str]) -> list[str]:
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
-    run: Callable[[Coroutine[Any, Any, Soup]], Soup] = asyncio.run
+    run: Callable[[Coroutine[Any, Any, MixedFaultsRun]], MixedFaultsRun] = asyncio.run
     if options.uvloop:
         import uvloop  # noqa: PLC0415 - not made for every system
 
@@ -147,7 +147,7 @@ def main() -> None:
         run = uvloop.run
     with tempfile.TemporaryDirectory() as folder:
         found = run(
-            soup(
+            run_with_mixed_faults(
                 Path(folder),
                 instances_wanted=options.instances,
                 share=options.share,
