@@ -75,6 +75,7 @@ class Coordinator:
         self._spare: WorkerProcess | None = None  # started, and without work yet
         self._can_grow = settings.fetch.workers is None
         self._all_is_given_out = False
+        self._awaits_last = False  # nothing is left to give out: the run ends with what is in hand
         self._expects_work = True  # False: probably nothing is owed
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._folders: dict[str, str] = {}  # of the Series in hand
@@ -187,6 +188,7 @@ class Coordinator:
             self._some_ended.clear()
             upstream.changed.clear()
             had_ended, skip, gave_out = upstream.has_ended, frozenset(self._in_hand), False
+            self._awaits_last = False
             cursor: WorkCursor | None = None
             while not self._stop.is_set():
                 page, cursor = await self._journal_thread(
@@ -203,6 +205,8 @@ class Coordinator:
                 continue
             if had_ended and not skip and not self._in_hand:
                 return
+            self._awaits_last = had_ended
+            await self._record_last()
             # A worker that dies gives its work back, and more Series may be listed meanwhile.
             await first_set(self._some_ended, upstream.changed, self._stop)
 
@@ -262,7 +266,14 @@ class Coordinator:
         at_once = self.recorded is not None and not self._recording.locked()  # somebody waits for it
         if at_once or len(self._unrecorded) >= _GROUP:
             await self._record()
+        elif self._awaits_last:
+            await self._record_last()
         self._check_refused(outcome)
+
+    async def _record_last(self) -> None:
+        """Record what was delivered if nothing else is in hand: the run would end with the next tick, and can now."""
+        if self._unrecorded and len(self._unrecorded) >= self._in_hand.total():
+            await self._record()
 
     async def _record(self) -> None:
         """Journal the delivered outcomes, in one transaction, which ends even if the caller is cancelled."""

@@ -90,6 +90,18 @@ async def test_outcomes_are_counted_if_the_run_is_cancelled_while_they_are_recor
         assert made.outcomes.total() == 1
 
 
+async def test_a_run_ends_with_its_last_outcome(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait until outcomes are recorded anyway, a part of a second later."""
+    async with coordinator(files) as (made, recording):
+        recording.may_end.set()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: now)  # no timer ever ends
+            await made.fetch(ended())
+        assert made.outcomes.total() == 1
+
+
 async def test_an_outcome_that_could_not_be_recorded_is_recorded_later(files: MirrorFiles) -> None:
     async with coordinator(files, failures=1) as (made, recording):
         recording.may_end.set()
