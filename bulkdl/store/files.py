@@ -174,7 +174,14 @@ class MirrorFiles:
         parent = relative.rpartition("/")[0]
         if parent:
             self._ensure(parent)
-        self._make_folder(self.root / relative)
+        try:
+            self._make_folder(self.root / relative)
+        except MirrorUnwritable as error:
+            if not parent or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            self._known.clear()  # the folder above was removed meanwhile, because it was empty
+            self._ensure(parent)
+            self._make_folder(self.root / relative)
         if len(self._known) >= _KNOWN_FOLDERS:
             self._known.clear()
         self._known.add(relative)

@@ -451,27 +451,27 @@ class Gateway:
             over = await asyncio.to_thread(self.holdings.size_bytes) + more_bytes - self.most_bytes
             after = (-1, "")
             while over > 0 and (page := await asyncio.to_thread(self.holdings.least_used, after, _PAGE)):
-                for used_at, series_uid, folder, size_bytes in page:
+                for used_at, series_uid, size_bytes in page:
                     after = used_at, series_uid
                     if over > 0 and series_uid not in self._in_use and series_uid not in self._demands:
-                        await self._remove(series_uid, folder)
+                        await self._remove(series_uid)
                         over -= size_bytes
 
     async def remove_outdated(self) -> None:
         """Remove the Series that the archive describes otherwise than when they were downloaded."""
-        for series_uid, folder in await asyncio.to_thread(self._outdated):
-            await self._remove(series_uid, folder)
+        for series_uid in await asyncio.to_thread(self._outdated):
+            await self._remove(series_uid)
 
-    def _outdated(self) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
+    def _outdated(self) -> list[str]:
+        found: list[str] = []
         after = (-1, "")
         with Journal.open_readonly(self.mirror.files.journal_path) as journal:
             while page := self.holdings.least_used(after, _PAGE):
-                for used_at, series_uid, folder, _ in page:
+                for used_at, series_uid, _ in page:
                     after = used_at, series_uid
                     now, row = self._series(series_uid), journal.find_series(SeriesUid(series_uid))
                     if now is not None and row is not None and _is_outdated(row.series, now):
-                        found.append((series_uid, folder))
+                        found.append(series_uid)
         return found
 
     async def note_use(self) -> None:
@@ -479,12 +479,13 @@ class Gateway:
         used, self._used = self._used, {}
         await asyncio.to_thread(self.holdings.note_use, used)
 
-    async def _remove(self, series_uid: str, folder: str) -> None:
+    async def _remove(self, series_uid: str) -> None:
         self._known.discard(series_uid)
-        names = [file.path for file in await asyncio.to_thread(self.catalogue.files, series_uid)]
+        root = self.mirror.files.root
+        files = await asyncio.to_thread(self.catalogue.files, series_uid)
         await self.mirror.journal(Journal.forget_series, SeriesUid(series_uid))
         await asyncio.to_thread(self.holdings.remove, series_uid)
-        await asyncio.to_thread(_delete, names, self.mirror.files.root / folder, self.mirror.files.root)
+        await asyncio.to_thread(self.mirror.files.remove, [file.path.relative_to(root).as_posix() for file in files])
 
 
 async def _until(demand: Demand, wanted: Wanted | None = None) -> None:
@@ -523,16 +524,6 @@ def _is_outdated(before: Series, now: Series) -> bool:
 
 def _name_of(held: InstanceOutcome) -> str:
     return held.name or default_file_name(held.sop_uid or "")
-
-
-def _delete(files: Sequence[Path], folder: Path, root: Path) -> None:
-    """Delete files, and the folders above them that are empty then."""
-    for path in files:
-        path.unlink(missing_ok=True)
-    with suppress(OSError):
-        while folder != root:
-            folder.rmdir()
-            folder = folder.parent
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,14 @@ def test_prepare_makes_the_mirror_and_can_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         MirrorFiles(tmp_path / "a" / "b").prepare()
     assert below(tmp_path) == ["a", "a/b", "a/b/.bulkdl", "a/b/.bulkdl/partial", "a/b/.bulkdl/quarantine"]
+
+
+def test_a_folder_is_made_below_one_that_was_removed_meanwhile(files: MirrorFiles) -> None:
+    """Another thread, or another program, removes a folder as soon as it is empty."""
+    put(files, "C/P/S1/i.dcm")
+    shutil.rmtree(files.root / "C")
+    put(files, "C/P/S2/i.dcm")
+    assert [path for path in below(files.root) if path.startswith("C")] == ["C", "C/P", "C/P/S2", "C/P/S2/i.dcm"]
 
 
 def test_a_private_mirror_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -158,10 +158,10 @@ class Holdings:
         """The bytes of all files."""
         return int(self._catalogue.select("SELECT ifnull(sum(size_bytes), 0) FROM holding", ())[0][0])
 
-    def least_used(self, after: tuple[int, str], limit: int) -> list[tuple[int, str, str, int]]:
-        """Series by their last use, after one: when, UID, folder, bytes."""
+    def least_used(self, after: tuple[int, str], limit: int) -> list[tuple[int, str, int]]:
+        """Series by their last use, after one: when, UID, bytes."""
         return self._catalogue.select(
-            "SELECT used, series_uid, folder, size_bytes FROM holding WHERE (used, series_uid) > (?, ?) "
+            "SELECT used, series_uid, size_bytes FROM holding WHERE (used, series_uid) > (?, ?) "
             "ORDER BY used, series_uid LIMIT ?",
             (*after, limit),
         )
