@@ -35,7 +35,8 @@ class Capabilities:
     """What an archive can do beyond the three questions.
 
     `ranges`: `open` can send the rest of an entry. `lists_sop_uids`: its entries carry their SOP Instance UIDs.
-    `checksums`: `checksum` knows the MD5 of an entry; `series_checksums`: there is one for a whole Series.
+    `checksums`: `checksum` knows the MD5 of an entry; `lists_checksums`: its entries, or those of a part of it, carry
+    their sizes and MD5s; `series_checksums`: there is one for a whole Series.
     `asks_series_singly`: a question names one Series at most.
     `endpoints`: it has endpoints, for `query` and `describe`. `takes_key`, `takes_login`: it uses an API key,
     or the token of a login. `slides`: it has the slides that manifests name.
@@ -45,6 +46,7 @@ class Capabilities:
     ranges: bool = False
     lists_sop_uids: bool = True
     checksums: bool = False
+    lists_checksums: bool = False
     series_checksums: bool = False
     asks_series_singly: bool = False
     endpoints: bool = False

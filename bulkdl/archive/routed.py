@@ -43,7 +43,12 @@ class RoutedArchive:
     def __init__(self, profile: Profile, idc: IdcArchive, nbia: NbiaArchive) -> None:
         self.name = profile.name
         self.url = profile.url
-        self.capabilities = replace(nbia.capabilities, lists_sop_uids=False, asks_series_singly=False)
+        self.capabilities = replace(
+            nbia.capabilities,
+            lists_sop_uids=False,
+            lists_checksums=profile.route is not Route.NBIA,
+            asks_series_singly=False,
+        )
         self.idc = idc
         self.nbia = nbia
         self.route = profile.route

@@ -20,6 +20,8 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
+from bulkdl.errors import BulkdlError
+
 _THREADS: Final = 4
 _READ_AT_ONCE_BYTES: Final = 1 << 16
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
@@ -99,8 +101,8 @@ class ServerThreads:
     ) -> web.StreamResponse:
         """Send `first`, then `chunks` as they are made. `notes` are read after the last chunk.
 
-        An empty chunk stands for what `more` waits for. If that fails the connection is ended, so that the client takes
-        nothing for complete.
+        An empty chunk stands for what `more` waits for. If that or a chunk fails the connection is ended, so that the
+        client takes nothing for complete.
         """
         response = Stream(headers=headers)
         response.enable_chunked_encoding()
@@ -116,7 +118,9 @@ class ServerThreads:
                 elif more is not None:
                     await more()
             await response.write_eof()
-        except Unavailable as error:
+        except ConnectionError:
+            raise  # the client has left
+        except (Unavailable, BulkdlError, OSError) as error:
             notes = [*notes, str(error)]
             if request.transport is not None:
                 request.transport.abort()

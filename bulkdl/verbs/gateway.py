@@ -144,6 +144,11 @@ class Gateway:
             else of
         )
 
+    @property
+    def lists_checksums(self) -> bool:
+        """See `server.supply.Supply.lists_checksums`."""
+        return self.archive.client.capabilities.lists_checksums and self._lists.have_uids
+
     def is_whole(self, series_uid: str) -> bool:
         """See `server.supply.Supply.is_whole`."""
         return series_uid in self._known or self.holdings.is_whole(series_uid)
@@ -158,7 +163,7 @@ class Gateway:
 
     async def listed(self, series_uid: str) -> Sequence[ListedInstance] | None:
         """See `server.supply.Supply.listed`. The lists of buckets have sizes and MD5s; the time is that of now."""
-        if not self.archive.client.capabilities.checksums or not self._lists.have_uids:
+        if not self.lists_checksums:
             return None
         series = await asyncio.to_thread(self._series, series_uid)
         with _as_unavailable():
@@ -210,6 +215,13 @@ class Gateway:
             while demand is not None and demand.entries is None and demand.error is None:
                 await demand.changed.wait()
             yield ArrivingSeries(self, demand) if demand is not None else None
+
+    @asynccontextmanager
+    async def downloading(self, series_uid: str) -> AsyncIterator[None]:
+        """See `server.supply.Supply.downloading`."""
+        async with self._keeping(series_uid):
+            await self._demand(series_uid)
+            yield
 
     async def _take_one(self, series_uid: str, wanted: Wanted) -> bool:
         """Wait until one instance is here, or known not to exist; False if its whole Series is, or has to be, needed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import os
 import re
@@ -23,6 +24,8 @@ from aiohttp import web
 
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError, MirrorLocked
 from bulkdl.journal.journal import Journal
+from bulkdl.manifest.base import Remarks
+from bulkdl.manifest.locked import read_lock
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted
 from bulkdl.model.ids import stable_uuid
@@ -427,6 +430,152 @@ async def test_the_bucket_sends_an_object_that_was_never_listed(upstream: Upstre
         assert (await cache.ask(f"/bulkdl/{key}")).body == made.content
     assert files_in(cache.folder) == {f"{made.sop_uid}.dcm"}
     assert (await cache.ask(f"/bulkdl/{key[:36]}/{stable_uuid('1.2.3')}.dcm")).status == 404
+
+
+# --- downloads from the pages ----------------------------------------------------------------------------------------
+
+
+def members(bundle: bytes) -> dict[str, bytes]:
+    """The contents of a zip by their names."""
+    with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+async def test_a_zip_of_the_cart_downloads_what_is_not_here(upstream: Upstream, cache: Cache) -> None:
+    await cache.bundle(upstream.series[2])
+    cart = {"bulkdl_cart": "1.2.3.4.5"}
+    assert "Zip of the files" in (await cache.ask("/cart", cookies=cart)).body.decode()
+    answer = await cache.ask("/download?of=cart&format=zip", cookies=cart)
+    assert members(answer.body) == {f"{made.series_uid}/{made.sop_uid}.dcm": made.content for made in upstream.made}
+    assert set(upstream.fetched().values()) == {1}
+
+
+async def test_a_zip_begins_with_the_first_file_while_the_next_series_are_downloaded(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """However small the cache is: what is being sent stays in it."""
+    first, *others = sorted(upstream.series)
+    release, is_asked = asyncio.Event(), asyncio.Event()
+    last = upstream.of(first)[-1].sop_uid
+
+    async def hold_back(request: web.Request) -> None:
+        if "getImage" in request.path:
+            raise web.HTTPInternalServerError
+        if last in request.path_qs:
+            await release.wait()
+        if others[0] in request.path_qs:
+            is_asked.set()
+
+    upstream.hook = hold_back
+    async with cache_of(upstream.url, tmp_path / "cache", cache_size=1) as cache:
+        url = f"{cache.served.url.removesuffix(SERVICES_PATH)}/download?of=search&format=zip"
+        async with cache.session.get(url) as response:
+            assert (response.status, response.content_type) == (200, "application/zip")
+            begun = await response.content.readany()
+            await is_asked.wait()
+            release.set()
+            found = members(begun + await response.read())
+        await until(lambda: not files_in(tmp_path / "cache"))
+    assert sorted(found.values()) == sorted(made.content for made in upstream.made)
+    assert {upstream.fetched()[made.sop_uid] for made in upstream.made} == {1}
+
+
+async def test_a_zip_of_which_a_later_series_fails_breaks_off(upstream: Upstream, cache: Cache) -> None:
+    *_, failing = sorted(upstream.series)
+    has_begun = asyncio.Event()
+
+    async def fail(request: web.Request) -> None:
+        if failing in request.path_qs:
+            await has_begun.wait()
+            raise web.HTTPForbidden
+
+    upstream.hook = fail
+    url = f"{cache.served.url.removesuffix(SERVICES_PATH)}/download?of=search&format=zip"
+    async with cache.session.get(url) as response:
+        assert (response.status, await response.content.read(2)) == (200, b"PK")
+        has_begun.set()
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+
+
+@pytest.mark.parametrize("form", ["zip", "lock"])
+async def test_a_page_says_why_the_archive_does_not_send_what_is_to_be_downloaded(
+    upstream: Upstream, tmp_path: Path, form: str
+) -> None:
+    choice = as_idc(upstream, tmp_path / "index") if form == "lock" else upstream.url
+
+    async def fail(request: web.Request) -> None:
+        if "Image" in request.path or request.path == "/bulkdl":
+            raise web.HTTPForbidden
+
+    async with cache_of(choice, tmp_path / "cache") as cache:
+        upstream.hook = fail
+        answer = await cache.ask(f"/download?series={upstream.series[0]}&format={form}")
+    assert (answer.status, answer.kind) == (502, "text/html")
+    assert b"The archive does not answer" in answer.body
+    assert b"403" in answer.body
+
+
+async def test_asking_for_the_head_of_a_download_downloads_nothing(upstream: Upstream, cache: Cache) -> None:
+    origin = cache.served.url.removesuffix(SERVICES_PATH)
+    for form in ("zip", "tcia"):
+        url = f"{origin}/download?series={upstream.series[0]}&format={form}"
+        async with cache.session.head(url) as response:
+            assert (response.status, "attachment" in response.headers["Content-Disposition"]) == (200, True)
+    async with cache.session.head(f"{origin}/download?series=1.2.3&format=zip") as response:
+        assert response.status == 404
+    assert upstream.fetched() == {}
+
+
+async def test_a_lock_whose_checksums_are_not_listed_is_offered_once_all_files_are_here(
+    upstream: Upstream, cache: Cache
+) -> None:
+    made = upstream.of(upstream.series[0])[0]
+    pages = [f"/series?uid={made.series_uid}", f"/study?uid={made.study_uid}"]
+    link = f"/download?series={made.series_uid}&format=lock"
+    for page in pages:
+        text = (await cache.ask(page)).body.decode()
+        assert ("format=lock" in text, "once all files are on this server" in text) == (False, True)
+        assert "format=zip" in text
+    refused = await cache.ask(link)
+    assert (refused.status, b"once all files are on this server" in refused.body) == (404, True)
+    assert upstream.fetched() == {}
+    await cache.ask(f"/download?series={made.series_uid}&format=zip")
+    text = (await cache.ask(pages[0])).body.decode()
+    assert ("format=lock" in text, "once all files are on this server" in text) == (True, False)
+    assert locked((await cache.ask(link)).body) == {one.sop_uid: md5(one) for one in upstream.of(made.series_uid)}
+
+
+def locked(text: bytes) -> dict[str, bytes | None]:
+    """The MD5s of a lock by SOP Instance UID."""
+    _, groups = read_lock(text.decode().splitlines(keepends=True), Remarks("lock"))
+    return {one.name: one.md5 for _, instances in groups for one in instances}
+
+
+def md5(made: MadeUp) -> bytes:
+    return hashlib.md5(made.content, usedforsecurity=False).digest()
+
+
+async def test_a_lock_has_the_checksums_that_a_bucket_lists(tmp_path: Path) -> None:
+    """Of large files they are listed without a download; small files are downloaded to know their UIDs."""
+    large = write_folder(tmp_path / "archive", instances(series=2, per_series=3, rows=256))
+    small = write_folder(tmp_path / "archive", instances(series=1, per_series=2, seed="small"))
+    async with (
+        archive_of(tmp_path / "archive", [*large, *small]) as upstream,
+        cache_of(as_idc(upstream, tmp_path / "index"), tmp_path / "cache") as cache,
+    ):
+        page = await cache.ask(f"/study?uid={large[0].study_uid}")
+        assert b"format=lock" in page.body
+        answer = await cache.ask("/download?of=search&format=lock")
+        assert locked(answer.body) == {one.sop_uid: md5(one) for one in (*large, *small)}
+        assert files_in(tmp_path / "cache") == {f"{one.sop_uid}.dcm" for one in small}
+
+
+async def test_a_manifest_for_s5cmd_is_for_the_bucket_of_the_cache(upstream: Upstream, cache: Cache) -> None:
+    uid = upstream.series[0]
+    answer = await cache.ask(f"/download?series={uid}&format=s5cmd")
+    assert f'cp "s3://bulkdl/{stable_uuid(uid)}/*" .\n' in answer.body.decode()
 
 
 # --- errors of the archive --------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ from bulkdl.model.records import Entry, Series, SeriesKind
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.tasks import as_iterator, run_pool, together
 
-CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True)
+CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True, lists_checksums=True)
 
 POLICY: Final = "https://www.cancerimagingarchive.net/nih-controlled-data-access-policy/"
 _NOT_SEARCHED: Final = "a data commons is not searched: give a manifest of its objects"

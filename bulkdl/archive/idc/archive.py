@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals, Release
     from bulkdl.archive.idc.whole_index import WholeIndex
 
-CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True)
+CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True, lists_checksums=True)
 
 
 class IdcArchive:

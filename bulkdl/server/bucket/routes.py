@@ -21,7 +21,7 @@ from bulkdl.server.bucket.objects import BucketObject, BucketObjects
 from bulkdl.server.catalogue import ServedFile, open_served
 from bulkdl.server.context import ServerContext
 from bulkdl.server.responses import NotedResponse, Unavailable, http_date, send_file, unmet_condition
-from bulkdl.server.supply import SeriesNeeded
+from bulkdl.server.supply import SeriesNeeded, list_or_download
 
 _Found = TypeVar("_Found")
 
@@ -136,10 +136,8 @@ class _BucketHandlers:
                 return await self._made(http, list_page, request, listed)
             except SeriesNeeded as needed:
                 assert self._supply is not None  # noqa: S101 - it is what needs Series
-                instances = await self._supply.listed(needed.series_uid)
-                if instances is None:
-                    await stack.enter_async_context(self._supply.using(needed.series_uid))
-                else:
+                instances = await list_or_download(self._supply, needed.series_uid, stack)
+                if instances is not None:
                     listed[needed.series_uid] = instances
 
     async def _answer(self, http: web.Request, stack: AsyncExitStack) -> web.Response:

@@ -14,7 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
@@ -36,6 +36,8 @@ _ZIP64_FROM_BYTES: Final = 1 << 31
 _LEVEL: Final = 0  # deflated in form, without compression: level 1 takes twenty times the time (measured)
 _PLACEHOLDER: Final = ServedFile(0, Path(), None, "", "", 0, 0, None, None, None)
 """Stands for a file that has not arrived yet, where names are made."""
+ZipMember: TypeAlias = tuple[ServedFile, str] | None
+"""A file of a zip with its name; None for one that has not arrived yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,7 @@ class Downloads:
         has_license = request.endpoint.name == "getImage" and not is_tcia
         notes: list[str] = []
         chunks = bundle(
-            files if arriving is None else arriving,
-            _file_names(request, files),
+            named(files if arriving is None else arriving, _file_names(request, files)),
             license_text=await self._threads.do(_license, view, series_uid) if has_license else None,
             md5_of=view.md5 if with_md5 else None,
             on_failure=notes.append,
@@ -251,9 +252,14 @@ def original_names(files: Sequence[ServedFile]) -> list[str]:
     return [f"{number:08}-{name}" for number, name in enumerate(names, start=1)]
 
 
+def named(files: Iterable[ServedFile | None], names: Iterable[str]) -> Iterator[ZipMember]:
+    """Each file with the next of the names."""
+    remaining = iter(names)
+    return (None if file is None else (file, next(remaining)) for file in files)
+
+
 def bundle(
-    files: Iterable[ServedFile | None],
-    names: Iterable[str],
+    members: Iterable[ZipMember],
     *,
     license_text: str | None = None,
     md5_of: Callable[[ServedFile], bytes] | None = None,
@@ -263,19 +269,19 @@ def bundle(
 
     It has the form that NBIA's servers write with `java.util.zip`: deflated, lengths after the data, flat names, the
     current time. Like NBIA's, it ends early but well-formed if a file cannot be read, and `on_failure` gets the reason.
-    An empty chunk stands for a file that is None, because it has not arrived yet.
+    An empty chunk stands for a member that is None, because its file has not arrived yet.
     """
-    sink, sent, remaining = _Sink(), list[tuple[ServedFile, str]](), iter(names)
+    sink, sent = _Sink(), list[tuple[ServedFile, str]]()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         if license_text is not None:
             archive.writestr(_entry("LICENSE"), license_text)
         try:
-            for file in files:
-                if file is None:
+            for member in members:
+                if member is None:
                     yield from sink.take(1)
                     yield b""
                     continue
-                name = next(remaining)
+                file, name = member
                 if md5_of is not None:
                     sent.append((file, name))
                 is_large = file.size_bytes >= _ZIP64_FROM_BYTES

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from bulkdl.server.catalogue import SeriesDetail
 from bulkdl.server.portal import facets, listings
+from bulkdl.server.portal.downloads import lists_only, offers
 from bulkdl.server.portal.facets import FACETS
 from bulkdl.server.portal.pages import PageMissing, PageRequest, address
 
@@ -46,6 +47,7 @@ def search(request: PageRequest) -> dict[str, Any]:
         "facets": [(name, title, *_divided(counts, name)) for name, title in FACETS.items()],
         "patients": patients,
         "found_uid": _of_uid(request, wanted.words),
+        "lists": lists_only(),
         "next": following,
         **_series_table(request, details),
     }
@@ -81,6 +83,9 @@ def collection(request: PageRequest) -> dict[str, Any]:
     patients, behind = listings.patient_rows(request.view, name, request.value("after"), contains)
     return {
         "collection": rows[0],
+        "offers": offers(
+            request, request.view.series_uids(collection=name), series=rows[0].series, images=rows[0].images
+        ),
         **_terms(request, name),
         "patients": patients,
         "contains": contains,
@@ -101,6 +106,7 @@ def patient(request: PageRequest) -> dict[str, Any]:
         others, _ = listings.series_rows(request.view, *listings.without_study(number))
     return {
         "patient": record,
+        "offers": offers(request, request.view.series_uids(collection=name, patient_id=patient_id)),
         "studies": studies,
         "next": _next(request, behind),
         **_terms(request, name),
@@ -117,6 +123,7 @@ def study(request: PageRequest) -> dict[str, Any]:
     details, behind = listings.series_rows(request.view, condition, after=request.number("after"))
     return {
         "study": found[0][1],
+        "offers": offers(request, request.view.series_uids(study_uid=request.uid("uid"))),
         "next": _next(request, behind),
         **_terms(request, found[0][1]["collection"]),
         **_series_table(request, details),
@@ -135,6 +142,7 @@ def series(request: PageRequest) -> dict[str, Any]:
     return {
         "detail": detail,
         "about": request.view.about(detail.series.collection),
+        "offers": offers(request, [series_uid], images=detail.series.image_count or 0),
         "files": files[:INSTANCES],
         "start": start,
         "held": held,

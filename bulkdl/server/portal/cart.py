@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bulkdl.server.catalogue import CatalogueView
 from bulkdl.server.portal import listings
+from bulkdl.server.portal.downloads import offers
 from bulkdl.server.portal.pages import PageRequest
 
 CART: Final = "bulkdl_cart"
@@ -36,6 +37,7 @@ def cart(request: PageRequest) -> dict[str, Any]:
         "details": details,
         "numbers": listings.numbers_of(request.view, uids) if uids else {},
         "in_cart": frozenset(request.cart),
+        "offers": offers(request, uids),
         "images": sum(detail.series.image_count or 0 for detail in details),
         "size_bytes": sum(detail.series.size_bytes or 0 for detail in details),
         "most": MOST,

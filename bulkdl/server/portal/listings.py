@@ -13,6 +13,7 @@ from bulkdl.server.portal.facets import pattern_of
 
 PAGE: Final = 50
 _COLLECTIONS: Final = 100
+_UIDS_AT_ONCE: Final = 5_000
 _WITHOUT_PICTURES: Final = "'RTSTRUCT', 'RTPLAN', 'RTDOSE', 'SEG', 'SR', 'PR', 'KO', 'ECG', 'REG', 'DOC', 'M3D', 'ANN'"
 _COUNTED: Final = (
     "SELECT t.collection_key, sum(a.series) AS series, sum(a.images) AS images, sum(a.size_bytes) AS size_bytes, "
@@ -167,3 +168,12 @@ def numbers_of(view: CatalogueView, series_uids: Sequence[str]) -> dict[str, int
     """The numbers of Series by their UIDs."""
     where, values = view.where(among("t.series_uid", series_uids))
     return dict(view.select(f"SELECT t.series_uid, t.number FROM series AS t {where}", values))
+
+
+def image_count(view: CatalogueView, series_uids: Sequence[str]) -> int:
+    """How many images Series have together, as far as that is known."""
+    total = 0
+    for start in range(0, len(series_uids), _UIDS_AT_ONCE):
+        where, values = view.where(among("t.series_uid", series_uids[start : start + _UIDS_AT_ONCE]))
+        total += view.select(f"SELECT coalesce(sum(t.image_count), 0) FROM series AS t {where}", values)[0][0]
+    return total

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.server.catalogue import Root, ServedFile
-from bulkdl.server.nbia.downloads import bundle, new_names, sequential_names
+from bulkdl.server.nbia.downloads import bundle, named, new_names, sequential_names
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served_archive import FAILED, Archive
 
@@ -145,7 +145,7 @@ def test_sequential_names_have_eight_digits(tmp_path: Path) -> None:
 def test_holds_license_files_and_checksums_in_that_order(tmp_path: Path) -> None:
     contents = [b"first", b"x" * 1_000_000]
     files = [served(tmp_path / str(number), content) for number, content in enumerate(contents)]
-    pieces = list(bundle(files, ["a", "b"], license_text="terms", md5_of=md5_of))
+    pieces = list(bundle(named(files, ["a", "b"]), license_text="terms", md5_of=md5_of))
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.namelist() == ["LICENSE", "a", "b", "md5hashes.csv"]
         assert archive.testzip() is None
@@ -160,7 +160,7 @@ def test_holds_license_files_and_checksums_in_that_order(tmp_path: Path) -> None
 def test_no_piece_holds_a_whole_instance(tmp_path: Path) -> None:
     """Memory does not grow with the size of an instance."""
     noise = b"".join(hashlib.sha256(number.to_bytes(4)).digest() for number in range(60_000))
-    pieces = list(bundle([served(tmp_path / "x", noise)], ["x"]))
+    pieces = list(bundle([(served(tmp_path / "x", noise), "x")]))
     assert len(pieces) > 4
     assert max(map(len, pieces)) < 700_000
 
@@ -175,7 +175,7 @@ def test_ends_well_formed_before_a_file_that_changed(tmp_path: Path, change: str
     elif change == "folder":
         files[1].path.mkdir()
     failures: list[str] = []
-    pieces = bundle(files, ["a", "b", "c"], md5_of=md5_of, on_failure=failures.append)
+    pieces = bundle(named(files, ["a", "b", "c"]), md5_of=md5_of, on_failure=failures.append)
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.namelist() == ["a"]
     assert len(failures) == 1

@@ -10,8 +10,10 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
+from aiohttp import ClientError
 from multidict import MultiDict
 
 from bulkdl.manifest import collect, open_manifest
@@ -20,11 +22,12 @@ from bulkdl.manifest.locked import read_lock
 from bulkdl.model.ids import SeriesUid, stable_uuid
 from bulkdl.model.records import Patient, Series
 from bulkdl.server.access import Viewer
-from bulkdl.server.catalogue import CatalogueView, SeriesDetail
-from bulkdl.server.portal.downloads import manifest_chunks
-from bulkdl.server.portal.pages import PageRequest
+from bulkdl.server.catalogue import CatalogueView, Root, SeriesDetail
+from bulkdl.server.portal.downloads import bounded, manifest_chunks, offers
+from bulkdl.server.portal.pages import PageMissing, PageRequest
 from tests.server.portal.conftest import SECRET
-from tests.support.served import Served
+from tests.support.dicom_files import instances, write_folder
+from tests.support.served import Served, served
 
 
 async def get(portal: Served, form: str, **choice: str) -> bytes:
@@ -80,11 +83,59 @@ async def test_a_hidden_series_cannot_be_downloaded(portal: Served, form: str) -
     assert uid.encode() not in answer.body
 
 
-async def test_a_zip_of_a_file_that_changed_breaks_off(portal: Served) -> None:
+async def test_a_zip_whose_first_file_changed_is_an_error_without_its_path(portal: Served, tmp_path: Path) -> None:
     (uid, *_) = portal.catalogue.series_uids(collection="OPEN")
-    portal.catalogue.files(uid)[1].path.write_bytes(b"shorter")
+    portal.catalogue.files(uid)[0].path.write_bytes(b"shorter")
     answer = await portal.ask("/download", params={"format": "zip", "series": uid})
-    assert answer.status == 404
+    assert (answer.status, answer.kind) == (500, "text/html; charset=utf-8")
+    assert str(tmp_path).encode() not in answer.body
+    assert "has changed since the scan" in (portal.log[-1].note or "")
+
+
+async def test_a_zip_breaks_off_before_a_file_that_changed(tmp_path: Path) -> None:
+    write_folder(tmp_path / "large", instances(series=1, per_series=2, rows=512))
+    async with served(Root(tmp_path / "large"), catalogue=tmp_path / "catalogue.sqlite") as portal:
+        (uid,) = portal.catalogue.series_uids()
+        portal.catalogue.files(uid)[1].path.write_bytes(b"shorter")
+        with pytest.raises(ClientError):
+            await portal.ask("/download", params={"format": "zip", "series": uid})
+
+
+@pytest.mark.parametrize(
+    ("form", "series", "images", "reason"),
+    [
+        ("zip", 3, 33_333, None),
+        ("zip", 3, 33_334, "no zip of more than 100,000 images"),
+        ("zip", 100_001, 0, "more than 100,000 series"),
+        ("lock", 2_001, 1, "more than 2,000 series"),
+    ],
+)
+def test_what_is_sent_as_files_is_limited(form: str, series: int, images: int, reason: str | None) -> None:
+    view = CatalogueView(lambda _query, values: [(images * len(values),)], lambda _: b"")
+    chosen = (f"1.2.{number}" for number in range(series))
+    if reason is None:
+        assert len(bounded(view, chosen, form)) == series
+    else:
+        with pytest.raises(PageMissing, match=reason):
+            bounded(view, chosen, form)
+
+
+async def test_a_page_does_not_offer_what_would_be_refused(portal: Served) -> None:
+    request = PageRequest(
+        view=portal.catalogue, viewer=Viewer("x"), path="/", query=MultiDict(), origin="http://127.0.0.1", match={}
+    )
+    few, many = offers(request, ["1.2"], series=1, images=1), offers(request, [], series=2_001, images=100_001)
+    assert list(few.forms) == ["tcia", "s5cmd", "csv", "lock", "zip"]
+    assert list(many.forms) == ["tcia", "s5cmd", "csv"]
+    assert ("2,000 series" in many.reasons[0], "100,000 images" in many.reasons[1]) == (True, True)
+
+
+async def test_an_error_is_shown_where_the_browser_would_save_it(portal: Served) -> None:
+    """A link with `download` saves whatever the server answers, or says that there is no file."""
+    page = await portal.ask("/collection", params={"name": "OPEN"})
+    links = re.findall(r'<a [^>]*href="/download[^>]*>', page.body.decode())
+    assert len(links) == 5
+    assert [link for link in links if " download" in link] == []
 
 
 class EverySeries(CatalogueView):
