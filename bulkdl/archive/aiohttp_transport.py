@@ -6,7 +6,6 @@ It is the transport of proxies and of Windows; `socket_transport` takes a third 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,7 +16,7 @@ from yarl import URL
 from bulkdl import errors
 from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
-from bulkdl.archive.certificates import load_certificates
+from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
@@ -75,10 +74,9 @@ class AiohttpResponse:
 class AiohttpTransport:
     """See `http_transport.HttpTransport`. Made by `open_transport`."""
 
-    def __init__(self, access: Access, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, access: Access) -> None:
         self.requests = 0
-        self._tls = tls
-        self._loading = asyncio.Lock()
+        self._certificates = Certificates(access.ca_bundle)
         self._is_proxy_encrypted = (access.proxy or "").casefold().startswith("https:")
         connecting = min(_CONNECTIONS * access.connect_seconds, access.answer_seconds)
         self._answer_seconds = connecting + access.answer_seconds
@@ -107,7 +105,7 @@ class AiohttpTransport:
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
         method, data = ("GET", None) if form is None else ("POST", aiohttp.FormData(form))
-        tls = await self._context() if url.scheme == "https" or self._is_proxy_encrypted else True
+        tls = await self._certificates.context() if url.scheme == "https" or self._is_proxy_encrypted else True
         try:
             async with asyncio.timeout(self._answer_seconds):  # the header may arrive slowly, too
                 response = await self.session.request(
@@ -117,12 +115,6 @@ class AiohttpTransport:
             raise _translate(error) from error
         return AiohttpResponse(response, self._silence_seconds)
 
-    async def _context(self) -> ssl.SSLContext:
-        async with self._loading:
-            if self._tls is None:
-                self._tls = await load_certificates(None)
-            return self._tls
-
 
 @asynccontextmanager
 async def open_transport(access: Access) -> AsyncIterator[AiohttpTransport]:
@@ -131,8 +123,7 @@ async def open_transport(access: Access) -> AsyncIterator[AiohttpTransport]:
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
-    tls = await load_certificates(access.ca_bundle) if access.ca_bundle is not None else None
-    transport = AiohttpTransport(access, tls)
+    transport = AiohttpTransport(access)
     async with transport.session:
         yield transport
 

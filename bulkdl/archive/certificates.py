@@ -6,19 +6,24 @@ aiohttp loads them twice when it is imported, 20 ms each time (measured with 3.1
 import asyncio
 import errno
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.text import error_text
 
 _PROTOCOLS: Final = ("http/1.1",)
+_PEM: Final = b"-----BEGIN "
+_MOST_BYTES: Final = 1 << 26
 
 
 def import_aiohttp() -> None:
     """Import aiohttp without certificates, if it is not imported yet.
 
     Its own contexts trust no server afterwards, so call this only in a process that bulkdl has started, before there
-    are threads. `aiohttp_transport` uses a context of `load_certificates`.
+    are threads. `aiohttp_transport` uses a context of `Certificates`.
     """
     name, load = "set_default_verify_paths", ssl.SSLContext.load_default_certs
     loading: Any = ssl.SSLContext
@@ -31,18 +36,39 @@ def import_aiohttp() -> None:
         delattr(loading, name)
 
 
-async def load_certificates(bundle: str | None) -> ssl.SSLContext:
-    """A TLS context that trusts the certificates of `bundle`, or else those of the system.
+class Certificates:
+    """The certificates of `bundle`, or else those of the system, which the first TLS connection loads.
 
     Raises:
-        ConfigurationError: they cannot be read.
+        ConfigurationError: the bundle cannot be read, or has no certificate in the form PEM (RFC 7468).
     """
+
+    def __init__(self, bundle: str | None) -> None:
+        self._bundle = bundle
+        self._loading = asyncio.Lock()
+        self._context: ssl.SSLContext | None = None
+        if bundle is not None:  # at once, because the first TLS connection may be that of a redirect, days later
+            with _certificate_errors(bundle), Path(bundle).open("rb") as file:
+                if _PEM not in file.read(_MOST_BYTES):
+                    raise ssl.SSLError("it has no certificate in the form PEM")
+
+    async def context(self) -> ssl.SSLContext:
+        """A TLS context that trusts them. Raises ConfigurationError: they cannot be read."""
+        async with self._loading:
+            if self._context is None:
+                with _certificate_errors(self._bundle):
+                    context = await asyncio.to_thread(ssl.create_default_context, cafile=self._bundle)
+                context.set_alpn_protocols(_PROTOCOLS)
+                self._context = context
+            return self._context
+
+
+@contextmanager
+def _certificate_errors(bundle: str | None) -> Iterator[None]:
     try:
-        context = await asyncio.to_thread(ssl.create_default_context, cafile=bundle)
+        yield
     except (OSError, ssl.SSLError) as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError from error
         of = f"in {bundle}" if bundle is not None else "of the system"
         raise ConfigurationError(f"the certificates {of} cannot be read: {error_text(error)}") from error
-    context.set_alpn_protocols(_PROTOCOLS)
-    return context

@@ -24,7 +24,7 @@ from yarl import URL
 from bulkdl import errors
 from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
-from bulkdl.archive.certificates import load_certificates
+from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, ResponseHeader, parse_header
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
@@ -304,11 +304,10 @@ class Connection:
 class SocketTransport:
     """See `http_transport.HttpTransport`. Made by `open_transport`."""
 
-    def __init__(self, access: Access, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, access: Access) -> None:
         self.requests = 0
         self._access = access
-        self._tls = tls
-        self._loading = asyncio.Lock()
+        self._certificates = Certificates(access.ca_bundle)
         self._loop = asyncio.get_running_loop()
         self._idle: dict[_Origin, list[Connection]] = {}
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -403,11 +402,9 @@ class SocketTransport:
         return link
 
     async def _encrypted(self, link: socket.socket, host: str) -> ssl.SSLSocket:
-        async with self._loading:
-            if self._tls is None:
-                self._tls = await load_certificates(None)
         try:
-            tls = self._tls.wrap_socket(link, server_hostname=host, do_handshake_on_connect=False)
+            context = await self._certificates.context()
+            tls = context.wrap_socket(link, server_hostname=host, do_handshake_on_connect=False)
         except BaseException:
             link.close()
             raise
@@ -472,8 +469,7 @@ async def open_transport(access: Access) -> AsyncIterator[SocketTransport]:
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
-    tls = await load_certificates(access.ca_bundle) if access.ca_bundle is not None else None
-    transport = SocketTransport(access, tls)
+    transport = SocketTransport(access)
     try:
         yield transport
     finally:

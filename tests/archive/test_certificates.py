@@ -5,11 +5,12 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from yarl import URL
 
-from bulkdl.archive.certificates import load_certificates
+from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.transports import open_transport
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access
@@ -47,10 +48,37 @@ async def test_the_certificates_of_the_system_are_trusted(monkeypatch: pytest.Mo
 
 
 async def test_a_context_requires_a_certificate_and_the_name_of_the_host() -> None:
-    context = await load_certificates(str(CERTIFICATE))
+    context = await Certificates(str(CERTIFICATE)).context()
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
-async def test_a_bundle_that_cannot_be_read_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match=r"the certificates in missing\.pem cannot be read"):
-        await load_certificates("missing.pem")
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "other"])
+def test_a_bundle_that_cannot_be_read_is_a_configuration_error_at_once(content: str | None, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"the certificates in .*ca\.pem cannot be read"):
+        Certificates(str(bundle))
+
+
+async def test_a_damaged_bundle_is_a_configuration_error_before_anything_is_sent(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    access = Access(ca_bundle=str(bundle))
+    async with FaultyServer(in_turn(), tls=self_signed()) as server, open_transport(access) as transport:
+        with pytest.raises(ConfigurationError, match=r"the certificates in .*ca\.pem cannot be read"):
+            await transport.send(URL(server.url), {}, None)
+        assert server.requests == []
+
+
+async def test_the_first_tls_connection_loads_them_and_no_other_one(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(CERTIFICATE.read_bytes())
+    plain, encrypted = FaultyServer(in_turn(answer(b"body"))), FaultyServer(in_turn(), tls=self_signed())
+    async with plain, encrypted, open_transport(Access(ca_bundle=str(bundle))) as transport:
+        bundle.unlink()
+        response = await transport.send(URL(plain.url), {}, None)
+        assert await response.read() == b"body"
+        response.release()
+        with pytest.raises(ConfigurationError, match=r"the certificates in .*ca\.pem cannot be read"):
+            await transport.send(URL(encrypted.url), {}, None)
