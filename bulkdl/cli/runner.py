@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -47,21 +47,20 @@ def run_verb(
     options: OutputOptions,
     *,
     when_interrupted: str,
-    prepare: Callable[[], None] | None = None,
+    prepare: Callable[[], AbstractContextManager[None]] = nullcontext,
     is_result: bool = False,
     show: Callable[[AnyReport], None] | None = None,
 ) -> Exit:
     """Run `action(sink, stop)` on a new event loop, show its progress, print its report; return the exit code.
 
-    `prepare` is called once the display has what it needs. `is_result`: the text is what was asked for, so --quiet
-    prints it, too. `show` prints the report in place of its text.
+    The run is in the block of `prepare`, which begins once the display has what it needs. `is_result`: the text is what
+    was asked for, so --quiet prints it, too. `show` prints the report in place of its text.
     """
     tune_process()
     with shown(options) as sink:
         try:
-            if prepare is not None:
-                prepare()
-            report = run(lambda stop: action(sink, stop), when_interrupted=when_interrupted, sink=sink)
+            with prepare():
+                report = run(lambda stop: action(sink, stop), when_interrupted=when_interrupted, sink=sink)
         except BulkdlError as error:
             sink(RunEnded(error_values(error)))
             raise

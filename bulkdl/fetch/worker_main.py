@@ -9,6 +9,7 @@ from typing import Final
 
 from bulkdl.archive.connect import connect
 from bulkdl.archive.transports import import_transport
+from bulkdl.dicom.validation import load_pydicom
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
@@ -43,6 +44,9 @@ class WorkerMain:
         self._commands = asyncio.StreamReader(limit=PIPE_BYTES)
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._commands), sys.stdin.buffer)
+        if await receive(self._commands) is None:  # Signal.PREPARE
+            return
+        load_pydicom()
         settings: WorkerSettings | None = await receive(self._commands)
         if settings is None:
             return
@@ -107,11 +111,16 @@ class WorkerMain:
 
 
 def main() -> None:
-    """Run a worker process."""
+    """Run a worker process, in a new Python."""
     tune_process()
     collect_less_often()
     disable_numpy()
     import_transport(Access())
+    work()
+
+
+def work() -> None:
+    """Run a worker process, in a process that is prepared."""
     asyncio.run(WorkerMain().run())
 
 

@@ -1,7 +1,7 @@
 """A worker in another process, seen from its parent, and the messages between them. `worker_main` is its program.
 
-The parent sends `WorkerSettings` first, then `SeriesWork`, and `Share` and `Signal` at any time. The
-process sends `Batch` after `Batch`.
+The parent sends `Signal.PREPARE` and `WorkerSettings` first, then `SeriesWork`, and `Share` and `Signal` at any time.
+The process sends `Batch` after `Batch`.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
 from bulkdl.model.events import Event, Noted, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.runtime.forked_process import ForkedProcess, take_forked
 from bulkdl.runtime.processes import packed, receive, start_process
 from bulkdl.runtime.tasks import first_set, running_alongside
 
@@ -31,6 +32,7 @@ _SILENT_SECONDS: Final = (5, 60)
 class Signal(Enum):
     """What the parent tells a process. After the last work it ends when all is done."""
 
+    PREPARE = 0  # for work that may come
     NO_MORE_WORK = 1
     STOP = 2  # take no more work
 
@@ -62,7 +64,7 @@ class WorkerProcess:
         self._sink = context.sink
         self._stop = context.stop
         self._give_back = give_back
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ForkedProcess | asyncio.subprocess.Process | None = None
         self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first entry, until all is delivered
         self._delivered: Counter[tuple[str, str]] = Counter()
         self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # entry → key of its work
@@ -81,9 +83,11 @@ class WorkerProcess:
         if self._has_settings:
             self._send(share)
 
-    async def start(self) -> asyncio.subprocess.Process:
-        """Start the process, as `runtime.processes` does, unless it runs. `run` ends it."""
-        self._process = self._process or await start_process("bulkdl.fetch.worker_main")
+    async def start(self) -> ForkedProcess | asyncio.subprocess.Process:
+        """Start the process, as `runtime.processes` does, unless it runs, and let it prepare itself. `run` ends it."""
+        if self._process is None:
+            self._process = await take_forked() or await start_process("bulkdl.fetch.worker_main")
+            self._send(Signal.PREPARE)
         return self._process
 
     async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
@@ -128,7 +132,7 @@ class WorkerProcess:
             await self._ahead.acquire()  # before the next is taken: another worker may be idle
         self._send(Signal.NO_MORE_WORK)
 
-    async def _end_silent(self, process: asyncio.subprocess.Process, limit_seconds: float) -> None:
+    async def _end_silent(self, process: ForkedProcess | asyncio.subprocess.Process, limit_seconds: float) -> None:
         """End a process that sends nothing. Seconds count while this process runs, and not while it is stopped."""
         shortest, longest = _SILENT_SECONDS
         while self._silent_seconds < max(shortest, min(longest, limit_seconds)):
@@ -138,7 +142,7 @@ class WorkerProcess:
         with suppress(ProcessLookupError):
             process.kill()
 
-    async def _listen(self, process: asyncio.subprocess.Process, deliver: Deliver) -> None:
+    async def _listen(self, process: ForkedProcess | asyncio.subprocess.Process, deliver: Deliver) -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         while (message := await receive(process.stdout)) is not None:
             batch: Batch = message

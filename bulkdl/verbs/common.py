@@ -14,15 +14,14 @@ from urllib.parse import urljoin
 from bulkdl.archive.base import Archive
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile, find_profile
-from bulkdl.archive.transports import import_transport
-from bulkdl.dicom.without_numpy import disable_numpy, require_decoders
+from bulkdl.dicom.without_numpy import require_decoders
 from bulkdl.errors import ConfigurationError, JournalError, JournalUnreadable, MirrorLocked, SelectionError
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import DEFAULT_CEILING, WorkerSettings, make_retrier
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import SelectionRow
 from bulkdl.journal.thread import JournalThread, open_journal_thread
-from bulkdl.model.access import DEMO_IDC, DEMO_PATHDB, DEMOS, Access, ArchiveChoice
+from bulkdl.model.access import DEMO_IDC, DEMO_PATHDB, DEMOS, ArchiveChoice
 from bulkdl.model.completed_series import parse_command
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.formatting import command
@@ -139,16 +138,6 @@ def kept_context(root: Path, options: RunOptions) -> RunContext:
     if settings.validation is ValidationLevel.PIXELS:
         require_decoders()
     return replace(context, settings=settings)
-
-
-def prepare_process(archive: ArchiveChoice | None) -> None:
-    """Import what a run needs without what it does not: numpy, which doubles the time to start, and certificates.
-
-    For processes of bulkdl only. The demonstration archive makes its images with numpy, so numpy stays for it.
-    """
-    import_transport(archive.access if archive is not None else Access())
-    if archive is None or archive.name not in DEMOS:
-        disable_numpy()
 
 
 @asynccontextmanager

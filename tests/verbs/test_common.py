@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,16 +15,6 @@ from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
 from bulkdl.verbs.common import context_of, open_archive, open_mirror, place_series, require_mirror
 from bulkdl.verbs.reach import reach
 from tests.support.journals import NOW, begin, record
-
-PROGRAM = """
-import importlib.util, sys
-from pathlib import Path
-from bulkdl.model.access import ArchiveChoice
-from bulkdl.verbs.common import prepare_process
-name = sys.argv[1]
-prepare_process(ArchiveChoice(cache=Path("c"), name=name) if name else None)
-print("numpy" in sys.modules and sys.modules["numpy"] is None)
-"""
 
 
 async def test_an_open_mirror_is_locked(tmp_path: Path) -> None:
@@ -72,9 +60,3 @@ async def test_an_unknown_archive_is_an_error_on_entering() -> None:
     with pytest.raises(ConfigurationError, match="did you mean tcia"):
         async with open_archive(reach("tcai"), RunContext()):
             pass
-
-
-@pytest.mark.parametrize(("name", "expected"), [("tcia", "True"), ("", "True"), ("demo", "False")])
-def test_numpy_counts_as_not_installed_unless_the_demonstration_runs(name: str, expected: str) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, name], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == expected

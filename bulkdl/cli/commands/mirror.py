@@ -6,8 +6,8 @@ from bulkdl.cli.runner import confirm, confirm_rate, consenting, run_verb, yes_o
 from bulkdl.cli.sections import command
 from bulkdl.model.reports.phrases import interrupted
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.common import prepare_process
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.prepared_process import prepared_process
 
 
 @command(
@@ -31,5 +31,5 @@ def mirror(call: VerbCall, selection: Selection, *, yes: bool) -> int:
         lambda sink, stop: mirror_async(selection, **call.options, archive=choice, sink=sink, stop=stop),
         call.output,
         when_interrupted=interrupted(str(to)),
-        prepare=lambda: prepare_process(choice),
+        prepare=lambda: prepared_process(choice, call.settings),
     )

@@ -7,7 +7,7 @@ from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_a
 from bulkdl.cli.runner import confirm_rate, consenting, run_verb, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.model.reports.phrases import interrupted
-from bulkdl.verbs.common import prepare_process
+from bulkdl.verbs.prepared_process import prepared_process
 from bulkdl.verbs.resume import resume_async
 
 
@@ -29,5 +29,5 @@ def resume(call: VerbCall, mirror: Path, *, yes: bool) -> int:
         lambda sink, stop: resume_async(mirror, **options, sink=sink, stop=stop),
         call.output,
         when_interrupted=interrupted(str(mirror)),
-        prepare=lambda: prepare_process(options["archive"]),
+        prepare=lambda: prepared_process(options["archive"], call.settings),
     )

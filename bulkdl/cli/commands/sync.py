@@ -14,7 +14,7 @@ from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.phrases import interrupted
 from bulkdl.model.reports.run import RunReport
 from bulkdl.model.reports.sync import SyncPlan
-from bulkdl.verbs.common import prepare_process
+from bulkdl.verbs.prepared_process import prepared_process
 from bulkdl.verbs.prune import prune_async
 from bulkdl.verbs.sync import sync_async
 from bulkdl.verbs.sync_plan import sync_plan_async
@@ -55,5 +55,5 @@ def sync(call: VerbCall, mirror: Path, *, dry_run: bool, prune: bool, yes: bool)
         sync_and_prune,
         call.output,
         when_interrupted=interrupted(str(mirror)),
-        prepare=lambda: prepare_process(options["archive"]),
+        prepare=lambda: prepared_process(options["archive"], call.settings),
     )
