@@ -32,9 +32,12 @@ gc.disable()  # until all tests are collected
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector the thousands of tests, which live to the end."""
-    gc.collect()
+    """Spare the garbage collector the thousands of tests, which live to the end, and let it look less often.
+
+    With Python's own thresholds it takes a tenth of the time of the tests. Commands keep those, as other processes.
+    """
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     gc.enable()
 
 
