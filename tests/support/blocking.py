@@ -21,17 +21,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import re
 import time
 from asyncio import constants
 from collections import deque
-from dataclasses import dataclass, replace
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 LIMIT_SECONDS: Final = 0.2  # twice what a quiet machine needs: threads that share a core take CPU time from each other
 setattr(constants, "DEBUG_STACK_DEPTH", 0)  # noqa: B010 - Final; ten frames noted for each step cost more than most steps
-_NOTE_SECONDS: Final = 0.0005  # between moments, of which each costs as much as a short step
+_NOTE_SECONDS: Final = 0.002  # between moments, of which each costs as much as a short step
 _SAMPLE_SECONDS: Final = 0.02  # between readings of `/proc`, which cost more than most steps
 _PRESSURE_SECONDS: Final = 0.005  # of other processes waiting for a core, above which a wait is not judged
 _FILE_OF_TASK: Final = re.compile(r"coro=<.*? at (.*?):\d+>")
@@ -56,8 +57,7 @@ class _Garbage:
 _garbage = _Garbage()
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(NamedTuple):
     """Seconds so far: by the clock, of CPU time, ready without a core, and of all processes waiting for a core."""
 
     clock: float
@@ -65,7 +65,7 @@ class _Moment:
     ready: float
     pressure: float
 
-    def __sub__(self, earlier: _Moment) -> _Moment:
+    def since(self, earlier: _Moment) -> _Moment:
         return _Moment(
             self.clock - earlier.clock,
             self.computed - earlier.computed,
@@ -85,6 +85,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         self.blocked: list[str] = []
         self._moments: deque[_Moment] = deque(maxlen=10_000)
         self._noted_at = self._sampled_at = self._without_core = self._machine_waited = 0.0
+        self._schedule: int | None = None  # of the thread that it runs in
         super().__init__()
         self.set_debug(True)
         self.slow_callback_duration = LIMIT_SECONDS
@@ -96,12 +97,15 @@ class WatchedLoop(asyncio.SelectorEventLoop):
     def run_forever(self) -> None:
         self._moments.clear()
         self._noted_at = 0.0
+        self._schedule = _opened("/proc/thread-self/schedstat")
         handler = _SlowSteps(self)
         logging.getLogger("asyncio").addHandler(handler)
         try:
             super().run_forever()
         finally:
             logging.getLogger("asyncio").removeHandler(handler)
+            if self._schedule is not None:
+                os.close(self._schedule)
 
     def time(self) -> float:
         """See asyncio. In debug mode the loop asks before and after each step, among other times."""
@@ -118,32 +122,42 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         self._moments.append(_Moment(now, computed, self._without_core, self._machine_waited))
 
     def _sample(self, now: float) -> None:
-        self._sampled_at, self._without_core, self._machine_waited = now, _ready_seconds(), _pressure_seconds()
+        self._sampled_at = now
+        self._without_core = _ready_seconds(self._schedule)
+        self._machine_waited = _pressure_seconds()
 
     def judge(self, step: str, seconds: float) -> None:
         """Asyncio reports that `step`, which has just ended, took `seconds`."""
         end = self._moments[-1]
         began = next((one for one in reversed(self._moments) if one.clock <= end.clock - seconds + 1e-9), end)
         self._sample(end.clock)
-        took = replace(end, ready=self._without_core, pressure=self._machine_waited) - began
+        took = end._replace(ready=self._without_core, pressure=self._machine_waited).since(began)
         found = _FILE_OF_TASK.search(step)
         is_of_a_test = found is not None and found[1].startswith(_TESTS)
         if max(took.computed, took.waited) >= LIMIT_SECONDS and not is_of_a_test:
             self.blocked.append(f"{took.computed:.3f} s computed, {took.waited:.3f} s waited: {step}")
 
 
-def _ready_seconds() -> float:
-    try:
-        return int(Path("/proc/thread-self/schedstat").read_bytes().split()[1]) / 1e9
-    except OSError:
-        return 0.0
+def _opened(path: str) -> int | None:
+    """A file of `/proc`, kept open: to open it takes longer than to read it. None where there is no such file."""
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.pread(file, 1, 0)  # a kernel without pressure figures may have the file, and not let it be read
+        return file
+    return None
+
+
+_PRESSURE: Final = _opened("/proc/pressure/cpu")
+
+
+def _ready_seconds(schedule: int | None) -> float:
+    return 0.0 if schedule is None else int(os.pread(schedule, 100, 0).split()[1]) / 1e9
 
 
 def _pressure_seconds() -> float:
-    try:
-        return int(Path("/proc/pressure/cpu").read_bytes().partition(b"total=")[2].split()[0]) / 1e6
-    except OSError:
+    if _PRESSURE is None:
         return float("inf")
+    return int(os.pread(_PRESSURE, 200, 0).partition(b"total=")[2].split()[0]) / 1e6
 
 
 class _SlowSteps(logging.Handler):
