@@ -14,8 +14,9 @@ from bulkdl.manifest import drs, locked, plain, s5cmd, structured, tabular, tcia
 from bulkdl.manifest.base import Manifest, ManifestReading, ManifestRow, Remarks, Text, collect, lines
 from bulkdl.manifest.text import ManifestText, OpenFile
 from bulkdl.model.preamble import is_dicom
+from bulkdl.model.text import encoding_of
 
-__all__ = ["Manifest", "ManifestReading", "ManifestRow", "collect", "open_manifest", "read_manifest"]
+__all__ = ["Manifest", "ManifestReading", "ManifestRow", "collect", "is_binary", "open_manifest", "read_manifest"]
 
 _SUPPORTED: Final = (
     "supported are NBIA .tcia, CSV, TSV, workbooks, JSON and JSON Lines with a column of UIDs, lists of series UIDs, "
@@ -63,6 +64,13 @@ def open_manifest(content: bytes | OpenFile, *, source: str, skip_bad_lines: boo
     if text.is_empty:
         raise remarks.error("the manifest is empty: it lists no series")
     return _reader_of(text.head, remarks)(text, remarks)
+
+
+def is_binary(beginning: bytes) -> bool:
+    """Whether content that begins so is a binary file of no supported format, whatever follows."""
+    if beginning.startswith((workbook.ZIP, zstandard.MAGIC)):
+        return False
+    return "\0" in beginning.decode(encoding_of(beginning), errors="replace")
 
 
 def _read_compressed(open_file: OpenFile, remarks: Remarks) -> ManifestReading:

@@ -106,16 +106,17 @@ def read_content(
     """The content of what can be read once only, such as a pipe, which may be `opened` already.
 
     One of more bytes than are to be `in_memory` is copied to a temporary file; the result opens that, any number of
-    times.
+    times. Of a binary file, which no reader accepts, the result is the beginning.
 
     Raises ManifestError: it cannot be read, or has more than `at_most` bytes; DiskError: the copy cannot be written.
     """
-    from bulkdl.runtime.stored_copy import StoredCopy  # noqa: PLC0415 - late: most manifests are files
+    from bulkdl.manifest import is_binary  # noqa: PLC0415 - late: most manifests are files
+    from bulkdl.runtime.stored_copy import StoredCopy  # noqa: PLC0415 - as above
 
     try:
         with Path(path).open("rb") if opened is None else nullcontext(opened) as file:
             beginning = file.read(in_memory)
-            if len(beginning) < in_memory:
+            if len(beginning) < in_memory or is_binary(beginning):
                 return beginning
             return StoredCopy(file, beginning, at_most=at_most).open
     except OSError as error:

@@ -8,6 +8,7 @@ import threading
 import tracemalloc
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,10 @@ from bulkdl.verbs.common import kept_locks
 from bulkdl.verbs.lock_files import keep_locks
 from bulkdl.verbs.select import choose_selection, read_content, select_from
 from tests.support.dicom_files import uid
+from tests.support.manifest_texts import workbook
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "cohort.lock"
 ONE, TWO, THREE = (uid("series", number) for number in range(3))
@@ -81,9 +86,39 @@ def test_a_large_manifest_from_a_pipe_takes_little_memory() -> None:
     assert len(select_from(content, source="standard input").series) == 100_000
 
 
+class Endless(io.RawIOBase):
+    """Lines without an end."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        view[:] = (b"1.2.3\n" * (len(view) // 6 + 1))[: len(view)]
+        return len(view)
+
+
 def test_a_pipe_without_an_end_is_refused() -> None:
-    with pytest.raises(ManifestError, match="/dev/zero: cannot be read: it has more than 3,000,000 bytes"):
-        read_content("/dev/zero", at_most=3_000_000)
+    with pytest.raises(ManifestError, match="standard input: cannot be read: it has more than 3,000,000 bytes"):
+        read_content("standard input", io.BufferedReader(Endless()), at_most=3_000_000)
+
+
+def test_a_binary_file_without_an_end_is_refused_by_its_beginning() -> None:
+    content = read_content("/dev/zero", at_most=3_000_000)
+    with pytest.raises(ManifestError, match="this is a binary file"):
+        select_from(content, source="/dev/zero")
+
+
+def test_large_text_of_two_bytes_a_letter_is_not_taken_for_a_binary_file() -> None:
+    lines = "".join(f"1.2.3.{number}\n" for number in range(10_000)).encode("utf-16")
+    content = read_content("standard input", io.BytesIO(lines), in_memory=1_001)
+    assert len(select_from(content, source="standard input").series) == 10_000
+
+
+def test_a_large_workbook_is_not_taken_for_a_binary_file_that_is_refused() -> None:
+    content = workbook([["SeriesInstanceUID"], *([f"1.2.3.{number}"] for number in range(1_000))])
+    read = read_content("standard input", io.BytesIO(content), in_memory=1_000)
+    assert len(select_from(read, source="standard input").series) == 1_000
 
 
 def test_a_lock_that_was_copied_from_a_pipe_is_a_lock(tmp_path: Path) -> None:
