@@ -50,11 +50,15 @@ class MirrorFiles:
 
     def absolute(self, relative: str) -> Path:
         """The path of a committed file or folder, which is in the mirror and not in `.bulkdl`."""
+        return Path(self.absolute_text(relative))
+
+    def absolute_text(self, relative: str) -> str:
+        """The same as a text: to make a `Path` takes longer than most system calls."""
         parts = relative.split("/")
         is_odd = not _NOT_NAMES.isdisjoint(parts) or "\\" in relative or "\0" in relative
         if is_odd or parts[0] == disk.BOOKKEEPING:
             raise MirrorUnwritable(f"{relative!a} is not a place for an instance in the mirror")
-        return self.root / relative
+        return f"{self.root}/{relative}"
 
     def ensure_folder(self, relative: str) -> None:
         """Make and sync a folder and those above it. One that exists is synced too: its maker may have been killed."""
@@ -67,17 +71,17 @@ class MirrorFiles:
 
         The file may be journalled only after `sync_folder`. `ensure_folder` comes first.
         """
-        partial, final = self.partials.path(name), self.absolute(relative)
+        partial, final = self.partials.path_text(name), self.absolute_text(relative)
         with disk.disk_errors("put in place", final):
-            mtime_ns = partial.lstat().st_mtime_ns
+            mtime_ns = os.lstat(partial).st_mtime_ns
             try:
-                partial.replace(final)
+                os.replace(partial, final)  # noqa: PTH105 - see `absolute_text`
             except FileNotFoundError:
                 if (folder := relative.rpartition("/")[0]) == "":
                     raise
                 self._known.clear()
                 self._ensure(folder)
-                partial.replace(final)
+                os.replace(partial, final)  # noqa: PTH105 - see `absolute_text`
         return mtime_ns
 
     def mtime_ns(self, relative: str) -> int:

@@ -126,6 +126,10 @@ class Partials:
         """Where the partial file `name` is; see `partial_name`."""
         return self.folder / name
 
+    def path_text(self, name: str) -> str:
+        """The same as a text, which takes less time."""
+        return f"{self.folder}/{name}"
+
     def free_bytes(self) -> int:
         """How much is free where the partial files are."""
         return measure(self.folder).free_bytes

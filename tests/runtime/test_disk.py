@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.journal.journal import Journal
-from bulkdl.runtime.disk import disk_errors, replace_file, shortage_errors, sync_file, sync_folder
+from bulkdl.runtime.disk import disk_errors, replace_file, shortage_errors, sync_file, sync_files, sync_folder
 from bulkdl.server.nbia.shared_lists import SharedLists
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
@@ -52,6 +53,31 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(os, "fsync", noting)
     return paths
+
+
+# --- many files -------------------------------------------------------------------------------------------------------
+
+AT_ONCE = {"ext2/ext3", "xfs", "btrfs", "f2fs", "tmpfs"}  # as stat(1) calls them
+
+
+@pytest.mark.parametrize("number", [3, 30])
+def test_many_files_are_synced_at_once_where_the_file_system_can(
+    number: int, tmp_path: Path, synced: list[Path]
+) -> None:
+    paths = [tmp_path / str(each) for each in range(number)]
+    for path in paths:
+        path.touch()
+    sync_files(paths, tmp_path)
+    kind = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], check=True, capture_output=True, text=True).stdout
+    assert synced == ([] if number > 3 and kind.strip() in AT_ONCE else paths)
+
+
+def test_each_file_is_synced_on_any_other_file_system(tmp_path: Path, synced: list[Path]) -> None:
+    paths = [tmp_path / str(each) for each in range(30)]
+    for path in paths:
+        path.touch()
+    sync_files(paths, Path("/proc/self"))
+    assert synced == paths
 
 
 # --- folders that cannot be synced ------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bulkdl.errors import DiskError
-from bulkdl.store.importing import bring, remove_taken, source_files
+from bulkdl.store.files import MirrorFiles
+from bulkdl.store.importing import ImportJob, bring, import_files, remove_taken, source_files
 from tests.support.failing_disk import failing
 
 CONTENT = b"DICM" * 1000
@@ -44,12 +45,12 @@ def test_names_that_are_not_utf_8_are_shown_with_replacements(source: Path) -> N
     (source.parent / os.fsdecode(b"caf\xe9")).write_bytes(b"")
     (first, second) = source_files(source.parent, but=source)
     assert (first.shown, second.shown) == ("1.dcm", "caf\ufffd")
-    assert second.path.exists()
+    assert Path(second.path).exists()
 
 
 def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
     (found,) = source_files(tmp_path / "missing", but=tmp_path)
-    assert (found.path, found.shown) == (tmp_path / "missing", ".")
+    assert (Path(found.path), found.shown) == (tmp_path / "missing", ".")
 
 
 # --- bringing ---------------------------------------------------------------------------------------------------------
@@ -87,6 +88,83 @@ def test_a_partial_file_is_synced(
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
     bring(source, partial, may_link=may_link)
     assert synced == [partial]
+
+
+# --- importing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> MirrorFiles:
+    files = MirrorFiles(tmp_path / "m")
+    files.prepare()
+    return files
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[ImportJob]:
+    for number in range(3):
+        (tmp_path / str(number)).write_bytes(CONTENT + str(number).encode())
+    return [ImportJob(str(tmp_path / str(number)), f"{number}.part", f"C/{number}.dcm") for number in range(3)]
+
+
+@pytest.mark.parametrize("may_link", [True, False])
+def test_files_are_imported_together(files: MirrorFiles, jobs: list[ImportJob], *, may_link: bool) -> None:
+    files.partials.path(jobs[0].partial).write_bytes(b"of a process that died")
+    mtimes = import_files(files, jobs, may_link=may_link)
+    places = [files.absolute(job.place) for job in jobs]
+    assert mtimes == [place.stat().st_mtime_ns for place in places]
+    assert [place.read_bytes() for place in places] == [Path(job.source).read_bytes() for job in jobs]
+    assert {place.stat().st_nlink for place in places} == {2 if may_link else 1}
+    assert list(files.partials.folder.iterdir()) == []
+
+
+def test_what_lies_at_a_place_stays(files: MirrorFiles, jobs: list[ImportJob]) -> None:
+    files.ensure_folder("C")
+    files.absolute(jobs[0].place).write_bytes(b"another")
+    files.absolute(jobs[1].place).symlink_to("nowhere")
+    mtimes = import_files(files, jobs, may_link=True)
+    assert [mtime is None for mtime in mtimes] == [True, True, False]
+    assert files.absolute(jobs[0].place).read_bytes() == b"another"
+    assert files.absolute(jobs[1].place).is_symlink()
+
+
+def test_a_source_may_lie_at_its_place(files: MirrorFiles, jobs: list[ImportJob]) -> None:
+    files.ensure_folder("C")
+    place = files.absolute("C/x.dcm")
+    place.write_bytes(CONTENT)
+    here = ImportJob(str(place), "x.part", "C/x.dcm")
+    assert import_files(files, [here, jobs[0]], may_link=True)[0] == place.stat().st_mtime_ns
+    assert place.read_bytes() == CONTENT
+
+
+def test_bytes_are_synced_before_any_name_and_names_before_the_end(
+    files: MirrorFiles, jobs: list[ImportJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noting_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        steps.append("folder" if path == files.root / "C" else "bytes" if path.suffix == ".part" else "other")
+        fsync(descriptor)
+
+    def noting_replace(source: Path, target: Path) -> None:
+        steps.append("name")
+        replace(source, target)
+
+    files.ensure_folder("C")
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(os, "replace", noting_replace)
+    import_files(files, jobs, may_link=True)
+    assert steps == [*["bytes"] * 3, *["name"] * 3, "folder"]
+
+
+def test_a_file_that_cannot_be_imported_is_an_error(files: MirrorFiles, jobs: list[ImportJob]) -> None:
+    Path(jobs[1].source).unlink()
+    with pytest.raises(DiskError, match="cannot import"):
+        import_files(files, jobs, may_link=True)
+    Path(jobs[1].source).write_bytes(CONTENT)
+    assert None not in import_files(files, jobs, may_link=True)
 
 
 # --- removing ---------------------------------------------------------------------------------------------------------
