@@ -101,6 +101,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/supporting_data.py": "archive/test_supporting_files.py",  # the questions of that archive, over real sockets
     "verbs/report_batch.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
+    "verbs/adopt_main.py": "verbs/test_adopt_processes.py",  # a program; the test runs it as the parent does
 }
 
 

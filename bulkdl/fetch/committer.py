@@ -21,7 +21,7 @@ from bulkdl.errors import (
     WrongAtSource,
     WrongObject,
 )
-from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
+from bulkdl.fetch.digests import Digests, digests_of_file, digests_of_source
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.plain_files import PlainFileValidator
 from bulkdl.fetch.targets import Target
@@ -235,7 +235,7 @@ class Committer:
         if checked.digests.md5 is not None:
             return checked.digests.md5
         source = checked.content if checked.content is not None else self._files.partials.path(checked.partial)
-        return (await self._threads(_digests_of, source)).md5
+        return (await self._threads(digests_of_source, source)).md5
 
     async def discard(self, checked: Checked) -> None:
         """Remove what was written of a body that is not needed."""
@@ -276,12 +276,12 @@ class Committer:
         content = source if isinstance(source, bytes) else None
         entry = target.entry if target is not None else None
         listed_md5 = entry.md5 if entry is not None else None
-        digests = received.digests or _digests_of(source, with_md5=received.with_md5 or listed_md5 is not None)
+        digests = received.digests or digests_of_source(source, with_md5=received.with_md5 or listed_md5 is not None)
         found = listed_otherwise(entry, digests) or found
         if isinstance(found, ValidationResult):
             return Checked(received.partial, content, digests, found.sop_uid, found, found.notes)
         if digests.md5 is None:
-            digests = _digests_of(source)  # the archive may be asked whether it holds these bytes
+            digests = digests_of_source(source)  # the archive may be asked whether it holds these bytes
         is_same, seen.digests = seen.digests == digests, digests
         if isinstance(found, InvalidInstance) and (is_same or digests.md5 == listed_md5):
             if self.accepts_unsound and (sop_uid := _readable_uid(source, target)) is not None:
@@ -295,12 +295,6 @@ class Committer:
     def _quarantine(self, source: bytes | Path, name: str | None, error: InstanceError) -> None:
         details = {"asked_for": name, "error": error.code, "message": str(error)}
         self._files.quarantine.keep(source, sop_uid=name, details=details)
-
-
-def _digests_of(source: bytes | Path, *, with_md5: bool = True) -> Digests:
-    if isinstance(source, bytes):
-        return digests_of(source, with_md5=with_md5)
-    return digests_of_file(source, with_md5=with_md5)
 
 
 def invalid_at_source(error: InvalidInstance) -> InvalidAtSource:

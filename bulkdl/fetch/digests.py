@@ -66,6 +66,13 @@ def digests_of_file(path: Path, *, with_md5: bool = True) -> Digests:
     return hashing.digests()
 
 
+def digests_of_source(source: bytes | Path, *, with_md5: bool = True) -> Digests:
+    """The digests of bytes in memory, or of a file, as above. Blocking."""
+    if isinstance(source, bytes):
+        return digests_of(source, with_md5=with_md5)
+    return digests_of_file(source, with_md5=with_md5)
+
+
 def tag_of_parts(source: bytes | Path, part_bytes: int) -> str:
     """The entity tag that S3 gives an object uploaded in parts: the MD5 of their MD5s, and their number. Blocking."""
     md5s: list[bytes] = []

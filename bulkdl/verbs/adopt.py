@@ -13,19 +13,20 @@ knows whether an adopted Series is complete: `mirror` and `resume` ask it, and d
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, field, fields
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Final, Unpack
 
 from bulkdl.dicom.header import Header
-from bulkdl.dicom.validation import validate
 from bulkdl.errors import InstanceError, JournalUnreadable, SelectionError
-from bulkdl.fetch.committer import source_may_inflate
-from bulkdl.fetch.digests import Digests, digests_of, digests_of_file
+from bulkdl.fetch.digests import Digests, digests_of_file, digests_of_source
 from bulkdl.fetch.lost_files import move_away
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.journal.journal import Journal
@@ -43,20 +44,30 @@ from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
-from bulkdl.store.importing import ImportMode, bring, remove_taken
+from bulkdl.store.importing import ImportJob, ImportMode, bring, remove_taken
 from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.store.partials import partial_name
 from bulkdl.verbs import common
-from bulkdl.verbs.adopt_places import choose_places, places_of
-from bulkdl.verbs.adopt_sources import Candidate, CandidateFinder, collection_by_folder, collections_in_tables
+from bulkdl.verbs.adopt_batch import Examination, Examined, FileKind, Import, Refused, examine
+from bulkdl.verbs.adopt_places import SeriesPlaces, choose_places, places_of
+from bulkdl.verbs.adopt_processes import AdoptProcesses
+from bulkdl.verbs.adopt_sources import (
+    Candidate,
+    SourceItem,
+    batches_of,
+    candidate_of,
+    collection_by_folder,
+    collections_in_tables,
+    items_below,
+    items_of_zip,
+)
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
 from bulkdl.verbs.counted_names import CountedNames
 from bulkdl.verbs.reach import archive_terms, choose_archive
 from bulkdl.verbs.signatures import Paths
 
-_AT_ONCE: Final = 4
 _REFUSALS_NAMED: Final = 1_000
 _ANNOUNCE_SECONDS: Final = 0.25
 
@@ -129,7 +140,8 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
     root = mirror.files.root
     context.sink(RunStarted(run.id, str(root), str(source)))
     by = ImportMode.MOVE if source == root or root in source.parents else by
-    adopting = _Adopting(mirror, run, settled, source, by, collection, context)
+    before = await mirror.journal(Journal.counts, None)
+    adopting = _Adopting(mirror, run, settled, source, by, collection, context, holds_files=before.held > 0)
     outcome = RunOutcome.FAILED
     try:
         outcome = await adopting.carry_out()
@@ -180,29 +192,31 @@ class _Adopting:
     by: ImportMode
     collection: str | None
     context: RunContext
+    holds_files: bool  # before this run
     adopted: int = 0
     already: int = 0
     refused: int = 0
+    others: int = 0  # neither DICOM files nor zips
     bytes_adopted: int = 0
     series: set[SeriesUid] = field(default_factory=set)
     problems: list[Refusal] = field(default_factory=list)
     not_decoded: int = 0
-    _finder: CandidateFinder = field(init=False)
+    _processes: AdoptProcesses = field(default_factory=AdoptProcesses)
     _decoders: Decoders = field(default_factory=Decoders)
     _collections: dict[str, str] = field(default_factory=dict)
-    _placing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _inflating: Lock = field(default_factory=Lock)  # one data set at a time is inflated
+    _inflating: asyncio.Lock = field(default_factory=asyncio.Lock)  # one data set at a time is inflated
+    _choosing: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _claimed: set[str] = field(default_factory=set)  # the places of batches that are not in the journal yet
+    _partials: Iterator[int] = field(default_factory=count)
     _announced: float = 0.0
-    _counting: Lock = field(default_factory=Lock)  # several threads validate files
-
-    def __post_init__(self) -> None:
-        root, stop = self.mirror.files.root, self.context.stop
-        self._finder = CandidateFinder(self.source, root, self._reject, stop.is_set)
+    _counting: Lock = field(default_factory=Lock)  # several threads count
 
     async def carry_out(self) -> RunOutcome:
         self._collections = await asyncio.to_thread(collections_in_tables, self.source)
-        async with self._decoders:
-            await run_pool(self._batches(), self._take, workers=_AT_ONCE, name="adopt")
+        files = items_below(self.source, self.mirror.files.root, self.context.stop.is_set)
+        async with self._decoders, self._processes:
+            at_once = 2 * self._processes.at_once + 1  # while the journal has one, there is one for each process
+            await run_pool(self._batches(files), self._take, workers=at_once, name="adopt")
         self._announce()
         if self.context.stop.is_set():
             return RunOutcome.INTERRUPTED
@@ -219,7 +233,7 @@ class _Adopting:
             adopted=self.adopted,
             already=self.already,
             refused=self.refused,
-            others=self._finder.others,
+            others=self.others,
             bytes_adopted=self.bytes_adopted,
             bytes_mirror=bytes_mirror,
             seconds=seconds,
@@ -227,71 +241,129 @@ class _Adopting:
             problems=tuple(self.problems),
         )
 
-    async def _batches(self) -> AsyncIterator[list[Candidate]]:
-        batches = self._finder.batches()
+    async def _batches(self, items: Iterator[SourceItem]) -> AsyncIterator[list[SourceItem]]:
+        batches = batches_of(items)
         while not self.context.stop.is_set() and (batch := await asyncio.to_thread(next, batches, None)):
             yield batch
 
-    async def _take(self, batch: list[Candidate]) -> None:
-        held = await self.mirror.journal(_held, [candidate.key for candidate in batch])
-        fresh = [candidate for candidate in batch if not self._is_held(candidate, held.get(candidate.key))]
-        if self.context.settings.validation is ValidationLevel.PIXELS:
-            fresh = await self._decode(fresh)
-        valid = await asyncio.to_thread(self._validate, fresh)
-        async with self._placing:
-            held = await self.mirror.journal(_held, [candidate.key for candidate in valid])  # other batches since
-            firsts = {candidate.header.series_uid: candidate for candidate in reversed(valid)}
-            series = [self._series(first.found, first.header) for first in firsts.values()]
-            folders = await self.mirror.journal(common.place_series, series, self.layout)
-            places = await self.mirror.journal(places_of, folders, self.layout)
-            for candidate in valid:
-                candidate.replaces = candidate.key in held and held[candidate.key].run_id == self.run.id
-            await asyncio.to_thread(choose_places, valid, places, held, self.layout, self.mirror.files)
-            if placed := await asyncio.to_thread(self._place, valid):
-                await self._journal(folders, placed)
+    async def _take(self, batch: list[SourceItem]) -> None:
+        zips: list[SourceItem] = []
+        if valid := await self._valid(batch, zips):
+            await self._settle(valid)
         if time.monotonic() - self._announced >= _ANNOUNCE_SECONDS:
             self._announce()
+        for zipped in zips:
+            async for entries in self._batches(items_of_zip(zipped, self._reject)):
+                await self._take(entries)
 
-    def _is_held(self, candidate: Candidate, held: HeldPlace | None) -> bool:
+    async def _valid(self, items: list[SourceItem], zips: list[SourceItem]) -> list[Candidate]:
+        """The valid instances among the items. Adds to `zips` those that are zips."""
+        level = self.context.settings.validation
+        by_decoders = level is ValidationLevel.PIXELS
+        if self.holds_files or by_decoders:
+            identified = await self._examine(items, zips, level=None)
+            headers = [(item, header) for item, header in identified if isinstance(header, Header)]
+            keys = [InstanceKey(header.series_uid, header.sop_uid) for _, header in headers]
+            held = await self.mirror.journal(_held, keys)
+            fresh = [pair for pair, key in zip(headers, keys, strict=True) if not self._is_held(pair[0], held.get(key))]
+            if by_decoders:
+                return await self._decode(fresh)
+            items = [item for item, _ in fresh]
+        examined = await self._examine(items, zips, level=level)
+        return [candidate_of(item, found) for item, found in examined if isinstance(found, Examined)]
+
+    async def _examine(
+        self, items: list[SourceItem], zips: list[SourceItem], *, level: ValidationLevel | None
+    ) -> list[tuple[SourceItem, Header | Examined]]:
+        question = Examination(
+            tuple(item.source for item in items), level, with_md5=True, with_headers=self.layout.reads_header
+        )
+        good = []
+        for item, finding in zip(items, await self._processes.examine(question), strict=True):
+            if finding is FileKind.INFLATING:
+                async with self._inflating:
+                    alone = replace(question, sources=(item.source,), may_inflate=True)
+                    (finding,) = await asyncio.to_thread(examine, alone)  # noqa: PLW2901 - the same, once it may
+            if isinstance(finding, Refused):
+                self._reject(item.found, finding.error, finding.message)
+            elif finding is FileKind.ZIP:
+                zips.append(item)
+            elif isinstance(finding, FileKind):
+                self.others += 1
+            else:
+                good.append((item, finding))
+        return good
+
+    async def _decode(self, identified: list[tuple[SourceItem, Header]]) -> list[Candidate]:
+        """Validate in processes of decoders, because a decoder may crash."""
+        valid = []
+        for item, header in identified:
+            source = item.source if isinstance(item.source, bytes) else Path(item.source)
+            try:
+                found = await self._decoders.validate(source, None)
+                digests = await asyncio.to_thread(digests_of_source, source)
+            except (InstanceError, OSError) as error:
+                self._reject(item.found, getattr(error, "code", "unreadable"), str(error))
+            else:
+                key = InstanceKey(found.series_uid, found.sop_uid)
+                valid.append(Candidate(item, key, digests, found.transfer_syntax_uid, found.notes, header))
+        return valid
+
+    async def _settle(self, valid: list[Candidate]) -> None:
+        """Put valid instances in place, and record them. Two batches never work on the same place at a time."""
+        async with self._choosing:
+            folders, fresh = await self._choose(valid)
+            while not self._claimed.isdisjoint(places := {candidate.place_key for candidate in fresh}):
+                await self._choosing.wait()
+                folders, fresh = await self._choose(fresh)  # what the other batch has adopted is held now
+            self._claimed |= places
+        try:
+            if placed := await self._place(fresh):
+                await self._journal(folders, placed)
+        finally:
+            async with self._choosing:
+                self._claimed -= places
+                self._choosing.notify_all()
+
+    async def _choose(self, valid: list[Candidate]) -> tuple[list[tuple[Series, str]], list[Candidate]]:
+        """The folders of the Series of the candidates, and those that are not held, each with its place."""
+        headers = {each.key.series_uid: each for each in reversed(valid) if each.header is not None}
+        series = [
+            self._series(first.item.found, first.header) for first in headers.values() if first.header is not None
+        ]
+        keys = [candidate.key for candidate in valid]
+        held, folders, places = await self.mirror.journal(_look_up, keys, series, self.layout)
+        fresh = [candidate for candidate in valid if not self._is_held(candidate.item, held.get(candidate.key))]
+        for candidate in fresh:
+            candidate.replaces = candidate.key in held
+        if self.layout.file is None:
+            choose_places(fresh, places, held, self.layout, self.mirror.files)
+        else:  # it looks at files
+            await asyncio.to_thread(choose_places, fresh, places, held, self.layout, self.mirror.files)
+        return folders, fresh
+
+    def _is_held(self, item: SourceItem, held: HeldPlace | None) -> bool:
         if held is None:
             return False
-        is_itself = candidate.source == self.mirror.files.absolute(held.path)
+        is_itself = item.source == str(self.mirror.files.absolute(held.path))
         if is_itself and held.run_id == self.run.id:
             return True  # this run moved it here, and has counted it
-        if is_itself or held.size_bytes == candidate.size_bytes:
+        if is_itself or held.size_bytes == item.size_bytes:
             self._count_already()
-        elif held.run_id == self.run.id and candidate.size_bytes > held.size_bytes:
+            if self.by is ImportMode.MOVE and not is_itself and isinstance(item.source, str):
+                self._remove_second_name(item, held)
+        elif held.run_id == self.run.id and item.size_bytes > held.size_bytes:
             return False  # of two valid files of one run the longer one is the whole one
         else:
-            self._reject(candidate.found, "conflict", f"the mirror holds another file of this instance, {held.path}")
+            self._reject(item.found, "conflict", f"the mirror holds another file of this instance, {held.path}")
         return True
 
-    def _validate(self, batch: list[Candidate]) -> list[Candidate]:
-        valid, level = [], self.context.settings.validation
-        for candidate in batch:
-            source = candidate.source
-            try:
-                if level is not ValidationLevel.PIXELS:  # that was done before
-                    with self._inflating if source_may_inflate(source) else nullcontext():
-                        candidate.validation = validate(source, level=level)
-                candidate.digests = digests_of(source) if isinstance(source, bytes) else digests_of_file(source)
-            except (InstanceError, OSError) as error:
-                self._reject(candidate.found, getattr(error, "code", "unreadable"), str(error))
-            else:
-                valid.append(candidate)
-        return valid
-
-    async def _decode(self, batch: list[Candidate]) -> list[Candidate]:
-        """Validate in other processes, because a decoder may crash."""
-        valid = []
-        for candidate in batch:
-            try:
-                candidate.validation = await self._decoders.validate(candidate.source, None)
-            except InstanceError as error:
-                self._reject(candidate.found, error.code, str(error))
-            else:
-                valid.append(candidate)
-        return valid
+    def _remove_second_name(self, item: SourceItem, held: HeldPlace) -> None:
+        """Remove a file that was moved by a run that was killed before it could remove it."""
+        source, place = Path(str(item.source)), self.mirror.files.absolute(held.path)
+        with suppress(OSError):
+            if os.path.samestat(source.lstat(), place.lstat()):
+                remove_taken(source, self.source)
 
     def _series(self, found: str, header: Header) -> Series:
         known = self.collection or self._collections.get(header.series_uid) or header.collection
@@ -303,26 +375,55 @@ class _Adopting:
         }
         return Series(**values)
 
-    def _place(self, batch: list[Candidate]) -> list[Candidate]:
-        """Commit the batch to its places; return those that are new."""
+    async def _place(self, batch: list[Candidate]) -> list[Candidate]:
+        """Commit the batch to its places; return those that are new.
+
+        Files of which each has a place to itself are imported together. All others are compared with what is there.
+        """
+        times = Counter(candidate.place for candidate in batch)
+        alone = [each for each in batch if times[each.place] == 1 and isinstance(each.item.source, str)]
+        jobs = tuple(ImportJob(str(each.item.source), self._partial(), each.place) for each in alone)
+        files, may_link = self.mirror.files, self.by is not ImportMode.COPY
+        mtimes = (
+            await self._processes.import_files(Import(files.root, files.is_private, jobs, may_link)) if jobs else []
+        )
+        placed = []
+        for candidate, mtime_ns in zip(alone, mtimes, strict=True):
+            if mtime_ns is not None:
+                candidate.mtime_ns = mtime_ns
+                placed.append(candidate)
+        done = {candidate.place for candidate in placed}
+        if rest := [candidate for candidate in batch if candidate.place not in done]:
+            placed += await asyncio.to_thread(self._place_singly, rest)
+        return placed
+
+    def _partial(self) -> str:
+        """A name that no other process gives, not even one that a killed run has left."""
+        return f"{os.getpid()}-{next(self._partials)}.part"
+
+    def _place_singly(self, batch: list[Candidate]) -> list[Candidate]:
+        """The same for files whose places other files have, in the mirror or in the batch, and for entries of zips."""
         placed: dict[str, Candidate] = {}
         jobs: list[CommitJob] = []
         for candidate in batch:
-            path = candidate.place
+            path, digests, found = candidate.place, candidate.digests, candidate.item.found
             before = placed[path].digests if path in placed else self._existing(path)
             if before is None:
                 jobs.append(self._job(candidate))
-            elif before.sha256 != candidate.digests.sha256:
+            elif before.sha256 != digests.sha256:
                 shorter = placed.pop(path, None)
-                if candidate.size_bytes <= before.size_bytes or not (shorter or candidate.replaces):
-                    self._reject(candidate.found, "conflict", f"another file of this instance is already at {path}")
+                if digests.size_bytes <= before.size_bytes or not (shorter or candidate.replaces):
+                    self._reject(found, "conflict", f"another file of this instance is already at {path}")
                     placed |= {path: shorter} if shorter else {}
                     continue
-                found = shorter.found if shorter else path
-                self._reject(found, "conflict", f"a longer file of this instance is now at {path}")
+                self._reject(
+                    shorter.item.found if shorter else path,
+                    "conflict",
+                    f"a longer file of this instance is now at {path}",
+                )
                 if shorter is None:
-                    move_away(self.mirror.files, path, candidate.header.sop_uid, "a longer file of it was adopted")
-                    self.adopted -= 1
+                    move_away(self.mirror.files, path, candidate.key.sop_uid, "a longer file of it was adopted")
+                    self._count_adopted(-1)
                 jobs = [*(job for job in jobs if job.path != path), self._job(candidate)]
                 before = None
             if path in placed:
@@ -334,6 +435,8 @@ class _Adopting:
         commit(self.mirror.files, jobs)
         if errors := [job.error for job in jobs if job.error is not None]:
             raise errors[0]
+        for candidate in placed.values():
+            candidate.mtime_ns = self.mirror.files.mtime_ns(candidate.place)
         return list(placed.values())
 
     def _existing(self, path: str) -> Digests | None:
@@ -342,35 +445,18 @@ class _Adopting:
         return None
 
     def _job(self, candidate: Candidate) -> CommitJob:
-        name, source = partial_name(candidate.header.series_uid, candidate.header.sop_uid), candidate.source
+        name, source = partial_name(candidate.key.series_uid, candidate.key.sop_uid), candidate.item.source
         if isinstance(source, bytes):
             return CommitJob(candidate.place, name, source)
-        bring(source, self.mirror.files.partials.path(name), may_link=self.by is not ImportMode.COPY)
+        bring(Path(source), self.mirror.files.partials.path(name), may_link=self.by is not ImportMode.COPY)
         return CommitJob(candidate.place, name)
 
     async def _journal(self, folders: list[tuple[Series, str]], batch: list[Candidate]) -> None:
-        named = [candidate.place.rpartition("/")[2] for candidate in batch]
-        names = [
-            name if name != default_file_name(candidate.header.sop_uid) else None
-            for candidate, name in zip(batch, named, strict=True)
-        ]
-        outcomes = [
-            InstanceOutcome(
-                series_uid=candidate.header.series_uid,
-                key=candidate.header.sop_uid,
-                sop_uid=candidate.header.sop_uid,
-                outcome=Outcome.REUSED,
-                mtime_ns=self.mirror.files.mtime_ns(candidate.place),
-                transfer_syntax_uid=candidate.validation.transfer_syntax_uid,
-                notes=candidate.validation.notes,
-                name=name,
-                **asdict(candidate.digests),
-            )
-            for candidate, name in zip(batch, names, strict=True)
-        ]
+        outcomes = [_outcome(candidate) for candidate in batch]
+        names = [outcome.name for outcome in outcomes]
         await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=now())
         self.series.update(outcome.series_uid for outcome in outcomes)
-        self.adopted += len(batch)
+        self._count_adopted(len(batch))
         self.not_decoded += sum(outcome.is_not_decoded for outcome in outcomes)
         self.bytes_adopted += sum(outcome.size_bytes for outcome in outcomes)
         if self.by is ImportMode.MOVE:
@@ -379,14 +465,19 @@ class _Adopting:
     def _clear(self, batch: list[Candidate]) -> None:
         """Remove moved files from their old places, now that the journal has them."""
         for candidate in batch:
-            if isinstance(candidate.source, Path) and candidate.source != self.mirror.files.absolute(candidate.place):
-                remove_taken(candidate.source, self.source)
+            source = candidate.item.source
+            if isinstance(source, str) and source != str(self.mirror.files.absolute(candidate.place)):
+                remove_taken(Path(source), self.source)
 
     def _reject(self, found: str, error: str, message: str) -> None:
         with self._counting:
             self.refused += 1
             if len(self.problems) < _REFUSALS_NAMED:
                 self.problems.append(Refusal(found, error, message))
+
+    def _count_adopted(self, more: int) -> None:
+        with self._counting:
+            self.adopted += more
 
     def _count_already(self) -> None:
         with self._counting:
@@ -397,6 +488,32 @@ class _Adopting:
         self.context.sink(
             Adopting(self.adopted + self.already + self.refused, self.adopted, self.bytes_adopted, self.refused)
         )
+
+
+def _outcome(candidate: Candidate) -> InstanceOutcome:
+    sop_uid, digests = candidate.key.sop_uid, candidate.digests
+    name = candidate.place.rpartition("/")[2]
+    return InstanceOutcome(
+        series_uid=candidate.key.series_uid,
+        key=sop_uid,
+        sop_uid=sop_uid,
+        outcome=Outcome.REUSED,
+        size_bytes=digests.size_bytes,
+        md5=digests.md5,
+        sha256=digests.sha256,
+        mtime_ns=candidate.mtime_ns,
+        transfer_syntax_uid=candidate.transfer_syntax_uid,
+        notes=candidate.notes,
+        name=name if name != default_file_name(sop_uid) else None,
+    )
+
+
+def _look_up(
+    journal: Journal, keys: list[InstanceKey], series: list[Series], layout: Layout
+) -> tuple[dict[InstanceKey, HeldPlace], list[tuple[Series, str]], dict[SeriesUid, SeriesPlaces]]:
+    """Which instances are held, and the folders and places of Series. Runs on the journal's thread."""
+    folders = common.place_series(journal, series, layout)
+    return _held(journal, keys), folders, places_of(journal, folders, layout)
 
 
 def _held(journal: Journal, keys: list[InstanceKey]) -> dict[InstanceKey, HeldPlace]:

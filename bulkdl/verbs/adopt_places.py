@@ -43,23 +43,35 @@ def choose_places(
     layout: Layout,
     files: MirrorFiles,
 ) -> None:
-    """Set the place of each candidate: that of the held instance, or the first free one. Blocking."""
+    """Set the place of each candidate: that of the held instance, or the first free one. Blocking.
+
+    Each has its header where the layout reads it.
+    """
     for candidate in candidates:
         if (known := held.get(candidate.key)) is not None:
             candidate.place = known.path
             continue
-        here, header = places[candidate.header.series_uid], candidate.header
-        numbers = InstanceNumbers(header.sop_uid, None, header.instance_number, header.acquisition_number)
+        here, sop_uid = places[candidate.key.series_uid], candidate.key.sop_uid
+        numbers = _numbers(candidate)
         for name in layout.file_names(here.series, numbers):
             candidate.place = f"{here.folder}/{name}"
-            if layout.file is None or _is_free(name, candidate, here, files):
-                here.owners[fold(name)] = header.sop_uid
+            if layout.file is None:
                 break
+            if _is_free(name, candidate, here, files):
+                here.owners[fold(name)] = sop_uid
+                break
+
+
+def _numbers(candidate: Candidate) -> InstanceNumbers:
+    header, sop_uid = candidate.header, candidate.key.sop_uid
+    if header is None:
+        return InstanceNumbers(sop_uid)
+    return InstanceNumbers(sop_uid, None, header.instance_number, header.acquisition_number)
 
 
 def _is_free(name: str, candidate: Candidate, here: SeriesPlaces, files: MirrorFiles) -> bool:
     """Whether a file name is that of the candidate: no other instance has it, and no other file lies there."""
-    sop_uid = candidate.header.sop_uid
+    sop_uid = candidate.key.sop_uid
     if (owner := here.owners.get(fold(name))) is not None:
         return owner == sop_uid
     path = files.absolute(f"{here.folder}/{name}")

@@ -1,127 +1,115 @@
-"""Find the instances to adopt in a folder of another program: files, entries of zips, and the Collections in tables.
+"""Find what to adopt in a folder of another program: files, entries of zips, and the Collections in tables.
 
 Everything here blocks.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from bulkdl.dicom.header import Header, read_header
-from bulkdl.dicom.validation import ValidationResult
-from bulkdl.errors import BundleError, InstanceError, InvalidInstance, ManifestError
+from bulkdl.dicom.header import Header
+from bulkdl.errors import BundleError, ManifestError
 from bulkdl.fetch.digests import Digests
 from bulkdl.manifest import open_manifest
 from bulkdl.model.bundles import EntryData, EntryEnded, EntryStarted
-from bulkdl.model.preamble import HEAD_BYTES, is_bare_data_set, is_dicom
+from bulkdl.model.preamble import is_dicom
 from bulkdl.model.records import InstanceKey
 from bulkdl.store.bundles import BundleReader
-from bulkdl.store.importing import SourceFile, source_files
+from bulkdl.store.importing import source_files
+from bulkdl.store.safe_names import fold
+from bulkdl.verbs.adopt_batch import Examined, Source
 
-_BATCH: Final = 200
+_BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
 _READ_BYTES: Final = 1 << 20
-_ZIP: Final = b"PK\x03\x04"
 _LARGEST_TABLE_BYTES: Final = 256 << 20
+
 
 Reject = Callable[[str, str, str], None]
 """Record that a file is not adopted: its path, the code of the error, the message."""
 
 
-@dataclass(slots=True)
-class Candidate:
-    """An instance that was found: the path of a file, or the bytes of an entry of a zip. `found` is for messages."""
+class SourceItem(NamedTuple):
+    """What may be an instance: the path of a file, or the bytes of an entry of a zip. `found` is for messages."""
 
     found: str
-    header: Header
-    source: Path | bytes
+    source: Source
     size_bytes: int
-    digests: Digests = field(init=False)  # of a valid one
-    validation: ValidationResult = field(init=False)
-    replaces: bool = False  # a shorter file that the same run has adopted
-    place: str = ""  # in the mirror
-
-    @property
-    def key(self) -> InstanceKey:
-        """What the journal knows the instance by."""
-        return InstanceKey(self.header.series_uid, self.header.sop_uid)
 
 
 @dataclass(slots=True)
-class CandidateFinder:
-    """Finds the instances below `folder`, without those of the mirror at `mirror`. `others` counts all other files."""
+class Candidate:
+    """A valid instance that was found. `header` is None where another one of its batch and Series has it."""
 
-    folder: Path
-    mirror: Path
-    reject: Reject
-    is_stopped: Callable[[], bool]
-    others: int = 0
+    item: SourceItem
+    key: InstanceKey
+    digests: Digests
+    transfer_syntax_uid: str
+    notes: tuple[str, ...]
+    header: Header | None
+    replaces: bool = False  # a shorter file that the same run has adopted
+    place: str = ""  # in the mirror
+    mtime_ns: int = 0  # of the file in the mirror
 
-    def batches(self) -> Iterator[list[Candidate]]:
-        """The instances, in the order of the folder, until it is stopped."""
-        batch: list[Candidate] = []
-        size_bytes = 0
-        for candidate in self._candidates():
-            batch.append(candidate)
-            size_bytes += candidate.size_bytes
-            if len(batch) >= _BATCH or size_bytes >= _BATCH_BYTES:
-                yield batch
-                batch, size_bytes = [], 0
-        if batch:
+    @property
+    def place_key(self) -> str:
+        """The same for places that some file system takes for one."""
+        return fold(self.place)
+
+
+def candidate_of(item: SourceItem, found: Examined) -> Candidate:
+    """The candidate that a finding describes."""
+    key = InstanceKey(found.series_uid, found.sop_uid)
+    digests = Digests(found.size_bytes, found.md5, found.sha256)
+    return Candidate(item, key, digests, found.transfer_syntax_uid, found.notes, found.header)
+
+
+def batches_of(items: Iterator[SourceItem]) -> Iterator[list[SourceItem]]:
+    """The same items in groups of bounded number and size."""
+    batch: list[SourceItem] = []
+    size_bytes = 0
+    for item in items:
+        batch.append(item)
+        size_bytes += item.size_bytes
+        if len(batch) >= _BATCH or size_bytes >= _BATCH_BYTES:
             yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch
 
-    def _candidates(self) -> Iterator[Candidate]:
-        for file in source_files(self.folder, but=self.mirror):
-            if self.is_stopped():
-                return
-            try:
-                with file.path.open("rb") as opened:
-                    head = opened.read(HEAD_BYTES)
-            except OSError as error:
-                self.reject(file.shown, "unreadable", error.strerror or str(error))
-                continue
-            if is_dicom(head) and file.path.name.upper() != "DICOMDIR":
-                yield from self._read(file.shown, file.path, file.size_bytes)
-            elif head.startswith(_ZIP):
-                yield from self._unzip(file)
-            elif is_bare_data_set(head) and len(head) == HEAD_BYTES:
-                missing = "no DICOM preamble and meta information (PS3.10 §7.1)"
-                self.reject(file.shown, InvalidInstance.code, missing)
-            else:
-                self.others += 1
 
-    def _read(self, shown: str, source: Path | bytes, size_bytes: int) -> Iterator[Candidate]:
-        try:
-            candidate = Candidate(shown, read_header(source), source, size_bytes)
-        except InstanceError as error:
-            self.reject(shown, error.code, str(error))
-        else:
-            yield candidate
+def items_below(folder: Path, mirror: Path, is_stopped: Callable[[], bool]) -> Iterator[SourceItem]:
+    """The files below `folder`, without those of the mirror at `mirror`, in the order of their names."""
+    for file in source_files(folder, but=mirror):
+        if is_stopped():
+            return
+        yield SourceItem(file.shown, file.path, file.size_bytes)
 
-    def _unzip(self, file: SourceFile) -> Iterator[Candidate]:
-        """The instances in a zip; its other entries are ignored. The zip stays in place."""
-        reader = BundleReader()
-        name, content = "", bytearray()
-        try:
-            with file.path.open("rb") as opened:
-                while True:
-                    chunk = opened.read(_READ_BYTES)
-                    for event in reader.feed(chunk) if chunk else reader.close():
-                        match event:
-                            case EntryStarted():
-                                name, content = event.name, bytearray()
-                            case EntryData():
-                                content += event.data
-                            case EntryEnded() if is_dicom(content):
-                                yield from self._read(f"{file.shown}: {name}", bytes(content), len(content))
-                            case _:
-                                pass
-                    if not chunk:
-                        return
-        except (BundleError, OSError) as error:
-            self.reject(file.shown, BundleError.code, f"the zip is incomplete: {error}")
+
+def items_of_zip(zipped: SourceItem, reject: Reject) -> Iterator[SourceItem]:
+    """The DICOM files in a zip; its other entries are ignored. The zip stays in place."""
+    reader = BundleReader()
+    name, content = "", bytearray()
+    try:
+        with Path(str(zipped.source)).open("rb") as opened:
+            while True:
+                chunk = opened.read(_READ_BYTES)
+                for event in reader.feed(chunk) if chunk else reader.close():
+                    match event:
+                        case EntryStarted():
+                            name, content = event.name, bytearray()
+                        case EntryData():
+                            content += event.data
+                        case EntryEnded() if is_dicom(content):
+                            yield SourceItem(f"{zipped.found}: {name}", bytes(content), len(content))
+                        case _:
+                            pass
+                if not chunk:
+                    return
+    except (BundleError, OSError) as error:
+        reject(zipped.found, BundleError.code, f"the zip is incomplete: {error}")
 
 
 def collection_by_folder(found: str, patient_id: str | None) -> str:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from bulkdl.dicom.header import read_header
+from bulkdl.fetch.digests import digests_of
 from bulkdl.journal.rows import HeldPlace
-from bulkdl.model.records import Series
+from bulkdl.model.records import InstanceKey, Series
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.adopt_places import SeriesPlaces, choose_places
-from bulkdl.verbs.adopt_sources import Candidate
-from tests.support.dicom_files import instances
+from bulkdl.verbs.adopt_sources import Candidate, SourceItem
+from tests.support.dicom_files import MadeUp, instances
 
 ONE, OTHER, THIRD = instances(series=1, per_series=3)  # all have the same Instance Number
 LAYOUT = parse_layout("{series}/{InstanceNumber}.dcm")
@@ -27,12 +28,17 @@ def files(tmp_path: Path) -> MirrorFiles:
     return files
 
 
+def candidate(one: MadeUp) -> Candidate:
+    key = InstanceKey(one.series_uid, one.sop_uid)
+    return Candidate(
+        SourceItem(one.path, one.content, 1), key, digests_of(one.content), "1.2", (), read_header(one.content)
+    )
+
+
 def chosen(files: MirrorFiles, held: dict[str, str], owners: dict[str, str]) -> list[str]:
-    candidates = [Candidate(one.path, read_header(one.content), one.content, 1) for one in (ONE, OTHER, ONE)]
+    candidates = [candidate(one) for one in (ONE, OTHER, ONE)]
     places = {ONE.series_uid: SeriesPlaces(Series(series_uid=ONE.series_uid), "f", owners)}
-    in_place = {
-        each.key: HeldPlace(held[each.header.sop_uid], 1, 1) for each in candidates if each.header.sop_uid in held
-    }
+    in_place = {each.key: HeldPlace(held[each.key.sop_uid], 1, 1) for each in candidates if each.key.sop_uid in held}
     choose_places(candidates, places, in_place, LAYOUT, files)
     return [candidate.place for candidate in candidates]
 

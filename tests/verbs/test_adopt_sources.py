@@ -7,22 +7,42 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.verbs.adopt_sources import CandidateFinder, collection_by_folder, collections_in_tables
+from bulkdl.dicom.header import Header
+from bulkdl.verbs.adopt_batch import Examination, FileKind, Refused, examine
+from bulkdl.verbs.adopt_sources import (
+    SourceItem,
+    batches_of,
+    collection_by_folder,
+    collections_in_tables,
+    items_below,
+    items_of_zip,
+)
 from tests.support.dicom_files import instances
 
 MADE_UP = list(instances(series=1, per_series=3))
 
 
-def find(folder: Path, *, stopped: bool = False) -> tuple[list[str], int, list[tuple[str, str, str]]]:
-    rejected: list[tuple[str, str, str]] = []
-    finder = CandidateFinder(
-        folder,
-        folder / "mirror",
-        reject=lambda path, error, message: rejected.append((path, error, message)),
-        is_stopped=lambda: stopped,
-    )
-    batch = next(finder.batches(), [])
-    return [candidate.header.sop_uid for candidate in batch], finder.others, rejected
+def find(folder: Path) -> tuple[list[str], int, list[tuple[str, str]]]:
+    """The UIDs of the instances of a folder, how many other files there are, and which files are refused and why."""
+    items = list(items_below(folder, folder / "mirror", lambda: False))
+    found: list[str] = []
+    others = 0
+    refused: list[tuple[str, str]] = []
+
+    def reject(path: str, _error: str, message: str) -> None:
+        refused.append((path, message))
+
+    for item, finding in zip(items, examine(Examination(tuple(item.source for item in items), None)), strict=True):
+        if isinstance(finding, Header):
+            found.append(finding.sop_uid)
+        elif finding is FileKind.ZIP:
+            entries = tuple(entry.source for entry in items_of_zip(item, reject))
+            found += [header.sop_uid for header in examine(Examination(entries, None)) if isinstance(header, Header)]
+        elif isinstance(finding, Refused):
+            refused.append((item.found, finding.message))
+        else:
+            others += 1
+    return found, others, refused
 
 
 def test_finds_files_and_entries_of_zips_by_their_content(tmp_path: Path) -> None:
@@ -32,25 +52,31 @@ def test_finds_files_and_entries_of_zips_by_their_content(tmp_path: Path) -> Non
     with zipfile.ZipFile(tmp_path / "series.zip", "w") as made:
         made.writestr("LICENSE", "text")
         made.writestr("1.dcm", MADE_UP[2].content)
-    found, others, rejected = find(tmp_path)
+    found, others, refused = find(tmp_path)
     assert sorted(found) == sorted([MADE_UP[0].sop_uid, MADE_UP[2].sop_uid])
-    assert (others, rejected) == (2, [])
+    assert (others, refused) == (2, [])
 
 
-def test_a_zip_that_is_cut_and_an_invalid_header_are_rejected(tmp_path: Path) -> None:
+def test_a_zip_that_is_cut_and_an_invalid_header_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "whole", "w") as made:
         made.writestr("1.dcm", MADE_UP[0].content)
     (tmp_path / "cut.zip").write_bytes((tmp_path / "whole").read_bytes()[:300])
     (tmp_path / "whole").unlink()
     (tmp_path / "header.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
-    found, _, rejected = find(tmp_path)
+    found, _, refused = find(tmp_path)
     assert found == []
-    assert sorted(path for path, _, _ in rejected) == ["cut.zip", "header.dcm"]
+    assert sorted(path for path, _ in refused) == ["cut.zip", "header.dcm"]
 
 
 def test_stops_between_two_files(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(MADE_UP[0].content)
-    assert find(tmp_path, stopped=True) == ([], 0, [])
+    assert list(items_below(tmp_path, tmp_path / "mirror", lambda: True)) == []
+
+
+def test_batches_are_bounded_in_number_and_size() -> None:
+    small = [SourceItem(str(number), "", 1) for number in range(600)]
+    large = [SourceItem(str(number), "", 40 << 20) for number in range(3)]
+    assert [len(batch) for batch in batches_of(iter([*small, *large]))] == [256, 256, 90, 1]
 
 
 def test_tables_name_the_collection_of_a_series(tmp_path: Path) -> None:
@@ -73,10 +99,10 @@ def test_a_data_set_without_preamble_is_rejected_with_the_reason(tmp_path: Path)
     (tmp_path / "with meta").write_bytes(content[132:])
     (tmp_path / "data set alone").write_bytes(content[meta_ends:])
     (tmp_path / "text").write_text("not DICOM at all, but long enough to be looked at " * 10)
-    found, others, rejected = find(tmp_path)
+    found, others, refused = find(tmp_path)
     assert (found, others) == ([], 1)
-    assert sorted(path for path, _, _ in rejected) == ["data set alone", "with meta"]
-    assert all("no DICOM preamble" in message for _, _, message in rejected)
+    assert sorted(path for path, _ in refused) == ["data set alone", "with meta"]
+    assert all("no DICOM preamble" in message for _, message in refused)
 
 
 def test_a_folder_above_the_patients_names_the_collection() -> None:
