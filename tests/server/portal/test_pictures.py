@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +80,17 @@ async def test_no_answer_has_a_path_of_the_machine(portal: Served, tmp_path: Pat
         for page in ("/picture", "/facts", "/instance"):
             answer = await portal.ask(page, params={"series": uid, "sop": file.sop_uid})
             assert str(tmp_path).encode() not in answer.body
+
+
+async def test_a_catalogue_that_cannot_be_read_is_not_named_in_place_of_a_picture(portal: Served) -> None:
+    (uid, *_) = portal.catalogue.series_uids(collection="OPEN")
+    with closing(sqlite3.connect(portal.catalogue.path)) as database:
+        database.execute("ALTER TABLE series RENAME TO elsewhere")
+    for page in ("/picture", "/facts", "/mask", "/contours"):
+        answer = await portal.ask(page, params={"series": uid})
+        words = re.sub(r"<[^>]+>", " ", answer.body.decode()).split()
+        assert "the server cannot read it now" in " ".join(words), page
+        assert str(portal.catalogue.path).encode() not in answer.body
 
 
 async def test_a_picture_is_sent_where_none_can_be_kept(portal: Served) -> None:
