@@ -14,7 +14,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive, Rest
 from bulkdl.archive.routed import part_of
-from bulkdl.dicom.header import read_header
+from bulkdl.dicom.header import Header, read_header
 from bulkdl.errors import InvalidInstance, UnexpectedAnswer
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.records import Entry, Series
@@ -90,7 +90,7 @@ async def identified_until(
         if has_enough:
             return
         try:
-            sop_uid = await _sop_uid(archive, series, entry)
+            sop_uid = (await _header(archive, series, entry)).sop_uid
         except (InvalidInstance, UnexpectedAnswer) as error:
             failures.append(error)
             return
@@ -105,28 +105,32 @@ async def identified_until(
 
 
 async def all_identified(archive: Archive, series: Series, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The entries, each with its SOP Instance UID.
+    """The entries, each with its SOP Instance UID, in the order of the instance numbers that were read for that.
 
     Raises:
         RequestFailed: one cannot be read, or is not a DICOM file.
     """
     found = {entry.key: entry for entry in entries}
+    numbers: dict[str, int] = {}
 
     async def read(entry: Entry) -> None:
         try:
-            found[entry.key] = replace(entry, sop_uid=await _sop_uid(archive, series, entry))
+            header = await _header(archive, series, entry)
         except InvalidInstance as error:
             raise UnexpectedAnswer(f"{entry.key} cannot be identified: {error}") from error
+        found[entry.key] = replace(entry, sop_uid=header.sop_uid)
+        if header.instance_number is not None:
+            numbers[entry.key] = header.instance_number
 
     unread = [entry for entry in entries if entry.sop_uid is None]
     await run_pool(as_iterator(unread), read, workers=_HEADS_AT_ONCE, name="head")
-    return tuple(found.values())
+    return tuple(sorted(found.values(), key=lambda entry: (entry.key in numbers, numbers.get(entry.key, 0))))
 
 
-async def _sop_uid(archive: Archive, series: Series, entry: Entry) -> SopInstanceUid:
+async def _header(archive: Archive, series: Series, entry: Entry) -> Header:
     first, more = _HEAD_BYTES
     content = await read_head(archive, series, entry, at_most=first)
     with suppress(InvalidInstance):
-        return (await asyncio.to_thread(read_header, content)).sop_uid
+        return await asyncio.to_thread(read_header, content)
     content = await read_head(archive, series, entry, at_most=more)
-    return (await asyncio.to_thread(read_header, content)).sop_uid
+    return await asyncio.to_thread(read_header, content)

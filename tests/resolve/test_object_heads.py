@@ -8,6 +8,7 @@ from bulkdl.archive.base import Rest
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.records import Entry, Series
 from bulkdl.resolve.object_heads import all_identified, identified, read_head
+from tests.support.catalogue_files import one
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.memory_archive import MemoryArchive
 
@@ -60,3 +61,15 @@ async def test_all_entries_get_their_uids_or_it_is_an_error() -> None:
     archive = MemoryArchive({ENTRIES[0].key: [b"<html>"], ENTRIES[1].key: [OTHER.content]})
     with pytest.raises(UnexpectedAnswer, match="cannot be identified"):
         await all_identified(archive, SERIES, ENTRIES[:2])
+
+
+async def test_all_entries_are_in_the_order_of_their_numbers() -> None:
+    """The names of objects are UUIDs: their order says nothing, and a viewer scrolls through these."""
+    contents = {
+        entry_of(made).key: [
+            one(SOPInstanceUID=made.sop_uid, SeriesInstanceUID=made.series_uid, InstanceNumber=str(last))
+        ]
+        for last, made in zip(range(12, 8, -1), MADE_UP, strict=True)
+    }
+    found = await all_identified(MemoryArchive(contents), SERIES, ENTRIES)
+    assert [each.sop_uid for each in found] == [made.sop_uid for made in reversed(MADE_UP)]

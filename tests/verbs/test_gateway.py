@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 import os
 import re
 import zipfile
@@ -21,6 +22,7 @@ import duckdb
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from pydicom import dcmread
 
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError, MirrorLocked
 from bulkdl.journal.journal import Journal
@@ -40,6 +42,7 @@ from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import Served, serve_async
 from bulkdl.verbs.status import status_async
 from bulkdl.verbs.verify import verify_async
+from tests.support.catalogue_files import one, put
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.waiting import until
 
@@ -222,6 +225,39 @@ async def test_pages_download_an_instance_that_is_looked_at_and_a_series_on_dema
     await cache.bundle(series_uid)
     assert b"instances are on this server" not in (await cache.ask(f"/series?uid={series_uid}")).body
     assert (await cache.ask("/runs")).status == 200
+
+
+async def page_order(cache: Cache, series_uid: str) -> list[str]:
+    page = await cache.ask(f"/series?uid={series_uid}")
+    return re.findall(r"/instance\?series=[0-9.]+&amp;sop=([0-9.]+)", page.body.decode())
+
+
+async def viewer_order(cache: Cache, series_uid: str) -> list[str]:
+    listed: list[str] = json.loads((await cache.ask(f"/instances?series={series_uid}")).body)
+    return listed
+
+
+async def zip_order(cache: Cache, series_uid: str) -> list[str]:
+    new = await cache.ask(f"{SERVICES_PATH}/v1/getImage?NewFileNames=Yes&SeriesInstanceUID={series_uid}")
+    found = members(new.body)
+    return [dcmread(io.BytesIO(found[name])).SOPInstanceUID for name in sorted(found) if name.endswith(".dcm")]
+
+
+@pytest.mark.parametrize("order", [page_order, viewer_order, zip_order])
+async def test_the_instances_of_a_held_series_are_in_the_order_of_their_numbers(
+    tmp_path: Path, order: Callable[[Cache, str], Awaitable[list[str]]]
+) -> None:
+    made = list(instances(series=1, per_series=12))
+    series_uid = made[0].series_uid
+    for number, each in enumerate(made, start=1):
+        changes = {"SeriesInstanceUID": series_uid, "SOPInstanceUID": each.sop_uid, "InstanceNumber": str(number)}
+        put(tmp_path / "archive", f"{each.sop_uid}.dcm", one(StudyInstanceUID=each.study_uid, **changes))
+    async with (
+        archive_of(tmp_path / "archive", made) as upstream,
+        cache_of(upstream.url, tmp_path / "cache") as cache,
+    ):
+        await cache.ask(f"/download?series={series_uid}&format=zip")
+        assert await order(cache, series_uid) == [each.sop_uid for each in made]
 
 
 async def test_lists_the_instances_of_a_series_without_downloading_them(upstream: Upstream, cache: Cache) -> None:

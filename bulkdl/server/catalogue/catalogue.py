@@ -6,18 +6,22 @@ NBIA compares Collections, Patient IDs, modalities and similar text without case
 only for ASCII, so the tables also hold these texts in Python's upper case.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from bulkdl.errors import InvalidInstance
 from bulkdl.server.catalogue import tables
-from bulkdl.server.catalogue.files import Root, ServedFile, open_served
+from bulkdl.server.catalogue.files import Root, ServedFile, open_served, read_facts
 from bulkdl.server.catalogue.reports import ScanReport
 from bulkdl.server.catalogue.scan import md5_of, scan_folders
 from bulkdl.server.catalogue.view import CatalogueView
+
+_MOST_NUMBERED: Final = 10_000  # files of a Series: a header takes a tenth of a millisecond
 
 
 @contextmanager
@@ -49,7 +53,7 @@ class Catalogue(CatalogueView):
     """An open catalogue. `generation` grows with each scan; earlier results may then be out of date."""
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
-        super().__init__(self._select, self._compute_md5)
+        super().__init__(self._select, self._compute_md5, number_files=self._read_numbers)
         self.path = path
         self._database = database
         self._writing = threading.Lock()
@@ -125,7 +129,7 @@ class Catalogue(CatalogueView):
 
     def without(self, hidden: frozenset[str]) -> CatalogueView:
         """The catalogue without some Collections, named in upper case."""
-        return CatalogueView(self.select, self.md5, hidden) if hidden else self
+        return CatalogueView(self.select, self.md5, hidden, self.number_files) if hidden else self
 
     def _select(self, query: str, values: Sequence[Any]) -> list[Any]:
         with tables.translated(self.path):
@@ -152,3 +156,34 @@ class Catalogue(CatalogueView):
                 (digest, file.id, file.size_bytes, file.mtime_ns),
             )
         return digest
+
+    def _read_numbers(self, series_uid: str) -> None:
+        """Read the instance and acquisition numbers of files that have been entered without them, and store them.
+
+        The files of a Series that are too many stay without.
+
+        Raises:
+            DiskError: the catalogue cannot be read or written.
+        """
+        query = (
+            "SELECT coalesce(target, path), id, size_bytes, mtime_ns FROM file "
+            "WHERE series_uid = ? AND reason IS NULL AND is_numbered = 0 LIMIT ?"
+        )
+        files = self.select(query, (series_uid, _MOST_NUMBERED + 1))
+        if not files or len(files) > _MOST_NUMBERED:
+            return
+        numbered = [(*_numbers_of(Path(os.fsdecode(path))), *key) for path, *key in files]
+        with self.writing() as database:
+            database.executemany(
+                "UPDATE file SET instance_number = ?, acquisition_number = ?, is_numbered = 1 "
+                "WHERE id = ? AND size_bytes = ? AND mtime_ns = ?",
+                numbered,
+            )
+
+
+def _numbers_of(path: Path) -> tuple[int | None, int | None]:
+    try:
+        facts = read_facts(path)
+    except InvalidInstance:
+        return None, None
+    return facts.instance_number, facts.acquisition_number

@@ -122,7 +122,8 @@ class FileFacts:
 
     `head` is a JSON object of what the instances of a Series have in common: the values for the records `patient`,
     `study` and `series`, `extra` for values without a field, and `journal` for the record of the Series in a journal,
-    which takes precedence. None is left out; dates are ISO 8601.
+    which takes precedence. None is left out; dates are ISO 8601. `is_numbered`: if the file has numbers, they are
+    here.
     """
 
     series_uid: str
@@ -131,6 +132,7 @@ class FileFacts:
     instance_number: int | None = None
     acquisition_number: int | None = None
     md5: bytes | None = None
+    is_numbered: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +257,9 @@ def _held_files(mirror: Path, known_head: KnownHead) -> Iterator[FoundFile]:
                 if head and found.reason is None:
                     is_untouched = found.mtime_ns == held.mtime_ns
                     md5 = held.md5 if is_untouched else None
-                    facts = FileFacts(series_uid=held.series_uid, sop_uid=held.sop_uid, head=head, md5=md5)
+                    facts = FileFacts(
+                        series_uid=held.series_uid, sop_uid=held.sop_uid, head=head, md5=md5, is_numbered=False
+                    )
                     found = replace(found, facts=facts)
                 if found.facts is not None or found.reason is not None:
                     yield found

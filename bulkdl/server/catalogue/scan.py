@@ -33,7 +33,7 @@ from bulkdl.server.catalogue.reports import Conflict, Contradiction, ScanReport,
 _MAX_LISTED: Final = 100_000
 _MAX_CACHED_HEADS: Final = 1_000
 _PROGRESS_EVERY: Final = 500
-_VALUES: Final = attrgetter("series_uid", "sop_uid", "instance_number", "acquisition_number", "md5")
+_VALUES: Final = attrgetter("series_uid", "sop_uid", "instance_number", "acquisition_number", "md5", "is_numbered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +196,12 @@ class _Scan:
         return reason is None or not reason.startswith("not readable")  # new permissions do not change size and time
 
     def _write(self, ordinal: int, found: FoundFile, facts: FileFacts | None, reason: str | None) -> None:
-        values = (None,) * 6 if facts is None else (self._head_id(facts.head), *_VALUES(facts))
+        values = (*(None,) * 6, 0) if facts is None else (self._head_id(facts.head), *_VALUES(facts))
         place = _raw(found.path), _raw(found.target)
         self._database.execute(
             "INSERT OR REPLACE INTO file (path, target, root, scan, size_bytes, mtime_ns, reason, head_id, series_uid, "
-            "sop_uid, instance_number, acquisition_number, md5) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "sop_uid, instance_number, acquisition_number, md5, is_numbered) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*place, ordinal, self._number, found.size_bytes, found.mtime_ns, reason, *values),
         )
 

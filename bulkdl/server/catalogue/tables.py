@@ -7,7 +7,8 @@ Tables
 ======
 - `file`: every file that was found. `target` is the file itself where `path` is a link to it. `root` is the position of
   its root, `scan` the last scan that saw it, `reason` why it cannot be served. `head_id` refers to the values for
-  Patient, Study and Series. `md5` and `valid` (the result of structure validation) are filled in when they are needed.
+  Patient, Study and Series. `md5`, `valid` (the result of structure validation), and of files that a journal names the
+  numbers, are filled in when they are needed; `is_numbered` is 1 once the numbers were read.
   `served` is 1 for the one file of each instance that is served.
 - `head`: values from the headers of files, each text once; a JSON object, see `files.FileFacts`.
 - `series`, `study`, `patient`, `collection`: made from the served files after a scan. `record` is the JSON of a record
@@ -40,7 +41,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.connection import read_application_id
 
 _APPLICATION_ID: Final = 0x62646361  # "bdca"
-_VERSION: Final = 12
+_VERSION: Final = 13
 _BUSY_SECONDS: Final = 60.0
 
 _SCRIPT: Final = f"""
@@ -65,6 +66,7 @@ CREATE TABLE file (
     head_id INTEGER REFERENCES head,
     instance_number INTEGER,
     acquisition_number INTEGER,
+    is_numbered INTEGER NOT NULL DEFAULT 0,
     md5 BLOB,
     valid INTEGER,
     served INTEGER NOT NULL DEFAULT 0

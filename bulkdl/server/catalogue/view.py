@@ -90,7 +90,8 @@ class CatalogueView:
     """The catalogue without `hidden` Collections, named in upper case.
 
     `select` gives the rows of an SQL query, with those of hidden Collections, which `where` leaves out. `md5` gives the
-    MD5 of a file; both are those of `Catalogue`.
+    MD5 of a file. `number_files` reads the numbers by which the files of a Series are sorted: they are not known of the
+    files of mirrors and caches. All are those of `Catalogue`.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class CatalogueView:
         select: Callable[[str, Sequence[Any]], list[Any]],
         md5: Callable[[ServedFile], bytes],
         hidden: frozenset[str] = frozenset(),
+        number_files: Callable[[str], None] = lambda _series_uid: None,
     ) -> None:
-        self.select, self.md5, self.hidden = select, md5, hidden
+        self.select, self.md5, self.hidden, self.number_files = select, md5, hidden, number_files
         self._visibility: tuple[Condition, ...] = (
             ((f"t.collection_key NOT IN ({', '.join('?' * len(hidden))})", sorted(hidden)),) if hidden else ()
         )

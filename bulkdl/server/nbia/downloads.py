@@ -129,7 +129,7 @@ class Downloads:
         """
         series_uid = request.parameters["SeriesInstanceUID"]
         if self._supply is None:
-            return await self._send_zip(http, request, await self._threads.do(request.view.files, series_uid))
+            return await self._send_zip(http, request, await self._threads.do(_files, request, series_uid))
         if await self._threads.do(request.view.collection_of, series_uid) is None:
             return _no_bundle(request, series_uid)
         needs_names = request.endpoint.name == "getImageOther"
@@ -137,7 +137,7 @@ class Downloads:
         async with keep(series_uid) as arriving:
             if arriving is not None:
                 return await self._send_arriving(http, request, arriving)
-            return await self._send_zip(http, request, await self._threads.do(request.view.files, series_uid))
+            return await self._send_zip(http, request, await self._threads.do(_files, request, series_uid))
 
     async def _send_arriving(self, http: web.Request, request: ApiRequest, arriving: Arriving) -> web.StreamResponse:
         """Send a zip of files that arrive meanwhile, in the order in which they arrive."""
@@ -185,13 +185,22 @@ def _wants_md5(request: ApiRequest) -> bool:
     return request.endpoint.name == "getImageWithMD5Hash" or is_asked
 
 
+def _files(request: ApiRequest, series_uid: str) -> Sequence[ServedFile]:
+    """The files of a Series, in the order of their numbers where their names have these."""
+    if _has_new_names(request):
+        request.view.number_files(series_uid)
+    return request.view.files(series_uid)
+
+
 def _file_names(request: ApiRequest, files: Sequence[ServedFile]) -> list[str]:
-    endpoint = request.endpoint.name
-    if endpoint == "getImageOther":
+    if request.endpoint.name == "getImageOther":
         return original_names(files)
-    is_nbia_image = endpoint == "getImage" and not request.api.is_tcia
-    is_new = endpoint == "getDCMImage" or (is_nbia_image and _is(request, "NewFileNames", "yes"))
-    return new_names(files) if is_new else sequential_names(files)
+    return new_names(files) if _has_new_names(request) else sequential_names(files)
+
+
+def _has_new_names(request: ApiRequest) -> bool:
+    is_nbia_image = request.endpoint.name == "getImage" and not request.api.is_tcia
+    return request.endpoint.name == "getDCMImage" or (is_nbia_image and _is(request, "NewFileNames", "yes"))
 
 
 def _is(request: ApiRequest, parameter: str, word: str) -> bool:

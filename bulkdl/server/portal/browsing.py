@@ -137,6 +137,7 @@ def series(request: PageRequest) -> dict[str, Any]:
     if detail is None:
         raise PageMissing("There is no such series.")
     start = request.number("start")
+    request.view.number_files(series_uid)
     files = request.view.files_from(series_uid, start, INSTANCES + 1)
     held = request.view.file_count(series_uid)
     return {

@@ -74,7 +74,8 @@ class InstancePages:
             listed = await supply.sop_uids(series_uid)
             async with supply.using(series_uid) if listed is None else nullcontext():
                 pass
-        return listed or [file.sop_uid for file in await do(request.view.files, series_uid)]
+        held: Sequence[str] = [] if listed else await do(_held_uids, request.view, series_uid)
+        return listed or held
 
     async def values(self, http: web.Request, request: PageRequest) -> dict[str, Any]:
         """What the page shows.
@@ -121,6 +122,11 @@ class InstancePages:
             return []
         async with self._pictures.file_of(http) as image, self._pictures.file_of(http, "over", "over_sop") as file:
             return (await self._read(Inspection.CONTOURS, file, image))[0] or []
+
+
+def _held_uids(view: CatalogueView, series_uid: str) -> list[str]:
+    view.number_files(series_uid)
+    return [file.sop_uid for file in view.files(series_uid)]
 
 
 def _look_up(request: PageRequest, series_uid: str, sop_uids: Sequence[str], sop_uid: str) -> _Asked:

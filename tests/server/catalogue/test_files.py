@@ -136,6 +136,16 @@ def test_patients_and_studies_of_a_mirror_are_those_of_its_files(served: Path, t
             assert (detail.series.modality, detail.series.series_number) == ("MR", one_header().series_number)
 
 
+def test_the_number_of_a_file_of_a_mirror_is_read_when_it_is_needed(served: Path, tmp_path: Path) -> None:
+    mirror_of(served, one(SeriesInstanceUID="1.2.3", InstanceNumber="7"))
+    with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
+        catalogue.scan([Root(served)])
+        assert [file.instance_number for file in catalogue.files("1.2.3")] == [None]
+        catalogue.number_files("1.2.3")
+        catalogue.scan([Root(served)])
+        assert [file.instance_number for file in catalogue.files("1.2.3")] == [7]
+
+
 def test_what_is_gone_or_cut_in_a_mirror_is_reported(served: Path, tmp_path: Path) -> None:
     mirror_of(served, b"not looked at")
     path = served / "REMOTE/P1/1.2/1.2.3/1.2.3.1.dcm"
