@@ -25,7 +25,7 @@ from threading import Lock
 from typing import Annotated, Any, Final, Unpack
 
 from bulkdl.dicom.header import Header
-from bulkdl.errors import InstanceError, JournalUnreadable, SelectionError
+from bulkdl.errors import ConfigurationError, InstanceError, JournalUnreadable, SelectionError
 from bulkdl.fetch.digests import Digests, digests_of_file, digests_of_source
 from bulkdl.fetch.lost_files import move_away
 from bulkdl.fetch.pixel_decoding import Decoders
@@ -125,7 +125,7 @@ def _find_folder(folder: Paths) -> Path:
 async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, options: AdoptOptions) -> AdoptReport:
     started = time.monotonic()
     context = common.context_of(options)
-    name, url = await _archive_of(mirror, options.get("archive"))
+    name, url, with_md5 = await _archive_of(mirror, options.get("archive"))
     settled = await mirror.settle_layout(layout, context.sink)
     by, collection = ImportMode(options.get("by", ImportMode.LINK)), options.get("collection")
     run = await mirror.journal(
@@ -141,7 +141,7 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
     context.sink(RunStarted(run.id, str(root), str(source)))
     by = ImportMode.MOVE if source == root or root in source.parents else by
     before = await mirror.journal(Journal.counts, None)
-    adopting = _Adopting(mirror, run, settled, source, by, collection, context, holds_files=before.held > 0)
+    adopting = _Adopting(mirror, run, settled, source, by, collection, context, with_md5, holds_files=before.held > 0)
     outcome = RunOutcome.FAILED
     try:
         outcome = await adopting.carry_out()
@@ -159,12 +159,22 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
     return report
 
 
-async def _archive_of(mirror: OpenMirror, archive: str | ArchiveChoice | None) -> tuple[str, str]:
+async def _archive_of(mirror: OpenMirror, archive: str | ArchiveChoice | None) -> tuple[str, str, bool]:
+    """The name and the address of the archive, and whether it or another one of the mirror may have MD5s."""
+    names = [name for name, _ in await mirror.journal(Journal.archives)]
     last = await mirror.journal(Journal.last_run)
     if last is not None and archive is None:
-        return last.archive_name, last.archive_url
+        return last.archive_name, last.archive_url, any(map(_knows_md5s, names))
     choice = choose_archive(archive)
-    return choice.name, archive_terms(choice.name, choice.profiles, forms=choice.forms).url or choice.name
+    terms = archive_terms(choice.name, choice.profiles, forms=choice.forms)
+    return choice.name, terms.url or choice.name, terms.knows_md5s or any(map(_knows_md5s, names))
+
+
+def _knows_md5s(name: str) -> bool:
+    try:
+        return archive_terms(name, {}).knows_md5s
+    except ConfigurationError:  # it is not known
+        return True
 
 
 def _set_journal_aside(mirror: Path) -> None:
@@ -192,6 +202,7 @@ class _Adopting:
     by: ImportMode
     collection: str | None
     context: RunContext
+    with_md5: bool
     holds_files: bool  # before this run
     adopted: int = 0
     already: int = 0
@@ -276,7 +287,7 @@ class _Adopting:
         self, items: list[SourceItem], zips: list[SourceItem], *, level: ValidationLevel | None
     ) -> list[tuple[SourceItem, Header | Examined]]:
         question = Examination(
-            tuple(item.source for item in items), level, with_md5=True, with_headers=self.layout.reads_header
+            tuple(item.source for item in items), level, self.with_md5, with_headers=self.layout.reads_header
         )
         good = []
         for item, finding in zip(items, await self._processes.examine(question), strict=True):
@@ -301,7 +312,7 @@ class _Adopting:
             source = item.source if isinstance(item.source, bytes) else Path(item.source)
             try:
                 found = await self._decoders.validate(source, None)
-                digests = await asyncio.to_thread(digests_of_source, source)
+                digests = await asyncio.to_thread(digests_of_source, source, with_md5=self.with_md5)
             except (InstanceError, OSError) as error:
                 self._reject(item.found, getattr(error, "code", "unreadable"), str(error))
             else:

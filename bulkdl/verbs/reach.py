@@ -72,7 +72,7 @@ def cache_folder() -> Path:
 class ArchiveTerms:
     """What can be said of an archive without a request: its address, empty in this process, and what it accepts.
 
-    `is_named`: a profile has its address.
+    `is_named`: a profile has its address. `knows_md5s`: see `Capabilities`.
     """
 
     url: str
@@ -80,6 +80,7 @@ class ArchiveTerms:
     takes_login: bool = False
     takes_gen3_key: bool = False
     is_named: bool = True
+    knows_md5s: bool = True
 
 
 def archive_terms(
@@ -96,6 +97,7 @@ def archive_terms(
         takes_login=able.takes_login,
         takes_gen3_key=profile.kind == DRS,
         is_named="://" not in name or commons_of(profile.netloc, "", profiles) is not None,
+        knows_md5s=able.knows_md5s,
     )
 
 

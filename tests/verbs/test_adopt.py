@@ -18,12 +18,19 @@ from bulkdl.verbs.adopt import adopt_async
 from tests.support.dicom_files import MadeUp, instances, padded
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
+NBIA = "http://127.0.0.1:9/nbia-api/services"
+WITHOUT_MD5S = "http://127.0.0.1:9/services/v3/TCIA/query"
+
 
 def take(
-    source: Path, to: Path, *, collection: str | None = None, stop: asyncio.Event | None = None
+    source: Path,
+    to: Path,
+    *,
+    collection: str | None = None,
+    stop: asyncio.Event | None = None,
+    archive: str | None = NBIA,
 ) -> tuple[AdoptReport, list[Event]]:
     events: list[Event] = []
-    archive = "http://127.0.0.1:9/nbia-api/services"
     work = adopt_async(source, to=to, collection=collection, archive=archive, sink=events.append, stop=stop)
     return asyncio.run(work), events
 
@@ -141,3 +148,24 @@ def test_of_two_files_of_an_instance_the_longer_one_is_adopted(between: int, tmp
     assert [problem.error for problem in report.problems] == ["conflict"]
     assert checksums_on_disk(tmp_path / "m") == checksums_of([*others, padded(one)])
     assert journalled_checksums(tmp_path / "m") == checksums_of([*others, padded(one)])
+
+
+@pytest.mark.parametrize(
+    ("archives", "has_md5"),
+    [([NBIA], True), ([WITHOUT_MD5S], False), ([WITHOUT_MD5S, None], False), ([NBIA, WITHOUT_MD5S], True)],
+    ids=["NBIA", "TCIA v3", "TCIA v3 again", "both"],
+)
+def test_md5s_are_computed_where_an_archive_of_the_mirror_has_some(
+    archives: list[str | None],
+    *,
+    has_md5: bool,
+    tmp_path: Path,
+) -> None:
+    for number, archive in enumerate(archives):
+        put(tmp_path / str(number), list(instances(series=1, per_series=1, seed=str(number))))
+        take(tmp_path / str(number), tmp_path / "m", collection="MADE-UP", archive=archive)
+    with Journal.open_readonly(tmp_path / "m" / ".bulkdl" / "journal.sqlite") as journal:
+        last = journal.held(limit=9)[-1]
+    assert last.path.startswith("MADE-UP/")
+    assert (last.md5 is not None) == has_md5
+    assert last.sha256 is not None
