@@ -87,23 +87,6 @@ def test_the_examples_of_a_page_run(page: Path) -> None:
                 subprocess.run(["bash", "-c", line], check=True)
 
 
-@pytest.mark.timeout(300)  # without a cache, mypy reads the dependencies, too
-def test_the_examples_in_python_have_types_that_fit(tmp_path: Path) -> None:
-    found = [body for page in PAGES for _, body in blocks(page, "python")]
-    for number, body in enumerate(found):
-        (tmp_path / f"example_{number}.py").write_text(body)
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--config-file",
-        str(ROOT / "pyproject.toml"),
-        *map(str, tmp_path.iterdir()),
-    ]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_that_need_a_network_exist_with_their_options(page: Path) -> None:
     known = options()

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mypy.api import run as mypy
 
 from tests.docs.generate import DOCS, PAGES, badges, commands, exit_meanings, generated
 from tests.docs.man_page import MAN_PAGE, man_page
@@ -47,23 +46,6 @@ def test_the_man_page_is_valid_for_groff() -> None:
 
 def test_the_stubs_of_the_methods_are_those_of_the_tables() -> None:
     assert STUBS.read_text(encoding="utf-8") == stubs(), "run: make docs"
-
-
-def test_a_type_checker_knows_the_methods_of_an_archive(tmp_path: Path) -> None:
-    """Each line has the type that is written beside it, or the error."""
-    program = tmp_path / "asked.py"
-    program.write_text(
-        "import bulkdl\n"
-        "async def ask() -> None:\n"
-        "    async with bulkdl.connect() as archive:\n"
-        "        reveal_type(await archive.get_series(collection='A'))\n"
-        "        archive.get_serie()\n"
-        "        archive.get_image(sop_uid='1')\n"
-    )
-    found = mypy(["--config-file", str(ROOT / "pyproject.toml"), str(program)])[0]
-    assert 'Revealed type is "bulkdl.verbs.records.Records"' in found
-    assert 'has no attribute "get_serie"' in found
-    assert 'Missing named argument "series_uid" for "get_image"' in found
 
 
 def test_the_badges_are_true() -> None:
