@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.blocking import WatchedLoop
-from tests.support.commands import RunningArchive, run, serve
+from tests.support.commands import RunningArchive, serve
 
 # The hundreds of commands that tests start load compiled modules, as they do for a user.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -51,14 +51,31 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_cache(cache: Path) -> Path:
-    """The cache, with the demonstration archive in it: generated once, by the first process that needs it."""
+def old_phantoms(cache: Path) -> Path:
+    """Where phantoms of an older generator are until new ones are made."""
+    return cache / "bulkdl" / "phantoms-0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def demo_folder(cache: Path, old_phantoms: Path) -> Path:
+    """The demonstration archive: its phantoms are generated once, by the first process that needs them."""
     import fcntl  # noqa: PLC0415 - not on Windows, where no test asks for this
 
+    from bulkdl.server.demo.catalogue import demo_catalogue  # noqa: PLC0415 - as above
+
+    folder = old_phantoms.parent
     with (cache / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert run("plan", "--archive", "demo", "--everything", cache=cache).code == 0
-    return cache
+        if not folder.is_dir() or not any(folder.glob("phantoms-*")):
+            old_phantoms.mkdir(parents=True)
+        demo_catalogue(folder)[0].close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_cache(demo_folder: Path) -> Path:
+    """The cache folder for commands, with the demonstration archive in it."""
+    return demo_folder.parent
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,28 +17,27 @@ from bulkdl.model.settings import ValidationLevel
 from bulkdl.server.catalogue import Catalogue, Root, Totals
 from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue, demo_roots, samples_of
 from tests.support.dicom_files import instances
-from tests.support.tracing import untraced
 
 UNSOUND = "PYDICOM-UNSOUND"
 
 
-OLD, HALF_MADE = "phantoms-0123456789abcdef", "phantoms-incomplete-x"
+HALF_MADE = "phantoms-incomplete-x"
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with phantoms of an older generator, and some that are incomplete."""
-    cache = tmp_path_factory.mktemp("demo")
-    for name in (OLD, HALF_MADE):
-        (cache / name).mkdir()
-        (cache / name / "x.dcm").write_bytes(next(instances(series=1, per_series=1, collection=name)).content)
-    return cache
+def folder(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the phantoms of the session, and some that are incomplete."""
+    folder = tmp_path_factory.mktemp("demo")
+    (made,) = demo_folder.glob("phantoms-????????????????")
+    shutil.copytree(made, folder / made.name, copy_function=os.link)
+    (folder / HALF_MADE).mkdir()
+    (folder / HALF_MADE / "x.dcm").write_bytes(next(instances(series=1, per_series=1, collection=HALF_MADE)).content)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def demo(cache: Path) -> Iterator[Catalogue]:
-    with untraced():  # test_phantom.py covers the generator
-        catalogue, _ = demo_catalogue(cache)
+def demo(folder: Path) -> Iterator[Catalogue]:
+    catalogue, _ = demo_catalogue(folder)
     yield catalogue
     catalogue.close()
 
@@ -61,8 +62,8 @@ def test_every_instance_is_valid_except_in_the_collection_of_invalid_ones(demo: 
 
 
 @pytest.mark.usefixtures("demo")
-def test_serves_all_files_of_pydicom(cache: Path, tmp_path: Path) -> None:
-    roots = [root for root in demo_roots(cache) if root.path == samples_of("pydicom")]
+def test_serves_all_files_of_pydicom(folder: Path, tmp_path: Path) -> None:
+    roots = [root for root in demo_roots(folder) if root.path == samples_of("pydicom")]
     with Catalogue.open(tmp_path / "catalog.sqlite") as catalogue:
         report = catalogue.scan(roots)
         everything = catalogue.scan([Root(root.path) for root in roots[:1]])
@@ -77,33 +78,33 @@ def test_the_phantoms_are_a_separate_collection(demo: Catalogue) -> None:
 
 
 @pytest.mark.usefixtures("demo")
-def test_a_second_start_generates_and_reads_nothing(cache: Path) -> None:
-    before = sorted(cache.iterdir())
-    catalogue, report = demo_catalogue(cache)
+def test_a_second_start_generates_and_reads_nothing(folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    catalogue, report = demo_catalogue(folder)
     with catalogue:
         assert (report.read, report.removed) == (0, 0)
         assert report.totals != Totals()
-    assert sorted(path for path in cache.iterdir() if not path.name.endswith(("-wal", "-shm"))) == [
+    assert sorted(path for path in folder.iterdir() if not path.name.endswith(("-wal", "-shm"))) == [
         path for path in before if not path.name.endswith(("-wal", "-shm"))
     ]
 
 
-def test_incomplete_phantoms_are_never_served(demo: Catalogue, cache: Path) -> None:
+def test_incomplete_phantoms_are_never_served(demo: Catalogue, folder: Path) -> None:
     """A process that is killed while it makes them leaves a folder that is not used."""
-    assert (cache / HALF_MADE).exists()
+    assert (folder / HALF_MADE).exists()
     served = [file.path for series in demo.series() for file in demo.files(series.series_uid)]
     assert not [path for path in served if HALF_MADE in path.parts]
 
 
-@pytest.mark.usefixtures("demo")
-def test_deletes_phantoms_of_an_older_generator(cache: Path) -> None:
-    assert not (cache / OLD).exists()
+@pytest.mark.usefixtures("demo_folder")
+def test_deletes_phantoms_of_an_older_generator(old_phantoms: Path) -> None:
+    assert not old_phantoms.exists()
 
 
 @pytest.mark.usefixtures("demo")
-def test_phantoms_of_the_cache_are_served_without_numpy(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phantoms_of_the_cache_are_served_without_numpy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
-    assert PHANTOM_COLLECTION in {root.collection for root in demo_roots(cache)}
+    assert PHANTOM_COLLECTION in {root.collection for root in demo_roots(folder)}
 
 
 def test_phantoms_that_no_cache_holds_are_left_out_without_numpy(
@@ -134,9 +135,9 @@ def test_locating_samples_imports_neither_the_packages_nor_numpy() -> None:
 
 
 @pytest.mark.usefixtures("demo")
-def test_every_collection_has_an_address_and_a_licence(cache: Path) -> None:
+def test_every_collection_has_an_address_and_a_licence(folder: Path) -> None:
     """Reports of tcia_utils fail where the column of addresses is empty for a whole Collection."""
     lacking = [
-        root.collection for root in demo_roots(cache) if not (root.about.collection_uri and root.about.license_uri)
+        root.collection for root in demo_roots(folder) if not (root.about.collection_uri and root.about.license_uri)
     ]
     assert lacking == []

@@ -13,18 +13,17 @@ from pydicom.dataset import FileDataset
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.dicom.validation import validate
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION
-from bulkdl.server.demo.phantom import write_phantoms
+from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_roots
 
 _NATIVE_DIGEST = "7129203c1a54c1bf70a0bc1f8eb9fb873473051303a87157db807210a1edd3aa"
 _STUDY = "PHANTOM-001/STUDY-2"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_phantoms(folder)
-    return folder
+def folder(demo_folder: Path) -> Path:
+    """The phantoms as the generator writes them, in some seconds."""
+    (root,) = (root for root in demo_roots(demo_folder) if root.collection == PHANTOM_COLLECTION)
+    return root.path
 
 
 @pytest.fixture(scope="module")

@@ -80,8 +80,8 @@ class Visit:
 
 
 @pytest_asyncio.fixture
-async def visit(demo_cache: Path, tmp_path: Path) -> AsyncIterator[Visit]:
-    roots = [root for root in await asyncio.to_thread(demo_roots, demo_cache) if root.collection == PHANTOM]
+async def visit(demo_folder: Path, tmp_path: Path) -> AsyncIterator[Visit]:
+    roots = [root for root in await asyncio.to_thread(demo_roots, demo_folder) if root.collection == PHANTOM]
     with Catalogue.open(tmp_path / "catalogue.sqlite") as catalogue:
         await asyncio.to_thread(catalogue.scan, roots)
         async with serving(make_app(catalogue)) as url, browser_tab() as tab:
