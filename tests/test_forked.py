@@ -73,6 +73,17 @@ def test_what_a_fork_would_do_otherwise_is_started_by_a_new_python(
     assert not can_fork(words, {**os.environ, **variables})
 
 
+def test_a_fork_serves_phantoms_that_a_cache_has(demo_cache: Path, tmp_path: Path) -> None:
+    words = ("query", "--archive", "demo", "getSeries", "--format", "json")
+    told = environment(demo_cache)
+    new = subprocess.run([*BULKDL, *words], env=told, capture_output=True, text=True, check=False)
+    with process_of(words, told) as fork:
+        assert isinstance(fork, Forked)
+        assert (new.returncode, *fork.communicate()) == (0, new.stdout, new.stderr)
+    assert "BULKDL-PHANTOM" in new.stdout
+    assert not can_fork(words, environment(tmp_path))
+
+
 def test_a_fork_is_prepared_as_a_new_python_is(tmp_path: Path) -> None:
     with process_of(
         ("--version",), {**environment(tmp_path), **with_site(FAULT_POINT="none:1", FAULT_POINT_IN="bulkdl")}

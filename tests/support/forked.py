@@ -43,14 +43,19 @@ _OURS: Final = _read_at_start(os.environ)
 def can_fork(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
     """Whether a fork is the same as a new Python: on Linux, with our settings of Python, and without numpy.
 
-    The demonstration archive needs numpy. The server runs `site/sitecustomize.py` where Python would, but cannot hide
-    modules that it has imported.
+    The server runs `site/sitecustomize.py` where Python would, but cannot hide modules that it has imported.
     """
-    needs_numpy = any(str(word).lstrip("-").startswith("demo") for word in arguments)
     read = _read_at_start(environment)
     if read["PYTHONPATH"].partition(os.pathsep)[0] == SITE and "MISSING_MODULES" not in environment:
         read["PYTHONPATH"] = _OURS["PYTHONPATH"]
-    return sys.platform == "linux" and read == _OURS and not needs_numpy
+    return sys.platform == "linux" and read == _OURS and not _needs_numpy(arguments, environment)
+
+
+def _needs_numpy(arguments: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
+    """Whether the command generates the phantoms of the demonstration archive, which no cache has yet."""
+    uses_demo = any(str(word).lstrip("-").startswith("demo") for word in arguments)
+    cache = Path(environment.get("XDG_CACHE_HOME", "missing"), "bulkdl")
+    return uses_demo and not any(cache.glob("phantoms-????????????????"))
 
 
 @cache
