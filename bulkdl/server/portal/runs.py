@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -92,7 +93,7 @@ def _state(mirror: Path) -> dict[str, Any]:
             counts, last = journal.counts(None), journal.last_run()
             state |= {
                 "verb": last.verb if last else "",
-                "started": last.started_at.isoformat(timespec="seconds") if last else "",
+                "started": f"{last.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if last else "",
                 "outcome": last.outcome.value if last and last.outcome else "",
                 "held": counts.held,
                 "owed": counts.owed,

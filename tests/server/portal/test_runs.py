@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +67,10 @@ async def test_shows_a_run_as_it_happens_and_its_end(origin: str, mirror: Path) 
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{origin}/runs") as response:
             page = await response.text()
-        assert "No run is under way. The last one was mirror" in page
+        assert re.search(
+            r"No run is under way. The last one was mirror, started [-0-9]{10} [:0-9]{8} UTC: complete", page
+        )
+        assert re.search(r"<dt>Quarantined</dt><dd [^>]*>0</dd>", page)
         assert str(mirror) not in page
         with lock_mirror(mirror):
             save_progress(mirror, PROGRESS, private=False)
@@ -94,6 +98,23 @@ async def test_a_viewer_from_whom_collections_are_hidden_sees_no_runs(mirror: Pa
             for path in ("/runs", "/runs/events"):
                 async with session.get(url.removesuffix(SERVICES_PATH) + path) as response:
                     assert response.status == 404
+
+
+@needs_chromium
+async def test_a_narrow_page_without_a_run_shows_every_count_and_no_empty_box(origin: str) -> None:
+    async with browser_tab() as tab:
+        await tab.resize(320)
+        await tab.open(f"{origin}/runs")
+        await tab.run("document.querySelector('[data-show=collections]').replaceChildren()")  # the next event has them
+        await tab.until("document.querySelector('td[data-label=Quarantined]')?.textContent === '0'")
+        shown = (
+            "[...document.querySelectorAll('.facts div')].filter((box) => box.offsetHeight).map((box) => box.innerText)"
+        )
+        assert [text.split("\n")[0] for text in await tab.run(shown)] == ["Held", "Owed", "Failed", "Quarantined"]
+        cut = "[...document.querySelectorAll('td')].filter((cell) => cell.getBoundingClientRect().right > 320).length"
+        assert await tab.run(cut) == 0
+        assert tab.problems == []
+        await tab.open(f"{origin}/")  # ends the stream
 
 
 @needs_chromium

@@ -15,13 +15,18 @@ function time(seconds) {
   const whole = Math.round(seconds), [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   return hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
 }
-function cells(row, tag, texts) {
-  for (const [number, text] of texts.entries()) {
-    const cell = row.appendChild(document.createElement(number ? "td" : tag));
-    cell.textContent = typeof text === "number" ? text.toLocaleString("en") : text;
-    if (number) cell.className = "number"; else cell.scope = "row";
+const counts = ["series", "instances", "held", "owed", "failed", "quarantined"];
+function row(one) {
+  const made = document.createElement("tr"), name = made.appendChild(document.createElement("th"));
+  name.scope = "row";
+  name.textContent = one.collection;
+  for (const count of counts) {
+    const cell = made.appendChild(document.createElement("td"));
+    cell.className = "number";
+    cell.dataset.label = count[0].toUpperCase() + count.slice(1);
+    cell.textContent = one[count].toLocaleString("en");
   }
-  return row;
+  return made;
 }
 function points(samples, name, top) {
   return samples.map((one, number) => `${((number / Math.max(samples.length - 1, 1)) * 600).toFixed(1)},${(118 - (one[name] / top) * 112).toFixed(1)}`).join(" ");
@@ -41,7 +46,7 @@ function show(section, state, samples) {
   const bar = section.querySelector("progress"), progress = state.progress;
   if (state.error || !bar) return;
   bar.hidden = !progress;
-  for (const name of ["held", "owed", "failed"]) set(name, state[name].toLocaleString("en"));
+  for (const name of ["held", "owed", "failed", "quarantined"]) set(name, state[name].toLocaleString("en"));
   if (progress) {
     set("summary", `A run is under way: ${state.verb}, started ${state.started}.`);
     if (progress.bytes_selected) bar.value = progress.bytes_fetched / progress.bytes_selected; else bar.removeAttribute("value");
@@ -55,11 +60,9 @@ function show(section, state, samples) {
     chart(section, samples);
   } else if (state.verb) {
     set("summary", `No run is under way. The last one was ${state.verb}, started ${state.started}${state.outcome ? `: ${state.outcome}` : ""}.`);
-    set("left", "");
-    set("rate", "");
+    for (const name of ["rate", "left", "fetched", "flight", "retries"]) set(name, "");
   }
-  section.querySelector("[data-show=collections]").replaceChildren(...state.collections.map((one) =>
-    cells(document.createElement("tr"), "th", [one.collection, one.series, one.instances, one.held, one.owed, one.failed])));
+  section.querySelector("[data-show=collections]").replaceChildren(...state.collections.map(row));
   const reasons = Object.entries(state.failures).map(([reason, count]) => `${reason}: ${count.toLocaleString("en")}`);
   section.querySelector("[data-show=failures]").replaceChildren(...(reasons.length ? reasons : ["none"]).map((text) => {
     const item = document.createElement("li");
