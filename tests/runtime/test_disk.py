@@ -41,6 +41,13 @@ SYNCING: dict[str, Callable[[Path], None]] = {
 }
 
 
+def meminfo(folder: Path, lines: str = "Dirty:        100 kB\nWriteback:      0 kB\n") -> Path:
+    """A state of memory, as Linux shows it."""
+    path = folder / "meminfo"
+    path.write_text(f"MemTotal: 1000 kB\n{lines}WritebackTmp: 7 kB\n")
+    return path
+
+
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files and folders that were synced, in order."""
@@ -67,16 +74,30 @@ def test_many_files_are_synced_at_once_where_the_file_system_can(
     paths = [tmp_path / str(each) for each in range(number)]
     for path in paths:
         path.touch()
-    sync_files(paths, tmp_path)
+    sync_files(paths, tmp_path, meminfo=meminfo(tmp_path))
     kind = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], check=True, capture_output=True, text=True).stdout
     assert synced == ([] if number > 3 and kind.strip() in AT_ONCE else paths)
+
+
+@pytest.mark.parametrize(
+    "lines", [None, "", "Dirty: 600000 kB\nWriteback:   600000 kB\n"], ids=["hidden", "says nothing", "much"]
+)
+def test_each_file_is_synced_beside_much_that_others_have_written(
+    lines: str | None, tmp_path: Path, synced: list[Path]
+) -> None:
+    paths = [tmp_path / str(each) for each in range(30)]
+    for path in paths:
+        path.touch()
+    state = tmp_path / "missing" if lines is None else meminfo(tmp_path, lines)
+    sync_files(paths, tmp_path, meminfo=state)
+    assert synced == paths
 
 
 def test_each_file_is_synced_on_any_other_file_system(tmp_path: Path, synced: list[Path]) -> None:
     paths = [tmp_path / str(each) for each in range(30)]
     for path in paths:
         path.touch()
-    sync_files(paths, Path("/proc/self"))
+    sync_files(paths, Path("/proc/self"), meminfo=meminfo(tmp_path))
     assert synced == paths
 
 
