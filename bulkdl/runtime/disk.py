@@ -55,7 +55,8 @@ _SYNCS_WHOLE: Final = frozenset(
 )  # ext4, XFS, Btrfs, F2FS, tmpfs
 _REPORTS_ERRORS: Final = (5, 8)  # the release of Linux since which syncfs reports failed writes
 _STATFS_BYTES: Final = 512  # more than the structure has
-_MANY_FILES: Final = 8
+MANY_FILES: Final = 8
+"""So many files are worth a sync of their whole file system."""
 _MEMINFO: Final = Path("/proc/meminfo")
 _UNWRITTEN: Final = re.compile(rb"^(?:Dirty|Writeback):\s*(\d+) kB", re.MULTILINE)
 # Beside more than this, which other programs have written, a sync of the whole file system could take minutes.
@@ -144,7 +145,7 @@ def sync_files(paths: Sequence[str | Path], folder: Path, *, meminfo: Path = _ME
     (measured: 0.3 ms a file, 0.03 ms together). That call also writes what other programs have written to the file
     system, so it is not used while `meminfo`, the state of the system's memory (proc(5)), shows much of that.
     """
-    if len(paths) < _MANY_FILES or _much_is_unwritten(meminfo) or not _sync_file_system(folder):
+    if len(paths) < MANY_FILES or _much_is_unwritten(meminfo) or not _sync_file_system(folder):
         for path in paths:
             sync_file(path)
 
@@ -177,7 +178,6 @@ def _sync_file_system(folder: Path) -> bool:
     return True
 
 
-@cache
 def _file_system_calls() -> tuple[Callable[..., int], Callable[..., int]] | None:
     """The functions fstatfs and syncfs of the C library; None before Linux 5.8, and elsewhere."""
     if sys.platform != "linux":

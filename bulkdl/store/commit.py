@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bulkdl.errors import DiskError
+from bulkdl.runtime.disk import MANY_FILES
 from bulkdl.store.files import MirrorFiles
 
 
@@ -31,10 +32,13 @@ def commit(files: MirrorFiles, jobs: Iterable[CommitJob]) -> None:
 
     A job that fails does not stop the others. A folder that cannot be synced fails all its jobs.
     """
-    folders: dict[str, list[CommitJob]] = {}
+    jobs, folders = list(jobs), dict[str, list[CommitJob]]()
+    are_written = _write_many(files, jobs)
     for job in jobs:
+        if job.error is not None:
+            continue
         try:
-            if job.partial is not None and job.content is not None:
+            if job.partial is not None and job.content is not None and not are_written:
                 files.partials.write(job.partial, job.content)  # 1. the bytes are synced under a temporary name
             if job.path is None:
                 continue
@@ -53,3 +57,23 @@ def commit(files: MirrorFiles, jobs: Iterable[CommitJob]) -> None:
         except DiskError as error:
             for job in renamed:
                 job.error = error
+
+
+def _write_many(files: MirrorFiles, jobs: list[CommitJob]) -> bool:
+    """Step 1 for all jobs at once, if they are many: one call syncs the bytes of all. Returns whether it was done."""
+    named = [(job.partial, job) for job in jobs if job.partial is not None and job.content is not None]
+    contents = dict(named)
+    if len(contents) < MANY_FILES or len(contents) < len(named):  # of one name, one is put in place after the other
+        return False
+    for name, job in contents.items():
+        try:
+            files.partials.write(name, job.content or b"", is_synced=False)
+        except DiskError as error:
+            job.error = error
+    written = {name: job for name, job in contents.items() if job.error is None}
+    try:
+        files.partials.sync(list(written))
+    except DiskError as error:
+        for job in written.values():
+            job.error = error
+    return True

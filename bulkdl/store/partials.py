@@ -21,7 +21,7 @@ import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
 from bulkdl.errors import MirrorUnwritable
-from bulkdl.runtime.disk import boot_id, disk_errors, open_new, sync_open_file, write_new
+from bulkdl.runtime.disk import boot_id, disk_errors, open_new, sync_files, sync_open_file, write_new
 from bulkdl.store.space import measure
 
 Arguments = TypeVarTuple("Arguments")
@@ -142,14 +142,18 @@ class Partials:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def write(self, name: str, data: bytes | bytearray | memoryview) -> Path:
-        """Write the complete partial file `name`, synced; replaces any earlier one. Leaves nothing after a failure."""
+    def write(self, name: str, data: bytes | bytearray | memoryview, *, is_synced: bool = True) -> Path:
+        """Write the complete partial file `name`; replaces any earlier one. Leaves nothing after a failure.
+
+        Without `is_synced`, `sync` comes next.
+        """
         path = self.path(name)
         with disk_errors("write", path):
             descriptor = open_new(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, private=self._private)
             try:
                 _write_all(descriptor, data)
-                sync_open_file(descriptor)
+                if is_synced:
+                    sync_open_file(descriptor)
             except BaseException:
                 os.close(descriptor)
                 with suppress(OSError):
@@ -157,6 +161,18 @@ class Partials:
                 raise
             os.close(descriptor)
         return path
+
+    def sync(self, names: Sequence[str]) -> None:
+        """Sync many partial files that are written. Removes them after a failure."""
+        paths = [self.path(name) for name in names]
+        try:
+            with disk_errors("sync the files in", self.folder):
+                sync_files(paths, self.folder)
+        except BaseException:
+            for path in paths:
+                with suppress(OSError):
+                    path.unlink()
+            raise
 
     async def open_stream(self, name: str, *, keep_bytes: int = 0, keep_all: bool = False) -> PartialStream:
         """Open the partial file `name` for a body that is too large for memory.

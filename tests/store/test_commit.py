@@ -9,6 +9,7 @@ import pytest
 from bulkdl.errors import DiskError, MirrorUnwritable
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
+from tests.support.failing_disk import failing
 
 
 @pytest.fixture
@@ -38,6 +39,12 @@ def steps(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(os, "fsync", noting_fsync)
     monkeypatch.setattr(os, "replace", noting_replace)
     return noted
+
+
+def before_linux_5_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system whose syncfs does not report failed writes."""
+    now = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((now[0], now[1], "5.4.0", *now[3:])))
 
 
 def errors_of(jobs: list[CommitJob]) -> list[type[Exception] | None]:
@@ -87,6 +94,46 @@ def test_a_file_at_its_place_needs_its_folder_synced_alone(files: MirrorFiles, s
     assert job.mtime_ns == files.absolute("C/i.dcm").stat().st_mtime_ns
 
 
+def test_the_bytes_of_many_are_synced_before_the_first_rename(
+    files: MirrorFiles, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the one call of newer systems, so that its steps are seen."""
+    before_linux_5_8(monkeypatch)
+    commit(files, [CommitJob(f"C/{number}.dcm", f"{number}.part", b"D") for number in range(20)])
+    assert steps == [
+        *(f"sync .bulkdl/partial/{number}.part" for number in range(20)),
+        "sync .",
+        *(f"rename .bulkdl/partial/{number}.part to C/{number}.dcm" for number in range(20)),
+        "sync C",
+    ]
+
+
+def test_many_are_committed_by_one_sync_of_the_file_system_where_it_can(files: MirrorFiles) -> None:
+    jobs = [CommitJob(f"C/{number}.dcm", f"{number}.part", b"D" * number) for number in range(20)]
+    commit(files, jobs)
+    assert errors_of(jobs) == [None] * 20
+    assert files.existing("C") == {f"{number}.dcm": number for number in range(20)}
+    assert list(files.partials.folder.iterdir()) == []
+
+
+def test_one_of_many_that_cannot_be_written_fails_alone(files: MirrorFiles) -> None:
+    files.partials.path("3.part").mkdir()
+    jobs = [CommitJob(f"C/{number}.dcm", f"{number}.part", b"D") for number in range(20)]
+    commit(files, jobs)
+    assert errors_of(jobs) == [MirrorUnwritable if number == 3 else None for number in range(20)]
+    assert len(files.existing("C")) == 19
+
+
+def test_many_that_cannot_be_synced_fail_and_leave_nothing(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    before_linux_5_8(monkeypatch)
+    monkeypatch.setattr(os, "fsync", failing(os.fsync, errno.EIO, 12))
+    jobs = [CommitJob(f"C/{number}.dcm", f"{number}.part", b"D") for number in range(20)]
+    commit(files, jobs)
+    assert errors_of(jobs) == [MirrorUnwritable] * 20
+    assert list(files.partials.folder.iterdir()) == []
+    assert files.existing("C") == {}
+
+
 def test_without_a_place_it_stays_a_partial_file(files: MirrorFiles, steps: list[str]) -> None:
     commit(files, [CommitJob(None, "x.part", b"DICM")])
     assert files.partials.path("x.part").read_bytes() == b"DICM"
@@ -102,8 +149,12 @@ def test_a_partial_file_becomes_a_committed_one(files: MirrorFiles) -> None:
     assert list(files.partials.folder.iterdir()) == []
 
 
-def test_committing_replaces_what_is_there(files: MirrorFiles) -> None:
-    commit(files, [CommitJob("C/i.dcm", "x.part", content) for content in (b"old", b"new")])
+@pytest.mark.parametrize("others", [0, 20])
+def test_committing_replaces_what_is_there(others: int, files: MirrorFiles) -> None:
+    jobs = [CommitJob("C/i.dcm", "x.part", content) for content in (b"old", b"new")]
+    jobs += [CommitJob(f"C/{number}.dcm", f"{number}.part", b"D") for number in range(others)]
+    commit(files, jobs)
+    assert errors_of(jobs) == [None] * len(jobs)
     assert files.absolute("C/i.dcm").read_bytes() == b"new"
 
 
