@@ -11,6 +11,7 @@ import base64
 import re
 import socket
 import ssl
+import sys
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -37,6 +38,14 @@ _UNSURE_BYTES: Final = 1 << 16  # of a body that may consist of very small chunk
 _RECORD_BYTES: Final = 1 << 14  # the longest record of TLS
 _RECORDS_AT_ONCE: Final = 16
 _MOST_WAITING_BYTES: Final = 1 << 19  # of a body whose reader is slower than the network
+# The system opens the window of a connection while its bytes are read. Over a long line that held the sender back (seen
+# with `ss -ti`: for 0.1 s of the first second), so it begins with room for a whole CT slice.
+_WINDOW_BYTES: Final = 1 << 20
+# There each packet alone would wake the event loop, 40 times for a CT slice. It sleeps until some have come, or the end
+# of the body, and looks now and then at what has, so that a slow body is neither late nor taken for one that stalls.
+_MOST_UNSEEN_BYTES: Final = 1 << 17
+_UNSEEN_SECONDS: Final = 0.03
+_HAS_LOW_WATER_MARK: Final = sys.platform == "linux"  # that `poll` heeds, and that opens the window
 _IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without notice
 _MOST_ORIGINS: Final = 8  # with idle connections
 _ADDRESS_SECONDS: Final = 300.0
@@ -90,6 +99,14 @@ class SocketResponse:
         if self._header is None:
             return _FIRST_BYTES
         return _UNSURE_BYTES if self._left is None else min(self._left, _READ_BYTES)
+
+    @property
+    def unseen_bytes(self) -> int:
+        """The bytes that are to wait in the system before the next read: as many as came before, up to the end."""
+        if self._left is None or self.is_done:
+            return 1
+        as_before = 1 << self.arrived.bit_length() >> 1  # rounded down, as each change is a call of the system
+        return max(1, min(as_before, _MOST_UNSEEN_BYTES, self._left))
 
     @property
     def is_full(self) -> bool:
@@ -253,8 +270,11 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._is_watched = False
+        self._unseen_bytes = 1
+        self._looking: asyncio.TimerHandle | None = None
         is_encrypted = isinstance(link, ssl.SSLSocket)
         self._reads_at_once, self._read_bytes = (_RECORDS_AT_ONCE, _RECORD_BYTES) if is_encrypted else (1, _READ_BYTES)
+        self._held_bytes = _RECORD_BYTES if is_encrypted else 0  # at most, by OpenSSL: the beginning of a record
         self.watch()
 
     def watch(self) -> None:
@@ -276,7 +296,7 @@ class Connection:
         try:
             for _ in range(self._reads_at_once):
                 if not (wanted := min(response.wanted_bytes, self._read_bytes)):
-                    return
+                    break
                 response.feed(self._link.recv(wanted))
         except _NOT_YET:
             pass
@@ -284,6 +304,27 @@ class Connection:
             response.break_off(error)
         if response.is_full:
             self._unwatch()
+        elif _HAS_LOW_WATER_MARK:
+            self._wake_at(max(1, response.unseen_bytes - self._held_bytes))
+
+    def _wake_at(self, unseen_bytes: int) -> None:
+        """Read again when so many bytes wait in the system, or a part of a second has passed."""
+        if unseen_bytes == self._unseen_bytes or not self.is_open:
+            return
+        self._unseen_bytes = unseen_bytes
+        self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, unseen_bytes)
+        if self._looking is None and unseen_bytes > 1:
+            self._looking = self._loop.call_later(_UNSEEN_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Read what has arrived since."""
+        self._looking = None
+        if self._unseen_bytes == 1:
+            return
+        if self._is_watched:
+            self._read()
+        if self.is_open and self._unseen_bytes > 1:
+            self._looking = self._loop.call_later(_UNSEEN_SECONDS, self._look)
 
     async def write(self, data: bytes) -> None:
         """Send all of it. OSError: the connection broke."""
@@ -298,6 +339,8 @@ class Connection:
         if self.is_open:
             self.is_open = False
             self._unwatch()
+            if self._looking is not None:
+                self._looking.cancel()
             self._link.close()
 
 
@@ -399,6 +442,7 @@ class SocketTransport:
         async with asyncio.timeout(self._access.connect_seconds):
             link = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        open_window(link)
         return link
 
     async def _encrypted(self, link: socket.socket, host: str) -> ssl.SSLSocket:
@@ -431,6 +475,16 @@ class SocketTransport:
         """Close all connections."""
         for connection in list(self._connections):
             connection.close()
+
+
+def open_window(link: socket.socket) -> None:
+    """Let the other side send a whole CT slice before the first byte is read. The system may give it more room later.
+
+    A size of the buffer (`SO_RCVBUF`) would forbid that. Linux makes room for what the low-water mark asks for.
+    """
+    if _HAS_LOW_WATER_MARK:
+        for unseen_bytes in (_WINDOW_BYTES, 1):
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, unseen_bytes)
 
 
 async def _ready(add: Callable[..., None], remove: Callable[..., object], link: socket.socket) -> None:

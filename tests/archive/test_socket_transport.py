@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from yarl import URL
 
-from bulkdl.archive.socket_transport import SocketTransport, open_transport
+from bulkdl.archive.socket_transport import SocketTransport, open_transport, open_window
 from bulkdl.errors import ConfigurationError, ConnectionLost, TimedOut
 from bulkdl.model.access import Access
 from tests.support.faults import (
@@ -96,6 +99,89 @@ async def test_a_body_comes_over_tls(*, reads: bool) -> None:
             response.release()
             assert found == BODY
         assert server.connections == 1
+
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say when enough has come")
+
+
+@asynccontextmanager
+async def long_line(server: FaultyServer, packet_bytes: int) -> AsyncIterator[URL]:
+    """Where the bytes of `server` come packet by packet, whatever records they hold."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while packet := await reader.read(packet_bytes):
+            writer.write(packet)
+            for _ in range(3):
+                await asyncio.sleep(0)
+        writer.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(url.host, url.port)
+        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+    url = URL(server.url)
+    async with await asyncio.start_server(meet, url.host, 0) as line:
+        yield url.with_port(line.sockets[0].getsockname()[1])
+
+
+@ON_LINUX
+@pytest.mark.parametrize("packet_bytes", [1448, 60_000], ids=["packets", "bursts"])
+@pytest.mark.parametrize("tls", [None, self_signed()], ids=["plain", "tls"])
+async def test_packets_are_read_together_and_the_end_at_once(
+    packet_bytes: int, tls: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, access = BODY[: 250 << 10], Access(ca_bundle=str(CERTIFICATE) if tls is not None else None)
+    async with (
+        FaultyServer(in_turn(answer(body), answer(b"next")), tls=tls) as server,
+        long_line(server, packet_bytes) as url,
+        open_transport(access) as transport,
+    ):
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: now)  # no timer ends, so the reads are those that bytes cause
+            response = await transport.send(url, {}, None)
+            reads, before = 0, -1
+            while response.arrived < len(body):
+                await asyncio.sleep(0)
+                reads, before = reads + (response.arrived != before), response.arrived
+            assert await response.read() == body
+            assert reads < 40  # of 180 packets, or 5 bursts
+            response.release()
+            response = await transport.send(url, {}, None)
+            assert await response.read() == b"next"
+            response.release()
+        assert server.connections == 1
+
+
+@ON_LINUX
+async def test_a_few_bytes_that_nothing_follows_are_seen() -> None:
+    """Otherwise a body that is slow would be taken for one that stalls."""
+    seen = asyncio.Event()
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(200, {"Content-Length": str(len(BODY))})
+        await exchange.send(BODY[:300_000])
+        await exchange.send(BODY[300_000:300_001])
+        await seen.wait()
+        await exchange.send(BODY[300_001:])
+
+    async with transport_to(act, access=Access(silence_seconds=5)) as (transport, server):
+        response = await transport.send(URL(server.url), {}, None)
+        found = b""
+        while len(found) < 300_001:
+            found += await response.chunk()
+        seen.set()
+        assert found + await response.read() == BODY
+        response.release()
+
+
+@ON_LINUX
+def test_the_window_has_room_for_a_slice_and_any_byte_is_read() -> None:
+    with socket.socket() as link:
+        open_window(link)
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 1 << 20
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
 
 
 async def test_a_connection_with_more_than_was_requested_is_not_used_again() -> None:
