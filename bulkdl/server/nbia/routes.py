@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -269,6 +270,7 @@ def _with_bindaas_headers(handle: Handler) -> Handler:
     return timed
 
 
+@cache
 def _describe_endpoint(endpoint: Endpoint) -> bytes:
     """The JSON of `…/metadata`. Its key names are our own, as the real ones are not documented."""
     parameters = [{"name": parameter.name, "required": parameter.required} for parameter in endpoint.parameters]
