@@ -163,19 +163,20 @@ async def visitor(api: Api, archive: Served, name: str) -> dict[str, object]:
     return {"token": await archive.log_in()}
 
 
-@pytest.mark.parametrize("name", ["nobody", "bob"])
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
-async def test_a_restricted_collection_looks_like_one_that_does_not_exist(pair: Pair, api: Api, name: str) -> None:
-    asks = {id(archive): await visitor(api, archive, name) for archive in (pair.hiding, pair.bare)}
-    for endpoint in api.endpoints.values():
-        if endpoint.name in {"createSharedList", "deleteSharedList"}:
-            continue
-        for values in pair.forms(endpoint):
-            hiding = await pair.hiding.endpoint(api, endpoint, values, **asks[id(pair.hiding)])
-            bare = await pair.bare.endpoint(api, endpoint, values, **asks[id(pair.bare)])
-            if endpoint.name not in NUMBERED:
-                assert comparable(hiding) == comparable(bare), (endpoint.name, values)
-            assert not re.search(b"SECRET(MAKER|PART|WORDS|SPECIES|-LICENCE)|whispered", hiding.body), endpoint.name
+async def test_a_restricted_collection_looks_like_one_that_does_not_exist(pair: Pair, api: Api) -> None:
+    for name in ("nobody", "bob"):
+        asks = {id(archive): await visitor(api, archive, name) for archive in (pair.hiding, pair.bare)}
+        for endpoint in api.endpoints.values():
+            if endpoint.name in {"createSharedList", "deleteSharedList"}:
+                continue
+            for values in pair.forms(endpoint):
+                hiding = await pair.hiding.endpoint(api, endpoint, values, **asks[id(pair.hiding)])
+                bare = await pair.bare.endpoint(api, endpoint, values, **asks[id(pair.bare)])
+                if endpoint.name not in NUMBERED:
+                    assert comparable(hiding) == comparable(bare), (name, endpoint.name, values)
+                found = re.search(b"SECRET(MAKER|PART|WORDS|SPECIES|-LICENCE)|whispered", hiding.body)
+                assert found is None, (name, endpoint.name)
     assert await pair.hiding.ask("/") is not None
 
 
