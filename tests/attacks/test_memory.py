@@ -8,6 +8,7 @@ import signal
 import zlib
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def deflated(one: MadeUp, zeros: bytes) -> MadeUp:
     return replace(one, content=body + b"\0" * (len(body) % 2))
 
 
+@cache
 def deflated_zeros() -> bytes:
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = bytes(1 << 20)

@@ -192,7 +192,7 @@ def test_an_unreachable_archive_is_exit_4(mirror: Path, cache: Path) -> None:
 
 def test_ctrl_c_ends_verify_with_130_and_the_next_one_continues(tmp_path: Path, cache: Path) -> None:
     mirror = tmp_path / "mirror"
-    files = make_mirror(mirror, series=2, per_series=30, hole_bytes=48 << 20)
+    files = make_mirror(mirror, series=2, per_series=30, hole_bytes=24 << 20)
     with start(["verify", mirror, "--progress", "json"], cache=cache) as process:
         assert process.stderr is not None
         assert json.loads(process.stderr.readline())["event"] == "verifying"

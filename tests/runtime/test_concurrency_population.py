@@ -29,7 +29,7 @@ def _no_coverage() -> Iterator[None]:
         yield
 
 
-BATCHES = pytest.mark.parametrize("batch", range(2 if settings().max_examples <= 100 else 10))
+BATCHES = pytest.mark.parametrize("batch", range(1 if settings().max_examples <= 100 else 10))
 PER_BATCH = 100
 
 
