@@ -36,7 +36,7 @@ _TYPES: Final = {
     "lock": "text/plain; charset=utf-8",
     "zip": "application/zip",
 }
-_NAMES: Final = {"lock": "bulkdl.lock"}
+_NAMES: Final = {"lock": "bulkdl.lock", "zip": "images.zip"}
 _LISTS: Final = {"tcia": "Manifest (.tcia)", "s5cmd": "Manifest for s5cmd", "csv": "Table (CSV)"}
 _CHUNK_LINES: Final = 500
 _MOST_ZIPPED: Final = 100_000
