@@ -28,6 +28,13 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that uses the demonstration archive generates the phantoms, while others wait for them."""
+    for item in items:
+        if "demo_folder" in getattr(item, "fixturenames", ()) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300))
+
+
 gc.disable()  # until all tests are collected
 
 

@@ -71,7 +71,6 @@ def place(tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return folder
 
 
-@pytest.mark.timeout(300)  # the first command of a session generates the phantoms
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("page", runnable(), ids=lambda page: page.stem)
 def test_the_examples_of_a_page_run(page: Path) -> None:

@@ -43,7 +43,6 @@ def place(tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-@pytest.mark.timeout(300)  # the first command of a session generates the phantoms
 @pytest.mark.usefixtures("place")
 def test_every_key_of_the_documents_and_events_is_on_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     commands = {

@@ -14,7 +14,6 @@ from tests.support.commands import run
 PATIENT = "PHANTOM-001"  # with two Studies, each with a CT, a SEG, a RTSTRUCT, and MRs to which nothing refers
 
 
-@pytest.mark.timeout(300)  # the first test to need the phantoms makes them
 @pytest.mark.parametrize(("archive", "modality"), [("demo", "CT"), ("demo-idc", "SEG")])
 def test_what_belongs_together_comes_together(demo_cache: Path, tmp_path: Path, archive: str, modality: str) -> None:
     wanted = ("--archive", archive, "--patient", PATIENT, "--modality", modality, "--with-annotations")
