@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.commands import BULKDL, environment, process_of, with_site
 from tests.support.forked import AsyncForked, Forked, can_fork
+from tests.support.terminals import run_on_terminal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="commands are forked on Linux alone")
 
@@ -71,6 +72,15 @@ def test_what_a_fork_would_do_otherwise_is_started_by_a_new_python(
     words: tuple[str, ...], variables: dict[str, str]
 ) -> None:
     assert not can_fork(words, {**os.environ, **variables})
+
+
+@pytest.mark.parametrize("words", [["--help"], ["status", "missing"]], ids=["exit 0", "exit 2"])
+def test_a_fork_shows_on_a_terminal_what_a_new_python_does(words: list[str], tmp_path: Path) -> None:
+    new = {"PYTHONHASHSEED": "0"}
+    assert not can_fork(words, {**os.environ, **new})
+    screens = [run_on_terminal(words, environment={**environment(tmp_path), **more}) for more in ({}, new)]
+    assert screens[0] == screens[1]
+    assert "bulkdl" in screens[0][1]
 
 
 def test_a_fork_serves_phantoms_that_a_cache_has(demo_cache: Path, tmp_path: Path) -> None:

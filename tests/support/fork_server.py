@@ -11,6 +11,7 @@ it has ended, its exit status. The commands are children of this process, which 
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import pkgutil
@@ -101,6 +102,8 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     os.setsid()
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # as Python does when it starts
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.chdir(request["folder"])
     os.environ.clear()

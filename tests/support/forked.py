@@ -92,18 +92,26 @@ def _pipe() -> Iterator[tuple[int, int]]:
 
 
 def _start(
-    module: str, arguments: Sequence[str | Path], environment: Mapping[str, str], outputs: Sequence[int]
+    module: str, arguments: Sequence[str | Path], environment: Mapping[str, str], files: Sequence[int]
 ) -> tuple[int, int]:
-    """Start the module with `outputs` as its files 1 and 2; return its process ID, and the pipe for its exit status."""
+    """Start the module with `files` as its files 0 to 2; return its process ID, and the pipe for its exit status."""
     request = {
         "module": module,
         "arguments": list(map(str, arguments)),
         "environment": dict(environment),
         "folder": str(Path.cwd()),
     }
-    with _pipe() as (status, of_server), Path(os.devnull).open("rb") as nothing:
-        socket.send_fds(_server(), [json.dumps(request).encode()], [nothing.fileno(), *outputs, of_server])
+    with _pipe() as (status, of_server):
+        socket.send_fds(_server(), [json.dumps(request).encode()], [*files, of_server])
     return _number(os.read(status, NUMBER.size)), status
+
+
+def _start_with_pipes(
+    module: str, arguments: Sequence[str | Path], environment: Mapping[str, str], pipes: Sequence[int]
+) -> tuple[int, int]:
+    """The same with `pipes` as its files 1 and 2, and nothing to read."""
+    with Path(os.devnull).open("rb") as nothing:
+        return _start(module, arguments, environment, (nothing.fileno(), *pipes))
 
 
 def _number(written: bytes) -> int:
@@ -118,7 +126,7 @@ class Forked:
 
     def __init__(self, module: str, arguments: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         with _pipe() as (out, of_out), _pipe() as (err, of_err):
-            self.pid, self._status = _start(module, arguments, environment, (of_out, of_err))
+            self.pid, self._status = _start_with_pipes(module, arguments, environment, (of_out, of_err))
             self.stdout: IO[str] = os.fdopen(out)
             self.stderr: IO[str] = os.fdopen(err)
         self.returncode: int | None = None
@@ -175,6 +183,22 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+class ForkedOnTerminal:
+    """A command that reads from a terminal, and writes to it."""
+
+    def __init__(self, arguments: Sequence[str | Path], environment: Mapping[str, str], terminal: int) -> None:
+        self.pid, self._status = _start("bulkdl", arguments, environment, [terminal] * 3)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self) -> int:
+        """The exit status, to be asked for once."""
+        with os.fdopen(self._status, "rb") as status:
+            return _number(status.read(NUMBER.size))
+
+
 class AsyncForked:
     """A command, for a running loop. Its `stdout` and `stderr` are streams."""
 
@@ -191,7 +215,7 @@ class AsyncForked:
     async def start(cls, module: str, arguments: Sequence[str | Path], environment: Mapping[str, str]) -> Self:
         """Start it."""
         with _pipe() as (out, of_out), _pipe() as (err, of_err):
-            pid, status = await asyncio.to_thread(_start, module, arguments, environment, (of_out, of_err))
+            pid, status = await asyncio.to_thread(_start_with_pipes, module, arguments, environment, (of_out, of_err))
             return cls(pid, status, await _stream(out), await _stream(err))
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""Run a command on a terminal, in a new process."""
+"""Run a command on a terminal, in another process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 import termios
 from collections.abc import Sequence
 from io import FileIO
+
+from tests.support.forked import ForkedOnTerminal, can_fork
 
 COMMAND = [sys.executable, "-m", "bulkdl"]
 
@@ -30,13 +32,7 @@ def run_on_terminal(
     termios.tcsetwinsize(follower, (rows, columns))
     with os.fdopen(leader, "r+b", buffering=0) as screen:
         with os.fdopen(follower, "wb", buffering=0) as terminal:
-            process = subprocess.Popen(
-                [*COMMAND, *map(str, words)],
-                stdin=terminal,
-                stdout=terminal,
-                stderr=terminal,
-                env={**os.environ, "TERM": "xterm", **environment},
-            )
+            process = _started([*map(str, words)], {**os.environ, "TERM": "xterm", **environment}, terminal.fileno())
         text = b""
         while more := _read(screen):
             text += more
@@ -46,6 +42,14 @@ def run_on_terminal(
                 process.terminate()  # where the tests run in the background, Ctrl-C is ignored
                 until = None
         return process.wait(), text.decode(errors="replace")
+
+
+def _started(
+    words: list[str], environment: dict[str, str], terminal: int
+) -> subprocess.Popen[bytes] | ForkedOnTerminal:
+    if can_fork(words, environment):
+        return ForkedOnTerminal(words, environment, terminal)
+    return subprocess.Popen([*COMMAND, *words], stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
 
 
 def _read(screen: FileIO) -> bytes:
