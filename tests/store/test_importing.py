@@ -159,6 +159,12 @@ def test_bytes_are_synced_before_any_name_and_names_before_the_end(
     assert steps == [*["bytes"] * 3, *["name"] * 3, "folder"]
 
 
+def test_a_folder_that_cannot_be_made_is_an_error(files: MirrorFiles, jobs: list[ImportJob]) -> None:
+    (files.root / "C").write_text("a file")
+    with pytest.raises(DiskError, match="is a link or a file where the mirror needs a folder"):
+        import_files(files, jobs, may_link=True)
+
+
 def test_a_file_that_cannot_be_imported_is_an_error(files: MirrorFiles, jobs: list[ImportJob]) -> None:
     Path(jobs[1].source).unlink()
     with pytest.raises(DiskError, match="cannot import"):

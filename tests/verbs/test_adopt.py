@@ -138,6 +138,15 @@ def test_a_locked_mirror_and_a_missing_folder_are_refused(tmp_path: Path) -> Non
         take(tmp_path, tmp_path / "m")
 
 
+def test_copies_in_other_batches_are_counted_once(tmp_path: Path) -> None:
+    made_up = list(instances(series=2, per_series=200))
+    for folder in "abc":
+        put(tmp_path / "source" / folder, made_up)
+    report, _ = take(tmp_path / "source", tmp_path / "m", collection="MADE-UP")
+    assert (report.adopted, report.already, report.refused) == (400, 800, 0)
+    assert checksums_on_disk(tmp_path / "m") == journalled_checksums(tmp_path / "m") == checksums_of(made_up)
+
+
 @pytest.mark.parametrize("between", [0, 450], ids=["in one batch", "in two batches"])
 def test_of_two_files_of_an_instance_the_longer_one_is_adopted(between: int, tmp_path: Path) -> None:
     (one,) = instances(series=1, per_series=1)
