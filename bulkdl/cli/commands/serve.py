@@ -22,6 +22,7 @@ from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.text import one_line
 from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.processes import tune_process
 from bulkdl.verbs.serve import AccessRecord, Served, hashed_password, serve_async
 
 _SHOWN: Final = 5
@@ -111,6 +112,8 @@ def serve(
     if not (options.get("demo") or paths or archive.is_chosen):
         raise click.UsageError("nothing to serve: name a mirror or a folder, or use --demo or --archive", ctx)
     options["archive"] = choose_archive(archive) if archive.is_chosen else None
+
+    tune_process()
 
     async def serve_until_stopped(log: Callable[[AccessRecord], None] | None) -> None:
         async with serve_async(*paths, **options, access_log=log, sink=_say_event) as served:

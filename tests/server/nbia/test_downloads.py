@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,22 @@ def test_holds_license_files_and_checksums_in_that_order(tmp_path: Path) -> None
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_DEFLATED}
         assert all(entry.compress_size > entry.file_size for entry in archive.infolist())  # which would take longest
         assert all(entry.flag_bits & 0x08 for entry in archive.infolist())  # lengths come behind the data
+
+
+def test_files_of_every_length_are_in_blocks_of_deflate(tmp_path: Path) -> None:
+    contents = [b"x" * size for size in (0, 1, 0xFFFF, 0x10000, 2 * 0xFFFF, 1 << 19, (1 << 19) + 1)]
+    files = [served(tmp_path / str(number), content) for number, content in enumerate(contents)]
+    content = b"".join(bundle(named(files, map(str, range(len(files))))))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert [archive.read(name) for name in archive.namelist()] == contents
+        blocks = [-(-len(each) // 0xFFFF) + 1 for each in contents[:5]]  # the last one is empty
+        added = [entry.compress_size - entry.file_size for entry in archive.infolist()[:5]]
+        assert added == [5 * number for number in blocks]
+        starts = [entry.header_offset + 30 + len(entry.filename) for entry in archive.infolist()]
+    for start, expected in zip(starts, contents, strict=True):  # without the lengths, as streams are read
+        inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+        assert inflating.decompress(content[start:]) == expected
+        assert inflating.eof
 
 
 def test_no_piece_holds_a_whole_instance(tmp_path: Path) -> None:
