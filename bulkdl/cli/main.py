@@ -125,12 +125,19 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # the last resort: a defect is one line as well
         if os.environ.get("BULKDL_TRACEBACK"):
             raise
-        what = f"{type(error).__name__}: {error}"
-        unexpected = BulkdlError(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)")
-        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:  # any import opens files too
-            unexpected = DiskError("too many open files; everything finished is saved; raise the limit (ulimit -n)")
-        code = _fail(unexpected, arguments)
+        code = _fail(_unexpected(error), arguments)
     return int(code)
+
+
+def _unexpected(error: Exception) -> BulkdlError:
+    """What no part of the program expected: a shortage that is met anywhere, such as by an import, or a defect."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return DiskError("too many open files; everything finished is saved; raise the limit (ulimit -n)")
+    is_not_loaded = isinstance(error, ImportError) and "failed to map segment" in str(error)  # the words of glibc
+    if is_not_loaded or isinstance(error, MemoryError):
+        return DiskError("not enough memory; everything finished is saved: free some, then resume")
+    what = f"{type(error).__name__}: {error}"
+    return BulkdlError(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)")
 
 
 def _invoke(arguments: list[str]) -> int:

@@ -228,6 +228,20 @@ def test_too_many_open_files_exit_5_wherever_the_limit_is_met(
     assert capsys.readouterr().err.startswith("bulkdl: too many open files;")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), ImportError("_csv.so: failed to map segment from shared object")],
+    ids=["an object", "a library"],
+)
+def test_too_little_memory_exits_5_wherever_it_is_met(
+    error: Exception, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_mirror(tmp_path, series=1, per_series=1)
+    fail_to_connect(error, monkeypatch)
+    assert main.run(["status", str(tmp_path)]) == 5
+    assert capsys.readouterr().err.startswith("bulkdl: not enough memory;")
+
+
 def test_an_internal_error_is_one_line_and_its_traceback_is_shown_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
