@@ -127,6 +127,8 @@ async def test_the_viewer_scrolls_windows_zooms_plays_and_draws_over_the_image(v
     await visit.shown(step + 1)
     second = await visit.picture()
     assert second != first
+    sop_uid = await tab.run("new URL(location.href).searchParams.get('sop')")
+    assert (await tab.run("document.getElementById('this-instance').href")).endswith(f"SOPInstanceUID={sop_uid}")
     await tab.run(
         "document.getElementById('stage').dispatchEvent(new WheelEvent('wheel', {deltaY: -1, cancelable: true}))"
     )
@@ -161,6 +163,28 @@ async def test_the_viewer_scrolls_windows_zooms_plays_and_draws_over_the_image(v
         await visit.key("Home")
         await visit.key("PageDown")
         await tab.until(there)
+
+
+@needs_chromium
+async def test_a_search_in_the_attributes_keeps_the_image_and_its_window(visit: Visit) -> None:
+    tab = visit.tab
+    await tab.resize(1280)
+    await visit.view(visit.series("CT"))
+    await visit.enter("slider", "3", "input")
+    await visit.shown(3)
+    await tab.run(
+        "[...document.querySelectorAll('a[data-centre]')].find((link) => link.textContent === 'Bone').click()"
+    )
+    await tab.until("location.href.includes('centre=400')")
+    await visit.enter("over", await tab.run("document.getElementById('over').options[1].value"), "change")
+    before = await tab.run("[...new URL(location.href).searchParams].join()")
+    await tab.run("document.getElementById('tag').value = 'Modality'")
+    await tab.click("#tag-search button")
+    await tab.until("document.getElementById('viewer').dataset.ready === '1'")
+    assert (await tab.run("[...new URL(location.href).searchParams].join()")).startswith(f"{before},tag,Modality,over,")
+    assert await tab.run("document.getElementById('position').textContent") == "Image 3 of 50"
+    assert "Modality" in await tab.run("document.getElementById('tag-rows').textContent")
+    assert await tab.run("document.getElementById('over').selectedIndex") == 1
 
 
 async def drag(tab: Tab) -> None:

@@ -188,3 +188,14 @@ async def test_the_command_and_the_line_of_python_are_whole_whatever_a_name_cont
     (call,) = [node for node in ast.walk(ast.parse(python)) if isinstance(node, ast.Call)]
     given = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
     assert given == {"collection": name, "archive": f"{running.origin}{SERVICES_PATH}", "to": "DIR"}
+
+
+async def test_the_forms_of_the_viewer_keep_what_was_chosen_without_scripts_too(portal: Served) -> None:
+    (uid, *_) = portal.catalogue.series_uids(collection="OPEN")
+    chosen = {"series": uid, "centre": "40", "width": "400", "tag": "Modality", "over": "1.2"}
+    page = (await portal.ask("/instance", params=chosen)).body.decode()
+    (search,) = re.findall(r'<form[^>]*id="tag-search".*?</form>', page, re.DOTALL)
+    kept = dict(re.findall(r'name="(\w+)" value="([^"]+)"', search))
+    assert kept.items() >= chosen.items()
+    hostile = await portal.ask("/instance", params={**chosen, "over": '"><script>'})
+    assert b"<script>" not in hostile.body

@@ -39,6 +39,15 @@ async function show() {
   for (const near of [step + 1, step - 1, step + 2]) if (near >= 1 && near <= state.steps) new Image().src = pictureAt(near);
 }
 
+// A search in the attributes keeps the image and what was chosen for it.
+find("tag-search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const url = new URL(location.href);
+  url.searchParams.set("tag", find("tag").value);
+  if (find("over")?.value) url.searchParams.set("over", find("over").value);
+  location.assign(url);
+});
+
 // The button of the window that is shown.
 function markWindow() {
   for (const link of root.querySelectorAll("a[data-centre]")) {
@@ -56,6 +65,9 @@ function remember() {
   if (frames > 1) url.searchParams.set("frame", state.step);
   if (state.chosen) { url.searchParams.set("centre", state.centre); url.searchParams.set("width", state.width); }
   history.replaceState(null, "", url);
+  const download = find("this-instance"), instance = new URL(download.href);
+  instance.searchParams.set("SOPInstanceUID", sopAt(state.step));
+  download.href = instance;
   clearTimeout(tagsTimer);
   if (frames === 1 && !state.playing) tagsTimer = setTimeout(tags, 250);
 }
