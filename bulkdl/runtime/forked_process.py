@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -137,7 +138,16 @@ def _fork(main: Callable[[], None]) -> ForkedProcess:
 
 
 def _run_child(main: Callable[[], None], child_input: int, child_output: int) -> NoReturn:
-    status = 1
+    statuses: list[int] = []
+
+    def run() -> None:
+        try:
+            main()
+            sys.stdout.flush()
+            statuses.append(0)
+        except BaseException:  # noqa: BLE001 - the end of a process, as Python's own
+            traceback.print_exc()
+
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -147,10 +157,10 @@ def _run_child(main: Callable[[], None], child_input: int, child_output: int) ->
         os.close(child_input)
         os.close(child_output)
         sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
-        main()
-        sys.stdout.flush()
-        status = 0
-    except BaseException:  # noqa: BLE001 - the end of a process, as Python's own
-        traceback.print_exc()
+        # In a thread, because its stack begins anew: Python maps and unmaps 16 KB for calls at the edge of a piece of
+        # the stack, and below the frames of the parent each call of the event loop was there (measured).
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
     finally:
-        os._exit(status)
+        os._exit(statuses.pop() if statuses else 1)
