@@ -5,7 +5,7 @@ Large values are not read; their text is their length, as in NBIA for pixel data
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -70,6 +70,11 @@ def _rows(dataset: Dataset, depth: int) -> Iterator[TagText]:
                     yield from _rows(item, depth + 1)
             yield TagText(where, f"End {element.name}", "")
         else:
-            value = "" if element.value is None else element.value
-            text = f"{len(value)} bytes" if isinstance(value, bytes) else without_escapes(str(value))
-            yield TagText(where, element.name, shortened(text, _MAX_CHARACTERS))
+            yield TagText(where, element.name, shortened(_text_of(element.value), _MAX_CHARACTERS))
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    values = value if isinstance(value, MutableSequence) else [value]
+    return without_escapes("\\".join("" if one is None else str(one) for one in values))

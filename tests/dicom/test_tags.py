@@ -28,6 +28,13 @@ def test_gives_the_length_of_large_values() -> None:
     assert any(text.endswith(" bytes") for text in rows.values())
 
 
+def test_writes_several_values_as_dicom_does() -> None:
+    """With a backslash between them (PS3.5 §6.2), and numbers as the file has them."""
+    rows = {row.name: row.data for row in read_tags(pydicom_file("CT_small.dcm"))}
+    assert rows["Image Type"] == "ORIGINAL\\PRIMARY\\AXIAL"
+    assert rows["Pixel Spacing"] == "0.661468\\0.661468"
+
+
 def test_says_that_a_file_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(b"not DICOM")
