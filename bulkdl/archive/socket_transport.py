@@ -39,10 +39,14 @@ _RECORD_BYTES: Final = 1 << 14  # the longest record of TLS
 _RECORDS_AT_ONCE: Final = 16
 _MOST_WAITING_BYTES: Final = 1 << 19  # of a body whose reader is slower than the network
 # The system opens the window of a connection while its bytes are read. Over a long line that held the sender back (seen
-# with `ss -ti`: for 0.1 s of the first second), so it begins with room for a whole CT slice.
+# with `ss -ti`: for 0.1 s of the first second), so there is room for a whole CT slice as soon as it would matter.
 _WINDOW_BYTES: Final = 1 << 20
 # There each packet alone would wake the event loop, 40 times for a CT slice. It sleeps until some have come, or the end
 # of the body, and looks now and then at what has, so that a slow body is neither late nor taken for one that stalls.
+# Both are for bodies that come quickly: on a narrow line a large window fills the queue, and whole windows are lost
+# (measured at 10 Mbit/s: twice the time).
+_QUICK_BYTES: Final = 1 << 16
+_QUICK_BYTES_PER_SECOND: Final = 2_000_000
 _MOST_UNSEEN_BYTES: Final = 1 << 17
 _UNSEEN_SECONDS: Final = 0.03
 _HAS_LOW_WATER_MARK: Final = sys.platform == "linux"  # that `poll` heeds, and that opens the window
@@ -78,6 +82,7 @@ class SocketResponse:
         self._header: ResponseHeader | None = None
         self._head = bytearray()
         self._head_bytes = 0  # of informational headers
+        self._began_at = 0.0
         self._chunked: ChunkedBody | None = None
         self._left: int | None = None  # bytes of a body of known length
         self._pieces: list[bytes] = []
@@ -102,8 +107,13 @@ class SocketResponse:
 
     @property
     def unseen_bytes(self) -> int:
-        """The bytes that are to wait in the system before the next read: as many as came before, up to the end."""
-        if self._left is None or self.is_done:
+        """The bytes that are to wait in the system before the next read: as many as came before, up to the end.
+
+        1 if the body comes slowly.
+        """
+        if self._left is None or self.is_done or self.arrived < _QUICK_BYTES:
+            return 1
+        if self.arrived < _QUICK_BYTES_PER_SECOND * (self._loop.time() - self._began_at):
             return 1
         as_before = 1 << self.arrived.bit_length() >> 1  # rounded down, as each change is a call of the system
         return max(1, min(as_before, _MOST_UNSEEN_BYTES, self._left))
@@ -165,6 +175,7 @@ class SocketResponse:
         self._left = header.length
         self._chunked = ChunkedBody() if header.is_chunked else None
         self._ends_connection = not header.keeps_alive
+        self._began_at = self._loop.time()
         rest, self._head = bytes(self._head), bytearray()
         if rest or header.length == 0:
             self._take_body(rest)
@@ -271,6 +282,7 @@ class Connection:
         self._link = link
         self._is_watched = False
         self._unseen_bytes = 1
+        self._has_open_window = False
         self._looking: asyncio.TimerHandle | None = None
         is_encrypted = isinstance(link, ssl.SSLSocket)
         self._reads_at_once, self._read_bytes = (_RECORDS_AT_ONCE, _RECORD_BYTES) if is_encrypted else (1, _READ_BYTES)
@@ -311,6 +323,9 @@ class Connection:
         """Read again when so many bytes wait in the system, or a part of a second has passed."""
         if unseen_bytes == self._unseen_bytes or not self.is_open:
             return
+        if not self._has_open_window:
+            self._has_open_window = True
+            open_window(self._link)
         self._unseen_bytes = unseen_bytes
         self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, unseen_bytes)
         if self._looking is None and unseen_bytes > 1:
@@ -442,7 +457,6 @@ class SocketTransport:
         async with asyncio.timeout(self._access.connect_seconds):
             link = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        open_window(link)
         return link
 
     async def _encrypted(self, link: socket.socket, host: str) -> ssl.SSLSocket:
@@ -478,13 +492,12 @@ class SocketTransport:
 
 
 def open_window(link: socket.socket) -> None:
-    """Let the other side send a whole CT slice before the first byte is read. The system may give it more room later.
+    """Let the other side send a whole CT slice before it is read. The system may give it more room later.
 
     A size of the buffer (`SO_RCVBUF`) would forbid that. Linux makes room for what the low-water mark asks for.
     """
-    if _HAS_LOW_WATER_MARK:
-        for unseen_bytes in (_WINDOW_BYTES, 1):
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, unseen_bytes)
+    for unseen_bytes in (_WINDOW_BYTES, 1):
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, unseen_bytes)
 
 
 async def _ready(add: Callable[..., None], remove: Callable[..., object], link: socket.socket) -> None:

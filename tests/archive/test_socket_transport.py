@@ -146,12 +146,35 @@ async def test_packets_are_read_together_and_the_end_at_once(
                 await asyncio.sleep(0)
                 reads, before = reads + (response.arrived != before), response.arrived
             assert await response.read() == body
-            assert reads < 40  # of 180 packets, or 5 bursts
+            assert reads < 90  # of 180 packets, or 5 bursts
             response.release()
             response = await transport.send(url, {}, None)
             assert await response.read() == b"next"
             response.release()
         assert server.connections == 1
+
+
+@ON_LINUX
+async def test_a_body_that_comes_slowly_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger window would fill the queue of a narrow line, and whole windows would be lost."""
+    body = BODY[: 250 << 10]
+    async with (
+        FaultyServer(in_turn(answer(body))) as server,
+        long_line(server, 1448) as url,
+        open_transport(Access()) as transport,
+    ):
+        loop, passed = asyncio.get_running_loop(), 0.0
+        began = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: began + passed)
+            response = await transport.send(url, {}, None)
+            reads, before = 0, -1
+            while response.arrived < len(body):
+                await asyncio.sleep(0)
+                passed += 0.002
+                reads, before = reads + (response.arrived != before), response.arrived
+            response.release()
+        assert reads > 120  # of 180 packets
 
 
 @ON_LINUX
