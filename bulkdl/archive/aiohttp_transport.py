@@ -6,6 +6,7 @@ It is the transport of proxies and of Windows; `socket_transport` takes a third 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -30,8 +31,9 @@ _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 class AiohttpResponse:
     """See `http_transport.HttpResponse`."""
 
-    def __init__(self, response: aiohttp.ClientResponse, silence_seconds: float) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, silence_seconds: float, waited_seconds: float) -> None:
         self._response = response
+        self.waited_seconds = waited_seconds
         self._silence_seconds = silence_seconds
         self.status = response.status
         self.reason = response.reason or ""
@@ -106,6 +108,7 @@ class AiohttpTransport:
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
         method, data = ("GET", None) if form is None else ("POST", aiohttp.FormData(form))
         tls = await self._certificates.context() if url.scheme == "https" or self._is_proxy_encrypted else True
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._answer_seconds):  # the header may arrive slowly, too
                 response = await self.session.request(
@@ -113,7 +116,7 @@ class AiohttpTransport:
                 )
         except _FOREIGN as error:
             raise _translate(error) from error
-        return AiohttpResponse(response, self._silence_seconds)
+        return AiohttpResponse(response, self._silence_seconds, time.monotonic() - began)
 
 
 @asynccontextmanager

@@ -159,6 +159,7 @@ class HttpClient:
                     self.retrier.answering()
                 if response.status not in http_status.SUCCESS:
                     raise await self._error(response, request, elsewhere)
+                self.retrier.began(response.waited_seconds, response.length or 0)
                 body = HttpBody(response, self._access, token)
                 if body.is_part:
                     body.check_part(rest)

@@ -25,6 +25,7 @@ class HttpResponse(Protocol):
     headers: Mapping[str, str]  # names in any case
     length: int | None  # the value of Content-Length
     content_type: str  # without parameters, in lower case; `application/octet-stream` if there is none
+    waited_seconds: float  # for the header, from the request
 
     @property
     def arrived(self) -> int:

@@ -72,6 +72,7 @@ class SocketResponse:
     content_type = ""
     length: int | None = None
     headers: Mapping[str, str]
+    waited_seconds = 0.0
 
     def __init__(self, connection: Connection, silence_seconds: float, give_back: Callable[[Connection], None]) -> None:
         self._connection = connection
@@ -382,7 +383,9 @@ class SocketTransport:
         try:
             await connection.write(request)
             self.requests += 1
+            sent = time.monotonic()
             await response.begun(self._access.answer_seconds)
+            response.waited_seconds = time.monotonic() - sent
         except OSError as error:
             response.release()
             raise connection_errors.broken(error_text(error)) from error

@@ -182,6 +182,11 @@ class Retrier:
             for first in self._first_answers:
                 first.reschedule(None)
 
+    def began(self, seconds: float, size_bytes: int) -> None:
+        """Account for an answer of `size_bytes` that begins, `seconds` after its request was sent."""
+        self.limiter.begin(seconds, size_bytes, in_flight=self.permits.in_use, now=self._clock())
+        self._keep_to_limit()
+
     def finished(self, sample: Sample) -> None:
         """Account for a request that has ended, successful or not."""
         now = self._clock()
@@ -190,6 +195,9 @@ class Retrier:
             self._request_rate.refused(now, began=now - sample.seconds)
         elif not sample.failed:
             self._request_rate.took(now)
+        self._keep_to_limit()
+
+    def _keep_to_limit(self) -> None:
         if self.limiter.limit != self.permits.limit:
             self.permits.resize(self.limiter.limit)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,15 @@ _FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling has paid: one round 
 # During the first doublings a step that pays looks like connections that warm up. With this many bytes in flight a line
 # of 1 Gbit/s and 80 ms is full (10 MB) and so is its queue; packet loss then costs more than waiting (measured).
 _OPENING_BYTES: Final = 20 << 20
+# On a long line a round of requests takes many round trips, because new connections start slowly. The limit need not
+# wait for its end where bodies begin together: if the first windows of all came within an eighth of a round trip, there
+# is room for more. Short answers show nothing of that: eight of them fit a line of 10 Mbit/s.
+_LONG_SECONDS: Final = 0.03
+_PROMPT: Final = 1 / 8
+_FEWEST_ANSWERS: Final = 4
+_TIMES_AT_ONCE: Final = 4
+_MOST_AT_ONCE: Final = 40
+_WINDOW_BYTES: Final = 14_600  # that servers send before the first acknowledgement (RFC 6928)
 _MOST_BYTES: Final = 32 << 20  # of bodies in flight at any time, because they are in memory
 _LARGE_BYTES: Final = 4 << 20  # no more of one body is in flight
 _MEAN_WEIGHT: Final = 0.1  # of the latest size
@@ -52,6 +62,28 @@ class Sample:
     failed: bool = False
 
 
+class _Beginnings:
+    """How soon answers have begun, under one limit."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._in_flight = 0
+        self._shortest, self._longest = math.inf, 0.0
+
+    def add(self, seconds: float, in_flight: int) -> None:
+        self._count += 1
+        self._in_flight += in_flight
+        self._shortest, self._longest = min(self._shortest, seconds), max(self._longest, seconds)
+
+    @property
+    def room(self) -> int:
+        """How many requests in flight would be answered as soon; 0 if that is not known."""
+        is_prompt = self._shortest >= _LONG_SECONDS and self._longest <= (1 + _PROMPT) * self._shortest
+        if not is_prompt or self._count < _FEWEST_ANSWERS or self._count**2 < self._in_flight:  # fewer than in flight
+            return 0
+        return _TIMES_AT_ONCE * self._in_flight // self._count
+
+
 class Limiter:
     """The limit of requests in flight: raised while that increases throughput, lowered when it does not or is refused.
 
@@ -59,6 +91,7 @@ class Limiter:
     of the proportional gain, a lower one if less than that is lost. It starts by doubling. After a step that pays the
     next one is twice as large, after one that does not it is half as large. When steps of an eighth do not pay, the
     limiter rests for some windows, then tries the other direction, because archives change.
+    On a long line, where answers begin together, it starts with a step of four times what is in flight.
 
     A refusal ends a trial, or lowers the limit by three tenths; several broken connections in one window count as one
     refusal. Only requests that started under the present limit count against it, so a burst of refusals lowers it once.
@@ -78,6 +111,7 @@ class Limiter:
         self._rest_until = now
         self._rest_seconds = _FIRST_REST_SECONDS
         self._refused_at = -_SOON_SECONDS
+        self._beginnings = _Beginnings()
         self._proven = self.limit  # the highest limit that paid, while nothing was refused
         self._changed_at = now
         self._open_window(now)
@@ -98,6 +132,19 @@ class Limiter:
             self._hold(self.ceiling, goodput=0.0, now=now)
         elif self.limit > self.ceiling:
             self._hold(self._held, goodput=self._held_goodput, now=now)
+
+    def begin(self, seconds: float, size_bytes: int, *, in_flight: int, now: float) -> None:
+        """Account for an answer of `size_bytes` that begins, `seconds` after its request.
+
+        `in_flight` is the number of all requests that run, with this one.
+        """
+        if not self._is_opening or size_bytes < _WINDOW_BYTES or now - seconds < self._changed_at:
+            return
+        self._beginnings.add(seconds, in_flight)
+        most = max(1, _OPENING_BYTES // min(size_bytes, _LARGE_BYTES))
+        limit = min(self._beginnings.room, _MOST_AT_ONCE, most, self.ceiling)
+        if limit > self.limit:
+            self._change(limit, now)
 
     def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
         """Account for a finished request; `in_flight` is the number of others that are running."""
@@ -168,8 +215,12 @@ class Limiter:
         if limit == self._held:
             self._turn()
             return
+        self._change(limit, now)
+
+    def _change(self, limit: int, now: float) -> None:
         self.limit = limit
         self._changed_at = now
+        self._beginnings = _Beginnings()
         self._open_window(now)
 
     def _turn(self) -> None:

@@ -36,7 +36,7 @@ from bulkdl.model.access import Access
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.selection import Selection
-from tests.support.archives import TRANSPORT, opened, samples
+from tests.support.archives import TRANSPORT, Recorder, opened, samples
 from tests.support.faults import (
     CERTIFICATE,
     Action,
@@ -244,6 +244,20 @@ async def test_a_short_body_is_noticed_when_read_at_once() -> None:
     ):
         with pytest.raises(ShortBody):
             await body.read(1 << 20)
+
+
+async def test_the_limiter_learns_when_a_body_begins_and_how_large_it_is() -> None:
+    actions = in_turn(answer(b"", status=404), answer(BODY, headers=DICOM))
+    async with FaultyServer(actions) as server, opened(server.url) as client:
+        began = time.monotonic()
+        with pytest.raises(NotFound):
+            await fetch(client)
+        await fetch(client)
+        limiter = client.retrier.limiter
+        assert isinstance(limiter, Recorder)
+        [(waited, size_bytes)] = limiter.begun
+        assert size_bytes == len(BODY)
+        assert 0 < waited <= time.monotonic() - began
 
 
 async def test_a_silent_archive_times_out() -> None:

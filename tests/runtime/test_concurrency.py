@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkdl.runtime.concurrency import Limiter, Permits, Sample
+from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter, Permits, Sample
 from tests.support.simulated_archive import Archive, cliff, queueing, run, soft
 from tests.support.tracing import untraced
 from tests.support.virtual_time import clock
@@ -46,6 +46,59 @@ def test_the_limit_grows_for_small_objects_over_a_long_line() -> None:
     archive = Archive(lambda _: 10_000, latency_seconds=0.08, size_bytes=60_000)
     course = run(archive, Limiter(ceiling=256), seconds=15, after=4)
     assert course.got / (15 - 4) >= 0.85 * 256 / 0.08
+
+
+def _begin_bodies(limiter: Limiter, seconds: list[float], *, size_bytes: int = 500_000, now: float = 1.0) -> None:
+    for waited in seconds:
+        limiter.begin(waited, size_bytes, in_flight=len(seconds), now=now + waited)
+
+
+def test_bodies_that_begin_together_over_a_long_line_leave_room_for_more() -> None:
+    limiter = Limiter(ceiling=256)
+    _begin_bodies(limiter, [0.08 + number / 1000 for number in range(8)])
+    assert limiter.limit == 32
+    _begin_bodies(limiter, [0.08] * 32, now=2.0)
+    assert limiter.limit == 40
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size_bytes"),
+    [
+        ([0.2 + number * 0.012 for number in range(8)], 500_000),
+        ([0.002] * 8, 500_000),
+        ([0.2] * 8, 7_500),
+        ([0.2] * 3, 500_000),
+    ],
+    ids=["a narrow line", "a short line", "short answers", "a few"],
+)
+def test_what_shows_no_room_leaves_the_limit(seconds: list[float], size_bytes: int) -> None:
+    limiter = Limiter(ceiling=256)
+    _begin_bodies(limiter, seconds, size_bytes=size_bytes)
+    assert limiter.limit == FIRST_LIMIT
+
+
+@pytest.mark.parametrize(("ceiling", "size_bytes", "limit"), [(12, 500_000, 12), (256, 1 << 20, 20), (256, 1 << 30, 8)])
+def test_a_limit_at_once_is_bounded(ceiling: int, size_bytes: int, limit: int) -> None:
+    limiter = Limiter(ceiling=ceiling)
+    _begin_bodies(limiter, [0.08] * 8, size_bytes=size_bytes)
+    assert limiter.limit == limit
+
+
+def test_a_refusal_takes_back_what_was_given_at_once() -> None:
+    limiter = Limiter(ceiling=256)
+    _begin_bodies(limiter, [0.08] * 8)
+    assert limiter.limit == 32
+    limiter.record(Sample(0.1, 0, refused=True), in_flight=31, now=3.0)
+    assert limiter.limit == FIRST_LIMIT
+    _begin_bodies(limiter, [0.08] * 8, now=4.0)
+    assert limiter.limit == FIRST_LIMIT
+
+
+def test_a_request_of_an_earlier_limit_shows_nothing() -> None:
+    limiter = Limiter(ceiling=256)
+    _begin_bodies(limiter, [0.08] * 8)
+    _begin_bodies(limiter, [0.08] * 32)  # sent before
+    assert limiter.limit == 32
 
 
 def test_the_limit_stays_low_on_a_full_line() -> None:

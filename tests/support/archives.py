@@ -27,6 +27,11 @@ class Recorder(Limiter):
     def __init__(self) -> None:
         super().__init__(ceiling=16)
         self.samples: list[Sample] = []
+        self.begun: list[tuple[float, int]] = []
+
+    def begin(self, seconds: float, size_bytes: int, *, in_flight: int, now: float) -> None:
+        self.begun.append((seconds, size_bytes))
+        super().begin(seconds, size_bytes, in_flight=in_flight, now=now)
 
     def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
         self.samples.append(sample)
