@@ -19,7 +19,7 @@ from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.pathdb import CAPABILITIES as PATHDB_CAPABILITIES
 from bulkdl.archive.pathdb import PathDbArchive
 from bulkdl.archive.profiles import DRS, Profile
-from bulkdl.archive.routed import RoutedArchive
+from bulkdl.archive.routed import RoutedArchive, routed_capabilities
 from bulkdl.archive.supporting_files import SupportedArchive, SupportingFiles
 from bulkdl.archive.transports import OpenTransport
 from bulkdl.errors import ConfigurationError
@@ -123,4 +123,4 @@ def capabilities(profile: Profile) -> Capabilities:
         return PATHDB_CAPABILITIES
     dialect = DIALECTS.get(profile.with_endpoints.kind)
     found = capabilities_of(dialect()) if dialect is not None else Capabilities()
-    return replace(found, lists_sop_uids=False) if profile.parts else found
+    return routed_capabilities(found, profile.route) if profile.parts else found

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.base import Archive, Body, FoundSeries, Listing, Rest, SeriesQuestion, Take
+from bulkdl.archive.base import Archive, Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.profiles import Profile
@@ -37,18 +37,19 @@ _SECONDS_FOR_NAMES: Final = 30.0
 _COMPARED_AT_ONCE: Final = 10_000  # Series of NBIA with the index: a comparison takes a tenth of a second
 
 
+def routed_capabilities(of_nbia: Capabilities, route: Route) -> Capabilities:
+    """What an archive of two parts can do by this route, where its NBIA can do that."""
+    has_checksums = route is not Route.NBIA
+    return replace(of_nbia, lists_sop_uids=False, lists_checksums=has_checksums, asks_series_singly=False)
+
+
 class RoutedArchive:
     """See `base.Archive`. `idc` and `nbia` are its parts; its `retrier` is that of the one that is asked first."""
 
     def __init__(self, profile: Profile, idc: IdcArchive, nbia: NbiaArchive) -> None:
         self.name = profile.name
         self.url = profile.url
-        self.capabilities = replace(
-            nbia.capabilities,
-            lists_sop_uids=False,
-            lists_checksums=profile.route is not Route.NBIA,
-            asks_series_singly=False,
-        )
+        self.capabilities = routed_capabilities(nbia.capabilities, profile.route)
         self.idc = idc
         self.nbia = nbia
         self.route = profile.route
