@@ -15,6 +15,21 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
+runs = sys.orig_argv[1:3]  # `-m` and a module
+
+if sys.platform == "linux":
+    WORKER = "bulkdl.fetch.worker_main"
+
+    def become_worker() -> None:
+        """The one process that a command forks, without a new Python, is its second worker."""
+        runs[-1:] = [WORKER]
+        if os.environ.get("FAULT_POINT_IN") == WORKER:
+            from tests.support.fault_points import arm  # noqa: PLC0415 - most processes need none
+
+            arm(os.environ["FAULT_POINT"])
+
+    os.register_at_fork(after_in_child=become_worker)
+
 if os.environ.get("LOOPS_BY") == "uvloop":
     import uvloop
 
@@ -23,7 +38,7 @@ if os.environ.get("LOOPS_BY") == "uvloop":
             loop: asyncio.AbstractEventLoop = super().new_event_loop()
             if path := os.environ.get("LOOPS_NOTED_IN"):
                 with Path(path).open("a") as notes:
-                    notes.write(f"{sys.orig_argv[2]} {type(loop).__module__}\n")
+                    notes.write(f"{runs[-1]} {type(loop).__module__}\n")
             return loop
 
     asyncio.set_event_loop_policy(Policy())
@@ -36,7 +51,7 @@ if missing := os.environ.get("MISSING_MODULES", "").split():
 
     PathFinder.find_spec = find_spec  # type: ignore[method-assign,assignment]
 
-if sys.orig_argv[1:3] == ["-m", os.environ.get("FAULT_POINT_IN")]:
+if runs == ["-m", os.environ.get("FAULT_POINT_IN")]:
     from tests.support.fault_points import arm
 
     arm(os.environ["FAULT_POINT"])
