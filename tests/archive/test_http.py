@@ -262,7 +262,7 @@ async def test_the_limiter_learns_when_a_body_begins_and_how_large_it_is() -> No
 
 async def test_a_silent_archive_times_out() -> None:
     silent = stall(asyncio.Event())
-    assert type(await failure(silent, access=Access(answer_seconds=0.05, silence_seconds=0.05))) is TimedOut
+    assert type(await failure(silent, access=Access(answer_seconds=0.3, silence_seconds=0.05))) is TimedOut
 
 
 @pytest.mark.parametrize("receive", [fetch, read])
