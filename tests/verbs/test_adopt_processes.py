@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -26,8 +27,13 @@ FILES = 1_200
 
 
 def programs() -> list[psutil.Process]:
-    """The processes of `adopt` that this process has started."""
-    return [each for each in psutil.Process().children() if "bulkdl.verbs.adopt_main" in each.cmdline()]
+    """The processes of `adopt` that this process has started, and that run."""
+    found = []
+    for each in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # a zombie is one, too: another process that has just ended
+            if "bulkdl.verbs.adopt_main" in each.cmdline():
+                found.append(each)
+    return found
 
 
 def test_a_process_answers_as_a_thread_does_and_a_thread_answers_when_it_was_killed(tmp_path: Path) -> None:
