@@ -75,7 +75,7 @@ torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 
 matrix: $(READY) ## torture, faults, attacks and contracts with each transport, over TLS, with one worker and two
 	$(BIN)/python -m tests.stress.matrix
 
-fuzz: $(READY) ## property tests with many more examples, for as long as you let them
+fuzz: $(READY) ## property tests with ten to a hundred times as many examples: a quarter of an hour
 	$(BIN)/pytest -p tests.stress.long_runs --hypothesis-profile long --timeout 0 -q -p no:randomly \
 	  --numprocesses logical --dist worksteal \
 	  tests/store/test_layout.py tests/store/test_bundles.py tests/manifest tests/archive/test_row_reader.py \
