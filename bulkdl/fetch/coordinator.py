@@ -5,7 +5,6 @@ groups. Memory does not grow with the mirror.
 """
 
 import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -27,6 +26,7 @@ from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import BESIDE, NOT_CHECKED, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.settings import Transport
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.recent_answer import RecentAnswer
 from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
 from bulkdl.store.run_progress import forget_progress, save_progress
@@ -328,7 +328,7 @@ class Coordinator:
             done = self._local.committer.validated  # before the first one the core is busy with imports
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
-            has_core = len(self._remote) + 1 < (os.cpu_count() or 1)
+            has_core = len(self._remote) + 1 < usable_cores()
             if self._can_grow and has_core and owed >= _WORTH_A_PROCESS and not self._all_is_given_out:
                 if is_busy:
                     self._add_worker()

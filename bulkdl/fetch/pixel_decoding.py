@@ -17,6 +17,7 @@ from bulkdl.dicom.without_numpy import load_decoders
 from bulkdl.errors import BulkdlError, InvalidInstance, MirrorUnwritable
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.settings import ValidationLevel
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.processes import AnsweringProcess, answer_all
 
 _LONGEST_SECONDS: Final = 600.0  # for one file; a decoder may also loop endlessly
@@ -32,7 +33,7 @@ class Decoders:
 
     def __init__(self, program: str = "bulkdl.fetch.pixel_decoding") -> None:
         self._program = program
-        self._permits = asyncio.Semaphore(os.cpu_count() or 1)
+        self._permits = asyncio.Semaphore(usable_cores())
         self._idle: list[AnsweringProcess] = []
 
     async def __aenter__(self) -> Self:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
 from bulkdl.errors import BulkdlError, MirrorUnwritable
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.verbs.adopt_batch import BatchWorker, Examination, Finding, Import
 
@@ -26,7 +26,7 @@ class AdoptProcesses:
 
     def __init__(self, worth_files: int = _WORTH_FILES) -> None:
         self._worth_files = worth_files
-        self.at_once = min(os.cpu_count() or 1, _MOST_AT_ONCE)
+        self.at_once = min(usable_cores(), _MOST_AT_ONCE)
         self._permits = asyncio.Semaphore(max(2, self.at_once))
         self._can_start = self.at_once > 1 and bool(sys.executable)
         self._examined = 0

@@ -28,6 +28,7 @@ from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.doctor import Check, CheckState, DoctorReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.store.space import measure
 from bulkdl.verbs.archives import CheckOutcome, archives_async
 from bulkdl.verbs.blocking import blocking
@@ -82,7 +83,7 @@ def _versions() -> Iterator[Check]:
     bits = "64" if sys.maxsize > 1 << 32 else "32"
     yield Check("versions", "Python", f"{platform.python_version()} ({platform.python_implementation()}, {bits} bits)")
     yield Check("versions", "system", platform.platform())
-    yield Check("versions", "processors", str(os.cpu_count() or "unknown"))
+    yield Check("versions", "processors", str(usable_cores()))
     yield Check(
         "versions", "encoding", f"{locale.getpreferredencoding(do_setlocale=False)}, {sys.getfilesystemencoding()}"
     )

@@ -7,7 +7,6 @@ while another process works on the mirror, nor where the mirror cannot be writte
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.ids import is_plain_file
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.store.mirror_lock import lock_mirror
@@ -101,7 +101,7 @@ class _Readers:
         self._keywords = keywords
         self._stack = stack
         self._free: list[AnsweringProcess] = []
-        self._processes = min(os.cpu_count() or 1, _MOST_PROCESSES)
+        self._processes = min(usable_cores(), _MOST_PROCESSES)
 
     async def read(self, held: Sequence[HeldInstance]) -> dict[str, Values]:
         """The values of files by their paths in the mirror."""

@@ -1,6 +1,5 @@
 """Prepare a process of bulkdl for a run: what it imports and what not, and a process for a second worker."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -9,6 +8,7 @@ from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.fetch.worker_main import work
 from bulkdl.model.access import DEMOS, Access, ArchiveChoice
 from bulkdl.model.settings import FetchSettings
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.forked_process import forked
 
 
@@ -24,5 +24,5 @@ def prepared_process(archive: ArchiveChoice | None, settings: FetchSettings) -> 
         yield
         return
     disable_numpy()
-    with forked(work) if settings.workers != 1 and (os.cpu_count() or 1) > 1 else nullcontext():
+    with forked(work) if settings.workers != 1 and usable_cores() > 1 else nullcontext():
         yield

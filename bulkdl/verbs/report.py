@@ -6,7 +6,6 @@ It reads the journal and, unless it is quick, the header of each held file, in p
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -29,6 +28,7 @@ from bulkdl.model.options import Option
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports.mirror_report import Group, MirrorReport, SeriesFinding
 from bulkdl.pages.mirror_report import can_plot, render_mirror_report
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import JOURNAL, disk_errors
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
@@ -155,7 +155,7 @@ class _Completeness:
         self._findings: dict[int, list[SeriesFinding]] = {}
 
     async def read(self) -> list[SeriesFinding]:
-        processes = min(os.cpu_count() or 1, _MOST_PROCESSES)
+        processes = min(usable_cores(), _MOST_PROCESSES)
         async with AsyncExitStack() as stack:
             journal = await stack.enter_async_context(open_journal_thread(self._root / JOURNAL, Journal.open_readonly))
             program = "bulkdl.verbs.report_batch"

@@ -6,7 +6,6 @@ options, no run has changed the mirror since, and it starts within a week. Files
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -24,6 +23,7 @@ from bulkdl.model.events import Noted, RunContext, Verifying
 from bulkdl.model.records import Entry
 from bulkdl.model.reports.verify import Problem, ProblemKind
 from bulkdl.model.text import storable
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import BOOKKEEPING, VERIFY_POSITION
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.runtime.tasks import run_pool
@@ -232,7 +232,7 @@ def _split(page: Batch) -> Iterator[Batch]:
 @asynccontextmanager
 async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> AsyncIterator[tuple[VerifyBatch, int]]:
     """What verifies a batch, and how many at a time: threads, or processes for many small files."""
-    at_once = min(os.cpu_count() or 1, _MOST_AT_ONCE)
+    at_once = min(usable_cores(), _MOST_AT_ONCE)
     is_small = counts.held_bytes < counts.held * _SMALL_BYTES
 
     async def by_thread(batch: tuple[ExpectedFile, ...]) -> Kinds | None:

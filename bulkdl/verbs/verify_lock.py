@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from bulkdl.model.preamble import HEAD_BYTES, is_dicom
 from bulkdl.model.reports.base import InstanceCounts, SeriesCounts
 from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 from bulkdl.model.text import storable
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.lock_files import open_lock
@@ -112,7 +112,7 @@ async def verify_against(folder: Path, lock: Path, context: RunContext) -> Verif
         wrong = len(audit.wrong) + len(audit.others)
         context.sink(Verifying(audit.checked, audit.head.instances, audit.bytes_checked, wrong))
 
-    await run_pool(_batches(folder, context.stop), read, workers=min(_AT_ONCE, os.cpu_count() or 1), name="audit")
+    await run_pool(_batches(folder, context.stop), read, workers=min(_AT_ONCE, usable_cores()), name="audit")
     complete = audit.complete_series()
     return VerifyReport(
         mirror=audit.folder,

@@ -15,7 +15,7 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.forked_process import take_forked
 from bulkdl.verbs.prepared_process import prepared_process
 name, workers, cores = sys.argv[1:]
-os.cpu_count = lambda: int(cores)
+os.sched_getaffinity = lambda _: set(range(int(cores)))
 choice = ArchiveChoice(cache=Path("c"), name=name) if name else None
 with prepared_process(choice, FetchSettings(workers=int(workers) or None)):
     print(sys.modules.get("numpy", ...) is None, asyncio.run(take_forked()) is not None)
