@@ -28,6 +28,7 @@ def test_only_the_cores_that_the_process_may_use_count(tmp_path: Path) -> None:
         ("100000 100000\n", 1),
         ("150000 100000\n", 2),
         ("1000 100000\n", 1),
+        ("9900000 100000\n", 64),
         ("0 0\n", 64),
         ("", 64),
     ],
