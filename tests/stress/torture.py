@@ -39,7 +39,7 @@ _LATEST = {"write": 60, "fsync": 120, "rename": 60, "unlink": 3, "commit": 12, _
 _LATEST_OF_WORKER = {"write": _PER_SERIES, "fsync": _PER_SERIES, "rename": _PER_SERIES}
 _LONGEST_LIFE_SECONDS = 2.5  # of a run that is killed from outside
 _LONGEST_RUN_SECONDS = 120.0
-_NOTHING_BEGUN = "has seen no run that could be resumed"  # as `resume` says it
+_NOTHING_BEGUN = "has no run to resume"  # as `resume` says it
 
 
 @dataclass
