@@ -193,7 +193,7 @@ async def test_a_stopped_download_keeps_what_has_arrived(opened: Opened) -> None
         before = bench.requested_bytes
         assert (await bench.download()).outcome is Outcome.FETCHED
         assert bench.content == ONE.content
-        assert bench.requested_bytes - before < 0.6 * LENGTH
+        assert bench.requested_bytes - before < 0.8 * LENGTH  # 7 of 20 parts were not requested, 8 in flight
 
 
 async def test_what_was_kept_of_a_whole_body_is_continued_in_ranges(opened: Opened, files: MirrorFiles) -> None:
