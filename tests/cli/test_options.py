@@ -337,7 +337,7 @@ OUTPUT = {"--json", "--progress"}
     ],
 )
 def test_a_command_has_the_options_of_the_contract(name: str, options: set[str]) -> None:
-    with click.Context(cli) as ctx:
+    with click.Context(cli, **cli.context_settings) as ctx:
         command = cli.get_command(ctx, name)
     assert command is not None
     assert options <= {word for param in command.params for word in param.opts}

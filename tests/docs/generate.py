@@ -96,7 +96,7 @@ def _first_sentence(text: str | None) -> str:
 
 def commands() -> Iterator[tuple[click.Context, click.Command]]:
     """Every command with its context, in the order of `bulkdl --help`."""
-    root = click.Context(cli, info_name="bulkdl")
+    root = click.Context(cli, info_name="bulkdl", **cli.context_settings)
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)
         assert command is not None
@@ -131,7 +131,7 @@ def _options() -> str:
         if sections:
             names = ", ".join(_shared_name(title, options, shared[title]) for title, options in sections.items())
             parts.append(f"Shared options: {names}.")
-    ctx = click.Context(cli, info_name="bulkdl")
+    ctx = click.Context(cli, info_name="bulkdl", **cli.context_settings)
     for title, options in shared.items():
         parts += [f"## {_short(title)} options", _note(title), _option_table(options, ctx)]
     return "\n\n".join(filter(None, parts))
