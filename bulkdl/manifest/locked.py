@@ -33,13 +33,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from bulkdl.errors import InvalidUid
 from bulkdl.manifest.base import ManifestReading, ManifestRow, Remarks
 from bulkdl.manifest.s5cmd import location_of
 from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid, parse_series_uid, parse_sop_uid
+from bulkdl.model.records import Series
 
 MAGIC: Final = "bulkdl-lock"
 _VERSION: Final = "1"
@@ -81,6 +82,16 @@ class LockedSeries:
     license_uri: str = ""
     doi: str = ""
     released: str = ""
+
+    @classmethod
+    def of(cls, series: Series) -> Self:
+        """What a lock says of a Series."""
+        return cls(
+            series.series_uid,
+            *(series.study_uid or "", series.patient_id, series.collection, series.modality or ""),
+            *(series.license_name or "", series.license_uri or "", series.collection_uri or ""),
+            series.released.isoformat() if series.released else "",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,15 +125,6 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _locked_series(series: Series) -> LockedSeries:
-    return LockedSeries(
-        series.series_uid,
-        *(series.study_uid or "", series.patient_id, series.collection, series.modality or ""),
-        *(series.license_name or "", series.license_uri or "", series.collection_uri or ""),
-        series.released.isoformat() if series.released else "",
-    )
-
-
 # --- of a mirror ------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +191,7 @@ def _groups_of(journal: Journal, uids: Sequence[SeriesUid], counts: _Counts) -> 
             syntax = held.transfer_syntax_uid
             instances.append(LockedInstance(held.sop_uid, held.size_bytes, held.md5, held.sha256, syntax, key))
         counts.instances += len(instances)
-        yield _locked_series(row.series), instances
+        yield LockedSeries.of(row.series), instances
 
 
 # --- of a selection ---------------------------------------------------------------------------------------------------
@@ -277,7 +268,7 @@ class _Locking:
         md5s = await self._md5s(uid, [entry for entry in chosen if entry.md5 is None])
         held = await asyncio.to_thread(self._held, uid)
         instances = [self._locked(replace(entry, md5=md5s.get(entry.key, entry.md5)), held) for entry in chosen]
-        return _locked_series(series), sorted(instances, key=lambda each: each.name)
+        return LockedSeries.of(series), sorted(instances, key=lambda each: each.name)
 
     def _chosen(self, uid: SeriesUid, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The entries that are selected; single ones that are not listed are failures."""

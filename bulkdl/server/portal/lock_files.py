@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from bulkdl.manifest.locked import LockedGroup, LockedInstance, LockedSeries, lock_lines
-from bulkdl.model.ids import SeriesUid, SopInstanceUid
-from bulkdl.model.records import Series
+from bulkdl.model.ids import SopInstanceUid
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.server.catalogue import CatalogueView
 from bulkdl.server.context import ServerContext
@@ -92,7 +91,7 @@ def _lines(request: PageRequest, series_uids: Sequence[str], listed: Listed) -> 
             series_uid = detail.series.series_uid
             found = listed.get(series_uid)
             instances = [_listed(one) for one in found] if found is not None else _held(view, series_uid)
-            yield _series(detail.series), sorted(instances, key=lambda each: each.name)
+            yield LockedSeries.of(detail.series), sorted(instances, key=lambda each: each.name)
 
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return lock_lines(groups, archive=f"nbia {request.origin}/nbia-api/services", date=date)
@@ -105,17 +104,3 @@ def _held(view: CatalogueView, series_uid: str) -> list[LockedInstance]:
 
 def _listed(one: ListedInstance) -> LockedInstance:
     return LockedInstance(SopInstanceUid(one.sop_uid), one.size_bytes, one.md5, None)
-
-
-def _series(series: Series) -> LockedSeries:
-    return LockedSeries(
-        SeriesUid(series.series_uid),
-        series.study_uid or "",
-        series.patient_id,
-        series.collection,
-        series.modality or "",
-        series.license_name or "",
-        series.license_uri or "",
-        series.collection_uri or "",
-        series.released.isoformat() if series.released else "",
-    )
