@@ -328,8 +328,8 @@ class Coordinator:
             done = self._local.committer.validated  # before the first one the core is busy with imports
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
-            has_core = len(self._remote) + 1 < usable_cores()
-            if self._can_grow and has_core and owed >= _WORTH_A_PROCESS and not self._all_is_given_out:
+            is_worth = self._can_grow and owed >= _WORTH_A_PROCESS and not self._all_is_given_out
+            if is_worth and len(self._remote) + 1 < usable_cores():
                 if is_busy:
                     self._add_worker()
                 elif self._spare is None:
