@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bulkdl.model.text import storable
-from bulkdl.runtime.disk import disk_errors, sync_file, sync_files, sync_folder
+from bulkdl.runtime.disk import disk_errors, sync_file, sync_folder
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.walking import FoundKind, is_bookkeeping, walk
@@ -85,10 +85,10 @@ def import_files(files: MirrorFiles, jobs: Sequence[ImportJob], *, may_link: boo
             continue
         else:
             partial = job.partial
-            to_sync.append(_bring(files, job, may_link=may_link))
+            _bring(files, job, may_link=may_link)
+            to_sync.append(partial)
         commits.append(CommitJob(job.place, partial))
-    with disk_errors("sync the files in", files.partials.folder):
-        sync_files(to_sync, files.partials.folder)
+    files.partials.sync(to_sync)
     commit(files, commits)
     for done in commits:
         if done.error is not None:
@@ -119,7 +119,7 @@ def _sync(place: str) -> None:
         sync_file(place)
 
 
-def _bring(files: MirrorFiles, job: ImportJob, *, may_link: bool) -> str:
+def _bring(files: MirrorFiles, job: ImportJob, *, may_link: bool) -> None:
     """Make the partial file of a job, not synced."""
     partial = files.partials.path_text(job.partial)
     with disk_errors("import", job.source):
@@ -128,7 +128,6 @@ def _bring(files: MirrorFiles, job: ImportJob, *, may_link: bool) -> str:
         except FileExistsError:  # of a process that died
             Path(partial).unlink()
             _take(job.source, partial, may_link=may_link)
-    return partial
 
 
 def _take(source: str | Path, partial: str | Path, *, may_link: bool) -> bool:

@@ -164,14 +164,14 @@ class Partials:
 
     def sync(self, names: Sequence[str]) -> None:
         """Sync many partial files that are written. Removes them after a failure."""
-        paths = [self.path(name) for name in names]
+        paths = [self.path_text(name) for name in names]
         try:
             with disk_errors("sync the files in", self.folder):
                 sync_files(paths, self.folder)
         except BaseException:
             for path in paths:
                 with suppress(OSError):
-                    path.unlink()
+                    Path(path).unlink()
             raise
 
     async def open_stream(self, name: str, *, keep_bytes: int = 0, keep_all: bool = False) -> PartialStream:
