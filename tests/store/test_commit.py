@@ -13,13 +13,6 @@ from tests.support.failing_disk import failing
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> MirrorFiles:
-    files = MirrorFiles(tmp_path / "mirror")
-    files.prepare()
-    return files
-
-
-@pytest.fixture
 def steps(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The syncs and renames of the operating system below the mirror, in order."""
     noted: list[str] = []

@@ -17,13 +17,6 @@ as_root = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> MirrorFiles:
-    files = MirrorFiles(tmp_path / "mirror")
-    files.prepare()
-    return files
-
-
 def put(files: MirrorFiles, path: str, data: bytes = b"DICM") -> None:
     job = CommitJob(path, "put.part", data)
     commit(files, [job])

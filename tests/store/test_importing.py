@@ -94,13 +94,6 @@ def test_a_partial_file_is_synced(
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> MirrorFiles:
-    files = MirrorFiles(tmp_path / "m")
-    files.prepare()
-    return files
-
-
-@pytest.fixture
 def jobs(tmp_path: Path) -> list[ImportJob]:
     for number in range(3):
         (tmp_path / str(number)).write_bytes(CONTENT + str(number).encode())

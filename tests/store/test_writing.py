@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> MirrorFiles:
-    files = MirrorFiles(tmp_path / "mirror")
-    files.prepare()
-    return files
-
-
-@pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(8) as executor:
         yield executor
