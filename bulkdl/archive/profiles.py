@@ -136,8 +136,10 @@ def _from_address(address: str, name: str, forms: Mapping[str, Callable[..., Any
     stated = kind
     try:
         parts = urlsplit(rest)
-        if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.hostname or "") or parts.port == 0:
+        host = parts.hostname or ""
+        if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host) or parts.port == 0:
             raise ValueError("scheme, host or port")  # noqa: TRY301 - handled like what urlsplit refuses
+        host.encode("idna").decode("idna")  # which is what a resolver and the HTTP client do with it
     except ValueError as error:
         raise ConfigurationError(f"{_without_secrets(rest)!r} is not an http or https address") from error
     if parts.username or parts.password:

@@ -82,6 +82,9 @@ def test_a_user_may_send_a_built_in_name_elsewhere() -> None:
         ("https://host:0/nbia-api/services", "not an http or https address"),
         ("https://b\u00fccher.example/nbia-api/services", "not an http or https address"),
         ("https://a\\b/nbia-api/services", "not an http or https address"),
+        ("https://a..b/nbia-api/services", "not an http or https address"),
+        ("https://xn--a/nbia-api/services", "not an http or https address"),
+        (f"https://{64 * 'a'}.org/nbia-api/services", "not an http or https address"),
         ("", "no archive profile"),
     ],
 )
