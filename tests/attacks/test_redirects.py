@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from tests.support import variants
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, FaultyServer, Seen, answer, cut, drop, redirect
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.nowhere import UNKNOWN_HOST, refusing_port
 
 MADE_UP = list(instances(series=2, per_series=4))
 VICTIM = MADE_UP[1]
@@ -31,13 +31,6 @@ ELSEWHERE: dict[str, Action] = {
     "cut": cut(VICTIM.content, after=100, headers=DICOM),
     "JSON": answer(b'{"error": "gone"}', headers=JSON),
 }
-
-
-def dead_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def assert_one_failed(mirror: Path, failures: list[tuple[str | None, str | None, str]]) -> None:
@@ -72,11 +65,14 @@ async def test_redirected_objects_that_fail_elsewhere_in_every_way_fail_alone(bu
 
 
 async def test_redirects_to_where_nothing_answers_fail_alone(bulkdl: Watcher, tmp_path: Path) -> None:
-    where = [f"http://127.0.0.1:{dead_port()}/object", "http://bucket.invalid/object", "http://[100::1]:9/object"]
-    hostile = given((one.sop_uid for one in MADE_UP), [redirect(place) for place in where])
-    async with HostileArchive(MADE_UP) as archive:
-        archive.attack = lambda seen: hostile.get(seen.query.get("SOPInstanceUID", ""))
-        ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "5s"), within=15)
+    with refusing_port() as port:
+        places = [f"127.0.0.1:{port}", UNKNOWN_HOST, f"[::1]:{port}", "a..b", "xn--a"]
+        hostile = given((one.sop_uid for one in MADE_UP), [redirect(f"http://{place}/object") for place in places])
+        async with HostileArchive(MADE_UP) as archive:
+            archive.attack = lambda seen: hostile.get(seen.query.get("SOPInstanceUID", ""))
+            ended = await bulkdl.run(
+                *archive.mirror_everything(tmp_path / "mirror", "--give-up-after", "5s"), within=15
+            )
     assert_orderly(ended, 1)
     assert {instance for _, instance, _ in ended.failures()} == set(hostile)
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP[len(hostile) :])

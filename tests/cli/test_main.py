@@ -21,6 +21,7 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.mirror_lock import lock_mirror
 from tests.support.commands import run
 from tests.support.held_mirrors import make_mirror
+from tests.support.nowhere import refusing_port
 
 COMMANDS = ("mirror", "resume", "plan", "status", "verify", "query", "serve")
 COMMAND = (sys.executable, "-m", "bulkdl")
@@ -268,9 +269,8 @@ def test_closed_streams_are_not_a_defect(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("progress", ["auto", "plain", "none"])
 def test_an_archive_that_is_not_there_exits_4(progress: str) -> None:
-    with socket.socket() as taken:  # bound and not listening: every connection is refused
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/nbia-api/services"
+    with refusing_port() as port:
+        url = f"http://127.0.0.1:{port}/nbia-api/services"
         ended = bulkdl(
             *("plan", "--archive", url, "--collection", "x", "--give-up-after", "0", "--json"),
             *("--progress", progress),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.support.commands import async_process_of, environment
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, FaultyServer, Seen, answer, self_signed, slowly, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.nowhere import UNKNOWN_HOST, refusing_port
 
 ROOT = Path(__file__).parents[2]
 MADE_UP = list(instances(series=2, per_series=4))
@@ -30,17 +30,10 @@ def words(address: str, mirror: Path) -> list[str | Path]:
     return ["mirror", "--archive", address, *series, "--to", mirror, *quiet]
 
 
-def closed_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
-UNREACHABLE: dict[str, tuple[Callable[[BadArchive], tuple[str, tuple[str, ...]]], str]] = {
-    "refused": (lambda _: (f"nbia-v1+http://127.0.0.1:{closed_port()}/", ()), "cannot be reached"),
-    "no such host": (lambda _: ("nbia-v1+http://archive.invalid/", ()), "is not known"),
-    "proxy refused": (lambda one: (one.address, ("--proxy", f"http://127.0.0.1:{closed_port()}")), "the proxy"),
+UNREACHABLE: dict[str, tuple[Callable[[BadArchive, int], tuple[str, tuple[str, ...]]], str]] = {
+    "refused": (lambda _, port: (f"nbia-v1+http://127.0.0.1:{port}/", ()), "cannot be reached"),
+    "no such host": (lambda *_: (f"nbia-v1+http://{UNKNOWN_HOST}/", ()), "is not known"),
+    "proxy refused": (lambda one, port: (one.address, ("--proxy", f"http://127.0.0.1:{port}")), "the proxy"),
 }
 
 
@@ -48,11 +41,12 @@ UNREACHABLE: dict[str, tuple[Callable[[BadArchive], tuple[str, tuple[str, ...]]]
 async def test_an_unreachable_archive_is_exit_4_and_loses_nothing(tmp_path: Path, name: str) -> None:
     reach, said = UNREACHABLE[name]
     mirror = tmp_path / "mirror"
-    async with BadArchive(MADE_UP) as archive:
-        done = await command(*words(archive.address, mirror), cache=tmp_path / "cache")
-        assert done.code in {0, 1}  # the archive does not have the third Series yet
-        address, more = reach(archive)
-        done = await command(*words(address, mirror), *more, "--give-up-after", "1s", cache=tmp_path / "cache")
+    with refusing_port() as port:
+        async with BadArchive(MADE_UP) as archive:
+            done = await command(*words(archive.address, mirror), cache=tmp_path / "cache")
+            assert done.code in {0, 1}  # the archive does not have the third Series yet
+            address, more = reach(archive, port)
+            done = await command(*words(address, mirror), *more, "--give-up-after", "1s", cache=tmp_path / "cache")
     assert (done.code, len(done.err.splitlines())) == (4, 1), done.err
     assert said in done.err
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(MADE_UP)

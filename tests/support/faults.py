@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.support import variants
+from tests.support.nowhere import held_port, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -309,6 +310,7 @@ class FaultyServer:
         self.most_at_once = 0
         self._ordinals: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
+        self._held: socket.socket | None = None  # the port, while the server is away
         self._port = 0
         self._serving: set[asyncio.Task[None]] = set()
         self._mistakes: list[Exception] = []  # exceptions of the script; raised at the end of the block
@@ -326,19 +328,22 @@ class FaultyServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.go_away()
+        if self._held is not None:
+            self._held.close()
         if error is None and self._mistakes:
             raise self._mistakes[0]
 
     async def come_back(self) -> None:
         """Listen, again on the same port."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, ssl=self._tls)
-        self._port = self._server.sockets[0].getsockname()[1]
+        bound = self._held or held_port()
+        self._port, self._held = number_of(bound), None
+        self._server = await asyncio.start_server(self._connected, sock=bound, ssl=self._tls)
 
     async def go_away(self) -> None:
-        """Refuse new connections and drop the existing ones."""
+        """Refuse new connections and drop the existing ones; the port stays that of this server."""
         if self._server is not None:
             self._server.close()
-            self._server = None
+            self._server, self._held = None, held_port(self._port)
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)

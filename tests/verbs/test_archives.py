@@ -18,6 +18,7 @@ from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import Action, FaultyServer, Seen, answer, in_turn, json, stall
 from tests.support.idc_index import series_row, write_index
+from tests.support.nowhere import UNKNOWN_HOST
 
 SELF_SIGNED = Path(__file__).parents[1] / "data" / "self_signed.pem"
 
@@ -55,9 +56,9 @@ async def test_an_archive_that_answers_passes_every_step(running: RunningArchive
 
 
 async def test_a_host_that_is_not_known_ends_at_its_name() -> None:
-    report = await look("http://no-such-host.invalid/nbia-api/services")
+    report = await look(f"http://{UNKNOWN_HOST}/nbia-api/services")
     assert outcomes(report) == dict.fromkeys(("proxy", "tls", "api", "image"), "skipped") | {"name": "failed"}
-    assert "no-such-host.invalid cannot be resolved" in reason(report)
+    assert f"{UNKNOWN_HOST} cannot be resolved" in reason(report)
     assert not report.answers
 
 
