@@ -31,6 +31,8 @@ _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 class AiohttpResponse:
     """See `http_transport.HttpResponse`."""
 
+    threaded = None
+
     def __init__(self, response: aiohttp.ClientResponse, silence_seconds: float, waited_seconds: float) -> None:
         self._response = response
         self.waited_seconds = waited_seconds

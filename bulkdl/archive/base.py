@@ -119,6 +119,20 @@ class Rest:
     end: int | None = None
 
 
+class ThreadedBody(Protocol):
+    """A body that threads receive: what comes quickly is not copied through the event loop."""
+
+    async def receive(self, take: Callable[[memoryview], None], at_most: int) -> int:
+        """Pass what has arrived to `take`, which a thread calls and which may block; return how many bytes.
+
+        It returns when nothing more has arrived, or `at_most` are reached; 0 at the end. A piece is valid during the
+        call of `take`.
+
+        Raises:
+            RequestFailed: as `Body.chunks`; all bytes before it were passed and counted. What `take` raises.
+        """
+
+
 class Body(Protocol):
     """The body of a successful response while it is received.
 
@@ -126,7 +140,8 @@ class Body(Protocol):
     than 0 where the rest of an entry was requested and sent; `is_part` is True then. `validator` identifies the object
     (a strong entity tag or a date, RFC 9110 §8.8): two responses with the same validator have the same bytes; None if
     the archive sent none. `content_type` is the media type without parameters, in lower case; `headers` have names in
-    any case. `arrived` is how many bytes have arrived so far, while `read` waits for all of them as well.
+    any case. `arrived` is how many bytes have arrived so far, while `read` waits for all of them as well. `threaded` is
+    the same body for threads, None if it comes through the event loop only.
     """
 
     length: int | None
@@ -138,6 +153,9 @@ class Body(Protocol):
 
     @property
     def arrived(self) -> int: ...
+
+    @property
+    def threaded(self) -> ThreadedBody | None: ...
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes in pieces of any size.

@@ -7,16 +7,17 @@ import email.utils
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, Self
 
 from bulkdl.archive import http_status
 from bulkdl.archive.auth import Token
 from bulkdl.archive.base import Rest
-from bulkdl.archive.http_transport import HttpResponse
+from bulkdl.archive.http_transport import HttpResponse, ThreadedResponse
 from bulkdl.errors import ShortBody, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import Access
+from bulkdl.runtime.tasks import in_thread
 
 _ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
@@ -48,15 +49,14 @@ class HttpBody:
         self.validator = _validator_of(headers)
         self.received = 0
         self._encoded = 0
+        self._waits = _Waits(access)
 
     @property
     def arrived(self) -> int:
         return self._response.arrived
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        response, clock, access = self._response, time.monotonic, self._access
-        # Only the time spent waiting for bytes counts, not the time that the caller needs to process them.
-        waited, received, turn_began = 0.0, 0, clock()
+        response, clock, turn_began = self._response, time.monotonic, time.monotonic()
         while True:
             asked = clock()
             if asked - turn_began > _LONGEST_TURN_SECONDS:
@@ -64,16 +64,33 @@ class HttpBody:
                 turn_began = asked = clock()
             if not (chunk := await response.chunk()):
                 break
-            received += len(chunk)
-            waited += clock() - asked
-            if waited >= access.silence_seconds:
-                if received < access.lowest_bytes_per_second * waited:
-                    raise TimedOut(f"only {received:,} bytes arrived in {waited:.0f} s")
-                waited, received = 0.0, 0
+            self._waits.add(clock() - asked, len(chunk))
             for piece in (chunk,) if self._inflater is None else self._inflated(self._inflater, chunk):
                 self.received += len(piece)
                 yield piece
         self._check_end()
+
+    @property
+    def threaded(self) -> Self | None:
+        is_plain = self._inflater is None and self.length is not None
+        return self if is_plain and self._response.threaded is not None else None
+
+    async def receive(self, take: Callable[[memoryview], None], at_most: int) -> int:
+        """See `base.ThreadedBody`. Only where `threaded` is not None."""
+        response = self._response.threaded
+        while response is not None and await self._is_readable(response):
+            if size_bytes := await in_thread(response.receive, take, at_most):
+                self._waits.add(0.0, size_bytes)
+                self.received += size_bytes
+                return size_bytes
+        self._check_end()
+        return 0
+
+    async def _is_readable(self, response: ThreadedResponse) -> bool:
+        asked = time.monotonic()
+        is_readable = await response.readable()
+        self._waits.add(time.monotonic() - asked, 0)
+        return is_readable
 
     async def read(self, at_most: int) -> bytes:
         if self.length is None:
@@ -141,6 +158,24 @@ class HttpBody:
         if validator is None:
             return True
         return self.headers.get("ETag" if validator.startswith('"') else "Last-Modified") == validator
+
+
+class _Waits:
+    """The time spent waiting for bytes, without the time that the caller needs to process them."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._seconds = 0.0
+        self._received = 0
+
+    def add(self, seconds: float, size_bytes: int) -> None:
+        """Account for a wait. TimedOut: too little arrived during the last waits."""
+        self._seconds += seconds
+        self._received += size_bytes
+        if self._seconds >= self._access.silence_seconds:
+            if self._received < self._access.lowest_bytes_per_second * self._seconds:
+                raise TimedOut(f"only {self._received:,} bytes arrived in {self._seconds:.0f} s")
+            self._seconds, self._received = 0.0, 0
 
 
 class _Pace:

@@ -6,12 +6,26 @@ of `bulkdl.errors` only. `transports` chooses one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from yarl import URL
 
 from bulkdl.archive.request import Pairs
+
+
+class ThreadedResponse(Protocol):
+    """A response whose body, of known length, threads can read."""
+
+    async def readable(self) -> bool:
+        """Wait until `receive` may find bytes; False at the end of the body."""
+
+    def receive(self, take: Callable[[memoryview], None], at_most: int) -> int:
+        """Pass what has arrived to `take`, until `at_most` bytes are reached; return how many. Blocking.
+
+        It is called after `readable`, in a thread. It raises nothing but what `take` raises: what ends the response
+        early is raised by the next `readable`.
+        """
 
 
 class HttpResponse(Protocol):
@@ -26,6 +40,10 @@ class HttpResponse(Protocol):
     length: int | None  # the value of Content-Length
     content_type: str  # without parameters, in lower case; `application/octet-stream` if there is none
     waited_seconds: float  # for the header, from the request
+
+    @property
+    def threaded(self) -> ThreadedResponse | None:
+        """The same response for threads, None if they cannot read it."""
 
     @property
     def arrived(self) -> int:

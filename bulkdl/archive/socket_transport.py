@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 from urllib.parse import urlencode
 
 from aiohappyeyeballs import start_connection
@@ -48,7 +48,11 @@ _WINDOW_BYTES: Final = 1 << 20
 _QUICK_BYTES: Final = 1 << 16
 _QUICK_BYTES_PER_SECOND: Final = 2_000_000
 _MOST_UNSEEN_BYTES: Final = 1 << 17
+_MOST_UNSEEN_OF_THREADS: Final = 1 << 19  # to wake a thread takes longer
 _UNSEEN_SECONDS: Final = 0.03
+# A thread fills a buffer that stays in the cache of its core, which halves the time of hash and write (measured).
+_BUFFER_BYTES: Final = 1 << 18
+_GATHERING_SECONDS: Final = 0.01  # for which bytes of a slow body gather before a thread takes them
 _HAS_LOW_WATER_MARK: Final = sys.platform == "linux"  # that `poll` heeds, and that opens the window
 _IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without notice
 _MOST_ORIGINS: Final = 8  # with idle connections
@@ -90,6 +94,9 @@ class SocketResponse:
         self._waiting_bytes = 0
         self.arrived = 0
         self._awaits_whole = False
+        self.is_for_threads = False
+        self._has_more = False  # a thread left bytes behind
+        self._buffer: memoryview | None = None
         self._error: errors.RequestFailed | None = None
         self._ends_connection = False
         self._is_released = False
@@ -112,12 +119,15 @@ class SocketResponse:
 
         1 if the body comes slowly.
         """
-        if self._left is None or self.is_done or self.arrived < _QUICK_BYTES:
-            return 1
-        if self.arrived < _QUICK_BYTES_PER_SECOND * (self._loop.time() - self._began_at):
+        if self._left is None or self.is_done or self.arrived < _QUICK_BYTES or self._is_slow:
             return 1
         as_before = 1 << self.arrived.bit_length() >> 1  # rounded down, as each change is a call of the system
-        return max(1, min(as_before, _MOST_UNSEEN_BYTES, self._left))
+        most = _MOST_UNSEEN_OF_THREADS if self.is_for_threads else _MOST_UNSEEN_BYTES
+        return max(1, min(as_before, most, self._left))
+
+    @property
+    def _is_slow(self) -> bool:
+        return self.arrived < _QUICK_BYTES_PER_SECOND * (self._loop.time() - self._began_at)
 
     @property
     def is_full(self) -> bool:
@@ -144,7 +154,7 @@ class SocketResponse:
     def fail(self, error: errors.RequestFailed) -> None:
         """End with an error, which the reader gets after what has arrived."""
         self._error, self.is_done = error, True
-        self._wake()
+        self.wake()
 
     def _take_end(self) -> None:
         if self._header is None:
@@ -153,7 +163,7 @@ class SocketResponse:
             self.fail(connection_errors.cut("the connection was closed before its end"))
         else:
             self.is_done = self._ends_connection = True
-            self._wake()
+            self.wake()
 
     def _take_header(self, data: bytes) -> None:
         searched = max(0, len(self._head) - len(_END_OF_HEADER) + 1)
@@ -180,7 +190,7 @@ class SocketResponse:
         rest, self._head = bytes(self._head), bytearray()
         if rest or header.length == 0:
             self._take_body(rest)
-        self._wake()
+        self.wake()
 
     def _take_body(self, data: bytes) -> None:
         self.arrived += len(data)
@@ -195,14 +205,15 @@ class SocketResponse:
         else:
             self._add(data)
         if self.is_done or (self._pieces and not self._awaits_whole):
-            self._wake()
+            self.wake()
 
     def _add(self, piece: bytes) -> None:
         if piece:
             self._pieces.append(piece)
             self._waiting_bytes += len(piece)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the reader look at what has arrived."""
         if self._waiter is not None:
             _set(self._waiter)
 
@@ -242,6 +253,55 @@ class SocketResponse:
             self._connection.watch()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    # --- for a reader in threads --------------------------------------------------------------------------------------
+
+    @property
+    def threaded(self) -> Self | None:
+        return self if _HAS_LOW_WATER_MARK and self._left is not None else None
+
+    async def readable(self) -> bool:
+        self.is_for_threads = True
+        if not self._pieces and not self.is_done and not self._has_more:
+            self._connection.watch_for(self.unseen_bytes)
+            await self._next(self._silence_seconds)
+            if self._is_slow:
+                await asyncio.sleep(_GATHERING_SECONDS)
+        self._connection.unwatch()  # from now on a thread reads
+        if not self._pieces and self._error is not None:
+            raise self._error
+        return bool(self._pieces) or not self.is_done
+
+    def receive(self, take: Callable[[memoryview], None], at_most: int) -> int:
+        pieces, self._pieces, self._waiting_bytes = self._pieces, [], 0  # that came with the header
+        for piece in pieces:
+            take(memoryview(piece))
+        received = sum(map(len, pieces))
+        while received < at_most and not self.is_done and (filled := self._filled(at_most - received)):
+            take(filled)
+            received += len(filled)
+        self._has_more = received >= at_most
+        return received
+
+    def _filled(self, at_most: int) -> memoryview:
+        """The buffer with what has arrived."""
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        room, filled = self._buffer[: min(self._left or 0, at_most)], 0
+        try:
+            while filled < len(room):
+                if not (size_bytes := self._connection.receive_into(room[filled:])):
+                    self._take_end()
+                    break
+                filled += size_bytes
+        except _NOT_YET:
+            pass
+        except OSError as error:
+            self.break_off(error)
+        self.arrived += filled
+        self._left = (self._left or 0) - filled
+        self.is_done = self.is_done or not self._left
+        return room[:filled]
+
     async def _next(self, seconds: float) -> None:
         """Wait to be woken. TimedOut: that did not happen within `seconds`."""
         self._waiter = waiter = self._loop.create_future()
@@ -255,9 +315,11 @@ class SocketResponse:
     def release(self) -> None:
         if self._is_released:
             return
-        self._is_released, self._connection.response = True, None
+        self._is_released, self._connection.response, self._buffer = True, None, None
         if not self.is_done or self._error is not None or self._ends_connection:
             self._connection.close()
+        if self.is_for_threads:
+            self._connection.watch_for(1)
         self._give_back(self._connection)
 
 
@@ -290,13 +352,19 @@ class Connection:
         self._held_bytes = _RECORD_BYTES if is_encrypted else 0  # at most, by OpenSSL: the beginning of a record
         self.watch()
 
+    def watch_for(self, unseen_bytes: int) -> None:
+        """Give the response what arrives, or tell it that so many bytes wait in the system."""
+        self._wake_at(max(1, unseen_bytes - self._held_bytes))
+        self.watch()
+
     def watch(self) -> None:
         """Give what arrives to the response."""
         if self.is_open and not self._is_watched:
             self._loop.add_reader(self._link, self._read)
             self._is_watched = True
 
-    def _unwatch(self) -> None:
+    def unwatch(self) -> None:
+        """Let what arrives wait in the system."""
         if self._is_watched:
             self._loop.remove_reader(self._link)
             self._is_watched = False
@@ -305,6 +373,10 @@ class Connection:
         response = self.response
         if response is None or response.is_done:  # closed, or with bytes that were not requested
             self.close()
+            return
+        if response.is_for_threads:
+            self.unwatch()
+            response.wake()
             return
         try:
             for _ in range(self._reads_at_once):
@@ -316,7 +388,7 @@ class Connection:
         except OSError as error:
             response.break_off(error)
         if response.is_full:
-            self._unwatch()
+            self.unwatch()
         elif _HAS_LOW_WATER_MARK:
             self._wake_at(max(1, response.unseen_bytes - self._held_bytes))
 
@@ -337,10 +409,16 @@ class Connection:
         self._looking = None
         if self._unseen_bytes == 1:
             return
-        if self._is_watched:
+        if self.response is not None and self.response.is_for_threads:
+            self._wake_at(1)
+        elif self._is_watched:
             self._read()
         if self.is_open and self._unseen_bytes > 1:
             self._looking = self._loop.call_later(_UNSEEN_SECONDS, self._look)
+
+    def receive_into(self, room: memoryview) -> int:
+        """Read what has arrived; 0 at the end of the connection. OSError: nothing has, or the connection broke."""
+        return self._link.recv_into(room)
 
     async def write(self, data: bytes) -> None:
         """Send all of it. OSError: the connection broke."""
@@ -354,7 +432,7 @@ class Connection:
         """Close it; a second call does nothing."""
         if self.is_open:
             self.is_open = False
-            self._unwatch()
+            self.unwatch()
             if self._looking is not None:
                 self._looking.cancel()
             self._link.close()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
-from bulkdl.archive.base import Archive, Body, Rest
+from bulkdl.archive.base import Archive, Body, Rest, ThreadedBody
 from bulkdl.errors import (
     ChecksumMismatch,
     InstanceError,
@@ -38,6 +38,7 @@ from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_
 
 # Smaller bodies stay in memory until they are written once; larger ones go to a partial file as they arrive.
 MEMORY_BYTES: Final = 4 << 20
+_SLICE_BYTES: Final = 4 << 20  # that a thread takes at a time
 _REQUEST: Final = "x-amz-request-id"
 _SHOWN_CHARACTERS: Final = 80
 _PAGE: Final = "text/html"
@@ -116,6 +117,20 @@ class Incoming:
             await self._write(self._stream)
             if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
                 await self._checkpoint(self._stream, self._kept)
+
+    async def receive(self, body: ThreadedBody) -> None:
+        """Take all bytes of a large body: threads write and hash each piece while the cache of the core has it."""
+        stream = self._stream = self._stream or await self._partials.open_stream(self.name)
+
+        def take(piece: memoryview) -> None:
+            self._hashing.update(piece)
+            stream.append(piece)
+
+        while size_bytes := await body.receive(take, _SLICE_BYTES):
+            self._written += size_bytes
+            self.arrival.add(size_bytes)
+            if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
+                await self._checkpoint(stream, self._kept)
 
     async def _write(self, stream: PartialStream) -> None:
         if self._most_bytes is None and self._kept is None:
@@ -343,9 +358,12 @@ class Downloader:
     async def _receive(self, body: Body, incoming: Incoming) -> None:
         retrier = self._archive.retrier
         incoming.expect(body.start + (body.length or 0))
+        threaded = body.threaded if not retrier.is_paced else None
         if body.length is not None and body.length <= MEMORY_BYTES and not retrier.is_paced:
             incoming.arrival.reads(body)
             await incoming.take(await body.read(MEMORY_BYTES))
+        elif threaded is not None:
+            await incoming.receive(threaded)
         else:
             async for chunk in body.chunks():
                 async for piece in retrier.paced(chunk):

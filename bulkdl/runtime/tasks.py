@@ -12,10 +12,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 
 class Tasks(asyncio.TaskGroup):
@@ -132,6 +133,16 @@ async def running_alongside(part: Coroutine[Any, Any, None]) -> AsyncIterator[No
             yield
         finally:
             task.cancel()
+
+
+async def in_thread(call: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+    """Run `call` in a thread. A caller that is cancelled waits nevertheless: it may close next what `call` uses."""
+    running = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
 
 
 async def first_set(*events: asyncio.Event) -> None:

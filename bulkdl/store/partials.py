@@ -5,7 +5,6 @@ object it is of, and how many of its bytes are synced. Except for `PartialStream
 threads may call at once. No call writes through a symbolic link.
 """
 
-import asyncio
 import hashlib
 import json
 import os
@@ -15,16 +14,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, Self, TypeVarTuple
+from typing import Final, Self
 
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
 from bulkdl.errors import MirrorUnwritable
 from bulkdl.runtime.disk import boot_id, disk_errors, open_new, sync_files, sync_open_file, write_new
+from bulkdl.runtime.tasks import in_thread
 from bulkdl.store.space import measure
-
-Arguments = TypeVarTuple("Arguments")
 
 _NOTE: Final = ".json"
 
@@ -71,11 +69,11 @@ class PartialStream:
         self, chunks: Sequence[bytes | memoryview], *, watch: Callable[[bytes | memoryview], None] = lambda _: None
     ) -> None:
         """Append `chunks` in a thread, which also passes each of them to `watch`."""
-        await _in_thread(self._append, chunks, watch)
+        await in_thread(self._append, chunks, watch)
 
     async def write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
         """Write `chunks` from `position` on, in a thread. Several tasks may do so."""
-        await _in_thread(self._write_at, position, chunks)
+        await in_thread(self._write_at, position, chunks)
 
     def _write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
         with self._writing, disk_errors("write", self.path):
@@ -85,16 +83,19 @@ class PartialStream:
                 _write_all(descriptor, chunk)
 
     def _append(self, chunks: Sequence[bytes | memoryview], watch: Callable[[bytes | memoryview], None]) -> None:
+        for chunk in chunks:
+            watch(chunk)
+            self.append(chunk)
+
+    def append(self, chunk: bytes | memoryview) -> None:
+        """Append one chunk. Blocking."""
         with disk_errors("write", self.path):
-            descriptor = self._file.fileno()
-            for chunk in chunks:
-                watch(chunk)
-                _write_all(descriptor, chunk)
+            _write_all(self._file.fileno(), chunk)
 
     async def checkpoint(self) -> None:
         """Sync everything written so far."""
         with disk_errors("sync", self.path):
-            await _in_thread(sync_open_file, self._file.fileno())
+            await in_thread(sync_open_file, self._file.fileno())
 
     async def finish(self) -> None:
         """Sync and close. The file is then ready for `commit`."""
@@ -233,16 +234,6 @@ class Partials:
                     Path(entry).unlink()
                     removed += 1
         return removed
-
-
-async def _in_thread(call: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
-    """Run `call` in a thread. If the caller is cancelled it waits nevertheless: its file may be closed next."""
-    running = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.gather(running, return_exceptions=True)
-        raise
 
 
 def _is_valid(kept: KeptPartial, size_bytes: int) -> bool:

@@ -85,6 +85,16 @@ async def read(client: Archive) -> bytes:
         return await body.read(1 << 20)
 
 
+async def through_threads(client: Archive) -> bytes:
+    found = bytearray()
+    async with client.open(SERIES, ENTRY) as body:
+        if (threaded := body.threaded) is None:
+            return b"".join([chunk async for chunk in body.chunks()])
+        while await threaded.receive(found.extend, 1 << 16):
+            pass
+    return bytes(found)
+
+
 async def failure(
     action: Action, *, access: Access | None = None, receive: Callable[[Archive], Awaitable[bytes]] = fetch
 ) -> RequestFailed:
@@ -219,8 +229,11 @@ CUT = pytest.mark.parametrize("after", [0, 1, 50_000, len(BODY) - 1], ids=["at i
 
 @CUT
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-async def test_a_body_that_is_shorter_than_announced_is_noticed(after: int, *, reset: bool) -> None:
-    error = await failure(cut(BODY, after=after, reset=reset, headers=DICOM))
+@pytest.mark.parametrize("receive", [fetch, through_threads])
+async def test_a_body_that_is_shorter_than_announced_is_noticed(
+    after: int, receive: Callable[[Archive], Awaitable[bytes]], *, reset: bool
+) -> None:
+    error = await failure(cut(BODY, after=after, reset=reset, headers=DICOM), receive=receive)
     assert type(error) in ({ShortBody, ConnectionLost} if reset else {ShortBody})
 
 
@@ -267,20 +280,20 @@ async def test_a_silent_archive_times_out() -> None:
     assert type(await failure(silent, access=Access(answer_seconds=0.3, silence_seconds=0.05))) is TimedOut
 
 
-@pytest.mark.parametrize("receive", [fetch, read])
+@pytest.mark.parametrize("receive", [fetch, read, through_threads])
 @pytest.mark.parametrize("after", [0, 1000])
 async def test_a_body_that_stops_coming_times_out(after: int, receive: Callable[[Archive], Awaitable[bytes]]) -> None:
     silent = stall(asyncio.Event(), BODY, after=after, headers=DICOM)
     assert type(await failure(silent, access=Access(silence_seconds=0.05), receive=receive)) is TimedOut
 
 
-@pytest.mark.parametrize("receive", [fetch, read])
+@pytest.mark.parametrize("receive", [fetch, read, through_threads])
 async def test_a_body_that_trickles_times_out(receive: Callable[[Archive], Awaitable[bytes]]) -> None:
     trickle = slowly(BODY, piece_bytes=1, pause_seconds=0.02, headers=DICOM)
     assert type(await failure(trickle, access=Access(silence_seconds=0.2), receive=receive)) is TimedOut
 
 
-@pytest.mark.parametrize("receive", [fetch, read])
+@pytest.mark.parametrize("receive", [fetch, read, through_threads])
 async def test_a_body_that_keeps_coming_is_waited_for(receive: Callable[[Archive], Awaitable[bytes]]) -> None:
     patient = Access(silence_seconds=0.5, lowest_bytes_per_second=20.0)
     slow = slowly(BODY[:1000], piece_bytes=50, pause_seconds=0.05, headers=DICOM)

@@ -6,26 +6,32 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from yarl import URL
 
-from bulkdl.archive.socket_transport import SocketTransport, open_transport, open_window
-from bulkdl.errors import ConfigurationError, ConnectionLost, TimedOut
+from bulkdl.archive.http_body import HttpBody
+from bulkdl.archive.socket_transport import SocketResponse, SocketTransport, open_transport, open_window
+from bulkdl.errors import ConfigurationError, ConnectionLost, ShortBody, TimedOut
 from bulkdl.model.access import Access
+from bulkdl.runtime.tasks import in_thread
 from tests.support.faults import (
     CERTIFICATE,
     Action,
     Exchange,
     FaultyServer,
     answer,
+    cut,
     in_turn,
     raw,
     self_signed,
     stall,
 )
+from tests.support.waiting import until
 
 BODY = bytes(range(256)) * 8192
 
@@ -205,6 +211,121 @@ def test_the_window_has_room_for_a_slice_and_any_byte_is_read() -> None:
         open_window(link)
         assert link.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 1 << 20
         assert link.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+
+
+@asynccontextmanager
+async def responses(
+    *actions: Action, tls: bool = False, access: Access | None = None
+) -> AsyncIterator[tuple[Callable[[], Awaitable[SocketResponse]], FaultyServer]]:
+    """What sends a request and returns its response."""
+    access = replace(access or Access(), ca_bundle=str(CERTIFICATE) if tls else None)
+    async with (
+        FaultyServer(in_turn(*actions), tls=self_signed() if tls else None) as server,
+        open_transport(access) as transport,
+    ):
+        yield lambda: transport.send(URL(server.url), {}, None), server
+
+
+async def through_threads(response: SocketResponse, *, at_most: int, found: bytearray | None = None) -> bytes:
+    """The body, received in threads, also in `found`."""
+    found = bytearray() if found is None else found
+    assert response.threaded is not None
+    while await response.readable():
+        before = len(found)
+        size_bytes = await in_thread(response.receive, found.extend, at_most)
+        assert size_bytes == len(found) - before
+    response.release()
+    return bytes(found)
+
+
+@ON_LINUX
+@pytest.mark.parametrize("rounds", [0, 1, 200], ids=lambda rounds: f"after {rounds} rounds of the loop")
+@pytest.mark.parametrize("at_most", [100, 1 << 16, 1 << 30])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_threads_receive_a_body_whatever_arrived_before(
+    monkeypatch: pytest.MonkeyPatch, *, tls: bool, at_most: int, rounds: int
+) -> None:
+    body = BODY[: 900 << 10] if at_most > 100 else BODY[: 20 << 10]
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", lambda: now)  # no timer ends
+        async with responses(answer(body), answer(b"next"), answer(body), tls=tls) as (request, server):
+            for wanted in (body, b"next", body):
+                response = await request()
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+                if wanted is body:
+                    assert await through_threads(response, at_most=at_most) == body
+                else:
+                    assert await response.read() == wanted
+                    response.release()
+                assert response.arrived == len(wanted)
+            assert server.connections == 1
+
+
+@ON_LINUX
+async def test_threads_get_all_that_came_before_a_body_was_cut() -> None:
+    async with responses(cut(BODY, after=1_000_000)) as (request, _):
+        found = bytearray()
+        with pytest.raises(ShortBody):
+            await through_threads(await request(), at_most=1 << 16, found=found)
+        assert bytes(found) == BODY[:1_000_000]
+
+
+@ON_LINUX
+async def test_threads_take_a_few_bytes_that_nothing_follows() -> None:
+    more, end, found = asyncio.Event(), asyncio.Event(), bytearray()
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(200, {"Content-Length": str(len(BODY))})
+        await exchange.send(BODY[:1_000_000])
+        await more.wait()
+        await exchange.send(BODY[1_000_000:1_000_001])
+        await end.wait()
+        await exchange.send(BODY[1_000_001:])
+
+    async with responses(act) as (request, _):
+        receiving = asyncio.ensure_future(through_threads(await request(), at_most=1 << 20, found=found))
+        await until(lambda: len(found) == 1_000_000)
+        more.set()
+        await until(lambda: len(found) == 1_000_001)
+        end.set()
+        assert await receiving == BODY
+
+
+@ON_LINUX
+async def test_a_response_is_closed_after_the_thread_that_reads_it() -> None:
+    """Else the thread would read from the connection of another one."""
+    began, may_end = threading.Event(), threading.Event()
+    pieces: list[bytes] = []
+
+    def take(piece: memoryview) -> None:
+        began.set()
+        may_end.wait(5)
+        pieces.append(bytes(piece))
+
+    async with responses(answer(BODY)) as (request, _):
+        response = await request()
+        body = HttpBody(response, Access())
+        receiving = asyncio.ensure_future(body.receive(take, 1 << 20))
+        await asyncio.to_thread(began.wait)
+        receiving.cancel()
+        await asyncio.sleep(0)
+        assert not receiving.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await receiving
+        response.release()
+        assert BODY.startswith(b"".join(pieces))
+
+
+async def test_a_body_of_unknown_length_is_not_for_threads() -> None:
+    async with responses(raw(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)) as (request, _):
+        response = await request()
+        assert response.threaded is None
+        assert HttpBody(response, Access()).threaded is None
+        response.release()
 
 
 async def test_a_connection_with_more_than_was_requested_is_not_used_again() -> None:

@@ -131,19 +131,26 @@ async def test_what_arrives_of_an_instance_is_seen_before_it_is_complete(downloa
 # --- large bodies -----------------------------------------------------------------------------------------------------
 
 
-def broken_once(archive: MemoryArchive, at: int) -> None:
+IN_THREADS = pytest.mark.parametrize("in_threads", [False, True], ids=["loop", "threads"])
+
+
+def broken_once(archive: MemoryArchive, at: int, *, in_threads: bool = False) -> None:
     """Let the first body break off after `at` bytes."""
 
     def change(key: str, body: MemoryBody) -> None:
+        body.is_for_threads = in_threads
         if archive.asked[key] == 1:
             body.cut = (at, ConnectionLost("broken off"))
 
     archive.change = change
 
 
-async def test_a_large_body_that_breaks_off_is_resumed(downloader: Open, files: MirrorFiles) -> None:
+@IN_THREADS
+async def test_a_large_body_that_breaks_off_is_resumed(
+    downloader: Open, files: MirrorFiles, *, in_threads: bool
+) -> None:
     archive = MemoryArchive({KEY: [LARGE.content]})
-    broken_once(archive, CHECKPOINT_BYTES + 1000)
+    broken_once(archive, CHECKPOINT_BYTES + 1000, in_threads=in_threads)
     outcome = await downloader(archive).download(target_of_large())
     assert (outcome.outcome, outcome.attempts) == (Outcome.FETCHED, 2)
     assert outcome.sha256 == hashlib.sha256(LARGE.content).digest()
@@ -151,9 +158,15 @@ async def test_a_large_body_that_breaks_off_is_resumed(downloader: Open, files: 
     assert files_in(files) == [f"folder/{LARGE.sop_uid}.dcm"]
 
 
-async def test_a_later_run_resumes_by_the_hash_of_the_key(downloader: Open, files: MirrorFiles) -> None:
+@IN_THREADS
+async def test_a_later_run_resumes_by_the_hash_of_the_key(
+    downloader: Open, files: MirrorFiles, *, in_threads: bool
+) -> None:
+    def change(_: str, body: MemoryBody) -> None:
+        body.is_for_threads, body.cut = in_threads, (CHECKPOINT_BYTES, ConnectionLost("broken off"))
+
     archive = MemoryArchive({KEY: [LARGE.content]})
-    archive.change = lambda _, body: setattr(body, "cut", (CHECKPOINT_BYTES, ConnectionLost("broken off")))
+    archive.change = change
     assert (await downloader(archive).download(target_of_large())).outcome is Outcome.FAILED
     name = partial_name(LARGE.series_uid, KEY)
     assert files_in(files) == [f".bulkdl/partial/{name}", f".bulkdl/partial/{name}.json"]

@@ -20,12 +20,13 @@ from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
 from bulkdl.runtime.rates import ByteRate
+from bulkdl.runtime.tasks import in_thread
 
 
 class MemoryBody:
     """A body of known length. With `cut` it breaks off after so many bytes, with that error.
 
-    `watch` is called when a piece has been taken.
+    `watch` is called when a piece has been taken. With `is_for_threads` it is `threaded` too.
     """
 
     def __init__(self, content: bytes, *, start: int = 0, validator: str | None = None) -> None:
@@ -40,6 +41,19 @@ class MemoryBody:
         self.arrived = 0
         self.piece_bytes = 1 << 20
         self.watch: Callable[[], None] = lambda: None
+        self.is_for_threads = False
+        self._pieces: AsyncIterator[bytes] | None = None
+
+    @property
+    def threaded(self) -> MemoryBody | None:
+        return self if self.is_for_threads else None
+
+    async def receive(self, take: Callable[[memoryview], None], at_most: int) -> int:
+        self._pieces = self._pieces or self.chunks()
+        piece = await anext(self._pieces, b"")
+        if piece:
+            await in_thread(take, memoryview(piece))
+        return len(piece)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         end = len(self._content) if self.cut is None else self.cut[0]

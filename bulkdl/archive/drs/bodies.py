@@ -26,6 +26,8 @@ class WholeBody:
     With `reopen`, a body that breaks after some progress is continued, if the archive identifies the object.
     """
 
+    threaded = None
+
     def __init__(self, first: Body, record: DrsRecord, reopen: Reopen | None = None) -> None:
         self.length, self.start, self.is_part = first.length, first.start, first.is_part
         self.validator, self.content_type, self.headers = first.validator, first.content_type, first.headers
@@ -67,6 +69,8 @@ class WholeBody:
 
 class MemberBody:
     """The body of one member of a zip, out of a part of the zip that begins with it: see `base.Body`."""
+
+    threaded = None
 
     def __init__(self, body: Body, member: ZipMember) -> None:
         self.length: int | None = member.size_bytes
