@@ -101,6 +101,7 @@ class Exchange:
     def __init__(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
         self.seen = seen
         self._writer = writer
+        self._is_tls = writer.get_extra_info("ssl_object") is not None
         self.is_over = False  # whether the connection is closed or must be closed
 
     async def send(self, content: bytes) -> None:
@@ -109,6 +110,8 @@ class Exchange:
             raise ConnectionResetError
         self._writer.write(content)
         await self._writer.drain()
+        if self._is_tls:  # `drain` returns at once when the connection is lost, until the loop says so
+            await asyncio.sleep(0)
 
     async def send_head(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the status line and headers."""
