@@ -1,8 +1,9 @@
 """Run `bulkdl` under attack in separate processes, watched from outside.
 
 Memory is that of the whole process tree, read from `/proc`: the largest sum of resident sets that was seen, or the
-kernel's own peak of one process, whichever is larger. A command that takes more time or memory than it may is killed
-together with all its processes; `Ended.stopped` says why, and `assert_orderly` fails.
+kernel's own peak of one process, whichever is larger. Time is that in which the command, and the test that answers it,
+did not wait for a core (`Cores`): a busy machine makes nothing late. A command that takes more time or memory than it
+may is killed together with all its processes; `Ended.stopped` says why, and `assert_orderly` fails.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.support.commands import AsyncProcess, async_process_of, environment
 MORE_BYTES = 300_000_000  # than an honest run takes
 DEADLINE_SECONDS = 25.0
 INTERRUPTED_SECONDS = 3.0  # after Ctrl-C, the contract
-HONEST_SECONDS = 0.3  # what an honest run takes here; where it takes longer, all deadlines are longer
+HONEST_SECONDS = 0.3  # what an honest run takes here; on a slower machine all deadlines are longer
 _MOST_STRETCH = 4.0
 _LOOK_SECONDS = 0.05
 _NEVER_SAID = ("Traceback (most recent call last)", "internal error")
@@ -33,7 +34,10 @@ Look = Callable[[], bool]  # called again and again while a command runs; True k
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended. `stopped` is why it was killed: "time", "memory", "look", or None."""
+    """A command that has ended, after so many `seconds` with a core.
+
+    `stopped` is why it was killed: "time", "memory", "look", or None.
+    """
 
     code: int
     out: str
@@ -66,6 +70,20 @@ def assert_orderly(ended: Ended, *codes: int) -> None:
         assert ended.code in codes, f"exit {ended.code}: {ended.said()[-2000:]}"
 
 
+class Cores:
+    """The seconds for which this process, or a command with the processes of its tree, waited for a core."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._longest: dict[int, float] = {}
+
+    def seconds_without(self) -> float:
+        """So many so far: of this process, and of the one in the tree that waited longest, which others wait for."""
+        for one in tree(self._pid):
+            self._longest[one] = max(self._longest.get(one, 0.0), ready_seconds(one))  # 0 where it has just ended
+        return ready_seconds(os.getpid()) + max(self._longest.values())
+
+
 @dataclass
 class Running:
     """A command under way."""
@@ -77,9 +95,12 @@ class Running:
     stretch: float = 1.0
     peak_bytes: int = 0
     stopped: str | None = None
+    cores: Cores = field(init=False)
     output: asyncio.Task[tuple[bytes, bytes]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.cores = Cores(self.process.pid)
+        self.started -= self.cores.seconds_without()
         self.output = asyncio.create_task(self.process.communicate())
 
     def interrupt(self) -> None:
@@ -94,23 +115,26 @@ class Running:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
+    def _now(self) -> float:
+        return time.monotonic() - self.cores.seconds_without()
+
     async def ended(self, *, within: float) -> Ended:
         """Watch it to its end, and kill it where it takes more than it may."""
-        deadline = time.monotonic() + within * self.stretch
+        deadline = self._now() + within * self.stretch
         while self.process.returncode is None and not self.output.done():
             self.peak_bytes = max(self.peak_bytes, resident_bytes(self.process.pid))
             if self.peak_bytes > self.most_bytes:
                 self.stopped = "memory"
             elif any(look() for look in self.looks):
                 self.stopped = "look"
-            elif time.monotonic() > deadline:
+            elif self._now() > deadline:
                 self.stopped = "time"
             if self.stopped is not None:
                 self.kill()
                 break
             await asyncio.wait({self.output}, timeout=_LOOK_SECONDS)
         out, err = await self.output
-        seconds = time.monotonic() - self.started
+        seconds = self._now() - self.started
         code = self.process.returncode or 0
         return Ended(code, out.decode(), err.decode(), seconds, self.peak_bytes, self.stopped)
 
@@ -119,7 +143,7 @@ class Running:
 class Watcher:
     """Runs commands with this cache folder; none may take more memory than `most_bytes`.
 
-    `honest` is what a run from an honest archive took; a machine on which that is slow is given more time.
+    `honest` is what a run from an honest archive took; a slow machine is given more time.
     """
 
     cache: Path
@@ -128,7 +152,7 @@ class Watcher:
 
     @property
     def stretch(self) -> float:
-        """By how much deadlines are longer than on an idle machine."""
+        """By how much deadlines are longer than on a quick machine."""
         seconds = HONEST_SECONDS if self.honest is None else self.honest.seconds
         return min(_MOST_STRETCH, max(1.0, seconds / HONEST_SECONDS))
 
@@ -175,6 +199,16 @@ def tree(pid: int) -> list[int]:
                 with suppress(OSError):
                     found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def ready_seconds(pid: int) -> float:
+    """How long the thread of a process that waited longest was ready, without a core (`schedstat` of proc(5))."""
+    longest = 0
+    with suppress(OSError):  # processes and threads end while we look
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                longest = max(longest, int((task / "schedstat").read_text().split()[1]))
+    return longest / 1e9
 
 
 def resident_bytes(pid: int) -> int:
