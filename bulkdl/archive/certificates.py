@@ -8,11 +8,11 @@ import errno
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.text import error_text
+from bulkdl.runtime.bounded_files import read_file
 
 _PROTOCOLS: Final = ("http/1.1",)
 _PEM: Final = b"-----BEGIN "
@@ -48,8 +48,8 @@ class Certificates:
         self._loading = asyncio.Lock()
         self._context: ssl.SSLContext | None = None
         if bundle is not None:  # at once, because the first TLS connection may be that of a redirect, days later
-            with _certificate_errors(bundle), Path(bundle).open("rb") as file:
-                if _PEM not in file.read(_MOST_BYTES):
+            with _certificate_errors(bundle):
+                if _PEM not in read_file(bundle, at_most=_MOST_BYTES):
                     raise ssl.SSLError("it has no certificate in the form PEM")
 
     async def context(self) -> ssl.SSLContext:

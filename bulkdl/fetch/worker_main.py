@@ -19,6 +19,7 @@ from bulkdl.fetch.worker_process import Batch, Signal
 from bulkdl.model.access import Access
 from bulkdl.model.events import Event, Noted, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.garbage import collect_less_often
 from bulkdl.runtime.processes import PIPE_BYTES, packed, receive, tune_process
 from bulkdl.runtime.tasks import running_alongside
@@ -52,8 +53,9 @@ class WorkerMain:
             return
         error: BulkdlError | None = None
         try:
-            async with running_alongside(self._receive()), running_alongside(self._report()):
-                await self._do_work(settings, RunContext(settings.fetch, self._events.append, self._stop))
+            with shortage_errors():
+                async with running_alongside(self._receive()), running_alongside(self._report()):
+                    await self._do_work(settings, RunContext(settings.fetch, self._events.append, self._stop))
         except BulkdlError as raised:
             error = raised
         self._send(is_last=True, error=error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,17 @@ async def test_the_first_tls_connection_loads_them_and_no_other_one(tmp_path: Pa
         response.release()
         with pytest.raises(ConfigurationError, match=r"the certificates in .*ca\.pem cannot be read"):
             await transport.send(URL(encrypted.url), {}, None)
+
+
+def test_a_bundle_takes_as_much_memory_as_it_has_bytes() -> None:
+    tracemalloc.start()
+    try:
+        Certificates(str(CERTIFICATE))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bundle_without_an_end_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="it has more than"):
+        Certificates("/dev/zero")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,9 +24,11 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.runtime.processes import packed, receive
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp, instances
+from tests.support.faults import CERTIFICATE
 from tests.support.journals import outcome
 
 MADE_UP = list(instances(series=3, per_series=4))
@@ -109,6 +115,37 @@ async def test_an_error_that_must_stop_the_run_is_raised(files: MirrorFiles, tmp
         with pytest.raises(MirrorUnwritable, match="partial"):
             await worker.run(items(), ended.deliver)
     assert ended.outcomes == []
+
+
+WITH_LITTLE_MEMORY = """
+from bulkdl.dicom.validation import load_pydicom
+from bulkdl.fetch import worker_main
+from bulkdl.runtime.processes import limit_memory
+load_pydicom()
+limit_memory(24 << 20)
+worker_main.work()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
+async def test_a_process_without_enough_memory_says_so(files: MirrorFiles, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(CERTIFICATE.read_bytes() * 60_000)  # 51 MB
+    async with BadArchive(MADE_UP) as archive:
+        wanted = replace(settings(archive, files), access=Access(ca_bundle=str(bundle)))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WITH_LITTLE_MEMORY, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        )
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(packed(Signal.PREPARE) + packed(wanted))
+        batch = await receive(process.stdout)
+        while batch is not None and not batch.is_last:
+            batch = await receive(process.stdout)
+        _, said = await process.communicate()
+    assert said == b""
+    assert isinstance(batch.error, MirrorUnwritable)
+    assert "not enough memory" in str(batch.error)
 
 
 MESSAGES = [
