@@ -33,7 +33,7 @@ from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.pathdb import routes as pathdb
 from bulkdl.server.pathdb.slides import ServedSlides
 from bulkdl.server.portal import routes as portal
-from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, status_page
+from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, bytes_sent, status_page
 from bulkdl.server.services import routes as services
 from bulkdl.server.supply import Supply
 
@@ -164,13 +164,9 @@ async def _listen(
 def _access_logger(sink: Callable[[AccessRecord], None]) -> type[AbstractAccessLogger]:
     class Logger(AbstractAccessLogger):
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-            sent = 0
-            if isinstance(response, Stream):
-                sent = response.bytes_sent
-            elif isinstance(response, web.Response) and isinstance(response.body, bytes) and request.method != "HEAD":
-                sent = len(response.body)
             note = response.note if isinstance(response, Stream | NotedResponse) else None
             path_qs = _SECRET.sub(r"\1…", request.path_qs)
+            sent = bytes_sent(request, response)
             sink(AccessRecord(request.method, path_qs, response.status, sent, time, note))
 
     return Logger

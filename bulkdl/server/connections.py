@@ -73,7 +73,7 @@ class Connections:
         """A factory of protocols for a listening socket. For the length of the block, silent connections are ended."""
         loop = asyncio.get_running_loop()
         timer = loop.call_soon(lambda: None)
-        server.request_handler = partial(self._answer, server.request_handler)
+        server.request_handler = partial(self._answer, server.request_handler, loop.time)
         server.connection_made = partial(self._made, server.connection_made)  # type: ignore[method-assign]
         server.connection_lost = partial(self._lost, server.connection_lost)  # type: ignore[method-assign]
 
@@ -109,13 +109,14 @@ class Connections:
         self._known.pop(handler, None)
         lost(handler, *error)
 
-    async def _answer(self, handle: _Handle, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(
+        self, handle: _Handle, clock: Callable[[], float], request: web.BaseRequest
+    ) -> web.StreamResponse:
         host = request.headers.get("Host", "")
         if host not in self._known_hosts and (refusal := self._refusal(request, host)) is not None:
             return refusal
         if (connection := self._known.get(request.protocol)) is None:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)  # it was ended
-        clock = asyncio.get_running_loop().time
         connection.request, connection.since = request, (begun := clock())
         response = None
         try:
@@ -132,11 +133,11 @@ class Connections:
         if found is None or int(found[3] or 0) > _LAST_PORT:
             return web.Response(status=HTTPStatus.BAD_REQUEST, text="The Host header is missing or invalid.")
         name = (found[1] or found[2]).lower().removesuffix(".")
-        if request.transport is not None and name == request.transport.get_extra_info("sockname")[0]:
-            return None
         if name in _LOCAL_NAMES or name in self.hosts:
             if len(self._known_hosts) < _MOST_KNOWN_HOSTS:
                 self._known_hosts.add(host)
+            return None
+        if request.transport is not None and name == request.transport.get_extra_info("sockname")[0]:
             return None
         text = f"This server has no name {name}. To answer to it, start it with --allowed-host {name}"
         return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=text)

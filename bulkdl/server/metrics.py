@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web import AbstractResource
 
-from bulkdl.server.responses import Stream
+from bulkdl.server.responses import bytes_sent
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -33,7 +33,7 @@ class Metrics:
         self.requests[resource, response.status if response is not None else 0] += 1
         self.seconds[resource] = self.seconds.get(resource, 0.0) + seconds
         if response is not None:
-            self.sent_bytes += _bytes_of(response)
+            self.sent_bytes += bytes_sent(request, response)
 
     def text(self) -> str:
         """All counts. A status of 0 is a request that ended without an answer."""
@@ -74,13 +74,6 @@ METRICS: Final = web.AppKey("metrics", Metrics)
 
 def _path_of(resource: AbstractResource | None) -> str:
     return resource.canonical if resource is not None else ""
-
-
-def _bytes_of(response: web.StreamResponse) -> int:
-    if isinstance(response, Stream):
-        return response.bytes_sent
-    body = response.body if isinstance(response, web.Response) else None
-    return len(body) if isinstance(body, bytes) else 0
 
 
 def _metric(name: str, kind: str, text: str, values: Iterable[tuple[str, float]]) -> Iterable[str]:

@@ -10,20 +10,22 @@ import asyncio
 import io
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 
 from bulkdl.errors import BulkdlError
 
 _THREADS: Final = 4
-_READ_AT_ONCE_BYTES: Final = 1 << 16
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 _Result = TypeVar("_Result")
 
@@ -35,6 +37,9 @@ class Unavailable(Exception):
         super().__init__(message)
         self.status = status
 
+
+SHORT_BYTES: Final = 1 << 16
+"""Up to this size a body is sent in one write with its headers."""
 
 NO_GUESSING: Final = {"X-Content-Type-Options": "nosniff"}
 """A header of every response: a browser must not take CSV or text for a page."""
@@ -55,12 +60,58 @@ class Stream(web.StreamResponse):
         self.bytes_sent += len(chunk)
 
 
+class OneWrite(web.StreamResponse):
+    """A body that is sent in one write with its headers, over a connection that stays open.
+
+    The bytes are those of `web.Response`, which takes 8 µs longer, because it could also compress them or send them in
+    chunks.
+    """
+
+    def __init__(self, body: bytes, *, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(status=status, headers=headers)
+        self._content = body
+        self._writer: AbstractStreamWriter | None = None
+
+    @property
+    def bytes_sent(self) -> int:
+        """The bytes of the body."""
+        return len(self._content)
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays open."""
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Make the headers. They are sent with the body."""
+        if self._writer is None:
+            self._writer, headers = request.writer, self.headers
+            headers["Content-Length"] = str(len(self._content))
+            headers["Date"] = http_date(int(time.time()))
+            headers["Server"] = SERVER_SOFTWARE
+            await self._writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
+        return self._writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send everything, and wait while the client is slow."""
+        assert self._writer is not None and not data  # noqa: S101, PT018 - aiohttp has prepared it
+        await self._writer.write_eof(self._content)
+
+
 class NotedResponse(web.Response):
     """A response with a note for the access log."""
 
     def __init__(self, note: str, **response: Any) -> None:
         super().__init__(**response)
         self.note = note
+
+
+def bytes_sent(request: web.BaseRequest, response: web.StreamResponse) -> int:
+    """The bytes of the body that were sent, without headers."""
+    if isinstance(sent := getattr(response, "bytes_sent", None), int):
+        return sent
+    body = response.body if isinstance(response, web.Response) else None
+    return len(body) if isinstance(body, bytes) and request.method != "HEAD" else 0
 
 
 async def status_page(request: web.Request) -> web.Response:
@@ -132,36 +183,75 @@ class ServerThreads:
         return response
 
 
+def send_content(
+    request: web.BaseRequest, content: bytes, headers: Mapping[str, str], *, mtime_ns: int, etag: str | None = None
+) -> web.StreamResponse:
+    """The response that sends the content of a file or the requested range in one write with its headers."""
+    part = _part(request, headers, len(content), mtime_ns, etag)
+    if isinstance(part, web.Response):
+        return part
+    return _in_one_write(request, content[part.start : part.start + part.size_bytes], part)
+
+
 async def send_file(
-    request: web.Request, source: io.FileIO, headers: Mapping[str, str], *, etag: str | None = None
+    request: web.BaseRequest, source: io.FileIO, headers: Mapping[str, str], *, etag: str | None = None
 ) -> web.StreamResponse:
     """Send an open file or the requested range: a short one in one write with its headers, others by sendfile."""
     status = os.fstat(source.fileno())
-    etag = etag or f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-    modified = http_date(status.st_mtime_ns // 10**9)
-    code, start, count = HTTPStatus.OK, 0, status.st_size
-    sent = {**headers, "Accept-Ranges": "bytes", "ETag": etag, "Last-Modified": modified}
-    if (wanted := request.headers.get("Range")) and _is_current(request.headers.get("If-Range"), etag, modified):
-        code, start, count = _byte_range(wanted, status.st_size)
-        if code is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return web.Response(status=code, headers={"Content-Range": f"bytes */{status.st_size}"})
-        if code is HTTPStatus.PARTIAL_CONTENT:
-            sent["Content-Range"] = f"bytes {start}-{start + count - 1}/{status.st_size}"
-    if count <= _READ_AT_ONCE_BYTES:
-        source.seek(start)
-        return web.Response(status=code, body=source.read(count), headers=sent)
-    response = Stream(status=code, headers=sent)
-    response.content_length = count
+    part = _part(request, headers, status.st_size, status.st_mtime_ns, etag)
+    if isinstance(part, web.Response):
+        return part
+    if part.size_bytes <= SHORT_BYTES:
+        source.seek(part.start)
+        return _in_one_write(request, source.read(part.size_bytes), part)
+    response = Stream(status=part.status, headers=part.headers)
+    response.content_length = part.size_bytes
     await response.prepare(request)
     if request.method != "HEAD" and request.transport is not None:
-        response.bytes_sent = await asyncio.get_running_loop().sendfile(request.transport, source, start, count)
-        if response.bytes_sent < count and request.transport is not None:
+        sendfile = asyncio.get_running_loop().sendfile
+        response.bytes_sent = await sendfile(request.transport, source, part.start, part.size_bytes)
+        if response.bytes_sent < part.size_bytes and request.transport is not None:
             request.transport.abort()  # the file was truncated after its length was announced
     await response.write_eof()
     return response
 
 
-def unmet_condition(headers: Mapping[str, str], etag: str, mtime_ns: int) -> HTTPStatus | None:
+class _FilePart(NamedTuple):
+    """What is sent of a file, and with which headers."""
+
+    status: HTTPStatus
+    start: int
+    size_bytes: int
+    headers: Mapping[str, str]
+
+
+def _part(
+    request: web.BaseRequest, headers: Mapping[str, str], size_bytes: int, mtime_ns: int, etag: str | None
+) -> _FilePart | web.Response:
+    """What is sent of a file; or the response, if a condition is not met or the range is after the end."""
+    etag = etag or f'"{mtime_ns:x}-{size_bytes:x}"'
+    modified, asked = http_date(mtime_ns // 10**9), request.headers
+    if (unmet := _unmet_condition(asked, etag, mtime_ns)) is not None:
+        return web.Response(status=unmet, headers={**headers, "ETag": etag, "Last-Modified": modified})
+    sent = {**headers, "Accept-Ranges": "bytes", "ETag": etag, "Last-Modified": modified}
+    wanted = asked.get("Range")
+    if wanted is None or not _is_current(asked.get("If-Range"), etag, modified):
+        return _FilePart(HTTPStatus.OK, 0, size_bytes, sent)
+    status, start, count = _byte_range(wanted, size_bytes)
+    if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return web.Response(status=status, headers={"Content-Range": f"bytes */{size_bytes}"})
+    if status is HTTPStatus.PARTIAL_CONTENT:
+        sent["Content-Range"] = f"bytes {start}-{start + count - 1}/{size_bytes}"
+    return _FilePart(status, start, count, sent)
+
+
+def _in_one_write(request: web.BaseRequest, body: bytes, part: _FilePart) -> web.StreamResponse:
+    if request.method == "GET" and request.version == HttpVersion11 and request.keep_alive:
+        return OneWrite(body, status=part.status, headers=part.headers)
+    return web.Response(body=body, status=part.status, headers=part.headers)
+
+
+def _unmet_condition(headers: Mapping[str, str], etag: str, mtime_ns: int) -> HTTPStatus | None:
     """The status for a request whose conditions an object does not meet: 412 or 304; None if it is to be sent."""
     if (wanted := headers.get("If-Match")) is not None:
         if not _names(wanted, etag):
@@ -182,8 +272,10 @@ def _names(tags: str, etag: str) -> bool:
 
 def _is_newer(mtime_ns: int, date: str | None) -> bool | None:
     """Whether a file was changed after a date; None if there is no valid date."""
+    if date is None:
+        return None
     with suppress(ValueError, TypeError, OverflowError):
-        return None if date is None else mtime_ns // 10**9 > parsedate_to_datetime(date).timestamp()
+        return mtime_ns // 10**9 > parsedate_to_datetime(date).timestamp()
     return None
 
 

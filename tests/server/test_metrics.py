@@ -24,3 +24,11 @@ async def test_counts_requests_by_their_route_and_status(archive: Archive) -> No
     sent = next(int(line.split()[1]) for line in lines if line.startswith("bulkdl_sent_bytes_total"))
     assert sent >= len(archive.made[0].content)
     assert "bulkdl_connections 1" in lines
+
+
+async def test_counts_no_body_where_none_was_sent(archive: Archive) -> None:
+    for made in (archive.made[0], archive.made[-1]):
+        assert (await archive.image(made, method="HEAD")).status == 200
+    origin = archive.base.removesuffix("/nbia-api/services")
+    async with archive.session.get(f"{origin}/metrics") as response:
+        assert "bulkdl_sent_bytes_total 0\n" in await response.text()

@@ -80,6 +80,59 @@ async def test_a_download_resumes_while_the_file_is_the_same(archive: Archive, h
     assert (answer.status, answer.body) == (200, made.content)
 
 
+@pytest.mark.parametrize("place", [0, -1], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-None-Match": "ETAG"}, 304),
+        ({"If-None-Match": '"another"'}, 200),
+        ({"If-Modified-Since": "DATE"}, 304),
+        ({"If-Match": "ETAG", "Range": "bytes=5-9"}, 206),
+        ({"If-Match": '"another"', "Range": "bytes=5-9"}, 412),
+    ],
+)
+async def test_holds_to_conditions(archive: Archive, place: int, headers: dict[str, str], status: int) -> None:
+    """A part of a newer version than the one that a client asks for must not be sent."""
+    made = archive.made[place]
+    before = (await archive.image(made)).headers
+    known = {"ETAG": before["ETag"], "DATE": before["Last-Modified"]}
+    sent = {name: known.get(value, value) for name, value in headers.items()}
+    for method in ("GET", "HEAD"):
+        answer = await archive.image(made, sent, method)
+        assert (answer.status, answer.headers["ETag"]) == (status, before["ETag"])
+        assert len(answer.body) == {200: len(made.content), 206: 5}.get(status, 0) * (method == "GET")
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "answered"),
+    [
+        ("1.1", "keep-alive", None),
+        ("1.1", "close", "close"),
+        ("1.0", "keep-alive", "keep-alive"),
+        ("1.0", "close", None),
+    ],
+)
+async def test_a_short_file_is_sent_over_every_kind_of_connection(
+    archive: Archive, version: str, connection: str, answered: str | None
+) -> None:
+    made, address = archive.made[0], urlsplit(archive.base)
+    query = f"SeriesInstanceUID={made.series_uid}&SOPInstanceUID={made.sop_uid}"
+    request = f"GET {address.path}/v1/getSingleImage?{query} HTTP/{version}\r\nHost: localhost\r\n"
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    times = 2 if connection == "keep-alive" else 1
+    writer.write(f"{request}Connection: {connection}\r\n\r\n".encode() * times)
+    async with asyncio.timeout(10):
+        for _ in range(times):
+            status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+            headers = dict(line.split(": ") for line in lines)
+            assert (status, headers.get("Connection")) == (f"HTTP/{version} 200 OK", answered)
+            assert await reader.readexactly(int(headers["Content-Length"])) == made.content
+            assert {"Date", "Server", "ETag", "Last-Modified", "X-Content-Type-Options"} < headers.keys()
+        if connection == "close":
+            assert await reader.read() == b""
+    writer.close()
+
+
 async def test_the_etag_changes_with_the_file(archive: Archive) -> None:
     """Bytes of two versions must never be put together. Without a new scan the new version is not sent at all."""
     made = archive.made[0]

@@ -5,7 +5,7 @@ Requests are anonymous: whatever signature they carry, their sender sees what a 
 
 import io
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from pathlib import Path
@@ -18,9 +18,9 @@ from bulkdl.server.bucket import documents
 from bulkdl.server.bucket.index import BUCKET, IndexFile, IndexNeeded
 from bulkdl.server.bucket.listing import InvalidArgument, Listed, ListedPage, ListRequest, list_page, read_list_request
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
-from bulkdl.server.catalogue import ServedFile, open_served
+from bulkdl.server.catalogue import ServedFile, open_served, read_served
 from bulkdl.server.context import ServerContext
-from bulkdl.server.responses import NotedResponse, Unavailable, http_date, send_file, unmet_condition
+from bulkdl.server.responses import SHORT_BYTES, NotedResponse, Unavailable, send_content, send_file
 from bulkdl.server.supply import SeriesNeeded, list_or_download
 
 _Found = TypeVar("_Found")
@@ -164,17 +164,10 @@ class _BucketHandlers:
             return _error(http, "NoSuchKey", key)
         if found.md5 is None:
             found = await self._do(self._objects.with_md5, found)
-        unmet = unmet_condition(http.headers, found.etag, found.mtime_ns)
-        if unmet is HTTPStatus.PRECONDITION_FAILED:
-            return _error(http, "PreconditionFailed", key)
         headers = {"Content-Type": _content_type(key), _REQUEST_ID: _new_request_id()}
-        if unmet is not None:
-            modified = http_date(found.mtime_ns // 10**9)
-            return web.Response(status=unmet, headers={**headers, "ETag": found.etag, "Last-Modified": modified})
-        if isinstance(found.source, bytes):
-            return web.Response(body=found.source, headers={**headers, "ETag": found.etag})
-        with _opened(found) as source:
-            sent = await send_file(http, source, headers, etag=found.etag)
+        sent = await _send_content(http, found, headers)
+        if sent.status == HTTPStatus.PRECONDITION_FAILED:
+            return _error(http, "PreconditionFailed", key)
         if sent.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             refused = _error(http, "InvalidRange", key)
             refused.headers["Content-Range"] = sent.headers["Content-Range"]
@@ -182,11 +175,15 @@ class _BucketHandlers:
         return sent
 
 
-def _opened(found: BucketObject) -> io.FileIO:
-    if isinstance(found.source, Path):
-        return io.FileIO(found.source)
-    assert isinstance(found.source, ServedFile)  # noqa: S101 - bytes are sent as they are
-    return open_served(found.source)
+async def _send_content(http: web.Request, found: BucketObject, headers: Mapping[str, str]) -> web.StreamResponse:
+    source = found.source
+    if isinstance(source, ServedFile) and source.size_bytes <= SHORT_BYTES:
+        source = read_served(source)
+    if isinstance(source, bytes):
+        return send_content(http, source, headers, mtime_ns=found.mtime_ns, etag=found.etag)
+    assert source is not None  # noqa: S101 - what a cache does not have was downloaded
+    with io.FileIO(source) if isinstance(source, Path) else open_served(source) as opened:
+        return await send_file(http, opened, headers, etag=found.etag)
 
 
 def _content_type(key: str) -> str:

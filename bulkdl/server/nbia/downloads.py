@@ -20,13 +20,13 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 
 from bulkdl.errors import DiskError
-from bulkdl.server.catalogue import CatalogueView, ServedFile, open_served
+from bulkdl.server.catalogue import CatalogueView, ServedFile, open_served, read_served
 from bulkdl.server.context import ServerContext
 from bulkdl.server.nbia.apis import Api, Credential
 from bulkdl.server.nbia.errors import server_error
 from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.nbia.request import ApiRequest
-from bulkdl.server.responses import send_file
+from bulkdl.server.responses import SHORT_BYTES, send_content, send_file
 from bulkdl.server.supply import Arriving, ArrivingFiles
 
 _CACHED_FILES: Final = 200_000
@@ -61,6 +61,7 @@ class Downloads:
         self._threads = context.threads
         self._supply = context.supply
         self._quirks = quirks
+        self._has_lengths = Quirk.NO_CONTENT_LENGTH not in quirks
         self._series: OrderedDict[str, _CachedSeries] = OrderedDict()
         self._cached = 0
         self._generation = context.catalogue.generation
@@ -95,10 +96,12 @@ class Downloads:
             return server_error("no such instance", api, tcia_message=_NOT_FOUND_OF_TCIA)
         disposition = f"attachment; filename={file.sop_uid}.dcm"
         headers = {"Content-Type": "application/dicom", "Content-Disposition": disposition}
+        if self._has_lengths and file.size_bytes <= SHORT_BYTES:
+            return send_content(http, read_served(file), headers, mtime_ns=file.mtime_ns)
         with open_served(file) as source:
-            if Quirk.NO_CONTENT_LENGTH in self._quirks:
-                return await self._threads.stream(http, headers, iter(partial(source.read, _PIECE_BYTES), b""))
-            return await send_file(http, source, headers)
+            if self._has_lengths:
+                return await send_file(http, source, headers)
+            return await self._threads.stream(http, headers, iter(partial(source.read, _PIECE_BYTES), b""))
 
     async def _find_series(self, series_uid: str) -> _CachedSeries | None:
         generation = self._catalogue.generation

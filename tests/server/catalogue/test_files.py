@@ -16,7 +16,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
-from bulkdl.server.catalogue import Catalogue, Root, ServedFile, Totals, open_served
+from bulkdl.server.catalogue import Catalogue, Root, ServedFile, Totals, open_served, read_served
 from tests.support.catalogue_files import one, put, scan
 
 
@@ -168,10 +168,11 @@ def served(path: Path, content: bytes = b"") -> ServedFile:
 def test_opens_only_a_regular_file_of_the_scanned_size_and_time(tmp_path: Path) -> None:
     file = served(tmp_path / "x", b"content")
     with open_served(file) as source:
-        assert source.read() == b"content"
+        assert source.read() == read_served(file) == b"content"
     for changed in (replace(file, size_bytes=9), replace(file, mtime_ns=file.mtime_ns - 1)):
-        with pytest.raises(OSError, match="has changed since the scan"):
-            open_served(changed)
+        for use in (open_served, read_served):
+            with pytest.raises(OSError, match="has changed since the scan"):
+                use(changed)
 
 
 def test_opens_the_target_of_a_link_and_not_the_link(tmp_path: Path) -> None:
