@@ -69,6 +69,7 @@ async def run_pool(
     async def take() -> None:
         while (taken := await queue.get()) is not None:
             await work(taken[0])
+            del taken  # an item may have a thousand instances, and this waits long for the next one
 
     async with Tasks() as tasks:
         tasks.join(feed(), name=f"{name}-feed")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -58,6 +59,33 @@ def test_no_more_items_are_processed_at_once_than_there_are_workers() -> None:
         await run_pool(numbers(20), work, workers=4)
         assert most == 4
         assert clock() == 5
+
+    run(main())
+
+
+def test_an_item_is_let_go_when_it_is_done() -> None:
+    """Each worker of a pool kept its last item until it got another: a Series, of which a mirror has many."""
+
+    class Thing:
+        pass
+
+    async def main() -> None:
+        made: list[weakref.ref[Thing]] = []
+        kept: list[int] = []
+
+        async def things() -> AsyncIterator[Thing]:
+            for _ in range(8):
+                thing = Thing()
+                made.append(weakref.ref(thing))
+                yield thing
+            await asyncio.sleep(10)
+            kept.append(sum(thing() is not None for thing in made))
+
+        async def work(_: Thing) -> None:
+            await asyncio.sleep(1)
+
+        await run_pool(things(), work, workers=4)
+        assert kept == [1]  # the source has it
 
     run(main())
 
