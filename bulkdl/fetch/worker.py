@@ -19,6 +19,7 @@ from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import Interrupted
 from bulkdl.fetch.arrivals import Arrival, total
 from bulkdl.fetch.bundle import BundleDownloader
+from bulkdl.fetch.bundles_under_way import BundlesUnderWay
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.digests import digests_of_file
 from bulkdl.fetch.download import Downloader
@@ -45,8 +46,6 @@ Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 DEFAULT_CEILING: Final = 256
 _SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
 _SINGLES_AFTER_A_BUNDLE: Final = 8
-_MOST_BUNDLES: Final = 16  # at once for each worker, because each needs memory
-_BUNDLES_OF_BUSY: Final = 2  # one in work and one in transit: a busy worker leaves others to idle ones
 _POLL_SECONDS: Final = 0.1
 
 
@@ -153,7 +152,7 @@ class Worker:
         self._chooser = learned.chooser if learned is not None else TransportChooser(fixed, once=once)
         self._load = CpuLoad()
         self._under_way = 0
-        self._bundles_under_way = 0
+        self._bundles_under_way = BundlesUnderWay()
         self._one_ended = asyncio.Event()
 
     def _make_source(self, archive: Archive) -> _Source:
@@ -212,13 +211,13 @@ class Worker:
                 is_whole = bool(targets) and len(targets) == len(work.entries)
                 may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
                 if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
-                    self._bundles_under_way += 1
+                    self._bundles_under_way.begin(len(targets))
                     yield partial(self._by_bundle, work, targets, deliver)
                     await self._wait_for_room()
                 else:
                     targets, packages = _unpacked(targets)
                     for package in packages:
-                        self._bundles_under_way += 1
+                        self._bundles_under_way.begin(len(package))
                         yield partial(self._by_package, package, deliver)
                         await self._wait_for_room()
                     for target in targets:
@@ -243,7 +242,7 @@ class Worker:
     async def _wait_for_room(self) -> None:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
         while not (
-            self._bundles_under_way < (_BUNDLES_OF_BUSY if self._load.is_busy else _MOST_BUNDLES)
+            self._bundles_under_way.has_room(is_busy=self._load.is_busy)
             and self._under_way < self._most_requests() + _SPARE_JOBS
         ):
             self._one_ended.clear()
@@ -308,10 +307,8 @@ class Worker:
         await deliver(outcome)
 
     async def _by_package(self, targets: list[Target], deliver: Deliver) -> None:
-        try:
+        with self._bundles_under_way.ends(len(targets)):
             await self._source(targets[0].entry.key).packages.download(targets, deliver)
-        finally:
-            self._bundles_under_way -= 1
 
     async def _by_bundle(self, work: SeriesWork, targets: list[Target], deliver: Deliver) -> None:
         size_bytes = 0
@@ -322,10 +319,8 @@ class Worker:
             await deliver(outcome)
 
         started, source = time.monotonic(), self._source(work.entries[0].key)
-        try:
+        with self._bundles_under_way.ends(len(targets)):
             contained = await source.bundles.download(work, targets, count_and_deliver)
-        finally:
-            self._bundles_under_way -= 1
         if contained:
             self._measured(Transport.ZIP, len(contained), size_bytes, started, source.archive)
 

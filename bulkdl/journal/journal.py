@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
 _PAGE: Final = 1_000
+_OWED_AT_ONCE: Final = 5_000  # instances in a page of work, about: each takes a quarter of a KB
 
 
 def _selection_of(run: Run | None) -> int | None:
@@ -714,7 +715,7 @@ class Journal:
     ) -> tuple[list[SeriesWork], WorkCursor | None]:
         """The next items of work after `after`, by position, Collection, Patient, Study, Series and instance.
 
-        At most `limit`.
+        At most `limit`, and fewer where they have thousands of instances.
 
         The returned cursor is for the next call; None means the end of the pass. What is listed behind the cursor is
         found by the next pass, begun with None. Instances in flight are still owed, so that pass returns them again. A
@@ -723,7 +724,7 @@ class Journal:
         them finds out which have the same.
         """
         work: list[SeriesWork] = []
-        cursor = after or WorkCursor()
+        cursor, left = after or WorkCursor(), _OWED_AT_ONCE
         while len(work) < limit:
             # The first Series of a page may be the one of the cursor, with nothing left.
             scope = {"selection": _selection_of(run), **asdict(cursor), "limit": limit + 1}
@@ -731,10 +732,12 @@ class Journal:
             for row in page:
                 _, series_uid, study_uid, patient_id, collection, position, *_ = row
                 begun = cursor.sop_uid if series_uid == cursor.series_uid else ""
-                items, last = self._items(run, row, begun, limit - len(work), instances_per_item)
+                most = min(limit - len(work), -(-left // instances_per_item))
+                items, last = self._items(run, row, begun, most, instances_per_item)
                 work += items
+                left -= sum(len(item.entries) for item in items)
                 cursor = WorkCursor(position, collection, patient_id, study_uid, series_uid, last)
-                if len(work) == limit:
+                if len(work) == limit or left <= 0:
                     return work, cursor
             if len(page) <= limit:
                 return work, None

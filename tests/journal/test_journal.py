@@ -391,6 +391,16 @@ def test_gives_out_everything_owed_once_whatever_the_pages(journal: Journal, lim
     assert given == [sop_uid(number, i) for number, count in ((1, 7), (3, 4), (4, 1), (5, 9)) for i in range(count)]
 
 
+def test_a_page_of_work_has_few_series_where_they_are_large(journal: Journal) -> None:
+    run = begin(journal)
+    for number in range(5):
+        record_listed(journal, run, number, range(2_000))
+    work, cursor = journal.owed_work(run, after=None, limit=32, instances_per_item=1_500)
+    assert [len(item.entries) for item in work] == [1_500, 500, 1_500, 500, 1_500]
+    rest, _ = journal.owed_work(run, after=cursor, limit=32, instances_per_item=1_500)
+    assert [len(item.entries) for item in rest] == [500, 1_500, 500, 1_500, 500]
+
+
 def test_gives_out_in_the_order_that_the_last_run_asked_for(journal: Journal) -> None:
     run = begin(journal)
     for number in range(1, 5):
