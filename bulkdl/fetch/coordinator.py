@@ -35,7 +35,7 @@ from bulkdl.store.space import check_room, measure
 _PAGE: Final = 32  # Series read from the journal at once
 _INSTANCES: Final = 500  # of one Series given to a worker at once
 _INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a bundle
-_GROUP: Final = 500  # outcomes in one transaction, at most
+_GROUP: Final = 500  # outcomes for which a transaction does not wait
 _TICK_SECONDS: Final = 0.25  # the longest that an outcome waits for its transaction
 _TICKS_BETWEEN_SAVES: Final = 4  # of the progress for other processes
 _FIRST_TICKS: Final = 20  # are shorter, so that a second process starts early
@@ -144,7 +144,7 @@ class Coordinator:
                     return worker
 
                 async def work_here() -> None:
-                    await local.run(items(), self._deliver, expects_work=self._expects_work)
+                    await local.run(items(), self._deliver_one, expects_work=self._expects_work)
                     self._all_is_given_out = True
                     if self._spare is not None:
                         self._spare.assign(None)
@@ -240,9 +240,9 @@ class Coordinator:
         self._in_hand[work.series_uid] += len(work.entries)
         self._folders[work.series_uid] = work.folder
 
-    def give_back(self, work: SeriesWork, outcomes: int) -> None:
-        """A worker died: the rest of its `work`, of which it delivered some `outcomes`, is still owed."""
-        self._ended(work.series_uid, len(work.entries) - outcomes)
+    def give_back(self, series_uid: str, instances: int) -> None:
+        """A worker died: so many instances of a Series that it was given are still owed."""
+        self._ended(series_uid, instances)
 
     def _ended(self, series_uid: str, instances: int) -> None:
         self._in_hand[series_uid] -= instances
@@ -251,8 +251,24 @@ class Coordinator:
             self._folders.pop(series_uid, None)
         self._some_ended.set()
 
-    async def _deliver(self, outcome: InstanceOutcome) -> None:
-        self._unrecorded.append(outcome)
+    async def _deliver_one(self, outcome: InstanceOutcome) -> None:
+        await self._deliver((outcome,))
+
+    async def _deliver(self, outcomes: Sequence[InstanceOutcome]) -> None:
+        self._unrecorded += outcomes
+        for outcome in outcomes:
+            if outcome.error is not None or outcome.notes:
+                self._say(outcome)
+        at_once = self.recorded is not None and not self._recording.locked()  # somebody waits for it
+        if at_once or len(self._unrecorded) >= _GROUP:
+            await self._record()
+        elif self._awaits_last:
+            await self._record_last()
+        for outcome in outcomes if self._refused is not None else ():
+            self._check_refused(outcome)
+
+    def _say(self, outcome: InstanceOutcome) -> None:
+        """Announce the failure of an instance, and the notes that concern users."""
         if outcome.error is not None:
             message = outcome.message or ""
             key = None if outcome.sop_uid else outcome.key
@@ -263,12 +279,6 @@ class Coordinator:
             if note.startswith(NOT_CHECKED) and note not in self._said:
                 self._said.add(note)
                 self._sink(Noted(f"{outcome.key}, and perhaps others: {note}"))
-        at_once = self.recorded is not None and not self._recording.locked()  # somebody waits for it
-        if at_once or len(self._unrecorded) >= _GROUP:
-            await self._record()
-        elif self._awaits_last:
-            await self._record_last()
-        self._check_refused(outcome)
 
     async def _record_last(self) -> None:
         """Record what was delivered if nothing else is in hand: the run would end with the next tick, and can now."""
@@ -291,13 +301,13 @@ class Coordinator:
                 raise
             if self.recorded is not None:
                 await self.recorded(group)
-            for outcome in group:
-                self.outcomes[outcome.outcome] += 1
-                if outcome.outcome is Outcome.FETCHED:
-                    self.bytes_fetched += outcome.size_bytes
-                self._ended(outcome.series_uid, 1)
+            self.outcomes.update(outcome.outcome for outcome in group)
+            self.bytes_fetched += sum(one.size_bytes for one in group if one.outcome is Outcome.FETCHED)
+            by_series = Counter(outcome.series_uid for outcome in group)
+            for series_uid, instances in by_series.items():
+                self._ended(series_uid, instances)
             if self.completed is not None:
-                for series_uid in dict.fromkeys(outcome.series_uid for outcome in group):
+                for series_uid in by_series:
                     is_idle = series_uid not in self._in_hand
                     if is_idle and await self._journal_thread(Journal.is_complete, series_uid):
                         self.completed(series_uid)

@@ -6,15 +6,15 @@ The process sends `Batch` after `Batch`.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
-from bulkdl.fetch.worker import Deliver, Traffic, WorkerSettings
+from bulkdl.fetch.worker import Traffic, WorkerSettings
 from bulkdl.model.events import Event, Noted, RunContext
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.forked_process import ForkedProcess, take_forked
@@ -27,6 +27,10 @@ _AHEAD: Final = 1
 # A worker sends a batch every second. One that is silent for `give_up_after`, but not sooner and not later than this,
 # was stopped or hangs.
 _SILENT_SECONDS: Final = (5, 60)
+
+
+DeliverGroup: TypeAlias = Callable[[Sequence[InstanceOutcome]], Awaitable[None]]
+"""What takes the outcomes of several instances."""
 
 
 class Signal(Enum):
@@ -55,7 +59,7 @@ class Batch:
 class WorkerProcess:
     """A worker process, which prepares itself and waits for `assign`. `traffic` is the latest that it reported."""
 
-    def __init__(self, context: RunContext, *, give_back: Callable[[SeriesWork, int], None]) -> None:
+    def __init__(self, context: RunContext, *, give_back: Callable[[str, int], None]) -> None:
         self.traffic = Traffic()
         self._settings: WorkerSettings | None = None
         self._share: Share | None = None
@@ -65,9 +69,7 @@ class WorkerProcess:
         self._stop = context.stop
         self._give_back = give_back
         self._process: ForkedProcess | asyncio.subprocess.Process | None = None
-        self._given: dict[tuple[str, str], SeriesWork] = {}  # by Series and first entry, until all is delivered
-        self._delivered: Counter[tuple[str, str]] = Counter()
-        self._owner: dict[tuple[str, str], tuple[str, str]] = {}  # entry → key of its work
+        self._given: Counter[str] = Counter()  # instances that are not delivered, by Series
         self._ahead = asyncio.Semaphore(_AHEAD)
         self._silent_seconds = 0
         self._end = "died"
@@ -90,7 +92,7 @@ class WorkerProcess:
             self._send(Signal.PREPARE)
         return self._process
 
-    async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver) -> None:
+    async def run(self, items: AsyncIterator[SeriesWork], deliver: DeliverGroup) -> None:
         """After `assign`, send it `items` and deliver its outcomes; give back what a dying process did not deliver.
 
         Raises:
@@ -115,8 +117,8 @@ class WorkerProcess:
             with suppress(ProcessLookupError):
                 process.kill()  # the worker has finished, or has to be stopped
             await process.wait()
-            for key, work in self._given.items():
-                self._give_back(work, self._delivered[key])
+            for series_uid, instances in self._given.items():
+                self._give_back(series_uid, instances)
 
     async def _send_stop(self) -> None:
         await self._stop.wait()
@@ -125,9 +127,7 @@ class WorkerProcess:
     async def _feed(self, items: AsyncIterator[SeriesWork]) -> None:
         await self._ahead.acquire()
         async for work in items:
-            key = (work.series_uid, work.entries[0].key)
-            self._given[key] = work
-            self._owner.update({(work.series_uid, entry.key): key for entry in work.entries})
+            self._given[work.series_uid] += len(work.entries)
             self._send(work)
             await self._ahead.acquire()  # before the next is taken: another worker may be idle
         self._send(Signal.NO_MORE_WORK)
@@ -142,7 +142,7 @@ class WorkerProcess:
         with suppress(ProcessLookupError):
             process.kill()
 
-    async def _listen(self, process: ForkedProcess | asyncio.subprocess.Process, deliver: Deliver) -> None:
+    async def _listen(self, process: ForkedProcess | asyncio.subprocess.Process, deliver: DeliverGroup) -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         while (message := await receive(process.stdout)) is not None:
             batch: Batch = message
@@ -150,9 +150,9 @@ class WorkerProcess:
             self.traffic = batch.traffic
             for event in batch.events:
                 self._sink(event)
-            for outcome in batch.outcomes:
-                self._settle(outcome)
-                await deliver(outcome)
+            if batch.outcomes:
+                self._settle(batch.outcomes)
+                await deliver(batch.outcomes)
             for _ in range(batch.begun):
                 self._ahead.release()
             if batch.error is not None:
@@ -164,11 +164,11 @@ class WorkerProcess:
                 Noted(f"a worker process {self._end} (status {await process.wait()}); other workers do its work")
             )
 
-    def _settle(self, outcome: InstanceOutcome) -> None:
-        key = self._owner.pop((outcome.series_uid, outcome.key))
-        self._delivered[key] += 1
-        if self._delivered[key] == len(self._given[key].entries):
-            del self._given[key], self._delivered[key]
+    def _settle(self, outcomes: Sequence[InstanceOutcome]) -> None:
+        for series_uid, instances in Counter(outcome.series_uid for outcome in outcomes).items():
+            self._given[series_uid] -= instances
+            if not self._given[series_uid]:
+                del self._given[series_uid]
 
     def _send(self, message: object) -> None:
         process = self._process

@@ -6,7 +6,7 @@ import asyncio
 import pickle
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,13 +70,13 @@ class Ended:
 
     def __init__(self) -> None:
         self.outcomes: list[InstanceOutcome] = []
-        self.given_back: list[tuple[SeriesWork, int]] = []
+        self.given_back: list[tuple[str, int]] = []
 
-    def give_back(self, work: SeriesWork, outcomes: int) -> None:
-        self.given_back.append((work, outcomes))
+    def give_back(self, series_uid: str, instances: int) -> None:
+        self.given_back.append((series_uid, instances))
 
-    async def deliver(self, outcome: InstanceOutcome) -> None:
-        self.outcomes.append(outcome)
+    async def deliver(self, outcomes: Sequence[InstanceOutcome]) -> None:
+        self.outcomes += outcomes
 
 
 async def test_a_process_with_an_assignment_does_all_work(files: MirrorFiles) -> None:
