@@ -9,7 +9,7 @@ from bulkdl.fetch.bundles_under_way import BundlesUnderWay
     ("instances", "is_busy", "most"),
     [(1, False, 16), (250, False, 16), (1_000, False, 4), (5_000, False, 4), (800, False, 5), (1, True, 2)],
 )
-def test_as_many_bundles_are_under_way_as_fit_into_memory(instances: int, is_busy: bool, most: int) -> None:
+def test_as_many_bundles_are_under_way_as_fit_into_memory(instances: int, most: int, *, is_busy: bool) -> None:
     under_way, begun = BundlesUnderWay(), 0
     while under_way.has_room(is_busy=is_busy):
         under_way.begin(instances)
