@@ -3,6 +3,7 @@
 A request's permit is held until the instance has its final name, so a process that dies loses only what was in flight.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,11 +35,13 @@ from bulkdl.model.settings import PARALLEL_ABOVE_BYTES
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.disk import disk_errors
 from bulkdl.runtime.load import WorkPerLoopCycle
+from bulkdl.runtime.tasks import Tasks, in_thread
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream, partial_name
 
 # Smaller bodies stay in memory until they are written once; larger ones go to a partial file as they arrive.
 MEMORY_BYTES: Final = 4 << 20
 _SLICE_BYTES: Final = 4 << 20  # that a thread takes at a time
+_MOST_UNSYNCED_BYTES: Final = 2 * CHECKPOINT_BYTES  # of a body that can be resumed, while the drive is slower
 _REQUEST: Final = "x-amz-request-id"
 _SHOWN_CHARACTERS: Final = 80
 _PAGE: Final = "text/html"
@@ -115,7 +118,7 @@ class Incoming:
             self._stream = await self._partials.open_stream(self.name)
         if self._stream is not None and self._in_memory >= WRITE_BYTES:
             await self._write(self._stream)
-            if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
+            if self._kept is not None and self._unsynced_bytes >= CHECKPOINT_BYTES:
                 await self._checkpoint(self._stream, self._kept)
 
     async def receive(self, body: ThreadedBody) -> None:
@@ -126,11 +129,16 @@ class Incoming:
             self._hashing.update(piece)
             stream.append(piece)
 
-        while size_bytes := await body.receive(take, _SLICE_BYTES):
-            self._written += size_bytes
-            self.arrival.add(size_bytes)
-            if self._kept is not None and self._written - self._kept.synced_bytes >= CHECKPOINT_BYTES:
-                await self._checkpoint(stream, self._kept)
+        syncing: asyncio.Task[None] | None = None
+        async with Tasks() as tasks:  # the drive writes while more is received
+            while size_bytes := await body.receive(take, _SLICE_BYTES):
+                self._written += size_bytes
+                self.arrival.add(size_bytes)
+                if syncing is not None and self._unsynced_bytes >= _MOST_UNSYNCED_BYTES:
+                    await asyncio.wait([syncing])
+                kept = self._kept if syncing is None or syncing.done() else None
+                if kept is not None and self._unsynced_bytes >= CHECKPOINT_BYTES:
+                    syncing = tasks.join(self._checkpoint(stream, kept), name="checkpoint")
 
     async def _write(self, stream: PartialStream) -> None:
         if self._most_bytes is None and self._kept is None:
@@ -140,10 +148,15 @@ class Incoming:
         await stream.write(pieces, watch=self._hashing.update)
         self._written += size_bytes
 
+    @property
+    def _unsynced_bytes(self) -> int:
+        return self._written - (self._kept.synced_bytes if self._kept is not None else 0)
+
     async def _checkpoint(self, stream: PartialStream, kept: KeptPartial) -> None:
-        await stream.checkpoint()
-        self._kept = replace(kept, synced_bytes=self._written)
-        await self._threads(self._partials.note, self.name, self._kept)
+        written = self._written  # before the sync: of what is written during it nothing is known
+        await stream.checkpoint(self._threads)
+        self._kept = replace(kept, synced_bytes=written)
+        await in_thread(self._partials.note, self.name, self._kept, executor=self._threads)
 
     async def keep(self) -> KeptPartial | None:
         """Keep the bytes of a body that broke off, if they can be resumed. `drop` is still due."""

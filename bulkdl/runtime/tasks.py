@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar, TypeVarTuple
@@ -136,9 +137,11 @@ async def running_alongside(part: Coroutine[Any, Any, None]) -> AsyncIterator[No
             task.cancel()
 
 
-async def in_thread(call: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+async def in_thread(
+    call: Callable[[*Arguments], Result], *arguments: *Arguments, executor: Executor | None = None
+) -> Result:
     """Run `call` in a thread. A caller that is cancelled waits nevertheless: it may close next what `call` uses."""
-    running = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+    running = asyncio.get_running_loop().run_in_executor(executor, call, *arguments)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -11,6 +11,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -92,10 +93,10 @@ class PartialStream:
         with disk_errors("write", self.path):
             _write_all(self._file.fileno(), chunk)
 
-    async def checkpoint(self) -> None:
-        """Sync everything written so far."""
+    async def checkpoint(self, executor: Executor | None = None) -> None:
+        """Sync everything written so far, in a thread of `executor`."""
         with disk_errors("sync", self.path):
-            await in_thread(sync_open_file, self._file.fileno())
+            await in_thread(sync_open_file, self._file.fileno(), executor=executor)
 
     async def finish(self) -> None:
         """Sync and close. The file is then ready for `commit`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from bulkdl.archive.base import Rest
 from bulkdl.errors import ConnectionLost, UnexpectedAnswer
 from bulkdl.fetch.arrivals import Unfinished, total
 from bulkdl.fetch.committer import Committer
+from bulkdl.fetch.digests import digests_of
 from bulkdl.fetch.download import MEMORY_BYTES, Downloader, Incoming
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.ranges import CHECKPOINT_BYTES
@@ -27,6 +31,7 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.partials import partial_name
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.memory_archive import MemoryArchive, MemoryBody
+from tests.support.waiting import until
 
 (ONE,) = instances(series=1, per_series=1)
 (LARGE,) = instances(series=1, per_series=1, rows=3200)  # 20 MB: more than a checkpoint
@@ -206,6 +211,34 @@ async def test_incoming_bytes_are_kept_in_memory_or_in_a_file(files: MirrorFiles
     assert (source if isinstance(source, bytes) else source.read_bytes()) == content
     if received.digests is not None:
         assert received.digests.md5 == md5_of(content)
+
+
+@pytest.mark.parametrize("checkpoints", [1.9, 3])
+async def test_a_large_body_is_received_while_the_drive_writes(
+    files: MirrorFiles, threads: Threads, checkpoints: float
+) -> None:
+    content = bytes(round(checkpoints * CHECKPOINT_BYTES))
+    incoming, may_sync = Incoming(files.partials, threads, "one.part"), threading.Event()
+    incoming.is_of("archive", '"one"', len(content))
+    received_bytes = min(len(content), 2 * CHECKPOINT_BYTES)  # what is not synced is lost with the process
+    for _ in range(64):  # all threads that sync are taken
+        threads.submit(may_sync.wait)
+    try:
+        receiving = asyncio.ensure_future(incoming.receive(MemoryBody(content)))
+        await until(lambda: incoming.arrival.unfinished.size_bytes >= received_bytes, seconds=10)
+        for _ in range(100):
+            await asyncio.to_thread(bool)
+        assert incoming.arrival.unfinished.size_bytes == received_bytes
+        assert files.partials.resumable() == {}
+    finally:
+        may_sync.set()
+    await receiving
+    noted = files.partials.resumable()["one.part"].synced_bytes
+    assert noted == CHECKPOINT_BYTES or checkpoints > 2  # what was written during a sync may not be on the drive
+    received = await incoming.complete()
+    assert received.digests == digests_of(content)
+    assert isinstance(received.source, Path)
+    assert received.source.read_bytes() == content
 
 
 async def test_dropped_bytes_leave_no_file(files: MirrorFiles, threads: Threads) -> None:
