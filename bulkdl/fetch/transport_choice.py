@@ -72,11 +72,14 @@ class TransportChooser:
         return Transport.ZIP if usual is Transport.SINGLE else Transport.SINGLE
 
     def measured(
-        self, transport: Transport, *, instances: int, size_bytes: int, seconds: float, in_flight: int
+        self, transport: Transport, *, instances: int, size_bytes: int, seconds: float, in_flight: tuple[int, int]
     ) -> None:
-        """Add a measurement: `instances`, of `size_bytes` in total, took `seconds` of one of `in_flight` permits."""
+        """Add a measurement: `instances`, of `size_bytes` in total, took `seconds` of one permit.
+
+        `in_flight` permits were in use when it began and when it ended: at the end of a run there are far fewer.
+        """
         own = _REQUEST_SECONDS * instances if transport is Transport.SINGLE else _INFLATE_SECONDS * size_bytes
-        cost = (seconds / max(in_flight, 1) + own) / max(instances, 1)
+        cost = (seconds / max(sum(in_flight) / 2, 1) + own) / max(instances, 1)
         self._usual_bytes = size_bytes / max(instances, 1)
         before = self._cost.get(transport, cost)
         self._cost[transport] = before + _MEMORY * (cost - before)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from bulkdl.archive.base import Archive
 from bulkdl.archive.profiles import Profile
@@ -132,6 +132,17 @@ class _Source:
     def arrivals(self) -> set[Arrival]:
         """What arrives of it now."""
         return self.downloader.arrivals | self.bundles.arrivals | self.packages.arrivals
+
+
+class _Began(NamedTuple):
+    """When a download began, and how many permits were in use then."""
+
+    at: float
+    in_flight: int
+
+    @classmethod
+    def now(cls, archive: Archive) -> Self:
+        return cls(time.monotonic(), archive.retrier.permits.in_use)
 
 
 class Worker:
@@ -299,11 +310,11 @@ class Worker:
         return bound
 
     async def _singly(self, target: Target, deliver: Deliver) -> None:
-        started = time.monotonic()
         source = self._source(target.entry.key)
+        began = _Began.now(source.archive)
         outcome = await source.downloader.download(target)
         if outcome.attempts == 1 and outcome.error is None and source.archive.capabilities.bundle is not None:
-            self._measured(Transport.SINGLE, 1, outcome.size_bytes, started, source.archive)
+            self._measured(Transport.SINGLE, 1, outcome.size_bytes, began, source.archive)
         await deliver(outcome)
 
     async def _by_package(self, targets: list[Target], deliver: Deliver) -> None:
@@ -318,11 +329,12 @@ class Worker:
             size_bytes += outcome.size_bytes
             await deliver(outcome)
 
-        started, source = time.monotonic(), self._source(work.entries[0].key)
+        source = self._source(work.entries[0].key)
+        began = _Began.now(source.archive)
         with self._bundles_under_way.ends(len(targets)):
             contained = await source.bundles.download(work, targets, count_and_deliver)
         if contained:
-            self._measured(Transport.ZIP, len(contained), size_bytes, started, source.archive)
+            self._measured(Transport.ZIP, len(contained), size_bytes, began, source.archive)
 
         async def missing() -> AsyncIterator[Target]:
             for target in targets:
@@ -335,15 +347,13 @@ class Worker:
         if len(contained) < len(work.entries):
             await run_pool(missing(), fetch, workers=_SINGLES_AFTER_A_BUNDLE, name="after-bundle")
 
-    def _measured(
-        self, transport: Transport, instances: int, size_bytes: int, started: float, archive: Archive
-    ) -> None:
+    def _measured(self, transport: Transport, instances: int, size_bytes: int, began: _Began, archive: Archive) -> None:
         self._chooser.measured(
             transport,
             instances=instances,
             size_bytes=size_bytes,
-            seconds=time.monotonic() - started,
-            in_flight=archive.retrier.permits.in_use,
+            seconds=time.monotonic() - began.at,
+            in_flight=(began.in_flight, archive.retrier.permits.in_use),
         )
 
 

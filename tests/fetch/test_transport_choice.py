@@ -41,7 +41,7 @@ def learn(
     seconds: float,
     instances: int = 1,
     size_bytes: int = 0,
-    in_flight: int = 1,
+    in_flight: tuple[int, int] = (1, 1),
 ) -> None:
     chooser.measured(transport, instances=instances, size_bytes=size_bytes, seconds=seconds, in_flight=in_flight)
 
@@ -155,13 +155,20 @@ def test_where_our_own_core_is_the_limit_a_request_is_spared_but_no_large_body_i
     # Sixteen in flight on loopback: what a permit is held for is the wait for our own core.
     for size_bytes, expected in ((10_000, ZIP), (500_000, SINGLE)):
         chooser = TransportChooser(Transport.AUTO)
-        learn(chooser, SINGLE, seconds=0.016, size_bytes=size_bytes, in_flight=16)
-        learn(chooser, ZIP, seconds=1.6, instances=100, size_bytes=100 * size_bytes, in_flight=16)
+        learn(chooser, SINGLE, seconds=0.016, size_bytes=size_bytes, in_flight=(16, 16))
+        learn(chooser, ZIP, seconds=1.6, instances=100, size_bytes=100 * size_bytes, in_flight=(16, 16))
         assert choices(chooser).count(expected) >= 100
 
 
 def test_a_permit_held_long_by_many_in_flight_costs_no_more_than_its_share() -> None:
     chooser = TransportChooser(Transport.AUTO)
-    learn(chooser, SINGLE, seconds=0.1, in_flight=100)  # 1 ms each
-    learn(chooser, ZIP, seconds=1, instances=100, in_flight=2)  # 5 ms each
+    learn(chooser, SINGLE, seconds=0.1, in_flight=(100, 100))  # 1 ms each
+    learn(chooser, ZIP, seconds=1, instances=100, in_flight=(2, 2))  # 5 ms each
     assert choices(chooser).count(SINGLE) >= 100
+
+
+def test_a_zip_that_ends_last_is_not_thought_to_be_dear() -> None:
+    chooser = TransportChooser(Transport.AUTO)
+    learn(chooser, SINGLE, seconds=0.08, in_flight=(40, 40))  # 2 ms each
+    learn(chooser, ZIP, seconds=0.9, instances=100, in_flight=(16, 1))  # 1 ms each
+    assert choices(chooser).count(ZIP) >= 100
