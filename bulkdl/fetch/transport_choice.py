@@ -16,6 +16,7 @@ _LARGEST_BUNDLE_BYTES: Final = 1 << 30
 _LARGEST_TRIAL_BYTES: Final = 1 << 26
 _TRIAL_EVERY: Final = 24  # Series, then twice as many after each trial that changes nothing
 _RAREST_TRIAL: Final = 96
+_TRIAL_SHARE: Final = 0.05  # of the time since the last trial: the most that one may lose
 # For instances up to this size the round trip takes most of the time: until both transports are measured, use bundles.
 _SMALL_BYTES: Final = 1 << 17
 _MEMORY: Final = 0.3  # weight of the newest measurement
@@ -29,7 +30,8 @@ class TransportChooser:
     """Chooses a transport for each Series, and learns from how long each took on this archive.
 
     The cost is the time that an instance takes: of a permit, divided by the number in flight, and of this process's
-    core. The dearer transport is tried now and then on a small Series, more rarely while the trials change nothing.
+    core. The dearer transport is tried now and then on a small Series, more rarely while the trials change nothing, and
+    only when it would lose little: over a long line, small instances one by one may cost fifty times as much.
     """
 
     def __init__(self, transport: Transport, *, once: bool = False) -> None:
@@ -39,6 +41,7 @@ class TransportChooser:
         self._chosen = 0
         self._usual: Transport | None = None
         self._next_trial = _TRIAL_EVERY
+        self._since_trial = 0  # instances
         self._usual_bytes = 0.0  # of an instance; 0 while unknown
         self._wait = _TRIAL_EVERY
 
@@ -61,15 +64,31 @@ class TransportChooser:
         self._chosen += 1
         size_bytes = (work.size_bytes or 0) / owed or self._usual_bytes
         usual = Transport.ZIP if 0 < size_bytes <= _SMALL_BYTES else Transport.SINGLE
-        if len(self._cost) > 1:  # both are measured
+        if self._knows_both:
             usual = min(self._cost, key=lambda transport: self._cost[transport])
-        if self._chosen < self._next_trial or size_bytes * owed > _LARGEST_TRIAL_BYTES:
+        other = Transport.ZIP if usual is Transport.SINGLE else Transport.SINGLE
+        self._since_trial += owed
+        is_due = self._chosen >= self._next_trial and size_bytes * owed <= _LARGEST_TRIAL_BYTES
+        if not is_due or not self._is_worth_a_trial(other, owed):
             return usual
+        self._since_trial = 0
         if usual is not self._usual:
             self._usual, self._wait = usual, _TRIAL_EVERY
         self._next_trial = self._chosen + self._wait
         self._wait = min(2 * self._wait, _RAREST_TRIAL)
-        return Transport.ZIP if usual is Transport.SINGLE else Transport.SINGLE
+        return other
+
+    def _is_worth_a_trial(self, other: Transport, instances: int) -> bool:
+        """Whether the `other` transport is not measured yet, or would lose little time if it is dearer."""
+        if not self._knows_both:
+            return other not in self._cost
+        cheap, dear = sorted(self._cost.values())
+        return instances * (dear - cheap) <= _TRIAL_SHARE * self._since_trial * cheap
+
+    @property
+    def _knows_both(self) -> bool:
+        """Whether both transports were measured."""
+        return len(self._cost) > 1
 
     def measured(
         self, transport: Transport, *, instances: int, size_bytes: int, seconds: float, in_flight: tuple[int, int]

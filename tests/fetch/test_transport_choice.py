@@ -87,6 +87,12 @@ def test_once_an_instance_was_small_zips_are_thought_to_pay() -> None:
     assert chooser.choose(work(100, size_bytes=None)) is ZIP
 
 
+def test_what_is_measured_is_not_tried_until_the_other_is() -> None:
+    chooser = TransportChooser(Transport.AUTO)
+    learn(chooser, SINGLE, seconds=0.1, size_bytes=10_000)
+    assert set(choices(chooser, series=work(100, size_bytes=None))) == {ZIP}
+
+
 def test_a_twin_knows_as_much_and_tries_nothing_at_once() -> None:
     chooser = informed(single=2, bundle=1)
     choices(chooser, 23)
@@ -97,6 +103,15 @@ def test_trials_that_teach_nothing_become_rarer() -> None:
     chosen = choices(informed(single=1, bundle=2), 300)
     trials = [number for number, transport in enumerate(chosen, 1) if transport is ZIP]
     assert [after - before for before, after in pairwise(trials)] == [24, 48, 96, 96]
+
+
+@pytest.mark.parametrize(("single", "bundle", "dear"), [(50, 1, SINGLE), (1, 50, ZIP)])
+def test_a_transport_that_costs_far_more_is_tried_as_rarely_as_it_may_cost(
+    single: float, bundle: float, dear: Transport
+) -> None:
+    chosen = choices(informed(single=single, bundle=bundle), 2000)
+    lost, spent = 49 * chosen.count(dear), len(chosen)
+    assert 0 < lost <= 0.05 * spent
 
 
 def test_trials_are_made_on_small_series_only() -> None:
