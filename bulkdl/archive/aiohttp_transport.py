@@ -120,6 +120,9 @@ class AiohttpTransport:
             raise _translate(error) from error
         return AiohttpResponse(response, self._silence_seconds, time.monotonic() - began)
 
+    def open_early(self, url: URL, connections: int) -> bool:
+        return True
+
 
 @asynccontextmanager
 async def open_transport(access: Access) -> AsyncIterator[AiohttpTransport]:

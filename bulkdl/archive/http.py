@@ -148,6 +148,8 @@ class HttpClient:
         With `rest`, the missing part of an object is requested; see `Archive.open`.
         """
         started = time.monotonic()
+        if self.retrier.expected:
+            self._open_early(request)
         body: HttpBody | None = None
         refused = throttled = failed = False
         if rest is not None:
@@ -178,6 +180,12 @@ class HttpClient:
             self.retrier.finished(
                 Sample(time.monotonic() - started, size_bytes, refused=refused, throttled=throttled, failed=failed)
             )
+
+    def _open_early(self, request: Request) -> None:
+        """Open the connections of requests that are expected to follow this one to the same origin."""
+        url = self._base if request.address is None else URL(request.address, encoded=True)
+        if self._transport.open_early(url, self.retrier.connections):
+            self.retrier.expected = 0
 
     async def _error(self, response: HttpResponse, request: Request, elsewhere: str | None) -> errors.BulkdlError:
         """The error that a response means. What another host answers says nothing about the archive or the caller."""

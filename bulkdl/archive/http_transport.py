@@ -1,4 +1,4 @@
-"""The interface below the HTTP client: one method, which sends one request; each transport implements it.
+"""The interface below the HTTP client: `send` sends one request; each transport implements it.
 
 A transport follows no redirects, keeps no cookies, decodes no bodies, and never repeats a request. It raises the errors
 of `bulkdl.errors` only. `transports` chooses one.
@@ -70,4 +70,10 @@ class HttpTransport(Protocol):
         Raises:
             RequestFailed: there was no connection, or no valid response.
             ArchiveUnreachable: the certificate of the archive is not trusted.
+        """
+
+    def open_early(self, url: URL, connections: int) -> bool:
+        """Begin to open connections to the origin of `url` until there are so many, if the way there is long.
+
+        False if that is not known yet. A failure says nothing; a request that needs a connection meets it again.
         """

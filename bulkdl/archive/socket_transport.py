@@ -26,10 +26,12 @@ from bulkdl import errors
 from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
+from bulkdl.archive.early_connections import EarlyConnections
 from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, ResponseHeader, parse_header
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
+from bulkdl.runtime.tasks import Tasks
 
 _CONNECTIONS: Final = 4  # name, several addresses, TLS
 _READ_BYTES: Final = 1 << 18
@@ -56,6 +58,7 @@ _GATHERING_SECONDS: Final = 0.01  # for which bytes of a slow body gather before
 _HAS_LOW_WATER_MARK: Final = sys.platform == "linux"  # that `poll` heeds, and that opens the window
 _IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without notice
 _MOST_ORIGINS: Final = 8  # with idle connections
+_LONG_SECONDS: Final = 0.03  # of a handshake that requests should not wait for
 _ADDRESS_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 64
 _NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §5
@@ -441,20 +444,23 @@ class Connection:
 class SocketTransport:
     """See `http_transport.HttpTransport`. Made by `open_transport`."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, tasks: Tasks, clock: Callable[[], float]) -> None:
         self.requests = 0
+        self._clock = clock
         self._access = access
         self._certificates = Certificates(access.ca_bundle)
         self._loop = asyncio.get_running_loop()
         self._idle: dict[_Origin, list[Connection]] = {}
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._early: EarlyConnections[_Origin, Connection] = EarlyConnections(tasks, self._connect, self._give_back)
+        self._connect_seconds: dict[_Origin, float] = {}  # the shortest time
         self._addresses: dict[_Origin, tuple[float, list[_AddressInfo]]] = {}
         self._resolving: dict[_Origin, asyncio.Lock] = {}
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> SocketResponse:
         request = _request(url, headers, form)
-        origin = (url.scheme, (url.raw_host or "").rstrip("."), url.port or 0)
-        connection = self._take_idle(origin) or await self._connect(origin)
+        origin = _origin(url)
+        connection = self._take_idle(origin) or await self._early.next(origin) or await self._connect(origin)
         response = SocketResponse(connection, self._access.silence_seconds, self._give_back)
         connection.response = response
         connection.watch()
@@ -471,6 +477,15 @@ class SocketTransport:
             response.release()
             raise
         return response
+
+    def open_early(self, url: URL, connections: int) -> bool:
+        origin = _origin(url)
+        if (seconds := self._connect_seconds.get(origin)) is None:
+            return False
+        if seconds >= _LONG_SECONDS:
+            there = sum(one.is_open and one.origin == origin for one in self._connections)
+            self._early.open(origin, connections - there - self._early.under_way(origin))
+        return True
 
     def _take_idle(self, origin: _Origin) -> Connection | None:
         idle = self._idle.get(origin, [])
@@ -497,6 +512,7 @@ class SocketTransport:
 
     async def _connect(self, origin: _Origin) -> Connection:
         scheme, host, port = origin
+        began = self._clock()
         bound = min(_CONNECTIONS * self._access.connect_seconds, self._access.answer_seconds)
         try:
             async with asyncio.timeout(bound):
@@ -513,6 +529,8 @@ class SocketTransport:
             self._addresses.pop(origin, None)
             too_many = connection_errors.too_many_files(error)
             raise too_many or connection_errors.cannot_reach(f"{host}:{port}", error_text(error)) from error
+        seconds = self._clock() - began
+        self._connect_seconds[origin] = min(seconds, self._connect_seconds.get(origin, seconds))
         connection = Connection(link, origin)
         self._connections.add(connection)
         return connection
@@ -523,6 +541,7 @@ class SocketTransport:
         if len(self._addresses) > _MOST_ADDRESSES:
             self._addresses.clear()
             self._resolving.clear()
+            self._connect_seconds.clear()
         async with self._resolving.setdefault(origin, asyncio.Lock()):
             until, known = self._addresses.get(origin, (0.0, []))
             if time.monotonic() < until:
@@ -568,8 +587,13 @@ class SocketTransport:
 
     def close(self) -> None:
         """Close all connections."""
+        self._early.close()
         for connection in list(self._connections):
             connection.close()
+
+
+def _origin(url: URL) -> _Origin:
+    return url.scheme, (url.raw_host or "").rstrip("."), url.port or 0
 
 
 def open_window(link: socket.socket) -> None:
@@ -611,14 +635,19 @@ def _request(url: URL, headers: Mapping[str, str], form: Pairs | None) -> bytes:
 
 
 @asynccontextmanager
-async def open_transport(access: Access) -> AsyncIterator[SocketTransport]:
+async def open_transport(
+    access: Access, *, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[SocketTransport]:
     """A transport for one archive; its connections are closed at the end of the block.
+
+    `clock` measures how long it takes to connect.
 
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
-    transport = SocketTransport(access)
-    try:
-        yield transport
-    finally:
-        transport.close()
+    async with Tasks() as tasks:
+        transport = SocketTransport(access, tasks, clock)
+        try:
+            yield transport
+        finally:
+            transport.close()

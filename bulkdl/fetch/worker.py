@@ -164,7 +164,9 @@ class Worker:
         self._load = CpuLoad()
         self._under_way = 0
         self._bundles_under_way = BundlesUnderWay()
-        self._one_ended = asyncio.Event()
+        self._room_changed = asyncio.Event()
+        for source in self._sources.values():
+            source.archive.retrier.on_limit = self._room_changed.set
 
     def _make_source(self, archive: Archive) -> _Source:
         partials, committer, above = self._files.partials, self.committer, self._settings.fetch.parallel_above_bytes
@@ -245,7 +247,7 @@ class Worker:
                     await job()
             finally:
                 self._under_way -= 1
-                self._one_ended.set()
+                self._room_changed.set()
 
         async with self._decoders, self._plain, running_alongside(prepare()):
             await run_pool(jobs(), do, workers=self._settings.share.ceiling + _SPARE_JOBS, name="fetch")
@@ -256,10 +258,10 @@ class Worker:
             self._bundles_under_way.has_room(is_busy=self._load.is_busy)
             and self._under_way < self._most_requests() + _SPARE_JOBS
         ):
-            self._one_ended.clear()
+            self._room_changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
-                    await self._one_ended.wait()
+                    await self._room_changed.wait()
 
     def _most_requests(self) -> int:
         return sum(source.archive.retrier.permits.limit for source in self._sources.values())

@@ -22,6 +22,7 @@ from bulkdl.store.layout import plain_names, special_name
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
 _LISTS_AT_ONCE: Final = 32
 _PAGE: Final = 100
+_MOST_OF_A_SERIES: Final = 8  # requests, of which there is only one if the Series comes as a bundle
 _NOT_LISTED: Final = "the archive does not list this instance in its series"
 _ATTEMPTS_AT_A_SHORT_LIST: Final = 4  # an archive in trouble, or one whose token has expired, may answer with nothing
 
@@ -61,6 +62,7 @@ async def list_instances(
             upstream.changed.clear()
             had_ended, asked, after = upstream.has_ended, False, 0
             while page := await journal_thread(Journal.unlisted_series, run, after=after, limit=_PAGE):
+                archive.retrier.expected = sum(map(_requests_expected, page))
                 for row in page:
                     after = row.id
                     if row.series.series_uid not in in_hand and steps.may_list(row.series):
@@ -87,6 +89,12 @@ async def list_instances(
         downstream.more()
 
     await run_pool(unlisted(), ask, workers=_LISTS_AT_ONCE, name="list")
+
+
+def _requests_expected(row: UnlistedSeries) -> int:
+    """How many requests for instances of a Series may be sent as soon as it is listed."""
+    instances = row.series.image_count or 0 if row.wanted is None else len(row.wanted)
+    return min(instances, _MOST_OF_A_SERIES)
 
 
 async def _list_one(

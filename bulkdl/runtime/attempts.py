@@ -90,6 +90,9 @@ class Retrier:
         self._first_answers: set[asyncio.Timeout] = set()
         self.first_answer_seconds: float | None = None
         self.on_silence: Callable[[], None] | None = None
+        self.on_limit: Callable[[], None] = lambda: None
+        self.expected = 0
+        """How many requests are going to follow, as far as that is known."""
         self._changed = asyncio.Event()  # replaced whenever availability changes, to wake all waiters
 
     def for_another_origin(self) -> Retrier:
@@ -200,6 +203,12 @@ class Retrier:
     def _keep_to_limit(self) -> None:
         if self.limiter.limit != self.permits.limit:
             self.permits.resize(self.limiter.limit)
+            self.on_limit()
+
+    @property
+    def connections(self) -> int:
+        """How many connections the expected requests may need soon."""
+        return min(self.expected, self.limiter.soonest)
 
     def share(self, ceiling: int, *, rate_bytes: float | None = None) -> None:
         """Use at most `ceiling` requests in flight, and `rate_bytes` a second if a rate is set, from now on."""

@@ -26,14 +26,21 @@ _FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling has paid: one round 
 # of 1 Gbit/s and 80 ms is full (10 MB) and so is its queue; packet loss then costs more than waiting (measured).
 _OPENING_BYTES: Final = 20 << 20
 # On a long line a round of requests takes many round trips, because new connections start slowly. The limit need not
-# wait for its end where bodies begin together: if the first windows of all came within an eighth of a round trip, there
-# is room for more. Short answers show nothing of that: eight of them fit a line of 10 Mbit/s.
+# wait for its end: if most answers have begun, and their first windows came at this rate, there is room for four times
+# as many. A line of 10 Mbit/s brings a fifth of it; very short answers show nothing.
 _LONG_SECONDS: Final = 0.03
-_PROMPT: Final = 1 / 8
+_QUICK_BYTES_PER_SECOND: Final = 6_000_000
+_USUAL: Final = 7 / 8  # of the answers: one may be late by chance
+# Where half of them begin so much later than the first one, a queue stands before the line. More requests only lengthen
+# it and lose packets (measured at 10 Mbit/s and 200 ms: 16 take a fifth longer than 4 or 8).
+_LATE: Final = 1 / 8
+_NARROW_BYTES_PER_SECOND: Final = 2_000_000
+_NEWEST: Final = 32
 _FEWEST_ANSWERS: Final = 4
 _TIMES_AT_ONCE: Final = 4
 _MOST_AT_ONCE: Final = 40
 _WINDOW_BYTES: Final = 14_600  # that servers send before the first acknowledgement (RFC 6928)
+_LEAST_BYTES: Final = 2_000
 _MOST_BYTES: Final = 32 << 20  # of bodies in flight at any time, because they are in memory
 _LARGE_BYTES: Final = 4 << 20  # no more of one body is in flight
 _MEAN_WEIGHT: Final = 0.1  # of the latest size
@@ -63,25 +70,43 @@ class Sample:
 
 
 class _Beginnings:
-    """How soon answers have begun, under one limit."""
+    """How soon answers have begun, under one limit. `shortest` is the time of the first one under another limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, shortest: float = math.inf) -> None:
         self._count = 0
         self._in_flight = 0
-        self._shortest, self._longest = math.inf, 0.0
+        self._bytes = 0
+        self.shortest = shortest
+        self._newest: deque[float] = deque(maxlen=_NEWEST)
 
-    def add(self, seconds: float, in_flight: int) -> None:
+    def add(self, seconds: float, size_bytes: int, in_flight: int) -> None:
         self._count += 1
         self._in_flight += in_flight
-        self._shortest, self._longest = min(self._shortest, seconds), max(self._longest, seconds)
+        self._bytes += min(size_bytes, _WINDOW_BYTES)
+        self.shortest = min(self.shortest, seconds)
+        self._newest.append(seconds)
+
+    @property
+    def _are_known(self) -> bool:
+        return self._count >= _FEWEST_ANSWERS and self.shortest >= _LONG_SECONDS
+
+    def _later(self, share: float) -> float:
+        """How many seconds after the time of the first one `share` of the newest began."""
+        return sorted(self._newest)[int(len(self._newest) * share)] - self.shortest
+
+    @property
+    def are_late(self) -> bool:
+        """Whether a queue stands before a long line."""
+        return self._are_known and self._later(1 / 2) > _LATE * self.shortest
 
     @property
     def room(self) -> int:
         """How many requests in flight would be answered as soon; 0 if that is not known."""
-        is_prompt = self._shortest >= _LONG_SECONDS and self._longest <= (1 + _PROMPT) * self._shortest
-        if not is_prompt or self._count < _FEWEST_ANSWERS or self._count**2 < self._in_flight:  # fewer than in flight
+        if not self._are_known or 2 * self._count**2 <= self._in_flight:  # no more than half of those in flight
             return 0
-        return _TIMES_AT_ONCE * self._in_flight // self._count
+        after_first = self._bytes * (self._count - 1) / self._count
+        is_prompt = self._later(_USUAL) * _QUICK_BYTES_PER_SECOND <= after_first
+        return _TIMES_AT_ONCE * self._count if is_prompt else 0
 
 
 class Limiter:
@@ -91,7 +116,8 @@ class Limiter:
     of the proportional gain, a lower one if less than that is lost. It starts by doubling. After a step that pays the
     next one is twice as large, after one that does not it is half as large. When steps of an eighth do not pay, the
     limiter rests for some windows, then tries the other direction, because archives change.
-    On a long line, where answers begin together, it starts with a step of four times what is in flight.
+    On a long line, where answers begin together, it starts with a step of four times what is in flight. It does not go
+    up there while answers begin later than before, because a queue stands before the line then.
 
     A refusal ends a trial, or lowers the limit by three tenths; several broken connections in one window count as one
     refusal. Only requests that started under the present limit count against it, so a burst of refusals lowers it once.
@@ -112,8 +138,10 @@ class Limiter:
         self._rest_seconds = _FIRST_REST_SECONDS
         self._refused_at = -_SOON_SECONDS
         self._beginnings = _Beginnings()
+        self._prompt_seconds: float | None = None  # of a long line where answers began together
         self._proven = self.limit  # the highest limit that paid, while nothing was refused
         self._changed_at = now
+        self._tried_at = now  # when the limit was changed to see what it brings
         self._open_window(now)
 
     def _open_window(self, now: float) -> None:
@@ -133,18 +161,28 @@ class Limiter:
         elif self.limit > self.ceiling:
             self._hold(self._held, goodput=self._held_goodput, now=now)
 
+    @property
+    def soonest(self) -> int:
+        """The limit that one round of prompt answers can bring."""
+        if not self._is_opening:
+            return self.limit
+        return max(self.limit, min(_TIMES_AT_ONCE * self.limit, _MOST_AT_ONCE, self.ceiling))
+
     def begin(self, seconds: float, size_bytes: int, *, in_flight: int, now: float) -> None:
         """Account for an answer of `size_bytes` that begins, `seconds` after its request.
 
         `in_flight` is the number of all requests that run, with this one.
         """
-        if not self._is_opening or size_bytes < _WINDOW_BYTES or now - seconds < self._changed_at:
+        if size_bytes < _LEAST_BYTES or now - seconds < self._tried_at:
             return
-        self._beginnings.add(seconds, in_flight)
+        self._beginnings.add(seconds, size_bytes, in_flight)
+        if not self._is_opening:
+            return
         most = max(1, _OPENING_BYTES // min(size_bytes, _LARGE_BYTES))
         limit = min(self._beginnings.room, _MOST_AT_ONCE, most, self.ceiling)
         if limit > self.limit:
-            self._change(limit, now)
+            self._prompt_seconds = self._beginnings.shortest
+            self._change(limit, now)  # further answers of this round may raise it more
 
     def record(self, sample: Sample, *, in_flight: int, now: float) -> None:
         """Account for a finished request; `in_flight` is the number of others that are running."""
@@ -177,7 +215,8 @@ class Limiter:
     def _has_seen_enough(self, seconds: float) -> bool:
         """Whether the window distinguishes a step of the present size from noise: smaller steps need more requests."""
         if self._is_opening:
-            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit
+            is_narrow = self._beginnings.are_late and self._units < _NARROW_BYTES_PER_SECOND * seconds
+            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit * (2 if is_narrow else 1)
         step = abs(self.limit - self._held) / self._held or max(self._step, 1 / self._held)
         least_seconds = _COARSE_WINDOW_SECONDS if step >= _COARSE_STEP else _FINE_WINDOW_SECONDS
         if seconds < least_seconds or self._done < 2 * self.limit:
@@ -207,6 +246,9 @@ class Limiter:
             self._turn()
 
     def _try(self, now: float) -> None:
+        if self._upwards and self._prompt_seconds is not None and self._beginnings.are_late:
+            self._turn()
+            return
         step = max(1, round(self._held * self._step))
         limit = max(1, min(self._held + step if self._upwards else self._held - step, self.ceiling))
         most_bytes = _OPENING_BYTES if self._is_opening else _MOST_BYTES
@@ -215,12 +257,13 @@ class Limiter:
         if limit == self._held:
             self._turn()
             return
+        self._tried_at = now
+        self._beginnings = _Beginnings(self._prompt_seconds or math.inf)
         self._change(limit, now)
 
     def _change(self, limit: int, now: float) -> None:
         self.limit = limit
         self._changed_at = now
-        self._beginnings = _Beginnings()
         self._open_window(now)
 
     def _turn(self) -> None:

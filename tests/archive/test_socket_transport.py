@@ -16,9 +16,10 @@ from yarl import URL
 
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.socket_transport import SocketResponse, SocketTransport, open_transport, open_window
-from bulkdl.errors import ConfigurationError, ConnectionLost, ShortBody, TimedOut
+from bulkdl.errors import ConfigurationError, ConnectFailed, ConnectionLost, ShortBody, TimedOut
 from bulkdl.model.access import Access
 from bulkdl.runtime.tasks import in_thread
+from tests.support.far_clock import FarClock
 from tests.support.faults import (
     CERTIFICATE,
     Action,
@@ -66,6 +67,57 @@ async def _get(transport: SocketTransport, server: FaultyServer) -> bytes:
         return await response.read()
     finally:
         response.release()
+
+
+@asynccontextmanager
+async def far_transport(access: Access | None = None) -> AsyncIterator[SocketTransport]:
+    async with open_transport(access or Access(), clock=FarClock()) as transport:
+        yield transport
+
+
+async def test_connections_over_a_long_line_are_there_before_the_requests() -> None:
+    async with FaultyServer(in_turn(_as_it_is(HELLO))) as server, far_transport() as transport:
+        assert not transport.open_early(URL(server.url), 5)  # nothing is known of the way
+        await _get(transport, server)
+        assert transport.open_early(URL(server.url), 5)
+        await until(lambda: server.connections == 5)
+        assert transport.open_early(URL(server.url), 5)
+        await asyncio.gather(*(_get(transport, server) for _ in range(5)))
+        assert server.connections == 5
+
+
+async def test_requests_use_the_connections_that_are_being_opened() -> None:
+    async with FaultyServer(in_turn(_as_it_is(HELLO))) as server, far_transport() as transport:
+        await _get(transport, server)
+        transport.open_early(URL(server.url), 4)
+        await asyncio.gather(*(_get(transport, server) for _ in range(4)))
+        assert server.connections == 4
+
+
+async def test_no_connection_is_opened_early_over_a_short_line() -> None:
+    async with transport_to(_as_it_is(HELLO)) as (transport, server):
+        await _get(transport, server)
+        assert transport.open_early(URL(server.url), 5)
+        await asyncio.gather(*(_get(transport, server) for _ in range(2)))
+        assert server.connections == 2
+
+
+async def test_early_connections_that_are_refused_are_met_again_by_requests() -> None:
+    server = FaultyServer(in_turn(answer(b"hello", headers={"Connection": "close"})))
+    async with far_transport() as transport:
+        async with server:
+            await _get(transport, server)
+        transport.open_early(URL(server.url), 5)
+        for _ in range(2):
+            with pytest.raises(ConnectFailed):
+                await _get(transport, server)
+
+
+async def test_the_end_of_the_block_stops_connecting() -> None:
+    async with FaultyServer(in_turn(_as_it_is(HELLO))) as server, far_transport() as transport:
+        await _get(transport, server)
+        transport.open_early(URL(server.url), 5)
+    assert transport.requests == 1
 
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

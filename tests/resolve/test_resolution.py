@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from bulkdl.archive import socket_transport
 from bulkdl.archive.base import Archive, Capabilities, FoundSeries, SeriesQuestion
 from bulkdl.archive.nbia.questions import plan_questions
 from bulkdl.errors import NotFound, SelectionError, ServerFailed
@@ -19,9 +21,13 @@ from bulkdl.model.records import Entry, Series, SeriesSize
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.listing import ListSteps, list_instances
 from bulkdl.resolve.resolution import Resolution, explain_nothing, resolve
-from bulkdl.runtime.tasks import Stage
+from bulkdl.runtime.tasks import Stage, Tasks
+from tests.support.archives import TRANSPORT, opened
+from tests.support.far_clock import FarClock
+from tests.support.faults import FaultyServer, json, stall
 from tests.support.journals import NOW, begin
 from tests.support.memory_archive import MemoryArchive
+from tests.support.waiting import until
 
 ONE, TWO = Series(series_uid=SeriesUid("1.1")), Series(series_uid=SeriesUid("1.2"))
 NAMED = SeriesQuestion({"series_uid": "1.3"}, series_uid=SeriesUid("1.3"))
@@ -168,6 +174,36 @@ async def test_a_list_that_differs_from_an_exact_index_is_a_finding(
         counts = await journal(Journal.counts, run)
     assert [(each.error, each.message) for each in failures] == ([(error, f"the archive {message}")] if error else [])
     assert (counts.owed, counts.series_failed) == (len(entries), 0 if entries or error is None else 1)
+
+
+@pytest.mark.parametrize(("counts", "connections"), [((100, 3, None), 11), ((100,) * 6, 16)], ids=["few", "many"])
+async def test_connections_for_instances_are_opened_while_a_long_line_brings_the_lists(
+    tmp_path: Path, counts: tuple[int | None, ...], connections: int
+) -> None:
+    """No more than the limit of requests can soon reach, and 8 for each Series, which may come as one bundle."""
+    released = asyncio.Event()
+    before = TRANSPORT.set(lambda access: socket_transport.open_transport(access, clock=FarClock()))
+    async with (
+        FaultyServer(lambda seen: json("[]") if seen.path.endswith("Values") else stall(released, b"[]")) as server,
+        opened(server.url) as archive,
+        open_journal_thread(tmp_path / "journal.sqlite") as journal,
+    ):
+        TRANSPORT.reset(before)
+        await archive.collections()
+        run = await journal(begin)
+        series = [
+            (Series(series_uid=SeriesUid(f"1.{number}"), image_count=count), f"{number}")
+            for number, count in enumerate(counts)
+        ]
+        await journal(Journal.record_series, run, series, now=NOW)
+        resolved = Stage()
+        resolved.end()
+        steps = ListSteps(nothing)
+        async with Tasks() as tasks:
+            tasks.join(list_instances(journal, run, archive, upstream=resolved, downstream=Stage(), steps=steps))
+            await until(lambda: server.connections >= connections and archive.retrier.permits.in_use >= len(counts))
+            released.set()
+        assert server.connections == connections
 
 
 # --- Studies, unions, and what a manifest states ----------------------------------------------------------------------

@@ -511,3 +511,28 @@ def test_an_outage_that_is_announced_is_not_called_silence_too() -> None:
         assert said == []
 
     run(main())
+
+
+def test_a_new_limit_is_announced() -> None:
+    """So that work which waits for a permit is given out at once."""
+    retrying = Retrier(
+        limiter=Limiter(ceiling=64), policy=RetryPolicy(max_attempts=1, give_up_after_seconds=0), stop=asyncio.Event()
+    )
+    limits: list[int] = []
+    retrying.on_limit = lambda: limits.append(retrying.permits.limit)
+    for _ in range(8):
+        retrying.began(0.2, 500_000)
+    retrying.began(0.2, 500_000)
+    assert limits == sorted(set(limits))
+    assert limits[-1] == 36
+
+
+@pytest.mark.parametrize(("expected", "connections"), [(0, 0), (5, 5), (1_000, 32)])
+def test_expected_requests_need_no_more_connections_than_the_limit_can_soon_allow(
+    expected: int, connections: int
+) -> None:
+    retrying = retrier(limit=8)
+    assert retrying.connections == 0
+    retrying.limiter.ceiling = 64
+    retrying.expected = expected
+    assert retrying.connections == connections

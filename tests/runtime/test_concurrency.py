@@ -61,15 +61,30 @@ def test_bodies_that_begin_together_over_a_long_line_leave_room_for_more() -> No
     assert limiter.limit == 40
 
 
+def test_lists_that_begin_together_leave_room_for_bodies() -> None:
+    limiter = Limiter(ceiling=256)
+    _begin_bodies(limiter, [0.08, 0.081, 0.08, 0.082, 0.081, 0.083], size_bytes=7_200)
+    assert limiter.limit == 24
+
+
+def test_half_of_the_answers_show_nothing_of_the_others() -> None:
+    """An archive that serves four requests at a time begins four of eight answers promptly."""
+    limiter = Limiter(ceiling=256)
+    for seconds in [0.08] * 4 + [0.16] * 4:
+        limiter.begin(seconds, 500_000, in_flight=8, now=1 + seconds)
+    assert limiter.limit == FIRST_LIMIT
+
+
 @pytest.mark.parametrize(
     ("seconds", "size_bytes"),
     [
         ([0.2 + number * 0.012 for number in range(8)], 500_000),
         ([0.002] * 8, 500_000),
-        ([0.2] * 8, 7_500),
+        ([0.2 + number * 0.006 for number in range(8)], 7_500),
+        ([0.2] * 8, 1_000),
         ([0.2] * 3, 500_000),
     ],
-    ids=["a narrow line", "a short line", "short answers", "a few"],
+    ids=["a narrow line", "a short line", "lists over a narrow line", "short answers", "a few"],
 )
 def test_what_shows_no_room_leaves_the_limit(seconds: list[float], size_bytes: int) -> None:
     limiter = Limiter(ceiling=256)
@@ -94,11 +109,52 @@ def test_a_refusal_takes_back_what_was_given_at_once() -> None:
     assert limiter.limit == FIRST_LIMIT
 
 
-def test_a_request_of_an_earlier_limit_shows_nothing() -> None:
+def _round(limiter: Limiter, begun: list[float], *, now: float, seconds: float, size_bytes: int = 500_000) -> None:
+    """Requests sent together at `now`, as many as there are answers; all end after so many `seconds`."""
+    for waited in begun:
+        limiter.begin(waited, size_bytes, in_flight=len(begun), now=now + waited)
+    for _ in begun:
+        limiter.record(Sample(seconds, size_bytes), in_flight=len(begun) - 1, now=now + seconds)
+
+
+def test_a_request_from_before_a_step_shows_nothing() -> None:
     limiter = Limiter(ceiling=256)
-    _begin_bodies(limiter, [0.08] * 8)
-    _begin_bodies(limiter, [0.08] * 32)  # sent before
+    _round(limiter, [0.01] * 8, now=1.0, seconds=1.0)
+    assert limiter.limit == 16
+    _begin_bodies(limiter, [0.08] * 8, now=1.95)
+    assert limiter.limit == 16
+    _begin_bodies(limiter, [0.08] * 8, now=2.05)
     assert limiter.limit == 32
+
+
+LATE = [0.2 + number * 0.012 for number in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("begun", "seconds", "limit"),
+    [(LATE, 3.8, 8), ([0.2] * 8, 3.8, 32), (LATE, 1.0, 16)],
+    ids=["a full and narrow line", "a slow archive", "a quick line"],
+)
+def test_a_full_and_narrow_line_is_given_time(begun: list[float], seconds: float, limit: int) -> None:
+    limiter = Limiter(ceiling=256)
+    _round(limiter, begun, now=1.0, seconds=seconds)
+    assert limiter.limit == limit
+    if limit == FIRST_LIMIT:
+        _round(limiter, begun, now=5.0, seconds=seconds)
+        assert limiter.limit == 16
+
+
+@pytest.mark.parametrize(("waited", "rises"), [(0.081, True), (0.12, False)], ids=["no queue", "a queue"])
+def test_a_queue_before_an_even_line_keeps_the_limit(waited: float, rises: bool) -> None:  # noqa: FBT001 - a case
+    """At 40 in flight the line is full. More would lose packets."""
+    limiter, highest, now = Limiter(ceiling=256), 0, 1.0
+    _begin_bodies(limiter, [0.08] * 40, now=now)
+    assert limiter.limit == 40
+    for _ in range(30):
+        now += 0.2
+        _round(limiter, [waited] * limiter.limit, now=now, seconds=0.2)
+        highest = max(highest, limiter.limit)
+    assert (highest > 40) is rises
 
 
 def test_the_limit_stays_low_on_a_full_line() -> None:
