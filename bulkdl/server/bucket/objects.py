@@ -80,6 +80,7 @@ class BucketObjects:
         self._folders: OrderedDict[str, dict[str, BucketObject]] = OrderedDict()
         self._cached_files = 0
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._hashing = threading.Lock()
 
     def cached(self, key: str) -> BucketObject | None:
@@ -122,6 +123,10 @@ class BucketObjects:
         """
         if (known := self._cached(uuid)) is not None:
             return known
+        with self._reading:  # many who ask for objects of one Series wait for one query
+            return known if (known := self._cached(uuid)) is not None else self._read_folder(uuid, listed)
+
+    def _read_folder(self, uuid: str, listed: Mapping[str, Sequence[ListedInstance]]) -> dict[str, BucketObject]:
         generation = self._generation()
         series_uid = self._series_uid(uuid)
         if series_uid is not None and self._is_whole is not None and not self._is_whole(series_uid):

@@ -4,6 +4,7 @@ The catalogue is asked once for the files of a Series and for its Collection; bo
 instance needs neither a thread nor the database.
 """
 
+import asyncio
 import io
 import struct
 import time
@@ -64,6 +65,7 @@ class Downloads:
         self._has_lengths = Quirk.NO_CONTENT_LENGTH not in quirks
         self._series: OrderedDict[str, _CachedSeries] = OrderedDict()
         self._cached = 0
+        self._reading = asyncio.Lock()
         self._generation = context.catalogue.generation
 
     async def send_instance(self, http: web.Request, api: Api, hidden: frozenset[str]) -> web.StreamResponse:
@@ -104,13 +106,21 @@ class Downloads:
             return await self._threads.stream(http, headers, iter(partial(source.read, _PIECE_BYTES), b""))
 
     async def _find_series(self, series_uid: str) -> _CachedSeries | None:
-        generation = self._catalogue.generation
-        if self._generation != generation:
-            self._generation, self._cached = generation, 0
+        if (found := self._cached_series(series_uid)) is not None:
+            return found
+        async with self._reading:  # many clients ask for the first instances of a Series at once
+            return self._cached_series(series_uid) or await self._read_series(series_uid)
+
+    def _cached_series(self, series_uid: str) -> _CachedSeries | None:
+        if self._generation != self._catalogue.generation:
+            self._generation, self._cached = self._catalogue.generation, 0
             self._series.clear()
         if (found := self._series.get(series_uid)) is not None:
             self._series.move_to_end(series_uid)
-            return found
+        return found
+
+    async def _read_series(self, series_uid: str) -> _CachedSeries | None:
+        generation = self._generation
         collection = await self._threads.do(self._catalogue.collection_of, series_uid)
         if collection is None:
             return None
@@ -118,7 +128,7 @@ class Downloads:
             return _CachedSeries(collection, None)
         files = {file.sop_uid: file for file in await self._threads.do(self._catalogue.files, series_uid)}
         series = _CachedSeries(collection, files)
-        if series_uid not in self._series and generation == self._catalogue.generation:
+        if generation == self._generation == self._catalogue.generation:
             self._series[series_uid] = series
             self._cached += len(files)
             while self._cached > _CACHED_FILES and len(self._series) > 1:

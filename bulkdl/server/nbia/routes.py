@@ -91,7 +91,7 @@ class _Handlers:
 
     def handler(self, api: Api, endpoint: Endpoint) -> Handler:
         is_post, is_instance = endpoint.method == "POST", endpoint.answer is Answer.INSTANCE
-        answer = self._answering(endpoint)
+        answer, required = self._answering(endpoint), endpoint.required
 
         async def handle(http: web.Request) -> web.StreamResponse:
             viewer = _identify(http, api, endpoint, self._context.authenticator)
@@ -101,7 +101,7 @@ class _Handlers:
                 parameters = await read_form(http) if is_post else http.query
                 if endpoint.is_strict:
                     check_names(endpoint, parameters)
-                for name in endpoint.required:
+                for name in required:
                     if name not in parameters:
                         return missing_parameter(api, endpoint, name)
                 if is_instance:  # without an `ApiRequest`, because there are millions of them

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import threading
 import zipfile
 import zlib
+from functools import cached_property
 from pathlib import Path
+from urllib.parse import urljoin
 
+import aiohttp
 import pytest
 
-from bulkdl.server.catalogue import Root, ServedFile
+from bulkdl.model.ids import stable_uuid
+from bulkdl.server.app import make_app, serving
+from bulkdl.server.catalogue import Catalogue, Root, ServedFile
 from bulkdl.server.nbia.downloads import bundle, named, new_names, sequential_names
-from tests.support.dicom_files import instances, write_folder
+from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.served_archive import FAILED, Archive
 
 
@@ -42,6 +49,45 @@ async def test_a_file_that_changed_since_the_scan_is_a_server_error_and_logged(a
     assert (answer.status, answer.body) == (500, FAILED)
     assert archive.log[-1].status == 500
     assert path.name in (archive.log[-1].note or "")
+
+
+class CountingCatalogue(Catalogue):
+    """A catalogue that counts how often the files of a Series are read, and reads them once it may."""
+
+    reads = 0
+
+    @cached_property
+    def may_read(self) -> threading.Event:
+        return threading.Event()
+
+    def files(self, series_uid: str) -> tuple[ServedFile, ...]:
+        self.reads += 1
+        assert self.may_read.wait(20)
+        return super().files(series_uid)
+
+
+@pytest.mark.parametrize("api", ["NBIA", "bucket"])
+async def test_many_who_ask_for_a_series_at_once_wait_for_one_query(tmp_path: Path, api: str) -> None:
+    made = write_folder(tmp_path / "served", instances(series=1, per_series=20))
+    with CountingCatalogue.open(tmp_path / "catalogue.sqlite") as catalogue:
+        catalogue.scan([Root(tmp_path / "served")])
+        async with serving(make_app(catalogue)) as base, aiohttp.ClientSession() as session:
+
+            async def ask(one: MadeUp) -> bytes:
+                query = f"SeriesInstanceUID={one.series_uid}&SOPInstanceUID={one.sop_uid}"
+                key = f"/bulkdl/{stable_uuid(one.series_uid)}/{stable_uuid(one.sop_uid)}.dcm"
+                nbia = f"/nbia-api/services/v1/getSingleImage?{query}"
+                async with session.get(urljoin(base, nbia if api == "NBIA" else key)) as response:
+                    return await response.read()
+
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(ask(one)) for one in made]
+                for _ in range(2):  # once this is answered, the server has read the requests before
+                    async with session.get(urljoin(base, "/nothing")) as response:
+                        assert response.status == 404
+                catalogue.may_read.set()
+        assert [task.result() for task in asked] == [one.content for one in made]
+        assert catalogue.reads == 1
 
 
 async def test_a_running_server_sees_a_new_scan(archive: Archive, tmp_path: Path) -> None:
