@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tests.attacks.watching import Watcher, resident_bytes
 from tests.support.commands import AsyncProcess, async_process_of, environment
+from tests.support.cores import deadline
 
 SERVICES = "/nbia-api/services"
 _START_SECONDS = 20.0
@@ -62,7 +63,7 @@ class Server:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
             try:
                 writer.write(request)
-                async with asyncio.timeout(within):
+                async with deadline(within, self.process.pid):
                     answered = await reader.read(-1)
             finally:
                 writer.close()
@@ -122,7 +123,7 @@ async def serving(
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(_START_SECONDS):
+        async with deadline(_START_SECONDS, process.pid):
             line = await process.stdout.readline()
         assert line, (await process.stderr.read()).decode()
         server = Server(process, urlsplit(json.loads(line)["url"]).port or 0, watcher.most_bytes)
@@ -130,7 +131,7 @@ async def serving(
         assert server.stopped is None, f"killed for {server.stopped}: {server.peak_bytes:,} bytes"
         assert process.returncode is None, f"the server ended with {process.returncode}"
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with deadline(10, process.pid):
             said = (await process.stderr.read()).decode()
         assert "Traceback" not in said, said[-2000:]
     finally:
@@ -156,7 +157,7 @@ async def said_first(watcher: Watcher, *arguments: str | Path, more: Mapping[str
     process = await start(watcher, *arguments, more=more)
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(_START_SECONDS):
+        async with deadline(_START_SECONDS, process.pid):
             if line := await process.stdout.readline():
                 return line.decode()
             _, err = await process.communicate()

@@ -15,10 +15,11 @@ import pytest
 
 from tests.attacks.hostile import HostileArchive
 from tests.attacks.hostile_files import large_codestream
-from tests.attacks.watching import Running, Watcher, assert_orderly, tree
+from tests.attacks.watching import Running, Watcher, assert_orderly
 from tests.support.commands import SCRIPT
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.processes import tree
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 INFLATED_BYTES = 96 << 20

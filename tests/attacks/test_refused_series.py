@@ -136,7 +136,8 @@ async def test_an_archive_that_refuses_everything_is_exit_3_in_few_requests(
     made_up = list(instances(series=20, per_series=5))
     async with HostileArchive(made_up) as archive:
         archive.attack = lambda seen: REFUSALS[status] if EVERYTHING[name](seen) else None
-        ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror"), within=15)
+        words = archive.mirror_everything(tmp_path / "mirror", "--concurrency", "8")  # so few are in flight at its end
+        ended = await bulkdl.run(*words, within=15)
         refused = [seen for seen in archive.server.requests if EVERYTHING[name](seen)]
     assert_orderly(ended, 3)
     assert status in ended.said()

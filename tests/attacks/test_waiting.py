@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.attacks.hostile import DICOM, JSON, OBJECTS, HostileArchive, asks_for, endpoint_of, silent
-from tests.attacks.watching import Ended, Watcher, assert_orderly, tree
+from tests.attacks.watching import Ended, Watcher, assert_orderly
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen, answer
+from tests.support.full_port import never_accepting
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
+from tests.support.processes import tree
 
 MADE_UP = list(instances(series=3, per_series=3))
 GIVE_UP = ("--give-up-after", "3s")
@@ -95,26 +95,6 @@ async def test_objects_that_never_come_fail_alone(bulkdl: Watcher, tmp_path: Pat
     assert {instance for _, instance, _ in ended.failures()} == set(victims)
     others = MADE_UP[len(hostile) :]
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(others)
-
-
-@contextmanager
-def never_accepting() -> Iterator[int]:
-    """A port whose queue of connections is full, so that a new one is never made."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port: int = listening.getsockname()[1]
-        waiting = []
-        try:
-            for _ in range(4):
-                one = socket.socket()
-                one.settimeout(0)
-                one.connect_ex(("127.0.0.1", port))
-                waiting.append(one)
-            yield port
-        finally:
-            for one in waiting:
-                one.close()
 
 
 def asking(verb: str, address: str, mirror: Path) -> tuple[str | Path, ...]:

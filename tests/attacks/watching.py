@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.commands import AsyncProcess, async_process_of, environment
+from tests.support.cores import Cores
+from tests.support.processes import tree
 
 MORE_BYTES = 300_000_000  # than an honest run takes
 DEADLINE_SECONDS = 25.0
@@ -68,20 +70,6 @@ def assert_orderly(ended: Ended, *codes: int) -> None:
         assert words not in ended.said(), ended.said()[-2000:]
     if codes:
         assert ended.code in codes, f"exit {ended.code}: {ended.said()[-2000:]}"
-
-
-class Cores:
-    """The seconds for which this process, or a command with the processes of its tree, waited for a core."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._longest: dict[int, float] = {}
-
-    def seconds_without(self) -> float:
-        """So many so far: of this process, and of the one in the tree that waited longest, which others wait for."""
-        for one in tree(self._pid):
-            self._longest[one] = max(self._longest.get(one, 0.0), ready_seconds(one))  # 0 where it has just ended
-        return ready_seconds(os.getpid()) + max(self._longest.values())
 
 
 @dataclass
@@ -188,27 +176,6 @@ class Watcher:
         """Run a command to its end; `options` are those of `start`."""
         async with self.start(*arguments, **options) as running:
             return await running.ended(within=within)
-
-
-def tree(pid: int) -> list[int]:
-    """The process and all its descendants."""
-    found = [pid]
-    for parent in found:
-        with suppress(OSError):  # processes and threads end while we look
-            for task in Path(f"/proc/{parent}/task").iterdir():
-                with suppress(OSError):
-                    found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-def ready_seconds(pid: int) -> float:
-    """How long the thread of a process that waited longest was ready, without a core (`schedstat` of proc(5))."""
-    longest = 0
-    with suppress(OSError):  # processes and threads end while we look
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):
-                longest = max(longest, int((task / "schedstat").read_text().split()[1]))
-    return longest / 1e9
 
 
 def resident_bytes(pid: int) -> int:

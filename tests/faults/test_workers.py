@@ -13,6 +13,7 @@ import pytest
 from bulkdl.model.events import Event
 from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import BadArchive, command, endpoint_of, start_command
+from tests.support.cores import deadline
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -144,7 +145,7 @@ async def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(tmp_path: Path, w
         await gate.reached.wait()
         process.send_signal(signal.SIGINT)
         ended = asyncio.ensure_future(process.wait())
-        async with asyncio.timeout(4):  # seconds before what hangs would be cut off
+        async with deadline(4, process.pid):  # seconds before what hangs would be cut off
             while not ended.done():
                 await asyncio.wait([ended], timeout=0.05)  # the first may not have been handled yet
                 with suppress(ProcessLookupError):

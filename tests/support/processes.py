@@ -1,4 +1,4 @@
-"""Find the child processes of a process in `/proc`."""
+"""Find the processes that a process has started in `/proc`."""
 
 from __future__ import annotations
 
@@ -15,4 +15,15 @@ def children_of(pid: int, module: str) -> list[int]:
                 with suppress(OSError):
                     if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
                         found.append(int(child))
+    return found
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):  # processes and threads end while we look
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                with suppress(OSError):
+                    found += [int(child) for child in (task / "children").read_text().split()]
     return found
