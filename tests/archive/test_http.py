@@ -38,6 +38,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.selection import Selection
 from tests.support.archives import TRANSPORT, Recorder, opened, samples
+from tests.support.clocks import JumpingClock
 from tests.support.faults import (
     CERTIFICATE,
     Action,
@@ -275,9 +276,11 @@ async def test_the_limiter_learns_when_a_body_begins_and_how_large_it_is() -> No
         assert 0 < waited <= time.monotonic() - began
 
 
-async def test_a_silent_archive_times_out() -> None:
-    silent = stall(asyncio.Event())
-    assert type(await failure(silent, access=Access(answer_seconds=0.3, silence_seconds=0.05))) is TimedOut
+async def test_a_silent_archive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = JumpingClock(monkeypatch)
+
+    silent = clock.stall(Access().answer_seconds)
+    assert type(await failure(silent)) is TimedOut
 
 
 @pytest.mark.parametrize("receive", [fetch, read, through_threads])
@@ -294,9 +297,12 @@ async def test_a_body_that_trickles_times_out(receive: Callable[[Archive], Await
 
 
 @pytest.mark.parametrize("receive", [fetch, read, through_threads])
-async def test_a_body_that_keeps_coming_is_waited_for(receive: Callable[[Archive], Awaitable[bytes]]) -> None:
-    patient = Access(silence_seconds=0.5, lowest_bytes_per_second=20.0)
-    slow = slowly(BODY[:1000], piece_bytes=50, pause_seconds=0.05, headers=DICOM)
+async def test_a_body_that_keeps_coming_is_waited_for(
+    receive: Callable[[Archive], Awaitable[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, patient = JumpingClock(monkeypatch), Access(silence_seconds=30.0, lowest_bytes_per_second=1.0)
+
+    slow = clock.slowly(10, BODY[:1000], piece_bytes=50)
     async with FaultyServer(lambda _: slow) as server, opened(server.url, access=patient) as client:
         assert await receive(client) == BODY[:1000]
 

@@ -19,6 +19,7 @@ from bulkdl.archive.socket_transport import SocketResponse, SocketTransport, ope
 from bulkdl.errors import ConfigurationError, ConnectFailed, ConnectionLost, ShortBody, TimedOut
 from bulkdl.model.access import Access
 from bulkdl.runtime.tasks import in_thread
+from tests.support.clocks import JumpingClock
 from tests.support.far_clock import FarClock
 from tests.support.faults import (
     CERTIFICATE,
@@ -32,6 +33,7 @@ from tests.support.faults import (
     self_signed,
     stall,
 )
+from tests.support.full_port import never_accepting
 from tests.support.waiting import until
 
 BODY = bytes(range(256)) * 8192
@@ -427,6 +429,57 @@ async def test_idle_connections_to_many_hosts_are_not_kept() -> None:
         assert (servers[-1].connections, servers[0].connections) == (1, 2)
 
 
+async def test_a_connection_on_which_more_comes_behind_the_answer_is_not_used_again() -> None:
+    read = asyncio.Event()
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(HELLO)
+        await read.wait()
+        await exchange.send(HELLO)
+
+    async with transport_to(act, answer(b"next")) as (transport, server):
+        response = await transport.send(URL(server.url), {}, None)
+        assert await response.read() == b"hello"
+        read.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        response.release()
+        assert await _get(transport, server) == b"next"
+
+
+@pytest.mark.parametrize(("seconds", "connections"), [(10, 1), (16, 2)])
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    seconds: float, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = JumpingClock(monkeypatch)
+    async with transport_to(answer(b"body")) as (transport, server):
+        await _get(transport, server)
+        clock.jump(seconds)
+        await _get(transport, server)
+        assert server.connections == connections
+
+
+async def test_connections_that_are_not_needed_any_longer_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = JumpingClock(monkeypatch)
+    async with transport_to(answer(b"body")) as (transport, server):
+        await asyncio.gather(*(_get(transport, server) for _ in range(3)))
+        assert server.open_connections == 3
+        for _ in range(2):
+            clock.jump(10)
+            await _get(transport, server)
+        await until(lambda: server.open_connections == 1)
+
+
+async def test_a_response_that_is_released_twice_gives_its_connection_back_once() -> None:
+    async with transport_to(answer(b"body")) as (transport, server):
+        response = await transport.send(URL(server.url), {}, None)
+        await response.read()
+        response.release()
+        response.release()
+        assert await asyncio.gather(*(_get(transport, server) for _ in range(2))) == [b"body"] * 2
+        assert server.connections == 2
+
+
 async def test_a_request_that_is_cancelled_leaves_no_connection() -> None:
     async with transport_to(stall(asyncio.Event()), answer(b"body")) as (transport, server):
         request = asyncio.create_task(transport.send(URL(server.url), {}, None))
@@ -444,11 +497,36 @@ async def test_headers_without_end_are_refused_though_they_come_slowly() -> None
             await transport.send(URL(server.url), {}, None)
 
 
-async def test_a_header_that_does_not_end_in_time_is_an_error() -> None:
-    action = stall(asyncio.Event())
-    async with transport_to(action, access=Access(answer_seconds=0.05)) as (transport, server):
+async def test_a_header_that_does_not_end_in_time_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = JumpingClock(monkeypatch)
+    async with transport_to(stall(asyncio.Event())) as (transport, server):
+        request = asyncio.create_task(transport.send(URL(server.url), {}, None))
+        await until(lambda: server.requests)
+        clock.jump(Access().answer_seconds)
         with pytest.raises(TimedOut):
-            await transport.send(URL(server.url), {}, None)
+            await request
+
+
+async def test_a_body_that_stops_coming_is_an_error() -> None:
+    action = stall(asyncio.Event(), BODY, after=1000)
+    async with transport_to(action, access=Access(silence_seconds=0.05)) as (transport, server):
+        with pytest.raises(TimedOut):
+            await _get(transport, server)
+
+
+@ON_LINUX
+async def test_a_connection_is_awaited_no_longer_than_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seconds = JumpingClock(monkeypatch), 0
+    with never_accepting() as port:
+        async with open_transport(Access(connect_seconds=30, answer_seconds=10)) as transport:
+            request = asyncio.create_task(transport.send(URL(f"http://127.0.0.1:{port}/"), {}, None))
+            while not request.done():
+                await asyncio.sleep(0)
+                clock.jump(1)
+                seconds += 1
+            with pytest.raises(ConnectFailed, match="within the time"):
+                await request
+    assert 10 <= seconds < 20
 
 
 @pytest.mark.parametrize("header", ["a\r\nX-Other: b", "a\nb", "a\0b"])

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from bulkdl.model.access import Access
 from bulkdl.model.events import ArchiveDown, Event
 from bulkdl.model.reports.base import RunOutcome
-from tests.support.bad_archive import DICOM, BadArchive, command, endpoint_of
+from tests.support.bad_archive import BadArchive, command, endpoint_of
+from tests.support.clocks import JumpingClock
 from tests.support.commands import async_process_of, environment
 from tests.support.dicom_files import instances
-from tests.support.faults import Action, FaultyServer, Seen, answer, self_signed, slowly, stall
+from tests.support.faults import Action, FaultyServer, Seen, answer, self_signed
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.nowhere import UNKNOWN_HOST, refusing_port
 
@@ -104,23 +106,27 @@ async def test_a_folder_whose_sync_fails_is_named(tmp_path: Path) -> None:
     assert f"cannot sync the folder {tmp_path}: Input/output error" in err
 
 
-SLOW: dict[str, Callable[[], Action]] = {
-    "silent": lambda: stall(asyncio.Event()),
-    "stalled after the headers": lambda: stall(asyncio.Event(), VICTIM.content, after=0, headers=DICOM),
-    "stalled in the body": lambda: stall(asyncio.Event(), VICTIM.content, after=300, headers=DICOM),
-    "a trickle": lambda: slowly(VICTIM.content, piece_bytes=1, pause_seconds=0.05, headers=DICOM),
+SLOW: dict[str, Callable[[JumpingClock], Action]] = {
+    "silent": lambda clock: clock.stall(Access().answer_seconds),
+    "stalled after the headers": lambda clock: clock.stall(Access().silence_seconds, VICTIM.content, after=0),
+    "stalled in the body": lambda clock: clock.stall(Access().silence_seconds, VICTIM.content, after=300),
+    "a trickle": lambda clock: clock.slowly(10, VICTIM.content, piece_bytes=1),
 }
 
 
 @pytest.mark.parametrize("name", SLOW)
 @pytest.mark.parametrize("times", [1, 10**6], ids=["once", "always"])
-async def test_an_instance_that_arrives_too_slowly_times_out(tmp_path: Path, name: str, times: int) -> None:
+async def test_an_instance_that_arrives_too_slowly_times_out(
+    tmp_path: Path, name: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = JumpingClock(monkeypatch)
+
     def fault(seen: Seen) -> Action | None:
         is_it = endpoint_of(seen) == "getSingleImage" and seen.query["SOPInstanceUID"] == VICTIM.sop_uid
-        return SLOW[name]() if is_it and seen.ordinal <= times else None
+        return SLOW[name](clock) if is_it and seen.ordinal <= times else None
 
     async with BadArchive(MADE_UP, fault) as archive:
-        report = await archive.mirror(tmp_path, access={"answer_seconds": 0.3, "silence_seconds": 0.3}, max_attempts=3)
+        report = await archive.mirror(tmp_path, max_attempts=3, concurrency=1, give_up_after_seconds=3600)
         asked = [s for s in archive.asked("getSingleImage") if s.query["SOPInstanceUID"] == VICTIM.sop_uid]
     if times == 1:
         assert (report.outcome, report.retries, len(asked)) == (RunOutcome.COMPLETE, 1, 2)

@@ -14,8 +14,9 @@ import pytest
 
 from bulkdl.model.reports.base import RunOutcome
 from tests.support.bad_archive import DICOM, BadArchive, endpoint_of, start_command
+from tests.support.clocks import JumpingClock
 from tests.support.dicom_files import MadeUp, instances
-from tests.support.faults import Action, Seen, answer, cut, slowly, stall
+from tests.support.faults import Action, Seen, answer, cut, stall
 from tests.support.mirrors import checksums_of, checksums_on_disk
 from tests.support.waiting import until
 
@@ -148,30 +149,28 @@ async def test_bytes_that_were_damaged_on_the_disk_meanwhile_are_not_built_upon(
 
 
 @pytest.mark.parametrize("rows", [8, 1600], ids=["small", "large"])
-async def test_a_trickle_is_as_dead_as_silence(tmp_path: Path, rows: int) -> None:
-    one = next(instances(series=1, per_series=1, rows=rows))
-    slow = {"silence_seconds": 0.3, "lowest_bytes_per_second": 2_000.0 if rows == 8 else 20_000.0}
+async def test_a_trickle_is_as_dead_as_silence(tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, clock = next(instances(series=1, per_series=1, rows=rows)), JumpingClock(monkeypatch)
 
     def fault(seen: Seen) -> Action | None:
         is_first = endpoint_of(seen) == "getSingleImage" and seen.ordinal == 1
-        return slowly(one.content, piece_bytes=10, pause_seconds=0.02, headers=DICOM) if is_first else None
+        return clock.slowly(1, one.content, piece_bytes=10) if is_first else None
 
     async with BadArchive([one], fault) as archive:
-        report = await archive.mirror(tmp_path, access=slow)
+        report = await archive.mirror(tmp_path, workers=1, give_up_after_seconds=3600)
     assert (report.outcome, report.retries) == (RunOutcome.COMPLETE, 1)
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of([one])
 
 
-async def test_a_large_file_may_take_as_long_as_it_comes(tmp_path: Path) -> None:
-    one = next(instances(series=1, per_series=1, rows=1600))  # 5 MB, in more than three times the silence
-    patient = {"silence_seconds": 1.0, "lowest_bytes_per_second": 1_000.0}
+async def test_a_large_file_may_take_as_long_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, clock = next(instances(series=1, per_series=1, rows=1600)), JumpingClock(monkeypatch)  # 5 MB
 
     def fault(seen: Seen) -> Action | None:
         is_it = endpoint_of(seen) == "getSingleImage"
-        return slowly(one.content, piece_bytes=1 << 15, pause_seconds=0.02, headers=DICOM) if is_it else None
+        return clock.slowly(20, one.content, piece_bytes=1 << 18) if is_it else None
 
     async with BadArchive([one], fault) as archive:
-        report = await archive.mirror(tmp_path, access=patient)
+        report = await archive.mirror(tmp_path, workers=1, give_up_after_seconds=3600)
     assert (report.outcome, report.retries) == (RunOutcome.COMPLETE, 0)
     assert hashlib.sha256(one.content).hexdigest() in checksums_on_disk(tmp_path / "mirror").values()
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import time
+
+import pytest
 
 from bulkdl.model.events import Progress
+from tests.support.faults import Action, Exchange
+
+_DICOM = {"Content-Type": "application/dicom"}
 
 
 class HandMovedClock:
@@ -51,3 +58,50 @@ def progress(
         resolving=resolving,
         at_work=("TCGA-GBM",),
     )
+
+
+class JumpingClock:
+    """`time.monotonic`, and with it the event loop of a test, with jumps: what is awaited meanwhile has timed out."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._real = time.monotonic
+        self._ahead = 0.0
+        patch.setattr(time, "monotonic", self)
+
+    def __call__(self) -> float:
+        return self._real() + self._ahead
+
+    def jump(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._ahead += seconds
+
+    def stall(self, seconds: float, body: bytes = b"", *, after: int | None = None) -> Action:
+        """As `faults.stall`: then so much time passes, and no more is sent."""
+
+        async def act(exchange: Exchange) -> None:
+            if after is not None:
+                await exchange.send_head(200, {"Content-Length": str(len(body)), **_DICOM})
+                await exchange.send(body[:after])
+                await _until_read()
+            self.jump(seconds)
+            await asyncio.Event().wait()
+
+        return act
+
+    def slowly(self, seconds: float, body: bytes, *, piece_bytes: int) -> Action:
+        """As `faults.slowly`, with so much time behind each piece."""
+
+        async def act(exchange: Exchange) -> None:
+            await exchange.send_head(200, {"Content-Length": str(len(body)), **_DICOM})
+            for start in range(0, len(body), piece_bytes):
+                await exchange.send(body[start : start + piece_bytes])
+                await _until_read()
+                self.jump(seconds)
+
+        return act
+
+
+async def _until_read() -> None:
+    """Let a client in the same event loop read what was sent."""
+    for _ in range(5):
+        await asyncio.sleep(0)

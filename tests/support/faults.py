@@ -323,6 +323,11 @@ class FaultyServer:
         """The address of the server, with a slash at its end."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}/"
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, as far as the server has seen."""
+        return len(self._serving)
+
     async def __aenter__(self) -> Self:
         await self.come_back()
         return self
