@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,10 +33,11 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
 from bulkdl.store.files import MirrorFiles
-from bulkdl.store.partials import KeptPartial, partial_name
+from bulkdl.store.partials import KeptPartial, Partials, partial_name
 from tests.support.bucket_server import BUCKET, BucketServer, Stored, key_of, part_of, range_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen, answer, stall
+from tests.support.waiting import until
 
 (ONE,) = instances(series=1, per_series=1, rows=3200)  # 20 MB
 ABOVE = 4 << 20  # so a part has 1 MB
@@ -62,6 +67,13 @@ class Bench:
     @property
     def requested_bytes(self) -> int:
         return sum(end - start for start, end in (range_of(seen, LENGTH) for seen in self.server.gets))
+
+    def kept(self) -> list[KeptPartial]:
+        return list(self.files.partials.resumable().values())
+
+    def noted(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.files.partials.folder / f"{NAME}.json").read_bytes())
+        return found
 
     def partial_files(self) -> list[str]:
         return sorted(path.suffix for path in self.files.partials.folder.iterdir())
@@ -145,11 +157,66 @@ async def test_attempts_without_progress_are_counted(opened: Opened) -> None:
         assert (outcome.outcome, outcome.error, outcome.attempts) == (Outcome.FAILED, "short-body", 4)
 
 
-async def test_another_process_continues_part_by_part(opened: Opened) -> None:
+async def test_a_range_that_fails_is_requested_again(opened: Opened) -> None:
+    others_failed = asyncio.Event()
+
+    def fault(seen: Seen) -> Action | None:
+        if 2 <= seen.number <= 4:
+            if seen.number == 4:
+                others_failed.set()
+            return answer(b"", status=500)
+        return after(others_failed, part_of(STORED, seen)) if seen.number > 4 else None
+
+    async with opened(fault=fault) as bench:
+        assert (await bench.download()).outcome is Outcome.FETCHED
+        assert bench.content == ONE.content
+
+
+async def test_the_bytes_of_a_range_that_broke_off_are_not_requested_again(opened: Opened) -> None:
+    cut_after = dict.fromkeys((2, 3, 4), 100000)
+
+    async with opened(fault=lambda seen: part_of(STORED, seen, cut_after=cut_after.get(seen.number))) as bench:
+        assert (await bench.download()).outcome is Outcome.FETCHED
+        ranges = [range_of(seen, LENGTH) for seen in bench.server.gets]
+        sent = [min(cut_after.get(number, LENGTH), end - start) for number, (start, end) in enumerate(ranges, start=1)]
+        assert (sum(sent), bench.content) == (LENGTH, ONE.content)
+
+
+class SlowNotes(Partials):
+    """Writes a note when that is `released`, and says that it is `writing` it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.writing, self.released = threading.Event(), threading.Event()
+
+    def note(self, name: str, kept: KeptPartial) -> None:
+        self.writing.set()
+        self.released.wait()
+        super().note(name, kept)
+
+
+async def test_a_note_that_is_being_written_is_awaited(opened: Opened, files: MirrorFiles) -> None:
+    """One that came later would be of no file."""
+    files.partials = partials = SlowNotes(files.partials.folder)
+    async with opened() as bench:
+        download = asyncio.create_task(bench.download())
+        await asyncio.to_thread(partials.writing.wait)
+        download.cancel()
+        ended, _ = await asyncio.wait([download], timeout=0.05)
+        partials.released.set()
+        with suppress(asyncio.CancelledError):
+            await download
+        assert (ended, bench.partial_files()) == (set(), [".json", ".part"])
+
+
+@pytest.mark.parametrize(("answered", "share", "synced_bytes"), [(18, 0.8, 16 << 20), (10, 0.4, 0)])
+async def test_another_process_continues_part_by_part(
+    answered: int, share: float, synced_bytes: int, opened: Opened
+) -> None:
     enough, released = asyncio.Event(), asyncio.Event()
 
     def fault(seen: Seen) -> Action | None:
-        if seen.number <= 18 or released.is_set():
+        if seen.number <= answered or released.is_set():
             return None
         enough.set()
         return stall(released)
@@ -157,8 +224,8 @@ async def test_another_process_continues_part_by_part(opened: Opened) -> None:
     async with opened(fault=fault) as bench:
         download = asyncio.create_task(bench.download())
         await enough.wait()
-        while sum(kept.synced_bytes for kept in bench.files.partials.resumable().values()) < 0.8 * LENGTH:  # noqa: ASYNC110 - a file has no event
-            await asyncio.sleep(0.01)
+        await until(lambda: [kept for kept in bench.kept() if kept.synced_bytes >= share * LENGTH])
+        await until(lambda: bench.noted()["synced_bytes"] >= synced_bytes)  # what a power cut would leave
         download.cancel()
         with suppress(asyncio.CancelledError):
             await download
@@ -171,7 +238,7 @@ async def test_another_process_continues_part_by_part(opened: Opened) -> None:
         outcome = await again.download()
         assert (outcome.outcome, bench.content) == (Outcome.FETCHED, ONE.content)
         assert outcome.sha256 == hashlib.sha256(ONE.content).digest()
-        assert bench.requested_bytes - before < 0.3 * LENGTH
+        assert bench.requested_bytes - before < (1.1 - share) * LENGTH
         assert bench.partial_files() == []
 
 
