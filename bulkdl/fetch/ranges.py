@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from bulkdl.archive.base import Archive, Body, Rest
+from bulkdl.archive.base import Archive, Body, Rest, ThreadedBody
 from bulkdl.errors import ConnectionLost, Interrupted, RequestFailed, ShortBody, TimedOut, UnexpectedAnswer
 from bulkdl.fetch.arrivals import Arrival
 from bulkdl.fetch.committer import Received
@@ -203,6 +203,9 @@ class RangedDownload:
         rest = Rest(start, self.kept.length, self.kept.validator or None, end)
         async with self._archive.open(self._target.series_uid, self._target.entry, rest=rest) as body:
             self._check(body, end - start)
+            if (threaded := body.threaded) is not None and not self._archive.retrier.is_paced:
+                await self._receive(threaded, part, file)
+                return
             pieces: list[bytes | memoryview] = []
             size_bytes = 0
             try:
@@ -219,6 +222,19 @@ class RangedDownload:
                 raise
             await self._write(part, pieces, file)
 
+    async def _receive(self, body: ThreadedBody, part: int, file: PartialStream) -> None:
+        """Receive a part in threads, which write each piece while the cache of the core has it."""
+        position = self._parts.start(part)
+
+        def take(piece: memoryview) -> None:
+            nonlocal position
+            file.put(position, piece)
+            position += len(piece)
+
+        while size_bytes := await body.receive(take, WRITE_BYTES):
+            self.arrival.add(size_bytes)
+            await self._is_written(part, size_bytes, file)
+
     def _check(self, body: Body, length: int) -> None:
         validator = body.validator
         if not body.is_part or validator is None:
@@ -234,7 +250,9 @@ class RangedDownload:
 
     async def _write(self, part: int, pieces: list[bytes | memoryview], file: PartialStream) -> None:
         await file.write_at(self._parts.start(part), pieces)
-        size_bytes = sum(map(len, pieces))
+        await self._is_written(part, sum(map(len, pieces)), file)
+
+    async def _is_written(self, part: int, size_bytes: int, file: PartialStream) -> None:
         self._parts.written[part] += size_bytes
         self._unsynced += size_bytes
         self._unnoted += size_bytes

@@ -74,9 +74,10 @@ class PartialStream:
 
     async def write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
         """Write `chunks` from `position` on, in a thread. Several tasks may do so."""
-        await in_thread(self._write_at, position, chunks)
+        await in_thread(self.put, position, *chunks)
 
-    def _write_at(self, position: int, chunks: Sequence[bytes | memoryview]) -> None:
+    def put(self, position: int, *chunks: bytes | memoryview) -> None:
+        """Write `chunks` from `position` on. Blocking."""
         with self._writing, disk_errors("write", self.path):
             descriptor = self._file.fileno()
             os.lseek(descriptor, position, os.SEEK_SET)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
+from bulkdl.runtime.rates import ByteRate
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.partials import KeptPartial, Partials, partial_name
 from tests.support.bucket_server import BUCKET, BucketServer, Stored, key_of, part_of, range_of
@@ -96,11 +98,16 @@ Opened = Callable[..., AbstractAsyncContextManager[Bench]]
 def opened(files: MirrorFiles, threads: Threads) -> Opened:
     @asynccontextmanager
     async def open_bench(
-        *, fault: Callable[[Seen], Action | None] = lambda _: None, stored: Stored = STORED, permits: int = 8
+        *,
+        fault: Callable[[Seen], Action | None] = lambda _: None,
+        stored: Stored = STORED,
+        permits: int = 8,
+        is_paced: bool = False,
     ) -> AsyncIterator[Bench]:
         running = BucketServer({BUCKET: {key_of(ONE): stored}}, fault=fault)
         policy = RetryPolicy(max_attempts=4, give_up_after_seconds=5, wait_scale=0.01)
-        retrier = Retrier(limiter=Limiter(ceiling=permits), policy=policy, stop=asyncio.Event())
+        rate = ByteRate(1e12, now=time.monotonic()) if is_paced else None
+        retrier = Retrier(limiter=Limiter(ceiling=permits), policy=policy, stop=asyncio.Event(), rate=rate)
         async with (
             running.server,
             connect(Profile("idc", running.url, "idc"), retrier) as archive,
@@ -142,8 +149,9 @@ async def test_one_permit_is_enough(opened: Opened) -> None:
         assert (bench.content, bench.server.server.most_at_once) == (ONE.content, 1)
 
 
-async def test_a_link_that_breaks_again_and_again_costs_little(opened: Opened) -> None:
-    async with opened(fault=lambda seen: part_of(STORED, seen, cut_after=300_000)) as bench:
+@pytest.mark.parametrize("is_paced", [False, True], ids=["threads", "paced"])
+async def test_a_link_that_breaks_again_and_again_costs_little(opened: Opened, *, is_paced: bool) -> None:
+    async with opened(fault=lambda seen: part_of(STORED, seen, cut_after=300_000), is_paced=is_paced) as bench:
         outcome = await bench.download()
         assert (outcome.outcome, outcome.attempts) == (Outcome.FETCHED, 1)
         assert bench.content == ONE.content
