@@ -72,7 +72,7 @@ torture: $(READY) ## the long tests: 730 kills, an instance of 4 GB, a slide of 
 	$(BIN)/python -m tests.stress.mixed_faults --instances 2000
 	$(BIN)/python -m tests.stress.questions --questions 649
 
-matrix: $(READY) ## torture, faults, attacks and contracts with each transport, over TLS, with one worker and two
+matrix: $(READY) ## torture, faults, attacks and contracts: each transport, TLS, one worker and two, in pairs
 	$(BIN)/python -m tests.stress.matrix
 
 fuzz: $(READY) ## property tests with ten to a hundred times as many examples: a quarter of an hour

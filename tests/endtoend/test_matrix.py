@@ -6,12 +6,16 @@ Not all combinations: every pair of values is in one of the rows. `make matrix` 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from bulkdl.model.settings import Transport
+from tests.stress.matrix import CELLS, PAIRS, Cell
 from tests.stress.mixed_faults import run_with_mixed_faults
 from tests.stress.torture import Plan, torture
 from tests.support.commands import RunningArchive, loops_by_uvloop, requests_by_aiohttp, run
@@ -70,6 +74,13 @@ def test_a_run_with_mixed_faults_ends_correctly(
         found = uvloop.run(work) if way.by_uvloop else asyncio.run(work)
     assert found.wrong == ()
     assert found.served_wrong > 5
+
+
+def test_every_two_values_of_the_matrix_meet_in_one_of_its_cells() -> None:
+    def meetings(cells: Iterable[Cell]) -> set[tuple[tuple[str, object], ...]]:
+        return {pair for cell in cells for pair in combinations(asdict(cell).items(), 2)}
+
+    assert meetings(PAIRS) == meetings(CELLS)
 
 
 def test_the_command_and_its_workers_use_uvloop_if_requested(

@@ -1,7 +1,8 @@
 """Faults, attacks, contracts, torture and mixed faults, with every transport, over TLS, with two workers.
 
-`python -m tests.stress.matrix` runs every cell; `--only aiohttp-tls-2` one, `--quick` without torture and mixed faults.
-The tests themselves run in the first cell, `sockets-plain-1`, alone. See `tests.support.variants`.
+`python -m tests.stress.matrix` runs four cells, in which every two values meet; `--all` runs all eight,
+`--only aiohttp-tls-2` one, `--quick` all without torture and mixed faults. The first cell, `sockets-plain-1`, is how
+`make test` runs the suites, so they do not run in it again. See `tests.support.variants`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ from tests.support.fork_server import SITE
 
 ROOT: Final = Path(__file__).parents[2]
 SUITES: Final = ("tests/contract", "tests/faults", "tests/attacks")
+SERVER_ALONE: Final = (  # `make test` runs them: nothing is downloaded, so all cells are the same to them
+    "errors_through_pools",
+    "guests_and_answers",
+    "hosts",
+    "silent_connections",
+    "thumbnails_of_hostile_files",
+)
 KILLS: Final = "40"
 INSTANCES: Final = "600"
 
@@ -53,7 +61,9 @@ class Cell:
     def commands(self, *, is_quick: bool) -> Iterator[list[str]]:
         """What runs in it."""
         suites = ["-m", "pytest", "-q", "--numprocesses", "logical", "--dist", "worksteal", "-p", "no:cacheprovider"]
-        yield [sys.executable, *suites, *SUITES]
+        left_out = [f"--ignore=tests/attacks/test_{name}.py" for name in SERVER_ALONE]
+        if self != CELLS[0]:
+            yield [sys.executable, *suites, *SUITES, *left_out]
         if not is_quick:
             workers = ["--workers", str(self.workers)]
             yield [sys.executable, "-m", "tests.stress.torture", "--kills", KILLS, *workers]
@@ -63,16 +73,23 @@ class Cell:
 
 
 CELLS: Final = tuple(Cell(*each) for each in product(("sockets", "aiohttp"), (False, True), (1, 2)))
+PAIRS: Final = (
+    CELLS[0],
+    Cell("sockets", is_tls=True, workers=2),
+    Cell("aiohttp", is_tls=False, workers=2),
+    Cell("aiohttp", is_tls=True, workers=1),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=[cell.name for cell in CELLS], help="may be repeated")
+    parser.add_argument("--all", action="store_true", help="all cells, not four in which every two values meet")
     parser.add_argument("--quick", action="store_true", help="without torture and mixed faults")
     given = parser.parse_args()
     failed = []
     for cell in CELLS:
-        if given.only and cell.name not in given.only:
+        if cell.name not in given.only if given.only else cell not in PAIRS and not given.all:
             continue
         for command in cell.commands(is_quick=given.quick):
             started = time.monotonic()
