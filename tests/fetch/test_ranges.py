@@ -105,7 +105,7 @@ def opened(files: MirrorFiles, threads: Threads) -> Opened:
         is_paced: bool = False,
     ) -> AsyncIterator[Bench]:
         running = BucketServer({BUCKET: {key_of(ONE): stored}}, fault=fault)
-        policy = RetryPolicy(max_attempts=4, give_up_after_seconds=5, wait_scale=0.01)
+        policy = RetryPolicy(max_attempts=4, give_up_after_seconds=600, wait_scale=0.01)
         rate = ByteRate(1e12, now=time.monotonic()) if is_paced else None
         retrier = Retrier(limiter=Limiter(ceiling=permits), policy=policy, stop=asyncio.Event(), rate=rate)
         async with (

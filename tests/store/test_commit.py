@@ -115,6 +115,7 @@ def test_one_of_many_that_cannot_be_written_fails_alone(files: MirrorFiles) -> N
     commit(files, jobs)
     assert errors_of(jobs) == [MirrorUnwritable if number == 3 else None for number in range(20)]
     assert len(files.existing("C")) == 19
+    assert not files.absolute("C/3.dcm").exists()
 
 
 def test_many_that_cannot_be_synced_fail_and_leave_nothing(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
