@@ -14,6 +14,7 @@ from typing import Final
 
 from bulkdl.archive.base import Archive
 from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, Interrupted, MirrorUnwritable
+from bulkdl.fetch.last_items import in_last_items
 from bulkdl.fetch.progress_meter import ProgressMeter, Recorded
 from bulkdl.fetch.shares import Shares
 from bulkdl.fetch.threads import Threads
@@ -194,7 +195,8 @@ class Coordinator:
                 page, cursor = await self._journal_thread(
                     Journal.owed_work, self._run, after=cursor, limit=_PAGE, instances_per_item=per_item
                 )
-                for work in page:
+                is_last = had_ended and cursor is None
+                for work in in_last_items(page, self._workers, self._may_be_split) if is_last else page:
                     if work.series_uid not in skip and await self._may_begin(work):
                         gave_out = True
                         self._give_out(work)
@@ -209,6 +211,12 @@ class Coordinator:
             await self._record_last()
             # A worker that dies gives its work back, and more Series may be listed meanwhile.
             await first_set(self._some_ended, upstream.changed, self._stop)
+
+    def _workers(self) -> int:
+        return 1 + len(self._remote)
+
+    def _may_be_split(self, work: SeriesWork) -> bool:
+        return self._local.prefers_singles(work)
 
     async def _may_begin(self, work: SeriesWork) -> bool:
         """Whether its Series and a limit allow the work.
@@ -339,7 +347,7 @@ class Coordinator:
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
             is_worth = self._can_grow and owed >= _WORTH_A_PROCESS and not self._all_is_given_out
-            if is_worth and len(self._remote) + 1 < usable_cores():
+            if is_worth and self._workers() < usable_cores():
                 if is_busy:
                     self._add_worker()
                 elif self._spare is None:

@@ -62,10 +62,8 @@ class TransportChooser:
         if owed < _WORTH_A_BUNDLE or (work.size_bytes or 0) > _LARGEST_BUNDLE_BYTES:
             return Transport.SINGLE
         self._chosen += 1
-        size_bytes = (work.size_bytes or 0) / owed or self._usual_bytes
-        usual = Transport.ZIP if 0 < size_bytes <= _SMALL_BYTES else Transport.SINGLE
-        if self._knows_both:
-            usual = min(self._cost, key=lambda transport: self._cost[transport])
+        size_bytes = self._size_of_one(work)
+        usual = self._usual_for(size_bytes)
         other = Transport.ZIP if usual is Transport.SINGLE else Transport.SINGLE
         self._since_trial += owed
         is_due = self._chosen >= self._next_trial and size_bytes * owed <= _LARGEST_TRIAL_BYTES
@@ -77,6 +75,21 @@ class TransportChooser:
         self._next_trial = self._chosen + self._wait
         self._wait = min(2 * self._wait, _RAREST_TRIAL)
         return other
+
+    def prefers_singles(self, work: SeriesWork) -> bool:
+        """Whether measurements, or the caller, say that the instances of this Series come one by one."""
+        if self._fixed is not Transport.AUTO:
+            return self._fixed is Transport.SINGLE
+        return bool(self._cost) and self._usual_for(self._size_of_one(work)) is Transport.SINGLE
+
+    def _size_of_one(self, work: SeriesWork) -> float:
+        """The bytes of an instance of this Series, as far as that is known; 0 otherwise."""
+        return (work.size_bytes or 0) / len(work.entries) or self._usual_bytes
+
+    def _usual_for(self, size_bytes: float) -> Transport:
+        if self._knows_both:
+            return min(self._cost, key=lambda transport: self._cost[transport])
+        return Transport.ZIP if 0 < size_bytes <= _SMALL_BYTES else Transport.SINGLE
 
     def _is_worth_a_trial(self, other: Transport, instances: int) -> bool:
         """Whether the `other` transport is not measured yet, or would lose little time if it is dearer."""

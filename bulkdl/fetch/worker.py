@@ -185,6 +185,11 @@ class Worker:
         """What it has measured so far."""
         return Learned(self._archive.retrier.permits.limit, self._chooser.twin())
 
+    def prefers_singles(self, work: SeriesWork) -> bool:
+        """Whether the instances of this Series come one by one, as far as that is known."""
+        may_be_bundle = self._source(work.entries[0].key).bundles.can_download(work)
+        return not may_be_bundle or self._chooser.prefers_singles(work)
+
     def traffic(self) -> Traffic:
         """What it does now."""
         unfinished = total(arrival for source in self._sources.values() for arrival in source.arrivals)

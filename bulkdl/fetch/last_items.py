@@ -1,0 +1,36 @@
+"""The last work of a run in small items, so that no worker waits long while another one is busy. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from bulkdl.model.outcomes import SeriesWork
+
+_FEWEST_INSTANCES: Final = 16  # of an item: fewer cost more than they balance
+_ITEMS_OF_A_WORKER: Final = 2  # that are to be left for each, at least
+
+
+def in_last_items(
+    page: Sequence[SeriesWork], workers: Callable[[], int], may_be_split: Callable[[SeriesWork], bool]
+) -> Iterator[SeriesWork]:
+    """Yield the last `page` of the work. The less of it is left, the smaller are the items of Series `may_be_split`.
+
+    `workers` tells for how many workers it is, when an item is taken. A Series stays one item if only the worker that
+    downloads all of it can find out the file names.
+    """
+    left = sum(len(work.entries) for work in page)
+    for work in page:
+        begin, end = 0, len(work.entries)
+        while begin < end:
+            size = max(_FEWEST_INSTANCES, left // (_ITEMS_OF_A_WORKER * workers()))
+            is_split = size < end - begin and workers() > 1 and None not in work.names and may_be_split(work)
+            until = begin + size if is_split else end
+            yield _part(work, begin, until)
+            left -= until - begin
+            begin = until
+
+
+def _part(work: SeriesWork, begin: int, end: int) -> SeriesWork:
+    if (begin, end) == (0, len(work.entries)):
+        return work
+    return replace(work, entries=work.entries[begin:end], names=work.names[begin:end], whole=False)
