@@ -52,7 +52,8 @@ _QUICK_BYTES_PER_SECOND: Final = 2_000_000
 _MOST_UNSEEN_BYTES: Final = 1 << 17
 _MOST_UNSEEN_OF_THREADS: Final = 1 << 19  # to wake a thread takes longer
 _UNSEEN_SECONDS: Final = 0.03
-# A thread fills a buffer that stays in the cache of its core, which halves the time of hash and write (measured).
+# A thread fills one buffer again and again: the cache of the core has it while it is hashed and written. That, and no
+# copies in the event loop, save a fifth of the processor time of a large instance (measured).
 _BUFFER_BYTES: Final = 1 << 18
 _GATHERING_SECONDS: Final = 0.01  # for which bytes of a slow body gather before a thread takes them
 _HAS_LOW_WATER_MARK: Final = sys.platform == "linux"  # that `poll` heeds, and that opens the window
