@@ -375,8 +375,8 @@ class Connection:
 
     def _read(self) -> None:
         response = self.response
-        if response is None or response.is_done:  # closed, or with bytes that were not requested
-            self.close()
+        if response is None or response.is_done:
+            self._read_unasked()
             return
         if response.is_for_threads:
             self.unwatch()
@@ -395,6 +395,19 @@ class Connection:
             self.unwatch()
         elif _HAS_LOW_WATER_MARK:
             self._wake_at(max(1, response.unseen_bytes - self._held_bytes))
+
+    def _read_unasked(self) -> None:
+        """Close a connection that has ended, or brings bytes that were not requested.
+
+        A server of TLS 1.3 sends tickets after a handshake (RFC 8446 §4.6.1): they end nothing, and OpenSSL takes them.
+        """
+        try:
+            self._link.recv(1)
+        except _NOT_YET:
+            return
+        except OSError:
+            pass
+        self.close()
 
     def _wake_at(self, unseen_bytes: int) -> None:
         """Read again when so many bytes wait in the system, or a part of a second has passed."""

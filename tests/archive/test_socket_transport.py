@@ -77,8 +77,11 @@ async def far_transport(access: Access | None = None) -> AsyncIterator[SocketTra
         yield transport
 
 
-async def test_connections_over_a_long_line_are_there_before_the_requests() -> None:
-    async with FaultyServer(in_turn(_as_it_is(HELLO))) as server, far_transport() as transport:
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+async def test_connections_over_a_long_line_are_there_before_the_requests(is_tls: bool) -> None:  # noqa: FBT001 - a case
+    """Over TLS the server sends tickets on them, which nothing has asked for."""
+    tls, access = (self_signed(), Access(ca_bundle=str(CERTIFICATE))) if is_tls else (None, None)
+    async with FaultyServer(in_turn(_as_it_is(HELLO)), tls=tls) as server, far_transport(access) as transport:
         assert not transport.open_early(URL(server.url), 5)  # nothing is known of the way
         await _get(transport, server)
         assert transport.open_early(URL(server.url), 5)
