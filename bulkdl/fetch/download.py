@@ -252,7 +252,7 @@ class Downloader:
                     is_compared = await self._threads(compare_stated, received.source, incoming.stated)
                     notes = () if is_compared else (NOT_COMPARED,)
                 outcome = await self._committer.take(received, target, seen, attempts=attempt)
-                return replace(outcome, notes=outcome.notes + notes) if notes else outcome
+                return outcome._replace(notes=outcome.notes + notes) if notes else outcome
             except (InvalidInstance, InvalidAtSource) as error:
                 raise await self._judged(error, target, seen) from error
             except ChecksumMismatch as error:

@@ -12,7 +12,7 @@ Work and outcomes are plain values that cross threads and processes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry, Series
@@ -92,9 +92,8 @@ class SeriesWork:
     naming: FileNaming | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceOutcome:
-    """The one outcome of one instance.
+class InstanceOutcome(NamedTuple):
+    """The one outcome of one instance; a tuple, because each one is made, sent to another process and read there.
 
     `key` is that of its entry at the archive. `sop_uid` is None where the archive does not list it and no valid file
     was downloaded. `name` is the name that its file got in this run, where it is not `<sop_uid>.dcm`.

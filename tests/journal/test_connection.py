@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -331,7 +330,7 @@ def test_continues_with_a_journal_of_version_1(path: Path) -> None:
         assert work.entries == (listed(SopInstanceUid("1.2.3")), listed(SopInstanceUid("1.2.4")))
         journal.record_instances(run, SeriesUid("1.2"), [Entry("k.dcm")], [None])
         outcomes = [
-            replace(outcome(1, 0), series_uid=SeriesUid("1.2"), key=key, sop_uid=SopInstanceUid(uid))
+            outcome(1, 0)._replace(series_uid=SeriesUid("1.2"), key=key, sop_uid=SopInstanceUid(uid))
             for key, uid in (("1.2.3", "1.2.3"), ("1.2.4", "1.2.4"), ("k.dcm", "1.2.5"))
         ]
         journal.record_outcomes(run, outcomes)

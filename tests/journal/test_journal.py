@@ -294,7 +294,7 @@ def test_keeps_the_facts_of_a_held_file(journal: Journal) -> None:
     run = begin(journal)
     record_listed(journal, run, 1, range(1))
     assert journal.find_held(InstanceKey(series_uid(1), sop_uid(1, 0))) is None
-    journal.record_outcomes(run, [replace(outcome(1, 0), notes=("meta differs",))])
+    journal.record_outcomes(run, [outcome(1, 0)._replace(notes=("meta differs",))])
     (held,) = journal.held(limit=10)
     assert (held.series_uid, held.sop_uid, held.path) == (
         series_uid(1),
@@ -693,11 +693,11 @@ def test_counts_what_was_not_decoded_until_it_is_recorded_anew(tmp_path: Path) -
     with Journal.create_or_open(tmp_path / "journal.sqlite") as journal:
         first = begin(journal, Selection(series=(series_uid(1),)))
         record_listed(journal, first, 1, range(3))
-        journal.record_outcomes(first, [replace(outcome(1, number), notes=noted) for number in (0, 1)])
-        journal.record_outcomes(first, [replace(outcome(1, 2), notes=("no SOP Class UID",))])
+        journal.record_outcomes(first, [outcome(1, number)._replace(notes=noted) for number in (0, 1)])
+        journal.record_outcomes(first, [outcome(1, 2)._replace(notes=("no SOP Class UID",))])
         second = begin(journal, Selection(series=(series_uid(2),)))
         record_listed(journal, second, 2, range(1))
-        journal.record_outcomes(second, [replace(outcome(2, 0), notes=noted)])
+        journal.record_outcomes(second, [outcome(2, 0)._replace(notes=noted)])
         assert [journal.not_decoded(run) for run in (None, first, second)] == [3, 2, 1]
         assert journal.not_decoded(None, by_run=second.id) == 1
         journal.record_outcomes(second, [outcome(1, 0)])

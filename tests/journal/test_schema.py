@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
         record_listed(journal, run, 1, range(4))
         journal.record_outcomes(
             run,
-            [replace(outcome(1, 0), notes=("odd",)), outcome(1, 1, Outcome.FAILED), outcome(1, 2, Outcome.QUARANTINED)],
+            [outcome(1, 0)._replace(notes=("odd",)), outcome(1, 1, Outcome.FAILED), outcome(1, 2, Outcome.QUARANTINED)],
         )
         journal.record_series_failure(run, series_uid(2), error="not-found", message="no such series", attempts=1)
     return path
@@ -79,7 +79,7 @@ def test_shows_no_key_as_a_uid(tmp_path: Path) -> None:
         run = begin(journal)
         journal.record_series(run, [(record(1), folder(1))], now=NOW)
         journal.record_instances(run, series_uid(1), [Entry("a/b.dcm"), Entry("a/c.dcm", sop_uid(1, 2))], [None, None])
-        journal.record_outcomes(run, [replace(outcome(1, 0, Outcome.FAILED), key="a/b.dcm", sop_uid=None)])
+        journal.record_outcomes(run, [outcome(1, 0, Outcome.FAILED)._replace(key="a/b.dcm", sop_uid=None)])
     assert [(row["sop_uid"], row["path"], row["key"]) for row in rows(path, "SELECT * FROM v_instances")] == [
         (sop_uid(1, 2), f"{folder(1)}/{sop_uid(1, 2)}.dcm", "a/c.dcm"),
         (None, None, "a/b.dcm"),
@@ -170,7 +170,7 @@ def test_takes_well_under_400_bytes_for_an_instance(tmp_path: Path) -> None:
             stem = f"1.3.6.1.4.1.14519.5.2.1.7009.2403.{number:09d}"
             long = [SopInstanceUid(f"{stem}.{i * 7919 % 1000:020d}") for i in range(instances)]
             journal.record_instances(run, uid, [listed(sop) for sop in long], [None] * instances)
-            outcomes = [replace(outcome(number, i), key=long[i], sop_uid=long[i]) for i in range(instances)]
+            outcomes = [outcome(number, i)._replace(key=long[i], sop_uid=long[i]) for i in range(instances)]
             journal.record_outcomes(run, outcomes)
     assert path.stat().st_size / (series * instances) < 400
 

@@ -53,11 +53,11 @@ def record_entries(journal: Journal, run: Run, entries: list[Entry]) -> None:
 
 def held(number: int, *, key: int | None = None) -> InstanceOutcome:
     """The entry `key` was downloaded, and is instance `number`."""
-    return replace(outcome(1, number), key=entry(number if key is None else key).key)
+    return outcome(1, number)._replace(key=entry(number if key is None else key).key)
 
 
 def failed(number: int) -> InstanceOutcome:
-    return replace(outcome(1, number, Outcome.FAILED), key=entry(number).key, sop_uid=None)
+    return outcome(1, number, Outcome.FAILED)._replace(key=entry(number).key, sop_uid=None)
 
 
 def only_work(journal: Journal, run: Run | None, *, at_once: int = 500) -> SeriesWork:
@@ -101,7 +101,7 @@ def test_keeps_the_name_of_a_file_that_differs_from_its_uid(journal: Journal) ->
     run = begin(journal)
     record_entries(journal, run, [entry(0)])
     odd = SopInstanceUid("1.2.")
-    journal.record_outcomes(run, [replace(held(0), sop_uid=odd, name="1.2%2E.dcm")])
+    journal.record_outcomes(run, [held(0)._replace(sop_uid=odd, name="1.2%2E.dcm")])
     (row,) = journal.held(limit=5)
     assert row.path == f"{folder(1)}/1.2%2E.dcm"
 
@@ -170,7 +170,7 @@ def test_owes_a_damaged_instance_again_by_its_key(journal: Journal) -> None:
 def test_gives_the_second_entry_with_the_same_uid_its_own_outcome(journal: Journal) -> None:
     run = begin(journal)
     record_entries(journal, run, [entry(0), entry(1)])
-    journal.record_outcomes(run, [held(0), replace(held(0, key=1), sha256=b"x" * 32)])
+    journal.record_outcomes(run, [held(0), held(0, key=1)._replace(sha256=b"x" * 32)])
     (row,) = journal.held(limit=5)
     assert (row.entry.key, row.sha256) == (entry(0).key, bytes(32))
     assert [(f.key, f.error) for f in journal.failures(run, limit=5)] == [(entry(1).key, "duplicate-instance")]
@@ -239,7 +239,7 @@ def test_binds_listed_entries_to_files_that_are_adopted_later(journal: Journal) 
 def test_binds_listed_entries_to_held_files_whose_md5_is_computed_later(journal: Journal) -> None:
     held_run = begin(journal)
     record_entries(journal, held_run, [Entry(sop_uid(1, number), sop_uid(1, number)) for number in range(2)])
-    journal.record_outcomes(held_run, [replace(outcome(1, number), md5=None) for number in range(2)])
+    journal.record_outcomes(held_run, [outcome(1, number)._replace(md5=None) for number in range(2)])
     run = begin(journal)
     list_again(journal, run, [entry(number, md5=md5(number)) for number in range(2)])
     assert len(only_work(journal, run).entries) == 2
@@ -255,7 +255,7 @@ def test_an_entry_without_a_checksum_is_bound_to_a_held_file_by_its_outcome(jour
     record_entries(journal, run, [entry(0)])
     work = only_work(journal, run)
     assert (work.entries, work.taken) == ((entry(0),), frozenset())
-    journal.record_outcomes(run, [replace(held(0), outcome=Outcome.REUSED)])
+    journal.record_outcomes(run, [held(0)._replace(outcome=Outcome.REUSED)])
     assert [row.entry.key for row in journal.held(limit=5)] == [entry(0).key]
     assert (journal.counts(run).held, journal.counts(run).owed) == (1, 0)
 
@@ -266,7 +266,7 @@ def test_downloads_entries_without_a_uid_for_a_selection_of_instances(journal: J
     run = begin(journal, Selection(series=(series_uid(1),), instances=((series_uid(1), (wanted,)),)))
     record_entries(journal, run, [entry(0), entry(1), Entry(wanted, wanted)])
     journal.record_outcomes(
-        run, [replace(outcome(1, 1, Outcome.FAILED, error="not-found"), message="the archive does not list it")]
+        run, [outcome(1, 1, Outcome.FAILED, error="not-found")._replace(message="the archive does not list it")]
     )
     assert [one.key for one in only_work(journal, run).entries] == [entry(0).key, entry(1).key]
     journal.record_outcomes(run, [held(0), held(1)])
@@ -310,7 +310,7 @@ def test_a_moved_series_is_bound_by_checksum_and_owes_the_rest(journal: Journal)
     assert [each.key for each in work.entries] == [moved(number).key for number in (1, 2, 3)]
     assert work.taken == {f"{sop_uid(1, 0)}.dcm"}  # the file of the other one is replaced by its revision
 
-    journal.record_outcomes(run, [replace(held(1), key=moved(1).key, md5=md5(9))])
+    journal.record_outcomes(run, [held(1)._replace(key=moved(1).key, md5=md5(9))])
     assert journal.counts(run).held == 2
     assert [each.entry.key for each in journal.held(limit=5)] == [moved(0).key, moved(1).key]
 
@@ -338,7 +338,7 @@ def test_two_files_of_one_uid_are_both_held(journal: Journal, order: tuple[int, 
     run = begin(journal)
     record_entries(journal, run, [entry(0), entry(1)])
     names = (None, "beside.dcm")
-    journal.record_outcomes(run, [replace(held(7, key=number), name=names[number]) for number in order])
+    journal.record_outcomes(run, [held(7, key=number)._replace(name=names[number]) for number in order])
     assert journal.counts(run).held == 2
     assert {each.path.rpartition("/")[2] for each in journal.held(limit=5)} == {f"{sop_uid(1, 7)}.dcm", "beside.dcm"}
     assert {each.entry.key for each in journal.held(limit=5)} == {entry(0).key, entry(1).key}
@@ -353,12 +353,12 @@ def test_two_files_of_one_uid_are_both_held(journal: Journal, order: tuple[int, 
 def test_a_damaged_file_beside_another_is_owed_under_its_name(journal: Journal) -> None:
     run = begin(journal)
     record_entries(journal, run, [entry(0), entry(1)])
-    journal.record_outcomes(run, [held(7, key=0), replace(held(7, key=1), name="beside.dcm")])
+    journal.record_outcomes(run, [held(7, key=0), held(7, key=1)._replace(name="beside.dcm")])
     (beside,) = [each for each in journal.held(limit=5) if each.path.endswith("beside.dcm")]
     journal.owe(run, [InstanceKey(series_uid(1), beside.sop_uid)])
     work = only_work(journal, run)
     assert (work.entries, work.names) == ((entry(1),), ("beside.dcm",))
-    journal.record_outcomes(run, [replace(held(7, key=1), name="beside.dcm")])
+    journal.record_outcomes(run, [held(7, key=1)._replace(name="beside.dcm")])
     assert journal.counts(run).held == 2
 
 
