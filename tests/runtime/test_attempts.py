@@ -17,6 +17,7 @@ from bulkdl.errors import (
     NotFound,
     ServerFailed,
     ShortBody,
+    TimedOut,
     TooManyRequests,
 )
 from bulkdl.runtime.attempts import SILENT_SECONDS, Retrier, RetryListener, RetryPolicy
@@ -281,6 +282,27 @@ def test_retry_after_pauses_all_requests() -> None:
         others = await asyncio.gather(*(made.attempt(f"{n}", failing()) for n in range(5)))
         assert [seconds for seconds, _ in others] == [30] * 5
         assert (await first)[0] == 30
+
+    run(main())
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    async def main() -> None:
+        made = retrier()
+        refusals = [TooManyRequests("slow down", status=429, retry_after_seconds=seconds) for seconds in (30, 1)]
+        refused = [asyncio.ensure_future(made.attempt("x", failing(refusal))) for refusal in refusals]
+        await asyncio.sleep(0.1)
+        assert (await made.attempt("later", failing()))[0] == 30
+        await asyncio.gather(*refused)
+
+    run(main())
+
+
+def test_an_archive_that_answers_between_its_silences_is_not_given_up() -> None:
+    async def main() -> None:
+        between = [ServerFailed("e", status=500), TimedOut("e")] * 4
+        ended = await retrier(max_attempts=10, give_up_after_seconds=20).attempt("x", failing(TimedOut("e"), *between))
+        assert ended[0] > 60
 
     run(main())
 

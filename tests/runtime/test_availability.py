@@ -56,3 +56,12 @@ def test_an_answer_ends_the_series() -> None:
             outage.answered()
         outage.went_unanswered(f"instance {number}", 1.0)
     assert not outage.is_away
+
+
+def test_after_an_answer_the_probes_begin_anew() -> None:
+    outage = Outage(give_up_after_seconds=900)
+    for now in (0.0, 1.0, 3.0):
+        outage.unreachable(now)
+    outage.answered()
+    outage.unreachable(100.0)
+    assert outage.probe_at == 101.0

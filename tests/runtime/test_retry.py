@@ -107,6 +107,11 @@ def test_retry_after_is_respected_up_to_an_hour(asked: float, chance: float) -> 
     assert heeded <= decision.wait_seconds <= max(heeded, 0.5)
 
 
+def test_a_short_retry_after_does_not_shorten_the_wait() -> None:
+    error = TooManyRequests("x", status=429, retry_after_seconds=1)
+    assert decide(error, 5, max_attempts=8, chance=certain).wait_seconds == 8
+
+
 def test_every_failure_of_a_request_has_a_decision() -> None:
     for kind in RequestFailed.__subclasses__():
         decision = decide(kind("x"), 1, max_attempts=8, chance=certain)
