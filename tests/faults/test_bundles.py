@@ -63,6 +63,14 @@ def flipped() -> bytes:
     return buffer.getvalue()
 
 
+def of_another_series(content: bytes) -> bytes:
+    """The same instance, with another Series Instance UID of the same length."""
+    tag = b"\x20\x00\x0e\x00UI"
+    at = content.index(VICTIM.encode(), content.index(tag))
+    end = at + len(VICTIM)
+    return content[: end - 1] + (b"1" if content[end - 1 : end] != b"1" else b"2") + content[end:]
+
+
 def as_zip(content: bytes) -> Callable[[], Action]:
     return lambda: answer(content, headers=ZIP)
 
@@ -74,6 +82,10 @@ ODD: dict[str, tuple[Callable[[], Action], int]] = {
     "one of another series is among them": (
         as_zip(zip_of([*MEMBERS, ("s.dcm", OF_ANOTHER_SERIES.content)])),
         0,
+    ),
+    "one says that it is of another series": (
+        as_zip(zip_of([("0.dcm", of_another_series(MEMBERS[0][1])), *MEMBERS[1:]], hashes=False)),
+        1,
     ),
     "an entry comes twice": (as_zip(zip_of([*MEMBERS, ("again.dcm", MEMBERS[0][1])])), 0),
     "paths lead out of the mirror": (
@@ -121,7 +133,7 @@ async def test_what_a_zip_does_not_bring_is_fetched_singly(tmp_path: Path, name:
     assert report.outcome is RunOutcome.COMPLETE
     assert len(singles) == len(set(singles)) <= most_singles
     assert not {one.sop_uid for one in OTHERS} & set(singles)
-    assert zips <= 3
+    assert zips == 2 if most_singles < len(OF_VICTIM) else zips <= 3  # tried again only if it held nothing
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
     assert journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
     assert not list((tmp_path / "mirror" / ".bulkdl" / "partial").iterdir())
