@@ -14,11 +14,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bulkdl.errors import JournalUnreadable, LayoutError
-from bulkdl.journal import connection, merging, moves, queries, rows, writes
+from bulkdl.journal import connection, many_rows, merging, moves, queries, rows, writes
 from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
 from bulkdl.journal.schema import STATE_NUMBERS
 from bulkdl.model.descriptions import CollectionDescription, Descriptions, ResultDescription
@@ -578,8 +579,8 @@ class Journal:
                     writes.take_series(database, run, record, folder, moment(now))
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
             pairs = zip(outcomes, names, strict=True)
-            found = ((series_ids[each.series_uid], each.sop_uid, name, run.id) for each, name in pairs)
-            database.executemany(queries.ADD_INSTANCE, found)
+            found = [(series_ids[each.series_uid], each.sop_uid, name, run.id) for each, name in pairs]
+            many_rows.change(database, queries.ADD_INSTANCES, found)
             writes.hold(database, run, series_ids, outcomes)
             for series_id in series_ids.values():
                 writes.bind_by_checksum(database, series_id)
@@ -759,14 +760,14 @@ class Journal:
             named = dict(self._rows(known, (series_id,)))
             taken = frozenset(named)
         items: list[SeriesWork] = []
-        while len(items) < limit and (found := self._rows(statement, {**scope, "after": after, "limit": size})):
+        while len(items) < limit and (found := self._owed_rows(statement, {**scope, "after": after, "limit": size})):
             after = found[-1][0]
             items.append(
                 SeriesWork(
                     series_uid=series_uid,
                     study_uid=study_uid or None,
                     folder=folder,
-                    entries=tuple(rows.entry_from(uid, *entry) for uid, _, *entry in found),
+                    entries=tuple(rows.owed_entry(uid, *entry) for uid, _, *entry in found),
                     names=tuple(name if naming is None or name in named else None for _, name, *_ in found),
                     image_count=image_count,
                     size_bytes=size_bytes,
@@ -778,6 +779,10 @@ class Journal:
             if len(found) != size:
                 break
         return items, after
+
+    def _owed_rows(self, statement: str, scope: Mapping[str, Any]) -> list[list[Any]]:
+        """The columns of owed instances, in the order of the first."""
+        return sorted(json.loads(self._row(statement, scope)[0]), key=itemgetter(0))
 
     def _naming(self, series_id: int, series_uid: str) -> FileNaming | None:
         """How the files of a Series are named, None where their names are made of their UIDs."""

@@ -8,6 +8,7 @@ is written, which starts from the smallest table, whatever its statistics say.
 
 from typing import Final
 
+from bulkdl.journal.many_rows import ROWS
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, OWED, QUARANTINED, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
 
 SERIES_COLUMNS: Final = (
@@ -327,21 +328,23 @@ ORDER BY s.position, s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT
 """
 
 HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1"
-ADD_INSTANCE: Final = "INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) VALUES (?, ?, ?, ?)"
+ADD_INSTANCES: Final = f"INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) {ROWS}"
 # The rules of the view `v_instances`: the name of an instance's file, and its path below the mirror.
 _NAME: Final = "ifnull(i.name, i.sop_uid || '.dcm')"
 _PATH: Final = f"CASE ifnull(s.folder, '') WHEN '' THEN '' ELSE s.folder || '/' END || {_NAME}"
 _NAME_IF_KNOWN: Final = f"CASE WHEN i.sop_uid < '{UNBOUND}' THEN {_NAME} ELSE i.name END"
-_OWED: Final = f"i.sop_uid, {_NAME_IF_KNOWN}, e.key, e.size_bytes, e.md5"
+_OWED: Final = f"i.sop_uid AS uid, {_NAME_IF_KNOWN} AS name, e.key, e.size_bytes, e.md5"
 _ENTRY_OF_I: Final = "LEFT JOIN entry AS e ON e.series_id = i.series_id AND e.sop_uid = i.sop_uid"
-OWED_INSTANCES: Final = f"""
+# All rows as one text of JSON, in any order: the MD5s in hexadecimal digits.
+_TOGETHER: Final = "SELECT json_group_array(json_array(uid, name, key, size_bytes, hex(md5))) FROM ({}) AS listed"
+OWED_INSTANCES: Final = _TOGETHER.format(f"""
 SELECT {_OWED} FROM instance AS i {_ENTRY_OF_I}
 WHERE i.series_id = :series AND i.sop_uid > :after AND i.state = {OWED}
 ORDER BY i.sop_uid LIMIT :limit
-"""
+""")
 
 # Those that the selection names, and those that it may name: their UIDs are not known yet.
-OWED_WANTED_INSTANCES: Final = f"""
+OWED_WANTED_INSTANCES: Final = _TOGETHER.format(f"""
 SELECT {_OWED}
 FROM selection_instance AS w CROSS JOIN instance AS i ON i.series_id = :series AND i.sop_uid = w.sop_uid {_ENTRY_OF_I}
 WHERE w.selection_id = :selection AND w.series_uid = :series_uid AND w.sop_uid > :after AND i.state = {OWED}
@@ -349,16 +352,21 @@ UNION ALL
 SELECT {_OWED} FROM instance AS i {_ENTRY_OF_I}
 WHERE i.series_id = :series AND i.sop_uid > max(:after, '{UNBOUND}') AND i.state = {OWED}
 ORDER BY 1 LIMIT :limit
-"""
+""")
 
 OWES_UNBOUND: Final = f"""
 SELECT 1 FROM instance WHERE series_id = ? AND sop_uid > '{UNBOUND}' AND state = {OWED} LIMIT 1
 """
 
+# The instances that are recorded: `UPDATE … FROM` is newer than the SQLite of some systems (3.33).
 HOLD: Final = f"""
-UPDATE instance SET state = {HELD}, size_bytes = ?, md5 = ?, sha256 = ?, mtime_ns = ?, transfer_syntax_id = ?,
-  notes = ?, run_id = ?
-WHERE series_id = ? AND sop_uid = ?
+INSERT INTO instance (series_id, sop_uid, state, size_bytes, md5, sha256, mtime_ns, transfer_syntax_id, notes, run_id)
+SELECT i.series_id, i.sop_uid, {HELD}, v.column3, v.column4, v.column5, v.column6, v.column7, v.column8, v.column9
+FROM ({ROWS}) AS v CROSS JOIN instance AS i ON i.series_id = v.column1 AND i.sop_uid = v.column2
+WHERE true
+ON CONFLICT (series_id, sop_uid) DO UPDATE SET state = excluded.state, size_bytes = excluded.size_bytes,
+  md5 = excluded.md5, sha256 = excluded.sha256, mtime_ns = excluded.mtime_ns,
+  transfer_syntax_id = excluded.transfer_syntax_id, notes = excluded.notes, run_id = excluded.run_id
 """
 
 STATE: Final = "SELECT state FROM instance WHERE series_id = ? AND sop_uid = ?"
@@ -457,10 +465,11 @@ WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
 
 ADD_TRANSFER_SYNTAX: Final = "INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)"
 TRANSFER_SYNTAX_ID: Final = "SELECT id FROM transfer_syntax WHERE uid = ?"
-KEEP_ENTRY: Final = """
-INSERT INTO entry (series_id, sop_uid, key, size_bytes, md5) VALUES (?, ?, ?, ?, ?)
+KEEP_ENTRIES: Final = f"""
+INSERT INTO entry (series_id, sop_uid, key, size_bytes, md5) {ROWS}
 ON CONFLICT (series_id, sop_uid) DO UPDATE SET key = excluded.key, size_bytes = excluded.size_bytes, md5 = excluded.md5
 """
+KEEP_ENTRY: Final = KEEP_ENTRIES.replace(ROWS, "VALUES (?, ?, ?, ?, ?)")
 
 BOUND_KEYS: Final = f"""
 SELECT key, sop_uid FROM entry WHERE series_id = ? AND sop_uid < '{UNBOUND}' AND key IS NOT NULL
@@ -481,6 +490,24 @@ NOT_HELD: Final = f"""
 SELECT i.sop_uid, e.key FROM instance AS i {_ENTRY_OF_I} WHERE i.series_id = ? AND i.state NOT IN ({HELD}, {WITHDRAWN})
 """
 BIND: Final = "UPDATE instance SET sop_uid = ?, name = ? WHERE series_id = ? AND sop_uid = ?"
+# The same for many entries of a Series. The values of each are its row while it is not bound, its UID, key and name.
+RECORDED: Final = f"SELECT count(*) FROM instance WHERE series_id = ? AND sop_uid IN ({ROWS})"
+MOVE_ENTRIES: Final = f"""
+INSERT INTO entry (series_id, sop_uid, key, size_bytes, md5)
+SELECT s.id, v.column2, v.column3, e.size_bytes, e.md5
+FROM (SELECT ? AS id) AS s CROSS JOIN ({ROWS}) AS v
+LEFT JOIN entry AS e ON e.series_id = s.id AND e.sop_uid = v.column1
+WHERE true
+ON CONFLICT (series_id, sop_uid) DO UPDATE SET key = excluded.key, size_bytes = excluded.size_bytes, md5 = excluded.md5
+"""
+MOVE_INSTANCES: Final = f"""
+INSERT INTO instance (series_id, sop_uid, state, name, run_id)
+SELECT i.series_id, v.column2, i.state, v.column4, i.run_id
+FROM (SELECT ? AS id) AS s CROSS JOIN ({ROWS}) AS v
+CROSS JOIN instance AS i ON i.series_id = s.id AND i.sop_uid = v.column1
+"""
+REMOVE_INSTANCES: Final = f"DELETE FROM instance WHERE series_id = ? AND sop_uid IN ({ROWS})"
+REMOVE_ENTRIES: Final = f"DELETE FROM entry WHERE series_id = ? AND sop_uid IN ({ROWS})"
 REMOVE_INSTANCE: Final = "DELETE FROM instance WHERE series_id = ? AND sop_uid = ?"
 REMOVE_ENTRY: Final = "DELETE FROM entry WHERE series_id = ? AND sop_uid = ?"
 UNBOUND_CHECKSUMS: Final = f"""

@@ -398,6 +398,11 @@ def unbound(key: str) -> str:
     return UNBOUND + key
 
 
+def owed_entry(sop_uid: str, key: str | None, size_bytes: int | None, md5: str) -> Entry:
+    """The entry of an instance that is owed; `md5` has hexadecimal digits, or none."""
+    return entry_from(sop_uid, key, size_bytes, bytes.fromhex(md5) or None)
+
+
 def entry_from(sop_uid: str, key: str | None, size_bytes: int | None, md5: bytes | None) -> Entry:
     """An entry from the column `instance.sop_uid` and the columns of its row in `entry`, null where there is none."""
     if sop_uid.startswith(UNBOUND):

@@ -5,13 +5,14 @@ A step raises JournalError if its Series or instance was never recorded.
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from bulkdl.errors import DuplicateInstance, JournalError
-from bulkdl.journal import queries
+from bulkdl.journal import many_rows, queries
 from bulkdl.journal.rows import (
     Run,
     description_text,
@@ -31,6 +32,8 @@ from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 
 _IN_PLACE: Final = frozenset({HELD, WITHDRAWN})
+
+_BoundEntry: TypeAlias = tuple[str, SopInstanceUid, str, str | None]  # the row before, and the UID, key and name
 
 
 def selection_id(database: sqlite3.Connection, archive_id: int, selection: Selection) -> int:
@@ -184,7 +187,7 @@ def list_entries(
     rows = _uids_of(database, series_id, entries)
     names = [None if uid == unbound(entry.key) else name for uid, entry, name in zip(rows, entries, names, strict=True)]
     instances = sorted(zip(rows, names, strict=True), key=itemgetter(0))  # neighbours in the file
-    database.executemany(queries.ADD_INSTANCE, ((series_id, uid, name, run.id) for uid, name in instances))
+    many_rows.change(database, queries.ADD_INSTANCES, [(series_id, uid, name, run.id) for uid, name in instances])
     if database.execute(queries.HAS_WITHDRAWN, (series_id,)).fetchone() == (1,):
         database.executemany(queries.REINSTATE, ((run.id, series_id, uid) for uid in rows))
     kept = [
@@ -193,7 +196,7 @@ def list_entries(
         if entry.key != uid or entry.size_bytes is not None or entry.md5 is not None
     ]
     if kept:
-        database.executemany(queries.KEEP_ENTRY, kept)
+        many_rows.change(database, queries.KEEP_ENTRIES, kept)
         bind_by_checksum(database, series_id)
 
 
@@ -214,14 +217,40 @@ def _uids_of(database: sqlite3.Connection, series_id: int, entries: Sequence[Ent
 
 def bind_by_checksum(database: sqlite3.Connection, series_id: int) -> None:
     """Bind entries whose UID is not known to held instances of the same MD5 that no entry is bound to."""
-    waiting = database.execute(queries.UNBOUND_CHECKSUMS, (series_id,)).fetchall()
-    if not waiting:
-        return
     held = dict(database.execute(queries.HELD_CHECKSUMS, (series_id,)))
+    waiting = database.execute(queries.UNBOUND_CHECKSUMS, (series_id,)).fetchall() if held else ()
     for row, md5 in waiting:
         if (sop_uid := held.pop(md5, None)) is not None:
             _move_entry(database, series_id, row, sop_uid)
             database.execute(queries.REMOVE_INSTANCE, (series_id, row))
+
+
+def _bind_together(
+    database: sqlite3.Connection, series_ids: Mapping[SeriesUid, int], outcomes: Iterable[InstanceOutcome]
+) -> set[SeriesUid]:
+    """Bind the entries of some outcomes to their UIDs, and return the Series of which it was done.
+
+    Those are the usual ones: none of the entries is bound yet, and no entry has one of the UIDs.
+    """
+    entries: defaultdict[SeriesUid, list[_BoundEntry]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.key != outcome.sop_uid and outcome.sop_uid is not None:
+            entry = (unbound(outcome.key), outcome.sop_uid, outcome.key, outcome.name)
+            entries[outcome.series_uid].append(entry)
+    return {uid for uid, each in entries.items() if _bind_all(database, series_ids[uid], each)}
+
+
+def _bind_all(database: sqlite3.Connection, series_id: int, entries: Sequence[_BoundEntry]) -> bool:
+    before, uids = [(row,) for row, *_ in entries], {(uid,) for _, uid, *_ in entries}
+    waiting = many_rows.count(database, queries.RECORDED, before, series_id)
+    known = many_rows.count(database, queries.RECORDED, list(uids), series_id)
+    if (waiting, len(uids), known) != (len(entries), len(entries), 0):
+        return False
+    many_rows.change(database, queries.MOVE_ENTRIES, entries, series_id)
+    many_rows.change(database, queries.REMOVE_ENTRIES, before, series_id)
+    many_rows.change(database, queries.MOVE_INSTANCES, entries, series_id)
+    many_rows.change(database, queries.REMOVE_INSTANCES, before, series_id)
+    return True
 
 
 def _bind(database: sqlite3.Connection, series_id: int, outcome: InstanceOutcome) -> bool:
@@ -249,15 +278,17 @@ def _move_entry(database: sqlite3.Connection, series_id: int, row: str, sop_uid:
 
 
 def hold(
-    database: sqlite3.Connection, run: Run, series_ids: Mapping[SeriesUid, int], outcomes: Iterable[InstanceOutcome]
+    database: sqlite3.Connection, run: Run, series_ids: Mapping[SeriesUid, int], outcomes: Sequence[InstanceOutcome]
 ) -> None:
     """Put instances into the state held, whatever they were before, and bind their entries to their UIDs."""
     syntax_ids: dict[str | None, int | None] = {None: None}
     rows: list[tuple[object, ...]] = []
+    bound = _bind_together(database, series_ids, outcomes)
     for outcome in outcomes:
         series_id, syntax = series_ids[outcome.series_uid], outcome.transfer_syntax_uid
         row: str | None = outcome.sop_uid
-        if outcome.key != outcome.sop_uid and not _bind(database, series_id, outcome):
+        is_bound = outcome.key == outcome.sop_uid or outcome.series_uid in bound
+        if not is_bound and not _bind(database, series_id, outcome):
             row = unbound(outcome.key)
             if not _keep_beside(database, series_id, outcome):
                 _refuse_duplicate(database, run, series_id, outcome)
@@ -267,10 +298,10 @@ def hold(
             (syntax_ids[syntax],) = database.execute(queries.TRANSFER_SYNTAX_ID, (syntax,)).fetchone()
         facts = (outcome.size_bytes, outcome.md5, outcome.sha256, outcome.mtime_ns, syntax_ids[syntax])
         notes = json.dumps(outcome.notes, ensure_ascii=False) if outcome.notes else None
-        rows.append((*facts, notes, run.id, series_id, row))
+        rows.append((series_id, row, *facts, notes, run.id))
         if outcome.name is not None and row == outcome.sop_uid:
             database.execute(queries.SET_NAME, (outcome.name, series_id, row))
-    if rows and database.executemany(queries.HOLD, rows).rowcount != len(rows):
+    if many_rows.change(database, queries.HOLD, rows) != len(rows):
         raise JournalError("an instance said to be held is not in the journal; no outcome of its group was recorded")
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.ids import SopInstanceUid
@@ -29,7 +33,6 @@ from tests.support.journals import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from bulkdl.journal.rows import Run
     from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
@@ -372,3 +375,31 @@ def test_says_what_became_of_an_entry_whose_uid_was_not_listed(journal: Journal)
     with closing(sqlite3.connect(journal.path)) as database:
         counts = [database.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("instance", "entry")]  # noqa: S608
     assert counts == [(0,), (0,)]
+
+
+EVERYTHING_WRITTEN = (
+    "SELECT * FROM instance ORDER BY 1, 2",
+    "SELECT * FROM entry ORDER BY 1, 2",
+    "SELECT * FROM failure ORDER BY 1, 2",
+    "SELECT * FROM tally ORDER BY 1",
+)
+
+
+def written(path: Path, groups: list[list[InstanceOutcome]]) -> list[list[tuple[object, ...]]]:
+    """All rows of a journal that records these outcomes of six entries."""
+    with Journal.create_or_open(path) as journal:
+        run = begin(journal)
+        record_entries(journal, run, [entry(number, md5=bytes([number]) * 16) for number in range(6)])
+        for group in groups:
+            journal.record_outcomes(run, group)
+    with closing(sqlite3.connect(path)) as database:
+        return [database.execute(question).fetchall() for question in EVERYTHING_WRITTEN]
+
+
+@given(uids=st.dictionaries(st.integers(0, 5), st.integers(0, 3), min_size=1), failures=st.lists(st.integers(0, 5)))
+def test_outcomes_of_one_group_are_recorded_as_one_after_the_other(uids: dict[int, int], failures: list[int]) -> None:
+    """Also where several entries have one UID, or an entry that was held fails."""
+    outcomes = [held(uid, key=key) for key, uid in uids.items()] + [failed(key) for key in failures]
+    with TemporaryDirectory() as made:
+        singly, together = Path(made, "singly"), Path(made, "together")
+        assert written(together, [outcomes]) == written(singly, [[each] for each in outcomes])
