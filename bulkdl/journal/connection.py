@@ -5,6 +5,7 @@ Durability: WAL with `synchronous=FULL`. Source: the SQLite pages on WAL ("Read-
 file format (§1.3: magic text at byte 0, application id at byte 68).
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ _UNWRITABLE: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 }
+_SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _NO_WAIT: Final[int] = getattr(os, "O_NONBLOCK", 0)  # to open a named pipe would wait for its writer
 _ADVICE: Final = (
     "nothing was overwritten; `bulkdl adopt --rebuild` on the mirror's folder sets it aside, and makes a new one from "
@@ -194,6 +196,8 @@ def _recognise(path: Path) -> None:
     except FileNotFoundError as error:
         raise JournalUnreadable(f"{path} does not exist: the folder is not a mirror of bulkdl") from error
     except OSError as error:
+        if error.errno in _SHORTAGES:  # which says nothing about the journal
+            raise Unwritable(f"the journal {path} cannot be opened ({error.strerror})") from error
         raise JournalUnreadable(f"the journal {path} cannot be opened ({error.strerror}); {_ADVICE}") from error
     if application_id is None:
         raise JournalUnreadable(f"{path} is damaged, or not a journal; {_ADVICE}")

@@ -7,9 +7,10 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bulkdl.errors import DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked, MirrorUnwritable
@@ -228,6 +229,23 @@ def test_does_not_wait_for_a_named_pipe(path: Path, opening: Opening) -> None:
     os.mkfifo(path)
     with pytest.raises(JournalUnreadable, match="not a journal"):
         opening(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("opening", [Journal.create_or_open, Journal.open_readonly], ids=["write", "read"])
+def test_too_many_open_files_are_not_taken_for_damage(path: Path, opening: Opening) -> None:
+    import resource  # noqa: PLC0415 - Windows does not have it
+
+    Journal.create_or_open(path).close()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (psutil.Process().num_fds() + 8, before[1]))
+        with suppress(OSError):
+            while True:
+                stack.enter_context(Path(os.devnull).open("rb"))
+        with pytest.raises(MirrorUnwritable, match="open files"), opening(path):
+            pass
 
 
 def test_does_not_take_a_folder_for_a_journal(path: Path) -> None:
