@@ -282,6 +282,7 @@ async def open_mirror(
             if finishes:
                 await _finish_relayout(opened)
             yield opened
+        files.partials.discard_stale()  # of a worker process that died
 
 
 async def _finish_relayout(mirror: OpenMirror) -> None:

@@ -17,6 +17,13 @@ from bulkdl.verbs.reach import reach
 from tests.support.journals import NOW, begin, record
 
 
+async def test_partial_files_that_a_dead_worker_left_do_not_outlast_the_run(tmp_path: Path) -> None:
+    async with open_mirror(tmp_path, "mirror") as mirror:
+        left = mirror.files.partials.path("left.zip-entry")
+        left.write_bytes(b"a part")
+    assert not left.exists()
+
+
 async def test_an_open_mirror_is_locked(tmp_path: Path) -> None:
     async with open_mirror(tmp_path, "first"):
         with pytest.raises(MirrorLocked):
