@@ -103,7 +103,13 @@ async def test_another_process_sees_the_progress_until_the_run_ends(tmp_path: Pa
     shown: list[StatusReport] = []
 
     async def after_a_look(exchange: Exchange) -> None:
-        await until(lambda: (saved := read_progress(tmp_path / "mirror")) is not None and saved.in_flight)
+        await until(
+            lambda: (
+                (saved := read_progress(tmp_path / "mirror")) is not None
+                and saved.in_flight
+                and saved.instances_selected  # which are counted a little later
+            )
+        )
         shown.append(await bulkdl.status_async(tmp_path / "mirror"))
         await exchange.send_head(200, {**DICOM, "Content-Length": str(len(made_up.content))})
         await exchange.send(made_up.content)
