@@ -262,26 +262,35 @@ class RangedDownload:
             await self._note()
 
     async def _checkpoint(self, file: PartialStream) -> None:
-        self._is_syncing, self._unsynced = True, 0
-        written = tuple(self._parts.written)  # before the sync: of what is written during it nothing is known
+        self._is_syncing = True
         try:
-            await file.checkpoint()
-            self.kept = replace(self.kept, written=written, synced_bytes=sum(written))
-            await self._note()
+            is_due = True
+            while is_due:  # again, if as much has arrived meanwhile: perhaps nothing follows
+                self._unsynced = 0
+                written = tuple(self._parts.written)  # before the sync: of what is written during it nothing is known
+                await file.checkpoint()
+                self.kept = replace(self.kept, written=written, synced_bytes=sum(written))
+                await self._note()
+                is_due = self._unsynced >= CHECKPOINT_BYTES
         finally:
             self._is_syncing = False
 
     async def _note(self) -> None:
         """Note what is synced, and what is written: a process that is killed leaves that to the system."""
         async with self._noting:
-            self._unnoted, self._is_noted = 0, True
-            noted = replace(self.kept, arrived=tuple(self._parts.written), boot=boot_id())
-            noting = asyncio.ensure_future(self._threads(self._partials.note, self._name, noted))
-            try:
-                await asyncio.shield(noting)
-            except asyncio.CancelledError:
-                await noting  # a note that came after the end of the file would be of no file
-                raise
+            await self._note_now()
+            while self._unnoted >= _NOTE_BYTES:  # they arrived meanwhile, and perhaps nothing follows
+                await self._note_now()
+
+    async def _note_now(self) -> None:
+        self._unnoted, self._is_noted = 0, True
+        noted = replace(self.kept, arrived=tuple(self._parts.written), boot=boot_id())
+        noting = asyncio.ensure_future(self._threads(self._partials.note, self._name, noted))
+        try:
+            await asyncio.shield(noting)
+        except asyncio.CancelledError:
+            await noting  # a note that came after the end of the file would be of no file
+            raise
 
     async def _hash_along(self, file: PartialStream) -> None:
         """Hash the parts in their order, as they are complete: they are in the memory of the system still."""
