@@ -38,3 +38,26 @@ def test_a_step_that_computes_for_too_long_is_reported() -> None:
 
 def test_a_short_step_is_not_reported() -> None:
     assert blocked_by(0.3 * LIMIT_SECONDS) == []
+
+
+def test_the_time_of_another_thread_is_not_that_of_the_loop() -> None:
+    """The loop is asked for the time in the threads that look for addresses, too."""
+
+    async def wait_for_a_thread() -> None:
+        loop = asyncio.get_running_loop()
+
+        def ask() -> None:
+            time.sleep(0.01)  # until the loop would note the next time that anything asks for
+            loop.time()
+
+        await loop.run_in_executor(None, ask)
+        loop.call_soon(time.sleep, 1.5 * LIMIT_SECONDS)
+        loop.call_soon((is_over := asyncio.Event()).set)
+        await is_over.wait()
+
+    compute(2 * LIMIT_SECONDS)  # so that this thread has used more than the other one
+    with asyncio.Runner(loop_factory=WatchedLoop) as runner:
+        runner.run(wait_for_a_thread())
+        loop = runner.get_loop()
+        assert isinstance(loop, WatchedLoop)
+        assert all(float(found.split()[0]) < LIMIT_SECONDS for found in loop.blocked)

@@ -23,6 +23,7 @@ import gc
 import logging
 import os
 import re
+import threading
 import time
 from asyncio import constants
 from collections import deque
@@ -86,6 +87,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
         self._moments: deque[_Moment] = deque(maxlen=10_000)
         self._noted_at = self._sampled_at = self._without_core = self._machine_waited = 0.0
         self._schedule: int | None = None  # of the thread that it runs in
+        self._thread = threading.get_ident()
         super().__init__()
         self.set_debug(True)
         self.slow_callback_duration = LIMIT_SECONDS
@@ -97,6 +99,7 @@ class WatchedLoop(asyncio.SelectorEventLoop):
     def run_forever(self) -> None:
         self._moments.clear()
         self._noted_at = 0.0
+        self._thread = threading.get_ident()
         self._schedule = _opened("/proc/thread-self/schedstat")
         handler = _SlowSteps(self)
         logging.getLogger("asyncio").addHandler(handler)
@@ -108,9 +111,12 @@ class WatchedLoop(asyncio.SelectorEventLoop):
                 os.close(self._schedule)
 
     def time(self) -> float:
-        """See asyncio. In debug mode the loop asks before and after each step, among other times."""
+        """See asyncio. In debug mode the loop asks before and after each step, among other times.
+
+        So do its threads that look for addresses, whose CPU time says nothing about a step.
+        """
         now = time.monotonic()
-        if now - self._noted_at > _NOTE_SECONDS:
+        if now - self._noted_at > _NOTE_SECONDS and threading.get_ident() == self._thread:
             self._note(now)
         return now
 
