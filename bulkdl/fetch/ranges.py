@@ -19,7 +19,7 @@ from bulkdl.fetch.stated_checksums import stated_checksums
 from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.runtime.disk import boot_id, disk_errors
-from bulkdl.runtime.tasks import Tasks
+from bulkdl.runtime.tasks import Tasks, in_thread
 from bulkdl.store.partials import KeptPartial, Partials, PartialStream
 
 CHECKPOINT_BYTES: Final = 16 << 20  # of a large body are synced, and noted, at a time
@@ -264,16 +264,18 @@ class RangedDownload:
     async def _checkpoint(self, file: PartialStream) -> None:
         self._is_syncing = True
         try:
-            is_due = True
-            while is_due:  # again, if as much has arrived meanwhile: perhaps nothing follows
-                self._unsynced = 0
-                written = tuple(self._parts.written)  # before the sync: of what is written during it nothing is known
-                await file.checkpoint()
-                self.kept = replace(self.kept, written=written, synced_bytes=sum(written))
-                await self._note()
-                is_due = self._unsynced >= CHECKPOINT_BYTES
+            await self._sync(file)
+            while self._unsynced >= CHECKPOINT_BYTES:  # they arrived meanwhile, and perhaps nothing follows
+                await self._sync(file)
         finally:
             self._is_syncing = False
+
+    async def _sync(self, file: PartialStream) -> None:
+        self._unsynced = 0
+        written = tuple(self._parts.written)  # before the sync: of what is written during it nothing is known
+        await file.checkpoint()
+        self.kept = replace(self.kept, written=written, synced_bytes=sum(written))
+        await self._note()
 
     async def _note(self) -> None:
         """Note what is synced, and what is written: a process that is killed leaves that to the system."""
@@ -285,12 +287,8 @@ class RangedDownload:
     async def _note_now(self) -> None:
         self._unnoted, self._is_noted = 0, True
         noted = replace(self.kept, arrived=tuple(self._parts.written), boot=boot_id())
-        noting = asyncio.ensure_future(self._threads(self._partials.note, self._name, noted))
-        try:
-            await asyncio.shield(noting)
-        except asyncio.CancelledError:
-            await noting  # a note that came after the end of the file would be of no file
-            raise
+        # Awaited in any case: a note that came after the end of the file would be of no file.
+        await in_thread(self._partials.note, self._name, noted, executor=self._threads)
 
     async def _hash_along(self, file: PartialStream) -> None:
         """Hash the parts in their order, as they are complete: they are in the memory of the system still."""
