@@ -53,8 +53,12 @@ the original error stays reachable as `__cause__`.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
+
+TOO_MANY_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+"""The numbers of an OSError where this process, or the system, may open no more files."""
 
 
 class BulkdlError(Exception):

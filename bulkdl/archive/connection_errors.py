@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-
 from bulkdl import errors
-
-_TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def cannot_reach(where: str, reason: str) -> errors.ConnectFailed:
@@ -56,6 +52,6 @@ def cut(reason: str) -> errors.ShortBody:
 
 def too_many_files(error: BaseException) -> errors.MirrorUnwritable | None:
     """This process may open no more files; None if the error is another one."""
-    if isinstance(error, OSError) and error.errno in _TOO_MANY_FILES:
+    if isinstance(error, OSError) and error.errno in errors.TOO_MANY_FILES:
         return errors.MirrorUnwritable("too many open files: no connection can be made; raise the limit (ulimit -n)")
     return None

@@ -3,7 +3,6 @@
 The module of a command is imported when the command is invoked, so that `--version` and `--help` start quickly.
 """
 
-import errno
 import importlib
 import io
 import os
@@ -17,7 +16,7 @@ import click
 
 from bulkdl._version import __version__
 from bulkdl.cli import exit_codes
-from bulkdl.errors import BulkdlError, DiskError, Interrupted, UserError
+from bulkdl.errors import TOO_MANY_FILES, BulkdlError, DiskError, Interrupted, UserError
 from bulkdl.model.formatting import command
 from bulkdl.model.text import did_you_mean, one_line
 
@@ -131,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _unexpected(error: Exception) -> BulkdlError:
     """What no part of the program expected: a shortage that is met anywhere, such as by an import, or a defect."""
-    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+    if isinstance(error, OSError) and error.errno in TOO_MANY_FILES:
         return DiskError("too many open files; everything finished is saved; raise the limit (ulimit -n)")
     is_not_loaded = isinstance(error, ImportError) and "failed to map segment" in str(error)  # the words of glibc
     if is_not_loaded or isinstance(error, MemoryError):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bulkdl.errors import DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
+from bulkdl.errors import TOO_MANY_FILES, DiskFull, JournalError, JournalTooNew, JournalUnreadable, MirrorLocked
 from bulkdl.errors import MirrorUnwritable as Unwritable
 from bulkdl.journal import schema
 from bulkdl.runtime.disk import disk_errors, is_private, open_new, sync_file, sync_folder
@@ -31,7 +31,7 @@ _UNWRITABLE: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 }
-_SHORTAGES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_SHORTAGES: Final = TOO_MANY_FILES | {errno.ENOMEM}
 _NO_WAIT: Final[int] = getattr(os, "O_NONBLOCK", 0)  # to open a named pipe would wait for its writer
 _ADVICE: Final = (
     "nothing was overwritten; `bulkdl adopt --rebuild` on the mirror's folder sets it aside, and makes a new one from "
