@@ -31,6 +31,7 @@ from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, Response
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
+from bulkdl.runtime.concurrency import LONG_SECONDS
 from bulkdl.runtime.tasks import Tasks
 
 _CONNECTIONS: Final = 4  # name, several addresses, TLS
@@ -59,7 +60,6 @@ _GATHERING_SECONDS: Final = 0.01  # for which bytes of a slow body gather before
 _HAS_LOW_WATER_MARK: Final = sys.platform == "linux"  # that `poll` heeds, and that opens the window
 _IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without notice
 _MOST_ORIGINS: Final = 8  # with idle connections
-_LONG_SECONDS: Final = 0.03  # of a handshake that requests should not wait for
 _ADDRESS_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 64
 _NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §5
@@ -496,7 +496,7 @@ class SocketTransport:
         origin = _origin(url)
         if (seconds := self._connect_seconds.get(origin)) is None:
             return False
-        if seconds >= _LONG_SECONDS:
+        if seconds >= LONG_SECONDS:
             there = sum(one.is_open and one.origin == origin for one in self._connections)
             self._early.open(origin, connections - there - self._early.under_way(origin))
         return True

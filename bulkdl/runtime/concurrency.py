@@ -25,10 +25,11 @@ _FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling has paid: one round 
 # During the first doublings a step that pays looks like connections that warm up. With this many bytes in flight a line
 # of 1 Gbit/s and 80 ms is full (10 MB) and so is its queue; packet loss then costs more than waiting (measured).
 _OPENING_BYTES: Final = 20 << 20
+LONG_SECONDS: Final = 0.03
+"""A way to the archive is long if a connection, or the first answer, takes so long."""
 # On a long line a round of requests takes many round trips, because new connections start slowly. The limit need not
 # wait for its end: if most answers have begun, and their first windows came at this rate, there is room for four times
 # as many. A line of 10 Mbit/s brings a fifth of it; very short answers show nothing.
-_LONG_SECONDS: Final = 0.03
 _QUICK_BYTES_PER_SECOND: Final = 6_000_000
 _USUAL: Final = 7 / 8  # of the answers: one may be late by chance
 # Where half of them begin so much later than the first one, a queue stands before the line. More requests only lengthen
@@ -88,7 +89,7 @@ class _Beginnings:
 
     @property
     def _are_known(self) -> bool:
-        return self._count >= _FEWEST_ANSWERS and self.shortest >= _LONG_SECONDS
+        return self._count >= _FEWEST_ANSWERS and self.shortest >= LONG_SECONDS
 
     def _later(self, share: float) -> float:
         """How many seconds after the time of the first one `share` of the newest began."""
