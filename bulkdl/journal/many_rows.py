@@ -6,7 +6,7 @@ of a run of small instances in one process).
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -31,13 +31,12 @@ def count(database: sqlite3.Connection, statement: str, rows: Sequence[Sequence[
     return sum(int(database.execute(text, (*before, *values)).fetchone()[0]) for text, values in parts)
 
 
-def _in_parts(statement: str, rows: Sequence[Sequence[Any]]) -> list[tuple[str, list[Any]]]:
-    parts, begin = [], 0
+def _in_parts(statement: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Iterable[Any]]]:
+    begin = 0
     for size in _SIZES:
         while begin + size <= len(rows):
             part = rows[begin : begin + size]
             row = f"({', '.join('?' * len(part[0]))})"
             values = f"VALUES {', '.join([row] * size)}"
-            parts.append((statement.replace(ROWS, values), list(chain.from_iterable(part))))
+            yield statement.replace(ROWS, values), chain.from_iterable(part)
             begin += size
-    return parts

@@ -465,9 +465,12 @@ WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
 
 ADD_TRANSFER_SYNTAX: Final = "INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)"
 TRANSFER_SYNTAX_ID: Final = "SELECT id FROM transfer_syntax WHERE uid = ?"
+_RENEW_ENTRY: Final = """
+ON CONFLICT (series_id, sop_uid) DO UPDATE SET key = excluded.key, size_bytes = excluded.size_bytes, md5 = excluded.md5
+"""
 KEEP_ENTRIES: Final = f"""
 INSERT INTO entry (series_id, sop_uid, key, size_bytes, md5) {ROWS}
-ON CONFLICT (series_id, sop_uid) DO UPDATE SET key = excluded.key, size_bytes = excluded.size_bytes, md5 = excluded.md5
+{_RENEW_ENTRY}
 """
 KEEP_ENTRY: Final = KEEP_ENTRIES.replace(ROWS, "VALUES (?, ?, ?, ?, ?)")
 
@@ -498,7 +501,7 @@ SELECT s.id, v.column2, v.column3, e.size_bytes, e.md5
 FROM (SELECT ? AS id) AS s CROSS JOIN ({ROWS}) AS v
 LEFT JOIN entry AS e ON e.series_id = s.id AND e.sop_uid = v.column1
 WHERE true
-ON CONFLICT (series_id, sop_uid) DO UPDATE SET key = excluded.key, size_bytes = excluded.size_bytes, md5 = excluded.md5
+{_RENEW_ENTRY}
 """
 MOVE_INSTANCES: Final = f"""
 INSERT INTO instance (series_id, sop_uid, state, name, run_id)
