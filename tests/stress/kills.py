@@ -17,8 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import variants
 from tests.support.commands import Process, run, serve, start
 from tests.support.dicom_files import instances, write_folder
+from tests.support.faults import CERTIFICATE
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.waiting import wait_until
 
@@ -59,8 +61,9 @@ def torture(
     mirror = folder / "mirror"
     cache = folder / "cache"
     wrong: list[str] = []
-    with serve(folder / "archive", cache=cache, log=folder / "access.jsonl") as archive:
-        address = archive.options_of(form)
+    secure, trusting = (("--tls-cert", CERTIFICATE), ("--ca-bundle", CERTIFICATE)) if variants.IS_TLS else ((), ())
+    with serve(folder / "archive", *secure, cache=cache, log=folder / "access.jsonl") as archive:
+        address = (*archive.options_of(form), *trusting)
         first: tuple[str | Path, ...] = ("mirror", *address, "--everything", "--to", mirror, "--yes")
         steering = ("--concurrency", str(concurrency), "--transport", transport, "--workers", str(workers))
         options = (*steering, "--progress", "none")

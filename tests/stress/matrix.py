@@ -65,11 +65,18 @@ class Cell:
         if self != CELLS[0]:
             yield [sys.executable, *suites, *SUITES, *left_out]
         if not is_quick:
-            workers = ["--workers", str(self.workers)]
-            yield [sys.executable, "-m", "tests.stress.torture", "--kills", KILLS, *workers]
-            for transport in ("single", "zip", "auto"):
-                mixed = ["tests.stress.mixed_faults", "--instances", INSTANCES, "--transport", transport, *workers]
-                yield [sys.executable, "-m", *mixed]
+            for name, *options in self._tortures():
+                yield [sys.executable, "-m", f"tests.stress.{name}", *options]
+
+    def _tortures(self) -> Iterator[tuple[str, ...]]:
+        workers = ("--workers", str(self.workers))
+        yield ("torture", "--kills", KILLS, *workers)
+        for transport in ("single", "zip", "auto"):
+            yield ("mixed_faults", "--instances", INSTANCES, "--transport", transport, *workers)
+        for form in ("nbia", "idc"):
+            yield ("kills", "--kills", "8", "--instances", "800", "--form", form, *workers)
+        yield ("rearranging", "--kills", "8", "--verb", "sync", "--verb", "prune")  # the verbs that ask an archive
+        yield ("large", "--gigabytes", "1")
 
 
 CELLS: Final = tuple(Cell(*each) for each in product(("sockets", "aiohttp"), (False, True), (1, 2)))

@@ -24,6 +24,7 @@ from typing import Final
 
 import bulkdl
 from tests.stress.torture import run_once
+from tests.support import variants
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.commands import environment
 from tests.support.dicom_files import MadeUp, instances, padded
@@ -190,7 +191,8 @@ class Sync(Case):
     def command(self, chance: random.Random) -> Command:
         """Bring it to what the archive has now."""
         del chance
-        return ("sync", str(self.place), "--archive", self.archive.address, "--transport", "single")
+        workers = ("--workers", str(variants.WORKERS))
+        return ("sync", str(self.place), "--archive", self.archive.address, "--transport", "single", *workers)
 
     def wrong(self) -> list[str]:
         """What is new is there, what was withdrawn is kept, and what was replaced is kept once."""
