@@ -108,7 +108,8 @@ async def opened_kind(kind: str, folder: Path) -> AsyncIterator[Opened]:
                 yield Opened(archive, made_up)
         return
     write_folder(folder / "dicom", iter(made_up))
-    async with serve_async(folder / "dicom", cache=folder / "cache") as served:
+    certificate = CERTIFICATE if IS_TLS.get() else None
+    async with serve_async(folder / "dicom", cache=folder / "cache", tls_cert=certificate) as served:
         profile = find_profile(f"{kind}+{served.url.partition('/nbia-api')[0].rstrip('/')}/{REST[kind]}")
         async with connected(profile, Credentials(api_key="any")) as archive:
             yield Opened(archive, made_up)
