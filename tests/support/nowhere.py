@@ -15,7 +15,9 @@ UNKNOWN_HOST: Final = ".".join(["-".join(["unknown"] * 6)] * 6) + ".invalid"
 
 def held_port(number: int = 0) -> socket.socket:
     """A socket that holds a port of this machine, so that no other program gets it, and refuses every connection."""
-    held = socket.socket()
+    # With the protocol named, asyncio sends at once on the connections of a server here; else small pieces wait for
+    # the client to confirm those before, and a reset discards them.
+    held = socket.socket(proto=socket.IPPROTO_TCP)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a server that has left may be open
     held.bind(("127.0.0.1", number))
     return held
