@@ -30,8 +30,8 @@ SERVER_ALONE: Final = (  # `make test` runs them: nothing is downloaded, so all 
     "silent_connections",
     "thumbnails_of_hostile_files",
 )
-KILLS: Final = "40"
-INSTANCES: Final = "600"
+KILLS: Final = "100"
+INSTANCES: Final = "1000"
 
 
 @dataclass(frozen=True)
