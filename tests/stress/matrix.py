@@ -1,4 +1,4 @@
-"""Faults, attacks, contracts, torture and mixed faults, with every transport, over TLS, with two workers.
+"""Faults, attacks, contracts, connections, torture and mixed faults, with every transport, over TLS, with two workers.
 
 `python -m tests.stress.matrix` runs four cells, in which every two values meet; `--all` runs all eight,
 `--only aiohttp-tls-2` one, `--quick` all without torture and mixed faults. The first cell, `sockets-plain-1`, is how
@@ -22,7 +22,13 @@ from tests.support.faults import CERTIFICATE
 from tests.support.fork_server import SITE
 
 ROOT: Final = Path(__file__).parents[2]
-SUITES: Final = ("tests/contract", "tests/faults", "tests/attacks")
+SUITES: Final = (
+    "tests/contract",
+    "tests/faults",
+    "tests/attacks",
+    "tests/archive/test_socket_transport.py",
+    "tests/fetch/test_ranges.py",
+)
 SERVER_ALONE: Final = (  # `make test` runs them: nothing is downloaded, so all cells are the same to them
     "errors_through_pools",
     "guests_and_answers",
