@@ -45,6 +45,7 @@ _MANY_PARAMETERS: Final[dict[str, str]] = {
 _MAY_BE_REPLACED: Final = frozenset(
     {
         "os",
+        "socket",
         "fcntl",
         "sys",
         "importlib.metadata",

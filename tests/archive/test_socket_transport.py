@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from yarl import URL
@@ -550,3 +551,70 @@ async def test_a_name_in_the_address_is_sent_as_basic_authorization() -> None:
         response.release()
         assert server.requests[0].headers["authorization"] == "Basic bWU6cGFzcyB3b3Jk"
         assert server.requests[0].headers["host"] == URL(server.url).authority
+
+
+# --- addresses of hosts -----------------------------------------------------------------------------------------------
+
+
+class Resolver:
+    """Counts the questions for addresses; every host and port is at `server`."""
+
+    def __init__(self, server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        url, ask = URL(server.url), socket.getaddrinfo
+
+        def answered(host: str, port: int, *options: int) -> list[Any]:
+            del port
+            self.asked.append(host)
+            return list(ask(url.host, url.port, *options))
+
+        monkeypatch.setattr(socket, "getaddrinfo", answered)
+
+
+async def test_the_addresses_of_a_host_are_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = JumpingClock(monkeypatch)
+    async with transport_to(answer(b"body")) as (transport, server):
+        resolver = Resolver(server, monkeypatch)
+        await asyncio.gather(*(_get(transport, server) for _ in range(3)))
+        clock.jump(290)
+        await _get(transport, server)
+        assert (server.connections, len(resolver.asked)) == (4, 1)
+        clock.jump(20)
+        await _get(transport, server)
+        assert (server.connections, len(resolver.asked)) == (5, 2)
+
+
+async def test_the_addresses_of_a_host_are_asked_for_again_after_a_failed_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The host may have moved."""
+    async with transport_to(answer(b"body", headers={"Connection": "close"})) as (transport, server):
+        resolver = Resolver(server, monkeypatch)
+        await _get(transport, server)
+        await server.go_away()
+        with pytest.raises(ConnectFailed):
+            await _get(transport, server)
+        await server.come_back()
+        await _get(transport, server)
+        assert len(resolver.asked) == 2
+
+
+async def test_the_addresses_of_many_hosts_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive may redirect to ever more of them."""
+    async with transport_to(answer(b"body", headers={"Connection": "close"})) as (transport, server):
+        resolver = Resolver(server, monkeypatch)
+        for number in (*range(1, 80), 1):
+            response = await transport.send(URL(server.url).with_port(number), {}, None)
+            response.release()
+        assert len(resolver.asked) == 80
+
+
+async def test_a_host_with_a_final_dot_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates name hosts without one."""
+    async with transport_to(answer(b"body")) as (transport, server):
+        resolver = Resolver(server, monkeypatch)
+        for host in ("127.0.0.1", "127.0.0.1."):
+            response = await transport.send(URL(server.url).with_host(host), {}, None)
+            assert await response.read() == b"body"
+            response.release()
+        assert (server.connections, resolver.asked) == (1, ["127.0.0.1"])
